@@ -1,0 +1,72 @@
+"""What can go wrong, each said as: where, what was expected, what was found, and the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class BenchError(Exception):
+    """Root of every error a user can mend; the command line prints it without a traceback."""
+
+    def lines(self) -> list[str]:
+        """Return the message as one line per problem."""
+        return [str(self)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One mistake in a request.
+
+    Attributes:
+        where: Path of the key, for example ``benchmark "bottleneck": batch_size``.
+        expected: What would have been accepted.
+        found: What stands there.
+        hint: The remedy, for example the nearest spelling; empty where we know none.
+    """
+
+    where: str
+    expected: str
+    found: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """Return the problem on one line."""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{self.where}: expected {self.expected}, found {self.found}{hint}"
+
+
+class SuiteError(BenchError):
+    """The request cannot be understood: the suite file or the options beside it."""
+
+    def __init__(self, source: str, problems: Sequence[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        super().__init__("\n".join(self.lines()))
+
+    def lines(self) -> list[str]:
+        """Return one line per problem, each beginning with the file it stands in."""
+        return [f"{self.source}: {problem}" for problem in self.problems]
+
+
+class PluginError(BenchError):
+    """A backend is absent, too old, or breaks the contract."""
+
+
+class UnsupportedError(BenchError):
+    """A backend cannot honour a setting; its cell is skipped with this reason.
+
+    Never substitute something similar: the reader would compare two different works.
+    """
+
+
+class DatasetError(BenchError):
+    """Images are missing, unreadable or inconsistent."""
+
+
+class WeightsError(BenchError):
+    """Pretrained weights are missing, of another shape, or not what their digest says."""
+
+
+class RunError(BenchError):
+    """A run could not be carried out or recorded."""

@@ -1,0 +1,1 @@
+"""The clock, the machine, and what numbers look wrong."""

@@ -1,0 +1,122 @@
+"""What a backend gives back: the three kinds of work, and the backend itself.
+
+The core owns the clock, the batches and the proof; a plugin owns the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.model.task import Batch, Scores, Task
+
+AfterStep = Callable[[], None]
+Setting = str | int | float | bool | None
+
+
+class Work(Protocol):
+    """What every kind of work can do."""
+
+    def synchronize(self) -> None:
+        """Return when the device has finished everything handed to it so far."""
+        ...
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings of the framework, as it reports them itself."""
+        ...
+
+
+class Feeding(Work, Protocol):
+    """Bringing batches to the device, ready for a network."""
+
+    def feed(self, batches: Iterable[Batch], *, after_step: AfterStep) -> None:
+        """Bring each batch to the device as float, augmented and preprocessed.
+
+        Calls ``after_step`` once per batch, when it has been handed to the device.
+        """
+        ...
+
+
+class Extraction(Work, Protocol):
+    """Running images through a frozen network."""
+
+    def extract(self, batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
+        """Yield the network's output for each batch, float32, channels last."""
+        ...
+
+
+class Training(Work, Protocol):
+    """A network that learns."""
+
+    def train(self, batches: Iterable[Batch], *, after_step: AfterStep) -> Scores:
+        """Take one optimizer step per batch, in the given order.
+
+        Calls ``after_step`` once per step, when it has been handed to the device; waiting for the
+        device there is the core's business. Returns when the device has finished.
+
+        Returns:
+            Means over the images seen, each scored by the weights it was trained on.
+        """
+        ...
+
+    def evaluate(self, batches: Iterable[Batch]) -> Scores:
+        """Score the images without learning: no dropout, no augmentation."""
+        ...
+
+    def reset(self) -> None:
+        """Return to the task's initial weights and a fresh optimizer, keeping what is compiled."""
+        ...
+
+    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+        """Return every learnt array by canonical name and in canonical layout."""
+        ...
+
+    def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace every learnt array; the reverse of ``weights``."""
+        ...
+
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the logits of a batch without dropout, float32, shape (batch, outputs)."""
+        ...
+
+    def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
+        """Return the mean loss's gradient for every trainable array, without dropout.
+
+        Canonical names and layout. Leaves the weights as they were.
+        """
+        ...
+
+
+class Backend(Protocol):
+    """One deep-learning framework, able to do the work of a suite."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions that decide its results, by distribution name."""
+        ...
+
+    def feed(self, task: Task) -> Feeding:
+        """Prepare to bring images to the device.
+
+        Raises:
+            UnsupportedError: A setting of the task cannot be honoured.
+        """
+        ...
+
+    def extract(self, task: Task) -> Extraction:
+        """Prepare to run images through the task's network, all of it frozen.
+
+        Raises:
+            UnsupportedError: A setting of the task cannot be honoured.
+        """
+        ...
+
+    def train(self, task: Task) -> Training:
+        """Build the task's network on the device with the task's weights, ready to learn.
+
+        Raises:
+            UnsupportedError: A setting of the task cannot be honoured.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Results for human eyes: terminal tables."""

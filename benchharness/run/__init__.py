@@ -1,0 +1,1 @@
+"""The runner, its worker processes, and what a strategy does inside one."""

@@ -1,0 +1,1 @@
+"""For tests and plugin authors: a reference backend and the contract."""

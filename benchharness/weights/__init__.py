@@ -1,0 +1,1 @@
+"""Canonical arrays: seeded initial weights and pretrained backbones."""
