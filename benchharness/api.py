@@ -17,8 +17,10 @@ from benchharness.model.task import (
     Whitening,
 )
 from benchharness.model.work import (
+    AfterEpoch,
     AfterStep,
     Backend,
+    Batches,
     Extraction,
     Feeding,
     Setting,
@@ -29,9 +31,11 @@ from benchharness.model.work import (
 hookimpl = pluggy.HookimplMarker("benchharness")
 
 __all__ = [
+    "AfterEpoch",
     "AfterStep",
     "Backend",
     "Batch",
+    "Batches",
     "Conv",
     "Dense",
     "Dropout",

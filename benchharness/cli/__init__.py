@@ -1,1 +1,66 @@
-"""The command line: one file per command."""
+"""The command line: one file per command, each imported only when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from benchharness import __version__
+from benchharness.errors import BenchError, SuiteError
+
+_COMMANDS = {
+    "run": "run a suite and print its table",
+    "list": "backends, strategies, datasets, backbones and suites that can be had",
+    "report": "print the table of a recorded run again",
+    "schema": "print the JSON schema of a suite, for editors",
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called, so that help is instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(f"benchharness.cli.{cmd_name}_command")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands with their first lines, importing none."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_COMMANDS.items()))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="benchharness")
+def cli() -> None:
+    """Benchmark deep-learning backends on the same work.
+
+    Exit codes: 0 all well; 1 a trial failed; 2 the request could not be understood;
+    130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line; a mistake of the user's is one line per problem, no traceback."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; finished trials are on disk", err=True)
+        code = 130
+    except BenchError as error:
+        for line in error.lines():
+            click.echo(f"error: {line}", err=True)
+        code = 2 if isinstance(error, SuiteError) else 1
+    sys.exit(code if isinstance(code, int) else 0)

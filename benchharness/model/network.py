@@ -167,8 +167,8 @@ class Network:
     def output_shape(self) -> Shape:
         """Shape after the last layer, the batch axis left out."""
         shape = self.input_shape
-        for _, _, shape in self.steps():
-            pass
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
         return shape
 
     def parameters(self) -> dict[str, Parameter]:

@@ -5,7 +5,7 @@ The core owns the clock, the batches and the proof; a plugin owns the work.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 from benchharness.model.task import Batch, Scores, Task
 
 AfterStep = Callable[[], None]
+AfterEpoch = Callable[[Scores], None]
+# Batches are gathered when asked for, by index and in any order, so a backend may prefetch.
+Batches = Sequence[Batch]
 Setting = str | int | float | bool | None
 
 
@@ -32,7 +35,7 @@ class Work(Protocol):
 class Feeding(Work, Protocol):
     """Bringing batches to the device, ready for a network."""
 
-    def feed(self, batches: Iterable[Batch], *, after_step: AfterStep) -> None:
+    def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device as float, augmented and preprocessed.
 
         Calls ``after_step`` once per batch, when it has been handed to the device.
@@ -43,7 +46,7 @@ class Feeding(Work, Protocol):
 class Extraction(Work, Protocol):
     """Running images through a frozen network."""
 
-    def extract(self, batches: Iterable[Batch]) -> Iterator[NDArray[np.float32]]:
+    def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
         """Yield the network's output for each batch, float32, channels last."""
         ...
 
@@ -51,18 +54,22 @@ class Extraction(Work, Protocol):
 class Training(Work, Protocol):
     """A network that learns."""
 
-    def train(self, batches: Iterable[Batch], *, after_step: AfterStep) -> Scores:
-        """Take one optimizer step per batch, in the given order.
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Take one optimizer step per batch, epoch by epoch, in the given order.
+
+        All epochs have equally many batches. The loop over epochs is the plugin's, because some
+        frameworks pay for entering their training loop; what happens between is the core's.
 
         Calls ``after_step`` once per step, when it has been handed to the device; waiting for the
-        device there is the core's business. Returns when the device has finished.
-
-        Returns:
-            Means over the images seen, each scored by the weights it was trained on.
+        device there is the core's business. Calls ``after_epoch`` when the device has finished an
+        epoch, with the means over its images, each scored by the weights it was trained on; the
+        core may call ``evaluate``, ``weights`` and ``synchronize`` from there.
         """
         ...
 
-    def evaluate(self, batches: Iterable[Batch]) -> Scores:
+    def evaluate(self, batches: Batches) -> Scores:
         """Score the images without learning: no dropout, no augmentation."""
         ...
 

@@ -1,0 +1,5 @@
+"""``python -m benchharness``."""
+
+from benchharness.cli import main
+
+main()

@@ -1,0 +1,55 @@
+"""``benchharness list``."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import click
+
+from benchharness.data.sources import SOURCES
+from benchharness.plugins import distribution, installed
+from benchharness.weights.backbones import BACKBONES
+
+STRATEGIES = {
+    "dataset": "bring the images to the device, nothing else: how fast is the feed",
+    "simple_cnn": "train a small convolutional network from scratch",
+    "bottleneck": "run a pretrained backbone once, train a new head on its features",
+    "fine_tune": "train the head and part of the backbone together",
+}
+
+
+@click.command("list")
+def command() -> None:
+    """Show the backends, strategies, datasets, backbones and suites that can be had.
+
+    Imports no deep-learning framework.
+    """
+    backends = {name: distribution(entry) for name, entry in installed().items()}
+    sections = {
+        "backends": backends or {"none": "install one with: pip install benchharness-torch"},
+        "strategies": STRATEGIES,
+        "datasets": {name: source.description for name, source in SOURCES.items()},
+        "backbones": {name: backbone.description for name, backbone in BACKBONES.items()},
+        "suites here": _suites() or {"none": "a suite is a TOML file; see the README"},
+    }
+    for title, rows in sections.items():
+        click.echo(f"{title}:")
+        for name, description in rows.items():
+            click.echo(f"  {name:<26} {description}")
+
+
+def _suites() -> dict[str, str]:
+    files = [*sorted(Path().glob("*.toml")), *sorted(Path("suites").glob("*.toml"))]
+    return {str(file): title for file in files if (title := _title(file)) is not None}
+
+
+def _title(file: Path) -> str | None:
+    """Return what a suite says of itself; None for a file that is no suite."""
+    try:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if "benchmark" not in document or "name" not in document:
+        return None
+    return str(document.get("title") or document["name"])

@@ -1,0 +1,56 @@
+"""``benchharness report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command("report")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where runs are recorded.",
+)
+@click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
+def command(*, run: Path, results: Path, markdown: bool) -> int:
+    """Print the table of a recorded run again, and rebuild its CSV files.
+
+    RUN is the folder of a run, the folder of a suite (its latest run), or the name of a suite.
+    """
+    from benchharness.results.csvfiles import write_csv_files
+    from benchharness.results.store import find_run
+
+    folder = find_run(run, results)
+    records, damages = folder.records()
+    for damage in damages:
+        click.echo(f"warning: {damage}", err=True)
+    write_csv_files(folder.path, records)
+    if markdown:
+        from benchharness.report.table import markdown as as_markdown
+
+        click.echo(as_markdown(folder.read_run(), records))
+    else:
+        show(folder.path)
+    return 0
+
+
+def show(folder: Path) -> None:
+    """Print the table of a run and where its files are."""
+    from rich.console import Console
+
+    from benchharness.report.table import results_table
+    from benchharness.results.store import RunFolder
+
+    run = RunFolder.open(folder)
+    records, _ = run.records()
+    console = Console()
+    console.print()
+    console.print(results_table(run.read_run(), records))
+    console.print(
+        f"records, CSV files and logs: {run.path}", style="dim", highlight=False, markup=False
+    )

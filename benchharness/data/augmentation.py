@@ -1,0 +1,189 @@
+"""Augmentation drawn by the core: one affine map and one colour shift for each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.data.draws import Stream, generator
+from benchharness.model.task import Warp
+
+Table = NDArray[np.float64]
+
+# Uniform draws for the affine map of one image; those for its channels follow.
+_COLUMNS = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """How far images may be changed; 0 and False leave them alone.
+
+    All draws are uniform, and every picture is turned about its centre.
+
+    Attributes:
+        flip_horizontal: Mirror left and right, with probability 1/2.
+        flip_vertical: Mirror top and bottom, with probability 1/2.
+        crop: Keep a square whose side is a share in [1 - crop, 1] of the whole, at a random place,
+            and enlarge it to the whole.
+        shift: Move along each axis by up to this share of the side.
+        rotation: Turn by up to this many degrees, either way.
+        shear: Slant by up to this tangent: x gains up to ``shear`` times y, either way.
+        zoom: Show ``1 - zoom`` to ``1 + zoom`` times the side; below 1 enlarges. Keras's
+            ``zoom_range`` with both axes alike.
+        channel_shift: Add up to this much to each channel, 0-255 scale, either way.
+    """
+
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    crop: float = 0.0
+    shift: float = 0.0
+    rotation: float = 0.0
+    shear: float = 0.0
+    zoom: float = 0.0
+    channel_shift: float = 0.0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing is ever changed."""
+        return not any(getattr(self, field.name) for field in fields(self))
+
+
+class AugmentationPlan:
+    """The warps of one epoch, drawn at once.
+
+    What an image gets depends on (seed, epoch, its id) alone: not on its batch, nor on how many
+    images there are, nor on which other amounts are in use.
+    """
+
+    def __init__(
+        self,
+        augmentation: Augmentation,
+        *,
+        images: int,
+        seed: int,
+        epoch: int,
+        size: int,
+        channels: int,
+    ) -> None:
+        draw = generator(Stream.AUGMENTATION, seed=seed, epoch=epoch)
+        # Row i is made of the i-th run of draws, however many rows follow.
+        table = draw.random((images, _COLUMNS + channels))
+        self._affine = _affine(augmentation, table[:, :_COLUMNS].T, size=size)
+        colour = augmentation.channel_shift * _either_way(table[:, _COLUMNS:])
+        self._colour = colour.astype(np.float32)
+
+    def warp(self, ids: NDArray[np.int64]) -> Warp:
+        """Return the augmentation of these images."""
+        return Warp(affine=self._affine[ids], colour=self._colour[ids])
+
+
+def draw(
+    augmentation: Augmentation,
+    ids: NDArray[np.int64],
+    *,
+    seed: int,
+    epoch: int,
+    size: int,
+    channels: int,
+) -> Warp:
+    """Return the augmentation of some images, as ``AugmentationPlan`` would give it.
+
+    Args:
+        augmentation: The amounts.
+        ids: int64, shape (batch,).
+        seed: Of the trial, from 0.
+        epoch: From 1.
+        size: Side of the images, pixels.
+        channels: Of the images.
+    """
+    images = int(ids.max()) + 1 if len(ids) else 0
+    plan = AugmentationPlan(
+        augmentation, images=images, seed=seed, epoch=epoch, size=size, channels=channels
+    )
+    return plan.warp(ids)
+
+
+def apply_reference(images: NDArray[np.uint8], warp: Warp) -> NDArray[np.float32]:
+    """Return the images as ``warp`` changes them; the plain definition that plugins must meet.
+
+    Args:
+        images: uint8, shape (batch, height, width, channels).
+        warp: One affine map and one colour shift for each.
+
+    Returns:
+        float32, the shape of ``images``, 0-255.
+    """
+    batch, height, width, _ = images.shape
+    y, x = np.mgrid[:height, :width].astype(np.float64)
+    where = np.stack([x, y, np.ones_like(x)]).reshape(3, -1)
+    across, down = np.moveaxis(warp.affine.astype(np.float64) @ where, 1, 0)
+    left, right, x_part = _neighbours(across, width)
+    top, bottom, y_part = _neighbours(down, height)
+    row = np.arange(batch)[:, None]
+    pixels = images.astype(np.float64)
+    upper = pixels[row, top, left] * (1 - x_part) + pixels[row, top, right] * x_part
+    lower = pixels[row, bottom, left] * (1 - x_part) + pixels[row, bottom, right] * x_part
+    blended = upper * (1 - y_part) + lower * y_part
+    shifted = np.clip(blended + warp.colour[:, None, :], 0, 255)
+    return shifted.reshape(images.shape).astype(np.float32)
+
+
+def _affine(augmentation: Augmentation, uniform: Table, *, size: int) -> NDArray[np.float32]:
+    """Return the maps from output to input, shape (images, 2, 3).
+
+    The picture is cropped first, then zoomed, slanted, turned, moved and mirrored last; as each
+    map leads from the output back to the input, they are composed in that order from the left.
+    """
+    mirror_x, mirror_y, side, crop_x, crop_y, move_x, move_y, angle, slant, scale = uniform
+    maps: list[Table] = []
+    if augmentation.crop:
+        kept = 1 - augmentation.crop * side
+        room = (1 - kept) * size / 2
+        x, y = room * _either_way(crop_x), room * _either_way(crop_y)
+        maps.append(_matrices(kept, 0, x, 0, kept, y))
+    if augmentation.zoom:
+        shown = 1 + augmentation.zoom * _either_way(scale)
+        maps.append(_matrices(shown, 0, 0, 0, shown, 0))
+    if augmentation.shear:
+        maps.append(_matrices(1, augmentation.shear * _either_way(slant), 0, 0, 1, 0))
+    if augmentation.rotation:
+        turn = np.radians(augmentation.rotation * _either_way(angle))
+        maps.append(_matrices(np.cos(turn), -np.sin(turn), 0, np.sin(turn), np.cos(turn), 0))
+    if augmentation.shift:
+        reach = augmentation.shift * size
+        maps.append(_matrices(1, 0, reach * _either_way(move_x), 0, 1, reach * _either_way(move_y)))
+    if augmentation.flip_horizontal:
+        maps.append(_matrices(np.where(mirror_x < 0.5, -1.0, 1.0), 0, 0, 0, 1, 0))
+    if augmentation.flip_vertical:
+        maps.append(_matrices(1, 0, 0, 0, np.where(mirror_y < 0.5, -1.0, 1.0), 0))
+    return _about_centre(maps, images=uniform.shape[1], size=size)
+
+
+def _about_centre(maps: list[Table], *, images: int, size: int) -> NDArray[np.float32]:
+    centre = (size - 1) / 2
+    whole = np.broadcast_to(np.eye(3), (images, 3, 3)).copy()
+    whole[:, :2, 2] = centre
+    for part in maps:
+        whole = whole @ part
+    whole[:, :2, 2] -= whole[:, :2, :2].sum(axis=2) * centre
+    return whole[:, :2].astype(np.float32)
+
+
+def _matrices(*entries: Table | float) -> Table:
+    """Return 3 x 3 matrices from the six entries of their first two rows."""
+    rows = np.broadcast_arrays(*entries, 0.0, 0.0, 1.0)
+    stacked = np.stack(rows, axis=-1)
+    return np.atleast_2d(stacked).reshape(-1, 3, 3)
+
+
+def _either_way(uniform: Table) -> Table:
+    return 2 * uniform - 1
+
+
+def _neighbours(position: Table, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Table]:
+    """Return the pixels on both sides of each position, and how far it is to the second."""
+    inside = np.clip(position, 0, count - 1)
+    first = np.floor(inside).astype(np.int64)
+    return first, np.minimum(first + 1, count - 1), (inside - first)[..., None]

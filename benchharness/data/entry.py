@@ -1,0 +1,143 @@
+"""One prepared dataset on disk: images.npy, labels.npy and meta.json in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.data.workshop import sync
+from benchharness.errors import DatasetError
+
+_FORMAT = 1
+_SYNC_BYTES = 16_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meta:
+    """What an entry's arrays are.
+
+    Attributes:
+        digest: Identity of the dataset, SHA-256 in hex.
+        shape: Of the images: (images, size, size, channels).
+        train: How many of them, the first ones, are training images.
+        skipped: Ids of images that could not be read; their pixels are black.
+    """
+
+    digest: str
+    name: str
+    classes: tuple[str, ...]
+    is_real: bool
+    shape: tuple[int, int, int, int]
+    train: int
+    skipped: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Entry:
+    """An opened entry.
+
+    Attributes:
+        images: uint8, shape ``meta.shape``, a read-only memory map.
+        labels: int32, shape (images,).
+    """
+
+    folder: Path
+    meta: Meta
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+
+
+def open_entry(folder: Path) -> Entry:
+    """Open an entry without reading its images.
+
+    Raises:
+        DatasetError: It is missing, damaged, or of another version's format.
+    """
+    try:
+        meta = _read_meta(folder / "meta.json")
+        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / "labels.npy", allow_pickle=False)
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{folder}: expected prepared images, found damage: {error}; "
+            "remove the folder and prepare again"
+        ) from error
+    found = (images.shape, images.dtype, labels.shape, labels.dtype)
+    expected = (meta.shape, np.dtype(np.uint8), meta.shape[:1], np.dtype(np.int32))
+    if found != expected:
+        raise DatasetError(
+            f"{folder}: expected arrays {expected}, found {found}; "
+            "remove the folder and prepare again"
+        )
+    return Entry(folder=folder, meta=meta, images=images, labels=labels)
+
+
+def write_images(
+    folder: Path, *, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]
+) -> None:
+    """Write ``images.npy`` from consecutive blocks of images.
+
+    Plain writes rather than a writable memory map: on a full disk they fail with an error, where
+    a map would end the process with a bus error.
+
+    Raises:
+        OSError: The disk is full or cannot be written.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    with (folder / "images.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        waiting = 0
+        for block in blocks:
+            waiting += file.write(block.data)
+            # Little by little, while other threads decode; all at the end would be a wait.
+            if waiting > _SYNC_BYTES:
+                waiting = 0
+                os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_rest(folder: Path, *, labels: NDArray[np.int32], meta: Meta) -> None:
+    """Write the labels and the description, and return when they are on the disk.
+
+    Raises:
+        OSError: The disk is full or cannot be written.
+    """
+    np.save(folder / "labels.npy", labels)
+    text = json.dumps({"format": _FORMAT, **asdict(meta)}, indent=1, ensure_ascii=False)
+    (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
+    for path in (folder / "labels.npy", folder / "meta.json", folder):
+        sync(path)
+
+
+def require_space(folder: Path, *, needed: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Args:
+        folder: Where the bytes will go; an existing folder.
+        needed: Bytes.
+
+    Raises:
+        DatasetError: Fewer bytes are free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise DatasetError(
+            f"{folder}: expected {needed / 1e6:.0f} MB of free space for prepared images, "
+            f"found {free / 1e6:.0f} MB; free some space or choose another cache folder"
+        )
+
+
+def _read_meta(path: Path) -> Meta:
+    fields = json.loads(path.read_text(encoding="utf-8"))
+    if fields.pop("format") != _FORMAT:
+        raise ValueError("meta.json is of another format")
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    return Meta(**{**fields, **lists})

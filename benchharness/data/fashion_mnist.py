@@ -1,0 +1,112 @@
+"""Fashion-MNIST: 70 000 grey pictures of clothes, 28 x 28, in four IDX files."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.data.listing import ArrayExamples, Listing
+from benchharness.data.sources import SOURCES
+from benchharness.errors import DatasetError
+
+CLASSES = (
+    "t-shirt", "trouser", "pullover", "dress", "coat",
+    "sandal", "shirt", "sneaker", "bag", "ankle boot",
+)  # fmt: skip
+_REMEDY = SOURCES["fashion_mnist"].remedy
+_SIZE = 28
+_IMAGES_MAGIC, _LABELS_MAGIC = 0x0803, 0x0801
+
+
+def fashion_mnist(path: Path | None = None, *, home: Path | None = None) -> Listing:
+    """Return the dataset from the first folder that holds it.
+
+    Args:
+        path: Where to look: here and in folders of the dataset's name below. None for the places
+            where Debian's package and Keras put it.
+        home: The user's home folder, where Keras keeps its downloads.
+
+    Raises:
+        DatasetError: The files are missing, or not what their headers say.
+    """
+    places = [path] if path is not None else standard_places(home=home)
+    found = [folder for place in places if (folder := _home_of(place)) is not None]
+    if not found:
+        looked = ", ".join(map(str, places))
+        raise DatasetError(
+            f"dataset fashion_mnist: expected four IDX files, found none in {looked}; {_REMEDY}"
+        )
+    return Listing(
+        name="fashion_mnist",
+        classes=CLASSES,
+        train=_examples(found[0], "train", count=60_000),
+        test=_examples(found[0], "t10k", count=10_000),
+        channels=1,
+        is_real=True,
+        origin=f"IDX files in {found[0]}",
+    )
+
+
+def standard_places(*, home: Path | None) -> list[Path]:
+    """Return the folders where Debian's package and Keras put the files."""
+    shared = [Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset-fashion-mnist")]
+    return shared if home is None else [*shared, home / ".keras/datasets/fashion-mnist"]
+
+
+def holds(path: Path) -> bool:
+    """Return whether the files lie at ``path`` or in a folder of the dataset's name below it."""
+    return _home_of(path) is not None
+
+
+def _home_of(place: Path) -> Path | None:
+    folders = (place, place / "fashion_mnist", place / "fashion-mnist")
+    return next((folder for folder in folders if _file(folder, "train-images-idx3-ubyte")), None)
+
+
+def _file(folder: Path, name: str) -> Path | None:
+    candidates = (folder / name, folder / f"{name}.gz")
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def _examples(folder: Path, prefix: str, *, count: int) -> ArrayExamples:
+    images = _values(
+        folder, f"{prefix}-images-idx3-ubyte", magic=_IMAGES_MAGIC, shape=(count, _SIZE, _SIZE)
+    )
+    labels = _values(folder, f"{prefix}-labels-idx1-ubyte", magic=_LABELS_MAGIC, shape=(count,))
+    if labels.max() >= len(CLASSES):
+        raise DatasetError(
+            f"{folder}: {prefix} labels: expected 0 to 9, found {labels.max()}; {_REMEDY}"
+        )
+    return ArrayExamples(
+        images=images, labels=labels.astype(np.int32), source=f"fashion_mnist {prefix}"
+    )
+
+
+def _values(folder: Path, name: str, *, magic: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return the content of an IDX file: a big-endian magic number and sizes, then bytes."""
+    path = _file(folder, name)
+    if path is None:
+        raise DatasetError(f"{folder / name}[.gz]: expected a file, found none; {_REMEDY}")
+    content = _content(path)
+    header = struct.pack(f">{1 + len(shape)}I", magic, *shape)
+    if content[: len(header)] != header or len(content) != len(header) + int(np.prod(shape)):
+        raise DatasetError(
+            f"{path}: expected an IDX file of {' x '.join(map(str, shape))} bytes, "
+            f"found {len(content)} bytes beginning {content[:16].hex()}; {_REMEDY}"
+        )
+    return np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
+
+
+def _content(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+        return gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(
+            f"{path}: expected a readable file, found: {error}; {_REMEDY}"
+        ) from error

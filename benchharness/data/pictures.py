@@ -1,0 +1,41 @@
+"""The drawn cats and dogs, kept on disk from one run to the next."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from benchharness.data import drawn
+from benchharness.data.folder import folder
+from benchharness.data.listing import Listing
+from benchharness.data.workshop import new_folder
+from benchharness.errors import DatasetError
+
+TRAIN, TEST = 2000, 800
+
+
+def pictures(*, train: int | None, test: int | None, seed: int, cache_dir: Path) -> Listing:
+    """Return drawn pictures of cats and dogs, as ordinary JPEGs in class folders.
+
+    Args:
+        train: Training pictures in all; None for 2000.
+        test: Test pictures in all; None for 800.
+        seed: Draws them.
+        cache_dir: They are kept below it, and drawn only if they are not there yet.
+
+    Raises:
+        DatasetError: They cannot be written.
+    """
+    train, test = train or TRAIN, test or TEST
+    place = cache_dir / "drawn" / f"{train}-{test}-{seed}-v{drawn.VERSION}"
+    try:
+        if not place.is_dir():
+            with new_folder(place) as building:
+                drawn.write_drawn(building, train=train, test=test, seed=seed)
+    except OSError as error:
+        raise DatasetError(
+            f"{place}: expected to write {train + test} pictures, found: {error}; "
+            "free some space or choose another cache folder"
+        ) from error
+    origin = f"drawn by benchharness (version {drawn.VERSION}, seed {seed}), no photographs"
+    return replace(folder(place), name="drawn", is_real=False, origin=origin)

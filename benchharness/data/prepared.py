@@ -1,0 +1,182 @@
+"""A dataset decoded once and kept on disk: what both backends read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.data.decoding import Corpus, identity
+from benchharness.data.entry import Entry, Meta, open_entry
+from benchharness.data.filling import Progress, obtain
+from benchharness.data.listing import Listing
+from benchharness.data.splits import split
+from benchharness.errors import DatasetError
+
+OnBadImage = Literal["error", "skip"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Prepared:
+    """Decoded images with their labels and splits.
+
+    Attributes:
+        images: uint8, shape (images, size, size, channels), a read-only memory map. An image's id
+            is its position here. An image that was skipped is black and in no split.
+        labels: int32, shape (images,).
+        splits: Ids, int64, by "train", "validation" and "test"; no id is in two.
+        name: Identity of the source, for example ``cats_dogs``.
+        digest: Identity of the content, SHA-256 in hex; the same wherever the files lie.
+        origin: Where the images came from, in words for the user.
+        is_real: False for pictures that a program drew.
+        skipped: Images left out because they could not be read.
+        seconds: Time spent decoding now; 0.0 when they came from the cache.
+        folder: The cache entry.
+        validation: Share of the training images held out, 0-1.
+        seed: Decided which ones.
+    """
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
+    splits: Mapping[str, NDArray[np.int64]]
+    classes: tuple[str, ...]
+    name: str
+    digest: str
+    origin: str
+    is_real: bool
+    skipped: tuple[str, ...]
+    seconds: float
+    folder: Path
+    validation: float
+    seed: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what another process on this machine needs to open the same, ready for JSON."""
+        return {
+            "folder": str(self.folder),
+            "validation": self.validation,
+            "seed": self.seed,
+            "origin": self.origin,
+            "skipped": list(self.skipped),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Prepared:
+        """Open what ``as_dict`` describes.
+
+        Raises:
+            DatasetError: The cache entry is gone or damaged.
+        """
+        return open_prepared(
+            Path(fields["folder"]),
+            validation=fields["validation"],
+            seed=fields["seed"],
+            origin=fields["origin"],
+            skipped=tuple(fields["skipped"]),
+        )
+
+
+def prepare(
+    listing: Listing,
+    *,
+    size: int,
+    channels: int | None,
+    train_images: int | None,
+    test_images: int | None,
+    validation: float,
+    seed: int,
+    cache_dir: Path,
+    workers: int,
+    on_bad_image: OnBadImage,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Return the listing's images decoded, from the cache where it has them.
+
+    Neither ``validation`` nor ``seed`` decodes anything anew.
+
+    Args:
+        listing: What to decode.
+        size: Side of the decoded images, pixels.
+        channels: 1 or 3; None for the listing's own.
+        train_images: Training images to take, validation included; None for all.
+        test_images: Test images to take; None for all.
+        validation: Share of each class of the training images to hold out, 0-1.
+        seed: Decides which ones.
+        cache_dir: The entry lies in ``prepared`` below it.
+        workers: Decoding threads.
+        on_bad_image: "skip" leaves out images that cannot be read.
+        progress: Called with images done and images in all.
+
+    Raises:
+        DatasetError: There are too few images, one cannot be read, or the disk is full.
+    """
+    images = Corpus(listing=listing.first(train=train_images, test=test_images))
+    channels = listing.channels if channels is None else channels
+    may_skip = on_bad_image == "skip"
+    digest = identity(images, size=size, channels=channels, workers=workers, may_skip=may_skip)
+    meta = Meta(
+        digest=digest,
+        name=listing.name,
+        classes=listing.classes,
+        is_real=listing.is_real,
+        shape=(len(images), size, size, channels),
+        train=len(images.listing.train),
+    )
+    folder = cache_dir / "prepared" / digest[:32]
+    entry, seconds = obtain(
+        folder, images, meta=meta, workers=workers, may_skip=may_skip, progress=progress
+    )
+    skipped = tuple(images.name(position) for position in entry.meta.skipped)
+    if skipped and not may_skip:
+        raise DatasetError(
+            f"{skipped[0]}: expected a readable image, found one that an earlier run skipped "
+            f'({len(skipped)} such in all); mend or remove it, or set on_bad_image = "skip"'
+        )
+    prepared = _prepared(
+        entry, validation=validation, seed=seed, origin=listing.origin, skipped=skipped
+    )
+    return replace(prepared, seconds=seconds)
+
+
+def open_prepared(
+    folder: Path, *, validation: float, seed: int, origin: str, skipped: tuple[str, ...]
+) -> Prepared:
+    """Open a cache entry with these splits, hashing and decoding nothing.
+
+    Raises:
+        DatasetError: The entry is gone or damaged.
+    """
+    return _prepared(
+        open_entry(folder), validation=validation, seed=seed, origin=origin, skipped=skipped
+    )
+
+
+def _prepared(
+    entry: Entry, *, validation: float, seed: int, origin: str, skipped: tuple[str, ...]
+) -> Prepared:
+    meta = entry.meta
+    return Prepared(
+        images=entry.images,
+        labels=entry.labels,
+        splits=split(
+            entry.labels,
+            train=meta.train,
+            skipped=meta.skipped,
+            validation=validation,
+            seed=seed,
+        ),
+        classes=meta.classes,
+        name=meta.name,
+        digest=meta.digest,
+        origin=origin,
+        is_real=meta.is_real,
+        skipped=skipped,
+        seconds=0.0,
+        folder=entry.folder,
+        validation=validation,
+        seed=seed,
+    )

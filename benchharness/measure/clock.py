@@ -1,0 +1,87 @@
+"""The one clock: phases that add up, and epochs whose evaluation does not count."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+# Comparable between the runner and its workers: the kernel counts it from boot.
+now_s: Callable[[], float] = time.monotonic
+
+
+class PhaseClock:
+    """Shares the wall time of a trial out among named phases.
+
+    Phases may be nested; each second belongs to the innermost one, so they never add up to more
+    than the wall time.
+
+    Args:
+        started_s: Reading of ``now`` at which the trial began.
+        now: Monotonic clock in seconds.
+    """
+
+    def __init__(self, *, started_s: float, now: Callable[[], float] = now_s) -> None:
+        self._now = now
+        self._started_s = started_s
+        self._changed_s = started_s
+        self._stack: list[str] = []
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time inside the block towards ``name``."""
+        self._credit()
+        self._stack.append(name)
+        self.seconds.setdefault(name, 0.0)
+        try:
+            yield
+        finally:
+            self._credit()
+            self._stack.pop()
+
+    def wall_s(self) -> float:
+        """Return the seconds since the trial began."""
+        return self._now() - self._started_s
+
+    def other_s(self) -> float:
+        """Return the seconds that no phase has claimed."""
+        return self.wall_s() - sum(self.seconds.values())
+
+    def _credit(self) -> None:
+        now = self._now()
+        if self._stack:
+            self.seconds[self._stack[-1]] += now - self._changed_s
+        self._changed_s = now
+
+
+class Stopwatch:
+    """Adds up stretches of timed work, the device finished at both ends of each.
+
+    Args:
+        synchronize: Returns when the device has finished.
+        now: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self, *, synchronize: Callable[[], None], now: Callable[[], float] = now_s
+    ) -> None:
+        self._synchronize = synchronize
+        self._now = now
+        self._since_s: float | None = None
+        self.elapsed_s = 0.0
+
+    def start(self) -> None:
+        """Begin a stretch."""
+        self._synchronize()
+        self._since_s = self._now()
+
+    def stop(self) -> float:
+        """End the stretch and return its seconds."""
+        self._synchronize()
+        if self._since_s is None:
+            raise ValueError("a stopwatch stops only after it has been started")
+        lap_s = self._now() - self._since_s
+        self._since_s = None
+        self.elapsed_s += lap_s
+        return lap_s

@@ -1,0 +1,102 @@
+"""What looks wrong with a trial's numbers, though the trial ended well.
+
+A published run of ten classes reports a test accuracy of 0.0562. No honest guess does so badly on
+10,000 images: labels and images were out of step. Such a number is flagged, not explained away.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+# One false alarm in a thousand guessing trials.
+SIGNIFICANCE = 1e-3
+# A loss this close to ln(classes), relatively, has not left the start.
+STUCK_WITHIN = 0.02
+
+EXPLANATIONS = {
+    "below_chance": (
+        "accuracy is lower than guessing gives, by more than luck explains (p < 0.001); "
+        "labels and images may be out of step, or pixels scaled twice"
+    ),
+    "stuck_at_chance": (
+        "the training loss ended where guessing begins, at ln(classes); nothing was learnt, "
+        "and the learning rate or the pixel scale is the first thing to check"
+    ),
+}
+
+
+def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of what looks wrong; none when the numbers are plausible or unknown.
+
+    Args:
+        record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``, ``test_count``
+            and ``validation_count``.
+    """
+    classes = record.get("classes")
+    if classes is None or classes < 2:
+        return ()
+    found = {
+        "below_chance": _is_below_chance(record, classes),
+        "stuck_at_chance": _is_stuck(record, classes),
+    }
+    return tuple(flag for flag, is_raised in found.items() if is_raised)
+
+
+def explain(flag: str) -> str:
+    """Return a sentence on what a flag means and what to check.
+
+    Raises:
+        KeyError: There is no such flag.
+    """
+    return EXPLANATIONS[flag]
+
+
+def lower_tail(*, successes: int, draws: int, chance: float) -> float:
+    """Return the probability of at most this many successes.
+
+    Args:
+        successes: From 0 to ``draws``.
+        draws: Independent of each other.
+        chance: Of one success, above 0 and below 1.
+
+    Source:
+        Binomial distribution; summed as logarithms, for the terms of 10,000 draws underflow.
+    """
+    logs = [
+        math.lgamma(draws + 1)
+        - math.lgamma(count + 1)
+        - math.lgamma(draws - count + 1)
+        + count * math.log(chance)
+        + (draws - count) * math.log1p(-chance)
+        for count in range(successes + 1)
+    ]
+    largest = max(logs)
+    return math.exp(largest) * math.fsum(math.exp(log - largest) for log in logs)
+
+
+def _is_below_chance(record: Mapping[str, Any], classes: int) -> bool:
+    return any(
+        _is_improbable(
+            record["metrics"].get(f"{split}_top1"), record.get(f"{split}_count"), classes
+        )
+        for split in ("test", "validation")
+    )
+
+
+def _is_improbable(top1: float | None, count: int | None, classes: int) -> bool:
+    if top1 is None or not count or top1 * classes >= 1:
+        return False
+    tail = lower_tail(successes=round(top1 * count), draws=count, chance=1 / classes)
+    return tail < SIGNIFICANCE
+
+
+def _is_stuck(record: Mapping[str, Any], classes: int) -> bool:
+    # The first epoch of a sound run may still average near the start.
+    loss = record["metrics"].get("train_loss")
+    if loss is None or len(record["epochs"]) < 2:
+        return False
+    return math.isclose(
+        loss, math.log(classes), rel_tol=0, abs_tol=STUCK_WITHIN * math.log(classes)
+    )

@@ -1,0 +1,76 @@
+"""Finding backends and loading one of them."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
+
+from benchharness.errors import PluginError
+
+if TYPE_CHECKING:
+    from benchharness.model.work import Backend, Setting
+
+GROUP = "benchharness"
+
+
+@functools.cache
+def installed() -> Mapping[str, EntryPoint]:
+    """Return the installed plugins by name; imports none of them."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+
+
+def distribution(entry: EntryPoint) -> str:
+    """Return the name and version of the distribution that a plugin came with."""
+    return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
+
+
+def find(name: str) -> EntryPoint:
+    """Return the installed plugin of that name.
+
+    Raises:
+        PluginError: None is installed; the message names the nearest, or how to install it.
+    """
+    plugins = installed()
+    if name in plugins:
+        return plugins[name]
+    near = difflib.get_close_matches(name, plugins, n=1)
+    remedy = (
+        f"did you mean {near[0]}?" if near else f"install it with: pip install benchharness-{name}"
+    )
+    known = ", ".join(plugins) or "none"
+    raise PluginError(
+        f"backend {name}: expected an installed plugin ({known}), found none; {remedy}"
+    )
+
+
+def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
+    """Import one plugin and return its backend.
+
+    Raises:
+        PluginError: The plugin is absent, cannot be imported, implements an unknown hook, or
+            refuses its options.
+    """
+    # Not at the top: listing plugins needs neither pluggy nor NumPy.
+    import pluggy
+
+    from benchharness import hookspecs
+
+    entry = find(name)
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    try:
+        manager.register(entry.load(), name=name)
+        # A misspelt hook would otherwise be a silence.
+        manager.check_pending()
+    except (ImportError, pluggy.PluginValidationError) as error:
+        raise PluginError(f"backend {name} ({distribution(entry)}): {error}") from error
+    backend: Backend | None = manager.hook.benchharness_backend(options=options)
+    if backend is None:
+        raise PluginError(
+            f"backend {name} ({distribution(entry)}): expected the hook benchharness_backend "
+            "to return a backend, found nothing"
+        )
+    return backend

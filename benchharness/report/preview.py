@@ -1,0 +1,59 @@
+"""What a run would do, as a table of plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchharness.run.survey import DatasetFacts, Forecast
+
+_HEADINGS = (
+    ("#", ">"),
+    ("benchmark", "<"),
+    ("backend", "<"),
+    ("trial", ">"),
+    ("seed", ">"),
+    ("epochs", ">"),
+    ("steps", ">"),
+    ("train", ">"),
+    ("val", ">"),
+    ("test", ">"),
+    ("px", ">"),
+    ("params", ">"),
+    ("trainable", ">"),
+)
+
+
+def preview(facts: DatasetFacts, forecasts: Iterable[Forecast]) -> str:
+    """Return one line per trial with its steps, images and parameter counts."""
+    rows = [_row(number, one) for number, one in enumerate(forecasts, start=1)]
+    headings = [name for name, _ in _HEADINGS]
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            f"{text:{side}{width}}"
+            for text, width, (_, side) in zip(row, widths, _HEADINGS, strict=True)
+        ).rstrip()
+        for row in (headings, *rows)
+    ]
+    return "\n".join([f"data: {facts.origin}", *lines, f"{len(rows)} trials; none was run"])
+
+
+def _row(number: int, forecast: Forecast) -> list[str]:
+    trial = forecast.trial
+    cell = trial.cell
+    point = ", ".join(f"{key}={value}" for key, value in cell.matrix.items())
+    return [
+        str(number),
+        f"{cell.benchmark} [{point}]" if point else cell.benchmark,
+        cell.backend,
+        str(trial.index),
+        str(trial.seed),
+        str(cell.settings.epochs),
+        str(forecast.steps),
+        str(forecast.train_images),
+        str(forecast.validation_images),
+        str(forecast.test_images),
+        str(cell.settings.image_size),
+        f"{forecast.params:,}",
+        f"{forecast.trainable_params:,}",
+    ]

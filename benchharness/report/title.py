@@ -1,0 +1,49 @@
+"""What was run, where and on what, in two or three lines over the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from benchharness.report.lines import printable
+
+
+def heading(run: Mapping[str, Any]) -> str:
+    """Return the suite's title, or its name."""
+    return printable(run.get("title") or run.get("suite") or "results")
+
+
+def setting(run: Mapping[str, Any]) -> str:
+    """Return suite, profile, device and time, as far as known."""
+    parts = (
+        ("suite ", run.get("suite")),
+        ("profile ", run.get("profile")),
+        ("", run.get("device")),
+        ("", run.get("started")),
+    )
+    return " | ".join(f"{word}{printable(value)}" for word, value in parts if value)
+
+
+def inputs(run: Mapping[str, Any]) -> str:
+    """Return where images and weights come from; drawn and random ones are called so."""
+    dataset, weights = run.get("dataset") or {}, run.get("weights") or {}
+    parts = []
+    if dataset:
+        parts.append(f"data: {_dataset(dataset)}")
+    if weights:
+        origin = "random" if weights.get("is_random") else printable(weights.get("origin", ""))
+        parts.append(f"weights: {origin}")
+    return ", ".join(parts)
+
+
+def is_make_believe(run: Mapping[str, Any]) -> bool:
+    """Whether the images are drawn or the pretrained weights random."""
+    is_drawn = not (run.get("dataset") or {}).get("is_real", True)
+    return is_drawn or bool((run.get("weights") or {}).get("is_random"))
+
+
+def _dataset(dataset: Mapping[str, Any]) -> str:
+    if not dataset.get("is_real", True):
+        return "drawn pictures"
+    name, origin = printable(dataset.get("name", "")), printable(dataset.get("origin", ""))
+    return f"{name} ({origin})" if origin and origin != name else name

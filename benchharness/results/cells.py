@@ -1,0 +1,89 @@
+"""Trials grouped into cells: one benchmark, point of its matrix, backend and track."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from benchharness.results.record import Record
+
+Number = int | float
+Matrix = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cell:
+    """All trials of one cell.
+
+    Attributes:
+        matrix: Setting and value of each dimension of the matrix, in the suite's order.
+        trials: Their records, at least one.
+    """
+
+    benchmark: str
+    strategy: str
+    backend: str
+    track: str
+    matrix: Matrix
+    trials: tuple[Record, ...]
+
+    @property
+    def ok(self) -> tuple[Record, ...]:
+        """The trials that ran to their end."""
+        return tuple(trial for trial in self.trials if trial["status"] == "ok")
+
+    @property
+    def status(self) -> str:
+        """``ok`` when any trial is, else the status of the last."""
+        return "ok" if self.ok else str(self.trials[-1]["status"])
+
+    @property
+    def troubles(self) -> Counter[tuple[str, str]]:
+        """Status and reason of the trials that are not ok, with the number of such trials."""
+        troubled = (trial for trial in self.trials if trial["status"] != "ok")
+        return Counter(
+            (trial["status"], trial.get("reason") or trial["status"]) for trial in troubled
+        )
+
+    def values(self, metric: str) -> list[Number]:
+        """Return what is known of a metric over the ok trials."""
+        known = (trial["metrics"].get(metric) for trial in self.ok)
+        return [value for value in known if value is not None]
+
+    def median(self, metric: str) -> Number | None:
+        """Return the median over the ok trials; None when no trial knows it."""
+        values = self.values(metric)
+        return statistics.median(values) if values else None
+
+    def published(self, figure: str) -> Any:
+        """Return a published figure (``top1``, ``epoch_s``, ``note``); None when there is none."""
+        return (self.trials[-1].get("published") or {}).get(figure)
+
+
+def cells_of(records: Iterable[Record]) -> list[Cell]:
+    """Return the cells of some trials, in the order in which they first occur."""
+    groups: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        groups.setdefault(_key(record), []).append(record)
+    return [_cell(trials) for trials in groups.values()]
+
+
+def _key(record: Record) -> tuple[Any, ...]:
+    names = (record["benchmark"], record["strategy"], record["backend"], record["track"])
+    # repr: a matrix value may be a list, and 1 and True are two points.
+    return (*names, repr(sorted(record["matrix"].items())))
+
+
+def _cell(trials: Sequence[Record]) -> Cell:
+    first = trials[0]
+    return Cell(
+        benchmark=first["benchmark"],
+        strategy=first["strategy"],
+        backend=first["backend"],
+        track=first["track"],
+        matrix=tuple(first["matrix"].items()),
+        trials=tuple(trials),
+    )

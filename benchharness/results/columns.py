@@ -1,0 +1,125 @@
+"""Every column of the result tables, in order: the source of the CSV files and of their docs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["text", "int", "float", "bool"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column.
+
+    Attributes:
+        unit: As printed in the docs; empty for names, counts without unit and yes or no.
+    """
+
+    name: str
+    kind: Kind
+    unit: str
+    meaning: str
+
+    @property
+    def is_number(self) -> bool:
+        """Whether a median of it makes sense."""
+        return self.kind in ("int", "float")
+
+
+def _column(name: str, kind: Kind, unit: str, meaning: str) -> Column:
+    return Column(name=name, kind=kind, unit=unit, meaning=meaning)
+
+
+CELL = (
+    _column("benchmark", "text", "", "name in the suite"),
+    _column("strategy", "text", "", "way to learn: dataset, simple_cnn, bottleneck, fine_tune"),
+    _column("backend", "text", "", "framework that did the work"),
+    _column("track", "text", "", "equal: all settings pinned alike; native: each its defaults"),
+)
+
+# Between CELL and TRIAL stand the settings of the matrix, one column each.
+TRIAL = (
+    _column("trial", "int", "", "which execution of its cell, from 1"),
+    _column("seed", "int", "", "decides weights, batch order and augmentation"),
+    _column("status", "text", "", "ok, failed, timeout, oom, diverged or skipped"),
+    _column("reason", "text", "", "why it is not ok"),
+    _column("flags", "text", "", "what looks wrong with the numbers"),
+)
+
+METRICS = (
+    _column("params", "int", "", "values in the network"),
+    _column("trainable_params", "int", "", "values the optimizer updates"),
+    _column("flops_per_image", "int", "FLOP", "of one forward pass, a multiply-add counted as two"),
+    _column("train_images_per_s", "float", "images/s", "training images per timed second"),
+    _column("feed_images_per_s", "float", "images/s", "brought to the device, ready for a network"),
+    _column("extract_images_per_s", "float", "images/s", "through the frozen backbone"),
+    _column("epoch_s", "float", "s", "one pass over the training images, evaluation excluded"),
+    _column("import_s", "float", "s", "importing the framework"),
+    _column("data_s", "float", "s", "opening the prepared images"),
+    _column("build_s", "float", "s", "building the network and loading its initial weights"),
+    _column("compile_s", "float", "s", "first step, tracing and compiling included"),
+    _column("extract_s", "float", "s", "running all images through the frozen backbone"),
+    _column("extract_reused", "bool", "", "whether stored features of an earlier trial were read"),
+    _column("train_s", "float", "s", "all epochs of training, evaluation excluded"),
+    _column("evaluate_s", "float", "s", "scoring validation and test images"),
+    _column("save_s", "float", "s", "writing weights"),
+    _column("other_s", "float", "s", "wall time that no phase accounts for"),
+    _column("wall_s", "float", "s", "the whole trial"),
+    _column("time_to_top1_s", "float", "s", "training until the target validation top-1"),
+    _column("train_loss", "float", "nats", "of the last epoch"),
+    _column("train_top1", "float", "0-1", "of the last epoch"),
+    _column("validation_loss", "float", "nats", "after the last epoch"),
+    _column("validation_top1", "float", "0-1", "after the last epoch"),
+    _column("best_validation_top1", "float", "0-1", "highest after any epoch"),
+    _column("best_epoch", "int", "", "the epoch of best_validation_top1, from 1"),
+    _column("test_loss", "float", "nats", "once, after the last epoch"),
+    _column("test_top1", "float", "0-1", "once, after the last epoch"),
+    _column("peak_host_bytes", "int", "bytes", "most memory the process held at once"),
+    _column("head_from", "text", "", "the trial whose trained head this one started from"),
+)
+
+ORIGIN = (
+    _column("classes", "int", "", "classes in the dataset"),
+    _column("test_count", "int", "", "test images"),
+    _column("id", "text", "", "digest of all that decides the trial's outcome"),
+    _column("started", "text", "", "UTC, ISO 8601"),
+    _column("log", "text", "", "what the trial printed, a path below the run folder"),
+)
+
+EPOCH = (
+    _column("epoch", "int", "", "from 1"),
+    _column("train_s", "float", "s", "training in this epoch, evaluation excluded"),
+    _column("train_loss", "float", "nats", "mean over the epoch's training images"),
+    _column("train_top1", "float", "0-1", "mean over the epoch's training images"),
+    _column("validation_loss", "float", "nats", "after the epoch"),
+    _column("validation_top1", "float", "0-1", "after the epoch"),
+)
+
+# In summary.csv every numeric metric is a median over the trials that are ok; these also get
+# the columns <name>_min and <name>_max.
+SPREAD = ("train_images_per_s", "epoch_s", "validation_top1", "test_top1")
+
+COUNTS = (
+    _column("trials", "int", "", "executions of the cell"),
+    _column("trials_ok", "int", "", "of them, how many are ok"),
+    _column("reasons", "text", "", "why the others are not"),
+    _column("flags", "text", "", "what looks wrong with the numbers of any trial"),
+)
+
+PUBLISHED = (
+    _column("published_top1", "float", "0-1", "of the source that the benchmark reproduces"),
+    _column("published_epoch_s", "float", "s", "of the same source"),
+    _column("published_note", "text", "", "what the source says beside it"),
+)
+
+FIXED_NAMES = frozenset(
+    column.name
+    for group in (CELL, TRIAL, METRICS, ORIGIN, EPOCH, COUNTS, PUBLISHED)
+    for column in group
+) | {"suite", "run"}
+
+
+def matrix_column(setting: str) -> str:
+    """Return the column of a matrix setting: its name, or ``matrix.<name>`` where that is taken."""
+    return f"matrix.{setting}" if setting in FIXED_NAMES else setting

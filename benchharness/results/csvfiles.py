@@ -1,0 +1,60 @@
+"""trials.csv, epochs.csv and summary.csv: derived from the records, always replaced whole."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchharness.errors import RunError
+from benchharness.results.record import Record
+from benchharness.results.tables import Row, epoch_rows, summary_rows, trial_rows
+from benchharness.results.textfile import replace_text
+
+TABLES = {"trials.csv": trial_rows, "epochs.csv": epoch_rows, "summary.csv": summary_rows}
+
+
+def write_csv_files(folder: Path, records: Sequence[Record]) -> list[Path]:
+    """Write the three tables of a run, numbers unrounded, unknown values empty.
+
+    Returns:
+        The files, in the order of ``TABLES``.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    paths = []
+    for name, rows in TABLES.items():
+        path = folder / name
+        try:
+            replace_text(path, csv_text(rows(records)))
+        except OSError as error:
+            raise RunError(
+                f"{path}: expected to be able to write here, found: {error.strerror}; "
+                "free some space or change its permissions"
+            ) from error
+        paths.append(path)
+    return paths
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Return rows that share their columns as CSV; empty when there are none."""
+    if not rows:
+        return ""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool | int | float):
+        return repr(value)
+    text = str(value)
+    # Spreadsheets run text that starts like a formula; an apostrophe makes them show it.
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

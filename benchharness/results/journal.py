@@ -1,0 +1,113 @@
+"""An append-only file of records: what was acknowledged stays, what was torn is set aside."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from benchharness.results.record import FORMAT, Record, without_nan
+
+
+def encode(record: Record) -> bytes:
+    """Return one line: CRC-32 of the JSON as 8 hex digits, a space, the JSON, a newline."""
+    payload = json.dumps(without_nan(record), allow_nan=False, separators=(",", ":")).encode()
+    return b"%08x %s\n" % (zlib.crc32(payload), payload)
+
+
+def decode(line: bytes) -> Record | None:
+    """Return the record of a line without its newline; None when the checksum disagrees."""
+    checksum, _, payload = line.partition(b" ")
+    if not payload or checksum != b"%08x" % zlib.crc32(payload):
+        return None
+    record: Record = json.loads(payload)
+    return record
+
+
+def append(path: Path, record: Record) -> None:
+    """Add a record in one write; when this returns, it survives a power cut.
+
+    A torn tail that an earlier crash left is moved to ``records.damaged`` first.
+
+    Raises:
+        OSError: The file could not be written; it then ends as it did before.
+    """
+    line = encode(record)
+    with _locked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, fcntl.LOCK_EX) as descriptor:
+        kept = _heal(path, descriptor)
+        separator = b"" if not kept or kept.endswith(b"\n") else b"\n"
+        _write_whole(descriptor, separator + line)
+        os.fsync(descriptor)
+
+
+def read(path: Path) -> tuple[list[Record], list[str]]:
+    """Return the readable records in order, and one message per line that cannot be read."""
+    with _locked(path, os.O_RDONLY, fcntl.LOCK_SH):
+        lines = path.read_bytes().split(b"\n")
+    records: list[Record] = []
+    problems: list[str] = []
+    for number, line in enumerate(lines, start=1):
+        record = decode(line)
+        if record is not None and record.get("format", FORMAT) == FORMAT:
+            records.append(record)
+        elif line:
+            problems.append(f"{path}:{number}: {_complaint(line, record)}")
+    return records, problems
+
+
+def _complaint(line: bytes, record: Record | None) -> str:
+    if record is None:
+        return (
+            f"expected a record with its checksum, found {len(line)} damaged bytes; "
+            "--resume repeats the trial"
+        )
+    return (
+        f"expected record format {FORMAT}, found {record['format']}; "
+        "read it with the version of benchharness that wrote it, or a newer one"
+    )
+
+
+@contextmanager
+def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        fcntl.flock(descriptor, lock)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _heal(path: Path, descriptor: int) -> bytes:
+    """Move what follows the last whole record aside; return what stays."""
+    data = path.read_bytes()
+    kept = data[: _intact_length(data)]
+    if len(kept) < len(data):
+        with path.with_suffix(".damaged").open("ab") as damaged:
+            damaged.write(data[len(kept) :].rstrip(b"\n") + b"\n")
+            damaged.flush()
+            os.fsync(damaged.fileno())
+        os.ftruncate(descriptor, len(kept))
+    return kept
+
+
+def _intact_length(data: bytes) -> int:
+    """Return where the last whole record ends; damage before it is the reader's to report."""
+    end = len(data)
+    for line in reversed(data.splitlines(keepends=True)):
+        if decode(line.rstrip(b"\n")) is not None:
+            break
+        end -= len(line)
+    return end
+
+
+def _write_whole(descriptor: int, data: bytes) -> None:
+    size = os.fstat(descriptor).st_size
+    if os.write(descriptor, data) < len(data):
+        # A full disk takes what fits; half a record would be worse than none.
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,0 +1,219 @@
+"""The folder of one run: ``<results>/<suite>/<UTC time>-<token>/``, records.jsonl its truth."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchharness.errors import RunError
+from benchharness.results import journal
+from benchharness.results.record import Record, without_nan
+from benchharness.results.textfile import replace_text
+
+RECORDS = "records.jsonl"
+LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFolder:
+    """Where one run keeps its records, logs and weights."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, results_dir: Path, suite_name: str, *, now: datetime, token: str) -> RunFolder:
+        """Make the folder of a new run and let the suite's ``latest`` point at it.
+
+        Args:
+            results_dir: Made when missing.
+            suite_name: One folder name.
+            now: With a time zone.
+            token: Tells runs of the same second apart.
+
+        Raises:
+            RunError: The folder cannot be made or exists, or the suite's name is a path.
+        """
+        if "/" in suite_name or not suite_name.strip("."):
+            raise RunError(
+                f"{results_dir}: expected a suite name that can be a folder's, "
+                f"found {suite_name!r}; rename the suite"
+            )
+        suite = results_dir / suite_name
+        run = cls(path=suite / f"{now.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{token}")
+        with _writable(run.path):
+            suite.mkdir(parents=True, exist_ok=True)
+            run.path.mkdir()
+            run.logs.mkdir()
+            run.weights.mkdir()
+            (run.path / RECORDS).touch()
+            _sync(run.path)
+            _sync(suite)
+            _point(suite / LATEST, run.path.name)
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """Return the run that was recorded in a folder.
+
+        Raises:
+            RunError: There is none.
+        """
+        if not _is_run(path):
+            raise RunError(
+                f"{path}: expected the folder of a run, found no {RECORDS} in it; "
+                "name a folder that `benchharness run` has made"
+            )
+        return cls(path=path)
+
+    @property
+    def name(self) -> str:
+        """The run's name: UTC time and token."""
+        return self.path.resolve().name
+
+    @property
+    def suite(self) -> str:
+        """Name of the suite that was run."""
+        return self.path.resolve().parent.name
+
+    @property
+    def logs(self) -> Path:
+        """Folder of what the trials printed."""
+        return self.path / "logs"
+
+    @property
+    def weights(self) -> Path:
+        """Folder of what the trials learnt."""
+        return self.path / "weights"
+
+    def log_path(self, trial_id: str) -> Path:
+        """Return the file for what a trial prints."""
+        return self.logs / f"{trial_id}.log"
+
+    def append(self, record: Record) -> None:
+        """Store the record of a finished trial; when this returns, it survives a power cut.
+
+        Raises:
+            RunError: It could not be written. Nothing half-written is left behind.
+        """
+        with _writable(self.path / RECORDS):
+            journal.append(self.path / RECORDS, record)
+
+    def records(self) -> tuple[list[Record], list[str]]:
+        """Return the last record of each trial, and one message per line that cannot be read.
+
+        Raises:
+            RunError: The file cannot be opened.
+        """
+        with _readable(self.path / RECORDS):
+            records, problems = journal.read(self.path / RECORDS)
+        last = {record["id"]: record for record in records}
+        return list(last.values()), problems
+
+    def write_run(self, run: dict[str, Any]) -> None:
+        """Replace run.json: the resolved suite, the environment and the digests.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        path = self.path / "run.json"
+        with _writable(path):
+            replace_text(path, json.dumps(without_nan(run), indent=2, ensure_ascii=False) + "\n")
+
+    def read_run(self) -> dict[str, Any]:
+        """Return what ``write_run`` stored.
+
+        Raises:
+            RunError: run.json is missing or damaged.
+        """
+        path = self.path / "run.json"
+        with _readable(path):
+            run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return run
+
+
+def find_run(path: Path, results_dir: Path) -> RunFolder:
+    """Return the run a user means: by its folder, its suite's folder or its suite's name.
+
+    A suite means its latest run, or the newest that is left when that one was removed.
+
+    Raises:
+        RunError: Nothing was recorded under that name.
+    """
+    for place in (path, results_dir / path):
+        if _is_run(place):
+            return RunFolder.open(place)
+        if runs := runs_of(place):
+            return runs[-1]
+    raise RunError(
+        f"{path}: expected a run's folder, a suite's folder or a suite's name, "
+        f"found nothing recorded; {_recorded_suites(results_dir)}"
+    )
+
+
+def runs_of(suite: Path) -> list[RunFolder]:
+    """Return the runs in a suite's folder by age, the latest last; none when it is no such."""
+    if not suite.is_dir():
+        return []
+    latest = (suite / LATEST).resolve()
+    runs = [path for path in suite.iterdir() if _is_run(path) and not path.is_symlink()]
+    runs.sort(key=lambda path: (path.resolve() == latest, path.name))
+    return [RunFolder.open(path) for path in runs]
+
+
+def _recorded_suites(results_dir: Path) -> str:
+    folders = sorted(results_dir.iterdir()) if results_dir.is_dir() else []
+    names = [folder.name for folder in folders if runs_of(folder)]
+    if not names:
+        return f"{results_dir} holds no runs yet: `benchharness run SUITE` makes one"
+    return f"{results_dir} holds runs of: {', '.join(names)}"
+
+
+def _is_run(path: Path) -> bool:
+    return (path / RECORDS).is_file()
+
+
+def _point(link: Path, target: str) -> None:
+    temporary = link.with_name(f".{link.name}-{target}")
+    temporary.symlink_to(target, target_is_directory=True)
+    temporary.replace(link)
+
+
+def _sync(folder: Path) -> None:
+    """Make the names in a folder survive a power cut, as their contents do."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def _writable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path}: expected to be able to write here, found: {error.strerror}; "
+            "free some space, change its permissions, or choose a folder with --results"
+        ) from error
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"{path}: expected a readable file, found: {error.strerror}; "
+            "choose another run, or repeat this one"
+        ) from error
+    except ValueError as error:
+        raise RunError(
+            f"{path}: expected JSON, found: {error}; choose another run, or repeat this one"
+        ) from error

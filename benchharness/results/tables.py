@@ -1,0 +1,103 @@
+"""Rows of the result tables, as plain dictionaries: identity first, numbers unrounded.
+
+A setting of the matrix is a column of its own name, or ``matrix.<name>`` where another column
+has that name. Where a benchmark's matrix lacks a setting, its rows hold None there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from benchharness.results.cells import Cell, cells_of
+from benchharness.results.columns import (
+    CELL,
+    EPOCH,
+    METRICS,
+    ORIGIN,
+    SPREAD,
+    TRIAL,
+    Column,
+    matrix_column,
+)
+from benchharness.results.record import Record
+
+Row = dict[str, Any]
+
+
+def trial_rows(records: Sequence[Record]) -> list[Row]:
+    """Return one row per trial."""
+    settings = matrix_settings(records)
+    return [
+        _identity(record, settings)
+        | _pick(record, TRIAL)
+        | {"flags": join(record.get("flags", ()))}
+        | _pick(record["metrics"], METRICS)
+        | _pick(record, ORIGIN)
+        for record in records
+    ]
+
+
+def epoch_rows(records: Sequence[Record]) -> list[Row]:
+    """Return one row per epoch of every trial."""
+    settings = matrix_settings(records)
+    return [
+        _identity(record, settings)
+        | {"trial": record["trial"], "seed": record["seed"]}
+        | _pick(epoch, EPOCH)
+        for record in records
+        for epoch in record["epochs"]
+    ]
+
+
+def summary_rows(records: Sequence[Record]) -> list[Row]:
+    """Return one row per cell: medians over its ok trials, and the spread of the main ones."""
+    settings = matrix_settings(records)
+    return [
+        _identity(cell.trials[0], settings) | _counts(cell) | _medians(cell) | _published(cell)
+        for cell in cells_of(records)
+    ]
+
+
+def matrix_settings(records: Iterable[Record]) -> list[str]:
+    """Return every setting that some matrix varies, in the order of first occurrence."""
+    return list(dict.fromkeys(setting for record in records for setting in record["matrix"]))
+
+
+def join(parts: Iterable[str]) -> str:
+    """Return several texts as one cell, each once."""
+    return "; ".join(dict.fromkeys(parts))
+
+
+def _identity(record: Record, settings: Iterable[str]) -> Row:
+    matrix = {matrix_column(setting): record["matrix"].get(setting) for setting in settings}
+    return _pick(record, CELL) | matrix
+
+
+def _pick(source: Mapping[str, Any], columns: Iterable[Column]) -> Row:
+    return {column.name: source.get(column.name) for column in columns}
+
+
+def _counts(cell: Cell) -> Row:
+    return {
+        "trials": len(cell.trials),
+        "trials_ok": len(cell.ok),
+        "reasons": join(reason for _, reason in cell.troubles),
+        "flags": join(flag for trial in cell.trials for flag in trial.get("flags", ())),
+    }
+
+
+def _medians(cell: Cell) -> Row:
+    row: Row = {}
+    for column in METRICS:
+        if column.is_number:
+            row[column.name] = cell.median(column.name)
+        if column.name in SPREAD:
+            values = cell.values(column.name)
+            row[f"{column.name}_min"] = min(values, default=None)
+            row[f"{column.name}_max"] = max(values, default=None)
+    return row
+
+
+def _published(cell: Cell) -> Row:
+    return {f"published_{name}": cell.published(name) for name in ("top1", "epoch_s", "note")}

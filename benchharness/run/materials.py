@@ -1,0 +1,190 @@
+"""What the trials of a run read: the prepared datasets and the pretrained weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchharness.data.listing import Listing
+from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.sources import find
+from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.settings import TrainingSettings, TransferSettings
+from benchharness.weights.pretrained import Pretrained, find_pretrained, random_weights
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Places:
+    """Where a run looks for what it reads.
+
+    Attributes:
+        environment: Of the process; ``BENCHHARNESS_DATA`` and ``BENCHHARNESS_WEIGHTS`` are read.
+        cache: For prepared images, drawn pictures and extracted features.
+        data: A folder given on the command line; wins over the suite's.
+    """
+
+    environment: Mapping[str, str]
+    cache: Path
+    data: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """Which part of a dataset a cell reads, at which size."""
+
+    image_size: int
+    train_images: int | None
+    test_images: int | None
+    validation: float
+
+    @classmethod
+    def of(cls, cell: Cell) -> Slice:
+        """Return what a cell reads."""
+        settings = cell.settings
+        return cls(
+            image_size=settings.image_size,
+            train_images=settings.train_images,
+            test_images=settings.test_images,
+            validation=settings.validation if isinstance(settings, TrainingSettings) else 0.0,
+        )
+
+
+class Materials:
+    """Datasets and weights of a plan, each found, decoded or hashed once."""
+
+    def __init__(
+        self, plan: Plan, *, places: Places, workers: int, progress: Progress | None = None
+    ) -> None:
+        self._plan = plan
+        self._places = places
+        self._workers = workers
+        self._progress = progress
+        self._prepared: dict[Slice, Prepared] = {}
+        self._pretrained: dict[tuple[str, str], Pretrained] = {}
+        self.listing = find_listing(plan, places=places, fallback=plan.dataset.fallback)
+
+    def prepare(self) -> None:
+        """Decode and find everything that the plan's cells need, before any of them runs.
+
+        Raises:
+            DatasetError: Images are missing or unreadable.
+            WeightsError: Weights are missing, with no fallback.
+        """
+        for cell in self._plan.cells:
+            self.prepared(cell)
+            self.pretrained(cell)
+
+    def prepared(self, cell: Cell) -> Prepared:
+        """Return the images that a cell reads."""
+        part = Slice.of(cell)
+        if part not in self._prepared:
+            self._prepared[part] = prepare(
+                self.listing,
+                size=part.image_size,
+                channels=None,
+                train_images=part.train_images,
+                test_images=part.test_images,
+                validation=part.validation,
+                seed=self._plan.suite.seed,
+                cache_dir=self._places.cache,
+                workers=self._workers,
+                on_bad_image=self._plan.dataset.on_bad_image,
+                progress=self._progress,
+            )
+        return self._prepared[part]
+
+    def pretrained(self, cell: Cell) -> Pretrained | None:
+        """Return the weights that a cell's backbone starts from; None without a backbone."""
+        settings = cell.settings
+        if not isinstance(settings, TransferSettings):
+            return None
+        key = (settings.backbone, settings.weights)
+        if key not in self._pretrained:
+            self._pretrained[key] = self._find(settings)
+        return self._pretrained[key]
+
+    def describe_dataset(self) -> dict[str, Any]:
+        """Return what the results say of the data, JSON-able."""
+        return {
+            "name": self.listing.name,
+            "origin": self.listing.origin,
+            "is_real": self.listing.is_real,
+            "classes": list(self.listing.classes),
+            "channels": self.listing.channels,
+            "slices": [
+                {
+                    "image_size": part.image_size,
+                    "train": len(found.splits["train"]),
+                    "validation": len(found.splits["validation"]),
+                    "test": len(found.splits["test"]),
+                    "skipped": list(found.skipped),
+                    "digest": found.digest,
+                }
+                for part, found in self._prepared.items()
+            ],
+            "digest": "-".join(sorted({p.digest[:12] for p in self._prepared.values()})),
+        }
+
+    def describe_weights(self) -> dict[str, Any] | None:
+        """Return what the results say of the backbones' weights; None where no cell has any.
+
+        Weights count as random when pretrained ones were wanted but not to be had, or when the
+        suite wants none at all.
+        """
+        found = list(self._pretrained.values())
+        if not found:
+            return None
+        learnt = [one for one in found if not one.is_random]
+        missing = [one.reason for one in found if one.reason]
+        return {
+            "origin": ", ".join(f"{one.backbone} from {one.path.name}" for one in learnt if one.path),
+            "is_random": bool(missing) or not learnt,
+            "reason": "; ".join(missing) or "as the suite asks",
+            "digest": "-".join(one.digest[:12] for one in found),
+        }
+
+    def _find(self, settings: TransferSettings) -> Pretrained:
+        if settings.weights == "random":
+            return random_weights(settings.backbone, reason="")
+        suite = self._plan.suite
+        return find_pretrained(
+            settings.backbone,
+            path=suite.beside(written)
+            if (written := suite.weights.get(settings.backbone))
+            else None,
+            environment=self._places.environment,
+            fallback=suite.weights_fallback,
+        )
+
+
+def find_listing(plan: Plan, *, places: Places, fallback: str | None) -> Listing:
+    """Return the plan's dataset, large enough for every cell.
+
+    Args:
+        fallback: What to use where nothing real can be had; None for an error.
+
+    Raises:
+        DatasetError: There is none.
+    """
+    dataset = plan.dataset
+    parts = [Slice.of(cell) for cell in plan.cells]
+    return find(
+        dataset.source,
+        path=places.data or plan.dataset_path,
+        environment=places.environment,
+        cache_dir=places.cache,
+        train_images=_most([part.train_images for part in parts]),
+        test_images=_most([part.test_images for part in parts]),
+        seed=plan.suite.seed,
+        fallback=fallback,
+    )
+
+
+def _most(counts: list[int | None]) -> int | None:
+    """Return the largest count; None, which means all, is larger than any."""
+    known = [count for count in counts if count is not None]
+    return max(known) if known and len(known) == len(counts) else None

@@ -1,0 +1,221 @@
+"""Running a plan: every trial in its order, a record for each, nothing lost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from benchharness import __version__
+from benchharness.errors import PluginError
+from benchharness.measure.sanity import flags
+from benchharness.plugins import distribution, find
+from benchharness.results.record import Record
+from benchharness.results.store import RunFolder
+from benchharness.run.executor import LocalExecutor, Outcome
+from benchharness.run.materials import Materials
+from benchharness.run.request import TrialRequest
+from benchharness.suite.plan import Cell, Plan, Trial
+from benchharness.suite.settings import FineTuneSettings
+
+# Sizes of the splits: what a score is worth, not something measured.
+_COUNTS = ("validation_count", "test_count")
+
+
+class Observer(Protocol):
+    """Told how a run goes on."""
+
+    def started(self, trial: Trial, *, number: int, count: int) -> None:
+        """Take note that a trial begins."""
+        ...
+
+    def progressed(self, trial: Trial, event: Mapping[str, Any]) -> None:
+        """Take note of an event from its worker."""
+        ...
+
+    def finished(self, trial: Trial, record: Record) -> None:
+        """Take note that a trial has ended and is on disk."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """Carries out the trials of a plan, one at a time.
+
+    Attributes:
+        device: ``cpu`` or ``gpu``; the executor's environment shows only that.
+        cores: CPU cores a trial may use where its suite states none.
+        cache: Folder of the extracted features.
+    """
+
+    plan: Plan
+    materials: Materials
+    folder: RunFolder
+    executor: LocalExecutor
+    device: Literal["cpu", "gpu"]
+    cores: int
+    cache: Path
+
+    def run(self, observer: Observer) -> list[Record]:
+        """Carry out every trial and return the records, each on disk before the next begins."""
+        trials = self.plan.trials()
+        records: list[Record] = []
+        for number, trial in enumerate(trials, start=1):
+            observer.started(trial, number=number, count=len(trials))
+            record = self._run_trial(trial, records, observer)
+            self.folder.append(record)
+            records.append(record)
+            observer.finished(trial, record)
+        return records
+
+    def _run_trial(self, trial: Trial, records: list[Record], observer: Observer) -> Record:
+        started = datetime.now(UTC)
+        head = self._head(trial, records)
+        trial_id = self._identify(trial, head)
+        try:
+            if head is None and _wants_head(trial.cell):
+                outcome = Outcome(reason=f"no trial of {_head_name(trial.cell)} has left a head")
+            else:
+                outcome = self._execute(trial, trial_id, head, observer)
+        except PluginError as error:
+            outcome = Outcome(reason=str(error))
+        if head is not None:
+            outcome.metrics["head_from"] = f"{head['benchmark']} {head['backend']} {head['trial']}"
+        return self._record(trial, trial_id, outcome, started)
+
+    def _execute(
+        self, trial: Trial, trial_id: str, head: Record | None, observer: Observer
+    ) -> Outcome:
+        cell = trial.cell
+        plugin, options = backend_plugin(self.plan, cell.backend)
+        # A backend that is not installed needs no process to find out.
+        find(plugin)
+        pretrained = self.materials.pretrained(cell)
+        request = TrialRequest(
+            plugin=plugin,
+            options=options,
+            settings=cell.settings.model_dump(mode="json"),
+            prepared=self.materials.prepared(cell).as_dict(),
+            pretrained=pretrained.as_dict() if pretrained else None,
+            head_file=str(self._weights_file(head["id"])) if head else None,
+            weights_file=str(self._weights_file(trial_id)) if self._is_wanted(cell) else None,
+            features_folder=str(self.cache / "features"),
+            device=self.device,
+            threads=min(cell.settings.threads or self.cores, self.cores),
+            seed=trial.seed,
+            spawned_s=0.0,
+        )
+        return self.executor.run(
+            request,
+            request_file=self.folder.logs / f"{trial_id}.json",
+            log=self.folder.log_path(trial_id),
+            on_event=lambda event: observer.progressed(trial, event),
+        )
+
+    def _head(self, trial: Trial, records: list[Record]) -> Record | None:
+        """Return the trial whose head this one starts from.
+
+        All backends start from the same head, or they would not do the same work: that of the
+        first backend whose trial of the same number has left one.
+        """
+        if not _wants_head(trial.cell):
+            return None
+        name = _head_name(trial.cell)
+        able = {
+            record["backend"]: record
+            for record in records
+            if record["benchmark"] == name
+            and record["trial"] == trial.index
+            and record["status"] == "ok"
+        }
+        in_suite_order = dict.fromkeys(cell.backend for cell in self.plan.cells)
+        return next((able[backend] for backend in in_suite_order if backend in able), None)
+
+    def _is_wanted(self, cell: Cell) -> bool:
+        """Whether another benchmark starts from what this cell learns."""
+        return any(
+            _wants_head(other) and _head_name(other) == cell.benchmark for other in self.plan.cells
+        )
+
+    def _weights_file(self, trial_id: str) -> Path:
+        return self.folder.weights / f"{trial_id}.safetensors"
+
+    def _identify(self, trial: Trial, head: Record | None) -> str:
+        """Return the digest of all that decides the trial's outcome."""
+        cell = trial.cell
+        plugin, options = backend_plugin(self.plan, cell.backend)
+        pretrained = self.materials.pretrained(cell)
+        facts = {
+            "core": __version__,
+            "benchmark": cell.benchmark,
+            "settings": cell.settings.model_dump(mode="json"),
+            "backend": [cell.backend, plugin, dict(options)],
+            "plugin": _plugin_version(plugin),
+            "track": cell.track,
+            "trial": [trial.index, trial.seed],
+            "device": self.device,
+            "data": self.materials.prepared(cell).digest,
+            "weights": pretrained.digest if pretrained else None,
+            "head": head["id"] if head else None,
+        }
+        text = json.dumps(facts, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _record(self, trial: Trial, trial_id: str, outcome: Outcome, started: datetime) -> Record:
+        cell = trial.cell
+        log = self.folder.log_path(trial_id)
+        record: Record = {
+            "format": 1,
+            "id": trial_id,
+            "benchmark": cell.benchmark,
+            "strategy": cell.strategy,
+            "backend": cell.backend,
+            "track": cell.track,
+            "matrix": dict(cell.matrix),
+            "trial": trial.index,
+            "seed": trial.seed,
+            "status": outcome.status,
+            "reason": outcome.reason,
+            "settings": cell.settings.model_dump(mode="json"),
+            "metrics": {
+                name: value for name, value in outcome.metrics.items() if name not in _COUNTS
+            },
+            "epochs": outcome.epochs,
+            "effective": outcome.effective,
+            "versions": outcome.versions,
+            "classes": len(self.materials.listing.classes),
+            "validation_count": outcome.metrics.get("validation_count"),
+            "test_count": outcome.metrics.get("test_count"),
+            "published": cell.published.model_dump() if cell.published else None,
+            "log": str(log.relative_to(self.folder.path)) if log.exists() else "",
+            "started": started.isoformat(timespec="milliseconds"),
+        }
+        return record | {"flags": list(flags(record))}
+
+
+def backend_plugin(plan: Plan, backend: str) -> tuple[str, Mapping[str, Any]]:
+    """Return the plugin that a backend of the suite stands for, and its options."""
+    table = plan.suite.backend.get(backend)
+    if table is None:
+        return backend, {}
+    return table.plugin or backend, table.options
+
+
+def _wants_head(cell: Cell) -> bool:
+    return isinstance(cell.settings, FineTuneSettings) and cell.settings.head_from is not None
+
+
+def _head_name(cell: Cell) -> str:
+    assert isinstance(cell.settings, FineTuneSettings)
+    return cell.settings.head_from or ""
+
+
+def _plugin_version(plugin: str) -> str:
+    try:
+        return distribution(find(plugin))
+    except PluginError:
+        return "not installed"

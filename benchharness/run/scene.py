@@ -1,0 +1,168 @@
+"""What a trial works with once everything is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.data.augmentation import Augmentation, AugmentationPlan
+from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
+from benchharness.data.prepared import Prepared
+from benchharness.data.preprocessing import fit
+from benchharness.errors import UnsupportedError
+from benchharness.measure.clock import PhaseClock
+from benchharness.model.network import Network
+from benchharness.model.task import Execution, Optimizer, Preprocessing, Task, Warp
+from benchharness.model.work import Backend, Batches
+from benchharness.run.request import TrialRequest
+from benchharness.run.workload import Workload, build_workload
+from benchharness.suite.settings import StrategySettings, TrainingSettings, settings_from_dict
+
+Emit = Callable[[Mapping[str, Any]], None]
+Metrics = dict[str, float | int | bool | str | None]
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """One trial, loaded.
+
+    Attributes:
+        emit: Takes each event for the runner, JSON-able.
+        metrics: Columns of the result, filled as they become known.
+    """
+
+    request: TrialRequest
+    settings: StrategySettings
+    backend: Backend
+    prepared: Prepared
+    preprocessing: Preprocessing
+    workload: Workload
+    clock: PhaseClock
+    emit: Emit
+    metrics: Metrics
+
+    def image_task(self, network: Network, *, weights: Weights, trainable: tuple[str, ...]) -> Task:
+        """Return the work of a network that sees images."""
+        return self._task(
+            network,
+            weights=weights,
+            trainable=trainable,
+            preprocessing=self.preprocessing,
+            is_augmented=not self.settings.augmentation.is_identity,
+        )
+
+    def feature_task(
+        self, network: Network, *, weights: Weights, trainable: tuple[str, ...]
+    ) -> Task:
+        """Return the work of a network that sees stored features."""
+        return self._task(
+            network, weights=weights, trainable=trainable, preprocessing=None, is_augmented=False
+        )
+
+    def epochs(self, inputs: NDArray[Any], task: Task) -> EpochSequence:
+        """Return the training batches of each epoch, in the core's order."""
+
+        def make(epoch: int) -> Batches:
+            train = self.prepared.splits["train"]
+            order = epoch_order(train, seed=self.request.seed, epoch=epoch)
+            warp = self._augmentation(epoch).warp if task.is_augmented else None
+            return self.batches(inputs, order, warp=warp)
+
+        return EpochSequence(self.settings.epochs, make=make)
+
+    def batches(
+        self,
+        inputs: NDArray[Any],
+        ids: NDArray[np.int64],
+        *,
+        warp: Callable[[NDArray[np.int64]], Warp] | None = None,
+    ) -> Batches:
+        """Return the batches of some images in the given order."""
+        return BatchSequence(
+            inputs, self.prepared.labels, ids, batch_size=self.settings.batch_size, warp=warp
+        )
+
+    def _task(
+        self,
+        network: Network,
+        *,
+        weights: Weights,
+        trainable: tuple[str, ...],
+        preprocessing: Preprocessing | None,
+        is_augmented: bool,
+    ) -> Task:
+        settings = self.settings
+        learner = settings if isinstance(settings, TrainingSettings) else None
+        return Task(
+            network=network,
+            weights=weights,
+            trainable=trainable,
+            output=learner.output if learner else "softmax",
+            optimizer=Optimizer(**learner.optimizer.model_dump()) if learner else None,
+            preprocessing=preprocessing,
+            is_augmented=is_augmented,
+            execution=Execution(
+                device=self.request.device,
+                threads=self.request.threads,
+                precision=settings.precision,
+                layout=settings.layout,
+                compile=settings.compile,
+            ),
+            seed=self.request.seed,
+        )
+
+    def _augmentation(self, epoch: int) -> AugmentationPlan:
+        images = self.prepared.images
+        return AugmentationPlan(
+            Augmentation(**self.settings.augmentation.model_dump()),
+            images=len(images),
+            seed=self.request.seed,
+            epoch=epoch,
+            size=images.shape[1],
+            channels=images.shape[3],
+        )
+
+
+def load_scene(
+    request: TrialRequest, *, backend: Backend, clock: PhaseClock, emit: Emit, metrics: Metrics
+) -> Scene:
+    """Open the dataset, fit the preprocessing and describe the networks.
+
+    Raises:
+        UnsupportedError: The settings do not suit the dataset.
+        DatasetError: The prepared images are gone.
+    """
+    settings = settings_from_dict(request.settings)
+    prepared = Prepared.from_dict(request.prepared)
+    channels = prepared.images.shape[3]
+    try:
+        workload = build_workload(settings, channels=channels, classes=len(prepared.classes))
+    except ValueError as error:
+        raise UnsupportedError(str(error)) from error
+    preprocessing = fit(
+        settings.preprocessing,
+        images=prepared.images,
+        ids=prepared.splits["train"],
+        channels=channels,
+    )
+    metrics |= {
+        "params": workload.params,
+        "trainable_params": workload.trainable_params,
+        "flops_per_image": workload.flops_per_image,
+    }
+    return Scene(
+        request=request,
+        settings=settings,
+        backend=backend,
+        prepared=prepared,
+        preprocessing=preprocessing,
+        workload=workload,
+        clock=clock,
+        emit=emit,
+        metrics=metrics,
+    )

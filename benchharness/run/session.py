@@ -1,0 +1,271 @@
+"""From what a user asks for to a run: suite, profile, device, data, weights, folder."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from benchharness import __version__
+from benchharness.errors import Problem, SuiteError
+from benchharness.measure.accelerators import Accelerator, find_accelerators
+from benchharness.measure.environment import cpu_name, describe_environment, usable_cores
+from benchharness.plugins import installed
+from benchharness.results.csvfiles import write_csv_files
+from benchharness.results.record import Record
+from benchharness.results.store import RunFolder
+from benchharness.run.executor import LocalExecutor
+from benchharness.run.materials import Materials, Places
+from benchharness.run.runner import Observer, Runner, backend_plugin
+from benchharness.run.survey import DatasetFacts, check, survey_dataset
+from benchharness.suite.load import load
+from benchharness.suite.plan import Plan
+from benchharness.suite.resolve import choose_profile, resolve
+
+PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
+Announce = Callable[[list[str]], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What the user asks for; fields as the options of ``benchharness run``."""
+
+    suite: Path
+    profile: str | None = None
+    backends: tuple[str, ...] = ()
+    benchmarks: tuple[str, ...] = ()
+    trials: int | None = None
+    data: Path | None = None
+    device: str = "auto"
+    results: Path = Path("results")
+    timeout_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Where the trials compute.
+
+    Attributes:
+        kind: ``cpu`` or ``gpu``.
+        index: Of the GPU; None for a CPU.
+        name: For people.
+    """
+
+    kind: Literal["cpu", "gpu"]
+    index: int | None
+    name: str
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of a worker, which sees this device and no other accelerator."""
+        visible = "" if self.index is None else str(self.index)
+        return {**environment, "CUDA_VISIBLE_DEVICES": visible, "PYTHONUNBUFFERED": "1"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """A run that is understood but has not begun."""
+
+    request: Request
+    plan: Plan
+    device: Device
+    accelerators: tuple[Accelerator, ...]
+    places: Places
+
+    def announcements(self) -> list[str]:
+        """Return what was decided for the user, one line each."""
+        suite, profile = self.plan.suite, self.plan.profile
+        lines = [f"suite {suite.name} on {self.device.name}"]
+        if profile is not None:
+            how = "as asked" if self.request.profile else "chosen for this machine"
+            about = suite.profiles[profile].description
+            lines.append(f"profile {profile} ({how}){f': {about}' if about else ''}")
+        elif suite.profiles:
+            names = ", ".join(suite.profiles)
+            lines.append(f"no profile: the suite has none for this machine (it has {names})")
+        if self.plan.added:
+            lines.append(f"also running {', '.join(self.plan.added)}: others start from its head")
+        if self.plan.left_out:
+            lines.append(f"left out, for want of a backend: {', '.join(self.plan.left_out)}")
+        return lines
+
+    def survey(self) -> DatasetFacts:
+        """Return the facts that a preview of the plan needs."""
+        return survey_dataset(self.plan, places=self.places)
+
+    def run(
+        self,
+        observer: Observer,
+        *,
+        on_prepare: Callable[[int, int], None],
+        announce: Announce,
+    ) -> tuple[RunFolder, list[Record]]:
+        """Prepare data and weights, carry out every trial, write the tables.
+
+        Raises:
+            BenchError: Data, weights or the results folder are not to be had; nothing was run.
+        """
+        started = datetime.now(UTC)
+        cores = usable_cores()
+        materials = Materials(self.plan, places=self.places, workers=cores, progress=on_prepare)
+        listing = materials.listing
+        check(self.plan, channels=listing.channels, classes=len(listing.classes))
+        materials.prepare()
+        dataset, weights = materials.describe_dataset(), materials.describe_weights()
+        announce(_materials_lines(dataset, weights))
+        folder = RunFolder.create(
+            self.request.results, self.plan.suite.name, now=started, token=secrets.token_hex(2)
+        )
+        folder.write_run(self._describe(started, dataset, weights))
+        runner = Runner(
+            plan=self.plan,
+            materials=materials,
+            folder=folder,
+            executor=LocalExecutor(
+                environment=self.device.environment(self.places.environment),
+                timeout_s=self.request.timeout_s,
+            ),
+            device=self.device.kind,
+            cores=cores,
+            cache=self.places.cache,
+        )
+        try:
+            runner.run(observer)
+        finally:
+            # Also when the user interrupts: the tables of what has finished.
+            records, _ = folder.records()
+            write_csv_files(folder.path, records)
+        return folder, records
+
+    def _describe(
+        self, started: datetime, dataset: dict[str, Any], weights: dict[str, Any] | None
+    ) -> dict[str, Any]:
+        """Return the contents of run.json."""
+        suite = self.plan.suite
+        backends = dict.fromkeys(cell.backend for cell in self.plan.cells)
+        plugins = {name: backend_plugin(self.plan, name)[0] for name in backends}
+        packages = [*PACKAGES, *{_package(plugin) for plugin in plugins.values()} - {""}]
+        return {
+            "format": 1,
+            "benchharness": __version__,
+            "suite": suite.name,
+            "title": suite.title,
+            "profile": self.plan.profile,
+            "device": self.device.name,
+            "started": started.isoformat(timespec="seconds"),
+            "backends": list(backends),
+            "dataset": dataset,
+            "weights": weights,
+            "environment": describe_environment(self.accelerators, packages=packages),
+            "resolved": self.plan.as_dict(),
+        }
+
+
+def open_session(
+    request: Request, *, environment: Mapping[str, str] = os.environ, cache: Path | None = None
+) -> Session:
+    """Read the suite and decide on profile, device and plan.
+
+    Args:
+        environment: Variables of the process.
+        cache: For prepared data; None for $BENCHHARNESS_CACHE or the user's cache folder.
+
+    Raises:
+        SuiteError: The request cannot be understood; every problem is named.
+    """
+    suite = load(request.suite)
+    accelerators = find_accelerators()
+    device = choose_device(request.device, accelerators)
+    profile = choose_profile(suite, requested=request.profile, has_accelerator=device.kind == "gpu")
+    plan = resolve(
+        suite,
+        profile=profile,
+        backends=request.backends,
+        benchmarks=request.benchmarks,
+        trials=request.trials,
+    )
+    _check_backends(plan)
+    return Session(
+        request=request,
+        plan=plan,
+        device=device,
+        accelerators=accelerators,
+        places=Places(
+            environment=environment, cache=cache or cache_folder(environment), data=request.data
+        ),
+    )
+
+
+def choose_device(wanted: str, accelerators: tuple[Accelerator, ...]) -> Device:
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means on this machine.
+
+    Raises:
+        SuiteError: There is no such device.
+    """
+    cpu = Device(kind="cpu", index=None, name=f"{cpu_name()} ({usable_cores()} cores)")
+    if wanted == "cpu" or (wanted == "auto" and not accelerators):
+        return cpu
+    name, _, number = wanted.partition(":")
+    index = int(number) if number.isdigit() else 0
+    known = {accelerator.index: accelerator for accelerator in accelerators}
+    if wanted == "auto":
+        index = min(known)
+    elif name != "cuda" or (number and not number.isdigit()) or index not in known:
+        here = ", ".join(["auto", "cpu", *(f"cuda:{place}" for place in known)])
+        raise SuiteError(
+            "command line",
+            [Problem(where="--device", expected=f"one of {here}", found=f'"{wanted}"')],
+        )
+    return Device(kind="gpu", index=index, name=f"{known[index].name} (cuda:{index})")
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Return where prepared images, drawn pictures and features are kept."""
+    if environment.get("BENCHHARNESS_CACHE"):
+        return Path(environment["BENCHHARNESS_CACHE"])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("benchharness"))
+
+
+def _check_backends(plan: Plan) -> None:
+    """Refuse a misspelt backend; one that is merely not installed leaves failed rows instead."""
+    problems = []
+    for backend in dict.fromkeys(cell.backend for cell in plan.cells):
+        plugin, _ = backend_plugin(plan, backend)
+        near = difflib.get_close_matches(plugin, installed(), n=1)
+        if plugin not in installed() and near:
+            problems.append(
+                Problem(
+                    where="backends",
+                    expected=f"an installed plugin ({', '.join(installed())})",
+                    found=f'"{plugin}"',
+                    hint=f'did you mean "{near[0]}"?',
+                )
+            )
+    if problems:
+        raise SuiteError(str(plan.suite.path), problems)
+
+
+def _materials_lines(dataset: dict[str, Any], weights: dict[str, Any] | None) -> list[str]:
+    lines = [f"data: {dataset['origin']}"]
+    lines += [
+        f"left out {len(part['skipped'])} unreadable images, the first: {part['skipped'][0]}"
+        for part in dataset["slices"]
+        if part["skipped"]
+    ]
+    if weights and weights["is_random"]:
+        lines.append(f"weights: RANDOM, not pretrained: {weights['reason']}")
+    elif weights:
+        lines.append(f"weights: {weights['origin']}")
+    return lines
+
+
+def _package(plugin: str) -> str:
+    """Return the distribution that a plugin came with; empty where it is not installed."""
+    entry = installed().get(plugin)
+    return entry.dist.name if entry and entry.dist else ""

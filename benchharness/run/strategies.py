@@ -1,0 +1,214 @@
+"""What each strategy does, in the backend's three kinds of work: feed, extract, train."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.measure.clock import Stopwatch, now_s
+from benchharness.model.network import Network
+from benchharness.model.task import Task
+from benchharness.model.work import Batches, Training
+from benchharness.run.features import Features, compute_features, content_key, load_features
+from benchharness.run.lesson import Epoch, Lesson
+from benchharness.run.scene import Metrics, Scene, Weights
+from benchharness.suite.settings import BottleneckSettings, FeedSettings, TrainingSettings
+from benchharness.weights.initial import draw_parameter
+from benchharness.weights.pretrained import Pretrained, read_pretrained
+from benchharness.weights.store import read_arrays, write_arrays
+
+
+def carry_out(scene: Scene) -> None:
+    """Do what the scene's strategy says and fill in its metrics."""
+    if isinstance(scene.settings, FeedSettings):
+        feed(scene, epochs=scene.settings.epochs)
+    else:
+        learn(scene, scene.settings)
+
+
+def feed(scene: Scene, *, epochs: int) -> None:
+    """Strategy ``dataset``: bring every training image to the device, epoch by epoch."""
+    with scene.clock.phase("build"):
+        task = scene.image_task(scene.workload.learner, weights={}, trainable=())
+        feeding = scene.backend.feed(task)
+    scene.emit({"event": "settings", "settings": dict(feeding.settings())})
+    plan = scene.epochs(scene.prepared.images, task)
+    with scene.clock.phase("compile"):
+        feeding.feed(ends(plan[0]), after_step=_nothing)
+        feeding.synchronize()
+    stopwatch = Stopwatch(synchronize=feeding.synchronize, now=now_s)
+    with scene.clock.phase("feed"):
+        for batches in plan:
+            stopwatch.start()
+            feeding.feed(batches, after_step=_nothing)
+            stopwatch.stop()
+    count = len(scene.prepared.splits["train"]) * epochs
+    scene.metrics["feed_images_per_s"] = count / stopwatch.elapsed_s
+    scene.metrics["epoch_s"] = stopwatch.elapsed_s / epochs
+
+
+def learn(scene: Scene, settings: TrainingSettings) -> None:
+    """Strategies ``simple_cnn``, ``bottleneck`` and ``fine_tune``: train, then test once."""
+    workload = scene.workload
+    with scene.clock.phase("data"):
+        weights = initial_values(scene)
+    features = front_features(scene, workload.front, weights) if workload.front else None
+    inputs = scene.prepared.images if features is None else features.values
+    make_task = scene.image_task if features is None else scene.feature_task
+    with scene.clock.phase("build"):
+        own = {name: weights[name] for name in workload.learner.parameters()}
+        task = make_task(workload.learner, weights=own, trainable=workload.trainable)
+        training = scene.backend.train(task)
+    scene.emit({"event": "settings", "settings": dict(training.settings())})
+    lesson = Lesson(
+        training=training,
+        clock=scene.clock,
+        validation=scene.batches(inputs, scene.prepared.splits["validation"]),
+        on_epoch=lambda epoch: scene.emit({"event": "epoch", **epoch.as_dict()}),
+    )
+    plan = scene.epochs(inputs, task)
+    with scene.clock.phase("compile"):
+        lesson.warm_up(ends(plan[0]))
+    with scene.clock.phase("train"):
+        lesson.teach(plan)
+    scene.metrics.update(summarize(lesson, target_top1=settings.target_top1))
+    _test(scene, training, inputs)
+    _save(scene, training)
+
+
+def initial_values(scene: Scene) -> Weights:
+    """Return every array of the trial's networks: pretrained, from a trained head, or drawn."""
+    workload, seed = scene.workload, scene.request.seed
+    given: dict[str, NDArray[np.float32]] = {}
+    if workload.backbone is not None and scene.request.pretrained is not None:
+        pretrained = Pretrained.from_dict(scene.request.pretrained)
+        if not pretrained.is_random:
+            given |= read_pretrained(pretrained, workload.backbone)
+    if scene.request.head_file is not None:
+        given |= read_arrays(Path(scene.request.head_file))
+    networks = [network for network in (workload.front, workload.learner) if network]
+    parameters = {name: p for network in networks for name, p in network.parameters().items()}
+    return {
+        name: given[name] if name in given else draw_parameter(parameter, name=name, seed=seed)
+        for name, parameter in parameters.items()
+    }
+
+
+def front_features(scene: Scene, front: Network, weights: Weights) -> Features:
+    """Return the front's outputs for every image, computed now or found in the cache."""
+    own = {name: weights[name] for name in front.parameters()}
+    task = scene.image_task(front, weights=own, trainable=())
+    folder = Path(scene.request.features_folder)
+    key = content_key(_features_identity(scene, task))
+    settings = scene.settings
+    may_reuse = not isinstance(settings, BottleneckSettings) or settings.reuse_features
+    features = load_features(folder, key) if may_reuse else None
+    if features is None:
+        features = _extract(scene, task, folder=folder, key=key)
+    scene.metrics["extract_s"] = features.seconds
+    scene.metrics["extract_reused"] = features.is_reused
+    scene.metrics["extract_images_per_s"] = len(features.values) / features.seconds
+    return features
+
+
+def ends(batches: Batches) -> Batches:
+    """Return the first and the last batch, for warming up.
+
+    The last one may be smaller; to a tracing framework that is another program.
+    """
+    first, last = batches[0], batches[len(batches) - 1]
+    return [first] if len(first) == len(last) else [first, last]
+
+
+def summarize(lesson: Lesson, *, target_top1: float | None) -> Metrics:
+    """Return the columns that follow from the epochs of a training."""
+    epochs, last = lesson.epochs, lesson.epochs[-1]
+    train_s = sum(epoch.train_s for epoch in epochs)
+    validated = [epoch for epoch in epochs if epoch.validation_top1 is not None]
+    best = max(validated, key=lambda epoch: epoch.validation_top1 or 0.0, default=None)
+    return {
+        "train_images_per_s": lesson.images / train_s,
+        "epoch_s": float(np.median([epoch.train_s for epoch in epochs])),
+        "train_s": train_s,
+        "train_loss": last.train_loss,
+        "train_top1": last.train_top1,
+        "validation_loss": last.validation_loss,
+        "validation_top1": last.validation_top1,
+        "best_validation_top1": best.validation_top1 if best else None,
+        "best_epoch": best.epoch if best else None,
+        "time_to_top1_s": time_to_top1(validated, target_top1),
+    }
+
+
+def time_to_top1(epochs: list[Epoch], target_top1: float | None) -> float | None:
+    """Return the training seconds until validation reaches the target; None if it never does."""
+    elapsed_s = 0.0
+    for epoch in epochs:
+        elapsed_s += epoch.train_s
+        if target_top1 is not None and (epoch.validation_top1 or 0.0) >= target_top1:
+            return elapsed_s
+    return None
+
+
+def _extract(scene: Scene, task: Task, *, folder: Path, key: str) -> Features:
+    images = scene.prepared.images
+    everything = scene.batches(images, np.arange(len(images)))
+    with scene.clock.phase("build"):
+        extraction = scene.backend.extract(task)
+    with scene.clock.phase("compile"):
+        for _ in extraction.extract(ends(everything)):
+            extraction.synchronize()
+    with scene.clock.phase("extract"):
+        return compute_features(
+            folder,
+            key,
+            extraction=extraction,
+            batches=everything,
+            shape=task.network.output_shape,
+            now=now_s,
+        )
+
+
+def _features_identity(scene: Scene, task: Task) -> dict[str, Any]:
+    pretrained = scene.request.pretrained or {}
+    # Weights that are drawn depend on the seed, learnt ones do not.
+    digest = pretrained.get("digest", "random")
+    return {
+        "data": scene.prepared.digest,
+        "layers": [repr(layer) for layer in task.network.layers],
+        "weights": digest if digest != "random" else f"random {scene.request.seed}",
+        "preprocessing": scene.settings.preprocessing,
+        "fitted": repr(scene.preprocessing),
+        "execution": asdict(task.execution),
+        "backend": [scene.request.plugin, dict(scene.request.options)],
+        "versions": dict(scene.backend.versions()),
+    }
+
+
+def _test(scene: Scene, training: Training, inputs: NDArray[Any]) -> None:
+    """Score the test images, once: whoever looks twice has chosen by them."""
+    ids = scene.prepared.splits["test"]
+    scene.metrics["validation_count"] = len(scene.prepared.splits["validation"])
+    scene.metrics["test_count"] = len(ids)
+    if not len(ids):
+        return
+    with scene.clock.phase("evaluate"):
+        scores = training.evaluate(scene.batches(inputs, ids))
+    scene.metrics["test_loss"] = scores.loss
+    scene.metrics["test_top1"] = scores.top1
+
+
+def _save(scene: Scene, training: Training) -> None:
+    """Keep what was learnt where another benchmark starts from it."""
+    if scene.request.weights_file is None:
+        return
+    with scene.clock.phase("save"):
+        write_arrays(Path(scene.request.weights_file), training.weights())
+
+
+def _nothing() -> None:
+    """After a step of no interest."""

@@ -1,0 +1,36 @@
+"""One trial inside its worker: from a request to measurements."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchharness.measure.clock import PhaseClock
+from benchharness.plugins import load_backend
+from benchharness.run.request import TrialRequest
+from benchharness.run.scene import Emit, load_scene
+from benchharness.run.strategies import carry_out
+
+
+def run_trial(
+    request: TrialRequest, *, clock: PhaseClock, emit: Emit, metrics: dict[str, Any]
+) -> None:
+    """Carry out one trial.
+
+    Args:
+        request: What to do.
+        clock: Started where the runner spawned this process.
+        emit: Takes events for the runner: versions, effective settings, each epoch.
+        metrics: Takes each column of the result as it becomes known, so that a trial that fails
+            leaves what it had.
+
+    Raises:
+        UnsupportedError: The backend cannot honour a setting.
+        DivergedError: The loss is no longer a number.
+        BenchError: Data, weights or plugin are not what they should be.
+    """
+    with clock.phase("import"):
+        backend = load_backend(request.plugin, options=request.options)
+    emit({"event": "versions", "versions": dict(backend.versions())})
+    with clock.phase("data"):
+        scene = load_scene(request, backend=backend, clock=clock, emit=emit, metrics=metrics)
+    carry_out(scene)

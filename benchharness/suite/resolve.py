@@ -1,0 +1,146 @@
+"""From a suite and what the user asks for to a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from benchharness.errors import Problem, SuiteError
+from benchharness.suite.agreement import head_backends, heads
+from benchharness.suite.file import Profile, SuiteFile
+from benchharness.suite.layers import Settled, dataset, settle
+from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.wording import either, nearest, quote
+
+MOST_TRIALS = 1000
+
+
+def choose_profile(suite: SuiteFile, *, requested: str | None, has_accelerator: bool) -> str | None:
+    """Return the profile to use: the requested one, else the one for this kind of machine.
+
+    A profile called ``cpu`` or ``gpu`` goes before others that name the device.
+
+    Raises:
+        SuiteError: The suite has no profile of the requested name.
+    """
+    if requested is not None:
+        _require_known(suite, "--profile", [requested], suite.profiles)
+        return requested
+    kind = "gpu" if has_accelerator else "cpu"
+    if kind in suite.profiles and suite.profiles[kind].device in (None, kind):
+        return kind
+    fitting = (name for name, profile in suite.profiles.items() if profile.device == kind)
+    return next(fitting, None)
+
+
+def resolve(
+    suite: SuiteFile,
+    *,
+    profile: str | None,
+    backends: tuple[str, ...] = (),
+    benchmarks: tuple[str, ...] = (),
+    trials: int | None = None,
+) -> Plan:
+    """Return what a run will do.
+
+    Args:
+        suite: As loaded.
+        profile: Name of the profile to lay over it; None for none.
+        backends: In place of the suite's and the profile's; a benchmark's own list still limits
+            where that benchmark runs.
+        benchmarks: In place of the profile's choice; empty for that.
+        trials: In place of every other number of trials.
+
+    Raises:
+        SuiteError: An unknown name, or nothing to run.
+    """
+    if profile is not None:
+        _require_known(suite, "--profile", [profile], suite.profiles)
+    every = [benchmark.name for benchmark in suite.benchmark]
+    _require_known(suite, "--benchmark", benchmarks, every)
+    if trials is not None and not 1 <= trials <= MOST_TRIALS:
+        raise _refusal(suite, "--trials", f"a number from 1 to {MOST_TRIALS}", str(trials))
+    overlay = suite.profiles[profile] if profile is not None else Profile()
+    asked = tuple(dict.fromkeys(backends))
+    settled = {one.name: settle(suite, one, overlay, asked=asked) for one in suite.benchmark}
+    chosen = tuple(name for name in every if name in (benchmarks or overlay.benchmarks or every))
+    order = _running_order(chosen, settled)
+    _require_backends(suite, order, settled, asked)
+    return Plan(
+        suite=suite,
+        profile=profile,
+        dataset=dataset(suite, overlay),
+        cells=tuple(cell for name in order for cell in _cells(settled[name], trials)),
+        added=tuple(name for name in order if name not in chosen),
+        left_out=tuple(name for name in order if not settled[name].backends),
+    )
+
+
+def _cells(settled: Settled, trials: int | None) -> list[Cell]:
+    """Return the cells of a benchmark, point after point of its matrix."""
+    return [
+        Cell(
+            benchmark=settled.name,
+            strategy=settled.strategy,
+            backend=backend,
+            matrix=point.matrix,
+            settings=point.settings,
+            published=settled.published,
+            trials=trials or settled.trials,
+        )
+        for point in settled.points
+        for backend in settled.backends
+    ]
+
+
+def _running_order(chosen: Iterable[str], settled: Mapping[str, Settled]) -> list[str]:
+    """Return the benchmarks in file order, save that heads are trained before they are needed."""
+    order: dict[str, None] = {}
+    for name in chosen:
+        order.update(dict.fromkeys([*heads(settled[name]), name]))
+    return list(order)
+
+
+def _require_known(
+    suite: SuiteFile, option: str, names: Iterable[str], known: Iterable[str]
+) -> None:
+    """Refuse names that the suite does not have."""
+    known = list(known)
+    problems = [
+        Problem(
+            where=option,
+            expected="a name that the suite has",
+            found=quote(name),
+            hint=nearest(name, known),
+        )
+        for name in names
+        if name not in known
+    ]
+    if problems:
+        raise SuiteError(str(suite.path), problems)
+
+
+def _require_backends(
+    suite: SuiteFile, order: list[str], settled: Mapping[str, Settled], asked: tuple[str, ...]
+) -> None:
+    """Refuse a run without backends, or one in which a backend would lack the head it needs."""
+    used = {backend for name in order for backend in settled[name].backends}
+    if not used and not asked:
+        expected = 'a list, for example ["keras", "torch"]'
+        raise _refusal(suite, "backends", expected, "none", "or name one with --backend")
+    if not used:
+        expected = "a backend that a chosen benchmark may run on"
+        raise _refusal(suite, "--backend", expected, either(asked, word="and"))
+    lacking = [
+        finding.problem({})
+        for name in order
+        for head in heads(settled[name])
+        for finding in head_backends(settled[name], bottleneck=settled[head])
+    ]
+    if lacking:
+        raise SuiteError(str(suite.path), lacking)
+
+
+def _refusal(suite: SuiteFile, where: str, expected: str, found: str, hint: str = "") -> SuiteError:
+    """Return the error of a request that cannot be carried out."""
+    problem = Problem(where=where, expected=expected, found=found, hint=hint)
+    return SuiteError(str(suite.path), [problem])

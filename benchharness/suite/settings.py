@@ -1,0 +1,183 @@
+"""What a benchmark may set: one class per strategy, on shared bases.
+
+The bounds here are those a value alone must keep; what two values owe each other is in `rules`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from benchharness.suite.tables import AugmentationSettings, OptimizerSettings, Table
+
+Dropout = Annotated[float, Field(ge=0, lt=1, description="Share of values dropped in training.")]
+Epochs = Annotated[int, Field(ge=1, le=10_000, description="Passes over the training images.")]
+Output = Annotated[
+    Literal["softmax", "sigmoid"],
+    Field(description="softmax: one logit per class. sigmoid: a single logit, for two classes."),
+]
+
+
+class Settings(Table):
+    """What every strategy can be asked for."""
+
+    image_size: int = Field(
+        default=64, ge=8, le=1024, description="Side in pixels that images are resized to."
+    )
+    train_images: int | None = Field(
+        default=None,
+        ge=2,
+        description="Training images to use, over all classes; absent: all there are.",
+    )
+    test_images: int | None = Field(
+        default=None,
+        ge=2,
+        description="Test images to use, over all classes; absent: all there are.",
+    )
+    batch_size: int = Field(default=50, ge=1, le=65_536, description="Images handled by one step.")
+    precision: Literal["float32", "tf32", "bfloat16"] = Field(
+        default="float32",
+        description="Arithmetic; float32 means no TF32 anywhere, bfloat16 is mixed.",
+    )
+    layout: Literal["channels_last", "channels_first"] = Field(
+        default="channels_last", description="How feature maps lie in memory."
+    )
+    compile: bool = Field(default=False, description="Hand the step to the framework's compiler.")
+    preprocessing: Literal["unit", "caffe_bgr", "standard", "zca"] = Field(
+        default="unit",
+        description="unit: pixels / 255. caffe_bgr: BGR minus ImageNet's mean, as VGG16 learnt. "
+        "standard: mean 0, deviation 1 per channel. zca: standard, then PCA whitening.",
+    )
+    augmentation: AugmentationSettings = Field(
+        default=AugmentationSettings(),
+        description="How training images are varied; absent: not at all.",
+    )
+    threads: int | None = Field(
+        default=None, ge=1, le=4096, description="CPU threads; absent: the cores of the machine."
+    )
+
+
+class FeedSettings(Settings):
+    """Strategy `dataset`: bring the images to the device, and nothing else."""
+
+    strategy: Literal["dataset"] = "dataset"
+    epochs: Epochs = 1
+
+
+class TrainingSettings(Settings):
+    """What every strategy that learns can be asked for."""
+
+    epochs: Epochs = 1
+    validation: float = Field(
+        default=0.2,
+        ge=0,
+        le=0.5,
+        description="Share of the training images held out for validation.",
+    )
+    dropout: Dropout = 0.3
+    dense: int = Field(
+        default=1024, ge=1, le=1_000_000, description="Units of the hidden dense layer."
+    )
+    output: Output = "softmax"
+    optimizer: OptimizerSettings = Field(
+        default=OptimizerSettings(name="adam"), description="The update rule and its constants."
+    )
+    target_top1: float | None = Field(
+        default=None, ge=0, le=1, description="Accuracy whose time is measured (time_to_top1_s)."
+    )
+
+    @field_validator("optimizer", mode="before")
+    @classmethod
+    def _complete(cls, value: Any) -> Any:
+        """Return the table over the strategy's own optimizer, when it names none itself."""
+        if not isinstance(value, dict) or "name" in value:
+            return value
+        own: OptimizerSettings = cls.model_fields["optimizer"].default
+        return own.model_dump(exclude_unset=True) | value
+
+
+class SimpleCnnSettings(TrainingSettings):
+    """Strategy `simple_cnn`: a small convolutional network, trained from scratch."""
+
+    strategy: Literal["simple_cnn"] = "simple_cnn"
+    filters: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
+        default=(64, 128),
+        strict=False,
+        min_length=1,
+        description="Filters of each 3x3 convolution.",
+    )
+    pool: Literal["end", "each"] = Field(
+        default="end",
+        description="Where 2x2 max pooling stands: after the last convolution or each one.",
+    )
+
+
+class TransferSettings(TrainingSettings):
+    """What the strategies on a pretrained backbone share."""
+
+    backbone: Literal["vgg16"] = Field(
+        default="vgg16", description="The pretrained feature extractor."
+    )
+    weights: Literal["imagenet", "random"] = Field(
+        default="imagenet", description="What the backbone starts from."
+    )
+    dropout: Dropout = 0.5
+    output: Output = "sigmoid"
+
+
+class BottleneckSettings(TransferSettings):
+    """Strategy `bottleneck`: the backbone runs once, a new head learns from its features."""
+
+    strategy: Literal["bottleneck"] = "bottleneck"
+    reuse_features: bool = Field(
+        default=True, description="Use features stored by an earlier trial of the same content."
+    )
+
+
+class FineTuneSettings(TransferSettings):
+    """Strategy `fine_tune`: the head and part of the backbone learn together."""
+
+    strategy: Literal["fine_tune"] = "fine_tune"
+    trainable: Literal["head", "block5", "all"] = Field(
+        default="block5",
+        description="What learns: the head, also the backbone's last block, or all.",
+    )
+    head_from: str | None = Field(
+        default=None,
+        min_length=1,
+        description="The bottleneck benchmark whose trained head to start from.",
+    )
+    reuse_frozen: bool = Field(
+        default=False, description="Compute the frozen blocks once and store what they give."
+    )
+    optimizer: OptimizerSettings = Field(
+        default=OptimizerSettings(name="sgd", lr=1e-4, momentum=0.9),
+        description="The update rule and its constants.",
+    )
+
+
+StrategySettings = FeedSettings | SimpleCnnSettings | BottleneckSettings | FineTuneSettings
+
+STRATEGIES: Mapping[str, type[StrategySettings]] = {
+    "dataset": FeedSettings,
+    "simple_cnn": SimpleCnnSettings,
+    "bottleneck": BottleneckSettings,
+    "fine_tune": FineTuneSettings,
+}
+
+
+def setting_names(strategy: str) -> tuple[str, ...]:
+    """Return the keys that benchmarks of a strategy may set."""
+    return tuple(name for name in STRATEGIES[strategy].model_fields if name != "strategy")
+
+
+def settings_from_dict(data: Mapping[str, Any]) -> StrategySettings:
+    """Return settings from what their ``model_dump(mode="json")`` gave.
+
+    Raises:
+        KeyError: ``strategy`` is missing or unknown.
+        pydantic.ValidationError: A value is not what the strategy accepts.
+    """
+    return STRATEGIES[data["strategy"]].model_validate(dict(data))

@@ -1,0 +1,95 @@
+"""How near a backend must come to the reference, and the message when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.api import Scores
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+# Float32 sums in another order differ by about 1e-6 of the largest value; a convolution by
+# Winograd's method or a whitening by a few times that. TF32 would differ by 1e-3.
+LOGITS = 1e-5
+FEATURES = 1e-4
+# Two passes, forward and back, each with that rounding, and small sums of large terms.
+GRADIENTS = 1e-4
+# A handful of steps add up, and Adam divides by the root of what may be small.
+WEIGHTS = 1e-4
+LOSS = 1e-4
+# The same arithmetic twice; threads may still add in another order.
+REPEATED_LOSS = 1e-5
+# Of 255 levels; interpolating at float32 coordinates is off by about a thousandth of a level.
+PIXEL_LEVELS = 0.025
+
+
+def assert_equal(actual: object, expected: object, *, what: str) -> None:
+    """Fail unless both are equal; plain ``assert`` says nothing outside a test module."""
+    assert actual == expected, f"{what}: expected {expected}, found {actual}"
+
+
+def assert_near_largest(
+    actual: NDArray[np.float32], expected: NDArray[np.float32], *, tolerance: float, what: str
+) -> None:
+    """Fail unless no value is off by more than ``tolerance`` of the largest expected one."""
+    _assert_alike(actual, expected, what)
+    largest = float(np.abs(expected).max())
+    off = float(np.abs(actual.astype(np.float64) - expected).max()) / largest
+    assert off <= tolerance, (
+        f"{what}: expected within {tolerance:g} of the largest value ({largest:g}), found {off:.2g}"
+    )
+
+
+def assert_near_in_norm(actual: Arrays, expected: Arrays, *, tolerance: float, what: str) -> None:
+    """Fail unless each array's difference is small beside it, both by their Euclidean norm."""
+    assert_equal(sorted(actual), sorted(expected), what=f"names of {what}")
+    for name, wanted in expected.items():
+        _assert_alike(actual[name], wanted, f"{what} of {name}")
+        size = float(np.linalg.norm(wanted))
+        off = float(np.linalg.norm(actual[name].astype(np.float64) - wanted))
+        assert off <= tolerance * size, (
+            f"{what} of {name}: expected within {tolerance:g} of its norm ({size:g}), "
+            f"found {off / size if size else off:.2g}"
+        )
+
+
+def assert_loss(actual: float, expected: float, *, tolerance: float = LOSS) -> None:
+    """Fail unless the two losses differ by at most ``tolerance`` of the expected one."""
+    assert abs(actual - expected) <= tolerance * abs(expected), (
+        f"loss: expected {expected:.9g} within {tolerance:g} of it, found {actual:.9g}"
+    )
+
+
+def assert_scores(found: Scores, expected: Scores) -> None:
+    """Fail unless both saw as many images, and score them alike."""
+    assert_equal(found.count, expected.count, what="count")
+    assert_loss(found.loss, expected.loss)
+    assert abs(found.top1 - expected.top1) < 1e-6, (
+        f"top1: expected {expected.top1}, found {found.top1}"
+    )
+
+
+def assert_other_loss(actual: float, than: float, *, why: str) -> None:
+    """Fail unless the two losses differ by more than rounding explains."""
+    assert abs(actual - than) > 10 * LOSS * abs(than), (
+        f"loss: expected other than {than:.9g}, found {actual:.9g}: {why}"
+    )
+
+
+def assert_same_arrays(actual: Arrays, expected: Arrays, *, what: str) -> None:
+    """Fail unless names and every bit of the arrays agree."""
+    assert_equal(sorted(actual), sorted(expected), what=f"names of {what}")
+    for name, wanted in expected.items():
+        _assert_alike(actual[name], wanted, f"{what} of {name}")
+        assert np.array_equal(actual[name], wanted), f"{what} of {name}: expected no change at all"
+
+
+def _assert_alike(actual: NDArray[np.float32], expected: NDArray[np.float32], what: str) -> None:
+    assert actual.shape == expected.shape, (
+        f"{what}: expected shape {expected.shape}, found {actual.shape}"
+    )
+    assert actual.dtype == np.float32, f"{what}: expected float32, found {actual.dtype}"
+    assert np.isfinite(actual).all(), f"{what}: expected finite values"

@@ -1,0 +1,22 @@
+"""The reference backend as a plugin."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+from benchharness.api import Backend, PluginError, Setting, hookimpl
+from benchharness.testing.reference import DType, NumpyBackend
+
+
+@hookimpl
+def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
+    """Return the NumPy backend; its option ``dtype`` is float64 (default) or float32."""
+    unknown = sorted(set(options) - {"dtype"})
+    if unknown:
+        raise PluginError(f"numpy: options: expected dtype, found {', '.join(unknown)}")
+    wanted = options.get("dtype", "float64")
+    for dtype in get_args(DType):
+        if wanted == dtype:
+            return NumpyBackend(dtype=dtype)
+    raise PluginError(f"numpy: dtype: expected float64 or float32, found {wanted}")

@@ -1,0 +1,220 @@
+"""A complete backend in plain NumPy: slow, and short enough to be checked by reading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.api import (
+    AfterEpoch,
+    AfterStep,
+    Batch,
+    Batches,
+    Execution,
+    Scores,
+    Setting,
+    Task,
+    UnsupportedError,
+)
+from benchharness.data import augmentation, preprocessing
+from benchharness.testing.reference_layers import Array, Step, apply_layer
+from benchharness.testing.reference_rules import JUDGES, Judgement, Rule, Tally
+
+DType = Literal["float64", "float32"]
+Tape = list[tuple[str, Step]]
+
+
+class NumpyBackend:
+    """The reference that other backends are compared with.
+
+    Args:
+        dtype: What the network computes in. With float64 the reference's own rounding is far
+            below every tolerance of the contract.
+    """
+
+    def __init__(self, *, dtype: DType = "float64") -> None:
+        self._dtype = dtype
+
+    def versions(self) -> Mapping[str, str]:
+        """Return NumPy's version."""
+        return {"numpy": np.__version__}
+
+    def feed(self, task: Task) -> NumpyFeeding:
+        """Prepare to turn images into network inputs."""
+        return NumpyFeeding(task, self._dtype)
+
+    def extract(self, task: Task) -> NumpyExtraction:
+        """Prepare to run images through the task's network."""
+        return NumpyExtraction(task, self._dtype)
+
+    def train(self, task: Task) -> NumpyTraining:
+        """Prepare to learn."""
+        return NumpyTraining(task, self._dtype)
+
+
+class NumpyWork:
+    """What every kind of work shares: the settings, and batches as network inputs.
+
+    Raises:
+        UnsupportedError: The execution asks for more than float32 on a CPU, as it comes.
+    """
+
+    def __init__(self, task: Task, dtype: DType) -> None:
+        _refuse_unsupported(task.execution)
+        self._task = task
+        self._dtype = dtype
+
+    def synchronize(self) -> None:
+        """Return at once: NumPy finishes every operation before it returns."""
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the dtype and layout. The number of threads is the BLAS library's own."""
+        return {"dtype": self._dtype, "layout": "channels_last", "compile": False}
+
+    def _inputs(self, batch: Batch) -> Array:
+        inputs: Array = batch.inputs
+        if batch.warp is not None:
+            inputs = augmentation.apply_reference(inputs, batch.warp)
+        if self._task.preprocessing is not None:
+            pixels = inputs.astype(np.float32)
+            inputs = preprocessing.apply_reference(pixels, self._task.preprocessing)
+        return inputs.astype(self._dtype)
+
+
+class NumpyFeeding(NumpyWork):
+    """Images become network inputs, and nothing more."""
+
+    def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
+        """Convert each batch."""
+        for batch in batches:
+            self._inputs(batch)
+            after_step()
+
+
+class NumpyNetworkWork(NumpyWork):
+    """Work with a network: its arrays, and the way forward."""
+
+    def __init__(self, task: Task, dtype: DType) -> None:
+        super().__init__(task, dtype)
+        self._arrays: dict[str, Array] = {}
+        self.load_weights(task.weights)
+
+    def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace every learnt array.
+
+        Raises:
+            ValueError: Names or shapes are not those of the network.
+        """
+        parameters = self._task.network.parameters()
+        expected = {name: parameter.shape for name, parameter in parameters.items()}
+        found = {name: array.shape for name, array in arrays.items()}
+        if found != expected:
+            raise ValueError(f"weights: expected {expected}, found {found}")
+        self._arrays = {name: np.array(array, self._dtype) for name, array in arrays.items()}
+
+    def _forward(self, inputs: Array, *, random: np.random.Generator | None = None) -> Tape:
+        tape: Tape = []
+        for layer in self._task.network.layers:
+            for step in apply_layer(layer, inputs, self._arrays, random=random):
+                tape.append((layer.name, step))
+                inputs = step.output
+        return tape
+
+    def _output(self, batch: Batch) -> NDArray[np.float32]:
+        inputs = self._inputs(batch)
+        tape = self._forward(inputs)
+        return (tape[-1][1].output if tape else inputs).astype(np.float32)
+
+
+class NumpyExtraction(NumpyNetworkWork):
+    """Images through a frozen network."""
+
+    def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
+        """Yield the network's output for each batch."""
+        for batch in batches:
+            yield self._output(batch)
+
+
+class NumpyTraining(NumpyNetworkWork):
+    """A network that learns."""
+
+    def __init__(self, task: Task, dtype: DType) -> None:
+        super().__init__(task, dtype)
+        if task.optimizer is None:
+            raise ValueError("task.optimizer: expected an optimizer for training, found None")
+        self._optimizer = task.optimizer
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to the task's initial weights, a fresh optimizer and the first dropout mask."""
+        self.load_weights(self._task.weights)
+        self._rule = Rule(self._optimizer)
+        self._random = np.random.Generator(np.random.Philox(self._task.seed))
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Take one optimizer step per batch, epoch by epoch."""
+        for batches in epochs:
+            tally = Tally()
+            for batch in batches:
+                tape, judgement = self._judge(batch, random=self._random)
+                self._rule.apply(self._arrays, self._backward(tape, judgement))
+                tally.add(judgement)
+                after_step()
+            after_epoch(tally.scores())
+
+    def evaluate(self, batches: Batches) -> Scores:
+        """Score the images as they are, without learning."""
+        tally = Tally()
+        for batch in batches:
+            tally.add(self._judge(replace(batch, warp=None))[1])
+        return tally.scores()
+
+    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+        """Return a copy of every learnt array."""
+        return {name: array.astype(np.float32) for name, array in self._arrays.items()}
+
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        """Return the logits of a batch without dropout."""
+        return self._output(batch)
+
+    def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
+        """Return the mean loss's gradient for every trainable array, without dropout."""
+        found = self._backward(*self._judge(batch))
+        return {name: gradient.astype(np.float32) for name, gradient in found.items()}
+
+    def _judge(
+        self, batch: Batch, *, random: np.random.Generator | None = None
+    ) -> tuple[Tape, Judgement]:
+        tape = self._forward(self._inputs(batch), random=random)
+        return tape, JUDGES[self._task.output](tape[-1][1].output, batch.labels)
+
+    def _backward(self, tape: Tape, judgement: Judgement) -> dict[str, Array]:
+        """Return the gradient of every trainable array; nothing below the lowest is computed."""
+        trainable = self._task.trainable
+        learning = [place for place, (name, _) in enumerate(tape) if name in trainable]
+        gradient, found = judgement.gradient, {}
+        for place in range(len(tape) - 1, min(learning, default=len(tape)) - 1, -1):
+            name, step = tape[place]
+            if name in trainable:
+                parts = step.to_parameters(gradient)
+                found.update({f"{name}/{part}": value for part, value in parts.items()})
+            if place > learning[0]:
+                gradient = step.to_inputs(gradient)
+        return found
+
+
+def _refuse_unsupported(execution: Execution) -> None:
+    only = {"device": "cpu", "precision": "float32", "layout": "channels_last", "compile": False}
+    for setting, expected in only.items():
+        found = getattr(execution, setting)
+        if found != expected:
+            raise UnsupportedError(
+                f"numpy: {setting}: expected {expected}, found {found}; "
+                "the reference backend computes in one way only"
+            )

@@ -1,0 +1,184 @@
+"""Small tasks and batches, stated in a line, for tests of backends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.api import (
+    Batch,
+    Batches,
+    Conv,
+    Dense,
+    Dropout,
+    Execution,
+    Flatten,
+    Layer,
+    MaxPool,
+    Network,
+    Optimizer,
+    Preprocessing,
+    Scores,
+    Task,
+    Training,
+    Warp,
+    Whitening,
+)
+from benchharness.model.network import Shape
+from benchharness.model.task import Output
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+CPU = Execution(device="cpu", threads=1)
+SGD = Optimizer(name="sgd", lr=0.1)
+# Height, width and channels differ, so that no two axes can be exchanged unnoticed.
+IMAGE_SHAPE = (11, 9, 3)
+CLASSES = 4
+
+
+def make_network(*layers: Layer, input_shape: Shape = IMAGE_SHAPE) -> Network:
+    """Return a network of the given layers."""
+    return Network(input_shape=input_shape, layers=layers)
+
+
+def small_cnn(*, outputs: int = CLASSES, dropout: float = 0.0) -> Network:
+    """Return a network with every kind of layer; both poolings drop a ragged edge."""
+    return make_network(
+        Conv(name="conv_same", filters=5, padding="same"),
+        MaxPool(name="pool_1"),
+        Conv(name="conv_valid", filters=6, padding="valid"),
+        MaxPool(name="pool_2"),
+        Flatten(name="flatten"),
+        Dense(name="hidden", units=8, activation="relu"),
+        *((Dropout(name="dropout", rate=dropout),) if dropout else ()),
+        Dense(name="logits", units=outputs),
+    )
+
+
+def linear(*, outputs: int = CLASSES, input_shape: Shape = IMAGE_SHAPE) -> Network:
+    """Return one dense layer over all values of an image."""
+    return make_network(
+        Flatten(name="flatten"), Dense(name="logits", units=outputs), input_shape=input_shape
+    )
+
+
+def make_weights(network: Network, *, seed: int = 0) -> dict[str, NDArray[np.float32]]:
+    """Return weights that keep activations near 1, with biases that are not zero."""
+    random = np.random.default_rng(seed)
+    return {
+        name: random.normal(
+            scale=(2 / parameter.fan_in) ** 0.5 if parameter.fan_in else 0.2, size=parameter.shape
+        ).astype(np.float32)
+        for name, parameter in network.parameters().items()
+    }
+
+
+def make_preprocessing(name: str, *, shape: Shape = IMAGE_SHAPE) -> Preprocessing:
+    """Return the preprocessing ``unit``, ``caffe_bgr``, ``standard`` or ``zca``, with its amounts.
+
+    The fitted amounts of the last two are made up: a backend has to take them as they come.
+    """
+    channels = shape[-1]
+    order = tuple(range(channels))
+    mean, scale = (120.0, 110.0, 100.0)[:channels], (1 / 60.0, 1 / 65.0, 1 / 70.0)[:channels]
+    match name:
+        case "unit":
+            mean, scale = (0.0,) * channels, (1 / 255,) * channels
+        case "caffe_bgr":
+            order, mean, scale = (2, 1, 0), (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)
+        case "zca":
+            return Preprocessing(
+                name=name, order=order, mean=mean, scale=scale, whitening=make_whitening(shape)
+            )
+    return Preprocessing(name=name, order=order, mean=mean, scale=scale)
+
+
+def make_whitening(shape: Shape, *, components: int = 20, seed: int = 0) -> Whitening:
+    """Return a whitening in the span of random orthonormal components."""
+    random = np.random.default_rng(seed)
+    values = int(np.prod(shape))
+    basis, _ = np.linalg.qr(random.normal(size=(values, components)))
+    return Whitening(
+        mean=random.normal(scale=0.1, size=values).astype(np.float32),
+        basis=basis.astype(np.float32),
+        gain=random.uniform(0.5, 2.0, components).astype(np.float32),
+    )
+
+
+UNIT = make_preprocessing("unit")
+
+
+def make_task(
+    network: Network,
+    *,
+    weights: Weights | None = None,
+    trainable: Sequence[str] | None = None,
+    output: Output = "softmax",
+    optimizer: Optimizer | None = SGD,
+    preprocessing: Preprocessing | None = UNIT,
+    is_augmented: bool = False,
+    execution: Execution = CPU,
+    seed: int = 7,
+) -> Task:
+    """Return a task; unless told otherwise every layer learns, by plain SGD."""
+    return Task(
+        network=network,
+        weights=make_weights(network) if weights is None else weights,
+        trainable=network.learning_layers() if trainable is None else tuple(trainable),
+        output=output,
+        optimizer=optimizer,
+        preprocessing=preprocessing,
+        is_augmented=is_augmented,
+        execution=execution,
+        seed=seed,
+    )
+
+
+def make_batches(
+    *,
+    sizes: Sequence[int] = (6, 6, 4),
+    shape: Shape = IMAGE_SHAPE,
+    classes: int = CLASSES,
+    is_features: bool = False,
+    is_augmented: bool = False,
+    seed: int = 0,
+) -> list[Batch]:
+    """Return batches of noise: uint8 images, or float32 features, with random labels."""
+    random = np.random.default_rng(seed)
+    batches, start = [], 0
+    for size in sizes:
+        pixels = random.integers(0, 256, (size, *shape))
+        features = random.normal(size=(size, *shape))
+        labels = random.integers(0, classes, size)
+        batches.append(
+            Batch(
+                ids=np.arange(start, start + size),
+                inputs=features.astype(np.float32) if is_features else pixels.astype(np.uint8),
+                labels=labels.astype(np.int32),
+                warp=make_warp(size, shape=shape, random=random) if is_augmented else None,
+            )
+        )
+        start += size
+    return batches
+
+
+def make_warp(size: int, *, shape: Shape, random: np.random.Generator) -> Warp:
+    """Return a warp that turns, shears, zooms, mirrors and shifts beyond the edges."""
+    affine = np.eye(2) + random.uniform(-0.3, 0.3, (size, 2, 2))
+    affine[::2, 0] *= -1
+    # Shifts about the middle, so that most of each picture stays in sight.
+    middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
+    shift = middle - affine @ middle + random.uniform(-2, 2, (size, 2))
+    return Warp(
+        affine=np.concatenate([affine, shift[:, :, None]], axis=2).astype(np.float32),
+        colour=random.uniform(-40, 40, (size, shape[2])).astype(np.float32),
+    )
+
+
+def learn(training: Training, *epochs: Batches) -> list[Scores]:
+    """Train for some epochs and return the scores of each."""
+    scores: list[Scores] = []
+    training.train(epochs, after_step=lambda: None, after_epoch=scores.append)
+    return scores

@@ -1,0 +1,82 @@
+"""From a batch's uint8 images to the network's input, as layers inside the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+from keras import ops
+from numpy.typing import NDArray
+
+from benchharness.api import Batch, Preprocessing, Task
+
+
+def input_tensors(task: Task, *, is_augmented: bool) -> dict[str, keras.KerasTensor]:
+    """Return the model's symbolic inputs: the images or features, and the warp where there is one.
+
+    Twin note: layers inside the model here, which Keras's ``fit`` compiles along; a module that
+    runs before the network in PyTorch.
+    """
+    dtype = "uint8" if task.preprocessing else "float32"
+    tensors = {"inputs": keras.Input(task.input_shape, dtype=dtype, name="inputs")}
+    if is_augmented:
+        tensors["affine"] = keras.Input((2, 3), name="affine")
+        tensors["colour"] = keras.Input((task.input_shape[2],), name="colour")
+    return tensors
+
+
+def network_input(task: Task, tensors: Mapping[str, keras.KerasTensor]) -> keras.KerasTensor:
+    """Return what the first layer of the network sees, float32, channels last."""
+    images = tensors["inputs"]
+    if "affine" in tensors:
+        images = WarpImages(dtype="float32")([images, tensors["affine"], tensors["colour"]])
+    if task.preprocessing is None:
+        return images
+    return PreprocessImages(task.preprocessing, dtype="float32")(images)
+
+
+def arrays(batch: Batch) -> dict[str, NDArray[np.generic]]:
+    """Return a batch's arrays by the names of ``input_tensors``."""
+    named = {"inputs": batch.inputs}
+    if batch.warp is not None:
+        named |= {"affine": batch.warp.affine, "colour": batch.warp.colour}
+    return named
+
+
+class WarpImages(keras.Layer):
+    """Resample each image by its affine map, add its colour shift, clip to 0-255."""
+
+    def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
+        """Map images, affine (batch, 2, 3) and colour (batch, channels) to float32 images."""
+        images, affine, colour = inputs
+        rows = ops.reshape(affine, (-1, 6))
+        # The last two numbers of a projective map; zero makes it affine.
+        transform = ops.concatenate([rows, ops.zeros_like(rows[:, :2])], axis=1)
+        warped = ops.image.affine_transform(
+            ops.cast(images, "float32"), transform, interpolation="bilinear", fill_mode="nearest"
+        )
+        return ops.clip(warped + colour[:, None, None, :], 0, 255)
+
+
+class PreprocessImages(keras.Layer):
+    """``(image[..., order] - mean) * scale``, then whitening where the task states it."""
+
+    def __init__(self, preprocessing: Preprocessing, **options: object) -> None:
+        super().__init__(**options)
+        self._order = list(preprocessing.order)
+        self._mean = np.array(preprocessing.mean, np.float32)
+        self._scale = np.array(preprocessing.scale, np.float32)
+        self._whitening = preprocessing.whitening
+
+    def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        """Map images of any dtype to float32 of the same shape."""
+        images = ops.cast(images, "float32")
+        if self._order != sorted(self._order):
+            images = ops.take(images, self._order, axis=-1)
+        images = (images - self._mean) * self._scale
+        if self._whitening is None:
+            return images
+        flat = ops.reshape(images, (-1, len(self._whitening.mean))) - self._whitening.mean
+        white = ops.matmul(flat, self._whitening.basis) * self._whitening.gain
+        return ops.reshape(ops.matmul(white, self._whitening.basis.T), ops.shape(images))

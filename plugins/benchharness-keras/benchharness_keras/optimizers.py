@@ -1,0 +1,82 @@
+"""The update rules of ``benchharness.api.Optimizer`` in Keras."""
+
+from __future__ import annotations
+
+import math
+
+import keras
+from keras import ops
+
+from benchharness.api import Optimizer
+
+
+def build_optimizer(*, optimizer: Optimizer) -> keras.optimizers.Optimizer:
+    """Return the optimizer, every constant taken from the task.
+
+    Twin note: Keras's SGD is the stated formula, its Adam and RMSprop put epsilon elsewhere.
+    Weight decay is decoupled everywhere in Keras.
+    """
+    decay = optimizer.weight_decay or None
+    if optimizer.name == "adam":
+        return Adam(
+            optimizer.lr,
+            beta_1=optimizer.beta_1,
+            beta_2=optimizer.beta_2,
+            epsilon=optimizer.epsilon,
+            weight_decay=decay,
+        )
+    if optimizer.name == "sgd":
+        return keras.optimizers.SGD(
+            optimizer.lr,
+            momentum=optimizer.momentum,
+            nesterov=optimizer.nesterov,
+            weight_decay=decay,
+        )
+    return RMSprop(optimizer.lr, rho=optimizer.rho, epsilon=optimizer.epsilon, weight_decay=decay)
+
+
+class Adam(keras.optimizers.Adam):
+    """Adam with epsilon beside the corrected root, as published; Keras's stands uncorrected."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable in place."""
+        index = self._get_variable_index(variable)
+        first, second = self._momentums[index], self._velocities[index]
+        step = ops.cast(self.iterations + 1, variable.dtype)
+        # 1 - beta^t, which float32 rounds badly near 0 when written like that.
+        first_correction = -ops.expm1(step * math.log(self.beta_1))
+        second_correction = -ops.expm1(step * math.log(self.beta_2))
+        self.assign_add(first, (gradient - first) * (1 - self.beta_1))
+        self.assign_add(second, (ops.square(gradient) - second) * (1 - self.beta_2))
+        root = ops.sqrt(second) / ops.sqrt(second_correction) + self.epsilon
+        self.assign_sub(variable, first * (learning_rate / first_correction) / root)
+
+
+class RMSprop(keras.optimizers.RMSprop):
+    """RMSprop with epsilon outside the root; Keras's stands inside."""
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Update one variable in place."""
+        square = self._velocities[self._get_variable_index(variable)]
+        self.assign_add(square, (ops.square(gradient) - square) * (1 - self.rho))
+        self.assign_sub(variable, learning_rate * gradient / (ops.sqrt(square) + self.epsilon))
+
+
+class GradientRecorder(keras.optimizers.Optimizer):
+    """Keeps the gradients and moves nothing: how every engine of Keras yields its gradients."""
+
+    def __init__(self) -> None:
+        super().__init__(learning_rate=1.0)
+
+    def build(self, variables: list[keras.Variable]) -> None:
+        """Make room for one gradient per variable."""
+        if not self.built:
+            super().build(variables)
+            self.gradients = [
+                self.add_variable_from_reference(variable, name="gradient")
+                for variable in variables
+            ]
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Store one gradient."""
+        self.assign(self.gradients[self._get_variable_index(variable)], gradient)

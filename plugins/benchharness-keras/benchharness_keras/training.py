@@ -1,0 +1,188 @@
+"""A network that learns, in Keras."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.api import AfterEpoch, AfterStep, Batch, Batches, Scores, Setting, Task
+from benchharness_keras.device import settings
+from benchharness_keras.images import arrays, input_tensors, network_input
+from benchharness_keras.layers import build_network, connect
+from benchharness_keras.optimizers import GradientRecorder, build_optimizer
+from benchharness_keras.weights import load_weights, named_parameters, to_canonical
+
+
+class KerasTraining:
+    """Models over the same layers: one learns, one scores, one records gradients.
+
+    Twin note: PyTorch switches one module between training and evaluation. Keras's compiled
+    functions belong to a model, so work with other inputs (no warp) or without dropout is
+    another model over the same layers; ``fit`` is the only training loop that all engines share.
+    """
+
+    def __init__(self, task: Task, *, device: str) -> None:
+        self._task = task
+        self._device = device
+        self._layers = build_network(network=task.network, trainable=task.trainable, seed=task.seed)
+        self._learner = self._model(is_augmented=task.is_augmented, has_dropout=True)
+        self._scorer = self._model(is_augmented=False, has_dropout=False)
+        self._optimizer = build_optimizer(optimizer=task.optimizer)
+        self._compile(self._learner, self._optimizer)
+        self._compile(self._scorer, None)
+        load_weights(self._layers, task.weights)
+        self._optimizer.build(self._learner.trainable_variables)
+        self._fresh = [to_canonical(variable) for variable in self._states()]
+
+    def reset(self) -> None:
+        """Return to the initial weights, a fresh optimizer and the first dropout mask."""
+        load_weights(self._layers, self._task.weights)
+        for variable, value in zip(self._states(), self._fresh, strict=True):
+            variable.assign(value)
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Take one optimizer step per batch, epoch by epoch."""
+        dataset = BatchDataset(epochs)
+        self._learner.fit(
+            dataset,
+            epochs=len(epochs),
+            steps_per_epoch=len(epochs[0]),
+            shuffle=False,
+            verbose=0,
+            callbacks=[Reporter(dataset, after_step=after_step, after_epoch=after_epoch)],
+        )
+
+    def evaluate(self, batches: Batches) -> Scores:
+        """Score without dropout and without learning."""
+        dataset = BatchDataset([batches])
+        means = self._scorer.evaluate(dataset, verbose=0, return_dict=True)
+        return dataset.scores(means, epoch=0)
+
+    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+        """Return every learnt array, canonical."""
+        return {name: to_canonical(v) for name, v in named_parameters(self._layers)}
+
+    def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace every learnt array."""
+        load_weights(self._layers, arrays)
+
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        """Return float32 logits without dropout, shape (batch, outputs)."""
+        return np.asarray(self._scorer.predict_on_batch(arrays(batch)), np.float32)
+
+    def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
+        """Return the mean loss's gradient for every trainable array, without dropout."""
+        model = self._model(is_augmented=batch.warp is not None, has_dropout=False)
+        recorder = GradientRecorder()
+        self._compile(model, recorder)
+        model.train_on_batch(arrays(batch), batch.labels)
+        names = {v.path: name for name, v in named_parameters(self._layers)}
+        return {
+            names[variable.path]: to_canonical(gradient)
+            for variable, gradient in zip(
+                model.trainable_variables, recorder.gradients, strict=True
+            )
+        }
+
+    def synchronize(self) -> None:
+        """Wait for the device, by asking for the smallest array the last step has written."""
+        if keras.config.backend() == "jax":
+            # During fit, JAX keeps the weights in a state of its own.
+            self._learner.jax_state_sync()
+        smallest = min(self._learner.trainable_variables, key=lambda v: int(np.prod(v.shape)))
+        keras.ops.convert_to_numpy(smallest)
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings."""
+        return settings(self._task.execution, self._device, jit_compile=self._learner.jit_compile)
+
+    def _model(self, *, is_augmented: bool, has_dropout: bool) -> keras.Model:
+        tensors = input_tensors(self._task, is_augmented=is_augmented)
+        inputs = network_input(self._task, tensors)
+        return keras.Model(tensors, connect(self._layers, inputs, has_dropout=has_dropout))
+
+    def _compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> None:
+        is_sigmoid = self._task.output == "sigmoid"
+        losses, metrics = keras.losses, keras.metrics
+        model.compile(
+            optimizer=optimizer,
+            loss=(
+                losses.BinaryCrossentropy(from_logits=True)
+                if is_sigmoid
+                else losses.SparseCategoricalCrossentropy(from_logits=True)
+            ),
+            metrics=[
+                metrics.BinaryAccuracy(name="top1", threshold=0.0)
+                if is_sigmoid
+                else metrics.SparseCategoricalAccuracy(name="top1")
+            ],
+            jit_compile=self._task.execution.compile,
+        )
+
+    def _states(self) -> list[keras.Variable]:
+        """Return what a fresh start resets besides the weights: optimizer, dropout's numbers."""
+        return [*self._optimizer.variables, *dropout_states(self._layers)]
+
+
+def dropout_states(layers: list[keras.Layer]) -> list[keras.Variable]:
+    """Return the states of the dropout layers' random numbers."""
+    dropouts = (layer for layer in layers if isinstance(layer, keras.layers.Dropout))
+    return [variable for layer in dropouts for variable in layer.non_trainable_variables]
+
+
+class BatchDataset(keras.utils.PyDataset):
+    """The batches of all epochs in a row, as ``fit`` takes them."""
+
+    def __init__(self, epochs: Sequence[Batches]) -> None:
+        super().__init__()
+        self._epochs = epochs
+        self._steps = len(epochs[0])
+        self._sizes: dict[int, int] = {}
+
+    def __len__(self) -> int:
+        """Return the number of batches of all epochs."""
+        return len(self._epochs) * self._steps
+
+    def __getitem__(self, index: int) -> tuple[dict[str, NDArray[np.generic]], NDArray[np.int32]]:
+        """Return one batch's arrays and labels."""
+        epoch, step = divmod(index, self._steps)
+        batch = self._epochs[epoch][step]
+        self._sizes[index] = len(batch)
+        return arrays(batch), batch.labels
+
+    def scores(self, means: Mapping[str, float], *, epoch: int) -> Scores:
+        """Return Keras's means over an epoch, with the number of images it has asked for."""
+        indices = range(epoch * self._steps, (epoch + 1) * self._steps)
+        count = sum(self._sizes.get(index, 0) for index in indices)
+        return Scores(loss=float(means["loss"]), top1=float(means["top1"]), count=count)
+
+
+class Reporter(keras.callbacks.Callback):
+    """Tells the core of steps and epochs.
+
+    Keras may call ``on_train_batch_end`` from another thread and out of order, so a step is
+    reported when the next one begins, and the last when the epoch ends.
+    """
+
+    def __init__(
+        self, dataset: BatchDataset, *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        super().__init__()
+        self._dataset = dataset
+        self._after_step = after_step
+        self._after_epoch = after_epoch
+
+    def on_train_batch_begin(self, batch: int, logs: Mapping[str, object] | None = None) -> None:
+        """Report the step before this one."""
+        if batch > 0:
+            self._after_step()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Report the last step, and the epoch."""
+        self._after_step()
+        self._after_epoch(self._dataset.scores(logs or {}, epoch=epoch))

@@ -1,0 +1,46 @@
+"""Running images through a frozen network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from benchharness.api import Batches, Setting, Task
+from benchharness_torch.device import settings, synchronize
+from benchharness_torch.images import Inputs
+from benchharness_torch.layers import build_network
+from benchharness_torch.training import autocast, place
+from benchharness_torch.weights import load_weights
+
+
+class TorchExtraction:
+    """The task's network in evaluation mode."""
+
+    def __init__(self, task: Task, *, device: torch.device) -> None:
+        self._task = task
+        self._device = device
+        self._inputs = Inputs(task, device=device)
+        self._model = place(build_network(network=task.network), task, device=device).eval()
+        load_weights(self._model, task.weights)
+        self._forward = torch.compile(self._model) if task.execution.compile else self._model
+
+    @torch.inference_mode()
+    def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
+        """Yield float32 outputs, channels last, one array per batch."""
+        for batch in batches:
+            with autocast(self._task, self._device):
+                outputs = self._forward(self._inputs(batch)).float()
+            if outputs.ndim == 4:
+                outputs = outputs.permute(0, 2, 3, 1)
+            yield outputs.cpu().contiguous().numpy()
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        synchronize(self._device)
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings."""
+        return settings(self._task.execution, self._device)

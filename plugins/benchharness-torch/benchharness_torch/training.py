@@ -1,0 +1,156 @@
+"""A network that learns, in PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 (PyTorch's own idiom)
+from numpy.typing import NDArray
+from torch import nn
+
+from benchharness.api import AfterEpoch, AfterStep, Batch, Batches, Scores, Setting, Task
+from benchharness_torch.device import settings, synchronize
+from benchharness_torch.images import Inputs
+from benchharness_torch.layers import build_network
+from benchharness_torch.optimizers import build_optimizer
+from benchharness_torch.weights import load_weights, named_parameters, to_canonical
+
+
+class TorchTraining:
+    """The task's network, its optimizer, and the loop over batches."""
+
+    def __init__(self, task: Task, *, device: torch.device) -> None:
+        self._task = task
+        self._device = device
+        self._inputs = Inputs(task, device=device)
+        self._model = place(build_network(network=task.network), task, device=device)
+        for name, parameter in named_parameters(self._model):
+            parameter.requires_grad_(name.split("/")[0] in task.trainable)
+        self._forward = torch.compile(self._model) if task.execution.compile else self._model
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to the initial weights, a fresh optimizer and the first dropout mask."""
+        load_weights(self._model, self._task.weights)
+        self._optimizer = build_optimizer(
+            optimizer=self._task.optimizer,
+            parameters=(p for p in self._model.parameters() if p.requires_grad),
+        )
+        torch.manual_seed(self._task.seed)
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Take one optimizer step per batch, epoch by epoch."""
+        for batches in epochs:
+            self._model.train()
+            tally = Tally(self._device)
+            for batch in batches:
+                self._step(batch, tally)
+                after_step()
+            after_epoch(tally.scores())
+
+    @torch.inference_mode()
+    def evaluate(self, batches: Batches) -> Scores:
+        """Score without dropout and without learning."""
+        self._model.eval()
+        tally = Tally(self._device)
+        for batch in batches:
+            labels = self._inputs.labels(batch)
+            logits = self._logits(batch)
+            tally.add(cross_entropy(logits, labels, output=self._task.output), logits, labels)
+        return tally.scores()
+
+    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+        """Return every learnt array, canonical."""
+        return {name: to_canonical(p) for name, p in named_parameters(self._model)}
+
+    def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace every learnt array."""
+        load_weights(self._model, arrays)
+
+    @torch.inference_mode()
+    def logits(self, batch: Batch) -> NDArray[np.float32]:
+        """Return float32 logits without dropout, shape (batch, outputs)."""
+        self._model.eval()
+        return self._logits(batch).cpu().numpy()
+
+    def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
+        """Return the mean loss's gradient for every trainable array, without dropout."""
+        self._model.eval()
+        self._optimizer.zero_grad(set_to_none=True)
+        labels = self._inputs.labels(batch)
+        cross_entropy(self._logits(batch), labels, output=self._task.output).backward()
+        gradients = {
+            name: to_canonical(p.grad)
+            for name, p in named_parameters(self._model)
+            if p.grad is not None
+        }
+        self._optimizer.zero_grad(set_to_none=True)
+        return gradients
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        synchronize(self._device)
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings."""
+        return settings(self._task.execution, self._device)
+
+    def _step(self, batch: Batch, tally: Tally) -> None:
+        labels = self._inputs.labels(batch)
+        self._optimizer.zero_grad(set_to_none=True)
+        logits = self._logits(batch)
+        loss = cross_entropy(logits, labels, output=self._task.output)
+        loss.backward()
+        self._optimizer.step()
+        tally.add(loss, logits, labels)
+
+    def _logits(self, batch: Batch) -> torch.Tensor:
+        with autocast(self._task, self._device):
+            return self._forward(self._inputs(batch)).float()
+
+
+class Tally:
+    """Loss and hits summed on the device, so that reading them waits only once."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._loss = torch.zeros((), device=device)
+        self._hits = torch.zeros((), dtype=torch.int64, device=device)
+        self._count = 0
+
+    @torch.no_grad()
+    def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
+        """Add one batch's mean loss and its right guesses."""
+        guesses = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
+        self._loss += loss.detach() * len(labels)
+        self._hits += (guesses == labels).sum()
+        self._count += len(labels)
+
+    def scores(self) -> Scores:
+        """Return the means over everything added, after waiting for the device."""
+        count = max(self._count, 1)
+        loss, top1 = float(self._loss) / count, int(self._hits) / count
+        return Scores(loss=loss, top1=top1, count=self._count)
+
+
+def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, *, output: str) -> torch.Tensor:
+    """Return the batch's mean cross-entropy in nats."""
+    if output == "sigmoid":
+        return F.binary_cross_entropy_with_logits(logits[:, 0], labels.float())
+    return F.cross_entropy(logits, labels)
+
+
+def place(model: nn.Sequential, task: Task, *, device: torch.device) -> nn.Sequential:
+    """Return the model on the device, in the task's memory layout."""
+    is_last = task.execution.layout == "channels_last"
+    layout = torch.channels_last if is_last else torch.contiguous_format
+    return model.to(device=device, memory_format=layout)
+
+
+def autocast(task: Task, device: torch.device) -> torch.autocast:
+    """Return the context in which arithmetic is bfloat16 where the task asks for it."""
+    is_mixed = task.execution.precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_mixed)

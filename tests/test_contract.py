@@ -1,0 +1,55 @@
+"""Every backend here keeps the contract; test_contract_sabotage shows that it can be broken."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import pytest
+
+from benchharness.api import Backend
+from benchharness.testing import BackendContract
+from benchharness.testing.plugin import benchharness_backend
+
+
+class TestNumpy(BackendContract):
+    """The reference keeps the contract it defines."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the reference as its plugin gives it."""
+        return benchharness_backend(options={})
+
+
+class TestNumpyInFloat32(BackendContract):
+    """The tolerances leave room for float32 rounding."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the reference, computing in float32."""
+        return benchharness_backend(options={"dtype": "float32"})
+
+
+@pytest.mark.full
+class TestTorch(BackendContract):
+    """The PyTorch plugin keeps the contract."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the plugin's backend; skipped where the plugin is not installed."""
+        return plugin_backend("benchharness_torch")
+
+
+@pytest.mark.full
+class TestKeras(BackendContract):
+    """The Keras plugin keeps the contract on its default engine."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the plugin's backend; skipped where the plugin is not installed."""
+        return plugin_backend("benchharness_keras")
+
+
+def plugin_backend(package: str) -> Backend:
+    """Return the backend of an installed plugin, without options."""
+    pytest.importorskip(package)
+    return import_module(f"{package}.plugin").benchharness_backend(options={})

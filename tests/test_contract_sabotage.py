@@ -1,0 +1,471 @@
+"""The contract catches backends that do other work than they were asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from benchharness.api import (
+    AfterEpoch,
+    AfterStep,
+    Backend,
+    Batch,
+    Batches,
+    Dropout,
+    Layer,
+    Scores,
+    Task,
+    Warp,
+)
+from benchharness.testing import BackendContract
+from benchharness.testing.contract_images import WARPS
+from benchharness.testing.contract_numbers import NETWORKS, RULES
+from benchharness.testing.reference import NumpyBackend, NumpyTraining, Tape
+from benchharness.testing.reference_layers import Array
+from benchharness.testing.reference_rules import Judgement
+from benchharness.testing.tasks import CPU, IMAGE_SHAPE
+
+CONTRACT = BackendContract()
+
+
+class Sabotaged(NumpyBackend):
+    """The reference, given another task than asked for, or another training than its own."""
+
+    def __init__(
+        self,
+        misread: Callable[[Task], Task] = lambda task: task,
+        training: type[NumpyTraining] = NumpyTraining,
+    ) -> None:
+        super().__init__()
+        self._misread = misread
+        self._training = training
+
+    def train(self, task: Task) -> NumpyTraining:
+        """Train for the misread task, the wrong way."""
+        return self._training(self._misread(task), self._dtype)
+
+
+def with_optimizer(**changes: object) -> Sabotaged:
+    """Misread the optimizer's constants."""
+    return Sabotaged(lambda task: replace(task, optimizer=replace(task.optimizer, **changes)))
+
+
+def with_preprocessing(**changes: object) -> Sabotaged:
+    """Misread the preprocessing."""
+    return Sabotaged(
+        lambda task: replace(task, preprocessing=replace(task.preprocessing, **changes))
+    )
+
+
+def with_layers(change: Callable[[Layer], Layer]) -> Sabotaged:
+    """Misread every layer."""
+
+    def misread(task: Task) -> Task:
+        layers = tuple(change(layer) for layer in task.network.layers)
+        return replace(task, network=replace(task.network, layers=layers))
+
+    return Sabotaged(misread)
+
+
+def with_rate(rate: float) -> Sabotaged:
+    """Misread the rate of every dropout."""
+    return with_layers(
+        lambda layer: replace(layer, rate=rate) if isinstance(layer, Dropout) else layer
+    )
+
+
+def one_layer_more(task: Task) -> Task:
+    """Let the layer below the lowest trainable one learn too."""
+    names = task.network.learning_layers()
+    lowest = min(names.index(name) for name in task.trainable)
+    return replace(task, trainable=(*task.trainable, names[max(lowest - 1, 0)]))
+
+
+def channels_first_flatten(task: Task) -> Task:
+    """Multiply an NHWC kernel with values flattened in NCHW order."""
+    order = np.arange(np.prod(IMAGE_SHAPE)).reshape(IMAGE_SHAPE).transpose(2, 0, 1).ravel()
+    kernel = task.weights["logits/kernel"][order]
+    return replace(task, weights={**task.weights, "logits/kernel": kernel})
+
+
+def turned_kernels(task: Task) -> Task:
+    """Convolve as mathematicians do, where the field means correlation."""
+    turned = {n: a[::-1, ::-1] if a.ndim == 4 else a for n, a in task.weights.items()}
+    return replace(task, weights=turned)
+
+
+class DropsTheLastBatch(NumpyTraining):
+    """Trains on full batches only."""
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Leave out the last batch of each epoch."""
+        full = [list(batches)[:-1] for batches in epochs]
+        super().train(full, after_step=after_step, after_epoch=after_epoch)
+
+
+class RepeatsTheFirstEpoch(NumpyTraining):
+    """Never looks at a later epoch's batches."""
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Train on the first epoch again and again."""
+        first = [epochs[0]] * len(epochs)
+        super().train(first, after_step=after_step, after_epoch=after_epoch)
+
+
+class ShufflesBatches(NumpyTraining):
+    """Makes an order of its own."""
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Take the batches from behind."""
+        behind = [list(batches)[::-1] for batches in epochs]
+        super().train(behind, after_step=after_step, after_epoch=after_epoch)
+
+
+class ReportsStepsAtOnce(NumpyTraining):
+    """Reports every step before taking the first."""
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Report first, work later."""
+        for _ in range(sum(len(batches) for batches in epochs)):
+            after_step()
+        super().train(epochs, after_step=lambda: None, after_epoch=after_epoch)
+
+
+class ReportsEpochsAtTheEnd(NumpyTraining):
+    """Reports epochs when all are over, with the weights of the last."""
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Keep the scores back."""
+        kept: list[Scores] = []
+        super().train(epochs, after_step=after_step, after_epoch=kept.append)
+        for scores in kept:
+            after_epoch(scores)
+
+
+class AveragesBatches(NumpyTraining):
+    """Gives an image in a small batch more weight than others."""
+
+    def evaluate(self, batches: Batches) -> Scores:
+        """Average the means of the batches."""
+        parts = [super(AveragesBatches, self).evaluate([batch]) for batch in batches]
+        loss = float(np.mean([part.loss for part in parts]))
+        return replace(super().evaluate(batches), loss=loss)
+
+
+class DropsInEvaluation(NumpyTraining):
+    """Forgets to leave training mode."""
+
+    def _judge(
+        self, batch: Batch, *, random: np.random.Generator | None = None
+    ) -> tuple[Tape, Judgement]:
+        return super()._judge(batch, random=self._random)
+
+
+class LearnsInEvaluation(NumpyTraining):
+    """Improves while it is examined."""
+
+    def evaluate(self, batches: Batches) -> Scores:
+        """Train instead."""
+        found: list[Scores] = []
+        self.train([batches], after_step=lambda: None, after_epoch=found.append)
+        return found[0]
+
+
+class KeepsItsMomentum(NumpyTraining):
+    """Resets the weights, and not the optimizer."""
+
+    def reset(self) -> None:
+        """Load the initial weights."""
+        rule = getattr(self, "_rule", None)
+        super().reset()
+        self._rule = rule or self._rule
+
+
+class HandsOutItsOwnArrays(NumpyTraining):
+    """Returns arrays that the next step writes to."""
+
+    def weights(self) -> Mapping[str, Array]:
+        """Return the same arrays each time, filled anew."""
+        self._shared = getattr(self, "_shared", None) or super().weights()
+        for name, array in super().weights().items():
+            self._shared[name][...] = array
+        return self._shared
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Train, then write to what was handed out."""
+        super().train(epochs, after_step=after_step, after_epoch=after_epoch)
+        self.weights()
+
+
+class SumsGradients(NumpyTraining):
+    """Gives the gradient of the sum of losses, not of their mean."""
+
+    def gradients(self, batch: Batch) -> Mapping[str, Array]:
+        """Scale up by the size of the batch."""
+        return {name: g * len(batch) for name, g in super().gradients(batch).items()}
+
+
+class CouplesDecay(NumpyTraining):
+    """Adds weight decay to the gradient, where momentum keeps it."""
+
+    def __init__(self, task: Task, dtype: str) -> None:
+        assert task.optimizer is not None
+        self._decay = task.optimizer.weight_decay
+        super().__init__(replace(task, optimizer=replace(task.optimizer, weight_decay=0)), dtype)
+
+    def _backward(self, tape: Tape, judgement: Judgement) -> dict[str, Array]:
+        gradients = super()._backward(tape, judgement)
+        return {name: g + self._decay * self._arrays[name] for name, g in gradients.items()}
+
+
+def warping(misread: Callable[[Warp], Warp | None]) -> Sabotaged:
+    """Misread every warp."""
+
+    class Warps(NumpyTraining):
+        def _inputs(self, batch: Batch) -> Array:
+            return super()._inputs(replace(batch, warp=batch.warp and misread(batch.warp)))
+
+    return Sabotaged(training=Warps)
+
+
+def exchanged_axes(warp: Warp) -> Warp:
+    """Take x for y."""
+    return replace(warp, affine=warp.affine[:, ::-1][:, :, [1, 0, 2]])
+
+
+def half_a_pixel_off(warp: Warp) -> Warp:
+    """Count from the corner of the first pixel, not from its centre."""
+    corner = np.array([0.5, 0.5])
+    moved = warp.affine[:, :, :2] @ corner - corner
+    return replace(warp, affine=warp.affine + np.float32(1) * _last_column(moved))
+
+
+def _last_column(values: Array) -> Array:
+    zeros = np.zeros((*values.shape, 2))
+    return np.concatenate([zeros, values[:, :, None]], axis=2).astype(np.float32)
+
+
+OPTIMIZERS = CONTRACT.test_optimizers_move_weights_as_the_reference_does
+PIXELS = CONTRACT.test_training_sees_each_image_by_its_own_warp
+SCORES = CONTRACT.test_training_scores_are_means_over_images
+FROZEN = CONTRACT.test_only_trainable_layers_move
+
+# What is done, the check that must notice, what else that check is given, and what it says.
+SABOTAGES = {
+    "another_epsilon": (with_optimizer(epsilon=1e-7), OPTIMIZERS, (RULES["adam"], 0.0), "movement"),
+    "epsilon_of_rmsprop": (
+        with_optimizer(epsilon=1e-7),
+        OPTIMIZERS,
+        (RULES["rmsprop"], 0.0),
+        "movement",
+    ),
+    "default_betas": (
+        with_optimizer(beta_1=0.9, beta_2=0.999),
+        OPTIMIZERS,
+        (RULES["adam"], 0.0),
+        "movement",
+    ),
+    "momentum_ignored": (
+        with_optimizer(momentum=0.0),
+        OPTIMIZERS,
+        (RULES["momentum"], 0.0),
+        "movement",
+    ),
+    "nesterov_ignored": (
+        with_optimizer(nesterov=False),
+        OPTIMIZERS,
+        (RULES["nesterov"], 0.0),
+        "movement",
+    ),
+    "decay_ignored": (
+        with_optimizer(weight_decay=0.0),
+        OPTIMIZERS,
+        (RULES["sgd"], 0.1),
+        "movement",
+    ),
+    "decay_coupled": (
+        Sabotaged(training=CouplesDecay),
+        OPTIMIZERS,
+        (RULES["momentum"], 0.1),
+        "movement",
+    ),
+    "rgb_for_bgr": (
+        with_preprocessing(order=(0, 1, 2)),
+        CONTRACT.test_preprocessing_is_the_references,
+        ("caffe_bgr", 3),
+        "logits after caffe_bgr",
+    ),
+    "whitening_ignored": (
+        with_preprocessing(whitening=None),
+        CONTRACT.test_preprocessing_is_the_references,
+        ("zca", 3),
+        "logits after zca",
+    ),
+    "nchw_flatten": (
+        Sabotaged(channels_first_flatten),
+        CONTRACT.test_logits_are_the_references,
+        (NETWORKS["flatten_order"],),
+        "logits",
+    ),
+    "turned_kernels": (
+        Sabotaged(turned_kernels),
+        CONTRACT.test_logits_are_the_references,
+        (NETWORKS["conv_same"],),
+        "logits",
+    ),
+    "frozen_off_by_one": (Sabotaged(one_layer_more), FROZEN, (("hidden", "logits"),), "conv_valid"),
+    "all_frozen": (
+        Sabotaged(lambda task: replace(task, trainable=())),
+        FROZEN,
+        (("logits",),),
+        "moved",
+    ),
+    "trainable_count": (
+        Sabotaged(one_layer_more),
+        CONTRACT.test_trainable_count_is_that_of_the_network,
+        (("hidden", "logits"),),
+        "trainable values",
+    ),
+    "last_batch_dropped": (Sabotaged(training=DropsTheLastBatch), SCORES, ("softmax",), "count"),
+    "last_step_unreported": (
+        Sabotaged(training=DropsTheLastBatch),
+        CONTRACT.test_training_reports_every_step_once,
+        (),
+        "reported steps",
+    ),
+    "steps_reported_at_once": (
+        Sabotaged(training=ReportsStepsAtOnce),
+        CONTRACT.test_training_reports_every_step_once,
+        (),
+        "before their batch was read",
+    ),
+    "epochs_reported_at_the_end": (
+        Sabotaged(training=ReportsEpochsAtTheEnd),
+        CONTRACT.test_an_epoch_is_reported_after_its_last_step,
+        (),
+        "reports",
+    ),
+    "one_epoch_repeated": (
+        Sabotaged(training=RepeatsTheFirstEpoch),
+        CONTRACT.test_work_between_epochs_sees_the_weights_of_that_moment,
+        (),
+        "loss",
+    ),
+    "batches_reordered": (
+        Sabotaged(training=ShufflesBatches),
+        OPTIMIZERS,
+        (RULES["momentum"], 0.0),
+        "movement",
+    ),
+    "mean_of_means": (
+        Sabotaged(training=AveragesBatches),
+        CONTRACT.test_evaluation_scores_are_means_over_images,
+        ("softmax",),
+        "loss",
+    ),
+    "dropout_in_evaluation": (
+        Sabotaged(training=DropsInEvaluation),
+        CONTRACT.test_evaluation_neither_learns_nor_drops,
+        (),
+        "loss",
+    ),
+    "learning_in_evaluation": (
+        Sabotaged(training=LearnsInEvaluation),
+        CONTRACT.test_evaluation_neither_learns_nor_drops,
+        (),
+        "weights after evaluation",
+    ),
+    "dropout_ignored": (
+        with_rate(0.0),
+        CONTRACT.test_dropout_is_at_work_in_training,
+        (),
+        "loss",
+    ),
+    "dropout_rate_misread": (
+        with_rate(0.75),
+        CONTRACT.test_dropout_scales_up_what_it_keeps,
+        (),
+        "dropout: expected",
+    ),
+    "seed_ignored": (
+        Sabotaged(lambda task: replace(task, seed=0)),
+        CONTRACT.test_another_seed_drops_other_values,
+        (),
+        "loss",
+    ),
+    "optimizer_kept_at_reset": (
+        Sabotaged(training=KeepsItsMomentum),
+        CONTRACT.test_reset_is_a_fresh_start,
+        ("adam",),
+        "loss",
+    ),
+    "arrays_written_to": (
+        Sabotaged(training=HandsOutItsOwnArrays),
+        CONTRACT.test_weights_handed_out_do_not_change,
+        (),
+        "weights read before training",
+    ),
+    "summed_gradients": (
+        Sabotaged(training=SumsGradients),
+        CONTRACT.test_gradients_are_the_references,
+        ("softmax", None),
+        "gradient of",
+    ),
+    "bfloat16_ignored": (
+        Sabotaged(lambda task: replace(task, execution=CPU)),
+        CONTRACT.test_bfloat16_is_honoured_or_refused,
+        (),
+        "float32 computed",
+    ),
+    "warp_ignored": (warping(lambda warp: None), PIXELS, (), "pixels"),
+    "colour_ignored": (
+        warping(lambda warp: replace(warp, colour=0 * warp.colour)),
+        CONTRACT.test_training_sees_shifted_colours_clipped,
+        (),
+        "pixels",
+    ),
+    "one_warp_for_all": (
+        warping(lambda warp: replace(warp, affine=warp.affine[:1].repeat(8, axis=0))),
+        PIXELS,
+        (),
+        "pixels",
+    ),
+    "axes_exchanged": (
+        warping(exchanged_axes),
+        CONTRACT.test_training_sees_warped_pixels,
+        (WARPS["sheared"],),
+        "pixels",
+    ),
+    "half_a_pixel_off": (
+        warping(half_a_pixel_off),
+        CONTRACT.test_training_sees_warped_pixels,
+        (WARPS["zoomed_out"],),
+        "pixels",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("backend", "check", "given", "complaint"), SABOTAGES.values(), ids=SABOTAGES
+)
+def test_sabotage_is_noticed(
+    backend: Backend, check: Callable[..., None], given: Iterable[object], complaint: str
+) -> None:
+    """The check made for it fails on each flaw, and says where it looked."""
+    with pytest.raises(AssertionError, match=complaint):
+        check(backend, CPU, *given)

@@ -1,0 +1,107 @@
+"""Fashion-MNIST's four files."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchharness.data.fashion_mnist import fashion_mnist, holds, standard_places
+from benchharness.errors import DatasetError
+
+INSTALLED = [place for place in standard_places(home=None) if holds(place)]
+
+
+def write(folder: Path, *, labels: int = 3) -> Path:
+    """Write the four files: black images (as holes in the file), all of one class."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for prefix, count in (("train", 60_000), ("t10k", 10_000)):
+        with (folder / f"{prefix}-images-idx3-ubyte").open("wb") as file:
+            file.write(struct.pack(">4I", 0x803, count, 28, 28))
+            file.truncate(16 + count * 784)
+        content = struct.pack(">2I", 0x801, count) + bytes([labels]) * count
+        (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+    return folder
+
+
+@pytest.mark.parametrize("below", [".", "fashion_mnist", "fashion-mnist"])
+def test_files_are_found_in_the_folder_or_below_it(tmp_path, below):
+    """Zipped or not, and under either spelling of the name."""
+    write(tmp_path / below)
+
+    listing = fashion_mnist(tmp_path)
+
+    assert (len(listing.train), len(listing.test)) == (60_000, 10_000)
+    assert listing.train.labels.dtype == np.int32
+    assert set(listing.test.labels.tolist()) == {3}
+    assert listing.channels == 1
+    assert len(listing.classes) == 10
+    assert listing.train.read(0, size=28, channels=1).shape == (28, 28, 1)
+
+
+def test_missing_files_name_the_package_to_install(tmp_path):
+    """The error says where it looked and what to do."""
+    with pytest.raises(DatasetError, match="apt-get install dataset-fashion-mnist"):
+        fashion_mnist(tmp_path)
+
+
+def test_a_missing_companion_is_named(tmp_path):
+    """Three files of four are not enough."""
+    (write(tmp_path) / "t10k-labels-idx1-ubyte.gz").unlink()
+
+    with pytest.raises(DatasetError, match=r"t10k-labels-idx1-ubyte\[\.gz\]: expected a file"):
+        fashion_mnist(tmp_path)
+
+
+def test_a_short_file_is_refused(tmp_path):
+    """Sizes must be what the header says."""
+    images = write(tmp_path) / "train-images-idx3-ubyte"
+    with images.open("r+b") as file:
+        file.truncate(5000)
+
+    with pytest.raises(DatasetError, match="train-images-idx3-ubyte: expected an IDX file"):
+        fashion_mnist(tmp_path)
+
+
+def test_a_wrong_magic_number_is_refused(tmp_path):
+    """Labels in the place of images are noticed."""
+    images = write(tmp_path) / "train-images-idx3-ubyte"
+    with images.open("r+b") as file:
+        file.write(struct.pack(">I", 0x801))
+
+    with pytest.raises(DatasetError, match="beginning 00000801"):
+        fashion_mnist(tmp_path)
+
+
+def test_a_damaged_archive_is_refused(tmp_path):
+    """A cut gzip file is a DatasetError."""
+    labels = write(tmp_path) / "train-labels-idx1-ubyte.gz"
+    labels.write_bytes(labels.read_bytes()[:-20])
+
+    with pytest.raises(DatasetError, match=r"train-labels-idx1-ubyte\.gz: expected a readable file"):
+        fashion_mnist(tmp_path)
+
+
+def test_labels_beyond_nine_are_refused(tmp_path):
+    """There are ten classes."""
+    with pytest.raises(DatasetError, match="expected 0 to 9, found 11"):
+        fashion_mnist(write(tmp_path, labels=11))
+
+
+def test_keras_downloads_are_looked_for_in_the_home_folder(tmp_path):
+    """The home folder is passed in, never read from the environment."""
+    assert tmp_path / ".keras/datasets/fashion-mnist" in standard_places(home=tmp_path)
+
+
+@pytest.mark.skipif(not INSTALLED, reason="dataset-fashion-mnist is not installed")
+def test_the_installed_dataset_is_balanced_and_begins_with_an_ankle_boot():
+    """The real files: 6000 of each class; the first training image is well known."""
+    listing = fashion_mnist()
+
+    assert np.bincount(listing.train.labels).tolist() == [6000] * 10
+    assert np.bincount(listing.test.labels).tolist() == [1000] * 10
+    assert listing.classes[listing.train.labels[0]] == "ankle boot"
+    assert listing.train.read(0, size=28, channels=1).max() == 255

@@ -1,0 +1,204 @@
+"""The decoder."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from photographs import picture, save
+from PIL import Image
+
+from benchharness.data.images import read_image, resize_array, sample_channels
+from benchharness.errors import DatasetError
+
+
+def test_a_photograph_becomes_a_square_of_rgb_pixels(tmp_path):
+    """A JPEG of any shape gives uint8 (size, size, 3)."""
+    path = save(tmp_path / "a.jpg", seed=1, width=61, height=33)
+
+    pixels = read_image(path, size=24, channels=3)
+
+    assert pixels.shape == (24, 24, 3)
+    assert pixels.dtype == np.uint8
+
+
+def test_an_image_of_the_wanted_size_keeps_its_pixels(tmp_path):
+    """Nothing is interpolated where nothing needs to be."""
+    original = picture(seed=2, width=16, height=16)
+    original.save(tmp_path / "a.png")
+
+    pixels = read_image(tmp_path / "a.png", size=16, channels=3)
+
+    assert np.array_equal(pixels, np.asarray(original))
+
+
+def test_pixels_are_the_same_as_ever(tmp_path):
+    """Dataset identities rest on these bytes; if they change, DECODER has to change too."""
+    y, x = np.mgrid[:50, :70]
+    waves = np.stack([x * 3 % 256, y * 5 % 256, (x * y) % 256], axis=-1).astype(np.uint8)
+    Image.fromarray(waves).save(tmp_path / "a.png")
+
+    pixels = read_image(tmp_path / "a.png", size=20, channels=3)
+
+    assert hashlib.sha256(pixels.tobytes()).hexdigest()[:16] == "4fd0656ea6e87eaa"
+
+
+def test_shrinking_averages_instead_of_picking(tmp_path):
+    """A fine black-and-white board becomes grey: resizing is antialiased."""
+    board = (np.indices((64, 64)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(board).save(tmp_path / "board.png")
+
+    pixels = read_image(tmp_path / "board.png", size=8, channels=1)
+
+    assert np.abs(pixels.astype(int) - 127).max() <= 2
+
+
+def test_the_picture_is_squeezed_not_cropped(tmp_path):
+    """A red left third stays a third of the width."""
+    wide = np.zeros((10, 90, 3), dtype=np.uint8)
+    wide[:, :30, 0] = 255
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+
+    pixels = read_image(tmp_path / "wide.png", size=30, channels=3)
+
+    assert (pixels[:, :9, 0] == 255).all()
+    assert (pixels[:, 11:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "LA"])
+def test_every_mode_of_png_becomes_rgb(tmp_path, mode):
+    """Grey, palette and transparent pictures are read like any other."""
+    picture(seed=3).convert(mode).save(tmp_path / "a.png")
+
+    assert read_image(tmp_path / "a.png", size=12, channels=3).shape == (12, 12, 3)
+
+
+def test_a_cmyk_photograph_becomes_rgb(tmp_path):
+    """A JPEG for printers keeps roughly its colours."""
+    red = Image.new("RGB", (20, 20), (200, 20, 20)).convert("CMYK")
+    red.save(tmp_path / "a.jpg")
+
+    pixels = read_image(tmp_path / "a.jpg", size=8, channels=3)
+
+    assert np.abs(pixels.astype(int) - (200, 20, 20)).max() < 12
+
+
+def test_sixteen_bits_keep_their_upper_eight(tmp_path):
+    """A 16-bit grey picture is scaled, not clipped to white."""
+    ramp = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
+    Image.fromarray(ramp).save(tmp_path / "deep.png")
+
+    pixels = read_image(tmp_path / "deep.png", size=16, channels=1)
+
+    assert np.array_equal(pixels.ravel(), np.arange(256))
+
+
+def test_exif_orientation_is_not_honoured(tmp_path):
+    """A photograph marked as lying on its side is read as it is stored."""
+    original = picture(seed=4, width=20, height=20)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    original.save(tmp_path / "turned.jpg", exif=exif)
+    original.save(tmp_path / "plain.jpg")
+
+    turned = read_image(tmp_path / "turned.jpg", size=20, channels=3)
+
+    assert np.array_equal(turned, read_image(tmp_path / "plain.jpg", size=20, channels=3))
+
+
+def damaged(kind: str) -> bytes:
+    """Return the content of a file that is no whole image."""
+    if kind == "text":
+        return b"this is not a picture"
+    if kind == "bomb":
+        header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+        chunk = b"IHDR" + header
+        return (
+            b"\x89PNG\r\n\x1a\n"
+            + struct.pack(">I", 13)
+            + chunk
+            + struct.pack(">I", zlib.crc32(chunk))
+        )
+    return b""
+
+
+@pytest.mark.parametrize("kind", ["text", "bomb", "empty"])
+def test_what_is_no_image_is_refused_by_name(tmp_path, kind):
+    """The error names the file and says what to do."""
+    path = tmp_path / "bad.jpg"
+    path.write_bytes(damaged(kind))
+
+    with pytest.raises(DatasetError, match=r"bad\.jpg: expected a readable image.*on_bad_image"):
+        read_image(path, size=8, channels=3)
+
+
+def test_a_truncated_photograph_is_refused(tmp_path):
+    """Half a JPEG is not silently completed with grey."""
+    path = save(tmp_path / "half.jpg", seed=5, width=200, height=200)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+    with pytest.raises(DatasetError, match=r"half\.jpg.*truncated"):
+        read_image(path, size=8, channels=3)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_moderate_bomb_is_refused_too(tmp_path):
+    """Sizes that Pillow itself would only warn about are refused before decoding."""
+    Image.new("1", (10_000, 9_100)).save(tmp_path / "big.png")
+
+    with pytest.raises(DatasetError, match=r"big\.png"):
+        read_image(tmp_path / "big.png", size=8, channels=1)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    """A file that went away is a DatasetError, not a traceback."""
+    with pytest.raises(DatasetError, match=r"gone\.jpg"):
+        read_image(tmp_path / "gone.jpg", size=8, channels=3)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damage_is_a_dataset_error_or_a_picture(tmp_path, data):
+    """Whatever happens to the bytes, nothing but pixels or DatasetError comes back."""
+    suffix = data.draw(st.sampled_from(["jpg", "png", "gif", "bmp", "tif", "webp"]))
+    path = save(tmp_path / f"a.{suffix}", seed=6)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 8))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(bytes(content[: data.draw(st.integers(0, len(content)))]))
+
+    try:
+        pixels = read_image(path, size=8, channels=3)
+    except DatasetError:
+        return
+
+    assert pixels.shape == (8, 8, 3)
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1), (28, 28, 3)])
+def test_arrays_are_resized_like_files(tmp_path, shape):
+    """The same pixels give the same result from an array and from a lossless file."""
+    array = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(array.squeeze()).save(tmp_path / "a.png")
+
+    pixels = resize_array(array, size=16, channels=3)
+
+    assert np.array_equal(pixels, read_image(tmp_path / "a.png", size=16, channels=3))
+
+
+def test_channels_are_one_only_if_every_sample_is_grey(tmp_path):
+    """One picture in colour makes the dataset colour; a damaged one has no say."""
+    grey = [save(tmp_path / f"{i}.png", seed=i, mode="L") for i in range(3)]
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no")
+    colour = save(tmp_path / "colour.png", seed=9)
+
+    assert sample_channels([*grey, bad]) == 1
+    assert sample_channels([*grey, colour]) == 3
+    assert sample_channels([bad]) == 3

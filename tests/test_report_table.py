@@ -1,0 +1,248 @@
+"""The table says what was measured, fits the terminal, and hides nothing."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+from results_records import record
+from rich.console import Console
+
+from benchharness.report.numbers import alike
+from benchharness.report.table import markdown, plain_text, results_table
+
+RUN = {
+    "suite": "cats_dogs",
+    "title": "Cats and dogs",
+    "profile": "cpu",
+    "device": "CPU, 2 threads",
+    "dataset": {"name": "cats_dogs", "origin": "folder pets", "is_real": True},
+    "weights": None,
+    "backends": ["keras", "torch"],
+}
+METRICS = {
+    "train_images_per_s": 11.92,
+    "epoch_s": 167.8,
+    "wall_s": 361.4,
+    "test_top1": 0.9187,
+    "train_loss": 0.2,
+    "params": 23_105_345,
+    "trainable_params": 15_470_081,
+}
+
+
+def pair(benchmark: str = "fine_tune", **changes: object) -> list[dict]:
+    """Return a trial of each backend."""
+    return [
+        record(benchmark, backend, **{"metrics": METRICS} | changes)
+        for backend in ("keras", "torch")
+    ]
+
+
+def line_of(text: str, name: str) -> str:
+    """Return the first line of a text that begins with a name."""
+    return next(line for line in text.splitlines() if line.startswith(name))
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
+def test_no_line_is_wider_than_the_terminal_and_no_number_is_cut(width):
+    """Every figure appears whole at any width, measures continuing in tables below."""
+    published = {"top1": 0.9123, "epoch_s": 51.0}
+    text = plain_text(
+        RUN, pair(matrix={"batch_size": 10, "lr": 0.001}, published=published), width=width
+    )
+
+    assert max(map(len, text.splitlines())) <= width
+    assert "…" not in text
+    for figure in ("11.9", "168", "361", "0.9187", "23.1", "15.5", "0.9123", "51.0"):
+        assert figure in text
+
+
+def test_backends_stand_side_by_side_in_the_order_of_the_suite():
+    """One line per benchmark holds both, whichever was recorded first."""
+    slow, fast = pair(metrics=METRICS | {"train_images_per_s": 10.0})
+    fast["metrics"] = METRICS | {"train_images_per_s": 20.0}
+
+    text = plain_text(RUN, [fast, slow], width=80)
+
+    assert re.search(r"keras +torch", text)
+    assert re.match(r"fine_tune +│ +10\.0 +20\.0 │", line_of(text, "fine_tune"))
+
+
+def test_too_many_backends_for_the_width_get_a_line_each():
+    """Where a measure does not fit with all backends, their names move into the lines."""
+    records = [record(backend=f"backend-{number}", metrics=METRICS) for number in range(8)]
+
+    text = plain_text({}, records, width=80)
+
+    assert all(f"simple_cnn, backend-{number}" in " ".join(text.split()) for number in range(8))
+
+
+def test_side_by_side_figures_share_their_decimals():
+    """The smaller one decides, so that neither pretends to more."""
+    assert alike([9.876, 123.456]) == ["9.88", "123.46"]
+    assert alike([17012.3, 21544.9]) == ["17,012", "21,545"]
+    assert alike([None, 0.0001]) == ["-", "0.000"]
+    assert alike([0.0, None]) == ["0", "-"]
+
+
+def test_medians_are_shown_with_the_number_of_trials():
+    """Of 10, 30 and 11 the table shows 11, and that there were three."""
+    records = [
+        record(trial=trial, metrics={"train_images_per_s": rate})
+        for trial, rate in ((1, 10.0), (2, 30.0), (3, 11.0))
+    ]
+
+    line = line_of(plain_text(RUN, records), "simple_cnn")
+
+    assert "(n=3)" in line
+    assert "11.0" in line
+
+
+def test_trials_that_vary_are_called_unstable():
+    """A spread above a tenth of the median is said, with a remedy; a smaller one is not."""
+    rates = {"noisy": (10.0, 12.0), "quiet": (10.0, 10.5)}
+    records = [
+        record(name, trial=trial, metrics={"train_images_per_s": rate})
+        for name, pair_of_rates in rates.items()
+        for trial, rate in enumerate(pair_of_rates, start=1)
+    ]
+
+    text = plain_text(RUN, records, width=160)
+
+    assert "unstable  noisy (keras): from 10.0 to 12.0 images/s over 2 trials; close" in text
+    assert "quiet (keras)" not in text
+
+
+def test_a_failed_cell_shows_its_status_in_words_and_its_reason_below():
+    """The other backend's numbers stay."""
+    records = pair()
+    records[1] |= {"status": "oom", "reason": "killed by signal 9", "metrics": {}}
+
+    text = plain_text(RUN, records)
+
+    assert re.search(r"11\.9 +no memory", line_of(text, "fine_tune"))
+    assert "no memory  fine_tune (torch): killed by signal 9" in text
+
+
+def test_some_failed_trials_do_not_hide_the_others():
+    """The median is over the good ones, and the failure is counted below."""
+    records = [record(trial=trial, metrics=METRICS) for trial in (1, 2, 3)]
+    records[1] |= {"status": "diverged", "reason": "loss became NaN in epoch 4"}
+
+    text = plain_text(RUN, records)
+
+    assert "(n=2)" in line_of(text, "simple_cnn")
+    assert "simple_cnn (keras), 1 of 3 trials: loss became NaN in epoch 4" in text
+
+
+def test_an_implausible_accuracy_is_marked_and_explained():
+    """The published 0.0562 of ten classes carries a mark in its row and a sentence below."""
+    metrics = METRICS | {"test_top1": 0.0562}
+    text = plain_text(RUN, pair(metrics=metrics, classes=10, test_count=10_000))
+
+    assert "0.0562!" in text
+    assert "! below_chance  fine_tune (keras, torch): accuracy is lower" in text
+
+
+def test_validation_accuracy_stands_in_for_a_missing_test_and_says_so():
+    """It carries a v, which the legend explains."""
+    metrics = {"train_images_per_s": 1.0, "validation_top1": 0.8938}
+
+    text = plain_text(RUN, pair(metrics=metrics))
+
+    assert "0.8938v" in text
+    assert "v: of validation images" in text
+
+
+def test_feeding_is_the_rate_of_a_benchmark_that_only_feeds():
+    """`dataset` shows images brought to the device, and measures nobody has are left out."""
+    records = pair("dataset", strategy="dataset", metrics={"feed_images_per_s": 17012.3}, epochs=0)
+
+    text = plain_text(RUN, records)
+
+    assert "17,012" in line_of(text, "dataset")
+    assert "top-1" not in text
+    assert "params" not in text
+
+
+def test_backends_of_unequal_size_are_never_shown_as_equal():
+    """Where parameter counts differ by one, the table says so with exact counts."""
+    records = pair()
+    records[1]["metrics"] = METRICS | {"params": 23_105_346}
+
+    text = plain_text(RUN, records, width=160)
+
+    assert "differ" in line_of(text, "fine_tune")
+    assert "keras 23,105,345, torch 23,105,346 params; the backends do not do the same work" in text
+
+
+def test_drawn_pictures_and_random_weights_are_in_the_title():
+    """A table of made-up data cannot be taken for one of real data."""
+    drawn = RUN | {"dataset": {"name": "drawn", "is_real": False}, "weights": {"is_random": True}}
+
+    text = plain_text(drawn, pair())
+
+    assert "data: drawn pictures, weights: random" in text.splitlines()[:3]
+    assert "data: cats_dogs (folder pets)" in plain_text(RUN, pair()).splitlines()[:3]
+
+
+def test_tracks_are_told_apart_only_where_there_are_several():
+    """One track needs no word; two have a line each."""
+    native = [one | {"track": "native"} for one in pair()]
+
+    assert "native" not in plain_text(RUN, native)
+    assert "fine_tune (native)" in plain_text(RUN, [*pair(), *native])
+
+
+def test_names_from_data_print_as_they_are():
+    """Markup, colours and line breaks in names and reasons do nothing."""
+    records = pair("[red]x[/red]", status="failed", reason="\x1b[31mline 1\x1b[0m\nline\x07 2")
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system="standard")
+
+    console.print(results_table(RUN | {"title": "[bold]T[/bold]"}, records))
+
+    text = plain_text(RUN | {"title": "[bold]T[/bold]"}, records)
+    assert text.startswith("[bold]T[/bold]\n")
+    assert "[red]x[/red]" in text
+    assert "line 1 line 2" in text
+    assert "\x1b" not in text
+    assert "[red]x[/red]" in console.file.getvalue()
+
+
+def test_published_figures_and_notes_stand_beside_ours():
+    """The source's accuracy is a column, its words a note."""
+    published = {"top1": 0.9, "epoch_s": None, "note": "more than 90 %"}
+
+    text = plain_text(RUN, pair(published=published), width=160)
+
+    assert "0.9000" in line_of(text, "fine_tune")
+    assert "published  fine_tune: more than 90 %" in text
+
+
+def test_no_winner_is_named():
+    """Both numbers look the same in colour: the table does not judge."""
+    records = pair()
+    records[1]["metrics"] = METRICS | {"train_images_per_s": 99.0}
+    console = Console(file=io.StringIO(), width=160, force_terminal=True, color_system="standard")
+
+    console.print(results_table(RUN, records))
+
+    assert "\x1b" not in line_of(console.file.getvalue(), "fine_tune")
+
+
+def test_a_run_without_trials_says_so():
+    """The title stands, and one sentence."""
+    assert plain_text(RUN, []).splitlines()[-1] == "no trial has finished"
+    assert markdown(RUN, []).startswith("### Cats and dogs\n")
+
+
+def test_markdown_holds_all_measures_in_one_table():
+    """Every row has the cells of its header, whatever bars the names contain."""
+    text = markdown(RUN, pair("a|b"))
+
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
+    assert rows[0].startswith("| benchmark | images/s keras | images/s torch | epoch s keras |")
+    assert rows[2].startswith("| a\\|b | 11.9 | 11.9 | 168 | 168 | 361 | 361 | 0.9187 |")
