@@ -56,7 +56,7 @@ def test_no_amounts_give_exactly_the_identity():
     assert warp.affine.dtype == warp.colour.dtype == np.float32
 
 
-@pytest.mark.parametrize("name", [field for field in Augmentation.__slots__])
+@pytest.mark.parametrize("name", list(Augmentation.__slots__))
 def test_every_amount_changes_something(name):
     """Each amount alone is no identity, in name and in effect."""
     amount = True if name.startswith("flip") else 0.3
@@ -163,7 +163,7 @@ def test_a_zoom_scales_both_axes_about_the_centre():
 
 
 def test_a_shear_slants_x_by_the_tangent():
-    """x gains up to shear times y; areas stay."""
+    """Horizontally a point gains up to shear times y; areas stay."""
     affine = drawn(Augmentation(shear=0.25), count=5000).affine
 
     assert np.allclose(determinant(drawn(Augmentation(shear=0.25))), 1)
@@ -252,7 +252,7 @@ def test_the_reference_shifts_colours_and_clips():
 
 
 def test_a_quarter_turn_is_the_array_turned():
-    """x runs along the width and y along the height: the map (x, y) -> (y, n - 1 - x)."""
+    """The x axis runs along the width and y along the height: the map (x, y) -> (y, n - 1 - x)."""
     result = apply_reference(image(), one([[0, 1, 0], [-1, 0, 31]]))
 
     assert np.array_equal(result[0], np.rot90(image()[0], k=-1))

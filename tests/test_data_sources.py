@@ -118,7 +118,7 @@ def test_the_fallback_says_that_it_is_one(tmp_path, drawing):
 
     assert (listing.name, listing.is_real) == ("drawn", False)
     assert "no photographs" in listing.origin
-    assert "in place of dataset cats_dogs" in listing.origin
+    assert "in place of cats_dogs, not found (looked in no folder" in listing.origin
     assert (len(listing.train), len(listing.test)) == (4, 2)
 
 

@@ -15,7 +15,9 @@ _CAFFE_MEAN = (103.939, 116.779, 123.68)
 _WHITENED_IMAGES = 1000
 _COMPONENTS = 256
 _EPSILON = 0.1
-_CHUNK = 256
+# Images, and values of an image, converted to floats at a time; they bound the memory.
+_CHUNK = 128
+_VALUES = 4096
 
 
 def fit(
@@ -115,21 +117,56 @@ def _level_counts(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[
 def _whitened(
     plain: Preprocessing, images: NDArray[np.uint8], ids: NDArray[np.int64]
 ) -> Preprocessing:
-    """Return ``plain`` with ZCA whitening in the span of the leading components.
-
-    The sample is spread evenly over the training images: ids often come sorted by class.
-    """
-    chosen = np.linspace(0, len(ids) - 1, min(len(ids), _WHITENED_IMAGES)).round()
-    sample = images[np.sort(ids)[chosen.astype(np.int64)]].astype(np.float32)
-    flat = apply_reference(sample, plain).reshape(len(sample), -1)
-    mean = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
-    _, lengths, axes = np.linalg.svd(flat - mean, full_matrices=False)
-    # The mean takes one dimension away; what is left of it is rounding noise.
-    kept = int(np.count_nonzero(lengths[:_COMPONENTS] > 1e-5 * lengths[0]))
-    variance = lengths[:kept].astype(np.float64) ** 2 / max(1, len(flat) - 1)
+    """Return ``plain`` with ZCA whitening in the span of the leading components."""
+    samples = _samples(plain, images, np.sort(ids))
+    mean = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
+    samples -= mean
+    axes, variance = _components(samples)
     whitening = Whitening(
         mean=mean,
-        basis=np.ascontiguousarray(axes[:kept].T),
+        basis=axes.astype(np.float32),
         gain=(1 / np.sqrt(variance + _EPSILON)).astype(np.float32),
     )
     return replace(plain, whitening=whitening)
+
+
+def _samples(
+    plain: Preprocessing, images: NDArray[np.uint8], ids: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return flattened training images, shape (samples, values).
+
+    They are spread evenly over the ids, which often come sorted by class.
+    """
+    places = np.linspace(0, len(ids) - 1, min(len(ids), _WHITENED_IMAGES)).round()
+    chosen = ids[places.astype(np.int64)]
+    samples = np.empty((len(chosen), images[0].size), dtype=np.float32)
+    for start in range(0, len(chosen), _CHUNK):
+        chunk = images[chosen[start : start + _CHUNK]].astype(np.float32)
+        samples[start : start + _CHUNK] = apply_reference(chunk, plain).reshape(len(chunk), -1)
+    return samples
+
+
+def _components(
+    samples: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the leading axes of centred samples, shape (values, components), and variances.
+
+    Source:
+        The singular value decomposition by way of the products of the samples with each other,
+        of which there are far fewer than values: Sirovich, "Turbulence and the dynamics of
+        coherent structures" (1987), the method of snapshots. In float64, as it squares.
+    """
+    count, values = samples.shape
+    parts = [slice(start, start + _VALUES) for start in range(0, values, _VALUES)]
+    products = np.zeros((count, count))
+    for part in parts:
+        block = samples[:, part].astype(np.float64)
+        products += block @ block.T
+    squares, vectors = np.linalg.eigh(products)
+    leading = np.argsort(squares)[::-1][:_COMPONENTS]
+    # The mean took one dimension away; what is left of it is rounding noise.
+    leading = leading[squares[leading] > 1e-10 * squares[leading[0]]]
+    lengths = np.sqrt(squares[leading])
+    weights = vectors[:, leading] / lengths
+    axes = np.concatenate([samples[:, part].T.astype(np.float64) @ weights for part in parts])
+    return axes, lengths**2 / max(1, count - 1)

@@ -98,11 +98,16 @@ def find(
     place = next((place for place in places if _holds(name, place)), path)
     if place is not None:
         return _load(name, place, train_images=train_images, test_images=test_images, seed=seed)
-    missing = _missing(name, places)
+    looked = ", ".join(map(str, places)) or f"no folder, as {VARIABLE} is not set"
     if fallback == "drawn":
         drawn = _drawn(None, train=train_images, test=test_images, seed=seed, cache_dir=cache_dir)
-        return replace(drawn, origin=f"{drawn.origin}; in place of {missing}")
-    raise DatasetError(missing)
+        return replace(
+            drawn, origin=f"{drawn.origin}; in place of {name}, not found (looked in {looked})"
+        )
+    raise DatasetError(
+        f"dataset {name}: expected {SOURCES[name].description}; "
+        f"found nothing (looked in {looked}); {SOURCES[name].remedy}"
+    )
 
 
 def _require_known(name: str) -> None:
@@ -125,14 +130,6 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
         home = environment.get("HOME")
         places += standard_places(home=Path(home) if home else None)
     return places
-
-
-def _missing(name: str, places: list[Path]) -> str:
-    looked = ", ".join(map(str, places)) or f"no folder: {VARIABLE} is not set"
-    return (
-        f"dataset {name}: expected {SOURCES[name].description}; "
-        f"found nothing (looked in {looked}); {SOURCES[name].remedy}"
-    )
 
 
 def _holds(name: str, place: Path) -> bool:

@@ -120,7 +120,7 @@ class Runner:
         """Return the trial whose head this one starts from.
 
         All backends start from the same head, or they would not do the same work: that of the
-        first backend whose trial of the same number has left one.
+        first backend of the suite that has left one.
         """
         if not _wants_head(trial.cell):
             return None
@@ -129,11 +129,17 @@ class Runner:
             record["backend"]: record
             for record in records
             if record["benchmark"] == name
-            and record["trial"] == trial.index
+            and record["trial"] == self._head_trial(trial)
             and record["status"] == "ok"
         }
         in_suite_order = dict.fromkeys(cell.backend for cell in self.plan.cells)
         return next((able[backend] for backend in in_suite_order if backend in able), None)
+
+    def _head_trial(self, trial: Trial) -> int:
+        """Return which trial of the bottleneck serves; where it has fewer, they serve in turn."""
+        name = _head_name(trial.cell)
+        count = next(cell.trials for cell in self.plan.cells if cell.benchmark == name)
+        return (trial.index - 1) % count + 1
 
     def _is_wanted(self, cell: Cell) -> bool:
         """Whether another benchmark starts from what this cell learns."""

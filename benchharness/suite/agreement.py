@@ -81,7 +81,7 @@ def _head(
             at=at,
             expected="the name of a bottleneck benchmark",
             found=quote(head),
-            hint=nearest(head, bottlenecks),
+            hint=nearest(head, bottlenecks or names),
         )
     elif head in settled and settled[head].points[0].matrix:
         yield Finding(

@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from benchharness.errors import Problem
 from benchharness.suite.expectation import describe, schema_at
 from benchharness.suite.settings import STRATEGIES, setting_names
-from benchharness.suite.wording import KeyPath, did_you_mean, nearest, place, show
+from benchharness.suite.wording import KeyPath, did_you_mean, dotted, nearest, place, show
 
 PLAIN_VALUE = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?|true|false")
 
@@ -48,7 +48,7 @@ def check(model: type[BaseModel], table: Any) -> list[Finding]:
         model.model_validate(table)
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
-        return [_finding(detail, model) for detail in details]
+        return [_finding(detail, model) for detail in details if not _is_echo(detail, details)]
     return []
 
 
@@ -61,6 +61,14 @@ def unknown_key(key: str, known: Iterable[str], *, hint: str = "") -> Finding:
     """Return the finding of a key that nothing reads, with the nearest spelling."""
     hint = hint or nearest(key, known)
     return Finding(at=(key,), expected="a known key", found="an unknown one", hint=hint)
+
+
+def _is_echo(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
+    """Whether a list is called too short only because its items are wrong, which are told too."""
+    at = detail["loc"]
+    return detail["type"] == "too_short" and any(
+        len(other["loc"]) > len(at) and other["loc"][: len(at)] == at for other in details
+    )
 
 
 def _finding(detail: ErrorDetails, model: type[BaseModel]) -> Finding:
@@ -76,7 +84,7 @@ def _finding(detail: ErrorDetails, model: type[BaseModel]) -> Finding:
     schema = schema_at(model, at)
     if detail["type"] == "missing":
         return Finding(at=at, expected=describe(schema), found="nothing")
-    hint = _remedy(found, schema=schema, key=".".join(map(str, at)))
+    hint = _remedy(found, schema=schema, at=at)
     return Finding(at=at, expected=describe(schema), found=show(found), hint=hint)
 
 
@@ -87,13 +95,13 @@ def _misplaced(key: str) -> str:
     return ""
 
 
-def _remedy(found: Any, *, schema: JsonSchemaValue, key: str) -> str:
+def _remedy(found: Any, *, schema: JsonSchemaValue, at: KeyPath) -> str:
     """Return how to mend a value, empty where the expectation says it."""
     kind = schema.get("type")
     if isinstance(found, dict) and kind == "array" and "$ref" in schema.get("items", {}):
-        return f"write [[{key}]], with two brackets"
+        return f"write [[{dotted(at)}]], with two brackets"
     if isinstance(found, list) and kind == "object":
-        return f"write [{key}], with one bracket"
+        return f"write [{dotted(at)}], with one bracket"
     if isinstance(found, str) and kind in ("integer", "number", "boolean"):
         return "write it without quotes" if PLAIN_VALUE.fullmatch(found) else ""
     if isinstance(found, str) and "enum" in schema:

@@ -56,7 +56,7 @@ def did_you_mean(wrong: str, known: Iterable[str]) -> str:
 def nearest(wrong: str, known: Iterable[str]) -> str:
     """Return the hint that names the nearest known spelling, or else all that is known."""
     names = list(known)
-    return did_you_mean(wrong, names) or f"known: {', '.join(names) or 'none'}"
+    return did_you_mean(wrong, names) or f"known: {', '.join(map(_key, names)) or 'none'}"
 
 
 def place(at: KeyPath, document: Mapping[str, Any]) -> str:
@@ -72,7 +72,7 @@ def place(at: KeyPath, document: Mapping[str, Any]) -> str:
         at = at[2:]
         if parts[0].startswith("backend"):
             break
-    return ": ".join([*parts, _keys(at)] if at else parts)
+    return ": ".join([*parts, dotted(at)] if at else parts)
 
 
 def _name(part: str | int, document: Mapping[str, Any]) -> str:
@@ -84,13 +84,17 @@ def _name(part: str | int, document: Mapping[str, Any]) -> str:
     return quote(name) if isinstance(name, str) else str(part + 1)
 
 
-def _keys(at: KeyPath) -> str:
+def dotted(at: KeyPath) -> str:
     """Return keys as TOML dots them; places in a list are counted from 1."""
     text = ""
     for part in at:
         if isinstance(part, int):
             text += f", item {part + 1}"
         else:
-            key = part if BARE_KEY.fullmatch(part) and len(part) <= 60 else quote(part)
-            text += f".{key}" if text else key
+            text += f".{_key(part)}" if text else _key(part)
     return text
+
+
+def _key(name: str) -> str:
+    """Return a name as TOML writes a key: quoted where it must be."""
+    return name if BARE_KEY.fullmatch(name) and len(name) <= 60 else quote(name)

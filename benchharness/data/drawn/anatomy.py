@@ -68,7 +68,7 @@ def cat(rng: np.random.Generator) -> Anatomy:
         snout=u(0.12, 0.3),
         muzzle=u(0.34, 0.44),
         nose=u(0.1, 0.14),
-        eye=u(0.22, 0.29),
+        eye=u(0.25, 0.31),
         pupil=u(0.16, 0.5),
         almond=u(0.5, 1.0),
         whiskers=u(0.9, 1.4),
@@ -90,12 +90,12 @@ def dog(rng: np.random.Generator) -> Anatomy:
     ears: Ears = choose(rng, ("drooping", "drooping", "folded"))
     return Anatomy(
         ears=ears,
-        ear_length=u(1.15, 1.7) if ears == "drooping" else u(0.6, 0.85),
+        ear_length=u(1.15, 1.7) if ears == "drooping" else u(0.75, 1.0),
         cheek=u(0.6, 0.8),
         chin=u(1.0, 1.25),
         snout=u(0.65, 1.1),
         muzzle=u(0.42, 0.54),
-        nose=u(0.2, 0.28),
+        nose=u(0.24, 0.32),
         eye=u(0.15, 0.2),
         pupil=u(0.6, 0.75),
         almond=u(0.0, 0.3),

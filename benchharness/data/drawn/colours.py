@@ -17,10 +17,12 @@ COATS: tuple[Colour, ...] = (
     (198, 166, 122), (132, 138, 150),
 )  # fmt: skip
 IRISES: tuple[Colour, ...] = ((186, 134, 50), (126, 84, 42), (148, 148, 74), (112, 154, 178))
-NOSES: tuple[Colour, ...] = ((36, 28, 30), (70, 46, 42), (188, 118, 116))
+NOSES: tuple[Colour, ...] = ((30, 24, 26), (44, 34, 36), (60, 40, 38), (188, 118, 116))
 PATTERNS = ("plain", "plain", "stripes", "patches", "patches", "points")
 INK: Colour = (26, 22, 24)
 PALE: Colour = (240, 234, 224)
+LIGHT: Colour = (255, 250, 235)
+WHITE: Colour = (248, 248, 248)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class Coat:
         fur: Most of it.
         marks: Stripes, patches or points, as the pattern says.
         front: Muzzle, chest and paws.
+        ear: Outside of the ears, unless the pattern marks them.
         pattern: One of PATTERNS.
         tufts: Roughness of its outline, a share of the radius.
     """
@@ -57,8 +60,8 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-def varied(colour: Colour, rng: np.random.Generator, amount: float = 14.0) -> Colour:
-    """Return a neighbour of the colour, each channel moved at random."""
+def varied(colour: Colour, rng: np.random.Generator, amount: float) -> Colour:
+    """Return a neighbour of the colour, each channel moved by about the amount."""
     red, green, blue = np.clip(np.add(colour, rng.normal(0.0, amount, 3)), 0, 255).astype(int)
     return int(red), int(green), int(blue)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import ImageDraw
 
-from benchharness.data.drawn.colours import Colour, mix
+from benchharness.data.drawn.colours import LIGHT, Colour, mix
 from benchharness.data.drawn.shapes import Outline, mirrored
 
 
@@ -64,9 +64,9 @@ class Figure:
             for s in self.strokes
         )
 
-    def bounds(self) -> tuple[complex, complex]:
-        """Return the upper left and the lower right corner of everything filled."""
-        points = np.concatenate([s.outline for s in self.strokes if not s.width])
+    def bounds(self, turn: complex = 1.0) -> tuple[complex, complex]:
+        """Return the upper left and the lower right corner of everything filled, once turned."""
+        points = turn * np.concatenate([s.outline for s in self.strokes if not s.width])
         x, y = points.real, points.imag
         return complex(x.min(), y.min()), complex(x.max(), y.max())
 
@@ -90,7 +90,7 @@ def _paint_filled(brush: ImageDraw.ImageDraw, stroke: Stroke) -> None:
     reach = np.abs(spokes).max()
     for step in (0.25, 0.5, 0.75):
         towards_light = centre - step * (0.16 + 0.2j) * reach
-        colour = mix(stroke.colour, (255, 250, 235), 0.3 * step * stroke.depth)
+        colour = mix(stroke.colour, LIGHT, 0.3 * step * stroke.depth)
         brush.polygon(_flat(towards_light + spokes * (1.0 - 0.75 * step)), fill=colour)
 
 

@@ -7,13 +7,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from benchharness.data.drawn.anatomy import cat, dog
-from benchharness.data.drawn.body import POSES
 from benchharness.data.drawn.colours import choose, coat
 from benchharness.data.drawn.figure import Figure
-from benchharness.data.drawn.scene import backdrop, obstacle
+from benchharness.data.drawn.poses import POSES
+from benchharness.data.drawn.scene import backdrop
+from benchharness.data.drawn.things import obstacle
 
 # Painted larger than it is kept: Pillow draws hard edges, and reducing them makes them smooth.
 _OVERSIZE = 2
+# The background is painted this much smaller than it is kept, which blurs it.
 _BLUR = 3
 
 
@@ -61,13 +63,13 @@ def _animal(label: int, rng: np.random.Generator) -> Figure:
 
 def _framed(figure: Figure, width: int, height: int, rng: np.random.Generator) -> Figure:
     """Return the figure scaled to a share of the picture and put somewhere in it."""
-    figure = figure.moved(complex(np.exp(1j * rng.normal(0.0, 0.1))), 0j)
-    low, high = figure.bounds()
+    turn = complex(np.exp(1j * rng.normal(0.0, 0.1)))
+    low, high = figure.bounds(turn)
     size = high - low
     scale = min(width / size.real, height / size.imag) * rng.uniform(0.7, 1.1)
     room = complex(width, height) - scale * size
     place = complex(room.real * rng.beta(1.3, 1.3), room.imag * rng.beta(1.3, 1.3))
-    return figure.moved(complex(scale), place - scale * low)
+    return figure.moved(scale * turn, place - scale * low)
 
 
 def _photographed(picture: Image.Image, rng: np.random.Generator) -> Image.Image:

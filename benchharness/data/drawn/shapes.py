@@ -56,7 +56,9 @@ def ribbon(spine: Points, start: float, end: float) -> Outline:
 
 def ellipse(centre: complex, rx: float, ry: float, turn: float = 0.0) -> Outline:
     """Return an ellipse turned by an angle in radians."""
-    return centre + np.exp(1j * turn) * (rx * _CIRCLE.real + 1j * ry * _CIRCLE.imag)
+    upright = rx * _CIRCLE.real + 1j * ry * _CIRCLE.imag
+    turned: Outline = centre + np.exp(1j * turn) * upright
+    return turned
 
 
 def box(left: float, top: float, right: float, bottom: float) -> Outline:
@@ -73,9 +75,12 @@ def ruffled(outline: Outline, amount: float, rng: np.random.Generator) -> Outlin
     """Return the outline with tufts: each point moved to or from the centre, at random."""
     centre = outline.mean()
     tufts = 1.0 + amount * rng.standard_normal(len(outline))
-    return centre + (outline - centre) * tufts
+    tufted: Outline = centre + (outline - centre) * tufts
+    return tufted
 
 
 def _blend(p: Outline) -> Outline:
     """Return the curve through all points but the first and the last two."""
-    return (_BLEND @ np.array([p[:-3], p[1:-2], p[2:-1], p[3:]])).T.ravel()
+    neighbours = np.array([p[:-3], p[1:-2], p[2:-1], p[3:]])
+    points: Outline = (_BLEND @ neighbours).T.ravel()
+    return points

@@ -1,0 +1,100 @@
+"""The JSON schema of suites, as an editor applies it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from suite_files import BOTTLENECK, CNN, FINE_TUNE, PETS, suite_of
+
+from benchharness.suite.schema import json_schema
+from benchharness.suite.settings import STRATEGIES, setting_names
+
+SUITES = sorted((Path(__file__).parent.parent / "suites").glob("*.toml"))
+FULL = (
+    PETS
+    + "path = 'x'\n[weights]\nvgg16 = 'w'\n[backend.keras-jax]\nplugin = 'keras'\n"
+    + "options = { engine = 'jax', n = 1, fast = true }\n[defaults]\ntrain_images = 10\n"
+    + CNN
+    + "matrix = { batch_size = [1, 2], optimizer = [{ lr = 1 }] }\npublished = { note = 'n' }\n"
+    + BOTTLENECK
+    + FINE_TUNE
+    + "[profiles.cpu]\ndevice = 'cpu'\n[profiles.cpu.dataset]\nfallback = 'drawn'\n"
+    + "[profiles.cpu.defaults]\nfilters = [3]\n"
+    + "[profiles.cpu.benchmark.cnn]\nmatrix = {}\npublished = {}\nepochs = 2\n"
+)
+
+
+@pytest.fixture(scope="module")
+def validator() -> jsonschema.Draft202012Validator:
+    """Return what checks documents against the schema."""
+    schema = json_schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.stem)
+def test_every_suite_of_the_project_is_valid(
+    validator: jsonschema.Draft202012Validator, path: Path
+) -> None:
+    """An editor finds nothing wrong with our own suites."""
+    validator.validate(tomllib.loads(path.read_text(encoding="utf-8")))
+
+
+def test_whatever_the_loader_reads_is_valid(
+    validator: jsonschema.Draft202012Validator, tmp_path: Path
+) -> None:
+    """A suite that uses every table is accepted by the loader and by the schema."""
+    suite_of(tmp_path, FULL)
+
+    validator.validate(tomllib.loads(FULL))
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        ("name = 'pets'", "nmae = 'pets'"),
+        ("path = 'x'", "pth = 'x'"),
+        ("train_images", "train_image"),
+        ("batch_size = [1, 2]", "batch_size = []"),
+        ("batch_size = [1, 2]", "batch_size = [0]"),
+        ("batch_size = [1, 2]", "trainable = ['all']"),
+        ("'simple_cnn'", "'simple_cn'"),
+        ("'simple_cnn'\n", "'simple_cnn'\nbackbone = 'vgg16'\n"),
+        ("'simple_cnn'\n", "'simple_cnn'\ndropout = 1.0\n"),
+        ("strategy = 'simple_cnn'\n", ""),
+        ("note = 'n'", "top1 = 91"),
+        ("vgg16 = 'w'", "vgg19 = 'w'"),
+        ("fallback = 'drawn'", "fallback = 'drawing'"),
+        ("epochs = 2", "epoch = 2"),
+    ],
+)
+def test_mistake_is_found_by_the_schema(
+    validator: jsonschema.Draft202012Validator, right: str, wrong: str
+) -> None:
+    """An editor underlines what the loader would refuse."""
+    text = FULL.replace('"', "'")
+    assert right in text
+
+    document = tomllib.loads(text.replace(right, wrong, 1))
+
+    assert not validator.is_valid(document)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_benchmark_offers_the_keys_of_its_strategy_alone(strategy: str) -> None:
+    """Completion inside a benchmark knows the strategy's settings, described, and no others."""
+    table = json_schema()["$defs"][strategy]
+
+    common = {"name", "strategy", "backends", "trials", "matrix", "published"}
+    assert set(table["properties"]) == common | set(setting_names(strategy))
+    assert table["additionalProperties"] is False
+    assert all("description" in value for value in described(table["properties"]))
+
+
+def described(properties: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the schema of each key."""
+    return list(properties.values())
