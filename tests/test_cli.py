@@ -152,7 +152,9 @@ def test_the_schema_beside_the_suites_is_the_one_the_command_prints():
 
 def test_report_prints_the_table_of_a_run_again_and_rebuilds_its_files(tmp_path: Path):
     """records.jsonl is the truth; the CSV files follow from it."""
-    call("run", str(SUITES / "smoke.toml"), "--backend", "numpy", "--benchmark", "feed", cwd=tmp_path)
+    call(
+        "run", str(SUITES / "smoke.toml"), "--backend", "numpy", "--benchmark", "feed", cwd=tmp_path
+    )
     csv = tmp_path / "results/smoke/latest/trials.csv"
     before = csv.read_text()
     csv.unlink()

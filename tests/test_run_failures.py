@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-FAULTY = '''
+FAULTY = """
 import ctypes, os, pathlib, signal, subprocess, sys, time
 from benchharness.api import UnsupportedError, hookimpl
 from benchharness.testing.reference import NumpyBackend
@@ -56,7 +56,7 @@ def quit_early(training):
 
 
 def poison(training):
-    training.load_weights({name: array * float("nan") for name, array in training.weights().items()})
+    training.load_weights({name: float("nan") * a for name, a in training.weights().items()})
 
 
 FAULTS = {
@@ -73,7 +73,7 @@ FAULTS = {
 @hookimpl
 def benchharness_backend(options):
     return Faulty(options["fault"])
-'''
+"""
 
 SUITE = """
 name = "faults"

@@ -21,7 +21,7 @@ from benchharness.errors import DatasetError
 
 # Enough images to hide what handing work to a thread costs, few enough to keep 16 threads busy
 # to the end of a small dataset.
-_BLOCK = 16
+_BLOCK = 8
 
 T = TypeVar("T")
 

@@ -1,0 +1,63 @@
+# Set-up is one file's age: .venv/ready is newer than everything it was built from, or is remade.
+# uv is used where it is installed, pip where it is not; both honour constraints.txt.
+
+PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+SUITE ?= suites/cats_dogs.toml
+ARGS ?=
+
+PACKAGES := -e '.[dev]' -e plugins/benchharness-torch -e 'plugins/benchharness-keras[tensorflow]'
+SOURCES := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
+
+.PHONY: help run test fast full lint type fix bench schema clean
+
+help:
+	@echo "make run    set up, then run $(SUITE) (SUITE=..., ARGS='--profile smoke')"
+	@echo "make test   set up, then style, types, import rules and all tests"
+	@echo "make fast   core tests only, seconds    make full   both frameworks too"
+	@echo "make bench  what the harness itself costs, with pytest-benchmark"
+	@echo "make fix    format and mend lint        make clean  remove the environment"
+
+$(VENV)/ready: $(SOURCES)
+	@echo "setting up $(VENV) (PyTorch and TensorFlow: some minutes, about 7.5 GB)"
+	@if command -v uv >/dev/null 2>&1; then \
+	    test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
+	    uv pip install --quiet --python $(BIN)/python -c constraints.txt $(PACKAGES); \
+	else \
+	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	    $(BIN)/python -m pip install --quiet -c constraints.txt $(PACKAGES); \
+	fi
+	@touch $@
+
+run: $(VENV)/ready
+	@$(BIN)/benchharness run $(SUITE) $(ARGS)
+
+test: lint type full
+
+fast: $(VENV)/ready
+	@$(BIN)/pytest -m "not full" $(ARGS)
+
+full: $(VENV)/ready
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(VENV)/ready
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/lint-imports --no-logo > $(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+
+type: $(VENV)/ready
+	@$(BIN)/mypy
+
+fix: $(VENV)/ready
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(VENV)/ready
+	@$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only $(ARGS)
+
+schema: $(VENV)/ready
+	@$(BIN)/benchharness schema > suites/suite.schema.json
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,76 @@
+"""Finding and loading plugins."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchharness import plugins
+from benchharness.errors import PluginError
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that installs a plugin whose module has the given source."""
+
+    def add(name: str, source: str) -> None:
+        metadata = tmp_path / f"{name}_dist-1.0.dist-info"
+        metadata.mkdir()
+        (tmp_path / f"{name}_module.py").write_text(source)
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {name}-dist\nVersion: 1.0\n"
+        )
+        (metadata / "entry_points.txt").write_text(f"[benchharness]\n{name} = {name}_module\n")
+        monkeypatch.syspath_prepend(str(tmp_path))
+        plugins.installed.cache_clear()
+
+    yield add
+    plugins.installed.cache_clear()
+
+
+def test_a_plugin_is_known_by_its_entry_point_and_distribution(install):
+    """Listing reads names alone: a broken module is found all the same."""
+    install("broken", "raise RuntimeError('imported')")
+
+    assert plugins.distribution(plugins.installed()["broken"]) == "broken-dist 1.0"
+
+
+def test_a_misspelt_hook_is_an_error_and_not_a_silence(install):
+    """A hook that benchharness does not know is named."""
+    install(
+        "typo",
+        "from benchharness.api import hookimpl\n\n@hookimpl\ndef benchharness_backent(options):\n"
+        "    return 1\n",
+    )
+
+    with pytest.raises(PluginError, match="benchharness_backent"):
+        plugins.load_backend("typo", options={})
+
+
+def test_a_plugin_without_a_backend_is_an_error(install):
+    """Implementing no hook at all gives no backend."""
+    install("empty", "")
+
+    with pytest.raises(PluginError, match="found nothing"):
+        plugins.load_backend("empty", options={})
+
+
+def test_a_plugin_that_cannot_be_imported_names_its_distribution(install):
+    """The reader learns which installation to mend."""
+    install("lame", "import a_module_that_is_not_there")
+
+    with pytest.raises(PluginError, match=r"lame-dist 1\.0.*a_module_that_is_not_there"):
+        plugins.load_backend("lame", options={})
+
+
+def test_an_unknown_plugin_names_the_nearest():
+    """A slip of the finger is mended by the message."""
+    with pytest.raises(PluginError, match="did you mean numpy"):
+        plugins.load_backend("nunpy", options={})
+
+
+def test_a_plugin_refuses_options_that_it_does_not_know():
+    """An option that does nothing would be believed."""
+    with pytest.raises(PluginError, match="colour"):
+        plugins.load_backend("numpy", options={"colour": "red"})
