@@ -66,10 +66,10 @@ class BatchSequence(Sequence[Batch]):
             return [self[place] for place in range(*index.indices(len(self)))]
         start = range(len(self))[index] * self._batch_size
         ids = self._ids[start : start + self._batch_size]
-        inputs: Inputs = np.ascontiguousarray(self._inputs[ids])
         return Batch(
             ids=ids,
-            inputs=inputs,
+            # Indexing by an array copies: contiguous, and the backend's own.
+            inputs=self._inputs[ids],
             labels=self._labels[ids],
             warp=None if self._warp is None else self._warp(ids),
         )

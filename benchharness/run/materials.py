@@ -141,7 +141,9 @@ class Materials:
         learnt = [one for one in found if not one.is_random]
         missing = [one.reason for one in found if one.reason]
         return {
-            "origin": ", ".join(f"{one.backbone} from {one.path.name}" for one in learnt if one.path),
+            "origin": ", ".join(
+                f"{one.backbone} from {one.path.name}" for one in learnt if one.path
+            ),
             "is_random": bool(missing) or not learnt,
             "reason": "; ".join(missing) or "as the suite asks",
             "digest": "-".join(one.digest[:12] for one in found),
