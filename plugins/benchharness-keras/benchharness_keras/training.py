@@ -51,7 +51,6 @@ class KerasTraining:
         self._learner.fit(
             dataset,
             epochs=len(epochs),
-            steps_per_epoch=len(epochs[0]),
             shuffle=False,
             verbose=0,
             callbacks=[Reporter(dataset, after_step=after_step, after_epoch=after_epoch)],
@@ -61,7 +60,7 @@ class KerasTraining:
         """Score without dropout and without learning."""
         dataset = BatchDataset([batches])
         means = self._scorer.evaluate(dataset, verbose=0, return_dict=True)
-        return dataset.scores(means, epoch=0)
+        return dataset.scores(means)
 
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
         """Return every learnt array, canonical."""
@@ -136,29 +135,33 @@ def dropout_states(layers: list[keras.Layer]) -> list[keras.Variable]:
 
 
 class BatchDataset(keras.utils.PyDataset):
-    """The batches of all epochs in a row, as ``fit`` takes them."""
+    """The batches of the epoch that ``fit`` has come to."""
 
     def __init__(self, epochs: Sequence[Batches]) -> None:
-        super().__init__()
+        # With one worker, Keras hands the batches to a tf.data pipeline that tunes itself;
+        # ending that pipeline can block for seconds, up to TensorFlow 2.21 at least.
+        super().__init__(workers=2)
         self._epochs = epochs
-        self._steps = len(epochs[0])
+        self.begin(0)
+
+    def begin(self, epoch: int) -> None:
+        """Turn to an epoch, counted from 0."""
+        self._batches = self._epochs[epoch]
         self._sizes: dict[int, int] = {}
 
     def __len__(self) -> int:
-        """Return the number of batches of all epochs."""
-        return len(self._epochs) * self._steps
+        """Return the number of batches of an epoch."""
+        return len(self._batches)
 
     def __getitem__(self, index: int) -> tuple[dict[str, NDArray[np.generic]], NDArray[np.int32]]:
         """Return one batch's arrays and labels."""
-        epoch, step = divmod(index, self._steps)
-        batch = self._epochs[epoch][step]
+        batch = self._batches[index]
         self._sizes[index] = len(batch)
         return arrays(batch), batch.labels
 
-    def scores(self, means: Mapping[str, float], *, epoch: int) -> Scores:
-        """Return Keras's means over an epoch, with the number of images it has asked for."""
-        indices = range(epoch * self._steps, (epoch + 1) * self._steps)
-        count = sum(self._sizes.get(index, 0) for index in indices)
+    def scores(self, means: Mapping[str, float]) -> Scores:
+        """Return Keras's means over the epoch, with the number of images it has asked for."""
+        count = sum(self._sizes.values())
         return Scores(loss=float(means["loss"]), top1=float(means["top1"]), count=count)
 
 
@@ -177,6 +180,10 @@ class Reporter(keras.callbacks.Callback):
         self._after_step = after_step
         self._after_epoch = after_epoch
 
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, object] | None = None) -> None:
+        """Let the dataset turn to the epoch."""
+        self._dataset.begin(epoch)
+
     def on_train_batch_begin(self, batch: int, logs: Mapping[str, object] | None = None) -> None:
         """Report the step before this one."""
         if batch > 0:
@@ -185,4 +192,4 @@ class Reporter(keras.callbacks.Callback):
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Report the last step, and the epoch."""
         self._after_step()
-        self._after_epoch(self._dataset.scores(logs or {}, epoch=epoch))
+        self._after_epoch(self._dataset.scores(logs or {}))
