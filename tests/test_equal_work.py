@@ -1,14 +1,24 @@
-"""Both real frameworks, given the same task, do the same work."""
+"""Both real frameworks, given the same task, do the same work.
+
+Each framework has a process of its own, as in a run: in one process, PyTorch 2.15 after
+TensorFlow 2.21 aborts.
+"""
 
 from __future__ import annotations
 
+import functools
+import importlib
+import importlib.util
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchharness.api import Conv, Dense, Flatten, MaxPool, Network, Optimizer, Scores, Task
+from benchharness.api import Batch, Conv, Dense, Flatten, MaxPool, Network, Optimizer, Scores, Task
 from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
 from benchharness.run.workload import build_workload
 from benchharness.suite.settings import BottleneckSettings, FineTuneSettings, SimpleCnnSettings
@@ -20,9 +30,30 @@ pytestmark = pytest.mark.full
 BACKENDS = ("keras", "torch")
 
 
+@functools.cache
+def process(name: str) -> ProcessPoolExecutor:
+    """Return the process in which a framework works."""
+    return ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"))
+
+
+def apart(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
+    """Return what ``work`` gives in the process of a backend, skipping where it is missing."""
+    if importlib.util.find_spec(f"benchharness_{name}") is None:
+        pytest.skip(f"benchharness-{name} is not installed")
+    return process(name).submit(work, name, *arguments).result(timeout=300)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ended_processes():
+    """End the frameworks' processes with the last test."""
+    yield
+    for name in BACKENDS:
+        process(name).shutdown()
+
+
 def backend(name: str) -> Any:
-    """Return the installed backend, straight from its hook."""
-    module = pytest.importorskip(f"benchharness_{name}.plugin")
+    """Return a backend, straight from its hook."""
+    module = importlib.import_module(f"benchharness_{name}.plugin")
     return module.benchharness_backend(options={})
 
 
@@ -35,12 +66,24 @@ def task_of(network: Network, **changes: Any) -> Task:
     return replace(make_task(network), weights=initial_weights(network, seed=5), seed=5, **changes)
 
 
-def train(name: str, task: Task, epochs: Any) -> tuple[list[Scores], dict[str, np.ndarray]]:
+def learn(name: str, task: Task, epochs: Any) -> tuple[list[Scores], dict[str, np.ndarray]]:
     """Return each epoch's scores and the weights after them."""
     training = backend(name).train(task)
     scores: list[Scores] = []
     training.train(epochs, after_step=lambda: None, after_epoch=scores.append)
     return scores, dict(training.weights())
+
+
+def train(name: str, task: Task, epochs: Any) -> tuple[list[Scores], dict[str, np.ndarray]]:
+    """Do the same in the backend's own process."""
+    return apart(name, learn, task, [list(epoch) for epoch in epochs])
+
+
+def count(name: str, task: Task, batch: Batch) -> tuple[int, int]:
+    """Return how many values a framework holds, and how many have a gradient."""
+    training = backend(name).train(task)
+    held = sum(array.size for array in training.weights().values())
+    return held, sum(array.size for array in training.gradients(batch).values())
 
 
 def batches(inputs: np.ndarray, classes: int, *, batch_size: int, order: Any = None) -> Any:
@@ -126,11 +169,6 @@ def test_vgg16_with_its_head_has_the_published_counts_in_the_framework(name: str
     """What the framework itself holds: 23,105,345 values, of which 15,470,081 have gradients."""
     workload = build_workload(FineTuneSettings(image_size=150), channels=3, classes=2)
     task = replace(task_of(workload.learner, output="sigmoid"), trainable=workload.trainable)
-    training = backend(name).train(task)
     batch = batches(images(1, 150), 2, batch_size=1)[0]
 
-    held = sum(array.size for array in training.weights().values())
-    learning = sum(array.size for array in training.gradients(batch).values())
-
-    assert held == 23_105_345
-    assert learning == 15_470_081
+    assert apart(name, count, task, batch) == (23_105_345, 15_470_081)
