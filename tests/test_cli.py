@@ -86,7 +86,7 @@ def test_dry_run_shows_every_trial_with_the_published_parameter_counts():
 
 def test_the_choice_of_profile_is_announced():
     """Nobody has to guess which overrides apply."""
-    done = call("run", str(SUITES / "smoke.toml"), "--device", "cpu", "--dry-run")
+    done = call("run", str(SUITES / "cats_dogs.toml"), "--device", "cpu", "--dry-run")
 
     assert "profile cpu (chosen for this machine)" in done.stderr
 

@@ -30,7 +30,7 @@ def drawing(monkeypatch):
     """Replace the drawing program by a quick one; gives the list of its calls."""
     calls = []
 
-    def write(folder, *, train, test, seed):
+    def write(folder, *, train, test, seed, progress=None):
         calls.append((train, test, seed))
         save_classes(folder, train=train // 2, test=test // 2, seed=seed)
 
@@ -134,7 +134,7 @@ def test_drawn_pictures_number_2000_and_800_unless_asked(tmp_path, monkeypatch):
     """The tutorial's counts; one picture stands for the rest here."""
     calls = []
 
-    def write(folder, *, train, test, seed):
+    def write(folder, *, train, test, seed, progress=None):
         calls.append((train, test))
         save_classes(folder, train=1, test=1)
 
@@ -148,7 +148,7 @@ def test_drawn_pictures_number_2000_and_800_unless_asked(tmp_path, monkeypatch):
 def test_drawing_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
     """A full disk is a DatasetError, and the next run starts afresh."""
 
-    def write(folder, *, train, test, seed):
+    def write(folder, *, train, test, seed, progress=None):
         (folder / "train").mkdir()
         raise OSError(28, "No space left on device")
 

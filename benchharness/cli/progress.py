@@ -21,10 +21,10 @@ class Lines:
     """
 
     def __init__(self) -> None:
-        self._said_s = 0.0
+        self._said_s = time.monotonic()
 
     def prepared(self, done: int, count: int) -> None:
-        """Say how far decoding has come."""
+        """Say how far drawing or decoding has come."""
         if done == count or self._is_time():
             click.echo(f"preparing images: {done} of {count}", err=True)
 

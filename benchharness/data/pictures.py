@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,10 +12,18 @@ from benchharness.data.listing import Listing
 from benchharness.data.workshop import new_folder
 from benchharness.errors import DatasetError
 
+Progress = Callable[[int, int], None]
 TRAIN, TEST = 2000, 800
 
 
-def pictures(*, train: int | None, test: int | None, seed: int, cache_dir: Path) -> Listing:
+def pictures(
+    *,
+    train: int | None,
+    test: int | None,
+    seed: int,
+    cache_dir: Path,
+    progress: Progress | None = None,
+) -> Listing:
     """Return drawn pictures of cats and dogs, as ordinary JPEGs in class folders.
 
     Args:
@@ -22,6 +31,7 @@ def pictures(*, train: int | None, test: int | None, seed: int, cache_dir: Path)
         test: Test pictures in all; None for 800.
         seed: Draws them.
         cache_dir: They are kept below it, and drawn only if they are not there yet.
+        progress: Called with pictures drawn and pictures in all.
 
     Raises:
         DatasetError: They cannot be written.
@@ -31,7 +41,7 @@ def pictures(*, train: int | None, test: int | None, seed: int, cache_dir: Path)
     try:
         if not place.is_dir():
             with new_folder(place) as building:
-                drawn.write_drawn(building, train=train, test=test, seed=seed)
+                drawn.write_drawn(building, train=train, test=test, seed=seed, progress=progress)
     except OSError as error:
         raise DatasetError(
             f"{place}: expected to write {train + test} pictures, found: {error}; "

@@ -6,8 +6,9 @@ The module itself needs neither NumPy nor Pillow, so that listing the sources is
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from benchharness.errors import DatasetError
 if TYPE_CHECKING:
     from benchharness.data.listing import Listing
 
+Progress = Callable[[int, int], None]
 VARIABLE = "BENCHHARNESS_DATA"
 
 
@@ -69,6 +71,7 @@ def find(
     test_images: int | None,
     seed: int,
     fallback: str | None,
+    progress: Progress | None = None,
 ) -> Listing:
     """Return the listing of a source.
 
@@ -85,6 +88,7 @@ def find(
         test_images: Test images in all that will be used; None for all.
         seed: Draws pictures, and a test split where a folder has none.
         fallback: "drawn" to draw pictures where nothing is found; None for an error.
+        progress: Called with pictures drawn and pictures in all, while any are drawn.
 
     Raises:
         DatasetError: Nothing is found, or what is found is no such dataset.
@@ -92,15 +96,23 @@ def find(
     _require_known(name)
     if path is not None and not path.is_dir():
         raise DatasetError(f"{path}: expected a folder with the dataset {name}, found none")
+    draw = partial(
+        _drawn,
+        train=train_images,
+        test=test_images,
+        seed=seed,
+        cache_dir=cache_dir,
+        progress=progress,
+    )
     if name == "drawn":
-        return _drawn(path, train=train_images, test=test_images, seed=seed, cache_dir=cache_dir)
+        return draw(path)
     places = _places(name, path=path, environment=environment)
     place = next((place for place in places if _holds(name, place)), path)
     if place is not None:
         return _load(name, place, train_images=train_images, test_images=test_images, seed=seed)
     looked = ", ".join(map(str, places)) or f"no folder, as {VARIABLE} is not set"
     if fallback == "drawn":
-        drawn = _drawn(None, train=train_images, test=test_images, seed=seed, cache_dir=cache_dir)
+        drawn = draw(None)
         return replace(
             drawn, origin=f"{drawn.origin}; in place of {name}, not found (looked in {looked})"
         )
@@ -166,7 +178,13 @@ def _per_class(images: int | None, classes: int) -> int | None:
 
 
 def _drawn(
-    path: Path | None, *, train: int | None, test: int | None, seed: int, cache_dir: Path
+    path: Path | None,
+    *,
+    train: int | None,
+    test: int | None,
+    seed: int,
+    cache_dir: Path,
+    progress: Progress | None,
 ) -> Listing:
     if path is not None:
         raise DatasetError(
@@ -175,4 +193,4 @@ def _drawn(
         )
     from benchharness.data.pictures import pictures
 
-    return pictures(train=train, test=test, seed=seed, cache_dir=cache_dir)
+    return pictures(train=train, test=test, seed=seed, cache_dir=cache_dir, progress=progress)

@@ -75,6 +75,29 @@ def _spreads(lines: Sequence[Line]) -> Iterator[Note]:
             yield Note(label="unstable", text=text)
 
 
+def work_of(lines: Sequence[Line]) -> list[Note]:
+    """Return what each benchmark did: epochs, images, their size, batches."""
+    notes = []
+    for line in lines:
+        record = line.recorded[0].trials[-1]
+        settings = record["settings"]
+        if record.get("train_count") is None or "epochs" not in settings:
+            continue
+        epochs, size = settings["epochs"], settings["image_size"]
+        scored = " and ".join(
+            f"{record[f'{split}_count']:,} {split}"
+            for split in ("validation", "test")
+            if record.get(f"{split}_count")
+        )
+        text = (
+            f"{line.name}: {epochs} epoch{'s' if epochs > 1 else ''} of "
+            f"{record['train_count']:,} images, {size} x {size} pixels, "
+            f"{settings['batch_size']} a step"
+        )
+        notes.append(Note(label="work", text=f"{text}; {scored} images" if scored else text))
+    return notes
+
+
 def _published(lines: Sequence[Line]) -> Iterator[Note]:
     for line in lines:
         if remark := line.recorded[0].published("note"):

@@ -16,7 +16,7 @@ from rich.text import Text
 from benchharness.report import title
 from benchharness.report.groups import STATUS_WORDS, Group, groups_of
 from benchharness.report.lines import Line, backends_of, lines_of
-from benchharness.report.notes import Note, notes_of
+from benchharness.report.notes import Note, notes_of, work_of
 from benchharness.results.record import Record
 
 # What rich puts between two columns of the box we use: a space, a bar, a space.
@@ -53,7 +53,7 @@ class ResultsTable:
         if notes:
             yield _remarks(notes, "yellow")
             yield Text()
-        yield _remarks(_legend(groups), "dim")
+        yield _remarks([*work_of(self.lines), *_legend(groups)], "dim")
 
 
 def results_table(run: Mapping[str, Any], records: Sequence[Record]) -> RenderableType:
@@ -95,7 +95,7 @@ def markdown(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     if lines := lines_of(records, backends):
         groups = groups_of(lines, backends)
         parts.append("\n".join(_markdown_rows(lines, groups)))
-        notes = [*notes_of(lines), *_legend(groups)]
+        notes = [*notes_of(lines), *work_of(lines), *_legend(groups)]
         parts.append("\n".join(f"- {_escaped(f'{note.label}: {note.text}')}" for note in notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -65,7 +65,9 @@ class Materials:
         self._progress = progress
         self._prepared: dict[Slice, Prepared] = {}
         self._pretrained: dict[tuple[str, str], Pretrained] = {}
-        self.listing = find_listing(plan, places=places, fallback=plan.dataset.fallback)
+        self.listing = find_listing(
+            plan, places=places, fallback=plan.dataset.fallback, progress=progress
+        )
 
     def prepare(self) -> None:
         """Decode and find everything that the plan's cells need, before any of them runs.
@@ -163,11 +165,14 @@ class Materials:
         )
 
 
-def find_listing(plan: Plan, *, places: Places, fallback: str | None) -> Listing:
+def find_listing(
+    plan: Plan, *, places: Places, fallback: str | None, progress: Progress | None = None
+) -> Listing:
     """Return the plan's dataset, large enough for every cell.
 
     Args:
         fallback: What to use where nothing real can be had; None for an error.
+        progress: Called with pictures done and pictures in all, where any are drawn.
 
     Raises:
         DatasetError: There is none.
@@ -183,6 +188,7 @@ def find_listing(plan: Plan, *, places: Places, fallback: str | None) -> Listing
         test_images=_most([part.test_images for part in parts]),
         seed=plan.suite.seed,
         fallback=fallback,
+        progress=progress,
     )
 
 

@@ -23,7 +23,7 @@ from benchharness.suite.plan import Cell, Plan, Trial
 from benchharness.suite.settings import FineTuneSettings
 
 # Sizes of the splits: what a score is worth, not something measured.
-_COUNTS = ("validation_count", "test_count")
+_COUNTS = ("train_count", "validation_count", "test_count")
 
 
 class Observer(Protocol):
@@ -194,6 +194,7 @@ class Runner:
             "effective": outcome.effective,
             "versions": outcome.versions,
             "classes": len(self.materials.listing.classes),
+            "train_count": outcome.metrics.get("train_count"),
             "validation_count": outcome.metrics.get("validation_count"),
             "test_count": outcome.metrics.get("test_count"),
             "published": cell.published.model_dump() if cell.published else None,

@@ -24,6 +24,8 @@ from benchharness.weights.store import read_arrays, write_arrays
 
 def carry_out(scene: Scene) -> None:
     """Do what the scene's strategy says and fill in its metrics."""
+    for split in ("train", "validation", "test"):
+        scene.metrics[f"{split}_count"] = len(scene.prepared.splits[split])
     if isinstance(scene.settings, FeedSettings):
         feed(scene, epochs=scene.settings.epochs)
     else:
@@ -75,7 +77,10 @@ def learn(scene: Scene, settings: TrainingSettings) -> None:
         lesson.warm_up(ends(plan[0]))
     with scene.clock.phase("train"):
         lesson.teach(plan)
-    scene.metrics.update(summarize(lesson, target_top1=settings.target_top1))
+    summary = summarize(lesson, target_top1=settings.target_top1)
+    # What a framework does between its epochs is no training; it shows up in other_s.
+    scene.clock.seconds["train"] = sum(epoch.train_s for epoch in lesson.epochs)
+    scene.metrics.update(summary)
     _test(scene, training, inputs)
     _save(scene, training)
 
@@ -192,8 +197,6 @@ def _features_identity(scene: Scene, task: Task) -> dict[str, Any]:
 def _test(scene: Scene, training: Training, inputs: NDArray[Any]) -> None:
     """Score the test images, once: whoever looks twice has chosen by them."""
     ids = scene.prepared.splits["test"]
-    scene.metrics["validation_count"] = len(scene.prepared.splits["validation"])
-    scene.metrics["test_count"] = len(ids)
     if not len(ids):
         return
     with scene.clock.phase("evaluate"):

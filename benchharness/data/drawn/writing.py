@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,14 @@ _CLASSES = ("cat", "dog")
 _SPLITS = ("train", "test")
 
 
-def write_drawn(folder: Path, *, train: int, test: int, seed: int) -> None:
+def write_drawn(
+    folder: Path,
+    *,
+    train: int,
+    test: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
     """Write train/cats/cat.0.jpg, train/dogs/dog.0.jpg, ..., test/cats/..., test/dogs/...
 
     A picture depends on seed, split, class and index alone, so asking for more pictures leaves
@@ -25,7 +33,9 @@ def write_drawn(folder: Path, *, train: int, test: int, seed: int) -> None:
         train: Training pictures of both classes together; cats get the odd one.
         test: Test pictures of both classes together; cats get the odd one.
         seed: From 0.
+        progress: Called with pictures done and pictures in all.
     """
+    done = 0
     for split, total in enumerate((train, test)):
         for label, name in enumerate(_CLASSES):
             home = folder / _SPLITS[split] / f"{name}s"
@@ -33,6 +43,9 @@ def write_drawn(folder: Path, *, train: int, test: int, seed: int) -> None:
             for index in range((total + 1 - label) // 2):
                 rng = np.random.default_rng([seed, split, label, index])
                 _save(home / f"{name}.{index}.jpg", label, rng)
+                done += 1
+                if progress is not None:
+                    progress(done, train + test)
 
 
 def _save(path: Path, label: int, rng: np.random.Generator) -> None:
