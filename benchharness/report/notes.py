@@ -87,7 +87,7 @@ def work_of(lines: Sequence[Line]) -> list[Note]:
         scored = " and ".join(
             f"{record[f'{split}_count']:,} {split}"
             for split in ("validation", "test")
-            if record.get(f"{split}_count")
+            if record.get(f"{split}_count") and record["metrics"].get(f"{split}_top1") is not None
         )
         text = (
             f"{line.name}: {epochs} epoch{'s' if epochs > 1 else ''} of "
