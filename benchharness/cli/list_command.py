@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from benchharness.data.sources import SOURCES
+from benchharness.data.catalogue import SOURCES
 from benchharness.plugins import distribution, installed
 from benchharness.weights.backbones import BACKBONES
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchharness.data import flat, folder
+from benchharness.data.catalogue import SOURCES
 from benchharness.data.listing import Listing
-from benchharness.data.sources import SOURCES
 from benchharness.errors import DatasetError
 
 CLASSES = ("cats", "dogs")

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.data.catalogue import SOURCES
 from benchharness.data.listing import ArrayExamples, Listing
-from benchharness.data.sources import SOURCES
 from benchharness.errors import DatasetError
 
 CLASSES = (

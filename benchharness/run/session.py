@@ -9,16 +9,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from benchharness import __version__
 from benchharness.errors import Problem, SuiteError
 from benchharness.measure.accelerators import Accelerator, find_accelerators
-from benchharness.measure.environment import cpu_name, describe_environment, usable_cores
+from benchharness.measure.environment import describe_environment, usable_cores
 from benchharness.plugins import installed
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
+from benchharness.run.device import Device, choose_device
 from benchharness.run.executor import LocalExecutor
 from benchharness.run.materials import Materials, Places
 from benchharness.run.runner import Observer, Runner, backend_plugin
@@ -44,26 +45,6 @@ class Request:
     device: str = "auto"
     results: Path = Path("results")
     timeout_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Device:
-    """Where the trials compute.
-
-    Attributes:
-        kind: ``cpu`` or ``gpu``.
-        index: Of the GPU; None for a CPU.
-        name: For people.
-    """
-
-    kind: Literal["cpu", "gpu"]
-    index: int | None
-    name: str
-
-    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables of a worker, which sees this device and no other accelerator."""
-        visible = "" if self.index is None else str(self.index)
-        return {**environment, "CUDA_VISIBLE_DEVICES": visible, "PYTHONUNBUFFERED": "1"}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -198,29 +179,6 @@ def open_session(
             environment=environment, cache=cache or cache_folder(environment), data=request.data
         ),
     )
-
-
-def choose_device(wanted: str, accelerators: tuple[Accelerator, ...]) -> Device:
-    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means on this machine.
-
-    Raises:
-        SuiteError: There is no such device.
-    """
-    cpu = Device(kind="cpu", index=None, name=f"{cpu_name()} ({usable_cores()} cores)")
-    if wanted == "cpu" or (wanted == "auto" and not accelerators):
-        return cpu
-    name, _, number = wanted.partition(":")
-    index = int(number) if number.isdigit() else 0
-    known = {accelerator.index: accelerator for accelerator in accelerators}
-    if wanted == "auto":
-        index = min(known)
-    elif name != "cuda" or (number and not number.isdigit()) or index not in known:
-        here = ", ".join(["auto", "cpu", *(f"cuda:{place}" for place in known)])
-        raise SuiteError(
-            "command line",
-            [Problem(where="--device", expected=f"one of {here}", found=f'"{wanted}"')],
-        )
-    return Device(kind="gpu", index=index, name=f"{known[index].name} (cuda:{index})")
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:

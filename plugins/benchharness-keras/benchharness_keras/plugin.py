@@ -8,6 +8,9 @@ from collections.abc import Mapping
 from benchharness.api import Backend, PluginError, Setting, hookimpl
 
 ENGINES = ("tensorflow", "jax", "torch")
+# Read when the engine is imported. Unless told otherwise, TensorFlow and JAX take all the memory
+# of a GPU at once, which would hide what a trial needs.
+ENVIRONMENT = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
 
 
 @hookimpl
@@ -23,6 +26,8 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
         )
     # Keras reads its engine once, while it is being imported.
     os.environ["KERAS_BACKEND"] = str(engine)
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
     try:
         from benchharness_keras.backend import KerasBackend
     except ImportError as error:

@@ -1,0 +1,54 @@
+"""Where the trials compute, and how a worker is kept to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from benchharness.errors import Problem, SuiteError
+from benchharness.measure.accelerators import Accelerator
+from benchharness.measure.environment import cpu_name, usable_cores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """Where the trials compute.
+
+    Attributes:
+        kind: ``cpu`` or ``gpu``.
+        index: Of the GPU; None for a CPU.
+        name: For people.
+    """
+
+    kind: Literal["cpu", "gpu"]
+    index: int | None
+    name: str
+
+    def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of a worker, which sees this device and no other accelerator."""
+        visible = "" if self.index is None else str(self.index)
+        return {**environment, "CUDA_VISIBLE_DEVICES": visible, "PYTHONUNBUFFERED": "1"}
+
+
+def choose_device(wanted: str, accelerators: Sequence[Accelerator]) -> Device:
+    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means on this machine.
+
+    Raises:
+        SuiteError: There is no such device.
+    """
+    cpu = Device(kind="cpu", index=None, name=f"{cpu_name()} ({usable_cores()} cores)")
+    if wanted == "cpu" or (wanted == "auto" and not accelerators):
+        return cpu
+    name, _, number = wanted.partition(":")
+    index = int(number) if number.isdigit() else 0
+    known = {accelerator.index: accelerator for accelerator in accelerators}
+    if wanted == "auto":
+        index = min(known)
+    elif name != "cuda" or (number and not number.isdigit()) or index not in known:
+        here = ", ".join(["auto", "cpu", *(f"cuda:{place}" for place in known)])
+        raise SuiteError(
+            "command line",
+            [Problem(where="--device", expected=f"one of {here}", found=f'"{wanted}"')],
+        )
+    return Device(kind="gpu", index=index, name=f"{known[index].name} (cuda:{index})")
