@@ -23,7 +23,7 @@ $(VENV)/ready: $(SOURCES)
 	@echo "setting up $(VENV) (PyTorch and TensorFlow: some minutes, about 7.5 GB)"
 	@if command -v uv >/dev/null 2>&1; then \
 	    test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
-	    uv pip install --quiet --python $(BIN)/python -c constraints.txt $(PACKAGES); \
+	    uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt $(PACKAGES); \
 	else \
 	    test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 	    $(BIN)/python -m pip install --quiet -c constraints.txt $(PACKAGES); \
