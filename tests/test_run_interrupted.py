@@ -39,6 +39,8 @@ def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell that starts this in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     records = tmp_path / "results/long/latest/records.jsonl"
     deadline = time.monotonic() + 60

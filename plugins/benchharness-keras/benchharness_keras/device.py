@@ -18,8 +18,7 @@ def use_device(execution: Execution) -> str:
     Raises:
         UnsupportedError: The device, the precision or the layout is not to be had here.
     """
-    kinds = {device.split(":")[0] for device in keras.distribution.list_devices()}
-    if execution.device == "gpu" and "gpu" not in kinds:
+    if execution.device == "gpu" and not _is_on_gpu():
         raise UnsupportedError(
             f"device: Keras on {keras.config.backend()} sees no GPU; "
             "install a GPU build of its engine, or run with --device cpu"
@@ -52,6 +51,12 @@ def settings(
         "layout": keras.config.image_data_format(),
         "compile": execution.compile if jit_compile is None else jit_compile,
     }
+
+
+def _is_on_gpu() -> bool:
+    """Return whether Keras places its tensors on a GPU; asks a tensor, as every engine can."""
+    place = str(keras.ops.zeros(1).device).lower()
+    return "gpu" in place or "cuda" in place
 
 
 def _allow_tf32(allowed: bool) -> None:

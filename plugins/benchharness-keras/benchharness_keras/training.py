@@ -138,9 +138,11 @@ class BatchDataset(keras.utils.PyDataset):
     """The batches of the epoch that ``fit`` has come to."""
 
     def __init__(self, epochs: Sequence[Batches]) -> None:
-        # With one worker, Keras hands the batches to a tf.data pipeline that tunes itself;
-        # ending that pipeline can block for seconds, up to TensorFlow 2.21 at least.
-        super().__init__(workers=2)
+        # On TensorFlow, Keras hands one worker's batches to a tf.data pipeline that tunes itself;
+        # ending that pipeline can block for seconds (TensorFlow 2.21). On the other engines, the
+        # queue of several workers would lose its first batch when Keras looks at one to build the
+        # metrics (Keras 3.15).
+        super().__init__(workers=2 if keras.config.backend() == "tensorflow" else 1)
         self._epochs = epochs
         self.begin(0)
 
