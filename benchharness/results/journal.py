@@ -64,7 +64,7 @@ def _complaint(line: bytes, record: Record | None) -> str:
     if record is None:
         return (
             f"expected a record with its checksum, found {len(line)} damaged bytes; "
-            "--resume repeats the trial"
+            "run the suite again to repeat the trial"
         )
     return (
         f"expected record format {FORMAT}, found {record['format']}; "
