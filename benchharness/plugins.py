@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
+import re
 from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness.errors import PluginError
@@ -74,3 +78,34 @@ def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
             "to return a backend, found nothing"
         )
     return backend
+
+
+def code_digest(entry: EntryPoint) -> str:
+    """Return a digest of a plugin's own code and of the versions of what it requires.
+
+    Imports nothing of the plugin.
+    """
+    package = entry.module.split(".")[0]
+    requirements = entry.dist.requires or [] if entry.dist else []
+    names = sorted({re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in requirements})
+    facts = [distribution(entry), package_digest(package)]
+    facts += [f"{name} {found}" for name in names if (found := _version(name))]
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+@functools.cache
+def package_digest(package: str) -> str:
+    """Return a digest of the Python files of an installed package."""
+    spec = find_spec(package)
+    folders = spec.submodule_search_locations or [] if spec else []
+    digest = hashlib.sha256()
+    for file in sorted(file for folder in folders for file in Path(folder).rglob("*.py")):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

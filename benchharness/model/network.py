@@ -196,12 +196,20 @@ class Network:
 
         Convolutions and dense layers only: the rest is memory traffic.
         """
-        total = 0
+        return sum(_flops(layer, before, after) for layer, before, after in self.steps())
+
+    def train_flops_per_image(self, trainable: tuple[str, ...]) -> int:
+        """Return the operations of one training step, per image, counted as above.
+
+        Every layer runs forward once. The way back costs a layer as much again for the gradient
+        of its kernel where it learns, and as much again for the gradient of its input where a
+        layer before it learns.
+        """
+        total, has_learner_before = 0, False
         for layer, before, after in self.steps():
-            if isinstance(layer, Conv):
-                total += 2 * layer.kernel**2 * before[2] * math.prod(after)
-            elif isinstance(layer, Dense):
-                total += 2 * before[0] * layer.units
+            is_learning = layer.name in trainable
+            total += _flops(layer, before, after) * (1 + is_learning + has_learner_before)
+            has_learner_before |= is_learning
         return total
 
     def split(self, after: str) -> tuple[Network, Network]:
@@ -218,3 +226,11 @@ class Network:
     def then(self, layers: tuple[Layer, ...]) -> Network:
         """Return this network followed by ``layers``."""
         return Network(input_shape=self.input_shape, layers=self.layers + layers)
+
+
+def _flops(layer: Layer, before: Shape, after: Shape) -> int:
+    if isinstance(layer, Conv):
+        return 2 * layer.kernel**2 * before[2] * math.prod(after)
+    if isinstance(layer, Dense):
+        return 2 * before[0] * layer.units
+    return 0

@@ -111,7 +111,9 @@ class Batch:
 
     Attributes:
         ids: int64, shape (batch,). Which images of the prepared dataset these are.
-        inputs: uint8 images, shape (batch, height, width, channels), or float32 features.
+        inputs: uint8 images, shape (batch, height, width, channels), or float32 features. Where
+            the task states files, training and feeding get uint8 of shape (batch, 0, 0, 0): the
+            backend loads the files of the ids itself.
         labels: int32, shape (batch,), from 0.
         warp: The augmentation to apply; None for none.
     """
@@ -140,6 +142,78 @@ class Scores:
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Witness:
+    """What a backend writes down of the batches that it really consumes.
+
+    At each step it takes the first ``images`` images of the batch, beginning again at the first
+    where the batch has fewer, as the network sees them: augmented and preprocessed. The
+    fingerprint of an image is the sum of its values, each times the pattern's.
+
+    Attributes:
+        pattern: float32, shape of one input, channels last.
+        images: How many of a batch.
+        steps: How many of the last steps to remember.
+    """
+
+    pattern: NDArray[np.float32]
+    images: int
+    steps: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Consumed:
+    """What a backend has written down of its last steps, the oldest first.
+
+    Attributes:
+        fingerprints: float32, shape (steps, images).
+        labels: int32, shape (steps, images); of the same images, as the loss saw them.
+    """
+
+    fingerprints: NDArray[np.float32]
+    labels: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileSource:
+    """The image files that a backend loads itself when it trains or feeds, JPEG or PNG.
+
+    An image becomes uint8 RGB, or grey where the network's input has one channel, resized straight
+    to the input's height and width without cropping; the EXIF orientation is not honoured.
+
+    Attributes:
+        paths: The file of each image of the prepared dataset, by id. Without ``folder``, batches
+            tell by their ids which to load, in which order, and carry the core's warps; files are
+            resized bilinearly with antialiasing, and decoded as the prepared images are, within
+            one level.
+        folder: A folder with one folder for each class, which sorted by name stand in the order
+            of the labels and hold the training images; for the framework's own loader of such
+            folders, with its own order, resizing and augmentation. Batches then tell only how
+            many images each step takes. None for loading by ids.
+    """
+
+    paths: tuple[str, ...]
+    folder: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Native:
+    """What a suite states for the native track; everything else is the framework's own default.
+
+    Attributes:
+        optimizer: The constants of ``Optimizer`` that the suite or the strategy's recipe states,
+            by its attributes' names; always ``name``, unless nothing is trained.
+        augmentation: How far training images are varied, by the suite's names, for example
+            ``{"flip_horizontal": True, "shear": 0.2}``; what is absent is not asked for. For the
+            framework's own augmentation, where it loads a folder; prepared images carry warps.
+        batch_size: Images of one step.
+    """
+
+    optimizer: Mapping[str, str | float]
+    augmentation: Mapping[str, float]
+    batch_size: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Execution:
     """How a backend is to compute; what it cannot honour it refuses with UnsupportedError.
@@ -152,6 +226,8 @@ class Execution:
             bfloat16, weights and loss in float32).
         layout: How feature maps lie in memory.
         compile: Hand the training step to the framework's compiler (XLA, torch.compile).
+        is_deterministic: Use only kernels that give the same bits each time. For proofs; a timed
+            trial never asks for it.
     """
 
     device: Literal["cpu", "gpu"]
@@ -159,6 +235,7 @@ class Execution:
     precision: Precision = "float32"
     layout: Layout = "channels_last"
     compile: bool = False
+    is_deterministic: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -167,14 +244,20 @@ class Task:
 
     Attributes:
         network: What to build. Without layers when the work is to feed images only.
-        weights: Initial value of every learnt array, float32, by canonical name.
+        weights: Initial value of every learnt array, float32, by canonical name. In the native
+            track only of arrays that are given, pretrained or from a trained head: the others
+            start from the framework's own initialiser, drawn from ``seed``.
         trainable: Names of the layers that learn; the others stay as they are.
         output: ``softmax`` over one logit per class, or ``sigmoid`` of a single logit (two
             classes; positive means class 1). The loss is its cross-entropy, from logits.
-        optimizer: None when nothing is trained.
+        optimizer: None when nothing is trained, and in the native track.
         preprocessing: From uint8 image to network input; None when the inputs are features.
         is_augmented: Whether training batches carry a Warp.
         seed: For what only the framework can draw (dropout masks).
+        witness: What to write down of the batches that are fed or trained on; None for nothing.
+        files: What to load when training or feeding; None for the images of the batches. Scores,
+            logits and gradients are always of the images of the batches.
+        native: Set in the native track alone.
     """
 
     network: Network
@@ -186,6 +269,9 @@ class Task:
     is_augmented: bool
     execution: Execution
     seed: int
+    witness: Witness | None = None
+    files: FileSource | None = None
+    native: Native | None = None
 
     @property
     def input_shape(self) -> Shape:

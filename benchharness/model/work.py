@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.model.task import Batch, Scores, Task
+from benchharness.model.task import Batch, Consumed, Scores, Task
 
 AfterStep = Callable[[], None]
 AfterEpoch = Callable[[Scores], None]
@@ -28,7 +28,17 @@ class Work(Protocol):
         ...
 
     def settings(self) -> Mapping[str, Setting]:
-        """Return the effective settings of the framework, as it reports them itself."""
+        """Return the effective settings, read back from the framework wherever it tells them.
+
+        What the core states in the task goes by these names, and is held against the task:
+        ``precision``, ``tf32``, ``layout``, ``compile``, ``deterministic``; in training also
+        ``optimizer.name`` and the constants of that rule (``optimizer.lr``, ``optimizer.epsilon``,
+        ..., ``optimizer.weight_decay`` 0.0 where there is none), ``dropout`` (the rates in the
+        network's order, as ``0.3, 0.5``), ``trainable`` (the names of the layers in that order,
+        joined likewise) and ``initialiser`` (``given`` where the task's weights are loaded).
+        Everything else that decides speed goes by the framework's own words: ``engine``,
+        ``device``, ``threads``, ``autotune``, ``loader_workers``, ...
+        """
         ...
 
 
@@ -39,6 +49,13 @@ class Feeding(Work, Protocol):
         """Bring each batch to the device as float, augmented and preprocessed.
 
         Calls ``after_step`` once per batch, when it has been handed to the device.
+        """
+        ...
+
+    def consumed(self) -> Consumed:
+        """Return what the task's witness asked to write down of the last steps.
+
+        Waits for the device, for it reads what the device has computed.
         """
         ...
 
@@ -66,6 +83,14 @@ class Training(Work, Protocol):
         device there is the core's business. Calls ``after_epoch`` when the device has finished an
         epoch, with the means over its images, each scored by the weights it was trained on; the
         core may call ``evaluate``, ``weights`` and ``synchronize`` from there.
+        """
+        ...
+
+    def consumed(self) -> Consumed:
+        """Return what the task's witness asked to write down of the last training steps.
+
+        Waits for the device, for it reads what the device has computed. The core may call it
+        from ``after_epoch``.
         """
         ...
 

@@ -1,0 +1,238 @@
+"""The proof that two backends do the same work on one cell, or where they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchharness.fairness.probe import Array, Probe
+from benchharness.fairness.tolerances import STAGES, Measure, Stage
+
+PROVEN = "proven"
+REFERENCE = "reference"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """How far apart two sides are at one stage.
+
+    Attributes:
+        between: Two backends, or a backend and ``reference``.
+        array: The array that is farthest off; empty where a stage has only one.
+        off: In the stage's measure; infinite where names or shapes differ or a value is not finite.
+    """
+
+    stage: str
+    between: tuple[str, str]
+    array: str
+    off: float
+    tolerance: float
+
+    @property
+    def is_within(self) -> bool:
+        """Whether this is still the same work."""
+        return self.off <= self.tolerance
+
+    def __str__(self) -> str:
+        """Return the stage and how far it is off, for people."""
+        place = f", {self.array}" if self.array else ""
+        side = f", {self.between[0]} against {self.between[1]}" if self._has_reference else ""
+        found = (
+            "of another kind" if np.isinf(self.off) else f"{self.off:.1e} over {self.tolerance:g}"
+        )
+        return f"{self.stage} ({found}{place}{side})"
+
+    @property
+    def _has_reference(self) -> bool:
+        return REFERENCE in self.between
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the finding as JSON knows it; ``off`` is null where it is infinite."""
+        return {
+            "stage": self.stage,
+            "between": list(self.between),
+            "array": self.array,
+            "off": None if np.isinf(self.off) else self.off,
+            "tolerance": self.tolerance,
+            "within": self.is_within,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One pair of cells that differ only in their backend.
+
+    Attributes:
+        benchmark: With its point of the matrix.
+        backends: The two.
+        findings: All comparisons, in the order of the stages; empty when there was nothing to
+            compare.
+        deviations: What a backend says of itself that is not what the core had stated.
+        obstacle: Why there was nothing to compare; empty when there was.
+    """
+
+    benchmark: str
+    matrix: Mapping[str, Any]
+    backends: tuple[str, str]
+    findings: tuple[Finding, ...] = ()
+    deviations: tuple[str, ...] = ()
+    obstacle: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """``proven``, ``partial: WHAT (how far)`` or ``not comparable: WHY``."""
+        if self.obstacle:
+            return f"not comparable: {self.obstacle}"
+        failed = _worst_by_stage(self.findings)
+        if any(finding.stage == "counts" for finding in failed):
+            return f"not comparable: {failed[0]}"
+        troubles = [*map(str, failed), *(f"settings ({text})" for text in self.deviations)]
+        return f"partial: {', '.join(troubles)}" if troubles else PROVEN
+
+    @property
+    def is_proven(self) -> bool:
+        """Whether every stage is within its tolerance."""
+        return self.verdict == PROVEN
+
+    @property
+    def name(self) -> str:
+        """Benchmark, point of its matrix and the two backends, for people."""
+        point = "".join(f" {setting}={value}" for setting, value in self.matrix.items())
+        return f"{self.benchmark}{point}, {self.backends[0]} and {self.backends[1]}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the certificate as JSON knows it."""
+        return {
+            "benchmark": self.benchmark,
+            "matrix": dict(self.matrix),
+            "backends": list(self.backends),
+            "verdict": self.verdict,
+            "stages": [finding.as_dict() for finding in self.findings],
+            "deviations": list(self.deviations),
+        }
+
+
+def amended(verdict: str, troubles: Sequence[str]) -> str:
+    """Return a verdict after what a timed trial itself has shown.
+
+    Args:
+        verdict: Of the certificate.
+        troubles: What the trial did otherwise than planned; none leaves the verdict as it is.
+    """
+    if not troubles or verdict.startswith("not comparable"):
+        return verdict
+    before = "" if verdict == PROVEN else f"{verdict.removeprefix('partial: ')}, "
+    return f"partial: {before}{', '.join(troubles)}"
+
+
+def overall(verdicts: Mapping[str, str], *, anchor: str) -> str:
+    """Return one verdict for a cell that is in several pairs.
+
+    With the anchor, the first backend of a comparison, where that is another; the anchor's own is
+    the best of its pairs, since one backend that strays says nothing against it.
+
+    Args:
+        verdicts: By the other backend; empty gives the empty text.
+        anchor: A backend's name.
+    """
+    if anchor in verdicts:
+        return verdicts[anchor]
+    return min(verdicts.values(), key=_rank, default="")
+
+
+def compare(
+    probes: Mapping[str, Probe], *, reference: Probe | None
+) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
+    """Return how far two backends are from each other, and each from the reference.
+
+    Args:
+        probes: Of exactly two backends, by name.
+        reference: Arrays of the float64 reference, for the stages that it could afford; None for
+            none.
+    """
+    (first, ours), (second, theirs) = probes.items()
+    is_deep = ours.is_deep or theirs.is_deep
+    findings = []
+    for stage in STAGES:
+        limit = stage.limit(is_deep=is_deep)
+        pairs = {(first, second): (ours, theirs)}
+        if reference is not None and stage.name in reference.arrays:
+            pairs |= {
+                (first, REFERENCE): (ours, reference),
+                (second, REFERENCE): (theirs, reference),
+            }
+        for between, (one, other) in pairs.items():
+            if stage.name in one.arrays or stage.name in other.arrays:
+                array, off = _distance(stage, one, other)
+                findings.append(
+                    Finding(
+                        stage=stage.name, between=between, array=array, off=off, tolerance=limit
+                    )
+                )
+    deviations = tuple(
+        f"{name}: {text}" for name, probe in probes.items() for text in probe.deviations
+    )
+    return tuple(findings), deviations
+
+
+def _rank(verdict: str) -> int:
+    return 0 if verdict == PROVEN else 1 if verdict.startswith("partial") else 2
+
+
+def _worst_by_stage(findings: tuple[Finding, ...]) -> list[Finding]:
+    """Return for each stage that failed the finding that is farthest off."""
+    worst: dict[str, Finding] = {}
+    for finding in findings:
+        if not finding.is_within and finding.off > getattr(worst.get(finding.stage), "off", -1.0):
+            worst[finding.stage] = finding
+    return list(worst.values())
+
+
+def _distance(stage: Stage, one: Probe, other: Probe) -> tuple[str, float]:
+    """Return the array of a stage that is farthest off, and how far."""
+    ours, theirs = one.arrays.get(stage.name, {}), other.arrays.get(stage.name, {})
+    lone = sorted(set(ours) ^ set(theirs))
+    if lone:
+        return lone[0], np.inf
+    distances = {
+        name: _off(stage.measure, ours[name], theirs[name])
+        if _alike(ours[name], theirs[name])
+        else np.inf
+        for name in ours
+    }
+    farthest = max(distances, key=lambda name: distances[name])
+    return farthest if len(distances) > 1 else "", distances[farthest]
+
+
+def _alike(one: Array, other: Array) -> bool:
+    return one.shape == other.shape and bool(np.isfinite(one).all() and np.isfinite(other).all())
+
+
+def _off(measure: Measure, one: Array, other: Array) -> float:
+    if not one.size:
+        return 0.0
+    return float(MEASURES[measure](one.astype(np.float64), other.astype(np.float64)))
+
+
+def _over(difference: float, size: float) -> float:
+    """Return a quotient; two arrays of nothing but zeros are no distance apart."""
+    if size == 0:
+        return 0.0 if difference == 0 else np.inf
+    return difference / size
+
+
+MEASURES: Mapping[Measure, Callable[[Array, Array], float]] = {
+    "equal": lambda a, b: float(np.mean(a != b)),
+    "zero": lambda a, b: float(max(np.abs(a).max(), np.abs(b).max())),
+    "largest": lambda a, b: _over(float(np.abs(a - b).max()), float(np.abs(b).max())),
+    "norm": lambda a, b: _over(float(np.linalg.norm(a - b)), float(np.linalg.norm(b))),
+    "relative": lambda a, b: max(_over(abs(x - y), abs(y)) for x, y in _values(a, b)),
+    "absolute": lambda a, b: float(np.abs(a - b).max()),
+}
+
+
+def _values(one: Array, other: Array) -> Iterator[tuple[float, float]]:
+    return zip(one.ravel().tolist(), other.ravel().tolist(), strict=True)

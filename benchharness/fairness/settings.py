@@ -1,0 +1,119 @@
+"""Effective settings: held against what the core states, and against one another.
+
+Settings are plain mappings in the vocabulary of ``Work.settings``. Some decide the work: which
+numbers come out. The others decide only how fast: ``layout``, ``threads``, ``compile``,
+``engine``, ``autotune``, ``loader_workers`` and whatever a framework adds in words of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from benchharness.model.network import Dropout
+from benchharness.model.task import Optimizer, Task
+from benchharness.model.work import Setting
+
+# Constants that each rule's formula has; the others are not part of the work.
+_CONSTANTS = {
+    "sgd": ("lr", "momentum", "nesterov", "weight_decay"),
+    "adam": ("lr", "beta_1", "beta_2", "epsilon", "weight_decay"),
+    "rmsprop": ("lr", "rho", "epsilon", "weight_decay"),
+}
+_DECIDES_WORK = frozenset({"precision", "tf32", "dropout", "trainable", "initialiser"})
+# Frameworks keep their constants in float32, which rounds by 6e-8 of them.
+_SAME_WITHIN = 1e-6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """One setting in which backends differ.
+
+    Attributes:
+        setting: Its name in the vocabulary.
+        values: By backend; None where a backend does not report it.
+        decides_work: Whether it decides which numbers come out: ``precision``, ``tf32``,
+            ``dropout``, ``trainable``, ``initialiser`` and everything of the ``optimizer``.
+            Any other setting decides speed only.
+    """
+
+    setting: str
+    values: Mapping[str, Setting]
+    decides_work: bool
+
+
+def stated(task: Task) -> dict[str, Setting]:
+    """Return what the core states in a task, in the vocabulary of ``Work.settings``.
+
+    Only what applies: without a network there is no arithmetic of one, and nothing learns without
+    an optimizer.
+    """
+    execution = task.execution
+    has_tf32 = execution.precision == "tf32"
+    common: dict[str, Setting] = {"tf32": has_tf32, "layout": execution.layout}
+    if not task.network.layers:
+        return common
+    common |= {"precision": execution.precision, "compile": execution.compile}
+    return common if task.optimizer is None else common | _learning(task, task.optimizer)
+
+
+def deviations(effective: Mapping[str, Setting], stated: Mapping[str, Setting]) -> tuple[str, ...]:
+    """Return a sentence for each stated setting that a backend reports otherwise, or not at all."""
+    return tuple(
+        f"{name}: {_shown(effective[name])} instead of {_shown(wanted)}"
+        if name in effective
+        else f"{name}: not reported instead of {_shown(wanted)}"
+        for name, wanted in stated.items()
+        if name not in effective or not _is_same(effective[name], wanted)
+    )
+
+
+def differences(by_backend: Mapping[str, Mapping[str, Setting]]) -> list[Difference]:
+    """Return every setting in which backends differ, those that decide the work first."""
+    names = dict.fromkeys(name for settings in by_backend.values() for name in settings)
+    found = [
+        Difference(setting=name, values=values, decides_work=decides_work(name))
+        for name in names
+        if not _are_same(values := {b: own.get(name) for b, own in by_backend.items()})
+    ]
+    return sorted(found, key=lambda difference: not difference.decides_work)
+
+
+def decides_work(setting: str) -> bool:
+    """Return whether a setting decides which numbers come out, not only how fast."""
+    return setting in _DECIDES_WORK or setting.split(".")[0] == "optimizer"
+
+
+def optimizer_settings(optimizer: Optimizer) -> dict[str, Setting]:
+    """Return a rule's name and the constants of its formula, as ``optimizer.lr`` and so on."""
+    names = ("name", *_CONSTANTS[optimizer.name])
+    return {f"optimizer.{name}": getattr(optimizer, name) for name in names}
+
+
+def _learning(task: Task, optimizer: Optimizer) -> dict[str, Setting]:
+    rates = [layer.rate for layer in task.network.layers if isinstance(layer, Dropout)]
+    learning = [name for name in task.network.learning_layers() if name in task.trainable]
+    return {
+        **optimizer_settings(optimizer),
+        "dropout": ", ".join(str(float(rate)) for rate in rates),
+        "trainable": ", ".join(learning),
+        "initialiser": "given",
+    }
+
+
+def _are_same(values: Mapping[str, Setting]) -> bool:
+    return all(_is_same(one, other) for one, other in pairwise(values.values()))
+
+
+def _is_same(one: Setting, other: Setting) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool) or isinstance(one, str):
+        # True is 1 to Python, and is another setting.
+        return type(one) is type(other) and one == other
+    if isinstance(one, int | float) and isinstance(other, int | float):
+        return abs(one - other) <= _SAME_WITHIN * max(abs(one), abs(other))
+    return one == other
+
+
+def _shown(value: Setting) -> str:
+    return "nothing" if value in ("", None) else str(value)

@@ -1,0 +1,161 @@
+"""What a certificate compares, stage by stage, and how far two backends may be apart.
+
+The figures beside each reason were measured with float32 arithmetic on a CPU between Keras on
+TensorFlow, PyTorch and a float64 reference in NumPy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Measure = Literal["equal", "zero", "largest", "norm", "relative", "absolute"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """One thing that two backends must have in common.
+
+    Attributes:
+        measure: How the distance of arrays a and b is taken, the worst over all of a stage:
+            ``equal``: the share of entries that differ; ``zero``: the largest |a| or |b|, which
+            ought to be 0; ``largest``: max |a - b| over max |b|; ``norm``: the Euclidean norm of
+            a - b over that of b; ``relative``: max |a - b| / |b|; ``absolute``: max |a - b|.
+        tolerance: The largest distance that is still the same work.
+        deep: The tolerance where ten layers or more learn or are passed; None for the same.
+        reason: Why that far and no farther.
+    """
+
+    name: str
+    measure: Measure
+    tolerance: float
+    deep: float | None = None
+    meaning: str
+    reason: str
+
+    def limit(self, *, is_deep: bool) -> float:
+        """Return the tolerance for a network of many layers, or of few."""
+        return self.deep if is_deep and self.deep is not None else self.tolerance
+
+
+STAGES = (
+    Stage(
+        name="counts",
+        measure="equal",
+        tolerance=0.0,
+        meaning="values in each learnt array, and which arrays learn",
+        reason="another count is another network",
+    ),
+    Stage(
+        name="weights",
+        measure="zero",
+        tolerance=0.0,
+        meaning="initial weights, read back after loading, less what was to be loaded",
+        reason="copying and transposing float32 changes no bit",
+    ),
+    Stage(
+        name="pixels",
+        measure="largest",
+        tolerance=3e-4,
+        meaning="images as the network sees them in training, augmented and preprocessed",
+        reason="bilinear weights in float32 are off by 1e-5 of the range, whitening by 1e-4; "
+        "a decoder or a channel order by 1e-1",
+    ),
+    Stage(
+        name="features",
+        measure="largest",
+        tolerance=1e-4,
+        meaning="what the frozen layers give for plain images",
+        reason="13 convolutions summed in another order: 1e-5 of the largest; TF32 gives 1e-2",
+    ),
+    Stage(
+        name="logits",
+        measure="largest",
+        tolerance=2e-5,
+        deep=1e-4,
+        meaning="the network's output before any step",
+        reason="float32 sums in another order: 1e-6 of the largest; bfloat16 gives 1e-2",
+    ),
+    Stage(
+        name="loss",
+        measure="relative",
+        tolerance=1e-5,
+        deep=1e-4,
+        meaning="cross-entropy of the first step",
+        reason="a mean of logarithms of such logits: 1e-6",
+    ),
+    Stage(
+        name="gradients",
+        measure="norm",
+        tolerance=1e-4,
+        deep=1e-2,
+        meaning="gradient of the first loss by each array that learns",
+        reason="a value at the edge of a ReLU or of a pooling window falls to either side: 1e-6 "
+        "in small networks, up to 4e-3 through all of VGG16",
+    ),
+    Stage(
+        name="losses",
+        measure="largest",
+        tolerance=1e-3,
+        deep=1e-2,
+        meaning="cross-entropy along the first optimizer steps",
+        reason="rounding grows from step to step: 1e-5, and a hundred times that in VGG16",
+    ),
+    Stage(
+        name="movement",
+        measure="norm",
+        tolerance=5e-2,
+        deep=1e-1,
+        meaning="how far each array has moved by then",
+        reason="Adam and RMSprop divide by the gradient's own size, so that gradients which are "
+        "nearly nothing, and mostly rounding, move weights as far as any other: 1e-2",
+    ),
+    Stage(
+        name="frozen",
+        measure="zero",
+        tolerance=0.0,
+        meaning="how far the arrays that do not learn have moved by then",
+        reason="frozen is frozen",
+    ),
+    Stage(
+        name="evaluation",
+        measure="relative",
+        tolerance=1e-5,
+        deep=1e-4,
+        meaning="loss of plain images, scored without dropout",
+        reason="as loss",
+    ),
+    Stage(
+        name="optimizer",
+        measure="norm",
+        tolerance=1e-4,
+        meaning="three steps of the update rule on gradients from 1e-9 to 1",
+        reason="float32 square roots: 1e-6; an epsilon ten times as large gives 1e-1, a rate 1 % "
+        "off 1e-2",
+    ),
+    Stage(
+        name="dropout",
+        measure="absolute",
+        tolerance=0.03,
+        meaning="share of values that dropout zeroes, and the factor on the others",
+        reason="shares of 16,384 draws differ by 0.004 one time in three, by 0.03 never",
+    ),
+    Stage(
+        name="labels",
+        measure="equal",
+        tolerance=0.0,
+        meaning="labels of an epoch in the order in which the loss met them",
+        reason="the order is the core's",
+    ),
+    Stage(
+        name="order",
+        measure="largest",
+        tolerance=1e-3,
+        meaning="fingerprints of an epoch's images in the order in which the network met them",
+        reason="as pixels; another image gives 1e-1",
+    ),
+)
+
+BY_NAME = {stage.name: stage for stage in STAGES}
+# Layers with weights on the way of the gradient from which a network counts as deep.
+DEEP_FROM = 10
