@@ -12,6 +12,7 @@ from benchharness.errors import BenchError, SuiteError
 
 _COMMANDS = {
     "run": "run a suite and print its table",
+    "certify": "prove that the backends do the same work, and time nothing",
     "list": "backends, strategies, datasets, backbones and suites that can be had",
     "report": "print the table of a recorded run again",
     "schema": "print the JSON schema of a suite, for editors",
@@ -44,8 +45,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Benchmark deep-learning backends on the same work.
 
-    Exit codes: 0 all well; 1 a trial failed; 2 the request could not be understood;
-    130 interrupted.
+    Exit codes: 0 all well; 1 a trial failed or a proof was refused; 2 the request could not be
+    understood; 130 interrupted.
     """
 
 

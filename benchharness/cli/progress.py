@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import click
@@ -12,6 +12,12 @@ from benchharness.results.record import Record
 from benchharness.suite.plan import Trial
 
 _EVERY_S = 5.0
+
+
+def announce(lines: Iterable[str]) -> None:
+    """Print what was decided for the user, apart from the results."""
+    for line in lines:
+        click.echo(line, err=True)
 
 
 class Lines:

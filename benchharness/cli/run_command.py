@@ -27,6 +27,21 @@ import click
     help="Where runs are recorded.",
 )
 @click.option("--timeout", "timeout_s", type=float, help="Seconds that one trial may take.")
+@click.option(
+    "--track",
+    "tracks",
+    multiple=True,
+    type=click.Choice(["equal", "native"]),
+    help="Only this track; may be repeated.",
+)
+@click.option(
+    "--proof/--no-proof",
+    default=True,
+    help="Prove first that the backends do the same work (default), or time them unproven.",
+)
+@click.option(
+    "--require-proof", is_flag=True, help="Time nothing, and exit 1, unless all is proven."
+)
 @click.option("--dry-run", is_flag=True, help="Show every trial and run none.")
 @click.pass_context
 def command(
@@ -41,6 +56,9 @@ def command(
     device: str,
     results: Path,
     timeout_s: float | None,
+    tracks: tuple[str, ...],
+    proof: bool,
+    require_proof: bool,
     dry_run: bool,
 ) -> int:
     """Run SUITE, a TOML file, and print its table.
@@ -48,13 +66,16 @@ def command(
     Every trial runs in a process of its own, the backends taking turns. Records, CSV files and
     logs are written below the results folder as the trials finish.
 
-    Exit codes: 0 all well; 1 a trial failed; 2 the request could not be understood;
-    130 interrupted.
+    Exit codes: 0 all well; 1 a trial failed, or a proof was required and refused; 2 the request
+    could not be understood; 130 interrupted.
     """
+    from benchharness.cli.progress import Lines, announce
     from benchharness.run.session import Request, open_session
 
     if timeout_s is not None and timeout_s <= 0:
         raise click.BadParameter("expected more than 0 seconds", param_hint="--timeout")
+    if require_proof and not proof:
+        raise click.BadParameter("expected no --no-proof beside it", param_hint="--require-proof")
     session = open_session(
         Request(
             suite=suite,
@@ -66,9 +87,11 @@ def command(
             device=device,
             results=results,
             timeout_s=timeout_s,
+            tracks=tracks,
+            proof="required" if require_proof else "yes" if proof else "no",
         )
     )
-    _announce(session.announcements())
+    announce(session.announcements())
     if dry_run:
         from benchharness.report.preview import preview
         from benchharness.run.survey import forecast
@@ -76,15 +99,13 @@ def command(
         facts = session.survey()
         click.echo(preview(facts, forecast(session.plan, facts)))
         return 0
-    from benchharness.cli.progress import Lines
     from benchharness.cli.report_command import show
 
     lines = Lines()
-    folder, records = session.run(lines, on_prepare=lines.prepared, announce=_announce)
+    folder, records = session.run(lines, on_prepare=lines.prepared, announce=announce)
     show(folder.path)
-    return 0 if all(record["status"] in ("ok", "skipped") for record in records) else 1
-
-
-def _announce(lines: list[str]) -> None:
-    for line in lines:
-        click.echo(line, err=True)
+    is_well = all(record["status"] in ("ok", "skipped") for record in records)
+    is_proven = all(
+        verdict == "proven" for record in records for verdict in record["proofs"].values()
+    )
+    return 0 if is_well and (is_proven or not require_proof) else 1

@@ -121,9 +121,15 @@ class RunFolder:
         Raises:
             RunError: The folder cannot be written.
         """
-        path = self.path / "run.json"
-        with _writable(path):
-            replace_text(path, json.dumps(without_nan(run), indent=2, ensure_ascii=False) + "\n")
+        self._write("run.json", run)
+
+    def write_certificates(self, certificates: dict[str, Any]) -> None:
+        """Replace certificate.json: every pair of cells, its verdict and its figures.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        self._write("certificate.json", certificates)
 
     def read_run(self) -> dict[str, Any]:
         """Return what ``write_run`` stored.
@@ -135,6 +141,12 @@ class RunFolder:
         with _readable(path):
             run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return run
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        path = self.path / name
+        with _writable(path):
+            text = json.dumps(without_nan(content), indent=2, ensure_ascii=False)
+            replace_text(path, text + "\n")
 
 
 def find_run(path: Path, results_dir: Path) -> RunFolder:

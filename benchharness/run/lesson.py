@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from benchharness.errors import RunError
-from benchharness.measure.clock import PhaseClock, Stopwatch, now_s
-from benchharness.model.task import Scores
+from benchharness.measure.blocks import Block, BlockTimer, seconds
+from benchharness.measure.clock import PhaseClock, now_s
+from benchharness.measure.waiting import InputWatch
+from benchharness.model.task import Consumed, Scores
 from benchharness.model.work import Batches, Training
 
 
@@ -22,11 +26,12 @@ class Epoch:
 
     Attributes:
         epoch: From 1.
-        train_s: Seconds of its training alone.
+        train_s: Seconds of its training alone, those of its blocks.
         train_loss: Mean over the epoch, with dropout and augmentation as trained.
         train_top1: Likewise.
         validation_loss: None without a validation split.
         validation_top1: Likewise.
+        blocks: The stretches of steps that were timed.
     """
 
     epoch: int
@@ -35,10 +40,11 @@ class Epoch:
     train_top1: float
     validation_loss: float | None = None
     validation_top1: float | None = None
+    blocks: tuple[Block, ...] = ()
 
-    def as_dict(self) -> dict[str, float | int | None]:
-        """Return the record as JSON-able values."""
-        return asdict(self)
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-able values; each block as ``[steps, seconds]``."""
+        return asdict(self) | {"blocks": [[block.steps, block.seconds] for block in self.blocks]}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -50,16 +56,27 @@ class Lesson:
         clock: Phases of the trial.
         validation: Batches to score after each epoch; empty for none.
         on_epoch: Told of each epoch as it ends.
+        on_consumed: Told after each epoch, counted from 1, what the backend wrote down of it.
+        on_timing: Told when timed work begins (True) and when it ends or is interrupted (False).
         epochs: What has been recorded so far.
         images: Training images seen so far.
+        waited_s: Training seconds spent in getting batches; None where that cannot be seen.
     """
 
     training: Training
     clock: PhaseClock
     validation: Batches
     on_epoch: Callable[[Epoch], None]
+    on_consumed: Callable[[int, Consumed], None] | None = None
+    on_timing: Callable[[bool], None] = lambda is_timed: None
     epochs: list[Epoch] = field(default_factory=list)
     images: int = 0
+    waited_s: float | None = None
+
+    @property
+    def train_s(self) -> float:
+        """Training seconds of all epochs so far."""
+        return sum(epoch.train_s for epoch in self.epochs)
 
     def warm_up(self, batches: Batches) -> None:
         """Compile everything on real batches, then forget what was learnt."""
@@ -75,29 +92,38 @@ class Lesson:
         Raises:
             DivergedError: The loss of an epoch is not finite.
         """
-        stopwatch = Stopwatch(synchronize=self.training.synchronize, now=now_s)
+        timer = BlockTimer(synchronize=self.training.synchronize, now=now_s)
+        watch = InputWatch(now=now_s)
+        steps = len(epochs[0])
 
         def after_epoch(scores: Scores) -> None:
-            self._record(scores, train_s=stopwatch.stop())
-            stopwatch.start()
+            self._record(scores, timer.stop())
+            timer.start(steps=steps)
 
-        stopwatch.start()
-        self.training.train(epochs, after_step=_nothing, after_epoch=after_epoch)
+        self.on_timing(True)
+        timer.start(steps=steps)
+        self.training.train(watch.epochs(epochs), after_step=timer.step, after_epoch=after_epoch)
+        self.on_timing(False)
+        self.waited_s = watch.waited_s
 
-    def _record(self, scores: Scores, *, train_s: float) -> None:
+    def _record(self, scores: Scores, blocks: Sequence[Block]) -> None:
         number = len(self.epochs) + 1
         if not math.isfinite(scores.loss):
             raise DivergedError(
                 f"epoch {number}: the training loss is {scores.loss}; try a smaller learning rate"
             )
+        if self.on_consumed is not None:
+            with self._off_the_clock():
+                self.on_consumed(number, self.training.consumed())
         held_out = self._validate()
         epoch = Epoch(
             epoch=number,
-            train_s=train_s,
+            train_s=seconds(blocks),
             train_loss=scores.loss,
             train_top1=scores.top1,
             validation_loss=held_out.loss if held_out else None,
             validation_top1=held_out.top1 if held_out else None,
+            blocks=tuple(blocks),
         )
         self.images += scores.count
         self.epochs.append(epoch)
@@ -106,8 +132,14 @@ class Lesson:
     def _validate(self) -> Scores | None:
         if not self.validation:
             return None
-        with self.clock.phase("evaluate"):
+        with self._off_the_clock(), self.clock.phase("evaluate"):
             return self.training.evaluate(self.validation)
+
+    @contextmanager
+    def _off_the_clock(self) -> Iterator[None]:
+        self.on_timing(False)
+        yield
+        self.on_timing(True)
 
 
 def _nothing() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchharness.data.folders import class_folder, image_files
 from benchharness.data.listing import Listing
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.sources import find
@@ -64,6 +65,7 @@ class Materials:
         self._workers = workers
         self._progress = progress
         self._prepared: dict[Slice, Prepared] = {}
+        self._files: dict[tuple[Slice, str], dict[str, Any]] = {}
         self._pretrained: dict[tuple[str, str], Pretrained] = {}
         self.listing = find_listing(
             plan, places=places, fallback=plan.dataset.fallback, progress=progress
@@ -73,11 +75,13 @@ class Materials:
         """Decode and find everything that the plan's cells need, before any of them runs.
 
         Raises:
-            DatasetError: Images are missing or unreadable.
+            DatasetError: Images are missing or unreadable, or not in files that every backend
+                can load where one is to.
             WeightsError: Weights are missing, with no fallback.
         """
         for cell in self._plan.cells:
             self.prepared(cell)
+            self.files(cell)
             self.pretrained(cell)
 
     def prepared(self, cell: Cell) -> Prepared:
@@ -98,6 +102,26 @@ class Materials:
                 progress=self._progress,
             )
         return self._prepared[part]
+
+    def files(self, cell: Cell) -> Mapping[str, Any] | None:
+        """Return the fields of the ``FileSource`` that a cell's backend loads, ready for JSON.
+
+        None where its training reads prepared images. A folder of classes is there for the native
+        track alone.
+        """
+        if cell.settings.input != "files":
+            return None
+        part = Slice.of(cell)
+        if (part, cell.track) not in self._files:
+            paths = image_files(self.listing.first(train=part.train_images, test=part.test_images))
+            folder = None
+            if cell.track == "native":
+                folder = class_folder(paths, self.prepared(cell), cache_dir=self._places.cache)
+            self._files[part, cell.track] = {
+                "paths": [str(path) for path in paths],
+                "folder": str(folder) if folder else None,
+            }
+        return self._files[part, cell.track]
 
     def pretrained(self, cell: Cell) -> Pretrained | None:
         """Return the weights that a cell's backbone starts from; None without a backbone."""

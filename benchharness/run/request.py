@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,13 @@ class TrialRequest:
         head_file: Safetensors file of a trained head to start from; None for fresh weights.
         weights_file: Where to write what was learnt, for another benchmark; None to keep nothing.
         features_folder: Cache of extracted features.
+        files: Image files for the backend's own loader, as ``FileSource`` takes them; None where
+            training reads prepared images.
+        native: What the suite states of the optimizer, in the native track; None in the equal one.
         spawned_s: Monotonic seconds at which the runner started the worker.
     """
+
+    program: ClassVar[str] = "benchharness.run.worker"
 
     plugin: str
     options: Mapping[str, Any]
@@ -37,6 +42,8 @@ class TrialRequest:
     threads: int
     seed: int
     spawned_s: float
+    files: Mapping[str, Any] | None = None
+    native: Mapping[str, str | float] | None = None
 
     def write(self, path: Path) -> None:
         """Write the request as JSON."""

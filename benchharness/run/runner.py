@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from benchharness import __version__
 from benchharness.errors import PluginError
@@ -16,14 +16,16 @@ from benchharness.measure.sanity import flags
 from benchharness.plugins import distribution, find
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
+from benchharness.run.certify import Point, point_of
 from benchharness.run.executor import LocalExecutor, Outcome
 from benchharness.run.materials import Materials
-from benchharness.run.request import TrialRequest
-from benchharness.suite.plan import Cell, Plan, Trial
+from benchharness.run.requests import Requests, backend_plugin
+from benchharness.suite.plan import Cell, Plan, Trial, rivalry
 from benchharness.suite.settings import FineTuneSettings
 
 # Sizes of the splits: what a score is worth, not something measured.
 _COUNTS = ("train_count", "validation_count", "test_count")
+_NATIVE = "not comparable: native track"
 
 
 class Observer(Protocol):
@@ -47,18 +49,16 @@ class Runner:
     """Carries out the trials of a plan, one at a time.
 
     Attributes:
-        device: ``cpu`` or ``gpu``; the executor's environment shows only that.
-        cores: CPU cores a trial may use where its suite states none.
-        cache: Folder of the extracted features.
+        requests: What the workers are asked; the executor's environment shows only their device.
+        proofs: Verdicts of the certificates by cell and other backend; empty for unproven runs.
     """
 
     plan: Plan
     materials: Materials
     folder: RunFolder
     executor: LocalExecutor
-    device: Literal["cpu", "gpu"]
-    cores: int
-    cache: Path
+    requests: Requests
+    proofs: Mapping[tuple[Point, str], Mapping[str, str]] = field(default_factory=dict)
 
     def run(self, observer: Observer) -> list[Record]:
         """Carry out every trial and return the records, each on disk before the next begins."""
@@ -90,24 +90,13 @@ class Runner:
     def _execute(
         self, trial: Trial, trial_id: str, head: Record | None, observer: Observer
     ) -> Outcome:
-        cell = trial.cell
-        plugin, options = backend_plugin(self.plan, cell.backend)
+        plugin, _ = backend_plugin(self.plan, trial.cell.backend)
         # A backend that is not installed needs no process to find out.
         find(plugin)
-        pretrained = self.materials.pretrained(cell)
-        request = TrialRequest(
-            plugin=plugin,
-            options=options,
-            settings=cell.settings.model_dump(mode="json"),
-            prepared=self.materials.prepared(cell).as_dict(),
-            pretrained=pretrained.as_dict() if pretrained else None,
-            head_file=str(self._weights_file(head["id"])) if head else None,
-            weights_file=str(self._weights_file(trial_id)) if self._is_wanted(cell) else None,
-            features_folder=str(self.cache / "features"),
-            device=self.device,
-            threads=min(cell.settings.threads or self.cores, self.cores),
-            seed=trial.seed,
-            spawned_s=0.0,
+        request = self.requests.make(
+            trial,
+            head_file=self._weights_file(head["id"]) if head else None,
+            weights_file=self._weights_file(trial_id) if self._is_wanted(trial.cell) else None,
         )
         return self.executor.run(
             request,
@@ -163,7 +152,7 @@ class Runner:
             "plugin": _plugin_version(plugin),
             "track": cell.track,
             "trial": [trial.index, trial.seed],
-            "device": self.device,
+            "device": self.requests.device,
             "data": self.materials.prepared(cell).digest,
             "weights": pretrained.digest if pretrained else None,
             "head": head["id"] if head else None,
@@ -186,11 +175,14 @@ class Runner:
             "seed": trial.seed,
             "status": outcome.status,
             "reason": outcome.reason,
+            **self._proof(cell, outcome),
+            "ledger": outcome.ledger,
             "settings": cell.settings.model_dump(mode="json"),
             "metrics": {
                 name: value for name, value in outcome.metrics.items() if name not in _COUNTS
             },
             "epochs": outcome.epochs,
+            "blocks": outcome.blocks,
             "effective": outcome.effective,
             "versions": outcome.versions,
             "classes": len(self.materials.listing.classes),
@@ -203,13 +195,18 @@ class Runner:
         }
         return record | {"flags": list(flags(record))}
 
+    def _proof(self, cell: Cell, outcome: Outcome) -> dict[str, Any]:
+        """Return the fields ``proof`` and ``proofs``, the trial's own troubles included."""
+        from benchharness.fairness.certificate import amended, overall
 
-def backend_plugin(plan: Plan, backend: str) -> tuple[str, Mapping[str, Any]]:
-    """Return the plugin that a backend of the suite stands for, and its options."""
-    table = plan.suite.backend.get(backend)
-    if table is None:
-        return backend, {}
-    return table.plugin or backend, table.options
+        rivals = [other.backend for other in self.plan.cells if rivalry(other) == rivalry(cell)]
+        if cell.track != "equal":
+            others = [backend for backend in rivals if backend != cell.backend]
+            return {"proof": _NATIVE, "proofs": dict.fromkeys(others, _NATIVE)}
+        certified = self.proofs.get((point_of(cell), cell.backend), {})
+        troubles = outcome.troubles()
+        proofs = {other: amended(verdict, troubles) for other, verdict in certified.items()}
+        return {"proof": overall(proofs, anchor=rivals[0]), "proofs": proofs}
 
 
 def _wants_head(cell: Cell) -> bool:

@@ -16,7 +16,15 @@ from benchharness.data.preprocessing import fit
 from benchharness.errors import UnsupportedError
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.network import Network
-from benchharness.model.task import Execution, Optimizer, Preprocessing, Task, Warp
+from benchharness.model.task import (
+    Execution,
+    FileSource,
+    Native,
+    Optimizer,
+    Preprocessing,
+    Task,
+    Warp,
+)
 from benchharness.model.work import Backend, Batches
 from benchharness.run.request import TrialRequest
 from benchharness.run.workload import Workload, build_workload
@@ -48,12 +56,16 @@ class Scene:
 
     def image_task(self, network: Network, *, weights: Weights, trainable: tuple[str, ...]) -> Task:
         """Return the work of a network that sees images."""
+        files = self._files()
         return self._task(
             network,
             weights=weights,
             trainable=trainable,
             preprocessing=self.preprocessing,
-            is_augmented=not self.settings.augmentation.is_identity,
+            # A loader of folders varies the images by itself.
+            is_augmented=not self.settings.augmentation.is_identity
+            and not (files and files.folder),
+            files=files,
         )
 
     def feature_task(
@@ -61,17 +73,26 @@ class Scene:
     ) -> Task:
         """Return the work of a network that sees stored features."""
         return self._task(
-            network, weights=weights, trainable=trainable, preprocessing=None, is_augmented=False
+            network,
+            weights=weights,
+            trainable=trainable,
+            preprocessing=None,
+            is_augmented=False,
+            files=None,
         )
 
     def epochs(self, inputs: NDArray[Any], task: Task) -> EpochSequence:
-        """Return the training batches of each epoch, in the core's order."""
+        """Return the training batches of each epoch, in the core's order.
+
+        Where the backend is to load files, the batches hold no pixels: none are read here.
+        """
+        rows = inputs if task.files is None else _without_pixels(inputs)
 
         def make(epoch: int) -> Batches:
             train = self.prepared.splits["train"]
             order = epoch_order(train, seed=self.request.seed, epoch=epoch)
             warp = self._augmentation(epoch).warp if task.is_augmented else None
-            return self.batches(inputs, order, warp=warp)
+            return self.batches(rows, order, warp=warp)
 
         return EpochSequence(self.settings.epochs, make=make)
 
@@ -95,15 +116,17 @@ class Scene:
         trainable: tuple[str, ...],
         preprocessing: Preprocessing | None,
         is_augmented: bool,
+        files: FileSource | None,
     ) -> Task:
-        settings = self.settings
+        settings, native = self.settings, self._native()
         learner = settings if isinstance(settings, TrainingSettings) else None
+        optimizer = Optimizer(**learner.optimizer.model_dump()) if learner else None
         return Task(
             network=network,
             weights=weights,
             trainable=trainable,
             output=learner.output if learner else "softmax",
-            optimizer=Optimizer(**learner.optimizer.model_dump()) if learner else None,
+            optimizer=None if native else optimizer,
             preprocessing=preprocessing,
             is_augmented=is_augmented,
             execution=Execution(
@@ -114,6 +137,23 @@ class Scene:
                 compile=settings.compile,
             ),
             seed=self.request.seed,
+            files=files,
+            native=native,
+        )
+
+    def _files(self) -> FileSource | None:
+        files = self.request.files
+        if files is None:
+            return None
+        return FileSource(paths=tuple(files["paths"]), folder=files["folder"])
+
+    def _native(self) -> Native | None:
+        if self.request.native is None:
+            return None
+        return Native(
+            optimizer=self.request.native,
+            augmentation=self.settings.augmentation.model_dump(exclude_defaults=True),
+            batch_size=self.settings.batch_size,
         )
 
     def _augmentation(self, epoch: int) -> AugmentationPlan:
@@ -126,6 +166,11 @@ class Scene:
             size=images.shape[1],
             channels=images.shape[3],
         )
+
+
+def _without_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return as many images of no pixels, shape (images, 0, 0, 0)."""
+    return np.empty((len(images), 0, 0, 0), dtype=np.uint8)
 
 
 def load_scene(

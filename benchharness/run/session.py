@@ -9,24 +9,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from benchharness import __version__
-from benchharness.errors import Problem, SuiteError
+from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import describe_environment, usable_cores
 from benchharness.plugins import installed
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
+from benchharness.run.certify import Certifier, as_dict, verdicts
 from benchharness.run.device import Device, choose_device
 from benchharness.run.executor import LocalExecutor
 from benchharness.run.materials import Materials, Places
-from benchharness.run.runner import Observer, Runner, backend_plugin
+from benchharness.run.requests import Requests, backend_plugin
+from benchharness.run.runner import Observer, Runner
 from benchharness.run.survey import DatasetFacts, check, survey_dataset
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import choose_profile, resolve
+
+if TYPE_CHECKING:
+    from benchharness.fairness.certificate import Certificate
 
 PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
 Announce = Callable[[list[str]], None]
@@ -45,6 +50,8 @@ class Request:
     device: str = "auto"
     results: Path = Path("results")
     timeout_s: float | None = None
+    tracks: tuple[str, ...] = ()
+    proof: Literal["no", "yes", "required"] = "yes"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -91,28 +98,26 @@ class Session:
             BenchError: Data, weights or the results folder are not to be had; nothing was run.
         """
         started = datetime.now(UTC)
-        cores = usable_cores()
-        materials = Materials(self.plan, places=self.places, workers=cores, progress=on_prepare)
-        listing = materials.listing
-        check(self.plan, channels=listing.channels, classes=len(listing.classes))
-        materials.prepare()
-        dataset, weights = materials.describe_dataset(), materials.describe_weights()
-        announce(_materials_lines(dataset, weights))
+        requests = self._prepare(on_prepare, announce)
+        materials = requests.materials
         folder = RunFolder.create(
             self.request.results, self.plan.suite.name, now=started, token=secrets.token_hex(2)
         )
+        dataset, weights = materials.describe_dataset(), materials.describe_weights()
         folder.write_run(self._describe(started, dataset, weights))
+        certificates: list[Certificate] = []
+        if self.request.proof != "no":
+            certificates = self._certify(requests, logs=folder.logs, announce=announce)
+            folder.write_certificates(as_dict(certificates))
+            if self.request.proof == "required":
+                _require_proven(certificates)
         runner = Runner(
             plan=self.plan,
             materials=materials,
             folder=folder,
-            executor=LocalExecutor(
-                environment=self.device.environment(self.places.environment),
-                timeout_s=self.request.timeout_s,
-            ),
-            device=self.device.kind,
-            cores=cores,
-            cache=self.places.cache,
+            executor=self._executor(),
+            requests=requests,
+            proofs=verdicts(certificates),
         )
         try:
             runner.run(observer)
@@ -121,6 +126,53 @@ class Session:
             records, _ = folder.records()
             write_csv_files(folder.path, records)
         return folder, records
+
+    def certify(
+        self, *, on_prepare: Callable[[int, int], None], announce: Announce
+    ) -> list[Certificate]:
+        """Return the certificate of every pair of the plan, and time nothing.
+
+        Raises:
+            BenchError: Data or weights are not to be had.
+        """
+        requests = self._prepare(on_prepare, announce)
+        logs = self.places.cache / "probes" / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        return self._certify(requests, logs=logs, announce=announce)
+
+    def _prepare(self, on_prepare: Callable[[int, int], None], announce: Announce) -> Requests:
+        """Find and decode everything that the plan's cells read."""
+        cores = usable_cores()
+        materials = Materials(self.plan, places=self.places, workers=cores, progress=on_prepare)
+        listing = materials.listing
+        check(self.plan, channels=listing.channels, classes=len(listing.classes))
+        materials.prepare()
+        announce(_materials_lines(materials.describe_dataset(), materials.describe_weights()))
+        return Requests(
+            plan=self.plan,
+            materials=materials,
+            device=self.device.kind,
+            cores=cores,
+            features=self.places.cache / "features",
+        )
+
+    def _certify(self, requests: Requests, *, logs: Path, announce: Announce) -> list[Certificate]:
+        certifier = Certifier(
+            plan=self.plan,
+            requests=requests,
+            executor=self._executor(),
+            machine=self.device.name,
+            cache=self.places.cache / "probes",
+            logs=logs,
+            announce=lambda line: announce([line]),
+        )
+        return certifier.certificates()
+
+    def _executor(self) -> LocalExecutor:
+        return LocalExecutor(
+            environment=self.device.environment(self.places.environment),
+            timeout_s=self.request.timeout_s,
+        )
 
     def _describe(
         self, started: datetime, dataset: dict[str, Any], weights: dict[str, Any] | None
@@ -168,6 +220,7 @@ def open_session(
         backends=request.backends,
         benchmarks=request.benchmarks,
         trials=request.trials,
+        tracks=request.tracks,
     )
     _check_backends(plan)
     return Session(
@@ -179,6 +232,25 @@ def open_session(
             environment=environment, cache=cache or cache_folder(environment), data=request.data
         ),
     )
+
+
+def _require_proven(certificates: list[Certificate]) -> None:
+    """Refuse to time what is not proven to be the same work.
+
+    Raises:
+        RunError: The verdict of a pair is another than proven; every such pair is named.
+    """
+    unproven = [
+        f"{certificate.name}: {certificate.verdict}"
+        for certificate in certificates
+        if not certificate.is_proven
+    ]
+    if unproven:
+        raise RunError(
+            "proof: expected every pair of backends to be proven to do the same work, found "
+            + "; ".join(unproven)
+            + " (nothing was timed; leave out --require-proof to time it all the same)"
+        )
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:

@@ -9,13 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.measure.clock import Stopwatch, now_s
+from benchharness.measure.clock import now_s
 from benchharness.model.network import Network
 from benchharness.model.task import Task
-from benchharness.model.work import Batches, Training
+from benchharness.model.work import Training
+from benchharness.run.calibration import calibrate, check_training
 from benchharness.run.features import Features, compute_features, content_key, load_features
-from benchharness.run.lesson import Epoch, Lesson
-from benchharness.run.scene import Metrics, Scene, Weights
+from benchharness.run.feeding import feed
+from benchharness.run.ledgers import TrialLedger, witnessed
+from benchharness.run.lesson import Lesson
+from benchharness.run.scene import Scene, Weights
+from benchharness.run.summary import ends, report_settings, report_timing, summarize
 from benchharness.suite.settings import BottleneckSettings, FeedSettings, TrainingSettings
 from benchharness.weights.initial import draw_parameter
 from benchharness.weights.pretrained import Pretrained, read_pretrained
@@ -30,27 +34,7 @@ def carry_out(scene: Scene) -> None:
         feed(scene, epochs=scene.settings.epochs)
     else:
         learn(scene, scene.settings)
-
-
-def feed(scene: Scene, *, epochs: int) -> None:
-    """Strategy ``dataset``: bring every training image to the device, epoch by epoch."""
-    with scene.clock.phase("build"):
-        task = scene.image_task(scene.workload.learner, weights={}, trainable=())
-        feeding = scene.backend.feed(task)
-    scene.emit({"event": "settings", "settings": dict(feeding.settings())})
-    plan = scene.epochs(scene.prepared.images, task)
-    with scene.clock.phase("compile"):
-        feeding.feed(ends(plan[0]), after_step=_nothing)
-        feeding.synchronize()
-    stopwatch = Stopwatch(synchronize=feeding.synchronize, now=now_s)
-    with scene.clock.phase("feed"):
-        for batches in plan:
-            stopwatch.start()
-            feeding.feed(batches, after_step=_nothing)
-            stopwatch.stop()
-    count = len(scene.prepared.splits["train"]) * epochs
-    scene.metrics["feed_images_per_s"] = count / stopwatch.elapsed_s
-    scene.metrics["epoch_s"] = stopwatch.elapsed_s / epochs
+        calibrate(scene)
 
 
 def learn(scene: Scene, settings: TrainingSettings) -> None:
@@ -64,22 +48,30 @@ def learn(scene: Scene, settings: TrainingSettings) -> None:
     with scene.clock.phase("build"):
         own = {name: weights[name] for name in workload.learner.parameters()}
         task = make_task(workload.learner, weights=own, trainable=workload.trainable)
+        plan = scene.epochs(inputs, task)
+        task = witnessed(task, steps=len(plan[0]))
         training = scene.backend.train(task)
-    scene.emit({"event": "settings", "settings": dict(training.settings())})
+    report_settings(scene, task, training)
+    ledger = TrialLedger(scene=scene, task=task, inputs=inputs)
     lesson = Lesson(
         training=training,
         clock=scene.clock,
         validation=scene.batches(inputs, scene.prepared.splits["validation"]),
         on_epoch=lambda epoch: scene.emit({"event": "epoch", **epoch.as_dict()}),
+        on_consumed=lambda epoch, consumed: ledger.enter(epoch, plan[epoch - 1], consumed),
+        on_timing=lambda is_timed: report_timing(scene, is_timed),
     )
-    plan = scene.epochs(inputs, task)
     with scene.clock.phase("compile"):
         lesson.warm_up(ends(plan[0]))
     with scene.clock.phase("train"):
         lesson.teach(plan)
-    summary = summarize(lesson, target_top1=settings.target_top1)
-    # What a framework does between its epochs is no training; it shows up in other_s.
-    scene.clock.seconds["train"] = sum(epoch.train_s for epoch in lesson.epochs)
+    # What a framework does around its epochs is no training.
+    scene.clock.keep("train", lesson.train_s, rest="overhead")
+    ledger.report()
+    check_training(scene, lesson, plan[0])
+    summary = summarize(
+        lesson, target_top1=settings.target_top1, is_waiting_known=task.files is None
+    )
     scene.metrics.update(summary)
     _test(scene, training, inputs)
     _save(scene, training)
@@ -108,58 +100,18 @@ def front_features(scene: Scene, front: Network, weights: Weights) -> Features:
     own = {name: weights[name] for name in front.parameters()}
     task = scene.image_task(front, weights=own, trainable=())
     folder = Path(scene.request.features_folder)
-    key = content_key(_features_identity(scene, task))
     settings = scene.settings
     may_reuse = not isinstance(settings, BottleneckSettings) or settings.reuse_features
-    features = load_features(folder, key) if may_reuse else None
+    with scene.clock.phase("data"):
+        key = content_key(_features_identity(scene, task))
+        features = load_features(folder, key) if may_reuse else None
     if features is None:
         features = _extract(scene, task, folder=folder, key=key)
-    if not features.is_reused:
-        # Storing them is no extraction; it shows up in other_s.
-        scene.clock.seconds["extract"] = features.seconds
+        scene.clock.keep("extract", features.seconds, rest="store")
     scene.metrics["extract_s"] = features.seconds
     scene.metrics["extract_reused"] = features.is_reused
     scene.metrics["extract_images_per_s"] = len(features.values) / features.seconds
     return features
-
-
-def ends(batches: Batches) -> Batches:
-    """Return the first and the last batch, for warming up.
-
-    The last one may be smaller; to a tracing framework that is another program.
-    """
-    first, last = batches[0], batches[len(batches) - 1]
-    return [first] if len(first) == len(last) else [first, last]
-
-
-def summarize(lesson: Lesson, *, target_top1: float | None) -> Metrics:
-    """Return the columns that follow from the epochs of a training."""
-    epochs, last = lesson.epochs, lesson.epochs[-1]
-    train_s = sum(epoch.train_s for epoch in epochs)
-    validated = [epoch for epoch in epochs if epoch.validation_top1 is not None]
-    best = max(validated, key=lambda epoch: epoch.validation_top1 or 0.0, default=None)
-    return {
-        "train_images_per_s": lesson.images / train_s,
-        "epoch_s": float(np.median([epoch.train_s for epoch in epochs])),
-        "train_s": train_s,
-        "train_loss": last.train_loss,
-        "train_top1": last.train_top1,
-        "validation_loss": last.validation_loss,
-        "validation_top1": last.validation_top1,
-        "best_validation_top1": best.validation_top1 if best else None,
-        "best_epoch": best.epoch if best else None,
-        "time_to_top1_s": time_to_top1(validated, target_top1),
-    }
-
-
-def time_to_top1(epochs: list[Epoch], target_top1: float | None) -> float | None:
-    """Return the training seconds until validation reaches the target; None if it never does."""
-    elapsed_s = 0.0
-    for epoch in epochs:
-        elapsed_s += epoch.train_s
-        if target_top1 is not None and (epoch.validation_top1 or 0.0) >= target_top1:
-            return elapsed_s
-    return None
 
 
 def _extract(scene: Scene, task: Task, *, folder: Path, key: str) -> Features:
@@ -214,7 +166,3 @@ def _save(scene: Scene, training: Training) -> None:
         return
     with scene.clock.phase("save"):
         write_arrays(Path(scene.request.weights_file), training.weights())
-
-
-def _nothing() -> None:
-    """After a step of no interest."""

@@ -5,11 +5,8 @@ Started by the runner as ``python -m benchharness.run.worker REQUEST.json EVENTS
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
-import resource
-import signal
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -18,9 +15,10 @@ from typing import Any
 
 from benchharness.errors import BenchError, UnsupportedError
 from benchharness.measure.clock import PhaseClock
+from benchharness.measure.memory import peak_rss_bytes
+from benchharness.run.confinement import die_with_parent, use_cores
 from benchharness.run.request import TrialRequest
 
-_PR_SET_PDEATHSIG = 1
 # What frameworks call running out of memory, on the host or on a device.
 _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
 
@@ -28,9 +26,9 @@ _OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
 def main(arguments: list[str]) -> int:
     """Carry out the requested trial; the exit code is 0 when a final event was sent."""
     request_file, events_fd = Path(arguments[0]), int(arguments[1])
-    _die_with_parent()
+    die_with_parent()
     request = TrialRequest.read(request_file)
-    _use_cores(request.threads)
+    use_cores(request.threads)
     clock = PhaseClock(started_s=request.spawned_s)
     clock.seconds["startup"] = clock.wall_s()
     with os.fdopen(events_fd, "w", encoding="utf-8") as pipe:
@@ -47,8 +45,9 @@ def _outcome(
     request: TrialRequest, *, clock: PhaseClock, emit: Callable[[Mapping[str, Any]], None]
 ) -> dict[str, Any]:
     """Run the trial and return its final event, whatever happened."""
-    from benchharness.run.lesson import DivergedError
-    from benchharness.run.trial import run_trial
+    with clock.phase("startup"):
+        from benchharness.run.lesson import DivergedError
+        from benchharness.run.trial import run_trial
 
     metrics: dict[str, Any] = {}
     try:
@@ -68,8 +67,7 @@ def _outcome(
     }
     metrics["wall_s"] = clock.wall_s()
     metrics["other_s"] = clock.other_s()
-    # Linux counts in KiB.
-    metrics["peak_host_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    metrics["peak_host_bytes"] = peak_rss_bytes()
     return {"event": "finished", "status": status, "reason": reason, "metrics": metrics}
 
 
@@ -80,19 +78,6 @@ def _classify(error: Exception) -> tuple[str, str]:
     if kind in _OUT_OF_MEMORY or "out of memory" in str(error).lower():
         return "oom", f"{first_line}; a smaller batch or image needs less (we never change it)"
     return "failed", first_line
-
-
-def _use_cores(threads: int) -> None:
-    """Keep this process to as many cores as it may use; every framework counts those."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[:threads])
-
-
-def _die_with_parent() -> None:
-    """Ask the kernel to end this process when the runner is gone, however that happens."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 if __name__ == "__main__":

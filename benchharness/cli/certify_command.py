@@ -1,0 +1,69 @@
+"""``benchharness certify``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("certify")
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
+@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
+@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@click.option("--timeout", "timeout_s", type=float, help="Seconds that one backend may take.")
+@click.option("--json", "as_json", is_flag=True, help="Print the certificates as JSON.")
+def command(
+    *,
+    suite: Path,
+    profile: str | None,
+    backends: tuple[str, ...],
+    benchmarks: tuple[str, ...],
+    data: Path | None,
+    device: str,
+    timeout_s: float | None,
+    as_json: bool,
+) -> int:
+    """Prove for SUITE that the backends do the same work, and time nothing.
+
+    Every pair of backends is compared at each benchmark and point of its matrix, in float32,
+    without dropout, with deterministic kernels. What has been proven before is not proven again
+    until code, versions, data, weights, settings or machine change.
+
+    Exit codes: 0 all proven; 1 a pair is not; 2 the request could not be understood.
+    """
+    from benchharness.cli.progress import Lines, announce
+    from benchharness.run.certify import as_dict
+    from benchharness.run.session import Request, open_session
+
+    session = open_session(
+        Request(
+            suite=suite,
+            profile=profile,
+            backends=backends,
+            benchmarks=benchmarks,
+            data=data,
+            device=device,
+            tracks=("equal",),
+            timeout_s=timeout_s,
+        )
+    )
+    announce(session.announcements())
+    certificates = session.certify(on_prepare=Lines().prepared, announce=announce)
+    if as_json:
+        click.echo(json.dumps(as_dict(certificates), indent=2))
+    else:
+        from rich.console import Console
+
+        from benchharness.report.certificates import certificates_table
+
+        Console().print(certificates_table(certificates))
+    return 0 if all(certificate.is_proven for certificate in certificates) else 1

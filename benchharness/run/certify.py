@@ -1,0 +1,245 @@
+"""Certificates for a plan: every backend probed once, each pair compared, nothing proven twice."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchharness.errors import PluginError
+from benchharness.plugins import code_digest, find, package_digest
+from benchharness.run.executor import LocalExecutor
+from benchharness.run.probe_request import ProbeRequest
+from benchharness.run.requests import Requests, backend_plugin
+from benchharness.suite.plan import Cell, Plan
+
+if TYPE_CHECKING:
+    from benchharness.fairness.certificate import Certificate
+    from benchharness.fairness.probe import Probe
+
+Announce = Callable[[str], None]
+Point = tuple[str, str]
+# The slow backend that comes with us and computes in float64.
+REFERENCE_PLUGIN = "numpy"
+# What changes how long a cell runs, and nothing of what it does.
+_INDIFFERENT = ("epochs", "target_top1", "threads", "reuse_features", "head_from", "input")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errand:
+    """One cell to be probed in one backend, or in the reference.
+
+    Attributes:
+        name: Of the backend, or ``reference``.
+        file: Where its probe is, or will be.
+    """
+
+    name: str
+    cell: Cell
+    file: Path
+
+
+@dataclass(slots=True, kw_only=True)
+class Certifier:
+    """Proves for each pair of cells that differ only in their backend that the work is the same.
+
+    Attributes:
+        machine: What the arithmetic depends on besides software: the device's name.
+        cache: Folder of the probes, each named after all that decides it.
+        logs: Folder of what the probers print.
+        announce: Told before each process is started.
+        seconds: What probing took; 0 where every probe was there.
+    """
+
+    plan: Plan
+    requests: Requests
+    executor: LocalExecutor
+    machine: str
+    cache: Path
+    logs: Path
+    announce: Announce
+    seconds: float = 0.0
+    _obstacles: dict[Path, str] = field(default_factory=dict)
+
+    def certificates(self) -> list[Certificate]:
+        """Return the certificate of every pair, probing what has not been probed before."""
+        groups = rivals(self.plan.cells)
+        errands = {point: self._errands(cells) for point, cells in groups.items()}
+        self._probe(itertools.chain.from_iterable(errands.values()))
+        return [
+            certificate
+            for point, cells in groups.items()
+            for certificate in self._compared(cells, errands[point])
+        ]
+
+    def _errands(self, cells: Sequence[Cell]) -> list[Errand]:
+        own = [
+            Errand(name=cell.backend, cell=cell, file=self._file(cell, cell.backend))
+            for cell in cells
+        ]
+        return [*own, Errand(name="", cell=cells[0], file=self._file(cells[0], None))]
+
+    def _file(self, cell: Cell, backend: str | None) -> Path:
+        """Return where a probe is kept: under the digest of all that decides it."""
+        plugin, options = self._plugin(backend)
+        try:
+            code = code_digest(find(plugin))
+        except PluginError:
+            code = "not installed"
+        request = asdict(self.requests.make_for_proof(cell, plugin=plugin, options=options))
+        settings = {
+            name: value for name, value in request["settings"].items() if name not in _INDIFFERENT
+        }
+        facts = {
+            "core": package_digest("benchharness"),
+            "plugin": [plugin, dict(options), code],
+            "settings": settings,
+            "data": self.requests.materials.prepared(cell).digest,
+            "weights": (request["pretrained"] or {}).get("digest"),
+            "seed": request["seed"],
+            "device": [request["device"], self.machine],
+        }
+        text = json.dumps(facts, sort_keys=True)
+        return self.cache / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+
+    def _plugin(self, backend: str | None) -> tuple[str, Mapping[str, Any]]:
+        return backend_plugin(self.plan, backend) if backend else (REFERENCE_PLUGIN, {})
+
+    def _probe(self, errands: Iterable[Errand]) -> None:
+        """Probe what is not in the cache, a process for each backend."""
+        self.cache.mkdir(parents=True, exist_ok=True)
+        by_backend: dict[str, dict[Path, Errand]] = {}
+        for errand in errands:
+            if not errand.file.exists():
+                by_backend.setdefault(errand.name, {})[errand.file] = errand
+        for name, missing in by_backend.items():
+            count = f"{len(missing)} cell{'s' if len(missing) > 1 else ''}"
+            self.announce(f"proving equal work: {name or 'float64 reference'}, {count}")
+            self._run(name, list(missing.values()))
+
+    def _run(self, name: str, errands: list[Errand]) -> None:
+        """Probe cells in one process; where it dies, note the cell and go on in another."""
+        pending = errands
+        while pending:
+            reasons: list[str] = []
+
+            def take(event: Mapping[str, Any], reasons: list[str] = reasons) -> None:
+                if event["event"] == "probed":
+                    reasons.append(event["reason"])
+
+            try:
+                reason = self._execute(name, pending, take)
+            except PluginError as error:
+                self._obstacles |= {errand.file: str(error) for errand in pending}
+                return
+            for errand, obstacle in zip(pending, reasons, strict=False):
+                if obstacle:
+                    self._obstacles[errand.file] = obstacle
+            if not reason:
+                return
+            pending = pending[len(reasons) :]
+            self._obstacles[pending[0].file] = reason
+            pending = pending[1:]
+
+    def _execute(
+        self, name: str, errands: Sequence[Errand], take: Callable[[Mapping[str, Any]], None]
+    ) -> str:
+        """Run one prober and return how it died; empty when it did not."""
+        plugin, options = self._plugin(name or None)
+        find(plugin)
+        cells = tuple(
+            self.requests.make_for_proof(errand.cell, plugin=plugin, options=options)
+            for errand in errands
+        )
+        stem = f"certificate-{name or 'reference'}"
+        outcome = self.executor.run(
+            ProbeRequest(
+                cells=cells,
+                files=tuple(str(errand.file) for errand in errands),
+                is_reference=not name,
+            ),
+            request_file=self.logs / f"{stem}.json",
+            log=self.logs / f"{stem}.log",
+            on_event=take,
+        )
+        return "" if outcome.is_final else outcome.reason
+
+    def _compared(self, cells: Sequence[Cell], errands: Sequence[Errand]) -> Iterator[Certificate]:
+        from benchharness.fairness.certificate import Certificate, compare
+
+        *own, reference = errands
+        expected = self._read(reference)
+        for (one, mine), (other, theirs) in itertools.combinations(zip(cells, own, strict=True), 2):
+            sides = {one.backend: self._read(mine), other.backend: self._read(theirs)}
+            names = (one.backend, other.backend)
+            probes = {name: side for name, side in sides.items() if not isinstance(side, str)}
+            if len(probes) < 2:
+                obstacle = "; ".join(
+                    f"{name}: {side}" for name, side in sides.items() if isinstance(side, str)
+                )
+                yield Certificate(
+                    benchmark=one.benchmark, matrix=one.matrix, backends=names, obstacle=obstacle
+                )
+                continue
+            findings, deviations = compare(
+                probes, reference=None if isinstance(expected, str) else expected
+            )
+            yield Certificate(
+                benchmark=one.benchmark,
+                matrix=one.matrix,
+                backends=names,
+                findings=findings,
+                deviations=deviations,
+            )
+
+    def _read(self, errand: Errand) -> Probe | str:
+        """Return a probe, or why there is none."""
+        from benchharness.fairness.probe import Probe
+
+        if errand.file in self._obstacles:
+            return self._obstacles[errand.file]
+        try:
+            return Probe.read(errand.file)
+        except (OSError, ValueError) as error:
+            errand.file.unlink(missing_ok=True)
+            return f"its probe cannot be read ({error}); run again"
+
+
+def rivals(cells: Iterable[Cell]) -> dict[Point, list[Cell]]:
+    """Return the cells of the equal track that differ only in their backend, two or more each."""
+    groups: dict[Point, list[Cell]] = {}
+    for cell in cells:
+        if cell.track == "equal":
+            groups.setdefault(point_of(cell), []).append(cell)
+    return {point: group for point, group in groups.items() if len(group) > 1}
+
+
+def point_of(cell: Cell) -> Point:
+    """Return what the cells of one comparison have in common."""
+    return cell.benchmark, repr(sorted(cell.matrix.items()))
+
+
+def verdicts(certificates: Iterable[Certificate]) -> dict[tuple[Point, str], dict[str, str]]:
+    """Return the verdict of every pair, by cell (its point and backend) and other backend."""
+    found: dict[tuple[Point, str], dict[str, str]] = {}
+    for certificate in certificates:
+        point = certificate.benchmark, repr(sorted(certificate.matrix.items()))
+        one, other = certificate.backends
+        found.setdefault((point, one), {})[other] = certificate.verdict
+        found.setdefault((point, other), {})[one] = certificate.verdict
+    return found
+
+
+def as_dict(certificates: Sequence[Certificate]) -> dict[str, Any]:
+    """Return the contents of certificate.json."""
+    from benchharness.fairness.tolerances import STAGES
+
+    return {
+        "format": 1,
+        "certificates": [certificate.as_dict() for certificate in certificates],
+        "tolerances": [asdict(stage) for stage in STAGES],
+    }

@@ -1,0 +1,59 @@
+"""Strategy ``dataset``: bringing images to the device, and nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from benchharness.measure.blocks import Block, BlockTimer, seconds, step_percentiles
+from benchharness.measure.clock import now_s
+from benchharness.model.work import Batches, Feeding
+from benchharness.run.calibration import check_feeding
+from benchharness.run.ledgers import TrialLedger, witnessed
+from benchharness.run.scene import Scene
+from benchharness.run.summary import ends, report_settings, report_timing
+
+
+def feed(scene: Scene, *, epochs: int) -> None:
+    """Bring every training image to the device, epoch by epoch."""
+    with scene.clock.phase("build"):
+        task = scene.image_task(scene.workload.learner, weights={}, trainable=())
+        plan = scene.epochs(scene.prepared.images, task)
+        task = witnessed(task, steps=len(plan[0]))
+        feeding = scene.backend.feed(task)
+    report_settings(scene, task, feeding)
+    ledger = TrialLedger(scene=scene, task=task, inputs=scene.prepared.images)
+    with scene.clock.phase("compile"):
+        feeding.feed(ends(plan[0]), after_step=lambda: None)
+        feeding.consumed()
+        feeding.synchronize()
+    with scene.clock.phase("feed"):
+        timed = [
+            _feed_epoch(scene, feeding, batches, epoch, ledger)
+            for epoch, batches in enumerate(plan, start=1)
+        ]
+    ledger.report()
+    blocks = [block for epoch in timed for block in epoch]
+    feed_s = seconds(blocks)
+    scene.clock.keep("feed", feed_s, rest="overhead")
+    check_feeding(scene, feeding, timed, plan[0])
+    count = len(scene.prepared.splits["train"]) * epochs
+    scene.metrics.update(step_percentiles(blocks))
+    scene.metrics["feed_images_per_s"] = count / feed_s
+    scene.metrics["epoch_s"] = feed_s / epochs
+
+
+def _feed_epoch(
+    scene: Scene, feeding: Feeding, batches: Batches, epoch: int, ledger: TrialLedger
+) -> Sequence[Block]:
+    timer = BlockTimer(synchronize=feeding.synchronize, now=now_s)
+    report_timing(scene, True)
+    timer.start(steps=len(batches))
+    feeding.feed(batches, after_step=timer.step)
+    # Reading back is a wait that no backend can fail to make; it is part of the epoch.
+    consumed = feeding.consumed()
+    blocks = timer.stop()
+    report_timing(scene, False)
+    ledger.enter(epoch, batches, consumed)
+    shown = [[block.steps, block.seconds] for block in blocks]
+    scene.emit({"event": "blocks", "epoch": epoch, "blocks": shown})
+    return blocks

@@ -1,0 +1,77 @@
+"""What a trial reports: settings as they are, stretches that are timed, columns of a training."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchharness.fairness.settings import deviations, stated
+from benchharness.measure.blocks import step_percentiles
+from benchharness.model.task import Task
+from benchharness.model.work import Batches, Work
+from benchharness.run.lesson import Epoch, Lesson
+from benchharness.run.scene import Metrics, Scene
+
+
+def report_settings(scene: Scene, task: Task, work: Work) -> None:
+    """Tell the runner the effective settings, and which are not what the task states."""
+    effective = dict(work.settings())
+    scene.emit(
+        {
+            "event": "settings",
+            "settings": effective,
+            "deviations": list(deviations(effective, stated(task))),
+        }
+    )
+
+
+def report_timing(scene: Scene, is_timed: bool) -> None:
+    """Tell the runner, whose meters want to know, that timed work begins or ends."""
+    scene.emit({"event": "timing", "state": "begin" if is_timed else "end"})
+
+
+def ends(batches: Batches) -> Batches:
+    """Return the first and the last batch, for warming up.
+
+    The last one may be smaller; to a tracing framework that is another program.
+    """
+    first, last = batches[0], batches[len(batches) - 1]
+    return [first] if len(first) == len(last) else [first, last]
+
+
+def summarize(
+    lesson: Lesson, *, target_top1: float | None, is_waiting_known: bool = True
+) -> Metrics:
+    """Return the columns that follow from the epochs of a training.
+
+    Args:
+        is_waiting_known: Whether the images come from the batches; a backend that loads files
+            waits for them where nobody can see it.
+    """
+    epochs, last = lesson.epochs, lesson.epochs[-1]
+    validated = [epoch for epoch in epochs if epoch.validation_top1 is not None]
+    best = max(validated, key=lambda epoch: epoch.validation_top1 or 0.0, default=None)
+    waited_s = lesson.waited_s if is_waiting_known else None
+    return {
+        "train_images_per_s": lesson.images / lesson.train_s,
+        "epoch_s": float(np.median([epoch.train_s for epoch in epochs])),
+        "train_s": lesson.train_s,
+        **step_percentiles([block for epoch in epochs for block in epoch.blocks]),
+        "input_wait_fraction": None if waited_s is None else waited_s / lesson.train_s,
+        "train_loss": last.train_loss,
+        "train_top1": last.train_top1,
+        "validation_loss": last.validation_loss,
+        "validation_top1": last.validation_top1,
+        "best_validation_top1": best.validation_top1 if best else None,
+        "best_epoch": best.epoch if best else None,
+        "time_to_top1_s": time_to_top1(validated, target_top1),
+    }
+
+
+def time_to_top1(epochs: list[Epoch], target_top1: float | None) -> float | None:
+    """Return the training seconds until validation reaches the target; None if it never does."""
+    elapsed_s = 0.0
+    for epoch in epochs:
+        elapsed_s += epoch.train_s
+        if target_top1 is not None and (epoch.validation_top1 or 0.0) >= target_top1:
+            return elapsed_s
+    return None

@@ -1,0 +1,265 @@
+"""Real backends that do other work than asked are caught, and what they do is named.
+
+The saboteur wraps PyTorch or Keras as installed; each fault is one that real comparisons have had.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.full
+
+SABOTEUR = '''
+from dataclasses import replace
+from importlib import import_module
+
+import numpy as np
+
+from benchharness.api import Dropout, hookimpl
+
+
+def optimizer(**changes):
+    return lambda task: replace(task, optimizer=replace(task.optimizer, **changes))
+
+
+def lr_off(task):
+    return replace(task, optimizer=replace(task.optimizer, lr=1.01 * task.optimizer.lr))
+
+
+def other_order(task):
+    order = tuple(reversed(task.preprocessing.order))
+    return replace(task, preprocessing=replace(task.preprocessing, order=order))
+
+
+def frozen_block(task):
+    return replace(task, trainable=task.trainable[1:])
+
+
+def other_dropout(task):
+    layers = tuple(
+        replace(layer, rate=0.4) if isinstance(layer, Dropout) and layer.rate else layer
+        for layer in task.network.layers
+    )
+    return replace(task, network=replace(task.network, layers=layers))
+
+
+def in_timed_run(fault):
+    """Only where kernels need not be deterministic: not in the proof."""
+    return lambda task: task if task.execution.is_deterministic else fault(task)
+
+
+def bfloat16(task):
+    return replace(task, execution=replace(task.execution, precision="bfloat16"))
+
+
+TASKS = {
+    "epsilon": optimizer(epsilon=1e-6),
+    "lr": lr_off,
+    "bgr": other_order,
+    "frozen": frozen_block,
+    "dropout": other_dropout,
+    "dropout_timed": in_timed_run(other_dropout),
+    "bfloat16": bfloat16,
+}
+
+
+def transposed(batch):
+    warp = batch.warp
+    if warp is None:
+        return batch
+    affine = warp.affine.copy()
+    affine[:, :, :2] = affine[:, :, :2].transpose(0, 2, 1)
+    return replace(batch, warp=replace(warp, affine=affine))
+
+
+EPOCHS = {
+    "last_dropped": lambda batches: batches[: len(batches) - 1] or batches,
+    "reversed": lambda batches: list(batches[:])[::-1],
+    "transposed": lambda batches: [transposed(batch) for batch in batches],
+}
+
+
+class Saboteur:
+    def __init__(self, backend, fault):
+        self._backend, self._fault = backend, fault
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def train(self, task):
+        misread = TASKS.get(self._fault, lambda task: task)
+        training = self._backend.train(misread(task))
+        change = EPOCHS.get(self._fault)
+        if change:
+            original = training.train
+            training.train = lambda epochs, **callbacks: original(
+                [change(batches) for batches in epochs], **callbacks
+            )
+        return training
+
+
+@hookimpl
+def benchharness_backend(options):
+    options = dict(options)
+    fault, framework = options.pop("fault"), options.pop("framework")
+    plugin = import_module(f"benchharness_{framework}.plugin")
+    backend = plugin.benchharness_backend(options={})
+    if fault == "flatten":
+        from benchharness_torch.layers import FlattenChannelsLast
+
+        FlattenChannelsLast.forward = lambda self, images: images.flatten(1)
+    return Saboteur(backend, fault)
+'''
+
+SUITE = """
+name = "sabotage"
+backends = [{names}]
+
+[dataset]
+source = "drawn"
+
+[defaults]
+image_size = 32
+train_images = 40
+test_images = 4
+batch_size = 6
+dense = 8
+
+[[benchmark]]
+name = "small"
+strategy = "simple_cnn"
+filters = [4, 6]
+pool = "each"
+preprocessing = "standard"
+augmentation = {{ rotation = 30, shear = 0.2, zoom = 0.2, channel_shift = 20 }}
+
+{backends}
+"""
+
+# What a fault does, and the stage or record that must name it.
+PROVEN_OTHERWISE = {
+    "epsilon": "optimizer",
+    "lr": "optimizer",
+    "bgr": "pixels",
+    "flatten": "logits",
+    "frozen": "counts",
+    "dropout": "dropout",
+    "last_dropped": "labels",
+    "reversed": "order",
+    "transposed": "pixels",
+    "bfloat16": "logits",
+}
+
+
+def suite(folder: Path, *, honest: str, faults: dict[str, str]) -> Path:
+    """Write a suite of an honest backend and its saboteurs, fault by backend name."""
+    package = folder / "saboteur-1.0.dist-info"
+    package.mkdir(parents=True)
+    (folder / "saboteur.py").write_text(SABOTEUR)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: saboteur\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[benchharness]\nsaboteur = saboteur\n")
+    tables = "".join(
+        f'[backend.{name}]\nplugin = "saboteur"\n'
+        f'options = {{ fault = "{fault}", framework = "{honest}" }}\n'
+        for name, fault in faults.items()
+    )
+    names = ", ".join(f'"{name}"' for name in [honest, *faults])
+    file = folder / "sabotage.toml"
+    file.write_text(SUITE.format(names=names, backends=tables))
+    return file
+
+
+def benchharness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, the saboteur installed."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "BENCHHARNESS_CACHE": str(folder / "cache"),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "benchharness", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+
+
+def certify(folder: Path, *, honest: str, faults: dict[str, str]) -> dict[str, str]:
+    """Return the verdict of each saboteur against the honest backend."""
+    file = suite(folder, honest=honest, faults=faults)
+    done = benchharness(folder, "certify", str(file), "--device", "cpu", "--json")
+    assert done.returncode == 1, done.stderr
+    certificates: list[dict[str, Any]] = json.loads(done.stdout)["certificates"]
+    return {
+        one["backends"][1]: one["verdict"] for one in certificates if one["backends"][0] == honest
+    }
+
+
+def test_faults_in_pytorch_are_caught_and_named(tmp_path: Path):
+    """Each fault, planted in PyTorch, takes the proof away and is named by its stage."""
+    verdicts = certify(tmp_path, honest="torch", faults={name: name for name in PROVEN_OTHERWISE})
+
+    missed = {
+        name: verdict
+        for name, verdict in verdicts.items()
+        if verdict == "proven" or PROVEN_OTHERWISE[name] not in verdict
+    }
+    assert set(verdicts) == set(PROVEN_OTHERWISE)
+    assert not missed
+
+
+def test_faults_in_keras_are_caught_and_named(tmp_path: Path):
+    """The same in Keras, for the faults that live in other code there."""
+    faults = {name: name for name in ("epsilon", "bgr", "frozen", "reversed", "transposed")}
+
+    verdicts = certify(tmp_path, honest="keras", faults=faults)
+
+    assert set(verdicts) == set(faults)
+    assert all(PROVEN_OTHERWISE[name] in verdict for name, verdict in verdicts.items()), verdicts
+
+
+def test_an_honest_copy_is_proven(tmp_path: Path):
+    """A saboteur that plants nothing is proven, so that the others fail for their faults alone."""
+    file = suite(tmp_path, honest="torch", faults={"copy": "none"})
+
+    done = benchharness(tmp_path, "certify", str(file), "--device", "cpu", "--json")
+
+    assert done.returncode == 0, done.stderr
+    assert [one["verdict"] for one in json.loads(done.stdout)["certificates"]] == ["proven"]
+
+
+def test_faults_in_the_timed_run_void_the_proof(tmp_path: Path):
+    """Proven first, then timed with another dropout: the trial's own settings take it back."""
+    file = suite(tmp_path, honest="torch", faults={"late": "dropout_timed"})
+
+    done = benchharness(tmp_path, "run", str(file), "--device", "cpu", "--require-proof")
+
+    records = [
+        json.loads(line.split(" ", 1)[1])
+        for line in (tmp_path / "results/sabotage/latest/records.jsonl").read_text().splitlines()
+    ]
+    proofs = {record["backend"]: record["proof"] for record in records}
+    assert done.returncode == 1
+    assert proofs["torch"] == "proven"
+    assert proofs["late"].startswith("partial: settings (dropout: ")
+
+
+def test_an_unproven_pair_is_not_timed_where_proof_is_required(tmp_path: Path):
+    """Nothing is timed, the reason is told, and the exit code is 1."""
+    file = suite(tmp_path, honest="torch", faults={"off": "lr"})
+
+    done = benchharness(tmp_path, "run", str(file), "--device", "cpu", "--require-proof")
+
+    assert done.returncode == 1
+    assert "small, torch and off: partial: optimizer" in done.stderr
+    assert not (tmp_path / "results/sabotage/latest/records.jsonl").read_text()
