@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchharness.measure.clock import PhaseClock, Stopwatch
+from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import Scores
 from benchharness.run import lesson as lesson_module
 from benchharness.run.lesson import DivergedError, Lesson
-from benchharness.run.strategies import ends, summarize, time_to_top1
+from benchharness.run.summary import ends, summarize, time_to_top1
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import linear, make_batches, make_task
 
@@ -42,9 +42,11 @@ class SlowTraining:
 
     def train(self, epochs, *, after_step, after_epoch) -> None:
         """Train each epoch and report it before the device has finished."""
-        for _, loss in zip(epochs, self._losses, strict=False):
-            self._clock.now_s += 2.0
-            self._is_busy = True
+        for batches, loss in zip(epochs, self._losses, strict=False):
+            for _ in batches:
+                self._clock.now_s += 2.0
+                self._is_busy = True
+                after_step()
             after_epoch(Scores(loss=loss, top1=0.5, count=10))
 
     def evaluate(self, batches) -> Scores:
@@ -58,14 +60,17 @@ class SlowTraining:
         self._is_busy = False
 
 
-def taught(clock: FakeClock, losses: list[float]) -> tuple[Lesson, PhaseClock]:
-    """Return a lesson after as many epochs as there are losses."""
+def taught(
+    clock: FakeClock, losses: list[float], *, timings: list[tuple[bool, float]] | None = None
+) -> tuple[Lesson, PhaseClock]:
+    """Return a lesson after as many epochs as there are losses, of one step each."""
     phases = PhaseClock(started_s=clock.now_s, now=clock)
     lesson = Lesson(
         training=SlowTraining(clock, losses),
         clock=phases,
         validation=make_batches(sizes=(4,)),
         on_epoch=lambda epoch: None,
+        on_timing=lambda is_timed: None if timings is None else timings.append((is_timed, clock())),
     )
     with phases.phase("train"):
         lesson.teach([make_batches(sizes=(4,))] * len(losses))
@@ -159,17 +164,63 @@ def test_a_second_belongs_to_the_innermost_phase():
     assert phases.other_s() == 4.0
 
 
-def test_a_stopwatch_waits_for_the_device_at_both_edges():
-    """Work queued before the start is not counted; work queued before the stop is."""
-    clock, waits = FakeClock(), []
+def test_a_phase_leaves_the_rest_of_its_seconds_to_another():
+    """What was kept and what was moved add up to what was there."""
+    clock = FakeClock()
+    phases = PhaseClock(started_s=clock.now_s, now=clock)
+    with phases.phase("train"):
+        clock.now_s += 10
+    phases.keep("train", 7.0, rest="overhead")
+    kept = dict(phases.seconds)
+    phases.drop("train", rest="overhead")
 
-    def synchronize() -> None:
-        waits.append(clock.now_s)
-        clock.now_s += 5
+    assert kept == {"train": 7.0, "overhead": 3.0}
+    assert phases.seconds == {"overhead": 10.0}
 
-    stopwatch = Stopwatch(synchronize=synchronize, now=clock)
-    stopwatch.start()
-    clock.now_s += 1
 
-    assert stopwatch.stop() == 6.0
-    assert waits == [100.0, 106.0]
+def test_the_blocks_of_an_epoch_are_its_training_seconds(fake_clock: FakeClock):
+    """One step of 2 s and 0.5 s of waiting for it; the row of an epoch carries them as a list."""
+    lesson, _ = taught(fake_clock, [0.7])
+
+    assert lesson.epochs[0].as_dict()["blocks"] == [[1, 2.5]]
+    assert summarize(lesson, target_top1=None)["step_ms_p50"] == 2500.0
+
+
+def test_meters_are_told_that_evaluation_is_not_timed(fake_clock: FakeClock):
+    """Begin and end stand around each epoch's 2.5 s, the 30 s of evaluation outside."""
+    timings: list[tuple[bool, float]] = []
+    taught(fake_clock, [0.7, 0.6], timings=timings)
+
+    stretches = zip(timings[::2], timings[1::2], strict=True)
+    spans = [end - begin for (is_begin, begin), (is_end, end) in stretches if is_begin > is_end]
+    assert spans == [2.5, 2.5, 0.0]
+
+
+class SlowBatches(list):
+    """Batches of which each takes 1 s to get."""
+
+    def __init__(self, clock: FakeClock, batches) -> None:
+        super().__init__(batches)
+        self._clock = clock
+
+    def __getitem__(self, index):
+        batch = super().__getitem__(index)
+        self._clock.now_s += 1.0
+        return batch
+
+
+def test_waiting_for_input_is_its_share_of_training_time(fake_clock: FakeClock):
+    """1 s to get the batch and 2.5 s to learn from it: 1 of 3.5."""
+    lesson = Lesson(
+        training=SlowTraining(fake_clock, [0.7]),
+        clock=PhaseClock(started_s=0.0, now=fake_clock),
+        validation=[],
+        on_epoch=lambda epoch: None,
+    )
+    lesson.teach([SlowBatches(fake_clock, make_batches(sizes=(4,)))])
+
+    metrics = summarize(lesson, target_top1=None)
+    assert metrics["train_s"] == 3.5
+    assert metrics["input_wait_fraction"] == pytest.approx(1 / 3.5)
+    hidden = summarize(lesson, target_top1=None, is_waiting_known=False)
+    assert hidden["input_wait_fraction"] is None

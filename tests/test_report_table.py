@@ -41,8 +41,8 @@ def pair(benchmark: str = "fine_tune", **changes: object) -> list[dict]:
 
 
 def line_of(text: str, name: str) -> str:
-    """Return the first line of a text that begins with a name."""
-    return next(line for line in text.splitlines() if line.startswith(name))
+    """Return the first line of a text's table that begins with a name."""
+    return next(line for line in text.splitlines() if line.startswith(name) and "│" in line)
 
 
 @pytest.mark.parametrize("width", [40, 60, 80, 100, 120, 160])
@@ -192,7 +192,7 @@ def test_tracks_are_told_apart_only_where_there_are_several():
     """One track needs no word; two have a line each."""
     native = [one | {"track": "native"} for one in pair()]
 
-    assert "native" not in plain_text(RUN, native)
+    assert "fine_tune (native)" not in plain_text(RUN, native)
     assert "fine_tune (native)" in plain_text(RUN, [*pair(), *native])
 
 
@@ -246,3 +246,85 @@ def test_markdown_holds_all_measures_in_one_table():
     assert len({len(re.findall(r"(?<!\\)\|", row)) for row in rows}) == 1
     assert rows[0].startswith("| benchmark | images/s keras | images/s torch | epoch s keras |")
     assert rows[2].startswith("| a\\|b | 11.9 | 11.9 | 168 | 168 | 361 | 361 | 0.9187 |")
+
+
+def test_the_verdict_is_a_word_in_the_table_and_a_reason_below():
+    """The worst of a line's cells counts."""
+    records = pair(proof="proven")
+    records[1]["proof"] = "partial: logits (3e-3 over 1e-5)"
+
+    text = plain_text(RUN, records, width=160)
+
+    assert re.match(r"fine_tune +│ +partial │", line_of(text, "fine_tune"))
+    assert "same work  fine_tune: partial: logits (3e-3 over 1e-5)" in text
+
+
+def test_a_batch_out_of_plan_is_told():
+    """A ledger as planned needs no word."""
+    records = pair(ledger={"verdict": "as planned"})
+    records[1]["ledger"] = {"verdict": "order differs from step 3"}
+
+    text = plain_text(RUN, records, width=160)
+
+    assert "batches  fine_tune (torch): order differs from step 3" in text
+    assert "fine_tune (keras)" not in text
+
+
+def test_a_setting_that_differs_everywhere_is_said_once():
+    """What decides the work comes before what decides speed, with the lines that have it."""
+    records = []
+    for benchmark in ("a", "b"):
+        keras, torch = pair(benchmark)
+        keras["effective"] = {"threads": 2, "precision": "float32", "layout": "channels_last"}
+        torch["effective"] = keras["effective"] | {"threads": 1}
+        records += [keras, torch]
+    records[1]["effective"]["precision"] = "bfloat16"
+
+    text = plain_text(RUN, records, width=160)
+
+    work = "work differs     precision: keras float32, torch bfloat16 (a)"
+    speed = "settings differ  threads: keras 2, torch 1 (all benchmarks)"
+    assert 0 < text.index(work) < text.index(speed)
+    assert "layout" not in text
+
+
+def test_times_to_target_show_how_many_trials_got_there():
+    """One of two is 1/2 with its time, none is missed; both are counted below."""
+    settings = {"target_top1": 0.95}
+    times = {"keras": (4.0, None), "torch": (None, None)}
+    records = [
+        record("fine_tune", name, trial=trial, settings=settings, metrics={"time_to_top1_s": time})
+        for name, both in times.items()
+        for trial, time in enumerate(both, start=1)
+    ]
+
+    text = plain_text(RUN, records, width=160)
+
+    assert re.search(r"4\.00 \(1/2\) +missed", line_of(text, "fine_tune"))
+    assert "fine_tune (keras): 1 of 2 trials never reached 0.95 validation top-1" in text
+    assert "fine_tune (torch): 2 of 2 trials" in text
+
+
+def test_resources_are_shown_where_they_are_known():
+    """Bytes become 10^9 bytes, shares become per cent; what nobody measured has no column."""
+    known = {"peak_host_bytes": 1_500_000_000, "fraction_of_peak": 0.42}
+    steps = {"step_ms_p50": 82.1, "step_ms_p90": 90.3}
+
+    text = plain_text(RUN, pair(metrics=METRICS | known | steps), width=200)
+
+    line = line_of(text, "fine_tune")
+    assert re.search(r"82\.1/90\.3 +82\.1/90\.3", line)
+    assert re.search(r"42\.0 +42\.0", line)
+    assert re.search(r"1\.50 +1\.50", line)
+    assert "device GB" not in text
+
+
+def test_a_device_that_slowed_down_is_told_with_a_remedy():
+    """An empty text means that it did not."""
+    records = pair(metrics=METRICS | {"throttled": ""})
+    records[1]["metrics"] = METRICS | {"throttled": "thermal"}
+
+    text = plain_text(RUN, records, width=160)
+
+    assert "throttled  fine_tune (torch): the device slowed down (thermal)" in text
+    assert "fine_tune (keras)" not in text

@@ -21,14 +21,17 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def test_identity_stands_before_numbers():
-    """Names, the matrix, trial, seed, status, reason and flags lead every row."""
-    row = trial_rows([record(matrix={"batch_size": 10}, flags=["a", "b"])])[0]
+    """Names, the matrix, trial, seed, status, reason, proof and flags lead every row."""
+    ledger = {"verdict": "as planned", "epochs": 2, "steps": 8, "digest": "1f"}
+    one = record(matrix={"batch_size": 10}, flags=["a", "b"], proof="proven", ledger=ledger)
+    row = trial_rows([one])[0]
 
-    assert list(row)[:10] == [
+    assert list(row)[:12] == [
         "benchmark", "strategy", "backend", "track", "batch_size",
-        "trial", "seed", "status", "reason", "flags",
+        "trial", "seed", "status", "reason", "proof", "ledger", "flags",
     ]  # fmt: skip
     assert row["batch_size"] == 10
+    assert (row["proof"], row["ledger"]) == ("proven", "as planned")
     assert row["flags"] == "a; b"
 
 
@@ -91,6 +94,38 @@ def test_a_cell_without_ok_trials_has_no_numbers():
     assert (row["trials_ok"], row["reasons"]) == (0, "killed")
     assert row["train_images_per_s"] is None
     assert all(row[f"{name}_max"] is None for name in SPREAD)
+
+
+def test_a_summary_holds_the_worst_verdict_of_its_trials():
+    """One partial trial makes the cell partial, one that nobody asked for makes it unknown."""
+    proofs = {
+        "a": ["proven", "proven"],
+        "b": ["partial: logits (1)", "proven"],
+        "c": ["proven", ""],
+    }
+    trials = [
+        record(name, trial=trial, proof=proof)
+        for name, two in proofs.items()
+        for trial, proof in enumerate(two, start=1)
+    ]
+
+    rows = summary_rows(trials)
+
+    assert [row["proof"] for row in rows] == ["proven", "partial: logits (1)", ""]
+
+
+def test_a_missed_target_is_counted_and_does_not_count_as_a_time():
+    """Of three trials one never gets there: the median is over two, the misses are one."""
+    times = (3.0, None, 5.0)
+    trials = [
+        record(trial=trial, metrics={"time_to_top1_s": time_s}, settings={"target_top1": 0.95})
+        for trial, time_s in enumerate(times, start=1)
+    ]
+
+    (row,) = summary_rows(trials)
+
+    assert (row["target_top1"], row["target_misses"], row["time_to_top1_s"]) == (0.95, 1, 4.0)
+    assert summary_rows([record()])[0]["target_misses"] is None
 
 
 def test_cells_differ_by_backend_and_matrix():

@@ -106,7 +106,18 @@ def test_unknown_numbers_raise_no_flag(changes):
 
 def test_every_flag_is_explained_with_what_to_check():
     """Each has a sentence."""
-    both = record(metrics={"train_loss": math.log(2), "test_top1": 0.1})
+    metrics = {"train_loss": math.log(2), "test_top1": 0.1, "test_loss": math.inf}
+    bad = record(metrics=metrics)
 
-    assert set(flags(both)) == set(EXPLANATIONS)
-    assert all(len(explain(flag)) > 40 for flag in flags(both))
+    assert set(flags(bad)) == set(EXPLANATIONS)
+    assert all(len(explain(flag)) > 40 for flag in flags(bad))
+
+
+@pytest.mark.parametrize("score", ["validation_loss", "test_loss", "test_top1"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_flagged_also_after_storing(score, value):
+    """JSON has no word for it, so the flag itself carries the news."""
+    found = flags(record(metrics={score: value}))
+
+    stored = record(metrics={score: None}, flags=list(found))
+    assert found == flags(stored) == ("not_a_number",)

@@ -40,6 +40,16 @@ class PhaseClock:
             self._credit()
             self._stack.pop()
 
+    def keep(self, name: str, seconds: float, *, rest: str) -> None:
+        """Leave a phase so many of its seconds, and count the rest of them towards another."""
+        self.seconds[rest] = self.seconds.get(rest, 0.0) + self.seconds[name] - seconds
+        self.seconds[name] = seconds
+
+    def drop(self, name: str, *, rest: str) -> None:
+        """Count all seconds of a phase towards another."""
+        self.keep(name, 0.0, rest=rest)
+        del self.seconds[name]
+
     def wall_s(self) -> float:
         """Return the seconds since the trial began."""
         return self._now() - self._started_s
@@ -53,35 +63,3 @@ class PhaseClock:
         if self._stack:
             self.seconds[self._stack[-1]] += now - self._changed_s
         self._changed_s = now
-
-
-class Stopwatch:
-    """Adds up stretches of timed work, the device finished at both ends of each.
-
-    Args:
-        synchronize: Returns when the device has finished.
-        now: Monotonic clock in seconds.
-    """
-
-    def __init__(
-        self, *, synchronize: Callable[[], None], now: Callable[[], float] = now_s
-    ) -> None:
-        self._synchronize = synchronize
-        self._now = now
-        self._since_s: float | None = None
-        self.elapsed_s = 0.0
-
-    def start(self) -> None:
-        """Begin a stretch."""
-        self._synchronize()
-        self._since_s = self._now()
-
-    def stop(self) -> float:
-        """End the stretch and return its seconds."""
-        self._synchronize()
-        if self._since_s is None:
-            raise ValueError("a stopwatch stops only after it has been started")
-        lap_s = self._now() - self._since_s
-        self._since_s = None
-        self.elapsed_s += lap_s
-        return lap_s

@@ -16,6 +16,10 @@ SIGNIFICANCE = 1e-3
 STUCK_WITHIN = 0.02
 
 EXPLANATIONS = {
+    "not_a_number": (
+        "a loss or an accuracy is infinite or not a number; the learning rate is the first thing "
+        "to lower, then check the pixels for NaN"
+    ),
     "below_chance": (
         "accuracy is lower than guessing gives, by more than luck explains (p < 0.001); "
         "labels and images may be out of step, or pixels scaled twice"
@@ -32,14 +36,14 @@ def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
 
     Args:
         record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``, ``test_count``
-            and ``validation_count``.
+            and ``validation_count``; also ``flags``, for a stored record has null where a number
+            was not one.
     """
-    classes = record.get("classes")
-    if classes is None or classes < 2:
-        return ()
+    classes = record.get("classes") or 0
     found = {
-        "below_chance": _is_below_chance(record, classes),
-        "stuck_at_chance": _is_stuck(record, classes),
+        "not_a_number": _is_not_a_number(record),
+        "below_chance": classes > 1 and _is_below_chance(record, classes),
+        "stuck_at_chance": classes > 1 and _is_stuck(record, classes),
     }
     return tuple(flag for flag, is_raised in found.items() if is_raised)
 
@@ -76,6 +80,14 @@ def lower_tail(*, successes: int, draws: int, chance: float) -> float:
     return math.exp(largest) * math.fsum(math.exp(log - largest) for log in logs)
 
 
+def _is_not_a_number(record: Mapping[str, Any]) -> bool:
+    scores = (
+        value for name, value in record["metrics"].items() if name.endswith(("_loss", "_top1"))
+    )
+    was_seen = "not_a_number" in record.get("flags", ())
+    return was_seen or any(value is not None and not math.isfinite(value) for value in scores)
+
+
 def _is_below_chance(record: Mapping[str, Any], classes: int) -> bool:
     return any(
         _is_improbable(
@@ -86,7 +98,8 @@ def _is_below_chance(record: Mapping[str, Any], classes: int) -> bool:
 
 
 def _is_improbable(top1: float | None, count: int | None, classes: int) -> bool:
-    if top1 is None or not count or top1 * classes >= 1:
+    # A NaN is not below anything.
+    if top1 is None or not count or not top1 * classes < 1:
         return False
     tail = lower_tail(successes=round(top1 * count), draws=count, chance=1 / classes)
     return tail < SIGNIFICANCE

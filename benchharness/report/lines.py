@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchharness.measure.sanity import flags
 from benchharness.results.cells import Cell, Number, cells_of
 from benchharness.results.record import Record
 
@@ -53,6 +54,14 @@ class Line:
         ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Note:
+    """A remark below the table: what kind, and the sentence."""
+
+    label: str
+    text: str
+
+
 def backends_of(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     """Return the backends that have records, in the order in which the run names them."""
     seen = list(dict.fromkeys(record["backend"] for record in records))
@@ -71,6 +80,16 @@ def lines_of(records: Sequence[Record], backends: Sequence[str]) -> list[Line]:
         Line(name=name, cells=tuple(by_backend.get(backend) for backend in backends))
         for name, by_backend in lines.items()
     ]
+
+
+def raised_flags(cell: Cell) -> list[str]:
+    """Return what looks wrong with any trial of a cell, each flag once."""
+    return list(dict.fromkeys(flag for trial in cell.trials for flag in flags(trial)))
+
+
+def where(line: Line, cell: Cell) -> str:
+    """Return how remarks name a cell."""
+    return f"{line.name} ({printable(cell.backend)})"
 
 
 def printable(text: object) -> str:

@@ -1,4 +1,4 @@
-"""The results of a run as a table: for the terminal, for a text file, for Markdown."""
+"""The results of a run, answers before the table: for a terminal, a text file or Markdown."""
 
 from __future__ import annotations
 
@@ -14,9 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from benchharness.report import title
-from benchharness.report.groups import STATUS_WORDS, Group, groups_of
-from benchharness.report.lines import Line, backends_of, lines_of
-from benchharness.report.notes import Note, notes_of, work_of
+from benchharness.report.answers import answers_of
+from benchharness.report.groups import Group
+from benchharness.report.lines import Line, Note, backends_of, lines_of
+from benchharness.report.measures import STATUS_WORDS, groups_of
+from benchharness.report.notes import notes_of
+from benchharness.report.work import work_of
 from benchharness.results.record import Record
 
 # What rich puts between two columns of the box we use: a space, a bar, a space.
@@ -40,11 +43,13 @@ class ResultsTable:
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        """Yield title, tables, notes and legend for the width at hand."""
+        """Yield title, answers, tables, notes and legend for the width at hand."""
         yield from _title(self.run)
         if not self.lines:
             yield Text("no trial has finished")
             return
+        yield from (Text(answer, style="bold") for answer in answers_of(self.lines))
+        yield Text()
         lines, groups = _fitting(self.lines, self.backends, options.max_width)
         for panel in _panels(lines, groups, options.max_width):
             yield _panel(lines, panel, options.max_width)
@@ -93,6 +98,7 @@ def markdown(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     parts.append(_escaped(title.inputs(run)))
     backends = backends_of(run, records)
     if lines := lines_of(records, backends):
+        parts.append("\n".join(f"- {_escaped(answer)}" for answer in answers_of(lines)))
         groups = groups_of(lines, backends)
         parts.append("\n".join(_markdown_rows(lines, groups)))
         notes = [*notes_of(lines), *work_of(lines), *_legend(groups)]

@@ -12,6 +12,8 @@ from benchharness.results.record import Record
 
 Number = int | float
 Matrix = tuple[tuple[str, Any], ...]
+# From good to bad; nothing is known where nobody asked.
+PROOFS = ("proven", "", "partial", "not comparable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +50,28 @@ class Cell:
             (trial["status"], trial.get("reason") or trial["status"]) for trial in troubled
         )
 
+    @property
+    def proof(self) -> str:
+        """The worst verdict of the trials that ran to their end, or of all where none did."""
+        return worst_proof(trial.get("proof") or "" for trial in self.ok or self.trials)
+
+    def proof_against(self, backend: str) -> str:
+        """Return the worst verdict of the ok trials on the pair with another backend."""
+        return worst_proof((trial.get("proofs") or {}).get(backend) or "" for trial in self.ok)
+
+    @property
+    def target_top1(self) -> float | None:
+        """The validation top-1 to reach; None where the benchmark has no target."""
+        target: float | None = self.trials[-1]["settings"].get("target_top1")
+        return target
+
+    @property
+    def target_misses(self) -> int | None:
+        """How many ok trials never reached the target; None where there is none."""
+        if self.target_top1 is None:
+            return None
+        return len(self.ok) - len(self.values("time_to_top1_s"))
+
     def values(self, metric: str) -> list[Number]:
         """Return what is known of a metric over the ok trials."""
         known = (trial["metrics"].get(metric) for trial in self.ok)
@@ -69,6 +93,23 @@ def cells_of(records: Iterable[Record]) -> list[Cell]:
     for record in records:
         groups.setdefault(_key(record), []).append(record)
     return [_cell(trials) for trials in groups.values()]
+
+
+def worst_proof(verdicts: Iterable[str]) -> str:
+    """Return the worst of several verdicts; empty where there is none."""
+    return max(verdicts, key=lambda verdict: PROOFS.index(proof_word(verdict)), default="")
+
+
+def proof_word(verdict: str) -> str:
+    """Return a verdict without its reason.
+
+    Raises:
+        ValueError: It is none of ``PROOFS``.
+    """
+    word = verdict.partition(":")[0]
+    if word not in PROOFS:
+        raise ValueError(f"expected a verdict of {', '.join(filter(None, PROOFS))}, found {word!r}")
+    return word
 
 
 def _key(record: Record) -> tuple[Any, ...]:

@@ -44,6 +44,8 @@ TRIAL = (
     _column("seed", "int", "", "decides weights, batch order and augmentation"),
     _column("status", "text", "", "ok, failed, timeout, oom, diverged or skipped"),
     _column("reason", "text", "", "why it is not ok"),
+    _column("proof", "text", "", "same work: proven, partial: WHAT, not comparable: WHY, or empty"),
+    _column("ledger", "text", "", "batches consumed: as planned, or what was not"),
     _column("flags", "text", "", "what looks wrong with the numbers"),
 )
 
@@ -51,21 +53,29 @@ METRICS = (
     _column("params", "int", "", "values in the network"),
     _column("trainable_params", "int", "", "values the optimizer updates"),
     _column("flops_per_image", "int", "FLOP", "of one forward pass, a multiply-add counted as two"),
+    _column("train_flops_per_image", "int", "FLOP", "of one training step, forward and backward"),
     _column("train_images_per_s", "float", "images/s", "training images per timed second"),
     _column("feed_images_per_s", "float", "images/s", "brought to the device, ready for a network"),
     _column("extract_images_per_s", "float", "images/s", "through the frozen backbone"),
     _column("epoch_s", "float", "s", "one pass over the training images, evaluation excluded"),
+    _column("step_ms_p50", "float", "ms", "median time of a training step, from timed blocks"),
+    _column("step_ms_p90", "float", "ms", "nine steps of ten take no longer"),
+    _column("step_ms_p99", "float", "ms", "99 steps of 100 take no longer"),
+    _column("input_wait_fraction", "float", "0-1", "training time spent waiting for images"),
     _column("startup_s", "float", "s", "starting the worker process"),
     _column("import_s", "float", "s", "importing the framework"),
     _column("data_s", "float", "s", "opening the prepared images"),
     _column("build_s", "float", "s", "building the network and loading its initial weights"),
     _column("compile_s", "float", "s", "first steps of each kind, tracing and compiling included"),
+    _column("calibrate_s", "float", "s", "checking the clock, and the device's matrix product"),
     _column("extract_s", "float", "s", "running all images through the frozen backbone"),
     _column("extract_reused", "bool", "", "whether stored features of an earlier trial were read"),
     _column("feed_s", "float", "s", "bringing images to the device, all epochs"),
     _column("train_s", "float", "s", "all epochs of training, evaluation excluded"),
     _column("evaluate_s", "float", "s", "scoring validation and test images"),
+    _column("ledger_s", "float", "s", "writing down which batches were consumed"),
     _column("save_s", "float", "s", "writing weights"),
+    _column("teardown_s", "float", "s", "ending the worker process"),
     _column("other_s", "float", "s", "wall time that no phase accounts for"),
     _column("wall_s", "float", "s", "the whole trial"),
     _column("time_to_top1_s", "float", "s", "training until the target validation top-1"),
@@ -77,7 +87,14 @@ METRICS = (
     _column("best_epoch", "int", "", "the epoch of best_validation_top1, from 1"),
     _column("test_loss", "float", "nats", "once, after the last epoch"),
     _column("test_top1", "float", "0-1", "once, after the last epoch"),
-    _column("peak_host_bytes", "int", "bytes", "most memory the process held at once"),
+    _column("peak_host_bytes", "int", "bytes", "most that worker and children held at once"),
+    _column("peak_device_bytes", "int", "bytes", "most device memory held at once"),
+    _column("energy_j", "float", "J", "drawn while training or feeding"),
+    _column("device_utilization", "float", "0-1", "time in which the device was at work"),
+    _column("device_clock_mhz", "float", "MHz", "median clock of the device"),
+    _column("throttled", "text", "", "why the device slowed down; empty: it did not, or unknown"),
+    _column("peak_flops_per_s", "float", "FLOP/s", "of a matrix product, same device and trial"),
+    _column("fraction_of_peak", "float", "0-1", "training FLOP/s over peak_flops_per_s"),
     _column("head_from", "text", "", "the trial whose trained head this one started from"),
 )
 
@@ -102,12 +119,15 @@ EPOCH = (
 
 # In summary.csv every numeric metric is a median over the trials that are ok; these also get
 # the columns <name>_min and <name>_max.
-SPREAD = ("train_images_per_s", "epoch_s", "validation_top1", "test_top1")
+SPREAD = ("train_images_per_s", "epoch_s", "time_to_top1_s", "validation_top1", "test_top1")
 
 COUNTS = (
     _column("trials", "int", "", "executions of the cell"),
     _column("trials_ok", "int", "", "of them, how many are ok"),
     _column("reasons", "text", "", "why the others are not"),
+    _column("proof", "text", "", "the worst verdict of its trials"),
+    _column("target_top1", "float", "0-1", "validation top-1 to reach"),
+    _column("target_misses", "int", "", "ok trials that never reached it"),
     _column("flags", "text", "", "what looks wrong with the numbers of any trial"),
 )
 

@@ -10,8 +10,14 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``status``: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
 - ``reason``: why it is not ok; else empty.
 - ``flags``: what looks wrong with its numbers, from ``benchharness.measure.sanity``.
-- ``settings``, ``effective``, ``versions``: what was asked, what the framework says it did, and
-  which versions did it.
+- ``settings``, ``effective``, ``versions``: what was asked, what the framework says it did (flat,
+  named as in ``Work.settings``), and which versions did it.
+- ``proof``: the verdict on this trial: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not
+  comparable: WHY``; empty when nobody asked for one.
+- ``proofs``: other backend to the verdict on the pair, this trial's ledger and settings included.
+- ``ledger``: ``verdict`` (``as planned``, or what is not), ``epochs``, ``steps`` and ``digest`` of
+  the batches that were really consumed.
+- ``blocks``: a list of ``[epoch, steps, seconds]``, the stretches of steps that were timed.
 - ``metrics``: see ``METRICS`` in ``benchharness.results.columns``.
 - ``epochs``: one object per epoch, see ``EPOCH`` there.
 - ``classes``, ``test_count``, ``validation_count``: integers.

@@ -31,6 +31,7 @@ def trial_rows(records: Sequence[Record]) -> list[Row]:
     return [
         _identity(record, settings)
         | _pick(record, TRIAL)
+        | {"ledger": (record.get("ledger") or {}).get("verdict")}
         | {"flags": join(record.get("flags", ()))}
         | _pick(record["metrics"], METRICS)
         | _pick(record, ORIGIN)
@@ -83,6 +84,9 @@ def _counts(cell: Cell) -> Row:
         "trials": len(cell.trials),
         "trials_ok": len(cell.ok),
         "reasons": join(reason for _, reason in cell.troubles),
+        "proof": cell.proof,
+        "target_top1": cell.target_top1,
+        "target_misses": cell.target_misses,
         "flags": join(flag for trial in cell.trials for flag in trial.get("flags", ())),
     }
 

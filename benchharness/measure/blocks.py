@@ -1,0 +1,105 @@
+"""Training time in blocks of steps, the device finished at both edges of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from benchharness.measure.clock import now_s
+
+# Waiting for the device costs up to a millisecond and empties its queue: 1 % of such a block.
+BLOCK_S = 0.1
+PERCENTILES = (50, 90, 99)
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Consecutive steps between two waits for the device.
+
+    Attributes:
+        steps: At least 1.
+        seconds: From edge to edge.
+    """
+
+    steps: int
+    seconds: float
+
+
+class BlockTimer:
+    """Times epochs, block by block.
+
+    A block ends with the step at which ``BLOCK_S`` have passed since it began, with the middle
+    step of its epoch, and with the epoch.
+
+    Args:
+        synchronize: Returns when the device has finished.
+        now: Monotonic clock in seconds.
+    """
+
+    def __init__(
+        self, *, synchronize: Callable[[], None], now: Callable[[], float] = now_s
+    ) -> None:
+        self._synchronize = synchronize
+        self._now = now
+        self._edge_s = 0.0
+        self._middle = 0
+        self._step = 0
+        self._step_of_edge = 0
+        self._blocks: list[Block] = []
+
+    def start(self, *, steps: int) -> None:
+        """Begin an epoch of so many steps."""
+        self._middle = steps // 2
+        self._step = self._step_of_edge = 0
+        self._blocks = []
+        self._synchronize()
+        self._edge_s = self._now()
+
+    def step(self) -> None:
+        """Take note that a step has been handed to the device."""
+        self._step += 1
+        if self._step == self._middle or self._now() - self._edge_s >= BLOCK_S:
+            self._close()
+
+    def stop(self) -> list[Block]:
+        """End the epoch and return its blocks; what follows its last step is in the last block."""
+        if self._step == self._step_of_edge and self._blocks:
+            last = self._blocks.pop()
+            self._step_of_edge -= last.steps
+            self._edge_s -= last.seconds
+        self._close()
+        return self._blocks
+
+    def _close(self) -> None:
+        self._synchronize()
+        now = self._now()
+        self._blocks.append(Block(self._step - self._step_of_edge, now - self._edge_s))
+        self._edge_s, self._step_of_edge = now, self._step
+
+
+def seconds(blocks: Sequence[Block]) -> float:
+    """Return the seconds of all blocks."""
+    return sum(block.seconds for block in blocks)
+
+
+def step_percentiles(blocks: Sequence[Block]) -> dict[str, float]:
+    """Return ``step_ms_p50``, ``p90`` and ``p99``; nothing without steps.
+
+    Each step counts with the mean of its block: the smallest time that so many per cent of the
+    steps do not exceed.
+    """
+    total = sum(block.steps for block in blocks)
+    if not total:
+        return {}
+    ordered = sorted((block.seconds / block.steps, block.steps) for block in blocks if block.steps)
+    return {
+        f"step_ms_p{per_cent}": _at(ordered, total * per_cent / 100) for per_cent in PERCENTILES
+    }
+
+
+def _at(ordered: Sequence[tuple[float, int]], rank: float) -> float:
+    """Return the milliseconds of the step of that rank, counted from the fastest."""
+    reached = accumulate(steps for _, steps in ordered)
+    places = (place for place, count in enumerate(reached) if count >= rank)
+    return 1e3 * ordered[next(places)][0]

@@ -1,0 +1,146 @@
+"""What a worker and its device use, watched from the runner while the worker is at it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from statistics import fmean, median
+from types import TracebackType
+from typing import Any, Self
+
+from benchharness.measure.energy import find_rapl
+from benchharness.measure.memory import tree
+from benchharness.measure.nvml import Gpu, GpuReading
+
+# Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
+PERIOD_S = 0.25
+ReadEnergy = Callable[[], float | None]
+
+
+@dataclass(slots=True, kw_only=True)
+class Meters:
+    """Samples a process tree and its GPU from a thread of its own; a context manager.
+
+    Memory is watched all the time; energy, utilisation and clock only while work is timed.
+
+    Attributes:
+        pid: Of the worker.
+        gpu: Its GPU; None for none.
+        energy: Reading of joules; None where nothing counts them.
+        energy_source: ``nvml`` or ``rapl``; empty for none.
+        base_bytes: Device memory in use before the worker began.
+    """
+
+    pid: int
+    gpu: Gpu | None = None
+    energy: ReadEnergy | None = None
+    energy_source: str = ""
+    base_bytes: int | None = None
+    _host_bytes: int = 0
+    _device_bytes: int = 0
+    _energy_j: float = 0.0
+    _energy_from_j: float | None = None
+    _has_energy: bool = False
+    _is_timing: bool = False
+    _readings: list[GpuReading] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        """Begin to sample."""
+        self._thread = threading.Thread(target=self._run, name="meters", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Stop sampling."""
+        self._stopped.set()
+        if self._thread is not None:
+            self._thread.join()
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Take note of a worker's event: whether what it does is timed."""
+        if event["event"] != "timing":
+            return
+        with self._lock:
+            self._is_timing = event["state"] == "begin"
+            self._note_energy()
+            if not self._is_timing:
+                self._energy_from_j = None
+
+    def sample(self) -> None:
+        """Take one sample."""
+        members = tree(self.pid)
+        reading = None if self.gpu is None else self.gpu.read()
+        with self._lock:
+            self._host_bytes = max(self._host_bytes, sum(members.values()))
+            if reading is not None:
+                self._device_bytes = max(self._device_bytes, self._used(reading, members))
+                if self._is_timing:
+                    self._readings.append(reading)
+            if self._is_timing:
+                # Often, because the counters of a processor wrap around.
+                self._note_energy()
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the columns that are known: what nobody tells is absent, and never zero."""
+        shares = [r.utilization for r in self._readings if r.utilization is not None]
+        clocks = [r.clock_mhz for r in self._readings if r.clock_mhz is not None]
+        reasons = dict.fromkeys(name for r in self._readings for name in r.throttled)
+        known: dict[str, Any] = {
+            "peak_host_bytes": self._host_bytes or None,
+            "peak_device_bytes": self._device_bytes or None,
+            "energy_j": self._energy_j if self._has_energy else None,
+            "energy_source": self.energy_source if self._has_energy else None,
+            "device_utilization": fmean(shares) if shares else None,
+            "device_clock_mhz": median(clocks) if clocks else None,
+            "throttled": ", ".join(reasons) or None,
+        }
+        return {name: value for name, value in known.items() if value is not None}
+
+    def _run(self) -> None:
+        while not self._stopped.wait(PERIOD_S):
+            self.sample()
+
+    def _used(self, reading: GpuReading, members: Mapping[int, int]) -> int:
+        """Return the device memory of our processes.
+
+        In a container the driver's process ids are not ours; then it is what came on top of what
+        was in use before.
+        """
+        ours = sum(reading.process_bytes.get(pid, 0) for pid in members)
+        if ours or reading.used_bytes is None or self.base_bytes is None:
+            return ours
+        return max(0, reading.used_bytes - self.base_bytes)
+
+    def _note_energy(self) -> None:
+        """Add what was drawn since the last reading."""
+        now_j = None if self.energy is None else self.energy()
+        if now_j is None:
+            return
+        if self._energy_from_j is not None:
+            self._energy_j += now_j - self._energy_from_j
+            self._has_energy = True
+        self._energy_from_j = now_j
+
+
+def base_bytes(gpu: Gpu | None) -> int | None:
+    """Return the device memory in use; ask before the worker begins."""
+    return None if gpu is None else gpu.read().used_bytes
+
+
+def make_meters(pid: int, *, gpu: Gpu | None, base_bytes: int | None) -> Meters:
+    """Return meters for a worker: energy of the GPU where it has one, else of the processor."""
+    if gpu is not None:
+        return Meters(
+            pid=pid, gpu=gpu, energy=gpu.energy_j, energy_source="nvml", base_bytes=base_bytes
+        )
+    rapl = find_rapl()
+    return Meters(pid=pid, energy=rapl, energy_source="rapl" if rapl else "")

@@ -1,0 +1,105 @@
+"""How fast a device multiplies matrices: the yardstick for training speed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from benchharness.measure.clock import now_s
+from benchharness.model.network import Dense, Network
+from benchharness.model.task import Batch, Execution, Task
+from benchharness.model.work import Backend
+
+# Far beyond every cache, and 7 GFLOP: 50 ms on a core of 145 GFLOP/s.
+CPU_SIZE = 1536
+# 16,384 rows through eight layers of 4,096 x 4,096: 4.4 TFLOP, 0.1 s at 50 TFLOP/s and still
+# milliseconds at 600. It takes 0.5 GB of weights and as much of activations.
+GPU_ROWS, GPU_UNITS, GPU_LAYERS = 16384, 4096, 8
+# Few values per row enter and leave, so that copying them to the device costs nothing.
+_ENDS = 8
+_REPEATS = 5
+
+
+def cpu_flops_per_s(*, size: int = CPU_SIZE, now: Callable[[], float] = now_s) -> float:
+    """Return the rate of NumPy's float32 matrix product, on the cores this process may use.
+
+    The best of some repeats: what else runs on the machine only ever slows it down.
+    """
+    random = np.random.default_rng(0)
+    left, right = (random.standard_normal((size, size), dtype=np.float32) for _ in range(2))
+    product = np.empty_like(left)
+
+    def multiply() -> None:
+        np.matmul(left, right, out=product)
+
+    return 2 * size**3 / _best_s(multiply, now=now)
+
+
+def backend_flops_per_s(
+    backend: Backend,
+    execution: Execution,
+    *,
+    rows: int = GPU_ROWS,
+    units: int = GPU_UNITS,
+    layers: int = GPU_LAYERS,
+    now: Callable[[], float] = now_s,
+) -> float:
+    """Return the rate of matrix products in a backend, on the device and in the precision given.
+
+    Args:
+        rows: Of the left matrix.
+        units: Rows and columns of the right ones.
+        layers: How many products follow each other before anything is read back.
+    """
+    network = _chain(units=units, layers=layers)
+    extraction = backend.extract(_task(network, execution))
+    batch = Batch(
+        ids=np.arange(rows),
+        inputs=np.ones((rows, _ENDS), np.float32),
+        labels=np.zeros(rows, np.int32),
+    )
+
+    def multiply() -> None:
+        for _ in extraction.extract([batch]):
+            extraction.synchronize()
+
+    return rows * network.flops_per_image() / _best_s(multiply, now=now)
+
+
+def _best_s(work: Callable[[], None], *, now: Callable[[], float]) -> float:
+    # The first time wakes threads, allocates and may compile.
+    work()
+    best_s = float("inf")
+    for _ in range(_REPEATS):
+        began_s = now()
+        work()
+        best_s = min(best_s, now() - began_s)
+    return best_s
+
+
+def _chain(*, units: int, layers: int) -> Network:
+    middle = (Dense(name=f"product{number}", units=units) for number in range(1, layers + 1))
+    return Network(
+        input_shape=(_ENDS,),
+        layers=(Dense(name="widen", units=units), *middle, Dense(name="narrow", units=_ENDS)),
+    )
+
+
+def _task(network: Network, execution: Execution) -> Task:
+    # Equal arrays are one array: half a gigabyte less on the host for each layer but one.
+    made = {
+        parameter.shape: np.full(parameter.shape, 1 / max(parameter.fan_in, 1), np.float32)
+        for parameter in network.parameters().values()
+    }
+    return Task(
+        network=network,
+        weights={name: made[parameter.shape] for name, parameter in network.parameters().items()},
+        trainable=(),
+        output="softmax",
+        optimizer=None,
+        preprocessing=None,
+        is_augmented=False,
+        execution=execution,
+        seed=0,
+    )

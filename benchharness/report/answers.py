@@ -1,0 +1,147 @@
+"""The answer lines: who is faster, by how much, how surely, and whether the work was the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from statistics import median
+
+from benchharness.measure.statistics import Ratio, geometric_mean_ratio
+from benchharness.report.claims import Measure, certainty, claim, times_text
+from benchharness.report.lines import Line, printable
+from benchharness.report.pairs import Accuracy, Pair
+
+NATIVE = "native track, each framework as its users write it: "
+FEED = Measure(noun="feeding throughput", verb="feeds")
+TRAIN = Measure(noun="training throughput", verb="trains")
+HEAD = Measure(noun="throughput of the head's training", verb="trains the head")
+
+
+def answers_of(lines: Sequence[Line]) -> list[str]:
+    """Return the overall answers, then those of each line, the fastest backend against the others.
+
+    A line with fewer than two backends that came to an end has no answer.
+    """
+    return [*_overall(lines), *(answer for line in lines for answer in _of_line(line))]
+
+
+def pairs_of(line: Line) -> list[Pair]:
+    """Return every two backends of a line that have trials to compare, the earlier one as ours."""
+    pairs = (Pair(ours=one, theirs=other) for one, other in combinations(line.recorded, 2))
+    return [pair for pair in pairs if pair.ratios(pair.rate)]
+
+
+def _of_line(line: Line) -> Iterator[str]:
+    pairs = pairs_of(line)
+    rates = {
+        cell.backend: cell.median(pair.rate) or 0.0
+        for pair in pairs
+        for cell in (pair.ours, pair.theirs)
+    }
+    fastest = max(rates, key=rates.__getitem__, default="")
+    for pair in pairs:
+        if fastest in (pair.ours.backend, pair.theirs.backend):
+            native = NATIVE if pair.ours.track == "native" else ""
+            yield f"{line.name}: {native}{_answer(pair)}"
+
+
+def _answer(pair: Pair) -> str:
+    measure, ratio, pair = _headline(pair)
+    ours, theirs = printable(pair.ours.backend), printable(pair.theirs.backend)
+    said = claim(measure, ratio, ours=ours, theirs=theirs, proof=printable(pair.proof))
+    return "; ".join([said, *_beside(pair), *_misses(pair), *_accuracy(pair.accuracy())])
+
+
+def _headline(pair: Pair) -> tuple[Measure, Ratio, Pair]:
+    """Return what to compare first, with the backend that is ahead in it as ours."""
+    speed = pair.speed_to_target() if pair.is_target_met else None
+    measure = _work(pair) if speed is None else _reaching(pair)
+    ratio = speed or pair.speed()
+    assert ratio is not None, "pairs without a common trial have no answer"
+    return (measure, ratio, pair) if ratio.median >= 1 else (measure, ratio.inverse, pair.swapped)
+
+
+def _work(pair: Pair) -> Measure:
+    return {"dataset": FEED, "bottleneck": HEAD}.get(pair.ours.strategy, TRAIN)
+
+
+def _reaching(pair: Pair) -> Measure:
+    goal = f"{pair.ours.target_top1:g} validation top-1"
+    return Measure(noun=f"speed to {goal}", verb=f"reaches {goal}", adverb="sooner")
+
+
+def _beside(pair: Pair) -> Iterator[str]:
+    """Yield the ratios behind the first one, in its order of backends."""
+    speed, extraction = pair.speed(), pair.extraction()
+    if pair.is_target_met and speed:
+        yield f"{_work(pair).noun} {times_text(speed)}x ({certainty(speed)})"
+    if pair.ours.strategy == "bottleneck":
+        yield (
+            f"extraction before it {times_text(extraction)}x ({certainty(extraction)})"
+            if extraction
+            else "extraction not compared, stored features were read"
+        )
+
+
+def _misses(pair: Pair) -> Iterator[str]:
+    if pair.ours.target_top1 is not None and not pair.is_target_met:
+        counts = ", ".join(
+            f"by {printable(cell.backend)} in {len(cell.values('time_to_top1_s'))} "
+            f"of {len(cell.ok)} trials"
+            for cell in (pair.ours, pair.theirs)
+        )
+        yield f"{pair.ours.target_top1:g} validation top-1 reached {counts}"
+
+
+def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
+    if accuracy is None:
+        return
+    verdict = accuracy.equivalence.verdict
+    within = f" within {accuracy.equivalence.margin:g}" if verdict == "equivalent" else ""
+    yield (
+        f"{accuracy.split} top-1 {_top1(accuracy.ours)} against {_top1(accuracy.theirs)}, "
+        f"{verdict}{within} ({accuracy.count:,} images)"
+    )
+
+
+def _top1(values: Sequence[float]) -> str:
+    low, middle, high = (f"{value:.3f}" for value in (min(values), median(values), max(values)))
+    return middle if low == high else f"{middle} ({low}-{high})"
+
+
+def _overall(lines: Sequence[Line]) -> Iterator[str]:
+    """Yield an answer for every two backends with at least two proven lines of the equal track.
+
+    Feeding does not count: training has it inside already.
+    """
+    found: dict[tuple[str, str], list[Pair]] = {}
+    for line in lines:
+        for pair in pairs_of(line):
+            if pair.ours.track == "equal" and pair.ours.strategy != "dataset":
+                names = (pair.ours.backend, pair.theirs.backend)
+                found.setdefault(names, []).append(pair)
+    for pairs in found.values():
+        proven = [pair for pair in pairs if pair.proof == "proven"]
+        ratio = _mean_ratio(proven) if len(proven) > 1 else None
+        if ratio is not None:
+            yield f"overall: {_summary(proven, ratio, of=len(pairs))}"
+
+
+def _mean_ratio(pairs: Sequence[Pair]) -> Ratio | None:
+    return geometric_mean_ratio([pair.ratios(pair.rate) for pair in pairs])
+
+
+def _summary(proven: Sequence[Pair], ratio: Ratio, *, of: int) -> str:
+    if ratio.median < 1:
+        proven, ratio = [pair.swapped for pair in proven], ratio.inverse
+    ours, theirs = (printable(cell.backend) for cell in (proven[0].ours, proven[0].theirs))
+    speeds = [speed for pair in proven if (speed := pair.speed()) and speed.is_decided]
+    won = sum(speed.median > 1 for speed in speeds)
+    lost = len(speeds) - won
+    some, which = (f"{len(proven)} of ", ", the proven ones") if len(proven) < of else ("", "")
+    what = "matrix points" if any(pair.ours.matrix for pair in proven) else "benchmarks"
+    return (
+        f"{claim(TRAIN, ratio, ours=ours, theirs=theirs, proof='proven')}; geometric mean over "
+        f"{some}{of} {what}{which}: "
+        f"{ours} wins {won}, {theirs} {lost}, undecided {len(proven) - won - lost}"
+    )

@@ -1,0 +1,135 @@
+"""Two backends on one line of the table, compared trial by trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from benchharness.measure.statistics import (
+    Equivalence,
+    Ratio,
+    accuracy_difference,
+    paired_ratio,
+)
+from benchharness.results.cells import Cell, worst_proof
+from benchharness.results.record import Record
+
+Couple = tuple[Record, Record]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accuracy:
+    """The final accuracies of a pair.
+
+    Attributes:
+        split: ``test``, or ``validation`` where there is no test.
+        ours: Top-1 of each paired trial, 0-1.
+        count: Images that each trial was scored on.
+    """
+
+    split: str
+    ours: tuple[float, ...]
+    theirs: tuple[float, ...]
+    count: int
+    equivalence: Equivalence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """Two cells that differ in their backend alone.
+
+    Trials of one index belong together: they have one seed and ran next to each other.
+    """
+
+    ours: Cell
+    theirs: Cell
+
+    @property
+    def swapped(self) -> Pair:
+        """The pair seen from the other side."""
+        return Pair(ours=self.theirs, theirs=self.ours)
+
+    @property
+    def proof(self) -> str:
+        """The worst verdict on the pair that a trial of either holds; empty where unknown."""
+        return worst_proof(
+            (
+                self.ours.proof_against(self.theirs.backend),
+                self.theirs.proof_against(self.ours.backend),
+            )
+        )
+
+    @property
+    def rate(self) -> str:
+        """The metric of the work's speed, in images/s."""
+        is_feeding = self.ours.strategy == "dataset"
+        return "feed_images_per_s" if is_feeding else "train_images_per_s"
+
+    @property
+    def is_target_met(self) -> bool:
+        """Whether there is a target, and every ok trial of both has reached it."""
+        return self.ours.target_misses == 0 and self.theirs.target_misses == 0
+
+    def ratios(self, metric: str) -> dict[int, float]:
+        """Return ours / theirs by trial index, where both know the metric, which is positive."""
+        return _quotients(metric, self._couples(metric))
+
+    def speed(self) -> Ratio | None:
+        """Return how many times as fast ours works; None without a common trial."""
+        return _ratio(self.ratios(self.rate))
+
+    def speed_to_target(self) -> Ratio | None:
+        """Return how many times as soon ours reaches the target; None without a common trial."""
+        ratio = _ratio(self.ratios("time_to_top1_s"))
+        return None if ratio is None else ratio.inverse
+
+    def extraction(self) -> Ratio | None:
+        """Return how many times as fast ours extracts features, where both really did."""
+        metric = "extract_images_per_s"
+        couples = (couple for couple in self._couples(metric) if all(map(_has_extracted, couple)))
+        return _ratio(_quotients(metric, couples))
+
+    def accuracy(self) -> Accuracy | None:
+        """Return the final accuracies; None where no common trial of known size was scored."""
+        return self._accuracy("test") or self._accuracy("validation")
+
+    def _accuracy(self, split: str) -> Accuracy | None:
+        metric = f"{split}_top1"
+        couples = list(self._couples(metric))
+        count = couples[0][0].get(f"{split}_count") if couples else None
+        if not count:
+            return None
+        ours = tuple(one["metrics"][metric] for one, _ in couples)
+        theirs = tuple(other["metrics"][metric] for _, other in couples)
+        return Accuracy(
+            split=split,
+            ours=ours,
+            theirs=theirs,
+            count=count,
+            equivalence=accuracy_difference(ours, theirs, count=count),
+        )
+
+    def _couples(self, metric: str) -> Iterator[Couple]:
+        known = {one["trial"]: one for one in self.theirs.ok if _knows(one, metric)}
+        for one in self.ours.ok:
+            if _knows(one, metric) and one["trial"] in known:
+                yield one, known[one["trial"]]
+
+
+def _knows(record: Record, metric: str) -> bool:
+    return record["metrics"].get(metric) is not None
+
+
+def _has_extracted(record: Record) -> bool:
+    return record["metrics"].get("extract_reused") is False
+
+
+def _quotients(metric: str, couples: Iterable[Couple]) -> dict[int, float]:
+    return {
+        ours["trial"]: ours["metrics"][metric] / theirs["metrics"][metric]
+        for ours, theirs in couples
+    }
+
+
+def _ratio(ratios: dict[int, float]) -> Ratio | None:
+    return paired_ratio(list(ratios.values()), [1.0] * len(ratios)) if ratios else None

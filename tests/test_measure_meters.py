@@ -1,0 +1,265 @@
+"""Memory of real process trees; energy and GPU readings from counters that tests turn."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from benchharness.measure import nvml as nvml_module
+from benchharness.measure.energy import find_rapl
+from benchharness.measure.memory import peak_rss_bytes, tree
+from benchharness.measure.meters import Meters, base_bytes
+from benchharness.measure.nvml import ForeignProcess, Gpu, foreign_processes
+
+BEGIN = {"event": "timing", "state": "begin"}
+END = {"event": "timing", "state": "end"}
+# Beyond the largest process id that a kernel gives.
+NOBODY = 2**30
+
+FAMILY = """
+import subprocess, sys
+code = "held = bytearray(b'x') * 200_000_000; print('held', flush=True); input()"
+child = subprocess.Popen(
+    [sys.executable, "-c", code],
+    stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+)
+print(child.stdout.readline().strip(), flush=True)
+input()
+child.communicate("\\n")
+"""
+
+
+class NvmlError(Exception):
+    """What the library raises."""
+
+
+class FakeNvml:
+    """The calls of pynvml that are used, on one GPU."""
+
+    NVMLError = NvmlError
+    NVML_CLOCK_SM = 1
+
+    def __init__(self) -> None:
+        self.used = 1000
+        self.energy_mj = 5000
+        self.gpu_percent = 50
+        self.reasons = 0
+        self.running = [SimpleNamespace(pid=7, usedGpuMemory=300)]
+        self.silent: set[str] = set()
+
+    def nvmlInit(self) -> None:  # noqa: N802 (NVIDIA's names)
+        """Do nothing."""
+
+    def __getattr__(self, name: str):
+        answers = {
+            "nvmlDeviceGetHandleByIndex": lambda index: index,
+            "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(used=self.used),
+            "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=self.gpu_percent),
+            "nvmlDeviceGetClockInfo": lambda handle, kind: 1980,
+            "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: self.reasons,
+            "nvmlDeviceGetComputeRunningProcesses": lambda handle: self.running,
+            "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [],
+            "nvmlDeviceGetTotalEnergyConsumption": lambda handle: self.energy_mj,
+            "nvmlSystemGetProcessName": lambda pid: b"python",
+        }
+        if name not in answers:
+            raise AttributeError(name)
+
+        def ask(*arguments):
+            if name in self.silent:
+                raise NvmlError("Not Supported")
+            return answers[name](*arguments)
+
+        return ask
+
+
+def gpu_meters(nvml: FakeNvml, **fields) -> Meters:
+    """Return meters of a process that is not there, on the fake GPU."""
+    gpu = Gpu(nvml, 0)
+    return Meters(pid=NOBODY, gpu=gpu, energy=gpu.energy_j, energy_source="nvml", **fields)
+
+
+def test_memory_of_a_child_counts_towards_its_parent():
+    """A worker whose child holds 200 MB is seen to use them."""
+    worker = subprocess.Popen(
+        [sys.executable, "-c", FAMILY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert worker.stdout is not None
+    assert worker.stdout.readline().strip() == "held"
+    meters = Meters(pid=worker.pid)
+    meters.sample()
+    members = tree(worker.pid)
+    worker.communicate("\n")
+
+    assert len(members) == 2
+    assert members[worker.pid] < 100e6
+    assert meters.metrics()["peak_host_bytes"] > 200e6
+
+
+def test_the_peak_stays_when_memory_is_given_back_and_the_process_has_ended():
+    """Sampling a process that is gone finds nothing, and forgets nothing."""
+    worker = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True)
+    meters = Meters(pid=worker.pid)
+    meters.sample()
+    peak = meters.metrics()["peak_host_bytes"]
+    worker.communicate("\n")
+    meters.sample()
+
+    assert tree(worker.pid) == {}
+    assert meters.metrics()["peak_host_bytes"] == peak > 0
+
+
+def test_a_process_has_its_own_peak_and_not_that_of_its_parent():
+    """A small program started by one that holds 300 MB reports a small peak."""
+    held = bytearray(b"x") * 300_000_000
+    code = "from benchharness.measure.memory import peak_rss_bytes; print(peak_rss_bytes())"
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert peak_rss_bytes() > len(held)
+    assert 1e6 < int(answer.stdout) < 200e6
+
+
+def rapl(root: Path, name: str, energy_uj: int, range_uj: int = 1_000_000) -> Path:
+    """Return a counter's folder as Linux shows it."""
+    folder = root / name
+    folder.mkdir(exist_ok=True)
+    (folder / "energy_uj").write_text(f"{energy_uj}\n")
+    (folder / "max_energy_range_uj").write_text(f"{range_uj}\n")
+    return folder
+
+
+def test_packages_add_up_and_their_parts_do_not_count_twice(tmp_path: Path):
+    """Two packages draw 0.2 and 0.3 J; the cores, a part of the first, are in it already."""
+    for name in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:0"):
+        rapl(tmp_path, name, 100_000)
+    read = find_rapl(tmp_path)
+    rapl(tmp_path, "intel-rapl:0", 300_000)
+    rapl(tmp_path, "intel-rapl:1", 400_000)
+    rapl(tmp_path, "intel-rapl:0:0", 900_000)
+
+    assert read is not None
+    assert read() == pytest.approx(0.5)
+
+
+def test_a_counter_that_wraps_around_goes_on_counting(tmp_path: Path):
+    """From 0.9 J over the end of its range at 1 J to 0.2 J: 0.3 J."""
+    rapl(tmp_path, "intel-rapl:0", 900_000)
+    read = find_rapl(tmp_path)
+    rapl(tmp_path, "intel-rapl:0", 200_000)
+
+    assert read is not None
+    assert read() == pytest.approx(0.3)
+    assert read() == pytest.approx(0.3)
+
+
+def test_without_readable_counters_energy_is_unknown(tmp_path: Path):
+    """No folder, and a folder without a counter that we may read."""
+    absent = find_rapl(tmp_path / "nowhere")
+    (tmp_path / "intel-rapl:0").mkdir()
+
+    assert absent is None
+    assert find_rapl(tmp_path) is None
+
+
+def test_energy_counts_while_work_is_timed():
+    """10 J before, 2 J and 3 J during two timed stretches, 100 J between them."""
+    nvml = FakeNvml()
+    meters = gpu_meters(nvml)
+    meters.sample()
+    nvml.energy_mj += 10_000
+    for drawn_mj in (2_000, 3_000):
+        meters.take(BEGIN)
+        nvml.energy_mj += drawn_mj
+        meters.take(END)
+        nvml.energy_mj += 100_000
+        meters.sample()
+
+    metrics = meters.metrics()
+    assert metrics["energy_j"] == pytest.approx(5.0)
+    assert metrics["energy_source"] == "nvml"
+
+
+def test_utilisation_clock_and_throttling_are_those_of_the_timed_part():
+    """Samples outside do not count; idling is not throttling."""
+    nvml = FakeNvml()
+    meters = gpu_meters(nvml)
+    nvml.gpu_percent, nvml.reasons = 0, 0x80
+    meters.sample()
+    meters.take(BEGIN)
+    for nvml.gpu_percent, nvml.reasons in ((90, 0x01), (100, 0x04), (80, 0x44)):
+        meters.sample()
+    meters.take(END)
+
+    metrics = meters.metrics()
+    assert metrics["device_utilization"] == pytest.approx(0.9)
+    assert metrics["device_clock_mhz"] == 1980
+    assert metrics["throttled"] == "power cap, hardware thermal"
+
+
+def test_what_the_driver_does_not_tell_is_absent_and_never_zero():
+    """An old GPU without an energy counter, in a container that hides utilisation and memory."""
+    nvml = FakeNvml()
+    nvml.silent = {
+        "nvmlDeviceGetTotalEnergyConsumption",
+        "nvmlDeviceGetUtilizationRates",
+        "nvmlDeviceGetClockInfo",
+        "nvmlDeviceGetMemoryInfo",
+        "nvmlDeviceGetComputeRunningProcesses",
+        "nvmlDeviceGetCurrentClocksThrottleReasons",
+    }
+    meters = gpu_meters(nvml, base_bytes=base_bytes(Gpu(nvml, 0)))
+    meters.take(BEGIN)
+    meters.sample()
+    meters.take(END)
+
+    assert meters.metrics() == {}
+
+
+def test_device_memory_is_that_of_the_workers_processes(monkeypatch: pytest.MonkeyPatch):
+    """Others hold 700 of the 1000 bytes in use."""
+    monkeypatch.setattr("benchharness.measure.meters.tree", lambda pid: {7: 1})
+    meters = gpu_meters(FakeNvml(), base_bytes=200)
+    meters.sample()
+
+    assert meters.metrics()["peak_device_bytes"] == 300
+
+
+def test_where_process_ids_are_hidden_device_memory_is_what_came_on_top():
+    """In a container the driver's ids are others: 1000 bytes in use, 200 before the worker."""
+    meters = gpu_meters(FakeNvml(), base_bytes=200)
+    meters.sample()
+
+    assert meters.metrics()["peak_device_bytes"] == 800
+
+
+def test_processes_of_others_on_the_gpu_are_named(monkeypatch: pytest.MonkeyPatch):
+    """Ours is left out."""
+    nvml = FakeNvml()
+    nvml.running.append(SimpleNamespace(pid=9, usedGpuMemory=None))
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
+
+    found = foreign_processes(0, own=(7,))
+    assert found == (ForeignProcess(pid=9, name="python", bytes=None),)
+
+
+def test_without_a_driver_there_is_no_gpu_to_read(monkeypatch: pytest.MonkeyPatch):
+    """No library, no error."""
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+
+    assert nvml_module.open_gpu(0) is None
+    assert foreign_processes(0) == ()
+
+
+def test_every_call_exists_in_nvidias_library():
+    """The fake answers nothing that the real module lacks."""
+    pynvml = pytest.importorskip("pynvml")
+    fake = FakeNvml()
+    calls = [name for name in dir(pynvml) if name.startswith("nvml") and hasattr(fake, name)]
+
+    assert len(calls) == 10
+    assert issubclass(pynvml.NVMLError, Exception)
+    assert pynvml.NVML_CLOCK_SM == fake.NVML_CLOCK_SM

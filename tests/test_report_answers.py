@@ -1,0 +1,233 @@
+"""The answer comes first, and claims no more than proof and chance allow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from results_records import record
+
+from benchharness.report.answers import answers_of
+from benchharness.report.lines import backends_of, lines_of
+from benchharness.report.table import markdown, plain_text
+
+FASTER = (117.0, 118.0, 119.5)
+EQUAL = (98.0, 102.0, 101.0)
+BASE = (100.0, 100.0, 100.0)
+PARTIAL = "partial: logits (3e-3 over 1e-5)"
+
+
+def trials(
+    torch: Sequence[float] = FASTER,
+    keras: Sequence[float] = BASE,
+    *,
+    benchmark: str = "simple_cnn",
+    proof: str = "proven",
+    metric: str = "train_images_per_s",
+    extra: dict[str, dict[str, Any]] | None = None,
+    **changes: Any,
+) -> list[dict[str, Any]]:
+    """Return the trials of both backends, ``extra`` metrics by backend."""
+    others = {"keras": "torch", "torch": "keras"}
+    return [
+        record(
+            benchmark,
+            backend,
+            trial=trial,
+            metrics={metric: rate} | (extra or {}).get(backend, {}),
+            **{"proof": proof, "proofs": {others[backend]: proof}} | changes,
+        )
+        for backend, rates in (("keras", keras), ("torch", torch))
+        for trial, rate in enumerate(rates, start=1)
+    ]
+
+
+def answers(records: list[dict[str, Any]]) -> list[str]:
+    """Return the answer lines of some records."""
+    return answers_of(lines_of(records, backends_of({}, records)))
+
+
+def test_a_proven_and_certain_difference_has_a_winner():
+    """The pair's ratio is 1.18, the median of 1.17, 1.18 and 1.195."""
+    (answer,) = answers(trials())
+
+    assert answer.startswith("simple_cnn: torch trains 1.18x faster than keras (95 % CI 1.15-1.2")
+    assert answer.endswith(", 3 trials); same work: proven")
+
+
+def test_the_winner_does_not_depend_on_the_order_of_the_backends():
+    """With the figures swapped keras wins by as much."""
+    (answer,) = answers(trials(torch=BASE, keras=FASTER))
+
+    assert answer.startswith("simple_cnn: keras trains 1.18x faster than torch (95 % CI 1.15-1.2")
+
+
+def test_an_uncertain_difference_is_none_and_tells_what_would_have_shown():
+    """The interval holds 1."""
+    (answer,) = answers(trials(EQUAL))
+
+    assert "no difference shown between torch and keras in training throughput: 1.01x" in answer
+    assert "% would have shown); same work: proven" in answer
+    assert "faster" not in answer
+
+
+def test_one_trial_says_nothing_of_chance():
+    """There is a ratio and the remedy."""
+    (answer,) = answers(trials([118.0], [100.0]))
+
+    assert answer == (
+        "simple_cnn: torch 1.18x keras in training throughput, one trial: "
+        "nothing can be said of chance; ask for --trials 5; same work: proven"
+    )
+
+
+@pytest.mark.parametrize(
+    ("proof", "said"),
+    [
+        (PARTIAL, f"same work: NOT PROVEN ({PARTIAL})"),
+        ("not comparable: other data", "same work: NOT COMPARABLE (other data)"),
+        ("", "same work: not asked"),
+    ],
+)
+def test_without_proof_nobody_wins(proof, said):
+    """The ratio stands with its doubt, however certain it is."""
+    (answer,) = answers(trials(proof=proof))
+
+    assert "ratio 1.18x, torch to keras (95 % CI" in answer
+    assert f"but {said}" in answer
+    assert "faster" not in answer
+
+
+def test_one_doubtful_trial_spoils_the_proof():
+    """A ledger that went wrong in a single trial of one side voids the pair."""
+    records = trials()
+    records[1]["proofs"] = {"torch": "partial: batches (step 3)"}
+
+    (answer,) = answers(records)
+
+    assert "same work: NOT PROVEN (partial: batches (step 3))" in answer
+
+
+def test_a_target_that_all_reach_is_what_counts():
+    """Half the seconds is twice as soon; throughput and extraction are said after."""
+    extra = {
+        "keras": {"time_to_top1_s": 8.0, "extract_images_per_s": 10.0, "extract_reused": False},
+        "torch": {"time_to_top1_s": 4.0, "extract_images_per_s": 15.0, "extract_reused": False},
+    }
+    settings = {"target_top1": 0.95}
+
+    (answer,) = answers(trials(extra=extra, strategy="bottleneck", settings=settings))
+
+    assert answer.startswith("simple_cnn: torch reaches 0.95 validation top-1 2.00x sooner than ke")
+    assert "; throughput of the head's training 1.18x (95 % CI" in answer
+    assert "; extraction before it 1.50x (" in answer
+
+
+def test_reused_features_are_not_compared():
+    """Seconds of an earlier trial say nothing of this one."""
+    extra = {name: {"extract_images_per_s": 9.0, "extract_reused": True} for name in ("torch",)}
+
+    (answer,) = answers(trials(extra=extra, strategy="bottleneck"))
+
+    assert "torch trains the head 1.18x faster" in answer
+    assert answer.endswith("extraction not compared, stored features were read")
+
+
+def test_a_missed_target_is_counted_and_throughput_decides():
+    """Time to target is no answer where a trial never got there."""
+    extra = {"keras": {"time_to_top1_s": 8.0}}
+    records = trials(extra=extra, settings={"target_top1": 0.95})
+    records[0]["metrics"]["time_to_top1_s"] = None
+
+    (answer,) = answers(records)
+
+    assert "torch trains 1.18x faster than keras" in answer
+    assert "top-1 reached by torch in 0 of 3 trials, by keras in 2 of 3 trials" in answer
+
+
+def test_accuracies_stand_beside_with_a_verdict():
+    """200 images cannot tell 0.885 from 0.895; 10,000 equal ones can."""
+    extra = {"keras": {"test_top1": 0.895}, "torch": {"test_top1": 0.885}}
+    same = {"keras": {"test_top1": 0.9}, "torch": {"test_top1": 0.9}}
+
+    (few,) = answers(trials(extra=extra, test_count=200))
+    (many,) = answers(trials(extra=same, test_count=10_000))
+
+    assert few.endswith("; test top-1 0.885 against 0.895, undecided (200 images)")
+    assert many.endswith("top-1 0.900 against 0.900, equivalent within 0.02 (10,000 images)")
+
+
+def test_feeding_is_called_feeding():
+    """`dataset` trains nothing."""
+    (answer,) = answers(trials(metric="feed_images_per_s", strategy="dataset"))
+
+    assert answer.startswith("simple_cnn: torch feeds 1.18x faster than keras")
+
+
+def test_the_native_track_is_named_and_never_mixed():
+    """Each track has its answer; the overall one counts the equal track alone."""
+    equal = [*trials(), *trials(EQUAL, benchmark="fine_tune")]
+    native = trials([500.0, 510.0, 490.0], track="native", proof="")
+
+    overall, *rest = answers([*equal, *native])
+
+    assert "over 2 benchmarks: torch wins 1, keras 0, undecided 1" in overall
+    assert rest[-1].startswith(
+        "simple_cnn (native): native track, each framework as its users write it: "
+        "training throughput: ratio 5.00x"
+    )
+
+
+def test_the_overall_answer_is_the_geometric_mean_of_the_proven():
+    """1.18 and 1.18 are 1.18; the unproven 9 does not count, and is said to be missing."""
+    records = [
+        *trials(benchmark="a"),
+        *trials(benchmark="b"),
+        *trials([900.0] * 3, benchmark="c", proof=PARTIAL),
+    ]
+
+    overall = answers(records)[0]
+
+    assert overall.startswith("overall: torch trains 1.18x faster than keras (95 % CI")
+    assert overall.endswith(
+        "geometric mean over 2 of 3 benchmarks, the proven ones: torch wins 2, keras 0, undecided 0"
+    )
+
+
+def test_one_benchmark_has_no_overall_answer():
+    """It would say the same twice."""
+    assert len(answers(trials())) == 1
+
+
+def test_trials_pair_by_their_index():
+    """A machine that slows down between trials does not blur the ratio."""
+    (answer,) = answers(trials([236.0, 118.0, 59.0], [200.0, 100.0, 50.0]))
+
+    assert "torch trains 1.18x faster than keras (95 % CI 1.18-1.18, 3 trials)" in answer
+
+
+def test_backends_without_a_common_trial_have_no_answer():
+    """What failed on one side has no partner."""
+    records = trials([118.0, 119.0], [100.0, 101.0])
+    records[0]["status"] = records[3]["status"] = "failed"
+
+    assert answers(records) == []
+
+
+def test_every_other_backend_is_held_against_the_fastest():
+    """Three backends have two answers, both with the fastest."""
+    jax = [one | {"backend": "jax"} for one in trials() if one["backend"] == "keras"]
+
+    said = answers([*trials(), *jax])
+
+    assert len(said) == 2
+    assert all("torch" in answer for answer in said)
+
+
+def test_answers_stand_between_title_and_table():
+    """In text and in Markdown alike."""
+    text, marked = plain_text({"title": "T"}, trials()), markdown({"title": "T"}, trials())
+
+    assert text.startswith("T\nsimple_cnn: torch trains 1.18x")
+    assert marked.index("- simple\\_cnn: torch trains 1.18x") < marked.index("| benchmark")
