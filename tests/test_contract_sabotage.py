@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchharness.api import (
     AfterEpoch,
@@ -14,38 +15,48 @@ from benchharness.api import (
     Backend,
     Batch,
     Batches,
+    Consumed,
     Dropout,
     Layer,
     Scores,
+    Setting,
     Task,
     Warp,
 )
+from benchharness.fairness.settings import stated
 from benchharness.testing import BackendContract
 from benchharness.testing.contract_images import WARPS
 from benchharness.testing.contract_numbers import NETWORKS, RULES
-from benchharness.testing.reference import NumpyBackend, NumpyTraining, Tape
+from benchharness.testing.contract_words import RULE
+from benchharness.testing.reference import NumpyBackend, NumpyFeeding, NumpyTraining, Tape
 from benchharness.testing.reference_layers import Array
 from benchharness.testing.reference_rules import Judgement
-from benchharness.testing.tasks import CPU, IMAGE_SHAPE
+from benchharness.testing.tasks import CPU, IMAGE_SHAPE, make_preprocessing, make_task, small_cnn
 
 CONTRACT = BackendContract()
 
 
 class Sabotaged(NumpyBackend):
-    """The reference, given another task than asked for, or another training than its own."""
+    """The reference, given another task than asked for, or other work than its own."""
 
     def __init__(
         self,
         misread: Callable[[Task], Task] = lambda task: task,
         training: type[NumpyTraining] = NumpyTraining,
+        feeding: type[NumpyFeeding] = NumpyFeeding,
     ) -> None:
         super().__init__()
         self._misread = misread
         self._training = training
+        self._feeding = feeding
 
     def train(self, task: Task) -> NumpyTraining:
         """Train for the misread task, the wrong way."""
         return self._training(self._misread(task), self._dtype)
+
+    def feed(self, task: Task) -> NumpyFeeding:
+        """Feed for the misread task, the wrong way."""
+        return self._feeding(self._misread(task), self._dtype)
 
 
 def with_optimizer(**changes: object) -> Sabotaged:
@@ -169,9 +180,13 @@ class DropsInEvaluation(NumpyTraining):
     """Forgets to leave training mode."""
 
     def _judge(
-        self, batch: Batch, *, random: np.random.Generator | None = None
+        self,
+        inputs: Array,
+        labels: NDArray[np.int32],
+        *,
+        random: np.random.Generator | None = None,
     ) -> tuple[Tape, Judgement]:
-        return super()._judge(batch, random=self._random)
+        return super()._judge(inputs, labels, random=self._random)
 
 
 class LearnsInEvaluation(NumpyTraining):
@@ -233,6 +248,136 @@ class CouplesDecay(NumpyTraining):
         return {name: g + self._decay * self._arrays[name] for name, g in gradients.items()}
 
 
+class FeedsOtherImages(NumpyFeeding):
+    """Brings every batch but the last."""
+
+    def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
+        """Leave out the last batch."""
+        super().feed(list(batches)[:-1], after_step=after_step)
+
+
+class WritesDownTheRawImages(NumpyTraining):
+    """Says what it was given, not what the network saw."""
+
+    def consumed(self) -> Consumed:
+        """Weigh the pixels as they were before augmentation and preprocessing."""
+        raw = make_task(self._task.network, preprocessing=None, witness=self._task.witness)
+        plain = NumpyFeeding(raw, "float64")
+        plain.feed(self._given, after_step=lambda: None)
+        return replace(super().consumed(), fingerprints=plain.consumed().fingerprints)
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Keep the batches for the account of them."""
+        self._given = [replace(batch, warp=None) for batches in epochs for batch in batches]
+        super().train(epochs, after_step=after_step, after_epoch=after_epoch)
+
+
+class TurnsTheLedger(NumpyTraining):
+    """Tells the newest step first."""
+
+    def consumed(self) -> Consumed:
+        """Turn the order of the steps."""
+        found = super().consumed()
+        return replace(found, fingerprints=found.fingerprints[::-1], labels=found.labels[::-1])
+
+
+class LearnsOtherLabels(NumpyTraining):
+    """Gives each image the label of the one before it."""
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Put labels and images out of step."""
+        shifted = [
+            [replace(batch, labels=np.roll(batch.labels, 1)) for batch in batches]
+            for batches in epochs
+        ]
+        super().train(shifted, after_step=after_step, after_epoch=after_epoch)
+
+
+class RemembersAcrossResets(NumpyTraining):
+    """Resets everything but what it has written down."""
+
+    def reset(self) -> None:
+        """Keep the ledger."""
+        kept = list(self._ledger._rows)
+        super().reset()
+        self._ledger._rows.extend(kept)
+
+
+class WritesDownEvaluations(NumpyTraining):
+    """Takes the images that it is examined on for training images."""
+
+    def evaluate(self, batches: Batches) -> Scores:
+        """Write down what is only scored."""
+        for batch in batches:
+            self._ledger.write(self._inputs(batch), batch.labels)
+        return super().evaluate(batches)
+
+
+NOTHING = Consumed(fingerprints=np.empty((0, 0), np.float32), labels=np.empty((0, 0), np.int32))
+
+
+class SilentWithoutAWitness(NumpyTraining):
+    """Gives an empty answer where nothing was asked for."""
+
+    def consumed(self) -> Consumed:
+        """Return no steps."""
+        return super().consumed() if self._task.witness else NOTHING
+
+
+class FeedsInSilence(NumpyFeeding):
+    """Does the same, feeding."""
+
+    def consumed(self) -> Consumed:
+        """Return no steps."""
+        return super().consumed() if self._task.witness else NOTHING
+
+
+class LearnsWhenWatched(NumpyTraining):
+    """Learns from the first image alone while it is watched."""
+
+    def _inputs(self, batch: Batch) -> Array:
+        inputs = super()._inputs(batch)
+        return inputs if self._task.witness is None else inputs[:1].repeat(len(inputs), axis=0)
+
+
+class DropsByChance(NumpyTraining):
+    """Draws the dropout masks from nowhere."""
+
+    def reset(self) -> None:
+        """Forget the seed."""
+        super().reset()
+        self._random = np.random.default_rng()
+
+
+class ReportsAsStated(NumpyTraining):
+    """Copies its settings from a form, whatever it computes with."""
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return those of plain SGD on everything."""
+        asked = make_task(small_cnn(dropout=0.5), optimizer=RULE)
+        return {**super().settings(), **stated(asked)}
+
+
+class ReportsMomentumBesideAdam(NumpyTraining):
+    """Tells constants that its rule does not have."""
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Add a momentum."""
+        return {**super().settings(), "optimizer.momentum": 0.0}
+
+
+class ReportsNoLayout(NumpyFeeding):
+    """Keeps a stated setting to itself."""
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Leave the layout out."""
+        return {n: value for n, value in super().settings().items() if n != "layout"}
+
+
 def warping(misread: Callable[[Warp], Warp | None]) -> Sabotaged:
     """Misread every warp."""
 
@@ -263,6 +408,8 @@ def _last_column(values: Array) -> Array:
 OPTIMIZERS = CONTRACT.test_optimizers_move_weights_as_the_reference_does
 PIXELS = CONTRACT.test_training_sees_each_image_by_its_own_warp
 SCORES = CONTRACT.test_training_scores_are_means_over_images
+CONSUMED = CONTRACT.test_what_is_consumed_is_told
+STATED = CONTRACT.test_settings_of_training_are_as_stated
 FROZEN = CONTRACT.test_only_trainable_layers_move
 
 # What is done, the check that must notice, what else that check is given, and what it says.
@@ -432,6 +579,135 @@ SABOTAGES = {
         (),
         "float32 computed",
     ),
+    "fed_batch_missing": (
+        Sabotaged(feeding=FeedsOtherImages),
+        CONSUMED,
+        ("feed", False),
+        "labels consumed",
+    ),
+    "batch_missing_in_the_ledger": (
+        Sabotaged(training=DropsTheLastBatch),
+        CONSUMED,
+        ("train", False),
+        "labels consumed",
+    ),
+    "order_in_the_ledger": (
+        Sabotaged(training=TurnsTheLedger),
+        CONSUMED,
+        ("train", False),
+        "labels consumed",
+    ),
+    "batches_reordered_in_the_ledger": (
+        Sabotaged(training=ShufflesBatches),
+        CONSUMED,
+        ("train", False),
+        "labels consumed",
+    ),
+    "labels_out_of_step": (
+        Sabotaged(training=LearnsOtherLabels),
+        CONSUMED,
+        ("train", False),
+        "labels",
+    ),
+    "warp_missing_in_the_ledger": (
+        warping(lambda warp: None),
+        CONSUMED,
+        ("train", True),
+        "fingerprints",
+    ),
+    "raw_images_in_the_ledger": (
+        Sabotaged(training=WritesDownTheRawImages),
+        CONSUMED,
+        ("train", True),
+        "fingerprints",
+    ),
+    "rgb_in_the_ledger": (
+        with_preprocessing(order=(0, 1, 2)),
+        CONSUMED,
+        ("train", False),
+        "fingerprints",
+    ),
+    "features_scaled": (
+        Sabotaged(
+            lambda task: replace(task, preprocessing=make_preprocessing("unit", shape=(4, 3, 5)))
+        ),
+        CONTRACT.test_consumed_features_are_told,
+        ((4, 3, 5),),
+        "fingerprints",
+    ),
+    "ledger_kept_at_reset": (
+        Sabotaged(training=RemembersAcrossResets),
+        CONTRACT.test_only_steps_since_the_reset_are_told,
+        (),
+        "shape after reset",
+    ),
+    "evaluations_in_the_ledger": (
+        Sabotaged(training=WritesDownEvaluations),
+        CONTRACT.test_steps_are_told_between_epochs,
+        (),
+        "labels consumed",
+    ),
+    "other_work_when_watched": (
+        Sabotaged(training=LearnsWhenWatched),
+        CONTRACT.test_being_witnessed_changes_no_number,
+        (),
+        "weights of",
+    ),
+    "layout_untold": (
+        Sabotaged(feeding=ReportsNoLayout),
+        CONTRACT.test_settings_of_work_without_learning_are_as_stated,
+        ("feed",),
+        "layout: not reported",
+    ),
+    "epsilon_told": (
+        with_optimizer(epsilon=1e-7),
+        STATED,
+        (RULES["adam"], 0.0),
+        "optimizer.epsilon: 1e-07 instead of 0.001",
+    ),
+    "dropout_told": (with_rate(0.4), STATED, (RULES["sgd"], 0.0), "dropout: 0.4 instead of 0.3"),
+    "trainable_told": (
+        Sabotaged(one_layer_more),
+        STATED,
+        (RULES["sgd"], 0.0),
+        "trainable: conv_same, conv_valid, logits instead of conv_valid, logits",
+    ),
+    "constants_of_another_rule": (
+        Sabotaged(training=ReportsMomentumBesideAdam),
+        CONTRACT.test_constants_that_a_rule_lacks_are_not_told,
+        (RULES["adam"],),
+        "constants",
+    ),
+    "rate_untold": (
+        Sabotaged(training=ReportsAsStated),
+        CONTRACT.test_another_constant_is_told,
+        ("lr",),
+        "deviations",
+    ),
+    "dropout_untold": (
+        Sabotaged(training=ReportsAsStated),
+        CONTRACT.test_another_dropout_is_told,
+        (),
+        "deviations",
+    ),
+    "frozen_layer_untold": (
+        Sabotaged(training=ReportsAsStated),
+        CONTRACT.test_another_frozen_layer_is_told,
+        (),
+        "deviations",
+    ),
+    "bfloat16_untold": (
+        Sabotaged(lambda task: replace(task, execution=CPU)),
+        CONTRACT.test_bfloat16_is_told_or_refused,
+        (),
+        "deviations",
+    ),
+    "chance_in_determinism": (
+        Sabotaged(training=DropsByChance),
+        CONTRACT.test_deterministic_trainings_repeat_every_bit,
+        (),
+        "weights of the second training",
+    ),
     "warp_ignored": (warping(lambda warp: None), PIXELS, (), "pixels"),
     "colour_ignored": (
         warping(lambda warp: replace(warp, colour=0 * warp.colour)),
@@ -469,3 +745,12 @@ def test_sabotage_is_noticed(
     """The check made for it fails on each flaw, and says where it looked."""
     with pytest.raises(AssertionError, match=complaint):
         check(backend, CPU, *given)
+
+
+@pytest.mark.parametrize("kind", ["train", "feed"])
+def test_an_empty_answer_without_a_witness_is_noticed(kind: str) -> None:
+    """Where nothing was asked for, the contract wants an error."""
+    backend = Sabotaged(training=SilentWithoutAWitness, feeding=FeedsInSilence)
+
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        CONTRACT.test_without_a_witness_nothing_is_told(backend, CPU, kind)

@@ -34,12 +34,14 @@ def lr_off(task):
 
 
 def other_order(task):
+    if task.preprocessing is None:
+        return task
     order = tuple(reversed(task.preprocessing.order))
     return replace(task, preprocessing=replace(task.preprocessing, order=order))
 
 
 def frozen_block(task):
-    return replace(task, trainable=task.trainable[1:])
+    return replace(task, trainable=task.trainable[1:] or task.trainable)
 
 
 def other_dropout(task):

@@ -89,7 +89,7 @@ def test_benchmark_offers_the_keys_of_its_strategy_alone(strategy: str) -> None:
     """Completion inside a benchmark knows the strategy's settings, described, and no others."""
     table = json_schema()["$defs"][strategy]
 
-    common = {"name", "strategy", "backends", "trials", "matrix", "published"}
+    common = {"name", "strategy", "backends", "trials", "tracks", "matrix", "published"}
     assert set(table["properties"]) == common | set(setting_names(strategy))
     assert table["additionalProperties"] is False
     assert all("description" in value for value in described(table["properties"]))

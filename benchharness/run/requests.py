@@ -51,7 +51,7 @@ class Requests:
             weights_file=str(weights_file) if weights_file else None,
             features_folder=str(self.features),
             files=self.materials.files(cell),
-            native=_stated_optimizer(cell) if cell.track == "native" else None,
+            native=stated_optimizer(cell),
             device=self.device,
             threads=min(cell.settings.threads or self.cores, self.cores),
             seed=trial.seed,
@@ -80,9 +80,14 @@ def backend_plugin(plan: Plan, backend: str) -> tuple[str, Mapping[str, Any]]:
     return table.plugin or backend, table.options
 
 
-def _stated_optimizer(cell: Cell) -> dict[str, Any]:
-    """Return the constants that the suite states, or the strategy's recipe; and the name."""
+def stated_optimizer(cell: Cell) -> dict[str, Any] | None:
+    """Return the constants that the suite or the strategy's recipe states, and the rule's name.
+
+    None in the equal track, where every constant is stated.
+    """
     settings = cell.settings
+    if cell.track == "equal":
+        return None
     if not isinstance(settings, TrainingSettings):
         return {}
     stated = settings.optimizer.model_dump(mode="json", exclude_unset=True)

@@ -19,7 +19,7 @@ from benchharness.results.store import RunFolder
 from benchharness.run.certify import Point, point_of
 from benchharness.run.executor import LocalExecutor, Outcome
 from benchharness.run.materials import Materials
-from benchharness.run.requests import Requests, backend_plugin
+from benchharness.run.requests import Requests, backend_plugin, stated_optimizer
 from benchharness.suite.plan import Cell, Plan, Trial, rivalry
 from benchharness.suite.settings import FineTuneSettings
 
@@ -109,7 +109,7 @@ class Runner:
         """Return the trial whose head this one starts from.
 
         All backends start from the same head, or they would not do the same work: that of the
-        first backend of the suite that has left one.
+        first backend of the suite that has left one. In the native track each starts from its own.
         """
         if not _wants_head(trial.cell):
             return None
@@ -118,9 +118,12 @@ class Runner:
             record["backend"]: record
             for record in records
             if record["benchmark"] == name
+            and record["track"] == trial.cell.track
             and record["trial"] == self._head_trial(trial)
             and record["status"] == "ok"
         }
+        if trial.cell.track == "native":
+            return able.get(trial.cell.backend)
         in_suite_order = dict.fromkeys(cell.backend for cell in self.plan.cells)
         return next((able[backend] for backend in in_suite_order if backend in able), None)
 
@@ -151,6 +154,7 @@ class Runner:
             "backend": [cell.backend, plugin, dict(options)],
             "plugin": _plugin_version(plugin),
             "track": cell.track,
+            "stated": stated_optimizer(cell),
             "trial": [trial.index, trial.seed],
             "device": self.requests.device,
             "data": self.materials.prepared(cell).digest,

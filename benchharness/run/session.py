@@ -77,6 +77,9 @@ class Session:
             lines.append(f"no profile: the suite has none for this machine (it has {names})")
         if self.plan.added:
             lines.append(f"also running {', '.join(self.plan.added)}: others start from its head")
+        if self.plan.fileless:
+            names = ", ".join(self.plan.fileless)
+            lines.append(f"native track on prepared images, there being no image files: {names}")
         if self.plan.left_out:
             lines.append(f"left out, for want of a backend: {', '.join(self.plan.left_out)}")
         return lines
@@ -119,6 +122,7 @@ class Session:
             requests=requests,
             proofs=verdicts(certificates),
         )
+        self._warn_of_others(announce)
         try:
             runner.run(observer)
         finally:
@@ -168,8 +172,23 @@ class Session:
         )
         return certifier.certificates()
 
+    def _warn_of_others(self, announce: Announce) -> None:
+        """Say which processes share the GPU: they share its time and memory too."""
+        from benchharness.measure.nvml import foreign_processes
+
+        if self.device.index is None:
+            return
+        announce(
+            [
+                f"WARNING: {self.device.name} is also in use by {process.name} "
+                f"(process {process.pid}); timings will suffer, end it first"
+                for process in foreign_processes(self.device.index)
+            ]
+        )
+
     def _executor(self) -> LocalExecutor:
         return LocalExecutor(
+            gpu_index=self.device.index,
             environment=self.device.environment(self.places.environment),
             timeout_s=self.request.timeout_s,
         )

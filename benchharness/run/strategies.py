@@ -46,7 +46,8 @@ def learn(scene: Scene, settings: TrainingSettings) -> None:
     inputs = scene.prepared.images if features is None else features.values
     make_task = scene.image_task if features is None else scene.feature_task
     with scene.clock.phase("build"):
-        own = {name: weights[name] for name in workload.learner.parameters()}
+        parameters = workload.learner.parameters()
+        own = {name: weights[name] for name in parameters if name in weights}
         task = make_task(workload.learner, weights=own, trainable=workload.trainable)
         plan = scene.epochs(inputs, task)
         task = witnessed(task, steps=len(plan[0]))
@@ -78,7 +79,7 @@ def learn(scene: Scene, settings: TrainingSettings) -> None:
 
 
 def initial_values(scene: Scene) -> Weights:
-    """Return every array of the trial's networks: pretrained, from a trained head, or drawn."""
+    """Return the arrays of the trial's networks: pretrained, from a trained head, or drawn."""
     workload, seed = scene.workload, scene.request.seed
     given: dict[str, NDArray[np.float32]] = {}
     if workload.backbone is not None and scene.request.pretrained is not None:
@@ -89,9 +90,12 @@ def initial_values(scene: Scene) -> Weights:
         given |= read_arrays(Path(scene.request.head_file))
     networks = [network for network in (workload.front, workload.learner) if network]
     parameters = {name: p for network in networks for name, p in network.parameters().items()}
+    # In the native track, what learns and is not given starts as the framework would start it.
+    own = workload.learner.parameters() if scene.request.native is not None else {}
     return {
         name: given[name] if name in given else draw_parameter(parameter, name=name, seed=seed)
         for name, parameter in parameters.items()
+        if name in given or name not in own
     }
 
 

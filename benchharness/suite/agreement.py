@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Mapping
 
 from pydantic import ValidationError
 
-from benchharness.suite.file import Profile, SuiteFile
+from benchharness.suite.file import DatasetSettings, Profile, SuiteFile
 from benchharness.suite.findings import Finding
-from benchharness.suite.layers import Settled, matrix_of, settle
-from benchharness.suite.rules import clashes, head_clashes
+from benchharness.suite.layers import Settled, dataset, matrix_of, settle
+from benchharness.suite.rules import clashes, fileless_clash, head_clashes
 from benchharness.suite.settings import BottleneckSettings, FineTuneSettings
 from benchharness.suite.wording import either, nearest, quote
 
@@ -41,6 +41,18 @@ def head_backends(settled: Settled, *, bottleneck: Settled) -> Iterator[Finding]
         )
 
 
+def head_tracks(settled: Settled, *, bottleneck: Settled) -> Iterator[Finding]:
+    """Yield the tracks of a benchmark in which it would find no head to start from."""
+    without = [name for name in settled.tracks if name not in bottleneck.tracks]
+    if without:
+        yield Finding(
+            at=("benchmark", settled.name, "tracks"),
+            expected=f"tracks that benchmark {quote(bottleneck.name)} runs in too, "
+            "for head_from takes the head from there",
+            found=either(without, word="and"),
+        )
+
+
 def heads(settled: Settled) -> tuple[str, ...]:
     """Return the benchmarks that this one takes heads from."""
     wanted = (getattr(point.settings, "head_from", None) for point in settled.points)
@@ -54,9 +66,19 @@ def _under(suite: SuiteFile, profile: Profile, names: Collection[str]) -> Iterat
         for point in one.points:
             for clash in clashes(point.settings):
                 yield clash.under("benchmark", one.name)
+        yield from _fileless(one, dataset(suite, profile))
         for head in heads(one):
             yield from _head(one, head, settled=settled, names=names)
     yield from _unused(suite, profile)
+
+
+def _fileless(one: Settled, images: DatasetSettings) -> Iterator[Finding]:
+    """Yield where a benchmark is to read files that its dataset does not have."""
+    if images.has_files:
+        return
+    for point in one.points:
+        if clash := fileless_clash(point.settings, source=images.source):
+            yield clash.under("benchmark", one.name)
 
 
 def _settled(suite: SuiteFile, profile: Profile) -> dict[str, Settled]:
@@ -91,6 +113,7 @@ def _head(
         )
     elif head in settled:
         yield from head_backends(one, bottleneck=settled[head])
+        yield from head_tracks(one, bottleneck=settled[head])
         yield from _shapes(one, bottleneck=settled[head])
 
 

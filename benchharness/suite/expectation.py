@@ -88,7 +88,8 @@ def _describe_list(schema: Mapping[str, Any]) -> str:
     different = " different" if schema.get("uniqueItems") else ""
     items = schema.get("items", {})
     kind = "tables" if "$ref" in items else ITEMS.get(items.get("type"), "values")
-    return f"a list {some}{different} {kind}"
+    each = f", each {either(items['enum'])}" if "enum" in items else ""
+    return f"a list {some}{different} {kind}{each}"
 
 
 def _describe_text(schema: Mapping[str, Any]) -> str:

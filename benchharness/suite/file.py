@@ -44,6 +44,9 @@ Scalar = Annotated[
 MATRIX = "Settings to vary, each with a list of values; every combination runs."
 Trials = Annotated[int, Field(ge=1, le=1000)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+Track = Literal["equal", "native"]
+Tracks = Annotated[tuple[Track, ...], _LIST, AfterValidator(_different)]
+TRACKS = "equal: all settings pinned alike. native: each framework's own defaults and loader."
 Source = Literal["folder", "flat", "cats_dogs", "fashion_mnist", "drawn"]
 
 
@@ -62,6 +65,11 @@ class DatasetSettings(Table):
     on_bad_image: Literal["error", "skip"] = Field(
         default="error", description="What to do about an unreadable image: stop, or leave it out."
     )
+
+    @property
+    def has_files(self) -> bool:
+        """Whether each image is a file of its own, which a framework can load by itself."""
+        return self.source != "fashion_mnist"
 
 
 class BackendTable(Table):
@@ -91,6 +99,7 @@ class Extras(Table):
 
     backends: Names | None = Field(default=None, description="Only these backends run it.")
     trials: Trials | None = Field(default=None, description="How often each cell runs.")
+    tracks: Tracks | None = Field(default=None, description=TRACKS)
     matrix: dict[str, Axis] | None = Field(default=None, description=MATRIX)
     published: Published | None = Field(default=None, description="Figures to show beside ours.")
 
@@ -119,6 +128,7 @@ class Profile(Table):
         default=None, description="The kind of machine that chooses this profile by itself."
     )
     trials: Trials | None = Field(default=None, description="How often each cell runs.")
+    tracks: Tracks | None = Field(default=None, description=TRACKS)
     backends: Names | None = Field(default=None, description="Only these backends run.")
     benchmarks: Names | None = Field(default=None, description="Only these benchmarks run.")
     dataset: dict[str, Any] = Field(default={}, description="Keys of [dataset] to change.")
@@ -141,6 +151,7 @@ class SuiteFile(Table):
     title: str = Field(default="", description="Shown over the table.")
     seed: Seed = Field(default=0, description="Seed of the first trial; each further one adds 1.")
     trials: Trials = Field(default=1, description="How often each cell runs.")
+    tracks: Tracks = Field(default=("equal",), description=TRACKS)
     backends: Names | None = Field(default=None, description="The backends to compare.")
     weights_fallback: Literal["random"] | None = Field(
         default=None,

@@ -19,6 +19,7 @@ from benchharness.suite.file import (
     Profile,
     Published,
     SuiteFile,
+    Track,
 )
 from benchharness.suite.settings import STRATEGIES, StrategySettings, setting_names
 
@@ -47,13 +48,19 @@ class Settled:
     name: str
     strategy: str
     trials: int
+    tracks: tuple[Track, ...]
     backends: tuple[str, ...]
     published: Published | None
     points: tuple[Point, ...]
 
 
 def settle(
-    suite: SuiteFile, benchmark: Benchmark, profile: Profile, *, asked: tuple[str, ...] = ()
+    suite: SuiteFile,
+    benchmark: Benchmark,
+    profile: Profile,
+    *,
+    asked: tuple[str, ...] = (),
+    tracks: tuple[Track, ...] = (),
 ) -> Settled:
     """Return a benchmark under a profile; an empty profile changes nothing.
 
@@ -62,6 +69,7 @@ def settle(
         benchmark: As its table states it.
         profile: What to lay over it.
         asked: The backends to run on, in place of the suite's and the profile's; empty for those.
+        tracks: The tracks to run in, likewise.
 
     Raises:
         pydantic.ValidationError: A value is wrong; `checks` has said so when the file was loaded.
@@ -71,6 +79,7 @@ def settle(
         name=benchmark.name,
         strategy=benchmark.strategy,
         trials=override.trials or profile.trials or benchmark.trials or suite.trials,
+        tracks=tracks or override.tracks or profile.tracks or benchmark.tracks or suite.tracks,
         backends=_backends(suite, benchmark, profile, asked),
         published=_published(benchmark, override),
         points=_points(suite, benchmark, profile, override),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchharness.suite.file import DatasetSettings, Published, SuiteFile
+from benchharness.suite.file import DatasetSettings, Published, SuiteFile, Track
 from benchharness.suite.settings import StrategySettings
 
 
@@ -18,6 +18,7 @@ class Cell:
 
     Attributes:
         matrix: The settings that the benchmark varies, as written; empty when none.
+        settings: All settings; ``input`` is never None.
         published: Figures of another source to show beside ours.
         trials: How often it runs.
     """
@@ -25,7 +26,7 @@ class Cell:
     benchmark: str
     strategy: str
     backend: str
-    track: str = "equal"
+    track: Track
     matrix: Mapping[str, Any]
     settings: StrategySettings
     published: Published | None
@@ -66,9 +67,11 @@ class Plan:
     Attributes:
         profile: The name of the profile; None for none.
         dataset: Under the profile.
-        cells: In running order; those of one point of a matrix stand together.
+        cells: In running order; those of one track at one point of a matrix stand together.
         added: Benchmarks nobody asked for, which others take their heads from.
         left_out: Benchmarks that run on none of the backends asked for.
+        fileless: Benchmarks that read prepared images in the native track too, for their dataset
+            has no image files.
     """
 
     suite: SuiteFile
@@ -77,6 +80,7 @@ class Plan:
     cells: tuple[Cell, ...]
     added: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    fileless: tuple[str, ...] = ()
 
     @property
     def dataset_path(self) -> Path | None:
@@ -86,13 +90,11 @@ class Plan:
     def trials(self) -> tuple[Trial, ...]:
         """Return all trials in running order.
 
-        At each point of a matrix the backends take turns, and every other turn is reversed
-        (A B, B A, ...), so that drift of the machine hits all alike.
+        In each track at each point of a matrix the backends take turns, and every other turn is
+        reversed (A B, B A, ...), so that drift of the machine hits all alike.
         """
         ordered: list[Trial] = []
-        for _, group in itertools.groupby(
-            self.cells, key=lambda cell: (cell.benchmark, cell.matrix)
-        ):
+        for _, group in itertools.groupby(self.cells, key=rivalry):
             cells = list(group)
             for index in range(1, cells[0].trials + 1):
                 turn = cells if index % 2 else reversed(cells)
@@ -111,10 +113,11 @@ class Plan:
             "dataset": self.dataset.model_dump(mode="json"),
             "added": list(self.added),
             "left_out": list(self.left_out),
+            "fileless": list(self.fileless),
             "cells": [cell.as_dict() for cell in self.cells],
         }
 
 
-def _point(cell: Cell) -> tuple[str, Mapping[str, Any]]:
-    """Return what the cells of one point of a benchmark's matrix have in common."""
-    return cell.benchmark, cell.matrix
+def rivalry(cell: Cell) -> tuple[str, Mapping[str, Any], Track]:
+    """Return what cells have in common that are held against each other."""
+    return cell.benchmark, cell.matrix, cell.track

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from benchharness.errors import Problem, SuiteError
 from benchharness.suite.agreement import head_backends, heads
-from benchharness.suite.file import Profile, SuiteFile
+from benchharness.suite.file import DatasetSettings, Profile, SuiteFile, Track
 from benchharness.suite.layers import Settled, dataset, settle
 from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.settings import StrategySettings
 from benchharness.suite.wording import either, nearest, quote
 
 MOST_TRIALS = 1000
@@ -39,6 +41,7 @@ def resolve(
     backends: tuple[str, ...] = (),
     benchmarks: tuple[str, ...] = (),
     trials: int | None = None,
+    tracks: tuple[str, ...] = (),
 ) -> Plan:
     """Return what a run will do.
 
@@ -49,6 +52,7 @@ def resolve(
             where that benchmark runs.
         benchmarks: In place of the profile's choice; empty for that.
         trials: In place of every other number of trials.
+        tracks: In place of every other choice of tracks; empty for the suite's.
 
     Raises:
         SuiteError: An unknown name, or nothing to run.
@@ -61,35 +65,76 @@ def resolve(
         raise _refusal(suite, "--trials", f"a number from 1 to {MOST_TRIALS}", str(trials))
     overlay = suite.profiles[profile] if profile is not None else Profile()
     asked = tuple(dict.fromkeys(backends))
-    settled = {one.name: settle(suite, one, overlay, asked=asked) for one in suite.benchmark}
+    asked_tracks = _known_tracks(suite, tracks)
+    settled = {
+        one.name: settle(suite, one, overlay, asked=asked, tracks=asked_tracks)
+        for one in suite.benchmark
+    }
     chosen = tuple(name for name in every if name in (benchmarks or overlay.benchmarks or every))
     order = _running_order(chosen, settled)
     _require_backends(suite, order, settled, asked)
+    images = dataset(suite, overlay)
+    running = [settled[name] for name in order]
     return Plan(
         suite=suite,
         profile=profile,
-        dataset=dataset(suite, overlay),
-        cells=tuple(cell for name in order for cell in _cells(settled[name], trials)),
+        dataset=images,
+        cells=tuple(cell for one in running for cell in _cells(one, images, trials)),
         added=tuple(name for name in order if name not in chosen),
         left_out=tuple(name for name in order if not settled[name].backends),
+        fileless=tuple(one.name for one in running if _lacks_files(one, images)),
     )
 
 
-def _cells(settled: Settled, trials: int | None) -> list[Cell]:
-    """Return the cells of a benchmark, point after point of its matrix."""
+def _cells(settled: Settled, images: DatasetSettings, trials: int | None) -> list[Cell]:
+    """Return the cells of a benchmark, point after point of its matrix, track after track."""
     return [
         Cell(
             benchmark=settled.name,
             strategy=settled.strategy,
             backend=backend,
+            track=track,
             matrix=point.matrix,
-            settings=point.settings,
+            settings=_with_input(point.settings, track=track, images=images),
             published=settled.published,
             trials=trials or settled.trials,
         )
         for point in settled.points
+        for track in settled.tracks
         for backend in settled.backends
     ]
+
+
+def _with_input(
+    settings: StrategySettings, *, track: Track, images: DatasetSettings
+) -> StrategySettings:
+    """Return the settings with what training reads, where they leave that to the track."""
+    if settings.input is not None:
+        return settings
+    is_loaded = track == "native" and settings.trains_on_images and images.has_files
+    return settings.model_copy(update={"input": "files" if is_loaded else "prepared"})
+
+
+def _lacks_files(settled: Settled, images: DatasetSettings) -> bool:
+    """Whether the native track would read files here if the dataset had any."""
+    return (
+        "native" in settled.tracks
+        and not images.has_files
+        and any(p.settings.input is None and p.settings.trains_on_images for p in settled.points)
+    )
+
+
+def _known_tracks(suite: SuiteFile, names: tuple[str, ...]) -> tuple[Track, ...]:
+    """Return the tracks asked for, each once.
+
+    Raises:
+        SuiteError: One of them does not exist.
+    """
+    tracks: tuple[Track, ...] = get_args(Track)
+    unknown = [name for name in names if name not in tracks]
+    if unknown:
+        raise _refusal(suite, "--track", either(tracks), either(unknown, word="and"))
+    return tuple(track for track in tracks if track in names)
 
 
 def _running_order(chosen: Iterable[str], settled: Mapping[str, Settled]) -> list[str]:

@@ -36,6 +36,20 @@ def clashes(settings: StrategySettings) -> Iterator[Finding]:
         yield _varied_images("a bottleneck computes the features of an image once")
     if isinstance(settings, FineTuneSettings) and settings.reuse_frozen:
         yield from _reuse_clashes(settings)
+    if settings.input == "files" and not settings.trains_on_images:
+        yield _prepared_only("training reads stored features here")
+
+
+def fileless_clash(settings: StrategySettings, *, source: str) -> Finding | None:
+    """Return why a dataset whose images are no files cannot be loaded from files; None if it can.
+
+    Args:
+        settings: Of a benchmark.
+        source: The dataset's kind, whose images are no files.
+    """
+    if settings.input != "files":
+        return None
+    return _prepared_only(f"dataset {source} has no image files")
 
 
 def head_clashes(
@@ -101,6 +115,16 @@ def _reuse_clashes(settings: FineTuneSettings) -> Iterator[Finding]:
         )
     if not settings.augmentation.is_identity:
         yield _varied_images("reuse_frozen computes the frozen blocks of an image once")
+
+
+def _prepared_only(reason: str) -> Finding:
+    """Return the finding of files where only prepared images can be read."""
+    return Finding(
+        at=("input",),
+        expected=f'"prepared", for {reason}',
+        found='"files"',
+        hint='write input = "prepared" here',
+    )
 
 
 def _varied_images(reason: str) -> Finding:

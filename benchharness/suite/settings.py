@@ -57,6 +57,17 @@ class Settings(Table):
     threads: int | None = Field(
         default=None, ge=1, le=4096, description="CPU threads; absent: the cores of the machine."
     )
+    input: Literal["prepared", "files"] | None = Field(
+        default=None,
+        description="What training reads. prepared: images decoded beforehand, alike for all. "
+        "files: the image files, each by the framework's own loader. Absent: prepared in track "
+        "equal, files in track native. Scores are always taken on prepared images.",
+    )
+
+    @property
+    def trains_on_images(self) -> bool:
+        """Whether images, and no stored features, are what training reads."""
+        return True
 
 
 class FeedSettings(Settings):
@@ -135,6 +146,11 @@ class BottleneckSettings(TransferSettings):
         default=True, description="Use features stored by an earlier trial of the same content."
     )
 
+    @property
+    def trains_on_images(self) -> bool:
+        """False: the head learns from stored features."""
+        return False
+
 
 class FineTuneSettings(TransferSettings):
     """Strategy `fine_tune`: the head and part of the backbone learn together."""
@@ -156,6 +172,11 @@ class FineTuneSettings(TransferSettings):
         default=OptimizerSettings(name="sgd", lr=1e-4, momentum=0.9),
         description="The update rule and its constants.",
     )
+
+    @property
+    def trains_on_images(self) -> bool:
+        """Whether the frozen blocks see the images anew in each epoch."""
+        return not self.reuse_frozen
 
 
 StrategySettings = FeedSettings | SimpleCnnSettings | BottleneckSettings | FineTuneSettings

@@ -1,0 +1,81 @@
+"""Image files for the loaders of the frameworks: a list by id, and folders of classes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchharness.data.listing import Examples, FileExamples, Listing, Selection
+from benchharness.data.prepared import Prepared
+from benchharness.data.workshop import new_folder
+from benchharness.errors import DatasetError
+
+# What the loaders of all frameworks decode.
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+
+
+def image_files(listing: Listing) -> tuple[Path, ...]:
+    """Return the absolute path of each image by id: those for training, then those of the test.
+
+    Raises:
+        DatasetError: The images are not JPEG or PNG files of their own.
+    """
+    paths = [*_paths(listing.train, listing.name), *_paths(listing.test, listing.name)]
+    for path in paths:
+        if path.suffix.lower() not in SUFFIXES:
+            raise DatasetError(
+                f"{path}: expected a JPEG or PNG file, which every framework's loader decodes; "
+                'convert it, or set input = "prepared"'
+            )
+    return tuple(path.absolute() for path in paths)
+
+
+def class_folder(paths: Sequence[Path], prepared: Prepared, *, cache_dir: Path) -> Path:
+    """Return a folder of the training images by class, made of links, as loaders want it.
+
+    The classes' folders bear their labels in front, so that sorted by name they stand in the order
+    of the labels; links are named by id. The folder is made once for the same files.
+
+    Args:
+        paths: The file of each image, by id.
+        prepared: Which images are for training, and their classes.
+        cache_dir: The folder lies in ``folders`` below it.
+
+    Raises:
+        DatasetError: The folder cannot be written, or holds no links.
+    """
+    digits = max(4, len(str(len(prepared.classes) - 1)))
+    names = [f"{label:0{digits}d}_{name}" for label, name in enumerate(prepared.classes)]
+    links = {
+        f"{names[prepared.labels[image]]}/{image:08d}{paths[image].suffix.lower()}": paths[image]
+        for image in prepared.splits["train"].tolist()
+    }
+    identity = json.dumps([names, {link: str(path) for link, path in links.items()}])
+    folder = cache_dir / "folders" / hashlib.sha256(identity.encode()).hexdigest()[:32]
+    try:
+        if not folder.is_dir():
+            with new_folder(folder) as building:
+                for name in names:
+                    (building / name).mkdir()
+                for link, path in links.items():
+                    (building / link).symlink_to(path)
+    except OSError as error:
+        raise DatasetError(
+            f"{folder}: expected to link {len(links)} images by class, found: {error}; "
+            'choose another cache folder, or set input = "prepared"'
+        ) from error
+    return folder
+
+
+def _paths(examples: Examples, dataset: str) -> Sequence[Path]:
+    if isinstance(examples, FileExamples):
+        return examples.paths
+    if isinstance(examples, Selection):
+        every = _paths(examples.examples, dataset)
+        return [every[index] for index in examples.indices.tolist()]
+    raise DatasetError(
+        f"dataset {dataset}: expected image files for a framework's own loader, found images in "
+        'one array; set input = "prepared"'
+    )
