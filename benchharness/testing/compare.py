@@ -22,6 +22,8 @@ WEIGHTS = 1e-4
 LOSS = 1e-4
 # The same arithmetic twice; threads may still add in another order.
 REPEATED_LOSS = 1e-5
+# Sums of what each image is, pixel for pixel; another image, or another warp, gives another sum.
+FINGERPRINTS = 5e-4
 # Of 255 levels; interpolating at float32 coordinates is off by about a thousandth of a level.
 PIXEL_LEVELS = 0.025
 

@@ -21,16 +21,20 @@ from benchharness.testing.contract_numbers import NumbersContract
 from benchharness.testing.contract_scores import ScoresContract
 from benchharness.testing.contract_settings import SettingsContract
 from benchharness.testing.contract_steps import StepsContract
+from benchharness.testing.contract_witness import WitnessContract
+from benchharness.testing.contract_words import WordsContract
 from benchharness.testing.tasks import CPU
 
 
 class BackendContract(
     SettingsContract,
+    WordsContract,
     LearningContract,
     StepsContract,
     ScoresContract,
     NumbersContract,
     ImagesContract,
+    WitnessContract,
 ):
     """What the core relies on, each fact a test; numbers are compared with the NumPy reference.
 

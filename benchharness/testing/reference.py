@@ -14,6 +14,7 @@ from benchharness.api import (
     AfterStep,
     Batch,
     Batches,
+    Consumed,
     Execution,
     Scores,
     Setting,
@@ -23,6 +24,8 @@ from benchharness.api import (
 from benchharness.data import augmentation, preprocessing
 from benchharness.testing.reference_layers import Array, Step, apply_layer
 from benchharness.testing.reference_rules import JUDGES, Judgement, Rule, Tally
+from benchharness.testing.reference_settings import network_settings, work_settings
+from benchharness.testing.reference_witness import Ledger
 
 DType = Literal["float64", "float32"]
 Tape = list[tuple[str, Step]]
@@ -72,8 +75,8 @@ class NumpyWork:
         """Return at once: NumPy finishes every operation before it returns."""
 
     def settings(self) -> Mapping[str, Setting]:
-        """Return the dtype and layout. The number of threads is the BLAS library's own."""
-        return {"dtype": self._dtype, "layout": "channels_last", "compile": False}
+        """Return the only way in which NumPy computes, and the dtype."""
+        return work_settings(self._dtype)
 
     def _inputs(self, batch: Batch) -> Array:
         inputs: Array = batch.inputs
@@ -88,11 +91,19 @@ class NumpyWork:
 class NumpyFeeding(NumpyWork):
     """Images become network inputs, and nothing more."""
 
+    def __init__(self, task: Task, dtype: DType) -> None:
+        super().__init__(task, dtype)
+        self._ledger = Ledger(task.witness)
+
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Convert each batch."""
         for batch in batches:
-            self._inputs(batch)
+            self._ledger.write(self._inputs(batch), batch.labels)
             after_step()
+
+    def consumed(self) -> Consumed:
+        """Return what was written down of the last steps."""
+        return self._ledger.consumed()
 
 
 class NumpyNetworkWork(NumpyWork):
@@ -147,13 +158,20 @@ class NumpyTraining(NumpyNetworkWork):
         if task.optimizer is None:
             raise ValueError("task.optimizer: expected an optimizer for training, found None")
         self._optimizer = task.optimizer
+        self._ledger = Ledger(task.witness)
         self.reset()
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the only way in which NumPy computes, and how this network learns."""
+        learning = network_settings(self._task, rule=self._rule)
+        return {**super().settings(), **learning}
 
     def reset(self) -> None:
         """Return to the task's initial weights, a fresh optimizer and the first dropout mask."""
         self.load_weights(self._task.weights)
         self._rule = Rule(self._optimizer)
         self._random = np.random.Generator(np.random.Philox(self._task.seed))
+        self._ledger.clear()
 
     def train(
         self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
@@ -162,17 +180,23 @@ class NumpyTraining(NumpyNetworkWork):
         for batches in epochs:
             tally = Tally()
             for batch in batches:
-                tape, judgement = self._judge(batch, random=self._random)
+                inputs = self._inputs(batch)
+                self._ledger.write(inputs, batch.labels)
+                tape, judgement = self._judge(inputs, batch.labels, random=self._random)
                 self._rule.apply(self._arrays, self._backward(tape, judgement))
                 tally.add(judgement)
                 after_step()
             after_epoch(tally.scores())
 
+    def consumed(self) -> Consumed:
+        """Return what was written down of the last training steps."""
+        return self._ledger.consumed()
+
     def evaluate(self, batches: Batches) -> Scores:
         """Score the images as they are, without learning."""
         tally = Tally()
         for batch in batches:
-            tally.add(self._judge(replace(batch, warp=None))[1])
+            tally.add(self._judge(self._inputs(replace(batch, warp=None)), batch.labels)[1])
         return tally.scores()
 
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
@@ -185,14 +209,18 @@ class NumpyTraining(NumpyNetworkWork):
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
-        found = self._backward(*self._judge(batch))
+        found = self._backward(*self._judge(self._inputs(batch), batch.labels))
         return {name: gradient.astype(np.float32) for name, gradient in found.items()}
 
     def _judge(
-        self, batch: Batch, *, random: np.random.Generator | None = None
+        self,
+        inputs: Array,
+        labels: NDArray[np.int32],
+        *,
+        random: np.random.Generator | None = None,
     ) -> tuple[Tape, Judgement]:
-        tape = self._forward(self._inputs(batch), random=random)
-        return tape, JUDGES[self._task.output](tape[-1][1].output, batch.labels)
+        tape = self._forward(inputs, random=random)
+        return tape, JUDGES[self._task.output](tape[-1][1].output, labels)
 
     def _backward(self, tape: Tape, judgement: Judgement) -> dict[str, Array]:
         """Return the gradient of every trainable array; nothing below the lowest is computed."""

@@ -81,16 +81,20 @@ class Tally:
 
 
 class Rule:
-    """An optimizer with its state, as the formulas of ``Optimizer`` have it."""
+    """An optimizer with its state, as the formulas of ``Optimizer`` have it.
+
+    Attributes:
+        optimizer: The constants it computes with.
+    """
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self._optimizer = optimizer
+        self.optimizer = optimizer
         self._steps = 0
         self._averages: dict[str, tuple[Array, Array]] = {}
 
     def apply(self, arrays: dict[str, Array], gradients: Mapping[str, Array]) -> None:
         """Take one step: replace every array that has a gradient."""
-        lr, decay = self._optimizer.lr, self._optimizer.weight_decay
+        lr, decay = self.optimizer.lr, self.optimizer.weight_decay
         self._steps += 1
         for name, gradient in gradients.items():
             decayed = arrays[name] - lr * decay * arrays[name]
@@ -98,7 +102,7 @@ class Rule:
 
     def _direction(self, name: str, g: Array) -> Array:
         first, second = self._averages.get(name) or (np.zeros_like(g), np.zeros_like(g))
-        match self._optimizer.name:
+        match self.optimizer.name:
             case "sgd":
                 first, direction = self._sgd(first, g)
             case "adam":
@@ -109,17 +113,17 @@ class Rule:
         return direction
 
     def _sgd(self, v: Array, g: Array) -> tuple[Array, Array]:
-        momentum = self._optimizer.momentum
+        momentum = self.optimizer.momentum
         v = momentum * v + g
-        return v, g + momentum * v if self._optimizer.nesterov else v
+        return v, g + momentum * v if self.optimizer.nesterov else v
 
     def _adam(self, m: Array, s: Array, g: Array) -> tuple[Array, Array, Array]:
-        rule, t = self._optimizer, self._steps
+        rule, t = self.optimizer, self._steps
         m = rule.beta_1 * m + (1 - rule.beta_1) * g
         s = rule.beta_2 * s + (1 - rule.beta_2) * g**2
         root = np.sqrt(s / (1 - rule.beta_2**t))
         return m, s, m / (1 - rule.beta_1**t) / (root + rule.epsilon)
 
     def _rmsprop(self, s: Array, g: Array) -> tuple[Array, Array]:
-        s = self._optimizer.rho * s + (1 - self._optimizer.rho) * g**2
-        return s, g / (np.sqrt(s) + self._optimizer.epsilon)
+        s = self.optimizer.rho * s + (1 - self.optimizer.rho) * g**2
+        return s, g / (np.sqrt(s) + self.optimizer.epsilon)

@@ -25,6 +25,7 @@ from benchharness.api import (
     Training,
     Warp,
     Whitening,
+    Witness,
 )
 from benchharness.model.network import Shape
 from benchharness.model.task import Output
@@ -121,6 +122,7 @@ def make_task(
     is_augmented: bool = False,
     execution: Execution = CPU,
     seed: int = 7,
+    witness: Witness | None = None,
 ) -> Task:
     """Return a task; unless told otherwise every layer learns, by plain SGD."""
     return Task(
@@ -133,7 +135,15 @@ def make_task(
         is_augmented=is_augmented,
         execution=execution,
         seed=seed,
+        witness=witness,
     )
+
+
+def make_witness(*, shape: Shape = IMAGE_SHAPE, images: int = 3, steps: int = 4) -> Witness:
+    """Return a witness whose pattern weighs every value of an input differently."""
+    random = np.random.default_rng(0)
+    pattern = random.normal(size=shape).astype(np.float32)
+    return Witness(pattern=pattern, images=images, steps=steps)
 
 
 def make_batches(

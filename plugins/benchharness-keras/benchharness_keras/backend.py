@@ -24,12 +24,12 @@ class KerasBackend:
 
     def feed(self, task: Task) -> Feeding:
         """Prepare to bring images to the device."""
-        return KerasFeeding(task, device=use_device(task.execution))
+        return KerasFeeding(task, device=use_device(task))
 
     def extract(self, task: Task) -> Extraction:
         """Prepare to run images through the task's frozen network."""
-        return KerasExtraction(task, device=use_device(task.execution))
+        return KerasExtraction(task, device=use_device(task))
 
     def train(self, task: Task) -> Training:
         """Build the task's network on the device, ready to learn."""
-        return KerasTraining(task, device=use_device(task.execution))
+        return KerasTraining(task, device=use_device(task))

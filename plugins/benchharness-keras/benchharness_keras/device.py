@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import keras
 
-from benchharness.api import Execution, Setting, UnsupportedError
+from benchharness.api import Task, UnsupportedError
+from benchharness_keras.engines import ENGINE
 
 
-def use_device(execution: Execution) -> str:
-    """Set precision for this process and return the device Keras computes on.
+def use_device(task: Task) -> str:
+    """Set precision and determinism for this process, and return the device Keras computes on.
 
     The core has already narrowed this process to the cores and the accelerator it may use, and
-    every engine takes its threads and its first device from what it sees.
+    every engine takes its threads and its first device from what it sees. On TensorFlow and JAX,
+    determinism once asked for lasts as long as the process.
 
     Raises:
         UnsupportedError: The device, the precision or the layout is not to be had here.
     """
+    execution = task.execution
+    # First of all, because JAX reads this switch with its first operation.
+    ENGINE.use_determinism(execution.is_deterministic, seed=task.seed)
     if execution.device == "gpu" and not _is_on_gpu():
         raise UnsupportedError(
             f"device: Keras on {keras.config.backend()} sees no GPU; "
@@ -33,45 +36,12 @@ def use_device(execution: Execution) -> str:
     is_mixed = execution.precision == "bfloat16"
     keras.config.set_dtype_policy("mixed_bfloat16" if is_mixed else "float32")
     keras.config.set_image_data_format("channels_last")
-    if execution.device == "gpu":
-        _allow_tf32(execution.precision == "tf32")
+    # Keras has no switch of its own for TF32; each engine has another default.
+    ENGINE.allow_tf32(execution.precision == "tf32")
     return f"{execution.device}:0"
-
-
-def settings(
-    execution: Execution, device: str, *, jit_compile: bool | None = None
-) -> Mapping[str, Setting]:
-    """Return the effective settings, read back from Keras where it tells them."""
-    return {
-        "engine": keras.config.backend(),
-        "device": device,
-        "threads": execution.threads,
-        "precision": execution.precision,
-        "dtype_policy": keras.config.dtype_policy().name,
-        "layout": keras.config.image_data_format(),
-        "compile": execution.compile if jit_compile is None else jit_compile,
-    }
 
 
 def _is_on_gpu() -> bool:
     """Return whether Keras places its tensors on a GPU; asks a tensor, as every engine can."""
     place = str(keras.ops.zeros(1).device).lower()
     return "gpu" in place or "cuda" in place
-
-
-def _allow_tf32(allowed: bool) -> None:
-    # Keras has no switch of its own for TF32; each engine has another default.
-    engine = keras.config.backend()
-    if engine == "tensorflow":
-        import tensorflow
-
-        tensorflow.config.experimental.enable_tensor_float_32_execution(allowed)
-    elif engine == "jax":
-        import jax
-
-        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if allowed else "float32")
-    else:
-        import torch
-
-        torch.backends.cuda.matmul.allow_tf32 = allowed
-        torch.backends.cudnn.allow_tf32 = allowed

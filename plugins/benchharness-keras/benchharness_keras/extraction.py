@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Batches, Setting, Task
-from benchharness_keras.device import settings
 from benchharness_keras.images import arrays, input_tensors, network_input
 from benchharness_keras.layers import build_network, connect
+from benchharness_keras.settings import network_settings
 from benchharness_keras.weights import load_weights
 
 
@@ -19,14 +19,13 @@ class KerasExtraction:
     """The task's network in evaluation mode."""
 
     def __init__(self, task: Task, *, device: str) -> None:
-        self._task = task
         self._device = device
-        layers = build_network(network=task.network, trainable=(), seed=task.seed)
+        self._layers = build_network(network=task.network, trainable=(), seed=task.seed)
         tensors = input_tensors(task, is_augmented=False)
-        outputs = connect(layers, network_input(task, tensors), has_dropout=False)
+        outputs = connect(self._layers, network_input(task, tensors), has_dropout=False)
         self._model = keras.Model(tensors, outputs)
         self._model.compile(jit_compile=task.execution.compile)
-        load_weights(layers, task.weights)
+        load_weights(self._layers, task.weights)
 
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
         """Yield float32 outputs, channels last, one array per batch."""
@@ -38,4 +37,4 @@ class KerasExtraction:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        return settings(self._task.execution, self._device, jit_compile=self._model.jit_compile)
+        return network_settings(self._device, model=self._model, layers=self._layers)

@@ -1,13 +1,15 @@
-"""The update rules of ``benchharness.api.Optimizer`` in Keras."""
+"""The update rules of ``benchharness.api.Optimizer`` in Keras, there and back."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import keras
+import numpy as np
 from keras import ops
 
-from benchharness.api import Optimizer
+from benchharness.api import Optimizer, Setting
 
 
 def build_optimizer(*, optimizer: Optimizer) -> keras.optimizers.Optimizer:
@@ -33,6 +35,26 @@ def build_optimizer(*, optimizer: Optimizer) -> keras.optimizers.Optimizer:
             weight_decay=decay,
         )
     return RMSprop(optimizer.lr, rho=optimizer.rho, epsilon=optimizer.epsilon, weight_decay=decay)
+
+
+def read_optimizer(optimizer: keras.optimizers.Optimizer) -> Mapping[str, Setting]:
+    """Return the rule and the constants that it uses, by the names of ``Optimizer``.
+
+    A rule that is none of the task's goes by the name of its class.
+    """
+    # The rate is a float32 variable; its shortest digits are those that were written.
+    lr = float(str(np.float32(ops.convert_to_numpy(optimizer.learning_rate))))
+    common = {"lr": lr, "weight_decay": float(optimizer.weight_decay or 0.0)}
+    match optimizer:
+        case Adam():
+            own = {name: getattr(optimizer, name) for name in ("beta_1", "beta_2", "epsilon")}
+            return {"name": "adam", **common, **own}
+        case keras.optimizers.SGD():
+            own = {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov}
+            return {"name": "sgd", **common, **own}
+        case RMSprop():
+            return {"name": "rmsprop", **common, "rho": optimizer.rho, "epsilon": optimizer.epsilon}
+    return {"name": type(optimizer).__name__, **common}
 
 
 class Adam(keras.optimizers.Adam):

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.api import AfterEpoch, AfterStep, Batch, Batches, Scores, Setting, Task
-from benchharness_keras.device import settings
+from benchharness.api import (
+    AfterEpoch,
+    AfterStep,
+    Batch,
+    Batches,
+    Consumed,
+    Scores,
+    Setting,
+    Task,
+)
 from benchharness_keras.images import arrays, input_tensors, network_input
 from benchharness_keras.layers import build_network, connect
 from benchharness_keras.optimizers import GradientRecorder, build_optimizer
+from benchharness_keras.settings import learning_settings, network_settings
 from benchharness_keras.weights import load_weights, named_parameters, to_canonical
+from benchharness_keras.witness import Ledger
+
+Watch = Callable[[keras.KerasTensor], keras.KerasTensor]
 
 
 class KerasTraining:
@@ -28,10 +40,13 @@ class KerasTraining:
         self._task = task
         self._device = device
         self._layers = build_network(network=task.network, trainable=task.trainable, seed=task.seed)
-        self._learner = self._model(is_augmented=task.is_augmented, has_dropout=True)
+        self._ledger = Ledger(task.witness)
+        self._learner = self._model(
+            is_augmented=task.is_augmented, has_dropout=True, watch=self._ledger.watch
+        )
         self._scorer = self._model(is_augmented=False, has_dropout=False)
         self._optimizer = build_optimizer(optimizer=task.optimizer)
-        self._compile(self._learner, self._optimizer)
+        self._compile(self._learner, self._optimizer, metrics=self._ledger.metrics)
         self._compile(self._scorer, None)
         load_weights(self._layers, task.weights)
         self._optimizer.build(self._learner.trainable_variables)
@@ -55,6 +70,14 @@ class KerasTraining:
             verbose=0,
             callbacks=[Reporter(dataset, after_step=after_step, after_epoch=after_epoch)],
         )
+
+    def consumed(self) -> Consumed:
+        """Return what was written down of the last training steps."""
+        if keras.config.backend() == "jax":
+            self._learner.jax_state_sync()
+        # Counted by the optimizer, which a reset returns to zero.
+        steps = int(keras.ops.convert_to_numpy(self._optimizer.iterations))
+        return self._ledger.consumed(steps=steps)
 
     def evaluate(self, batches: Batches) -> Scores:
         """Score without dropout and without learning."""
@@ -98,27 +121,39 @@ class KerasTraining:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        return settings(self._task.execution, self._device, jit_compile=self._learner.jit_compile)
+        network = network_settings(self._device, model=self._learner, layers=self._layers)
+        learning = learning_settings(
+            model=self._learner, optimizer=self._optimizer, loader=BatchDataset([[]])
+        )
+        return {**network, **learning}
 
-    def _model(self, *, is_augmented: bool, has_dropout: bool) -> keras.Model:
+    def _model(
+        self, *, is_augmented: bool, has_dropout: bool, watch: Watch = lambda inputs: inputs
+    ) -> keras.Model:
         tensors = input_tensors(self._task, is_augmented=is_augmented)
-        inputs = network_input(self._task, tensors)
+        inputs = watch(network_input(self._task, tensors))
         return keras.Model(tensors, connect(self._layers, inputs, has_dropout=has_dropout))
 
-    def _compile(self, model: keras.Model, optimizer: keras.optimizers.Optimizer | None) -> None:
+    def _compile(
+        self,
+        model: keras.Model,
+        optimizer: keras.optimizers.Optimizer | None,
+        *,
+        metrics: Sequence[keras.metrics.Metric] = (),
+    ) -> None:
         is_sigmoid = self._task.output == "sigmoid"
-        losses, metrics = keras.losses, keras.metrics
         model.compile(
             optimizer=optimizer,
             loss=(
-                losses.BinaryCrossentropy(from_logits=True)
+                keras.losses.BinaryCrossentropy(from_logits=True)
                 if is_sigmoid
-                else losses.SparseCategoricalCrossentropy(from_logits=True)
+                else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
             ),
             metrics=[
-                metrics.BinaryAccuracy(name="top1", threshold=0.0)
+                keras.metrics.BinaryAccuracy(name="top1", threshold=0.0)
                 if is_sigmoid
-                else metrics.SparseCategoricalAccuracy(name="top1")
+                else keras.metrics.SparseCategoricalAccuracy(name="top1"),
+                *metrics,
             ],
             jit_compile=self._task.execution.compile,
         )

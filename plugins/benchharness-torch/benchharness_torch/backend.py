@@ -23,12 +23,12 @@ class TorchBackend:
 
     def feed(self, task: Task) -> Feeding:
         """Prepare to bring images to the device."""
-        return TorchFeeding(task, device=use_device(task.execution))
+        return TorchFeeding(task, device=use_device(task))
 
     def extract(self, task: Task) -> Extraction:
         """Prepare to run images through the task's frozen network."""
-        return TorchExtraction(task, device=use_device(task.execution))
+        return TorchExtraction(task, device=use_device(task))
 
     def train(self, task: Task) -> Training:
         """Build the task's network on the device, ready to learn."""
-        return TorchTraining(task, device=use_device(task.execution))
+        return TorchTraining(task, device=use_device(task))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
 
 import torch
 
-from benchharness.api import Execution, Setting, UnsupportedError
+from benchharness.api import Task, UnsupportedError
 
 
-def use_device(execution: Execution) -> torch.device:
-    """Set threads and precision for this process and return the device to compute on.
+def use_device(task: Task) -> torch.device:
+    """Set threads, precision and determinism for this process, and return the device.
 
     Raises:
         UnsupportedError: The device or the precision is not to be had here.
     """
+    execution = task.execution
     if execution.device == "gpu" and not torch.cuda.is_available():
         raise UnsupportedError(
             f"device: PyTorch {torch.__version__} sees no CUDA device; "
@@ -27,8 +28,7 @@ def use_device(execution: Execution) -> torch.device:
     has_tf32 = execution.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = has_tf32
     torch.backends.cudnn.allow_tf32 = has_tf32
-    # Input shapes are constant but for an epoch's last batch, so searching once pays.
-    torch.backends.cudnn.benchmark = True
+    _use_determinism(execution.is_deterministic)
     return torch.device("cuda:0" if execution.device == "gpu" else "cpu")
 
 
@@ -38,16 +38,18 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def settings(execution: Execution, device: torch.device) -> Mapping[str, Setting]:
-    """Return the effective settings, read back from PyTorch where it tells them."""
-    return {
-        "engine": "torch",
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "precision": execution.precision,
-        "tf32": torch.backends.cuda.matmul.allow_tf32 and torch.backends.cudnn.allow_tf32,
-        "layout": execution.layout,
-        "compile": execution.compile,
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "autotune": torch.backends.cudnn.benchmark and device.type == "cuda",
-    }
+def autocast(task: Task, device: torch.device) -> torch.autocast:
+    """Return the context in which arithmetic is bfloat16 where the task asks for it."""
+    is_mixed = task.execution.precision == "bfloat16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_mixed)
+
+
+def _use_determinism(wanted: bool) -> None:
+    if wanted:
+        # cuBLAS reads it with its first product; smaller workspaces would slow a timed trial.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.deterministic = wanted
+    # Input shapes are constant but for an epoch's last batch, so searching once pays; but what
+    # wins the search may differ from run to run.
+    torch.backends.cudnn.benchmark = not wanted

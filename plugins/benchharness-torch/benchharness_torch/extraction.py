@@ -9,10 +9,11 @@ import torch
 from numpy.typing import NDArray
 
 from benchharness.api import Batches, Setting, Task
-from benchharness_torch.device import settings, synchronize
+from benchharness_torch.device import autocast, synchronize
 from benchharness_torch.images import Inputs
 from benchharness_torch.layers import build_network
-from benchharness_torch.training import autocast, place
+from benchharness_torch.settings import network_settings
+from benchharness_torch.training import place
 from benchharness_torch.weights import load_weights
 
 
@@ -31,8 +32,9 @@ class TorchExtraction:
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
         """Yield float32 outputs, channels last, one array per batch."""
         for batch in batches:
+            inputs = self._inputs(batch)
             with autocast(self._task, self._device):
-                outputs = self._forward(self._inputs(batch)).float()
+                outputs = self._forward(inputs).float()
             if outputs.ndim == 4:
                 outputs = outputs.permute(0, 2, 3, 1)
             yield outputs.cpu().contiguous().numpy()
@@ -43,4 +45,9 @@ class TorchExtraction:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        return settings(self._task.execution, self._device)
+        return network_settings(
+            self._task,
+            self._device,
+            model=self._model,
+            is_compiled=self._forward is not self._model,
+        )

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import torch
 
-from benchharness.api import AfterStep, Batches, Setting, Task
-from benchharness_torch.device import settings, synchronize
+from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness_torch.device import synchronize
 from benchharness_torch.images import Inputs
+from benchharness_torch.settings import device_settings
+from benchharness_torch.witness import Ledger
 
 
 class TorchFeeding:
@@ -18,14 +20,19 @@ class TorchFeeding:
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)
+        self._ledger = Ledger(task.witness, device=device)
 
     @torch.inference_mode()
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""
         for batch in batches:
-            self._inputs(batch)
-            self._inputs.labels(batch)
+            inputs = self._inputs(batch)
+            self._ledger.write(inputs, self._inputs.labels(batch))
             after_step()
+
+    def consumed(self) -> Consumed:
+        """Return what was written down of the last steps."""
+        return self._ledger.consumed()
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -33,4 +40,4 @@ class TorchFeeding:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        return settings(self._task.execution, self._device)
+        return device_settings(self._task, self._device)

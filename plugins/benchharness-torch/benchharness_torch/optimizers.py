@@ -1,12 +1,12 @@
-"""The update rules of ``benchharness.api.Optimizer`` in PyTorch."""
+"""The update rules of ``benchharness.api.Optimizer`` in PyTorch, there and back."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 
-from benchharness.api import Optimizer
+from benchharness.api import Optimizer, Setting
 
 
 def build_optimizer(
@@ -40,11 +40,35 @@ def build_optimizer(
             params, lr=optimizer.lr, alpha=optimizer.rho, eps=optimizer.epsilon
         )
     if optimizer.weight_decay:
-        keep = 1 - optimizer.lr * optimizer.weight_decay
-        rule.register_step_pre_hook(lambda *_: _decay(params, keep))
+        for group in rule.param_groups:
+            group["own_weight_decay"] = optimizer.weight_decay
+        rule.register_step_pre_hook(_decay)
     return rule
 
 
+def read_optimizer(optimizer: torch.optim.Optimizer) -> Mapping[str, Setting]:
+    """Return the rule and the constants that it uses, by the names of ``Optimizer``.
+
+    A rule that is none of the task's goes by the name of its class.
+    """
+    group = optimizer.param_groups[0]
+    decay = group.get("own_weight_decay", group["weight_decay"])
+    common = {"lr": group["lr"], "weight_decay": float(decay)}
+    match optimizer:
+        case torch.optim.AdamW():
+            beta_1, beta_2 = group["betas"]
+            own = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": group["eps"]}
+            return {"name": "adam", **common, **own}
+        case torch.optim.SGD():
+            own = {"momentum": group["momentum"], "nesterov": group["nesterov"]}
+            return {"name": "sgd", **common, **own}
+        case torch.optim.RMSprop():
+            return {"name": "rmsprop", **common, "rho": group["alpha"], "epsilon": group["eps"]}
+    return {"name": type(optimizer).__name__, **common}
+
+
 @torch.no_grad()
-def _decay(parameters: list[torch.nn.Parameter], keep: float) -> None:
-    torch._foreach_mul_(parameters, keep)
+def _decay(optimizer: torch.optim.Optimizer, args: object, kwargs: object) -> None:
+    for group in optimizer.param_groups:
+        keep = 1 - group["lr"] * group["own_weight_decay"]
+        torch._foreach_mul_(group["params"], keep)

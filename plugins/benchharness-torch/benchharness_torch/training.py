@@ -10,12 +10,23 @@ import torch.nn.functional as F  # noqa: N812 (PyTorch's own idiom)
 from numpy.typing import NDArray
 from torch import nn
 
-from benchharness.api import AfterEpoch, AfterStep, Batch, Batches, Scores, Setting, Task
-from benchharness_torch.device import settings, synchronize
+from benchharness.api import (
+    AfterEpoch,
+    AfterStep,
+    Batch,
+    Batches,
+    Consumed,
+    Scores,
+    Setting,
+    Task,
+)
+from benchharness_torch.device import autocast, synchronize
 from benchharness_torch.images import Inputs
 from benchharness_torch.layers import build_network
 from benchharness_torch.optimizers import build_optimizer
+from benchharness_torch.settings import learning_settings, network_settings
 from benchharness_torch.weights import load_weights, named_parameters, to_canonical
+from benchharness_torch.witness import Ledger
 
 
 class TorchTraining:
@@ -25,6 +36,7 @@ class TorchTraining:
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)
+        self._ledger = Ledger(task.witness, device=device)
         self._model = place(build_network(network=task.network), task, device=device)
         for name, parameter in named_parameters(self._model):
             parameter.requires_grad_(name.split("/")[0] in task.trainable)
@@ -39,6 +51,7 @@ class TorchTraining:
             parameters=(p for p in self._model.parameters() if p.requires_grad),
         )
         torch.manual_seed(self._task.seed)
+        self._ledger.clear()
 
     def train(
         self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
@@ -52,6 +65,10 @@ class TorchTraining:
                 after_step()
             after_epoch(tally.scores())
 
+    def consumed(self) -> Consumed:
+        """Return what was written down of the last training steps."""
+        return self._ledger.consumed()
+
     @torch.inference_mode()
     def evaluate(self, batches: Batches) -> Scores:
         """Score without dropout and without learning."""
@@ -59,7 +76,7 @@ class TorchTraining:
         tally = Tally(self._device)
         for batch in batches:
             labels = self._inputs.labels(batch)
-            logits = self._logits(batch)
+            logits = self._logits(self._inputs(batch))
             tally.add(cross_entropy(logits, labels, output=self._task.output), logits, labels)
         return tally.scores()
 
@@ -75,14 +92,15 @@ class TorchTraining:
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return float32 logits without dropout, shape (batch, outputs)."""
         self._model.eval()
-        return self._logits(batch).cpu().numpy()
+        return self._logits(self._inputs(batch)).cpu().numpy()
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
         self._model.eval()
         self._optimizer.zero_grad(set_to_none=True)
         labels = self._inputs.labels(batch)
-        cross_entropy(self._logits(batch), labels, output=self._task.output).backward()
+        logits = self._logits(self._inputs(batch))
+        cross_entropy(logits, labels, output=self._task.output).backward()
         gradients = {
             name: to_canonical(p.grad)
             for name, p in named_parameters(self._model)
@@ -97,20 +115,27 @@ class TorchTraining:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        return settings(self._task.execution, self._device)
+        network = network_settings(
+            self._task,
+            self._device,
+            model=self._model,
+            is_compiled=self._forward is not self._model,
+        )
+        return {**network, **learning_settings(model=self._model, optimizer=self._optimizer)}
 
     def _step(self, batch: Batch, tally: Tally) -> None:
-        labels = self._inputs.labels(batch)
+        inputs, labels = self._inputs(batch), self._inputs.labels(batch)
+        self._ledger.write(inputs, labels)
         self._optimizer.zero_grad(set_to_none=True)
-        logits = self._logits(batch)
+        logits = self._logits(inputs)
         loss = cross_entropy(logits, labels, output=self._task.output)
         loss.backward()
         self._optimizer.step()
         tally.add(loss, logits, labels)
 
-    def _logits(self, batch: Batch) -> torch.Tensor:
+    def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
         with autocast(self._task, self._device):
-            return self._forward(self._inputs(batch)).float()
+            return self._forward(inputs).float()
 
 
 class Tally:
@@ -148,9 +173,3 @@ def place(model: nn.Sequential, task: Task, *, device: torch.device) -> nn.Seque
     is_last = task.execution.layout == "channels_last"
     layout = torch.channels_last if is_last else torch.contiguous_format
     return model.to(device=device, memory_format=layout)
-
-
-def autocast(task: Task, device: torch.device) -> torch.autocast:
-    """Return the context in which arithmetic is bfloat16 where the task asks for it."""
-    is_mixed = task.execution.precision == "bfloat16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_mixed)

@@ -1,0 +1,141 @@
+"""What Keras leaves to its engine: TF32, determinism and threads, each set and read back."""
+
+from __future__ import annotations
+
+import os
+from typing import Protocol
+
+import keras
+
+from benchharness.api import Setting
+
+# Read by XLA with its first operation.
+XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
+
+
+class Engine(Protocol):
+    """The switches of one engine; ``settings`` reads them back by the common names."""
+
+    def allow_tf32(self, allowed: bool) -> None:
+        """Allow products to round to TF32, or forbid it."""
+        ...
+
+    def use_determinism(self, wanted: bool, *, seed: int) -> None:
+        """Ask for kernels that give the same bits each time, or stop asking where that is possible.
+
+        Args:
+            wanted: Whether the task asks for it.
+            seed: Of the generators that nobody should use.
+        """
+        ...
+
+    def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
+        """Return ``tf32``, ``deterministic``, ``threads``, ``autotune`` and its own switches."""
+        ...
+
+
+class TensorFlow:
+    """TensorFlow; its determinism cannot be undone, and forbids random numbers without a seed."""
+
+    def allow_tf32(self, allowed: bool) -> None:
+        """Set TensorFlow's switch, which is on unless told otherwise."""
+        import tensorflow
+
+        tensorflow.config.experimental.enable_tensor_float_32_execution(allowed)
+
+    def use_determinism(self, wanted: bool, *, seed: int) -> None:
+        """Switch it on; kernels that were made before keep what they found then."""
+        import tensorflow
+
+        if wanted:
+            keras.utils.set_random_seed(seed)
+            tensorflow.config.experimental.enable_op_determinism()
+
+    def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
+        """Return TensorFlow's switches; zero threads mean one for each core it may use."""
+        import tensorflow
+
+        # No public name tells whether determinism is on (TensorFlow 2.21).
+        from tensorflow.python.framework.config import is_op_determinism_enabled
+
+        config, threading = tensorflow.config, tensorflow.config.threading
+        is_deterministic = is_op_determinism_enabled()
+        has_search = os.environ.get("TF_CUDNN_USE_AUTOTUNE", "1") != "0"
+        return {
+            "threads": threading.get_intra_op_parallelism_threads() or _cores(),
+            "inter_op_threads": threading.get_inter_op_parallelism_threads() or _cores(),
+            "tf32": config.experimental.tensor_float_32_execution_enabled(),
+            "deterministic": is_deterministic,
+            "autotune": is_gpu and has_search and not is_deterministic,
+        }
+
+
+class Jax:
+    """JAX; on a CPU it is deterministic as it comes, on a GPU by a flag read at its start."""
+
+    def allow_tf32(self, allowed: bool) -> None:
+        """Set the precision of products, which is TF32 on a GPU unless told otherwise."""
+        import jax
+
+        jax.config.update("jax_default_matmul_precision", "tensorfloat32" if allowed else "float32")
+
+    def use_determinism(self, wanted: bool, *, seed: int) -> None:
+        """Add XLA's flag to the environment."""
+        flags = os.environ.get("XLA_FLAGS", "")
+        if wanted and XLA_DETERMINISM not in flags:
+            os.environ["XLA_FLAGS"] = f"{flags} {XLA_DETERMINISM}".strip()
+
+    def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
+        """Return JAX's switches; it takes a thread for each core it may use."""
+        import jax
+
+        is_flagged = XLA_DETERMINISM in os.environ.get("XLA_FLAGS", "")
+        return {
+            "threads": _cores(),
+            "tf32": jax.config.jax_default_matmul_precision not in ("float32", "highest"),
+            "deterministic": is_flagged or not is_gpu,
+            "autotune": is_gpu and not is_flagged,
+        }
+
+
+class Torch:
+    """PyTorch, switched as in the plugin for PyTorch itself."""
+
+    def allow_tf32(self, allowed: bool) -> None:
+        """Set the switches for products and for convolutions."""
+        import torch
+
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+        torch.backends.cudnn.allow_tf32 = allowed
+
+    def use_determinism(self, wanted: bool, *, seed: int) -> None:
+        """Switch it on or off; Keras leaves the search of cuDNN off either way."""
+        import torch
+
+        if wanted:
+            # cuBLAS reads it with its first product; smaller workspaces would slow a timed trial.
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(wanted)
+        torch.backends.cudnn.deterministic = wanted
+
+    def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
+        """Return PyTorch's switches."""
+        import torch
+
+        return {
+            "threads": torch.get_num_threads(),
+            "inter_op_threads": torch.get_num_interop_threads(),
+            "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32,
+            "deterministic": torch.are_deterministic_algorithms_enabled(),
+            "autotune": torch.backends.cudnn.benchmark and is_gpu,
+            "mkldnn": torch.backends.mkldnn.enabled,
+        }
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+_ENGINES: dict[str, type[Engine]] = {"tensorflow": TensorFlow, "jax": Jax, "torch": Torch}
+# Keras reads its engine once, while it is being imported.
+ENGINE: Engine = _ENGINES[keras.config.backend()]()

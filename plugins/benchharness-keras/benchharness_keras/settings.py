@@ -1,0 +1,67 @@
+"""The effective settings, read back from the objects of Keras and its engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import keras
+
+from benchharness.api import Setting
+from benchharness_keras.engines import ENGINE
+from benchharness_keras.optimizers import read_optimizer
+
+
+def device_settings(device: str) -> dict[str, Setting]:
+    """Return what holds for the whole process."""
+    found = ENGINE.settings(is_gpu=device.startswith("gpu"))
+    return {
+        **found,
+        "engine": keras.config.backend(),
+        "device": device,
+        "precision": _precision(keras.config.dtype_policy().compute_dtype, found),
+        "dtype_policy": keras.config.dtype_policy().name,
+        "layout": keras.config.image_data_format(),
+        "compile": False,
+        "loader_workers": 0,
+    }
+
+
+def network_settings(
+    device: str, *, model: keras.Model, layers: Sequence[keras.Layer]
+) -> dict[str, Setting]:
+    """Return what holds for the process and for a network that is computed.
+
+    Args:
+        device: Where Keras computes.
+        model: Compiled over the layers.
+        layers: Those of the task, without what brings images to them.
+    """
+    common = device_settings(device)
+    dtypes = dict.fromkeys(layer.compute_dtype for layer in layers)
+    layouts = dict.fromkeys(layer.data_format for layer in layers if hasattr(layer, "data_format"))
+    return {
+        **common,
+        "precision": ", ".join(_precision(dtype, common) for dtype in dtypes),
+        "layout": ", ".join(layouts) or common["layout"],
+        "compile": model.jit_compile,
+    }
+
+
+def learning_settings(
+    *, model: keras.Model, optimizer: keras.optimizers.Optimizer, loader: keras.utils.PyDataset
+) -> Mapping[str, Setting]:
+    """Return what decides how a network learns: its rule, dropout and trainable layers."""
+    rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    learning = [layer.name for layer in model.layers if layer.trainable_variables]
+    return {
+        **{f"optimizer.{name}": value for name, value in read_optimizer(optimizer).items()},
+        "dropout": ", ".join(str(float(rate)) for rate in rates),
+        "trainable": ", ".join(learning),
+        # Both twins load the core's arrays.
+        "initialiser": "given",
+        "loader_workers": loader.workers,
+    }
+
+
+def _precision(compute_dtype: str, engine: Mapping[str, Setting]) -> str:
+    return "tf32" if compute_dtype == "float32" and engine["tf32"] else compute_dtype
