@@ -1,0 +1,91 @@
+"""Effective settings come from the framework's own objects, not from the task."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from importlib import import_module
+from typing import Any
+
+import pytest
+
+from benchharness.api import Optimizer
+from benchharness.fairness.settings import deviations, stated
+from benchharness.testing.tasks import CPU, make_task, small_cnn
+
+pytestmark = pytest.mark.full
+
+TASK = make_task(small_cnn(dropout=0.3), optimizer=Optimizer(name="adam", lr=0.01))
+
+
+def training_of(package: str, task: Any = TASK) -> Any:
+    """Return a training of a plugin's backend; skipped where the plugin is not installed."""
+    pytest.importorskip(package)
+    return import_module(f"{package}.plugin").benchharness_backend(options={}).train(task)
+
+
+def test_pytorch_is_asked_for_what_it_computes_with():
+    """What is changed in PyTorch's objects behind the task's back is told."""
+    training = training_of("benchharness_torch")
+    training._optimizer.param_groups[0].update(lr=0.0101, eps=1e-8)
+    training._model.dropout.p = 0.4
+    training._model.conv_same.requires_grad_(False)
+
+    found = deviations(training.settings(), stated(TASK))
+
+    assert found == (
+        "optimizer.lr: 0.0101 instead of 0.01",
+        "optimizer.epsilon: 1e-08 instead of 1e-07",
+        "dropout: 0.4 instead of 0.3",
+        "trainable: conv_valid, hidden, logits instead of conv_same, conv_valid, hidden, logits",
+    )
+
+
+def test_pytorchs_own_adam_is_told_apart():
+    """Its weight decay is another formula, so its name is another."""
+    training = training_of("benchharness_torch")
+    torch = import_module("torch")
+    training._optimizer = torch.optim.Adam(training._model.parameters(), lr=0.01, eps=1e-7)
+
+    found = deviations(training.settings(), stated(TASK))
+
+    assert found[0] == "optimizer.name: Adam instead of adam"
+
+
+def test_pytorchs_determinism_ends_with_the_task_that_asked():
+    """It is the whole process's, and a timed task after a proof gets it off again."""
+    execution = replace(CPU, is_deterministic=True)
+
+    told = [
+        training_of("benchharness_torch", replace(TASK, execution=how)).settings()["deterministic"]
+        for how in (execution, CPU)
+    ]
+
+    assert told == [True, False]
+
+
+def test_keras_is_asked_for_what_it_computes_with():
+    """What is changed in Keras's objects behind the task's back is told."""
+    training = training_of("benchharness_keras")
+    training._optimizer.learning_rate = 0.0101
+    training._optimizer.epsilon = 1e-8
+    training._learner.get_layer("dropout").rate = 0.4
+    training._learner.get_layer("conv_same").trainable = False
+
+    found = deviations(training.settings(), stated(TASK))
+
+    assert found == (
+        "optimizer.lr: 0.0101 instead of 0.01",
+        "optimizer.epsilon: 1e-08 instead of 1e-07",
+        "dropout: 0.4 instead of 0.3",
+        "trainable: conv_valid, hidden, logits instead of conv_same, conv_valid, hidden, logits",
+    )
+
+
+def test_keras_own_adam_is_told_apart():
+    """Its epsilon stands elsewhere, so its name is another."""
+    training = training_of("benchharness_keras")
+    training._optimizer = import_module("keras").optimizers.Adam(0.01, epsilon=1e-7)
+
+    found = deviations(training.settings(), stated(TASK))
+
+    assert found[0] == "optimizer.name: Adam instead of adam"
