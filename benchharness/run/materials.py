@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchharness.data.fitted import fitted
 from benchharness.data.folders import class_folder, image_files
 from benchharness.data.listing import Listing
 from benchharness.data.prepared import Prepared, prepare
@@ -80,7 +81,8 @@ class Materials:
             WeightsError: Weights are missing, with no fallback.
         """
         for cell in self._plan.cells:
-            self.prepared(cell)
+            # So that no worker fits what all of them read.
+            fitted(cell.settings.preprocessing, self.prepared(cell))
             self.files(cell)
             self.pretrained(cell)
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.data.augmentation import Augmentation, AugmentationPlan
+from benchharness.data.fitted import fitted
 from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
 from benchharness.data.prepared import Prepared
-from benchharness.data.preprocessing import fit
 from benchharness.errors import UnsupportedError
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.network import Network
@@ -189,12 +189,7 @@ def load_scene(
         workload = build_workload(settings, channels=channels, classes=len(prepared.classes))
     except ValueError as error:
         raise UnsupportedError(str(error)) from error
-    preprocessing = fit(
-        settings.preprocessing,
-        images=prepared.images,
-        ids=prepared.splits["train"],
-        channels=channels,
-    )
+    preprocessing = fitted(settings.preprocessing, prepared)
     metrics |= {
         "params": workload.params,
         "trainable_params": workload.trainable_params,
