@@ -114,7 +114,7 @@ class Certifier:
         self.cache.mkdir(parents=True, exist_ok=True)
         by_backend: dict[str, dict[Path, Errand]] = {}
         for errand in errands:
-            if not errand.file.exists():
+            if isinstance(self._read(errand), str):
                 by_backend.setdefault(errand.name, {})[errand.file] = errand
         for name, missing in by_backend.items():
             count = f"{len(missing)} cell{'s' if len(missing) > 1 else ''}"
@@ -205,8 +205,7 @@ class Certifier:
         try:
             return Probe.read(errand.file)
         except (OSError, ValueError) as error:
-            errand.file.unlink(missing_ok=True)
-            return f"its probe cannot be read ({error}); run again"
+            return f"its probe cannot be read: {error}"
 
 
 def rivals(cells: Iterable[Cell]) -> dict[Point, list[Cell]]:

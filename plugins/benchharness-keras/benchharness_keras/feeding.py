@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness_keras.files import build_loader
 from benchharness_keras.images import arrays, input_tensors, network_input
 from benchharness_keras.settings import device_settings
 from benchharness_keras.witness import Ledger
@@ -18,17 +19,20 @@ class KerasFeeding:
     def __init__(self, task: Task, *, device: str) -> None:
         self._device = device
         self._ledger = Ledger(task.witness)
-        tensors = input_tensors(task, is_augmented=task.is_augmented)
+        self._loader = build_loader(task)
+        tensors = input_tensors(
+            task, is_augmented=task.is_augmented, is_loaded=self._loader is not None
+        )
         self._model = keras.Model(tensors, self._ledger.watch(network_input(task, tensors)))
         self._last: keras.KerasTensor | None = None
         self._steps = 0
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""
-        for batch in batches:
+        for inputs, labels in self._pairs(batches):
             # Not predict_on_batch: it would bring the images back to the host.
-            self._last = self._model(arrays(batch))
-            self._ledger.write_labels(keras.ops.convert_to_tensor(batch.labels))
+            self._last = self._model(inputs)
+            self._ledger.write_labels(keras.ops.convert_to_tensor(labels))
             self._steps += 1
             after_step()
 
@@ -43,4 +47,11 @@ class KerasFeeding:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        return device_settings(self._device)
+        found = device_settings(self._device)
+        return found | ({"loader_workers": self._loader.workers} if self._loader else {})
+
+    def _pairs(self, batches: Batches) -> Iterable[tuple[object, object]]:
+        """Return arrays and labels of each batch, loaded from files where the task has any."""
+        if self._loader is not None:
+            return self._loader.load(lambda: batches)
+        return ((arrays(batch), batch.labels) for batch in batches)

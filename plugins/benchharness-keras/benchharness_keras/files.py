@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 _AHEAD = 2
 
 
+def build_loader(task: Task) -> FileLoader | FolderLoader | None:
+    """Return what loads the task's files; None where its batches bring their images along."""
+    if task.files is None:
+        return None
+    return FolderLoader(task) if task.files.folder else FileLoader(task)
+
+
 class FileLoader:
     """Loads the files of the core's batches, in the core's order.
 
@@ -35,6 +42,7 @@ class FileLoader:
     def __init__(self, task: Task) -> None:
         _require_tensorflow()
         self._task = task
+        self.workers = task.execution.threads
 
     def load(self, batches: Callable[[], Batches]) -> tf.data.Dataset:
         """Return a dataset of inputs and labels, both batched as the core's.
@@ -70,6 +78,9 @@ class FolderLoader:
         UnsupportedError: Keras has no augmentation of some kind, or runs on another engine than
             TensorFlow.
     """
+
+    # tf.data chooses the number of its threads by itself, and anew as it goes.
+    workers = "autotune"
 
     def __init__(self, task: Task) -> None:
         _require_tensorflow()

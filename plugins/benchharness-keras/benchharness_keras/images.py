@@ -12,13 +12,18 @@ from numpy.typing import NDArray
 from benchharness.api import Batch, Preprocessing, Task
 
 
-def input_tensors(task: Task, *, is_augmented: bool) -> dict[str, keras.KerasTensor]:
+def input_tensors(
+    task: Task, *, is_augmented: bool, is_loaded: bool = False
+) -> dict[str, keras.KerasTensor]:
     """Return the model's symbolic inputs: the images or features, and the warp where there is one.
+
+    Keras's own loader of folders gives images as float32 (``is_loaded``), everything else uint8.
 
     Twin note: layers inside the model here, which Keras's ``fit`` compiles along; a module that
     runs before the network in PyTorch.
     """
-    dtype = "uint8" if task.preprocessing else "float32"
+    is_float = task.preprocessing is None or (is_loaded and bool(task.files.folder))
+    dtype = "float32" if is_float else "uint8"
     tensors = {"inputs": keras.Input(task.input_shape, dtype=dtype, name="inputs")}
     if is_augmented:
         tensors["affine"] = keras.Input((2, 3), name="affine")

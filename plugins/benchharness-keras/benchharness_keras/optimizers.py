@@ -37,6 +37,18 @@ def build_optimizer(*, optimizer: Optimizer) -> keras.optimizers.Optimizer:
     return RMSprop(optimizer.lr, rho=optimizer.rho, epsilon=optimizer.epsilon, weight_decay=decay)
 
 
+def build_native_optimizer(*, stated: Mapping[str, Setting]) -> keras.optimizers.Optimizer:
+    """Return Keras's own optimizer: what the suite states, and its defaults for the rest."""
+    constants = {"lr": "learning_rate"}
+    options = {constants.get(key, key): value for key, value in stated.items() if key != "name"}
+    kinds = {
+        "adam": keras.optimizers.Adam,
+        "sgd": keras.optimizers.SGD,
+        "rmsprop": keras.optimizers.RMSprop,
+    }
+    return kinds[stated["name"]](**options)
+
+
 def read_optimizer(optimizer: keras.optimizers.Optimizer) -> Mapping[str, Setting]:
     """Return the rule and the constants that it uses, by the names of ``Optimizer``.
 
@@ -46,15 +58,21 @@ def read_optimizer(optimizer: keras.optimizers.Optimizer) -> Mapping[str, Settin
     lr = float(str(np.float32(ops.convert_to_numpy(optimizer.learning_rate))))
     common = {"lr": lr, "weight_decay": float(optimizer.weight_decay or 0.0)}
     match optimizer:
-        case Adam():
+        case keras.optimizers.Adam():
             own = {name: getattr(optimizer, name) for name in ("beta_1", "beta_2", "epsilon")}
-            return {"name": "adam", **common, **own}
+            return {"name": _name(optimizer, ours=Adam), **common, **own}
         case keras.optimizers.SGD():
             own = {"momentum": optimizer.momentum, "nesterov": optimizer.nesterov}
             return {"name": "sgd", **common, **own}
-        case RMSprop():
-            return {"name": "rmsprop", **common, "rho": optimizer.rho, "epsilon": optimizer.epsilon}
+        case keras.optimizers.RMSprop():
+            own = {"rho": optimizer.rho, "epsilon": optimizer.epsilon}
+            return {"name": _name(optimizer, ours=RMSprop), **common, **own}
     return {"name": type(optimizer).__name__, **common}
+
+
+def _name(optimizer: keras.optimizers.Optimizer, *, ours: type) -> str:
+    """Return our rule's name, or that of Keras's class, whose formula is another."""
+    return ours.__name__.lower() if isinstance(optimizer, ours) else type(optimizer).__name__
 
 
 class Adam(keras.optimizers.Adam):

@@ -8,6 +8,7 @@ import keras
 
 from benchharness.api import Setting
 from benchharness_keras.engines import ENGINE
+from benchharness_keras.files import FileLoader, FolderLoader
 from benchharness_keras.optimizers import read_optimizer
 
 
@@ -48,7 +49,11 @@ def network_settings(
 
 
 def learning_settings(
-    *, model: keras.Model, optimizer: keras.optimizers.Optimizer, loader: keras.utils.PyDataset
+    *,
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    loader: FileLoader | FolderLoader | keras.utils.PyDataset,
+    is_native: bool,
 ) -> Mapping[str, Setting]:
     """Return what decides how a network learns: its rule, dropout and trainable layers."""
     rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
@@ -57,10 +62,14 @@ def learning_settings(
         **{f"optimizer.{name}": value for name, value in read_optimizer(optimizer).items()},
         "dropout": ", ".join(str(float(rate)) for rate in rates),
         "trainable": ", ".join(learning),
-        # Both twins load the core's arrays.
-        "initialiser": "given",
+        "initialiser": _initialisers(model) if is_native else "given",
         "loader_workers": loader.workers,
     }
+
+
+def _initialisers(model: keras.Model) -> str:
+    found = (getattr(layer, "kernel_initializer", None) for layer in model.layers)
+    return ", ".join(dict.fromkeys(type(one).__name__ for one in found if one is not None))
 
 
 def _precision(compute_dtype: str, engine: Mapping[str, Setting]) -> str:

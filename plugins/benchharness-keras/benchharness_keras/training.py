@@ -18,9 +18,14 @@ from benchharness.api import (
     Setting,
     Task,
 )
+from benchharness_keras.files import build_loader
 from benchharness_keras.images import arrays, input_tensors, network_input
 from benchharness_keras.layers import build_network, connect
-from benchharness_keras.optimizers import GradientRecorder, build_optimizer
+from benchharness_keras.optimizers import (
+    GradientRecorder,
+    build_native_optimizer,
+    build_optimizer,
+)
 from benchharness_keras.settings import learning_settings, network_settings
 from benchharness_keras.weights import load_weights, named_parameters, to_canonical
 from benchharness_keras.witness import Ledger
@@ -39,22 +44,33 @@ class KerasTraining:
     def __init__(self, task: Task, *, device: str) -> None:
         self._task = task
         self._device = device
+        self._loader = build_loader(task)
+        # What the core gives no weights for starts from Keras's own draws.
+        keras.utils.set_random_seed(task.seed)
         self._layers = build_network(network=task.network, trainable=task.trainable, seed=task.seed)
         self._ledger = Ledger(task.witness)
         self._learner = self._model(
-            is_augmented=task.is_augmented, has_dropout=True, watch=self._ledger.watch
+            is_augmented=task.is_augmented,
+            has_dropout=True,
+            is_loaded=self._loader is not None,
+            watch=self._ledger.watch,
         )
         self._scorer = self._model(is_augmented=False, has_dropout=False)
-        self._optimizer = build_optimizer(optimizer=task.optimizer)
+        self._optimizer = (
+            build_optimizer(optimizer=task.optimizer)
+            if task.native is None
+            else build_native_optimizer(stated=task.native.optimizer)
+        )
         self._compile(self._learner, self._optimizer, metrics=self._ledger.metrics)
         self._compile(self._scorer, None)
-        load_weights(self._layers, task.weights)
+        self._initial = initial_weights(self._layers, task)
+        load_weights(self._layers, self._initial)
         self._optimizer.build(self._learner.trainable_variables)
         self._fresh = [to_canonical(variable) for variable in self._states()]
 
     def reset(self) -> None:
         """Return to the initial weights, a fresh optimizer and the first dropout mask."""
-        load_weights(self._layers, self._task.weights)
+        load_weights(self._layers, self._initial)
         for variable, value in zip(self._states(), self._fresh, strict=True):
             variable.assign(value)
 
@@ -63,10 +79,12 @@ class KerasTraining:
     ) -> None:
         """Take one optimizer step per batch, epoch by epoch."""
         dataset = BatchDataset(epochs)
+        loader = self._loader
         self._learner.fit(
-            dataset,
+            loader.load(lambda: dataset.batches) if loader else dataset,
             epochs=len(epochs),
-            shuffle=False,
+            # Keras takes no such wish for a tf.data pipeline, which keeps its own order.
+            shuffle=loader is not None,
             verbose=0,
             callbacks=[Reporter(dataset, after_step=after_step, after_epoch=after_epoch)],
         )
@@ -123,14 +141,22 @@ class KerasTraining:
         """Return the effective settings."""
         network = network_settings(self._device, model=self._learner, layers=self._layers)
         learning = learning_settings(
-            model=self._learner, optimizer=self._optimizer, loader=BatchDataset([[]])
+            model=self._learner,
+            optimizer=self._optimizer,
+            loader=self._loader or BatchDataset([[]]),
+            is_native=self._task.native is not None,
         )
         return {**network, **learning}
 
     def _model(
-        self, *, is_augmented: bool, has_dropout: bool, watch: Watch = lambda inputs: inputs
+        self,
+        *,
+        is_augmented: bool,
+        has_dropout: bool,
+        is_loaded: bool = False,
+        watch: Watch = lambda inputs: inputs,
     ) -> keras.Model:
-        tensors = input_tensors(self._task, is_augmented=is_augmented)
+        tensors = input_tensors(self._task, is_augmented=is_augmented, is_loaded=is_loaded)
         inputs = watch(network_input(self._task, tensors))
         return keras.Model(tensors, connect(self._layers, inputs, has_dropout=has_dropout))
 
@@ -163,6 +189,14 @@ class KerasTraining:
         return [*self._optimizer.variables, *dropout_states(self._layers)]
 
 
+def initial_weights(layers: list[keras.Layer], task: Task) -> Mapping[str, NDArray[np.float32]]:
+    """Return what a training starts from: the task's arrays, in the native track over Keras's."""
+    if task.native is None:
+        return task.weights
+    own = {name: to_canonical(variable) for name, variable in named_parameters(layers)}
+    return {**own, **task.weights}
+
+
 def dropout_states(layers: list[keras.Layer]) -> list[keras.Variable]:
     """Return the states of the dropout layers' random numbers."""
     dropouts = (layer for layer in layers if isinstance(layer, keras.layers.Dropout))
@@ -183,22 +217,25 @@ class BatchDataset(keras.utils.PyDataset):
 
     def begin(self, epoch: int) -> None:
         """Turn to an epoch, counted from 0."""
-        self._batches = self._epochs[epoch]
+        self.batches = self._epochs[epoch]
         self._sizes: dict[int, int] = {}
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
-        return len(self._batches)
+        return len(self.batches)
 
     def __getitem__(self, index: int) -> tuple[dict[str, NDArray[np.generic]], NDArray[np.int32]]:
         """Return one batch's arrays and labels."""
-        batch = self._batches[index]
+        batch = self.batches[index]
         self._sizes[index] = len(batch)
         return arrays(batch), batch.labels
 
     def scores(self, means: Mapping[str, float]) -> Scores:
-        """Return Keras's means over the epoch, with the number of images it has asked for."""
-        count = sum(self._sizes.values())
+        """Return Keras's means over the epoch, with the number of images it has asked for.
+
+        Where a loader of files serves the batches, Keras asks for none here.
+        """
+        count = sum(self._sizes.values()) or sum(map(len, self.batches))
         return Scores(loss=float(means["loss"]), top1=float(means["top1"]), count=count)
 
 

@@ -8,6 +8,7 @@ import torch
 
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
 from benchharness_torch.device import synchronize
+from benchharness_torch.files import build_loader
 from benchharness_torch.images import Inputs
 from benchharness_torch.settings import device_settings
 from benchharness_torch.witness import Ledger
@@ -20,12 +21,13 @@ class TorchFeeding:
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)
+        self._loader = build_loader(task)
         self._ledger = Ledger(task.witness, device=device)
 
     @torch.inference_mode()
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""
-        for batch in batches:
+        for batch in self._loader.load(batches) if self._loader else batches:
             inputs = self._inputs(batch)
             self._ledger.write(inputs, self._inputs.labels(batch))
             after_step()
@@ -40,4 +42,5 @@ class TorchFeeding:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        return device_settings(self._task, self._device)
+        found = device_settings(self._task, self._device)
+        return found | ({"loader_workers": self._loader.workers} if self._loader else {})

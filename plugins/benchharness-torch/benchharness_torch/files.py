@@ -17,6 +17,13 @@ from torchvision.transforms import v2
 from benchharness.api import Batch, Batches, Native, Task, UnsupportedError
 
 
+def build_loader(task: Task) -> FileLoader | FolderLoader | None:
+    """Return what loads the task's files; None where its batches bring their images along."""
+    if task.files is None:
+        return None
+    return FolderLoader(task) if task.files.folder else FileLoader(task)
+
+
 class FileLoader:
     """Loads the files of the core's batches, in the core's order.
 
@@ -31,6 +38,11 @@ class FileLoader:
             collate_fn=torch.stack,
             **_workers(task),
         )
+
+    @property
+    def workers(self) -> int:
+        """Processes that load."""
+        return self._loader.num_workers
 
     def load(self, batches: Batches) -> Iterator[Batch]:
         """Yield the batches with uint8 inputs, shape (batch, height, width, channels)."""
@@ -60,6 +72,11 @@ class FolderLoader:
             generator=torch.Generator().manual_seed(task.seed),
             **_workers(task),
         )
+
+    @property
+    def workers(self) -> int:
+        """Processes that load."""
+        return self._loader.num_workers
 
     def load(self, batches: Batches) -> Iterator[Batch]:
         """Yield as many batches of as many images as those, without ids (-1) and without warps."""

@@ -46,6 +46,26 @@ def build_optimizer(
     return rule
 
 
+def build_native_optimizer(
+    *, stated: Mapping[str, Setting], parameters: Iterable[torch.nn.Parameter]
+) -> torch.optim.Optimizer:
+    """Return PyTorch's own optimizer: what the suite states, and its defaults for the rest.
+
+    Twin note: PyTorch's Adam couples weight decay to the gradient, so where a suite states one,
+    its users take AdamW.
+    """
+    constants = dict(stated)
+    name = constants.pop("name")
+    betas = constants.pop("beta_1", 0.9), constants.pop("beta_2", 0.999)
+    own_names = {"rho": "alpha", "epsilon": "eps"}
+    options = {own_names.get(key, key): value for key, value in constants.items()}
+    if name == "adam":
+        kind = torch.optim.AdamW if "weight_decay" in options else torch.optim.Adam
+        return kind(list(parameters), betas=betas, **options)
+    kind = torch.optim.SGD if name == "sgd" else torch.optim.RMSprop
+    return kind(list(parameters), **options)
+
+
 def read_optimizer(optimizer: torch.optim.Optimizer) -> Mapping[str, Setting]:
     """Return the rule and the constants that it uses, by the names of ``Optimizer``.
 
@@ -55,10 +75,11 @@ def read_optimizer(optimizer: torch.optim.Optimizer) -> Mapping[str, Setting]:
     decay = group.get("own_weight_decay", group["weight_decay"])
     common = {"lr": group["lr"], "weight_decay": float(decay)}
     match optimizer:
-        case torch.optim.AdamW():
+        case torch.optim.Adam() | torch.optim.AdamW():
             beta_1, beta_2 = group["betas"]
             own = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": group["eps"]}
-            return {"name": "adam", **common, **own}
+            is_ours = isinstance(optimizer, torch.optim.AdamW)
+            return {"name": "adam" if is_ours else "Adam", **common, **own}
         case torch.optim.SGD():
             own = {"momentum": group["momentum"], "nesterov": group["nesterov"]}
             return {"name": "sgd", **common, **own}

@@ -43,7 +43,7 @@ def network_settings(
 
 
 def learning_settings(
-    *, model: nn.Sequential, optimizer: torch.optim.Optimizer
+    *, model: nn.Sequential, optimizer: torch.optim.Optimizer, is_native: bool
 ) -> Mapping[str, Setting]:
     """Return what decides how a network learns: its rule, dropout and trainable layers."""
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
@@ -52,8 +52,8 @@ def learning_settings(
         **{f"optimizer.{name}": value for name, value in read_optimizer(optimizer).items()},
         "dropout": ", ".join(str(float(rate)) for rate in rates),
         "trainable": ", ".join(dict.fromkeys(name.split("/")[0] for name in learning)),
-        # Both twins load the core's arrays.
-        "initialiser": "given",
+        # PyTorch's layers keep no record of it; this is what Linear and Conv2d do (2.11 to 2.15).
+        "initialiser": "kaiming_uniform" if is_native else "given",
     }
 
 

@@ -21,9 +21,10 @@ from benchharness.api import (
     Task,
 )
 from benchharness_torch.device import autocast, synchronize
+from benchharness_torch.files import build_loader
 from benchharness_torch.images import Inputs
 from benchharness_torch.layers import build_network
-from benchharness_torch.optimizers import build_optimizer
+from benchharness_torch.optimizers import build_native_optimizer, build_optimizer
 from benchharness_torch.settings import learning_settings, network_settings
 from benchharness_torch.weights import load_weights, named_parameters, to_canonical
 from benchharness_torch.witness import Ledger
@@ -36,8 +37,12 @@ class TorchTraining:
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)
+        self._loader = build_loader(task)
         self._ledger = Ledger(task.witness, device=device)
+        # What the core gives no weights for starts from PyTorch's own draws.
+        torch.manual_seed(task.seed)
         self._model = place(build_network(network=task.network), task, device=device)
+        self._initial = initial_weights(self._model, task)
         for name, parameter in named_parameters(self._model):
             parameter.requires_grad_(name.split("/")[0] in task.trainable)
         self._forward = torch.compile(self._model) if task.execution.compile else self._model
@@ -45,11 +50,8 @@ class TorchTraining:
 
     def reset(self) -> None:
         """Return to the initial weights, a fresh optimizer and the first dropout mask."""
-        load_weights(self._model, self._task.weights)
-        self._optimizer = build_optimizer(
-            optimizer=self._task.optimizer,
-            parameters=(p for p in self._model.parameters() if p.requires_grad),
-        )
+        load_weights(self._model, self._initial)
+        self._optimizer = self._build_optimizer()
         torch.manual_seed(self._task.seed)
         self._ledger.clear()
 
@@ -60,7 +62,7 @@ class TorchTraining:
         for batches in epochs:
             self._model.train()
             tally = Tally(self._device)
-            for batch in batches:
+            for batch in self._loader.load(batches) if self._loader else batches:
                 self._step(batch, tally)
                 after_step()
             after_epoch(tally.scores())
@@ -121,7 +123,19 @@ class TorchTraining:
             model=self._model,
             is_compiled=self._forward is not self._model,
         )
-        return {**network, **learning_settings(model=self._model, optimizer=self._optimizer)}
+        learning = learning_settings(
+            model=self._model,
+            optimizer=self._optimizer,
+            is_native=self._task.native is not None,
+        )
+        loading = {"loader_workers": self._loader.workers} if self._loader else {}
+        return {**network, **learning, **loading}
+
+    def _build_optimizer(self) -> torch.optim.Optimizer:
+        parameters = [p for p in self._model.parameters() if p.requires_grad]
+        if self._task.native is not None:
+            return build_native_optimizer(stated=self._task.native.optimizer, parameters=parameters)
+        return build_optimizer(optimizer=self._task.optimizer, parameters=parameters)
 
     def _step(self, batch: Batch, tally: Tally) -> None:
         inputs, labels = self._inputs(batch), self._inputs.labels(batch)
@@ -136,6 +150,14 @@ class TorchTraining:
     def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
         with autocast(self._task, self._device):
             return self._forward(inputs).float()
+
+
+def initial_weights(model: nn.Sequential, task: Task) -> Mapping[str, NDArray[np.float32]]:
+    """Return what a training starts from: the task's arrays, in the native track over PyTorch's."""
+    if task.native is None:
+        return task.weights
+    own = {name: to_canonical(p) for name, p in named_parameters(model)}
+    return {**own, **task.weights}
 
 
 class Tally:

@@ -1,0 +1,218 @@
+"""Certificates of whole suites: real processes, the NumPy reference in two precisions."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchharness.fairness.certificate import Certificate
+from benchharness.run.session import Request, Session, open_session
+
+SUITE = """
+name = "equal"
+seed = 3
+backends = ["numpy", "single"]
+
+[dataset]
+source = "drawn"
+
+[backend.single]
+plugin = "numpy"
+options = { dtype = "float32" }
+
+[defaults]
+image_size = 32
+train_images = 40
+test_images = 4
+batch_size = 6
+dense = 8
+
+[[benchmark]]
+name = "dataset"
+strategy = "dataset"
+augmentation = { flip_horizontal = true, rotation = 20 }
+
+[[benchmark]]
+name = "small"
+strategy = "simple_cnn"
+filters = [2, 3]
+matrix = { preprocessing = ["unit", "zca"] }
+augmentation = { shear = 0.2, zoom = 0.2 }
+
+[[benchmark]]
+name = "bottleneck"
+strategy = "bottleneck"
+weights = "random"
+
+[[benchmark]]
+name = "fine_tune"
+strategy = "fine_tune"
+weights = "random"
+head_from = "bottleneck"
+optimizer = { name = "sgd", lr = 1e-2, momentum = 0.9 }
+"""
+STAGES = {
+    "counts",
+    "weights",
+    "pixels",
+    "logits",
+    "loss",
+    "gradients",
+    "losses",
+    "movement",
+    "evaluation",
+    "optimizer",
+    "dropout",
+    "labels",
+    "order",
+}
+
+
+class Silent:
+    """An observer that takes no note."""
+
+    def started(self, trial: Any, *, number: int, count: int) -> None:
+        """Take no note."""
+
+    def progressed(self, trial: Any, event: Any) -> None:
+        """Take no note."""
+
+    def finished(self, trial: Any, record: Any) -> None:
+        """Take no note."""
+
+
+def session(folder: Path, text: str = SUITE, **request: Any) -> Session:
+    """Open a session on a suite below a folder."""
+    suite = folder / "suite.toml"
+    suite.write_text(text)
+    return open_session(
+        Request(suite=suite, results=folder / "results", device="cpu", **request),
+        environment=dict(os.environ),
+        cache=folder / "cache",
+    )
+
+
+def certify(folder: Path, text: str = SUITE) -> tuple[list[Certificate], list[str]]:
+    """Return the certificates of a suite, and what was announced."""
+    lines: list[str] = []
+    found = session(folder, text).certify(
+        on_prepare=lambda done, count: None, announce=lines.extend
+    )
+    return found, [line for line in lines if line.startswith("proving")]
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the suite has been certified once."""
+    folder = tmp_path_factory.mktemp("certified")
+    certificates, announced = certify(folder)
+    (folder / "verdicts.json").write_text(
+        json.dumps([[one.name, one.verdict] for one in certificates])
+    )
+    (folder / "announced.json").write_text(json.dumps(announced))
+    return folder
+
+
+def test_every_benchmark_and_point_is_proven(workplace: Path):
+    """Float32 against float64: five pairs, each proven."""
+    verdicts = json.loads((workplace / "verdicts.json").read_text())
+
+    assert [verdict for _, verdict in verdicts] == ["proven"] * 5
+    assert verdicts[1][0] == "small preprocessing=unit, numpy and single"
+
+
+def test_each_backend_is_probed_in_one_process(workplace: Path):
+    """Two backends and the reference, which here is one of them and already there."""
+    announced = json.loads((workplace / "announced.json").read_text())
+
+    assert announced[:2] == [
+        "proving equal work: numpy, 5 cells",
+        "proving equal work: single, 5 cells",
+    ]
+
+
+def test_what_is_proven_is_not_proven_again(workplace: Path):
+    """The second time no process is started, and the figures are the same."""
+    certificates, announced = certify(workplace)
+
+    assert announced == []
+    assert all(certificate.is_proven for certificate in certificates)
+
+
+def test_another_seed_or_setting_is_proven_anew(workplace: Path):
+    """A cell's content decides; the other cells are kept."""
+    _, announced = certify(workplace, SUITE.replace("lr = 1e-2", "lr = 2e-2"))
+
+    assert "proving equal work: single, 1 cell" in announced
+
+
+def test_more_epochs_are_no_other_work(workplace: Path):
+    """How long a cell trains decides nothing of what a step does."""
+    _, announced = certify(
+        workplace, SUITE.replace('strategy = "simple_cnn"', 'strategy = "simple_cnn"\nepochs = 3')
+    )
+
+    assert announced == []
+
+
+def test_all_stages_are_compared(workplace: Path):
+    """A training on images goes through every stage, frozen layers in fine-tuning."""
+    certificates, _ = certify(workplace)
+
+    stages = {one.benchmark: {finding.stage for finding in one.findings} for one in certificates}
+    assert stages["small"] == STAGES
+    assert stages["dataset"] == {"labels", "order"}
+    assert stages["bottleneck"] >= {"features", "logits"}
+    assert stages["fine_tune"] >= {"frozen", "movement"}
+
+
+def test_a_damaged_probe_is_made_again(workplace: Path):
+    """Files cut short are no proof: the cells are probed anew, and proven."""
+    for file in (workplace / "cache/probes").glob("*.safetensors"):
+        file.write_bytes(file.read_bytes()[:100])
+
+    certificates, announced = certify(workplace)
+
+    assert "proving equal work: single, 5 cells" in announced
+    assert all(certificate.is_proven for certificate in certificates)
+
+
+def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):
+    """The others are certified, the pair says why it is not."""
+    text = SUITE.replace('["numpy", "single"]', '["numpy", "elsewhere"]')
+
+    certificates, _ = certify(tmp_path, text)
+
+    assert {one.verdict.split(":")[0] for one in certificates} == {"not comparable"}
+    assert "expected an installed plugin" in certificates[0].verdict
+
+
+def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
+    """certificate.json holds every figure; each record its verdict and its ledger."""
+    folder, records = session(workplace, benchmarks=("small",)).run(
+        Silent(), on_prepare=lambda done, count: None, announce=lambda lines: None
+    )
+
+    stored = json.loads((folder.path / "certificate.json").read_text())
+    assert [one["verdict"] for one in stored["certificates"]] == ["proven", "proven"]
+    assert {one["name"] for one in stored["tolerances"]} >= STAGES
+    assert all(one["reason"] for one in stored["tolerances"])
+    assert {record["proof"] for record in records} == {"proven"}
+    assert {record["ledger"]["verdict"] for record in records} == {"as planned"}
+    assert records[0]["proofs"] == {"single": "proven"}
+    digests = {(str(r["matrix"]), r["ledger"]["digest"]) for r in records}
+    assert len(digests) == 2
+
+
+def test_a_run_without_proof_says_so(workplace: Path):
+    """Nothing is certified, and no record claims anything."""
+    folder, records = session(workplace, benchmarks=("dataset",), proof="no").run(
+        Silent(), on_prepare=lambda done, count: None, announce=lambda lines: None
+    )
+
+    assert not (folder.path / "certificate.json").exists()
+    assert {record["proof"] for record in records} == {""}
