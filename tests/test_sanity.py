@@ -121,3 +121,12 @@ def test_a_score_that_is_no_number_is_flagged_also_after_storing(score, value):
 
     stored = record(metrics={score: None}, flags=list(found))
     assert found == flags(stored) == ("not_a_number",)
+
+
+def test_a_loss_that_passes_the_start_on_its_way_down_is_not_stuck():
+    """Nine of ten training images told apart: dropout alone keeps the loss near ln(2)."""
+    learnt = record(metrics={"train_loss": 0.69, "train_top1": 0.9}, epochs=2, train_count=400)
+    guessed = record(metrics={"train_loss": 0.69, "train_top1": 0.52}, epochs=2, train_count=400)
+
+    assert "stuck_at_chance" not in flags(learnt)
+    assert "stuck_at_chance" in flags(guessed)

@@ -108,8 +108,22 @@ def _is_improbable(top1: float | None, count: int | None, classes: int) -> bool:
 def _is_stuck(record: Mapping[str, Any], classes: int) -> bool:
     # The first epoch of a sound run may still average near the start.
     loss = record["metrics"].get("train_loss")
-    if loss is None or len(record["epochs"]) < 2:
+    if loss is None or len(record["epochs"]) < 2 or _beats_guessing(record, classes):
         return False
     return math.isclose(
         loss, math.log(classes), rel_tol=0, abs_tol=STUCK_WITHIN * math.log(classes)
     )
+
+
+def _beats_guessing(record: Mapping[str, Any], classes: int) -> bool:
+    """Return whether the training images are told apart better than luck explains.
+
+    A loss under dropout and augmentation may pass ln(classes) on its way down.
+    """
+    top1, count = record["metrics"].get("train_top1"), record.get("train_count")
+    if top1 is None or not count:
+        return False
+    hits = round(top1 * count)
+    # At least so many hits by guessing, read from the other side.
+    luck = lower_tail(successes=count - hits, draws=count, chance=1 - 1 / classes)
+    return luck < SIGNIFICANCE
