@@ -111,8 +111,8 @@ def test_a_stage_that_only_one_side_has_is_no_proof():
 
 
 def test_deep_networks_may_differ_by_more():
-    """A gradient off by 5e-3 is proven through VGG16, and not in a small network."""
-    ours, theirs = {"gradients": {"k": np.ones(4)}}, {"gradients": {"k": np.full(4, 1.005)}}
+    """A gradient off by 8e-3 is proven through VGG16, and not in a small network."""
+    ours, theirs = {"gradients": {"k": np.ones(4)}}, {"gradients": {"k": np.full(4, 1.008)}}
 
     assert certify(probe(ours, is_deep=True), probe(theirs, is_deep=True)).is_proven
     assert not certify(probe(ours), probe(theirs)).is_proven

@@ -87,11 +87,11 @@ STAGES = (
     Stage(
         name="gradients",
         measure="norm",
-        tolerance=1e-4,
+        tolerance=5e-3,
         deep=1e-2,
         meaning="gradient of the first loss by each array that learns",
-        reason="a value at the edge of a ReLU or of a pooling window falls to either side: 1e-6 "
-        "in small networks, up to 4e-3 through all of VGG16",
+        reason="float32 sums give 1e-6; a value at the edge of a ReLU, or two alike in a pooling "
+        "window, falls to either side: 1e-3 in a small network, 4e-3 through all of VGG16",
     ),
     Stage(
         name="losses",
