@@ -13,23 +13,27 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.model.network import Dense, Flatten, Network
+from benchharness.model.network import Dense, Dropout, Flatten, Network
 from benchharness.model.task import Batch, Optimizer, Task
 from benchharness.model.work import Backend
 
 
-def learnt_inputs(backend: Backend, batch: Batch, *, task: Task) -> NDArray[np.float32]:
+def learnt_inputs(
+    backend: Backend, batch: Batch, *, task: Task, dropout: float = 0.0
+) -> NDArray[np.float32]:
     """Return what a network sees of a batch in training, float32, shaped as the images.
 
     Args:
         backend: Trains for one step.
         batch: Images, perhaps with a warp; their labels are replaced.
         task: Whose preprocessing, augmentation and execution are in question.
+        dropout: Rate of a dropout layer between the images and the last layer; 0 for no layer.
     """
     size, shape = len(batch), batch.inputs.shape[1:]
+    between = (Dropout(name="dropout", rate=dropout),) if dropout else ()
     network = Network(
         input_shape=shape,
-        layers=(Flatten(name="flatten"), Dense(name="logits", units=size + 1)),
+        layers=(Flatten(name="flatten"), *between, Dense(name="logits", units=size + 1)),
     )
     training = backend.train(
         replace(

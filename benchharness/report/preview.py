@@ -42,9 +42,10 @@ def _row(number: int, forecast: Forecast) -> list[str]:
     trial = forecast.trial
     cell = trial.cell
     point = ", ".join(f"{key}={value}" for key, value in cell.matrix.items())
+    track = "" if cell.track == "equal" else f" ({cell.track})"
     return [
         str(number),
-        f"{cell.benchmark} [{point}]" if point else cell.benchmark,
+        cell.benchmark + (f" [{point}]" if point else "") + track,
         cell.backend,
         str(trial.index),
         str(trial.seed),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import keras
 
@@ -53,23 +53,30 @@ def learning_settings(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     loader: FileLoader | FolderLoader | keras.utils.PyDataset,
-    is_native: bool,
+    drawn: Collection[str],
 ) -> Mapping[str, Setting]:
-    """Return what decides how a network learns: its rule, dropout and trainable layers."""
+    """Return what decides how a network learns: its rule, dropout and trainable layers.
+
+    Args:
+        model: Compiled over the task's layers.
+        optimizer: Of its trainable arrays.
+        loader: Brings the batches.
+        drawn: Names of the arrays that the framework has initialised by itself.
+    """
     rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     learning = [layer.name for layer in model.layers if layer.trainable_variables]
     return {
         **{f"optimizer.{name}": value for name, value in read_optimizer(optimizer).items()},
         "dropout": ", ".join(str(float(rate)) for rate in rates),
         "trainable": ", ".join(learning),
-        "initialiser": _initialisers(model) if is_native else "given",
+        "initialiser": _initialisers(model, drawn) or "given",
         "loader_workers": loader.workers,
     }
 
 
-def _initialisers(model: keras.Model) -> str:
-    found = (getattr(layer, "kernel_initializer", None) for layer in model.layers)
-    return ", ".join(dict.fromkeys(type(one).__name__ for one in found if one is not None))
+def _initialisers(model: keras.Model, drawn: Collection[str]) -> str:
+    layers = (layer for layer in model.layers if f"{layer.name}/kernel" in drawn)
+    return ", ".join(dict.fromkeys(type(layer.kernel_initializer).__name__ for layer in layers))
 
 
 def _precision(compute_dtype: str, engine: Mapping[str, Setting]) -> str:

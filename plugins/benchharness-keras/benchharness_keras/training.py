@@ -83,8 +83,8 @@ class KerasTraining:
         self._learner.fit(
             loader.load(lambda: dataset.batches) if loader else dataset,
             epochs=len(epochs),
-            # Keras takes no such wish for a tf.data pipeline, which keeps its own order.
-            shuffle=loader is not None,
+            # The order is the core's, or that of the loader.
+            shuffle=False,
             verbose=0,
             callbacks=[Reporter(dataset, after_step=after_step, after_epoch=after_epoch)],
         )
@@ -144,7 +144,7 @@ class KerasTraining:
             model=self._learner,
             optimizer=self._optimizer,
             loader=self._loader or BatchDataset([[]]),
-            is_native=self._task.native is not None,
+            drawn=self._initial.keys() - self._task.weights.keys(),
         )
         return {**network, **learning}
 

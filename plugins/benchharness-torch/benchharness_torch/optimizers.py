@@ -69,10 +69,12 @@ def build_native_optimizer(
 def read_optimizer(optimizer: torch.optim.Optimizer) -> Mapping[str, Setting]:
     """Return the rule and the constants that it uses, by the names of ``Optimizer``.
 
-    A rule that is none of the task's goes by the name of its class.
+    A rule that is none of the task's goes by the name of its class: SGD and RMSprop with PyTorch's
+    own weight decay, which is coupled, and Adam.
     """
     group = optimizer.param_groups[0]
     decay = group.get("own_weight_decay", group["weight_decay"])
+    is_coupled = group["weight_decay"] != 0
     common = {"lr": group["lr"], "weight_decay": float(decay)}
     match optimizer:
         case torch.optim.Adam() | torch.optim.AdamW():
@@ -82,9 +84,10 @@ def read_optimizer(optimizer: torch.optim.Optimizer) -> Mapping[str, Setting]:
             return {"name": "adam" if is_ours else "Adam", **common, **own}
         case torch.optim.SGD():
             own = {"momentum": group["momentum"], "nesterov": group["nesterov"]}
-            return {"name": "sgd", **common, **own}
+            return {"name": "SGD" if is_coupled else "sgd", **common, **own}
         case torch.optim.RMSprop():
-            return {"name": "rmsprop", **common, "rho": group["alpha"], "epsilon": group["eps"]}
+            own = {"rho": group["alpha"], "epsilon": group["eps"]}
+            return {"name": "RMSprop" if is_coupled else "rmsprop", **common, **own}
     return {"name": type(optimizer).__name__, **common}
 
 

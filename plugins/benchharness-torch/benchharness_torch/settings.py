@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import torch
 from torch import nn
@@ -43,9 +43,15 @@ def network_settings(
 
 
 def learning_settings(
-    *, model: nn.Sequential, optimizer: torch.optim.Optimizer, is_native: bool
+    *, model: nn.Sequential, optimizer: torch.optim.Optimizer, drawn: Collection[str]
 ) -> Mapping[str, Setting]:
-    """Return what decides how a network learns: its rule, dropout and trainable layers."""
+    """Return what decides how a network learns: its rule, dropout and trainable layers.
+
+    Args:
+        model: The task's network.
+        optimizer: Of its trainable arrays.
+        drawn: Names of the arrays that the framework has initialised by itself.
+    """
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
     learning = [name for name, parameter in named_parameters(model) if parameter.requires_grad]
     return {
@@ -53,7 +59,7 @@ def learning_settings(
         "dropout": ", ".join(str(float(rate)) for rate in rates),
         "trainable": ", ".join(dict.fromkeys(name.split("/")[0] for name in learning)),
         # PyTorch's layers keep no record of it; this is what Linear and Conv2d do (2.11 to 2.15).
-        "initialiser": "kaiming_uniform" if is_native else "given",
+        "initialiser": "kaiming_uniform" if drawn else "given",
     }
 
 

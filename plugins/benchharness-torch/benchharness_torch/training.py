@@ -126,7 +126,7 @@ class TorchTraining:
         learning = learning_settings(
             model=self._model,
             optimizer=self._optimizer,
-            is_native=self._task.native is not None,
+            drawn=self._initial.keys() - self._task.weights.keys(),
         )
         loading = {"loader_workers": self._loader.workers} if self._loader else {}
         return {**network, **learning, **loading}
