@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,9 @@ def expected(witness: Witness, batch: Batch, as_inputs: Callable[[Batch], Inputs
         batch: As planned.
         as_inputs: Gives what the network must see of a batch, float32, channels last.
     """
-    inputs = as_inputs(_first(batch, witness.images)).reshape(witness.images, -1)
+    inputs = as_inputs(batch.take(np.arange(witness.images) % len(batch))).reshape(
+        witness.images, -1
+    )
     prints: Inputs = (inputs.astype(np.float64) @ witness.pattern.ravel()).astype(np.float32)
     return prints
 
@@ -143,18 +145,3 @@ class Ledger:
 
     def _note(self, trouble: str) -> None:
         self.troubles.append(f"epoch {self.epochs}: {trouble}")
-
-
-def _first(batch: Batch, images: int) -> Batch:
-    """Return the images that a witness looks at."""
-    places = np.arange(images) % len(batch)
-    warp = batch.warp
-    if warp is not None:
-        warp = replace(warp, affine=warp.affine[places], colour=warp.colour[places])
-    return replace(
-        batch,
-        ids=batch.ids[places],
-        inputs=batch.inputs[places],
-        labels=batch.labels[places],
-        warp=warp,
-    )

@@ -126,6 +126,18 @@ class Batch:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, places: slice | NDArray[np.int64]) -> Batch:
+        """Return the images at some places, with their warps."""
+        warp = self.warp
+        if warp is not None:
+            warp = Warp(affine=warp.affine[places], colour=warp.colour[places])
+        return Batch(
+            ids=self.ids[places],
+            inputs=self.inputs[places],
+            labels=self.labels[places],
+            warp=warp,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:

@@ -137,7 +137,7 @@ class Exam:
 
     def _pixels(self, task: Task, batch: Batch) -> Array:
         """Return what the network learns from, of a few images."""
-        few = _part(batch, slice(_PIXEL_IMAGES))
+        few = batch.take(slice(_PIXEL_IMAGES))
         return fold(learnt_inputs(self.scene.backend, few, task=task))
 
     def _features(self, front: Network, weights: Mapping[str, Array]) -> NDArray[np.float32]:
@@ -174,8 +174,7 @@ class Exam:
         while len(whole) < wanted:
             whole = _joined(whole, next(planned))
         return [
-            _part(whole, slice(start, min(start + size, wanted)))
-            for start in range(0, wanted, size)
+            whole.take(slice(start, min(start + size, wanted))) for start in range(0, wanted, size)
         ]
 
     def _can_afford(self, flops: float) -> bool:
@@ -293,19 +292,6 @@ def _dropout_rates(network: Network) -> set[float]:
 
 def _depth(network: Network) -> int:
     return len(network.learning_layers())
-
-
-def _part(batch: Batch, places: slice) -> Batch:
-    warp = batch.warp
-    if warp is not None:
-        warp = replace(warp, affine=warp.affine[places], colour=warp.colour[places])
-    return replace(
-        batch,
-        ids=batch.ids[places],
-        inputs=batch.inputs[places],
-        labels=batch.labels[places],
-        warp=warp,
-    )
 
 
 def _joined(one: Batch, other: Batch) -> Batch:
