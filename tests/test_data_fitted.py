@@ -31,7 +31,7 @@ def prepared(tmp_path: Path) -> Prepared:
     )
 
 
-@pytest.mark.parametrize("name", ["unit", "caffe_bgr", "standard", "zca"])
+@pytest.mark.parametrize("name", ["unit", "caffe_bgr", "imagenet_rgb", "standard", "zca"])
 def test_what_is_read_back_is_what_was_fitted(prepared: Prepared, name: str):
     """Every constant, to the last bit."""
     first, second = fitted(name, prepared), fitted(name, prepared)

@@ -10,13 +10,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from benchharness.errors import WeightsError
+from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Conv, Dense, Flatten, Network
-from benchharness.weights.backbones import BACKBONES
 from benchharness.weights.initial import initial_weights
 from benchharness.weights.pretrained import find_pretrained, read_pretrained
 from benchharness.weights.store import read_arrays, write_arrays
 
-FILE = BACKBONES["vgg16"].file
+VGG16 = BACKBONES["vgg16"].releases
+FILE = VGG16["imagenet"].file
 SMALL = Network(
     input_shape=(5, 5, 3),
     layers=(Conv(name="c", filters=4), Flatten(name="f"), Dense(name="d", units=50)),
@@ -51,11 +52,11 @@ def test_pretrained_weights_are_found_by_folder_or_file_with_their_digest(tmp_pa
     save_file({"c/kernel": np.zeros(1, np.float32)}, file)
     environments = [{"BENCHHARNESS_WEIGHTS": str(place)} for place in (tmp_path, file)]
     found = [
-        find_pretrained("vgg16", path=None, environment=environment, fallback=None)
+        find_pretrained("vgg16", VGG16, path=None, environment=environment, fallback=None)
         for environment in environments
     ]
     named = find_pretrained(
-        "vgg16", path=file, environment={"BENCHHARNESS_WEIGHTS": "/nowhere"}, fallback=None
+        "vgg16", VGG16, path=file, environment={"BENCHHARNESS_WEIGHTS": "/nowhere"}, fallback=None
     )
 
     assert {one.digest for one in [*found, named]} == {found[0].digest}
@@ -67,13 +68,13 @@ def test_a_named_file_that_is_not_there_is_an_error_even_with_a_fallback(tmp_pat
     """Who names a file means that file."""
     with pytest.raises(WeightsError, match="missing"):
         find_pretrained(
-            "vgg16", path=tmp_path / "missing.safetensors", environment={}, fallback="random"
+            "vgg16", VGG16, path=tmp_path / "missing.safetensors", environment={}, fallback="random"
         )
 
 
 def test_without_a_file_the_fallback_is_random_and_says_why():
     """The reason is announced wherever the weights are used."""
-    found = find_pretrained("vgg16", path=None, environment={}, fallback="random")
+    found = find_pretrained("vgg16", VGG16, path=None, environment={}, fallback="random")
 
     assert found.is_random
     assert "BENCHHARNESS_WEIGHTS" in found.reason
@@ -82,13 +83,13 @@ def test_without_a_file_the_fallback_is_random_and_says_why():
 def test_without_file_and_fallback_the_error_names_both_remedies():
     """A path, or the fallback written into the suite."""
     with pytest.raises(WeightsError, match=r"BENCHHARNESS_WEIGHTS.*weights_fallback"):
-        find_pretrained("vgg16", path=None, environment={}, fallback=None)
+        find_pretrained("vgg16", VGG16, path=None, environment={}, fallback=None)
 
 
 def _stored(tmp_path: Path, arrays: dict[str, np.ndarray]):
     file = tmp_path / FILE
     save_file(arrays, file)
-    return find_pretrained("vgg16", path=file, environment={}, fallback=None)
+    return find_pretrained("vgg16", VGG16, path=file, environment={}, fallback=None)
 
 
 def test_half_precision_weights_are_read_as_float32(tmp_path: Path):
@@ -126,7 +127,7 @@ def test_a_pickle_is_refused_not_loaded(tmp_path: Path):
     trap = tmp_path / "trap"
     file = tmp_path / FILE
     file.write_bytes(b"cos\nsystem\n(S'touch " + str(trap).encode() + b"'\ntR.")
-    found = find_pretrained("vgg16", path=file, environment={}, fallback=None)
+    found = find_pretrained("vgg16", VGG16, path=file, environment={}, fallback=None)
 
     with pytest.raises(WeightsError, match="safetensors"):
         read_pretrained(found, SMALL)

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from benchharness.data.catalogue import SOURCES
+from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, installed
-from benchharness.weights.backbones import BACKBONES
 
 STRATEGIES = {
     "dataset": "bring the images to the device, nothing else: how fast is the feed",

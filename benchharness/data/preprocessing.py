@@ -10,8 +10,22 @@ from numpy.typing import NDArray
 from benchharness.errors import DatasetError
 from benchharness.model.task import Preprocessing, Whitening
 
-# The means of ImageNet's training images, blue, green, red, as VGG's authors published them.
-_CAFFE_MEAN = (103.939, 116.779, 123.68)
+# Source: the means of ImageNet's training images, blue, green, red, as VGG's authors published
+# them; mean and deviation of red, green and blue, 0-1, as torchvision's reference training has them.
+_IMAGENET = {
+    "caffe_bgr": Preprocessing(
+        name="caffe_bgr",
+        order=(2, 1, 0),
+        mean=(103.939, 116.779, 123.68),
+        scale=(1.0, 1.0, 1.0),
+    ),
+    "imagenet_rgb": Preprocessing(
+        name="imagenet_rgb",
+        order=(0, 1, 2),
+        mean=(255 * 0.485, 255 * 0.456, 255 * 0.406),
+        scale=(1 / (255 * 0.229), 1 / (255 * 0.224), 1 / (255 * 0.225)),
+    ),
+}
 _WHITENED_IMAGES = 1000
 _COMPONENTS = 256
 _EPSILON = 0.1
@@ -26,12 +40,13 @@ def fit(
     """Return the preprocessing of that name.
 
     - unit: 0-255 becomes 0-1.
-    - caffe_bgr: blue, green, red, less the means of ImageNet; what VGG16's weights expect.
+    - caffe_bgr: blue, green, red, less the means of ImageNet; what Keras's VGG16 learnt with.
+    - imagenet_rgb: the mean and deviation of ImageNet taken out; what torchvision's learnt with.
     - standard: each channel with mean 0 and standard deviation 1 over the training images.
     - zca: standard, then whitened.
 
     Args:
-        name: One of the four.
+        name: One of the five.
         images: uint8, shape (all images, height, width, channels).
         ids: Which of them are for training.
         channels: 1 or 3.
@@ -44,14 +59,14 @@ def fit(
         return Preprocessing(
             name=name, order=order, mean=(0.0,) * channels, scale=(1 / 255,) * channels
         )
-    if name == "caffe_bgr":
-        return _caffe_bgr(channels)
+    if name in _IMAGENET:
+        return _imagenet(name, channels)
     if name in ("standard", "zca"):
         mean, scale = _standard(images, ids)
         plain = Preprocessing(name=name, order=order, mean=mean, scale=scale)
         return plain if name == "standard" else _whitened(plain, images, ids)
     raise DatasetError(
-        f"preprocessing: expected one of unit, caffe_bgr, standard, zca; found {name}"
+        f"preprocessing: expected one of unit, caffe_bgr, imagenet_rgb, standard, zca; found {name}"
     )
 
 
@@ -79,13 +94,13 @@ def apply_reference(
     return inputs
 
 
-def _caffe_bgr(channels: int) -> Preprocessing:
+def _imagenet(name: str, channels: int) -> Preprocessing:
     if channels != 3:
         raise DatasetError(
-            f"preprocessing caffe_bgr: expected 3 channels, found {channels}; "
+            f"preprocessing {name}: expected 3 channels, found {channels}; "
             "use unit or standard, or prepare the images with 3 channels"
         )
-    return Preprocessing(name="caffe_bgr", order=(2, 1, 0), mean=_CAFFE_MEAN, scale=(1.0, 1.0, 1.0))
+    return _IMAGENET[name]
 
 
 def _standard(

@@ -13,7 +13,7 @@ from benchharness.data.listing import Listing
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.sources import find
 from benchharness.suite.plan import Cell, Plan
-from benchharness.suite.settings import TrainingSettings, TransferSettings
+from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
 from benchharness.weights.pretrained import Pretrained, find_pretrained, random_weights
 
 Progress = Callable[[int, int], None]
@@ -56,7 +56,12 @@ class Slice:
 
 
 class Materials:
-    """Datasets and weights of a plan, each found, decoded or hashed once."""
+    """Datasets and weights of a plan, each found, decoded or hashed once.
+
+    Attributes:
+        listing: The dataset.
+        plan: The plan with every setting concrete that data and weights decide.
+    """
 
     def __init__(
         self, plan: Plan, *, places: Places, workers: int, progress: Progress | None = None
@@ -67,10 +72,11 @@ class Materials:
         self._progress = progress
         self._prepared: dict[Slice, Prepared] = {}
         self._files: dict[tuple[Slice, str], dict[str, Any]] = {}
-        self._pretrained: dict[tuple[str, str], Pretrained] = {}
+        self._pretrained: dict[tuple[str, ...], Pretrained] = {}
         self.listing = find_listing(
             plan, places=places, fallback=plan.dataset.fallback, progress=progress
         )
+        self.plan = plan.settled(self._settled)
 
     def prepare(self) -> None:
         """Decode and find everything that the plan's cells need, before any of them runs.
@@ -80,7 +86,7 @@ class Materials:
                 can load where one is to.
             WeightsError: Weights are missing, with no fallback.
         """
-        for cell in self._plan.cells:
+        for cell in self.plan.cells:
             # So that no worker fits what all of them read.
             fitted(cell.settings.preprocessing, self.prepared(cell))
             self.files(cell)
@@ -130,10 +136,7 @@ class Materials:
         settings = cell.settings
         if not isinstance(settings, TransferSettings):
             return None
-        key = (settings.backbone, settings.weights)
-        if key not in self._pretrained:
-            self._pretrained[key] = self._find(settings)
-        return self._pretrained[key]
+        return self._weights_of(settings)
 
     def describe_dataset(self) -> dict[str, Any]:
         """Return what the results say of the data, JSON-able."""
@@ -177,12 +180,26 @@ class Materials:
             "digest": "-".join(one.digest[:12] for one in found),
         }
 
+    def _weights_of(self, settings: TransferSettings) -> Pretrained:
+        key = (settings.backbone, settings.weights, *settings.releases)
+        if key not in self._pretrained:
+            self._pretrained[key] = self._find(settings)
+        return self._pretrained[key]
+
+    def _settled(self, settings: StrategySettings) -> StrategySettings:
+        """Return the settings with what only data and weights decide put in its place."""
+        if settings.preprocessing == "pretrained" and isinstance(settings, TransferSettings):
+            learnt_with = self._weights_of(settings).preprocessing
+            return settings.model_copy(update={"preprocessing": learnt_with})
+        return settings
+
     def _find(self, settings: TransferSettings) -> Pretrained:
         if settings.weights == "random":
             return random_weights(settings.backbone, reason="")
         suite = self._plan.suite
         return find_pretrained(
             settings.backbone,
+            settings.releases,
             path=suite.beside(written)
             if (written := suite.weights.get(settings.backbone))
             else None,

@@ -149,6 +149,7 @@ class Session:
         cores = usable_cores()
         materials = Materials(self.plan, places=self.places, workers=cores, progress=on_prepare)
         listing = materials.listing
+        self.plan = materials.plan
         check(self.plan, channels=listing.channels, classes=len(listing.classes))
         materials.prepare()
         announce(_materials_lines(materials.describe_dataset(), materials.describe_weights()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import (
     Conv,
     Dense,
@@ -22,7 +23,6 @@ from benchharness.suite.settings import (
     TrainingSettings,
     TransferSettings,
 )
-from benchharness.weights.backbones import BACKBONES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -157,7 +157,7 @@ class SuiteFile(Table):
         default=None,
         description="What to use, and announce, where pretrained weights cannot be had.",
     )
-    weights: dict[Literal["vgg16"], Text] = Field(
+    weights: dict[Literal["vgg16", "vgg_mini"], Text] = Field(
         {}, description="Weight files by backbone, relative to the suite file."
     )
     dataset: DatasetSettings

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +101,11 @@ class Plan:
                 seed = self.suite.seed + index - 1
                 ordered += [Trial(cell=cell, index=index, seed=seed) for cell in turn]
         return tuple(ordered)
+
+    def settled(self, settle: Callable[[StrategySettings], StrategySettings]) -> Plan:
+        """Return the plan with the settings of each cell replaced."""
+        cells = tuple(replace(cell, settings=settle(cell.settings)) for cell in self.cells)
+        return replace(self, cells=cells)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the resolved suite as JSON knows it; paths as written, for others to read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from benchharness.model.backbones import BACKBONES
 from benchharness.suite.findings import Finding
 from benchharness.suite.settings import (
     BottleneckSettings,
@@ -21,7 +22,6 @@ USED_BY = {
     "adam": {"beta_1", "beta_2", "epsilon"},
     "rmsprop": {"rho", "epsilon"},
 }
-SMALLEST_IMAGE = {"vgg16": 32}
 # What decides the shape of a head, and the features that it has learnt from.
 HEAD_KEYS = ("image_size", "dense", "output", "backbone", "weights", "preprocessing")
 
@@ -32,6 +32,12 @@ def clashes(settings: StrategySettings) -> Iterator[Finding]:
         yield from _optimizer_clashes(settings.optimizer)
     if isinstance(settings, TransferSettings):
         yield from _backbone_clashes(settings)
+    elif settings.preprocessing == "pretrained":
+        yield Finding(
+            at=("preprocessing",),
+            expected="a preprocessing of its own, for nothing is pretrained here",
+            found=quote("pretrained"),
+        )
     if isinstance(settings, BottleneckSettings) and not settings.augmentation.is_identity:
         yield _varied_images("a bottleneck computes the features of an image once")
     if isinstance(settings, FineTuneSettings) and settings.reuse_frozen:
@@ -95,13 +101,29 @@ def _optimizer_clashes(optimizer: OptimizerSettings) -> Iterator[Finding]:
 
 
 def _backbone_clashes(settings: TransferSettings) -> Iterator[Finding]:
-    """Yield why images do not fit the backbone."""
-    smallest = SMALLEST_IMAGE[settings.backbone]
+    """Yield why images or weights do not fit the backbone."""
+    backbone = BACKBONES[settings.backbone]
+    smallest = backbone.smallest_image
     if settings.image_size < smallest:
         yield Finding(
             at=("image_size",),
             expected=f"at least {smallest} for {settings.backbone}",
             found=show(settings.image_size),
+        )
+    known = ("pretrained", *backbone.releases, "random")
+    if settings.weights not in known:
+        yield Finding(
+            at=("weights",),
+            expected=f"{either(known)} for {settings.backbone}",
+            found=quote(settings.weights),
+        )
+    elif settings.weights != "random" and not settings.releases:
+        learnt = (release.preprocessing for release in backbone.releases.values())
+        yield Finding(
+            at=("preprocessing",),
+            expected=f'"pretrained", for these weights learnt with {either(dict.fromkeys(learnt))}',
+            found=show(settings.preprocessing),
+            hint="what belongs to other weights is never mixed with these",
         )
 
 

@@ -10,8 +10,18 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
+from benchharness.model.backbones import BACKBONES, Release
 from benchharness.suite.tables import AugmentationSettings, OptimizerSettings, Table
 
+Preprocessing = Annotated[
+    Literal["unit", "caffe_bgr", "imagenet_rgb", "standard", "zca", "pretrained"],
+    Field(
+        description="unit: pixels / 255. caffe_bgr: BGR minus ImageNet's mean, as Keras's VGG16 "
+        "learnt. imagenet_rgb: ImageNet's mean 0 and deviation 1, as torchvision's VGG16 learnt. "
+        "standard: mean 0, deviation 1 per channel. zca: standard, then PCA whitening. "
+        "pretrained: what the backbone's weights learnt with.",
+    ),
+]
 Dropout = Annotated[float, Field(ge=0, lt=1, description="Share of values dropped in training.")]
 Epochs = Annotated[int, Field(ge=1, le=10_000, description="Passes over the training images.")]
 Output = Annotated[
@@ -45,11 +55,7 @@ class Settings(Table):
         default="channels_last", description="How feature maps lie in memory."
     )
     compile: bool = Field(default=False, description="Hand the step to the framework's compiler.")
-    preprocessing: Literal["unit", "caffe_bgr", "standard", "zca"] = Field(
-        default="unit",
-        description="unit: pixels / 255. caffe_bgr: BGR minus ImageNet's mean, as VGG16 learnt. "
-        "standard: mean 0, deviation 1 per channel. zca: standard, then PCA whitening.",
-    )
+    preprocessing: Preprocessing = "unit"
     augmentation: AugmentationSettings = Field(
         default=AugmentationSettings(),
         description="How training images are varied; absent: not at all.",
@@ -128,14 +134,22 @@ class SimpleCnnSettings(TrainingSettings):
 class TransferSettings(TrainingSettings):
     """What the strategies on a pretrained backbone share."""
 
-    backbone: Literal["vgg16"] = Field(
+    backbone: Literal["vgg16", "vgg_mini"] = Field(
         default="vgg16", description="The pretrained feature extractor."
     )
-    weights: Literal["imagenet", "random"] = Field(
-        default="imagenet", description="What the backbone starts from."
+    weights: Literal["pretrained", "imagenet", "imagenet_torchvision", "drawn", "random"] = Field(
+        default="pretrained",
+        description="What the backbone starts from. pretrained: the first of its releases that can "
+        "be had. vgg16: imagenet (Keras's), imagenet_torchvision. vgg_mini: drawn.",
     )
     dropout: Dropout = 0.5
     output: Output = "sigmoid"
+
+    @property
+    def releases(self) -> Mapping[str, Release]:
+        """The pretrained weights that these settings admit, the preferred first."""
+        backbone = BACKBONES[self.backbone]
+        return dict(backbone.candidates(weights=self.weights, preprocessing=self.preprocessing))
 
 
 class BottleneckSettings(TransferSettings):

@@ -36,7 +36,7 @@ STACK = (
     Conv(name="conv_2", filters=6, padding="same"),
 )
 STACKS = {"maps": make_network(*STACK), "flat": make_network(*STACK, Flatten(name="flatten"))}
-PREPROCESSINGS = ("unit", "caffe_bgr", "standard", "zca")
+PREPROCESSINGS = ("unit", "caffe_bgr", "imagenet_rgb", "standard", "zca")
 STRAIGHT = ((1, 0, 0), (0, 1, 0))
 WARPS = {
     "untouched": STRAIGHT,

@@ -77,7 +77,7 @@ def make_weights(network: Network, *, seed: int = 0) -> dict[str, NDArray[np.flo
 
 
 def make_preprocessing(name: str, *, shape: Shape = IMAGE_SHAPE) -> Preprocessing:
-    """Return the preprocessing ``unit``, ``caffe_bgr``, ``standard`` or ``zca``, with its amounts.
+    """Return the preprocessing of that name, with its amounts.
 
     The fitted amounts of the last two are made up: a backend has to take them as they come.
     """
@@ -87,6 +87,8 @@ def make_preprocessing(name: str, *, shape: Shape = IMAGE_SHAPE) -> Preprocessin
     match name:
         case "unit":
             mean, scale = (0.0,) * channels, (1 / 255,) * channels
+        case "imagenet_rgb":
+            mean, scale = (123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375)
         case "caffe_bgr":
             order, mean, scale = (2, 1, 0), (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)
         case "zca":

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import WeightsError
+from benchharness.model.backbones import BACKBONES, Release
 from benchharness.model.network import Network
-from benchharness.weights.backbones import BACKBONES
+
+_EMBEDDED = Path(__file__).parent / "embedded"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,12 +23,16 @@ class Pretrained:
 
     Attributes:
         backbone: For example ``vgg16``.
+        release: Which of its pretrained weights, for example ``imagenet``; ``random`` for none.
+        preprocessing: What their inputs went through when they were learnt.
         path: The safetensors file; None for random initial weights.
         digest: SHA-256 of the file, hexadecimal; ``random`` without a file.
         reason: Why there is no file, for the announcement; empty where there is one.
     """
 
     backbone: str
+    release: str
+    preprocessing: str
     path: Path | None
     digest: str
     reason: str = ""
@@ -40,6 +46,8 @@ class Pretrained:
         """Return the record as JSON-able values."""
         return {
             "backbone": self.backbone,
+            "release": self.release,
+            "preprocessing": self.preprocessing,
             "path": str(self.path) if self.path else None,
             "digest": self.digest,
             "reason": self.reason,
@@ -51,6 +59,8 @@ class Pretrained:
         path = values["path"]
         return cls(
             backbone=values["backbone"] or "",
+            release=values["release"] or "",
+            preprocessing=values["preprocessing"] or "",
             path=Path(path) if path else None,
             digest=values["digest"] or "",
             reason=values["reason"] or "",
@@ -59,38 +69,110 @@ class Pretrained:
 
 def random_weights(backbone: str, *, reason: str) -> Pretrained:
     """Return the record of weights that are drawn from the trial's seed."""
-    return Pretrained(backbone=backbone, path=None, digest="random", reason=reason)
+    # Its inputs are those of the weights that it stands in for.
+    preferred = next(iter(BACKBONES[backbone].releases.values()))
+    return Pretrained(
+        backbone=backbone,
+        release="random",
+        preprocessing=preferred.preprocessing,
+        path=None,
+        digest="random",
+        reason=reason,
+    )
 
 
 def find_pretrained(
-    backbone: str, *, path: Path | None, environment: Mapping[str, str], fallback: str | None
+    backbone: str,
+    releases: Mapping[str, Release],
+    *,
+    path: Path | None,
+    environment: Mapping[str, str],
+    fallback: str | None,
 ) -> Pretrained:
     """Return where the pretrained weights of a backbone are.
 
     Args:
-        path: A file or folder that the suite names; wins over the environment.
+        releases: Which of its weights will do, the preferred first; at least one.
+        path: A file or folder that the suite names; wins over what is embedded and over the
+            environment.
         environment: ``BENCHHARNESS_WEIGHTS`` names a file or the folder that holds it.
         fallback: ``random`` to go on without a file, None to refuse.
 
     Raises:
-        WeightsError: A named file is not there, or none is found and there is no fallback.
+        WeightsError: A named file is not there or holds other weights, or none is found and there
+            is no fallback.
     """
-    file = BACKBONES[backbone].file
+    if path is None and (found := _embedded(backbone, releases)):
+        return found
     if path is None and environment.get("BENCHHARNESS_WEIGHTS"):
         path = Path(environment["BENCHHARNESS_WEIGHTS"])
     if path is not None:
-        found = path / file if path.is_dir() else path
-        if not found.is_file():
-            raise WeightsError(
-                f"weights of {backbone}: expected the file {found}, found none; "
-                "set BENCHHARNESS_WEIGHTS to the folder that holds it"
-            )
-        return Pretrained(backbone=backbone, path=found.resolve(), digest=file_digest(found))
-    reason = f"no {file} was found; set BENCHHARNESS_WEIGHTS to the folder that holds it"
+        return _named(backbone, releases, path)
+    files = " or ".join(release.file for release in releases.values())
+    reason = f"no {files} was found; set BENCHHARNESS_WEIGHTS to the folder that holds it"
     if fallback == "random":
         return random_weights(backbone, reason=reason)
     raise WeightsError(
         f'weights of {backbone}: {reason}, or write weights_fallback = "random" in the suite'
+    )
+
+
+def _embedded(backbone: str, releases: Mapping[str, Release]) -> Pretrained | None:
+    for name, release in releases.items():
+        if release.is_embedded:
+            return _record(backbone, name, release, _EMBEDDED / release.file)
+    return None
+
+
+def _named(backbone: str, releases: Mapping[str, Release], path: Path) -> Pretrained:
+    """Return the weights in a file, or the first that a folder holds."""
+    if path.is_file():
+        name = _release_of(backbone, path)
+        if name not in releases:
+            raise WeightsError(
+                f"{path}: expected weights of {backbone}, release {' or '.join(releases)}, "
+                f"found release {name}, which learnt with another preprocessing; "
+                f'write weights = "{name}" in the suite, or name another file'
+            )
+        return _record(backbone, name, releases[name], path)
+    for name, release in releases.items():
+        if (path / release.file).is_file():
+            return _record(backbone, name, release, path / release.file)
+    wanted = next(iter(releases.values())).file
+    raise WeightsError(
+        f"weights of {backbone}: expected the file "
+        f"{path if path.suffix else path / wanted}, found none; "
+        "set BENCHHARNESS_WEIGHTS to the folder that holds it"
+    )
+
+
+def _release_of(backbone: str, path: Path) -> str:
+    """Return which release a file holds: by its name, else by what it says of its inputs."""
+    releases = BACKBONES[backbone].releases
+    stated = _metadata(path).get("preprocessing", "").replace("-", "_")
+    by_name = (name for name, release in releases.items() if release.file == path.name)
+    by_inputs = (name for name, release in releases.items() if release.preprocessing == stated)
+    return next(by_name, None) or next(by_inputs, None) or next(iter(releases))
+
+
+def _metadata(path: Path) -> Mapping[str, str]:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            return file.metadata() or {}
+    except (SafetensorError, OSError):
+        # Reading the arrays will say what is wrong with it.
+        return {}
+
+
+def _record(backbone: str, name: str, release: Release, path: Path) -> Pretrained:
+    return Pretrained(
+        backbone=backbone,
+        release=name,
+        preprocessing=release.preprocessing,
+        path=path.resolve(),
+        digest=file_digest(path),
     )
 
 
