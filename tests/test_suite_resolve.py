@@ -311,3 +311,37 @@ def test_plan_is_recorded_as_json_without_places_of_the_machine(tmp_path: Path) 
     assert recorded["backend"]["torch"]["options"] == {"speed": 2}
     assert recorded["cells"][0]["settings"]["filters"] == [64, 128]
     assert str(tmp_path) not in json.dumps(recorded)
+
+
+@pytest.mark.parametrize("has_accelerator", [False, True])
+@pytest.mark.parametrize(("has_weights", "expected"), [(True, "any"), (False, "offline")])
+def test_profile_offline_is_for_a_machine_without_pretrained_weights(
+    tmp_path: Path, has_accelerator: bool, has_weights: bool, expected: str
+) -> None:
+    """Random weights would make nonsense of transfer learning; the suite may know better."""
+    suite = suite_of(tmp_path, PETS + CNN + "[profiles.offline]\n[profiles.cpu]\n[profiles.gpu]\n")
+
+    chosen = choose_profile(
+        suite,
+        requested=None,
+        has_accelerator=has_accelerator,
+        has_weights=lambda: has_weights,
+    )
+
+    assert chosen == expected.replace("any", "gpu" if has_accelerator else "cpu")
+
+
+@pytest.mark.parametrize(("profiles", "requested"), [("offline", "offline"), ("cpu", None)])
+def test_weights_are_looked_for_only_where_a_profile_depends_on_it(
+    tmp_path: Path, profiles: str, requested: str | None
+) -> None:
+    """Looking may take a download."""
+
+    def look() -> bool:
+        raise AssertionError("nobody needed to know")
+
+    suite = suite_of(tmp_path, PETS + CNN + f"[profiles.{profiles}]\n")
+
+    chosen = choose_profile(suite, requested=requested, has_accelerator=False, has_weights=look)
+
+    assert chosen == profiles

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import get_args
 
 from benchharness.errors import Problem, SuiteError
@@ -14,12 +14,26 @@ from benchharness.suite.settings import StrategySettings
 from benchharness.suite.wording import either, nearest, quote
 
 MOST_TRIALS = 1000
+OFFLINE = "offline"
 
 
-def choose_profile(suite: SuiteFile, *, requested: str | None, has_accelerator: bool) -> str | None:
+def choose_profile(
+    suite: SuiteFile,
+    *,
+    requested: str | None,
+    has_accelerator: bool,
+    has_weights: Callable[[], bool] = lambda: True,
+) -> str | None:
     """Return the profile to use: the requested one, else the one for this kind of machine.
 
-    A profile called ``cpu`` or ``gpu`` goes before others that name the device.
+    A profile called ``offline`` goes first where pretrained weights cannot be had; one called
+    ``cpu`` or ``gpu`` goes before others that name the device.
+
+    Args:
+        requested: By the user; None to choose.
+        has_accelerator: Whether the machine has a GPU.
+        has_weights: Tells whether the suite's pretrained weights can be had, which may take a
+            download; asked only where the answer matters.
 
     Raises:
         SuiteError: The suite has no profile of the requested name.
@@ -27,6 +41,8 @@ def choose_profile(suite: SuiteFile, *, requested: str | None, has_accelerator: 
     if requested is not None:
         _require_known(suite, "--profile", [requested], suite.profiles)
         return requested
+    if OFFLINE in suite.profiles and not has_weights():
+        return OFFLINE
     kind = "gpu" if has_accelerator else "cpu"
     if kind in suite.profiles and suite.profiles[kind].device in (None, kind):
         return kind
