@@ -1,0 +1,163 @@
+"""The documentation tells the truth: its commands run, its TOML loads, its Python works."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from documents import DOCUMENTS, ROOT, Block, blocks, commands_of
+from PIL import Image
+
+from benchharness.suite.load import load
+from benchharness.suite.resolve import resolve
+
+LANGUAGES = {"sh", "toml", "python", "text"}
+OWN_SUITE = next(block.text for block in blocks("toml") if 'name = "mine"' in block.text)
+# What the tests add, so that a documented run takes seconds.
+BACKEND, PROFILE = ["--backend", "numpy"], ["--profile", "smoke"]
+# Words of a user's shell that set something up, checked by other means below.
+SET_UP = ("make", "export", "python3", ".venv/bin/pip", "pip", "cd", "git")
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a newcomer's folder: the suites, a suite of their own, pictures, a recorded run."""
+    folder = tmp_path_factory.mktemp("desk")
+    shutil.copytree(ROOT / "suites", folder / "suites")
+    (folder / "mine.toml").write_text(OWN_SUITE, encoding="utf-8")
+    for label, name in enumerate(("my cats", "my dogs")):
+        for place in ("photos", "my_folder"):
+            classes = folder / place / name
+            classes.mkdir(parents=True)
+            for number in range(12):
+                colour = (20 * number, 90 * label, 200 - 10 * number)
+                Image.new("RGB", (40 + number, 36), colour).save(classes / f"{number}.jpg")
+    for suite in ("suites/smoke.toml", "suites/cats_dogs.toml"):
+        run_in(folder, shortened(f"benchharness run {suite}"))
+    return folder
+
+
+def run_in(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Carry out a command as its user would, without a network; it must succeed."""
+    environment = {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "BENCHHARNESS_CACHE": str(folder / "cache"),
+        "BENCHHARNESS_OFFLINE": "1",
+    }
+    for name in ("BENCHHARNESS_DATA", "BENCHHARNESS_WEIGHTS"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+def shortened(command: str) -> list[str]:
+    """Return a documented command of ours, small enough for a test."""
+    words = shlex.split(command)
+    if words[1] not in ("run", "certify") or "--dry-run" in words:
+        return words
+    has_profile = not {"--profile", "mine.toml", "suites/smoke.toml"} & set(words)
+    options = [*(PROFILE if has_profile else []), *([] if "--backend" in words else BACKEND)]
+    if "suites/cats_dogs.toml" in words and "--benchmark" not in words:
+        # VGG16 in NumPy takes minutes; other tests run it in frameworks.
+        options += ["--benchmark", "dataset", "--benchmark", "simple_cnn"]
+    return [*words, *options]
+
+
+def test_every_block_says_its_language():
+    """What is not marked is not checked."""
+    for document in DOCUMENTS:
+        fences = re.findall(r"^```(.*)$", document.read_text(encoding="utf-8"), re.M)
+
+        assert [fence.split()[0] for fence in fences[::2] if fence] and set(fences[1::2]) <= {""}
+        assert {fence.split()[0] for fence in fences[::2]} <= LANGUAGES, document
+
+
+@pytest.mark.parametrize("command", commands_of("benchharness"))
+def test_documented_command_runs(desk: Path, command: str):
+    """As it stands, but for a smaller profile and the backend that needs no framework."""
+    done = run_in(desk, shortened(command))
+
+    assert done.stdout.strip()
+
+
+def test_documented_commands_are_only_of_programs_that_are_checked():
+    """A program that no test knows could say anything."""
+    programs = {shlex.split(line)[0] for block in blocks("sh") for line in block.commands()}
+
+    assert programs <= {"benchharness", ".venv/bin/benchharness", *SET_UP}
+
+
+@pytest.mark.parametrize("command", commands_of("make"))
+def test_documented_target_exists(command: str):
+    """Make knows what it would have to do; the targets themselves are what runs this test."""
+    if shutil.which("make") is None:
+        pytest.skip("needs make")
+
+    done = subprocess.run(["make", "-n", *shlex.split(command)[1:]], cwd=ROOT, capture_output=True)
+
+    assert done.returncode == 0, done.stderr.decode()
+
+
+def test_documented_extras_exist():
+    """What pip is told to install with us can be installed with us."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    named = set(re.findall(r"benchharness\[([a-z,]+)\]", text))
+
+    assert {extra for group in named for extra in group.split(",")} <= set(
+        project["optional-dependencies"]
+    )
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=str)
+def test_documented_toml_is_a_suite(tmp_path: Path, block: Block):
+    """Whole ones load and resolve under each profile; fragments do beside a suite of one's own."""
+    if block.kind == "pyproject":
+        assert tomllib.loads(block.text)["project"]["entry-points"]["benchharness"]
+        return
+    text = f"{OWN_SUITE}\n{block.text}" if block.kind == "fragment" else block.text
+    file = tmp_path / "suite.toml"
+    file.write_text(text, encoding="utf-8")
+
+    suite = load(file)
+
+    assert all(resolve(suite, profile=profile).cells for profile in [None, *suite.profiles])
+
+
+@pytest.mark.parametrize("block", blocks("python"), ids=str)
+def test_documented_python_works(desk: Path, block: Block):
+    """Beside a recorded run, as the text supposes."""
+    run_in(desk, [sys.executable, "-c", block.text])
+
+
+def test_links_between_documents_lead_somewhere():
+    """A file that is not there helps nobody."""
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_option_of_run_is_documented():
+    """An option that nobody can find is not there."""
+    from benchharness.cli.run_command import command
+
+    text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    options = [
+        max(option.secondary_opts or option.opts, key=len)
+        for option in command.params
+        if option.param_type_name == "option"
+    ]
+
+    missing = [name for name in options if name not in text]
+    assert not missing
