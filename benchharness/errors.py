@@ -68,5 +68,9 @@ class WeightsError(BenchError):
     """Pretrained weights are missing, of another shape, or not what their digest says."""
 
 
+class FetchError(BenchError):
+    """A published file cannot be fetched, or is not what was published."""
+
+
 class RunError(BenchError):
     """A run could not be carried out or recorded."""

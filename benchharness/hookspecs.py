@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
+import numpy as np
 import pluggy
+from numpy.typing import NDArray
 
-from benchharness.api import Backend, Setting
+from benchharness.api import Backend, Network, Setting
 
 hookspec = pluggy.HookspecMarker("benchharness")
 
@@ -24,5 +27,28 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
 
     Raises:
         PluginError: The framework is missing or too old, or an option is unknown.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec(firstresult=True)
+def benchharness_read_weights(
+    path: Path, network: Network
+) -> Mapping[str, NDArray[np.float32]] | None:
+    """Return the weights in a file of the framework's own format; None for any other file.
+
+    Optional. Called once for each file, in a process of its own; importing the framework here is
+    expected. What the file holds beyond the network, such as a classifier, is left out. Nothing
+    that comes from the file may be executed: of pickles, arrays alone are loaded.
+
+    Args:
+        path: The file, whose digest is that of the one that was published.
+        network: Whose weights they are.
+
+    Returns:
+        An array for each of ``network.parameters()``, by their names and in their layout.
+
+    Raises:
+        PluginError: The framework is missing, or the file holds another network.
     """
     raise AssertionError("a specification is never called")

@@ -6,7 +6,8 @@ import difflib
 import functools
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,14 @@ from typing import TYPE_CHECKING
 from benchharness.errors import PluginError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pluggy import PluginManager
+
+    from benchharness.model.network import Network
     from benchharness.model.work import Backend, Setting
+
+    WeightReader = Callable[..., Mapping[str, NDArray[np.float32]] | None]
 
 GROUP = "benchharness"
 
@@ -57,12 +65,63 @@ def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
         PluginError: The plugin is absent, cannot be imported, implements an unknown hook, or
             refuses its options.
     """
+    entry = find(name)
+    manager = _manager(name, entry)
+    backend: Backend | None = manager.hook.benchharness_backend(options=options)
+    if backend is None:
+        raise PluginError(
+            f"backend {name} ({distribution(entry)}): expected the hook benchharness_backend "
+            "to return a backend, found nothing"
+        )
+    return backend
+
+
+def weight_readers() -> Mapping[str, WeightReader]:
+    """Return the hooks that read weights in a framework's own format, by plugin.
+
+    Imports their modules, and no framework. A plugin that cannot be imported reads nothing.
+    """
+    readers: dict[str, WeightReader] = {}
+    for name, entry in installed().items():
+        # Nobody asked for this plugin by name: whatever is wrong with it is no concern here.
+        with suppress(Exception):
+            hook = _manager(name, entry).hook.benchharness_read_weights
+            if hook.get_hookimpls():
+                readers[name] = hook
+    return readers
+
+
+def read_weights(path: Path, network: Network) -> Mapping[str, NDArray[np.float32]]:
+    """Return the weights in a file of some framework's own format.
+
+    Args:
+        path: The file.
+        network: Whose weights they are.
+
+    Raises:
+        PluginError: No installed plugin knows the format, or the file holds another network.
+    """
+    for read in weight_readers().values():
+        found = read(path=path, network=network)
+        if found is not None:
+            return found
+    raise PluginError(
+        f"{path}: expected a plugin that reads {path.suffix} files, found none; "
+        "install one with: pip install benchharness-torch"
+    )
+
+
+def _manager(name: str, entry: EntryPoint) -> PluginManager:
+    """Return a manager with one plugin, imported.
+
+    Raises:
+        PluginError: It cannot be imported, or implements an unknown hook.
+    """
     # Not at the top: listing plugins needs neither pluggy nor NumPy.
     import pluggy
 
     from benchharness import hookspecs
 
-    entry = find(name)
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     try:
@@ -71,13 +130,7 @@ def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
         manager.check_pending()
     except (ImportError, pluggy.PluginValidationError) as error:
         raise PluginError(f"backend {name} ({distribution(entry)}): {error}") from error
-    backend: Backend | None = manager.hook.benchharness_backend(options=options)
-    if backend is None:
-        raise PluginError(
-            f"backend {name} ({distribution(entry)}): expected the hook benchharness_backend "
-            "to return a backend, found nothing"
-        )
-    return backend
+    return manager
 
 
 def code_digest(entry: EntryPoint) -> str:

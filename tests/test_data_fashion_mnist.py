@@ -12,7 +12,7 @@ import pytest
 from benchharness.data.fashion_mnist import fashion_mnist, holds, standard_places
 from benchharness.errors import DatasetError
 
-INSTALLED = [place for place in standard_places(home=None) if holds(place)]
+INSTALLED = [place for place in standard_places(keras=None) if holds(place)]
 
 
 def write(folder: Path, *, labels: int = 3) -> Path:
@@ -39,7 +39,7 @@ def test_files_are_found_in_the_folder_or_below_it(tmp_path, below):
     assert set(listing.test.labels.tolist()) == {3}
     assert listing.channels == 1
     assert len(listing.classes) == 10
-    assert listing.train.read(0, size=28, channels=1).shape == (28, 28, 1)
+    assert listing.train.read(0, size=28, channels=1).pixels.shape == (28, 28, 1)
 
 
 def test_missing_files_name_the_package_to_install(tmp_path):
@@ -91,9 +91,9 @@ def test_labels_beyond_nine_are_refused(tmp_path):
         fashion_mnist(write(tmp_path, labels=11))
 
 
-def test_keras_downloads_are_looked_for_in_the_home_folder(tmp_path):
-    """The home folder is passed in, never read from the environment."""
-    assert tmp_path / ".keras/datasets/fashion-mnist" in standard_places(home=tmp_path)
+def test_keras_downloads_are_looked_for_in_its_folder(tmp_path):
+    """The folder is passed in, never read from the environment."""
+    assert tmp_path / "datasets/fashion-mnist" in standard_places(keras=tmp_path)
 
 
 @pytest.mark.skipif(not INSTALLED, reason="dataset-fashion-mnist is not installed")
@@ -104,4 +104,4 @@ def test_the_installed_dataset_is_balanced_and_begins_with_an_ankle_boot():
     assert np.bincount(listing.train.labels).tolist() == [6000] * 10
     assert np.bincount(listing.test.labels).tolist() == [1000] * 10
     assert listing.classes[listing.train.labels[0]] == "ankle boot"
-    assert listing.train.read(0, size=28, channels=1).max() == 255
+    assert listing.train.read(0, size=28, channels=1).pixels.max() == 255

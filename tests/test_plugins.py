@@ -74,3 +74,31 @@ def test_a_plugin_refuses_options_that_it_does_not_know():
     """An option that does nothing would be believed."""
     with pytest.raises(PluginError, match="colour"):
         plugins.load_backend("numpy", options={"colour": "red"})
+
+
+READER = """
+from benchharness.api import hookimpl
+
+@hookimpl
+def benchharness_read_weights(path, network):
+    return {"of": path.name} if path.suffix == ".odd" else None
+"""
+
+
+def test_weights_of_a_strange_format_are_read_by_the_plugin_that_knows_it(install):
+    """Broken plugins and those without the hook are passed over."""
+    install("able", READER)
+    install("broken", "raise RuntimeError('imported')")
+    install("plain", "")
+
+    assert set(plugins.weight_readers()) >= {"able"}
+    assert not set(plugins.weight_readers()) & {"broken", "plain", "numpy"}
+    assert plugins.read_weights(Path("a.odd"), network=None) == {"of": "a.odd"}
+
+
+def test_weights_that_no_plugin_can_read_name_the_remedy(install):
+    """The format is named, and what to install."""
+    install("able", READER)
+
+    with pytest.raises(PluginError, match=r"a.none: expected a plugin that reads .none files"):
+        plugins.read_weights(Path("a.none"), network=None)

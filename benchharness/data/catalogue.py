@@ -23,6 +23,7 @@ class SourceInfo:
 
 
 _NAME_IT = f"name the folder with --data DIR, [dataset] path, or {VARIABLE}"
+_FETCH_IT = "with a network it is downloaded by itself; else"
 
 SOURCES: dict[str, SourceInfo] = {
     "folder": SourceInfo(
@@ -34,13 +35,13 @@ SOURCES: dict[str, SourceInfo] = {
         remedy=_NAME_IT,
     ),
     "cats_dogs": SourceInfo(
-        description="photographs of cats and dogs (Asirra), in either layout",
-        remedy=f"{_NAME_IT}; it holds train/cats/*.jpg, train/dogs/*.jpg and test likewise, "
-        "or cat.0.jpg ... dog.12499.jpg",
+        description="photographs of cats and dogs (Asirra), in any of their layouts",
+        remedy=f"{_FETCH_IT} {_NAME_IT}; it holds train/cats/*.jpg, train/dogs/*.jpg and test "
+        "likewise, or cat.0.jpg ... dog.12499.jpg, or PetImages/Cat/0.jpg ...",
     ),
     "fashion_mnist": SourceInfo(
         description="70 000 grey pictures of clothes in ten classes, 28 x 28",
-        remedy="on Debian and Ubuntu: apt-get install dataset-fashion-mnist; elsewhere put "
+        remedy=f"{_FETCH_IT} apt-get install dataset-fashion-mnist (Debian, Ubuntu), or put "
         f"train-images-idx3-ubyte.gz and its three companions into a folder and {_NAME_IT}",
     ),
     "drawn": SourceInfo(

@@ -23,18 +23,18 @@ _SIZE = 28
 _IMAGES_MAGIC, _LABELS_MAGIC = 0x0803, 0x0801
 
 
-def fashion_mnist(path: Path | None = None, *, home: Path | None = None) -> Listing:
+def fashion_mnist(path: Path | None = None, *, keras: Path | None = None) -> Listing:
     """Return the dataset from the first folder that holds it.
 
     Args:
         path: Where to look: here and in folders of the dataset's name below. None for the places
             where Debian's package and Keras put it.
-        home: The user's home folder, where Keras keeps its downloads.
+        keras: Keras's folder, where it keeps its downloads.
 
     Raises:
         DatasetError: The files are missing, or not what their headers say.
     """
-    places = [path] if path is not None else standard_places(home=home)
+    places = [path] if path is not None else standard_places(keras=keras)
     found = [folder for place in places if (folder := _home_of(place)) is not None]
     if not found:
         looked = ", ".join(map(str, places))
@@ -52,19 +52,23 @@ def fashion_mnist(path: Path | None = None, *, home: Path | None = None) -> List
     )
 
 
-def standard_places(*, home: Path | None) -> list[Path]:
+def standard_places(*, keras: Path | None) -> list[Path]:
     """Return the folders where Debian's package and Keras put the files."""
     shared = [Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset-fashion-mnist")]
-    return shared if home is None else [*shared, home / ".keras/datasets/fashion-mnist"]
+    return shared if keras is None else [*shared, keras / "datasets/fashion-mnist"]
 
 
 def holds(path: Path) -> bool:
-    """Return whether the files lie at ``path`` or in a folder of the dataset's name below it."""
+    """Return whether the files lie at ``path`` or in a folder of the dataset's name below it.
+
+    The name as we write it, as Keras does, or as torchvision does.
+    """
     return _home_of(path) is not None
 
 
 def _home_of(place: Path) -> Path | None:
-    folders = (place, place / "fashion_mnist", place / "fashion-mnist")
+    names = ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw")
+    folders = (place, *(place / name for name in names))
     return next((folder for folder in folders if _file(folder, "train-images-idx3-ubyte")), None)
 
 

@@ -35,6 +35,21 @@ def flat(path: Path, *, train: int | None = None, test: int | None = None) -> Li
             f"{path}: expected images named like cat.0.jpg and dog.0.jpg, of at least two classes, "
             f"found {', '.join(index) or 'none'}"
         )
+    return by_number(index, train=train, test=test, origin=f"files named by class in {path}")
+
+
+def by_number(index: Index, *, train: int | None, test: int | None, origin: str) -> Listing:
+    """Return the files of an index, whose order tells which are for training and for the test.
+
+    Args:
+        index: At least two classes, the files of each by number.
+        train: As for ``flat``.
+        test: As for ``flat``.
+        origin: Where they are from, in words.
+
+    Raises:
+        DatasetError: A class has too few images.
+    """
     parts = {name: _part(name, files, train=train, test=test) for name, files in index.items()}
     return Listing(
         name="flat",
@@ -43,7 +58,7 @@ def flat(path: Path, *, train: int | None = None, test: int | None = None) -> Li
         test=examples({name: part[1] for name, part in parts.items()}),
         channels=sample_channels([file for files in index.values() for file in files]),
         is_real=True,
-        origin=f"files named by class in {path}",
+        origin=origin,
     )
 
 

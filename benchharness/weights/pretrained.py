@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import WeightsError
+from benchharness.fetch.fetcher import Fetcher
+from benchharness.fetch.stock import file_digest
 from benchharness.model.backbones import BACKBONES, Release
 from benchharness.model.network import Network
+from benchharness.weights.published import FOREIGN, Published, adopt, adopt_from, find_published
 
 _EMBEDDED = Path(__file__).parent / "embedded"
 
@@ -28,6 +30,7 @@ class Pretrained:
         path: The safetensors file; None for random initial weights.
         digest: SHA-256 of the file, hexadecimal; ``random`` without a file.
         reason: Why there is no file, for the announcement; empty where there is one.
+        origin: What was published, and where it was found; empty where the file tells.
     """
 
     backbone: str
@@ -36,6 +39,7 @@ class Pretrained:
     path: Path | None
     digest: str
     reason: str = ""
+    origin: str = ""
 
     @property
     def is_random(self) -> bool:
@@ -51,6 +55,7 @@ class Pretrained:
             "path": str(self.path) if self.path else None,
             "digest": self.digest,
             "reason": self.reason,
+            "origin": self.origin,
         }
 
     @classmethod
@@ -64,6 +69,7 @@ class Pretrained:
             path=Path(path) if path else None,
             digest=values["digest"] or "",
             reason=values["reason"] or "",
+            origin=values["origin"] or "",
         )
 
 
@@ -88,15 +94,21 @@ def find_pretrained(
     path: Path | None,
     environment: Mapping[str, str],
     fallback: str | None,
+    fetcher: Fetcher | None = None,
 ) -> Pretrained:
     """Return where the pretrained weights of a backbone are.
 
+    A file that the suite names goes first, then what is embedded, then ``BENCHHARNESS_WEIGHTS``;
+    then what was converted or downloaded before, what frameworks have in their caches, and what
+    can be downloaded.
+
     Args:
         releases: Which of its weights will do, the preferred first; at least one.
-        path: A file or folder that the suite names; wins over what is embedded and over the
-            environment.
-        environment: ``BENCHHARNESS_WEIGHTS`` names a file or the folder that holds it.
+        path: A file or folder that the suite names.
+        environment: ``BENCHHARNESS_WEIGHTS`` names a file or the folder that holds it; other
+            variables tell where frameworks keep what they have downloaded.
         fallback: ``random`` to go on without a file, None to refuse.
+        fetcher: Keeps and fetches published weights; None to look at named files alone.
 
     Raises:
         WeightsError: A named file is not there or holds other weights, or none is found and there
@@ -107,9 +119,17 @@ def find_pretrained(
     if path is None and environment.get("BENCHHARNESS_WEIGHTS"):
         path = Path(environment["BENCHHARNESS_WEIGHTS"])
     if path is not None:
-        return _named(backbone, releases, path)
-    files = " or ".join(release.file for release in releases.values())
-    reason = f"no {files} was found; set BENCHHARNESS_WEIGHTS to the folder that holds it"
+        return _named(backbone, releases, path, fetcher=fetcher)
+    file = next(iter(releases.values())).file
+    why = ""
+    if fetcher is not None:
+        try:
+            published = find_published(backbone, releases, environment=environment, fetcher=fetcher)
+        except WeightsError as error:
+            why = f" (not downloaded: {error})"
+        else:
+            return _of_published(backbone, releases, published)
+    reason = f"no {file} was found{why}; set BENCHHARNESS_WEIGHTS to the folder that holds it"
     if fallback == "random":
         return random_weights(backbone, reason=reason)
     raise WeightsError(
@@ -124,8 +144,12 @@ def _embedded(backbone: str, releases: Mapping[str, Release]) -> Pretrained | No
     return None
 
 
-def _named(backbone: str, releases: Mapping[str, Release], path: Path) -> Pretrained:
+def _named(
+    backbone: str, releases: Mapping[str, Release], path: Path, *, fetcher: Fetcher | None
+) -> Pretrained:
     """Return the weights in a file, or the first that a folder holds."""
+    if path.is_file() and path.suffix in FOREIGN and fetcher is not None:
+        return _of_published(backbone, releases, adopt(backbone, releases, path, fetcher=fetcher))
     if path.is_file():
         name = _release_of(backbone, path)
         if name not in releases:
@@ -138,6 +162,8 @@ def _named(backbone: str, releases: Mapping[str, Release], path: Path) -> Pretra
     for name, release in releases.items():
         if (path / release.file).is_file():
             return _record(backbone, name, release, path / release.file)
+    if fetcher is not None and (found := adopt_from(backbone, releases, path, fetcher=fetcher)):
+        return _of_published(backbone, releases, found)
     wanted = next(iter(releases.values())).file
     raise WeightsError(
         f"weights of {backbone}: expected the file "
@@ -164,6 +190,13 @@ def _metadata(path: Path) -> Mapping[str, str]:
     except (SafetensorError, OSError):
         # Reading the arrays will say what is wrong with it.
         return {}
+
+
+def _of_published(
+    backbone: str, releases: Mapping[str, Release], published: Published
+) -> Pretrained:
+    name = published.release
+    return replace(_record(backbone, name, releases[name], published.path), origin=published.origin)
 
 
 def _record(backbone: str, name: str, release: Release, path: Path) -> Pretrained:
@@ -206,9 +239,3 @@ def read_pretrained(pretrained: Pretrained, network: Network) -> dict[str, NDArr
                 f"found {arrays[name].shape}"
             )
     return {name: np.asarray(array, np.float32) for name, array in arrays.items()}
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchharness.api import Backend, PluginError, Setting, hookimpl
+from benchharness.api import Backend, Network, PluginError, Setting, hookimpl
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @hookimpl
@@ -15,8 +21,26 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
     try:
         from benchharness_torch.backend import TorchBackend
     except ImportError as error:
-        raise PluginError(
-            f"backend torch: PyTorch cannot be imported ({error}); "
-            "install it with: pip install 'benchharness-torch'"
-        ) from error
+        raise _absent(error) from error
     return TorchBackend()
+
+
+@hookimpl
+def benchharness_read_weights(
+    path: Path, network: Network
+) -> Mapping[str, NDArray[np.float32]] | None:
+    """Return the weights in a ``.pth`` file of torchvision's; None for any other file."""
+    if path.suffix != ".pth":
+        return None
+    try:
+        from benchharness_torch.checkpoint import read_checkpoint
+    except ImportError as error:
+        raise _absent(error) from error
+    return read_checkpoint(path, network)
+
+
+def _absent(error: ImportError) -> PluginError:
+    return PluginError(
+        f"backend torch: PyTorch cannot be imported ({error}); "
+        "install it with: pip install 'benchharness-torch'"
+    )

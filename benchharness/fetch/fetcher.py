@@ -1,0 +1,167 @@
+"""What a session fetches: each thing once, without a network not at all."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchharness.errors import FetchError
+from benchharness.fetch.archive import unpack
+from benchharness.fetch.download import UnreachableError, download
+from benchharness.fetch.homes import HOMES, Home
+from benchharness.fetch.stock import Manifest, appearing, write_manifest
+from benchharness.fetch.transfer import Patience, Progress
+
+if TYPE_CHECKING:
+    from filelock import FileLock
+
+OnDownload = Callable[[str, int, int], None]
+
+_SPARE_BYTES = 50_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Fetcher:
+    """Fetches what has a public home and keeps it.
+
+    Without a network, one failure is enough for all that follows: nothing is tried again.
+
+    Attributes:
+        folder: Where a folder for each thing appears.
+        homes: What can be fetched, by name.
+        is_offline: Whether the network is not to be touched.
+        on_download: Called with what is fetched, bytes there are, and bytes in all.
+        announce: Called with one line when something begins or is given up.
+    """
+
+    folder: Path
+    homes: Mapping[str, Home] = field(default_factory=lambda: HOMES)
+    is_offline: bool = False
+    patience: Patience = field(default_factory=Patience)
+    on_download: OnDownload | None = None
+    announce: Callable[[str], None] | None = None
+    _failures: dict[str, FetchError] = field(default_factory=dict)
+    _outage: str = ""
+
+    def obtain(self, name: str) -> Path:
+        """Return the folder of a thing, fetched and checked unless it is there already.
+
+        Args:
+            name: A key of ``homes``.
+
+        Raises:
+            FetchError: It is not there and cannot be had.
+        """
+        target = self.folder / name
+        if target.is_dir():
+            return target
+        if name not in self._failures:
+            try:
+                return self._fetch(name, target)
+            except FetchError as error:
+                self._failures[name] = error
+        raise self._failures[name]
+
+    def may_fetch(self, name: str) -> bool:
+        """Return whether a thing has a home here and nothing speaks against fetching it."""
+        return name in self.homes and name not in self._failures and not self.refusal()
+
+    def refusal(self) -> str:
+        """Return why nothing is fetched: the user's wish, or an outage; empty if all is well."""
+        return "offline, as asked" if self.is_offline else self._outage
+
+    def at_rest(self) -> Fetcher:
+        """Return one that finds what is there and fetches nothing."""
+        return Fetcher(folder=self.folder, homes=self.homes, is_offline=True)
+
+    def lock(self, name: str) -> FileLock:
+        """Return the lock that processes hold while they make the folder of a thing."""
+        from filelock import FileLock
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return FileLock(self.folder / f".{name}.lock")
+
+    def _fetch(self, name: str, target: Path) -> Path:
+        home = self.homes[name]
+        if refusal := self.refusal():
+            raise FetchError(f"{name}: {home.source} was not fetched: {refusal}")
+        try:
+            with self._held(name):
+                # Another process may have fetched it while we waited.
+                if not target.is_dir():
+                    self._build(name, home, target)
+        except UnreachableError as error:
+            self._outage = "no network"
+            hosts = ", ".join(dict.fromkeys(file.hosts for file in home.files))
+            self._say(f"no network, going on without downloads: cannot reach {hosts}")
+            raise FetchError(f"{name}: {error}") from error
+        except OSError as error:
+            raise FetchError(
+                f"{target}: expected to write {home.source}, found: {error}; "
+                "free some space or choose another cache folder (BENCHHARNESS_CACHE)"
+            ) from error
+        return target
+
+    @contextmanager
+    def _held(self, name: str) -> Iterator[None]:
+        """Hold the lock of a thing, having waited for other processes that do."""
+        from filelock import Timeout
+
+        lock = self.lock(name)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self._say(f"waiting for another process that fetches {name}")
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _build(self, name: str, home: Home, target: Path) -> None:
+        incoming = self.folder / f".{name}.incoming"
+        self._require_space(home, incoming)
+        self._say(f"fetching {name}: {home.source}, {home.size_bytes / 1e6:,.0f} MB")
+        files = [
+            download(
+                file, incoming, patience=self.patience, progress=self._progress(f"{file.name}")
+            )
+            for file in home.files
+        ]
+        with appearing(target) as building:
+            if home.unpacking:
+                progress = self._progress(f"unpacking {files[0].name}")
+                digests = unpack(files[0], building, limits=home.unpacking, progress=progress)
+            else:
+                digests = {file.name: file.sha256 for file in home.files}
+                for path in files:
+                    path.rename(building / path.name)
+            write_manifest(
+                building, Manifest(source=home.source, remark=home.remark, files=digests)
+            )
+        shutil.rmtree(incoming, ignore_errors=True)
+
+    def _require_space(self, home: Home, incoming: Path) -> None:
+        kept = sum(path.stat().st_size for path in incoming.glob("*"))
+        needed = home.needed_bytes - kept + _SPARE_BYTES
+        free = shutil.disk_usage(self.folder).free
+        if free < needed:
+            raise FetchError(
+                f"{self.folder}: expected {needed / 1e6:,.0f} MB of free space for "
+                f"{home.source}, found {free / 1e6:,.0f} MB; free some space or choose another "
+                "cache folder (BENCHHARNESS_CACHE)"
+            )
+
+    def _progress(self, what: str) -> Progress | None:
+        on_download = self.on_download
+        if on_download is None:
+            return None
+        return lambda done, count: on_download(what, done, count)
+
+    def _say(self, line: str) -> None:
+        if self.announce is not None:
+            self.announce(line)

@@ -1,0 +1,75 @@
+"""Reads weights in a framework's own format, in a process of its own.
+
+``python -m benchharness.weights.reading FILE BACKBONE OUT METADATA`` writes safetensors. Apart,
+because a file of another format is other people's code at work: a damaged one harms this process
+alone, and a framework that reads it is imported here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.errors import BenchError, WeightsError
+from benchharness.model.backbones import BACKBONES
+from benchharness.model.network import Network
+from benchharness.plugins import read_weights
+
+
+def read(file: Path, network: Network) -> dict[str, NDArray[np.float32]]:
+    """Return the weights of a network from a file of Keras's or of a plugin's framework.
+
+    Raises:
+        BenchError: It cannot be read, or holds another network.
+    """
+    found = _of_keras(file, network) if file.suffix == ".h5" else read_weights(file, network)
+    arrays = {}
+    for name, parameter in network.parameters().items():
+        array = found.get(name)
+        if array is None or array.shape != parameter.shape:
+            was = "none of that name" if array is None else f"shape {array.shape}"
+            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {was}")
+        arrays[name] = np.ascontiguousarray(array, dtype=np.float32)
+    return arrays
+
+
+def _of_keras(file: Path, network: Network) -> Mapping[str, NDArray[np.float32]]:
+    """Return the arrays of a weights file as Keras 1 and 2 wrote them, already in our layout."""
+    import h5py
+
+    parts = {4: "kernel", 1: "bias"}
+    arrays = {}
+    try:
+        with h5py.File(file, "r") as content:
+            for layer in network.learning_layers():
+                for name in content[layer].attrs["weight_names"]:
+                    array = np.asarray(content[layer][name], np.float32)
+                    arrays[f"{layer}/{parts.get(array.ndim, name)}"] = array
+    except (OSError, KeyError, RuntimeError) as error:
+        raise WeightsError(
+            f"{file}: expected a weights file of Keras, found one that cannot be read: {error}"
+        ) from error
+    return arrays
+
+
+def main(arguments: list[str]) -> None:
+    """Convert one file; what is wrong is one line on standard error and exit code 1."""
+    from safetensors.numpy import save_file
+
+    file, backbone, out, metadata = arguments
+    layers = BACKBONES[backbone]
+    side = 2 * layers.smallest_image
+    network = Network(input_shape=(side, side, 3), layers=layers.layers)
+    try:
+        save_file(read(Path(file), network), out, metadata=json.loads(metadata))
+    except BenchError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
