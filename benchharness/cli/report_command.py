@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -18,7 +19,7 @@ import click
 )
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 def command(*, run: Path, results: Path, markdown: bool) -> int:
-    """Print the table of a recorded run again, and rebuild its CSV files.
+    """Print the table of a recorded run again, and rebuild its CSV files, page and chart.
 
     RUN is the folder of a run, the folder of a suite (its latest run), or the name of a suite.
     """
@@ -36,7 +37,30 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
         click.echo(as_markdown(folder.read_run(), records))
     else:
         show(folder.path)
+    publish(folder.path, tell=lambda line: click.echo(line, err=True))
     return 0
+
+
+def publish(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
+    """Write the page and the main chart of a run, and return where the page is.
+
+    Args:
+        tell: Told where it is; without the libraries that draw, how to get them.
+    """
+    from benchharness.report.extra import missing
+    from benchharness.results.store import RunFolder
+
+    if absent := missing():
+        tell(
+            f"no report.html, for want of {', '.join(absent)}: pip install 'benchharness[report]', "
+            f"then benchharness report {folder}"
+        )
+        return None
+    from benchharness.report.html.files import write_report
+
+    page, *_ = write_report(RunFolder.open(folder))
+    tell(f"report: {page}")
+    return page
 
 
 def show(folder: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from statistics import median
+from typing import Any
 
 from benchharness.measure.statistics import Ratio, geometric_mean_ratio
 from benchharness.report.claims import Measure, certainty, claim, times_text
-from benchharness.report.lines import Line, printable
+from benchharness.report.lines import Line, backends_of, lines_of, printable
 from benchharness.report.pairs import Accuracy, Pair
+from benchharness.results.record import Record
 
 NATIVE = "native track, each framework as its users write it: "
 FEED = Measure(noun="feeding throughput", verb="feeds")
@@ -17,11 +20,45 @@ TRAIN = Measure(noun="training throughput", verb="trains")
 HEAD = Measure(noun="throughput of the head's training", verb="trains the head")
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One answer line.
+
+    Attributes:
+        subject: What it is about: a line of the table, or ``overall``.
+        said: The claim with its verdict.
+        beside: What else a reader wants to know, a clause each.
+    """
+
+    subject: str
+    said: str
+    beside: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """Return the whole line."""
+        return f"{self.subject}: {'; '.join([self.said, *self.beside])}"
+
+
 def answers_of(lines: Sequence[Line]) -> list[str]:
     """Return the overall answers, then those of each line, the fastest backend against the others.
 
     A line with fewer than two backends that came to an end has no answer.
     """
+    return list(map(str, answers_in_parts(lines)))
+
+
+def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
+    """Return the answers of a run.
+
+    Args:
+        run: As in run.json.
+        records: The last of each trial.
+    """
+    return answers_of(lines_of(records, backends_of(run, records)))
+
+
+def answers_in_parts(lines: Sequence[Line]) -> list[Answer]:
+    """Return the same answers, not yet put together."""
     return [*_overall(lines), *(answer for line in lines for answer in _of_line(line))]
 
 
@@ -31,7 +68,7 @@ def pairs_of(line: Line) -> list[Pair]:
     return [pair for pair in pairs if pair.ratios(pair.rate)]
 
 
-def _of_line(line: Line) -> Iterator[str]:
+def _of_line(line: Line) -> Iterator[Answer]:
     pairs = pairs_of(line)
     rates = {
         cell.backend: cell.median(pair.rate) or 0.0
@@ -41,15 +78,16 @@ def _of_line(line: Line) -> Iterator[str]:
     fastest = max(rates, key=rates.__getitem__, default="")
     for pair in pairs:
         if fastest in (pair.ours.backend, pair.theirs.backend):
-            native = NATIVE if pair.ours.track == "native" else ""
-            yield f"{line.name}: {native}{_answer(pair)}"
+            yield _answer(line.name, pair)
 
 
-def _answer(pair: Pair) -> str:
+def _answer(subject: str, pair: Pair) -> Answer:
     measure, ratio, pair = _headline(pair)
     ours, theirs = printable(pair.ours.backend), printable(pair.theirs.backend)
+    native = NATIVE if pair.ours.track == "native" else ""
     said = claim(measure, ratio, ours=ours, theirs=theirs, proof=printable(pair.proof))
-    return "; ".join([said, *_beside(pair), *_misses(pair), *_accuracy(pair.accuracy())])
+    beside = (*_beside(pair), *_misses(pair), *_accuracy(pair.accuracy()))
+    return Answer(subject=subject, said=f"{native}{said}", beside=beside)
 
 
 def _headline(pair: Pair) -> tuple[Measure, Ratio, Pair]:
@@ -109,7 +147,7 @@ def _top1(values: Sequence[float]) -> str:
     return middle if low == high else f"{middle} ({low}-{high})"
 
 
-def _overall(lines: Sequence[Line]) -> Iterator[str]:
+def _overall(lines: Sequence[Line]) -> Iterator[Answer]:
     """Yield an answer for every two backends with at least two proven lines of the equal track.
 
     Feeding does not count: training has it inside already.
@@ -124,14 +162,14 @@ def _overall(lines: Sequence[Line]) -> Iterator[str]:
         proven = [pair for pair in pairs if pair.proof == "proven"]
         ratio = _mean_ratio(proven) if len(proven) > 1 else None
         if ratio is not None:
-            yield f"overall: {_summary(proven, ratio, of=len(pairs))}"
+            yield _summary(proven, ratio, of=len(pairs))
 
 
 def _mean_ratio(pairs: Sequence[Pair]) -> Ratio | None:
     return geometric_mean_ratio([pair.ratios(pair.rate) for pair in pairs])
 
 
-def _summary(proven: Sequence[Pair], ratio: Ratio, *, of: int) -> str:
+def _summary(proven: Sequence[Pair], ratio: Ratio, *, of: int) -> Answer:
     if ratio.median < 1:
         proven, ratio = [pair.swapped for pair in proven], ratio.inverse
     ours, theirs = (printable(cell.backend) for cell in (proven[0].ours, proven[0].theirs))
@@ -140,8 +178,9 @@ def _summary(proven: Sequence[Pair], ratio: Ratio, *, of: int) -> str:
     lost = len(speeds) - won
     some, which = (f"{len(proven)} of ", ", the proven ones") if len(proven) < of else ("", "")
     what = "matrix points" if any(pair.ours.matrix for pair in proven) else "benchmarks"
-    return (
-        f"{claim(TRAIN, ratio, ours=ours, theirs=theirs, proof='proven')}; geometric mean over "
-        f"{some}{of} {what}{which}: "
+    mean = (
+        f"geometric mean over {some}{of} {what}{which}: "
         f"{ours} wins {won}, {theirs} {lost}, undecided {len(proven) - won - lost}"
     )
+    said = claim(TRAIN, ratio, ours=ours, theirs=theirs, proof="proven")
+    return Answer(subject="overall", said=said, beside=(mean,))

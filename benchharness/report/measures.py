@@ -110,6 +110,12 @@ def groups_of(lines: Sequence[Line], backends: Sequence[str]) -> list[Group]:
     return [group for group in groups if not group.is_empty]
 
 
+def speed_metric(cell: Cell) -> str:
+    """Return the metric of a cell's speed: images trained, or fed where it trains none."""
+    is_training = cell.median("train_images_per_s") is not None
+    return "train_images_per_s" if is_training else "feed_images_per_s"
+
+
 def shown_top1(cell: Cell) -> Number | None:
     """Return the test top-1, or the validation top-1 where there is no test."""
     test = cell.median("test_top1")
@@ -197,8 +203,7 @@ def _published(lines: Sequence[Line], headings: Headings) -> Group:
 
 
 def _images_per_s(cell: Cell) -> Number | None:
-    train = cell.median("train_images_per_s")
-    return cell.median("feed_images_per_s") if train is None else train
+    return cell.median(speed_metric(cell))
 
 
 def _numbers(line: Line, measure: Callable[[Cell], Number | None]) -> tuple[str, ...]:

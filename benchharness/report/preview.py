@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from benchharness.run.survey import DatasetFacts, Forecast
+from benchharness.run.checkup import CellNeeds, hungriest, size, time_words
+from benchharness.run.estimate import Estimate
+from benchharness.run.facts import DatasetFacts
+from benchharness.run.survey import Forecast
 
 _HEADINGS = (
     ("#", ">"),
@@ -58,3 +61,12 @@ def _row(number: int, forecast: Forecast) -> list[str]:
         f"{forecast.params:,}",
         f"{forecast.trainable_params:,}",
     ]
+
+
+def asks(expected: Estimate | None, cells: Sequence[CellNeeds]) -> str:
+    """Return in a line what a plan asks of this machine: time, where it is known, and memory."""
+    most = max(hungriest(cells), key=lambda one: one.needs.host_bytes)
+    memory = f"most memory: {size(most.needs.host_bytes)} ({most.cell.benchmark})"
+    if expected is None:
+        return f"{memory}; time: benchharness doctor estimates it"
+    return f"{time_words(expected)}; {memory}"

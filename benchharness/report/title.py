@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from benchharness.measure.sanity import is_unbalanced
+from benchharness.model.kinds import in_words
 from benchharness.report.lines import printable
 
 
@@ -46,4 +48,10 @@ def _dataset(dataset: Mapping[str, Any]) -> str:
     if not dataset.get("is_real", True):
         return "drawn pictures"
     name, origin = printable(dataset.get("name", "")), printable(dataset.get("origin", ""))
-    return f"{name} ({origin})" if origin and origin != name else name
+    told = [origin] if origin and origin != name else []
+    if converted := dataset.get("converted"):
+        told.append(f"converted while decoding: {printable(in_words(converted))}")
+    share = dataset.get("majority_share")
+    if share and is_unbalanced(share, classes=len(dataset.get("classes", ()))):
+        told.append(f"always guessing the largest class is right on {share:.2f} of the test images")
+    return f"{name} ({'; '.join(told)})" if told else name

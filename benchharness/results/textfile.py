@@ -1,4 +1,4 @@
-"""A text file that is always whole: readers see the old one or the new one."""
+"""A file that is always whole: readers see the old one or the new one."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from pathlib import Path
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Write UTF-8 text to a temporary file beside ``path`` and rename it over ``path``.
+    """Write text as UTF-8, its line ends as they are; see ``replace_bytes``."""
+    replace_bytes(path, text.encode("utf-8"))
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Write bytes to a temporary file beside ``path`` and rename it over ``path``.
 
     Raises:
         OSError: The folder cannot be written; ``path`` is then untouched.
     """
     temporary = path.with_name(f".{path.name}-{os.getpid()}")
     try:
-        # newline="" keeps the line ends that the csv module wrote.
-        with temporary.open("w", encoding="utf-8", newline="") as file:
-            file.write(text)
+        with temporary.open("wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -1,0 +1,160 @@
+"""How many times as fast each backend is as the first, with what chance allows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+
+import altair as alt
+
+from benchharness.report.claims import certainty, times_text
+from benchharness.report.html.charts import rows
+from benchharness.report.html.charts.chart import Chart, Drawing, Row, Section, source
+from benchharness.report.html.theme import Series, css
+from benchharness.report.lines import Line, printable
+from benchharness.report.pairs import Pair
+from benchharness.results.cells import proof_word
+
+DATA, EVEN = "ratios", "even"
+# Either side of 1 reads as so many times faster.
+TIMES = "format(datum.value < 1 ? 1 / datum.value : datum.value, '.3~r') + 'x'"
+# The axis shows at least this much on either side of 1, and at most so many times the medians.
+NARROWEST, ROOM = 1.25, 3.0
+
+
+def section(
+    lines: Sequence[Line], backends: Sequence[str], series: Sequence[Series]
+) -> Section | None:
+    """Return one chart of all ratios; None where nothing can be compared."""
+    found = ratios_of(lines, backends, series)
+    if not found:
+        return None
+    anchor = printable(backends[0])
+    chart = Chart(
+        name="ratios",
+        title="",
+        alt=f"Ratios of throughput to {anchor}: "
+        + "; ".join(f"{one['name']} {one['figure']}" for one in found)
+        + ".",
+        data={DATA: found, EVEN: [{"value": 1}]},
+        drawing=drawing(found, anchor=anchor),
+    )
+    return Section(
+        name="ratios",
+        title=f"Speed against {anchor}",
+        short="Ratios",
+        text=f"How many times as fast as {anchor}, on a logarithmic scale; whiskers are 95 % "
+        "intervals over paired trials. In colour where a winner can be named; grey where chance "
+        "or a missing proof forbids it.",
+        charts=[chart],
+    )
+
+
+def ratios_of(
+    lines: Sequence[Line], backends: Sequence[str], series: Sequence[Series]
+) -> list[Row]:
+    """Return a row per line and backend that can be compared with the first backend."""
+    looks = {one.backend: one.colour for one in series}
+    found: list[Row] = []
+    for line, pair in _pairs(lines, backends):
+        ratio = pair.speed()
+        assert ratio is not None, "only pairs with a common trial are asked"
+        is_said = ratio.is_decided and proof_word(pair.proof) == "proven"
+        ahead = pair.ours if ratio.median >= 1 else pair.theirs
+        shown = ratio if ratio.median >= 1 else ratio.inverse
+        versus = f", {printable(pair.ours.backend)}" if len(backends) > 2 else ""
+        found.append(
+            {
+                "row": len(found),
+                "line": line.name,
+                "name": f"{line.name}{versus}",
+                "backend": printable(pair.ours.backend),
+                "value": ratio.median,
+                "low": ratio.low,
+                "high": ratio.high,
+                "certainty": certainty(ratio),
+                "proof": printable(pair.proof) or "not asked",
+                "figure": f"{printable(ahead.backend)} {times_text(shown)}x",
+                "colour": looks[ahead.backend] if is_said else css("even"),
+            }
+        )
+    return _cut(found)
+
+
+def drawing(found: Sequence[Row], *, anchor: str) -> Drawing:
+    """Return the drawing of all ratios to one backend."""
+    others = dict.fromkeys(one["backend"] for one in found)
+    ahead = next(iter(others)) if len(others) == 1 else "the other"
+    sides = f"◂ {anchor} faster  ·  {ahead} faster ▸"
+    end = _end(found)
+    scale = alt.Scale(type="log", domain=[1 / end, end], nice=False)
+    axis = alt.Axis(title=sides, values=_ticks(end), labelExpr=TIMES)
+    x = alt.X("value:Q", scale=scale, axis=axis)
+    y, down = rows.place(), rows.MARKS_DOWN
+    colour = alt.Color("colour:N", scale=None)
+    tip = [
+        alt.Tooltip("line:N", title="benchmark"),
+        alt.Tooltip("figure:N", title="faster"),
+        alt.Tooltip("certainty:N"),
+        alt.Tooltip("proof:N", title="same work"),
+    ]
+    base = alt.Chart(source(DATA))
+    even = alt.Chart(source(EVEN)).mark_rule(color=css("muted"), strokeWidth=1)
+    whisker = base.mark_rule(strokeWidth=2.5, opacity=0.55, yOffset=down, y2Offset=down)
+    arrows = [
+        base.mark_text(text=text, baseline="middle", fontSize=15, yOffset=down)
+        .transform_filter(f"datum.{side}_is_cut")
+        .encode(x=alt.X(f"drawn_{side}:Q"), y=y, color=colour)
+        for side, text in (("low", "◂"), ("high", "▸"))
+    ]
+    point = base.mark_point(filled=True, size=75, opacity=1, yOffset=down)
+    return alt.layer(
+        even.encode(x=x),
+        whisker.encode(x=alt.X("drawn_low:Q"), x2=alt.X2("drawn_high:Q"), y=y, color=colour),
+        *arrows,
+        point.encode(x=x, y=y, color=colour, tooltip=tip),
+        rows.names(DATA, indent=0),
+        rows.figures(DATA),
+    ).properties(width="container", height=rows.height(len(found)))
+
+
+def _pairs(lines: Sequence[Line], backends: Sequence[str]) -> Iterator[tuple[Line, Pair]]:
+    for line in lines:
+        cells = {cell.backend: cell for cell in line.recorded}
+        anchor = cells.get(backends[0])
+        for backend in backends[1:]:
+            if anchor is not None and backend in cells:
+                pair = Pair(ours=cells[backend], theirs=anchor)
+                if pair.ratios(pair.rate):
+                    yield line, pair
+
+
+def _cut(found: list[Row]) -> list[Row]:
+    end = _end(found)
+    for one in found:
+        is_known = one["low"] is not None
+        one["drawn_low"] = max(one["low"], 1 / end) if is_known else None
+        one["drawn_high"] = min(one["high"], end) if is_known else None
+        one["low_is_cut"] = is_known and one["low"] < 1 / end
+        one["high_is_cut"] = is_known and one["high"] > end
+    return found
+
+
+def _end(found: Sequence[Row]) -> float:
+    """Return the upper end of the axis; the lower is its reciprocal."""
+    medians = max((max(one["value"], 1 / one["value"]) for one in found), default=1.0)
+    intervals = [
+        max(one["high"], 1 / one["low"])
+        for one in found
+        if one["low"] is not None and one["low"] > 0
+    ]
+    reach = min(max([medians, *intervals]), ROOM * medians)
+    return float(max(NARROWEST, 1.08 * reach))
+
+
+def _ticks(end: float) -> list[float]:
+    steps = (1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000, 10_000)
+    above = [step for step in steps if end**0.25 <= step <= end]
+    # The farthest first; more than three a side would touch on a telephone.
+    kept = above[:: -math.ceil(len(above) / 3)] if above else []
+    return [*(1 / step for step in kept), 1.0, *reversed(kept)]

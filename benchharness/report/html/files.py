@@ -1,0 +1,81 @@
+"""The report's files in a run's folder: the page, the main chart, and the table in Markdown."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchharness.errors import RunError
+from benchharness.report.answers import answers_in_parts
+from benchharness.report.html import theme
+from benchharness.report.html.bundle import bundle
+from benchharness.report.html.charts import poster
+from benchharness.report.html.charts.throughput import speeds_of
+from benchharness.report.html.page import page
+from benchharness.report.lines import backends_of, lines_of
+from benchharness.report.table import markdown
+from benchharness.results.store import RunFolder
+from benchharness.results.textfile import replace_bytes
+
+PAGE, MARKDOWN, SVG, PNG = "report.html", "report.md", "chart.svg", "chart.png"
+
+
+def write_report(folder: RunFolder) -> list[Path]:
+    """Write the report of a run, replacing an earlier one.
+
+    Returns:
+        The files; without charts where nothing has a speed to show.
+
+    Raises:
+        RunError: The folder cannot be read or written.
+    """
+    run = folder.read_run()
+    records, _ = folder.records()
+    backends = backends_of(run, records)
+    lines = lines_of(records, backends)
+    answers, speeds = answers_in_parts(lines), speeds_of(lines)
+    svg = ""
+    if speeds:
+        series = theme.series_of(backends)
+        svg = poster.as_svg(poster.poster(run, speeds, series, answers))
+    contents = {
+        PAGE: page(
+            run,
+            records,
+            _certificates(folder),
+            answers=answers,
+            speeds=speeds,
+            vega=bundle(),
+            poster=svg,
+        ).encode(),
+        MARKDOWN: markdown(run, records).encode(),
+    }
+    if svg:
+        contents |= {SVG: svg.encode(), PNG: poster.as_png(svg)}
+    return [_write(folder.path / name, content) for name, content in contents.items()]
+
+
+def _certificates(folder: RunFolder) -> dict[str, Any]:
+    """Return certificate.json; empty where nobody asked for a proof."""
+    path = folder.path / "certificate.json"
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise RunError(
+            f"{path}: expected JSON, found: {error}; remove the file to report without it"
+        ) from error
+    return content
+
+
+def _write(path: Path, content: bytes) -> Path:
+    try:
+        replace_bytes(path, content)
+    except OSError as error:
+        raise RunError(
+            f"{path}: expected to be able to write here, found: {error.strerror}; "
+            "free some space or change its permissions"
+        ) from error
+    return path

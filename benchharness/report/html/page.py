@@ -1,0 +1,152 @@
+"""The whole report as one HTML file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from benchharness import __version__
+from benchharness.report import title
+from benchharness.report.answers import Answer
+from benchharness.report.html import facts, theme
+from benchharness.report.html.charts import (
+    accuracy,
+    learning,
+    memory,
+    phases,
+    ratios,
+    throughput,
+    trials,
+)
+from benchharness.report.html.charts.chart import Section
+from benchharness.report.html.charts.throughput import Speeds
+from benchharness.report.html.downloads import downloads_of
+from benchharness.report.html.proofs import proofs_of
+from benchharness.report.html.settings import settings_of
+from benchharness.report.html.table import table_of
+from benchharness.report.lines import Line, backends_of, lines_of, printable
+from benchharness.report.notes import notes_of
+from benchharness.report.table import MEDIANS
+from benchharness.report.work import work_of
+from benchharness.results.record import Record
+
+# The page may draw and style itself, and fetch nothing. Vega compiles its expressions.
+POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; "
+    "img-src data:; base-uri 'none'; form-action 'none'"
+)
+
+
+def page(
+    run: Mapping[str, Any],
+    records: Sequence[Record],
+    certificates: Mapping[str, Any],
+    *,
+    answers: Sequence[Answer],
+    speeds: Sequence[Speeds],
+    vega: str,
+    poster: str = "",
+) -> str:
+    """Return the report.
+
+    Args:
+        run: As in run.json.
+        records: The last of each trial.
+        certificates: As in certificate.json; empty where there is none.
+        answers: Of the run.
+        speeds: Of the run's lines, as the main chart shows them.
+        vega: The script that draws, see ``bundle``.
+        poster: The main chart as SVG, for readers without scripts.
+    """
+    backends = backends_of(run, records)
+    lines = lines_of(records, backends)
+    series = theme.series_of(backends)
+    proofs = proofs_of(certificates)
+    table = table_of(lines, backends, proofs)
+    sections = sections_of(lines, backends, series, speeds)
+    return _template().render(
+        title=title.heading(run),
+        setting=title.setting(run),
+        inputs=title.inputs(run),
+        is_make_believe=title.is_make_believe(run),
+        version=printable(run.get("benchharness") or __version__),
+        answers=answers,
+        lines=lines,
+        series=[(printable(one.backend), one) for one in series],
+        table=table,
+        legend=[MEDIANS, *work_of(lines)],
+        notes=notes_of(lines),
+        sections=sections,
+        phases=phases.legend(),
+        proofs=proofs,
+        settings=settings_of(lines, backends),
+        facts=[
+            ("Machine", facts.machine_of(run)),
+            ("Software", facts.software_of(run, lines)),
+            ("Data and weights", facts.inputs_of(run)),
+        ],
+        resolved=json.dumps(run.get("resolved"), indent=1, ensure_ascii=False, default=str)
+        if run.get("resolved")
+        else "",
+        downloads=downloads_of(records) if records else [],
+        poster=poster,
+        policy=POLICY,
+        colours=theme.properties(),
+        style=_own("page.css"),
+        script=_own("page.js"),
+        vega=vega,
+        charts=embedded(
+            {
+                "config": theme.config(),
+                "charts": {
+                    chart.name: chart.as_dict() for section in sections for chart in section.charts
+                },
+            }
+        ),
+    )
+
+
+def sections_of(
+    lines: Sequence[Line],
+    backends: Sequence[str],
+    series: Sequence[theme.Series],
+    speeds: Sequence[Speeds],
+) -> list[Section]:
+    """Return the sections of charts that have something to show, from top to bottom."""
+    found = (
+        throughput.section(speeds, series),
+        ratios.section(lines, backends, series),
+        learning.section(lines, series),
+        accuracy.section(lines, series),
+        phases.section(lines, series),
+        memory.section(lines, series),
+        trials.section(lines, series),
+    )
+    return [section for section in found if section is not None]
+
+
+def embedded(content: Any) -> str:
+    """Return JSON that is safe within a script element, whatever names it holds."""
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return text
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("benchharness.report.html"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html")
+
+
+def _own(name: str) -> str:
+    return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")

@@ -1,0 +1,392 @@
+"""The data behind each chart is that of the tables, and every drawing is valid."""
+
+from __future__ import annotations
+
+import re
+from itertools import product
+
+import pytest
+import vl_convert
+from report_runs import PHASES, RUN, failures, feeding, trial, trials
+
+from benchharness.report.answers import answers_in_parts
+from benchharness.report.html import theme
+from benchharness.report.html.charts import (
+    accuracy,
+    learning,
+    memory,
+    phases,
+    poster,
+    ratios,
+    throughput,
+)
+from benchharness.report.html.charts import trials as strips
+from benchharness.report.html.charts.scales import Span, spread_out, upper_end
+from benchharness.report.html.page import sections_of
+from benchharness.report.intervals import interval_of
+from benchharness.report.lines import Line, backends_of, lines_of
+from benchharness.results.columns import METRICS
+from benchharness.results.tables import epoch_rows, summary_rows, trial_rows
+
+BACKENDS = ["keras", "torch"]
+SERIES = theme.series_of(BACKENDS)
+
+
+def lines(records: list[dict]) -> list[Line]:
+    """Return the lines of some records."""
+    return lines_of(records, backends_of(RUN, records))
+
+
+def line(records: list[dict]) -> Line:
+    """Return the only line of some records."""
+    (only,) = lines(records)
+    return only
+
+
+def luminance(colour: str) -> float:
+    """Return the relative luminance of #rrggbb, as WCAG 2 defines it."""
+    parts = [int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def contrast(one: str, other: str) -> float:
+    """Return the contrast of two colours, from 1 to 21."""
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_bars_are_the_medians_of_the_summary():
+    """And the dots are the trials' own figures."""
+    records = trials()
+    (speeds,) = throughput.speeds_of(lines(records))
+
+    assert [(bar["backend"], bar["value"]) for bar in speeds.bars] == [
+        (row["backend"], row["train_images_per_s"]) for row in summary_rows(records)
+    ]
+    assert [(dot["backend"], dot["trial"], dot["seed"], dot["value"]) for dot in speeds.trials] == [
+        (row["backend"], row["trial"], row["seed"], row["train_images_per_s"])
+        for row in trial_rows(records)
+    ]
+
+
+def test_feeding_is_drawn_by_its_own_speed():
+    """1,000 and 2,000 images/s have the median 1,500."""
+    (speeds,) = throughput.speeds_of(lines(feeding()))
+
+    assert [bar["value"] for bar in speeds.bars] == [1500, 1500]
+
+
+def test_a_single_trial_has_no_whisker():
+    """Nothing can be said of chance."""
+    (speeds,) = throughput.speeds_of(lines(trials(count=1)))
+
+    assert [bar["high"] for bar in speeds.bars] == [None, None]
+    assert not any(bar["is_cut"] for bar in speeds.bars)
+
+
+def test_an_endless_interval_is_cut_and_marked():
+    """Two trials far apart reach beyond any axis; the bars stay readable."""
+    records = [trial("a", "keras", 1, 10.0), trial("a", "keras", 2, 100.0)]
+
+    (speeds,) = throughput.speeds_of(lines(records))
+
+    (bar,) = speeds.bars
+    assert bar["high"] > 1e4
+    assert bar["is_cut"]
+    assert bar["drawn_high"] == speeds.end == pytest.approx(160)
+
+
+def test_failed_trials_are_no_dots():
+    """They have no speed."""
+    records = trials()
+    records[0] |= {"status": "failed", "metrics": {}}
+
+    (speeds,) = throughput.speeds_of(lines(records))
+
+    assert len(speeds.trials) == 5
+    assert speeds.bars[0]["name"] == "keras (n=2)"
+
+
+def test_an_interval_of_one_cell_holds_its_median():
+    """Doubling every value doubles both ends."""
+    one, double = interval_of([9.0, 10.0, 11.0]), interval_of([18.0, 20.0, 22.0])
+
+    assert one is not None and double is not None
+    assert one.low < 9 < 10 < 11 < one.high
+    assert (double.low, double.high) == pytest.approx((2 * one.low, 2 * one.high))
+    assert interval_of([9.0]) is None
+
+
+def test_ratios_are_those_of_the_answers():
+    """Of 36/24, 35.5/25 and 36.5/23 the median is 1.5."""
+    (row,) = ratios.ratios_of(lines(trials()), BACKENDS, SERIES)
+
+    assert row["value"] == pytest.approx(1.5)
+    assert row["low"] < 1.5 < row["high"]
+    assert row["figure"] == "torch 1.50x"
+    assert row["colour"] == SERIES[1].colour
+
+
+@pytest.mark.parametrize("proof", ["", "partial: logits (1e-1 over 2e-5)", "not comparable: x"])
+def test_without_proof_a_ratio_has_no_winners_colour(proof):
+    """However certain it is."""
+    records = trials(proof=proof, proofs={"keras": proof, "torch": proof})
+
+    (row,) = ratios.ratios_of(lines(records), BACKENDS, SERIES)
+
+    assert row["colour"] == theme.css("even")
+
+
+def test_a_slower_backend_lies_left_and_the_first_one_is_named():
+    """Seen from torch, keras is 1.50x as slow."""
+    (row,) = ratios.ratios_of(lines(trials()), BACKENDS[::-1], SERIES)
+
+    assert row["value"] == pytest.approx(1 / 1.5)
+    assert row["figure"] == "torch 1.50x"
+
+
+def test_curves_are_the_rows_of_the_epochs_with_seconds_added_up():
+    """Trial 1 trains 2.125 s an epoch."""
+    records = trials()
+
+    rows = learning.curves_of(line(records), "validation_top1")
+
+    assert [(r["backend"], r["trial"], r["epoch"], r["value"]) for r in rows] == [
+        (r["backend"], r["trial"], r["epoch"], r["validation_top1"]) for r in epoch_rows(records)
+    ]
+    assert [r["seconds"] for r in rows[:3]] == [2.125, 4.25, 6.375]
+
+
+def test_the_thick_line_is_the_median_of_the_trials():
+    """The second of three trials in each epoch."""
+    rows = learning.medians_of(line(trials()), "validation_top1")
+
+    assert [r["value"] for r in rows if r["backend"] == "keras"] == [
+        0.5 + epoch / 16 + 2 / 64 for epoch in (1, 2, 3)
+    ]
+
+
+def test_a_trial_that_diverged_keeps_the_epochs_it_had():
+    """Its line ends where it ended; an unknown value is no point."""
+    records = trials()
+    records[0] |= {"status": "diverged"}
+    records[0]["epochs"][2]["validation_top1"] = None
+
+    rows = learning.curves_of(line(records), "validation_top1")
+
+    own = [r["epoch"] for r in rows if (r["backend"], r["trial"]) == ("keras", 1)]
+    assert own == [1, 2]
+
+
+def test_without_validation_the_training_accuracy_is_drawn_and_called_so():
+    """A suite may have no validation images."""
+    records = trials()
+    for one, epoch in product(records, range(3)):
+        one["epochs"][epoch]["validation_top1"] = None
+
+    section = learning.section(lines(records), SERIES)
+
+    assert section is not None
+    assert [chart.caption for chart in section.charts] == [
+        "training top-1 by epoch",
+        "training top-1 by seconds of training",
+        "training loss by epoch",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "moved"),
+    [
+        ([], []),
+        ([1.0, 9.0], [1.0, 9.0]),
+        ([5.0, 5.0], [4.0, 6.0]),
+        ([5.0, 4.0, 5.0], [20 / 3 - 2, 14 / 3 - 2, 26 / 3 - 2]),
+        ([3.0, 1.0, 2.0], [4.0, 0.0, 2.0]),
+    ],
+)
+def test_labels_keep_their_order_and_their_distance(values, moved):
+    """Two of one value move apart by half the gap each."""
+    assert spread_out(values, gap=2.0) == pytest.approx(moved)
+
+
+def test_an_axis_shows_all_values_and_helpful_intervals():
+    """Up to 1.6 times the largest value."""
+    assert upper_end([10, 20], [None, 25]) == 25
+    assert upper_end([10, 20], [None, 1e9]) == 32
+    assert upper_end([10, 20], [None, None]) == 20
+
+
+@pytest.mark.parametrize(
+    ("values", "is_log", "middle"),
+    [([4.0, 20.0], False, 11.5), ([1.0, 100.0], True, 10.0), ([0.0], False, 0.5)],
+)
+def test_values_far_apart_get_a_logarithmic_axis(values, is_log, middle):
+    """All values are within it, and its middle is where it should be."""
+    span = Span.of(values)
+
+    assert span.is_log is is_log
+    assert all(0 <= span.position(value) < 1 for value in values)
+    assert span.position(middle) == pytest.approx(0.5)
+
+
+def test_the_front_is_what_nobody_beats_in_both():
+    """Sooner and more accurate wins; a tie in accuracy goes to the sooner."""
+    cells = [
+        {"seconds": seconds, "value": value}
+        for seconds, value in ((3, 0.9), (1, 0.7), (2, 0.6), (4, 0.9), (5, 0.95), (1, 0.5))
+    ]
+
+    front = accuracy.front_of(cells)
+
+    assert [(row["seconds"], row["value"]) for row in front] == [(1, 0.7), (3, 0.9), (5, 0.95)]
+
+
+def test_time_and_accuracy_are_medians_of_the_trials():
+    """7 s of training and 2 s of extraction, which trials that read stored features had too."""
+    records = trials(backends=["keras"])
+    for one in records:
+        one["metrics"] |= {"extract_s": 2.0, "extract_reused": one["trial"] > 1}
+
+    (cell,) = accuracy.cells_of(lines(records))
+
+    assert (cell["seconds"], cell["value"]) == (9.0, 0.875 + 2 / 64)
+    assert cell["split"] == "test"
+
+
+def test_phases_add_up_to_the_wall_time():
+    """No second is lost and none counts twice."""
+    records = trials()
+
+    cells, parts = phases.cells_of(lines(records)), phases.parts_of(lines(records))
+
+    for cell in cells:
+        seconds = [part["seconds"] for part in parts if part["row"] == cell["row"]]
+        assert sum(seconds) == pytest.approx(cell["wall_s"]) == sum(PHASES.values())
+
+
+def test_stored_features_cost_this_trial_nothing():
+    """Their seconds are those of the trial that extracted them."""
+    records = trials(backends=["keras"], count=1)
+    records[0]["metrics"] |= {"extract_s": 50.0, "extract_reused": True}
+
+    parts = phases.parts_of(lines(records))
+
+    assert sum(part["seconds"] for part in parts) == pytest.approx(sum(PHASES.values()))
+
+
+def test_the_trial_shown_is_the_middle_one():
+    """Of wall times 3, 1 and 2 the 2; of 4, 3, 1 and 2 the 2 as well."""
+    records = trials(backends=["keras"])
+    for one, wall_s in zip(records, (3.0, 1.0, 2.0), strict=True):
+        one["metrics"]["wall_s"] = wall_s
+    extra = trial("fine_tune", "keras", 4, 25.0)
+    extra["metrics"] = extra["metrics"] | {"wall_s": 4.0}
+
+    for known in (records, [extra, *records]):
+        (cell,) = phases.cells_of(lines(known))
+        assert (cell["trial"], cell["wall_s"]) == (3, 2.0)
+
+
+def test_every_phase_of_the_tables_is_of_one_kind():
+    """A new column of seconds falls to the rest by itself."""
+    named = [phase for kind in phases.KINDS for phase in kind.phases]
+    seconds = {column.name for column in METRICS if column.unit == "s"}
+
+    assert len(named) == len(set(named))
+    assert set(named) <= set(phases.PHASES) < seconds
+
+
+def test_memory_is_the_summarys():
+    """In bytes as they are, and in 10^9 bytes."""
+    records = trials()
+
+    cells = memory.cells_of(lines(records), "peak_host_bytes")
+
+    assert [cell["bytes"] for cell in cells] == [
+        row["peak_host_bytes"] for row in summary_rows(records)
+    ]
+    assert [cell["value"] for cell in cells] == [1.500000002] * 2
+    assert memory.cells_of(lines(records), "peak_device_bytes") == []
+
+
+def test_trials_stand_against_the_median_of_their_cell():
+    """24, 25 and 23 over 24."""
+    found = strips.trials_of(lines(trials(backends=["keras"])))
+
+    assert [row["value"] for row in found] == [1.0, 25 / 24, 23 / 24]
+    assert strips.section(lines(trials(count=1)), SERIES) is None
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        trials(backends=["keras", "torch", "jax"]),
+        trials(backends=["torch"], count=1),
+        [*trials(), *feeding(), *failures(), *trials(track="native", proofs={})],
+        trials(settings={"target_top1": 0.9}, matrix={"lr": 0.1}),
+        feeding(),
+    ],
+    ids=["three backends", "one trial", "mixed", "target", "feeding"],
+)
+def test_every_drawing_compiles(records):
+    """Altair finds no mistake in it, and Vega-Lite makes a chart of it."""
+    own = lines(records)
+    backends = backends_of(RUN, records)
+    series = theme.series_of(backends)
+
+    sections = sections_of(own, backends, series, throughput.speeds_of(own))
+
+    charts = [chart for section in sections for chart in section.charts]
+    assert charts
+    assert len({chart.name for chart in charts}) == len(charts)
+    for chart in charts:
+        chart.drawing.to_dict(validate=True)
+        spec = chart.as_dict()
+        assert vl_convert.vegalite_to_vega(spec | {"config": theme.config()})["marks"]
+        assert spec["datasets"] == {name: list(rows) for name, rows in chart.data.items()}
+
+
+def test_the_main_chart_stands_alone():
+    """It says what, where and on what, makes no use of names of colours, and has every line."""
+    records = [*trials(), *trials("simple_cnn")]
+    speeds = throughput.speeds_of(lines(records))
+    run = RUN | {"dataset": {"name": "drawn", "is_real": False}}
+
+    svg = poster.as_svg(poster.poster(run, speeds, SERIES, answers_in_parts(lines(records))))
+
+    for text in ("Cats and dogs", "profile cpu", "data: drawn pictures", "fine_tune", "simple_cnn"):
+        assert text in svg
+    assert len(re.findall(">[^<]*same work: proven", svg)) == 3
+    assert "var(" not in svg
+
+
+def test_backends_are_told_apart_by_more_than_colour():
+    """Thirty of them before a colour and a shape come together again."""
+    series = theme.series_of([f"backend {number}" for number in range(30)])
+
+    assert len({(one.colour, one.shape) for one in series}) == 30
+    assert len({one.shape for one in series[:5]}) == 5
+
+
+@pytest.mark.parametrize("theme_index", [0, 1], ids=["light", "dark"])
+def test_colours_can_be_read(theme_index):
+    """Text 4.5:1 and marks 3:1 against the paper, as WCAG 2 asks."""
+    colours = {name: pair[theme_index] for name, pair in theme.COLOURS.items()}
+
+    for name in ("ink", "muted", "link", "good", "bad", "warn"):
+        assert contrast(colours[name], colours["paper"]) >= 4.5, name
+    assert contrast(colours["warn"], colours["warn-paper"]) >= 4.5
+    for name in (*theme.SERIES_COLOURS, "even"):
+        assert contrast(colours[name], colours["paper"]) >= 3, name
+
+
+def test_colours_have_names_in_css_and_plain_values_in_files():
+    """Whatever is nested how deep."""
+    spec = {"a": [{"color": theme.css("ink"), "text": "var"}], "n": 1}
+
+    assert theme.in_light(spec) == {
+        "a": [{"color": theme.COLOURS["ink"][0], "text": "var"}],
+        "n": 1,
+    }
+    assert "--ink: light-dark(" in theme.properties()
