@@ -27,7 +27,8 @@ def test_selection_takes_the_first_of_each_class_in_order():
     chosen = select(array_examples([0, 1, 0, 0, 1, 1, 0]), count=4)
 
     assert chosen.labels.tolist() == [0, 1, 0, 1]
-    assert [int(chosen.read(i, size=2, channels=1)[0, 0, 0]) for i in range(4)] == [0, 1, 2, 4]
+    pixels = [chosen.read(i, size=2, channels=1).pixels for i in range(4)]
+    assert [int(image[0, 0, 0]) for image in pixels] == [0, 1, 2, 4]
 
 
 def test_what_does_not_divide_evenly_goes_to_the_first_classes():

@@ -55,10 +55,10 @@ def test_images_labels_and_splits_come_from_the_listing(listing, tmp_path):
     prepared = ready(listing, tmp_path)
 
     for i in (0, 13, 19):
-        expected = read_image(listing.train.paths[i], size=16, channels=3)
+        expected = read_image(listing.train.paths[i], size=16, channels=3).pixels
         assert np.array_equal(prepared.images[i], expected)
     assert np.array_equal(
-        prepared.images[25], read_image(listing.test.paths[5], size=16, channels=3)
+        prepared.images[25], read_image(listing.test.paths[5], size=16, channels=3).pixels
     )
     assert prepared.labels.tolist() == [0] * 10 + [1] * 10 + [0] * 3 + [1] * 3
     assert prepared.labels.dtype == np.int32
@@ -156,7 +156,7 @@ def test_counts_choose_the_first_of_each_class(listing, tmp_path):
 
     assert len(prepared.images) == 10
     assert np.array_equal(
-        prepared.images[4], read_image(listing.train.paths[10], size=16, channels=3)
+        prepared.images[4], read_image(listing.train.paths[10], size=16, channels=3).pixels
     )
     assert len(prepared.splits["validation"]) == 0
 
@@ -305,12 +305,17 @@ def test_a_cache_that_is_a_file_is_a_dataset_error(listing, tmp_path):
 )
 def test_no_id_is_in_two_splits(counts, tests, validation, seed, data):
     """Every id that was not skipped is in exactly one split, and each class stays in training."""
-    train_labels = [label for label, count in enumerate(counts) for _ in range(count + 1)]
+    train_labels = [label for label, count in enumerate(counts) for _ in range(count + 2)]
     labels = np.array(train_labels + [0] * tests, dtype=np.int32)
     skipped = data.draw(st.sets(st.sampled_from(range(len(labels))), max_size=1))
 
     splits = split(
-        labels, train=len(train_labels), skipped=tuple(skipped), validation=validation, seed=seed
+        labels,
+        classes=[str(label) for label in range(len(counts))],
+        train=len(train_labels),
+        skipped=tuple(skipped),
+        validation=validation,
+        seed=seed,
     )
 
     everything = np.concatenate(list(splits.values()))
@@ -325,7 +330,8 @@ def test_validation_is_stratified_and_seeded():
     labels = np.array([0] * 50 + [1] * 20 + [0, 1], dtype=np.int32)
 
     def held(seed):
-        return split(labels, train=70, skipped=(), validation=0.2, seed=seed)["validation"]
+        parts = split(labels, classes=("a", "b"), train=70, skipped=(), validation=0.2, seed=seed)
+        return parts["validation"]
 
     assert np.bincount(labels[held(1)]).tolist() == [10, 4]
     assert np.array_equal(held(1), held(1))
@@ -333,8 +339,8 @@ def test_validation_is_stratified_and_seeded():
 
 
 def test_validation_of_single_images_is_refused():
-    """With one image per class nothing can be held out."""
-    labels = np.array([0, 1, 0, 1], dtype=np.int32)
+    """A class of one image cannot be learnt and validated both; it is named."""
+    labels = np.array([0, 0, 1, 0, 1], dtype=np.int32)
 
-    with pytest.raises(DatasetError, match="validation = 0"):
-        split(labels, train=2, skipped=(), validation=0.2, seed=0)
+    with pytest.raises(DatasetError, match=r"found fewer of dogs;.* validation = 0"):
+        split(labels, classes=("cats", "dogs"), train=3, skipped=(), validation=0.2, seed=0)

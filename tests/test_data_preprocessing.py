@@ -47,7 +47,9 @@ def test_caffe_bgr_needs_colour():
 
 def test_an_unknown_name_is_refused():
     """The four names are in the message."""
-    with pytest.raises(DatasetError, match="unit, caffe_bgr, imagenet_rgb, standard, zca; found units"):
+    with pytest.raises(
+        DatasetError, match="unit, caffe_bgr, imagenet_rgb, standard, zca; found units"
+    ):
         fit("units", images=photographs(), ids=np.arange(3), channels=3)
 
 

@@ -84,7 +84,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def expected(paths: Sequence[Path], *, channels: int = 3) -> np.ndarray:
     """Return the prepared images of some files, as int."""
-    return np.stack([read_image(path, size=SIZE, channels=channels) for path in paths]).astype(int)
+    read = [read_image(path, size=SIZE, channels=channels).pixels for path in paths]
+    return np.stack(read).astype(int)
 
 
 def batches_of(ids: Sequence[int], *, batch_size: int, is_augmented: bool = False) -> list[Batch]:

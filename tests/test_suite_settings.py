@@ -34,24 +34,29 @@ def test_settings_reach_a_worker_unchanged(strategy: str) -> None:
 
 
 def test_strategies_differ_in_the_defaults_that_their_recipes_state() -> None:
-    """The small network ends in softmax, those on a backbone in one sigmoid."""
+    """The small network ends in softmax, those on a backbone in what the classes decide."""
     assert (SimpleCnnSettings().output, SimpleCnnSettings().dropout) == ("softmax", 0.3)
-    assert (BottleneckSettings().output, BottleneckSettings().dropout) == ("sigmoid", 0.5)
+    assert (BottleneckSettings().output, BottleneckSettings().dropout) == ("auto", 0.5)
     assert BottleneckSettings().optimizer == OptimizerSettings(name="adam", lr=1e-3)
     assert FineTuneSettings().optimizer == OptimizerSettings(name="sgd", lr=1e-4, momentum=0.9)
 
 
+@pytest.mark.parametrize(("classes", "output"), [(2, "sigmoid"), (3, "softmax"), (10, "softmax")])
+def test_an_output_of_auto_is_one_logit_for_two_classes(classes: int, output: str) -> None:
+    """And one for each of more; what is stated is kept."""
+    assert SimpleCnnSettings(output="auto").output_for(classes) == output
+    assert SimpleCnnSettings(output="softmax").output_for(classes) == "softmax"
+
+
 def test_words_are_those_of_the_model() -> None:
     """Names that settings accept are the names that a backend's task knows."""
-    words = {
-        "precision": task.Precision,
-        "layout": task.Layout,
-        "output": task.Output,
-    }
+    words = {"precision": task.Precision, "layout": task.Layout}
+    outputs = get_args(SimpleCnnSettings.model_fields["output"].annotation)
 
     assert all(
         SimpleCnnSettings.model_fields[key].annotation == known for key, known in words.items()
     )
+    assert set(outputs) == {"auto", *get_args(task.Output)}
     assert get_args(OptimizerSettings.model_fields["name"].annotation) == get_args(
         task.OptimizerName
     )

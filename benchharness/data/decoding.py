@@ -32,10 +32,12 @@ class Block:
 
     Attributes:
         pixels: uint8, shape (images, size, size, channels); black where decoding failed.
+        kinds: What was special about some files, by position in the listing.
         failures: The error of each image that failed, by position in the listing.
     """
 
     pixels: NDArray[np.uint8]
+    kinds: Mapping[int, tuple[str, ...]]
     failures: Mapping[int, DatasetError]
 
 
@@ -106,14 +108,16 @@ def decode(images: Corpus, *, size: int, channels: int, workers: int) -> Iterato
 
     def block(positions: range) -> Block:
         pixels = np.zeros((len(positions), size, size, channels), dtype=np.uint8)
+        kinds: dict[int, tuple[str, ...]] = {}
         failures: dict[int, DatasetError] = {}
         for row, position in enumerate(positions):
             examples, index = images.at(position)
             try:
-                pixels[row] = examples.read(index, size=size, channels=channels)
+                decoded = examples.read(index, size=size, channels=channels)
+                pixels[row], kinds[position] = decoded.pixels, decoded.kinds
             except DatasetError as error:
                 failures[position] = error
-        return Block(pixels=pixels, failures=failures)
+        return Block(pixels=pixels, kinds=kinds, failures=failures)
 
     return _on_threads(block, count=len(images), workers=workers)
 

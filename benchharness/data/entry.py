@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchharness.data.workshop import sync
 from benchharness.errors import DatasetError
 
-_FORMAT = 1
+_FORMAT = 2
 _SYNC_BYTES = 16_000_000
 
 
@@ -28,6 +28,7 @@ class Meta:
         shape: Of the images: (images, size, size, channels).
         train: How many of them, the first ones, are training images.
         skipped: Ids of images that could not be read; their pixels are black.
+        kinds: Ids of images that were special, by the keys of ``model.kinds.WORDS``.
     """
 
     digest: str
@@ -37,6 +38,7 @@ class Meta:
     shape: tuple[int, int, int, int]
     train: int
     skipped: tuple[int, ...] = ()
+    kinds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -140,4 +142,5 @@ def _read_meta(path: Path) -> Meta:
     if fields.pop("format") != _FORMAT:
         raise ValueError("meta.json is of another format")
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    return Meta(**{**fields, **lists})
+    kinds = {kind: tuple(ids) for kind, ids in fields["kinds"].items()}
+    return Meta(**{**fields, **lists, "kinds": kinds})

@@ -40,7 +40,7 @@ def obtain(
     Args:
         folder: The entry's place.
         images: What to decode.
-        meta: What the entry is to be; which images were skipped is found here.
+        meta: What the entry is to be; which images are skipped or special is found here.
         workers: Decoding threads.
         may_skip: Whether images that cannot be read are left out.
         progress: Called with images done and images in all.
@@ -85,6 +85,7 @@ def _build(
     progress: Progress | None,
 ) -> None:
     skipped: list[int] = []
+    kinds: dict[str, list[int]] = {}
 
     def blocks() -> Iterator[NDArray[np.uint8]]:
         done, size, channels = 0, meta.shape[1], meta.shape[3]
@@ -92,6 +93,9 @@ def _build(
             if block.failures and not may_skip:
                 raise next(iter(block.failures.values()))
             skipped.extend(block.failures)
+            for position, found in block.kinds.items():
+                for kind in found:
+                    kinds.setdefault(kind, []).append(position)
             done += len(block.pixels)
             if progress is not None:
                 progress(done, len(images))
@@ -102,7 +106,10 @@ def _build(
         write_images(building, shape=meta.shape, blocks=blocks())
         labels = images.labels
         _require_each_class(images, labels, skipped)
-        write_rest(building, labels=labels, meta=replace(meta, skipped=tuple(skipped)))
+        special = {kind: tuple(ids) for kind, ids in kinds.items()}
+        write_rest(
+            building, labels=labels, meta=replace(meta, skipped=tuple(skipped), kinds=special)
+        )
 
 
 def _require_each_class(images: Corpus, labels: NDArray[np.int32], skipped: list[int]) -> None:

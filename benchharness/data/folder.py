@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +14,11 @@ from benchharness.data.draws import Stream, generator
 from benchharness.data.images import is_image, sample_channels
 from benchharness.data.listing import FileExamples, Listing, Selection
 from benchharness.data.splits import hold_out
+from benchharness.data.stored import SUFFIXES
 from benchharness.errors import DatasetError
 
-_TEST_NAMES = ("test", "validation", "val")
+_TRAIN_NAMES = ("train", "training")
+_TEST_NAMES = ("test", "validation", "val", "valid")
 _TEST_SHARE = 0.2
 
 Index = Mapping[str, tuple[Path, ...]]
@@ -23,9 +27,10 @@ Index = Mapping[str, tuple[Path, ...]]
 def folder(path: Path, *, seed: int = 0) -> Listing:
     """Return the images of ``path``, by class.
 
-    Accepts ``train/<class>/*`` beside ``test/<class>/*`` (or ``validation``, or ``val``; the first
-    of these that exists), or classes without splits, of which 20 % become the test split. Classes
-    are sorted by name, files in the order of the numbers in their names.
+    Accepts ``train/<class>/*`` beside ``test/<class>/*`` (or ``validation``, ``val``, ``valid``;
+    the first of these that exists; in capitals or not), or classes without splits, of which 20 %
+    become the test split. Images in folders of a class belong to the class. Classes are sorted by
+    name, files in the order of the numbers in their names.
 
     Args:
         path: The folder.
@@ -37,30 +42,29 @@ def folder(path: Path, *, seed: int = 0) -> Listing:
     """
     if not path.is_dir():
         raise DatasetError(f"{path}: expected a folder of classes, found none")
-    train = path / "train" if _class_folders(path / "train") else path
+    train = _split(path, _TRAIN_NAMES) or path
+    test = _split(path, _TEST_NAMES) if train != path else None
     index = _index(train)
-    tests = [path / name for name in _TEST_NAMES if _class_folders(path / name)]
-    if train == path or not tests:
-        return _drawn_split(index, path=path, seed=seed)
-    test_index = _index(tests[0])
-    _require_same_classes(index, test_index, train=train, test=tests[0])
+    if test is None:
+        return _drawn_split(index, path=path, train=train, seed=seed)
+    test_index = _index(test)
+    _require_same_classes(index, test_index, train=train, test=test)
     return _listing(
         train=examples(index),
         test=examples(test_index),
         index=index,
-        origin=f"class folders in {path}",
+        origin=f"class folders in {path} ({train.name}, {test.name})",
     )
 
 
 def holds(path: Path) -> bool:
     """Return whether there are class folders with images at ``path`` or in its ``train``."""
-    classes = _class_folders(path / "train") or _class_folders(path)
-    return any(is_image(file) for item in classes for file in item.iterdir())
+    return any(is_image(file) for item in _classes(path) for file in item.iterdir())
 
 
 def classes_in(path: Path) -> tuple[str, ...]:
     """Return the names of the class folders at ``path`` or in its ``train``; perhaps none."""
-    return tuple(item.name for item in _class_folders(path / "train") or _class_folders(path))
+    return tuple(item.name for item in _classes(path))
 
 
 def natural(path: Path) -> tuple[list[str | int], str]:
@@ -78,34 +82,82 @@ def examples(index: Index) -> FileExamples:
     )
 
 
+def shown(name: str) -> str:
+    """Return a name for the eye: accents composed, and nothing that cannot be printed."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in composed)
+
+
+def visible_files(path: Path) -> Iterator[Path]:
+    """Yield the files below ``path``, in folders of any depth; nothing hidden."""
+    for place, folders, files in os.walk(path):
+        folders[:] = [name for name in folders if not _is_hidden(name)]
+        yield from (Path(place, name) for name in files if not name.startswith("."))
+
+
+def _is_hidden(name: str) -> bool:
+    # Archives made on a Mac have a folder __MACOSX.
+    return name.startswith((".", "__"))
+
+
+def _split(path: Path, names: Sequence[str]) -> Path | None:
+    """Return the first folder of one of the names, in capitals or not, that holds classes."""
+    found = {item.name.lower(): item for item in reversed(_class_folders(path))}
+    return next(
+        (found[name] for name in names if name in found and _class_folders(found[name])), None
+    )
+
+
+def _classes(path: Path) -> list[Path]:
+    return _class_folders(_split(path, _TRAIN_NAMES) or path)
+
+
 def _class_folders(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
-    return sorted(
-        item for item in path.iterdir() if item.is_dir() and not item.name.startswith((".", "__"))
-    )
+    return sorted(item for item in path.iterdir() if item.is_dir() and not _is_hidden(item.name))
 
 
 def _index(path: Path) -> Index:
     folders = _class_folders(path)
     if len(folders) < 2:
-        names = ", ".join(item.name for item in folders) or "none"
-        hint = (
-            '; for files named like cat.0.jpg use source = "flat"'
-            if any(is_image(item) for item in path.iterdir())
-            else ""
-        )
-        raise DatasetError(f"{path}: expected at least two class folders, found {names}{hint}")
+        raise DatasetError(_no_classes(path, folders))
     index = {
-        item.name: tuple(sorted(filter(is_image, item.iterdir()), key=natural)) for item in folders
+        shown(item.name): tuple(sorted(filter(is_image, visible_files(item)), key=_place_in(item)))
+        # By the name as it is read: two splits may write the same accent in two ways.
+        for item in sorted(folders, key=lambda item: shown(item.name))
     }
+    if len(index) < len(folders):
+        raise DatasetError(f"{path}: expected different class names, found two that read alike")
     empty = [name for name, paths in index.items() if not paths]
     if empty:
         raise DatasetError(
             f"{path}: expected images in every class folder, found none in {', '.join(empty)}; "
-            "add images (jpg, png, bmp, gif, webp, tif) or remove the folder"
+            f"add images ({', '.join(sorted(SUFFIXES))}) or remove the folder"
         )
     return index
+
+
+def _place_in(folder: Path) -> Callable[[Path], list[tuple[list[str | int], str]]]:
+    """Return the sorting key of files in a folder and in the folders inside."""
+    return lambda file: [natural(Path(part)) for part in file.relative_to(folder).parts]
+
+
+def _no_classes(path: Path, folders: Sequence[Path]) -> str:
+    """Return what is wrong with a folder of fewer than two classes, and what was perhaps meant."""
+    names = ", ".join(shown(item.name) for item in folders) or "none"
+    deeper = [item for item in folders if len(_class_folders(item)) > 1]
+    if deeper:
+        hint = f"; if the classes are the folders in {deeper[0]}, name that folder"
+    elif any(is_image(item) for item in path.iterdir()):
+        hint = (
+            "; put the images of each class into a folder of its name "
+            '(files named like cat.0.jpg are source = "flat")'
+        )
+    else:
+        hint = ""
+    return f"{path}: expected at least two class folders, found {names}{hint}"
 
 
 def _require_same_classes(
@@ -120,19 +172,19 @@ def _require_same_classes(
             )
 
 
-def _drawn_split(index: Index, *, path: Path, seed: int) -> Listing:
+def _drawn_split(index: Index, *, path: Path, train: Path, seed: int) -> Listing:
     single = [name for name, paths in index.items() if len(paths) < 2]
     if single:
         raise DatasetError(
-            f"{path}: expected at least two images of each class, one of them for the test, "
+            f"{train}: expected at least two images of each class, one of them for the test, "
             f"found one of {', '.join(single)}; add images or a test folder"
         )
     everything = examples(index)
     draw = generator(Stream.TEST_SPLIT, seed=seed)
     test = hold_out(everything.labels, share=_TEST_SHARE, draw=draw)
-    train = np.setdiff1d(np.arange(len(everything)), test)
+    learnt = np.setdiff1d(np.arange(len(everything)), test)
     return _listing(
-        train=Selection(examples=everything, indices=train),
+        train=Selection(examples=everything, indices=learnt),
         test=Selection(examples=everything, indices=test),
         index=index,
         origin=f"class folders in {path}, 20 % of them drawn as the test split (seed {seed})",

@@ -11,6 +11,7 @@ from benchharness.data.listing import Examples, FileExamples, Listing, Selection
 from benchharness.data.prepared import Prepared
 from benchharness.data.workshop import new_folder
 from benchharness.errors import DatasetError
+from benchharness.model.kinds import ALIKE, describe
 
 # What the loaders of all frameworks decode.
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
@@ -22,7 +23,7 @@ def image_files(listing: Listing) -> tuple[Path, ...]:
     Raises:
         DatasetError: The images are not JPEG or PNG files of their own.
     """
-    paths = [*_paths(listing.train, listing.name), *_paths(listing.test, listing.name)]
+    paths = every_path(listing)
     for path in paths:
         if path.suffix.lower() not in SUFFIXES:
             raise DatasetError(
@@ -30,6 +31,36 @@ def image_files(listing: Listing) -> tuple[Path, ...]:
                 'convert it, or set input = "prepared"'
             )
     return tuple(path.absolute() for path in paths)
+
+
+def every_path(listing: Listing) -> list[Path]:
+    """Return the path of each image by id.
+
+    Raises:
+        DatasetError: The images are not in files of their own.
+    """
+    return [*_paths(listing.train, listing.name), *_paths(listing.test, listing.name)]
+
+
+def require_alike(paths: Sequence[Path], prepared: Prepared) -> None:
+    """Refuse images which the loaders of the frameworks would give other pixels.
+
+    Args:
+        paths: The file of each image, by id.
+        prepared: The same images, as our decoder found them.
+
+    Raises:
+        DatasetError: Such a file is among them; the first is named.
+    """
+    odd = {image for kind, ids in prepared.kinds.items() if kind not in ALIKE for image in ids}
+    if odd:
+        first = min(odd)
+        found = describe([kind for kind, ids in prepared.kinds.items() if first in ids])
+        raise DatasetError(
+            f"{paths[first]}: expected an upright, opaque JPEG or PNG of 8 bits in RGB or grey, "
+            f"which every framework's loader decodes alike, found: {found} ({len(odd)} such in "
+            'all); convert them, or set input = "prepared"'
+        )
 
 
 def class_folder(paths: Sequence[Path], prepared: Prepared, *, cache_dir: Path) -> Path:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.images import read_image, resize_array
+from benchharness.data.images import Decoded, read_image, resize_array
 from benchharness.errors import DatasetError
 
 
@@ -37,8 +39,8 @@ class Examples(Protocol):
         """
         ...
 
-    def read(self, index: int, *, size: int, channels: int) -> NDArray[np.uint8]:
-        """Return the decoded image, uint8, shape (size, size, channels).
+    def read(self, index: int, *, size: int, channels: int) -> Decoded:
+        """Return the image decoded and resized to a square.
 
         Raises:
             DatasetError: The image cannot be decoded.
@@ -61,8 +63,8 @@ class FileExamples:
         return len(self.paths)
 
     def name(self, index: int) -> str:
-        """Return the file's path."""
-        return str(self.paths[index])
+        """Return the file's path; bytes in it that are no UTF-8 are replaced."""
+        return os.fsencode(self.paths[index]).decode("utf-8", "replace")
 
     def digest(self, index: int) -> bytes:
         """Return the SHA-256 of the file."""
@@ -73,8 +75,8 @@ class FileExamples:
                 f"{self.paths[index]}: expected a readable file, found: {error.strerror}"
             ) from error
 
-    def read(self, index: int, *, size: int, channels: int) -> NDArray[np.uint8]:
-        """Return the decoded file, uint8, shape (size, size, channels)."""
+    def read(self, index: int, *, size: int, channels: int) -> Decoded:
+        """Return the decoded file."""
         return read_image(self.paths[index], size=size, channels=channels)
 
 
@@ -104,8 +106,8 @@ class ArrayExamples:
         image = np.ascontiguousarray(self.images[index])
         return hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
 
-    def read(self, index: int, *, size: int, channels: int) -> NDArray[np.uint8]:
-        """Return the resized image, uint8, shape (size, size, channels)."""
+    def read(self, index: int, *, size: int, channels: int) -> Decoded:
+        """Return the resized image."""
         return resize_array(self.images[index], size=size, channels=channels)
 
 
@@ -132,8 +134,8 @@ class Selection:
         """Return the SHA-256 of the image's content."""
         return self.examples.digest(int(self.indices[index]))
 
-    def read(self, index: int, *, size: int, channels: int) -> NDArray[np.uint8]:
-        """Return the decoded image, uint8, shape (size, size, channels)."""
+    def read(self, index: int, *, size: int, channels: int) -> Decoded:
+        """Return the decoded image."""
         return self.examples.read(int(self.indices[index]), size=size, channels=channels)
 
 
@@ -147,6 +149,10 @@ class Listing:
         channels: 1 for grey, 3 for RGB.
         is_real: False for pictures that a program drew.
         origin: Where the images came from, in words for the user.
+        title: What to call the dataset in a report; its name, where empty.
+        unread: What lies beside the images and is none of them, in words; perhaps empty.
+        is_own: Whether the images are the user's own, of which a suite knows nothing.
+        is_lenient: Whether a class that has fewer images than asked for gives those it has.
     """
 
     name: str
@@ -156,6 +162,10 @@ class Listing:
     channels: int
     is_real: bool
     origin: str
+    title: str = ""
+    unread: str = ""
+    is_own: bool = False
+    is_lenient: bool = False
 
     def first(self, *, train: int | None, test: int | None) -> Listing:
         """Return this listing with the first ``train`` and ``test`` images; None for all.
@@ -163,16 +173,24 @@ class Listing:
         Raises:
             DatasetError: There are not enough.
         """
+        choose = partial(select, classes=self.classes, is_lenient=self.is_lenient)
         try:
-            chosen = select(self.train, count=train, classes=self.classes)
             return replace(
-                self, train=chosen, test=select(self.test, count=test, classes=self.classes)
+                self,
+                train=choose(self.train, count=train),
+                test=choose(self.test, count=test),
             )
         except DatasetError as error:
             raise DatasetError(f"dataset {self.name} ({self.origin}): {error}") from error
 
 
-def select(examples: Examples, *, count: int | None, classes: Sequence[str] = ()) -> Examples:
+def select(
+    examples: Examples,
+    *,
+    count: int | None,
+    classes: Sequence[str] = (),
+    is_lenient: bool = False,
+) -> Examples:
     """Return the first ``count`` images, taken equally from each class, in their order.
 
     What does not divide evenly goes to the first classes.
@@ -181,22 +199,28 @@ def select(examples: Examples, *, count: int | None, classes: Sequence[str] = ()
         examples: Where to choose from.
         count: Images in all; None for every image.
         classes: Names for the message; every class that occurs where none are given.
+        is_lenient: Whether a class with fewer images than its share gives all of them.
 
     Raises:
-        DatasetError: A class has fewer images than its share.
+        DatasetError: A class has fewer images than its share, and may not.
     """
     if count is None:
         return examples
     labels = examples.labels
     names = list(classes) or [f"class {label}" for label in range(int(labels.max()) + 1)]
-    shares = [count // len(names) + (label < count % len(names)) for label in range(len(names))]
     found = [np.flatnonzero(labels == label) for label in range(len(names))]
-    for name, share, members in zip(names, shares, found, strict=True):
-        if len(members) < share:
+    wanted = shares(count, classes=len(names))
+    for name, share, members in zip(names, wanted, found, strict=True):
+        if len(members) < share and not is_lenient:
             most = min(len(members) for members in found) * len(names)
             raise DatasetError(
                 f"expected {count} images, {share} of {name}; found {len(examples)}, "
                 f"{len(members)} of {name}; ask for at most {most}"
             )
-    chosen = [members[:share] for members, share in zip(found, shares, strict=True)]
+    chosen = [members[:share] for members, share in zip(found, wanted, strict=True)]
     return Selection(examples=examples, indices=np.sort(np.concatenate(chosen)))
+
+
+def shares(count: int, *, classes: int) -> list[int]:
+    """Return how many of ``count`` images each class is to give."""
+    return [count // classes + (label < count % classes) for label in range(classes)]

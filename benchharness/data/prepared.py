@@ -34,6 +34,7 @@ class Prepared:
         origin: Where the images came from, in words for the user.
         is_real: False for pictures that a program drew.
         skipped: Images left out because they could not be read.
+        kinds: Ids of images that were special, by the keys of ``model.kinds.WORDS``.
         seconds: Time spent decoding now; 0.0 when they came from the cache.
         folder: The cache entry.
         validation: Share of the training images held out, 0-1.
@@ -49,10 +50,20 @@ class Prepared:
     origin: str
     is_real: bool
     skipped: tuple[str, ...]
+    kinds: Mapping[str, tuple[int, ...]]
     seconds: float
     folder: Path
     validation: float
     seed: int
+
+    @property
+    def majority_share(self) -> float:
+        """Share of the test images that are of the largest class of the training images, 0-1.
+
+        Who always guesses that class is right so often.
+        """
+        counts = np.bincount(self.labels[self.splits["train"]])
+        return float((self.labels[self.splits["test"]] == counts.argmax()).mean())
 
     def as_dict(self) -> dict[str, Any]:
         """Return what another process on this machine needs to open the same, ready for JSON."""
@@ -164,6 +175,7 @@ def _prepared(
         labels=entry.labels,
         splits=split(
             entry.labels,
+            classes=meta.classes,
             train=meta.train,
             skipped=meta.skipped,
             validation=validation,
@@ -175,6 +187,7 @@ def _prepared(
         origin=origin,
         is_real=meta.is_real,
         skipped=skipped,
+        kinds=meta.kinds,
         seconds=0.0,
         folder=entry.folder,
         validation=validation,

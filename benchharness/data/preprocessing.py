@@ -11,7 +11,7 @@ from benchharness.errors import DatasetError
 from benchharness.model.task import Preprocessing, Whitening
 
 # Source: the means of ImageNet's training images, blue, green, red, as VGG's authors published
-# them; mean and deviation of red, green and blue, 0-1, as torchvision's reference training has them.
+# them; mean and deviation of red, green, blue, 0-1, as torchvision's reference training has them.
 _IMAGENET = {
     "caffe_bgr": Preprocessing(
         name="caffe_bgr",

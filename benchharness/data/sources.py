@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness.data.catalogue import SOURCES, VARIABLE
-from benchharness.errors import DatasetError
+from benchharness.errors import DatasetError, FetchError
+from benchharness.fetch.caches import keras_home
+from benchharness.fetch.stock import read_manifest
 
 if TYPE_CHECKING:
     from benchharness.data.listing import Listing
+    from benchharness.fetch.fetcher import Fetcher
 
 Progress = Callable[[int, int], None]
 
@@ -29,12 +32,14 @@ def find(
     seed: int,
     fallback: str | None,
     progress: Progress | None = None,
+    fetcher: Fetcher | None = None,
 ) -> Listing:
     """Return the listing of a source.
 
-    Looks at ``path`` if given, and nowhere else; otherwise at $BENCHHARNESS_DATA and at the places
-    where the system keeps such a dataset. Each is tried itself and then with the source's name
-    below it.
+    Looks at ``path`` if given, and nowhere else; otherwise at $BENCHHARNESS_DATA, then at the
+    places where the system and Keras keep such a dataset, then at what was fetched before, and
+    fetches it where it has a public home. Each place is tried itself and then with the source's
+    name below it.
 
     Args:
         name: A key of SOURCES.
@@ -46,6 +51,7 @@ def find(
         seed: Draws pictures, and a test split where a folder has none.
         fallback: "drawn" to draw pictures where nothing is found; None for an error.
         progress: Called with pictures drawn and pictures in all, while any are drawn.
+        fetcher: Fetches what is nowhere on this machine; None for nothing.
 
     Raises:
         DatasetError: Nothing is found, or what is found is no such dataset.
@@ -63,20 +69,38 @@ def find(
     )
     if name == "drawn":
         return draw(path)
+    load = partial(_load, name, train_images=train_images, test_images=test_images, seed=seed)
     places = _places(name, path=path, environment=environment)
     place = next((place for place in places if _holds(name, place)), path)
     if place is not None:
-        return _load(name, place, train_images=train_images, test_images=test_images, seed=seed)
-    looked = ", ".join(map(str, places)) or f"no folder, as {VARIABLE} is not set"
+        return load(place)
+    looked = f"looked in {', '.join(map(str, places)) or f'no folder, as {VARIABLE} is not set'}"
+    if fetcher is not None and name in fetcher.homes:
+        try:
+            fetched = fetcher.obtain(name)
+        except FetchError as error:
+            looked += f"; not downloaded: {fetcher.refusal() or error}"
+        else:
+            return _with_source(load(fetched), fetched)
     if fallback == "drawn":
         drawn = draw(None)
-        return replace(
-            drawn, origin=f"{drawn.origin}; in place of {name}, not found (looked in {looked})"
-        )
+        return replace(drawn, origin=f"{drawn.origin}; in place of {name}, not found ({looked})")
     raise DatasetError(
         f"dataset {name}: expected {SOURCES[name].description}; "
-        f"found nothing (looked in {looked}); {SOURCES[name].remedy}"
+        f"found nothing ({looked}); {SOURCES[name].remedy}"
     )
+
+
+def holds(name: str, path: Path) -> bool:
+    """Return whether a folder holds a dataset of known classes, itself or in a folder of its name.
+
+    Args:
+        name: A key of SOURCES. Neither ``folder`` nor ``flat`` knows its classes.
+        path: What the user named.
+    """
+    if name in ("folder", "flat", "drawn"):
+        return False
+    return any(_holds(name, place) for place in _places(name, path=path, environment={}))
 
 
 def _require_known(name: str) -> None:
@@ -93,12 +117,22 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
         return [path, path / name]
     root = environment.get(VARIABLE)
     places = [Path(root), Path(root) / name] if root else []
+    keras = keras_home(environment)
     if name == "fashion_mnist":
         from benchharness.data.fashion_mnist import standard_places
 
-        home = environment.get("HOME")
-        places += standard_places(home=Path(home) if home else None)
+        places += standard_places(keras=keras)
+    if name == "cats_dogs" and keras is not None:
+        places.append(keras / "datasets")
     return places
+
+
+def _with_source(listing: Listing, folder: Path) -> Listing:
+    """Return a fetched listing that tells where it was fetched from."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        return listing
+    return replace(listing, origin=f"{listing.origin}, downloaded: {manifest.source}")
 
 
 def _holds(name: str, place: Path) -> bool:
@@ -122,7 +156,7 @@ def _load(
         return folder.folder(place, seed=seed)
     if name == "fashion_mnist":
         return fashion_mnist.fashion_mnist(place)
-    classes = max(1, len(flat.index_of(place)))
+    classes = 2 if name == "cats_dogs" else max(1, len(flat.index_of(place)))
     train, test = _per_class(train_images, classes), _per_class(test_images, classes)
     if name == "flat":
         return flat.flat(place, train=train, test=test)

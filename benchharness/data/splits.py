@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -30,6 +30,7 @@ def hold_out(
 def split(
     labels: NDArray[np.int32],
     *,
+    classes: Sequence[str],
     train: int,
     skipped: tuple[int, ...],
     validation: float,
@@ -39,6 +40,7 @@ def split(
 
     Args:
         labels: int32, shape (images,): first the training images, then those of the test.
+        classes: Names of the classes, by label.
         train: How many are training images.
         skipped: Ids that belong to no split.
         validation: Share of each class of the training images to hold out, 0-1.
@@ -51,10 +53,19 @@ def split(
     learnable, test = ids[ids < train], ids[ids >= train]
     draw = generator(Stream.VALIDATION, seed=seed)
     held = learnable[hold_out(labels[learnable], share=validation, draw=draw)]
-    if validation > 0 and len(held) == 0:
-        raise DatasetError(
-            f"validation = {validation}: expected at least two training images of some class, "
-            f"found {len(learnable)} images of as many classes; use more images or validation = 0"
-        )
+    if validation > 0:
+        _require_two(labels[learnable], classes=classes, validation=validation)
     learnt = np.setdiff1d(learnable, held)
     return MappingProxyType({"train": learnt, "validation": held, "test": test})
+
+
+def _require_two(labels: NDArray[np.int32], *, classes: Sequence[str], validation: float) -> None:
+    """Refuse a class that cannot be learnt and validated both."""
+    counts = np.bincount(labels, minlength=len(classes))
+    single = [name for name, count in zip(classes, counts, strict=True) if count < 2]
+    if single:
+        raise DatasetError(
+            f"validation = {validation}: expected at least two readable training images of each "
+            "class, one to learn from and one to validate with, found fewer of "
+            f"{', '.join(single)}; add images, leave the class out, or set validation = 0"
+        )

@@ -12,6 +12,8 @@ from typing import Any
 
 # One false alarm in a thousand guessing trials.
 SIGNIFICANCE = 1e-3
+# Beyond this, the largest class is what guesses are measured by: its share times the classes.
+UNBALANCED_ABOVE = 1.1
 # A loss this close to ln(classes), relatively, has not left the start.
 STUCK_WITHIN = 0.02
 
@@ -46,6 +48,16 @@ def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
         "stuck_at_chance": classes > 1 and _is_stuck(record, classes),
     }
     return tuple(flag for flag, is_raised in found.items() if is_raised)
+
+
+def is_unbalanced(majority_share: float, *, classes: int) -> bool:
+    """Return whether always guessing the largest class is clearly better than guessing any.
+
+    Args:
+        majority_share: Share of the test images that are of the training set's largest class, 0-1.
+        classes: How many there are.
+    """
+    return majority_share * classes > UNBALANCED_ABOVE
 
 
 def explain(flag: str) -> str:

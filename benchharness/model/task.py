@@ -191,7 +191,8 @@ class FileSource:
     """The image files that a backend loads itself when it trains or feeds, JPEG or PNG.
 
     An image becomes uint8 RGB, or grey where the network's input has one channel, resized straight
-    to the input's height and width without cropping; the EXIF orientation is not honoured.
+    to the input's height and width without cropping. Files of which decoders make different
+    pixels never come here: CMYK, transparent, turned by EXIF, or of more than 8 bits.
 
     Attributes:
         paths: The file of each image of the prepared dataset, by id. Without ``folder``, batches

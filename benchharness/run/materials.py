@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from benchharness.data.fitted import fitted
-from benchharness.data.folders import class_folder, image_files
+from benchharness.data.folders import class_folder, image_files, require_alike
 from benchharness.data.listing import Listing
+from benchharness.data.own import own_pictures
 from benchharness.data.prepared import Prepared, prepare
-from benchharness.data.sources import find
+from benchharness.data.sources import find, holds
+from benchharness.fetch.fetcher import Fetcher
+from benchharness.run.facts import DatasetFacts
+from benchharness.run.fitting import channels, fit
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
 from benchharness.weights.pretrained import Pretrained, find_pretrained, random_weights
@@ -27,11 +31,13 @@ class Places:
         environment: Of the process; ``BENCHHARNESS_DATA`` and ``BENCHHARNESS_WEIGHTS`` are read.
         cache: For prepared images, drawn pictures and extracted features.
         data: A folder given on the command line; wins over the suite's.
+        fetcher: Fetches what is nowhere on this machine; None for nothing.
     """
 
     environment: Mapping[str, str]
     cache: Path
     data: Path | None = None
+    fetcher: Fetcher | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +66,7 @@ class Materials:
 
     Attributes:
         listing: The dataset.
+        facts: The dataset in numbers, as it was found.
         plan: The plan with every setting concrete that data and weights decide.
     """
 
@@ -76,7 +83,9 @@ class Materials:
         self.listing = find_listing(
             plan, places=places, fallback=plan.dataset.fallback, progress=progress
         )
-        self.plan = plan.settled(self._settled)
+        self.facts = DatasetFacts.of(self.listing)
+        self.listing = replace(self.listing, channels=channels(plan, self.facts))
+        self.plan = fit(plan, self.facts).settled(self._settled)
 
     def prepare(self) -> None:
         """Decode and find everything that the plan's cells need, before any of them runs.
@@ -122,6 +131,7 @@ class Materials:
         part = Slice.of(cell)
         if (part, cell.track) not in self._files:
             paths = image_files(self.listing.first(train=part.train_images, test=part.test_images))
+            require_alike(paths, self.prepared(cell))
             folder = None
             if cell.track == "native":
                 folder = class_folder(paths, self.prepared(cell), cache_dir=self._places.cache)
@@ -139,10 +149,18 @@ class Materials:
         return self._weights_of(settings)
 
     def describe_dataset(self) -> dict[str, Any]:
-        """Return what the results say of the data, JSON-able."""
+        """Return what the results say of the data, JSON-able.
+
+        What of a slice holds for the run as a whole is told of the largest.
+        """
+        largest = max(self._prepared.values(), key=lambda found: len(found.labels))
         return {
-            "name": self.listing.name,
+            "name": self.facts.title,
             "origin": self.listing.origin,
+            "is_own": self.listing.is_own,
+            "unread": self.listing.unread,
+            "converted": {kind: len(ids) for kind, ids in largest.kinds.items()},
+            "majority_share": largest.majority_share,
             "is_real": self.listing.is_real,
             "classes": list(self.listing.classes),
             "channels": self.listing.channels,
@@ -153,6 +171,7 @@ class Materials:
                     "validation": len(found.splits["validation"]),
                     "test": len(found.splits["test"]),
                     "skipped": list(found.skipped),
+                    "majority_share": found.majority_share,
                     "digest": found.digest,
                 }
                 for part, found in self._prepared.items()
@@ -166,14 +185,18 @@ class Materials:
         Weights count as random when pretrained ones were wanted but not to be had, or when the
         suite wants none at all.
         """
-        found = list(self._pretrained.values())
+        # The same weights may have been asked for in several words.
+        different = {
+            (one.backbone, one.digest, one.reason): one for one in self._pretrained.values()
+        }
+        found = list(different.values())
         if not found:
             return None
         learnt = [one for one in found if not one.is_random]
-        missing = [one.reason for one in found if one.reason]
+        missing = list(dict.fromkeys(one.reason for one in found if one.reason))
         return {
             "origin": ", ".join(
-                f"{one.backbone} from {one.path.name}" for one in learnt if one.path
+                f"{one.backbone} from {one.origin or one.path.name}" for one in learnt if one.path
             ),
             "is_random": bool(missing) or not learnt,
             "reason": "; ".join(missing) or "as the suite asks",
@@ -194,24 +217,43 @@ class Materials:
         return settings
 
     def _find(self, settings: TransferSettings) -> Pretrained:
-        if settings.weights == "random":
-            return random_weights(settings.backbone, reason="")
-        suite = self._plan.suite
-        return find_pretrained(
-            settings.backbone,
-            settings.releases,
-            path=suite.beside(written)
-            if (written := suite.weights.get(settings.backbone))
-            else None,
-            environment=self._places.environment,
-            fallback=suite.weights_fallback,
+        plan = self._plan
+        return find_weights(
+            plan, settings, places=self._places, fallback=plan.suite.weights_fallback
         )
+
+
+def find_weights(
+    plan: Plan, settings: TransferSettings, *, places: Places, fallback: str | None
+) -> Pretrained:
+    """Return the weights that a benchmark's backbone starts from.
+
+    Args:
+        fallback: What to use where none can be had; None for an error.
+
+    Raises:
+        WeightsError: There are none.
+    """
+    if settings.weights == "random":
+        return random_weights(settings.backbone, reason="")
+    written = plan.suite.weights.get(settings.backbone)
+    return find_pretrained(
+        settings.backbone,
+        settings.releases,
+        path=plan.suite.beside(written) if written else None,
+        environment=places.environment,
+        fallback=fallback,
+        fetcher=places.fetcher,
+    )
 
 
 def find_listing(
     plan: Plan, *, places: Places, fallback: str | None, progress: Progress | None = None
 ) -> Listing:
     """Return the plan's dataset, large enough for every cell.
+
+    A folder named on the command line that holds other pictures than the suite's holds the user's
+    own.
 
     Args:
         fallback: What to use where nothing real can be had; None for an error.
@@ -220,11 +262,13 @@ def find_listing(
     Raises:
         DatasetError: There is none.
     """
-    dataset = plan.dataset
+    dataset, data = plan.dataset, places.data
+    if data is not None and not holds(dataset.source, data):
+        return own_pictures(data, seed=plan.suite.seed)
     parts = [Slice.of(cell) for cell in plan.cells]
-    return find(
+    found = find(
         dataset.source,
-        path=places.data or plan.dataset_path,
+        path=data or plan.dataset_path,
         environment=places.environment,
         cache_dir=places.cache,
         train_images=_most([part.train_images for part in parts]),
@@ -232,7 +276,9 @@ def find_listing(
         seed=plan.suite.seed,
         fallback=fallback,
         progress=progress,
+        fetcher=places.fetcher,
     )
+    return replace(found, is_lenient=data is not None)
 
 
 def _most(counts: list[int | None]) -> int | None:

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from benchharness.data import pictures
 from benchharness.errors import DatasetError, Problem, SuiteError
+from benchharness.run.facts import DatasetFacts
+from benchharness.run.fitting import channels, fit
 from benchharness.run.materials import Places, Slice, find_listing
 from benchharness.run.workload import Workload, build_workload
 from benchharness.suite.plan import Cell, Plan, Trial
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetFacts:
-    """What counting needs to know of a dataset.
-
-    Attributes:
-        train: Training images there are, validation included.
-        test: Test images there are.
-    """
-
-    origin: str
-    classes: int
-    channels: int
-    train: int
-    test: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +23,8 @@ class Forecast:
         train_images: Seen per epoch.
         validation_images: Scored after each epoch.
         test_images: Scored once, at the end.
+        workload: The networks.
+        channels: Of the images.
     """
 
     trial: Trial
@@ -47,37 +34,35 @@ class Forecast:
     test_images: int
     params: int
     trainable_params: int
+    workload: Workload
+    channels: int
+
+    @property
+    def images(self) -> int:
+        """Of all splits."""
+        return self.train_images + self.validation_images + self.test_images
 
 
 def survey_dataset(plan: Plan, *, places: Places) -> DatasetFacts:
-    """Return the facts of the plan's dataset; nothing is drawn for it.
+    """Return the facts of the plan's dataset; nothing is drawn or fetched for it.
 
     Raises:
         DatasetError: There is none, and no fallback.
     """
-    dataset = plan.dataset
-    drawn = DatasetFacts(
-        origin="drawn pictures of cats and dogs",
-        classes=2,
-        channels=3,
-        train=pictures.TRAIN,
-        test=pictures.TEST,
-    )
-    if dataset.source == "drawn":
-        return drawn
+    dataset, fetcher = plan.dataset, places.fetcher
+    if dataset.source == "drawn" and places.data is None:
+        return DatasetFacts.of_drawn()
+    resting = replace(places, fetcher=fetcher.at_rest() if fetcher else None)
     try:
-        listing = find_listing(plan, places=places, fallback=None)
+        listing = find_listing(plan, places=resting, fallback=None)
     except DatasetError:
-        if dataset.fallback is None or places.data or plan.dataset_path:
+        is_named = places.data or plan.dataset_path
+        if not is_named and fetcher and fetcher.may_fetch(dataset.source):
+            return DatasetFacts.of_published(dataset.source, fetcher.homes[dataset.source])
+        if dataset.fallback is None or is_named:
             raise
-        return drawn
-    return DatasetFacts(
-        origin=listing.origin,
-        classes=len(listing.classes),
-        channels=listing.channels,
-        train=len(listing.train),
-        test=len(listing.test),
-    )
+        return DatasetFacts.of_drawn()
+    return DatasetFacts.of(listing)
 
 
 def forecast(plan: Plan, facts: DatasetFacts) -> Iterator[Forecast]:
@@ -86,19 +71,22 @@ def forecast(plan: Plan, facts: DatasetFacts) -> Iterator[Forecast]:
     Raises:
         SuiteError: A cell's settings do not suit the dataset.
     """
+    plan, depth = fit(plan, facts), channels(plan, facts)
     for trial in plan.trials():
         settings, part = trial.cell.settings, Slice.of(trial.cell)
-        images = part.train_images or facts.train
+        images = facts.used("train", part.train_images)
         validation = round(images * part.validation)
-        workload = _workload(trial.cell, plan, facts)
+        workload = _workload(trial.cell, plan, channels=depth, classes=len(facts.classes))
         yield Forecast(
             trial=trial,
             steps=settings.epochs * math.ceil((images - validation) / settings.batch_size),
             train_images=images - validation,
             validation_images=validation,
-            test_images=part.test_images or facts.test,
+            test_images=facts.used("test", part.test_images),
             params=workload.params,
             trainable_params=workload.trainable_params,
+            workload=workload,
+            channels=depth,
         )
 
 
@@ -108,20 +96,19 @@ def check(plan: Plan, *, channels: int, classes: int) -> None:
     Raises:
         SuiteError: A cell's settings do not suit the dataset.
     """
-    facts = DatasetFacts(origin="", classes=classes, channels=channels, train=0, test=0)
     problems: list[Problem] = []
     for cell in plan.cells:
         try:
-            _workload(cell, plan, facts)
+            _workload(cell, plan, channels=channels, classes=classes)
         except SuiteError as error:
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
         raise SuiteError(str(plan.suite.path), problems)
 
 
-def _workload(cell: Cell, plan: Plan, facts: DatasetFacts) -> Workload:
+def _workload(cell: Cell, plan: Plan, *, channels: int, classes: int) -> Workload:
     try:
-        return build_workload(cell.settings, channels=facts.channels, classes=facts.classes)
+        return build_workload(cell.settings, channels=channels, classes=classes)
     except ValueError as error:
         problem = Problem(
             where=f'benchmark "{cell.benchmark}"',

@@ -70,7 +70,8 @@ def build_workload(settings: StrategySettings, *, channels: int, classes: int) -
             classes apart.
     """
     image = (settings.image_size, settings.image_size, channels)
-    if isinstance(settings, TrainingSettings) and settings.output == "sigmoid" and classes != 2:
+    learner = settings if isinstance(settings, TrainingSettings) else None
+    if learner and learner.output_for(classes) == "sigmoid" and classes != 2:
         raise ValueError(f"output sigmoid tells 2 classes apart, the dataset has {classes}")
     if isinstance(settings, TransferSettings):
         return _transfer(settings, image=image, classes=classes)
@@ -94,7 +95,7 @@ def simple_cnn(settings: SimpleCnnSettings, *, image: Shape, classes: int) -> Ne
 
 def head(settings: TrainingSettings, *, classes: int) -> tuple[Layer, ...]:
     """Return flatten, one hidden dense layer, dropout and the logits."""
-    outputs = 1 if settings.output == "sigmoid" else classes
+    outputs = 1 if settings.output_for(classes) == "sigmoid" else classes
     return (
         Flatten(name="head_flatten"),
         Dense(name="head_dense", units=settings.dense, activation="relu"),

@@ -25,8 +25,11 @@ Preprocessing = Annotated[
 Dropout = Annotated[float, Field(ge=0, lt=1, description="Share of values dropped in training.")]
 Epochs = Annotated[int, Field(ge=1, le=10_000, description="Passes over the training images.")]
 Output = Annotated[
-    Literal["softmax", "sigmoid"],
-    Field(description="softmax: one logit per class. sigmoid: a single logit, for two classes."),
+    Literal["auto", "softmax", "sigmoid"],
+    Field(
+        description="softmax: one logit per class. sigmoid: a single logit, for two classes. "
+        "auto: sigmoid for two classes, softmax for more."
+    ),
 ]
 
 
@@ -105,6 +108,12 @@ class TrainingSettings(Settings):
         default=None, ge=0, le=1, description="Accuracy whose time is measured (time_to_top1_s)."
     )
 
+    def output_for(self, classes: int) -> Literal["softmax", "sigmoid"]:
+        """Return the output, as so many classes have it."""
+        if self.output == "auto":
+            return "sigmoid" if classes == 2 else "softmax"
+        return self.output
+
     @field_validator("optimizer", mode="before")
     @classmethod
     def _complete(cls, value: Any) -> Any:
@@ -143,7 +152,7 @@ class TransferSettings(TrainingSettings):
         "be had. vgg16: imagenet (Keras's), imagenet_torchvision. vgg_mini: drawn.",
     )
     dropout: Dropout = 0.5
-    output: Output = "sigmoid"
+    output: Output = "auto"
 
     @property
     def releases(self) -> Mapping[str, Release]:

@@ -9,7 +9,10 @@ import numpy as np
 
 from benchharness.data.drawn.colours import choose
 
-Ears = Literal["pointed", "folded", "drooping"]
+Ears = Literal["pointed", "folded", "drooping", "round", "long", "level", "flapping"]
+Extra = Literal[
+    "antlers", "beard", "disc", "face", "horns", "mane", "mask", "teeth", "trunk", "wool"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +36,7 @@ class Anatomy:
         leg, leg_width: Length and half-width.
         neck: Height of the head's centre above the shoulders.
         tail, tail_width, tail_curl: Length, half-width, and bend in radians.
+        extras: What only some animals have on their heads.
     """
 
     ears: Ears
@@ -55,6 +59,7 @@ class Anatomy:
     tail: float
     tail_width: float
     tail_curl: float
+    extras: tuple[Extra, ...] = ()
 
 
 def cat(rng: np.random.Generator) -> Anatomy:

@@ -1,6 +1,8 @@
-"""One picture: an animal in a scene, seen through an ordinary camera."""
+"""One picture: a subject in a scene, seen through an ordinary camera."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +33,25 @@ def draw(label: int, rng: np.random.Generator) -> Image.Image:
     """
     if label not in (0, 1):
         raise ValueError(f"label: expected 0 (cat) or 1 (dog), found {label}")
+    return photograph(lambda rng: _animal(label, rng), rng)
+
+
+def photograph(
+    subject: Callable[[np.random.Generator], Figure], rng: np.random.Generator
+) -> Image.Image:
+    """Return an RGB picture of a subject somewhere, with sides of 160 to 420 pixels.
+
+    Args:
+        subject: Gives the figure, in units of its own.
+        rng: Decides everything.
+    """
     width, height = _size(rng)
     canvas = _blurred(backdrop(width, height, rng), width, height)
     brush = ImageDraw.Draw(canvas)
-    subject = _framed(_animal(label, rng), canvas.width, canvas.height, rng)
-    subject.paint(brush)
+    figure = _framed(subject(rng), canvas.width, canvas.height, rng)
+    figure.paint(brush)
     if rng.random() < 0.25:
-        obstacle(*subject.bounds(), rng).paint(brush)
+        obstacle(*figure.bounds(), rng).paint(brush)
     return _photographed(canvas.reduce(_OVERSIZE), rng)
 
 

@@ -1,0 +1,59 @@
+"""What can be compared of two trials: columns of the results, and which way is worse."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["speed", "amount", "accuracy"]
+# How much worse counts, where nobody says otherwise: of speed and amounts a share, of accuracy
+# the difference itself.
+THRESHOLDS: Mapping[Kind, float] = {"speed": 0.05, "amount": 0.02, "accuracy": 0.02}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantity:
+    """A column of the results that can get worse.
+
+    Attributes:
+        name: Of the column.
+        kind: Speeds and amounts are compared by quotients, accuracies by differences.
+        is_rate: Whether more is better.
+        is_usual: Whether it is compared where nobody chooses.
+    """
+
+    name: str
+    kind: Kind
+    is_rate: bool = False
+    is_usual: bool = False
+
+    @property
+    def threshold(self) -> float:
+        """How much worse counts, where nobody says otherwise."""
+        return THRESHOLDS[self.kind]
+
+
+def _rates(*names: str) -> list[Quantity]:
+    return [Quantity(name=name, kind="speed", is_rate=True, is_usual=True) for name in names]
+
+
+def _durations(*names: str) -> list[Quantity]:
+    return [Quantity(name=name, kind="speed") for name in names]
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    quantity.name: quantity
+    for quantity in (
+        *_rates("train_images_per_s", "feed_images_per_s", "extract_images_per_s"),
+        *_durations("epoch_s", "step_ms_p50", "step_ms_p90", "step_ms_p99"),
+        *_durations("startup_s", "import_s", "data_s", "build_s", "compile_s"),
+        *_durations("train_s", "evaluate_s", "overhead_s", "wall_s", "time_to_top1_s"),
+        Quantity(name="peak_host_bytes", kind="amount", is_usual=True),
+        Quantity(name="peak_device_bytes", kind="amount", is_usual=True),
+        Quantity(name="energy_j", kind="amount"),
+        Quantity(name="test_top1", kind="accuracy", is_rate=True, is_usual=True),
+        Quantity(name="validation_top1", kind="accuracy", is_rate=True),
+    )
+}
+USUAL = tuple(name for name, quantity in QUANTITIES.items() if quantity.is_usual)

@@ -1,0 +1,114 @@
+"""What the user should know of data and weights before a run, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from benchharness.measure.sanity import is_unbalanced
+from benchharness.model.kinds import in_words
+from benchharness.run.facts import DatasetFacts, Split
+from benchharness.run.fitting import channels, is_adapted, needs_colour, widened
+from benchharness.suite.plan import Cell, Plan
+
+_NAMED = 8
+_SPLITS: Mapping[Split, str] = {"train": "for training", "test": "for the test"}
+
+
+def title(plan: Plan, facts: DatasetFacts) -> str:
+    """Return what to write over the results."""
+    if facts.is_own:
+        return f"{facts.title}: {len(facts.classes)} classes, as suite {plan.suite.name} has it"
+    return plan.suite.title
+
+
+def on_fitting(plan: Plan, facts: DatasetFacts) -> Iterator[str]:
+    """Yield in what way a plan is fitted to a dataset.
+
+    Args:
+        plan: As it was before.
+        facts: Of the dataset.
+    """
+    if facts.is_own:
+        yield f"{facts.title}: pictures of your own, {_classes(facts)}"
+        yield from _on_suite(plan)
+    if facts.is_lenient:
+        yield from _on_limits(plan, facts)
+    if names := _benchmarks(plan, lambda cell: is_adapted(cell, facts)):
+        yield f"output softmax in place of sigmoid, for {len(facts.classes)} classes: {names}"
+    if facts.channels < channels(plan, facts):
+        names = _benchmarks(plan, needs_colour)
+        yield f"grey pictures are given three channels, which {names} cannot do without"
+
+
+def on_dataset(dataset: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the images came from and what became of them.
+
+    Args:
+        dataset: As run.json has it.
+    """
+    yield f"data: {dataset['origin']}"
+    if dataset["unread"]:
+        yield f"not read: {dataset['unread']}"
+    skipped: list[str] = max((part["skipped"] for part in dataset["slices"]), key=len, default=[])
+    if skipped:
+        named = ", ".join(skipped[:_NAMED])
+        more = f" and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
+        yield f"left out {len(skipped)} unreadable images: {named}{more}"
+    if dataset["converted"]:
+        yield f"converted while decoding: {in_words(dataset['converted'])}"
+    if is_unbalanced(dataset["majority_share"], classes=len(dataset["classes"])):
+        yield (
+            "the classes are of unequal size: always guessing the largest is right on "
+            f"{dataset['majority_share']:.2f} of the test images"
+        )
+
+
+def on_weights(weights: Mapping[str, Any] | None) -> Iterator[str]:
+    """Yield where the backbones' weights came from.
+
+    Args:
+        weights: As run.json has them; None where no benchmark has a backbone.
+    """
+    if weights and weights["is_random"]:
+        yield f"weights: RANDOM, not pretrained: {weights['reason']}"
+    elif weights:
+        yield f"weights: {weights['origin']}"
+
+
+def _on_suite(plan: Plan) -> Iterator[str]:
+    source = plan.dataset.source
+    if source not in ("folder", "flat"):
+        has_figures = any(cell.published for cell in plan.cells)
+        figures = "; figures published of others are left out" if has_figures else ""
+        yield f"they take the place of {source}, for which the suite was written{figures}"
+
+
+def _on_limits(plan: Plan, facts: DatasetFacts) -> Iterator[str]:
+    fewer, more = [], []
+    for split, words in _SPLITS.items():
+        asked = {
+            limit: widened(split, cell, facts)
+            for cell in plan.cells
+            if (limit := getattr(cell.settings, f"{split}_images")) is not None
+        }
+        if asked and (found := facts.used(split, asked[max(asked)])) < max(asked):
+            fewer.append(f"{found:,} of {max(asked):,} {words}")
+        elif asked and (wanted := asked[min(asked)] or 0) > min(asked):
+            more.append(f"{wanted:,} in place of {min(asked):,} {words}")
+    if fewer:
+        yield f"fewer images than the suite asks for: {', '.join(fewer)}"
+    if more:
+        yield f"more images than the suite asks for, as every class needs some: {', '.join(more)}"
+
+
+def _classes(facts: DatasetFacts) -> str:
+    count = len(facts.classes)
+    if count > _NAMED:
+        return f"{count} classes of {min(facts.sizes):,} to {max(facts.sizes):,}"
+    named = (f"{name} ({size:,})" for name, size in zip(facts.classes, facts.sizes, strict=True))
+    return f"{count} classes: {', '.join(named)}"
+
+
+def _benchmarks(plan: Plan, is_meant: Callable[[Cell], bool]) -> str:
+    return ", ".join(dict.fromkeys(cell.benchmark for cell in plan.cells if is_meant(cell)))
