@@ -164,6 +164,46 @@ def test_a_second_belongs_to_the_innermost_phase():
     assert phases.other_s() == 4.0
 
 
+def test_telling_of_a_phase_does_not_count_towards_it():
+    """Ten seconds of telling at each: those before evaluation belong to what is around it."""
+    clock, told = FakeClock(), []
+
+    def tell(name: str) -> None:
+        told.append(name)
+        clock.now_s += 10
+
+    phases = PhaseClock(started_s=clock.now_s, now=clock, on_phase=tell)
+    with phases.phase("train"):
+        clock.now_s += 1
+        with phases.phase("evaluate"):
+            clock.now_s += 3
+
+    assert told == ["train", "evaluate"]
+    assert phases.seconds == {"train": 21.0, "evaluate": 3.0}
+    assert phases.other_s() == 0.0
+
+
+def test_telling_how_far_an_epoch_has_come_takes_no_training_time(fake_clock: FakeClock):
+    """A minute of telling after each step of 2.5 s: the epochs are as long as without it."""
+    told = []
+
+    def tell(epoch: int, blocks) -> None:
+        told.append((epoch, sum(block.steps for block in blocks)))
+        fake_clock.now_s += 60.0
+
+    lesson = Lesson(
+        training=SlowTraining(fake_clock, [0.7, 0.6]),
+        clock=PhaseClock(started_s=fake_clock.now_s, now=fake_clock),
+        validation=[],
+        on_epoch=lambda epoch: None,
+        on_edge=tell,
+    )
+    lesson.teach([make_batches(sizes=(4, 4))] * 2)
+
+    assert told == [(1, 1), (1, 2), (2, 1), (2, 2)]
+    assert [epoch.train_s for epoch in lesson.epochs] == [5.0, 5.0]
+
+
 def test_a_phase_leaves_the_rest_of_its_seconds_to_another():
     """What was kept and what was moved add up to what was there."""
     clock = FakeClock()

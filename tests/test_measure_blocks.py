@@ -57,6 +57,31 @@ def test_a_step_longer_than_a_block_is_a_block():
     assert timed(0.3, 0.2, 0.5) == [(1, 0.3), (1, 0.2), (1, 0.5)]
 
 
+def test_what_is_done_between_two_blocks_belongs_to_neither():
+    """Five seconds of telling at each edge, also where the last block is opened again."""
+    device, seen = FakeDevice(), []
+
+    def tell(blocks) -> None:
+        seen.append(sum(block.steps for block in blocks))
+        device.now_s += 5.0
+
+    timer = BlockTimer(synchronize=device.synchronize, now=device.now, on_edge=tell)
+    timer.start(steps=4)
+    for _ in range(4):
+        device.now_s += 0.25
+        timer.step()
+    device.now_s += 0.5
+
+    blocks = timer.stop()
+    assert [(block.steps, block.seconds) for block in blocks] == [
+        (1, 0.25),
+        (1, 0.25),
+        (1, 0.25),
+        (1, 0.75),
+    ]
+    assert seen == [1, 2, 3, 4]
+
+
 def test_what_follows_the_last_step_belongs_to_the_last_block():
     """An epoch that ends 0.05 s after a block's edge has no block without steps."""
     assert timed(0.2, 0.2, after_s=0.05) == [(1, 0.2), (1, 0.25)]

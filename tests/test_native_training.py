@@ -98,7 +98,7 @@ def native_task(folder: Path | None = None, **changes: Any) -> Task:
 
 def pixels_of(photographs: Sequence[Path]) -> np.ndarray:
     """Return the prepared images."""
-    return np.stack([read_image(path, size=SHAPE[0], channels=3) for path in photographs])
+    return np.stack([read_image(path, size=SHAPE[0], channels=3).pixels for path in photographs])
 
 
 def batches_of(order: Sequence[int], images: np.ndarray, *, has_warps: bool = False) -> list[Batch]:

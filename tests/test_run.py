@@ -12,6 +12,7 @@ import pytest
 from benchharness import load_results
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
+from benchharness.run.events import unobserved
 from benchharness.run.session import Request, open_session
 
 SUITE = """
@@ -61,23 +62,6 @@ reuse_frozen = true
 """
 
 
-class Silent:
-    """An observer that keeps the records in the order in which they came."""
-
-    def __init__(self) -> None:
-        self.records: list[Record] = []
-
-    def started(self, trial: Any, *, number: int, count: int) -> None:
-        """Take no note."""
-
-    def progressed(self, trial: Any, event: Any) -> None:
-        """Take no note."""
-
-    def finished(self, trial: Any, record: Record) -> None:
-        """Keep the record."""
-        self.records.append(record)
-
-
 def run(folder: Path, text: str, **request: Any) -> tuple[RunFolder, list[Record]]:
     """Run a suite below a folder; return the run's folder and its records in running order."""
     suite = folder / "suite.toml"
@@ -87,11 +71,7 @@ def run(folder: Path, text: str, **request: Any) -> tuple[RunFolder, list[Record
         environment=dict(os.environ),
         cache=folder / "cache",
     )
-    observer = Silent()
-    run_folder, _ = session.run(
-        observer, on_prepare=lambda done, count: None, announce=lambda lines: None
-    )
-    return run_folder, observer.records
+    return session.run(unobserved)
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchharness.fairness.certificate import Certificate
+from benchharness.run.events import Event, Probing, unobserved
 from benchharness.run.session import Request, Session, open_session
 
 SUITE = """
@@ -72,19 +73,6 @@ STAGES = {
 }
 
 
-class Silent:
-    """An observer that takes no note."""
-
-    def started(self, trial: Any, *, number: int, count: int) -> None:
-        """Take no note."""
-
-    def progressed(self, trial: Any, event: Any) -> None:
-        """Take no note."""
-
-    def finished(self, trial: Any, record: Any) -> None:
-        """Take no note."""
-
-
 def session(folder: Path, text: str = SUITE, **request: Any) -> Session:
     """Open a session on a suite below a folder."""
     suite = folder / "suite.toml"
@@ -97,23 +85,22 @@ def session(folder: Path, text: str = SUITE, **request: Any) -> Session:
 
 
 def certify(folder: Path, text: str = SUITE) -> tuple[list[Certificate], list[str]]:
-    """Return the certificates of a suite, and what was announced."""
-    lines: list[str] = []
-    found = session(folder, text).certify(
-        on_prepare=lambda done, count: None, announce=lines.extend
-    )
-    return found, [line for line in lines if line.startswith("proving")]
+    """Return the certificates of a suite, and how many cells each backend was probed at."""
+    events: list[Event] = []
+    found = session(folder, text).certify(events.append)
+    probed = (event for event in events if isinstance(event, Probing))
+    return found, [f"{event.backend}: {event.cells}" for event in probed if event.cell == 1]
 
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the suite has been certified once."""
     folder = tmp_path_factory.mktemp("certified")
-    certificates, announced = certify(folder)
+    certificates, probed = certify(folder)
     (folder / "verdicts.json").write_text(
         json.dumps([[one.name, one.verdict] for one in certificates])
     )
-    (folder / "announced.json").write_text(json.dumps(announced))
+    (folder / "probed.json").write_text(json.dumps(probed))
     return folder
 
 
@@ -127,36 +114,36 @@ def test_every_benchmark_and_point_is_proven(workplace: Path):
 
 def test_each_backend_is_probed_in_one_process(workplace: Path):
     """Two backends and the reference, which here is one of them and already there."""
-    announced = json.loads((workplace / "announced.json").read_text())
+    probed = json.loads((workplace / "probed.json").read_text())
 
-    assert announced[:2] == [
-        "proving equal work: numpy, 5 cells",
-        "proving equal work: single, 5 cells",
+    assert probed[:2] == [
+        "numpy: 5",
+        "single: 5",
     ]
 
 
 def test_what_is_proven_is_not_proven_again(workplace: Path):
     """The second time no process is started, and the figures are the same."""
-    certificates, announced = certify(workplace)
+    certificates, probed = certify(workplace)
 
-    assert announced == []
+    assert probed == []
     assert all(certificate.is_proven for certificate in certificates)
 
 
 def test_another_seed_or_setting_is_proven_anew(workplace: Path):
     """A cell's content decides; the other cells are kept."""
-    _, announced = certify(workplace, SUITE.replace("lr = 1e-2", "lr = 2e-2"))
+    _, probed = certify(workplace, SUITE.replace("lr = 1e-2", "lr = 2e-2"))
 
-    assert "proving equal work: single, 1 cell" in announced
+    assert "single: 1" in probed
 
 
 def test_more_epochs_are_no_other_work(workplace: Path):
     """How long a cell trains decides nothing of what a step does."""
-    _, announced = certify(
+    _, probed = certify(
         workplace, SUITE.replace('strategy = "simple_cnn"', 'strategy = "simple_cnn"\nepochs = 3')
     )
 
-    assert announced == []
+    assert probed == []
 
 
 def test_all_stages_are_compared(workplace: Path):
@@ -175,9 +162,9 @@ def test_a_damaged_probe_is_made_again(workplace: Path):
     for file in (workplace / "cache/probes").glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:100])
 
-    certificates, announced = certify(workplace)
+    certificates, probed = certify(workplace)
 
-    assert "proving equal work: single, 5 cells" in announced
+    assert "single: 5" in probed
     assert all(certificate.is_proven for certificate in certificates)
 
 
@@ -193,9 +180,7 @@ def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):
 
 def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
     """certificate.json holds every figure; each record its verdict and its ledger."""
-    folder, records = session(workplace, benchmarks=("small",)).run(
-        Silent(), on_prepare=lambda done, count: None, announce=lambda lines: None
-    )
+    folder, records = session(workplace, benchmarks=("small",)).run(unobserved)
 
     stored = json.loads((folder.path / "certificate.json").read_text())
     assert [one["verdict"] for one in stored["certificates"]] == ["proven", "proven"]
@@ -210,9 +195,7 @@ def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
 
 def test_a_run_without_proof_says_so(workplace: Path):
     """Nothing is certified, and no record claims anything."""
-    folder, records = session(workplace, benchmarks=("dataset",), proof="no").run(
-        Silent(), on_prepare=lambda done, count: None, announce=lambda lines: None
-    )
+    folder, records = session(workplace, benchmarks=("dataset",), proof="no").run(unobserved)
 
     assert not (folder.path / "certificate.json").exists()
     assert {record["proof"] for record in records} == {""}

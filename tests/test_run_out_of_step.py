@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from benchharness.report.table import plain_text
+from benchharness.run.events import unobserved
 from benchharness.run.session import Request, open_session
 
 SUITE = """
@@ -36,19 +37,6 @@ dense = 16
 dropout = 0.0
 optimizer = { name = "adam", lr = 1e-2 }
 """
-
-
-class Silent:
-    """An observer that takes no note."""
-
-    def started(self, trial, *, number, count):
-        """Take no note."""
-
-    def progressed(self, trial, event):
-        """Take no note."""
-
-    def finished(self, trial, record):
-        """Take no note."""
 
 
 def write(folder: Path, *, moved: int) -> None:
@@ -77,9 +65,7 @@ def test_labels_out_of_step_are_flagged_as_below_chance(tmp_path, moved, flags):
         cache=tmp_path / "cache",
     )
 
-    folder, records = session.run(
-        Silent(), on_prepare=lambda done, count: None, announce=lambda lines: None
-    )
+    folder, records = session.run(unobserved)
 
     table = plain_text(folder.read_run(), records)
     assert records[0]["flags"] == flags

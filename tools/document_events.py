@@ -1,4 +1,4 @@
-"""Write the tables of events in docs/progress.md, from the docstrings of the events.
+"""Write the tables of events in docs/events.md, from the docstrings of the events.
 
 python tools/document_events.py
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from benchharness.run.events import ORDER, OfTrial, TrialName
 
-DOCUMENT = Path(__file__).parent.parent / "docs/progress.md"
+DOCUMENT = Path(__file__).parent.parent / "docs/events.md"
 _HEADING = "## Every event\n"
 _FIELD = re.compile(r"^ {4}(\w+): (.*(?:\n {8}.*)*)", re.M)
 

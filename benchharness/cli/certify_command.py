@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -20,7 +19,11 @@ import click
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option("--timeout", "timeout_s", type=float, help="Seconds that one backend may take.")
-@click.option("--json", "as_json", is_flag=True, help="Print the certificates as JSON.")
+@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print events for programs, one JSON object a line."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
 def command(
     *,
     suite: Path,
@@ -30,7 +33,9 @@ def command(
     data: Path | None,
     device: str,
     timeout_s: float | None,
+    offline: bool,
     as_json: bool,
+    quiet: bool,
 ) -> int:
     """Prove for SUITE that the backends do the same work, and time nothing.
 
@@ -40,30 +45,31 @@ def command(
 
     Exit codes: 0 all proven; 1 a pair is not; 2 the request could not be understood.
     """
-    from benchharness.cli.progress import Lines, announce
-    from benchharness.run.certify import as_dict
+    from benchharness.cli.progress import watch
+    from benchharness.run.events import RunFinished
     from benchharness.run.session import Request, open_session
 
-    session = open_session(
-        Request(
-            suite=suite,
-            profile=profile,
-            backends=backends,
-            benchmarks=benchmarks,
-            data=data,
-            device=device,
-            tracks=("equal",),
-            timeout_s=timeout_s,
-        )
+    if as_json and quiet:
+        raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
+    request = Request(
+        suite=suite,
+        profile=profile,
+        backends=backends,
+        benchmarks=benchmarks,
+        data=data,
+        device=device,
+        tracks=("equal",),
+        timeout_s=timeout_s,
+        offline=offline,
     )
-    announce(session.announcements())
-    certificates = session.certify(on_prepare=Lines().prepared, announce=announce)
-    if as_json:
-        click.echo(json.dumps(as_dict(certificates), indent=2))
-    else:
+    with watch(as_json=as_json, is_quiet=quiet) as observe:
+        certificates = open_session(request, observe=observe).certify(observe)
+        code = 0 if all(certificate.is_proven for certificate in certificates) else 1
+        observe(RunFinished(exit_code=code))
+    if not as_json:
         from rich.console import Console
 
         from benchharness.report.certificates import certificates_table
 
         Console().print(certificates_table(certificates))
-    return 0 if all(certificate.is_proven for certificate in certificates) else 1
+    return code

@@ -96,19 +96,20 @@ STAGES = (
     Stage(
         name="losses",
         measure="largest",
-        tolerance=1e-3,
+        tolerance=5e-3,
         deep=1e-2,
         meaning="cross-entropy along the first optimizer steps",
-        reason="rounding grows from step to step: 1e-5, and a hundred times that in VGG16",
+        reason="rounding grows from step to step: 1e-5, and a hundred times that in VGG16 or "
+        "where the first gradients are 1e-4 apart, as on drawn pictures",
     ),
     Stage(
         name="movement",
         measure="norm",
-        tolerance=5e-2,
-        deep=1e-1,
+        tolerance=2e-1,
         meaning="how far each array has moved by then",
         reason="Adam and RMSprop divide by the gradient's own size, so that gradients which are "
-        "nearly nothing, and mostly rounding, move weights as far as any other: 1e-2",
+        "nearly nothing, and mostly rounding, move weights as far as any other: 1e-2, and 9e-2 "
+        "on drawn pictures",
     ),
     Stage(
         name="frozen",

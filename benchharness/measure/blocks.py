@@ -35,13 +35,20 @@ class BlockTimer:
     Args:
         synchronize: Returns when the device has finished.
         now: Monotonic clock in seconds.
+        on_edge: Called with the epoch's blocks so far between two of them, where no clock runs
+            and the device has nothing to do.
     """
 
     def __init__(
-        self, *, synchronize: Callable[[], None], now: Callable[[], float] = now_s
+        self,
+        *,
+        synchronize: Callable[[], None],
+        now: Callable[[], float] = now_s,
+        on_edge: Callable[[Sequence[Block]], None] | None = None,
     ) -> None:
         self._synchronize = synchronize
         self._now = now
+        self._on_edge = on_edge
         self._edge_s = 0.0
         self._middle = 0
         self._step = 0
@@ -61,6 +68,9 @@ class BlockTimer:
         self._step += 1
         if self._step == self._middle or self._now() - self._edge_s >= BLOCK_S:
             self._close()
+            if self._on_edge is not None:
+                self._on_edge(self._blocks)
+                self._edge_s = self._now()
 
     def stop(self) -> list[Block]:
         """End the epoch and return its blocks; what follows its last step is in the last block."""

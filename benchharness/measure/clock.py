@@ -19,10 +19,19 @@ class PhaseClock:
     Args:
         started_s: Reading of ``now`` at which the trial began.
         now: Monotonic clock in seconds.
+        on_phase: Told which phase is entered. The time that takes belongs to the phase around it,
+            or to itself where there is none.
     """
 
-    def __init__(self, *, started_s: float, now: Callable[[], float] = now_s) -> None:
+    def __init__(
+        self,
+        *,
+        started_s: float,
+        now: Callable[[], float] = now_s,
+        on_phase: Callable[[str], None] = lambda name: None,
+    ) -> None:
         self._now = now
+        self._on_phase = on_phase
         self._started_s = started_s
         self._changed_s = started_s
         self._stack: list[str] = []
@@ -31,9 +40,14 @@ class PhaseClock:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Count the time inside the block towards ``name``."""
+        is_inner = bool(self._stack)
+        if is_inner:
+            self._on_phase(name)
         self._credit()
         self._stack.append(name)
         self.seconds.setdefault(name, 0.0)
+        if not is_inner:
+            self._on_phase(name)
         try:
             yield
         finally:

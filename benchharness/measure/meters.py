@@ -22,7 +22,8 @@ ReadEnergy = Callable[[], float | None]
 class Meters:
     """Samples a process tree and its GPU from a thread of its own; a context manager.
 
-    Memory is watched all the time; energy, utilisation and clock only while work is timed.
+    Memory is watched until the clock is checked, which takes some of its own; energy, utilisation
+    and clock only while work is timed.
 
     Attributes:
         pid: Of the worker.
@@ -43,6 +44,7 @@ class Meters:
     _energy_from_j: float | None = None
     _has_energy: bool = False
     _is_timing: bool = False
+    _is_at_work: bool = True
     _readings: list[GpuReading] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -66,7 +68,9 @@ class Meters:
             self._thread.join()
 
     def take(self, event: Mapping[str, Any]) -> None:
-        """Take note of a worker's event: whether what it does is timed."""
+        """Take note of a worker's event: whether what it does is timed, and is its work."""
+        if event["event"] == "phase" and event["phase"] == "calibrate":
+            self._is_at_work = False
         if event["event"] != "timing":
             return
         with self._lock:
@@ -80,9 +84,11 @@ class Meters:
         members = tree(self.pid)
         reading = None if self.gpu is None else self.gpu.read()
         with self._lock:
-            self._host_bytes = max(self._host_bytes, sum(members.values()))
+            if self._is_at_work:
+                self._host_bytes = max(self._host_bytes, sum(members.values()))
             if reading is not None:
-                self._device_bytes = max(self._device_bytes, self._used(reading, members))
+                if self._is_at_work:
+                    self._device_bytes = max(self._device_bytes, self._used(reading, members))
                 if self._is_timing:
                     self._readings.append(reading)
             if self._is_timing:

@@ -44,8 +44,8 @@ class RunFolder:
                 f"{results_dir}: expected a suite name that can be a folder's, "
                 f"found {suite_name!r}; rename the suite"
             )
-        suite = results_dir / suite_name
-        run = cls(path=suite / f"{now.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{token}")
+        run = cls.at(results_dir, suite_name, now=now, token=token)
+        suite = run.path.parent
         with _writable(run.path):
             suite.mkdir(parents=True, exist_ok=True)
             run.path.mkdir()
@@ -56,6 +56,12 @@ class RunFolder:
             _sync(suite)
             _point(suite / LATEST, run.path.name)
         return run
+
+    @classmethod
+    def at(cls, results_dir: Path, suite_name: str, *, now: datetime, token: str) -> RunFolder:
+        """Return what ``create`` makes of the same arguments, made or not."""
+        name = f"{now.astimezone(UTC):%Y-%m-%dT%H%M%SZ}-{token}"
+        return cls(path=results_dir / suite_name / name)
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
@@ -130,6 +136,14 @@ class RunFolder:
             RunError: The folder cannot be written.
         """
         self._write("certificate.json", certificates)
+
+    def write_comparison(self, comparison: dict[str, Any]) -> None:
+        """Replace comparison.json: what comparing the run's two sides has found.
+
+        Raises:
+            RunError: The folder cannot be written.
+        """
+        self._write("comparison.json", comparison)
 
     def read_run(self) -> dict[str, Any]:
         """Return what ``write_run`` stored.

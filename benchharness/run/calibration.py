@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from benchharness.measure.blocks import Block, seconds
 from benchharness.measure.clock import now_s
+from benchharness.measure.memory import peak_rss_bytes
 from benchharness.measure.peak import backend_flops_per_s, cpu_flops_per_s
 from benchharness.measure.synchrony import (
     UnsynchronizedError,
@@ -31,6 +32,7 @@ def check_training(scene: Scene, lesson: Lesson, batches: Batches) -> None:
     Raises:
         UnsynchronizedError: It does not wait.
     """
+    _note_memory(scene)
     training = lesson.training
     with scene.clock.phase("calibrate"):
         has_leftover = leaves_leftover(
@@ -70,6 +72,7 @@ def check_feeding(
     """
     if not is_suspicious(timed):
         return
+    _note_memory(scene)
     with scene.clock.phase("calibrate"):
         runs = Witnessed(
             work=lambda few, after_step: feeding.feed(few, after_step=after_step),
@@ -83,6 +86,7 @@ def check_feeding(
 
 def calibrate(scene: Scene) -> None:
     """Hold the training's speed against a matrix product on the same device."""
+    _note_memory(scene)
     workload, metrics = scene.workload, scene.metrics
     flops = workload.learner.train_flops_per_image(workload.trainable)
     metrics["train_flops_per_image"] = flops
@@ -92,6 +96,11 @@ def calibrate(scene: Scene) -> None:
     if peak is not None and isinstance(speed, float):
         metrics["peak_flops_per_s"] = peak
         metrics["fraction_of_peak"] = speed * flops / peak
+
+
+def _note_memory(scene: Scene) -> None:
+    """Keep what the work has taken at most: what follows is ours, and takes more now and then."""
+    scene.metrics.setdefault("peak_host_bytes", peak_rss_bytes())
 
 
 def _demand(scene: Scene, runs: Witnessed, timed: Sequence[Sequence[Block]], *, phase: str) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import PluginError
 from benchharness.plugins import code_digest, find, package_digest
+from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.executor import LocalExecutor
 from benchharness.run.probe_request import ProbeRequest
 from benchharness.run.requests import Requests, backend_plugin
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
     from benchharness.fairness.probe import Probe
 
-Announce = Callable[[str], None]
 Point = tuple[str, str]
 # The slow backend that comes with us and computes in float64.
 REFERENCE_PLUGIN = "numpy"
@@ -51,7 +51,8 @@ class Certifier:
         machine: What the arithmetic depends on besides software: the device's name.
         cache: Folder of the probes, each named after all that decides it.
         logs: Folder of what the probers print.
-        announce: Told before each process is started.
+        observe: Told of each cell before it is probed, and of each certificate.
+        elsewhere: Executors of backends whose code is not what this process would import.
         seconds: What probing took; 0 where every probe was there.
     """
 
@@ -61,7 +62,8 @@ class Certifier:
     machine: str
     cache: Path
     logs: Path
-    announce: Announce
+    observe: Observer
+    elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
     seconds: float = 0.0
     _obstacles: dict[Path, str] = field(default_factory=dict)
 
@@ -70,11 +72,21 @@ class Certifier:
         groups = rivals(self.plan.cells)
         errands = {point: self._errands(cells) for point, cells in groups.items()}
         self._probe(itertools.chain.from_iterable(errands.values()))
-        return [
+        found = [
             certificate
             for point, cells in groups.items()
             for certificate in self._compared(cells, errands[point])
         ]
+        for number, certificate in enumerate(found, start=1):
+            self.observe(
+                Certified(
+                    number=number,
+                    count=len(found),
+                    is_proven=certificate.is_proven,
+                    certificate=certificate.as_dict(),
+                )
+            )
+        return found
 
     def _errands(self, cells: Sequence[Cell]) -> list[Errand]:
         own = [
@@ -90,6 +102,8 @@ class Certifier:
             code = code_digest(find(plugin))
         except PluginError:
             code = "not installed"
+        if backend is not None and backend in self.elsewhere:
+            code = self.elsewhere[backend].code
         request = asdict(self.requests.make_for_proof(cell, plugin=plugin, options=options))
         settings = {
             name: value for name, value in request["settings"].items() if name not in _INDIFFERENT
@@ -117,21 +131,30 @@ class Certifier:
         for errand in errands:
             if isinstance(self._read(errand), str):
                 by_backend.setdefault(errand.name, {})[errand.file] = errand
+        done, count = 0, sum(map(len, by_backend.values()))
         for name, missing in by_backend.items():
-            count = f"{len(missing)} cell{'s' if len(missing) > 1 else ''}"
-            self.announce(f"proving equal work: {name or 'float64 reference'}, {count}")
-            self._run(name, list(missing.values()))
+            turn = _Turn(name, list(missing.values()), before=done, count=count)
+            self._run(turn)
+            done += len(missing)
 
-    def _run(self, name: str, errands: list[Errand]) -> None:
+    def _run(self, turn: _Turn) -> None:
         """Probe cells in one process; where it dies, note the cell and go on in another."""
-        pending = errands
+        name, pending = turn.name, turn.errands
         while pending:
             reasons: list[str] = []
 
-            def take(event: Mapping[str, Any], reasons: list[str] = reasons) -> None:
-                if event["event"] == "probed":
-                    reasons.append(event["reason"])
+            def take(
+                event: Mapping[str, Any],
+                reasons: list[str] = reasons,
+                pending: list[Errand] = pending,
+            ) -> None:
+                if event["event"] != "probed":
+                    return
+                reasons.append(event["reason"])
+                if len(reasons) < len(pending):
+                    self.observe(turn.probing(pending[len(reasons)]))
 
+            self.observe(turn.probing(pending[0]))
             try:
                 reason = self._execute(name, pending, take)
             except PluginError as error:
@@ -151,13 +174,15 @@ class Certifier:
     ) -> str:
         """Run one prober and return how it died; empty when it did not."""
         plugin, options = self._plugin(name or None)
-        find(plugin)
+        if name not in self.elsewhere:
+            find(plugin)
         cells = tuple(
             self.requests.make_for_proof(errand.cell, plugin=plugin, options=options)
             for errand in errands
         )
         stem = f"certificate-{name or 'reference'}"
-        outcome = self.executor.run(
+        executor = self.elsewhere.get(name, self.executor)
+        outcome = executor.run(
             ProbeRequest(
                 cells=cells,
                 files=tuple(str(errand.file) for errand in errands),
@@ -207,6 +232,35 @@ class Certifier:
             return Probe.read(errand.file)
         except (OSError, ValueError) as error:
             return f"its probe cannot be read: {error}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """The cells that one backend is probed at.
+
+    Attributes:
+        name: Of the backend; empty for the reference.
+        before: How many cells other backends were probed at before.
+        count: How many are probed in all.
+    """
+
+    name: str
+    errands: list[Errand]
+    before: int
+    count: int
+
+    def probing(self, errand: Errand) -> Probing:
+        """Return the event that one of them begins."""
+        place = self.errands.index(errand) + 1
+        return Probing(
+            backend=self.name or "float64 reference",
+            benchmark=errand.cell.benchmark,
+            matrix=errand.cell.matrix,
+            cell=place,
+            cells=len(self.errands),
+            number=self.before + place,
+            count=self.count,
+        )
 
 
 def rivals(cells: Iterable[Cell]) -> dict[Point, list[Cell]]:

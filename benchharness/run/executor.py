@@ -17,6 +17,7 @@ from typing import IO, Any
 from benchharness.measure.clock import now_s
 from benchharness.measure.meters import Meters, base_bytes, make_meters
 from benchharness.measure.nvml import open_gpu
+from benchharness.run.gauge_request import GaugeRequest
 from benchharness.run.probe_request import ProbeRequest
 from benchharness.run.request import TrialRequest
 
@@ -106,16 +107,18 @@ class LocalExecutor:
         gpu_index: Of the GPU that they see, as the driver counts; None for none.
         timeout_s: Longest a trial may take; None for no limit.
         python: The workers' interpreter.
+        code: Tells the code that its workers import; empty for what this process would import.
     """
 
     environment: Mapping[str, str]
     gpu_index: int | None = None
     timeout_s: float | None = None
     python: str = sys.executable
+    code: str = ""
 
     def run(
         self,
-        request: TrialRequest | ProbeRequest,
+        request: TrialRequest | ProbeRequest | GaugeRequest,
         *,
         request_file: Path,
         log: Path,

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from benchharness.model.network import Shape
 from benchharness.model.work import Batches, Extraction
+from benchharness.run.advance import Advance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +59,7 @@ def compute_features(
     batches: Batches,
     shape: Shape,
     now: Callable[[], float],
+    advance: Advance,
 ) -> Features:
     """Run every batch through the extraction and store the outputs.
 
@@ -65,6 +67,7 @@ def compute_features(
         batches: All images of the dataset in the order of their ids, not augmented.
         shape: Of one image's features.
         now: Monotonic clock in seconds.
+        advance: Told how far it has come; the time that takes does not count.
     """
     extraction_into = folder / f".{key}-{uuid.uuid4().hex[:8]}"
     extraction_into.mkdir(parents=True)
@@ -77,6 +80,10 @@ def compute_features(
         for outputs in extraction.extract(batches):
             values[row : row + len(outputs)] = outputs
             row += len(outputs)
+            if advance.is_due():
+                paused_s = now()
+                advance.tell(done=row, timed_s=paused_s - started_s)
+                started_s += now() - paused_s
         extraction.synchronize()
         seconds = now() - started_s
         values.flush()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchharness.measure.blocks import Block, BlockTimer, seconds, step_percentiles
 from benchharness.measure.clock import now_s
 from benchharness.model.work import Batches, Feeding
+from benchharness.run.advance import Advance
 from benchharness.run.calibration import check_feeding
 from benchharness.run.ledgers import TrialLedger, witnessed
 from benchharness.run.scene import Scene
@@ -45,7 +46,12 @@ def feed(scene: Scene, *, epochs: int) -> None:
 def _feed_epoch(
     scene: Scene, feeding: Feeding, batches: Batches, epoch: int, ledger: TrialLedger
 ) -> Sequence[Block]:
-    timer = BlockTimer(synchronize=feeding.synchronize, now=now_s)
+    advance = Advance.of(scene, phase="feed", images=len(scene.prepared.splits["train"]))
+    timer = BlockTimer(
+        synchronize=feeding.synchronize,
+        now=now_s,
+        on_edge=lambda blocks: advance.at_edge(epoch, blocks),
+    )
     report_timing(scene, True)
     timer.start(steps=len(batches))
     feeding.feed(batches, after_step=timer.step)

@@ -58,6 +58,8 @@ class Lesson:
         on_epoch: Told of each epoch as it ends.
         on_consumed: Told after each epoch, counted from 1, what the backend wrote down of it.
         on_timing: Told when timed work begins (True) and when it ends or is interrupted (False).
+        on_edge: Told between two blocks of steps, off the clock, which epoch it is and its blocks
+            so far.
         epochs: What has been recorded so far.
         images: Training images seen so far.
         waited_s: Training seconds spent in getting batches; None where that cannot be seen.
@@ -69,6 +71,7 @@ class Lesson:
     on_epoch: Callable[[Epoch], None]
     on_consumed: Callable[[int, Consumed], None] | None = None
     on_timing: Callable[[bool], None] = lambda is_timed: None
+    on_edge: Callable[[int, Sequence[Block]], None] = lambda epoch, blocks: None
     epochs: list[Epoch] = field(default_factory=list)
     images: int = 0
     waited_s: float | None = None
@@ -92,7 +95,11 @@ class Lesson:
         Raises:
             DivergedError: The loss of an epoch is not finite.
         """
-        timer = BlockTimer(synchronize=self.training.synchronize, now=now_s)
+        timer = BlockTimer(
+            synchronize=self.training.synchronize,
+            now=now_s,
+            on_edge=lambda blocks: self.on_edge(len(self.epochs) + 1, blocks),
+        )
         watch = InputWatch(now=now_s)
         steps = len(epochs[0])
 

@@ -216,7 +216,9 @@ def _steps(
 ) -> dict[str, Arrays]:
     """Return the losses along some steps from the start, and what has moved by then."""
     training.reset()
-    losses = _losses(training, [[batches[step % _BATCHES]] for step in range(steps)])
+    # Of few images there are fewer batches.
+    full = batches[:_BATCHES]
+    losses = _losses(training, [[full[step % len(full)]] for step in range(steps)])
     moved = training.weights()
     learning = {name for name in moved if name.split("/")[0] in task.trainable}
     return {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from benchharness import __version__
 from benchharness.errors import PluginError
@@ -17,6 +17,13 @@ from benchharness.plugins import distribution, find
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
 from benchharness.run.certify import Point, point_of
+from benchharness.run.events import (
+    Observer,
+    TrialFinished,
+    TrialName,
+    TrialStarted,
+    of_worker,
+)
 from benchharness.run.executor import LocalExecutor, Outcome
 from benchharness.run.materials import Materials
 from benchharness.run.requests import Requests, backend_plugin, stated_optimizer
@@ -28,22 +35,6 @@ _COUNTS = ("train_count", "validation_count", "test_count")
 _NATIVE = "not comparable: native track"
 
 
-class Observer(Protocol):
-    """Told how a run goes on."""
-
-    def started(self, trial: Trial, *, number: int, count: int) -> None:
-        """Take note that a trial begins."""
-        ...
-
-    def progressed(self, trial: Trial, event: Mapping[str, Any]) -> None:
-        """Take note of an event from its worker."""
-        ...
-
-    def finished(self, trial: Trial, record: Record) -> None:
-        """Take note that a trial has ended and is on disk."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
     """Carries out the trials of a plan, one at a time.
@@ -51,6 +42,8 @@ class Runner:
     Attributes:
         requests: What the workers are asked; the executor's environment shows only their device.
         proofs: Verdicts of the certificates by cell and other backend; empty for unproven runs.
+        elsewhere: Executors of backends whose code is not what this process would import.
+        own_heads: Whether each backend starts from the head that it has trained itself.
     """
 
     plan: Plan
@@ -59,28 +52,60 @@ class Runner:
     executor: LocalExecutor
     requests: Requests
     proofs: Mapping[tuple[Point, str], Mapping[str, str]] = field(default_factory=dict)
+    elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
+    own_heads: bool = False
 
-    def run(self, observer: Observer) -> list[Record]:
+    def run(self, observe: Observer) -> list[Record]:
         """Carry out every trial and return the records, each on disk before the next begins."""
+        return list(self.advance(observe))
+
+    def advance(self, observe: Observer) -> Iterator[Record]:
+        """Carry out a trial for each record that is asked for, in the plan's order."""
         trials = self.plan.trials()
         records: list[Record] = []
         for number, trial in enumerate(trials, start=1):
-            observer.started(trial, number=number, count=len(trials))
-            record = self._run_trial(trial, records, observer)
-            self.folder.append(record)
+            record = self.carry_out(trial, records, observe, number=number, count=len(trials))
             records.append(record)
-            observer.finished(trial, record)
-        return records
+            yield record
 
-    def _run_trial(self, trial: Trial, records: list[Record], observer: Observer) -> Record:
+    def carry_out(
+        self, trial: Trial, before: Sequence[Record], observe: Observer, *, number: int, count: int
+    ) -> Record:
+        """Carry out one trial of the plan and return its record, which is on disk.
+
+        Args:
+            before: Records of earlier trials: one of them may have trained the head it starts from.
+            number: Its place in the run, from 1.
+            count: Trials of the run, as far as that is known.
+        """
+        head = self._head(trial, before)
+        name = _name(trial, self._identify(trial, head), number=number)
+        started = self._started(trial, name, count=count)
+        observe(started)
+        record = self._run_trial(trial, head, _Reporter(started, observe))
+        self.folder.append(record)
+        observe(TrialFinished.of(name, record))
+        return record
+
+    def _started(self, trial: Trial, name: TrialName, *, count: int) -> TrialStarted:
+        cell = trial.cell
+        return TrialStarted(
+            name=name,
+            count=count,
+            trials=cell.trials,
+            seed=trial.seed,
+            epochs=cell.settings.epochs,
+            images=len(self.materials.prepared(cell).splits["train"]),
+        )
+
+    def _run_trial(self, trial: Trial, head: Record | None, reporter: _Reporter) -> Record:
         started = datetime.now(UTC)
-        head = self._head(trial, records)
-        trial_id = self._identify(trial, head)
+        trial_id = reporter.started.name.trial_id
         try:
             if head is None and _wants_head(trial.cell):
                 outcome = Outcome(reason=f"no trial of {_head_name(trial.cell)} has left a head")
             else:
-                outcome = self._execute(trial, trial_id, head, observer)
+                outcome = self._execute(trial, trial_id, head, reporter)
         except PluginError as error:
             outcome = Outcome(reason=str(error))
         if head is not None:
@@ -88,24 +113,26 @@ class Runner:
         return self._record(trial, trial_id, outcome, started)
 
     def _execute(
-        self, trial: Trial, trial_id: str, head: Record | None, observer: Observer
+        self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
     ) -> Outcome:
         plugin, _ = backend_plugin(self.plan, trial.cell.backend)
-        # A backend that is not installed needs no process to find out.
-        find(plugin)
+        executor = self.elsewhere.get(trial.cell.backend)
+        if executor is None:
+            # A backend that is not installed needs no process to find out.
+            find(plugin)
         request = self.requests.make(
             trial,
             head_file=self._weights_file(head["id"]) if head else None,
             weights_file=self._weights_file(trial_id) if self._is_wanted(trial.cell) else None,
         )
-        return self.executor.run(
+        return (executor or self.executor).run(
             request,
             request_file=self.folder.logs / f"{trial_id}.json",
             log=self.folder.log_path(trial_id),
-            on_event=lambda event: observer.progressed(trial, event),
+            on_event=reporter.take,
         )
 
-    def _head(self, trial: Trial, records: list[Record]) -> Record | None:
+    def _head(self, trial: Trial, records: Sequence[Record]) -> Record | None:
         """Return the trial whose head this one starts from.
 
         All backends start from the same head, or they would not do the same work: that of the
@@ -119,19 +146,13 @@ class Runner:
             for record in records
             if record["benchmark"] == name
             and record["track"] == trial.cell.track
-            and record["trial"] == self._head_trial(trial)
+            and record["trial"] == _head_trial(trial, records)
             and record["status"] == "ok"
         }
-        if trial.cell.track == "native":
+        if self.own_heads or trial.cell.track == "native":
             return able.get(trial.cell.backend)
         in_suite_order = dict.fromkeys(cell.backend for cell in self.plan.cells)
         return next((able[backend] for backend in in_suite_order if backend in able), None)
-
-    def _head_trial(self, trial: Trial) -> int:
-        """Return which trial of the bottleneck serves; where it has fewer, they serve in turn."""
-        name = _head_name(trial.cell)
-        count = next(cell.trials for cell in self.plan.cells if cell.benchmark == name)
-        return (trial.index - 1) % count + 1
 
     def _is_wanted(self, cell: Cell) -> bool:
         """Whether another benchmark starts from what this cell learns."""
@@ -152,7 +173,7 @@ class Runner:
             "benchmark": cell.benchmark,
             "settings": cell.settings.model_dump(mode="json"),
             "backend": [cell.backend, plugin, dict(options)],
-            "plugin": _plugin_version(plugin),
+            "plugin": self._code(cell.backend, plugin),
             "track": cell.track,
             "stated": stated_optimizer(cell),
             "trial": [trial.index, trial.seed],
@@ -163,6 +184,11 @@ class Runner:
         }
         text = json.dumps(facts, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _code(self, backend: str, plugin: str) -> str:
+        """Return which code does a backend's work."""
+        elsewhere = self.elsewhere.get(backend)
+        return _plugin_version(plugin) if elsewhere is None else elsewhere.code
 
     def _record(self, trial: Trial, trial_id: str, outcome: Outcome, started: datetime) -> Record:
         cell = trial.cell
@@ -213,8 +239,42 @@ class Runner:
         return {"proof": overall(proofs, anchor=rivals[0]), "proofs": proofs}
 
 
+@dataclass(frozen=True, slots=True)
+class _Reporter:
+    """Tells an observer of a trial what its worker tells."""
+
+    started: TrialStarted
+    observe: Observer
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Pass on an event of the worker, where it concerns an observer."""
+        told = of_worker(event, started=self.started)
+        if told is not None:
+            self.observe(told)
+
+
+def _name(trial: Trial, trial_id: str, *, number: int) -> TrialName:
+    cell = trial.cell
+    return TrialName(
+        trial_id=trial_id,
+        number=number,
+        benchmark=cell.benchmark,
+        matrix=cell.matrix,
+        backend=cell.backend,
+        track=cell.track,
+        trial=trial.index,
+    )
+
+
 def _wants_head(cell: Cell) -> bool:
     return isinstance(cell.settings, FineTuneSettings) and cell.settings.head_from is not None
+
+
+def _head_trial(trial: Trial, records: Sequence[Record]) -> int:
+    """Return which trial of the bottleneck serves; where it has fewer, they serve in turn."""
+    name = _head_name(trial.cell)
+    count = max((record["trial"] for record in records if record["benchmark"] == name), default=1)
+    return (trial.index - 1) % int(count) + 1
 
 
 def _head_name(cell: Cell) -> str:

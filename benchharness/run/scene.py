@@ -125,7 +125,7 @@ class Scene:
             network=network,
             weights=weights,
             trainable=trainable,
-            output=learner.output if learner else "softmax",
+            output=learner.output_for(len(self.prepared.classes)) if learner else "softmax",
             optimizer=None if native else optimizer,
             preprocessing=preprocessing,
             is_augmented=is_augmented,

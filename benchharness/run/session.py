@@ -5,27 +5,46 @@ from __future__ import annotations
 import difflib
 import os
 import secrets
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 from benchharness import __version__
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import describe_environment, usable_cores
+from benchharness.measure.fingerprint import fingerprint, in_words
+from benchharness.measure.git import describe_commit
 from benchharness.plugins import installed
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
+from benchharness.run import remarks
+from benchharness.run.availability import has_real_weights
 from benchharness.run.certify import Certifier, as_dict, verdicts
 from benchharness.run.device import Device, choose_device
+from benchharness.run.downloads import listen, open_fetcher
+from benchharness.run.earlier import earlier_seconds
+from benchharness.run.events import (
+    Observer,
+    PlannedCell,
+    Preparing,
+    RunStarted,
+    announce,
+    unobserved,
+)
 from benchharness.run.executor import LocalExecutor
+from benchharness.run.facts import DatasetFacts
 from benchharness.run.materials import Materials, Places
+from benchharness.run.outlook import Outlook, warnings
 from benchharness.run.requests import Requests, backend_plugin
-from benchharness.run.runner import Observer, Runner
-from benchharness.run.survey import DatasetFacts, check, survey_dataset
+from benchharness.run.runner import Runner
+from benchharness.run.survey import check, survey_dataset
+from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import choose_profile, resolve
@@ -34,7 +53,6 @@ if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
 
 PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
-Announce = Callable[[list[str]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,22 +70,35 @@ class Request:
     timeout_s: float | None = None
     tracks: tuple[str, ...] = ()
     proof: Literal["no", "yes", "required"] = "yes"
+    offline: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
 class Session:
-    """A run that is understood but has not begun."""
+    """A run that is understood but has not begun.
+
+    Attributes:
+        elsewhere: Executors of backends whose code is not what this process would import.
+        own_heads: Whether each backend starts from the head that it has trained itself.
+    """
 
     request: Request
     plan: Plan
     device: Device
     accelerators: tuple[Accelerator, ...]
     places: Places
+    elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
+    own_heads: bool = False
 
     def announcements(self) -> list[str]:
         """Return what was decided for the user, one line each."""
         suite, profile = self.plan.suite, self.plan.profile
         lines = [f"suite {suite.name} on {self.device.name}"]
+        if self.request.suite == IMAGES:
+            lines.append(
+                "the suite is built in, as none was named; "
+                "a copy to change: benchharness run --write-suite my_suite.toml"
+            )
         if profile is not None:
             how = "as asked" if self.request.profile else "chosen for this machine"
             about = suite.profiles[profile].description
@@ -88,71 +119,135 @@ class Session:
         """Return the facts that a preview of the plan needs."""
         return survey_dataset(self.plan, places=self.places)
 
-    def run(
-        self,
-        observer: Observer,
-        *,
-        on_prepare: Callable[[int, int], None],
-        announce: Announce,
-    ) -> tuple[RunFolder, list[Record]]:
+    def outlook(self, facts: DatasetFacts) -> Outlook:
+        """Return what the plan asks of this machine, on a dataset of these facts."""
+        return Outlook(plan=self.plan, places=self.places, device=self.device, facts=facts)
+
+    def run(self, observe: Observer) -> tuple[RunFolder, list[Record]]:
         """Prepare data and weights, carry out every trial, write the tables.
+
+        Args:
+            observe: Told of all that happens, but for the end.
 
         Raises:
             BenchError: Data, weights or the results folder are not to be had; nothing was run.
         """
-        started = datetime.now(UTC)
-        requests = self._prepare(on_prepare, announce)
+        runner = self.begin(observe)
+        try:
+            runner.run(observe)
+        finally:
+            # Also when the user interrupts: the tables of what has finished.
+            records, _ = runner.folder.records()
+            write_csv_files(runner.folder.path, records)
+        return runner.folder, records
+
+    def begin(self, observe: Observer, *, command: str = "run") -> Runner:
+        """Prepare data and weights, make the run's folder and prove; the trials are still to run.
+
+        Args:
+            observe: Told of what is decided and done.
+            command: What the user has called.
+
+        Raises:
+            BenchError: As ``run`` does.
+        """
+        started, token = datetime.now(UTC), secrets.token_hex(2)
+        results, suite = self.request.results, self.plan.suite.name
+        planned = RunFolder.at(results, suite, now=started, token=token)
+        observe(self._started(command, folder=planned.path))
+        requests = self._prepare(observe)
         materials = requests.materials
-        folder = RunFolder.create(
-            self.request.results, self.plan.suite.name, now=started, token=secrets.token_hex(2)
-        )
+        folder = RunFolder.create(results, suite, now=started, token=token)
         dataset, weights = materials.describe_dataset(), materials.describe_weights()
-        folder.write_run(self._describe(started, dataset, weights))
+        title = remarks.title(self.plan, materials.facts)
+        folder.write_run(self._describe(started, title, dataset, weights))
         certificates: list[Certificate] = []
         if self.request.proof != "no":
-            certificates = self._certify(requests, logs=folder.logs, announce=announce)
+            certificates = self._certify(requests, logs=folder.logs, observe=observe)
             folder.write_certificates(as_dict(certificates))
             if self.request.proof == "required":
                 _require_proven(certificates)
-        runner = Runner(
+        self._warn_of_others(observe)
+        return Runner(
             plan=self.plan,
             materials=materials,
             folder=folder,
-            executor=self._executor(),
+            executor=self.executor(),
             requests=requests,
             proofs=verdicts(certificates),
+            elsewhere=self.elsewhere,
+            own_heads=self.own_heads,
         )
-        self._warn_of_others(announce)
-        try:
-            runner.run(observer)
-        finally:
-            # Also when the user interrupts: the tables of what has finished.
-            records, _ = folder.records()
-            write_csv_files(folder.path, records)
-        return folder, records
 
-    def certify(
-        self, *, on_prepare: Callable[[int, int], None], announce: Announce
-    ) -> list[Certificate]:
-        """Return the certificate of every pair of the plan, and time nothing.
+    def prepare(self, observe: Observer) -> Materials:
+        """Find, fetch and decode everything that a run would read, and run nothing.
+
+        Args:
+            observe: Told of what was decided and how far it is.
 
         Raises:
             BenchError: Data or weights are not to be had.
         """
-        requests = self._prepare(on_prepare, announce)
+        return self._prepare(observe).materials
+
+    def certify(self, observe: Observer) -> list[Certificate]:
+        """Return the certificate of every pair of the plan, and time nothing.
+
+        Args:
+            observe: Told of all that happens, but for the end.
+
+        Raises:
+            BenchError: Data or weights are not to be had.
+        """
+        observe(self._started("certify", folder=None))
+        requests = self._prepare(observe)
         logs = self.places.cache / "probes" / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        return self._certify(requests, logs=logs, announce=announce)
+        return self._certify(requests, logs=logs, observe=observe)
 
-    def _prepare(self, on_prepare: Callable[[int, int], None], announce: Announce) -> Requests:
+    def _started(self, command: str, *, folder: Path | None) -> RunStarted:
+        """Return the event with which everything begins."""
+        plan = self.plan
+        expected_s = earlier_seconds(self.request.results, plan, device=self.device.name)
+        return RunStarted(
+            command=command,
+            suite=plan.suite.name,
+            profile=plan.profile,
+            device=self.device.name,
+            folder=str(folder) if folder else None,
+            trials=len(plan.trials()) if folder else 0,
+            cells=tuple(
+                PlannedCell(
+                    benchmark=cell.benchmark,
+                    matrix=cell.matrix,
+                    backend=cell.backend,
+                    track=cell.track,
+                    trials=cell.trials,
+                    epochs=cell.settings.epochs,
+                    expected_s=expected_s.get(place),
+                )
+                for place, cell in enumerate(plan.cells)
+            ),
+        )
+
+    def _prepare(self, observe: Observer) -> Requests:
         """Find and decode everything that the plan's cells read."""
+        announce(observe, self.announcements())
+        listen(self.places.fetcher, observe)
         cores = usable_cores()
-        materials = Materials(self.plan, places=self.places, workers=cores, progress=on_prepare)
+
+        def prepared(done: int, count: int) -> None:
+            observe(Preparing(done=done, count=count))
+
+        materials = Materials(self.plan, places=self.places, workers=cores, progress=prepared)
         listing = materials.listing
-        self.plan = materials.plan
+        asked, self.plan = self.plan, materials.plan
+        announce(observe, list(remarks.on_fitting(asked, materials.facts)))
         check(self.plan, channels=listing.channels, classes=len(listing.classes))
+        announce(observe, warnings(self.outlook(materials.facts), self.accelerators))
         materials.prepare()
-        announce(_materials_lines(materials.describe_dataset(), materials.describe_weights()))
+        announce(observe, [*remarks.on_dataset(materials.describe_dataset())])
+        announce(observe, [*remarks.on_weights(materials.describe_weights())])
         return Requests(
             plan=self.plan,
             materials=materials,
@@ -161,41 +256,63 @@ class Session:
             features=self.places.cache / "features",
         )
 
-    def _certify(self, requests: Requests, *, logs: Path, announce: Announce) -> list[Certificate]:
+    def _certify(self, requests: Requests, *, logs: Path, observe: Observer) -> list[Certificate]:
         certifier = Certifier(
             plan=self.plan,
             requests=requests,
-            executor=self._executor(),
+            executor=self.executor(),
+            elsewhere=self.elsewhere,
             machine=self.device.name,
             cache=self.places.cache / "probes",
             logs=logs,
-            announce=lambda line: announce([line]),
+            observe=observe,
         )
         return certifier.certificates()
 
-    def _warn_of_others(self, announce: Announce) -> None:
+    def _warn_of_others(self, observe: Observer) -> None:
         """Say which processes share the GPU: they share its time and memory too."""
         from benchharness.measure.nvml import foreign_processes
 
         if self.device.index is None:
             return
         announce(
+            observe,
             [
                 f"WARNING: {self.device.name} is also in use by {process.name} "
                 f"(process {process.pid}); timings will suffer, end it first"
                 for process in foreign_processes(self.device.index)
-            ]
+            ],
         )
 
-    def _executor(self) -> LocalExecutor:
+    def executor(
+        self,
+        *,
+        python: str = sys.executable,
+        variables: Mapping[str, str] = MappingProxyType({}),
+        code: str = "",
+    ) -> LocalExecutor:
+        """Return what carries out trials on the session's device.
+
+        Args:
+            python: Interpreter of the workers.
+            variables: Of their environment, beside those of this process.
+            code: Tells the code that they import from that of this process; empty where it is that.
+        """
+        environment = self.device.environment(self.places.environment)
         return LocalExecutor(
             gpu_index=self.device.index,
-            environment=self.device.environment(self.places.environment),
+            environment={**environment, **variables},
             timeout_s=self.request.timeout_s,
+            python=python,
+            code=code,
         )
 
     def _describe(
-        self, started: datetime, dataset: dict[str, Any], weights: dict[str, Any] | None
+        self,
+        started: datetime,
+        title: str,
+        dataset: dict[str, Any],
+        weights: dict[str, Any] | None,
     ) -> dict[str, Any]:
         """Return the contents of run.json."""
         suite = self.plan.suite
@@ -206,9 +323,11 @@ class Session:
             "format": 1,
             "benchharness": __version__,
             "suite": suite.name,
-            "title": suite.title,
+            "title": title,
             "profile": self.plan.profile,
             "device": self.device.name,
+            "machine": in_words(fingerprint()),
+            "commit": describe_commit(Path.cwd()),
             "started": started.isoformat(timespec="seconds"),
             "backends": list(backends),
             "dataset": dataset,
@@ -219,13 +338,18 @@ class Session:
 
 
 def open_session(
-    request: Request, *, environment: Mapping[str, str] = os.environ, cache: Path | None = None
+    request: Request,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    cache: Path | None = None,
+    observe: Observer = unobserved,
 ) -> Session:
     """Read the suite and decide on profile, device and plan.
 
     Args:
         environment: Variables of the process.
         cache: For prepared data; None for $BENCHHARNESS_CACHE or the user's cache folder.
+        observe: Told of downloads, where the profile depends on what can be had.
 
     Raises:
         SuiteError: The request cannot be understood; every problem is named.
@@ -233,7 +357,22 @@ def open_session(
     suite = load(request.suite)
     accelerators = find_accelerators()
     device = choose_device(request.device, accelerators)
-    profile = choose_profile(suite, requested=request.profile, has_accelerator=device.kind == "gpu")
+    cache = cache or cache_folder(environment)
+    places = Places(
+        environment=environment,
+        cache=cache,
+        data=request.data,
+        fetcher=open_fetcher(cache, environment=environment, is_offline=request.offline),
+    )
+    listen(places.fetcher, observe)
+    profile = choose_profile(
+        suite,
+        requested=request.profile,
+        has_accelerator=device.kind == "gpu",
+        has_weights=lambda: has_real_weights(
+            suite, places, backends=request.backends, benchmarks=request.benchmarks
+        ),
+    )
     plan = resolve(
         suite,
         profile=profile,
@@ -248,9 +387,7 @@ def open_session(
         plan=plan,
         device=device,
         accelerators=accelerators,
-        places=Places(
-            environment=environment, cache=cache or cache_folder(environment), data=request.data
-        ),
+        places=places,
     )
 
 
@@ -299,20 +436,6 @@ def _check_backends(plan: Plan) -> None:
             )
     if problems:
         raise SuiteError(str(plan.suite.path), problems)
-
-
-def _materials_lines(dataset: dict[str, Any], weights: dict[str, Any] | None) -> list[str]:
-    lines = [f"data: {dataset['origin']}"]
-    lines += [
-        f"left out {len(part['skipped'])} unreadable images, the first: {part['skipped'][0]}"
-        for part in dataset["slices"]
-        if part["skipped"]
-    ]
-    if weights and weights["is_random"]:
-        lines.append(f"weights: RANDOM, not pretrained: {weights['reason']}")
-    elif weights:
-        lines.append(f"weights: {weights['origin']}")
-    return lines
 
 
 def _package(plugin: str) -> str:

@@ -13,6 +13,7 @@ from benchharness.measure.clock import now_s
 from benchharness.model.network import Network
 from benchharness.model.task import Task
 from benchharness.model.work import Training
+from benchharness.run.advance import Advance
 from benchharness.run.calibration import calibrate, check_training
 from benchharness.run.features import Features, compute_features, content_key, load_features
 from benchharness.run.feeding import feed
@@ -61,6 +62,9 @@ def learn(scene: Scene, settings: TrainingSettings) -> None:
         on_epoch=lambda epoch: scene.emit({"event": "epoch", **epoch.as_dict()}),
         on_consumed=lambda epoch, consumed: ledger.enter(epoch, plan[epoch - 1], consumed),
         on_timing=lambda is_timed: report_timing(scene, is_timed),
+        on_edge=Advance.of(
+            scene, phase="train", images=len(scene.prepared.splits["train"])
+        ).at_edge,
     )
     with scene.clock.phase("compile"):
         lesson.warm_up(ends(plan[0]))
@@ -134,6 +138,7 @@ def _extract(scene: Scene, task: Task, *, folder: Path, key: str) -> Features:
             batches=everything,
             shape=task.network.output_shape,
             now=now_s,
+            advance=Advance.of(scene, phase="extract", images=len(images)),
         )
 
 

@@ -29,14 +29,17 @@ def main(arguments: list[str]) -> int:
     die_with_parent()
     request = TrialRequest.read(request_file)
     use_cores(request.threads)
-    clock = PhaseClock(started_s=request.spawned_s)
-    clock.seconds["startup"] = clock.wall_s()
     with os.fdopen(events_fd, "w", encoding="utf-8") as pipe:
 
         def emit(event: Mapping[str, Any]) -> None:
             pipe.write(json.dumps(event) + "\n")
             pipe.flush()
 
+        clock = PhaseClock(
+            started_s=request.spawned_s,
+            on_phase=lambda name: emit({"event": "phase", "phase": name}),
+        )
+        clock.seconds["startup"] = clock.wall_s()
         emit(_outcome(request, clock=clock, emit=emit))
     return 0
 
@@ -67,7 +70,7 @@ def _outcome(
     }
     metrics["wall_s"] = clock.wall_s()
     metrics["other_s"] = clock.other_s()
-    metrics["peak_host_bytes"] = peak_rss_bytes()
+    metrics.setdefault("peak_host_bytes", peak_rss_bytes())
     return {"event": "finished", "status": status, "reason": reason, "metrics": metrics}
 
 

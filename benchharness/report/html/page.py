@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from typing import Any
-
-import jinja2
 
 from benchharness import __version__
 from benchharness.report import title
@@ -28,17 +25,12 @@ from benchharness.report.html.downloads import downloads_of
 from benchharness.report.html.proofs import proofs_of
 from benchharness.report.html.settings import settings_of
 from benchharness.report.html.table import table_of
+from benchharness.report.html.templating import POLICY, embedded, own, template
 from benchharness.report.lines import Line, backends_of, lines_of, printable
 from benchharness.report.notes import notes_of
 from benchharness.report.table import MEDIANS
 from benchharness.report.work import work_of
 from benchharness.results.record import Record
-
-# The page may draw and style itself, and fetch nothing. Vega compiles its expressions.
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline' 'unsafe-eval'; "
-    "img-src data:; base-uri 'none'; form-action 'none'"
-)
 
 
 def page(
@@ -68,7 +60,7 @@ def page(
     proofs = proofs_of(certificates)
     table = table_of(lines, backends, proofs)
     sections = sections_of(lines, backends, series, speeds)
-    return _template().render(
+    return template("page.html").render(
         title=title.heading(run),
         setting=title.setting(run),
         inputs=title.inputs(run),
@@ -96,8 +88,8 @@ def page(
         poster=poster,
         policy=POLICY,
         colours=theme.properties(),
-        style=_own("page.css"),
-        script=_own("page.js"),
+        style=own("page.css"),
+        script=own("page.js"),
         vega=vega,
         charts=embedded(
             {
@@ -127,26 +119,3 @@ def sections_of(
         trials.section(lines, series),
     )
     return [section for section in found if section is not None]
-
-
-def embedded(content: Any) -> str:
-    """Return JSON that is safe within a script element, whatever names it holds."""
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return text
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("benchharness.report.html"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html")
-
-
-def _own(name: str) -> str:
-    return (resources.files(__package__) / "templates" / name).read_text(encoding="utf-8")

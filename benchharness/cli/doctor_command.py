@@ -1,0 +1,82 @@
+"""``benchharness doctor``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+_MAIN = Path("suites/cats_dogs.toml")
+
+
+@click.command("doctor")
+@click.argument("suite", type=click.Path(path_type=Path), required=False)
+@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where runs would be recorded.",
+)
+@click.option(
+    "--calibrate/--no-calibration",
+    "calibration",
+    default=None,
+    help="Measure the backends' speed again, or not at all; by default, what was measured on this "
+    "machine with these versions is kept.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def command(
+    *,
+    suite: Path | None,
+    profile: str | None,
+    data: Path | None,
+    device: str,
+    results: Path,
+    calibration: bool | None,
+    as_json: bool,
+) -> int:
+    """Say what this machine can do, what SUITE lacks here, and how to get it.
+
+    Without SUITE, suites/cats_dogs.toml is looked at where it is there, else the suite for your
+    own pictures where --data names them, else the machine alone. Nothing is downloaded, and
+    nothing is changed but the cache.
+
+    Exit codes: 0 the suite can run; 1 something that it needs is missing; 2 the request could not
+    be understood.
+    """
+    from benchharness.run.doctor import Examination, examine
+    from benchharness.suite.builtin import IMAGES
+
+    if suite is None and _MAIN.is_file():
+        suite = _MAIN
+    elif suite is None and data is not None:
+        suite = IMAGES
+    checkup = examine(
+        Examination(
+            suite=suite,
+            profile=profile,
+            data=data,
+            device=device,
+            results=results,
+            calibration="kept" if calibration is None else "anew" if calibration else "no",
+        ),
+        announce=lambda line: click.echo(line, err=True),
+    )
+    if as_json:
+        click.echo(json.dumps(checkup.as_dict(), indent=2, default=str))
+    else:
+        from rich.console import Console
+
+        from benchharness.report.doctor import checkup_view
+
+        Console(highlight=False).print(checkup_view(checkup))
+    return 0 if checkup.is_able else 1

@@ -1,0 +1,78 @@
+"""What git knows of a folder; nothing here writes to it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from benchharness.errors import RunError
+
+_PATIENCE_S = 120
+
+
+class GitError(RunError):
+    """Git is not there, or did not do what it was asked."""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Return what git prints in a folder, without the last line's end.
+
+    Raises:
+        GitError: Git is not installed, or refused; its first words say why.
+    """
+    command = shutil.which("git")
+    if command is None:
+        raise GitError(f"{folder}: expected git to be installed, found none; install it")
+    try:
+        done = subprocess.run(
+            [command, "-C", str(folder), *arguments],
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            stdin=subprocess.DEVNULL,
+            env=_environment(),
+            timeout=_PATIENCE_S,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise GitError(f"{folder}: git {arguments[0]}: {error}") from error
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise GitError(f"{folder}: git {arguments[0]}: {said[0]}")
+    return done.stdout.removesuffix("\n")
+
+
+def describe_commit(folder: Path) -> dict[str, str | bool] | None:
+    """Return the commit that a folder's files come from; None where there is no repository.
+
+    Returns:
+        ``id``, ``time`` (ISO 8601), ``branch`` (empty when none is checked out) and ``is_dirty``:
+        whether tracked files differ from it.
+    """
+    try:
+        commit, time = git(folder, "log", "-1", "--no-show-signature", "--format=%H %cI").split()
+        branch = git(folder, "branch", "--show-current")
+        return {"id": commit, "time": time, "branch": branch, "is_dirty": bool(changes(folder))}
+    except GitError:
+        return None
+
+
+def changes(folder: Path) -> list[str]:
+    """Return the tracked files below a folder's top that differ from the commit.
+
+    Raises:
+        GitError: There is no repository.
+    """
+    lines = git(folder, "status", "--porcelain", "-z", "--untracked-files=no").split("\0")
+    return [line[3:] for line in lines if line[2:3] == " "]
+
+
+def _environment() -> dict[str, str]:
+    """Return the variables of a git that asks nobody, and looks only where it is told.
+
+    Within a hook git sets GIT_DIR and its like: they would turn every command to that repository.
+    """
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
+    return {**kept, **quiet}

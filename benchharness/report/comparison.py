@@ -1,0 +1,212 @@
+"""A comparison of two sides: one line that says it all, then a line for each cell and column."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from benchharness.model.quantities import QUANTITIES
+from benchharness.regression.comparison import CellComparison, Comparison
+from benchharness.regression.verdict import Verdict
+from benchharness.report.numbers import UNKNOWN
+
+HEADINGS = ("cell", "column", "verdict", "change", "interval", "pairs", "limit")
+_STYLES = {
+    "same": "green",
+    "faster": "cyan",
+    "less": "cyan",
+    "better": "cyan",
+    "undecidable": "yellow",
+    "failed": "bold red",
+    "skipped": "dim",
+}
+_MOST_NAMED = 3
+# Below so many columns the gaps of the table make room for names.
+_ROOMY = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonTable:
+    """What was found, for a terminal of any width; rich asks it to fit itself."""
+
+    comparison: Comparison
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Yield headline, table and notes."""
+        found = self.comparison
+        yield Text(headline(found), style="bold red" if found.exit_code in (1, 3) else "bold")
+        yield Text(setting(found))
+        yield Text()
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            header_style="dim",
+            padding=(0, 1 if options.max_width >= _ROOMY else 0),
+        )
+        for place, heading in enumerate(HEADINGS):
+            is_name = place == 0
+            justify = "right" if place >= 3 else "left"
+            table.add_column(
+                heading,
+                overflow="fold",
+                no_wrap=not is_name,
+                min_width=10 if is_name else None,
+                justify=justify,  # type: ignore[arg-type]
+            )
+        for row in rows(found):
+            style = _STYLES.get(row[2], "bold red")
+            texts = [Text(text) for text in row]
+            texts[2].stylize(style)
+            table.add_row(*texts)
+        yield table
+        yield Text()
+        for note in remarks(found):
+            yield Text(note, style="dim" if note in (LEGEND, WATCHED) else "yellow")
+
+
+LEGEND = (
+    "change: B / A of seconds or bytes, above 1 where B is worse; of top-1 A - B, above 0 where B "
+    "is worse"
+)
+WATCHED = "*: watched, and no more; --column NAME has it decided"
+
+
+def plain_text(comparison: Comparison, *, width: int = 100) -> str:
+    """Return the comparison as text without colours."""
+    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
+    with console.capture() as capture:
+        console.print(ComparisonTable(comparison=comparison))
+    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+
+
+def markdown(comparison: Comparison) -> str:
+    """Return the comparison in Markdown, for a comment on a pull request."""
+    mark = {0: "✅", 4: "❔"}.get(comparison.exit_code, "❌")
+    parts = [f"### {mark} {_escaped(headline(comparison))}", _escaped(setting(comparison))]
+    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|---:|---:|---:|---:|"]
+    for row in rows(comparison):
+        cells = [_escaped(text) for text in row]
+        if row[2] not in _STYLES:
+            cells[2] = f"**{cells[2]}**"
+        lines.append("| " + " | ".join(cells) + " |")
+    parts += ["\n".join(lines), "\n".join(f"- {_escaped(note)}" for note in remarks(comparison))]
+    return "\n\n".join(parts) + "\n"
+
+
+def headline(comparison: Comparison) -> str:
+    """Return the line that says it all."""
+    verdicts = list(comparison.verdicts())
+    worse = [f"{cell.label} {_said(one)}" for cell, one in verdicts if one.is_worse]
+    failed = [cell.label for cell in comparison.cells if cell.failure and not cell.is_skipped]
+    undecided = [f"{cell.label} {_words(one)}" for cell, one in verdicts if one.is_open]
+    cells = f"{_count(len(verdicts), 'figure')} of {_count(len(comparison.cells), 'cell')}"
+    match comparison.exit_code:
+        case 3:
+            more = f"; failed: {_some(failed)}" if failed else ""
+            return f"REGRESSION: {_some(worse)}{more}"
+        case 1:
+            return f"FAILED: {_some(failed)} cannot be compared"
+        case 4:
+            return f"UNDECIDABLE: {_some(undecided)}; nothing is worse in the rest"
+    if not verdicts:
+        return "nothing to compare: neither side can do the work"
+    better = [f"{cell.label} {_said(one)}" for cell, one in verdicts if one.word in _BETTER]
+    return f"nothing worse in {cells}" + (f"; {_some(better)}" if better else "")
+
+
+_BETTER = ("faster", "less", "better")
+
+
+def setting(comparison: Comparison) -> str:
+    """Return what was compared, and how."""
+    how = {
+        "interleaved": "run in turn",
+        "same run": "from one run",
+        "recorded": "from two recorded runs",
+    }[comparison.how]
+    parts = [f"A {comparison.a}, B {comparison.b}, {how}"]
+    parts += [f"{comparison.minutes:.1f} minutes"] if comparison.minutes is not None else []
+    parts += [f"on {comparison.machine}"] if comparison.machine else []
+    proofs = {cell.proof for cell in comparison.cells if not cell.failure}
+    if proofs == {"proven"}:
+        parts.append("equal work proven")
+    return ", ".join(parts)
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """Return what a reader must know besides the table, the legend last."""
+    failures = [f"{cell.label}: {cell.failure}" for cell in comparison.cells if cell.failure]
+    is_watched = any(v.word == "undecidable" and not v.is_open for _, v in comparison.verdicts())
+    return [*failures, *comparison.notes, *([WATCHED] if is_watched else []), LEGEND]
+
+
+def rows(comparison: Comparison) -> list[list[str]]:
+    """Return a row of texts for each cell and column, as ``HEADINGS`` names them."""
+    found = []
+    for cell in comparison.cells:
+        if not cell.verdicts:
+            found.append([cell.label, "", _without_verdict(cell), *[""] * 4])
+        found += [[cell.label, *_row(verdict)] for verdict in cell.verdicts]
+    return found
+
+
+def _row(verdict: Verdict) -> list[str]:
+    limit = verdict.threshold if verdict.kind == "accuracy" else 1 + verdict.threshold
+    mark = "" if verdict.is_required or verdict.word != "undecidable" else " *"
+    interval = f"{_number(verdict, verdict.low)} to {_number(verdict, verdict.high)}"
+    return [
+        _words(verdict),
+        f"{verdict.word}{mark}",
+        _number(verdict, verdict.change),
+        interval if verdict.low is not None or verdict.high is not None else UNKNOWN,
+        str(verdict.pairs) if verdict.is_paired else f"{verdict.pairs} each",
+        f"{limit:.3f}",
+    ]
+
+
+def _without_verdict(cell: CellComparison) -> str:
+    return "skipped" if cell.is_skipped else "failed"
+
+
+def _number(verdict: Verdict, value: float | None) -> str:
+    if value is None:
+        return UNKNOWN
+    return f"{value:+.3f}" if verdict.kind == "accuracy" else f"{value:.3f}"
+
+
+def _said(verdict: Verdict) -> str:
+    """Return a verdict with its size: ``training 12.1 % slower``."""
+    assert verdict.change is not None
+    if verdict.kind == "accuracy":
+        return f"{_words(verdict)} {abs(verdict.change):.3f} {verdict.word}"
+    change = verdict.change if verdict.change >= 1 else 1 / verdict.change
+    return f"{_words(verdict)} {change - 1:.1%} {verdict.word}"
+
+
+def _words(verdict: Verdict) -> str:
+    return QUANTITIES[verdict.column].words or verdict.column
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = len(texts) - _MOST_NAMED
+    named = ", ".join(texts[:_MOST_NAMED])
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _escaped(text: str) -> str:
+    for char in "\\|<*_[":
+        text = text.replace(char, f"\\{char}")
+    return text

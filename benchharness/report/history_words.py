@@ -1,0 +1,166 @@
+"""What a history says: values, steps and what was left out, each as people read it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchharness.model.quantities import QUANTITIES, Kind
+from benchharness.regression.history import History, Point, Series, Step, differences
+from benchharness.regression.steps import FEWEST
+from benchharness.report.lines import printable
+from benchharness.report.numbers import UNKNOWN, alike, share
+from benchharness.results.columns import METRICS
+
+BARS = "▁▂▃▄▅▆▇█"
+MOST_BARS = 60
+# Worse, better.
+WORDS: dict[Kind, tuple[str, str]] = {
+    "speed": ("slower", "faster"),
+    "amount": ("more", "less"),
+    "accuracy": ("lower", "higher"),
+}
+# From seconds and bytes to what reads well, the largest that leaves 1 or more.
+_SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_UNITS = {column.name: column.unit for column in METRICS}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How a series' values are written.
+
+    Attributes:
+        factor: From what was measured.
+        unit: After that; empty for none.
+    """
+
+    factor: float
+    unit: str
+
+    @classmethod
+    def of(cls, series: Series) -> Scale:
+        """Return the scale that suits all values of a series."""
+        name = series.quantity.name
+        unit = _UNITS.get(name, "" if name == "ops" else "s")
+        if name == "ops":
+            return cls(factor=1.0, unit="1/s")
+        if unit == "bytes":
+            return cls(factor=1e-9, unit="GB")
+        if unit == "s" and name not in QUANTITIES:
+            least = min(point.value for point in series.points)
+            best = next((key for key, factor in _SECONDS.items() if least * factor >= 1), "ns")
+            return cls(factor=_SECONDS[best], unit=best)
+        return cls(factor=1.0, unit="" if unit == "0-1" else unit)
+
+
+def heading(series: Series) -> str:
+    """Return what a series is of."""
+    unit = Scale.of(series).unit
+    what = f"{series.quantity.name}{f' ({unit})' if unit else ''}"
+    return f"{printable(series.cell)}: {what}"
+
+
+def sparkline(series: Series) -> str:
+    """Return a mark for each of the newest runs, the higher the larger the value."""
+    values = [point.value for point in series.points[-MOST_BARS:]]
+    low, high = min(values), max(values)
+    # Noise of a hundredth is no mountain range.
+    room = max(high - low, 0.05 * abs(high)) or 1.0
+    middle = (low + high) / 2
+    shares = ((value - middle) / room + 0.5 for value in values)
+    return "".join(BARS[min(len(BARS) - 1, int(share * len(BARS)))] for share in shares)
+
+
+def step_words(series: Series, step: Step) -> str:
+    """Return a step in a sentence: how large, since when, and what changed with it."""
+    scale = Scale.of(series)
+    was, became = _figures(series, [step.was * scale.factor, step.became * scale.factor])
+    unit = f" {scale.unit}" if scale.unit else ""
+    what = "; ".join(map(printable, step.differences))
+    size = size_words(series, step.was, step.became)
+    return (
+        f"{size} since {when(step.after)} ({was} -> {became}{unit}): "
+        f"{what or 'nothing that is recorded changed; look at the machine'}"
+    )
+
+
+def state_words(series: Series) -> str:
+    """Return how the newest run stands."""
+    if series.is_short:
+        return f"{len(series.points)} runs: a step shows with {2 * FEWEST}"
+    level = series.levels[-1]
+    since = when(series.points[level.first])
+    if not stands_out(series):
+        return f"steady since {since}, {level.runs} runs"
+    size = size_words(series, series.value_of(level), series.points[-1].value)
+    return f"the last run is {size} than the level since {since}; {FEWEST} such runs make a step"
+
+
+def aside_words(history: History) -> list[str]:
+    """Return which runs were left out, and why, the most frequent reason first."""
+    ordered = sorted(history.set_aside.items(), key=lambda item: -item[1])
+    return [
+        f"{count} run{'s' if count != 1 else ''} set aside: {printable(reason)}"
+        for reason, count in ordered
+    ]
+
+
+def rows_of(series: Series) -> list[tuple[str, ...]]:
+    """Return a row per run: when, commit, value, spread, and what changed since the run before."""
+    scale = Scale.of(series)
+    values = alike([point.value * scale.factor for point in series.points])
+    spreads = [UNKNOWN if (s := p.spread) is None else f"{s:.1%}" for p in series.points]
+    earlier = [None, *series.points[:-1]]
+    return [
+        (when(point), _commit(point), value, spread, ", ".join(_changed(before, point)))
+        for before, point, value, spread in zip(
+            earlier, series.points, values, spreads, strict=True
+        )
+    ]
+
+
+def newest_versions(series: Series) -> str:
+    """Return the versions of the newest run."""
+    versions = series.points[-1].versions
+    return ", ".join(f"{printable(name)} {printable(versions[name])}" for name in sorted(versions))
+
+
+def size_words(series: Series, was: float, became: float) -> str:
+    """Return by how much a value has moved, and which way."""
+    worse, better = WORDS[series.quantity.kind]
+    word = worse if (became < was) == series.quantity.is_rate else better
+    if series.quantity.kind == "accuracy":
+        return f"{abs(became - was):.4f} {word}"
+    return f"{max(became / was, was / became) - 1:.1%} {word}"
+
+
+def stands_out(series: Series) -> bool:
+    """Whether the newest run is farther from its level than any but one of the level's runs."""
+    level = series.levels[-1]
+    middle = series.value_of(level)
+    if series.is_short or not middle:
+        return False
+    moves = [abs(point.value / middle - 1) for point in series.points[level.first : level.last + 1]]
+    usual = sorted(moves[:-1])[-2] if len(moves) > 2 else 0.0
+    return moves[-1] > max(0.05, 2 * usual)
+
+
+def _figures(series: Series, values: Sequence[float]) -> list[str]:
+    is_accuracy = series.quantity.kind == "accuracy"
+    return [share(value) for value in values] if is_accuracy else alike(values)
+
+
+def when(point: Point) -> str:
+    """Return the time of a run, to the minute."""
+    return f"{point.when:%Y-%m-%d %H:%M}"
+
+
+def _commit(point: Point) -> str:
+    return f"{point.commit[:9]}{'+' if point.is_dirty else ''}" if point.commit else UNKNOWN
+
+
+def _changed(before: Point | None, point: Point) -> Sequence[str]:
+    if before is None:
+        return []
+    found = map(printable, differences(before, point))
+    return [text for text in found if not text.startswith(("commit ", "uncommitted "))]

@@ -1,0 +1,88 @@
+"""What differences a machine can show, for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from benchharness.model.quantities import QUANTITIES
+from benchharness.regression.noise import DIFFERENCES, Noise, Survey
+from benchharness.report.numbers import UNKNOWN
+
+MEANING = (
+    "shows: the smallest threshold that so many pairs decide on nine times out of ten, calling "
+    "equal code the same and twice the threshold worse; then the pairs that other thresholds need, "
+    "and the minutes that a pair takes"
+)
+_ROOMY = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseTable:
+    """The noise of all cells."""
+
+    survey: Survey
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Yield headline, table and notes."""
+        yield Text(noise_line(self.survey), style="bold")
+        yield Text()
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            show_edge=False,
+            pad_edge=False,
+            header_style="dim",
+            padding=(0, 1 if options.max_width >= _ROOMY else 0),
+        )
+        table.add_column("cell", overflow="fold", min_width=10)
+        table.add_column("column", no_wrap=True)
+        needs = (f"{one:.0%}" for one in DIFFERENCES)
+        for heading in ("A : A", "pairs", "shows", *needs, "min/pair"):
+            table.add_column(heading, no_wrap=True, justify="right")
+        for noise in self.survey.found:
+            table.add_row(*(Text(text) for text in _row(noise)))
+        yield table
+        yield Text()
+        for label, reason in self.survey.failures.items():
+            yield Text(f"{label}: {reason}", style="bold red")
+        yield Text(MEANING, style="dim")
+
+
+def noise_line(survey: Survey) -> str:
+    """Return the line that says it all: what this machine shows of speed in its worst cell."""
+    speeds = [one for one in survey.found if QUANTITIES[one.column].kind == "speed"]
+    shown = speeds or list(survey.found)
+    if not shown:
+        return "nothing could be measured"
+    worst = max(shown, key=lambda noise: noise.reach)
+    return (
+        f"{worst.pairs} pairs show {_share(worst.reach)} of {_words(worst)} in every cell "
+        f"({survey.machine}, {survey.minutes:.1f} minutes)"
+    )
+
+
+def _row(noise: Noise) -> list[str]:
+    return [
+        noise.cell,
+        _words(noise),
+        noise.word,
+        str(noise.pairs),
+        _share(noise.reach),
+        *(UNKNOWN if need.pairs is None else str(need.pairs) for need in noise.needs),
+        f"{noise.pair_s / 60:.2f}",
+    ]
+
+
+def _share(reach: float) -> str:
+    return f"{reach:.1%}" if reach < 1 else "> 100%"
+
+
+def _words(noise: Noise) -> str:
+    return QUANTITIES[noise.column].words or noise.column

@@ -1,0 +1,223 @@
+"""Looking at a machine for a suite: every fact gathered once, nothing imported, nothing fetched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Literal
+
+from benchharness.measure.machine import Machine, read_machine
+from benchharness.plugins import installed
+from benchharness.run.checkup import Checkup, Finding, Section
+from benchharness.run.device import Device, choose_device
+from benchharness.run.downloads import open_fetcher
+from benchharness.run.executor import LocalExecutor
+from benchharness.run.health import Checker, Health
+from benchharness.run.imaging import measure_images
+from benchharness.run.machine_findings import machine_findings
+from benchharness.run.requests import backend_plugin
+from benchharness.run.session import Request, Session, cache_folder, open_session
+from benchharness.run.suitability import suit
+from benchharness.run.supply import Supply, datasets, weights
+from benchharness.run.supply_findings import backend_findings, extra_findings, supply_findings
+from benchharness.run.tempo import TempoStore, now
+
+Calibration = Literal["kept", "anew", "no"]
+# A framework that takes longer to import and to be measured is not well.
+LONGEST_S = 60.0
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "report": ("altair", "vl-convert-python"),
+    "gpu": ("nvidia-ml-py",),
+    "pytest": ("pytest-benchmark",),
+}
+_OBSTACLES: Mapping[Calibration, str] = {
+    "kept": "measuring failed; see the log in the cache folder, doctor",
+    "anew": "measuring failed; see the log in the cache folder, doctor",
+    "no": "measuring was left out; benchharness doctor does it",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Examination:
+    """What the user wants looked at; fields as the options of ``benchharness doctor``.
+
+    Attributes:
+        suite: None to look at the machine alone.
+        calibration: ``kept``: measure what was not measured before. ``anew``: measure again.
+            ``no``: estimate only from what was measured before.
+    """
+
+    suite: Path | None
+    profile: str | None = None
+    data: Path | None = None
+    device: str = "auto"
+    results: Path = Path("results")
+    calibration: Calibration = "kept"
+
+
+def examine(
+    wanted: Examination,
+    *,
+    environment: Mapping[str, str] = os.environ,
+    cache: Path | None = None,
+    announce: Callable[[str], None] = lambda line: None,
+    machine: Machine | None = None,
+    longest_s: float = LONGEST_S,
+) -> Checkup:
+    """Return what this machine can do, what is missing, and how to get it.
+
+    Args:
+        environment: Variables of the process.
+        cache: None for $BENCHHARNESS_CACHE or the user's cache folder.
+        announce: Told before anything that takes seconds.
+        machine: Its facts; None to read them.
+        longest_s: That a backend may take.
+
+    Raises:
+        SuiteError: The request cannot be understood; every problem is named.
+    """
+    cache = cache or cache_folder(environment)
+    machine = machine or read_machine(environment)
+    session = _session(wanted, environment=environment, cache=cache)
+    device = session.device if session else _device(wanted.device, machine)
+    store = TempoStore(cache, machine=device.name)
+    checker = Checker(
+        executor=LocalExecutor(
+            environment=device.environment(environment),
+            timeout_s=longest_s,
+            gpu_index=device.index,
+        ),
+        folder=cache / "doctor",
+        device=device.kind,
+        threads=machine.cores,
+        load=machine.load,
+    )
+    healths = _healths(session, checker, store, wanted.calibration, announce=announce)
+    _measure_images(store, wanted.calibration)
+    supplies = _supplies(environment=environment, cache=cache)
+    sections = [
+        _section("machine", machine_findings(machine)),
+        _section("backends", backend_findings(healths, needed=_needed(session), now=now())),
+        _section("data and weights", supply_findings(supplies)),
+        _section("extras", extra_findings(_extras(device))),
+    ]
+    facts: dict[str, Any] = {
+        "machine": asdict(machine),
+        "backends": [asdict(health) for health in healths],
+        "supplies": [asdict(supply) for supply in supplies],
+        "suite": None,
+    }
+    if session is None:
+        return Checkup(title=f"{device.name}; no suite", sections=tuple(sections), facts=facts)
+    section, facts["suite"] = suit(
+        session,
+        machine,
+        healths=healths,
+        supplies=supplies,
+        obstacle=_OBSTACLES[wanted.calibration],
+    )
+    profile = f", profile {session.plan.profile}" if session.plan.profile else ""
+    return Checkup(
+        title=f"suite {session.plan.suite.name}{profile} on {device.name}",
+        sections=(*sections, section),
+        facts=facts,
+    )
+
+
+def _session(wanted: Examination, *, environment: Mapping[str, str], cache: Path) -> Session | None:
+    if wanted.suite is None:
+        return None
+    request = Request(
+        suite=wanted.suite,
+        profile=wanted.profile,
+        data=wanted.data,
+        device=wanted.device,
+        results=wanted.results,
+        # Whatever the profile depends on, nothing is downloaded to decide it.
+        offline=True,
+    )
+    session = open_session(request, environment=environment, cache=cache)
+    fetcher = open_fetcher(cache, environment=environment, is_offline=False)
+    # Surveying fetches nothing, and is to see what a run would fetch.
+    return replace(session, places=replace(session.places, fetcher=fetcher))
+
+
+def _device(wanted: str, machine: Machine) -> Device:
+    return choose_device(wanted, [state.accelerator for state in machine.gpus])
+
+
+def _healths(
+    session: Session | None,
+    checker: Checker,
+    store: TempoStore,
+    calibration: Calibration,
+    *,
+    announce: Callable[[str], None],
+) -> list[Health]:
+    """Return how each backend is: those of the suite, measured, and whatever else is installed."""
+    backends = _backends(session)
+    # Without a suite nothing is estimated, so nothing is measured.
+    wanted = _needed(session)
+    healths = []
+    for backend, (plugin, options) in backends.items():
+        kept = store.load(plugin, options) if calibration != "anew" else None
+        if kept is not None and calibration == "kept" and checker.is_outdated(kept):
+            kept = None
+        is_measured = backend in wanted and calibration != "no" and kept is None
+        announce(f"{'measuring' if is_measured else 'looking at'} {backend}")
+        health = checker.look(backend, plugin=plugin, options=options, is_measured=is_measured)
+        if health.tempo is not None:
+            store.save(plugin, options, health.tempo)
+        elif health.is_well:
+            health = replace(health, tempo=kept)
+        healths.append(health)
+    return healths
+
+
+def _needed(session: Session | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(cell.backend for cell in session.plan.cells)) if session else ()
+
+
+def _measure_images(store: TempoStore, calibration: Calibration) -> None:
+    if calibration == "anew" or (calibration == "kept" and store.load_images() is None):
+        store.save_images(measure_images())
+
+
+def _section(title: str, findings: Iterator[Finding]) -> Section:
+    return Section(title=title, findings=tuple(findings))
+
+
+def _backends(session: Session | None) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return plugin and options of each backend to look at."""
+    if session is None:
+        return {name: (name, {}) for name in installed()}
+    plan = session.plan
+    found = {cell.backend: backend_plugin(plan, cell.backend) for cell in plan.cells}
+    covered = {plugin for plugin, _ in found.values()}
+    return found | {name: (name, {}) for name in installed() if name not in covered}
+
+
+def _supplies(*, environment: Mapping[str, str], cache: Path) -> list[Supply]:
+    return [
+        *datasets(environment=environment, cache=cache),
+        *weights(environment=environment, cache=cache),
+    ]
+
+
+def _extras(device: Device) -> dict[str, dict[str, str | None]]:
+    """Return the versions of optional packages; those for a GPU only where there is one."""
+    return {
+        extra: {name: _version(name) for name in names}
+        for extra, names in EXTRAS.items()
+        if extra != "gpu" or device.kind == "gpu"
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

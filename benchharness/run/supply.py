@@ -1,0 +1,151 @@
+"""What of data and weights is on this machine, and how to get the rest; nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchharness.data.catalogue import SOURCES
+from benchharness.data.listing import Listing
+from benchharness.data.sources import find
+from benchharness.errors import BenchError
+from benchharness.fetch.caches import keras_home, torch_checkpoints
+from benchharness.fetch.homes import HOMES, Home, weights_home
+from benchharness.model.backbones import BACKBONES, Release
+from benchharness.weights.pretrained import find_pretrained
+
+# A class folder of the user's own has no name by which to look for it.
+_NAMED_BY_USERS = ("folder", "flat")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """One dataset or one release of weights.
+
+    Attributes:
+        name: For example ``cats_dogs`` or ``vgg16 imagenet``.
+        place: Where it is, in words; empty where it is not.
+        is_real: Whether it is more than drawings, or learnt from more than them.
+        download_bytes: To fetch where it is not here and has a public home; None for no home.
+        remedy: How to get it.
+    """
+
+    name: str
+    place: str
+    is_real: bool = True
+    download_bytes: int | None = None
+    remedy: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be read without a network."""
+        return bool(self.place)
+
+
+def datasets(*, environment: Mapping[str, str], cache: Path) -> Iterator[Supply]:
+    """Yield each source of images that has a name of its own.
+
+    Args:
+        cache: Folder of what was fetched before.
+    """
+    for name in SOURCES:
+        if name == "drawn":
+            yield Supply(name=name, place="drawn when they are needed", is_real=False)
+        elif name not in _NAMED_BY_USERS:
+            yield _dataset(name, environment=environment, cache=cache)
+
+
+def weights(*, environment: Mapping[str, str], cache: Path) -> Iterator[Supply]:
+    """Yield each release of each backbone."""
+    for backbone, facts in BACKBONES.items():
+        for name, release in facts.releases.items():
+            yield _weights(backbone, name, release, environment=environment, cache=cache)
+
+
+def fetched(cache: Path) -> Path:
+    """Return the folder of what was downloaded."""
+    return cache / "downloads"
+
+
+def _dataset(name: str, *, environment: Mapping[str, str], cache: Path) -> Supply:
+    home, kept = HOMES.get(name), fetched(cache) / name
+    listing = _listing(name, None, environment=environment, cache=cache)
+    if listing is None and kept.is_dir():
+        listing = _listing(name, kept, environment=environment, cache=cache)
+    if listing is None:
+        return Supply(
+            name=name,
+            place="",
+            download_bytes=home.size_bytes if home else None,
+            remedy=_remedy(home) or SOURCES[name].remedy,
+        )
+    count = len(listing.train) + len(listing.test)
+    return Supply(name=name, place=f"{count:,} images, {listing.origin}", is_real=listing.is_real)
+
+
+def _listing(
+    name: str, path: Path | None, *, environment: Mapping[str, str], cache: Path
+) -> Listing | None:
+    try:
+        return find(
+            name,
+            path=path,
+            environment=environment,
+            cache_dir=cache,
+            train_images=None,
+            test_images=None,
+            seed=0,
+            fallback=None,
+        )
+    except BenchError:
+        return None
+
+
+def _weights(
+    backbone: str, name: str, release: Release, *, environment: Mapping[str, str], cache: Path
+) -> Supply:
+    label, home = f"{backbone} {name}", HOMES.get(weights_home(backbone, name))
+    is_real = not release.is_embedded
+    try:
+        found = find_pretrained(
+            backbone, {name: release}, path=None, environment=environment, fallback=None
+        )
+        place = "part of benchharness" if release.is_embedded else _tilde(found.path, environment)
+        return Supply(name=label, place=place, is_real=is_real)
+    except (BenchError, OSError):
+        # Not where it is named, or not part of this installation.
+        pass
+    kept = fetched(cache) / Path(release.file).stem / release.file
+    for file in (kept, *_cached(home, environment)):
+        if file.is_file():
+            return Supply(name=label, place=_tilde(file, environment), is_real=is_real)
+    named = f"put {release.file} into a folder and name it in BENCHHARNESS_WEIGHTS"
+    missing = "part of benchharness and gone: pip install --force-reinstall benchharness"
+    return Supply(
+        name=label,
+        place="",
+        is_real=is_real,
+        download_bytes=home.size_bytes if home else None,
+        remedy=missing if release.is_embedded else _remedy(home) or named,
+    )
+
+
+def _cached(home: Home | None, environment: Mapping[str, str]) -> Iterator[Path]:
+    """Yield where frameworks would keep what is published."""
+    keras, torch = keras_home(environment), torch_checkpoints(environment)
+    for place in (keras / "models" if keras else None, torch):
+        if home is not None and place is not None:
+            yield place / home.files[0].name
+
+
+def _remedy(home: Home | None) -> str:
+    if home is None:
+        return ""
+    return f"downloaded by itself when a run needs it, {home.size_bytes / 1e6:,.0f} MB"
+
+
+def _tilde(path: Path | None, environment: Mapping[str, str]) -> str:
+    home = environment.get("HOME")
+    text = str(path)
+    return f"~{text[len(home) :]}" if home and home != "/" and text.startswith(f"{home}/") else text

@@ -1,0 +1,349 @@
+"""``benchharness doctor`` from end to end, with plugins that work, break, hang or are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchharness import plugins
+from benchharness.measure.machine import Machine
+from benchharness.run.checkup import Checkup, Finding
+from benchharness.run.doctor import Examination, examine
+from benchharness.run.session import Request, open_session
+
+MACHINE = Machine(
+    cpu="a processor",
+    cores=2,
+    load=0.1,
+    memory_bytes=16_000_000_000,
+    free_bytes=12_000_000_000,
+    python="3.11",
+    system="Linux",
+)
+WORKING = """
+from benchharness.api import hookimpl
+from benchharness.testing.reference import NumpyBackend
+
+@hookimpl
+def benchharness_backend(options):
+    return NumpyBackend()
+"""
+SUITE = """
+name = "little"
+backends = ["{backend}"]
+
+[dataset]
+source = "drawn"
+
+[[benchmark]]
+name = "small"
+strategy = "simple_cnn"
+image_size = 16
+train_images = 12
+test_images = 4
+filters = [2]
+dense = {dense}
+batch_size = 5
+"""
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that installs a plugin whose module has the given source."""
+    folder = tmp_path / "plugins"
+
+    def add(name: str, source: str) -> None:
+        metadata = folder / f"benchharness_{name}-1.0.dist-info"
+        metadata.mkdir(parents=True)
+        (folder / f"{name}_module.py").write_text(source)
+        (metadata / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: benchharness-{name}\nVersion: 1.0\n"
+        )
+        (metadata / "entry_points.txt").write_text(f"[benchharness]\n{name} = {name}_module\n")
+        monkeypatch.syspath_prepend(str(folder))
+        plugins.installed.cache_clear()
+
+    yield add
+    plugins.installed.cache_clear()
+
+
+@pytest.fixture
+def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Return a function that examines the made machine for a little suite on one backend.
+
+    The plugins of the real frameworks, if there are any here, are out of its sight.
+    """
+    monkeypatch.setattr(
+        "benchharness.run.doctor.installed",
+        lambda: {n: e for n, e in plugins.installed().items() if n not in ("keras", "torch")},
+    )
+
+    def examined(backend: str, *, dense: int = 4, **changes: Any) -> Checkup:
+        suite = tmp_path / "little.toml"
+        suite.write_text(SUITE.format(backend=backend, dense=dense))
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(tmp_path / "plugins"),
+            "HOME": str(tmp_path),
+        }
+        wanted = Examination(
+            suite=suite,
+            device="cpu",
+            results=changes.pop("results", tmp_path / "results"),
+            calibration=changes.pop("calibration", "no"),
+        )
+        return examine(
+            wanted,
+            environment=environment,
+            cache=tmp_path / "cache",
+            machine=changes.pop("machine", MACHINE),
+            **changes,
+        )
+
+    return examined
+
+
+def about(checkup: Checkup, subject: str) -> Finding:
+    """Return the one finding about a subject."""
+    found = [f for section in checkup.sections for f in section.findings if f.subject == subject]
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_suite_whose_backend_works_can_run(install, visit):
+    """Its plugin is imported, in another process, and tells what it computes on."""
+    install("working", WORKING)
+
+    checkup = visit("working")
+
+    assert checkup.is_able
+    assert about(checkup, "working").text.startswith("benchharness-working 1.0; numpy ")
+    assert "working_module" not in sys.modules
+
+
+def test_a_backend_that_is_not_installed_is_missed_with_the_command(visit):
+    """The rest is looked at all the same."""
+    checkup = visit("nowhere")
+
+    found = about(checkup, "nowhere")
+    assert not checkup.is_able and found.mark == "missing"
+    assert found.remedy == "pip install benchharness-nowhere"
+    assert about(checkup, "numpy").mark == "ok"
+
+
+@pytest.mark.parametrize(
+    ("source", "word"),
+    [
+        ("import a_module_that_is_not_there", "a_module_that_is_not_there"),
+        ("raise RuntimeError('half an installation')", "half an installation"),
+        ("import os; os._exit(3)", "exit code 3"),
+        ("import time; time.sleep(60)", "still running after"),
+    ],
+)
+def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: str, word: str):
+    """An import that fails, raises, ends the process or hangs."""
+    install("broken", source)
+    install("working", WORKING)
+    began_s = time.monotonic()
+
+    checkup = visit("broken", longest_s=8.0 if "sleep" in source else 60.0)
+
+    found = about(checkup, "broken")
+    assert found.mark == "missing" and word in found.text
+    assert found.remedy == "pip install --force-reinstall benchharness-broken"
+    assert about(checkup, "working").mark == "ok"
+    assert time.monotonic() - began_s < 40
+
+
+def test_a_broken_backend_that_no_suite_needs_is_a_warning(install, visit):
+    """The suite runs on another."""
+    install("broken", "raise RuntimeError('half an installation')")
+    install("working", WORKING)
+
+    checkup = visit("working")
+
+    assert checkup.is_able
+    assert about(checkup, "broken").mark == "warn"
+
+
+def test_too_little_memory_is_said_before_the_run(visit):
+    """A million units on 98 values, with Adam: 1.6 GB of weights, gradients and moments."""
+    small = Machine(cpu="a", cores=1, memory_bytes=10**9, free_bytes=10**9)
+    large = Machine(cpu="a", cores=1, memory_bytes=64 * 10**9, free_bytes=60 * 10**9)
+
+    short, enough = (visit("numpy", dense=1_000_000, machine=one) for one in (small, large))
+
+    assert about(short, "small").mark == "missing"
+    assert "dense" in about(short, "small").remedy
+    assert about(enough, "small").mark == "ok"
+
+
+def test_a_results_folder_that_is_a_file_is_missed(visit, tmp_path: Path):
+    """A run would stop at once."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("")
+
+    found = about(visit("numpy", results=blocked), "results")
+
+    assert found.mark == "missing" and "cannot be written" in found.text
+
+
+def test_a_suite_that_does_not_suit_its_data_is_missed_by_name(visit, tmp_path: Path):
+    """Pictures of 16 pixels are too small for eight convolutions."""
+    checkup = visit("numpy", dense=4)
+    suite = tmp_path / "little.toml"
+    suite.write_text(
+        suite.read_text().replace("filters = [2]", "filters = [2, 2, 2, 2, 2, 2, 2, 2]")
+    )
+    assert checkup.is_able
+
+    found = examine(
+        Examination(suite=suite, device="cpu", calibration="no"),
+        environment={"PATH": os.environ["PATH"]},
+        cache=tmp_path / "cache",
+        machine=MACHINE,
+    )
+
+    assert not found.is_able
+    assert "too small" in about(found, "suite").text
+
+
+def test_what_is_measured_is_kept_and_estimates_without_measuring(install, visit, tmp_path: Path):
+    """The second visit does not measure and has an estimate; so has a preview of the run."""
+    install("working", WORKING.replace("NumpyBackend()", "Quick()") + QUICK)
+    before = about(visit("working"), "time")
+
+    visit("working", calibration="kept")
+    after = visit("working")
+
+    assert before.mark == "warn" and "not estimated" in before.text
+    assert about(after, "time").text.startswith("about ")
+    assert after.facts["suite"]["estimate"]["low_s"] > 0
+    assert "speed measured just now" in about(after, "working").text
+    session = open_session(
+        Request(suite=tmp_path / "little.toml", device="cpu", offline=True),
+        environment={},
+        cache=tmp_path / "cache",
+    )
+    assert session.outlook(session.survey()).estimate() is not None
+
+
+# The real reference takes seconds over networks that it would never be asked to train.
+QUICK = """
+
+class Work:
+    def __init__(self, task):
+        self.task = task
+    def settings(self):
+        return {"device": "cpu"}
+    def synchronize(self):
+        pass
+    def feed(self, batches, *, after_step):
+        for batch in batches:
+            batch.inputs.sum()
+            after_step()
+    def train(self, epochs, *, after_step, after_epoch):
+        for batches in epochs:
+            for batch in batches:
+                batch.inputs.sum()
+                after_step()
+            after_epoch(None)
+    def evaluate(self, batches):
+        pass
+
+
+class Quick:
+    def versions(self):
+        return {"quick": "1"}
+    def feed(self, task):
+        return Work(task)
+    def train(self, task):
+        return Work(task)
+"""
+
+
+def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own, without any data of this machine."""
+    hidden = ("BENCHHARNESS_DATA", "BENCHHARNESS_WEIGHTS")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    environment |= {"BENCHHARNESS_CACHE": str(cwd / "cache")}
+    return subprocess.run(
+        [sys.executable, "-m", "benchharness", *arguments],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+@pytest.mark.full
+def test_the_command_tells_programs_everything_in_one_object(tmp_path: Path):
+    """--json: marks, machine, backends, memory; exit code 1 for the backend that is missing."""
+    suite = tmp_path / "little.toml"
+    suite.write_text(SUITE.format(backend="nowhere", dense=4))
+
+    done = call("doctor", str(suite), "--no-calibration", "--json", cwd=tmp_path)
+
+    told = json.loads(done.stdout)
+    assert done.returncode == 1 and told["is_able"] is False
+    assert {section["title"] for section in told["sections"]} == {
+        "machine",
+        "backends",
+        "data and weights",
+        "extras",
+        "the suite",
+    }
+    assert told["machine"]["cores"] >= 1
+    assert told["suite"]["memory"][0]["host_bytes"] > 0
+    assert told["suite"]["estimate"] is None
+
+
+def test_a_suite_that_cannot_be_read_is_a_request_not_understood(tmp_path: Path):
+    """Exit code 2, one line."""
+    done = call("doctor", "nothing.toml", cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "nothing.toml" in done.stderr
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("backend", ["keras", "torch"])
+def test_a_real_backend_is_measured_and_the_parent_imports_no_framework(
+    tmp_path: Path, backend: str
+):
+    """Its speed, its memory and the estimate come from a process of its own."""
+    if backend not in plugins.installed():
+        pytest.skip(f"benchharness-{backend} is not installed")
+    suite = tmp_path / "little.toml"
+    suite.write_text(SUITE.format(backend=backend, dense=4))
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from benchharness.run import doctor\n"
+        "kept = doctor.installed\n"
+        f"doctor.installed = lambda: {{'{backend}': kept()['{backend}']}}\n"
+        f"found = doctor.examine(doctor.Examination(suite=Path({str(suite)!r}), device='cpu'),"
+        f" cache=Path({str(tmp_path)!r}))\n"
+        "import json\n"
+        "loaded = sorted({'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules))\n"
+        "print(json.dumps({**found.as_dict(), 'loaded': loaded}, default=str))\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
+    )
+
+    told = json.loads(done.stdout)
+    (health,) = told["backends"]
+    assert told["loaded"] == []
+    assert health["reason"] == "" and health["framework_bytes"] > 10**8
+    assert 0 < health["tempo"]["flop_s"] < 1e-9
+    assert told["suite"]["estimate"]["high_s"] > told["suite"]["estimate"]["low_s"] > 1

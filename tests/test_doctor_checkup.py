@@ -1,0 +1,376 @@
+"""From facts to findings: what is well, what is worth a warning, what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from suite_files import BOTTLENECK, CNN, PETS, suite_of
+
+from benchharness.measure.accelerators import Accelerator
+from benchharness.measure.gpus import GpuState
+from benchharness.measure.machine import Machine
+from benchharness.measure.nvml import ForeignProcess
+from benchharness.report.doctor import checkup_view, outcome
+from benchharness.report.preview import asks
+from benchharness.run.checkup import Checkup, Finding, Section
+from benchharness.run.device import Device
+from benchharness.run.disk import Folder, folder_findings
+from benchharness.run.duration import time_findings
+from benchharness.run.estimate import Estimate
+from benchharness.run.facts import DatasetFacts
+from benchharness.run.health import Health
+from benchharness.run.machine_findings import machine_findings
+from benchharness.run.materials import Places
+from benchharness.run.memory import CellNeeds, Memory, memory_findings, memory_warnings
+from benchharness.run.needs import Needs
+from benchharness.run.outlook import Outlook, warnings
+from benchharness.run.supply import Supply
+from benchharness.run.supply_findings import (
+    backend_findings,
+    extra_findings,
+    supply_findings,
+    weights_findings,
+)
+from benchharness.suite.plan import Cell
+from benchharness.suite.resolve import resolve
+from benchharness.suite.settings import SimpleCnnSettings
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+MACHINE = Machine(
+    cpu="a processor",
+    cores=4,
+    load=0.2,
+    memory_bytes=16_000_000_000,
+    free_bytes=12_000_000_000,
+    python="3.11.7",
+    system="Linux 6",
+)
+GPU = GpuState(
+    accelerator=Accelerator(index=0, name="H100", memory_bytes=80_000_000_000, driver="570.1")
+)
+
+
+def marks(findings: Any) -> dict[str, str]:
+    """Return the mark of each subject."""
+    return {finding.subject: finding.mark for finding in findings}
+
+
+def only(findings: Any, subject: str) -> Finding:
+    """Return the one finding about a subject."""
+    (found,) = [finding for finding in findings if finding.subject == subject]
+    return found
+
+
+def cell(benchmark: str = "cnn", backend: str = "torch", **matrix: Any) -> Cell:
+    """Return a cell."""
+    return Cell(
+        benchmark=benchmark,
+        strategy="simple_cnn",
+        backend=backend,
+        track="equal",
+        matrix=matrix,
+        settings=SimpleCnnSettings(),
+        published=None,
+        trials=1,
+    )
+
+
+def needing(host: int, *, device: int = 0, learning: int = 0, **names: Any) -> CellNeeds:
+    """Return a cell that needs so much, of which some for what learns."""
+    parts = {"weights": learning, "activations": (device or host) - learning}
+    return CellNeeds(
+        cell=cell(**names),
+        needs=Needs(host={"copies": host}, device=parts) if device else Needs(host=parts),
+    )
+
+
+def test_a_quiet_machine_is_well():
+    """Nothing to do, whether or not anybody counts energy."""
+    assert set(marks(machine_findings(MACHINE)).values()) == {"ok"}
+
+
+def test_others_who_compute_are_worth_a_warning():
+    """Timing beside them means little."""
+    found = only(machine_findings(replace(MACHINE, load=3.0)), "load")
+
+    assert found.mark == "warn" and "end other programs" in found.remedy
+
+
+def test_less_time_than_cores_names_the_setting():
+    """A container with the time of one core and a half, on four: frameworks would start four."""
+    found = only(machine_findings(replace(MACHINE, quota=1.5)), "processor")
+
+    assert found.mark == "warn" and "threads = 1" in found.remedy
+
+
+@pytest.mark.parametrize(
+    ("changes", "word"),
+    [
+        ({"mode": "prohibited"}, "nvidia-smi"),
+        ({"processes": (ForeignProcess(pid=7, name="a game", bytes=2**31),)}, "end it"),
+    ],
+)
+def test_a_gpu_that_others_use_or_nobody_may_is_worth_a_warning(changes: Any, word: str):
+    """With what to do."""
+    machine = replace(MACHINE, gpus=(replace(GPU, **changes),))
+    found = [f for f in machine_findings(machine) if f.mark == "warn"]
+
+    assert [finding.subject for finding in found] == ["cuda:0"]
+    assert word in found[0].remedy
+
+
+def test_a_gpu_tells_what_it_is():
+    """In one line."""
+    state = replace(GPU, free_bytes=70_000_000_000, cuda="12.8", mode="exclusive process")
+    found = only(machine_findings(replace(MACHINE, gpus=(state,))), "cuda:0")
+
+    assert found.text == "H100, 80.0 GB, 70.0 GB free, driver 570.1, CUDA 12.8, exclusive process"
+
+
+def test_energy_that_only_root_reads_names_the_command():
+    """The files are there."""
+    found = only(machine_findings(replace(MACHINE, energy="locked")), "energy")
+
+    assert found.mark == "warn" and found.remedy.startswith("sudo chmod")
+
+
+def test_a_backend_that_the_suite_needs_is_missed_and_another_is_not():
+    """Broken alike, one of them stops the suite."""
+    broken = Health(backend="torch", plugin="torch", reason="gone", remedy="pip install it")
+    other = replace(broken, backend="keras")
+
+    found = marks(backend_findings([broken, other], needed=("torch",), now=NOW))
+
+    assert found == {"torch": "missing", "keras": "warn"}
+
+
+def test_a_healthy_backend_tells_versions_device_and_threads():
+    """What a stranger asks first."""
+    health = Health(
+        backend="torch",
+        plugin="torch",
+        distribution="benchharness-torch 0.1.0",
+        versions={"torch": "2.15"},
+        device="cpu",
+        threads=2,
+        import_s=1.24,
+    )
+
+    found = only(backend_findings([health], needed=(), now=NOW), "torch")
+
+    assert found.mark == "ok"
+    assert found.text == (
+        "benchharness-torch 0.1.0; torch 2.15; on cpu; 2 threads; imported in 1.2 s"
+    )
+
+
+def test_without_any_backend_the_command_is_named():
+    """An empty installation is told what to do."""
+    found = only(backend_findings([], needed=(), now=NOW), "backends")
+
+    assert found.mark == "missing" and "pip install benchharness-torch" in found.remedy
+
+
+def test_a_disk_that_is_too_full_is_missed():
+    """What the suite needs against what is free."""
+    folder = Folder(path=Path("/cache"), free_bytes=10**9, needed_bytes=3 * 10**9)
+
+    assert marks(folder_findings({"cache": folder})) == {"cache": "missing"}
+    roomy = replace(folder, free_bytes=4 * 10**9)
+    assert marks(folder_findings({"cache": roomy})) == {"cache": "ok"}
+
+
+def test_a_folder_that_cannot_be_written_is_missed():
+    """However much room there is."""
+    folder = Folder(path=Path("/results"), free_bytes=10**12, obstacle="no permission")
+
+    found = only(folder_findings({"results": folder}), "results")
+
+    assert found.mark == "missing" and "no permission" in found.text
+
+
+def test_an_optional_package_names_the_command():
+    """Nothing stops for want of it."""
+    found = only(extra_findings({"report": {"altair": "6.0", "vl-convert-python": None}}), "report")
+
+    assert found.mark == "warn"
+    assert found.remedy == "pip install vl-convert-python"
+
+
+def test_what_is_not_here_is_worth_a_warning_with_how_to_get_it():
+    """No suite has asked for it yet."""
+    supplies = [Supply(name="here", place="/data"), Supply(name="gone", place="", remedy="fetch")]
+
+    assert marks(supply_findings(supplies)) == {"here": "ok", "gone": "warn"}
+
+
+MEMORY = Memory(host_bytes=16 * 10**9, free_bytes=12 * 10**9)
+
+
+@pytest.mark.parametrize(
+    ("host", "learning", "mark"),
+    [
+        (11 * 10**9, 10**9, "ok"),
+        (13 * 10**9, 10**9, "warn"),
+        (40 * 10**9, 11 * 10**9, "warn"),
+        (40 * 10**9, 17 * 10**9, "missing"),
+    ],
+)
+def test_memory_that_is_not_free_warns_and_what_can_never_fit_is_missed(host, learning, mark):
+    """An estimate warns; weights, gradients and moments larger than all there is are certain."""
+    assert marks(memory_findings([needing(host, learning=learning)], MEMORY)) == {"cnn": mark}
+
+
+def test_of_a_benchmark_the_hungriest_cell_is_told_with_its_point():
+    """Two batch sizes on two backends: one line."""
+    cells = [
+        needing(13 * 10**9, batch_size=100),
+        needing(20 * 10**9, learning=11 * 10**9, batch_size=200, backend="keras"),
+    ]
+
+    (found,) = memory_findings(cells, MEMORY)
+
+    assert "20.0 GB of memory on keras batch_size=200" in found.text
+    assert "11.0 GB for weights, gradients and optimizer state" in found.text
+    assert "12.0 GB free" in found.text
+
+
+def test_a_run_is_warned_of_what_is_not_free_and_of_nothing_else():
+    """One line for the benchmark that is too large."""
+    cells = [needing(10**9, benchmark="small"), needing(30 * 10**9, benchmark="large")]
+
+    (line,) = memory_warnings(cells, MEMORY)
+
+    assert line.startswith("WARNING: large needs about 30.0 GB")
+
+
+@pytest.mark.parametrize(("free_bytes", "count"), [(10**9, 1), (60 * 10**9, 0)])
+def test_a_run_is_warned_before_anything_is_decoded(tmp_path: Path, free_bytes: int, count: int):
+    """The published network, 698 million parameters, on a machine of 64 GB."""
+    suite = suite_of(tmp_path, PETS + CNN + "image_size = 150\n")
+    outlook = Outlook(
+        plan=resolve(suite, profile=None, backends=("torch",)),
+        places=Places(environment={}, cache=tmp_path),
+        device=Device(kind="cpu", index=None, name="a processor"),
+        facts=DatasetFacts.of_drawn(),
+    )
+
+    lines = warnings(outlook, (), host=lambda: (64 * 10**9, free_bytes))
+
+    assert len(lines) == count
+    assert all("11.2 GB for weights, gradients and optimizer state" in line for line in lines)
+
+
+def test_a_preview_tells_time_where_it_is_known_and_memory():
+    """Without measurements it says who measures."""
+    cells = [needing(2 * 10**9, benchmark="large"), needing(10**9, benchmark="small")]
+    found = Estimate(trials_s=300.0, first_s=120.0, uncertainty=(0.8, 1.4), cells=())
+
+    assert asks(found, cells) == (
+        "about 5-10 min the first time, 4-7 min from then on; most memory: 2.0 GB (large)"
+    )
+    assert (
+        asks(None, cells) == "most memory: 2.0 GB (large); time: benchharness doctor estimates it"
+    )
+
+
+def test_on_a_gpu_its_own_memory_is_what_counts():
+    """The host has room enough; the GPU has 8 GB, or 3 of them free."""
+    gpu = replace(MEMORY, gpu_bytes=8 * 10**9)
+    cells = [needing(10**9, device=5 * 10**9, learning=4 * 10**9)]
+
+    assert marks(memory_findings(cells, gpu)) == {"cnn": "ok"}
+    assert marks(memory_findings(cells, replace(gpu, gpu_free_bytes=3 * 10**9))) == {"cnn": "warn"}
+    assert marks(memory_findings(cells, replace(gpu, gpu_bytes=3 * 10**9))) == {"cnn": "missing"}
+
+
+def test_time_is_told_as_a_range_and_again_for_later_runs():
+    """300 s for the trials, 120 for what is kept."""
+    found = Estimate(trials_s=300.0, first_s=120.0, uncertainty=(0.8, 1.4), cells=())
+
+    quiet, busy = (only(time_findings(found, is_busy=is_busy), "time") for is_busy in (0, 1))
+
+    assert quiet.text == "about 5-10 min the first time, 4-7 min from then on"
+    assert (quiet.mark, busy.mark) == ("ok", "warn")
+
+
+def test_without_an_estimate_the_reason_is_told():
+    """Not a silence."""
+    found = only(time_findings(None, is_busy=False, obstacle="nothing was measured"), "time")
+
+    assert found.mark == "warn" and "nothing was measured" in found.text
+
+
+def weights(tmp_path: Path, extra: str, supply: Supply) -> Finding:
+    """Return what is said of the weights of a suite with a bottleneck."""
+    plan = resolve(suite_of(tmp_path, extra + PETS + BOTTLENECK), profile=None)
+    other = Supply(name="vgg16 imagenet_torchvision", place="")
+    return only(weights_findings(plan, [supply, other]), "weights")
+
+
+@pytest.mark.parametrize(
+    ("extra", "supply", "mark"),
+    [
+        ("", {"place": "/weights"}, "ok"),
+        ("", {"place": "", "download_bytes": 5, "remedy": "downloaded by itself"}, "warn"),
+        ('weights_fallback = "random"\n', {"place": ""}, "warn"),
+        ("", {"place": ""}, "missing"),
+    ],
+)
+def test_weights_are_missed_where_they_can_neither_be_had_nor_replaced(
+    tmp_path: Path, extra: str, supply: dict[str, Any], mark: str
+):
+    """Here, to be downloaded, to be drawn; else the suite cannot run."""
+    assert weights(tmp_path, extra, Supply(name="vgg16 imagenet", **supply)).mark == mark
+
+
+def checkup(*findings: Finding) -> Checkup:
+    """Return a checkup of one section."""
+    return Checkup(
+        title="suite pets", sections=(Section(title="machine", findings=findings),), facts={"x": 1}
+    )
+
+
+WELL = Finding(mark="ok", subject="memory", text="16.0 GB")
+ODD = Finding(mark="warn", subject="load", text="busy", remedy="wait")
+GONE = Finding(mark="missing", subject="torch", text="not installed", remedy="pip install it")
+
+
+def test_a_suite_can_run_unless_something_is_missing():
+    """Warnings do not stop it."""
+    assert checkup(WELL, ODD).is_able
+    assert not checkup(WELL, GONE).is_able
+    assert outcome(checkup(WELL, ODD)) == "ready; 1 warning"
+    assert outcome(checkup(GONE, WELL)) == "missing: torch; no warnings"
+
+
+def test_programs_get_every_finding_and_the_facts():
+    """One object, all of it plain."""
+    found = checkup(WELL, GONE).as_dict()
+
+    assert (found["format"], found["is_able"], found["x"]) == (1, False, 1)
+    assert found["sections"][0]["findings"][1] == {
+        "mark": "missing",
+        "subject": "torch",
+        "text": "not installed",
+        "remedy": "pip install it",
+    }
+
+
+@pytest.mark.parametrize("width", [60, 80, 140])
+def test_the_sections_fit_the_terminal_with_a_mark_on_each_line(width: int):
+    """No line is longer than the terminal; the remedy stands below what it mends."""
+    long = replace(GONE, text="words " * 40)
+    console = Console(width=width, record=True, file=None, force_terminal=False, quiet=False)
+    with console.capture() as captured:
+        console.print(checkup_view(checkup(WELL, ODD, long)))
+    lines = captured.get().splitlines()
+
+    assert max(map(len, lines)) <= width
+    assert [line.split()[0] for line in lines if line[:7].strip()][2:5] == ["ok", "warn", "missing"]
+    assert any("-> pip install it" in line for line in lines)

@@ -1,0 +1,364 @@
+"""Progress on screens, in logs and for programs, by a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import json
+import os
+import re
+from dataclasses import fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import progress_events as happened
+import pytest
+from rich.cells import cell_len
+from rich.console import Console
+
+from benchharness.cli.progress import watch
+from benchharness.cli.progress.jsonlines import JsonLines
+from benchharness.cli.progress.lines import Lines
+from benchharness.cli.progress.live import Live
+from benchharness.cli.progress.outlet import Outlet
+from benchharness.cli.progress.picture import Picture, bar
+from benchharness.cli.progress.standing import Standing
+from benchharness.errors import DatasetError, Problem, SuiteError
+from benchharness.run.events import ORDER, Event, PhaseEntered, TrialName
+
+ROOT = Path(__file__).parent.parent
+WIDTHS = (60, 80, 140)
+
+
+class FakeClock:
+    """Seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 50.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def drawn(width: int, *events: Event, each_s: float = 2.0) -> list[str]:
+    """Return the picture after some events, so many seconds after each other."""
+    clock = FakeClock()
+    standing = Standing(now=clock)
+    for event in events:
+        clock.now_s += each_s
+        standing.take(event)
+    console = Console(file=io.StringIO(), width=width)
+    console.print(Picture(standing))
+    return console.file.getvalue().splitlines()
+
+
+def said(*events: Event, each_s: float = 0.0) -> list[str]:
+    """Return the lines that a log gets."""
+    clock, stream = FakeClock(), io.StringIO()
+    with Lines(stream, now=clock) as observe:
+        for event in events:
+            clock.now_s += each_s
+            observe(event)
+    return stream.getvalue().splitlines()
+
+
+def printed(*events: Event, each_s: float = 1.0) -> list[dict]:
+    """Return the objects that a program gets."""
+    clock, stream = FakeClock(), io.StringIO()
+    today = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    with JsonLines(stream, now=clock, today=lambda: today) as observe:
+        for event in events:
+            clock.now_s += each_s
+            observe(event)
+    return list(map(json.loads, stream.getvalue().splitlines()))
+
+
+def test_a_wide_terminal_shows_everything_of_a_trial():
+    """Benchmark, backend, trial, phase, epoch, throughput, loss, accuracy, what is left."""
+    trial, suite = drawn(140, *happened.WHOLE_RUN[:-2])
+
+    assert re.split(r" {2,}", trial.strip()) == [
+        "bottleneck_published batch_size=32",
+        "keras",
+        "1/2",
+        "train 2/10 50%",
+        "1,200 images/s",
+        "loss 0.6931",
+        "val 0.512",
+        "0:19 left",
+    ]
+    assert suite.split()[0] == "[1/2]"
+    assert suite.endswith("left")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("count", range(1, len(happened.WHOLE_RUN)))
+def test_no_line_is_as_wide_as_the_terminal(width: int, count: int):
+    """A line that filled its last cell might be followed by an empty one, or flicker."""
+    lines = drawn(width, *happened.WHOLE_RUN[:count])
+
+    assert all(cell_len(line) < width for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("width", "wanted"),
+    [
+        (60, ["keras", "train 2/10 50%", "1,200/s", "0:19 left"]),
+        (80, ["keras", "train 2/10 50%", "1,200/s", "loss 0.6931", "val 0.512", "0:19 left"]),
+    ],
+)
+def test_a_narrow_terminal_keeps_what_matters_most(width: int, wanted: list[str]):
+    """The name is cut short and says so; loss and trial number go first."""
+    name, *rest = re.split(r" {2,}", drawn(width, *happened.WHOLE_RUN[:-2])[0].strip())
+
+    assert name.startswith("bottleneck") or name.endswith("…")
+    assert rest == wanted
+
+
+def test_wide_characters_count_as_the_terminal_shows_them():
+    """A benchmark named in Chinese takes two cells a character."""
+    name = replace(happened.NAME, benchmark="猫と犬の写真の分類の長い名前の実験の話")
+    started = replace(happened.TRIAL_STARTED, name=name)
+
+    (line, _) = drawn(60, started, PhaseEntered(name=name, phase="train"))
+
+    assert cell_len(line) < 60
+    assert "keras" in line
+
+
+@pytest.mark.parametrize(
+    ("event", "words"),
+    [
+        (happened.PREPARING, "preparing images  500 of 2,000"),
+        (happened.DOWNLOADING, "fetching vgg16.safetensors  14.7 of 58.9 MB"),
+        (happened.PROBING, "proving equal work: keras, bottleneck_published batch_size=32  1 of 9"),
+    ],
+)
+def test_what_comes_before_the_trials_has_a_line_of_its_own(event: Event, words: str):
+    """Images in numbers, downloads in bytes, the proof by backend and cell."""
+    (line,) = drawn(140, event)
+
+    assert line.startswith(words)
+
+
+def test_a_download_of_unknown_size_is_shown_as_far_as_it_is_known():
+    """A server need not tell how much will come."""
+    unknown = replace(happened.DOWNLOADING, what=None, count_bytes=None)
+    nothing = replace(unknown, done_bytes=None)
+
+    assert drawn(80, unknown) == ["fetching a file  14.7 MB"]
+    assert drawn(80, nothing) == ["fetching a file"]
+
+
+def test_a_finished_chore_leaves_the_picture():
+    """All images are prepared: nothing more to show of it."""
+    assert drawn(80, happened.PREPARING, happened.PREPARED) == []
+
+
+@pytest.mark.parametrize(("share", "shown"), [(0.0, "...."), (0.5, "##.."), (1.7, "####")])
+def test_a_bar_is_filled_to_its_share_and_never_over(share: float, shown: str):
+    """Also where the terminal knows ASCII alone."""
+    assert bar(share, 4, is_ascii=True) == shown
+
+
+def test_a_live_run_leaves_a_plain_line_for_each_trial():
+    """Status, seconds, throughput and test accuracy stay on the screen, announcements too."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with Live(io.StringIO(), console=console) as observe:
+        for event in happened.WHOLE_RUN:
+            observe(event)
+
+    output = console.file.getvalue()
+    assert "data: 2,000 photographs\n" in output
+    assert (
+        "[1/2] bottleneck_published batch_size=32 on keras: "
+        "ok in 21.0 s, 1,234 images/s, test top-1 0.912\n"
+    ) in output
+    assert output.index("\x1b[?25l") < output.rindex("\x1b[?25h")
+
+
+def test_an_error_gives_the_cursor_back():
+    """Whatever ends the run, the terminal is left as it was."""
+    console = Console(file=io.StringIO(), force_terminal=True, width=80)
+    with pytest.raises(DatasetError), Live(io.StringIO(), console=console) as observe:
+        observe(happened.TRIAL_STARTED)
+        raise DatasetError("no images")
+
+    output = console.file.getvalue()
+    assert output.rindex("\x1b[?25h") > output.rindex("\x1b[?25l")
+
+
+def test_a_log_gets_a_line_at_the_beginning_and_one_at_the_end():
+    """Short trials leave two lines, however many epochs they have."""
+    lines = said(*happened.WHOLE_RUN[-6:])
+
+    assert lines == [
+        "[1/2] bottleneck_published batch_size=32 on keras, trial 1 of 2",
+        "        ok in 21.0 s, 1,234 images/s, test top-1 0.912",
+    ]
+
+
+def test_a_log_hears_of_a_long_trial_now_and_then():
+    """Every ten seconds at most: phase, epoch, throughput, loss, accuracy, what is left."""
+    lines = said(happened.TRIAL_STARTED, happened.TRAINING, happened.EPOCH, each_s=6.0)
+
+    assert lines[1:] == [
+        "        train 2/10, 1,234 images/s, loss 0.6931, validation top-1 0.512, "
+        "0:54 left, 0:54 left for the suite"
+    ]
+
+
+def test_a_log_says_what_failed_and_why():
+    """The reason stands beside the status."""
+    assert said(happened.TRIAL_STARTED, happened.FAILED)[-1] == (
+        "        oom: MemoryError: unable to allocate 11 GB"
+    )
+
+
+def test_numbers_that_look_wrong_are_marked_as_in_the_table():
+    """The table says what is wrong with them."""
+    flagged = replace(happened.TRIAL_FINISHED, flags=("stuck_at_chance",))
+
+    assert said(happened.TRIAL_STARTED, flagged)[-1].endswith("test top-1 0.912!")
+
+
+def test_a_log_tells_of_warnings_proofs_and_downloads():
+    """What was decided, what is not proven, what is fetched."""
+    lines = said(*happened.WHOLE_RUN[:8], each_s=11.0)
+
+    assert lines == [
+        "data: 2,000 photographs",
+        "WARNING: another process uses the GPU",
+        "fetching vgg16.safetensors: 14.7 of 58.9 MB",
+        "preparing images: 500 of 2,000",
+        "preparing images: 2,000 of 2,000",
+        "proving equal work: keras, 3 cells",
+        "equal work NOT proven: bottleneck_published batch_size=32, keras and torch: "
+        "partial: optimizer (0.5 of 0.0001)",
+        "equal work proven for 0 of 1 pairs",
+    ]
+
+
+def test_every_event_says_what_when_and_of_which_run():
+    """Kind, UTC and the run's name stand first; a trial's events carry its names."""
+    objects = printed(*happened.WHOLE_RUN)
+
+    assert [one["event"] for one in objects] == [event.kind for event in happened.WHOLE_RUN]
+    assert {one["time"] for one in objects} == {"2026-11-24T12:00:00.000+00:00"}
+    assert {one["run"] for one in objects} == {"2026-11-24T120000Z-abcd"}
+    assert all(list(one)[:3] == ["event", "time", "run"] for one in objects)
+    names = {field.name for field in fields(TrialName)}
+    assert all(names < set(one) for one in objects if "trial_id" in one)
+
+
+def test_events_of_a_trial_in_flight_tell_what_is_left():
+    """9 epochs of 1 s; of the second trial of the cell as much, its start-up included."""
+    objects = printed(*happened.WHOLE_RUN[-6:])
+    epoch = next(one for one in objects if one["event"] == "epoch")
+
+    assert epoch["remaining_s"] == pytest.approx(9.0)
+    assert epoch["suite_remaining_s"] == pytest.approx(9.0)
+    assert epoch["suite_is_at_least"] is False
+    assert objects[0]["remaining_s"] is None
+    assert objects[0]["suite_is_at_least"] is True
+
+
+def test_numbers_that_are_none_are_null():
+    """JSON has no word for a loss that is no number."""
+    (told,) = printed(replace(happened.EPOCH, train_loss=float("nan")))
+
+    assert told["train_loss"] is None
+
+
+def test_a_program_is_not_flooded():
+    """A thousand decoded images within a second are two events, the last one among them."""
+    events = [replace(happened.PREPARING, done=done, count=1000) for done in range(1, 1001)]
+
+    assert [one["done"] for one in printed(*events, each_s=0.0005)] == [1, 1000]
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "told"),
+    [
+        (DatasetError("no images"), 1, ["no images"]),
+        (
+            SuiteError("x.toml", [Problem(where="epochs", expected="1", found="0")]),
+            2,
+            ["x.toml: epochs: expected 1, found 0"],
+        ),
+        (KeyboardInterrupt(), 130, ["interrupted; finished trials are on disk"]),
+        (ZeroDivisionError("our bug"), 1, ["ZeroDivisionError: our bug"]),
+    ],
+)
+def test_the_last_event_is_the_end_whatever_ended_the_run(error, code: int, told: list[str]):
+    """A program that waits for the end never waits in vain."""
+    stream = io.StringIO()
+    with pytest.raises(type(error)), JsonLines(stream) as observe:
+        observe(happened.STARTED)
+        raise error
+
+    last = json.loads(stream.getvalue().splitlines()[-1])
+    assert (last["event"], last["exit_code"], last["errors"]) == ("run_finished", code, told)
+
+
+def test_an_end_is_told_once():
+    """An error after the end, while the page is closed, is no second end."""
+    stream = io.StringIO()
+    with pytest.raises(ZeroDivisionError), JsonLines(stream) as observe:
+        observe(happened.FINISHED)
+        raise ZeroDivisionError
+
+    assert stream.getvalue().count("run_finished") == 1
+
+
+def test_every_field_of_every_event_is_documented():
+    """The table in the documentation is made from these docstrings."""
+    for kind in (*ORDER, TrialName):
+        named = re.findall(r"^ {8}(\w+): ", kind.__doc__ or "", re.M)
+        own = [field.name for field in fields(kind) if field.name != "name"]
+
+        assert named == own, kind
+
+
+def test_a_reader_who_leaves_ends_no_run():
+    """What follows goes nowhere, and what is recorded is recorded."""
+    reading, writing = os.pipe()
+    stream = os.fdopen(writing, "w")
+    outlet = Outlet(stream)
+    outlet.line("read")
+    os.close(reading)
+    for _ in range(3):
+        outlet.line("unread" * 20_000)
+
+    stream.close()
+
+
+@pytest.mark.parametrize(
+    ("asked", "is_terminal", "term", "kind"),
+    [
+        ({"as_json": True}, True, "xterm", "JsonLines"),
+        ({"is_quiet": True}, True, "xterm", "nullcontext"),
+        ({}, True, "xterm", "Live"),
+        ({}, True, "dumb", "Lines"),
+        ({}, False, "xterm", "Lines"),
+    ],
+)
+def test_the_stream_and_the_user_decide_how_progress_is_told(asked, is_terminal, term, kind):
+    """A picture for a terminal that can draw, lines for all else, unless asked otherwise."""
+    stream = io.StringIO()
+    stream.isatty = lambda: is_terminal
+
+    watcher = watch(**asked, output=io.StringIO(), errors=stream, environment={"TERM": term})
+
+    assert type(watcher).__name__ == kind
+
+
+def test_the_documentation_says_what_the_docstrings_say():
+    """docs/events.md ends with the tables that tools/document_events.py makes of them."""
+    path = ROOT / "tools/document_events.py"
+    spec = importlib.util.spec_from_file_location("document_events", path)
+    document_events = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(document_events)
+
+    written = document_events.DOCUMENT.read_text(encoding="utf-8")
+    assert written.endswith(document_events.tables())

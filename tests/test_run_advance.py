@@ -1,0 +1,99 @@
+"""How far a phase has come: told once a second, of whole batches, and in no time at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchharness.measure.blocks import Block
+from benchharness.run.advance import Advance
+from benchharness.run.features import compute_features
+from benchharness.testing.tasks import make_batches
+
+
+class FakeClock:
+    """Seconds that pass only when told."""
+
+    def __init__(self) -> None:
+        self.now_s = 10.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def advance(clock: FakeClock, told: list[Any], *, images: int = 10) -> Advance:
+    """Return what tells of batches of four."""
+    return Advance(emit=told.append, phase="train", images=images, batch_size=4, now=clock)
+
+
+def test_it_is_told_once_a_second_at_most():
+    """Asked every 0.4 s: every third time, the first second left out."""
+    clock, told = FakeClock(), []
+    teller = advance(clock, told, images=100)
+    for step in range(1, 11):
+        teller.at_edge(1, [Block(1, 0.4)] * step)
+        clock.now_s += 0.4
+
+    assert [event["done"] for event in told] == [16, 28, 40]
+    assert [event["seconds"] for event in told] == pytest.approx([1.6, 2.8, 4.0])
+
+
+def test_the_smaller_last_batch_is_counted_as_it_is():
+    """Three batches of four hold ten images, where there are ten."""
+    clock, told = FakeClock(), []
+    teller = advance(clock, told)
+    teller.at_edge(2, [])
+    clock.now_s += 2
+    teller.at_edge(2, [Block(3, 2.0)])
+
+    assert told == [
+        {
+            "event": "advance",
+            "phase": "train",
+            "epoch": 2,
+            "done": 10,
+            "images": 10,
+            "seconds": 2.0,
+        }
+    ]
+
+
+class SlowExtraction:
+    """Takes two seconds for a batch."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+
+    def extract(self, batches):
+        """Yield features of one value."""
+        for batch in batches:
+            self._clock.now_s += 2.0
+            yield np.zeros((len(batch), 1), np.float32)
+
+    def synchronize(self) -> None:
+        """Have nothing to wait for."""
+
+
+def test_telling_of_an_extraction_takes_none_of_its_time(tmp_path: Path):
+    """Three batches of 2 s, and 30 s for each of two messages: 6 s."""
+    clock, told = FakeClock(), []
+
+    def emit(event: Any) -> None:
+        told.append((event["done"], event["seconds"]))
+        clock.now_s += 30.0
+
+    features = compute_features(
+        tmp_path,
+        "key",
+        extraction=SlowExtraction(clock),
+        batches=make_batches(sizes=(4, 4, 2)),
+        shape=(1,),
+        now=clock,
+        advance=Advance(emit=emit, phase="extract", images=10, batch_size=4, now=clock),
+    )
+
+    assert features.seconds == 6.0
+    assert told == [(8, 4.0), (10, 6.0)]
