@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 
+import pytest
+
 _EMPTY = tempfile.TemporaryDirectory(prefix="benchharness-tests-")
 # Inherited by every process that a test starts; a test of downloads has a server of its own.
 os.environ.update(
@@ -12,3 +14,9 @@ os.environ.update(
     KERAS_HOME=f"{_EMPTY.name}/keras",
     TORCH_HOME=f"{_EMPTY.name}/torch",
 )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Only try what tests/benchmarks would time, unless benchmarks are what is asked for."""
+    if not config.getoption("benchmark_only", False):
+        config.option.benchmark_disable = True
