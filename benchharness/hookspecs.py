@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -50,5 +50,21 @@ def benchharness_read_weights(
 
     Raises:
         PluginError: The framework is missing, or the file holds another network.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec(firstresult=True)
+def benchharness_synchronize(device: str) -> Callable[[], None]:
+    """Return what waits until the framework's device has finished all that it was given.
+
+    Optional. Called in a process of the user's own, whose framework may be imported and in use:
+    nothing may be changed about it. The pytest fixture ``benchharness`` times steps with it.
+
+    Args:
+        device: ``cpu`` or ``cuda:N``, as the driver counts.
+
+    Raises:
+        PluginError: The framework is missing.
     """
     raise AssertionError("a specification is never called")

@@ -111,6 +111,26 @@ def read_weights(path: Path, network: Network) -> Mapping[str, NDArray[np.float3
     )
 
 
+def load_synchronize(name: str, *, device: str) -> Callable[[], None]:
+    """Import one plugin and return what waits for its framework's device.
+
+    Args:
+        device: ``cpu`` or ``cuda:N``, as the driver counts.
+
+    Raises:
+        PluginError: The plugin is absent, cannot be imported, or does not know how to wait.
+    """
+    entry = find(name)
+    hook = _manager(name, entry).hook.benchharness_synchronize
+    if not hook.get_hookimpls():
+        raise PluginError(
+            f"backend {name} ({distribution(entry)}): expected the hook benchharness_synchronize, "
+            "found none; say yourself how to wait for the device: synchronize=..."
+        )
+    found: Callable[[], None] = hook(device=device)
+    return found
+
+
 def _manager(name: str, entry: EntryPoint) -> PluginManager:
     """Return a manager with one plugin, imported.
 
@@ -139,11 +159,16 @@ def code_digest(entry: EntryPoint) -> str:
     Imports nothing of the plugin.
     """
     package = entry.module.split(".")[0]
-    requirements = entry.dist.requires or [] if entry.dist else []
-    names = sorted({re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in requirements})
     facts = [distribution(entry), package_digest(package)]
-    facts += [f"{name} {found}" for name in names if (found := _version(name))]
+    facts += [f"{name} {found}" for name, found in requirements(entry)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+
+
+def requirements(entry: EntryPoint) -> list[tuple[str, str]]:
+    """Return name and version of each installed distribution that a plugin requires."""
+    texts = entry.dist.requires or [] if entry.dist else []
+    names = sorted({re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in texts})
+    return [(name, found) for name in names if (found := _version(name))]
 
 
 @functools.cache

@@ -15,13 +15,15 @@ import pytest
 from documents import DOCUMENTS, ROOT, Block, blocks, commands_of
 from PIL import Image
 
+from benchharness.results.columns import CELL, COUNTS, EPOCH, METRICS, ORIGIN, PUBLISHED, TRIAL
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
 
-LANGUAGES = {"sh", "toml", "python", "text"}
+LANGUAGES = {"sh", "toml", "python", "text", "yaml"}
 OWN_SUITE = next(block.text for block in blocks("toml") if 'name = "mine"' in block.text)
 # What the tests add, so that a documented run takes seconds.
 BACKEND, PROFILE = ["--backend", "numpy"], ["--profile", "smoke"]
+PYTEST = ("pytest", "pytest-benchmark")
 # Words of a user's shell that set something up, checked by other means below.
 SET_UP = ("make", "export", "python3", ".venv/bin/pip", "pip", "cd", "git")
 
@@ -64,6 +66,9 @@ def run_in(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]
 def shortened(command: str) -> list[str]:
     """Return a documented command of ours, small enough for a test."""
     words = shlex.split(command)
+    if words[1] == "noise":
+        backend = words.index("--backend") if "--backend" in words else len(words)
+        return [*words[:backend], *BACKEND, "--benchmark", "feed", "--pairs", "6"]
     if words[1] not in ("run", "certify") or "--dry-run" in words:
         return words
     has_profile = not {"--profile", "mine.toml", "suites/smoke.toml"} & set(words)
@@ -72,6 +77,17 @@ def shortened(command: str) -> list[str]:
         # VGG16 in NumPy takes minutes; other tests run it in frameworks.
         options += ["--benchmark", "dataset", "--benchmark", "simple_cnn"]
     return [*words, *options]
+
+
+def timed_by_numpy(words: list[str]) -> list[str]:
+    """Return a documented session that compares itself with an equal one, in seconds."""
+    if words[0] != "pytest":
+        return words
+    chosen = [word.replace("-torch", "-numpy") for word in words]
+    lenient = [re.sub(r"(--benchmark-compare-fail=\w+):.*", r"\1:9999%", word) for word in chosen]
+    options = ["--benchharness-backend", "numpy", "-p", "no:hypothesispytest"]
+    is_chosen = "-k" in words or any("::" in word for word in words)
+    return [*lenient, *options, *([] if is_chosen else ["-k", "smoke and feed"])]
 
 
 def test_every_block_says_its_language():
@@ -91,11 +107,29 @@ def test_documented_command_runs(desk: Path, command: str):
     assert done.stdout.strip()
 
 
+@pytest.mark.parametrize("command", [line for name in PYTEST for line in commands_of(name)])
+def test_documented_session_passes(desk: Path, command: str):
+    """As it stands, in its order, but for what would take long or depends on the machine's mood."""
+    done = run_in(desk, timed_by_numpy(shlex.split(command)))
+
+    assert done.stdout.strip()
+
+
+def test_documented_ini_keys_exist(pytestconfig: pytest.Config):
+    """Pytest refuses to tell the value of one that nobody has added."""
+    tables = [tomllib.loads(block.text) for block in blocks("toml") if block.kind == "ini"]
+    keys = [key for table in tables for key in table["tool"]["pytest"]["ini_options"]]
+
+    assert keys
+    for key in keys:
+        pytestconfig.getini(key)  # raises ValueError where nobody has added it
+
+
 def test_documented_commands_are_only_of_programs_that_are_checked():
     """A program that no test knows could say anything."""
     programs = {shlex.split(line)[0] for block in blocks("sh") for line in block.commands()}
 
-    assert programs <= {"benchharness", ".venv/bin/benchharness", *SET_UP}
+    assert programs <= {"benchharness", ".venv/bin/benchharness", *PYTEST, *SET_UP}
 
 
 @pytest.mark.parametrize("command", commands_of("make"))
@@ -123,6 +157,8 @@ def test_documented_extras_exist():
 @pytest.mark.parametrize("block", blocks("toml"), ids=str)
 def test_documented_toml_is_a_suite(tmp_path: Path, block: Block):
     """Whole ones load and resolve under each profile; fragments do beside a suite of one's own."""
+    if block.kind == "ini":
+        pytest.skip("an ini file, checked as one")
     if block.kind == "pyproject":
         assert tomllib.loads(block.text)["project"]["entry-points"]["benchharness"]
         return
@@ -137,7 +173,11 @@ def test_documented_toml_is_a_suite(tmp_path: Path, block: Block):
 
 @pytest.mark.parametrize("block", blocks("python"), ids=str)
 def test_documented_python_works(desk: Path, block: Block):
-    """Beside a recorded run, as the text supposes."""
+    """Beside a recorded run, as the text supposes; tests in a session of their own."""
+    if block.kind == "test":
+        (desk / "test_documented.py").write_text(block.text, encoding="utf-8")
+        run_in(desk, ["pytest", "test_documented.py"])
+        return
     run_in(desk, [sys.executable, "-c", block.text])
 
 
@@ -160,4 +200,18 @@ def test_every_option_of_run_is_documented():
     ]
 
     missing = [name for name in options if name not in text]
+    assert not missing
+
+
+def test_every_column_is_documented_as_it_is():
+    """The page on results is read by those who write programs."""
+    text = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+    groups = (CELL, TRIAL, METRICS, ORIGIN, EPOCH, COUNTS, PUBLISHED)
+
+    missing = [
+        column.name
+        for group in groups
+        for column in group
+        if f"| `{column.name}` | {column.unit} | {column.meaning} |" not in text
+    ]
     assert not missing

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 
 import click
 
 from benchharness import __version__
-from benchharness.errors import BenchError, SuiteError
+from benchharness.cli.exits import Terminated, end_in_order, exit_code, explanation
+from benchharness.errors import BenchError
 
 _COMMANDS = {
     "run": "run a suite and print its table",
     "certify": "prove that the backends do the same work, and time nothing",
+    "data": "fetch and decode what a suite reads, or check that it is whole",
     "list": "backends, strategies, datasets, backbones and suites that can be had",
     "report": "print the table of a recorded run again",
+    "compare": "say whether one of two sides is slower, larger or less accurate",
+    "noise": "say how small a difference this machine can show",
+    "history": "runs over time, and where they stepped to another level",
+    "doctor": "what this machine can do, what is missing, how to get it",
     "schema": "print the JSON schema of a suite, for editors",
 }
 
@@ -52,16 +59,18 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; a mistake of the user's is one line per problem, no traceback."""
+    end_in_order()
+    if not sys.warnoptions:
+        # What libraries warn of concerns their callers; what concerns the user is told by us.
+        warnings.simplefilter("ignore")
     try:
         code = cli.main(standalone_mode=False)
     except click.ClickException as error:
         error.show()
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; finished trials are on disk", err=True)
-        code = 130
-    except BenchError as error:
-        for line in error.lines():
-            click.echo(f"error: {line}", err=True)
-        code = 2 if isinstance(error, SuiteError) else 1
+        code = exit_code(error)
+    except (BenchError, click.Abort, KeyboardInterrupt, Terminated) as error:
+        mark = "error: " if isinstance(error, BenchError) else ""
+        for line in explanation(error):
+            click.echo(f"{mark}{line}", err=True)
+        code = exit_code(error)
     sys.exit(code if isinstance(code, int) else 0)

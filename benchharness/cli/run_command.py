@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+if TYPE_CHECKING:
+    from benchharness.results.record import Record
+    from benchharness.run.session import Request
+
 
 @click.command("run")
-@click.argument("suite", type=click.Path(path_type=Path))
+@click.argument("suite", type=click.Path(path_type=Path), required=False)
 @click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
 @click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
 @click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
@@ -16,7 +21,8 @@ import click
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
+    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA. May hold pictures "
+    "of your own, in a folder for each class.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 @click.option(
@@ -42,12 +48,20 @@ import click
 @click.option(
     "--require-proof", is_flag=True, help="Time nothing, and exit 1, unless all is proven."
 )
+@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@click.option(
+    "--write-suite",
+    type=click.Path(path_type=Path),
+    help="Write a copy of the built-in suite to this file, and run nothing.",
+)
 @click.option("--dry-run", is_flag=True, help="Show every trial and run none.")
-@click.pass_context
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print events for programs, one JSON object a line."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
 def command(
-    context: click.Context,
     *,
-    suite: Path,
+    suite: Path | None,
     profile: str | None,
     backends: tuple[str, ...],
     benchmarks: tuple[str, ...],
@@ -59,9 +73,15 @@ def command(
     tracks: tuple[str, ...],
     proof: bool,
     require_proof: bool,
+    offline: bool,
+    write_suite: Path | None,
     dry_run: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Run SUITE, a TOML file, and print its table.
+
+    Without SUITE, a built-in one runs on the pictures that --data names.
 
     Every trial runs in a process of its own, the backends taking turns. Records, CSV files and
     logs are written below the results folder as the trials finish.
@@ -69,43 +89,89 @@ def command(
     Exit codes: 0 all well; 1 a trial failed, or a proof was required and refused; 2 the request
     could not be understood; 130 interrupted.
     """
-    from benchharness.cli.progress import Lines, announce
-    from benchharness.run.session import Request, open_session
+    from benchharness.cli.builtin import builtin_suite, write_copy
+    from benchharness.run.session import Request
 
     if timeout_s is not None and timeout_s <= 0:
         raise click.BadParameter("expected more than 0 seconds", param_hint="--timeout")
     if require_proof and not proof:
         raise click.BadParameter("expected no --no-proof beside it", param_hint="--require-proof")
-    session = open_session(
-        Request(
-            suite=suite,
-            profile=profile,
-            backends=backends,
-            benchmarks=benchmarks,
-            trials=trials,
-            data=data,
-            device=device,
-            results=results,
-            timeout_s=timeout_s,
-            tracks=tracks,
-            proof="required" if require_proof else "yes" if proof else "no",
-        )
-    )
-    announce(session.announcements())
-    if dry_run:
-        from benchharness.report.preview import preview
-        from benchharness.run.survey import forecast
-
-        facts = session.survey()
-        click.echo(preview(facts, forecast(session.plan, facts)))
+    if as_json and (dry_run or quiet):
+        other = "--dry-run" if dry_run else "--quiet"
+        raise click.BadParameter(f"expected no {other} beside it", param_hint="--json")
+    if write_suite is not None:
+        write_copy(write_suite)
         return 0
-    from benchharness.cli.report_command import show
+    request = Request(
+        suite=builtin_suite(data) if suite is None else suite,
+        profile=profile,
+        backends=backends,
+        benchmarks=benchmarks,
+        trials=trials,
+        data=data,
+        device=device,
+        results=results,
+        timeout_s=timeout_s,
+        tracks=tracks,
+        proof="required" if require_proof else "yes" if proof else "no",
+        offline=offline,
+    )
+    if dry_run:
+        _preview(request)
+        return 0
+    return _run(request, as_json=as_json, is_quiet=quiet)
 
-    lines = Lines()
-    folder, records = session.run(lines, on_prepare=lines.prepared, announce=announce)
-    show(folder.path)
+
+def _preview(request: Request) -> None:
+    """Print what would run."""
+    from benchharness.report.preview import asks, preview
+    from benchharness.run.outlook import warnings
+    from benchharness.run.remarks import on_fitting
+    from benchharness.run.session import open_session
+    from benchharness.run.survey import forecast
+
+    session = open_session(request)
+    facts = session.survey()
+    outlook = session.outlook(facts)
+    said = [*session.announcements(), *on_fitting(session.plan, facts)]
+    for line in [*said, *warnings(outlook, session.accelerators)]:
+        click.echo(line, err=True)
+    click.echo(preview(facts, forecast(session.plan, facts)))
+    has_proof = request.proof != "no"
+    click.echo(asks(outlook.estimate(has_proof=has_proof), outlook.cells()))
+
+
+def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
+    """Carry out a run, watched, and print its table; return the exit code."""
+    from benchharness.cli.progress import watch
+    from benchharness.cli.report_command import publish, show
+    from benchharness.report.answers import answers_in
+    from benchharness.run.events import RunFinished
+    from benchharness.run.session import open_session
+
+    remarks: list[str] = []
+    with watch(as_json=as_json, is_quiet=is_quiet) as observe:
+        folder, records = open_session(request, observe=observe).run(observe)
+        page = publish(folder.path, tell=remarks.append)
+        code = _exit_code(records, is_proof_required=request.proof == "required")
+        observe(
+            RunFinished(
+                exit_code=code,
+                folder=str(folder.path),
+                answers=tuple(answers_in(folder.read_run(), records)),
+                report=str(page) if page else None,
+            )
+        )
+    if not as_json:
+        show(folder.path)
+    for line in [] if as_json or is_quiet else remarks:
+        click.echo(line, err=True)
+    return code
+
+
+def _exit_code(records: list[Record], *, is_proof_required: bool) -> int:
     is_well = all(record["status"] in ("ok", "skipped") for record in records)
     is_proven = all(
         verdict == "proven" for record in records for verdict in record["proofs"].values()
     )
-    return 0 if is_well and (is_proven or not require_proof) else 1
+    return 0 if is_well and (is_proven or not is_proof_required) else 1

@@ -18,6 +18,7 @@ class Quantity:
 
     Attributes:
         name: Of the column.
+        words: For people, short; empty where the name will do.
         kind: Speeds and amounts are compared by quotients, accuracies by differences.
         is_rate: Whether more is better.
         is_usual: Whether it is compared where nobody chooses.
@@ -25,6 +26,7 @@ class Quantity:
 
     name: str
     kind: Kind
+    words: str = ""
     is_rate: bool = False
     is_usual: bool = False
 
@@ -34,8 +36,12 @@ class Quantity:
         return THRESHOLDS[self.kind]
 
 
-def _rates(*names: str) -> list[Quantity]:
-    return [Quantity(name=name, kind="speed", is_rate=True, is_usual=True) for name in names]
+def _rate(name: str, words: str) -> Quantity:
+    return Quantity(name=name, kind="speed", words=words, is_rate=True, is_usual=True)
+
+
+def _amount(name: str, words: str) -> Quantity:
+    return Quantity(name=name, kind="amount", words=words, is_usual=True)
 
 
 def _durations(*names: str) -> list[Quantity]:
@@ -45,15 +51,19 @@ def _durations(*names: str) -> list[Quantity]:
 QUANTITIES: Mapping[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
-        *_rates("train_images_per_s", "feed_images_per_s", "extract_images_per_s"),
+        _rate("train_images_per_s", "training"),
+        _rate("feed_images_per_s", "feeding"),
+        _rate("extract_images_per_s", "extraction"),
         *_durations("epoch_s", "step_ms_p50", "step_ms_p90", "step_ms_p99"),
         *_durations("startup_s", "import_s", "data_s", "build_s", "compile_s"),
         *_durations("train_s", "evaluate_s", "overhead_s", "wall_s", "time_to_top1_s"),
-        Quantity(name="peak_host_bytes", kind="amount", is_usual=True),
-        Quantity(name="peak_device_bytes", kind="amount", is_usual=True),
-        Quantity(name="energy_j", kind="amount"),
-        Quantity(name="test_top1", kind="accuracy", is_rate=True, is_usual=True),
-        Quantity(name="validation_top1", kind="accuracy", is_rate=True),
+        _amount("peak_host_bytes", "host memory"),
+        _amount("peak_device_bytes", "device memory"),
+        Quantity(name="energy_j", kind="amount", words="energy"),
+        Quantity(
+            name="test_top1", kind="accuracy", words="test top-1", is_rate=True, is_usual=True
+        ),
+        Quantity(name="validation_top1", kind="accuracy", words="validation top-1", is_rate=True),
     )
 }
 USUAL = tuple(name for name, quantity in QUANTITIES.items() if quantity.is_usual)

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
+from benchharness.suite.regression import Regression, Thresholds
 from benchharness.suite.tables import Table
 
 T = TypeVar("T")
@@ -102,6 +103,9 @@ class Extras(Table):
     tracks: Tracks | None = Field(default=None, description=TRACKS)
     matrix: dict[str, Axis] | None = Field(default=None, description=MATRIX)
     published: Published | None = Field(default=None, description="Figures to show beside ours.")
+    regression: Thresholds | None = Field(
+        default=None, description="How much worse counts here, when two sides are compared."
+    )
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -169,6 +173,9 @@ class SuiteFile(Table):
     )
     benchmark: tuple[Benchmark, ...] = Field(strict=False, min_length=1)
     profiles: dict[str, Profile] = Field(default={}, description="Changes by profile name.")
+    regression: Regression | None = Field(
+        default=None, description="When a difference counts, and how long to look for it."
+    )
 
     _path: Path = PrivateAttr(default=Path())
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.suite.file import DatasetSettings, Published, SuiteFile, Track
+from benchharness.suite.regression import described
 from benchharness.suite.settings import StrategySettings
 
 
@@ -120,6 +121,7 @@ class Plan:
             "left_out": list(self.left_out),
             "fileless": list(self.fileless),
             "cells": [cell.as_dict() for cell in self.cells],
+            "regression": described(self.suite, profile=self.profile),
         }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import get_args
 
 from benchharness.api import Backend, PluginError, Setting, hookimpl
@@ -20,3 +20,9 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
         if wanted == dtype:
             return NumpyBackend(dtype=dtype)
     raise PluginError(f"numpy: dtype: expected float64 or float32, found {wanted}")
+
+
+@hookimpl
+def benchharness_synchronize(device: str) -> Callable[[], None]:
+    """Return what returns at once: NumPy has finished when it returns."""
+    return lambda: None

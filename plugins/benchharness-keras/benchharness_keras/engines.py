@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import keras
@@ -31,6 +33,10 @@ class Engine(Protocol):
 
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return ``tf32``, ``deterministic``, ``threads``, ``autotune`` and its own switches."""
+        ...
+
+    def waiter(self, device: str) -> Callable[[], None]:
+        """Return what waits for the device of a process that is not ours."""
         ...
 
 
@@ -69,6 +75,13 @@ class TensorFlow:
             "autotune": is_gpu and has_search and not is_deterministic,
         }
 
+    def waiter(self, device: str) -> Callable[[], None]:
+        """Return what waits for all devices: TensorFlow has nothing for a single one."""
+        import tensorflow
+
+        wait: Callable[[], None] = tensorflow.test.experimental.sync_devices
+        return wait
+
 
 class Jax:
     """JAX; on a CPU it is deterministic as it comes, on a GPU by a flag read at its start."""
@@ -96,6 +109,12 @@ class Jax:
             "deterministic": is_flagged or not is_gpu,
             "autotune": is_gpu and not is_flagged,
         }
+
+    def waiter(self, device: str) -> Callable[[], None]:
+        """Return what waits for every array there is: JAX has nothing that waits for a device."""
+        import jax
+
+        return lambda: [array.block_until_ready() for array in jax.live_arrays()] and None
 
 
 class Torch:
@@ -130,6 +149,14 @@ class Torch:
             "autotune": torch.backends.cudnn.benchmark and is_gpu,
             "mkldnn": torch.backends.mkldnn.enabled,
         }
+
+    def waiter(self, device: str) -> Callable[[], None]:
+        """Return what waits for the device."""
+        import torch
+
+        if device == "cpu":
+            return lambda: None
+        return partial(torch.cuda.synchronize, torch.device(device))
 
 
 def _cores() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from benchharness.api import Backend, PluginError, Setting, hookimpl
 
@@ -36,3 +36,16 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
             f"install it with: pip install 'benchharness-keras[{engine}]'"
         ) from error
     return KerasBackend()
+
+
+@hookimpl
+def benchharness_synchronize(device: str) -> Callable[[], None]:
+    """Return what waits for the device, on the engine that this process has."""
+    try:
+        from benchharness_keras.engines import ENGINE
+    except ImportError as error:
+        raise PluginError(
+            f"backend keras: Keras cannot be imported ({error}); "
+            "install it with: pip install 'benchharness-keras[tensorflow]'"
+        ) from error
+    return ENGINE.waiter(device)

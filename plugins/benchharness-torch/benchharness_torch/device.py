@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
@@ -36,6 +38,11 @@ def synchronize(device: torch.device) -> None:
     """Return when everything handed to the device is done."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
+
+
+def waiter(device: str) -> Callable[[], None]:
+    """Return what waits for the device of a process that is not ours."""
+    return partial(synchronize, torch.device(device))
 
 
 def autocast(task: Task, device: torch.device) -> torch.autocast:

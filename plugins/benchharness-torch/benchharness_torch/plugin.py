@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,16 @@ def benchharness_read_weights(
     except ImportError as error:
         raise _absent(error) from error
     return read_checkpoint(path, network)
+
+
+@hookimpl
+def benchharness_synchronize(device: str) -> Callable[[], None]:
+    """Return what waits for the device."""
+    try:
+        from benchharness_torch.device import waiter
+    except ImportError as error:
+        raise _absent(error) from error
+    return waiter(device)
 
 
 def _absent(error: ImportError) -> PluginError:

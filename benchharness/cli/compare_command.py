@@ -1,0 +1,352 @@
+"""``benchharness compare``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from benchharness.errors import Problem
+    from benchharness.regression.changes import Changes
+    from benchharness.regression.comparison import Comparison
+    from benchharness.regression.fresh import Order
+    from benchharness.regression.recorded import Question
+    from benchharness.regression.sides import Named
+
+
+@click.command("compare")
+@click.argument("a")
+@click.argument("b", required=False)
+@click.option(
+    "--suite", type=click.Path(path_type=Path), help="What both sides run; needed to run them."
+)
+@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
+@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
+@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
+@click.option(
+    "--set-a", "set_a", multiple=True, help="A setting of A alone: key=value; repeatable."
+)
+@click.option(
+    "--set", "--set-b", "set_b", multiple=True, help="A setting of B alone: key=value; repeatable."
+)
+@click.option(
+    "--threshold",
+    "thresholds",
+    multiple=True,
+    help="How much worse counts: 5% for every speed, COLUMN=2% for one column; repeatable.",
+)
+@click.option("--column", "columns", multiple=True, help="Only this column; may be repeated.")
+@click.option("--pairs", help="Pairs of trials of each cell: at most N, or FEWEST..MOST.")
+@click.option("--budget", "minutes", type=float, help="Minutes after which no pairs are added.")
+@click.option(
+    "--across",
+    multiple=True,
+    type=click.Choice(["machine", "data", "weights", "settings"]),
+    help="Compare recorded runs although this differs; may be repeated.",
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where runs are recorded; comparisons are in its folder of that name.",
+)
+@click.option(
+    "--repository",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    default=Path(),
+    help="Whose revisions are compared; the current folder by default.",
+)
+@click.option("--timeout", "timeout_s", type=float, help="Seconds that one trial may take.")
+@click.option(
+    "--track",
+    "tracks",
+    multiple=True,
+    type=click.Choice(["equal", "native"]),
+    help="Only this track; may be repeated.",
+)
+@click.option(
+    "--proof/--no-proof",
+    default=True,
+    help="Prove first that both sides do the same work (default), or compare them unproven.",
+)
+@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@click.option(
+    "--markdown", type=click.Path(path_type=Path), help="Also write the table as Markdown here."
+)
+@click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit XML here.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print events for programs, one JSON object a line."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
+def command(
+    *,
+    a: str,
+    b: str | None,
+    suite: Path | None,
+    profile: str | None,
+    benchmarks: tuple[str, ...],
+    backends: tuple[str, ...],
+    set_a: tuple[str, ...],
+    set_b: tuple[str, ...],
+    thresholds: tuple[str, ...],
+    columns: tuple[str, ...],
+    pairs: str | None,
+    minutes: float | None,
+    across: tuple[str, ...],
+    data: Path | None,
+    device: str,
+    results: Path,
+    repository: Path,
+    timeout_s: float | None,
+    tracks: tuple[str, ...],
+    proof: bool,
+    offline: bool,
+    markdown: Path | None,
+    junit: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Say whether B is worse than A: slower, larger or less accurate.
+
+    A and B are backends of --suite, git revisions (rev:HEAD~1; rev:. for the files as they lie,
+    which B is by default), or recorded runs (a folder, a suite's name, RUN@BACKEND for one of its
+    backends). With a suite alone, A is the suite as written and B the same with --set.
+
+    What is run is run in turn, A B, B A, in fresh processes, until each cell is decided or there
+    are no more pairs. Recorded runs are compared as they are.
+
+    Exit codes: 0 nothing is worse; 1 a trial failed; 2 the request could not be understood; 3 B is
+    worse; 4 undecidable; 130 interrupted.
+    """
+    from benchharness.regression.criteria import read_thresholds, unknown_columns
+    from benchharness.regression.pairs import read_pairs
+    from benchharness.run.session import Request
+
+    if as_json and quiet:
+        raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
+    if minutes is not None and minutes <= 0:
+        raise click.BadParameter("expected more than 0 minutes", param_hint="--budget")
+    limits = read_thresholds(thresholds)
+    _require(unknown_columns(columns, option="--column"))
+    fewest, most = read_pairs(pairs)
+    changes = [_changes(set_a, "--set-a"), _changes(set_b, "--set")]
+    suite, sides = _sides(a, b, suite, changes, results)
+
+    def deliver(comparison: Comparison) -> int:
+        _write(comparison, markdown=markdown, junit=junit)
+        return comparison.exit_code
+
+    if sides[0].kind == "run":
+        from benchharness.regression.recorded import Question
+
+        _refuse_changes(changes)
+        question = Question(
+            benchmarks=benchmarks,
+            backends=backends,
+            columns=columns,
+            thresholds=limits,
+            across=across,
+            described=_described(suite, profile),
+        )
+        return _compare_recorded(sides, question, deliver, results=results, as_json=as_json)
+    from benchharness.regression.fresh import Order
+    from benchharness.regression.sides import fresh_side
+
+    assert suite is not None
+    ours, theirs = (fresh_side(*pair) for pair in zip(sides, changes, strict=True))
+    named = tuple(dict.fromkeys(one.backend for one in (ours, theirs) if one.backend))
+    order = Order(
+        request=Request(
+            suite=suite,
+            profile=profile,
+            backends=named or backends,
+            benchmarks=benchmarks,
+            data=data,
+            device=device,
+            results=results,
+            timeout_s=timeout_s,
+            tracks=tracks,
+            proof="yes" if proof else "no",
+            offline=offline,
+        ),
+        a=ours,
+        b=theirs,
+        columns=columns,
+        thresholds=limits,
+        fewest=fewest,
+        most=most,
+        minutes=minutes,
+        repository=repository,
+    )
+    return _compare_fresh(order, deliver, as_json=as_json, is_quiet=quiet)
+
+
+def _sides(
+    a: str, b: str | None, suite: Path | None, changes: list[Changes], results: Path
+) -> tuple[Path | None, tuple[Named, Named]]:
+    """Return the suite and what the two sides are.
+
+    Raises:
+        click.UsageError: There is only one side, or nothing to run.
+        SuiteError: One side is recorded and the other is to be run.
+    """
+    from benchharness.regression.sides import Named, backends_of, misfit, name_side
+    from benchharness.suite.load import load
+
+    written = Named(kind="written", text="")
+    if b is None and suite is None and a.endswith(".toml"):
+        if not any(changes):
+            raise click.UsageError(
+                "expected --set key=value beside a suite alone, or a second side (B)"
+            )
+        return Path(a), (written, written)
+    known = backends_of(load(suite)) if suite else ()
+    ours = name_side(a, backends=known, results=results)
+    if b is None and ours.kind != "rev":
+        raise click.UsageError(f"expected a second side (B) to compare {a} with")
+    theirs = name_side("rev:." if b is None else b, backends=known, results=results)
+    if (ours.kind == "run") != (theirs.kind == "run"):
+        raise misfit(
+            f"{a}, {b}",
+            expected="two sides that are both recorded, or both to be run",
+            found=f"a {ours.kind} and a {theirs.kind}",
+            hint="timings of different times differ on most machines: run both",
+        )
+    if ours.kind != "run" and suite is None:
+        raise click.UsageError(
+            f"expected --suite, which {a} and {b or 'rev:.'} are to run; {a} is no recorded run"
+        )
+    return suite, (ours, theirs)
+
+
+def _changes(texts: tuple[str, ...], option: str) -> Changes:
+    from benchharness.regression.changes import read_changes
+
+    changes, problems = read_changes(texts, option=option)
+    _require(problems)
+    return changes
+
+
+def _require(problems: list[Problem]) -> None:
+    """Refuse the request where there is a problem with it.
+
+    Raises:
+        SuiteError: There is; all of them are in it.
+    """
+    from benchharness.errors import SuiteError
+
+    if problems:
+        raise SuiteError("command line", problems)
+
+
+def _refuse_changes(changes: list[Changes]) -> None:
+    for one in changes:
+        if one:
+            raise click.BadParameter(
+                "expected none beside recorded runs, whose settings are history",
+                param_hint=one.option,
+            )
+
+
+def _described(suite: Path | None, profile: str | None) -> dict[str, object] | None:
+    """Return what a suite says of regressions; None without one."""
+    from benchharness.suite.load import load
+    from benchharness.suite.regression import described
+
+    return described(load(suite), profile=profile) if suite else None
+
+
+def _compare_recorded(
+    sides: tuple[Named, Named],
+    question: Question,
+    deliver: Callable[[Comparison], int],
+    *,
+    results: Path,
+    as_json: bool,
+) -> int:
+    from benchharness.cli.progress import watch
+    from benchharness.regression.recorded import compare_recorded
+    from benchharness.regression.sides import recorded_side
+    from benchharness.report.comparison import headline
+    from benchharness.run.events import Compared, RunFinished
+
+    with watch(as_json=as_json, is_quiet=not as_json) as observe:
+        a, b = (recorded_side(side.text, results=results) for side in sides)
+        comparison = compare_recorded(a, b, question)
+        code = deliver(comparison)
+        observe(Compared(comparison=comparison.as_dict()))
+        observe(RunFinished(exit_code=code, answers=(headline(comparison),)))
+    if not as_json:
+        _show(comparison)
+    return code
+
+
+def _compare_fresh(
+    order: Order, deliver: Callable[[Comparison], int], *, as_json: bool, is_quiet: bool
+) -> int:
+    from benchharness.cli.progress import watch
+    from benchharness.regression.fresh import compare_fresh
+    from benchharness.report.comparison import headline
+    from benchharness.run.events import RunFinished
+
+    with watch(as_json=as_json, is_quiet=is_quiet) as observe:
+        comparison = compare_fresh(order, observe).comparison
+        code = deliver(comparison)
+        observe(
+            RunFinished(exit_code=code, folder=comparison.folder, answers=(headline(comparison),))
+        )
+    if not as_json:
+        _show(comparison)
+    return code
+
+
+def _show(comparison: Comparison) -> None:
+    from rich.console import Console
+
+    from benchharness.report.comparison import ComparisonTable
+
+    console = Console()
+    console.print()
+    console.print(ComparisonTable(comparison=comparison))
+    if comparison.folder:
+        console.print(
+            f"records, logs and comparison.json: {comparison.folder}",
+            style="dim",
+            highlight=False,
+            markup=False,
+        )
+
+
+def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None) -> None:
+    """Write the files that were asked for.
+
+    Raises:
+        click.BadParameter: One cannot be written.
+    """
+    from benchharness.report.comparison import markdown as as_markdown
+    from benchharness.report.junit import junit as as_junit
+    from benchharness.results.textfile import replace_text
+
+    for option, path, render in (
+        ("--markdown", markdown, as_markdown),
+        ("--junit", junit, as_junit),
+    ):
+        if path is None:
+            continue
+        try:
+            replace_text(path, render(comparison))
+        except OSError as error:
+            raise click.BadParameter(
+                f"{path}: expected to be able to write it, found: {error.strerror}",
+                param_hint=option,
+            ) from error

@@ -1,0 +1,139 @@
+"""``benchharness history``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from benchharness.regression.history import History
+
+
+@click.command("history")
+@click.argument("suite", required=False)
+@click.option("--column", help="What to show; by default images per second, or the median time.")
+@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
+@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where runs are recorded.",
+)
+@click.option(
+    "--storage",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Read the files of pytest-benchmark in this folder instead, as a rule .benchmarks.",
+)
+@click.option(
+    "--all-machines", "every_machine", is_flag=True, help="Also other machines, a series each."
+)
+@click.option(
+    "--smallest",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.03,
+    show_default=True,
+    help="Steps below it do not matter: a share, or of an accuracy the difference.",
+)
+@click.option(
+    "--last", type=click.IntRange(1), default=12, show_default=True, help="Rows of each table."
+)
+@click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page with charts.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def command(
+    *,
+    suite: str | None,
+    column: str | None,
+    benchmarks: tuple[str, ...],
+    backends: tuple[str, ...],
+    results: Path,
+    storage: Path | None,
+    every_machine: bool,
+    smallest: float,
+    last: int,
+    page: Path | None,
+    as_json: bool,
+) -> int:
+    """Show how the runs of SUITE went over time, and where they stepped to another level.
+
+    SUITE is a name, a file or a folder of recorded runs; without it, every suite is shown. Runs of
+    another machine, on other data or with other settings are never joined to a series; how many
+    were set aside, and why, is said. A step is at least three runs long.
+
+    Exit codes: 0 all well; 1 nothing was recorded; 2 the request could not be understood.
+    """
+    from benchharness.regression.history import history_of
+    from benchharness.regression.history_runs import Choice, read_runs, suite_folders
+    from benchharness.regression.history_storage import read_storage
+
+    choice = Choice(column=column, benchmarks=benchmarks, backends=backends)
+    if storage is None:
+        folders = suite_folders(suite, results)
+        found = read_runs(folders, choice)
+        source = ", ".join(map(str, folders))
+    else:
+        found = read_storage(storage, choice, suite=suite)
+        source = str(storage)
+    history = history_of(
+        found.readings,
+        source=source,
+        every_machine=every_machine,
+        smallest=smallest,
+        damages=found.damages,
+    )
+    for damage in history.damages:
+        click.echo(f"warning: {damage}", err=True)
+    return _show(history, last=last, page=page, as_json=as_json)
+
+
+def _show(history: History, *, last: int, page: Path | None, as_json: bool) -> int:
+    """Print a history, and write its page where one is wanted; return the exit code."""
+    from benchharness.errors import RunError
+
+    if not history.series:
+        raise RunError(
+            f"{history.source}: expected runs that know what was asked for, found none; "
+            "another --column, --benchmark or --backend may be there"
+        )
+    if as_json:
+        click.echo(json.dumps(history.as_dict(), indent=1))
+    else:
+        from rich.console import Console
+
+        from benchharness.report.history import history_view
+
+        Console(highlight=False).print(history_view(history, last=last))
+    if page is not None:
+        _write(history, page)
+    return 0
+
+
+def _write(history: History, page: Path) -> None:
+    """Write the page of a history and say where it is.
+
+    Raises:
+        RunError: It cannot be written, or the libraries that draw are not installed.
+    """
+    from benchharness.errors import RunError
+    from benchharness.report.extra import missing
+
+    if absent := missing():
+        raise RunError(
+            f"{page}: expected {', '.join(absent)} to draw it with, found none; "
+            "pip install 'benchharness[report]'"
+        )
+    from benchharness.report.html.bundle import bundle
+    from benchharness.report.html.history import history_page
+    from benchharness.results.textfile import replace_text
+
+    try:
+        replace_text(page, history_page(history, vega=bundle()))
+    except OSError as error:
+        raise RunError(
+            f"{page}: expected to be able to write here, found: {error.strerror}"
+        ) from error
+    click.echo(f"page: {page}", err=True)

@@ -1,0 +1,94 @@
+"""``benchharness noise``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+
+@click.command("noise")
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
+@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
+@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
+@click.option("--column", "columns", multiple=True, help="Only this column; may be repeated.")
+@click.option(
+    "--pairs", type=click.IntRange(6, 1000), default=12, show_default=True, help="Of each cell."
+)
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Where runs are recorded.",
+)
+@click.option("--timeout", "timeout_s", type=float, help="Seconds that one trial may take.")
+@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
+def command(
+    *,
+    suite: Path,
+    profile: str | None,
+    backends: tuple[str, ...],
+    benchmarks: tuple[str, ...],
+    columns: tuple[str, ...],
+    pairs: int,
+    data: Path | None,
+    device: str,
+    results: Path,
+    timeout_s: float | None,
+    offline: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Say how small a difference this machine can show in SUITE.
+
+    Every cell runs against itself, as `benchharness compare` would run two sides. What it showed is
+    kept for this machine, and compare uses it.
+
+    Exit codes: 0 all measured; 1 a trial failed; 2 the request could not be understood; 130
+    interrupted.
+    """
+    from benchharness.cli.progress import watch
+    from benchharness.errors import SuiteError
+    from benchharness.regression.criteria import unknown_columns
+    from benchharness.regression.noise import survey_noise
+    from benchharness.report.noise import NoiseTable, noise_line
+    from benchharness.run.events import RunFinished
+    from benchharness.run.session import Request
+
+    if problems := unknown_columns(columns, option="--column"):
+        raise SuiteError("command line", problems)
+    request = Request(
+        suite=suite,
+        profile=profile,
+        backends=backends,
+        benchmarks=benchmarks,
+        data=data,
+        device=device,
+        results=results,
+        timeout_s=timeout_s,
+        offline=offline,
+    )
+    with watch(is_quiet=quiet or as_json) as observe:
+        survey = survey_noise(request, pairs=pairs, columns=columns, observe=observe)
+        code = 1 if survey.failures else 0
+        observe(RunFinished(exit_code=code, folder=survey.folder, answers=(noise_line(survey),)))
+    if as_json:
+        click.echo(json.dumps(survey.as_dict()))
+        return code
+    from rich.console import Console
+
+    console = Console()
+    console.print()
+    console.print(NoiseTable(survey=survey))
+    return code

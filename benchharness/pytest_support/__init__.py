@@ -1,0 +1,1 @@
+"""Suites in a pytest session, and their samples in pytest-benchmark's tables and files."""

@@ -1,0 +1,1 @@
+"""What changed between two sides: revisions, runs, backends or settings; and over time."""

@@ -1,0 +1,146 @@
+"""How small a difference a machine can show: what equal code differed by, kept and asked again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from benchharness.measure.fingerprint import fingerprint
+from benchharness.measure.signed_rank import lower_bounds
+from benchharness.regression.verdict import FEWEST_PAIRS, LEVEL
+from benchharness.results.textfile import replace_text
+from benchharness.run.requests import backend_plugin
+from benchharness.suite.plan import Cell, Plan
+
+# Part of the key: raise it when what is kept, or how, changes.
+_FORMAT = 1
+# How often out of so many a comparison shall come to a decision.
+POWER = 0.9
+_DRAWS = 300
+# Beyond so many pairs the reach is taken to shrink with the root of their number.
+_MOST_DRAWN = 40
+MOST_PAIRS = 2000
+# Settings that change nothing of what is measured.
+_INDIFFERENT = ("reuse_features",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """What a machine showed of one cell when A and B were the same.
+
+    Attributes:
+        costs: Logarithms of the quotients B / A, pair by pair, by column.
+        pair_s: Seconds of a pair of trials.
+        measured: UTC, ISO 8601.
+    """
+
+    costs: Mapping[str, tuple[float, ...]]
+    pair_s: float
+    measured: str
+
+    def reach(self, column: str, pairs: int) -> float:
+        """Return the smallest threshold that so many pairs decide on, nine times out of ten.
+
+        Equal code is then called the same, and what is worse by twice the threshold is called
+        worse; a share.
+        """
+        return _threshold(_half_width(self.costs[column], pairs))
+
+    def pairs_needed(self, column: str, threshold: float) -> int:
+        """Return how many pairs it takes to decide on a threshold; ``MOST_PAIRS`` for too many."""
+        target = math.log((1 + 2 * threshold) / (1 + threshold))
+        for pairs in range(FEWEST_PAIRS, _MOST_DRAWN + 1, 2):
+            if _half_width(self.costs[column], pairs) <= target:
+                return pairs
+        excess = _half_width(self.costs[column], _MOST_DRAWN) / target
+        return min(MOST_PAIRS, 2 * math.ceil(_MOST_DRAWN * excess**2 / 2))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floors:
+    """What has been measured on this machine, in a folder.
+
+    Attributes:
+        device: What computes, by name.
+    """
+
+    folder: Path
+    device: str
+
+    def find(self, plan: Plan, cell: Cell) -> Floor | None:
+        """Return what is known of a cell; None where nothing is, or its file is damaged."""
+        try:
+            kept = json.loads(self._file(plan, cell).read_text(encoding="utf-8"))
+            costs = {name: tuple(map(float, values)) for name, values in kept["costs"].items()}
+            return Floor(costs=costs, pair_s=float(kept["pair_s"]), measured=kept["measured"])
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def keep(self, plan: Plan, cell: Cell, floor: Floor) -> None:
+        """Keep what has been measured of a cell, in place of what was known.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        file = self._file(plan, cell)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        kept = {
+            "machine": fingerprint(),
+            "cell": self._identity(plan, cell),
+            "costs": {name: list(values) for name, values in floor.costs.items()},
+            "pair_s": floor.pair_s,
+            "measured": floor.measured,
+        }
+        replace_text(file, json.dumps(kept, indent=1) + "\n")
+
+    def _file(self, plan: Plan, cell: Cell) -> Path:
+        facts = {"format": _FORMAT, "machine": fingerprint(), "cell": self._identity(plan, cell)}
+        text = json.dumps(facts, sort_keys=True)
+        return self.folder / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+    def _identity(self, plan: Plan, cell: Cell) -> dict[str, Any]:
+        plugin, options = backend_plugin(plan, cell.backend)
+        settings = cell.settings.model_dump(mode="json")
+        return {
+            "plugin": plugin,
+            "options": dict(options),
+            "track": cell.track,
+            "device": self.device,
+            "settings": {key: settings[key] for key in settings if key not in _INDIFFERENT},
+        }
+
+
+def now() -> str:
+    """Return the time, UTC, as floors are dated."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def _half_width(costs: tuple[float, ...], pairs: int) -> float:
+    """Return what half of an interval does not exceed in nine comparisons of ten.
+
+    Pairs are drawn from those that were seen; each may as well have come out the other way round,
+    for A and B were the same.
+    """
+    import numpy as np
+
+    if not any(costs):
+        return 0.0
+    random = np.random.default_rng(0)
+    both = np.array([*costs, *(-cost for cost in costs)])
+    drawn = random.choice(both, size=(_DRAWS, pairs))
+    low, high = lower_bounds(drawn, LEVEL), -lower_bounds(-drawn, LEVEL)
+    return float(np.quantile(np.maximum(high, -low), POWER))
+
+
+def _threshold(half_width: float) -> float:
+    """Return the threshold that lies as far from no change as from twice itself."""
+    grown = math.exp(half_width)
+    return math.inf if grown >= 2 else (grown - 1) / (2 - grown)

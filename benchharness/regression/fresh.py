@@ -1,0 +1,303 @@
+"""Both sides run afresh, next to each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from benchharness.measure.environment import usable_cores
+from benchharness.regression.comparison import CellComparison, Comparison
+from benchharness.regression.criteria import Criteria
+from benchharness.regression.floors import Floor, Floors
+from benchharness.regression.lineup import Couple, Lineup, line_up
+from benchharness.regression.notes import unequal_work
+from benchharness.regression.pairs import Limits, Pairing, Series, spent_minutes
+from benchharness.regression.sides import Built, Side
+from benchharness.regression.verdict import FEWEST_PAIRS
+from benchharness.results.cells import worst_proof
+from benchharness.results.csvfiles import write_csv_files
+from benchharness.run.events import Compared, Observer, announce
+from benchharness.run.executor import LocalExecutor
+from benchharness.run.requests import backend_plugin
+from benchharness.run.runner import Runner
+from benchharness.run.session import Request, Session, open_session
+from benchharness.suite.regression import Regression, described
+
+# Below the results folder: what compares two sides is no run of the suite.
+FOLDER = "comparisons"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What is to be compared, and how.
+
+    Attributes:
+        request: As for a run of the suite; its backends are those of both sides.
+        columns: To compare in place of the suite's; empty for those.
+        thresholds: By column; they win over the suite's.
+        fewest: Pairs before anything is decided; None for as few as can be.
+        most: Pairs of each cell; None for the suite's word.
+        minutes: For all pairs; None for the suite's word.
+        repository: A folder of the repository whose revisions are compared.
+        command: What the user has called.
+    """
+
+    request: Request
+    a: Side
+    b: Side
+    columns: tuple[str, ...] = ()
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    fewest: int | None = None
+    most: int | None = None
+    minutes: float | None = None
+    repository: Path = Path()
+    command: str = "compare"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Meeting:
+    """What came of it.
+
+    Attributes:
+        series: The pairs of each couple that was compared.
+        floors: Where what is known of this machine is kept.
+    """
+
+    comparison: Comparison
+    series: tuple[Series, ...]
+    criteria: Criteria
+    lineup: Lineup
+    floors: Floors
+
+
+def compare_fresh(order: Order, observe: Observer) -> Meeting:
+    """Run both sides in turn, pair after pair, until each cell is decided.
+
+    Args:
+        observe: Told of all that happens, but for the end.
+
+    Raises:
+        BenchError: The sides, data, weights or the results folder are not to be had.
+    """
+    request = replace(order.request, results=order.request.results / FOLDER)
+    session = open_session(request, observe=observe)
+    criteria, limits = criteria_of(session, order), _limits(session, order)
+    lineup = line_up(
+        session.plan,
+        order.a,
+        order.b,
+        pairs=limits.fewest,
+        is_extracting=criteria.is_extraction_compared,
+    )
+    session.plan = lineup.plan
+    session.own_heads = order.a.backend is None or order.a.backend == order.b.backend
+    floors = Floors(folder=session.places.cache / "noise", device=session.device.name)
+    with ExitStack() as made:
+        built = _build(order, session, lineup, observe, made)
+        runner = session.begin(observe, command=order.command)
+        lineup = lineup.settled(session.plan)
+        known = _known(lineup, floors)
+        announce(observe, [*_opening(order, lineup, limits, built)])
+        announce(observe, [*_busy(load_average(), usable_cores())])
+        announce(observe, [*_beyond(lineup, known, criteria, limits)])
+        try:
+            every = Pairing(
+                runner=runner,
+                couples=lineup.couples,
+                criteria=criteria,
+                limits=limits,
+                observe=observe,
+                first=_first(lineup, known, criteria),
+            ).run()
+        finally:
+            records, _ = runner.folder.records()
+            write_csv_files(runner.folder.path, records)
+    series = tuple(one for one in every if one.couple.is_compared)
+    comparison = _comparison(order, session, runner, lineup, every, built)
+    runner.folder.write_comparison(comparison.as_dict())
+    observe(Compared(comparison=comparison.as_dict()))
+    return Meeting(
+        comparison=comparison, series=series, criteria=criteria, lineup=lineup, floors=floors
+    )
+
+
+def criteria_of(session: Session, order: Order) -> Criteria:
+    """Return what counts as worse in a session's suite."""
+    plan = session.plan
+    return Criteria.of(
+        described(plan.suite, profile=plan.profile),
+        columns=order.columns,
+        thresholds=order.thresholds,
+    )
+
+
+def _limits(session: Session, order: Order) -> Limits:
+    stated = session.plan.suite.regression or Regression()
+    fewest = order.fewest or FEWEST_PAIRS
+    return Limits(
+        fewest=fewest,
+        most=max(order.most or stated.pairs, fewest),
+        minutes=order.minutes or stated.minutes,
+    )
+
+
+def _build(
+    order: Order, session: Session, lineup: Lineup, observe: Observer, made: ExitStack
+) -> dict[str, Built]:
+    """Make revisions ready, tell the session where their code is, and return them by letter."""
+    built: dict[str, Built] = {}
+    plugins = {backend_plugin(lineup.plan, cell.backend)[0] for cell in lineup.plan.cells}
+    elsewhere: dict[str, LocalExecutor] = {}
+    for letter, side in (("A", order.a), ("B", order.b)):
+        if side.revision is None:
+            continue
+        # Not at the top: most comparisons need no git.
+        from benchharness.regression.revisions import prepare
+
+        checkout = prepare(
+            side.revision,
+            repository=order.repository,
+            cache=session.places.cache,
+            tell=lambda line: announce(observe, [line]),
+            plugins=plugins,
+            environment=session.places.environment,
+        )
+        made.callback(checkout.close)
+        executor = session.executor(
+            python=str(checkout.python), variables=checkout.environment, code=_code(checkout)
+        )
+        cells = (one.ours if letter == "A" else one.theirs for one in lineup.couples)
+        elsewhere |= {cell.backend: executor for cell in cells}
+        built[letter] = checkout
+    session.elsewhere = elsewhere
+    return built
+
+
+def _code(checkout: Built) -> str:
+    """Return what tells a revision's code; files that are changed have no lasting name."""
+    if not checkout.is_dirty:
+        return checkout.commit
+    import secrets
+
+    return f"{checkout.commit} changed {secrets.token_hex(8)}"
+
+
+def _known(lineup: Lineup, floors: Floors) -> dict[str, Floor]:
+    """Return what is known of this machine, by the couple's label."""
+    found = {one.label: floors.find(lineup.plan, one.ours) for one in lineup.couples}
+    return {label: floor for label, floor in found.items() if floor is not None}
+
+
+def _first(lineup: Lineup, known: Mapping[str, Floor], criteria: Criteria) -> dict[str, int]:
+    """Return when to look first: nothing is decided at half of the pairs that it should take."""
+    return {
+        couple.label: max(needed.values()) // 4 * 2
+        for couple in lineup.couples
+        if (needed := _needed(couple, known, criteria))
+    }
+
+
+def _needed(couple: Couple, known: Mapping[str, Floor], criteria: Criteria) -> dict[str, int]:
+    """Return how many pairs each column needs; nothing of what this machine was not asked."""
+    floor = known.get(couple.label)
+    if floor is None:
+        return {}
+    benchmark = couple.ours.benchmark
+    return {
+        quantity.name: floor.pairs_needed(
+            quantity.name, criteria.threshold(benchmark, quantity.name)
+        )
+        for quantity in criteria.quantities
+        if quantity.name in floor.costs and criteria.is_required(quantity)
+    }
+
+
+def _opening(
+    order: Order, lineup: Lineup, limits: Limits, built: Mapping[str, Built]
+) -> Iterator[str]:
+    a, b = (_label(side, letter, built) for letter, side in (("A", order.a), ("B", order.b)))
+    cells = sum(couple.is_compared for couple in lineup.couples)
+    span = (
+        f"{limits.fewest}" if limits.fewest == limits.most else f"{limits.fewest} to {limits.most}"
+    )
+    yield f"A: {a}; B: {b}; {span} pairs of trials of each of {cells} cells"
+    if lineup.alone:
+        yield f"left out, as only one side runs it: {', '.join(lineup.alone)}"
+
+
+def load_average() -> float:
+    """Return how many processes wanted to run in the last minute; 0 where nobody knows."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def _busy(load: float, cores: int) -> Iterator[str]:
+    """Yield that others compute here, where they do."""
+    if load > cores / 2:
+        yield (
+            f"WARNING: {load:.1f} processes want this machine's {cores} cores as it is: "
+            "what they do to the timings will cost pairs, or drown small differences"
+        )
+
+
+def _beyond(
+    lineup: Lineup, known: Mapping[str, Floor], criteria: Criteria, limits: Limits
+) -> Iterator[str]:
+    """Yield which thresholds this machine will hardly decide on."""
+    for couple in lineup.couples:
+        for column, needed in _needed(couple, known, criteria).items():
+            if needed <= limits.most:
+                continue
+            floor = known[couple.label]
+            threshold = criteria.threshold(couple.ours.benchmark, column)
+            yield (
+                f"WARNING: {couple.label}: {column}: a threshold of {threshold:.3g} needs "
+                f"{needed} pairs here, and there will be {limits.most}, which show "
+                f"{floor.reach(column, limits.most):.1%} (measured {floor.measured[:10]})"
+            )
+
+
+def _comparison(
+    order: Order,
+    session: Session,
+    runner: Runner,
+    lineup: Lineup,
+    every: Sequence[Series],
+    built: Mapping[str, Built],
+) -> Comparison:
+    cells = tuple(_cell(one) for one in every if one.couple.is_compared)
+    asked = ", ".join([*order.a.changes.written, *order.b.changes.written])
+    notes = [f"left out, as only one side runs it: {name}" for name in lineup.alone]
+    return Comparison(
+        suite=session.plan.suite.name,
+        a=_label(order.a, "A", built),
+        b=_label(order.b, "B", built),
+        how="interleaved",
+        machine=session.device.name,
+        cells=cells,
+        notes=(*dict.fromkeys(unequal_work(cells, asked=asked)), *notes),
+        minutes=spent_minutes(every),
+        folder=str(runner.folder.path),
+    )
+
+
+def _cell(series: Series) -> CellComparison:
+    couple, trials = series.couple, series.trials
+    other = couple.theirs.backend
+    proofs = (record["proofs"].get(other, "") for record in trials.ours)
+    return CellComparison(
+        label=couple.label,
+        identity=couple.as_dict(),
+        verdicts=series.verdicts,
+        proof=worst_proof(proofs),
+        failure=trials.failure(),
+        is_skipped=trials.is_skipped,
+    )
+
+
+def _label(side: Side, letter: str, built: Mapping[str, Built]) -> str:
+    if letter not in built:
+        return side.label
+    return " ".join([built[letter].label, *side.changes.written])

@@ -1,0 +1,185 @@
+"""Fresh pairs of trials, A B and B A in turn, as many as it takes to decide."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from benchharness.errors import Problem, SuiteError
+from benchharness.regression.comparison import Trials
+from benchharness.regression.criteria import Criteria
+from benchharness.regression.lineup import Couple
+from benchharness.regression.verdict import FEWEST_PAIRS, Verdict
+from benchharness.results.record import Record
+from benchharness.run.events import Observer
+from benchharness.run.runner import Runner
+from benchharness.suite.plan import Cell, Trial
+
+# Only whole turns of A B, B A are judged: drift of the machine then hits both sides alike.
+TURN = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How many pairs there may be.
+
+    Attributes:
+        fewest: Before anything is decided.
+        most: Of each cell.
+        minutes: After which no cell gets more than the fewest; None for no limit.
+    """
+
+    fewest: int = FEWEST_PAIRS
+    most: int = 20
+    minutes: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Series:
+    """The pairs of one couple.
+
+    Attributes:
+        fewest: Before anything is decided.
+        seconds: That each pair took.
+        is_over: Whether it gets no more.
+    """
+
+    couple: Couple
+    fewest: int
+    ours: list[Record] = field(default_factory=list)
+    theirs: list[Record] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    verdicts: tuple[Verdict, ...] = ()
+    is_over: bool = False
+
+    @property
+    def pairs(self) -> int:
+        """How many there are."""
+        return len(self.theirs)
+
+    @property
+    def trials(self) -> Trials:
+        """What has been run."""
+        return Trials(ours=self.ours, theirs=self.theirs)
+
+    def judge(self, criteria: Criteria, *, most: int) -> None:
+        """Say what the pairs tell; the series is over where that is enough, or all there is."""
+        if self.trials.failure() or not self.couple.is_compared:
+            self.is_over = True
+            return
+        is_last = self.pairs >= most
+        if is_last or (self.pairs >= self.fewest and self.pairs % TURN == 0):
+            self.verdicts = self.trials.verdicts(criteria, self.couple.ours.benchmark)
+            self.is_over = is_last or not any(verdict.is_open for verdict in self.verdicts)
+
+    def planned(self) -> int:
+        """Return how many pairs it will have had, as far as can be told."""
+        if self.is_over:
+            return self.pairs
+        if not self.couple.is_compared:
+            return 1
+        return max(self.fewest, self.pairs + TURN - self.pairs % TURN)
+
+
+@dataclass(slots=True, kw_only=True)
+class Pairing:
+    """Carries out the pairs of all couples, each couple once a round.
+
+    Going round spreads the pairs of a cell over the whole time: a burst of noise then spoils one
+    pair of several cells and not several of one.
+
+    Attributes:
+        first: Fewest pairs of some couples, where that is more than the limits say.
+        now: Monotonic clock in seconds.
+    """
+
+    runner: Runner
+    couples: Sequence[Couple]
+    criteria: Criteria
+    limits: Limits
+    observe: Observer
+    first: Mapping[str, int] = field(default_factory=dict)
+    now: Callable[[], float] = time.monotonic
+    _number: int = 0
+    _records: list[Record] = field(default_factory=list)
+
+    def run(self) -> list[Series]:
+        """Carry out pairs until each couple is decided, or its limit is reached."""
+        limits = self.limits
+        every = [
+            Series(
+                couple=one,
+                fewest=min(max(limits.fewest, self.first.get(one.label, 0)), limits.most),
+            )
+            for one in self.couples
+        ]
+        began_s = self.now()
+        while waiting := [series for series in every if not series.is_over]:
+            for series in waiting:
+                if self._is_late(series, spent_s=self.now() - began_s):
+                    series.judge(self.criteria, most=series.pairs)
+                    continue
+                self._add(series, every)
+                series.judge(self.criteria, most=limits.most)
+        return every
+
+    def _is_late(self, series: Series, *, spent_s: float) -> bool:
+        """Whether another pair would not end in time."""
+        minutes = self.limits.minutes
+        if minutes is None or series.pairs < self.limits.fewest:
+            return False
+        return spent_s + series.seconds[-1] > 60 * minutes
+
+    def _add(self, series: Series, every: Sequence[Series]) -> None:
+        """Carry out the next pair, in the other order than the one before."""
+        began_s = self.now()
+        index, planned = series.pairs + 1, series.planned()
+        count = 2 * sum(one.planned() for one in every)
+        sides = [(series.couple.ours, series.ours), (series.couple.theirs, series.theirs)]
+        for cell, records in sides if index % 2 else reversed(sides):
+            records.append(self._carry_out(cell, index, planned=planned, count=count))
+        series.seconds.append(self.now() - began_s)
+
+    def _carry_out(self, cell: Cell, index: int, *, planned: int, count: int) -> Record:
+        self._number += 1
+        seed = self.runner.plan.suite.seed + index - 1
+        trial = Trial(cell=replace(cell, trials=planned), index=index, seed=seed)
+        record = self.runner.carry_out(
+            trial, self._records, self.observe, number=self._number, count=count
+        )
+        self._records.append(record)
+        return record
+
+
+def read_pairs(text: str | None) -> tuple[int | None, int | None]:
+    """Return the fewest and the most pairs of ``FEWEST..MOST`` or ``MOST``; None for no word.
+
+    Raises:
+        SuiteError: It is neither, or fewer than can decide anything.
+    """
+    if text is None:
+        return None, None
+    low, dots, high = text.rpartition("..")
+    try:
+        fewest, most = int(low) if dots else None, int(high)
+    except ValueError:
+        fewest, most = 0, 0
+    if most < FEWEST_PAIRS or not FEWEST_PAIRS <= (fewest or FEWEST_PAIRS) <= most:
+        problem = Problem(
+            where="--pairs",
+            expected=f"N or FEWEST..MOST, at least {FEWEST_PAIRS}, as fewer decide nothing",
+            found=f'"{text}"',
+        )
+        raise SuiteError("command line", [problem])
+    return fewest, most
+
+
+def spent_minutes(every: Sequence[Series]) -> float:
+    """Return what all pairs took."""
+    return sum(_seconds(every)) / 60
+
+
+def _seconds(every: Sequence[Series]) -> Iterator[float]:
+    for series in every:
+        yield from series.seconds

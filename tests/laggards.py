@@ -1,0 +1,121 @@
+"""A backend that is slower or hungrier than another by a known amount, and how to compare it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+LAGGARD = '''
+"""Wraps a backend; each step takes step_s longer, and slower times as long again."""
+
+import time
+from importlib import import_module
+
+import numpy as np
+
+from benchharness.api import UnsupportedError, hookimpl
+
+HELD = []
+
+
+class Laggard:
+    def __init__(self, backend, *, slower=0.0, step_s=0.0, hungrier_mb=0, fault=""):
+        self._backend, self._slower, self._step_s = backend, slower, step_s
+        self._hungrier_mb, self._fault = hungrier_mb, fault
+
+    def __getattr__(self, name):
+        return getattr(self._backend, name)
+
+    def train(self, task):
+        if self._fault == "broken":
+            raise RuntimeError("it broke")
+        if self._fault == "unable":
+            raise UnsupportedError("it cannot")
+        if self._hungrier_mb:
+            HELD.append(np.ones((self._hungrier_mb, 2**20), np.uint8))
+        training = self._backend.train(task)
+        original = training.train
+
+        def train(epochs, *, after_step, after_epoch):
+            began_s = time.monotonic()
+
+            def late():
+                nonlocal began_s
+                training.synchronize()
+                spent_s = time.monotonic() - began_s
+                time.sleep(self._step_s + self._slower * spent_s)
+                after_step()
+                began_s = time.monotonic()
+
+            original(epochs, after_step=late, after_epoch=after_epoch)
+
+        training.train = train
+        return training
+
+
+@hookimpl
+def benchharness_backend(options):
+    options = dict(options)
+    module = import_module(options.pop("plugin", "benchharness.testing.plugin"))
+    return Laggard(module.benchharness_backend(options={}), **options)
+'''
+SUITE = """
+name = "lagging"
+seed = 5
+backends = ["slow"]
+
+[backend.slow]
+plugin = "laggard"
+options = { step_s = 0.02 }
+
+[dataset]
+source = "drawn"
+
+[defaults]
+image_size = 16
+train_images = 20
+test_images = 8
+batch_size = 4
+dense = 4
+dropout = 0.0
+
+[[benchmark]]
+name = "small"
+strategy = "simple_cnn"
+filters = [2]
+"""
+
+
+def install(folder: Path, text: str = SUITE) -> Path:
+    """Write a suite, and the laggard where processes started in the folder find it."""
+    package = folder / "laggard-1.0.dist-info"
+    package.mkdir(parents=True)
+    (folder / "laggard.py").write_text(LAGGARD)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: laggard\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[benchharness]\nlaggard = laggard\n")
+    file = folder / "lagging.toml"
+    file.write_text(text)
+    return file
+
+
+def benchharness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, the laggard installed."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "BENCHHARNESS_CACHE": str(folder / "cache"),
+        "COLUMNS": "200",
+    }
+    for name in ("BENCHHARNESS_DATA", "BENCHHARNESS_WEIGHTS"):
+        environment.pop(name, None)
+    return subprocess.run(
+        [sys.executable, "-m", "benchharness", *arguments],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )

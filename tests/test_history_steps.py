@@ -1,0 +1,98 @@
+"""Steps are found where they are, and hardly ever where there is none."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from benchharness.regression.steps import FEWEST, levels_of
+
+SIGMA = 0.03
+
+
+def noise(kind: str, count: int, seed: int) -> np.ndarray:
+    """Return noise of about three per cent."""
+    random = np.random.default_rng(seed)
+    if kind == "heavy":
+        return random.standard_t(3, count) * SIGMA / math.sqrt(3)
+    drawn = random.normal(0, SIGMA, count)
+    return np.where(random.random(count) < 0.1, 8 * drawn, drawn) if kind == "outliers" else drawn
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy", "outliers"])
+@pytest.mark.parametrize("count", [6, 12, 40])
+def test_noise_alone_has_hardly_ever_a_step(kind: str, count: int):
+    """At most two series of fifty, whatever the tails of the noise."""
+    alarms = [len(levels_of(list(noise(kind, count, seed)))) > 1 for seed in range(50)]
+
+    assert sum(alarms) <= 2
+
+
+@pytest.mark.parametrize("kind", ["normal", "heavy", "outliers"])
+def test_step_of_five_sigma_is_found_within_five_runs(kind: str):
+    """Nine times of ten; eight, where every tenth run is far off anyway."""
+    found = 0
+    for seed in range(40):
+        values = noise(kind, 25, seed)
+        values[20:] -= 5 * SIGMA
+        found += any(abs(level.first - 20) <= 1 for level in levels_of(list(values))[1:])
+
+    assert found >= (32 if kind == "outliers" else 36)
+
+
+def test_levels_are_medians_and_cover_every_run():
+    """By hand: six runs at 1, six at 2, one of which is far off."""
+    values = [1.0, 1.001, 0.999, 1.0, 1.002, 0.998, 2.0, 2.001, 9.0, 1.999, 2.0, 2.002]
+
+    first, second = levels_of(values)
+
+    assert (first.first, first.last, first.value) == (0, 5, 1.0)
+    assert (second.first, second.last) == (6, 11)
+    assert second.value == pytest.approx(2.0005)
+
+
+def test_two_runs_are_no_step_and_three_are():
+    """However far off: two may be bad luck of one bad hour."""
+    quiet = [0.001 * (place % 3) for place in range(12)]
+
+    assert len(levels_of([*quiet, 0.3, 0.3])) == 1
+    assert [level.first for level in levels_of([*quiet, 0.3, 0.3, 0.301])] == [0, 12]
+
+
+def test_small_steps_do_not_matter():
+    """Beyond doubt, and below what was asked for."""
+    values = [0.0, 0.001] * 10 + [0.02, 0.021] * 10
+
+    assert len(levels_of(values, smallest=0.03)) == 1
+    assert len(levels_of(values, smallest=0.01)) == 2
+
+
+def test_turning_a_series_upside_down_moves_no_step():
+    """Faster and slower are treated alike."""
+    values = [*noise("normal", 15, 7), *(noise("normal", 10, 8) + 0.4)]
+
+    upright = [level.first for level in levels_of(values)]
+    inverted = [level.first for level in levels_of([-value for value in values])]
+
+    assert upright == inverted == [0, 15]
+
+
+def test_there_and_back_are_two_steps():
+    """A mended regression."""
+    values = noise("normal", 30, 3)
+    values[10:20] += 0.4
+
+    assert [level.first for level in levels_of(list(values))] == [0, 10, 20]
+
+
+@pytest.mark.parametrize("count", range(1, 2 * FEWEST))
+def test_few_runs_have_one_level(count: int):
+    """Nobody can tell a step from chance."""
+    assert len(levels_of([float(place) for place in range(count)])) == 1
+
+
+def test_equal_values_have_one_level():
+    """As of memory that is the same to the byte."""
+    assert len(levels_of([5.0] * 20)) == 1

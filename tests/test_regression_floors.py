@@ -1,0 +1,103 @@
+"""What a machine has shown is kept, found again for the same cell, and says what it can show."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from suite_files import suite_of
+
+from benchharness.model.quantities import QUANTITIES
+from benchharness.regression.floors import MOST_PAIRS, Floor, Floors
+from benchharness.regression.verdict import Sample, judge
+from benchharness.suite.plan import Plan
+from benchharness.suite.resolve import resolve
+
+SUITE = """
+name = "pets"
+backends = ["torch"]
+
+[dataset]
+source = "drawn"
+
+[[benchmark]]
+name = "one"
+strategy = "simple_cnn"
+matrix = { batch_size = [8, 16] }
+"""
+COLUMN = "train_images_per_s"
+
+
+def floor_of(spread: float, *, pairs: int = 20) -> Floor:
+    """Return the floor of a machine with normal noise."""
+    costs = np.random.default_rng(3).normal(0, spread, pairs)
+    return Floor(costs={COLUMN: tuple(costs.tolist())}, pair_s=6.0, measured="2026-11-24T12:00:00")
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    """A plan of two cells."""
+    return resolve(suite_of(tmp_path, SUITE), profile=None)
+
+
+def test_a_floor_is_found_again_for_its_cell_and_device_alone(tmp_path: Path, plan: Plan):
+    """Another point of the matrix, another device or other settings are other cells."""
+    floors = Floors(folder=tmp_path / "noise", device="a processor")
+    one, other = plan.cells
+    kept = floor_of(0.01)
+
+    floors.keep(plan, one, kept)
+
+    assert floors.find(plan, one) == kept
+    assert floors.find(plan, replace(one, backend="torch", trials=7)) == kept
+    assert floors.find(plan, other) is None
+    assert replace(floors, device="another").find(plan, one) is None
+
+
+def test_a_damaged_floor_is_as_good_as_none(tmp_path: Path, plan: Plan):
+    """It is only a cache."""
+    floors = Floors(folder=tmp_path / "noise", device="a processor")
+    floors.keep(plan, plan.cells[0], floor_of(0.01))
+    for file in (tmp_path / "noise").iterdir():
+        file.write_text('{"costs": []}')
+
+    assert floors.find(plan, plan.cells[0]) is None
+
+
+def test_more_pairs_and_less_noise_show_smaller_differences():
+    """As they do everywhere."""
+    quiet, noisy = floor_of(0.01), floor_of(0.04)
+
+    assert quiet.reach(COLUMN, 20) < quiet.reach(COLUMN, 6) < noisy.reach(COLUMN, 6)
+    needs = [noisy.pairs_needed(COLUMN, threshold) for threshold in (0.2, 0.1, 0.05, 0.02, 0.001)]
+    assert needs == sorted(needs)
+    assert needs[0] == 6
+    assert 8 <= needs[2] <= 24
+    assert needs[-1] == MOST_PAIRS
+    assert all(need % 2 == 0 for need in needs)
+
+
+def test_a_machine_without_noise_shows_everything():
+    """Memory is often equal to the byte."""
+    still = Floor(costs={"peak_host_bytes": (0.0,) * 6}, pair_s=1.0, measured="")
+
+    assert still.reach("peak_host_bytes", 6) == 0
+    assert still.pairs_needed("peak_host_bytes", 0.001) == 6
+
+
+def test_a_threshold_that_can_be_shown_is_decided_nine_times_in_ten():
+    """Equal code is the same and twice the threshold is slower, by the rule that decides."""
+    floor, quantity = floor_of(0.04, pairs=200), QUANTITIES["wall_s"]
+    threshold = floor.reach(COLUMN, 12)
+    random = np.random.default_rng(9)
+
+    def share(word: str, *, slower: float) -> float:
+        noise = random.normal(0, 0.04, (200, 12)) + math.log1p(slower)
+        samples = (Sample(quantity=quantity, costs=tuple(row), trials=(12, 12)) for row in noise)
+        return np.mean([judge(one, threshold=threshold).word == word for one in samples])
+
+    assert share("same", slower=0.0) > 0.85
+    assert share("slower", slower=2 * threshold) > 0.85

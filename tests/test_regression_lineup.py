@@ -1,0 +1,303 @@
+"""Who is held against whom, and what the sides' own settings do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from suite_files import problems_of, suite_of
+
+from benchharness.errors import SuiteError
+from benchharness.model.quantities import QUANTITIES
+from benchharness.regression.changes import Changes, read_changes
+from benchharness.regression.criteria import Criteria, read_thresholds
+from benchharness.regression.lineup import Lineup, line_up
+from benchharness.regression.sides import Named, Side, backends_of, fresh_side, name_side
+from benchharness.run.requests import backend_plugin
+from benchharness.suite.regression import described
+from benchharness.suite.resolve import resolve
+
+SUITE = """
+name = "pets"
+backends = ["keras", "torch"]
+
+[dataset]
+source = "drawn"
+
+[backend.keras]
+options = { engine = "jax" }
+
+[[benchmark]]
+name = "cnn"
+strategy = "simple_cnn"
+matrix = { batch_size = [16, 32] }
+
+[[benchmark]]
+name = "features"
+strategy = "bottleneck"
+
+[[benchmark]]
+name = "tuned"
+strategy = "fine_tune"
+head_from = "features"
+"""
+
+
+def changes_of(*texts: str, option: str = "--set") -> Changes:
+    """Return the changes that texts say; they say nothing wrong."""
+    changes, problems = read_changes(texts, option=option)
+    assert not problems
+    return changes
+
+
+def side(backend: str | None = None, *texts: str, revision: str | None = None) -> Side:
+    """Return a side."""
+    return Side(label="", backend=backend, changes=changes_of(*texts), revision=revision)
+
+
+def lineup_of(folder: Path, a: Side, b: Side, *, benchmarks: tuple[str, ...] = ()) -> Lineup:
+    """Return two sides of the suite in one plan."""
+    names = tuple(dict.fromkeys(one.backend for one in (a, b) if one.backend))
+    plan = resolve(suite_of(folder, SUITE), profile=None, backends=names, benchmarks=benchmarks)
+    return line_up(plan, a, b, pairs=6, is_extracting=True)
+
+
+def test_two_backends_meet_at_every_point(tmp_path: Path):
+    """Each keeps its name and its table, and the cell is named without a backend."""
+    lineup = lineup_of(tmp_path, side("keras"), side("torch"))
+
+    assert [couple.label for couple in lineup.couples] == [
+        "cnn batch_size=16",
+        "cnn batch_size=32",
+        "features",
+        "tuned",
+    ]
+    assert {(c.ours.backend, c.theirs.backend) for c in lineup.couples} == {("keras", "torch")}
+    assert backend_plugin(lineup.plan, "keras") == ("keras", {"engine": "jax"})
+
+
+def test_variants_of_a_suite_meet_on_every_backend(tmp_path: Path):
+    """B is a backend of its own, with the same plugin and other settings."""
+    lineup = lineup_of(tmp_path, side(), side(None, "precision=bfloat16", "options.engine=torch"))
+
+    named = "precision=bfloat16 options.engine=torch"
+    assert [(c.ours.backend, c.theirs.backend) for c in lineup.couples[:2]] == [
+        ("keras", f"keras {named}"),
+        ("torch", f"torch {named}"),
+    ]
+    assert lineup.couples[0].label == "cnn batch_size=16 keras"
+    assert {c.ours.settings.precision for c in lineup.couples} == {"float32"}
+    assert {c.theirs.settings.precision for c in lineup.couples} == {"bfloat16"}
+    assert backend_plugin(lineup.plan, f"keras {named}") == ("keras", {"engine": "torch"})
+    assert backend_plugin(lineup.plan, "keras") == ("keras", {"engine": "jax"})
+
+
+def test_sides_that_nothing_tells_apart_are_called_a_and_b(tmp_path: Path):
+    """As for the noise of a machine."""
+    lineup = lineup_of(tmp_path, side("torch"), side("torch"))
+
+    assert {(c.ours.backend, c.theirs.backend) for c in lineup.couples} == {("torch A", "torch B")}
+    assert backend_plugin(lineup.plan, "torch B") == ("torch", {})
+
+
+def test_revisions_are_told_apart_by_their_names(tmp_path: Path):
+    """The files as they lie are the worktree."""
+    lineup = lineup_of(tmp_path, side("torch", revision="HEAD~1"), side("torch", revision="."))
+
+    assert {(c.ours.backend, c.theirs.backend) for c in lineup.couples} == {
+        ("torch HEAD~1", "torch worktree")
+    }
+
+
+def test_features_are_extracted_anew_where_that_is_timed(tmp_path: Path):
+    """Else B would read what A has stored."""
+    lineup = lineup_of(tmp_path, side(), side())
+
+    features = [c.theirs.settings for c in lineup.couples if c.ours.benchmark == "features"]
+    assert all(one.reuse_features is False for one in features)
+
+
+def test_a_benchmark_that_only_trains_heads_is_not_compared(tmp_path: Path):
+    """Nobody asked for it."""
+    lineup = lineup_of(tmp_path, side("keras"), side("torch"), benchmarks=("tuned",))
+
+    assert [(c.label, c.is_compared) for c in lineup.couples] == [
+        ("features", False),
+        ("tuned", True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["batch_size=8"], {"batch_size": 8}),
+        (["compile=true", "precision=tf32"], {"compile": True, "precision": "tf32"}),
+        (
+            ["optimizer.lr=0.1", "optimizer.momentum=0.5"],
+            {"optimizer": {"lr": 0.1, "momentum": 0.5}},
+        ),
+        (["filters=[8, 16]"], {"filters": [8, 16]}),
+        (["head_from=a b"], {"head_from": "a b"}),
+    ],
+)
+def test_changes_are_read_as_toml_or_else_as_text(texts: list[str], expected: dict[str, Any]):
+    """A dot leads into a table."""
+    assert changes_of(*texts).settings == expected
+
+
+def test_a_change_of_one_constant_leaves_the_others(tmp_path: Path):
+    """The optimizer is still the strategy's own."""
+    lineup = lineup_of(tmp_path, side(), side(None, "optimizer.lr=0.25"))
+
+    ours, theirs = (getattr(lineup.couples[-1], name).settings for name in ("ours", "theirs"))
+    assert theirs.optimizer == ours.optimizer.model_copy(update={"lr": 0.25})
+    assert theirs.optimizer.momentum == 0.9
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize=3", '--set batchsize: .*did you mean "batch_size"'),
+        ("batch_size=8", "--set batch_size: expected a key that no matrix varies"),
+        ("epochs=0", "--set epochs: expected a whole number from 1 to 10000, found 0"),
+        ("precision=float8", '--set precision: expected "float32"'),
+        ("optimizer.momentum=0.5", "--set optimizer.momentum"),
+    ],
+)
+def test_changes_that_are_not_understood_are_refused(tmp_path: Path, text: str, message: str):
+    """Where, what was expected, what was found, and the nearest spelling."""
+    with pytest.raises(SuiteError, match=message):
+        lineup_of(tmp_path, side(), side(None, text))
+
+
+def test_a_change_without_a_value_is_a_problem():
+    """It says what it should look like."""
+    _, problems = read_changes(["batch_size"], option="--set-a")
+
+    assert str(problems[0]) == '--set-a: expected key=value, found "batch_size"'
+
+
+def test_sides_are_backends_runs_or_else_revisions(tmp_path: Path):
+    """A prefix says which, where a name is several."""
+    run = tmp_path / "pets" / "2026-11-24T120000Z-abcd"
+    run.mkdir(parents=True)
+    (run / "records.jsonl").touch()
+    kinds = {
+        "torch": "backend",
+        "pets": "run",
+        str(run): "run",
+        "main": "rev",
+        "rev:torch": "rev",
+        "run:torch": "run",
+        "backend:main": "backend",
+    }
+
+    found = {text: name_side(text, backends=["torch"], results=tmp_path).kind for text in kinds}
+
+    assert found == kinds
+
+
+def test_labels_say_what_a_side_is():
+    """What the user wrote, or that nothing is changed."""
+    written = Named(kind="written", text="")
+
+    assert fresh_side(written, changes_of()).label == "as written"
+    assert fresh_side(written, changes_of("epochs=2")).label == "epochs=2"
+    assert fresh_side(Named(kind="backend", text="torch"), changes_of("epochs=2")).label == (
+        "torch epochs=2"
+    )
+
+
+def test_every_backend_that_a_suite_names_is_known(tmp_path: Path):
+    """Those of benchmarks and profiles too."""
+    text = SUITE + '[profiles.quick]\nbackends = ["numpy"]\n'
+
+    assert backends_of(suite_of(tmp_path, text)) == ["keras", "torch", "numpy"]
+
+
+# --- What counts ---------------------------------------------------------------------------------
+
+TABLES = """
+[regression]
+threshold = 0.08
+peak_host_bytes = 0.03
+
+[profiles.quick.benchmark.cnn]
+regression = { threshold = 0.2 }
+"""
+
+
+def criteria_of(folder: Path, text: str, *, profile: str | None = None, **asked: Any) -> Criteria:
+    """Return what counts as worse in a suite."""
+    found = described(suite_of(folder, text), profile=profile)
+    return Criteria.of(found, **{"columns": (), "thresholds": {}} | asked)
+
+
+def test_the_nearest_threshold_wins(tmp_path: Path):
+    """Column over all speeds, benchmark over suite, profile over both, the user over all."""
+    text = SUITE.replace(
+        'strategy = "simple_cnn"',
+        'strategy = "simple_cnn"\nregression = { wall_s = 0.5, test_top1 = 0.1 }',
+    )
+    plain = criteria_of(tmp_path, text + TABLES)
+    quick = criteria_of(tmp_path, text + TABLES, profile="quick")
+    asked = criteria_of(tmp_path, text + TABLES, thresholds=read_thresholds(["7%", "wall_s=0.6"]))
+
+    assert plain.threshold("cnn", "train_images_per_s") == 0.08
+    assert plain.threshold("cnn", "wall_s") == 0.5
+    assert plain.threshold("cnn", "peak_host_bytes") == 0.03
+    assert plain.threshold("cnn", "peak_device_bytes") == 0.02
+    assert plain.threshold("cnn", "test_top1") == 0.1
+    assert plain.threshold("features", "test_top1") == 0.02
+    assert quick.threshold("cnn", "train_images_per_s") == 0.2
+    assert quick.threshold("features", "train_images_per_s") == 0.08
+    assert asked.threshold("cnn", "train_images_per_s") == pytest.approx(0.07)
+    assert asked.threshold("cnn", "wall_s") == 0.6
+    assert asked.threshold("cnn", "peak_host_bytes") == 0.03
+
+
+def test_columns_that_somebody_names_have_to_be_decided(tmp_path: Path):
+    """In the suite or on the command line; an accuracy that nobody names is merely watched."""
+    usual = criteria_of(tmp_path, SUITE)
+    named = criteria_of(tmp_path, SUITE + '[regression]\ncolumns = ["test_top1", "wall_s"]\n')
+    asked = criteria_of(tmp_path, SUITE, columns=("compile_s",))
+
+    top1 = QUANTITIES["test_top1"]
+    assert "train_images_per_s" in usual.columns
+    assert not usual.is_required(top1)
+    assert named.columns == ("test_top1", "wall_s")
+    assert named.is_required(top1)
+    assert asked.columns == ("compile_s",)
+
+
+def test_mistakes_in_regression_tables_are_told_with_the_nearest_spelling(tmp_path: Path):
+    """All at once, where they stand."""
+    text = SUITE.replace(
+        'strategy = "bottleneck"',
+        'strategy = "bottleneck"\nregression = { peak_host_byte = 0.1, threshold = 0 }',
+    )
+    problems = problems_of(
+        tmp_path, text + '[regression]\ntreshold = 0.1\npairs = 3\ncolumns = ["wall"]\n'
+    )
+
+    assert len(problems) == 5
+    told = "\n".join(problems)
+    assert 'benchmark "features": regression.peak_host_byte' in told
+    assert 'did you mean "peak_host_bytes"?' in told
+    assert 'did you mean "threshold"?' in told
+    assert "regression.pairs: expected a whole number from 6 to 1000, found 3" in told
+    assert "regression.columns" in told
+
+
+@pytest.mark.parametrize("text", ["", "x", "0", "-5%", "5000%", "nan"])
+def test_a_threshold_is_a_share_above_0(text: str):
+    """Of a per cent sign or without."""
+    with pytest.raises(SuiteError, match="--threshold: expected a share above 0"):
+        read_thresholds([text])
+
+
+def test_an_unknown_column_of_a_threshold_is_named():
+    """With the nearest spelling."""
+    with pytest.raises(SuiteError, match='did you mean "test_top1"'):
+        read_thresholds(["test_top=1%"])

@@ -1,0 +1,243 @@
+"""In which order pairs are run, when they end, and what the machine's noise changes of that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from results_records import record
+from suite_files import suite_of
+
+from benchharness.errors import SuiteError
+from benchharness.regression.changes import Changes
+from benchharness.regression.criteria import Criteria
+from benchharness.regression.lineup import Lineup, line_up
+from benchharness.regression.pairs import Limits, Pairing, Series, read_pairs, spent_minutes
+from benchharness.regression.sides import Side
+from benchharness.run.events import unobserved
+from benchharness.suite.plan import Plan, Trial
+from benchharness.suite.resolve import resolve
+
+SUITE = """
+name = "pets"
+seed = 7
+backends = ["torch"]
+
+[dataset]
+source = "drawn"
+
+[[benchmark]]
+name = "one"
+strategy = "simple_cnn"
+
+[[benchmark]]
+name = "two"
+strategy = "simple_cnn"
+"""
+A, B = Side(label="A", changes=Changes()), Side(label="B", changes=Changes())
+SPEED = Criteria(columns=("train_images_per_s",))
+Metrics = Callable[[Trial], dict[str, Any]]
+
+
+@dataclass
+class FakeRunner:
+    """Answers with what a test says of each trial, at once."""
+
+    plan: Plan
+    metrics: Metrics
+    clock: list[float]
+    trial_s: float = 10.0
+    ran: list[tuple[str, str, int, int]] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+
+    def carry_out(
+        self, trial: Trial, before: Sequence[dict[str, Any]], observe, *, number: int, count: int
+    ) -> dict[str, Any]:
+        assert number == len(before) + 1 == len(self.ran) + 1
+        cell = trial.cell
+        self.ran.append((cell.benchmark, cell.backend, trial.index, trial.seed))
+        self.counts.append(count)
+        self.clock[0] += self.trial_s
+        metrics = self.metrics(trial)
+        status = metrics.pop("status", "ok")
+        return record(
+            cell.benchmark,
+            cell.backend,
+            trial=trial.index,
+            metrics=metrics,
+            status=status,
+            reason="" if status == "ok" else "it broke",
+        )
+
+
+def lineup_of(folder: Path, text: str = SUITE, a: Side = A, b: Side = B) -> Lineup:
+    """Return two sides of a suite in one plan."""
+    plan = resolve(suite_of(folder, text), profile=None)
+    return line_up(plan, a, b, pairs=6, is_extracting=False)
+
+
+def pair_up(
+    folder: Path,
+    metrics: Metrics,
+    *,
+    limits: Limits | None = None,
+    criteria: Criteria = SPEED,
+    first: dict[str, int] | None = None,
+) -> tuple[list[Series], FakeRunner]:
+    """Return the pairs of both benchmarks, and who carried them out."""
+    lineup = lineup_of(folder)
+    clock = [0.0]
+    runner = FakeRunner(plan=lineup.plan, metrics=metrics, clock=clock)
+    every = Pairing(
+        runner=runner,  # type: ignore[arg-type]
+        couples=lineup.couples,
+        criteria=criteria,
+        limits=limits or Limits(),
+        observe=unobserved,
+        first=first or {},
+        now=lambda: clock[0],
+    ).run()
+    return every, runner
+
+
+def steady(trial: Trial) -> dict[str, Any]:
+    """Return always the same."""
+    return {"train_images_per_s": 100.0}
+
+
+def undecided(trial: Trial) -> dict[str, Any]:
+    """Benchmark two is now faster, now slower on B, by more than the threshold."""
+    is_b = trial.cell.benchmark == "two" and trial.cell.backend.endswith("B")
+    return {"train_images_per_s": 100.0 * (1.2 if trial.index % 3 else 0.8) ** is_b}
+
+
+def test_sides_take_turns_and_every_other_pair_is_reversed(tmp_path: Path):
+    """A B, B A, ...: drift hits both alike. Cells take turns too, and a pair has one seed."""
+    _, runner = pair_up(tmp_path, steady)
+
+    assert runner.ran[:8] == [
+        ("one", "torch A", 1, 7),
+        ("one", "torch B", 1, 7),
+        ("two", "torch A", 1, 7),
+        ("two", "torch B", 1, 7),
+        ("one", "torch B", 2, 8),
+        ("one", "torch A", 2, 8),
+        ("two", "torch B", 2, 8),
+        ("two", "torch A", 2, 8),
+    ]
+
+
+def test_clear_cells_end_at_the_fewest_pairs(tmp_path: Path):
+    """Six of each, and no more."""
+    every, runner = pair_up(tmp_path, steady)
+
+    assert [series.pairs for series in every] == [6, 6]
+    assert [series.verdicts[0].word for series in every] == ["same", "same"]
+    assert len(runner.ran) == 2 * 2 * 6
+    assert set(runner.counts) == {24}
+    assert spent_minutes(every) == pytest.approx(4)
+
+
+def test_an_undecided_cell_gets_more_pairs_and_a_decided_one_none(tmp_path: Path):
+    """Up to the most, two at a time, so that both orders stay even."""
+    every, _ = pair_up(tmp_path, undecided, limits=Limits(most=12))
+
+    assert [series.pairs for series in every] == [6, 12]
+    assert every[1].verdicts[0].word == "undecidable"
+
+
+def test_no_pair_is_added_that_would_not_end_in_time(tmp_path: Path):
+    """Each cell gets the fewest; what is undecided then gets more while the budget lasts.
+
+    Two cells take 4 minutes for six pairs each; a pair takes 20 s, so that four more end within
+    5.5 minutes.
+    """
+    every, _ = pair_up(tmp_path, undecided, limits=Limits(minutes=5.5))
+
+    assert [series.pairs for series in every] == [6, 10]
+    assert every[1].verdicts[0].word == "undecidable"
+
+
+def test_a_budget_shorter_than_the_fewest_pairs_cuts_none_of_them(tmp_path: Path):
+    """Fewer would decide nothing, and the time would be lost."""
+    every, _ = pair_up(tmp_path, steady, limits=Limits(minutes=0.5))
+
+    assert [series.pairs for series in every] == [6, 6]
+    assert every[0].verdicts[0].word == "same"
+
+
+def test_a_trial_that_fails_ends_its_cell_and_no_other(tmp_path: Path):
+    """Its pair is completed, so that both sides' reasons are known."""
+
+    def breaking(trial: Trial) -> dict[str, Any]:
+        is_broken = trial.cell.benchmark == "one" and trial.index == 2
+        return {"status": "failed"} if is_broken else steady(trial)
+
+    every, _ = pair_up(tmp_path, breaking)
+
+    assert [series.pairs for series in every] == [2, 6]
+    assert every[0].trials.failure() == "A, trial 2: failed: it broke"
+    assert every[0].verdicts == ()
+
+
+def test_a_known_noisy_cell_is_not_judged_before_it_should_be(tmp_path: Path):
+    """What the machine has shown before says when to look first."""
+    every, _ = pair_up(tmp_path, steady, first={"two torch": 10})
+
+    assert [series.pairs for series in every] == [6, 10]
+
+
+def test_accuracy_is_watched_without_costing_pairs(tmp_path: Path):
+    """It raises an alarm when it is clearly worse, and holds up nobody otherwise."""
+
+    def scores(trial: Trial) -> dict[str, Any]:
+        is_b = trial.cell.backend.endswith("B")
+        worse = {"one": 0.3, "two": 0.1 * (-1) ** trial.index}[trial.cell.benchmark]
+        return steady(trial) | {"test_top1": 0.8 - worse * is_b}
+
+    every, _ = pair_up(
+        tmp_path, scores, criteria=Criteria(columns=("train_images_per_s", "test_top1"))
+    )
+    asked, _ = pair_up(
+        tmp_path,
+        scores,
+        criteria=Criteria(columns=("test_top1",), is_chosen=True),
+        limits=Limits(most=8),
+    )
+
+    assert [series.verdicts[1].word for series in every] == ["worse", "undecidable"]
+    assert [series.pairs for series in every] == [6, 6]
+    assert [series.pairs for series in asked] == [6, 8]
+
+
+def test_features_that_were_stored_say_nothing_of_extraction(tmp_path: Path):
+    """Their seconds are those of an earlier trial."""
+
+    def reused(trial: Trial) -> dict[str, Any]:
+        return {"extract_images_per_s": 10.0, "extract_reused": trial.cell.benchmark == "two"}
+
+    every, _ = pair_up(tmp_path, reused, criteria=Criteria(columns=("extract_images_per_s",)))
+
+    assert [[v.column for v in series.verdicts] for series in every] == [
+        ["extract_images_per_s"],
+        [],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [(None, (None, None)), ("20", (None, 20)), ("8..30", (8, 30)), ("6..6", (6, 6))],
+)
+def test_pairs_are_read_as_most_or_fewest_to_most(text, found):
+    """No word leaves both to the suite."""
+    assert read_pairs(text) == found
+
+
+@pytest.mark.parametrize("text", ["5", "x", "8..", "10..8", "3..20", "-1"])
+def test_pairs_that_decide_nothing_are_refused(text: str):
+    """Fewer than six, or no numbers at all."""
+    with pytest.raises(SuiteError, match=r"--pairs: expected N or FEWEST\.\.MOST, at least 6"):
+        read_pairs(text)

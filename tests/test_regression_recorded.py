@@ -1,0 +1,228 @@
+"""Recorded runs held against each other, and what may not differ between them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_runs import RUN, trial
+
+from benchharness.errors import RunError, SuiteError
+from benchharness.regression.recorded import Question, compare_recorded
+from benchharness.regression.sides import Recorded, recorded_side
+from benchharness.results.journal import append
+from benchharness.results.store import RunFolder
+
+MACHINE = {"cpu": "a processor", "cores": 2, "machine": "x86_64", "packages": {"torch": "2.11.0"}}
+SOUND: dict[str, Any] = {
+    **RUN,
+    "environment": MACHINE,
+    "dataset": {"name": "drawn", "digest": "aaaa"},
+    "weights": {"origin": "a file", "digest": "bbbb"},
+}
+
+
+def recorded(folder: Path, name: str, records: list[dict[str, Any]], **changes: Any) -> RunFolder:
+    """Write a run and return its folder."""
+    path = folder / "pets" / name
+    path.mkdir(parents=True)
+    (path / "records.jsonl").touch()
+    for one in records:
+        append(path / "records.jsonl", one)
+    run = RunFolder.open(path)
+    run.write_run(SOUND | changes)
+    return run
+
+
+def of(backend: str, *rates: float, benchmark: str = "cnn", **changes: Any) -> list[dict[str, Any]]:
+    """Return trials of a backend with these training rates."""
+    return [
+        trial(
+            benchmark, backend, number, rate, **{"id": f"{benchmark}-{backend}-{number}"} | changes
+        )
+        for number, rate in enumerate(rates, start=1)
+    ]
+
+
+def compare(one: RunFolder, other: RunFolder, **question: Any):
+    """Compare two runs by their training."""
+    asked = {"columns": ("train_images_per_s",)} | question
+    return compare_recorded(
+        Recorded(label="one", run=one), Recorded(label="other", run=other), Question(**asked)
+    )
+
+
+STEADY = (100.0, 101.0, 99.0, 100.5)
+
+
+def test_equal_runs_are_undecided_while_a_machine_may_drift(tmp_path: Path):
+    """Ten per cent for no reason is more than the five that are to be seen; the note says so."""
+    one = recorded(tmp_path, "one", of("torch", *STEADY))
+    other = recorded(tmp_path, "other", of("torch", *STEADY))
+
+    found = compare(one, other)
+
+    assert found.exit_code == 4
+    assert found.how == "recorded"
+    assert "recorded at different times: speeds of equal code may differ by 10%" in found.notes[0]
+    (verdict,) = found.cells[0].verdicts
+    assert verdict.low == pytest.approx(99.0 / 101.0 / 1.1)
+    assert not verdict.is_paired
+
+
+def test_a_machine_of_its_own_decides_on_recorded_runs(tmp_path: Path):
+    """Where its suite says that nothing drifts."""
+    still = {"resolved": {"regression": {"drift": 0.0}}}
+    one = recorded(tmp_path, "one", of("torch", *STEADY), **still)
+    other = recorded(tmp_path, "other", of("torch", *STEADY), **still)
+    slower = recorded(tmp_path, "slower", of("torch", 80.0, 81.0, 79.0, 80.0), **still)
+
+    assert compare(one, other).exit_code == 0
+    assert compare(one, slower).exit_code == 3
+    assert compare(slower, one).cells[0].verdicts[0].word == "faster"
+
+
+def test_a_change_far_beyond_the_drift_is_a_regression_all_the_same(tmp_path: Path):
+    """Half as fast is no weather."""
+    one = recorded(tmp_path, "one", of("torch", *STEADY))
+    other = recorded(tmp_path, "other", of("torch", 50.0, 51.0, 49.0, 50.0))
+
+    found = compare(one, other)
+
+    assert found.exit_code == 3
+    assert found.cells[0].verdicts[0].change == pytest.approx(2.0, rel=0.02)
+
+
+def test_backends_of_one_run_are_paired_by_trial(tmp_path: Path):
+    """They ran in turn: what drifted hit both, and cancels."""
+    drifting = (100.0, 80.0, 120.0, 60.0, 110.0, 90.0)
+    run = recorded(
+        tmp_path,
+        "one",
+        [*of("keras", *drifting), *of("torch", *(0.8 * rate for rate in drifting))],
+    )
+
+    found = compare_recorded(
+        recorded_side(f"{run.path}@keras", results=tmp_path),
+        recorded_side(f"{run.path}@torch", results=tmp_path),
+        Question(columns=("train_images_per_s",)),
+    )
+
+    assert found.how == "same run"
+    (cell,) = found.cells
+    assert cell.label == "cnn"
+    assert cell.proof == "proven"
+    assert cell.verdicts[0].change == pytest.approx(1.25)
+    assert cell.verdicts[0].low == pytest.approx(1.25)
+    assert found.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "told"),
+    [
+        ({"environment": MACHINE | {"cores": 4}}, "machine", "a processor, 4"),
+        ({"device": "another"}, "machine", "another"),
+        ({"dataset": {"name": "drawn", "digest": "cccc"}}, "data", "A drawn aaaa, B drawn cccc"),
+        ({"weights": {"origin": "a file", "digest": "d"}}, "weights", "A a file bbbb, B a file d"),
+        ({"weights": None}, "weights", "B none"),
+    ],
+)
+def test_what_decides_how_long_work_takes_must_be_the_same(
+    tmp_path: Path, changes: dict[str, Any], kind: str, told: str
+):
+    """Refused with a line that names both; allowed on request, and then said."""
+    if kind == "machine" and "device" in changes:
+        changes = {**changes, "machine": "another machine"}
+    first = {"machine": "this machine"} if "machine" in changes else {}
+    one = recorded(tmp_path, "one", of("torch", *STEADY), **first)
+    other = recorded(tmp_path, "other", of("torch", *STEADY), **changes)
+
+    with pytest.raises(SuiteError) as caught:
+        compare(one, other)
+    allowed = compare(one, other, across=(kind,))
+
+    (line,) = caught.value.lines()
+    assert f"{kind}: expected the same {kind} on both sides, found A" in line
+    assert told in line
+    assert f"--across {kind}" in line
+    assert any(note.startswith(f"differs, as allowed: {kind}") for note in allowed.notes)
+
+
+def test_settings_must_be_the_same(tmp_path: Path):
+    """Another batch size is another work."""
+    one = recorded(tmp_path, "one", of("torch", *STEADY, settings={"batch_size": 50}))
+    other = recorded(tmp_path, "other", of("torch", *STEADY, settings={"batch_size": 32}))
+
+    with pytest.raises(SuiteError, match="cnn torch: batch_size: expected the same settings"):
+        compare(one, other)
+
+
+def test_a_renamed_cell_fails_and_is_not_forgotten(tmp_path: Path):
+    """A gate that passes because there is nothing left to compare guards nothing."""
+    one = recorded(tmp_path, "one", of("torch", *STEADY, benchmark="small_cnn"))
+    other = recorded(tmp_path, "other", of("torch", *STEADY, benchmark="small_cnn2"))
+
+    found = compare(one, other)
+
+    assert found.exit_code == 1
+    assert found.cells[0].failure == "not in B (did you rename it to small_cnn2 torch?)"
+    assert "only in B: small_cnn2 torch" in found.notes
+
+
+def test_a_failed_trial_fails_its_cell(tmp_path: Path):
+    """Its reason is told."""
+    one = recorded(tmp_path, "one", of("torch", *STEADY))
+    other = recorded(tmp_path, "other", of("torch", 1.0, status="oom", reason="no memory left"))
+
+    found = compare(one, other)
+
+    assert found.exit_code == 1
+    assert found.cells[0].failure == "B, trial 1: oom: no memory left"
+
+
+def test_other_versions_are_told(tmp_path: Path):
+    """Often they are what is compared."""
+    one = recorded(tmp_path, "one", of("torch", *STEADY))
+    other = recorded(
+        tmp_path,
+        "other",
+        of("torch", *STEADY),
+        environment=MACHINE | {"packages": {"torch": "2.12.0", "keras": "3.12"}},
+    )
+
+    notes = compare(one, other).notes
+
+    assert "torch: A 2.11.0, B 2.12.0" in notes
+    assert "keras: A absent, B 3.12" in notes
+
+
+def test_three_trials_on_each_side_decide_nothing(tmp_path: Path):
+    """Twenty ways to lie among each other cannot be surer than one in 64."""
+    one = recorded(tmp_path, "one", of("torch", *STEADY[:3]))
+    other = recorded(tmp_path, "other", of("torch", 10.0, 10.0, 10.0))
+
+    found = compare(one, other)
+
+    assert found.exit_code == 4
+    assert found.cells[0].verdicts[0].low is None
+
+
+def test_what_was_not_recorded_is_refused(tmp_path: Path):
+    """With what there is."""
+    run = recorded(tmp_path, "one", of("torch", *STEADY))
+
+    with pytest.raises(RunError, match=r"expected a backend of .* \(torch\), found 'keras'"):
+        recorded_side("pets@keras", results=tmp_path)
+    with pytest.raises(SuiteError, match="expected trials of other, found cnn on torch"):
+        compare(run, run, benchmarks=("other",))
+
+
+def test_a_comparison_is_json(tmp_path: Path):
+    """Every number finite or null."""
+    one = recorded(tmp_path, "one", of("torch", *STEADY[:3]))
+
+    text = json.dumps(compare(one, one).as_dict(), allow_nan=False)
+
+    assert json.loads(text)["cells"][0]["verdicts"][0]["column"] == "train_images_per_s"

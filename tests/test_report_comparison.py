@@ -1,0 +1,207 @@
+"""A comparison on a terminal, in Markdown and as JUnit XML."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from benchharness.regression.comparison import CellComparison, Comparison
+from benchharness.regression.noise import Need, Noise, Survey
+from benchharness.regression.verdict import Verdict
+from benchharness.report.comparison import headline, markdown, plain_text
+from benchharness.report.junit import junit
+from benchharness.report.noise import noise_line
+
+
+def verdict(word: str = "same", **changes: Any) -> Verdict:
+    """Return what is said of one column."""
+    known: dict[str, Any] = {
+        "column": "train_images_per_s",
+        "kind": "speed",
+        "word": word,
+        "change": 1.121,
+        "low": 1.094,
+        "high": 1.153,
+        "pairs": 8,
+        "threshold": 0.05,
+    }
+    return Verdict(**known | changes)
+
+
+def cell(*verdicts: Verdict, label: str = "cnn torch", **changes: Any) -> CellComparison:
+    """Return a cell of which something is said."""
+    return CellComparison(label=label, identity={"cell": label}, verdicts=verdicts, **changes)
+
+
+def comparison(*cells: CellComparison, **changes: Any) -> Comparison:
+    """Return a comparison of two revisions."""
+    known: dict[str, Any] = {
+        "suite": "smoke",
+        "a": "HEAD~1 (0123abc)",
+        "b": "HEAD (4567def)",
+        "how": "interleaved",
+        "machine": "a processor (2 cores)",
+        "minutes": 4.25,
+        "folder": "results/comparisons/smoke/now",
+        "cells": cells,
+    }
+    return Comparison(**known | changes)
+
+
+TOP1 = verdict(
+    "undecidable",
+    column="test_top1",
+    kind="accuracy",
+    change=0.01,
+    low=-0.02,
+    high=0.04,
+    threshold=0.02,
+    is_required=False,
+)
+SAME = verdict("same", change=1.001, low=0.99, high=1.012)
+OPEN = verdict("undecidable", change=1.03, low=0.97, high=1.1)
+BROKEN = cell(label="fine_tune keras", failure="B, trial 1: oom: no memory left")
+SKIPPED = cell(label="native torch", failure="A, trial 1: skipped: it cannot", is_skipped=True)
+
+
+@pytest.mark.parametrize(
+    ("cells", "code", "line"),
+    [
+        ([cell(SAME)], 0, "nothing worse in 1 figure of 1 cell"),
+        (
+            [cell(SAME, verdict("faster", change=0.8))],
+            0,
+            "nothing worse in 2 figures of 1 cell; cnn torch training 25.0% faster",
+        ),
+        ([cell(verdict("slower"))], 3, "REGRESSION: cnn torch training 12.1% slower"),
+        (
+            [cell(verdict("more", column="peak_host_bytes", kind="amount")), BROKEN],
+            3,
+            "REGRESSION: cnn torch host memory 12.1% more; failed: fine_tune keras",
+        ),
+        (
+            [cell(verdict("worse", column="test_top1", kind="accuracy", change=0.05))],
+            3,
+            "REGRESSION: cnn torch test top-1 0.050 worse",
+        ),
+        ([cell(OPEN), cell(SAME)], 4, "UNDECIDABLE: cnn torch training; nothing is worse"),
+        ([cell(TOP1, SAME)], 0, "nothing worse in 2 figures of 1 cell"),
+        ([BROKEN, cell(OPEN)], 1, "FAILED: fine_tune keras cannot be compared"),
+        ([SKIPPED], 0, "nothing to compare"),
+        ([SKIPPED, cell(SAME)], 0, "nothing worse in 1 figure of 2 cells"),
+    ],
+)
+def test_one_line_says_it_all_and_agrees_with_the_exit_code(cells, code: int, line: str):
+    """The worst first: a regression, what failed, what is undecided."""
+    found = comparison(*cells)
+
+    assert found.exit_code == code
+    assert headline(found).startswith(line)
+
+
+def test_many_regressions_are_counted():
+    """Three are named."""
+    slower = [cell(verdict("slower"), label=f"cell {number}") for number in range(5)]
+
+    assert headline(comparison(*slower)).endswith("cell 2 training 12.1% slower and 2 more")
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_each_cell_and_column_has_a_line_that_fits(width: int):
+    """A long name takes more than one; nothing is cut off."""
+    long = cell(SAME, TOP1, label="bottleneck_published batch_size=32 keras-jax (native)")
+
+    text = plain_text(comparison(cell(verdict("slower")), long, BROKEN), width=width)
+
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= width
+    assert any(
+        "training" in line and "slower" in line and "1.094 to 1.153" in line for line in lines
+    )
+    assert any("test top-1" in line and "undecidable *" in line for line in lines)
+    assert "".join(text.split()).count("1.050") == 2
+    assert "fine_tune keras: B, trial 1: oom: no memory left" in text
+    assert "*: watched" in text
+    assert "…" not in text
+
+
+def test_what_the_sides_are_and_how_long_it_took_is_said():
+    """And whether the work was proven to be equal."""
+    text = plain_text(comparison(cell(SAME, proof="proven")), width=140)
+
+    assert "A HEAD~1 (0123abc), B HEAD (4567def), run in turn, 4.2 minutes" in text
+    assert "equal work proven" in text
+    assert "proven" not in plain_text(comparison(cell(SAME)))
+
+
+def test_markdown_is_a_table_with_what_is_worse_in_bold():
+    """Names of benchmarks are no markup."""
+    text = markdown(comparison(cell(verdict("slower"), label="fine_tune|a torch")))
+
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert text.startswith("### ❌ REGRESSION: ")
+    assert rows[0] == "| cell | column | verdict | change | interval | pairs | limit |"
+    assert rows[2].startswith(r"| fine\_tune\|a torch | training | **slower** | 1.121 |")
+    assert len(rows) == 3
+
+
+def test_junit_has_a_test_for_each_cell_and_column():
+    """Worse and undecided fail, failed trials are errors, what nobody can do is skipped."""
+    found = comparison(cell(verdict("slower"), TOP1, SAME), cell(OPEN), BROKEN, SKIPPED)
+
+    suite = ElementTree.fromstring(junit(found)).find("testsuite")
+
+    assert suite is not None
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped", "time")}
+    assert counts == {"tests": "6", "failures": "2", "errors": "1", "skipped": "2", "time": "255.0"}
+    assert [case.get("name") for case in suite.findall("testcase")] == [
+        "train_images_per_s",
+        "test_top1",
+        "train_images_per_s",
+        "train_images_per_s",
+        "trials",
+        "trials",
+    ]
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("type") == "slower"
+    assert "change 1.121, interval 1.094 to 1.153" in str(failure.get("message"))
+
+
+def test_junit_survives_what_xml_cannot_hold():
+    """A framework's last words may contain anything."""
+    broken = cell(failure="B, trial 1: failed: \x1b[31m<boom> & \x00")
+
+    document = ElementTree.fromstring(junit(comparison(broken)))
+
+    error = document.find("testsuite/testcase/error")
+    assert error is not None
+    assert "<boom> &" in str(error.get("message"))
+
+
+def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
+    """Of speed, for that is what machines are noisy in."""
+
+    def noise(name: str, column: str, reach: float) -> Noise:
+        needs = (Need(difference=0.05, pairs=8, minutes=1.0),)
+        return Noise(
+            cell=name, column=column, pairs=12, word="same", reach=reach, pair_s=7.5, needs=needs
+        )
+
+    survey = Survey(
+        machine="a processor",
+        minutes=3.0,
+        found=(
+            noise("one", "train_images_per_s", 0.02),
+            noise("two", "feed_images_per_s", 0.031),
+            noise("two", "peak_host_bytes", 0.5),
+        ),
+        failures={},
+        folder="",
+    )
+
+    assert noise_line(survey) == (
+        "12 pairs show 3.1% of feeding in every cell (a processor, 3.0 minutes)"
+    )
