@@ -17,6 +17,8 @@ import yaml
 from documents import ROOT, blocks
 
 from benchharness.cli import cli
+from benchharness.regression.criteria import read_thresholds
+from benchharness.suite.load import load
 
 OWN = ROOT / ".github" / "workflows" / "ci.yml"
 WORKFLOWS = {
@@ -93,6 +95,12 @@ def named(program: str) -> list[list[str]]:
         for words in found
         if Path(words[0]).name == program
     ]
+
+
+def own_calls(command: str) -> list[list[str]]:
+    """Return the arguments of every call of a command of ours in this repository's workflow."""
+    calls = [words for name, script in scripts() if name == OWN.name for words in commands(script)]
+    return [words[1:] for words in calls if words[1:2] == [command]]
 
 
 @pytest.mark.parametrize("name", WORKFLOWS)
@@ -180,20 +188,23 @@ def test_misspelt_option_would_be_found():
         command.make_context("compare", ["rev:a", "rev:b", "--markdwon", "x"])
 
 
-def test_thresholds_and_suites_of_our_own_workflow_are_understood():
-    """What the command line reads later than its options: percentages, benchmarks, files."""
-    from benchharness.regression.criteria import read_thresholds
-    from benchharness.suite.load import load
+def test_own_workflow_compares_a_suite_that_says_what_counts():
+    """The suite is there, loads, and states a threshold that suits shared runners."""
+    (suite,) = {words[words.index("--suite") + 1] for words in own_calls("compare")}
 
-    calls = [words for name, script in scripts() if name == OWN.name for words in commands(script)]
-    (compare,) = [words for words in calls if words[1:2] == ["compare"]]
+    regression = load(ROOT / suite).regression
 
-    def values(option: str) -> list[str]:
-        return [compare[at + 1] for at, word in enumerate(compare) if word == option]
+    assert regression is not None
+    assert regression.threshold == 0.1
 
-    suite = load(ROOT / values("--suite")[0])
-    assert set(values("--benchmark")) <= {benchmark.name for benchmark in suite.benchmark}
-    assert read_thresholds(tuple(values("--threshold")))
+
+def test_thresholds_on_the_command_line_are_understood():
+    """What is read later than the options themselves: percentages."""
+    calls = named("benchharness")
+    texts = [words[words.index("--threshold") + 1] for words in calls if "--threshold" in words]
+
+    assert texts
+    assert read_thresholds(tuple(texts))
 
 
 @pytest.mark.parametrize("arguments", named("make"), ids=" ".join)

@@ -2,10 +2,11 @@
 
     python tools/pretrain_vgg_mini.py
 
-Takes about a quarter of an hour on one core. The kinds are those of benchharness.data.drawn.zoo:
-neither cats nor dogs are among them. The network learns with batch normalisation, which is folded
-into kernels and biases at the end, because the networks of the suites have none. Half precision
-keeps the file small; the accuracy in its metadata is that of the folded network in half precision.
+The kinds are those of benchharness.data.drawn.zoo: neither cats nor dogs are among them. The
+network learns with batch normalisation, which is folded into kernels and biases at the end,
+because the networks of the suites have none. Half precision keeps the file small; the accuracy
+in its metadata is that of the folded network in half precision. It takes about a quarter of an
+hour on one core.
 """
 
 from __future__ import annotations

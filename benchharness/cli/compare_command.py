@@ -200,6 +200,7 @@ def _sides(
         click.UsageError: There is only one side, or nothing to run.
         SuiteError: One side is recorded and the other is to be run.
     """
+    from benchharness.plugins import installed
     from benchharness.regression.sides import Named, backends_of, misfit, name_side
     from benchharness.suite.load import load
 
@@ -210,7 +211,7 @@ def _sides(
                 "expected --set key=value beside a suite alone, or a second side (B)"
             )
         return Path(a), (written, written)
-    known = backends_of(load(suite)) if suite else ()
+    known = [*backends_of(load(suite)), *installed()] if suite else []
     ours = name_side(a, backends=known, results=results)
     if b is None and ours.kind != "rev":
         raise click.UsageError(f"expected a second side (B) to compare {a} with")
