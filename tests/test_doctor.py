@@ -14,8 +14,8 @@ import pytest
 
 from benchharness import plugins
 from benchharness.measure.machine import Machine
-from benchharness.run.checkup import Checkup, Finding
-from benchharness.run.doctor import Examination, examine
+from benchharness.run.checkup.doctor import Examination, examine
+from benchharness.run.checkup.finding import Checkup, Finding
 from benchharness.run.session import Request, open_session
 
 MACHINE = Machine(
@@ -81,7 +81,7 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     The plugins of the real frameworks, if there are any here, are out of its sight.
     """
     monkeypatch.setattr(
-        "benchharness.run.doctor.installed",
+        "benchharness.run.checkup.doctor.installed",
         lambda: {n: e for n, e in plugins.installed().items() if n not in ("keras", "torch")},
     )
 
@@ -327,7 +327,7 @@ def test_a_real_backend_is_measured_and_the_parent_imports_no_framework(
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from benchharness.run import doctor\n"
+        "from benchharness.run.checkup import doctor\n"
         "kept = doctor.installed\n"
         f"doctor.installed = lambda: {{'{backend}': kept()['{backend}']}}\n"
         f"found = doctor.examine(doctor.Examination(suite=Path({str(suite)!r}), device='cpu'),"

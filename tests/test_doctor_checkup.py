@@ -17,25 +17,25 @@ from benchharness.measure.machine import Machine
 from benchharness.measure.nvml import ForeignProcess
 from benchharness.report.doctor import checkup_view, outcome
 from benchharness.report.preview import asks
-from benchharness.run.checkup import Checkup, Finding, Section
-from benchharness.run.device import Device
-from benchharness.run.disk import Folder, folder_findings
-from benchharness.run.duration import time_findings
-from benchharness.run.estimate import Estimate
-from benchharness.run.facts import DatasetFacts
-from benchharness.run.health import Health
-from benchharness.run.machine_findings import machine_findings
-from benchharness.run.materials import Places
-from benchharness.run.memory import CellNeeds, Memory, memory_findings, memory_warnings
-from benchharness.run.needs import Needs
-from benchharness.run.outlook import Outlook, warnings
-from benchharness.run.supply import Supply
-from benchharness.run.supply_findings import (
+from benchharness.run.checkup.disk import Folder, folder_findings
+from benchharness.run.checkup.finding import Checkup, Finding, Section
+from benchharness.run.checkup.health import Health
+from benchharness.run.checkup.machine_findings import machine_findings
+from benchharness.run.checkup.supply import Supply
+from benchharness.run.checkup.supply_findings import (
     backend_findings,
     extra_findings,
     supply_findings,
     weights_findings,
 )
+from benchharness.run.device import Device
+from benchharness.run.facts import DatasetFacts
+from benchharness.run.materials import Places
+from benchharness.run.outlook.duration import time_findings
+from benchharness.run.outlook.estimate import Estimate
+from benchharness.run.outlook.memory import CellNeeds, Memory, memory_findings, memory_warnings
+from benchharness.run.outlook.needs import Needs
+from benchharness.run.outlook.outlook import Outlook, warnings
 from benchharness.suite.plan import Cell
 from benchharness.suite.resolve import resolve
 from benchharness.suite.settings import SimpleCnnSettings

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from suite_files import PETS, suite_of
 
-from benchharness.run.costs import Cost, forward_step, training_step
-from benchharness.run.duration import spoken
-from benchharness.run.estimate import (
+from benchharness.run.facts import DatasetFacts
+from benchharness.run.outlook.costs import Cost, forward_step, training_step
+from benchharness.run.outlook.duration import spoken
+from benchharness.run.outlook.estimate import (
     estimate,
     extraction_s,
     pictures_s,
@@ -20,9 +21,8 @@ from benchharness.run.estimate import (
     trial_s,
     uncertainty,
 )
-from benchharness.run.facts import DatasetFacts
+from benchharness.run.outlook.tempo import ImageTempo, Tempo, TempoStore
 from benchharness.run.survey import Forecast, forecast
-from benchharness.run.tempo import ImageTempo, Tempo, TempoStore
 from benchharness.suite.resolve import resolve
 
 STILL = Tempo(

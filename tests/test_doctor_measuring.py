@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchharness.api import Batch, Execution, Scores, Task
-from benchharness.run.costs import Cost, optimizer_states, training_step
-from benchharness.run.measuring import Measuring, Sample, explain
+from benchharness.run.checkup.measuring import Measuring, Sample, explain
+from benchharness.run.outlook.costs import Cost, optimizer_states, training_step
 
 CALL_S, FLOP_S, ACTIVATION_BYTE_S, PARAMETER_BYTE_S = 1e-3, 5e-12, 2e-10, 3e-10
 BUILD_S, LAYER_S, SCORE_S, PIXEL_S, WARP_S = 0.5, 0.04, 0.02, 1e-8, 7e-8

@@ -90,6 +90,7 @@ def test_benchmark_offers_the_keys_of_its_strategy_alone(strategy: str) -> None:
     table = json_schema()["$defs"][strategy]
 
     common = {"name", "strategy", "backends", "trials", "tracks", "matrix", "published"}
+    common |= {"regression"}
     assert set(table["properties"]) == common | set(setting_names(strategy))
     assert table["additionalProperties"] is False
     assert all("description" in value for value in described(table["properties"]))

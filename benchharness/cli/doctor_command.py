@@ -53,7 +53,7 @@ def command(
     Exit codes: 0 the suite can run; 1 something that it needs is missing; 2 the request could not
     be understood.
     """
-    from benchharness.run.doctor import Examination, examine
+    from benchharness.run.checkup.doctor import Examination, examine
     from benchharness.suite.builtin import IMAGES
 
     if suite is None and _MAIN.is_file():

@@ -125,7 +125,7 @@ def command(
 def _preview(request: Request) -> None:
     """Print what would run."""
     from benchharness.report.preview import asks, preview
-    from benchharness.run.outlook import warnings
+    from benchharness.run.outlook.outlook import warnings
     from benchharness.run.remarks import on_fitting
     from benchharness.run.session import open_session
     from benchharness.run.survey import forecast

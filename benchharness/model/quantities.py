@@ -22,6 +22,7 @@ class Quantity:
         kind: Speeds and amounts are compared by quotients, accuracies by differences.
         is_rate: Whether more is better.
         is_usual: Whether it is compared where nobody chooses.
+        own_threshold: Where it is not that of its kind.
     """
 
     name: str
@@ -29,11 +30,12 @@ class Quantity:
     words: str = ""
     is_rate: bool = False
     is_usual: bool = False
+    own_threshold: float | None = None
 
     @property
     def threshold(self) -> float:
         """How much worse counts, where nobody says otherwise."""
-        return THRESHOLDS[self.kind]
+        return self.own_threshold or THRESHOLDS[self.kind]
 
 
 def _rate(name: str, words: str) -> Quantity:
@@ -59,7 +61,8 @@ QUANTITIES: Mapping[str, Quantity] = {
         *_durations("train_s", "evaluate_s", "overhead_s", "wall_s", "time_to_top1_s"),
         _amount("peak_host_bytes", "host memory"),
         _amount("peak_device_bytes", "device memory"),
-        Quantity(name="energy_j", kind="amount", words="energy"),
+        Quantity(name="cpu_s", kind="amount", words="CPU time", own_threshold=0.05),
+        Quantity(name="energy_j", kind="amount", words="energy", own_threshold=0.05),
         Quantity(
             name="test_top1", kind="accuracy", words="test top-1", is_rate=True, is_usual=True
         ),

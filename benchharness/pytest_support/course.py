@@ -103,7 +103,7 @@ class Course:
 
     def verdicts(self, cell: Cell) -> Mapping[str, str]:
         """Return the verdict of the certificates on a cell, by the other backend."""
-        from benchharness.run.certify import point_of
+        from benchharness.run.proof.certify import point_of
 
         assert self._runner is not None
         return self._runner.proofs.get((point_of(cell), cell.backend), {})

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchharness.run.checkup import Checkup, Finding, Mark, Section
+from benchharness.run.checkup.finding import Checkup, Finding, Mark, Section
 
 # Words beside the colours: not everybody sees green, and not every terminal shows it.
 _STYLES: dict[Mark, str] = {"ok": "green", "warn": "yellow", "missing": "bold red"}

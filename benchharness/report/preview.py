@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from benchharness.run.checkup import size
-from benchharness.run.duration import time_words
-from benchharness.run.estimate import Estimate
+from benchharness.run.checkup.finding import size
 from benchharness.run.facts import DatasetFacts
-from benchharness.run.memory import CellNeeds, hungriest
+from benchharness.run.outlook.duration import time_words
+from benchharness.run.outlook.estimate import Estimate
+from benchharness.run.outlook.memory import CellNeeds, hungriest
 from benchharness.run.survey import Forecast
 
 _HEADINGS = (

@@ -17,8 +17,8 @@ from typing import IO, Any
 from benchharness.measure.clock import now_s
 from benchharness.measure.meters import Meters, base_bytes, make_meters
 from benchharness.measure.nvml import open_gpu
-from benchharness.run.gauge_request import GaugeRequest
-from benchharness.run.probe_request import ProbeRequest
+from benchharness.run.checkup.gauge_request import GaugeRequest
+from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.request import TrialRequest
 
 OnEvent = Callable[[Mapping[str, Any]], None]

@@ -16,7 +16,6 @@ from benchharness.measure.sanity import flags
 from benchharness.plugins import distribution, find
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
-from benchharness.run.certify import Point, point_of
 from benchharness.run.events import (
     Observer,
     TrialFinished,
@@ -26,6 +25,7 @@ from benchharness.run.events import (
 )
 from benchharness.run.executor import LocalExecutor, Outcome
 from benchharness.run.materials import Materials
+from benchharness.run.proof.certify import Point, point_of
 from benchharness.run.requests import Requests, backend_plugin, stated_optimizer
 from benchharness.suite.plan import Cell, Plan, Trial, rivalry
 from benchharness.suite.settings import FineTuneSettings

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
 from benchharness.data.prepared import Prepared
 from benchharness.errors import UnsupportedError
 from benchharness.measure.clock import PhaseClock
+from benchharness.measure.processor import ProcessorTime
 from benchharness.model.network import Network
 from benchharness.model.task import (
     Execution,
@@ -42,6 +43,7 @@ class Scene:
     Attributes:
         emit: Takes each event for the runner, JSON-able.
         metrics: Columns of the result, filled as they become known.
+        processor: Counts while work is timed.
     """
 
     request: TrialRequest
@@ -53,6 +55,7 @@ class Scene:
     clock: PhaseClock
     emit: Emit
     metrics: Metrics
+    processor: ProcessorTime = field(default_factory=ProcessorTime)
 
     def image_task(self, network: Network, *, weights: Weights, trainable: tuple[str, ...]) -> Task:
         """Return the work of a network that sees images."""

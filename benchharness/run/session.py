@@ -25,7 +25,6 @@ from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
 from benchharness.run import remarks
 from benchharness.run.availability import has_real_weights
-from benchharness.run.certify import Certifier, as_dict, verdicts
 from benchharness.run.device import Device, choose_device
 from benchharness.run.downloads import listen, open_fetcher
 from benchharness.run.earlier import earlier_seconds
@@ -40,7 +39,8 @@ from benchharness.run.events import (
 from benchharness.run.executor import LocalExecutor
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.materials import Materials, Places
-from benchharness.run.outlook import Outlook, warnings
+from benchharness.run.outlook.outlook import Outlook, warnings
+from benchharness.run.proof.certify import Certifier, as_dict, verdicts
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.survey import check, survey_dataset

@@ -26,6 +26,8 @@ def report_settings(scene: Scene, task: Task, work: Work) -> None:
 
 def report_timing(scene: Scene, is_timed: bool) -> None:
     """Tell the runner, whose meters want to know, that timed work begins or ends."""
+    scene.processor.turn(is_timed)
+    scene.metrics["cpu_s"] = scene.processor.seconds
     scene.emit({"event": "timing", "state": "begin" if is_timed else "end"})
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
-from benchharness.run.checkup import Finding
-from benchharness.run.health import Health
-from benchharness.run.supply import Supply
+from benchharness.run.checkup.finding import Finding
+from benchharness.run.checkup.health import Health
+from benchharness.run.checkup.supply import Supply
 from benchharness.suite.plan import Plan
 from benchharness.suite.settings import TransferSettings
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from benchharness.run.checkup import Finding
-from benchharness.run.estimate import Estimate
+from benchharness.run.checkup.finding import Finding
+from benchharness.run.outlook.estimate import Estimate
 
 
 def time_words(found: Estimate) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchharness.run.checkup import Finding, size
-from benchharness.run.needs import Needs
+from benchharness.run.checkup.finding import Finding, size
+from benchharness.run.outlook.needs import Needs
 from benchharness.suite.plan import Cell
 
 # Below it, what the memory is for is of no interest.

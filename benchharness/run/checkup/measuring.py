@@ -19,7 +19,7 @@ from benchharness.measure.peak import cpu_flops_per_s
 from benchharness.model.network import Conv, Dense, Flatten, Layer, MaxPool, Network
 from benchharness.model.task import Batch, Execution, Optimizer, Preprocessing, Task, Warp
 from benchharness.model.work import Backend, Batches, Setting
-from benchharness.run.costs import Cost, optimizer_states, training_step
+from benchharness.run.outlook.costs import Cost, optimizer_states, training_step
 from benchharness.weights.initial import initial_weights
 
 # A step is repeated for about so long, at least and at most so often.

@@ -1,6 +1,6 @@
 """The process that looks at one backend: whether it works, on what, and how fast.
 
-Started by the doctor as ``python -m benchharness.run.gauge REQUEST.json EVENTS_FD``.
+Started by the doctor as ``python -m benchharness.run.checkup.gauge REQUEST.json EVENTS_FD``.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from benchharness.errors import BenchError
 from benchharness.measure.clock import PhaseClock, now_s
 from benchharness.measure.memory import peak_rss_bytes
 from benchharness.plugins import load_backend
+from benchharness.run.checkup.gauge_request import GaugeRequest
 from benchharness.run.confinement import die_with_parent, use_cores
-from benchharness.run.gauge_request import GaugeRequest
 
 Emit = Callable[[Mapping[str, Any]], None]
 
@@ -69,7 +69,7 @@ def _look(request: GaugeRequest, *, clock: PhaseClock, emit: Emit) -> None:
     emit({"event": "versions", "versions": dict(backend.versions())})
     # Only here, so that a failing import is told like any other failure.
     from benchharness.model.task import Execution
-    from benchharness.run.measuring import Measuring
+    from benchharness.run.checkup.measuring import Measuring
 
     execution = Execution(device=request.device, threads=request.threads)
     measuring = Measuring(backend=backend, execution=execution, now=now_s)

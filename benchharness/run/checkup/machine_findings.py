@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from benchharness.measure.gpus import GpuState
 from benchharness.measure.machine import Machine
-from benchharness.run.checkup import Finding, size
+from benchharness.run.checkup.finding import Finding, size
 
 
 def machine_findings(machine: Machine) -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """The process in which one backend is probed, cell after cell; one import serves them all.
 
-Started by the certifier as ``python -m benchharness.run.prober REQUEST.json EVENTS_FD``.
+Started by the certifier as ``python -m benchharness.run.proof.prober REQUEST.json EVENTS_FD``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from benchharness.errors import BenchError
 from benchharness.measure.clock import PhaseClock
 from benchharness.plugins import load_backend
 from benchharness.run.confinement import die_with_parent, use_cores
-from benchharness.run.probe_request import ProbeRequest
+from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.request import TrialRequest
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class Prober:
     def _probe(self, cell: TrialRequest, file: Path) -> None:
         # Only here, so that a failing import is told like any other failure.
         from benchharness.fairness.micro import Rules
-        from benchharness.run.probing import Exam
+        from benchharness.run.proof.probing import Exam
         from benchharness.run.scene import load_scene
 
         if self._rules is None:

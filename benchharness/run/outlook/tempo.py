@@ -15,7 +15,7 @@ from typing import Any
 from benchharness import __version__
 from benchharness.errors import PluginError
 from benchharness.plugins import code_digest, find
-from benchharness.run.costs import Cost
+from benchharness.run.outlook.costs import Cost
 
 # Part of the key: raise it when what is measured, or how, changes.
 _FORMAT = 1

@@ -12,7 +12,7 @@ from PIL import Image
 from benchharness.data.drawn.picture import draw
 from benchharness.data.images import read_image
 from benchharness.measure.clock import now_s
-from benchharness.run.tempo import ImageTempo
+from benchharness.run.outlook.tempo import ImageTempo
 
 # Median of the photographs of cats and dogs.
 _PHOTOGRAPH = (500, 375)

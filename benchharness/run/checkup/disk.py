@@ -10,11 +10,11 @@ from math import prod
 from pathlib import Path
 
 from benchharness.fetch.homes import HOMES, weights_home
-from benchharness.run.checkup import Finding, size
-from benchharness.run.costs import FLOAT_BYTES
+from benchharness.run.checkup.finding import Finding, size
+from benchharness.run.checkup.supply import Supply
 from benchharness.run.materials import Slice
-from benchharness.run.outlook import Outlook
-from benchharness.run.supply import Supply
+from benchharness.run.outlook.costs import FLOAT_BYTES
+from benchharness.run.outlook.outlook import Outlook
 from benchharness.run.survey import Forecast
 from benchharness.suite.settings import FineTuneSettings, TransferSettings
 

@@ -8,16 +8,16 @@ from typing import Any
 from benchharness.data.catalogue import SOURCES
 from benchharness.errors import BenchError
 from benchharness.measure.machine import Machine
-from benchharness.run.checkup import Finding, Section
+from benchharness.run.checkup.disk import folder_findings, folders
+from benchharness.run.checkup.finding import Finding, Section
+from benchharness.run.checkup.health import Health
+from benchharness.run.checkup.supply import Supply
+from benchharness.run.checkup.supply_findings import weights_findings
 from benchharness.run.device import Device
-from benchharness.run.disk import folder_findings, folders
-from benchharness.run.duration import time_findings
-from benchharness.run.health import Health
-from benchharness.run.memory import Memory, memory_findings
-from benchharness.run.outlook import Outlook
+from benchharness.run.outlook.duration import time_findings
+from benchharness.run.outlook.memory import Memory, memory_findings
+from benchharness.run.outlook.outlook import Outlook
 from benchharness.run.session import Session
-from benchharness.run.supply import Supply
-from benchharness.run.supply_findings import weights_findings
 from benchharness.suite.resolve import OFFLINE
 
 

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from benchharness.errors import PluginError
 from benchharness.plugins import distribution, find
+from benchharness.run.checkup.gauge_request import GaugeRequest
 from benchharness.run.executor import LocalExecutor, Outcome
-from benchharness.run.gauge_request import GaugeRequest
-from benchharness.run.tempo import Tempo, now
+from benchharness.run.outlook.tempo import Tempo, now
 
 _INSTALL = "; install it with: "
 

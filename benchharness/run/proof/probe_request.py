@@ -21,7 +21,7 @@ class ProbeRequest:
         spawned_s: Monotonic seconds at which the prober was started.
     """
 
-    program: ClassVar[str] = "benchharness.run.prober"
+    program: ClassVar[str] = "benchharness.run.proof.prober"
 
     cells: tuple[TrialRequest, ...]
     files: tuple[str, ...]

@@ -10,14 +10,14 @@ from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpus import read_gpus
 from benchharness.measure.machine import read_memory
 from benchharness.run.device import Device
-from benchharness.run.estimate import Estimate, estimate
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.materials import Places
-from benchharness.run.memory import CellNeeds, Memory, memory_warnings
-from benchharness.run.needs import FRAMEWORK_BYTES, memory_needs
+from benchharness.run.outlook.estimate import Estimate, estimate
+from benchharness.run.outlook.memory import CellNeeds, Memory, memory_warnings
+from benchharness.run.outlook.needs import FRAMEWORK_BYTES, memory_needs
+from benchharness.run.outlook.tempo import Tempo, TempoStore
 from benchharness.run.requests import backend_plugin
 from benchharness.run.survey import Forecast, forecast
-from benchharness.run.tempo import Tempo, TempoStore
 from benchharness.suite.plan import Plan
 
 

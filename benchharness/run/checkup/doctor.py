@@ -11,19 +11,23 @@ from typing import Any, Literal
 
 from benchharness.measure.machine import Machine, read_machine
 from benchharness.plugins import installed
-from benchharness.run.checkup import Checkup, Finding, Section
+from benchharness.run.checkup.finding import Checkup, Finding, Section
+from benchharness.run.checkup.health import Checker, Health
+from benchharness.run.checkup.imaging import measure_images
+from benchharness.run.checkup.machine_findings import machine_findings
+from benchharness.run.checkup.suitability import suit
+from benchharness.run.checkup.supply import Supply, datasets, weights
+from benchharness.run.checkup.supply_findings import (
+    backend_findings,
+    extra_findings,
+    supply_findings,
+)
 from benchharness.run.device import Device, choose_device
 from benchharness.run.downloads import open_fetcher
 from benchharness.run.executor import LocalExecutor
-from benchharness.run.health import Checker, Health
-from benchharness.run.imaging import measure_images
-from benchharness.run.machine_findings import machine_findings
+from benchharness.run.outlook.tempo import TempoStore, now
 from benchharness.run.requests import backend_plugin
 from benchharness.run.session import Request, Session, cache_folder, open_session
-from benchharness.run.suitability import suit
-from benchharness.run.supply import Supply, datasets, weights
-from benchharness.run.supply_findings import backend_findings, extra_findings, supply_findings
-from benchharness.run.tempo import TempoStore, now
 
 Calibration = Literal["kept", "anew", "no"]
 # A framework that takes longer to import and to be measured is not well.

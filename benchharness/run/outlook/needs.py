@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from benchharness.model.network import Flatten, Network
-from benchharness.run.costs import FLOAT_BYTES, optimizer_states
+from benchharness.run.outlook.costs import FLOAT_BYTES, optimizer_states
 from benchharness.run.workload import Workload
 from benchharness.suite.settings import StrategySettings, TrainingSettings
 

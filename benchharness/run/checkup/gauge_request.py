@@ -20,7 +20,7 @@ class GaugeRequest:
         spawned_s: Monotonic seconds at which the process was started.
     """
 
-    program: ClassVar[str] = "benchharness.run.gauge"
+    program: ClassVar[str] = "benchharness.run.checkup.gauge"
 
     plugin: str
     options: Mapping[str, Any]

@@ -14,7 +14,7 @@ from benchharness.errors import PluginError
 from benchharness.plugins import code_digest, find, package_digest
 from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.executor import LocalExecutor
-from benchharness.run.probe_request import ProbeRequest
+from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.suite.plan import Cell, Plan
 

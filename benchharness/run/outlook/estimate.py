@@ -8,10 +8,10 @@ from typing import Any
 
 from benchharness.measure.peak import CPU_SIZE
 from benchharness.model.network import Network
-from benchharness.run.costs import Cost, forward_step, optimizer_states, training_step
 from benchharness.run.materials import Slice
+from benchharness.run.outlook.costs import Cost, forward_step, optimizer_states, training_step
+from benchharness.run.outlook.tempo import ImageTempo, Tempo
 from benchharness.run.survey import Forecast
-from benchharness.run.tempo import ImageTempo, Tempo
 from benchharness.suite.plan import Cell, rivalry
 from benchharness.suite.settings import (
     BottleneckSettings,

@@ -1,0 +1,1 @@
+"""Probing backends and certifying pairs of them, in processes of their own."""

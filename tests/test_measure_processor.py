@@ -1,0 +1,43 @@
+"""Processor time counts timed work alone, and memory the work without what checks it."""
+
+from __future__ import annotations
+
+from benchharness.measure.meters import Meters
+from benchharness.measure.processor import ProcessorTime
+
+
+def test_only_timed_stretches_are_added_up():
+    """From 1 to 3 and from 10 to 14 seconds; what lies between is evaluation."""
+    readings = iter([1.0, 3.0, 10.0, 14.0, 20.0])
+    processor = ProcessorTime(now=lambda: next(readings))
+
+    for is_timed in (True, False, True, False, False):
+        processor.turn(is_timed)
+
+    assert processor.seconds == 6.0
+
+
+def test_a_stretch_that_is_told_twice_counts_once():
+    """Two beginnings in a row go on with the same stretch."""
+    readings = iter([1.0, 2.0, 5.0])
+    processor = ProcessorTime(now=lambda: next(readings))
+
+    for is_timed in (True, True, False):
+        processor.turn(is_timed)
+
+    assert processor.seconds == 4.0
+
+
+def test_memory_of_checking_the_clock_is_not_the_works(monkeypatch):
+    """The yardstick's matrices, and steps that are timed again, are ours."""
+    held = iter([{1: 500}, {1: 700}, {1: 900}])
+    monkeypatch.setattr("benchharness.measure.meters.tree", lambda pid: next(held))
+    meters = Meters(pid=1)
+
+    meters.sample()
+    meters.take({"event": "phase", "phase": "train"})
+    meters.sample()
+    meters.take({"event": "phase", "phase": "calibrate"})
+    meters.sample()
+
+    assert meters.metrics()["peak_host_bytes"] == 700
