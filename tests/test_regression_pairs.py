@@ -63,12 +63,14 @@ class FakeRunner:
         self.clock[0] += self.trial_s
         metrics = self.metrics(trial)
         status = metrics.pop("status", "ok")
+        test_count = metrics.pop("test_count", 1000)
         return record(
             cell.benchmark,
             cell.backend,
             trial=trial.index,
             metrics=metrics,
             status=status,
+            test_count=test_count,
             reason="" if status == "ok" else "it broke",
         )
 
@@ -211,6 +213,20 @@ def test_accuracy_is_watched_without_costing_pairs(tmp_path: Path):
     assert [series.verdicts[1].word for series in every] == ["worse", "undecidable"]
     assert [series.pairs for series in every] == [6, 6]
     assert [series.pairs for series in asked] == [6, 8]
+
+
+def test_a_few_test_images_are_no_loss_of_accuracy(tmp_path: Path):
+    """Five of a hundred may be chance, every pair having met the same images; eight are not."""
+
+    def scores(trial: Trial) -> dict[str, Any]:
+        is_b = trial.cell.backend.endswith("B")
+        fewer = {"one": 0.05, "two": 0.08}[trial.cell.benchmark]
+        return {"test_top1": 0.8 - fewer * is_b, "test_count": 100}
+
+    every, _ = pair_up(tmp_path, scores, criteria=Criteria(columns=("test_top1",)))
+
+    assert [series.verdicts[0].word for series in every] == ["same", "worse"]
+    assert every[0].verdicts[0].threshold == pytest.approx(0.06)
 
 
 def test_features_that_were_stored_say_nothing_of_extraction(tmp_path: Path):

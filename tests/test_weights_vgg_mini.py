@@ -25,7 +25,7 @@ VGG_MINI = BACKBONES["vgg_mini"]
 NETWORK = Network(input_shape=(48, 48, 3), layers=VGG_MINI.layers)
 
 # Few pictures to learn from, many to be tested on, and epochs enough for a network that learns
-# from scratch: its training accuracy has reached 1 or stands still by then.
+# from scratch to know the few by heart.
 SUITE = """
 name = "mini"
 seed = 7
@@ -37,9 +37,9 @@ source = "drawn"
 [defaults]
 threads = 1
 image_size = 48
-train_images = 120
+train_images = 200
 test_images = 400
-batch_size = 20
+batch_size = 10
 dense = 128
 epochs = 24
 
@@ -158,15 +158,19 @@ def test_folding_the_normalisation_in_leaves_the_features_as_they_were(script: M
 def test_with_few_pictures_its_features_are_worth_more_than_a_network_from_scratch(
     tmp_path: Path,
 ):
-    """In both backends, bottleneck is at least 5 points of top-1 ahead of the small CNN."""
+    """In both backends, bottleneck is at least 10 points of top-1 ahead of the small CNN."""
     suite, results = tmp_path / "mini.toml", tmp_path / "results"
     suite.write_text(SUITE)
-    command = [sys.executable, "-m", "benchharness", "run", suite, "--results", results]
+    command = [sys.executable, "-m", "benchharness", "run", suite]
+    command += ["--no-proof", "--results", results]
     environment = {**os.environ, "BENCHHARNESS_CACHE": str(tmp_path / "cache")}
 
     subprocess.run(command, check=True, env=environment, capture_output=True, timeout=300)
 
     rows = load_results(results / "mini" / "latest")
-    top1 = rows.set_index(["benchmark", "backend"])["test_top1"]
+    cells = rows.set_index(["benchmark", "backend"])
+    top1, loss = cells["test_top1"], cells["train_loss"]
     for backend in ("keras", "torch"):
-        assert top1["bottleneck", backend] >= top1["simple_cnn", backend] + 0.05
+        # Guessing costs 0.69: the small CNN did learn what it was shown.
+        assert loss["simple_cnn", backend] < 0.4
+        assert top1["bottleneck", backend] >= top1["simple_cnn", backend] + 0.10

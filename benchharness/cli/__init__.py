@@ -53,7 +53,7 @@ def cli() -> None:
     """Benchmark deep-learning backends on the same work.
 
     Exit codes: 0 all well; 1 a trial failed or a proof was refused; 2 the request could not be
-    understood; 130 interrupted.
+    understood; 3 a regression; 4 undecidable; 130 interrupted.
     """
 
 

@@ -130,17 +130,23 @@ def command(
     """
     from benchharness.regression.criteria import read_thresholds, unknown_columns
     from benchharness.regression.pairs import read_pairs
+    from benchharness.regression.sides import name_sides
     from benchharness.run.session import Request
 
     if as_json and quiet:
         raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
     if minutes is not None and minutes <= 0:
         raise click.BadParameter("expected more than 0 minutes", param_hint="--budget")
+    for option, path in (("--markdown", markdown), ("--junit", junit)):
+        if path is not None and not path.parent.is_dir():
+            raise click.BadParameter(
+                f"{path}: expected a folder to write it in, found none", param_hint=option
+            )
     limits = read_thresholds(thresholds)
     _require(unknown_columns(columns, option="--column"))
     fewest, most = read_pairs(pairs)
     changes = [_changes(set_a, "--set-a"), _changes(set_b, "--set")]
-    suite, sides = _sides(a, b, suite, changes, results)
+    suite, sides = name_sides(a, b, suite=suite, is_changed=any(changes), results=results)
 
     def deliver(comparison: Comparison) -> int:
         _write(comparison, markdown=markdown, junit=junit)
@@ -189,45 +195,6 @@ def command(
         repository=repository,
     )
     return _compare_fresh(order, deliver, as_json=as_json, is_quiet=quiet)
-
-
-def _sides(
-    a: str, b: str | None, suite: Path | None, changes: list[Changes], results: Path
-) -> tuple[Path | None, tuple[Named, Named]]:
-    """Return the suite and what the two sides are.
-
-    Raises:
-        click.UsageError: There is only one side, or nothing to run.
-        SuiteError: One side is recorded and the other is to be run.
-    """
-    from benchharness.plugins import installed
-    from benchharness.regression.sides import Named, backends_of, misfit, name_side
-    from benchharness.suite.load import load
-
-    written = Named(kind="written", text="")
-    if b is None and suite is None and a.endswith(".toml"):
-        if not any(changes):
-            raise click.UsageError(
-                "expected --set key=value beside a suite alone, or a second side (B)"
-            )
-        return Path(a), (written, written)
-    known = [*backends_of(load(suite)), *installed()] if suite else []
-    ours = name_side(a, backends=known, results=results)
-    if b is None and ours.kind != "rev":
-        raise click.UsageError(f"expected a second side (B) to compare {a} with")
-    theirs = name_side("rev:." if b is None else b, backends=known, results=results)
-    if (ours.kind == "run") != (theirs.kind == "run"):
-        raise misfit(
-            f"{a}, {b}",
-            expected="two sides that are both recorded, or both to be run",
-            found=f"a {ours.kind} and a {theirs.kind}",
-            hint="timings of different times differ on most machines: run both",
-        )
-    if ours.kind != "run" and suite is None:
-        raise click.UsageError(
-            f"expected --suite, which {a} and {b or 'rev:.'} are to run; {a} is no recorded run"
-        )
-    return suite, (ours, theirs)
 
 
 def _changes(texts: tuple[str, ...], option: str) -> Changes:

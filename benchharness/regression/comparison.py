@@ -9,7 +9,7 @@ from typing import Any
 
 from benchharness.model.quantities import Quantity
 from benchharness.regression.criteria import Criteria
-from benchharness.regression.verdict import Sample, Verdict, judge
+from benchharness.regression.verdict import FEWEST_PAIRS, Sample, Verdict, judge
 from benchharness.results.record import Record
 
 OK, FAILED, REGRESSION, UNDECIDABLE = 0, 1, 3, 4
@@ -136,6 +136,8 @@ class Trials:
             sample = self.sample(quantity)
             if sample is not None:
                 threshold = criteria.threshold(benchmark, quantity.name)
+                if quantity.kind == "accuracy":
+                    threshold = max(threshold, _resolution([*self.ours, *self.theirs], quantity))
                 required = criteria.is_required(quantity)
                 found.append(judge(sample, threshold=threshold, is_required=required))
         return tuple(found)
@@ -170,6 +172,22 @@ def _values(records: Sequence[Record], quantity: Quantity) -> dict[int, float]:
             continue
         found[record["trial"]] = float(value)
     return found
+
+
+def _resolution(records: Sequence[Record], quantity: Quantity) -> float:
+    """Return the difference of accuracy that so few images cannot show.
+
+    Both sides see the same images. Where they disagree on some, chance alone has all of those in
+    A's favour less than one time in 64 only if they are six or more.
+
+    Source:
+        McNemar, "Note on the sampling error of the difference between correlated proportions or
+        percentages" (1947): what both sides agree on tells nothing.
+    """
+    split = quantity.name.removesuffix("_top1")
+    counts = [record.get(f"{split}_count") for record in records]
+    known = [count for count in counts if count]
+    return FEWEST_PAIRS / min(known) if known else 0.0
 
 
 def unproven(cells: Sequence[CellComparison]) -> dict[str, list[str]]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchharness.measure.environment import usable_cores
 from benchharness.regression.comparison import CellComparison, Comparison
 from benchharness.regression.criteria import Criteria
-from benchharness.regression.floors import Floor, Floors
-from benchharness.regression.lineup import Couple, Lineup, line_up
+from benchharness.regression.floors import Floors
+from benchharness.regression.lineup import Lineup, line_up
 from benchharness.regression.notes import unequal_work
 from benchharness.regression.pairs import Limits, Pairing, Series, spent_minutes
+from benchharness.regression.prospect import Prospect
 from benchharness.regression.sides import Built, Side
 from benchharness.regression.verdict import FEWEST_PAIRS
 from benchharness.results.cells import worst_proof
@@ -84,7 +83,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
     """
     request = replace(order.request, results=order.request.results / FOLDER)
     session = open_session(request, observe=observe)
-    criteria, limits = criteria_of(session, order), _limits(session, order)
+    criteria, limits = _criteria(session, order), _limits(session, order)
     lineup = line_up(
         session.plan,
         order.a,
@@ -99,10 +98,9 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
         built = _build(order, session, lineup, observe, made)
         runner = session.begin(observe, command=order.command)
         lineup = lineup.settled(session.plan)
-        known = _known(lineup, floors)
+        prospect = Prospect.of(lineup, floors, criteria)
         announce(observe, [*_opening(order, lineup, limits, built)])
-        announce(observe, [*_busy(load_average(), usable_cores())])
-        announce(observe, [*_beyond(lineup, known, criteria, limits)])
+        announce(observe, [*prospect.warnings(most=limits.most)])
         try:
             every = Pairing(
                 runner=runner,
@@ -110,7 +108,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
                 criteria=criteria,
                 limits=limits,
                 observe=observe,
-                first=_first(lineup, known, criteria),
+                first=prospect.first(),
             ).run()
         finally:
             records, _ = runner.folder.records()
@@ -124,7 +122,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
     )
 
 
-def criteria_of(session: Session, order: Order) -> Criteria:
+def _criteria(session: Session, order: Order) -> Criteria:
     """Return what counts as worse in a session's suite."""
     plan = session.plan
     return Criteria.of(
@@ -185,36 +183,6 @@ def _code(checkout: Built) -> str:
     return f"{checkout.commit} changed {secrets.token_hex(8)}"
 
 
-def _known(lineup: Lineup, floors: Floors) -> dict[str, Floor]:
-    """Return what is known of this machine, by the couple's label."""
-    found = {one.label: floors.find(lineup.plan, one.ours) for one in lineup.couples}
-    return {label: floor for label, floor in found.items() if floor is not None}
-
-
-def _first(lineup: Lineup, known: Mapping[str, Floor], criteria: Criteria) -> dict[str, int]:
-    """Return when to look first: nothing is decided at half of the pairs that it should take."""
-    return {
-        couple.label: max(needed.values()) // 4 * 2
-        for couple in lineup.couples
-        if (needed := _needed(couple, known, criteria))
-    }
-
-
-def _needed(couple: Couple, known: Mapping[str, Floor], criteria: Criteria) -> dict[str, int]:
-    """Return how many pairs each column needs; nothing of what this machine was not asked."""
-    floor = known.get(couple.label)
-    if floor is None:
-        return {}
-    benchmark = couple.ours.benchmark
-    return {
-        quantity.name: floor.pairs_needed(
-            quantity.name, criteria.threshold(benchmark, quantity.name)
-        )
-        for quantity in criteria.quantities
-        if quantity.name in floor.costs and criteria.is_required(quantity)
-    }
-
-
 def _opening(
     order: Order, lineup: Lineup, limits: Limits, built: Mapping[str, Built]
 ) -> Iterator[str]:
@@ -226,37 +194,6 @@ def _opening(
     yield f"A: {a}; B: {b}; {span} pairs of trials of each of {cells} cells"
     if lineup.alone:
         yield f"left out, as only one side runs it: {', '.join(lineup.alone)}"
-
-
-def load_average() -> float:
-    """Return how many processes wanted to run in the last minute; 0 where nobody knows."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def _busy(load: float, cores: int) -> Iterator[str]:
-    """Yield that others compute here, where they do."""
-    if load > cores / 2:
-        yield (
-            f"WARNING: {load:.1f} processes want this machine's {cores} cores as it is: "
-            "what they do to the timings will cost pairs, or drown small differences"
-        )
-
-
-def _beyond(
-    lineup: Lineup, known: Mapping[str, Floor], criteria: Criteria, limits: Limits
-) -> Iterator[str]:
-    """Yield which thresholds this machine will hardly decide on."""
-    for couple in lineup.couples:
-        for column, needed in _needed(couple, known, criteria).items():
-            if needed <= limits.most:
-                continue
-            floor = known[couple.label]
-            threshold = criteria.threshold(couple.ours.benchmark, column)
-            yield (
-                f"WARNING: {couple.label}: {column}: a threshold of {threshold:.3g} needs "
-                f"{needed} pairs here, and there will be {limits.most}, which show "
-                f"{floor.reach(column, limits.most):.1%} (measured {floor.measured[:10]})"
-            )
 
 
 def _comparison(

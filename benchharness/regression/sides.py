@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from benchharness.errors import Problem, RunError, SuiteError
+from benchharness.plugins import installed
 from benchharness.regression.changes import Changes
 from benchharness.results.store import RunFolder, find_run
 from benchharness.suite.file import SuiteFile
-
-KINDS = ("run", "rev", "backend")
+from benchharness.suite.load import load
 
 
 class Built(Protocol):
@@ -82,6 +82,51 @@ class Named:
 
     kind: Literal["run", "rev", "backend", "written"]
     text: str
+
+
+def name_sides(
+    a: str, b: str | None, *, suite: Path | None, is_changed: bool, results: Path
+) -> tuple[Path | None, tuple[Named, Named]]:
+    """Return the suite and what its two sides are.
+
+    Args:
+        a: A side; or a suite alone, whose variants are then compared.
+        b: The other side; None for the files of A's repository as they lie, where A is a revision.
+        suite: What both run; may be None for recorded sides.
+        is_changed: Whether a side lays settings over the suite.
+        results: Where runs are recorded.
+
+    Raises:
+        SuiteError: There is only one side, nothing to run, or one side is recorded and the other
+            is to be run.
+    """
+    if b is None and suite is None and a.endswith(".toml"):
+        if not is_changed:
+            raise misfit(
+                a,
+                expected="--set key=value beside a suite alone, or a second side",
+                found="neither",
+            )
+        return Path(a), (Named(kind="written", text=""), Named(kind="written", text=""))
+    known = [*backends_of(load(suite)), *installed()] if suite else []
+    ours = name_side(a, backends=known, results=results)
+    if b is None and ours.kind != "rev":
+        raise misfit(a, expected=f"a second side to compare {a} with", found="none")
+    theirs = name_side(b or "rev:.", backends=known, results=results)
+    if (ours.kind == "run") != (theirs.kind == "run"):
+        raise misfit(
+            f"{a}, {b}",
+            expected="two sides that are both recorded, or both to be run",
+            found=f"a {ours.kind} and a {theirs.kind}",
+            hint="timings of different times differ on most machines: run both",
+        )
+    if ours.kind != "run" and suite is None:
+        raise misfit(
+            f"{a}, {b or 'rev:.'}",
+            expected="--suite, which both are to run, or two recorded runs",
+            found="neither",
+        )
+    return suite, (ours, theirs)
 
 
 def name_side(text: str, *, backends: Collection[str], results: Path) -> Named:

@@ -21,9 +21,7 @@ from benchharness.model.quantities import Kind, Quantity
 LEVEL = 1 / 64
 # Before a quotient's interval has two ends there is nothing to decide.
 FEWEST_PAIRS = fewest(LEVEL)
-Word = Literal[
-    "same", "slower", "faster", "more", "less", "worse", "better", "undecidable", "failed"
-]
+Word = Literal["same", "slower", "faster", "more", "less", "worse", "better", "undecidable"]
 # What the sides are called that are beyond the threshold: B worse, B better.
 _WORDS: dict[Kind, tuple[Word, Word]] = {
     "speed": ("slower", "faster"),

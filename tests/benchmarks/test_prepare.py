@@ -59,7 +59,7 @@ def test_bare_decoding(benchmark, photographs):
     def decode() -> int:
         with ThreadPoolExecutor(WORKERS) as pool:
             read = pool.map(lambda file: read_image(Path(file), size=SIZE, channels=3), files)
-            return sum(image.shape[0] == SIZE for image in read)
+            return sum(image.pixels.shape[0] == SIZE for image in read)
 
     benchmark.group = "prepare"
     benchmark.extra_info["images"] = len(files)

@@ -1,0 +1,82 @@
+"""What a comparison can expect of this machine, from what it has shown before."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from benchharness.measure.environment import usable_cores
+from benchharness.regression.criteria import Criteria
+from benchharness.regression.floors import Floor, Floors
+from benchharness.regression.lineup import Couple, Lineup
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prospect:
+    """What is known of the cells to compare.
+
+    Attributes:
+        floors: By the couple's label, where this machine was asked.
+    """
+
+    lineup: Lineup
+    criteria: Criteria
+    floors: Mapping[str, Floor]
+
+    @classmethod
+    def of(cls, lineup: Lineup, floors: Floors, criteria: Criteria) -> Prospect:
+        """Return what a machine's floors tell of a lineup; a couple is known by its A."""
+        found = {one.label: floors.find(lineup.plan, one.ours) for one in lineup.couples}
+        known = {label: floor for label, floor in found.items() if floor is not None}
+        return cls(lineup=lineup, criteria=criteria, floors=known)
+
+    def first(self) -> dict[str, int]:
+        """Return when to look first: at half of the pairs that it should take."""
+        return {
+            couple.label: max(needed.values()) // 4 * 2
+            for couple in self.lineup.couples
+            if (needed := self._needed(couple))
+        }
+
+    def warnings(self, *, most: int) -> Iterator[str]:
+        """Yield what stands in the way of a decision with so many pairs at most."""
+        yield from busy(load_average(), usable_cores())
+        for couple in self.lineup.couples:
+            for column, needed in self._needed(couple).items():
+                if needed <= most:
+                    continue
+                floor = self.floors[couple.label]
+                threshold = self.criteria.threshold(couple.ours.benchmark, column)
+                yield (
+                    f"WARNING: {couple.label}: {column}: a threshold of {threshold:.3g} needs "
+                    f"{needed} pairs here, and there will be {most}, which show "
+                    f"{floor.reach(column, most):.1%} (measured {floor.measured[:10]})"
+                )
+
+    def _needed(self, couple: Couple) -> dict[str, int]:
+        """Return how many pairs each column needs that has to be decided and is known."""
+        floor = self.floors.get(couple.label)
+        if floor is None:
+            return {}
+        return {
+            quantity.name: floor.pairs_needed(
+                quantity.name, self.criteria.threshold(couple.ours.benchmark, quantity.name)
+            )
+            for quantity in self.criteria.quantities
+            if quantity.name in floor.costs and self.criteria.is_required(quantity)
+        }
+
+
+def load_average() -> float:
+    """Return how many processes wanted to run in the last minute; 0 where nobody knows."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def busy(load: float, cores: int) -> Iterator[str]:
+    """Yield that others compute here, where they do."""
+    if load > cores / 2:
+        yield (
+            f"WARNING: {load:.1f} processes want this machine's {cores} cores as it is: what they "
+            "do to the timings will cost pairs, or drown small differences"
+        )
