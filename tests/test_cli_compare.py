@@ -59,18 +59,19 @@ def test_the_same_is_the_same_and_proven_to_be(desk: Path):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip().startswith("nothing worse in 3 figures of 1 cell")
+    assert done.stdout.strip().startswith("nothing worse in 4 figures of 1 cell")
     assert "A: as written; B: options.step_s=0.0202; 6 to 8 pairs of trials" in done.stderr
     assert "equal work proven" in done.stdout
     found = of(desk, done.stdout)
     assert words(found) == {
-        "train_images_per_s": "same", "peak_host_bytes": "same", "test_top1": "same",
+        "best_epoch_s": "same", "train_images_per_s": "same", "peak_host_bytes": "same",
+        "test_top1": "same",
     }  # fmt: skip
     assert found["cells"][0]["backends"] == ["slow", "slow options.step_s=0.0202"]
     assert found["cells"][0]["proof"] == "proven"
     suite = ElementTree.parse(desk / "found.xml").getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("tests"), suite.get("failures")) == ("3", "0")
+    assert (suite.get("tests"), suite.get("failures")) == ("4", "0")
     assert (desk / "found.md").read_text().startswith("### ✅ nothing worse")
 
 
@@ -79,9 +80,9 @@ def test_slower_steps_are_a_regression_and_a_comparison_is_kept_as_a_run(desk: P
     done = benchharness(desk, "compare", "slow", "slower", "--suite", "two.toml", *FEW)
 
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "REGRESSION: small training" in done.stdout
+    assert "REGRESSION: small best epoch" in done.stdout
     found = of(desk, done.stdout)
-    assert words(found)["train_images_per_s"] == "slower"
+    assert words(found)["best_epoch_s"] == words(found)["train_images_per_s"] == "slower"
     assert 1.5 < found["cells"][0]["verdicts"][0]["change"] < 2.5
     again = benchharness(
         desk, "compare", "comparisons/two@slow", "comparisons/two@slower", *FEW[2:6]
@@ -135,17 +136,17 @@ def test_the_noise_of_a_machine_is_told_and_used(desk: Path):
     done = benchharness(desk, "noise", "lagging.toml", "--pairs", "6", "--json")
     compared = benchharness(
         desk, "compare", "lagging.toml", "--set", "optimizer.lr=0.5", "--pairs", "6",
-        "--threshold", "0.01%", "--column", "train_images_per_s",
+        "--threshold", "0.01%", "--column", "best_epoch_s",
     )  # fmt: skip
 
     found = json.loads(done.stdout)
     assert done.returncode == 0, done.stderr
     by_column = {one["column"]: one for one in found["cells"]}
-    assert set(by_column) == {"train_images_per_s", "peak_host_bytes"}
-    needs = {need["difference"]: need for need in by_column["train_images_per_s"]["needs"]}
+    assert set(by_column) == {"best_epoch_s", "train_images_per_s", "peak_host_bytes"}
+    needs = {need["difference"]: need for need in by_column["best_epoch_s"]["needs"]}
     assert needs[0.2]["pairs"] >= 6
     assert needs[0.2]["minutes"] > 0
-    assert "WARNING: small slow: train_images_per_s: a threshold of 0.0001 needs" in compared.stderr
+    assert "WARNING: small slow: best_epoch_s: a threshold of 0.0001 needs" in compared.stderr
     assert "equal work proven" not in compared.stdout
     assert "not the same work, as asked by optimizer.lr=0.5: small slow" in compared.stdout
 

@@ -6,7 +6,13 @@ import threading
 
 import pytest
 
-from benchharness.measure.blocks import Block, BlockTimer, seconds, step_percentiles
+from benchharness.measure.blocks import (
+    Block,
+    BlockTimer,
+    best_epoch,
+    seconds,
+    step_percentiles,
+)
 from benchharness.measure.waiting import InputWatch
 from benchharness.testing.tasks import make_batches
 
@@ -148,3 +154,25 @@ def test_waiting_on_other_threads_is_unknown_and_not_zero():
 
     assert alone_s is not None
     assert watch.waited_s is None
+
+
+def test_the_best_epoch_takes_each_half_where_nothing_disturbed_it():
+    """Bursts hit the first half of one epoch and the second of another; 3 and 4 s are the work."""
+    quiet, first = [Block(2, 3.0), Block(2, 4.0)], [Block(2, 9.0), Block(2, 4.5)]
+    second = [Block(1, 2.0), Block(1, 1.5), Block(1, 5.0), Block(1, 8.0)]
+
+    assert best_epoch([first, second]) == 3.5 + 4.5
+    assert best_epoch([first, second, quiet]) == 7.0
+    assert best_epoch([second]) == seconds(second)
+
+
+def test_what_every_epoch_ends_with_belongs_to_the_best():
+    """A pause of 10 s at the end of each is work of the framework's, and no burst."""
+    epochs = [[Block(2, 3.0), Block(3, 4.0 + 10.0)] for _ in range(5)]
+
+    assert best_epoch(epochs) == 17.0
+
+
+def test_an_epoch_of_one_step_has_one_half():
+    """There is no middle to end a block with."""
+    assert best_epoch([[Block(1, 3.0)], [Block(1, 2.0)]]) == 2.0

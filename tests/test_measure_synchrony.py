@@ -11,6 +11,7 @@ from collections.abc import Callable
 import pytest
 from test_run import run
 
+from benchharness import plugins
 from benchharness.measure.blocks import Block
 from benchharness.measure.synchrony import (
     UnsynchronizedError,
@@ -161,7 +162,10 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(folder / "plugin"))
         patch.syspath_prepend(folder / "plugin")
+        # Whatever ran in this process before has already looked for plugins, and remembers.
+        plugins.installed.cache_clear()
         _, found = run(folder, SUITE)
+    plugins.installed.cache_clear()
     return {(record["benchmark"], record["backend"]): record for record in found}
 
 

@@ -215,6 +215,32 @@ def test_accuracy_is_watched_without_costing_pairs(tmp_path: Path):
     assert [series.pairs for series in asked] == [6, 8]
 
 
+def test_throughput_is_watched_where_the_best_epoch_is_known(tmp_path: Path):
+    """Noise in one does not cost pairs where the other has decided; alone it has to decide."""
+
+    def scattered(trial: Trial) -> dict[str, Any]:
+        known = {} if trial.cell.benchmark == "one" else {"best_epoch_s": 2.0}
+        return {"train_images_per_s": 100.0 * (1.3 if trial.index % 4 < 2 else 1), **known}
+
+    def noisy(trial: Trial) -> dict[str, Any]:
+        is_b = trial.cell.backend.endswith("B")
+        metrics = scattered(trial)
+        if is_b:
+            metrics["train_images_per_s"] *= 1.2 if trial.index % 3 else 0.8
+        return metrics
+
+    every, _ = pair_up(
+        tmp_path,
+        noisy,
+        criteria=Criteria(columns=("best_epoch_s", "train_images_per_s")),
+        limits=Limits(most=8),
+    )
+
+    assert [series.pairs for series in every] == [8, 6]
+    assert [v.word for v in every[1].verdicts] == ["same", "undecidable"]
+    assert [v.is_open for v in every[1].verdicts] == [False, False]
+
+
 def test_a_few_test_images_are_no_loss_of_accuracy(tmp_path: Path):
     """Five of a hundred may be chance, every pair having met the same images; eight are not."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from benchharness.model.quantities import Quantity
@@ -140,7 +140,10 @@ class Trials:
                     threshold = max(threshold, _resolution([*self.ours, *self.theirs], quantity))
                 required = criteria.is_required(quantity)
                 found.append(judge(sample, threshold=threshold, is_required=required))
-        return tuple(found)
+        if any(verdict.is_required and verdict.kind == "speed" for verdict in found):
+            return tuple(found)
+        # Whatever the trials tell of speed has to be decided where they do not tell the best of it.
+        return tuple(replace(v, is_required=v.is_required or v.kind == "speed") for v in found)
 
     def failure(self) -> str:
         """Return why the first trial that is not ok is not; empty where all are."""

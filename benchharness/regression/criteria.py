@@ -73,12 +73,12 @@ class Criteria:
         return self.asked.get(column) or stated or QUANTITIES[column].threshold
 
     def is_required(self, quantity: Quantity) -> bool:
-        """Return whether it has to be decided.
+        """Return whether it has to be decided: what somebody named, and what is not just watched.
 
-        An accuracy that nobody has asked for is watched, and no more: deciding it takes more
-        trials, or test images, than telling speeds apart.
+        Args:
+            quantity: One of ``quantities``.
         """
-        return self.is_chosen or quantity.kind != "accuracy"
+        return self.is_chosen or not quantity.is_watched
 
 
 def read_thresholds(texts: Sequence[str]) -> dict[str, float]:

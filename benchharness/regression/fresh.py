@@ -108,7 +108,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
                 criteria=criteria,
                 limits=limits,
                 observe=observe,
-                first=prospect.first(),
+                first=prospect.first(most=limits.most),
             ).run()
         finally:
             records, _ = runner.folder.records()

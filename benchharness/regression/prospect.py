@@ -31,10 +31,10 @@ class Prospect:
         known = {label: floor for label, floor in found.items() if floor is not None}
         return cls(lineup=lineup, criteria=criteria, floors=known)
 
-    def first(self) -> dict[str, int]:
-        """Return when to look first: at half of the pairs that it should take."""
+    def first(self, *, most: int) -> dict[str, int]:
+        """Return when to look first: at half of the pairs that it should take, or may."""
         return {
-            couple.label: max(needed.values()) // 4 * 2
+            couple.label: min(most, max(needed.values())) // 4 * 2
             for couple in self.lineup.couples
             if (needed := self._needed(couple))
         }

@@ -58,6 +58,7 @@ METRICS = (
     _column("feed_images_per_s", "float", "images/s", "brought to the device, ready for a network"),
     _column("extract_images_per_s", "float", "images/s", "through the frozen backbone"),
     _column("epoch_s", "float", "s", "one pass over the training images, evaluation excluded"),
+    _column("best_epoch_s", "float", "s", "an epoch, each half as fast as in any of them"),
     _column("step_ms_p50", "float", "ms", "median time of a training step, from timed blocks"),
     _column("step_ms_p90", "float", "ms", "nine steps of ten take no longer"),
     _column("step_ms_p99", "float", "ms", "99 steps of 100 take no longer"),

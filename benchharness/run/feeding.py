@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchharness.measure.blocks import Block, BlockTimer, seconds, step_percentiles
+from benchharness.measure.blocks import Block, BlockTimer, best_epoch, seconds, step_percentiles
 from benchharness.measure.clock import now_s
 from benchharness.model.work import Batches, Feeding
 from benchharness.run.advance import Advance
@@ -41,6 +41,7 @@ def feed(scene: Scene, *, epochs: int) -> None:
     scene.metrics.update(step_percentiles(blocks))
     scene.metrics["feed_images_per_s"] = count / feed_s
     scene.metrics["epoch_s"] = feed_s / epochs
+    scene.metrics["best_epoch_s"] = best_epoch(timed)
 
 
 def _feed_epoch(

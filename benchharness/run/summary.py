@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from benchharness.fairness.settings import deviations, stated
-from benchharness.measure.blocks import step_percentiles
+from benchharness.measure.blocks import best_epoch, step_percentiles
 from benchharness.model.task import Task
 from benchharness.model.work import Batches, Work
 from benchharness.run.lesson import Epoch, Lesson
@@ -56,6 +56,7 @@ def summarize(
     return {
         "train_images_per_s": lesson.images / lesson.train_s,
         "epoch_s": float(np.median([epoch.train_s for epoch in epochs])),
+        "best_epoch_s": best_epoch([epoch.blocks for epoch in epochs]),
         "train_s": lesson.train_s,
         **step_percentiles([block for epoch in epochs for block in epoch.blocks]),
         "input_wait_fraction": None if waited_s is None else waited_s / lesson.train_s,
