@@ -22,7 +22,7 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
     starting work on the device is not. The name of the entry point is the backend's name.
 
     Args:
-        options: The suite's ``[backends.NAME] options``; empty where it states none. A plugin
+        options: The suite's ``[backend.NAME] options``; empty where it states none. A plugin
             refuses an option it does not know.
 
     Raises:

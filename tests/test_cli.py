@@ -69,7 +69,7 @@ def test_list_names_every_backend_strategy_dataset_and_backbone():
     """Whoever wants to write a suite finds the words here."""
     listed = call("list").stdout
 
-    for word in ("numpy", "simple_cnn", "fashion_mnist", "drawn", "vgg16"):
+    for word in ("numpy", "simple_cnn", "fashion_mnist", "drawn", "vgg16", "--data DIR"):
         assert f"  {word} " in listed
 
 

@@ -72,6 +72,14 @@ def test_an_uncertain_difference_is_none_and_tells_what_would_have_shown():
     assert "faster" not in answer
 
 
+def test_two_trials_that_scatter_are_told_to_be_too_few():
+    """An interval from 0 to a thousand is no news."""
+    (answer,) = answers(trials([100.0, 200.0], [190.0, 90.0]))
+
+    assert "(2 trials, too few for how they scatter; ask for --trials 5 or more)" in answer
+    assert "95 % CI" not in answer
+
+
 def test_one_trial_says_nothing_of_chance():
     """There is a ratio and the remedy."""
     (answer,) = answers(trials([118.0], [100.0]))

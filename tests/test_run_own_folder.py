@@ -176,6 +176,13 @@ def test_a_suites_own_dataset_is_not_adapted(tmp_path):
     assert list(remarks.on_fitting(plan, given)) == []
 
 
+def test_no_figure_of_photographs_stands_beside_drawn_pictures(tmp_path):
+    """Whoever reads both in one row compares them."""
+    fitted = fit(plan_of(tmp_path), DatasetFacts.of_drawn())
+
+    assert all(cell.published is None for cell in fitted.cells)
+
+
 def test_own_pictures_are_not_called_cats_and_dogs(tmp_path):
     """No figure and no title of another dataset stands over them."""
     plan, mine = plan_of(tmp_path), facts(9, 9)

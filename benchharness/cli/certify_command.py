@@ -6,9 +6,11 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli.builtin import builtin_suite
+
 
 @click.command("certify")
-@click.argument("suite", type=click.Path(path_type=Path))
+@click.argument("suite", type=click.Path(path_type=Path), required=False)
 @click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
 @click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
 @click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
@@ -26,7 +28,7 @@ import click
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
 def command(
     *,
-    suite: Path,
+    suite: Path | None,
     profile: str | None,
     backends: tuple[str, ...],
     benchmarks: tuple[str, ...],
@@ -38,6 +40,8 @@ def command(
     quiet: bool,
 ) -> int:
     """Prove for SUITE that the backends do the same work, and time nothing.
+
+    Without SUITE, --data DIR is taken through the built-in one.
 
     Every pair of backends is compared at each benchmark and point of its matrix, in float32,
     without dropout, with deterministic kernels. What has been proven before is not proven again
@@ -52,7 +56,7 @@ def command(
     if as_json and quiet:
         raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
     request = Request(
-        suite=suite,
+        suite=suite or builtin_suite(data),
         profile=profile,
         backends=backends,
         benchmarks=benchmarks,

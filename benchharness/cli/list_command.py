@@ -10,6 +10,7 @@ import click
 from benchharness.data.catalogue import SOURCES
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, installed
+from benchharness.suite.builtin import IMAGES
 
 STRATEGIES = {
     "dataset": "bring the images to the device, nothing else: how fast is the feed",
@@ -32,6 +33,7 @@ def command() -> None:
         "datasets": {name: source.description for name, source in SOURCES.items()},
         "backbones": {name: backbone.description for name, backbone in BACKBONES.items()},
         "suites here": _suites() or {"none": "a suite is a TOML file; see the README"},
+        "built in": {"--data DIR": _title(IMAGES) or ""},
     }
     for title, rows in sections.items():
         click.echo(f"{title}:")

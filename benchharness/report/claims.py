@@ -10,6 +10,8 @@ from benchharness.results.cells import proof_word
 
 # Nearer to 1 than this, an end of an interval would be rounded onto it.
 CLOSE_TO_ONE = 0.005
+# Where only a larger ratio than this would have shown, an interval's ends tell nobody anything.
+HOPELESS_ABOVE = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,7 @@ def claim(measure: Measure, ratio: Ratio, *, ours: str, theirs: str, proof: str)
     else:
         said = (
             f"no difference shown between {ours} and {theirs} in {measure.noun}: {times} "
-            f"({why}; {_detectable(ratio)} would have shown)"
+            f"({_indecision(ratio)})"
         )
     return f"{said}; {same_work(proof)}"
 
@@ -87,6 +89,10 @@ def _decimals(ratio: Ratio) -> int:
     return 3 if any(abs(end - 1) < CLOSE_TO_ONE for end in ends) else 2
 
 
-def _detectable(ratio: Ratio) -> str:
+def _indecision(ratio: Ratio) -> str:
+    """Return why a ratio decides nothing, and what it takes."""
     factor = ratio.detectable or math.inf
-    return f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
+    if factor > HOPELESS_ABOVE:
+        return f"{ratio.pairs} trials, too few for how they scatter; ask for --trials 5 or more"
+    shown = f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
+    return f"{certainty(ratio)}; {shown} would have shown"

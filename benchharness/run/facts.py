@@ -30,6 +30,7 @@ class DatasetFacts:
         test: Test images there are of each class.
         is_own: Whether the images are the user's own, of which the suite knows nothing.
         is_lenient: Whether fewer images than a suite asks for are enough.
+        is_real: False for pictures that a program drew.
     """
 
     title: str
@@ -40,6 +41,7 @@ class DatasetFacts:
     test: tuple[int, ...]
     is_own: bool = False
     is_lenient: bool = False
+    is_real: bool = True
 
     @classmethod
     def of(cls, listing: Listing) -> DatasetFacts:
@@ -53,6 +55,7 @@ class DatasetFacts:
             test=_counts(listing.test, len(listing.classes)),
             is_own=listing.is_own,
             is_lenient=listing.is_lenient,
+            is_real=listing.is_real,
         )
 
     @classmethod
@@ -65,6 +68,7 @@ class DatasetFacts:
             channels=3,
             train=(pictures.TRAIN // 2,) * 2,
             test=(pictures.TEST // 2,) * 2,
+            is_real=False,
         )
 
     @classmethod

@@ -23,7 +23,7 @@ def fit(plan: Plan, facts: DatasetFacts) -> Plan:
         replace(
             cell,
             settings=_fitted(cell, facts),
-            published=None if facts.is_own else cell.published,
+            published=cell.published if facts.is_real and not facts.is_own else None,
         )
         for cell in plan.cells
     )

@@ -18,8 +18,8 @@ from benchharness.suite.settings import StrategySettings, TrainingSettings
 FRAMEWORK_BYTES = 800_000_000
 # Initial weights, what was learnt, what is read back.
 _COPIES = 3
-# What CUDA and its libraries take of a GPU before the first array: 0.3 to 0.6 GB as documented
-# for contexts of current drivers, cuBLAS's and cuDNN's workspaces beside them.
+# What CUDA and its libraries take of a GPU before the first array. An assumption on the safe side,
+# not a measurement: contexts take some 0.5 GB, workspaces of cuBLAS and cuDNN come on top.
 GPU_FRAMEWORK_BYTES = 1_000_000_000
 
 

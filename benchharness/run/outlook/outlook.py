@@ -39,7 +39,7 @@ class Outlook:
     @property
     def is_drawn(self) -> bool:
         """Whether the pictures are to be drawn."""
-        return self.facts.title == DatasetFacts.of_drawn().title
+        return not self.facts.is_real
 
     @property
     def store(self) -> TempoStore:
