@@ -100,7 +100,9 @@ def install(folder: Path, text: str = SUITE) -> Path:
     return file
 
 
-def benchharness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def benchharness(
+    folder: Path, *arguments: str, timeout_s: float = 300
+) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, the laggard installed."""
     environment = {
         **os.environ,
@@ -116,6 +118,6 @@ def benchharness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=timeout_s,
         check=False,
     )

@@ -87,7 +87,8 @@ def step_words(series: Series, step: Step) -> str:
 def state_words(series: Series) -> str:
     """Return how the newest run stands."""
     if series.is_short:
-        return f"{len(series.points)} runs: a step shows with {2 * FEWEST}"
+        runs = len(series.points)
+        return f"{runs} run{'s' if runs > 1 else ''}: a step shows with {2 * FEWEST}"
     level = series.levels[-1]
     since = when(series.points[level.first])
     if not stands_out(series):

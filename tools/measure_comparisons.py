@@ -1,0 +1,169 @@
+"""Measure how often ``benchharness compare`` is right: equal code, planted slowness and memory.
+
+Each comparison is a process of its own, as a user starts it, of one small cell of a real backend
+against the same, or against one whose steps last 10 % longer and that holds 5 % more memory.
+
+    python tools/measure_comparisons.py FOLDER --equal 20 --planted 10
+
+Comparisons are appended to FOLDER/comparisons.jsonl as they end; started again, the tool goes on
+where it was. ``--summary`` prints what has been found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+
+from laggards import benchharness, install
+
+from benchharness.results.store import RunFolder
+
+SUITE = """
+name = "comparisons"
+seed = 5
+backends = ["keras", "torch"]
+
+[backend.keras]
+plugin = "laggard"
+options = { plugin = "benchharness_keras.plugin" }
+
+[backend.torch]
+plugin = "laggard"
+options = { plugin = "benchharness_torch.plugin" }
+
+[dataset]
+source = "drawn"
+
+[defaults]
+image_size = 32
+train_images = 320
+test_images = 40
+batch_size = 32
+threads = 1
+dense = 32
+dropout = 0.0
+
+[[benchmark]]
+name = "cnn"
+strategy = "simple_cnn"
+filters = [16, 32]
+epochs = 12
+"""
+SLOWER, HUNGRIER = 0.10, 0.05
+
+
+def main() -> int:
+    """Run what is missing, then print a summary."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--equal", type=int, default=20, help="comparisons of equal code")
+    parser.add_argument("--planted", type=int, default=10, help="comparisons of a worse B")
+    parser.add_argument("--summary", action="store_true", help="run nothing")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    if not (folder / "laggard.py").exists():
+        install(folder, SUITE)
+    if not arguments.summary:
+        for kind, backend in missing(folder, equal=arguments.equal, planted=arguments.planted):
+            one = compare(folder, kind, backend)
+            with (folder / "comparisons.jsonl").open("a") as file:
+                file.write(json.dumps(one) + "\n")
+            print(kind, backend, one["exit_code"], *one["verdicts"], sep="\n    ", flush=True)
+    print(*summary(found(folder)), sep="\n")
+    return 0
+
+
+def found(folder: Path) -> list[dict[str, Any]]:
+    """Return the comparisons that were made."""
+    file = folder / "comparisons.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def missing(folder: Path, *, equal: int, planted: int) -> Iterator[tuple[str, str]]:
+    """Yield kind and backend of the comparisons to make, the kinds spread over the time."""
+    done = Counter((one["kind"], one["backend"]) for one in found(folder))
+    for number in range(1, max(equal, planted) + 1):
+        for kind, count in (("equal", equal), ("planted", planted)):
+            for backend in ("keras", "torch"):
+                due = round(number * count / max(equal, planted))
+                if done[kind, backend] < due:
+                    done[kind, backend] += 1
+                    yield kind, backend
+
+
+def compare(folder: Path, kind: str, backend: str) -> dict[str, Any]:
+    """Return what one comparison says."""
+    options = []
+    if kind == "planted":
+        more_mb = round(HUNGRIER * host_bytes(folder, backend) / 2**20)
+        options = [f"options.slower={SLOWER}", f"options.hungrier_mb={more_mb}"]
+    began_s = time.monotonic()
+    done = benchharness(
+        folder, "compare", "lagging.toml", "--backend", backend, "--json", "--budget", "10",
+        *(part for option in options or ["options.slower=0.0"] for part in ("--set", option)),
+        timeout_s=3600,
+    )  # fmt: skip
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    (made,) = (event["comparison"] for event in events if event["event"] == "comparison")
+    (cell,) = made["cells"]
+    return {
+        "kind": kind,
+        "backend": backend,
+        "exit_code": done.returncode,
+        "minutes": (time.monotonic() - began_s) / 60,
+        "verdicts": cell["verdicts"],
+    }
+
+
+def host_bytes(folder: Path, backend: str) -> float:
+    """Return the memory that a backend takes in the comparisons of equal code."""
+    runs = sorted((folder / "results/comparisons/comparisons").glob("2*"))
+    records = [record for run in runs for record in RunFolder(path=run).records()[0]]
+    return median(
+        record["metrics"]["peak_host_bytes"]
+        for record in records
+        if record["backend"].startswith(backend)
+    )
+
+
+def summary(comparisons: list[dict[str, Any]]) -> Iterator[str]:
+    """Yield lines of a Markdown table: who was compared how often, and what it said."""
+    yield "| comparison | of | exit codes | best epoch | training | memory | pairs | minutes |"
+    yield "|---|---|---|---|---|---|---|---|"
+    for kind in ("equal", "planted"):
+        for backend in ("keras", "torch"):
+            own = [c for c in comparisons if (c["kind"], c["backend"]) == (kind, backend)]
+            if own:
+                yield f"| {kind} | {len(own)} {backend} | {_row(own)} |"
+
+
+def _row(own: list[dict[str, Any]]) -> str:
+    cells = [_counts(one["exit_code"] for one in own)]
+    for column in ("best_epoch_s", "train_images_per_s", "peak_host_bytes"):
+        cells.append(_counts(_verdict(one, column)["word"] for one in own))
+    pairs = [max(verdict["pairs"] for verdict in one["verdicts"]) for one in own]
+    minutes = [one["minutes"] for one in own]
+    cells.append(f"{min(pairs)} to {max(pairs)}, median {median(pairs):g}")
+    cells.append(f"{min(minutes):.1f} to {max(minutes):.1f}, {sum(minutes):.0f} in all")
+    return " | ".join(cells)
+
+
+def _verdict(one: dict[str, Any], column: str) -> dict[str, Any]:
+    return next(verdict for verdict in one["verdicts"] if verdict["column"] == column)
+
+
+def _counts(words: Any) -> str:
+    return ", ".join(f"{count} {word}" for word, count in Counter(map(str, words)).most_common())
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
