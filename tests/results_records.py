@@ -18,7 +18,7 @@ def record(
     """Return a sound record; ``metrics`` replaces all of them, ``changes`` other keys."""
     matrix = matrix or {}
     whole = {
-        "format": 1,
+        "format": 2,
         "id": f"{benchmark}-{backend}-{trial}-{matrix}",
         "benchmark": benchmark,
         "strategy": "simple_cnn",

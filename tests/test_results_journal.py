@@ -111,13 +111,13 @@ def test_damage_in_the_middle_is_reported_with_its_line_and_reading_goes_on(path
 
 def test_a_record_of_another_format_is_reported_and_stays(path):
     """A newer format is not misread, and appending does not take it for damage."""
-    journal.append(path, {"id": "a", "format": 2})
+    journal.append(path, {"id": "a", "format": 3})
     journal.append(path, {"id": "b", "format": 1})
 
     records, problems = journal.read(path)
 
     assert [record["id"] for record in records] == ["b"]
-    assert "format 1, found 2" in problems[0]
+    assert "format 2 or older, found 3" in problems[0]
 
 
 def append_many(path: Path, writer: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 ROOT = Path("/sys/fs/cgroup")
 MEMBERSHIP = Path("/proc/self/cgroup")
+SYSTEM_COUNTS = Path("/proc/vmstat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,37 @@ def read_allowance(root: Path = ROOT, membership: Path = MEMBERSHIP) -> Allowanc
         free_bytes=_whole(max(0.0, min(left))),
         cores=min(cores) if math.isfinite(min(cores)) else None,
     )
+
+
+def kernel_kills(
+    root: Path = ROOT, membership: Path = MEMBERSHIP, system: Path = SYSTEM_COUNTS
+) -> int:
+    """Return how many processes the kernel has ended for want of memory, in the groups we are in.
+
+    Where no group counts them it is those of the whole system; 0 where nobody counts.
+    """
+    try:
+        lines = membership.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    counted = [
+        count
+        for line in lines
+        for folder in _folders(root, *line.split(":", 2)[1:])
+        for name in ("memory.events", "memory.oom_control")
+        if (count := _count(folder / name)) is not None
+    ]
+    # A group counts its own and those of the groups below it.
+    return max(counted) if counted else _count(system) or 0
+
+
+def _count(file: Path) -> int | None:
+    try:
+        lines = file.read_text(encoding="ascii").splitlines()
+    except OSError:
+        return None
+    found = dict(line.split(maxsplit=1) for line in lines if " " in line)
+    return int(found["oom_kill"]) if "oom_kill" in found else None
 
 
 def _folders(root: Path, controllers: str, path: str) -> Iterator[Path]:

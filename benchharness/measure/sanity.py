@@ -30,6 +30,10 @@ EXPLANATIONS = {
         "the training loss ended where guessing begins, at ln(classes); nothing was learnt, "
         "and the learning rate or the pixel scale is the first thing to check"
     ),
+    "device_memory_held": (
+        "device memory was still in use half a minute after the trial's processes had ended; what "
+        "ran after it had less, so see with nvidia-smi who holds it"
+    ),
 }
 
 
@@ -37,8 +41,8 @@ def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of what looks wrong; none when the numbers are plausible or unknown.
 
     Args:
-        record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``, ``test_count``
-            and ``validation_count``; also ``flags``, for a stored record has null where a number
+        record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``, ``test_count``,
+            ``validation_count`` and ``held_bytes``; also ``flags``, for a stored record has null where a number
             was not one.
     """
     classes = record.get("classes") or 0
@@ -46,6 +50,7 @@ def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
         "not_a_number": _is_not_a_number(record),
         "below_chance": classes > 1 and _is_below_chance(record, classes),
         "stuck_at_chance": classes > 1 and _is_stuck(record, classes),
+        "device_memory_held": bool(record.get("held_bytes")),
     }
     return tuple(flag for flag, is_raised in found.items() if is_raised)
 

@@ -11,7 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from benchharness.results.record import FORMAT, Record, without_nan
+from benchharness.results.record import FORMAT, Record, in_present_format, without_nan
+
+# What is read of the file's end first; most records are shorter.
+_BLOCK = 65_536
 
 
 def encode(record: Record) -> bytes:
@@ -39,8 +42,7 @@ def append(path: Path, record: Record) -> None:
     """
     line = encode(record)
     with _locked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, fcntl.LOCK_EX) as descriptor:
-        kept = _heal(path, descriptor)
-        separator = b"" if not kept or kept.endswith(b"\n") else b"\n"
+        separator = b"" if _heal(path, descriptor) else b"\n"
         _write_whole(descriptor, separator + line)
         os.fsync(descriptor)
 
@@ -53,8 +55,9 @@ def read(path: Path) -> tuple[list[Record], list[str]]:
     problems: list[str] = []
     for number, line in enumerate(lines, start=1):
         record = decode(line)
-        if record is not None and record.get("format", FORMAT) == FORMAT:
-            records.append(record)
+        readable = None if record is None else in_present_format(record)
+        if readable is not None:
+            records.append(readable)
         elif line:
             problems.append(f"{path}:{number}: {_complaint(line, record)}")
     return records, problems
@@ -67,7 +70,7 @@ def _complaint(line: bytes, record: Record | None) -> str:
             "run the suite again to repeat the trial"
         )
     return (
-        f"expected record format {FORMAT}, found {record['format']}; "
+        f"expected a record of format {FORMAT} or older, found {record['format']}; "
         "read it with the version of benchharness that wrote it, or a newer one"
     )
 
@@ -82,27 +85,38 @@ def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _heal(path: Path, descriptor: int) -> bytes:
-    """Move what follows the last whole record aside; return what stays."""
-    data = path.read_bytes()
-    kept = data[: _intact_length(data)]
-    if len(kept) < len(data):
+def _heal(path: Path, descriptor: int) -> bool:
+    """Move what follows the last whole record aside; return whether what stays ends its line."""
+    size = os.fstat(descriptor).st_size
+    kept = _intact_length(descriptor, size)
+    if kept < size:
+        torn = os.pread(descriptor, size - kept, kept)
         with path.with_suffix(".damaged").open("ab") as damaged:
-            damaged.write(data[len(kept) :].rstrip(b"\n") + b"\n")
+            damaged.write(torn.rstrip(b"\n") + b"\n")
             damaged.flush()
             os.fsync(damaged.fileno())
-        os.ftruncate(descriptor, len(kept))
-    return kept
+        os.ftruncate(descriptor, kept)
+    return kept == 0 or os.pread(descriptor, 1, kept - 1) == b"\n"
 
 
-def _intact_length(data: bytes) -> int:
-    """Return where the last whole record ends; damage before it is the reader's to report."""
-    end = len(data)
-    for line in reversed(data.splitlines(keepends=True)):
-        if decode(line.rstrip(b"\n")) is not None:
-            break
-        end -= len(line)
-    return end
+def _intact_length(descriptor: int, size: int) -> int:
+    """Return where the last whole record ends; damage before it is the reader's to report.
+
+    Read from the end and no further than needed: a long run must not make its records slower.
+    """
+    length = _BLOCK
+    while True:
+        start = max(0, size - length)
+        lines = os.pread(descriptor, size - start, start).splitlines(keepends=True)
+        end = size
+        # The first line of a block that is not the file's first is cut.
+        for line in reversed(lines if start == 0 else lines[1:]):
+            if decode(line.rstrip(b"\n")) is not None:
+                return end
+            end -= len(line)
+        if start == 0:
+            return 0
+        length *= 8
 
 
 def _write_whole(descriptor: int, data: bytes) -> None:

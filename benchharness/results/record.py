@@ -2,13 +2,18 @@
 
 A record is a JSON object. Absent or null means unknown; a number is never put in its place.
 
-- ``format``: 1.
+- ``format``: 2. In format 1 there were no ``failure``, ``attempts`` and ``held_bytes``.
 - ``id``: digest of all that decides the trial's outcome; a trial run again keeps its id.
 - ``benchmark``, ``strategy``, ``backend``, ``track``: names.
 - ``matrix``: setting to value, the point of the benchmark's matrix; empty without a matrix.
 - ``trial``, ``seed``: integers; trials count from 1.
 - ``status``: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
-- ``reason``: why it is not ok; else empty.
+- ``reason``: why it is not ok, and what to try; else empty.
+- ``failure``: where it went wrong: ``phase``, ``epoch`` (null outside of one) and ``last_words``, the
+  last lines of its log; null where nothing did.
+- ``attempts``: ``status`` and ``reason`` of each attempt before this one, which ``--retries``
+  repeated; most often none.
+- ``held_bytes``: device memory that was not given back after its end; 0 where it was, or unknown.
 - ``flags``: what looks wrong with its numbers, from ``benchharness.measure.sanity``.
 - ``settings``, ``effective``, ``versions``: what was asked, what the framework says it did (flat,
   named as in ``Work.settings``), and which versions did it.
@@ -30,9 +35,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-FORMAT = 1
+FORMAT = 2
 
 Record = dict[str, Any]
+
+
+def in_present_format(record: Record) -> Record | None:
+    """Return a record of this format or an older one as one of this; None for one of a newer."""
+    written = record.get("format", FORMAT)
+    if written == FORMAT:
+        return record
+    if written == 1:
+        return {**record, "format": FORMAT, "failure": None, "attempts": [], "held_bytes": 0}
+    return None
+
+
+def failed_in(record: Record) -> str | None:
+    """Return the phase in which a trial went wrong, and the epoch; None where unknown or none."""
+    failure = record.get("failure") or {}
+    phase, epoch = failure.get("phase"), failure.get("epoch")
+    return f"{phase}, epoch {epoch}" if phase and epoch else phase
 
 
 def without_nan(value: Any) -> Any:

@@ -20,7 +20,7 @@ from benchharness.results.columns import (
     Column,
     matrix_column,
 )
-from benchharness.results.record import Record
+from benchharness.results.record import Record, failed_in
 
 Row = dict[str, Any]
 
@@ -31,6 +31,7 @@ def trial_rows(records: Sequence[Record]) -> list[Row]:
     return [
         _identity(record, settings)
         | _pick(record, TRIAL)
+        | _failure(record)
         | {"ledger": (record.get("ledger") or {}).get("verdict")}
         | {"flags": join(record.get("flags", ()))}
         | _pick(record["metrics"], METRICS)
@@ -68,6 +69,10 @@ def matrix_settings(records: Iterable[Record]) -> list[str]:
 def join(parts: Iterable[str]) -> str:
     """Return several texts as one cell, each once."""
     return "; ".join(dict.fromkeys(parts))
+
+
+def _failure(record: Record) -> Row:
+    return {"failed_in": failed_in(record), "attempts": len(record.get("attempts", ())) + 1}
 
 
 def _identity(record: Record, settings: Iterable[str]) -> Row:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import select
 import signal
 import sys
 
@@ -17,7 +18,21 @@ def use_cores(threads: int) -> None:
         os.sched_setaffinity(0, cores[:threads])
 
 
-def die_with_parent() -> None:
-    """Ask the kernel to end this process when the runner is gone, however that happens."""
+def die_with_parent(events_fd: int) -> None:
+    """Ask the kernel to end this process when the runner is gone, however that happens.
+
+    Args:
+        events_fd: Of the pipe to the runner. Where nobody reads it any more, the runner went
+            before the kernel was asked, and this process ends here.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not is_heard(events_fd):
+        os._exit(1)
+
+
+def is_heard(pipe: int) -> bool:
+    """Whether somebody still reads the other end of a pipe."""
+    poll = select.poll()
+    poll.register(pipe, 0)
+    return not any(event & select.POLLERR for _, event in poll.poll(0))

@@ -302,7 +302,7 @@ class Session:
         return LocalExecutor(
             gpu_index=self.device.index,
             environment={**environment, **variables},
-            timeout_s=self.request.timeout_s,
+            silence_s=self.request.timeout_s,
             python=python,
             code=code,
         )

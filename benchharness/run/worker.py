@@ -17,16 +17,14 @@ from benchharness.errors import BenchError, UnsupportedError
 from benchharness.measure.clock import PhaseClock
 from benchharness.measure.memory import peak_rss_bytes
 from benchharness.run.confinement import die_with_parent, use_cores
+from benchharness.run.exhaustion import REMEDY, is_exhaustion
 from benchharness.run.request import TrialRequest
-
-# What frameworks call running out of memory, on the host or on a device.
-_OUT_OF_MEMORY = ("MemoryError", "OutOfMemoryError", "ResourceExhaustedError")
 
 
 def main(arguments: list[str]) -> int:
     """Carry out the requested trial; the exit code is 0 when a final event was sent."""
     request_file, events_fd = Path(arguments[0]), int(arguments[1])
-    die_with_parent()
+    die_with_parent(events_fd)
     request = TrialRequest.read(request_file)
     use_cores(request.threads)
     with os.fdopen(events_fd, "w", encoding="utf-8") as pipe:
@@ -61,7 +59,7 @@ def _outcome(
     except DivergedError as error:
         status, reason = "diverged", str(error)
     except BenchError as error:
-        status, reason = "failed", str(error)
+        status, reason = "oom" if is_exhaustion(error) else "failed", str(error)
     except Exception as error:
         traceback.print_exc()
         status, reason = _classify(error)
@@ -78,9 +76,9 @@ def _classify(error: Exception) -> tuple[str, str]:
     kind = type(error).__name__
     text = f"{kind}: {str(error).strip() or 'no message'}"
     first_line = text.splitlines()[0]
-    if kind in _OUT_OF_MEMORY or "out of memory" in str(error).lower():
-        return "oom", f"{first_line}; a smaller batch or image needs less (we never change it)"
-    return "failed", first_line
+    if is_exhaustion(error):
+        return "oom", f"{first_line}; {REMEDY}"
+    return "failed", f"{first_line}; its traceback is in the log"
 
 
 if __name__ == "__main__":

@@ -72,6 +72,11 @@ class Settings(Table):
         "files: the image files, each by the framework's own loader. Absent: prepared in track "
         "equal, files in track native. Scores are always taken on prepared images.",
     )
+    time_limit_s: float | None = Field(
+        default=None,
+        gt=0,
+        description="Seconds after which a trial is ended as timed out; absent: no limit.",
+    )
 
     @property
     def trains_on_images(self) -> bool:

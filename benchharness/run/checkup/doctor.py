@@ -91,7 +91,7 @@ def examine(
     checker = Checker(
         executor=LocalExecutor(
             environment=device.environment(environment),
-            timeout_s=longest_s,
+            silence_s=longest_s,
             gpu_index=device.index,
         ),
         folder=cache / "doctor",

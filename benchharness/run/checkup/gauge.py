@@ -26,7 +26,7 @@ Emit = Callable[[Mapping[str, Any]], None]
 def main(arguments: list[str]) -> int:
     """Look at the requested backend; the exit code is 0 when the last event was sent."""
     request_file, events_fd = Path(arguments[0]), int(arguments[1])
-    die_with_parent()
+    die_with_parent(events_fd)
     request = GaugeRequest.read(request_file)
     use_cores(request.threads)
     clock = PhaseClock(started_s=request.spawned_s)

@@ -11,7 +11,8 @@ from typing import Any, Literal
 from benchharness.errors import PluginError
 from benchharness.plugins import distribution, find
 from benchharness.run.checkup.gauge_request import GaugeRequest
-from benchharness.run.executor import LocalExecutor, Outcome
+from benchharness.run.executor import LocalExecutor
+from benchharness.run.outcome import Outcome
 from benchharness.run.outlook.tempo import Tempo, now
 
 _INSTALL = "; install it with: "

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def main(arguments: list[str]) -> int:
     """Probe every requested cell; the exit code is 0 when the last event was sent."""
     request_file, events_fd = Path(arguments[0]), int(arguments[1])
-    die_with_parent()
+    die_with_parent(events_fd)
     request = ProbeRequest.read(request_file)
     use_cores(request.cells[0].threads)
     with os.fdopen(events_fd, "w", encoding="utf-8") as pipe:

@@ -1,0 +1,120 @@
+"""A worker's process: started in a group of its own, listened to, ended with all its children."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import selectors
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from benchharness.measure.clock import now_s
+from benchharness.run.warden import MARK, end_tree
+from benchharness.run.watch import watch
+
+OnEvent = Callable[[Mapping[str, Any]], None]
+# How often we look whether a worker is still there, while it tells nothing.
+_LOOK_S = 0.5
+# What a worker needs to end by itself, after its last event and without one.
+_PATIENCE_S, _IMPATIENCE_S = 30.0, 1.0
+
+Silence = Literal["", "silent", "late"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    """A process that carries out one request.
+
+    Attributes:
+        events: Descriptor that its events are read from.
+        mark: In the environment of all that it starts.
+    """
+
+    process: subprocess.Popen[bytes]
+    events: int
+    mark: str
+
+    @classmethod
+    def start(cls, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Self:
+        """Start a worker.
+
+        Args:
+            command: Lacks its last word, the descriptor to which events are to be written.
+            environment: Of the worker.
+            log: Takes everything that it prints.
+        """
+        mark = secrets.token_hex(8)
+        reader, writer = os.pipe()
+        try:
+            with log.open("wb") as output:
+                process = subprocess.Popen(
+                    [*command, str(writer)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={**environment, MARK: mark},
+                    pass_fds=(writer,),
+                    # A group of its own, so that it can be ended with all its children.
+                    start_new_session=True,
+                )
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        watch().begin(process.pid, mark)
+        return cls(process=process, events=reader, mark=mark)
+
+    def listen(self, take: OnEvent, *, silence_s: float | None, limit_s: float | None) -> Silence:
+        """Take events until the worker has no more; say why, where its time ran out first.
+
+        Args:
+            silence_s: Longest it may tell nothing; None for no limit.
+            limit_s: Longest it may take; None for no limit.
+
+        Returns:
+            ``silent`` or ``late`` where it is to be ended, else nothing.
+        """
+        began_s = heard_s = now_s()
+        pending = b""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.events, selectors.EVENT_READ)
+            while True:
+                now = now_s()
+                if limit_s is not None and now - began_s >= limit_s:
+                    return "late"
+                if silence_s is not None and now - heard_s >= silence_s:
+                    return "silent"
+                # Asked before the pipe: what it wrote in between is still read.
+                has_ended = self.process.poll() is not None
+                ends = [began_s + limit_s] if limit_s is not None else []
+                ends += [heard_s + silence_s] if silence_s is not None else []
+                wait_s = min([_LOOK_S, *(end - now for end in ends)])
+                if not selector.select(0 if has_ended else wait_s):
+                    if has_ended:
+                        # A child of its own may hold the pipe open for longer.
+                        return ""
+                    continue
+                chunk = os.read(self.events, 65536)
+                if not chunk:
+                    return ""
+                heard_s = now_s()
+                *lines, pending = (pending + chunk).split(b"\n")
+                for line in lines:
+                    take(json.loads(line))
+
+    def end(self, *, patient: bool) -> None:
+        """Wait for a worker that has finished, end one that has not; its children go with it."""
+        try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=_PATIENCE_S if patient else _IMPATIENCE_S)
+        finally:
+            end_tree(self.process.pid, self.mark)
+            self.process.wait()
+            os.close(self.events)
+            watch().end(self.mark)
