@@ -20,7 +20,9 @@ from benchharness.cli.builtin import builtin_suite
     help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
-@click.option("--timeout", "timeout_s", type=float, help="Seconds that one backend may take.")
+@click.option(
+    "--timeout", "timeout_s", type=float, help="Seconds that a backend may give no sign of life."
+)
 @click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print events for programs, one JSON object a line."

@@ -66,7 +66,9 @@ if TYPE_CHECKING:
     default=Path(),
     help="Whose revisions are compared; the current folder by default.",
 )
-@click.option("--timeout", "timeout_s", type=float, help="Seconds that one trial may take.")
+@click.option(
+    "--timeout", "timeout_s", type=float, help="Seconds that a trial may give no sign of life."
+)
 @click.option(
     "--track",
     "tracks",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from types import FrameType
 
@@ -10,6 +11,9 @@ import click
 from benchharness.errors import BenchError, SuiteError
 
 INTERRUPTED = 130
+_STDERR = 2
+# What a live picture hides.
+_SHOW_CURSOR = b"\x1b[?25h"
 
 
 class Terminated(SystemExit):
@@ -45,12 +49,27 @@ def explanation(error: BaseException) -> list[str]:
 
 
 def end_in_order() -> None:
-    """Let a request to end take the way of an exception, so that everything is put in order."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        # Whoever started us with nohup wants us to go on.
-        if signal.getsignal(number) is signal.SIG_DFL:
+    """Let a request to end take the way of an exception, so that everything is put in order.
+
+    Whoever asks a second time does not want to wait for that: then we end at once.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        # Whoever started us with nohup, or in the background, wants us to go on.
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, _terminate)
 
 
 def _terminate(number: int, frame: FrameType | None) -> None:
+    for second in (signal.SIGINT, number):
+        signal.signal(second, _end_at_once)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise Terminated(number)
+
+
+def _end_at_once(number: int, frame: FrameType | None) -> None:
+    """End without putting anything in order; workers end with us, and records are on disk."""
+    if os.isatty(_STDERR):
+        os.write(_STDERR, _SHOW_CURSOR)
+    os.write(_STDERR, b"ended at once; finished trials are on disk\n")
+    os._exit(INTERRUPTED if number == signal.SIGINT else 128 + number)

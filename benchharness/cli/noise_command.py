@@ -30,7 +30,9 @@ import click
     show_default=True,
     help="Where runs are recorded.",
 )
-@click.option("--timeout", "timeout_s", type=float, help="Seconds that one trial may take.")
+@click.option(
+    "--timeout", "timeout_s", type=float, help="Seconds that a trial may give no sign of life."
+)
 @click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")

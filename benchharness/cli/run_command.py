@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.cli.exits import Terminated
+
 if TYPE_CHECKING:
     from benchharness.results.record import Record
+    from benchharness.results.store import RunFolder
     from benchharness.run.session import Request
 
 
@@ -32,7 +35,33 @@ if TYPE_CHECKING:
     show_default=True,
     help="Where runs are recorded.",
 )
-@click.option("--timeout", "timeout_s", type=float, help="Seconds that one trial may take.")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=float,
+    help="Seconds that a trial may give no sign of life; the suite's time_limit_s is for all of it.",
+)
+@click.option(
+    "--retries",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="How often to repeat a trial whose process died or hung; never one that failed by itself.",
+)
+@click.option("--fail-fast", is_flag=True, help="End the run with the first trial that fails.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value=".",
+    help="Go on with a run: do what is missing, and only that. RUN is its folder or name; the "
+    "suite's latest by default.",
+    metavar="[RUN]",
+)
+@click.option("--only-failed", is_flag=True, help="Go on with a run: repeat what failed in it.")
+@click.option(
+    "--share-device", is_flag=True, help="Time although another run is using the same GPU."
+)
 @click.option(
     "--track",
     "tracks",
@@ -70,6 +99,11 @@ def command(
     device: str,
     results: Path,
     timeout_s: float | None,
+    retries: int,
+    fail_fast: bool,
+    resume: Path | None,
+    only_failed: bool,
+    share_device: bool,
     tracks: tuple[str, ...],
     proof: bool,
     require_proof: bool,
@@ -87,7 +121,7 @@ def command(
     logs are written below the results folder as the trials finish.
 
     Exit codes: 0 all well; 1 a trial failed, or a proof was required and refused; 2 the request
-    could not be understood; 130 interrupted.
+    could not be understood; 130 interrupted, and --resume goes on.
     """
     from benchharness.cli.builtin import builtin_suite, write_copy
     from benchharness.run.session import Request
@@ -99,6 +133,11 @@ def command(
     if as_json and (dry_run or quiet):
         other = "--dry-run" if dry_run else "--quiet"
         raise click.BadParameter(f"expected no {other} beside it", param_hint="--json")
+    if suite is None and resume is not None and resume.suffix == ".toml":
+        # "run --resume SUITE": the option takes the word that is meant for the argument.
+        suite, resume = resume, Path()
+    if only_failed and resume is None:
+        resume = Path()
     if write_suite is not None:
         write_copy(write_suite)
         return 0
@@ -112,6 +151,11 @@ def command(
         device=device,
         results=results,
         timeout_s=timeout_s,
+        retries=retries,
+        fail_fast=fail_fast,
+        resume=resume,
+        only_failed=only_failed,
+        share_device=share_device,
         tracks=tracks,
         proof="required" if require_proof else "yes" if proof else "no",
         offline=offline,
@@ -151,7 +195,13 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
 
     remarks: list[str] = []
     with watch(as_json=as_json, is_quiet=is_quiet) as observe:
-        folder, records = open_session(request, observe=observe).run(observe)
+        session = open_session(request, observe=observe)
+        try:
+            folder, records = session.run(observe)
+        except (KeyboardInterrupt, Terminated):
+            if session.folder is not None:
+                _leave(session.folder, request, is_quiet=is_quiet or as_json)
+            raise
         page = publish(folder.path, tell=remarks.append)
         code = _exit_code(records, is_proof_required=request.proof == "required")
         observe(
@@ -167,6 +217,20 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
     for line in [] if as_json or is_quiet else remarks:
         click.echo(line, err=True)
     return code
+
+
+def _leave(folder: RunFolder, request: Request, *, is_quiet: bool) -> None:
+    """Write the report of what has finished, and say how to go on."""
+    from benchharness.cli.report_command import publish
+    from benchharness.suite.builtin import IMAGES
+
+    remarks: list[str] = []
+    if folder.records()[0]:
+        publish(folder.path, tell=remarks.append)
+    suite = f"--data {request.data}" if request.suite == IMAGES else request.suite
+    remarks.append(f"to go on: benchharness run {suite} --resume {folder.path}")
+    for line in [] if is_quiet else remarks:
+        click.echo(line, err=True)
 
 
 def _exit_code(records: list[Record], *, is_proof_required: bool) -> int:

@@ -84,6 +84,11 @@ class Gpu:
             throttled=tuple(name for bit, name in _THROTTLE.items() if reasons & bit),
         )
 
+    def uuid(self) -> str:
+        """Return what tells it from every other GPU; empty where the driver does not tell."""
+        found = self._ask(self._nvml.nvmlDeviceGetUUID)
+        return found.decode() if isinstance(found, bytes) else found or ""
+
     def energy_j(self) -> float | None:
         """Return the joules drawn since the driver was loaded; None before Volta."""
         millijoules = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)

@@ -42,8 +42,8 @@ def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
 
     Args:
         record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``, ``test_count``,
-            ``validation_count`` and ``held_bytes``; also ``flags``, for a stored record has null where a number
-            was not one.
+            ``validation_count`` and ``held_bytes``; also ``flags``, for a stored record has null
+            where a number was not one.
     """
     classes = record.get("classes") or 0
     found = {

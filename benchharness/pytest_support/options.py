@@ -35,7 +35,10 @@ def add_options(parser: pytest.Parser) -> None:
     group.addoption("--benchharness-device", metavar="NAME", help="auto, cpu or cuda:N.")
     group.addoption("--benchharness-results", metavar="DIR", help="Where runs are recorded.")
     group.addoption(
-        "--benchharness-timeout", metavar="S", type=float, help="Seconds that a trial may take."
+        "--benchharness-timeout",
+        metavar="S",
+        type=float,
+        help="Seconds that a trial may give no sign of life.",
     )
     group.addoption(
         "--benchharness-no-proof",
@@ -67,7 +70,9 @@ def _add_keys(parser: pytest.Parser) -> None:
     parser.addini("benchharness_data", "Folder of the dataset.", type="paths", default=[])
     parser.addini("benchharness_device", "auto, cpu or cuda:N.", default=None)
     parser.addini("benchharness_results", "Where runs are recorded.", type="paths", default=[])
-    parser.addini("benchharness_timeout", "Seconds that a trial may take.", default=None)
+    parser.addini(
+        "benchharness_timeout", "Seconds that a trial may give no sign of life.", default=None
+    )
     parser.addini("benchharness_proof", "no, yes or required.", default=None)
     parser.addini(
         "benchharness_allow_new",

@@ -9,8 +9,8 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``trial``, ``seed``: integers; trials count from 1.
 - ``status``: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
 - ``reason``: why it is not ok, and what to try; else empty.
-- ``failure``: where it went wrong: ``phase``, ``epoch`` (null outside of one) and ``last_words``, the
-  last lines of its log; null where nothing did.
+- ``failure``: where it went wrong: ``phase``, ``epoch`` (null outside of one) and ``last_words``,
+  the last lines of its log; null where nothing did.
 - ``attempts``: ``status`` and ``reason`` of each attempt before this one, which ``--retries``
   repeated; most often none.
 - ``held_bytes``: device memory that was not given back after its end; 0 where it was, or unknown.

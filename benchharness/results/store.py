@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 from collections.abc import Iterator
@@ -27,14 +29,25 @@ class RunFolder:
     path: Path
 
     @classmethod
-    def create(cls, results_dir: Path, suite_name: str, *, now: datetime, token: str) -> RunFolder:
+    def create(
+        cls,
+        results_dir: Path,
+        suite_name: str,
+        *,
+        now: datetime,
+        token: str,
+        run: dict[str, Any] | None = None,
+    ) -> RunFolder:
         """Make the folder of a new run and let the suite's ``latest`` point at it.
+
+        It has its name once all of that is in it, so that a run which can be found can be resumed.
 
         Args:
             results_dir: Made when missing.
             suite_name: One folder name.
             now: With a time zone.
             token: Tells runs of the same second apart.
+            run: What ``write_run`` is to store first; None for nothing.
 
         Raises:
             RunError: The folder cannot be made or exists, or the suite's name is a path.
@@ -44,18 +57,24 @@ class RunFolder:
                 f"{results_dir}: expected a suite name that can be a folder's, "
                 f"found {suite_name!r}; rename the suite"
             )
-        run = cls.at(results_dir, suite_name, now=now, token=token)
-        suite = run.path.parent
-        with _writable(run.path):
+        found = cls.at(results_dir, suite_name, now=now, token=token)
+        suite = found.path.parent
+        made = cls(path=suite / f".{found.path.name}")
+        with _writable(found.path):
             suite.mkdir(parents=True, exist_ok=True)
-            run.path.mkdir()
-            run.logs.mkdir()
-            run.weights.mkdir()
-            (run.path / RECORDS).touch()
-            _sync(run.path)
+            made.path.mkdir()
+            made.logs.mkdir()
+            made.weights.mkdir()
+            if run is not None:
+                made.write_run(run)
+            (made.path / RECORDS).touch()
+            _sync(made.path)
+            if found.path.exists():
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+            made.path.rename(found.path)
             _sync(suite)
-            _point(suite / LATEST, run.path.name)
-        return run
+            _point(suite / LATEST, found.path.name)
+        return found
 
     @classmethod
     def at(cls, results_dir: Path, suite_name: str, *, now: datetime, token: str) -> RunFolder:
@@ -100,6 +119,15 @@ class RunFolder:
     def log_path(self, trial_id: str) -> Path:
         """Return the file for what a trial prints."""
         return self.logs / f"{trial_id}.log"
+
+    def set_aside_log(self, trial_id: str) -> None:
+        """Keep what an earlier attempt at a trial has printed, under the next free number."""
+        log = self.log_path(trial_id)
+        if log.exists():
+            numbers = itertools.count(1)
+            free = (log.with_suffix(f".{number}.log") for number in numbers)
+            with _writable(log):
+                log.rename(next(path for path in free if not path.exists()))
 
     def append(self, record: Record) -> None:
         """Store the record of a finished trial; when this returns, it survives a power cut.
@@ -187,7 +215,9 @@ def runs_of(suite: Path) -> list[RunFolder]:
     if not suite.is_dir():
         return []
     latest = (suite / LATEST).resolve()
-    runs = [path for path in suite.iterdir() if _is_run(path) and not path.is_symlink()]
+    # Hidden is what a process was still making when it was ended.
+    shown = [path for path in suite.iterdir() if not path.name.startswith(".")]
+    runs = [path for path in shown if _is_run(path) and not path.is_symlink()]
     runs.sort(key=lambda path: (path.resolve() == latest, path.name))
     return [RunFolder.open(path) for path in runs]
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
 
-from benchharness.results.record import Record
+from benchharness.results.record import Record, failed_in
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -280,7 +280,9 @@ class TrialFinished(OfTrial):
 
     Attributes:
         status: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
-        reason: Why it is not ok; else empty.
+        reason: Why it is not ok, and what to try; else empty.
+        failed_in: The phase in which it went wrong, and the epoch; null where none did or nobody
+            knows.
         proof: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not comparable: WHY``; empty when
             nobody asked for a proof.
         flags: What looks wrong with its numbers.
@@ -291,6 +293,7 @@ class TrialFinished(OfTrial):
     kind: ClassVar[str] = "trial_finished"
     status: str
     reason: str
+    failed_in: str | None = None
     proof: str
     flags: tuple[str, ...]
     metrics: Mapping[str, Any]
@@ -303,6 +306,7 @@ class TrialFinished(OfTrial):
             name=name,
             status=record["status"],
             reason=record["reason"],
+            failed_in=failed_in(record),
             proof=record["proof"],
             flags=tuple(record["flags"]),
             metrics=record["metrics"],

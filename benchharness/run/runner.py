@@ -2,40 +2,44 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchharness import __version__
 from benchharness.errors import PluginError
 from benchharness.measure.sanity import flags
-from benchharness.plugins import distribution, find
-from benchharness.results.record import Record
+from benchharness.plugins import find
+from benchharness.results.record import FORMAT, Record
 from benchharness.results.store import RunFolder
+from benchharness.run.backlog import Backlog
 from benchharness.run.events import (
     Observer,
     TrialFinished,
     TrialName,
     TrialStarted,
+    announce,
     of_worker,
 )
-from benchharness.run.executor import LocalExecutor, Outcome
+from benchharness.run.executor import LocalExecutor
+from benchharness.run.heads import head_name, head_of, wanted, wants_head
+from benchharness.run.identity import Identities
 from benchharness.run.materials import Materials
+from benchharness.run.outcome import Outcome
 from benchharness.run.proof.certify import Point, point_of
-from benchharness.run.requests import Requests, backend_plugin, stated_optimizer
+from benchharness.run.requests import Requests, backend_plugin
+from benchharness.run.signals import held_back
 from benchharness.suite.plan import Cell, Plan, Trial, rivalry
-from benchharness.suite.settings import FineTuneSettings
 
 # Sizes of the splits: what a score is worth, not something measured.
 _COUNTS = ("train_count", "validation_count", "test_count")
 _NATIVE = "not comparable: native track"
+# What is needed of a record to start from what its trial has learnt; a whole one may be large.
+_OF_HEAD = ("id", "benchmark", "backend", "track", "trial", "status")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Runner:
     """Carries out the trials of a plan, one at a time.
 
@@ -44,6 +48,8 @@ class Runner:
         proofs: Verdicts of the certificates by cell and other backend; empty for unproven runs.
         elsewhere: Executors of backends whose code is not what this process would import.
         own_heads: Whether each backend starts from the head that it has trained itself.
+        retries: How often a trial is repeated whose process failed, and not the trial itself.
+        backlog: Which trials are still to be run.
     """
 
     plan: Plan
@@ -54,18 +60,38 @@ class Runner:
     proofs: Mapping[tuple[Point, str], Mapping[str, str]] = field(default_factory=dict)
     elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
     own_heads: bool = False
+    retries: int = 0
+    backlog: Backlog = field(default_factory=Backlog)
+    _identities: Identities = field(init=False)
+    _sources: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what every trial asks for."""
+        self._sources = wanted(self.plan.cells)
+        self._identities = Identities(
+            plan=self.plan,
+            materials=self.materials,
+            device=self.requests.device,
+            elsewhere=self.elsewhere,
+            own_heads=self.own_heads,
+        )
 
     def run(self, observe: Observer) -> list[Record]:
         """Carry out every trial and return the records, each on disk before the next begins."""
         return list(self.advance(observe))
 
+    def pending(self) -> list[Trial]:
+        """Return the trials that are still to be run, in the plan's order."""
+        return [trial for trial in self.plan.trials() if self.backlog.has(self.identity(trial))]
+
     def advance(self, observe: Observer) -> Iterator[Record]:
         """Carry out a trial for each record that is asked for, in the plan's order."""
-        trials = self.plan.trials()
-        records: list[Record] = []
+        trials = self.pending()
+        before = self._earlier() if any(wants_head(trial.cell) for trial in trials) else []
         for number, trial in enumerate(trials, start=1):
-            record = self.carry_out(trial, records, observe, number=number, count=len(trials))
-            records.append(record)
+            record = self.carry_out(trial, before, observe, number=number, count=len(trials))
+            if trial.cell.benchmark in self._sources:
+                before.append(_of_head(record))
             yield record
 
     def carry_out(
@@ -78,14 +104,25 @@ class Runner:
             number: Its place in the run, from 1.
             count: Trials of the run, as far as that is known.
         """
-        head = self._head(trial, before)
-        name = _name(trial, self._identify(trial, head), number=number)
+        head = head_of(self.plan, trial, before, own=self.own_heads)
+        name = _name(trial, self.identity(trial), number=number)
         started = self._started(trial, name, count=count)
         observe(started)
         record = self._run_trial(trial, head, _Reporter(started, observe))
-        self.folder.append(record)
-        observe(TrialFinished.of(name, record))
+        # A record and the word of it are one: who is told of a trial finds it on disk.
+        with held_back():
+            self.folder.append(record)
+            observe(TrialFinished.of(name, record))
         return record
+
+    def identity(self, trial: Trial) -> str:
+        """Return the digest of all that decides a trial's outcome."""
+        return self._identities.of(trial)
+
+    def _earlier(self) -> list[Record]:
+        """Return what an earlier part of this run has left to start from."""
+        records, _ = self.folder.records()
+        return [_of_head(record) for record in records if record["benchmark"] in self._sources]
 
     def _started(self, trial: Trial, name: TrialName, *, count: int) -> TrialStarted:
         cell = trial.cell
@@ -101,100 +138,68 @@ class Runner:
     def _run_trial(self, trial: Trial, head: Record | None, reporter: _Reporter) -> Record:
         started = datetime.now(UTC)
         trial_id = reporter.started.name.trial_id
-        try:
-            if head is None and _wants_head(trial.cell):
-                outcome = Outcome(reason=f"no trial of {_head_name(trial.cell)} has left a head")
-            else:
-                outcome = self._execute(trial, trial_id, head, reporter)
-        except PluginError as error:
-            outcome = Outcome(reason=str(error))
+        failed: list[Outcome] = []
+        while True:
+            outcome = self._attempt(trial, trial_id, head, reporter)
+            if not outcome.is_mishap or len(failed) == self.retries:
+                break
+            failed.append(outcome)
+            announce(
+                reporter.observe,
+                [f"WARNING: attempt {len(failed)} of {self.retries + 1}: {outcome.reason}"],
+            )
         if head is not None:
             outcome.metrics["head_from"] = f"{head['benchmark']} {head['backend']} {head['trial']}"
-        return self._record(trial, trial_id, outcome, started)
+        return self._record(trial, trial_id, outcome, started, failed)
+
+    def _attempt(
+        self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
+    ) -> Outcome:
+        if head is None and wants_head(trial.cell):
+            return Outcome(reason=f"no trial of {head_name(trial.cell)} has left a head")
+        self.folder.set_aside_log(trial_id)
+        try:
+            return self._execute(trial, trial_id, head, reporter)
+        except PluginError as error:
+            return Outcome(reason=str(error))
 
     def _execute(
         self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
     ) -> Outcome:
-        plugin, _ = backend_plugin(self.plan, trial.cell.backend)
-        executor = self.elsewhere.get(trial.cell.backend)
+        cell = trial.cell
+        plugin, _ = backend_plugin(self.plan, cell.backend)
+        executor = self.elsewhere.get(cell.backend)
         if executor is None:
             # A backend that is not installed needs no process to find out.
             find(plugin)
         request = self.requests.make(
             trial,
             head_file=self._weights_file(head["id"]) if head else None,
-            weights_file=self._weights_file(trial_id) if self._is_wanted(trial.cell) else None,
+            weights_file=self._weights_file(trial_id) if cell.benchmark in self._sources else None,
         )
         return (executor or self.executor).run(
             request,
             request_file=self.folder.logs / f"{trial_id}.json",
             log=self.folder.log_path(trial_id),
             on_event=reporter.take,
-        )
-
-    def _head(self, trial: Trial, records: Sequence[Record]) -> Record | None:
-        """Return the trial whose head this one starts from.
-
-        All backends start from the same head, or they would not do the same work: that of the
-        first backend of the suite that has left one. In the native track each starts from its own.
-        """
-        if not _wants_head(trial.cell):
-            return None
-        name = _head_name(trial.cell)
-        able = {
-            record["backend"]: record
-            for record in records
-            if record["benchmark"] == name
-            and record["track"] == trial.cell.track
-            and record["trial"] == _head_trial(trial, records)
-            and record["status"] == "ok"
-        }
-        if self.own_heads or trial.cell.track == "native":
-            return able.get(trial.cell.backend)
-        in_suite_order = dict.fromkeys(cell.backend for cell in self.plan.cells)
-        return next((able[backend] for backend in in_suite_order if backend in able), None)
-
-    def _is_wanted(self, cell: Cell) -> bool:
-        """Whether another benchmark starts from what this cell learns."""
-        return any(
-            _wants_head(other) and _head_name(other) == cell.benchmark for other in self.plan.cells
+            limit_s=cell.settings.time_limit_s,
         )
 
     def _weights_file(self, trial_id: str) -> Path:
         return self.folder.weights / f"{trial_id}.safetensors"
 
-    def _identify(self, trial: Trial, head: Record | None) -> str:
-        """Return the digest of all that decides the trial's outcome."""
-        cell = trial.cell
-        plugin, options = backend_plugin(self.plan, cell.backend)
-        pretrained = self.materials.pretrained(cell)
-        facts = {
-            "core": __version__,
-            "benchmark": cell.benchmark,
-            "settings": cell.settings.model_dump(mode="json"),
-            "backend": [cell.backend, plugin, dict(options)],
-            "plugin": self._code(cell.backend, plugin),
-            "track": cell.track,
-            "stated": stated_optimizer(cell),
-            "trial": [trial.index, trial.seed],
-            "device": self.requests.device,
-            "data": self.materials.prepared(cell).digest,
-            "weights": pretrained.digest if pretrained else None,
-            "head": head["id"] if head else None,
-        }
-        text = json.dumps(facts, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def _code(self, backend: str, plugin: str) -> str:
-        """Return which code does a backend's work."""
-        elsewhere = self.elsewhere.get(backend)
-        return _plugin_version(plugin) if elsewhere is None else elsewhere.code
-
-    def _record(self, trial: Trial, trial_id: str, outcome: Outcome, started: datetime) -> Record:
+    def _record(
+        self,
+        trial: Trial,
+        trial_id: str,
+        outcome: Outcome,
+        started: datetime,
+        failed: Sequence[Outcome],
+    ) -> Record:
         cell = trial.cell
         log = self.folder.log_path(trial_id)
         record: Record = {
-            "format": 1,
+            "format": FORMAT,
             "id": trial_id,
             "benchmark": cell.benchmark,
             "strategy": cell.strategy,
@@ -205,6 +210,9 @@ class Runner:
             "seed": trial.seed,
             "status": outcome.status,
             "reason": outcome.reason,
+            "failure": outcome.failure(epochs=cell.settings.epochs),
+            "attempts": [{"status": one.status, "reason": one.reason} for one in failed],
+            "held_bytes": outcome.held_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
             "settings": cell.settings.model_dump(mode="json"),
@@ -266,24 +274,5 @@ def _name(trial: Trial, trial_id: str, *, number: int) -> TrialName:
     )
 
 
-def _wants_head(cell: Cell) -> bool:
-    return isinstance(cell.settings, FineTuneSettings) and cell.settings.head_from is not None
-
-
-def _head_trial(trial: Trial, records: Sequence[Record]) -> int:
-    """Return which trial of the bottleneck serves; where it has fewer, they serve in turn."""
-    name = _head_name(trial.cell)
-    count = max((record["trial"] for record in records if record["benchmark"] == name), default=1)
-    return (trial.index - 1) % int(count) + 1
-
-
-def _head_name(cell: Cell) -> str:
-    assert isinstance(cell.settings, FineTuneSettings)
-    return cell.settings.head_from or ""
-
-
-def _plugin_version(plugin: str) -> str:
-    try:
-        return distribution(find(plugin))
-    except PluginError:
-        return "not installed"
+def _of_head(record: Record) -> Record:
+    return {key: record[key] for key in _OF_HEAD}

@@ -11,20 +11,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from benchharness import __version__
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.measure.accelerators import Accelerator, find_accelerators
-from benchharness.measure.environment import describe_environment, usable_cores
-from benchharness.measure.fingerprint import fingerprint, in_words
-from benchharness.measure.git import describe_commit
+from benchharness.measure.environment import usable_cores
 from benchharness.plugins import installed
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
 from benchharness.run import remarks
 from benchharness.run.availability import has_real_weights
+from benchharness.run.backlog import WELL, Backlog
+from benchharness.run.claim import Claim, claim_gpu, claim_run
+from benchharness.run.description import describe_run
 from benchharness.run.device import Device, choose_device
 from benchharness.run.downloads import listen, open_fetcher
 from benchharness.run.earlier import earlier_seconds
@@ -42,6 +42,7 @@ from benchharness.run.materials import Materials, Places
 from benchharness.run.outlook.outlook import Outlook, warnings
 from benchharness.run.proof.certify import Certifier, as_dict, verdicts
 from benchharness.run.requests import Requests, backend_plugin
+from benchharness.run.resuming import as_before, asked, require_same, run_to_resume
 from benchharness.run.runner import Runner
 from benchharness.run.survey import check, survey_dataset
 from benchharness.suite.builtin import IMAGES
@@ -52,12 +53,19 @@ from benchharness.suite.resolve import choose_profile, resolve
 if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
 
-PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What the user asks for; fields as the options of ``benchharness run``."""
+    """What the user asks for; fields as the options of ``benchharness run``.
+
+    Attributes:
+        timeout_s: Longest a worker may give no sign of life.
+        retries: How often a trial is repeated whose process failed.
+        fail_fast: Whether the first trial that fails ends the run.
+        resume: The run to go on with; an empty path for the suite's latest, None for a new one.
+        only_failed: Whether to repeat what failed in it, rather than do what is missing.
+        share_device: Whether another run may use the GPU, too.
+    """
 
     suite: Path
     profile: str | None = None
@@ -71,6 +79,11 @@ class Request:
     tracks: tuple[str, ...] = ()
     proof: Literal["no", "yes", "required"] = "yes"
     offline: bool = False
+    retries: int = 0
+    fail_fast: bool = False
+    resume: Path | None = None
+    only_failed: bool = False
+    share_device: bool = False
 
 
 @dataclass(slots=True, kw_only=True)
@@ -80,6 +93,8 @@ class Session:
     Attributes:
         elsewhere: Executors of backends whose code is not what this process would import.
         own_heads: Whether each backend starts from the head that it has trained itself.
+        resumed: The run that goes on; None for a new one.
+        folder: Of the run, once it has begun.
     """
 
     request: Request
@@ -89,6 +104,9 @@ class Session:
     places: Places
     elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
     own_heads: bool = False
+    resumed: RunFolder | None = None
+    folder: RunFolder | None = None
+    _claims: list[Claim] = field(default_factory=list)
 
     def announcements(self) -> list[str]:
         """Return what was decided for the user, one line each."""
@@ -132,14 +150,28 @@ class Session:
         Raises:
             BenchError: Data, weights or the results folder are not to be had; nothing was run.
         """
-        runner = self.begin(observe)
         try:
-            runner.run(observe)
+            runner = self.begin(observe)
+            try:
+                self._carry_out(runner, observe)
+            finally:
+                # Also when the user interrupts: the tables of what has finished.
+                records, _ = runner.folder.records()
+                write_csv_files(runner.folder.path, records)
         finally:
-            # Also when the user interrupts: the tables of what has finished.
-            records, _ = runner.folder.records()
-            write_csv_files(runner.folder.path, records)
+            self.close()
         return runner.folder, records
+
+    def _carry_out(self, runner: Runner, observe: Observer) -> None:
+        """Carry out what the run lacks, up to the first failure where that is to end it."""
+        for record in runner.advance(observe):
+            if self.request.fail_fast and record["status"] not in WELL:
+                lacking = len(runner.pending()) - 1
+                announce(
+                    observe,
+                    [f"WARNING: stopped at the first failure, with {lacking} trials still to run"],
+                )
+                return
 
     def begin(self, observe: Observer, *, command: str = "run") -> Runner:
         """Prepare data and weights, make the run's folder and prove; the trials are still to run.
@@ -153,14 +185,28 @@ class Session:
         """
         started, token = datetime.now(UTC), secrets.token_hex(2)
         results, suite = self.request.results, self.plan.suite.name
-        planned = RunFolder.at(results, suite, now=started, token=token)
-        observe(self._started(command, folder=planned.path))
+        planned = self.resumed or RunFolder.at(results, suite, now=started, token=token)
+        observe(self._started(command, folder=planned))
+        self.claim_device()
         requests = self._prepare(observe)
         materials = requests.materials
-        folder = RunFolder.create(results, suite, now=started, token=token)
-        dataset, weights = materials.describe_dataset(), materials.describe_weights()
-        title = remarks.title(self.plan, materials.facts)
-        folder.write_run(self._describe(started, title, dataset, weights))
+        described = describe_run(
+            self.plan,
+            materials,
+            started=started,
+            device=self.device.name,
+            accelerators=self.accelerators,
+            elsewhere=self.elsewhere,
+            asked=asked(self.request) | {"profile": self.plan.profile},
+        )
+        if self.resumed is None:
+            folder = RunFolder.create(results, suite, now=started, token=token, run=described)
+        else:
+            folder = self.resumed
+            require_same(folder, described)
+        self._claims.append(claim_run(folder))
+        self.folder = folder
+        backlog = self._backlog(observe)
         certificates: list[Certificate] = []
         if self.request.proof != "no":
             certificates = self._certify(requests, logs=folder.logs, observe=observe)
@@ -177,7 +223,34 @@ class Session:
             proofs=verdicts(certificates),
             elsewhere=self.elsewhere,
             own_heads=self.own_heads,
+            retries=self.request.retries,
+            backlog=backlog,
         )
+
+    def _backlog(self, observe: Observer) -> Backlog:
+        """Return what the run lacks, and tell of the one that goes on."""
+        if self.resumed is None:
+            if self.request.resume is not None:
+                announce(observe, ["no run of this suite to go on with: a new one begins"])
+            return Backlog()
+        records, damages = self.resumed.records()
+        announce(observe, [f"going on with {self.resumed.path}: {len(records)} trials are done"])
+        announce(observe, [f"WARNING: {damage}" for damage in damages])
+        return Backlog.of(records, only_failed=self.request.only_failed)
+
+    def claim_device(self) -> None:
+        """Keep other runs from the GPU as long as this session is open, unless it is shared.
+
+        Raises:
+            RunError: Another run is on it.
+        """
+        if self.device.index is not None and not self.request.share_device:
+            self._claims.append(claim_gpu(self.device.index, self.device.name))
+
+    def close(self) -> None:
+        """Let others have the device and the run's folder."""
+        while self._claims:
+            self._claims.pop().release()
 
     def prepare(self, observe: Observer) -> Materials:
         """Find, fetch and decode everything that a run would read, and run nothing.
@@ -200,12 +273,16 @@ class Session:
             BenchError: Data or weights are not to be had.
         """
         observe(self._started("certify", folder=None))
-        requests = self._prepare(observe)
-        logs = self.places.cache / "probes" / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        return self._certify(requests, logs=logs, observe=observe)
+        self.claim_device()
+        try:
+            requests = self._prepare(observe)
+            logs = self.places.cache / "probes" / "logs"
+            logs.mkdir(parents=True, exist_ok=True)
+            return self._certify(requests, logs=logs, observe=observe)
+        finally:
+            self.close()
 
-    def _started(self, command: str, *, folder: Path | None) -> RunStarted:
+    def _started(self, command: str, *, folder: RunFolder | None) -> RunStarted:
         """Return the event with which everything begins."""
         plan = self.plan
         expected_s = earlier_seconds(self.request.results, plan, device=self.device.name)
@@ -214,8 +291,8 @@ class Session:
             suite=plan.suite.name,
             profile=plan.profile,
             device=self.device.name,
-            folder=str(folder) if folder else None,
-            trials=len(plan.trials()) if folder else 0,
+            folder=str(folder.path) if folder else None,
+            trials=self._lacking() if folder else 0,
             cells=tuple(
                 PlannedCell(
                     benchmark=cell.benchmark,
@@ -229,6 +306,16 @@ class Session:
                 for place, cell in enumerate(plan.cells)
             ),
         )
+
+    def _lacking(self) -> int:
+        """Return how many trials will run, as far as can be told before the data are read."""
+        count = len(self.plan.trials())
+        if self.resumed is None:
+            return count
+        records, _ = self.resumed.records()
+        if self.request.only_failed:
+            return sum(record["status"] not in WELL for record in records)
+        return count - len(records)
 
     def _prepare(self, observe: Observer) -> Requests:
         """Find and decode everything that the plan's cells read."""
@@ -307,35 +394,6 @@ class Session:
             code=code,
         )
 
-    def _describe(
-        self,
-        started: datetime,
-        title: str,
-        dataset: dict[str, Any],
-        weights: dict[str, Any] | None,
-    ) -> dict[str, Any]:
-        """Return the contents of run.json."""
-        suite = self.plan.suite
-        backends = dict.fromkeys(cell.backend for cell in self.plan.cells)
-        plugins = {name: backend_plugin(self.plan, name)[0] for name in backends}
-        packages = [*PACKAGES, *{_package(plugin) for plugin in plugins.values()} - {""}]
-        return {
-            "format": 1,
-            "benchharness": __version__,
-            "suite": suite.name,
-            "title": title,
-            "profile": self.plan.profile,
-            "device": self.device.name,
-            "machine": in_words(fingerprint()),
-            "commit": describe_commit(Path.cwd()),
-            "started": started.isoformat(timespec="seconds"),
-            "backends": list(backends),
-            "dataset": dataset,
-            "weights": weights,
-            "environment": describe_environment(self.accelerators, packages=packages),
-            "resolved": self.plan.as_dict(),
-        }
-
 
 def open_session(
     request: Request,
@@ -355,6 +413,9 @@ def open_session(
         SuiteError: The request cannot be understood; every problem is named.
     """
     suite = load(request.suite)
+    resumed = run_to_resume(request, suite=suite.name)
+    if resumed is not None:
+        request = as_before(request, resumed)
     accelerators = find_accelerators()
     device = choose_device(request.device, accelerators)
     cache = cache or cache_folder(environment)
@@ -388,6 +449,7 @@ def open_session(
         device=device,
         accelerators=accelerators,
         places=places,
+        resumed=resumed,
     )
 
 
@@ -436,9 +498,3 @@ def _check_backends(plan: Plan) -> None:
             )
     if problems:
         raise SuiteError(str(plan.suite.path), problems)
-
-
-def _package(plugin: str) -> str:
-    """Return the distribution that a plugin came with; empty where it is not installed."""
-    entry = installed().get(plugin)
-    return entry.dist.name if entry and entry.dist else ""

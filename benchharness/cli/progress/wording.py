@@ -111,6 +111,8 @@ def ending(event: TrialFinished) -> str:
         parts.append(f"test top-1 {metrics['test_top1']:.3f}")
     mark = "!" if event.flags else ""
     reason = f": {event.reason}" if event.reason else ""
+    if event.failed_in and event.status != "ok":
+        parts.append(f"in {event.failed_in}")
     return ", ".join(parts) + mark + reason
 
 

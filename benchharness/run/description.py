@@ -1,0 +1,87 @@
+"""What run.json says: the suite as resolved, and all that a stranger must know to judge the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchharness import __version__
+from benchharness.errors import PluginError
+from benchharness.measure.accelerators import Accelerator
+from benchharness.measure.environment import describe_environment
+from benchharness.measure.fingerprint import fingerprint, in_words
+from benchharness.measure.git import describe_commit
+from benchharness.plugins import code_digest, distribution, find, installed, requirements
+from benchharness.run import remarks
+from benchharness.run.executor import LocalExecutor
+from benchharness.run.materials import Materials
+from benchharness.run.requests import backend_plugin
+from benchharness.suite.plan import Plan
+
+_PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
+_SHOWN = 12
+
+
+def describe_run(
+    plan: Plan,
+    materials: Materials,
+    *,
+    started: datetime,
+    device: str,
+    accelerators: Sequence[Accelerator],
+    elsewhere: Mapping[str, LocalExecutor],
+    asked: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the contents of run.json.
+
+    Args:
+        plan: What will run.
+        materials: What it reads, prepared.
+        started: When the run began.
+        device: Its name.
+        accelerators: Of the machine.
+        elsewhere: Executors of backends whose code is not what this process would import.
+        asked: What of the request a later one has to repeat, to go on with the run.
+    """
+    backends = dict.fromkeys(cell.backend for cell in plan.cells)
+    plugins = {name: backend_plugin(plan, name)[0] for name in backends}
+    packages = [*_PACKAGES, *{_package(plugin) for plugin in plugins.values()} - {""}]
+    return {
+        "format": 1,
+        "benchharness": __version__,
+        "suite": plan.suite.name,
+        "title": remarks.title(plan, materials.facts),
+        "profile": plan.profile,
+        "device": device,
+        "machine": in_words(fingerprint()),
+        "commit": describe_commit(Path.cwd()),
+        "started": started.isoformat(timespec="seconds"),
+        "backends": list(backends),
+        "dataset": materials.describe_dataset(),
+        "weights": materials.describe_weights(),
+        "environment": describe_environment(accelerators, packages=packages),
+        "asked": dict(asked),
+        "code": {
+            name: elsewhere[name].code if name in elsewhere else _code(plugin)
+            for name, plugin in plugins.items()
+        },
+        "resolved": plan.as_dict(),
+    }
+
+
+def _code(plugin: str) -> str:
+    """Return which code does a backend's work, on which versions, in words."""
+    try:
+        entry = find(plugin)
+    except PluginError:
+        return "not installed"
+    versions = ", ".join(f"{name} {version}" for name, version in requirements(entry))
+    return f"{distribution(entry)} with {versions}; code {code_digest(entry)[:_SHOWN]}"
+
+
+def _package(plugin: str) -> str:
+    """Return the distribution that a plugin came with; empty where it is not installed."""
+    entry = installed().get(plugin)
+    return entry.dist.name if entry and entry.dist else ""
