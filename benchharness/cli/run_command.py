@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     "--timeout",
     "timeout_s",
     type=float,
-    help="Seconds that a trial may give no sign of life; the suite's time_limit_s is for all of it.",
+    help="Seconds that a trial may give no sign of life; time_limit_s in a suite is for all.",
 )
 @click.option(
     "--retries",
