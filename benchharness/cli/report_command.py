@@ -24,17 +24,21 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     RUN is the folder of a run, the folder of a suite (its latest run), or the name of a suite.
     """
     from benchharness.results.csvfiles import write_csv_files
+    from benchharness.results.rebuilt import run_of
     from benchharness.results.store import find_run
 
     folder = find_run(run, results)
     records, damages = folder.records()
     for damage in damages:
         click.echo(f"warning: {damage}", err=True)
+    described, remarks = run_of(folder, records)
+    for remark in remarks:
+        click.echo(f"warning: {remark}", err=True)
     write_csv_files(folder.path, records)
     if markdown:
         from benchharness.report.table import markdown as as_markdown
 
-        click.echo(as_markdown(folder.read_run(), records))
+        click.echo(as_markdown(described, records))
     else:
         show(folder.path)
     publish(folder.path, tell=lambda line: click.echo(line, err=True))
@@ -68,13 +72,15 @@ def show(folder: Path) -> None:
     from rich.console import Console
 
     from benchharness.report.table import results_table
+    from benchharness.results.rebuilt import run_of
     from benchharness.results.store import RunFolder
 
     run = RunFolder.open(folder)
     records, _ = run.records()
+    described, _ = run_of(run, records)
     console = Console()
     console.print()
-    console.print(results_table(run.read_run(), records))
+    console.print(results_table(described, records))
     console.print(
         f"records, CSV files and logs: {run.path}", style="dim", highlight=False, markup=False
     )

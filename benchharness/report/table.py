@@ -39,12 +39,13 @@ class ResultsTable:
     run: Mapping[str, Any]
     lines: tuple[Line, ...]
     backends: tuple[str, ...]
+    lacking: str = ""
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         """Yield title, answers, tables, notes and legend for the width at hand."""
-        yield from _title(self.run)
+        yield from _title(self.run, self.lacking)
         if not self.lines:
             yield Text("no trial has finished")
             return
@@ -69,7 +70,12 @@ def results_table(run: Mapping[str, Any], records: Sequence[Record]) -> Renderab
         records: The last of each trial, as ``RunFolder.records`` gives them.
     """
     backends = backends_of(run, records)
-    return ResultsTable(run=run, lines=tuple(lines_of(records, backends)), backends=tuple(backends))
+    return ResultsTable(
+        run=run,
+        lines=tuple(lines_of(records, backends)),
+        backends=tuple(backends),
+        lacking=title.lacking(run, records),
+    )
 
 
 def plain_text(run: Mapping[str, Any], records: Sequence[Record], *, width: int = 100) -> str:
@@ -95,7 +101,7 @@ def plain_text(run: Mapping[str, Any], records: Sequence[Record], *, width: int 
 def markdown(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     """Return the table in Markdown, all measures side by side, with its notes below."""
     parts = [f"### {_escaped(title.heading(run))}", _escaped(title.setting(run))]
-    parts.append(_escaped(title.inputs(run)))
+    parts += [_escaped(title.inputs(run)), _escaped(title.lacking(run, records))]
     backends = backends_of(run, records)
     if lines := lines_of(records, backends):
         parts.append("\n".join(f"- {_escaped(answer)}" for answer in answers_of(lines)))
@@ -106,11 +112,12 @@ def markdown(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _title(run: Mapping[str, Any]) -> Iterator[Text]:
+def _title(run: Mapping[str, Any], lacking: str) -> Iterator[Text]:
     yield Text(title.heading(run), style="bold")
     for text, style in (
         (title.setting(run), ""),
         (title.inputs(run), "bold yellow" if title.is_make_believe(run) else ""),
+        (lacking, "bold yellow"),
     ):
         if text:
             yield Text(text, style=style)

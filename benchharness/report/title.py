@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchharness.measure.sanity import is_unbalanced
 from benchharness.model.kinds import in_words
 from benchharness.report.lines import printable
+from benchharness.results.record import Record
 
 
 def heading(run: Mapping[str, Any]) -> str:
@@ -36,6 +37,19 @@ def inputs(run: Mapping[str, Any]) -> str:
         origin = "random" if weights.get("is_random") else printable(weights.get("origin", ""))
         parts.append(f"weights: {origin}")
     return ", ".join(parts)
+
+
+def lacking(run: Mapping[str, Any], records: Sequence[Record]) -> str:
+    """Return that a run is not complete, and how it goes on; empty where it is, or unknown."""
+    resolved = run.get("resolved") or {}
+    planned = sum(cell.get("trials", 0) for cell in resolved.get("cells", ()))
+    # A comparison decides by itself how many there are.
+    if "asked" not in run or not len(records) < planned:
+        return ""
+    return (
+        f"NOT COMPLETE: {len(records)} of {planned} trials; "
+        f"benchharness run {printable(resolved.get('file', 'SUITE'))} --resume does the rest"
+    )
 
 
 def is_make_believe(run: Mapping[str, Any]) -> bool:

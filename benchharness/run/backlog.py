@@ -37,3 +37,9 @@ class Backlog:
         if self.only_failed:
             return status is not None and status not in WELL
         return status is None
+
+    def count(self, *, of: int) -> int:
+        """Return how many of so many trials are still to be run."""
+        if self.only_failed:
+            return sum(status not in WELL for status in self.finished.values())
+        return max(0, of - len(self.finished))

@@ -32,7 +32,7 @@ def describe_run(
     device: str,
     accelerators: Sequence[Accelerator],
     elsewhere: Mapping[str, LocalExecutor],
-    asked: Mapping[str, Any],
+    asked: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the contents of run.json.
 
@@ -43,7 +43,8 @@ def describe_run(
         device: Its name.
         accelerators: Of the machine.
         elsewhere: Executors of backends whose code is not what this process would import.
-        asked: What of the request a later one has to repeat, to go on with the run.
+        asked: What of the request a later one has to repeat, to go on with the run; None where
+            none can.
     """
     backends = dict.fromkeys(cell.backend for cell in plan.cells)
     plugins = {name: backend_plugin(plan, name)[0] for name in backends}
@@ -62,7 +63,7 @@ def describe_run(
         "dataset": materials.describe_dataset(),
         "weights": materials.describe_weights(),
         "environment": describe_environment(accelerators, packages=packages),
-        "asked": dict(asked),
+        **({} if asked is None else {"asked": dict(asked)}),
         "code": {
             name: elsewhere[name].code if name in elsewhere else _code(plugin)
             for name, plugin in plugins.items()

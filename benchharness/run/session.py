@@ -27,10 +27,8 @@ from benchharness.run.claim import Claim, claim_gpu, claim_run
 from benchharness.run.description import describe_run
 from benchharness.run.device import Device, choose_device
 from benchharness.run.downloads import listen, open_fetcher
-from benchharness.run.earlier import earlier_seconds
 from benchharness.run.events import (
     Observer,
-    PlannedCell,
     Preparing,
     RunStarted,
     announce,
@@ -39,6 +37,7 @@ from benchharness.run.events import (
 from benchharness.run.executor import LocalExecutor
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.materials import Materials, Places
+from benchharness.run.opening import opening
 from benchharness.run.outlook.outlook import Outlook, warnings
 from benchharness.run.proof.certify import Certifier, as_dict, verdicts
 from benchharness.run.requests import Requests, backend_plugin
@@ -197,7 +196,7 @@ class Session:
             device=self.device.name,
             accelerators=self.accelerators,
             elsewhere=self.elsewhere,
-            asked=asked(self.request) | {"profile": self.plan.profile},
+            asked=asked(self.request) if command == "run" else None,
         )
         if self.resumed is None:
             folder = RunFolder.create(results, suite, now=started, token=token, run=described)
@@ -284,38 +283,20 @@ class Session:
 
     def _started(self, command: str, *, folder: RunFolder | None) -> RunStarted:
         """Return the event with which everything begins."""
-        plan = self.plan
-        expected_s = earlier_seconds(self.request.results, plan, device=self.device.name)
-        return RunStarted(
+        trials = len(self.plan.trials())
+        if self.resumed is not None:
+            # As far as can be told before the data are read; then ids decide.
+            records, _ = self.resumed.records()
+            backlog = Backlog.of(records, only_failed=self.request.only_failed)
+            trials = backlog.count(of=trials)
+        return opening(
+            self.plan,
             command=command,
-            suite=plan.suite.name,
-            profile=plan.profile,
             device=self.device.name,
-            folder=str(folder.path) if folder else None,
-            trials=self._lacking() if folder else 0,
-            cells=tuple(
-                PlannedCell(
-                    benchmark=cell.benchmark,
-                    matrix=cell.matrix,
-                    backend=cell.backend,
-                    track=cell.track,
-                    trials=cell.trials,
-                    epochs=cell.settings.epochs,
-                    expected_s=expected_s.get(place),
-                )
-                for place, cell in enumerate(plan.cells)
-            ),
+            folder=folder,
+            results=self.request.results,
+            trials=trials,
         )
-
-    def _lacking(self) -> int:
-        """Return how many trials will run, as far as can be told before the data are read."""
-        count = len(self.plan.trials())
-        if self.resumed is None:
-            return count
-        records, _ = self.resumed.records()
-        if self.request.only_failed:
-            return sum(record["status"] not in WELL for record in records)
-        return count - len(records)
 
     def _prepare(self, observe: Observer) -> Requests:
         """Find and decode everything that the plan's cells read."""

@@ -15,6 +15,7 @@ from benchharness.report.html.charts.throughput import speeds_of
 from benchharness.report.html.page import page
 from benchharness.report.lines import backends_of, lines_of
 from benchharness.report.table import markdown
+from benchharness.results.rebuilt import run_of
 from benchharness.results.store import RunFolder
 from benchharness.results.textfile import replace_bytes
 
@@ -30,8 +31,8 @@ def write_report(folder: RunFolder) -> list[Path]:
     Raises:
         RunError: The folder cannot be read or written.
     """
-    run = folder.read_run()
     records, _ = folder.records()
+    run, _ = run_of(folder, records)
     backends = backends_of(run, records)
     lines = lines_of(records, backends)
     answers, speeds = answers_in_parts(lines), speeds_of(lines)

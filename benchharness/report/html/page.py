@@ -64,6 +64,7 @@ def page(
         title=title.heading(run),
         setting=title.setting(run),
         inputs=title.inputs(run),
+        lacking=title.lacking(run, records),
         is_make_believe=title.is_make_believe(run),
         version=printable(run.get("benchharness") or __version__),
         answers=answers,
