@@ -45,7 +45,10 @@ def memory(training):
 
 
 def hang(training):
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    # In a session of its own: no group that we could end has it.
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True
+    )
     pathlib.Path(os.environ["CHILD_PID_FILE"]).write_text(str(child.pid))
     time.sleep(600)
 
@@ -55,12 +58,26 @@ def quit_early(training):
     os._exit(3)
 
 
+def killed_once(training):
+    marker = pathlib.Path(os.environ["CHILD_PID_FILE"])
+    if not marker.exists():
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def allocation(training):
+    print("terminate called after throwing an instance of 'std::bad_alloc'", flush=True)
+    os.abort()
+
+
 def poison(training):
     training.load_weights({name: float("nan") * a for name, a in training.weights().items()})
 
 
 FAULTS = {
     "nan": poison,
+    "allocation": allocation,
+    "killed once": killed_once,
     "bug": bug,
     "memory": memory,
     "hang": hang,
@@ -116,9 +133,18 @@ def run(
     workplace: Path, fault: str, *options: str, settings: str = ""
 ) -> tuple[int, dict[str, dict], str]:
     """Run the suite; return exit code, records by backend, and everything printed."""
+    process = start(workplace, fault, *options, settings=settings)
+    output, errors = process.communicate(timeout=120)
+    lines = (workplace / "results/faults/latest/records.jsonl").read_text().splitlines()
+    records = [json.loads(line.split(" ", 1)[1]) for line in lines]
+    return process.returncode, {r["backend"]: r for r in records}, output + errors
+
+
+def start(workplace: Path, fault: str, *options: str, settings: str = "") -> subprocess.Popen[str]:
+    """Begin to run the suite."""
     suite = workplace / "faults.toml"
     suite.write_text(SUITE.format(fault=fault, settings=settings))
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "benchharness", "run", str(suite), *options],
         cwd=workplace,
         env={
@@ -127,13 +153,10 @@ def run(
             "BENCHHARNESS_CACHE": str(workplace / "cache"),
             "CHILD_PID_FILE": str(workplace / "child.pid"),
         },
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
     )
-    lines = (workplace / "results/faults/latest/records.jsonl").read_text().splitlines()
-    records = [json.loads(line.split(" ", 1)[1]) for line in lines]
-    return done.returncode, {r["backend"]: r for r in records}, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(
@@ -144,6 +167,7 @@ def run(
         ("segfault", "failed", "SIGSEGV"),
         ("kill", "failed", "SIGKILL"),
         ("memory", "oom", "unable to allocate 11 GB"),
+        ("allocation", "oom", "SIGABRT: memory ran out"),
     ],
 )
 def test_a_failing_worker_leaves_a_row_with_the_reason_and_the_rest_goes_on(
@@ -153,6 +177,8 @@ def test_a_failing_worker_leaves_a_row_with_the_reason_and_the_rest_goes_on(
     code, records, output = run(workplace, fault)
 
     assert code == 1
+    assert records["faulty"]["failure"]["phase"] == "train"
+    assert records["faulty"]["failure"]["epoch"] == 1
     assert records["faulty"]["status"] == status
     assert reason in records["faulty"]["reason"]
     assert records["numpy"]["status"] == "ok"
@@ -174,19 +200,72 @@ def test_last_words_of_a_dead_worker_are_part_of_the_reason(workplace: Path):
     assert "last words of the worker" in records["faulty"]["reason"]
 
 
-def test_a_hanging_trial_is_ended_with_all_its_children(workplace: Path):
-    """After the time limit the worker and what it started are gone, and the run goes on."""
-    code, records, _ = run(workplace, "hang", "--timeout", "8")
+@pytest.mark.parametrize(
+    ("options", "settings", "reason"),
+    [
+        (["--timeout", "8"], "", "no sign of life for 8 s"),
+        ([], "time_limit_s = 10", "still running after the 10 s that it was given"),
+    ],
+    ids=["silence", "limit"],
+)
+def test_a_hanging_trial_is_ended_with_all_its_children(
+    workplace: Path, options: list[str], settings: str, reason: str
+):
+    """The worker and what it started are gone, wherever that went, and the run goes on."""
+    code, records, _ = run(workplace, "hang", *options, settings=settings)
 
-    child = int((workplace / "child.pid").read_text())
-    for _ in range(50):
-        if not Path(f"/proc/{child}").exists() or _is_zombie(child):
-            break
-        time.sleep(0.1)
     assert code == 1
     assert records["faulty"]["status"] == "timeout"
+    assert reason in records["faulty"]["reason"]
     assert records["numpy"]["status"] == "ok"
-    assert not Path(f"/proc/{child}").exists() or _is_zombie(child)
+    assert _is_gone(int((workplace / "child.pid").read_text()))
+
+
+def test_no_process_outlives_a_run_that_is_killed(workplace: Path):
+    """SIGKILL of the run: its worker goes, and what the worker has started in a session apart."""
+    process = start(workplace, "hang")
+    child_file = workplace / "child.pid"
+    deadline = time.monotonic() + 60
+    while not child_file.exists() or not child_file.read_text():
+        assert time.monotonic() < deadline, "no trial has begun to train within a minute"
+        time.sleep(0.05)
+    child = int(child_file.read_text())
+    worker = int(Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[1])
+
+    process.kill()
+    process.wait()
+
+    assert _is_gone(worker)
+    assert _is_gone(child)
+
+
+def test_a_trial_whose_process_was_killed_is_repeated_as_often_as_asked(workplace: Path):
+    """The second attempt is the record; the first stands beside it, and its log is kept."""
+    code, records, _ = run(workplace, "killed once", "--retries", "1")
+
+    again = records["faulty"]
+    assert code == 0
+    assert again["status"] == "ok"
+    assert [one["status"] for one in again["attempts"]] == ["failed"]
+    assert "SIGKILL" in again["attempts"][0]["reason"]
+    assert (workplace / f"results/faults/latest/logs/{again['id']}.1.log").exists()
+
+
+def test_a_trial_that_fails_by_itself_is_not_repeated(workplace: Path):
+    """A bug fails alike each time."""
+    _, records, _ = run(workplace, "bug", "--retries", "3")
+
+    assert records["faulty"]["attempts"] == []
+
+
+def test_the_first_failure_ends_the_run_where_that_is_asked(workplace: Path):
+    """--fail-fast: what comes after the failed trial does not run, and the tables are written."""
+    code, records, output = run(workplace, "bug", "--fail-fast")
+
+    assert code == 1
+    assert list(records) == ["faulty"]
+    assert "with 1 trials still to run" in output
+    assert (workplace / "results/faults/latest/trials.csv").exists()
 
 
 def test_a_setting_that_a_backend_cannot_honour_skips_its_cell(workplace: Path):
@@ -218,5 +297,13 @@ def test_a_backend_that_is_not_installed_leaves_rows_with_the_install_command(wo
     assert records["numpy"]["status"] == "ok"
 
 
-def _is_zombie(pid: int) -> bool:
-    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+def _is_gone(pid: int) -> bool:
+    """Whether a process has ended, or does so within five seconds."""
+    for _ in range(50):
+        try:
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
+                return True
+        except OSError:
+            return True
+        time.sleep(0.1)
+    return False

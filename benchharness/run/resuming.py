@@ -60,7 +60,9 @@ def as_before(request: Request, folder: RunFolder) -> Request:
             hint=_AFRESH,
         )
         raise SuiteError(str(folder.path / "run.json"), [problem])
-    before, defaults = run["asked"], {field.name: field.default for field in fields(request)}
+    # Not what was asked but what was decided: weights may have come since.
+    before = {**run["asked"], "profile": run["profile"]}
+    defaults = {field.name: field.default for field in fields(request)}
     now = asked(request)
     problems = [
         Problem(
@@ -77,8 +79,7 @@ def as_before(request: Request, folder: RunFolder) -> Request:
     restored = {
         name: tuple(value) if isinstance(value, list) else value for name, value in before.items()
     }
-    # Not what was asked but what was decided: weights may have come since.
-    return replace(request, **(restored | {"profile": run["profile"]}))
+    return replace(request, **restored)
 
 
 def require_same(folder: RunFolder, now: Mapping[str, Any]) -> None:
