@@ -126,6 +126,60 @@ def append_many(path: Path, writer: int) -> None:
         journal.append(path, {"id": f"{writer}-{number}", "reason": "x" * 5000})
 
 
+def test_zeros_that_a_power_cut_leaves_are_set_aside(path):
+    """A file system may have made the file longer and not yet written what belongs there."""
+    journal.append(path, {"id": "a"})
+    with path.open("ab") as file:
+        file.write(bytes(4096))
+
+    journal.append(path, {"id": "b"})
+
+    assert journal.read(path) == ([{"id": "a"}, {"id": "b"}], [])
+
+
+def test_a_long_torn_tail_is_found_whole(path):
+    """What is set aside may be longer than what is read at first."""
+    journal.append(path, {"id": "a", "reason": "x" * 200_000})
+    with path.open("ab") as file:
+        file.write(b"0123abcd " + b"{" * 300_000)
+
+    journal.append(path, {"id": "b"})
+
+    records, problems = journal.read(path)
+    assert [record["id"] for record in records] == ["a", "b"]
+    assert problems == []
+    assert (path.parent / "records.damaged").stat().st_size == 300_010
+
+
+def test_records_of_the_first_format_are_read_as_those_of_today():
+    """The published run was recorded in format 1; every line of it counts, and lacks nothing."""
+    recorded = Path(__file__).parent.parent / "results/reference/cats_dogs_offline/records.jsonl"
+
+    records, problems = journal.read(recorded)
+
+    assert problems == []
+    assert len(records) == len(recorded.read_bytes().splitlines()) > 0
+    assert {record["format"] for record in records} == {2}
+    assert all(record["failure"] is None and record["attempts"] == [] for record in records)
+
+
+def test_appending_reads_only_the_end_of_a_long_file(path, monkeypatch):
+    """The thousandth record costs what the first did."""
+    line = journal.encode({"id": "a", "reason": "x" * 1000})
+    path.write_bytes(line * 5000)
+    read = []
+    original = os.pread
+
+    def counting(descriptor: int, size: int, offset: int) -> bytes:
+        read.append(size)
+        return original(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", counting)
+    journal.append(path, {"id": "b"})
+
+    assert sum(read) < 100_000
+
+
 def test_two_writers_do_not_mix_their_lines(path):
     """Records that two processes append at once are all whole."""
     context = multiprocessing.get_context("spawn")

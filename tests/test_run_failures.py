@@ -177,8 +177,8 @@ def test_a_failing_worker_leaves_a_row_with_the_reason_and_the_rest_goes_on(
     code, records, output = run(workplace, fault)
 
     assert code == 1
-    assert records["faulty"]["failure"]["phase"] == "train"
-    assert records["faulty"]["failure"]["epoch"] == 1
+    # The first steps of all are those that compile.
+    assert records["faulty"]["failure"]["phase"] == "compile"
     assert records["faulty"]["status"] == status
     assert reason in records["faulty"]["reason"]
     assert records["numpy"]["status"] == "ok"
@@ -264,7 +264,7 @@ def test_the_first_failure_ends_the_run_where_that_is_asked(workplace: Path):
 
     assert code == 1
     assert list(records) == ["faulty"]
-    assert "with 1 trials still to run" in output
+    assert "stopped at the first failure" in output
     assert (workplace / "results/faults/latest/trials.csv").exists()
 
 

@@ -10,6 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
+from benchharness.results import journal
+from benchharness.run.signals import held_back
+
 SUITE = """
 name = "long"
 trials = 50
@@ -31,22 +36,9 @@ dense = 4
 
 def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path: Path):
     """Ctrl-C: exit code 130, every finished trial in records and CSV, no worker left behind."""
-    (tmp_path / "long.toml").write_text(SUITE)
-    run = subprocess.Popen(
-        [sys.executable, "-m", "benchharness", "run", "long.toml"],
-        cwd=tmp_path,
-        env={**os.environ, "BENCHHARNESS_CACHE": str(tmp_path / "cache")},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell that starts this in the background has its children ignore Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
+    run = begin(tmp_path)
     records = tmp_path / "results/long/latest/records.jsonl"
-    deadline = time.monotonic() + 60
-    while not records.exists() or records.read_text().count("\n") < 2:
-        assert time.monotonic() < deadline, "no trial has finished within a minute"
-        time.sleep(0.05)
+    wait_for(records, trials=2)
 
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=30)
@@ -57,7 +49,69 @@ def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path
     assert "Traceback" not in errors
     assert {record["status"] for record in finished} == {"ok"}
     assert len(rows) == 1 + len(finished) >= 3
+    assert "NOT COMPLETE" in (records.parent / "report.html").read_text()
+    assert f"to go on: benchharness run long.toml --resume {records.parent.resolve()}" in (
+        errors.replace("results/long", str(tmp_path / "results/long"))
+    )
     assert _workers(tmp_path) == []
+
+
+def test_interrupting_twice_ends_at_once(tmp_path: Path):
+    """The second Ctrl-C waits for no report: exit code 130, records whole, no worker left."""
+    run = begin(tmp_path)
+    records = tmp_path / "results/long/latest/records.jsonl"
+    wait_for(records, trials=1)
+
+    run.send_signal(signal.SIGINT)
+    # Until the first has been taken, two are one.
+    time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, errors = run.communicate(timeout=30)
+
+    assert run.returncode == 130
+    assert errors.splitlines()[-1] == "ended at once; finished trials are on disk"
+    assert journal.read(records)[1] == []
+    deadline = time.monotonic() + 5
+    while _workers(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert _workers(tmp_path) == []
+
+
+def test_a_signal_waits_for_the_end_of_what_must_be_whole():
+    """Ctrl-C between a record and the word of it is obeyed after both."""
+    done = []
+
+    with pytest.raises(KeyboardInterrupt):
+        with held_back():
+            signal.raise_signal(signal.SIGINT)
+            done.append("whole")
+        done.append("more")
+
+    assert done == ["whole"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def begin(folder: Path) -> subprocess.Popen[str]:
+    """Begin a run of 50 trials."""
+    (folder / "long.toml").write_text(SUITE)
+    return subprocess.Popen(
+        [sys.executable, "-m", "benchharness", "run", "long.toml"],
+        cwd=folder,
+        env={**os.environ, "BENCHHARNESS_CACHE": str(folder / "cache")},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell that starts this in the background has its children ignore Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def wait_for(records: Path, *, trials: int) -> None:
+    """Return once so many trials have finished."""
+    deadline = time.monotonic() + 60
+    while not records.exists() or records.read_text().count("\n") < trials:
+        assert time.monotonic() < deadline, "no trial has finished within a minute"
+        time.sleep(0.05)
 
 
 def _workers(folder: Path) -> list[str]:

@@ -165,11 +165,7 @@ class Session:
         """Carry out what the run lacks, up to the first failure where that is to end it."""
         for record in runner.advance(observe):
             if self.request.fail_fast and record["status"] not in WELL:
-                lacking = len(runner.pending()) - 1
-                announce(
-                    observe,
-                    [f"WARNING: stopped at the first failure, with {lacking} trials still to run"],
-                )
+                announce(observe, ["WARNING: stopped at the first failure, as asked"])
                 return
 
     def begin(self, observe: Observer, *, command: str = "run") -> Runner:
