@@ -7,7 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 # No build takes a day; a younger folder may be another process's, still growing.
@@ -29,6 +29,22 @@ def new_folder(target: Path) -> Iterator[Path]:
         _rename(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def sole_builder(target: Path) -> Iterator[None]:
+    """Hold the right to build ``target``, having waited for any other process that does.
+
+    Where the disk knows no locks, several may build; then the first to finish wins.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(target.parent.parent / "locks" / f"{target.parent.name}-{target.name}.lock")
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        with suppress(NotImplementedError):
+            held.enter_context(lock)
+        yield
 
 
 def discard(target: Path) -> None:
