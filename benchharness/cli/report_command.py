@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli.saying import say
+
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -29,7 +31,7 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     folder = find_run(run, results)
     records, damages = folder.records()
     for damage in damages:
-        click.echo(f"warning: {damage}", err=True)
+        say(f"warning: {damage}", err=True)
     write_csv_files(folder.path, records)
     if markdown:
         from benchharness.report.table import markdown as as_markdown
@@ -37,7 +39,7 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
         click.echo(as_markdown(folder.read_run(), records))
     else:
         show(folder.path)
-    publish(folder.path, tell=lambda line: click.echo(line, err=True))
+    publish(folder.path, tell=lambda line: say(line, err=True))
     return 0
 
 

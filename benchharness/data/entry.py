@@ -80,9 +80,7 @@ def open_entry(folder: Path) -> Entry:
     found = (images.shape, images.dtype, labels.shape, labels.dtype)
     expected = (meta.shape, np.dtype(np.uint8), meta.shape[:1], np.dtype(np.int32))
     if found != expected:
-        raise DatasetError(
-            f"{folder}: expected arrays {expected}, found {found}{REMEDY}"
-        )
+        raise DatasetError(f"{folder}: expected arrays {expected}, found {found}{REMEDY}")
     return Entry(folder=folder, meta=meta, images=images, labels=labels)
 
 

@@ -84,9 +84,7 @@ def obtain(
             f"{folder}: expected to write prepared images, found: {error}; "
             "free some space or choose another cache folder"
         ) from error
-    return Filled(
-        entry=open_entry(folder), seconds=time.perf_counter() - started, damage=damage
-    )
+    return Filled(entry=open_entry(folder), seconds=time.perf_counter() - started, damage=damage)
 
 
 def _cached(folder: Path, *, meta: Meta) -> tuple[Entry | None, str]:

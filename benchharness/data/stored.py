@@ -6,10 +6,10 @@ import os
 import stat
 import struct
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from benchharness.model.kinds import WORDS
 
@@ -45,7 +45,7 @@ UNREADABLE = (
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L"})
 
 
-def opened(path: Path) -> BinaryIO:
+def opened(path: Path) -> BufferedReader:
     """Return a file, open for reading.
 
     Raises:
@@ -55,7 +55,7 @@ def opened(path: Path) -> BinaryIO:
     def without_waiting(name: str, flags: int) -> int:
         return os.open(name, flags | os.O_NONBLOCK)
 
-    file = open(path, "rb", opener=without_waiting)  # noqa: PTH123, SIM115 (Path has no opener)
+    file = open(path, "rb", opener=without_waiting)  # noqa: SIM115 (Path has no opener)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError("a folder, a pipe or a device")
@@ -64,7 +64,7 @@ def opened(path: Path) -> BinaryIO:
 
 def complaint(error: Exception, path: Path) -> str:
     """Return what is wrong with a picture that cannot be read."""
-    if isinstance(error, Image.UnidentifiedImageError):
+    if isinstance(error, UnidentifiedImageError):
         with suppress(OSError):
             if not path.stat().st_size:
                 return "an empty file"

@@ -19,12 +19,13 @@ from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import describe_environment, usable_cores
 from benchharness.measure.fingerprint import fingerprint, in_words
 from benchharness.measure.git import describe_commit
-from benchharness.plugins import installed
+from benchharness.plugins import barred, installed
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
-from benchharness.results.store import RunFolder
+from benchharness.results.store import RunFolder, require_room
 from benchharness.run import remarks
 from benchharness.run.availability import has_real_weights
+from benchharness.run.checkup.disk import RUN_BYTES, heads_bytes
 from benchharness.run.device import Device, choose_device
 from benchharness.run.downloads import listen, open_fetcher
 from benchharness.run.earlier import earlier_seconds
@@ -155,8 +156,11 @@ class Session:
         results, suite = self.request.results, self.plan.suite.name
         planned = RunFolder.at(results, suite, now=started, token=token)
         observe(self._started(command, folder=planned.path))
+        require_room(results, needed=RUN_BYTES)
         requests = self._prepare(observe)
         materials = requests.materials
+        forecasts = self.outlook(materials.facts).forecasts()
+        require_room(results, needed=RUN_BYTES + heads_bytes(forecasts))
         folder = RunFolder.create(results, suite, now=started, token=token)
         dataset, weights = materials.describe_dataset(), materials.describe_weights()
         title = remarks.title(self.plan, materials.facts)
@@ -425,7 +429,7 @@ def _check_backends(plan: Plan) -> None:
     for backend in dict.fromkeys(cell.backend for cell in plan.cells):
         plugin, _ = backend_plugin(plan, backend)
         near = difflib.get_close_matches(plugin, installed(), n=1)
-        if plugin not in installed() and near:
+        if plugin not in (*installed(), *barred()) and near:
             problems.append(
                 Problem(
                     where="backends",
