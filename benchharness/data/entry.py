@@ -163,8 +163,8 @@ def require_space(folder: Path, *, needed: int, what: str = "prepared images") -
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DatasetError(
-            f"{folder}: expected {needed / 1e6:.0f} MB of free space for {what}, "
-            f"found {free / 1e6:.0f} MB; free some space or choose another cache folder"
+            f"{folder}: expected {needed / 1e6:,.1f} MB of free space for {what}, "
+            f"found {free / 1e6:,.1f} MB; free some space or choose another cache folder"
         )
 
 

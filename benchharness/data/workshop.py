@@ -21,7 +21,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     When another process has built ``target`` meanwhile, its folder stays and ours goes.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
+    _sweep(target, older_s=_ABANDONED_S)
     building = _aside(target)
     building.mkdir()
     try:
@@ -44,6 +44,8 @@ def sole_builder(target: Path) -> Iterator[None]:
     with ExitStack() as held:
         with suppress(NotImplementedError):
             held.enter_context(lock)
+            # Whoever left something behind here was killed: nobody else builds now.
+            _sweep(target, older_s=0.0)
         yield
 
 
@@ -64,11 +66,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sweep(target: Path) -> None:
+def _sweep(target: Path, *, older_s: float) -> None:
     """Remove what processes that were killed left behind."""
     for left in target.parent.glob(f".{target.name}-*"):
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            if time.time() - left.stat().st_mtime >= older_s:
                 shutil.rmtree(left, ignore_errors=True)
 
 

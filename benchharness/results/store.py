@@ -185,8 +185,8 @@ def require_room(results_dir: Path, *, needed: int) -> None:
         free = shutil.disk_usage(there).free
     if free < needed:
         raise RunError(
-            f"{results_dir}: expected {needed / 1e6:,.0f} MB of free space for results, "
-            f"found {free / 1e6:,.0f} MB; free some space, or choose a folder with --results"
+            f"{results_dir}: expected {needed / 1e6:,.1f} MB of free space for results, "
+            f"found {free / 1e6:,.1f} MB; free some space, or choose a folder with --results"
         )
 
 

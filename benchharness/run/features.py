@@ -122,7 +122,7 @@ def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.
     except OSError as error:
         needed = FLOAT_BYTES * math.prod(shape)
         raise DatasetError(
-            f"{file.parent.parent}: expected room for {needed / 1e6:,.0f} MB of features, found: "
+            f"{file.parent.parent}: expected room for {needed / 1e6:,.1f} MB of features, found: "
             f"{error.strerror}; free some space, or set BENCHHARNESS_CACHE to another folder"
         ) from error
     return values
