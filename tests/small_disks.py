@@ -13,7 +13,7 @@ import pytest
 
 @contextmanager
 def small_disk(place: Path, *, kilobytes: int) -> Iterator[Path]:
-    """Give a folder on a disk of its own, so small that it fills; skip where none can be mounted."""
+    """Give a folder on a disk of its own, so small that it fills; skip where that is forbidden."""
     place.mkdir()
     options = f"size={kilobytes}k,nr_inodes=1000"
     mount = ["mount", "-t", "tmpfs", "-o", options, "benchharness-test", str(place)]

@@ -39,7 +39,8 @@ VALUES: tuple[Any, ...] = (
     0, 1, 2, -1, 7, 64, 10**12, 2**63, -(2**70), 0.0, -0.0, 0.5, 1e12, 1e-300, float("inf"),
     float("nan"), True, False, "", " ", "a", "cpu", "gpu", "folder", "drawn", "fashion_mnist",
     "cats_dogs", "sgd", "adam", "numpy", "torch", "a b", "loop", "nowhere", "x" * 3000,
-    "[bold]x[/]", "\x1b[31mred", "=1+1", "héllo", "\u202eback", "two\nlines", [], [1], [[1]], ["a", "a"],
+    "[bold]x[/]", "\x1b[31mred",
+    "=1+1", "héllo", "\u202eback", "two\nlines", [], [1], [[1]], ["a", "a"],
     ["numpy"], {}, {"a": 1}, [{}], datetime.date(2026, 1, 2), datetime.time(1, 2),
 )  # fmt: skip
 REFUSAL = re.compile(r"error: (?P<file>.+?\.toml): (?P<key>.+?): expected .+, found .+")

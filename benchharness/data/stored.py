@@ -26,7 +26,7 @@ SUFFIXES = {
 }
 
 # What is decoded. Of the other readers of Pillow's one runs a program, and most nobody has tried.
-FORMATS = (*dict.fromkeys(SUFFIXES.values()), "MPO")
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 
 # What Pillow's readers raise on files that are damaged, hostile or no images at all.
 UNREADABLE = (
@@ -58,7 +58,7 @@ def opened(path: Path) -> BufferedReader:
     file = open(path, "rb", opener=without_waiting)  # noqa: SIM115 (Path has no opener)
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
-        raise OSError("a folder, a pipe or a device")
+        raise OSError("a pipe or a device")
     return file
 
 
@@ -68,7 +68,7 @@ def complaint(error: Exception, path: Path) -> str:
         with suppress(OSError):
             if not path.stat().st_size:
                 return "an empty file"
-        return f"none of {', '.join(dict.fromkeys(SUFFIXES.values()))}"
+        return f"none of {', '.join(FORMATS)}"
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 

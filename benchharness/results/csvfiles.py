@@ -58,6 +58,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool | int | float):
         return repr(value)
-    text = str(value)
+    # The writer quotes a line feed alone: readers would take a carriage return for another row.
+    text = str(value).replace("\r\n", "\n").replace("\r", "\n")
     # Spreadsheets run text that starts like a formula; an apostrophe makes them show it.
     return f"'{text}" if text.lstrip(" \xa0").startswith(_FORMULA_STARTS) else text
