@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 import functools
 import hashlib
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
@@ -26,12 +27,28 @@ if TYPE_CHECKING:
     WeightReader = Callable[..., Mapping[str, NDArray[np.float32]] | None]
 
 GROUP = "benchharness"
+# Names of plugins to leave alone, with commas between them; inherited by every process of ours.
+BARRED = "BENCHHARNESS_NO_PLUGIN"
 
 
 @functools.cache
 def installed() -> Mapping[str, EntryPoint]:
-    """Return the installed plugins by name; imports none of them."""
-    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name)}
+    """Return the installed plugins by name, without those that are barred; imports none of them."""
+    left_out = barred()
+    every = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    return {entry.name: entry for entry in every if entry.name not in left_out}
+
+
+def barred() -> tuple[str, ...]:
+    """Return the names of plugins that the user wants left alone."""
+    names = os.environ.get(BARRED, "").split(",")
+    return tuple(name.strip() for name in names if name.strip())
+
+
+def bar(names: Iterable[str]) -> None:
+    """Leave plugins of these names alone, in this process and in all that it starts."""
+    os.environ[BARRED] = ",".join(dict.fromkeys([*barred(), *names]))
+    installed.cache_clear()
 
 
 def distribution(entry: EntryPoint) -> str:
@@ -43,11 +60,17 @@ def find(name: str) -> EntryPoint:
     """Return the installed plugin of that name.
 
     Raises:
-        PluginError: None is installed; the message names the nearest, or how to install it.
+        PluginError: None is installed, or it is barred; the message names the nearest, or how to
+            install it.
     """
     plugins = installed()
     if name in plugins:
         return plugins[name]
+    if name in barred():
+        raise PluginError(
+            f"backend {name}: expected a plugin that may be loaded, found one left out "
+            f"with --no-plugin or {BARRED}; leave that away to use it"
+        )
     near = difflib.get_close_matches(name, plugins, n=1)
     remedy = (
         f"did you mean {near[0]}?" if near else f"install it with: pip install benchharness-{name}"

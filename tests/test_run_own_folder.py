@@ -299,6 +299,7 @@ def test_the_title_says_what_was_converted_and_what_guessing_gives():
     dataset = {
         "name": "mine", "origin": "class folders in mine", "is_real": True, "classes": ["a", "b"],
         "converted": {"cmyk": 3, "WEBP": 2}, "majority_share": 0.75,
+        "leaks": {"count": 0, "first": []}, "mended": [],
     }  # fmt: skip
 
     told = title.inputs({"dataset": dataset})

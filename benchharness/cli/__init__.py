@@ -10,6 +10,7 @@ import click
 
 from benchharness import __version__
 from benchharness.cli.exits import Terminated, end_in_order, exit_code, explanation
+from benchharness.cli.saying import say
 from benchharness.errors import BenchError
 
 _COMMANDS = {
@@ -71,6 +72,6 @@ def main() -> None:
     except (BenchError, click.Abort, KeyboardInterrupt, Terminated) as error:
         mark = "error: " if isinstance(error, BenchError) else ""
         for line in explanation(error):
-            click.echo(f"{mark}{line}", err=True)
+            say(f"{mark}{line}", err=True)
         code = exit_code(error)
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli.barring import no_plugin
 from benchharness.cli.builtin import builtin_suite
 
 
 @click.command("certify")
 @click.argument("suite", type=click.Path(path_type=Path), required=False)
+@no_plugin
 @click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
 @click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
 @click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")

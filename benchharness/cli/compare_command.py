@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.cli.barring import no_plugin
+
 if TYPE_CHECKING:
     from benchharness.errors import Problem
     from benchharness.regression.changes import Changes
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("a")
 @click.argument("b", required=False)
+@no_plugin
 @click.option(
     "--suite", type=click.Path(path_type=Path), help="What both sides run; needed to run them."
 )

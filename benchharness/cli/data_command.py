@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from benchharness.cli.barring import no_plugin
+from benchharness.cli.saying import say
+
 if TYPE_CHECKING:
     from benchharness.run.materials import Materials
     from benchharness.run.session import Request
@@ -30,6 +33,7 @@ def _on_suite(function: F) -> F:
             type=click.Path(path_type=Path, exists=True, file_okay=False),
             help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
         ),
+        no_plugin,
     )
     for option in reversed(options):
         function = option(function)
@@ -55,7 +59,7 @@ def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: boo
     with watch() as observe:
         materials = open_session(request, observe=observe).prepare(observe)
     for line in _ready(materials):
-        click.echo(line)
+        say(line)
     return 0
 
 
@@ -80,9 +84,9 @@ def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
         for verdict in verdicts(session, observe):
             is_whole &= not verdict.damages
             state = f"DAMAGED ({len(verdict.damages)})" if verdict.damages else "ok"
-            click.echo(f"{state}: {verdict.what}")
+            say(f"{state}: {verdict.what}")
             for damage in verdict.damages:
-                click.echo(f"error: {damage}", err=True)
+                say(f"error: {damage}", err=True)
     return 0 if is_whole else 1
 
 

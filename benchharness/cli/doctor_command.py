@@ -7,11 +7,15 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli.barring import no_plugin
+from benchharness.cli.saying import say
+
 _MAIN = Path("suites/cats_dogs.toml")
 
 
 @click.command("doctor")
 @click.argument("suite", type=click.Path(path_type=Path), required=False)
+@no_plugin
 @click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
 @click.option(
     "--data",
@@ -69,7 +73,7 @@ def command(
             results=results,
             calibration="kept" if calibration is None else "anew" if calibration else "no",
         ),
-        announce=lambda line: click.echo(line, err=True),
+        announce=lambda line: say(line, err=True),
     )
     if as_json:
         click.echo(json.dumps(checkup.as_dict(), indent=2, default=str))

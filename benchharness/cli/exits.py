@@ -40,7 +40,7 @@ def explanation(error: BaseException) -> list[str]:
     """Return what the user is told of an error, a line each."""
     match error:
         case BenchError():
-            return error.lines()
+            return [line for text in error.lines() for line in text.splitlines()]
         case KeyboardInterrupt() | click.Abort():
             return ["interrupted; finished trials are on disk"]
         case Terminated():

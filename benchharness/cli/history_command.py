@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.cli.saying import say
+
 if TYPE_CHECKING:
     from benchharness.regression.history import History
 
@@ -86,7 +88,7 @@ def command(
         damages=found.damages,
     )
     for damage in history.damages:
-        click.echo(f"warning: {damage}", err=True)
+        say(f"warning: {damage}", err=True)
     return _show(history, last=last, page=page, as_json=as_json)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli.barring import no_plugin
+from benchharness.cli.saying import say
 from benchharness.data.catalogue import SOURCES
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, installed
@@ -21,6 +23,7 @@ STRATEGIES = {
 
 
 @click.command("list")
+@no_plugin
 def command() -> None:
     """Show the backends, strategies, datasets, backbones and suites that can be had.
 
@@ -38,7 +41,7 @@ def command() -> None:
     for title, rows in sections.items():
         click.echo(f"{title}:")
         for name, description in rows.items():
-            click.echo(f"  {name:<26} {description}")
+            say(f"  {name:<26} {description}")
 
 
 def _suites() -> dict[str, str]:

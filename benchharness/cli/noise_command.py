@@ -7,9 +7,12 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli.barring import no_plugin
+
 
 @click.command("noise")
 @click.argument("suite", type=click.Path(path_type=Path))
+@no_plugin
 @click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
 @click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
 @click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli.saying import say
+
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
@@ -30,10 +32,10 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     folder = find_run(run, results)
     records, damages = folder.records()
     for damage in damages:
-        click.echo(f"warning: {damage}", err=True)
+        say(f"warning: {damage}", err=True)
     described, remarks = run_of(folder, records)
     for remark in remarks:
-        click.echo(f"warning: {remark}", err=True)
+        say(f"warning: {remark}", err=True)
     write_csv_files(folder.path, records)
     if markdown:
         from benchharness.report.table import markdown as as_markdown
@@ -41,7 +43,7 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
         click.echo(as_markdown(described, records))
     else:
         show(folder.path)
-    publish(folder.path, tell=lambda line: click.echo(line, err=True))
+    publish(folder.path, tell=lambda line: say(line, err=True))
     return 0
 
 

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.cli.barring import no_plugin
 from benchharness.cli.exits import Terminated
+from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
     from benchharness.results.record import Record
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command("run")
 @click.argument("suite", type=click.Path(path_type=Path), required=False)
+@no_plugin
 @click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
 @click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
 @click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
@@ -179,8 +182,9 @@ def _preview(request: Request) -> None:
     outlook = session.outlook(facts)
     said = [*session.announcements(), *on_fitting(session.plan, facts)]
     for line in [*said, *warnings(outlook, session.accelerators)]:
-        click.echo(line, err=True)
-    click.echo(preview(facts, forecast(session.plan, facts)))
+        say(line, err=True)
+    for line in preview(facts, forecast(session.plan, facts)).split("\n"):
+        say(line)
     has_proof = request.proof != "no"
     click.echo(asks(outlook.estimate(has_proof=has_proof), outlook.cells()))
 
@@ -215,7 +219,7 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
     if not as_json:
         show(folder.path)
     for line in [] if as_json or is_quiet else remarks:
-        click.echo(line, err=True)
+        say(line, err=True)
     return code
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchharness.data.decoding import Corpus, decode, identity
+from benchharness.data.decoding import Corpus, decode, digests, identity
 from benchharness.data.entry import Entry, open_entry
 from benchharness.data.filling import Progress
 from benchharness.data.listing import Listing
@@ -56,7 +56,8 @@ def check_images(
     """
     images = Corpus(listing=listing.first(train=train_images, test=test_images))
     channels = listing.channels
-    digest = identity(images, size=size, channels=channels, workers=workers, may_skip=True)
+    contents = digests(images, workers=workers, may_skip=True)
+    digest = identity(images, contents, size=size, channels=channels)
     folder = cache_dir / "prepared" / digest[:32]
     damages: list[str] = []
     entry = _opened(folder, damages)

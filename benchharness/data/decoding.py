@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -22,6 +22,8 @@ from benchharness.errors import DatasetError
 # Enough images to hide what handing work to a thread costs, few enough to keep 16 threads busy
 # to the end of a small dataset.
 _BLOCK = 8
+# The digest of an image that cannot be read.
+ABSENT = bytes(hashlib.sha256().digest_size)
 
 T = TypeVar("T")
 
@@ -68,26 +70,37 @@ class Corpus:
         return examples.name(index)
 
 
-def identity(images: Corpus, *, size: int, channels: int, workers: int, may_skip: bool) -> str:
-    """Return the dataset's digest: what its pixels and labels follow from, and no path.
+def digests(images: Corpus, *, workers: int, may_skip: bool) -> list[bytes]:
+    """Return the SHA-256 of each image's content, by position; ``ABSENT`` where there is none.
 
     Args:
-        images: What to identify.
-        size: Side of the decoded images, pixels.
-        channels: 1 or 3.
+        images: What to read.
         workers: Threads.
         may_skip: Whether an image that cannot be read counts as absent.
-
-    Returns:
-        SHA-256 in hex.
 
     Raises:
         DatasetError: An image cannot be read.
     """
 
-    def digests(positions: range) -> bytes:
-        return b"".join(_digest(images, position, may_skip=may_skip) for position in positions)
+    def some(positions: range) -> list[bytes]:
+        return [_digest(images, position, may_skip=may_skip) for position in positions]
 
+    parts = _on_threads(some, count=len(images), workers=workers)
+    return [digest for part in parts for digest in part]
+
+
+def identity(images: Corpus, contents: Sequence[bytes], *, size: int, channels: int) -> str:
+    """Return the dataset's digest: what its pixels and labels follow from, and no path.
+
+    Args:
+        images: What to identify.
+        contents: Their digests.
+        size: Side of the decoded images, pixels.
+        channels: 1 or 3.
+
+    Returns:
+        SHA-256 in hex.
+    """
     header = {
         "name": images.listing.name,
         "classes": images.listing.classes,
@@ -98,8 +111,7 @@ def identity(images: Corpus, *, size: int, channels: int, workers: int, may_skip
     }
     whole = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     whole.update(images.labels.astype("<i4").tobytes())
-    for part in _on_threads(digests, count=len(images), workers=workers):
-        whole.update(part)
+    whole.update(b"".join(contents))
     return whole.hexdigest()
 
 
@@ -128,7 +140,7 @@ def _digest(images: Corpus, position: int, *, may_skip: bool) -> bytes:
         return examples.digest(index)
     except DatasetError:
         if may_skip:
-            return bytes(hashlib.sha256().digest_size)
+            return ABSENT
         raise
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -14,9 +16,12 @@ from numpy.typing import NDArray
 
 from benchharness.data.workshop import sync
 from benchharness.errors import DatasetError
+from benchharness.fetch.stock import file_digest
 
-_FORMAT = 2
+_FORMAT = 3
 _SYNC_BYTES = 16_000_000
+IMAGES, LABELS, META = "images.npy", "labels.npy", "meta.json"
+REMEDY = "; remove the folder and prepare again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +34,7 @@ class Meta:
         train: How many of them, the first ones, are training images.
         skipped: Ids of images that could not be read; their pixels are black.
         kinds: Ids of images that were special, by the keys of ``model.kinds.WORDS``.
+        files: SHA-256 of each array's file, hexadecimal, by name.
     """
 
     digest: str
@@ -39,6 +45,7 @@ class Meta:
     train: int
     skipped: tuple[int, ...] = ()
     kinds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,28 +70,39 @@ def open_entry(folder: Path) -> Entry:
         DatasetError: It is missing, damaged, or of another version's format.
     """
     try:
-        meta = _read_meta(folder / "meta.json")
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
-        labels = np.load(folder / "labels.npy", allow_pickle=False)
+        meta = _read_meta(folder / META)
+        images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / LABELS, allow_pickle=False)
     except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
         raise DatasetError(
-            f"{folder}: expected prepared images, found damage: {error}; "
-            "remove the folder and prepare again"
+            f"{folder}: expected prepared images, found damage: {error}{REMEDY}"
         ) from error
     found = (images.shape, images.dtype, labels.shape, labels.dtype)
     expected = (meta.shape, np.dtype(np.uint8), meta.shape[:1], np.dtype(np.int32))
     if found != expected:
-        raise DatasetError(
-            f"{folder}: expected arrays {expected}, found {found}; "
-            "remove the folder and prepare again"
-        )
+        raise DatasetError(f"{folder}: expected arrays {expected}, found {found}{REMEDY}")
     return Entry(folder=folder, meta=meta, images=images, labels=labels)
+
+
+def require_whole(entry: Entry) -> None:
+    """Read an entry's arrays once, and hold them against their digests.
+
+    A disk that lies, or a power cut, leaves files of the right length with other content.
+
+    Raises:
+        DatasetError: A file is not what was written.
+    """
+    for name in (IMAGES, LABELS):
+        if file_digest(entry.folder / name) != entry.meta.files.get(name):
+            raise DatasetError(
+                f"{entry.folder / name}: expected the bytes that were written, found others{REMEDY}"
+            )
 
 
 def write_images(
     folder: Path, *, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]
-) -> None:
-    """Write ``images.npy`` from consecutive blocks of images.
+) -> str:
+    """Write ``images.npy`` from consecutive blocks of images, and return its SHA-256.
 
     Plain writes rather than a writable memory map: on a full disk they fail with an error, where
     a map would end the process with a bus error.
@@ -93,10 +111,14 @@ def write_images(
         OSError: The disk is full or cannot be written.
     """
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    with (folder / "images.npy").open("wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
+    start = io.BytesIO()
+    np.lib.format.write_array_header_1_0(start, header)
+    digest = hashlib.sha256(start.getbuffer())
+    with (folder / IMAGES).open("wb") as file:
+        file.write(start.getbuffer())
         waiting = 0
         for block in blocks:
+            digest.update(block.data)
             waiting += file.write(block.data)
             # Little by little, while other threads decode; all at the end would be a wait.
             if waiting > _SYNC_BYTES:
@@ -104,27 +126,36 @@ def write_images(
                 os.fsync(file.fileno())
         file.flush()
         os.fsync(file.fileno())
+    return digest.hexdigest()
 
 
 def write_rest(folder: Path, *, labels: NDArray[np.int32], meta: Meta) -> None:
     """Write the labels and the description, and return when they are on the disk.
 
+    Args:
+        folder: The entry's.
+        labels: int32, shape (images,).
+        meta: ``files`` holds the images' digest; that of the labels is added here.
+
     Raises:
         OSError: The disk is full or cannot be written.
     """
-    np.save(folder / "labels.npy", labels)
-    text = json.dumps({"format": _FORMAT, **asdict(meta)}, indent=1, ensure_ascii=False)
-    (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
-    for path in (folder / "labels.npy", folder / "meta.json", folder):
+    np.save(folder / LABELS, labels)
+    files = {**meta.files, LABELS: file_digest(folder / LABELS)}
+    fields = {"format": _FORMAT, **asdict(meta), "files": files}
+    text = json.dumps(fields, indent=1, ensure_ascii=False)
+    (folder / META).write_text(text + "\n", encoding="utf-8")
+    for path in (folder / LABELS, folder / META, folder):
         sync(path)
 
 
-def require_space(folder: Path, *, needed: int) -> None:
+def require_space(folder: Path, *, needed: int, what: str = "prepared images") -> None:
     """Refuse to begin what the disk cannot hold.
 
     Args:
         folder: Where the bytes will go; an existing folder.
         needed: Bytes.
+        what: They are, in words.
 
     Raises:
         DatasetError: Fewer bytes are free.
@@ -132,8 +163,8 @@ def require_space(folder: Path, *, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DatasetError(
-            f"{folder}: expected {needed / 1e6:.0f} MB of free space for prepared images, "
-            f"found {free / 1e6:.0f} MB; free some space or choose another cache folder"
+            f"{folder}: expected {needed / 1e6:,.1f} MB of free space for {what}, "
+            f"found {free / 1e6:,.1f} MB; free some space or choose another cache folder"
         )
 
 

@@ -96,20 +96,23 @@ def _values(folder: Path, name: str, *, magic: int, shape: tuple[int, ...]) -> N
     path = _file(folder, name)
     if path is None:
         raise DatasetError(f"{folder / name}[.gz]: expected a file, found none; {_REMEDY}")
-    content = _content(path)
     header = struct.pack(f">{1 + len(shape)}I", magic, *shape)
-    if content[: len(header)] != header or len(content) != len(header) + int(np.prod(shape)):
+    whole = len(header) + int(np.prod(shape))
+    content = _content(path, most=whole + 1)
+    if content[: len(header)] != header or len(content) != whole:
+        many = "more" if len(content) > whole else f"{len(content)} bytes"
         raise DatasetError(
             f"{path}: expected an IDX file of {' x '.join(map(str, shape))} bytes, "
-            f"found {len(content)} bytes beginning {content[:16].hex()}; {_REMEDY}"
+            f"found {many}, beginning {content[:16].hex() or 'with nothing'}; {_REMEDY}"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, *, most: int) -> bytes:
+    """Return the beginning of a file, unpacked: no archive can fill the memory."""
     try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if path.suffix == ".gz" else content
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(most)
     except (OSError, EOFError, zlib.error) as error:
         raise DatasetError(
             f"{path}: expected a readable file, found: {error}; {_REMEDY}"

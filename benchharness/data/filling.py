@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +12,34 @@ from numpy.typing import NDArray
 
 from benchharness.data.decoding import Corpus, decode
 from benchharness.data.entry import (
+    IMAGES,
+    REMEDY,
     Entry,
     Meta,
     open_entry,
     require_space,
+    require_whole,
     write_images,
     write_rest,
 )
-from benchharness.data.workshop import discard, new_folder
+from benchharness.data.workshop import discard, new_folder, sole_builder
 from benchharness.errors import DatasetError
 
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filled:
+    """An entry that is whole.
+
+    Attributes:
+        seconds: What decoding took; 0.0 where the entry was there already.
+        damage: What was wrong with the entry that this one replaces; empty where nothing was.
+    """
+
+    entry: Entry
+    seconds: float = 0.0
+    damage: str = ""
 
 
 def obtain(
@@ -34,8 +50,10 @@ def obtain(
     workers: int,
     may_skip: bool,
     progress: Progress | None,
-) -> tuple[Entry, float]:
-    """Return the entry and the seconds it took to decode; 0.0 where it was there already.
+) -> Filled:
+    """Return the entry, built unless it is there and every byte of it is as it was written.
+
+    Of several processes that need the same entry one builds it, and the others wait for that.
 
     Args:
         folder: The entry's place.
@@ -49,30 +67,41 @@ def obtain(
         DatasetError: An image cannot be read, or the disk is full.
     """
     try:
-        entry = _cached(folder, digest=meta.digest)
-        if entry is not None:
-            return entry, 0.0
-        started = time.perf_counter()
-        _build(folder, images, meta=meta, workers=workers, may_skip=may_skip, progress=progress)
+        # A cache that cannot be written, and so not locked, may still hold what is needed.
+        found, _ = _cached(folder, meta=meta)
+        if found is not None:
+            return Filled(entry=found)
+        with sole_builder(folder):
+            found, damage = _cached(folder, meta=meta)
+            if found is not None:
+                return Filled(entry=found)
+            if damage:
+                discard(folder)
+            started = time.perf_counter()
+            _build(folder, images, meta=meta, workers=workers, may_skip=may_skip, progress=progress)
     except OSError as error:
         raise DatasetError(
             f"{folder}: expected to write prepared images, found: {error}; "
             "free some space or choose another cache folder"
         ) from error
-    return open_entry(folder), time.perf_counter() - started
+    return Filled(entry=open_entry(folder), seconds=time.perf_counter() - started, damage=damage)
 
 
-def _cached(folder: Path, *, digest: str) -> Entry | None:
-    """Return the entry if it is whole; remove it if it is not."""
+def _cached(folder: Path, *, meta: Meta) -> tuple[Entry | None, str]:
+    """Return the entry if it is whole, else what is wrong with it; empty where there is none."""
     # Looked at first: what another process completes from here on is not ours to remove.
     if not folder.exists():
-        return None
-    with suppress(DatasetError):
+        return None, ""
+    try:
         entry = open_entry(folder)
-        if entry.meta.digest == digest:
-            return entry
-    discard(folder)
-    return None
+        require_whole(entry)
+    except DatasetError as error:
+        return None, str(error).removesuffix(REMEDY)
+    except OSError as error:
+        return None, f"{folder}: expected prepared images, found: {error}"
+    if replace(entry.meta, skipped=(), kinds={}, files={}) != meta:
+        return None, f"{folder}: expected the images of {meta.digest}, found others"
+    return entry, ""
 
 
 def _build(
@@ -103,13 +132,16 @@ def _build(
 
     with new_folder(folder) as building:
         require_space(building, needed=int(np.prod(meta.shape)))
-        write_images(building, shape=meta.shape, blocks=blocks())
+        written = write_images(building, shape=meta.shape, blocks=blocks())
         labels = images.labels
         _require_each_class(images, labels, skipped)
-        special = {kind: tuple(ids) for kind, ids in kinds.items()}
-        write_rest(
-            building, labels=labels, meta=replace(meta, skipped=tuple(skipped), kinds=special)
+        found = replace(
+            meta,
+            skipped=tuple(skipped),
+            kinds={kind: tuple(ids) for kind, ids in kinds.items()},
+            files={IMAGES: written},
         )
+        write_rest(building, labels=labels, meta=found)
 
 
 def _require_each_class(images: Corpus, labels: NDArray[np.int32], skipped: list[int]) -> None:

@@ -59,7 +59,7 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     reduced scale, as the loaders of Keras and torchvision do it.
 
     Args:
-        path: A file in any format that Pillow reads.
+        path: A file in one of ``stored.FORMATS``, whatever its name says.
         size: Height and width of the result, pixels.
         channels: 3 for RGB, 1 for grey.
 
@@ -70,13 +70,13 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
         DatasetError: The file is missing, truncated, too large, or no image.
     """
     try:
-        with Image.open(path) as image:
+        with stored.opened(path) as file, Image.open(file, formats=stored.FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
             return _decoded(image, path, size=size, channels=channels)
     except stored.UNREADABLE as error:
         raise DatasetError(
-            f"{path}: expected a readable image, found: {error}; "
+            f"{path}: expected a readable image, found: {stored.complaint(error, path)}; "
             'mend or remove the file, or set on_bad_image = "skip"'
         ) from error
 
@@ -112,7 +112,7 @@ def sample_channels(paths: Sequence[Path]) -> Literal[1, 3]:
 
 def _mode(path: Path) -> str | None:
     try:
-        with Image.open(path) as image:
+        with stored.opened(path) as file, Image.open(file, formats=stored.FORMATS) as image:
             return image.mode
     except stored.UNREADABLE:
         # Decoding will name the file; here it only has no say.

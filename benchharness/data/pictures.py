@@ -7,13 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchharness.data import drawn
+from benchharness.data.entry import require_space
 from benchharness.data.folder import folder
 from benchharness.data.listing import Listing
-from benchharness.data.workshop import new_folder
+from benchharness.data.workshop import discard, new_folder, sole_builder
 from benchharness.errors import DatasetError
+from benchharness.fetch.stock import Manifest, damages, file_digest, write_manifest
 
 Progress = Callable[[int, int], None]
 TRAIN, TEST = 2000, 800
+# Of a picture on disk, at most; most are half of it.
+_BYTES = 30_000
 
 
 def pictures(
@@ -39,9 +43,12 @@ def pictures(
     train, test = train or TRAIN, test or TEST
     place = cache_dir / "drawn" / f"{train}-{test}-{seed}-v{drawn.VERSION}"
     try:
-        if not place.is_dir():
-            with new_folder(place) as building:
-                drawn.write_drawn(building, train=train, test=test, seed=seed, progress=progress)
+        if not _is_whole(place):
+            with sole_builder(place):
+                # Another process may have drawn them while we waited.
+                if not _is_whole(place):
+                    discard(place)
+                    _draw(place, train=train, test=test, seed=seed, progress=progress)
     except OSError as error:
         raise DatasetError(
             f"{place}: expected to write {train + test} pictures, found: {error}; "
@@ -49,3 +56,16 @@ def pictures(
         ) from error
     origin = f"drawn by benchharness (version {drawn.VERSION}, seed {seed}), no photographs"
     return replace(folder(place), name="drawn", is_real=False, origin=origin)
+
+
+def _is_whole(place: Path) -> bool:
+    return place.is_dir() and not any(damages(place))
+
+
+def _draw(place: Path, *, train: int, test: int, seed: int, progress: Progress | None) -> None:
+    with new_folder(place) as building:
+        require_space(building, needed=_BYTES * (train + test), what="pictures")
+        drawn.write_drawn(building, train=train, test=test, seed=seed, progress=progress)
+        files = sorted(building.rglob("*.jpg"))
+        digests = {str(file.relative_to(building)): file_digest(file) for file in files}
+        write_manifest(building, Manifest(source="drawn", remark="", files=digests))

@@ -10,9 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.decoding import Corpus, identity
+from benchharness.data.decoding import Corpus, digests, identity
 from benchharness.data.entry import Entry, Meta, open_entry
 from benchharness.data.filling import Progress, obtain
+from benchharness.data.leaks import Leak, OnLeak, leaks, refuse
 from benchharness.data.listing import Listing
 from benchharness.data.splits import split
 from benchharness.errors import DatasetError
@@ -39,6 +40,8 @@ class Prepared:
         folder: The cache entry.
         validation: Share of the training images held out, 0-1.
         seed: Decided which ones.
+        leaks: Images of the test that are for training too, each with its twin.
+        mended: What was wrong with the cache entry that this one replaces; empty where nothing was.
     """
 
     images: NDArray[np.uint8]
@@ -55,6 +58,8 @@ class Prepared:
     folder: Path
     validation: float
     seed: int
+    leaks: tuple[Leak, ...] = ()
+    mended: str = ""
 
     @property
     def majority_share(self) -> float:
@@ -103,6 +108,7 @@ def prepare(
     cache_dir: Path,
     workers: int,
     on_bad_image: OnBadImage,
+    on_leak: OnLeak = "warn",
     progress: Progress | None = None,
 ) -> Prepared:
     """Return the listing's images decoded, from the cache where it has them.
@@ -120,15 +126,18 @@ def prepare(
         cache_dir: The entry lies in ``prepared`` below it.
         workers: Decoding threads.
         on_bad_image: "skip" leaves out images that cannot be read.
+        on_leak: "error" refuses images of the test that are for training too.
         progress: Called with images done and images in all.
 
     Raises:
-        DatasetError: There are too few images, one cannot be read, or the disk is full.
+        DatasetError: There are too few images, one cannot be read or is not allowed, or the disk is
+            full.
     """
     images = Corpus(listing=listing.first(train=train_images, test=test_images))
     channels = listing.channels if channels is None else channels
     may_skip = on_bad_image == "skip"
-    digest = identity(images, size=size, channels=channels, workers=workers, may_skip=may_skip)
+    contents = digests(images, workers=workers, may_skip=may_skip)
+    digest = identity(images, contents, size=size, channels=channels)
     meta = Meta(
         digest=digest,
         name=listing.name,
@@ -138,19 +147,23 @@ def prepare(
         train=len(images.listing.train),
     )
     folder = cache_dir / "prepared" / digest[:32]
-    entry, seconds = obtain(
+    filled = obtain(
         folder, images, meta=meta, workers=workers, may_skip=may_skip, progress=progress
     )
+    entry = filled.entry
     skipped = tuple(images.name(position) for position in entry.meta.skipped)
     if skipped and not may_skip:
         raise DatasetError(
             f"{skipped[0]}: expected a readable image, found one that an earlier run skipped "
             f'({len(skipped)} such in all); mend or remove it, or set on_bad_image = "skip"'
         )
+    twins = leaks(images, contents, skipped=entry.meta.skipped)
+    if on_leak == "error":
+        refuse(twins)
     prepared = _prepared(
         entry, validation=validation, seed=seed, origin=listing.origin, skipped=skipped
     )
-    return replace(prepared, seconds=seconds)
+    return replace(prepared, seconds=filled.seconds, leaks=twins, mended=filled.damage)
 
 
 def open_prepared(

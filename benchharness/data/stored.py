@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import struct
 from contextlib import suppress
+from io import BufferedReader
 from pathlib import Path
 
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from benchharness.model.kinds import WORDS
 
@@ -21,6 +24,9 @@ SUFFIXES = {
     ".tif": "TIFF",
     ".tiff": "TIFF",
 }
+
+# What is decoded. Of the other readers of Pillow's one runs a program, and most nobody has tried.
+FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
 
 # What Pillow's readers raise on files that are damaged, hostile or no images at all.
 UNREADABLE = (
@@ -37,6 +43,33 @@ UNREADABLE = (
 )
 
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L"})
+
+
+def opened(path: Path) -> BufferedReader:
+    """Return a file, open for reading.
+
+    Raises:
+        OSError: It cannot be opened, or is no plain file: a pipe would be waited for without end.
+    """
+
+    def without_waiting(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK)
+
+    file = open(path, "rb", opener=without_waiting)  # noqa: SIM115 (Path has no opener)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError("a pipe or a device")
+    return file
+
+
+def complaint(error: Exception, path: Path) -> str:
+    """Return what is wrong with a picture that cannot be read."""
+    if isinstance(error, UnidentifiedImageError):
+        with suppress(OSError):
+            if not path.stat().st_size:
+                return "an empty file"
+        return f"none of {', '.join(FORMATS)}"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def kinds_of(image: Image.Image, path: Path, *, channels: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 # No build takes a day; a younger folder may be another process's, still growing.
@@ -21,7 +21,7 @@ def new_folder(target: Path) -> Iterator[Path]:
     When another process has built ``target`` meanwhile, its folder stays and ours goes.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(target)
+    _sweep(target, older_s=_ABANDONED_S)
     building = _aside(target)
     building.mkdir()
     try:
@@ -29,6 +29,24 @@ def new_folder(target: Path) -> Iterator[Path]:
         _rename(building, target)
     finally:
         shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def sole_builder(target: Path) -> Iterator[None]:
+    """Hold the right to build ``target``, having waited for any other process that does.
+
+    Where the disk knows no locks, several may build; then the first to finish wins.
+    """
+    from filelock import FileLock
+
+    lock = FileLock(target.parent.parent / "locks" / f"{target.parent.name}-{target.name}.lock")
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as held:
+        with suppress(NotImplementedError):
+            held.enter_context(lock)
+            # Whoever left something behind here was killed: nobody else builds now.
+            _sweep(target, older_s=0.0)
+        yield
 
 
 def discard(target: Path) -> None:
@@ -48,11 +66,11 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _sweep(target: Path) -> None:
+def _sweep(target: Path, *, older_s: float) -> None:
     """Remove what processes that were killed left behind."""
     for left in target.parent.glob(f".{target.name}-*"):
         with suppress(FileNotFoundError):
-            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            if time.time() - left.stat().st_mtime >= older_s:
                 shutil.rmtree(left, ignore_errors=True)
 
 

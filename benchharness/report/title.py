@@ -65,6 +65,8 @@ def _dataset(dataset: Mapping[str, Any]) -> str:
     told = [origin] if origin and origin != name else []
     if converted := dataset.get("converted"):
         told.append(f"converted while decoding: {printable(in_words(converted))}")
+    if leaks := (dataset.get("leaks") or {}).get("count"):
+        told.append(f"{leaks:,} pictures of the test are for training too")
     share = dataset.get("majority_share")
     if share and is_unbalanced(share, classes=len(dataset.get("classes", ()))):
         told.append(f"always guessing the largest class is right on {share:.2f} of the test images")

@@ -13,6 +13,9 @@ from benchharness.results.record import Record
 from benchharness.results.tables import Row, epoch_rows, summary_rows, trial_rows
 from benchharness.results.textfile import replace_text
 
+# The last four are = + - @ as East Asian keyboards have them, which spreadsheets take for the same.
+_FORMULA_STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+
 TABLES = {"trials.csv": trial_rows, "epochs.csv": epoch_rows, "summary.csv": summary_rows}
 
 
@@ -55,6 +58,7 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool | int | float):
         return repr(value)
-    text = str(value)
+    # The writer quotes a line feed alone: readers would take a carriage return for another row.
+    text = str(value).replace("\r\n", "\n").replace("\r", "\n")
     # Spreadsheets run text that starts like a formula; an apostrophe makes them show it.
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+    return f"'{text}" if text.lstrip(" \xa0").startswith(_FORMULA_STARTS) else text

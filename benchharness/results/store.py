@@ -6,6 +6,8 @@ import errno
 import itertools
 import json
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -189,6 +191,36 @@ class RunFolder:
         with _writable(path):
             text = json.dumps(without_nan(content), indent=2, ensure_ascii=False)
             replace_text(path, text + "\n")
+
+
+def require_room(results_dir: Path, *, needed: int) -> None:
+    """Refuse a place where a run cannot be recorded, before anything is done for it.
+
+    Args:
+        results_dir: Where it is missing, the folder counts in which it would be made.
+        needed: Bytes that must be free.
+
+    Raises:
+        RunError: It cannot be written, or has fewer bytes.
+    """
+    there = next(place for place in (results_dir, *results_dir.absolute().parents) if _is_there(place))
+    with _writable(results_dir):
+        # Only writing tells: permissions say nothing of quotas and read-only disks.
+        with tempfile.TemporaryFile(dir=there) as probe:
+            probe.write(b"\0")
+            probe.flush()
+            os.fsync(probe.fileno())
+        free = shutil.disk_usage(there).free
+    if free < needed:
+        raise RunError(
+            f"{results_dir}: expected {needed / 1e6:,.1f} MB of free space for results, "
+            f"found {free / 1e6:,.1f} MB; free some space, or choose a folder with --results"
+        )
+
+
+def _is_there(place: Path) -> bool:
+    # A link that leads nowhere is there too: no folder can be made in its place.
+    return place.exists() or place.is_symlink()
 
 
 def find_run(path: Path, results_dir: Path) -> RunFolder:

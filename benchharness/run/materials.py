@@ -22,6 +22,9 @@ from benchharness.weights.pretrained import Pretrained, find_pretrained, random_
 
 Progress = Callable[[int, int], None]
 
+# Leaks that are stored by name.
+_NAMED = 8
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Places:
@@ -116,6 +119,7 @@ class Materials:
                 cache_dir=self._places.cache,
                 workers=self._workers,
                 on_bad_image=self._plan.dataset.on_bad_image,
+                on_leak=self._plan.dataset.on_leak,
                 progress=self._progress,
             )
         return self._prepared[part]
@@ -159,6 +163,8 @@ class Materials:
             "origin": self.listing.origin,
             "is_own": self.listing.is_own,
             "unread": self.listing.unread,
+            "leaks": {"count": len(largest.leaks), "first": [*map(list, largest.leaks[:_NAMED])]},
+            "mended": [part.mended for part in self._prepared.values() if part.mended],
             "converted": {kind: len(ids) for kind, ids in largest.kinds.items()},
             "majority_share": largest.majority_share,
             "is_real": self.listing.is_real,

@@ -55,6 +55,13 @@ def on_dataset(dataset: Mapping[str, Any]) -> Iterator[str]:
         named = ", ".join(skipped[:_NAMED])
         more = f" and {len(skipped) - _NAMED} more" if len(skipped) > _NAMED else ""
         yield f"left out {len(skipped)} unreadable images: {named}{more}"
+    yield from (f"WARNING: made anew in the cache: {damage}" for damage in dataset["mended"])
+    if leaks := dataset["leaks"]["count"]:
+        test, train = dataset["leaks"]["first"][0]
+        yield (
+            f"WARNING: {leaks:,} pictures of the test are for training too, and flatter its "
+            f'scores: {test} is {train}; on_leak = "error" in [dataset] refuses them'
+        )
     if dataset["converted"]:
         yield f"converted while decoding: {in_words(dataset['converted'])}"
     if is_unbalanced(dataset["majority_share"], classes=len(dataset["classes"])):

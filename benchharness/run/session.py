@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Literal
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import usable_cores
-from benchharness.plugins import installed
+from benchharness.plugins import barred, installed
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
-from benchharness.results.store import RunFolder
+from benchharness.results.store import RunFolder, require_room
 from benchharness.run import remarks
 from benchharness.run.availability import has_real_weights
 from benchharness.run.backlog import WELL, Backlog
+from benchharness.run.checkup.disk import RUN_BYTES, heads_bytes
 from benchharness.run.claim import Claim, claim_gpu, claim_run
 from benchharness.run.description import describe_run
 from benchharness.run.device import Device, choose_device
@@ -183,8 +184,11 @@ class Session:
         planned = self.resumed or RunFolder.at(results, suite, now=started, token=token)
         observe(self._started(command, folder=planned))
         self.claim_device()
+        require_room(results, needed=RUN_BYTES)
         requests = self._prepare(observe)
         materials = requests.materials
+        forecasts = self.outlook(materials.facts).forecasts()
+        require_room(results, needed=RUN_BYTES + heads_bytes(forecasts))
         described = describe_run(
             self.plan,
             materials,
@@ -464,7 +468,7 @@ def _check_backends(plan: Plan) -> None:
     for backend in dict.fromkeys(cell.backend for cell in plan.cells):
         plugin, _ = backend_plugin(plan, backend)
         near = difflib.get_close_matches(plugin, installed(), n=1)
-        if plugin not in installed() and near:
+        if plugin not in (*installed(), *barred()) and near:
             problems.append(
                 Problem(
                     where="backends",

@@ -72,11 +72,16 @@ def forecast(plan: Plan, facts: DatasetFacts) -> Iterator[Forecast]:
         SuiteError: A cell's settings do not suit the dataset.
     """
     plan, depth = fit(plan, facts), channels(plan, facts)
+    # The trials of a cell do the same, and there may be thousands.
+    workloads = {
+        id(cell): _workload(cell, plan, channels=depth, classes=len(facts.classes))
+        for cell in plan.cells
+    }
     for trial in plan.trials():
         settings, part = trial.cell.settings, Slice.of(trial.cell)
         images = facts.used("train", part.train_images)
         validation = round(images * part.validation)
-        workload = _workload(trial.cell, plan, channels=depth, classes=len(facts.classes))
+        workload = workloads[id(trial.cell)]
         yield Forecast(
             trial=trial,
             steps=settings.epochs * math.ceil((images - validation) / settings.batch_size),

@@ -66,6 +66,10 @@ class DatasetSettings(Table):
     on_bad_image: Literal["error", "skip"] = Field(
         default="error", description="What to do about an unreadable image: stop, or leave it out."
     )
+    on_leak: Literal["warn", "error"] = Field(
+        default="warn",
+        description="What to do about a picture that is in training and test: say so, or stop.",
+    )
 
     @property
     def has_files(self) -> bool:

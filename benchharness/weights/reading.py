@@ -11,6 +11,7 @@ import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,13 +49,37 @@ def _of_keras(file: Path, network: Network) -> Mapping[str, NDArray[np.float32]]
         with h5py.File(file, "r") as content:
             for layer in network.learning_layers():
                 for name in content[layer].attrs["weight_names"]:
-                    array = np.asarray(content[layer][name], np.float32)
+                    array = np.asarray(_own(content, f"{layer}/{_text(name)}"), np.float32)
                     arrays[f"{layer}/{parts.get(array.ndim, name)}"] = array
     except (OSError, KeyError, RuntimeError) as error:
         raise WeightsError(
             f"{file}: expected a weights file of Keras, found one that cannot be read: {error}"
         ) from error
     return arrays
+
+
+def _own(content: Any, path: str) -> Any:
+    """Return an array of an HDF5 file, refused where it leads into another file.
+
+    Raises:
+        WeightsError: Its bytes would be read from somewhere else on this machine.
+    """
+    import h5py
+
+    place = content
+    for part in path.split("/"):
+        is_outside = isinstance(place.get(part, getlink=True), h5py.ExternalLink)
+        place = None if is_outside else place[part]
+        if place is None or getattr(place, "is_virtual", False) or getattr(place, "external", None):
+            raise WeightsError(
+                f"{content.filename}: {path}: expected an array in this file, found a way into "
+                "another file; do not trust where it came from"
+            )
+    return place
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode() if isinstance(name, bytes) else name
 
 
 def main(arguments: list[str]) -> None:

@@ -21,6 +21,7 @@ from benchharness.run.events import (
     TrialFinished,
     TrialStarted,
 )
+from benchharness.visible import visible
 
 _INDENT = " " * 8
 # A log of a night should still be read with pleasure.
@@ -94,7 +95,7 @@ class Lines:
         return ", ".join(parts)
 
     def _say(self, line: str) -> None:
-        self._outlet.line(line)
+        self._outlet.line(visible(line))
 
     def _is_time(self) -> bool:
         now = self._now()

@@ -17,6 +17,7 @@ from benchharness.cli.progress.outlet import Outlet
 from benchharness.cli.progress.picture import Picture
 from benchharness.cli.progress.standing import Standing
 from benchharness.run.events import Event, TrialFinished
+from benchharness.visible import visible
 
 # Drawing takes a third of a millisecond of a core that the trial may want: twice a second is
 # enough for clocks that tick.
@@ -76,4 +77,4 @@ class Live:
 
     def _say(self, line: str) -> None:
         # Long reasons are wrapped by the terminal, so that they can be copied in one piece.
-        self._drawing.console.print(line, soft_wrap=True, markup=False, highlight=False)
+        self._drawing.console.print(visible(line), soft_wrap=True, markup=False, highlight=False)

@@ -13,6 +13,7 @@ from benchharness.cli.progress.lines import phase
 from benchharness.cli.progress.standing import Chore, Standing, TrialStanding
 from benchharness.cli.progress.wording import Field
 from benchharness.run.events import Downloading, Preparing, Probing
+from benchharness.visible import visible
 
 # A terminal that has its last cell written may begin a new line.
 _MARGIN = 1
@@ -132,4 +133,4 @@ def _phase_width(trial: TrialStanding) -> int:
 
 
 def _line(text: str, style: str) -> Text:
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis", end="\n")
+    return Text(visible(text), style=style, no_wrap=True, overflow="ellipsis", end="\n")
