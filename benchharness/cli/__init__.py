@@ -22,6 +22,7 @@ _COMMANDS = {
     "noise": "say how small a difference this machine can show",
     "history": "runs over time, and where they stepped to another level",
     "doctor": "what this machine can do, what is missing, how to get it",
+    "plugin": "begin a backend of your own, and hold it against the contract",
     "schema": "print the JSON schema of a suite, for editors",
 }
 
