@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pluggy
 from numpy.typing import NDArray
 
 from benchharness.api import Backend, Dataset, Meter, Network, Observer, Setting
-
-if TYPE_CHECKING:
-    from click import Command
 
 hookspec = pluggy.HookspecMarker("benchharness")
 
@@ -126,8 +123,8 @@ def benchharness_observer() -> Observer | None:
 
 
 @hookspec(firstresult=True)
-def benchharness_command() -> Command:
-    """Return a command for ``benchharness``, made with click.
+def benchharness_command() -> Any:
+    """Return a command for ``benchharness``, a ``click.Command``.
 
     Entry points of the group ``benchharness.commands``; the name of the entry point is the name of
     the command. ``benchharness --help`` imports the module to say what the command does, so

@@ -22,7 +22,7 @@ def use_device(task: Task) -> str:
     for setting, expected in only.items():
         found = getattr(execution, setting)
         if found != expected:
-            raise UnsupportedError(f"{setting}: newbackend has {expected} only, not {found}")
+            raise UnsupportedError(f"{setting} = {found}: newbackend has {expected} alone")
     if task.native is not None:
         raise UnsupportedError("track: newbackend has no defaults of its own yet")
     return "cpu"
