@@ -127,7 +127,6 @@ def benchharness_command() -> Any:
     """Return a command for ``benchharness``, a ``click.Command``.
 
     Entry points of the group ``benchharness.commands``; the name of the entry point is the name of
-    the command. ``benchharness --help`` imports the module to say what the command does, so
-    whatever is slow to import is imported where it is used.
+    the command, and ``benchharness --help`` tells which distribution adds it.
     """
     raise AssertionError("a specification is never called")

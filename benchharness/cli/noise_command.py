@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from benchharness.api import hookimpl
+
 
 @click.command("noise")
 @click.argument("suite", type=click.Path(path_type=Path))
@@ -92,3 +94,9 @@ def command(
     console.print()
     console.print(NoiseTable(survey=survey))
     return code
+
+
+@hookimpl
+def benchharness_command() -> click.Command:
+    """Return the command."""
+    return command
