@@ -68,10 +68,12 @@ class Dataset(Protocol):
     Attributes:
         description: One line for ``benchharness list``.
         remedy: What to do where nothing is found, a clause of a sentence.
+        has_files: Whether each image is a file of its own, which a framework can load by itself.
     """
 
     description: str
     remedy: str
+    has_files: bool
 
     def places(self, environment: Mapping[str, str]) -> Sequence[Path]:
         """Return the folders where such a dataset lies as a rule, beside those of the user.
