@@ -14,9 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from typing import IO, Any
 
-from benchharness.api import Setting
+from benchharness.api import Backend, Execution, Setting
+from benchharness.plugins import load_backend
 from benchharness.testing.checklist import BACKEND, Item, Result
-from benchharness.testing.examination import Finding
+from benchharness.testing.contract import BackendContract
+from benchharness.testing.examination import Finding, examine, offered
 
 _MODULE = "benchharness.testing.examiner"
 
@@ -69,6 +71,18 @@ class Examination:
             yield _unfinished(open_items[0], process.wait(), printed)
 
 
+def examined(backend: Backend, execution: Execution) -> Iterator[Result]:
+    """Yield how each clause is kept by a backend, in this process."""
+    contract = BackendContract()
+    for item in BACKEND:
+        findings = (
+            finding
+            for check in item.checks
+            for finding in examine(contract, check, backend=backend, execution=execution)
+        )
+        yield Result(item=item, findings=tuple(findings))
+
+
 def _unfinished(item: Item, code: int, printed: IO[bytes]) -> Result:
     """Return the result of a clause at which the process ended."""
     printed.seek(0)
@@ -81,10 +95,6 @@ def _unfinished(item: Item, code: int, printed: IO[bytes]) -> Result:
 
 def main(request: Mapping[str, Any], events: IO[str]) -> None:
     """Examine the requested backend and write each result."""
-    from benchharness.api import Execution
-    from benchharness.plugins import load_backend
-    from benchharness.testing.contract import BackendContract
-    from benchharness.testing.examination import examine, offered
 
     def emit(event: Mapping[str, Any]) -> None:
         events.write(json.dumps(event) + "\n")
@@ -93,14 +103,8 @@ def main(request: Mapping[str, Any], events: IO[str]) -> None:
     backend = load_backend(request["name"], options=request["options"])
     execution = Execution(device=request["device"], threads=1)
     emit({"kinds": offered(backend, execution)})
-    contract = BackendContract()
-    for item in BACKEND:
-        found = [
-            asdict(finding)
-            for check in item.checks
-            for finding in examine(contract, check, backend=backend, execution=execution)
-        ]
-        emit({"item": item.name, "findings": found})
+    for result in examined(backend, execution):
+        emit({"item": result.item.name, "findings": [asdict(found) for found in result.findings]})
 
 
 if __name__ == "__main__":
