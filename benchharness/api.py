@@ -1,10 +1,24 @@
-"""Everything a plugin may import from benchharness."""
+"""Everything a plugin may import from benchharness.
+
+Within a major version nothing here is taken away or changes its meaning; a minor version adds. A
+plugin states the version it was written for as ``benchharness_api`` in the module of its entry
+point, and one that was written for another is told so when it is loaded.
+"""
 
 from __future__ import annotations
 
 import pluggy
 
-from benchharness.errors import PluginError, UnsupportedError
+from benchharness.errors import DatasetError, PluginError, UnsupportedError
+from benchharness.model.extension import (
+    Dataset,
+    Event,
+    Images,
+    Measured,
+    Meter,
+    Observer,
+    Pictures,
+)
 from benchharness.model.network import Conv, Dense, Dropout, Flatten, Layer, MaxPool, Network
 from benchharness.model.task import (
     Batch,
@@ -32,9 +46,11 @@ from benchharness.model.work import (
     Work,
 )
 
+API_VERSION = "1.0"
 hookimpl = pluggy.HookimplMarker("benchharness")
 
 __all__ = [
+    "API_VERSION",
     "AfterEpoch",
     "AfterStep",
     "Backend",
@@ -42,18 +58,26 @@ __all__ = [
     "Batches",
     "Consumed",
     "Conv",
+    "Dataset",
+    "DatasetError",
     "Dense",
     "Dropout",
+    "Event",
     "Execution",
     "Extraction",
     "Feeding",
     "FileSource",
     "Flatten",
+    "Images",
     "Layer",
     "MaxPool",
+    "Measured",
+    "Meter",
     "Native",
     "Network",
+    "Observer",
     "Optimizer",
+    "Pictures",
     "PluginError",
     "Preprocessing",
     "Scores",

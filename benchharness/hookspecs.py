@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pluggy
 from numpy.typing import NDArray
 
-from benchharness.api import Backend, Network, Setting
+from benchharness.api import Backend, Dataset, Meter, Network, Observer, Setting
 
 hookspec = pluggy.HookspecMarker("benchharness")
 
@@ -66,5 +67,66 @@ def benchharness_synchronize(device: str) -> Callable[[], None]:
 
     Raises:
         PluginError: The framework is missing.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec(firstresult=True)
+def benchharness_dataset() -> Dataset:
+    """Return a dataset that suites may name as their source.
+
+    Entry points of the group ``benchharness.datasets``; the name of the entry point is the name of
+    the dataset.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec(firstresult=True)
+def benchharness_meter(pid: int, device: str) -> Meter | None:
+    """Return what watches a trial's worker; None where there is nothing to measure here.
+
+    Entry points of the group ``benchharness.meters``. Called in the process that runs the suite,
+    when the worker has started.
+
+    Args:
+        pid: Of the worker.
+        device: ``cpu`` or ``cuda:N``, as the driver counts.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec(firstresult=True)
+def benchharness_report(
+    run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+) -> Mapping[str, str | bytes]:
+    """Return files to be written into a run's folder, by name; none to write none.
+
+    Entry points of the group ``benchharness.reports``. Called when a run is over, and by
+    ``benchharness report``.
+
+    Args:
+        run: As in run.json.
+        records: The record of each trial, as in records.jsonl.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec(firstresult=True)
+def benchharness_observer() -> Observer | None:
+    """Return what is called with every event of a run; None to watch nothing this time.
+
+    Entry points of the group ``benchharness.observers``. Events are those that ``--json`` prints,
+    among them ``trial_started`` and ``trial_finished``. An observer that raises is told no more,
+    and the run goes on.
+    """
+    raise AssertionError("a specification is never called")
+
+
+@hookspec(firstresult=True)
+def benchharness_command() -> Any:
+    """Return a command for ``benchharness``, a ``click.Command``.
+
+    Entry points of the group ``benchharness.commands``; the name of the entry point is the name of
+    the command, and ``benchharness --help`` tells which distribution adds it.
     """
     raise AssertionError("a specification is never called")

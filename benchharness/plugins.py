@@ -29,13 +29,18 @@ if TYPE_CHECKING:
 GROUP = "benchharness"
 # Names of plugins to leave alone, with commas between them; inherited by every process of ours.
 BARRED = "BENCHHARNESS_NO_PLUGIN"
+# What a plugin's module says of the API that it was written for.
+DECLARATION = "benchharness_api"
 
 
 @functools.cache
-def installed() -> Mapping[str, EntryPoint]:
-    """Return the installed plugins by name, without those that are barred; imports none of them."""
+def installed(group: str = GROUP) -> Mapping[str, EntryPoint]:
+    """Return the installed plugins of a group by name, of backends by default; imports none.
+
+    Those that are barred are left out, whatever their group.
+    """
     left_out = barred()
-    every = sorted(entry_points(group=GROUP), key=lambda entry: entry.name)
+    every = sorted(entry_points(group=group), key=lambda entry: entry.name)
     return {entry.name: entry for entry in every if entry.name not in left_out}
 
 
@@ -89,12 +94,12 @@ def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
             refuses its options.
     """
     entry = find(name)
-    manager = _manager(name, entry)
+    manager = load(entry)
     backend: Backend | None = manager.hook.benchharness_backend(options=options)
     if backend is None:
         raise PluginError(
-            f"backend {name} ({distribution(entry)}): expected the hook benchharness_backend "
-            "to return a backend, found nothing"
+            f"{title(entry)}: expected the hook benchharness_backend to return "
+            "a backend, found nothing"
         )
     return backend
 
@@ -108,7 +113,7 @@ def weight_readers() -> Mapping[str, WeightReader]:
     for name, entry in installed().items():
         # Nobody asked for this plugin by name: whatever is wrong with it is no concern here.
         with suppress(Exception):
-            hook = _manager(name, entry).hook.benchharness_read_weights
+            hook = load(entry).hook.benchharness_read_weights
             if hook.get_hookimpls():
                 readers[name] = hook
     return readers
@@ -144,21 +149,22 @@ def load_synchronize(name: str, *, device: str) -> Callable[[], None]:
         PluginError: The plugin is absent, cannot be imported, or does not know how to wait.
     """
     entry = find(name)
-    hook = _manager(name, entry).hook.benchharness_synchronize
+    hook = load(entry).hook.benchharness_synchronize
     if not hook.get_hookimpls():
         raise PluginError(
-            f"backend {name} ({distribution(entry)}): expected the hook benchharness_synchronize, "
-            "found none; say yourself how to wait for the device: synchronize=..."
+            f"{title(entry)}: expected the hook benchharness_synchronize, found none; "
+            "say yourself how to wait for the device: synchronize=..."
         )
     found: Callable[[], None] = hook(device=device)
     return found
 
 
-def _manager(name: str, entry: EntryPoint) -> PluginManager:
+def load(entry: EntryPoint) -> PluginManager:
     """Return a manager with one plugin, imported.
 
     Raises:
-        PluginError: It cannot be imported, or implements an unknown hook.
+        PluginError: It cannot be imported, implements an unknown hook, or was written for another
+            version of ``benchharness.api``.
     """
     # Not at the top: listing plugins needs neither pluggy nor NumPy.
     import pluggy
@@ -168,12 +174,51 @@ def _manager(name: str, entry: EntryPoint) -> PluginManager:
     manager = pluggy.PluginManager(GROUP)
     manager.add_hookspecs(hookspecs)
     try:
-        manager.register(entry.load(), name=name)
+        module = entry.load()
+        _require_version(entry, getattr(module, DECLARATION, None))
+        manager.register(module, name=entry.name)
         # A misspelt hook would otherwise be a silence.
         manager.check_pending()
     except (ImportError, pluggy.PluginValidationError) as error:
-        raise PluginError(f"backend {name} ({distribution(entry)}): {error}") from error
+        raise PluginError(f"{title(entry)}: {error}") from error
     return manager
+
+
+def title(entry: EntryPoint) -> str:
+    """Return what to call a plugin in a message, for example ``backend mine (mine 1.0)``."""
+    kind = "backend" if entry.group == GROUP else entry.group.rpartition(".")[2].removesuffix("s")
+    return f"{kind} {entry.name} ({distribution(entry)})"
+
+
+def _require_version(entry: EntryPoint, declared: object) -> None:
+    """Refuse a plugin that was written for what this benchharness does not offer.
+
+    One that declares nothing is taken at its word; ``benchharness plugin check`` asks for it.
+    """
+    from benchharness.api import API_VERSION
+
+    if declared is None:
+        return
+    here = tuple(map(int, API_VERSION.split(".")))
+    found = _numbers(declared)
+    if found is not None and found[0] == here[0] and found <= here:
+        return
+    newer = found is not None and found > here
+    remedy = "install a newer benchharness" if newer else f"install a newer {_package_of(entry)}"
+    raise PluginError(
+        f"{title(entry)}: {DECLARATION}: expected version {here[0]}.0 to {API_VERSION} of "
+        f"benchharness.api, found {declared!r}; {remedy}"
+    )
+
+
+def _numbers(version: object) -> tuple[int, int] | None:
+    """Return a version's two numbers; None for anything else."""
+    match = re.fullmatch(r"(\d+)\.(\d+)", version) if isinstance(version, str) else None
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def _package_of(entry: EntryPoint) -> str:
+    return entry.dist.name if entry.dist else entry.name
 
 
 def code_digest(entry: EntryPoint) -> str:

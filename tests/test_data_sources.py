@@ -11,7 +11,8 @@ import time
 import pytest
 from photographs import save, save_classes
 
-from benchharness.data.sources import SOURCES, find
+from benchharness.data.catalogue import SOURCES
+from benchharness.data.sources import find
 from benchharness.data.workshop import new_folder
 from benchharness.errors import DatasetError
 
@@ -41,8 +42,8 @@ def drawing(monkeypatch):
 def test_listing_the_sources_needs_neither_numpy_nor_pillow():
     """Start-up stays quick: the names come without the libraries."""
     code = (
-        "import sys; from benchharness.data.sources import SOURCES; "
-        "assert len(SOURCES) == 5; print([m for m in ('numpy', 'PIL') if m in sys.modules])"
+        "import sys; from benchharness.data.added import names; "
+        "assert len(names()) == 5; print([m for m in ('numpy', 'PIL') if m in sys.modules])"
     )
 
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

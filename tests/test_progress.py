@@ -16,7 +16,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from benchharness.cli.progress import watch
+from benchharness.cli.progress import watcher
 from benchharness.cli.progress.jsonlines import JsonLines
 from benchharness.cli.progress.lines import Lines
 from benchharness.cli.progress.live import Live
@@ -348,9 +348,9 @@ def test_the_stream_and_the_user_decide_how_progress_is_told(asked, is_terminal,
     stream = io.StringIO()
     stream.isatty = lambda: is_terminal
 
-    watcher = watch(**asked, output=io.StringIO(), errors=stream, environment={"TERM": term})
+    watching = watcher(**asked, output=io.StringIO(), errors=stream, environment={"TERM": term})
 
-    assert type(watcher).__name__ == kind
+    assert type(watching).__name__ == kind
 
 
 def test_the_documentation_says_what_the_docstrings_say():

@@ -400,16 +400,15 @@ def test_settings_that_differ_come_first():
     assert 0 < text.index(work) < text.index(speed) < text.index(same)
 
 
-def test_the_report_of_a_run_is_four_files(folder):
-    """Page, Markdown, and the main chart twice; small enough to be sent."""
+def test_the_report_of_a_run_is_three_files(folder):
+    """A page, and the main chart twice; small enough to be sent."""
     stored(folder, trials())
 
     paths = {path.name: path for path in write_report(folder)}
 
-    assert set(paths) == {"report.html", "report.md", "chart.svg", "chart.png"}
+    assert set(paths) == {"report.html", "chart.svg", "chart.png"}
     assert paths["report.html"].stat().st_size < 2.5 * MEGABYTE
     assert "vegaEmbed" in paths["report.html"].read_text()
-    assert paths["report.md"].read_text().startswith("### Cats and dogs")
     svg = paths["chart.svg"].read_text()
     for text in ("Cats and dogs", "torch trains 1.50x faster than keras", "24.0 images/s"):
         assert text in svg
@@ -419,10 +418,10 @@ def test_the_report_of_a_run_is_four_files(folder):
 
 
 def test_a_run_without_speeds_has_no_chart(folder):
-    """A page and its Markdown are written all the same."""
+    """A page is written all the same."""
     stored(folder, failures())
 
-    assert {path.name for path in write_report(folder)} == {"report.html", "report.md"}
+    assert {path.name for path in write_report(folder)} == {"report.html"}
 
 
 def test_a_damaged_certificate_is_told(folder):
@@ -458,6 +457,7 @@ def test_without_the_libraries_the_run_goes_on(folder, monkeypatch):
     assert page_file is None
     assert "no report.html, for want of altair: pip install 'benchharness[report]'" in line
     assert not (folder.path / "report.html").exists()
+    assert (folder.path / "report.md").read_text().startswith("### ")
 
 
 def _classes(parsed: Parsed, text: str) -> list[str]:

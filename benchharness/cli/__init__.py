@@ -12,6 +12,8 @@ from benchharness import __version__
 from benchharness.cli.exits import Terminated, end_in_order, exit_code, explanation
 from benchharness.cli.saying import say
 from benchharness.errors import BenchError
+from benchharness.extensions import extensions
+from benchharness.plugins import distribution
 
 _COMMANDS = {
     "run": "run a suite and print its table",
@@ -20,32 +22,49 @@ _COMMANDS = {
     "list": "backends, strategies, datasets, backbones and suites that can be had",
     "report": "print the table of a recorded run again",
     "compare": "say whether one of two sides is slower, larger or less accurate",
+    "doctor": "what this machine can do, what is missing, how to get it",
+    "plugin": "begin a backend of your own, and hold it against the contract",
+    "schema": "print the JSON schema of a suite, for editors",
+}
+# Through the hook for commands, as any plugin's; what they do stands here, because help imports
+# no command.
+_ADDED = {
     "noise": "say how small a difference this machine can show",
     "history": "runs over time, and where they stepped to another level",
-    "doctor": "what this machine can do, what is missing, how to get it",
-    "schema": "print the JSON schema of a suite, for editors",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, so that help is instant."""
+    """A group whose commands are imported when they are called, so that help is instant.
+
+    To its own come those of plugins, ours among them; of two of one name, its own is meant.
+    """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands."""
-        return list(_COMMANDS)
+        return list(dict.fromkeys([*_COMMANDS, *extensions("commands")]))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import one command."""
-        if cmd_name not in _COMMANDS:
-            return None
-        module = importlib.import_module(f"benchharness.cli.{cmd_name}_command")
-        command: click.Command = module.command
-        return command
+        if cmd_name in _COMMANDS:
+            module = importlib.import_module(f"benchharness.cli.{cmd_name}_command")
+            command: click.Command = module.command
+            return command
+        if cmd_name in extensions("commands"):
+            from benchharness.cli.added import command_of_plugin
+
+            return command_of_plugin(cmd_name)
+        return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their first lines, importing none."""
+        added = {
+            name: _ADDED.get(name) or f"added by {distribution(entry)}"
+            for name, entry in extensions("commands").items()
+            if name not in _COMMANDS
+        }
         with formatter.section("Commands"):
-            formatter.write_dl(list(_COMMANDS.items()))
+            formatter.write_dl(list((_COMMANDS | added).items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.api import hookimpl
 from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
@@ -139,3 +140,9 @@ def _write(history: History, page: Path) -> None:
             f"{page}: expected to be able to write here, found: {error.strerror}"
         ) from error
     click.echo(f"page: {page}", err=True)
+
+
+@hookimpl
+def benchharness_command() -> click.Command:
+    """Return the command."""
+    return command

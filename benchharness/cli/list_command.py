@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Container
 from pathlib import Path
 
 import click
@@ -10,6 +11,7 @@ import click
 from benchharness.cli.barring import no_plugin
 from benchharness.cli.saying import say
 from benchharness.data.catalogue import SOURCES
+from benchharness.extensions import extensions
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, installed
 from benchharness.suite.builtin import IMAGES
@@ -33,15 +35,23 @@ def command() -> None:
     sections = {
         "backends": backends or {"none": "install one with: pip install benchharness-torch"},
         "strategies": STRATEGIES,
-        "datasets": {name: source.description for name, source in SOURCES.items()},
+        "datasets": {name: source.description for name, source in SOURCES.items()}
+        | _added("datasets", beside=SOURCES),
         "backbones": {name: backbone.description for name, backbone in BACKBONES.items()},
         "suites here": _suites() or {"none": "a suite is a TOML file; see the README"},
+        **{kind: _added(kind) for kind in ("meters", "observers", "reports", "commands")},
         "built in": {"--data DIR": _title(IMAGES) or ""},
     }
     for title, rows in sections.items():
         click.echo(f"{title}:")
         for name, description in rows.items():
             say(f"  {name:<26} {description}")
+
+
+def _added(kind: str, *, beside: Container[str] = ()) -> dict[str, str]:
+    """Return what plugins add of a kind, with the distribution that it came with."""
+    found = extensions(kind).items()
+    return {name: distribution(entry) for name, entry in found if name not in beside}
 
 
 def _suites() -> dict[str, str]:

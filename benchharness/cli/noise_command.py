@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchharness.api import hookimpl
 from benchharness.cli.barring import no_plugin
 
 
@@ -97,3 +98,9 @@ def command(
     console.print()
     console.print(NoiseTable(survey=survey))
     return code
+
+
+@hookimpl
+def benchharness_command() -> click.Command:
+    """Return the command."""
+    return command

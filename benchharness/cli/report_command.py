@@ -48,14 +48,16 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
 
 
 def publish(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
-    """Write the page and the main chart of a run, and return where the page is.
+    """Write what plugins add, the page and the main chart of a run, and return where the page is.
 
     Args:
         tell: Told where it is; without the libraries that draw, how to get them.
     """
+    from benchharness.report.added import write_added
     from benchharness.report.extra import missing
     from benchharness.results.store import RunFolder
 
+    write_added(RunFolder.open(folder), tell=tell)
     if absent := missing():
         tell(
             f"no report.html, for want of {', '.join(absent)}: pip install 'benchharness[report]', "

@@ -5,14 +5,15 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.api import Dataset, DatasetError, Images, Pictures, hookimpl
 from benchharness.data.catalogue import SOURCES
-from benchharness.data.listing import ArrayExamples, Listing
-from benchharness.errors import DatasetError
+from benchharness.fetch.caches import keras_home
 
 CLASSES = (
     "t-shirt", "trouser", "pullover", "dress", "coat",
@@ -23,33 +24,45 @@ _SIZE = 28
 _IMAGES_MAGIC, _LABELS_MAGIC = 0x0803, 0x0801
 
 
-def fashion_mnist(path: Path | None = None, *, keras: Path | None = None) -> Listing:
-    """Return the dataset from the first folder that holds it.
+@hookimpl
+def benchharness_dataset() -> Dataset:
+    """Return the dataset: it comes to the core as one of any plugin does."""
+    return FashionMnist()
 
-    Args:
-        path: Where to look: here and in folders of the dataset's name below. None for the places
-            where Debian's package and Keras put it.
-        keras: Keras's folder, where it keeps its downloads.
 
-    Raises:
-        DatasetError: The files are missing, or not what their headers say.
-    """
-    places = [path] if path is not None else standard_places(keras=keras)
-    found = [folder for place in places if (folder := _home_of(place)) is not None]
-    if not found:
-        looked = ", ".join(map(str, places))
-        raise DatasetError(
-            f"dataset fashion_mnist: expected four IDX files, found none in {looked}; {_REMEDY}"
+class FashionMnist:
+    """The four files, wherever they lie."""
+
+    description = SOURCES["fashion_mnist"].description
+    remedy = _REMEDY
+    has_files = False
+
+    def places(self, environment: Mapping[str, str]) -> Sequence[Path]:
+        """Return the folders where Debian's package and Keras put the files."""
+        return standard_places(keras=keras_home(environment))
+
+    def holds(self, folder: Path) -> bool:
+        """Return whether the files lie in a folder or below it."""
+        return holds(folder)
+
+    def read(self, folder: Path) -> Pictures:
+        """Return the dataset in a folder that holds it.
+
+        Raises:
+            DatasetError: The files are missing, or not what their headers say.
+        """
+        home = _home_of(folder)
+        if home is None:
+            raise DatasetError(
+                f"dataset fashion_mnist: expected four IDX files, found none in {folder}; {_REMEDY}"
+            )
+        return Pictures(
+            classes=CLASSES,
+            train=_images(home, "train", count=60_000),
+            test=_images(home, "t10k", count=10_000),
+            channels=1,
+            origin=f"IDX files in {home}",
         )
-    return Listing(
-        name="fashion_mnist",
-        classes=CLASSES,
-        train=_examples(found[0], "train", count=60_000),
-        test=_examples(found[0], "t10k", count=10_000),
-        channels=1,
-        is_real=True,
-        origin=f"IDX files in {found[0]}",
-    )
 
 
 def standard_places(*, keras: Path | None) -> list[Path]:
@@ -77,7 +90,7 @@ def _file(folder: Path, name: str) -> Path | None:
     return next((path for path in candidates if path.is_file()), None)
 
 
-def _examples(folder: Path, prefix: str, *, count: int) -> ArrayExamples:
+def _images(folder: Path, prefix: str, *, count: int) -> Images:
     images = _values(
         folder, f"{prefix}-images-idx3-ubyte", magic=_IMAGES_MAGIC, shape=(count, _SIZE, _SIZE)
     )
@@ -86,9 +99,7 @@ def _examples(folder: Path, prefix: str, *, count: int) -> ArrayExamples:
         raise DatasetError(
             f"{folder}: {prefix} labels: expected 0 to 9, found {labels.max()}; {_REMEDY}"
         )
-    return ArrayExamples(
-        images=images, labels=labels.astype(np.int32), source=f"fashion_mnist {prefix}"
-    )
+    return Images(array=images, labels=labels.astype(np.int32))
 
 
 def _values(folder: Path, name: str, *, magic: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:

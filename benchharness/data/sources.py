@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchharness.data.catalogue import SOURCES, VARIABLE
+from benchharness.data.added import dataset, info, listing_of, names
+from benchharness.data.catalogue import VARIABLE
 from benchharness.errors import DatasetError, FetchError
 from benchharness.fetch.caches import keras_home
 from benchharness.fetch.stock import read_manifest
@@ -42,7 +43,7 @@ def find(
     name below it.
 
     Args:
-        name: A key of SOURCES.
+        name: One of ``names()``.
         path: What the user named.
         environment: Environment variables.
         cache_dir: Where drawn pictures are kept.
@@ -86,8 +87,8 @@ def find(
         drawn = draw(None)
         return replace(drawn, origin=f"{drawn.origin}; in place of {name}, not found ({looked})")
     raise DatasetError(
-        f"dataset {name}: expected {SOURCES[name].description}; "
-        f"found nothing ({looked}); {SOURCES[name].remedy}"
+        f"dataset {name}: expected {info(name).description}; "
+        f"found nothing ({looked}); {info(name).remedy}"
     )
 
 
@@ -95,7 +96,7 @@ def holds(name: str, path: Path) -> bool:
     """Return whether a folder holds a dataset of known classes, itself or in a folder of its name.
 
     Args:
-        name: A key of SOURCES. Neither ``folder`` nor ``flat`` knows its classes.
+        name: One of ``names()``. Neither ``folder`` nor ``flat`` knows its classes.
         path: What the user named.
     """
     if name in ("folder", "flat", "drawn"):
@@ -104,11 +105,11 @@ def holds(name: str, path: Path) -> bool:
 
 
 def _require_known(name: str) -> None:
-    if name not in SOURCES:
-        near = difflib.get_close_matches(name, SOURCES, n=1)
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise DatasetError(
-            f'dataset source: expected one of {", ".join(SOURCES)}, found "{name}"{hint}'
+            f'dataset source: expected one of {", ".join(names())}, found "{name}"{hint}'
         )
 
 
@@ -118,10 +119,9 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
     root = environment.get(VARIABLE)
     places = [Path(root), Path(root) / name] if root else []
     keras = keras_home(environment)
-    if name == "fashion_mnist":
-        from benchharness.data.fashion_mnist import standard_places
-
-        places += standard_places(keras=keras)
+    added = dataset(name)
+    if added is not None:
+        places += added.places(environment)
     if name == "cats_dogs" and keras is not None:
         places.append(keras / "datasets")
     return places
@@ -136,26 +136,25 @@ def _with_source(listing: Listing, folder: Path) -> Listing:
 
 
 def _holds(name: str, place: Path) -> bool:
-    from benchharness.data import cats_dogs, fashion_mnist, flat, folder
+    from benchharness.data import cats_dogs, flat, folder
 
-    modules = {
-        "folder": folder.holds,
-        "flat": flat.holds,
-        "cats_dogs": cats_dogs.holds,
-        "fashion_mnist": fashion_mnist.holds,
-    }
+    added = dataset(name)
+    if added is not None:
+        return added.holds(place)
+    modules = {"folder": folder.holds, "flat": flat.holds, "cats_dogs": cats_dogs.holds}
     return modules[name](place)
 
 
 def _load(
     name: str, place: Path, *, train_images: int | None, test_images: int | None, seed: int
 ) -> Listing:
-    from benchharness.data import cats_dogs, fashion_mnist, flat, folder
+    from benchharness.data import cats_dogs, flat, folder
 
+    added = dataset(name)
+    if added is not None:
+        return listing_of(name, added.read(place))
     if name == "folder":
         return folder.folder(place, seed=seed)
-    if name == "fashion_mnist":
-        return fashion_mnist.fashion_mnist(place)
     classes = 2 if name == "cats_dogs" else max(1, len(flat.index_of(place)))
     train, test = _per_class(train_images, classes), _per_class(test_images, classes)
     if name == "flat":

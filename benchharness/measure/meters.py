@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from statistics import fmean, median
 from types import TracebackType
 from typing import Any, Self
 
-from benchharness.measure.energy import find_rapl
+from benchharness.extensions import hooks
 from benchharness.measure.memory import tree
 from benchharness.measure.nvml import Gpu, GpuReading
+from benchharness.model.extension import Measured, Meter
 
 # Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
 PERIOD_S = 0.25
@@ -29,8 +32,9 @@ class Meters:
         pid: Of the worker.
         gpu: Its GPU; None for none.
         energy: Reading of joules; None where nothing counts them.
-        energy_source: ``nvml`` or ``rapl``; empty for none.
+        energy_source: Who counts them; empty for nobody.
         base_bytes: Device memory in use before the worker began.
+        added: Meters of plugins, by name.
     """
 
     pid: int
@@ -38,6 +42,8 @@ class Meters:
     energy: ReadEnergy | None = None
     energy_source: str = ""
     base_bytes: int | None = None
+    added: dict[str, Meter] = field(default_factory=dict)
+    _errors: dict[str, Measured] = field(default_factory=dict)
     _host_bytes: int = 0
     _device_bytes: int = 0
     _energy_j: float = 0.0
@@ -76,6 +82,7 @@ class Meters:
         with self._lock:
             self._is_timing = event["state"] == "begin"
             self._note_energy()
+            self._sample_added()
             if not self._is_timing:
                 self._energy_from_j = None
 
@@ -92,8 +99,8 @@ class Meters:
                 if self._is_timing:
                     self._readings.append(reading)
             if self._is_timing:
-                # Often, because the counters of a processor wrap around.
                 self._note_energy()
+            self._sample_added()
 
     def metrics(self) -> dict[str, Any]:
         """Return the columns that are known: what nobody tells is absent, and never zero."""
@@ -109,7 +116,34 @@ class Meters:
             "device_clock_mhz": median(clocks) if clocks else None,
             "throttled": ", ".join(reasons) or None,
         }
-        return {name: value for name, value in known.items() if value is not None}
+        own = {name: value for name, value in known.items() if value is not None}
+        return self._added_metrics(known) | own
+
+    def _added_metrics(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what meters of plugins tell: columns of ours, and others under their names."""
+        found: dict[str, Any] = dict(self._errors)
+        for name, meter in self.added.items():
+            try:
+                told = dict(meter.metrics())
+                json.dumps(told)
+            except Exception as error:
+                # What cannot be recorded must not take the record with it.
+                told = {"error": f"{type(error).__name__}: {error}"}
+            found |= {
+                column if column in known else f"{name}.{column}": value
+                for column, value in told.items()
+            }
+        return found
+
+    def _sample_added(self) -> None:
+        """Let the meters of plugins take a reading."""
+        for name, meter in list(self.added.items()):
+            try:
+                meter.sample(is_timed=self._is_timing)
+            except Exception as error:
+                # A meter that fails must not take the trial with it.
+                del self.added[name]
+                self._errors[f"{name}.error"] = f"{type(error).__name__}: {error}"
 
     def _run(self) -> None:
         while not self._stopped.wait(PERIOD_S):
@@ -143,10 +177,25 @@ def base_bytes(gpu: Gpu | None) -> int | None:
 
 
 def make_meters(pid: int, *, gpu: Gpu | None, base_bytes: int | None) -> Meters:
-    """Return meters for a worker: energy of the GPU where it has one, else of the processor."""
-    if gpu is not None:
-        return Meters(
-            pid=pid, gpu=gpu, energy=gpu.energy_j, energy_source="nvml", base_bytes=base_bytes
-        )
-    rapl = find_rapl()
-    return Meters(pid=pid, energy=rapl, energy_source="rapl" if rapl else "")
+    """Return meters for a worker, those of plugins among them."""
+    if gpu is None:
+        return Meters(pid=pid, added=_added(pid, "cpu"))
+    return Meters(
+        pid=pid,
+        gpu=gpu,
+        energy=gpu.energy_j,
+        energy_source="nvml",
+        base_bytes=base_bytes,
+        added=_added(pid, f"cuda:{gpu.index}"),
+    )
+
+
+def _added(pid: int, device: str) -> dict[str, Meter]:
+    found: dict[str, Meter] = {}
+    for name, hook in hooks("meters"):
+        # One that cannot be made measures nothing, and nobody asked for it by name.
+        with suppress(Exception):
+            meter = hook(pid=pid, device=device)
+            if meter is not None:
+                found[name] = meter
+    return found

@@ -64,6 +64,7 @@ class Gpu:
     """
 
     def __init__(self, nvml: Any, index: int) -> None:
+        self.index = index
         self._nvml = nvml
         self._handle = nvml.nvmlDeviceGetHandleByIndex(index)
 

@@ -27,7 +27,7 @@ Row = dict[str, Any]
 
 def trial_rows(records: Sequence[Record]) -> list[Row]:
     """Return one row per trial."""
-    settings = matrix_settings(records)
+    settings, added = matrix_settings(records), _added_metrics(records)
     return [
         _identity(record, settings)
         | _pick(record, TRIAL)
@@ -36,6 +36,7 @@ def trial_rows(records: Sequence[Record]) -> list[Row]:
         | {"flags": join(record.get("flags", ()))}
         | _pick(record["metrics"], METRICS)
         | _pick(record, ORIGIN)
+        | {name: record["metrics"].get(name) for name in added}
         for record in records
     ]
 
@@ -64,6 +65,11 @@ def summary_rows(records: Sequence[Record]) -> list[Row]:
 def matrix_settings(records: Iterable[Record]) -> list[str]:
     """Return every setting that some matrix varies, in the order of first occurrence."""
     return list(dict.fromkeys(setting for record in records for setting in record["matrix"]))
+
+
+def _added_metrics(records: Iterable[Record]) -> list[str]:
+    """Return the names of what meters of plugins have measured: ``METER.NAME``."""
+    return sorted({name for record in records for name in record["metrics"] if "." in name})
 
 
 def join(parts: Iterable[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
+from benchharness.extensions import extensions, load_extension
 from benchharness.suite.regression import Regression, Thresholds
 from benchharness.suite.tables import Table
 
@@ -48,7 +49,19 @@ Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Track = Literal["equal", "native"]
 Tracks = Annotated[tuple[Track, ...], _LIST, AfterValidator(_different)]
 TRACKS = "equal: all settings pinned alike. native: each framework's own defaults and loader."
-Source = Literal["folder", "flat", "cats_dogs", "fashion_mnist", "drawn"]
+_OWN_SOURCES = ("folder", "flat", "cats_dogs", "fashion_mnist", "drawn")
+# Those of installed plugins too, so that a slip of the finger is told with all of them.
+SOURCES = list(dict.fromkeys([*_OWN_SOURCES, *extensions("datasets")]))
+
+
+def _known(source: str) -> str:
+    """Return the name of a dataset when it is one."""
+    if source not in SOURCES:
+        raise ValueError("not a source")
+    return source
+
+
+Source = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": SOURCES, "type": "string"})]
 
 
 class DatasetSettings(Table):
@@ -74,7 +87,9 @@ class DatasetSettings(Table):
     @property
     def has_files(self) -> bool:
         """Whether each image is a file of its own, which a framework can load by itself."""
-        return self.source != "fashion_mnist"
+        if self.source not in extensions("datasets"):
+            return True
+        return bool(load_extension("datasets", self.source)().has_files)
 
 
 class BackendTable(Table):

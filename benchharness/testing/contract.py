@@ -21,6 +21,7 @@ from benchharness.testing.contract_numbers import NumbersContract
 from benchharness.testing.contract_scores import ScoresContract
 from benchharness.testing.contract_settings import SettingsContract
 from benchharness.testing.contract_steps import StepsContract
+from benchharness.testing.contract_synchrony import SynchronyContract
 from benchharness.testing.contract_witness import WitnessContract
 from benchharness.testing.contract_words import WordsContract
 from benchharness.testing.tasks import CPU
@@ -31,6 +32,7 @@ class BackendContract(
     WordsContract,
     LearningContract,
     StepsContract,
+    SynchronyContract,
     ScoresContract,
     NumbersContract,
     ImagesContract,

@@ -20,6 +20,7 @@ from benchharness.testing.compare import (
 )
 from benchharness.testing.pixels import learnt_inputs
 from benchharness.testing.reference import NumpyBackend
+from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import (
     CPU,
     learn,
@@ -50,7 +51,7 @@ WARPS = {
 }
 
 
-class ImagesContract:
+class ImagesContract(Contract):
     """Images reach the network as the task describes them, pixel for pixel."""
 
     @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from benchharness.testing.compare import (
     assert_other_loss,
     assert_same_arrays,
 )
+from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import learn, make_batches, make_task, make_weights, small_cnn
 
 FRONTS = {
@@ -26,7 +27,7 @@ FRONTS = {
 }
 
 
-class LearningContract:
+class LearningContract(Contract):
     """Weights have the network's names and shapes, and only what is trainable moves."""
 
     def test_weights_are_those_of_the_network(self, backend: Backend, execution: Execution) -> None:

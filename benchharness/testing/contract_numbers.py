@@ -30,6 +30,7 @@ from benchharness.testing.compare import (
     assert_near_largest,
 )
 from benchharness.testing.reference import NumpyBackend
+from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import (
     CPU,
     learn,
@@ -76,7 +77,7 @@ RULES = {
 }
 
 
-class NumbersContract:
+class NumbersContract(Contract):
     """In float32 without dropout, a backend computes what the reference computes."""
 
     @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)

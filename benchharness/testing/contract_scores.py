@@ -16,6 +16,7 @@ from benchharness.testing.compare import (
 )
 from benchharness.testing.pixels import learnt_inputs
 from benchharness.testing.reference import NumpyBackend
+from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import CPU, learn, make_batches, make_task, small_cnn
 
 # The last batch is smaller, so that a mean of the batches' means is not the images' mean.
@@ -24,7 +25,7 @@ MOMENTUM = Optimizer(name="sgd", lr=0.05, momentum=0.9)
 CLASSES = {"softmax": 4, "sigmoid": 2}
 
 
-class ScoresContract:
+class ScoresContract(Contract):
     """Training and evaluation report means over images; asking for numbers changes none."""
 
     @pytest.mark.parametrize("output", ["softmax", "sigmoid"])

@@ -18,6 +18,7 @@ from benchharness.testing.compare import (
     assert_near_largest,
     assert_same_arrays,
 )
+from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import (
     learn,
     make_batches,
@@ -30,7 +31,7 @@ from benchharness.testing.tasks import (
 
 # Switches of a framework are often the whole process's, so in these tests one training is over
 # and its numbers read before the next is built.
-class SettingsContract:
+class SettingsContract(Contract):
     """Versions and settings are told; a setting is honoured or refused, never ignored."""
 
     def test_versions_are_told(self, backend: Backend) -> None:

@@ -25,6 +25,7 @@ from benchharness.testing.compare import (
     assert_scores,
 )
 from benchharness.testing.reference import NumpyBackend
+from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import CPU, make_batches, make_network, make_task, small_cnn
 
 # The last batch is smaller, so that a mean of the batches' means is not the images' mean.
@@ -56,7 +57,7 @@ class WatchedBatches(Sequence[Batch]):
         self.steps += 1
 
 
-class StepsContract:
+class StepsContract(Contract):
     """Steps and epochs are reported as they happen, and what is done in between does no harm."""
 
     def test_training_reports_every_step_once(self, backend: Backend, execution: Execution) -> None:

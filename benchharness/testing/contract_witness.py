@@ -16,6 +16,7 @@ from benchharness.testing.compare import (
     assert_near_largest,
 )
 from benchharness.testing.reference import NumpyBackend
+from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import (
     CPU,
     learn,
@@ -33,7 +34,7 @@ SIZES = (6, 6, 5, 2)
 WITNESS = make_witness(images=4, steps=3)
 
 
-class WitnessContract:
+class WitnessContract(Contract):
     """With a witness, the last steps' images and labels can be told; without, nothing is."""
 
     @pytest.mark.parametrize("is_augmented", [False, True], ids=["plain", "augmented"])

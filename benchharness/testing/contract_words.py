@@ -21,6 +21,7 @@ from benchharness.api import (
 from benchharness.fairness.settings import deviations, stated
 from benchharness.testing.compare import assert_equal, assert_same_arrays
 from benchharness.testing.contract_numbers import RULES
+from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import (
     learn,
     make_batches,
@@ -38,7 +39,7 @@ OTHERS = {
 }
 
 
-class WordsContract:
+class WordsContract(Contract):
     """What the core states is reported as stated, and another setting as another."""
 
     @pytest.mark.parametrize("kind", ["feed", "extract"])

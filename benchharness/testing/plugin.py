@@ -8,6 +8,9 @@ from typing import get_args
 from benchharness.api import Backend, PluginError, Setting, hookimpl
 from benchharness.testing.reference import DType, NumpyBackend
 
+# Of benchharness.api, which it was written for.
+benchharness_api = "1.0"
+
 
 @hookimpl
 def benchharness_backend(options: Mapping[str, Setting]) -> Backend:

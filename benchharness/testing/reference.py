@@ -21,14 +21,14 @@ from benchharness.api import (
     Task,
     UnsupportedError,
 )
-from benchharness.data import augmentation, preprocessing
-from benchharness.testing.reference_layers import Array, Step, apply_layer
+from benchharness.testing.reference_images import network_inputs
+from benchharness.testing.reference_layers import Array
+from benchharness.testing.reference_network import Tape, backward, forward
 from benchharness.testing.reference_rules import JUDGES, Judgement, Rule, Tally
 from benchharness.testing.reference_settings import network_settings, work_settings
 from benchharness.testing.reference_witness import Ledger
 
 DType = Literal["float64", "float32"]
-Tape = list[tuple[str, Step]]
 
 
 class NumpyBackend:
@@ -79,12 +79,7 @@ class NumpyWork:
         return work_settings(self._dtype)
 
     def _inputs(self, batch: Batch) -> Array:
-        inputs: Array = batch.inputs
-        if batch.warp is not None:
-            inputs = augmentation.apply_reference(inputs, batch.warp)
-        if self._task.preprocessing is not None:
-            pixels = inputs.astype(np.float32)
-            inputs = preprocessing.apply_reference(pixels, self._task.preprocessing)
+        inputs = network_inputs(batch, stated=self._task.preprocessing)
         return inputs.astype(self._dtype)
 
 
@@ -128,12 +123,7 @@ class NumpyNetworkWork(NumpyWork):
         self._arrays = {name: np.array(array, self._dtype) for name, array in arrays.items()}
 
     def _forward(self, inputs: Array, *, random: np.random.Generator | None = None) -> Tape:
-        tape: Tape = []
-        for layer in self._task.network.layers:
-            for step in apply_layer(layer, inputs, self._arrays, random=random):
-                tape.append((layer.name, step))
-                inputs = step.output
-        return tape
+        return forward(self._task.network, inputs, self._arrays, random=random)
 
     def _output(self, batch: Batch) -> NDArray[np.float32]:
         inputs = self._inputs(batch)
@@ -223,18 +213,7 @@ class NumpyTraining(NumpyNetworkWork):
         return tape, JUDGES[self._task.output](tape[-1][1].output, labels)
 
     def _backward(self, tape: Tape, judgement: Judgement) -> dict[str, Array]:
-        """Return the gradient of every trainable array; nothing below the lowest is computed."""
-        trainable = self._task.trainable
-        learning = [place for place, (name, _) in enumerate(tape) if name in trainable]
-        gradient, found = judgement.gradient, {}
-        for place in range(len(tape) - 1, min(learning, default=len(tape)) - 1, -1):
-            name, step = tape[place]
-            if name in trainable:
-                parts = step.to_parameters(gradient)
-                found.update({f"{name}/{part}": value for part, value in parts.items()})
-            if place > learning[0]:
-                gradient = step.to_inputs(gradient)
-        return found
+        return backward(tape, judgement.gradient, trainable=self._task.trainable)
 
 
 def _refuse_unsupported(execution: Execution) -> None:

@@ -19,7 +19,32 @@ def watch(
     errors: TextIO | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> AbstractContextManager[Observer]:
-    """Return what observes a run, to be entered before it begins and left after its end.
+    """Return what observes a run, with the observers that plugins add.
+
+    To be entered before it begins and left after its end; the arguments are those of ``watcher``.
+    """
+    from benchharness.cli.progress.observers import WithObservers
+
+    return WithObservers(
+        watcher(
+            as_json=as_json,
+            is_quiet=is_quiet,
+            output=output,
+            errors=errors,
+            environment=environment,
+        )
+    )
+
+
+def watcher(
+    *,
+    as_json: bool = False,
+    is_quiet: bool = False,
+    output: TextIO | None = None,
+    errors: TextIO | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> AbstractContextManager[Observer]:
+    """Return what tells the user how a run goes on.
 
     Args:
         as_json: Every event as a JSON object on a line of the output.

@@ -1,4 +1,4 @@
-"""The report's files in a run's folder: the page, the main chart, and the table in Markdown."""
+"""The report's files in a run's folder: the page and the main chart."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from benchharness.report.html.charts import poster
 from benchharness.report.html.charts.throughput import speeds_of
 from benchharness.report.html.page import page
 from benchharness.report.lines import backends_of, lines_of
-from benchharness.report.table import markdown
 from benchharness.results.rebuilt import run_of
 from benchharness.results.store import RunFolder
 from benchharness.results.textfile import replace_bytes
 
-PAGE, MARKDOWN, SVG, PNG = "report.html", "report.md", "chart.svg", "chart.png"
+PAGE, SVG, PNG = "report.html", "chart.svg", "chart.png"
 
 
 def write_report(folder: RunFolder) -> list[Path]:
@@ -49,8 +48,7 @@ def write_report(folder: RunFolder) -> list[Path]:
             speeds=speeds,
             vega=bundle(),
             poster=svg,
-        ).encode(),
-        MARKDOWN: markdown(run, records).encode(),
+        ).encode()
     }
     if svg:
         contents |= {SVG: svg.encode(), PNG: poster.as_png(svg)}

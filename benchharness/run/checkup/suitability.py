@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchharness.data.catalogue import SOURCES
+from benchharness.data.added import info
 from benchharness.errors import BenchError
 from benchharness.measure.machine import Machine
 from benchharness.run.checkup.disk import folder_findings, folders
@@ -86,7 +86,7 @@ def _data(outlook: Outlook) -> Finding:
         mark="warn" if is_makeshift else "ok",
         subject="data",
         text=outlook.facts.origin,
-        remedy=SOURCES[outlook.plan.dataset.source].remedy if is_makeshift else "",
+        remedy=info(outlook.plan.dataset.source).remedy if is_makeshift else "",
     )
 
 

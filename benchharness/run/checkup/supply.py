@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchharness.data.catalogue import SOURCES
+from benchharness.data.added import info, names
 from benchharness.data.listing import Listing
 from benchharness.data.sources import find
 from benchharness.errors import BenchError
@@ -49,7 +49,7 @@ def datasets(*, environment: Mapping[str, str], cache: Path) -> Iterator[Supply]
     Args:
         cache: Folder of what was fetched before.
     """
-    for name in SOURCES:
+    for name in names():
         if name == "drawn":
             yield Supply(name=name, place="drawn when they are needed", is_real=False)
         elif name not in _NAMED_BY_USERS:
@@ -78,7 +78,7 @@ def _dataset(name: str, *, environment: Mapping[str, str], cache: Path) -> Suppl
             name=name,
             place="",
             download_bytes=home.size_bytes if home else None,
-            remedy=_remedy(home) or SOURCES[name].remedy,
+            remedy=_remedy(home) or info(name).remedy,
         )
     count = len(listing.train) + len(listing.test)
     return Supply(name=name, place=f"{count:,} images, {listing.origin}", is_real=listing.is_real)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 from benchharness.api import Backend, PluginError, Setting, hookimpl
 
+# Of benchharness.api, which it was written for.
+benchharness_api = "1.0"
 ENGINES = ("tensorflow", "jax", "torch")
 # Read when the engine is imported. Unless told otherwise, TensorFlow and JAX take all the memory
 # of a GPU at once, which would hide what a trial needs.

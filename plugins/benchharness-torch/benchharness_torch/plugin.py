@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+# Of benchharness.api, which it was written for.
+benchharness_api = "1.0"
+
 
 @hookimpl
 def benchharness_backend(options: Mapping[str, Setting]) -> Backend:

@@ -1,0 +1,49 @@
+"""Files that writers of reports add to a run's folder, ours among them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from benchharness.errors import PluginError
+from benchharness.extensions import extensions, hooks
+from benchharness.plugins import title
+from benchharness.results.store import RunFolder
+from benchharness.results.textfile import replace_bytes
+
+# What a run is read from again; no writer replaces it.
+_TRUTH = frozenset({"records.jsonl", "run.json", "certificate.json", "comparison.json"})
+
+
+def write_added(folder: RunFolder, *, tell: Callable[[str], None]) -> list[Path]:
+    """Write the files of every installed writer and return them.
+
+    Args:
+        folder: Of the run.
+        tell: Told of a writer that fails; the others write all the same.
+
+    Raises:
+        RunError: The folder cannot be read.
+    """
+    run, (records, _) = folder.read_run(), folder.records()
+    written: list[Path] = []
+    for name, hook in hooks("reports"):
+        try:
+            written += _write(folder.path, hook(run=run, records=records) or {})
+        except Exception as error:
+            # A report that fails takes nothing from what was measured.
+            where = title(extensions("reports")[name])
+            tell(f"{where}: nothing written: {type(error).__name__}: {error}")
+    return written
+
+
+def _write(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
+    unfit = [name for name in files if Path(name).name != name or name in _TRUTH]
+    if unfit:
+        raise PluginError(
+            "expected names of files that go into the run's folder beside its records, "
+            f"found {', '.join(unfit)}"
+        )
+    for name, content in files.items():
+        replace_bytes(folder / name, content.encode() if isinstance(content, str) else content)
+    return [folder / name for name in files]

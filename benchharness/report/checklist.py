@@ -1,0 +1,68 @@
+"""The contract of a plugin on the terminal: a line for each clause, faults below it."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from benchharness.report.lines import printable
+from benchharness.testing.audit import Audit
+from benchharness.testing.checklist import Result
+
+_MARKS = {"kept": ("ok", "green"), "broken": ("broken", "bold red"), "refused": ("-", "dim")}
+_WIDTH = max(len(mark) for mark, _ in _MARKS.values())
+# More of the same kind says no more.
+_FAULTS = 3
+
+
+def lines(result: Result, *, width: int) -> Iterator[Text]:
+    """Yield the lines of a clause.
+
+    Args:
+        width: Of the terminal, in characters.
+    """
+    mark, style = _MARKS[result.outcome]
+    line = Text(f"{mark:<{_WIDTH}}", style=style)
+    line.append(f"  {result.item.title}", style="bold" if result.faults else "default")
+    aside = _aside(result)
+    has_room = len(line) + 2 + len(aside) <= width
+    if aside and has_room:
+        line.append(f"  {aside}", style="dim")
+    yield line
+    if not has_room:
+        yield from _indented(aside, width=width, style="dim")
+    for fault in result.faults[:_FAULTS]:
+        yield from _indented(f"{fault.check}: {fault.reason}", width=width, style="red")
+    if (more := len(result.faults) - _FAULTS) > 0:
+        yield from _indented(f"and {more} more like these", width=width, style="red")
+    for refusal in result.refusals:
+        yield from _indented(f"passed over: {refusal}", width=width, style="dim")
+
+
+def outcome(audit: Audit) -> Text:
+    """Return in a sentence whether the contract is kept, and which strategies are carried out."""
+    name = f"{audit.name} ({audit.distribution})"
+    broken = sum(result.outcome == "broken" for result in audit.results)
+    if broken:
+        count = f"{broken} of {len(audit.results)} clauses"
+        return Text(f"{name} breaks the contract: {count}", style="bold red")
+    text = Text(f"{name} keeps the contract", style="bold green")
+    if audit.refusals:
+        names = ", ".join(audit.strategies)
+        text.append(f" for {names}; refused: {', '.join(audit.refusals)}")
+    return text
+
+
+def _aside(result: Result) -> str:
+    """Return how many checks there were, and what else is worth knowing."""
+    count = len(result.findings)
+    parts = [f"{count} checks"] if count > 1 else []
+    return ", ".join([*parts, result.remark] if result.remark else parts)
+
+
+def _indented(text: str, *, width: int, style: str) -> Iterator[Text]:
+    margin = " " * (_WIDTH + 2)
+    for part in textwrap.wrap(printable(text), max(width - len(margin), 40)):
+        yield Text(f"{margin}{part}", style=style)

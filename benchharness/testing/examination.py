@@ -1,0 +1,97 @@
+"""Carrying out checks of the contract one by one, without a session of pytest."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pytest
+
+from benchharness.api import Backend, Execution, UnsupportedError
+from benchharness.testing.refusal import Contract
+from benchharness.testing.tasks import make_network, make_task, small_cnn
+
+Outcome = Literal["kept", "broken", "refused"]
+KINDS = ("feed", "extract", "train")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """How one check went.
+
+    Attributes:
+        check: Its name, and in brackets what it was given.
+        outcome: ``refused`` where the backend says that it cannot, or nothing can be asked.
+        reason: Why it is not kept; else empty.
+    """
+
+    check: str
+    outcome: Outcome
+    reason: str = ""
+
+
+def examine(contract: Contract, check: str, **fixtures: object) -> Iterator[Finding]:
+    """Yield how a check goes, once for each set of its parameters.
+
+    Args:
+        contract: Whose check it is.
+        check: Name of the method.
+        fixtures: By name; what the method does not ask for is left out.
+    """
+    method = getattr(contract, check)
+    wanted = inspect.signature(method).parameters
+    given = {name: value for name, value in fixtures.items() if name in wanted}
+    for label, parameters in _parameters(method):
+        name = f"{check}[{label}]" if label else check
+        outcome, reason = _carry_out(method, {**given, **parameters})
+        yield Finding(check=name, outcome=outcome, reason=reason)
+
+
+def offered(backend: Backend, execution: Execution) -> Mapping[str, str]:
+    """Return each kind of work with the backend's reason against it; empty where it is offered."""
+    refusals: dict[str, str] = {}
+    for kind in KINDS:
+        network = make_network() if kind == "feed" else small_cnn()
+        try:
+            getattr(backend, kind)(make_task(network, execution=execution))
+        except UnsupportedError as refusal:
+            refusals[kind] = str(refusal)
+        except Exception:
+            # What else goes wrong is for the checks to tell.
+            refusals[kind] = ""
+        else:
+            refusals[kind] = ""
+    return refusals
+
+
+def _carry_out(method: Any, given: Mapping[str, object]) -> tuple[Outcome, str]:
+    try:
+        method(**given)
+    except pytest.skip.Exception as skipped:
+        return "refused", str(skipped).removeprefix("refused, as the contract allows: ")
+    except (AssertionError, pytest.fail.Exception) as failure:
+        return "broken", str(failure).strip() or "an assertion failed"
+    except Exception as error:
+        return "broken", f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    return "kept", ""
+
+
+def _parameters(method: Any) -> Iterator[tuple[str, dict[str, object]]]:
+    """Yield a label and the parameters of each case, as pytest's ``parametrize`` states them."""
+    marks = [mark for mark in getattr(method, "pytestmark", ()) if mark.name == "parametrize"]
+    for cases in itertools.product(*map(_cases, marks)):
+        label = "-".join(text for text, _ in cases)
+        yield label, {name: value for _, given in cases for name, value in given.items()}
+
+
+def _cases(mark: pytest.Mark) -> list[tuple[str, dict[str, object]]]:
+    names, values = mark.args
+    names = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    rows = [(value,) if len(names) == 1 else tuple(value) for value in values]
+    labels = list(mark.kwargs.get("ids") or ["-".join(map(str, row)) for row in rows])
+    return [
+        (label, dict(zip(names, row, strict=True))) for label, row in zip(labels, rows, strict=True)
+    ]

@@ -1,0 +1,24 @@
+"""From a batch to the network's input, in plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchharness.api import Batch, Preprocessing
+from benchharness.data import augmentation, preprocessing
+from benchharness.testing.reference_layers import Array
+
+
+def network_inputs(batch: Batch, *, stated: Preprocessing | None) -> Array:
+    """Return a batch augmented and preprocessed, channels last; features as they are.
+
+    Args:
+        batch: Its warp is applied where it has one.
+        stated: The task's preprocessing; None where the inputs are features.
+    """
+    inputs: Array = batch.inputs
+    if batch.warp is not None:
+        inputs = augmentation.apply_reference(inputs, batch.warp)
+    if stated is not None:
+        inputs = preprocessing.apply_reference(inputs.astype(np.float32), stated)
+    return inputs

@@ -1,0 +1,1 @@
+"""newbackend as a backend of benchharness."""

@@ -1,0 +1,41 @@
+"""Bringing batches to the device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness_newbackend.device import synchronize
+from benchharness_newbackend.files import refuse_files
+from benchharness_newbackend.images import Inputs
+from benchharness_newbackend.settings import device_settings
+from benchharness_newbackend.witness import Ledger
+
+
+class NewFeeding:
+    """Feeds a network that is not there."""
+
+    def __init__(self, task: Task, *, device: str) -> None:
+        refuse_files(task)
+        self._task = task
+        self._device = device
+        self._inputs = Inputs(task, device=device)
+        self._ledger = Ledger(task.witness)
+
+    def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
+        """Bring each batch to the device, augmented and preprocessed."""
+        for batch in batches:
+            self._ledger.write(self._inputs(batch), self._inputs.labels(batch))
+            after_step()
+
+    def consumed(self) -> Consumed:
+        """Return what was written down of the last steps."""
+        return self._ledger.consumed()
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        synchronize(self._device)
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings."""
+        return device_settings(self._task, self._device)

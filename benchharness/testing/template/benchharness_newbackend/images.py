@@ -1,0 +1,31 @@
+"""From a batch's uint8 images to the network's input, on the device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.api import Batch, Task
+from benchharness.testing.reference_images import network_inputs
+
+
+class Inputs:
+    """Augments and preprocesses batches in bulk."""
+
+    def __init__(self, task: Task, *, device: str) -> None:
+        self._device = device
+        self._preprocessing = task.preprocessing
+
+    def __call__(self, batch: Batch) -> NDArray[Any]:
+        """Return the network's inputs, shape (batch, height, width, channels), or features.
+
+        First the warp, where the batch has one, then the preprocessing; features as they are.
+        """
+        # float64 keeps the reference's own rounding out of sight; a framework takes float32.
+        return network_inputs(batch, stated=self._preprocessing).astype(np.float64)
+
+    def labels(self, batch: Batch) -> NDArray[np.int32]:
+        """Return labels on the device, shape (batch,)."""
+        return batch.labels

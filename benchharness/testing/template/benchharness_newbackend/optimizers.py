@@ -1,0 +1,31 @@
+"""The update rules of ``benchharness.api.Optimizer``, there and back.
+
+Frameworks call different formulas by one name: epsilon inside or outside the root, momentum before
+or after the learning rate, weight decay coupled to the gradient or not. The docstring of
+``Optimizer`` states the formulas that count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchharness.api import Optimizer, Setting
+from benchharness.testing.reference_rules import Rule
+
+_CONSTANTS = {
+    "sgd": ("momentum", "nesterov"),
+    "adam": ("beta_1", "beta_2", "epsilon"),
+    "rmsprop": ("rho", "epsilon"),
+}
+
+
+def build_optimizer(*, optimizer: Optimizer) -> Rule:
+    """Return the optimizer, every constant taken from the task."""
+    return Rule(optimizer)
+
+
+def read_optimizer(rule: Rule) -> Mapping[str, Setting]:
+    """Return the rule and the constants that it uses, by the names of ``Optimizer``."""
+    used = rule.optimizer
+    names = ("name", "lr", "weight_decay", *_CONSTANTS[used.name])
+    return {name: getattr(used, name) for name in names}

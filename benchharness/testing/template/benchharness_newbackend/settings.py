@@ -1,0 +1,35 @@
+"""The effective settings, read back from what computes and not from what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from benchharness.api import Dropout, Setting, Task
+from benchharness.testing.reference_rules import Rule
+from benchharness_newbackend.layers import Model
+from benchharness_newbackend.optimizers import read_optimizer
+
+
+def device_settings(task: Task, device: str) -> dict[str, Setting]:
+    """Return what holds for the whole process."""
+    return {
+        "engine": "newbackend",
+        "device": device,
+        "precision": "float32",
+        "tf32": False,
+        "layout": "channels_last",
+        "compile": False,
+        "deterministic": True,
+        "loader_workers": 0,
+    }
+
+
+def learning_settings(*, model: Model, optimizer: Rule) -> Mapping[str, Setting]:
+    """Return what decides how a network learns: its rule, dropout and trainable layers."""
+    rates = [layer.rate for layer in model.network.layers if isinstance(layer, Dropout)]
+    return {
+        **{f"optimizer.{name}": value for name, value in read_optimizer(optimizer).items()},
+        "dropout": ", ".join(str(float(rate)) for rate in rates),
+        "trainable": ", ".join(model.trainable),
+        "initialiser": "given",
+    }

@@ -1,0 +1,34 @@
+"""Writing down what the network and the loss really receive."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchharness.api import Consumed, Witness
+from benchharness.testing.reference_witness import Ledger as ReferenceLedger
+
+
+class Ledger:
+    """The fingerprints and labels of the last steps, kept on the device."""
+
+    def __init__(self, witness: Witness | None) -> None:
+        self._reference = ReferenceLedger(witness)
+
+    def clear(self) -> None:
+        """Forget every step."""
+        self._reference.clear()
+
+    def write(self, inputs: NDArray[Any], labels: NDArray[np.int32]) -> None:
+        """Write down one step, without waiting for the device."""
+        self._reference.write(inputs, labels)
+
+    def consumed(self) -> Consumed:
+        """Return the steps written down, the oldest first, after waiting for the device.
+
+        Raises:
+            ValueError: The task has no witness.
+        """
+        return self._reference.consumed()
