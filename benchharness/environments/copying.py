@@ -21,6 +21,7 @@ from benchharness.environments.building import python_of
 from benchharness.environments.closure import installed_as, understood
 from benchharness.errors import RunError
 
+CORE = "benchharness"
 _SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 

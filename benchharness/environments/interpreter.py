@@ -18,6 +18,7 @@ from typing import Any
 
 from benchharness import __version__
 from benchharness.environments.building import apart
+from benchharness.environments.copying import CORE, origin_of
 from benchharness.errors import Problem
 from benchharness.plugins import GROUP, package_digest
 
@@ -101,31 +102,38 @@ class Interpreter:
             where: The place in the suite that has named the interpreter.
             remedy: How to mend it; empty to name the installer's command.
         """
-        install = f"{self.path} -m pip install"
-        expected = f"benchharness {__version__} in {self.path}"
-        found = self.packages.get("benchharness")
-        remedy_here = remedy or f"install it with: {install} {_ours()}"
-        if found is None and not self.core:
-            return Problem(where=where, expected=expected, found="none", hint=remedy_here)
-        if found not in (None, __version__):
-            return Problem(where=where, expected=expected, found=str(found), hint=remedy_here)
-        if self.obstacle:
-            return Problem(where=where, expected=expected, found=self.obstacle, hint=remedy_here)
-        if self.core != package_digest("benchharness"):
+        install = f"install it with: {self.path} -m pip install"
+        if found := self._misfit():
             return Problem(
                 where=where,
-                expected="there the benchharness that runs here, or another clock would be read",
-                found=f"other code of the same version in {Path(self.place).parent}",
-                hint=remedy_here,
+                expected=f"the benchharness that runs here, {__version__}, in {self.path}",
+                found=found,
+                hint=remedy or f"{install} {origin_of(CORE)}",
             )
         if plugin not in self.plugins:
             return Problem(
                 where=where,
                 expected=f'the plugin "{plugin}" in {self.path}',
                 found=", ".join(self.plugins) or "none",
-                hint=remedy or f"install it with: {install} benchharness-{plugin}",
+                hint=remedy or f"{install} benchharness-{plugin}",
             )
         return None
+
+    def _misfit(self) -> str:
+        """Return what its benchharness is, where it is not the one that runs us.
+
+        Another could not read our requests, or would read the clock otherwise.
+        """
+        version = self.packages.get(CORE)
+        if version is None and not self.core:
+            return "none"
+        if version not in (None, __version__):
+            return str(version)
+        if self.obstacle:
+            return self.obstacle
+        if self.core != package_digest(CORE):
+            return f"other code of that version, in {Path(self.place).parent}"
+        return ""
 
     def as_dict(self) -> dict[str, Any]:
         """Return what is in it, as run.json tells it."""
@@ -213,10 +221,3 @@ def _age_ns(path: Path) -> int:
     """Return when packages last came to an environment or left it; 0 where that is not known."""
     folders = path.parent.parent.glob("lib/python3*/site-packages")
     return max((folder.stat().st_mtime_ns for folder in folders), default=0)
-
-
-def _ours() -> str:
-    """Return what an installer is to be told to install ours as it is here."""
-    from benchharness.environments.copying import origin_of
-
-    return origin_of("benchharness")

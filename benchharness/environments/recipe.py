@@ -12,10 +12,8 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from benchharness.environments.closure import installed_as, reached
-from benchharness.environments.copying import needs
+from benchharness.environments.copying import CORE, needs
 from benchharness.plugins import installed
-
-CORE = "benchharness"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,7 @@ class Environments:
         base: Path,
         environment: Mapping[str, str],
         tell: Tell,
+        is_anew: bool = False,
     ) -> tuple[Environment, bool]:
         """Return the environment of a recipe, and whether it had to be built.
 
@@ -131,6 +132,7 @@ class Environments:
             base: The interpreter to build it from.
             environment: Variables of the process.
             tell: Told before anything that takes long.
+            is_anew: Whether to build it again where it is there.
 
         Raises:
             RunError: It cannot be built; nothing of it is left.
@@ -142,8 +144,8 @@ class Environments:
             _build(beside, recipe, use, base=base, environment=environment, tell=tell)
 
         try:
-            if folder.is_dir() and self.find(recipe) is None:
-                shutil.rmtree(folder)
+            if folder.is_dir() and (is_anew or not self._serves(recipe, environment)):
+                _remove(folder)
             is_new = build_once(folder, build)
             found = self.find(recipe)
             if found is None:
@@ -155,17 +157,24 @@ class Environments:
                 f"{error.strerror} (BENCHHARNESS_CACHE names another folder)"
             ) from error
 
+    def _serves(self, recipe: Recipe, environment: Mapping[str, str]) -> bool:
+        """Whether what was built is whole, and still has the code that runs here."""
+        found = self.find(recipe)
+        try:
+            return found is not None and not look(found.program, environment).problem(
+                recipe.plugin, where=""
+            )
+        except UnusableError:
+            return False
+
     def remove(self, found: Environment) -> None:
         """Remove one, at once for whoever looks for it.
 
         Raises:
             RunError: Its files cannot be removed.
         """
-        gone = found.folder.with_name(f".{found.digest}.removed")
         try:
-            shutil.rmtree(gone, ignore_errors=True)
-            found.folder.rename(gone)
-            shutil.rmtree(gone)
+            _remove(found.folder)
         except OSError as error:
             raise RunError(
                 f"{found.folder}: expected to remove it, found: {error.strerror}"
@@ -210,6 +219,14 @@ def _build(
         "recipe": asdict(recipe),
     }
     _write(folder, content)
+
+
+def _remove(folder: Path) -> None:
+    """Remove an environment: at once for whoever looks for it, then its files."""
+    gone = folder.with_name(f".{folder.name}.removed")
+    shutil.rmtree(gone, ignore_errors=True)
+    folder.rename(gone)
+    shutil.rmtree(gone)
 
 
 def _used(found: Environment, use: Use) -> Environment:
