@@ -21,6 +21,7 @@ _COMMANDS = {
     "compare": "say whether one of two sides is slower, larger or less accurate",
     "noise": "say how small a difference this machine can show",
     "history": "runs over time, and where they stepped to another level",
+    "env": "build and look after environments: two versions of a framework in one suite",
     "doctor": "what this machine can do, what is missing, how to get it",
     "schema": "print the JSON schema of a suite, for editors",
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 
@@ -31,12 +32,26 @@ def command() -> None:
         "strategies": STRATEGIES,
         "datasets": {name: source.description for name, source in SOURCES.items()},
         "backbones": {name: backbone.description for name, backbone in BACKBONES.items()},
+        **_environments(),
         "suites here": _suites() or {"none": "a suite is a TOML file; see the README"},
     }
     for title, rows in sections.items():
         click.echo(f"{title}:")
         for name, description in rows.items():
             click.echo(f"  {name:<26} {description}")
+
+
+def _environments() -> dict[str, dict[str, str]]:
+    """Return the backends that have an environment of their own, where any has one."""
+    from benchharness.environments.store import Environments
+    from benchharness.fetch.caches import cache_folder
+
+    rows = {
+        use.backend: f"{one.plugin} in an environment of {', '.join(one.requirements)}; {use.suite}"
+        for one in reversed(Environments(cache_folder(os.environ)).every())
+        for use in one.uses
+    }
+    return {"backends with an environment": rows} if rows else {}
 
 
 def _suites() -> dict[str, str]:
