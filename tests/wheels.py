@@ -80,6 +80,11 @@ def write_shelf(folder: Path) -> dict[str, str]:
             is_first = requirement.name == "numpy"
             here = {"of_this_interpreter.pth": sysconfig.get_path("purelib") + "\n"}
             write_wheel(folder, known.name, known.version, files=here if is_first else {})
+    return shelf_variables(folder)
+
+
+def shelf_variables(folder: Path) -> dict[str, str]:
+    """Return variables with which an installer finds what is on a shelf, and nothing else."""
     return {
         "BENCHHARNESS_OFFLINE": "1",
         "UV_FIND_LINKS": str(folder),
