@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from documents import DOCUMENTS, ROOT, Block, blocks, commands_of
 from PIL import Image
+from wheels import shelf_variables, write_shelf
 
 from benchharness.results.columns import CELL, COUNTS, EPOCH, METRICS, ORIGIN, PUBLISHED, TRIAL
 from benchharness.suite.load import load
@@ -34,6 +35,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a newcomer's folder: the suites, a suite of their own, pictures, a recorded run."""
     folder = tmp_path_factory.mktemp("desk")
     shutil.copytree(ROOT / "suites", folder / "suites")
+    _stand_in(folder / "suites/two_torches.toml", shelf=folder / "shelf")
     (folder / "mine.toml").write_text(OWN_SUITE, encoding="utf-8")
     for label, name in enumerate(("my cats", "my dogs")):
         for place in ("photos", "my_folder"):
@@ -44,7 +46,18 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 Image.new("RGB", (40 + number, 36), colour).save(classes / f"{number}.jpg")
     for suite in ("suites/smoke.toml", "suites/cats_dogs.toml"):
         run_in(folder, shortened(f"benchharness run {suite}"))
+    run_in(folder, shlex.split("benchharness env sync suites/two_torches.toml"))
     return folder
+
+
+def _stand_in(suite: Path, *, shelf: Path) -> None:
+    """Let a small package stand for the framework of which a suite wants two versions."""
+    write_shelf(shelf)
+    text = suite.read_text(encoding="utf-8").replace('plugin = "torch"', 'plugin = "slowpoke"')
+    for own, stand_in in (("torch==2.13.*", "1.*"), ("torch==2.15.*", "2.*")):
+        wanted = f'"benchharness-slowpoke", "slowpoke-helper=={stand_in}"'
+        text = text.replace(f'"{own}"', wanted)
+    suite.write_text(text, encoding="utf-8")
 
 
 def run_in(
@@ -56,6 +69,7 @@ def run_in(
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "BENCHHARNESS_CACHE": str(folder / "cache"),
         "BENCHHARNESS_OFFLINE": "1",
+        **shelf_variables(folder / "shelf"),
     }
     for name in ("BENCHHARNESS_DATA", "BENCHHARNESS_WEIGHTS"):
         environment.pop(name, None)
@@ -213,15 +227,17 @@ def test_links_between_documents_lead_somewhere():
             assert (document.parent / target).exists(), f"{document.name}: {target}"
 
 
-@pytest.mark.parametrize("name", ["run", "compare", "noise"])
+@pytest.mark.parametrize("name", ["run", "compare", "noise", "env"])
 def test_every_option_is_documented(name: str):
     """An option that nobody can find is not there."""
     command = import_module(f"benchharness.cli.{name}_command").command
 
     text = "\n".join(document.read_text(encoding="utf-8") for document in DOCUMENTS)
+    commands = getattr(command, "commands", {name: command}).values()
     options = [
         max(option.secondary_opts or option.opts, key=len)
-        for option in command.params
+        for one in commands
+        for option in one.params
         if option.param_type_name == "option"
     ]
 

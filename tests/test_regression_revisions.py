@@ -16,9 +16,9 @@ from pathlib import Path
 import pytest
 from repositories import PluginRepository
 
+from benchharness.environments import building
 from benchharness.errors import RunError, SuiteError
 from benchharness.measure.git import describe_commit
-from benchharness.regression import environments
 from benchharness.regression.environments import Requirements, interpreter_for, read_pins
 from benchharness.regression.projects import find_projects
 from benchharness.regression.revisions import Checkout, prepare
@@ -391,7 +391,7 @@ class TestEnvironments:
     ):
         """By the revision's constraints; a second call takes what the first has made."""
         if installer == "pip":
-            monkeypatch.setattr(environments.shutil, "which", lambda name: None)
+            monkeypatch.setattr(building.shutil, "which", lambda name: None)
         elif shutil.which("uv") is None:
             pytest.skip("needs uv")
         requirements = Requirements(wanted=("slowpoke-helper>=1",), pins=("slowpoke-helper==1.0",))

@@ -22,6 +22,7 @@ _COMMANDS = {
     "list": "backends, strategies, datasets, backbones and suites that can be had",
     "report": "print the table of a recorded run again",
     "compare": "say whether one of two sides is slower, larger or less accurate",
+    "env": "build and look after environments: two versions of a framework in one suite",
     "doctor": "what this machine can do, what is missing, how to get it",
     "plugin": "begin a backend of your own, and hold it against the contract",
     "schema": "print the JSON schema of a suite, for editors",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from collections.abc import Container
 from pathlib import Path
@@ -38,6 +39,7 @@ def command() -> None:
         "datasets": {name: source.description for name, source in SOURCES.items()}
         | _added("datasets", beside=SOURCES),
         "backbones": {name: backbone.description for name, backbone in BACKBONES.items()},
+        **_environments(),
         "suites here": _suites() or {"none": "a suite is a TOML file; see the README"},
         **{kind: _added(kind) for kind in ("meters", "observers", "reports", "commands")},
         "built in": {"--data DIR": _title(IMAGES) or ""},
@@ -52,6 +54,19 @@ def _added(kind: str, *, beside: Container[str] = ()) -> dict[str, str]:
     """Return what plugins add of a kind, with the distribution that it came with."""
     found = extensions(kind).items()
     return {name: distribution(entry) for name, entry in found if name not in beside}
+
+
+def _environments() -> dict[str, dict[str, str]]:
+    """Return the backends that have an environment of their own, where any has one."""
+    from benchharness.environments.store import Environments
+    from benchharness.fetch.caches import cache_folder
+
+    rows = {
+        use.backend: f"{one.plugin} in an environment of {', '.join(one.requirements)}; {use.suite}"
+        for one in reversed(Environments(cache_folder(os.environ)).every())
+        for use in one.uses
+    }
+    return {"backends with an environment": rows} if rows else {}
 
 
 def _suites() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Where frameworks keep what they have downloaded."""
+"""Where frameworks keep what they have downloaded, and where we do."""
 
 from __future__ import annotations
 
@@ -30,3 +30,12 @@ def torch_checkpoints(environment: Mapping[str, str]) -> Path | None:
     else:
         return None
     return home / "hub/checkpoints"
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Return where prepared images, drawn pictures, features and environments are kept."""
+    if environment.get("BENCHHARNESS_CACHE"):
+        return Path(environment["BENCHHARNESS_CACHE"])
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("benchharness"))

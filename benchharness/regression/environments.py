@@ -9,33 +9,34 @@ set of requirements, and kept in the cache.
 from __future__ import annotations
 
 import hashlib
-import json
 import platform
-import shutil
-import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution
 from pathlib import Path
 from sysconfig import get_platform
 
-from filelock import FileLock
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from benchharness.environments.building import (
+    CONSTRAINTS,
+    build_once,
+    create,
+    install,
+    python_of,
+)
+from benchharness.environments.closure import applies, installed_as, reached, understood
 from benchharness.errors import RunError
-from benchharness.regression.projects import ROOT, Project, installed_as, source_of
+from benchharness.regression.projects import ROOT, Project, source_of
 
 Tell = Callable[[str], None]
 
-CONSTRAINTS = "constraints.txt"
 # Extras that a worker never imports from.
 _FOR_PEOPLE = frozenset({"dev", "test", "tests", "testing", "lint", "docs", "report"})
-_LAST_LINES = 6
-_MARK = "complete.json"
+_NAME = "environment of the revision"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,24 +84,24 @@ class Requirements:
         Else a set built for one pin would bring the newest of everything, and the comparison be
         of all that.
         """
-        reached = self._reached()
-        unmet = {canonicalize_name(one.name) for one in self._asked(reached) if not _admits(one)}
+        known_here = self._reached()
+        unmet = {canonicalize_name(one.name) for one in self._asked(known_here) if not _admits(one)}
         held = sorted(
             f"{name}=={Version(known.version).public}"
-            for name, known in reached.items()
+            for name, known in known_here.items()
             if name not in unmet and source_of(known) is None
         )
         return replace(self, held=tuple(held))
 
     def _reached(self) -> dict[str, Distribution]:
         # Whoever is a worker imports us.
-        return _reached([*_requirements(self.wanted), Requirement(ROOT)])
+        return reached([*understood(self.wanted), Requirement(ROOT)])
 
-    def _asked(self, reached: Mapping[str, Distribution]) -> Iterator[Requirement]:
+    def _asked(self, known_here: Mapping[str, Distribution]) -> Iterator[Requirement]:
         """Yield what decides; pins of what no worker comes to import, as of a linter, do not."""
-        yield from _requirements(self.wanted)
-        pins = _requirements(self.pins)
-        yield from (pin for pin in pins if canonicalize_name(pin.name) in reached)
+        yield from understood(self.wanted)
+        pins = understood(self.pins)
+        yield from (pin for pin in pins if canonicalize_name(pin.name) in known_here)
 
 
 def read_pins(top: Path) -> tuple[str, ...]:
@@ -128,7 +129,6 @@ def interpreter_for(
     unmet = requirements.unmet()
     if not unmet:
         return Path(sys.executable)
-    cache.mkdir(parents=True, exist_ok=True)
     why = f"as here is no {', no '.join(unmet)}"
     try:
         return _kept(requirements.holding(), cache, environment, tell, why)
@@ -146,63 +146,15 @@ def _kept(
         RunError: It cannot be built.
     """
     folder = cache / requirements.digest
-    with FileLock(folder.with_suffix(".lock")):
-        if not (folder / _MARK).is_file():
-            tell(f"building an environment, {why}: {folder}")
-            try:
-                _build(folder, requirements, environment)
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-    return _python(folder)
 
+    def build(beside: Path) -> None:
+        tell(f"building an environment, {why}: {folder}")
+        create(beside, python=Path(sys.executable), environment=environment, name=_NAME)
+        pins = [*requirements.pins, *requirements.held]
+        install(beside, wanted=requirements.wanted, pins=pins, environment=environment, name=_NAME)
 
-def _build(folder: Path, requirements: Requirements, environment: Mapping[str, str]) -> None:
-    """Install what is required into a fresh environment; the mark is written last."""
-    # What a killed process has left.
-    shutil.rmtree(folder, ignore_errors=True)
-    uv = shutil.which("uv")
-    make = [uv, "venv", "--quiet", "--python"] if uv else [sys.executable, "-m", "venv"]
-    _run([*make, *([sys.executable] if uv else []), str(folder)], environment)
-    wanted, pins = folder / "requirements.txt", folder / CONSTRAINTS
-    wanted.write_text("\n".join(requirements.wanted) + "\n", encoding="utf-8")
-    lines = [*requirements.pins, *requirements.held]
-    pins.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    python, is_offline = str(_python(folder)), environment.get("BENCHHARNESS_OFFLINE") == "1"
-    if uv:
-        # As pip does unasked: a worker that compiles what it imports needs more time and memory.
-        install = [uv, "pip", "install", "--compile-bytecode", "--python", python]
-        install += ["--offline"] * is_offline
-    else:
-        install = [python, "-m", "pip", "install", *["--no-index"] * is_offline]
-    _run([*install, "--quiet", "-r", str(wanted), "-c", str(pins)], environment)
-    (folder / _MARK).write_text(json.dumps(asdict(requirements), indent=1), encoding="utf-8")
-
-
-def _run(command: Sequence[str], environment: Mapping[str, str]) -> None:
-    try:
-        done = subprocess.run(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            env=dict(environment),
-        )
-    except OSError as error:
-        raise RunError(f"{command[0]}: expected to be able to start it, found: {error}") from error
-    if done.returncode:
-        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        said = " / ".join(lines[-_LAST_LINES:]) or f"exit code {done.returncode}"
-        raise RunError(
-            f"environment of the revision: expected {Path(command[0]).name} to install it, "
-            f"found: {said} (its packages can be put into this environment instead)"
-        )
-
-
-def _python(folder: Path) -> Path:
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    build_once(folder, build)
+    return python_of(folder)
 
 
 def _texts(project: Project, own: set[str]) -> Iterator[str]:
@@ -220,37 +172,7 @@ def _is_met(text: str, own: set[str]) -> bool:
 
 def _admits(requirement: Requirement) -> bool:
     """Return whether what is installed here is what a requirement asks for, if it asks at all."""
-    if not _applies(requirement, frozenset()):
+    if not applies(requirement, frozenset()):
         return True
     found = installed_as(requirement.name)
     return found is not None and requirement.specifier.contains(found.version, prereleases=True)
-
-
-def _reached(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
-    """Return the installed distributions that requirements lead to, by canonical name."""
-    found: dict[str, Distribution] = {}
-    seen: set[tuple[str, frozenset[str]]] = set()
-    waiting = [one for one in requirements if _applies(one, frozenset())]
-    while waiting:
-        requirement = waiting.pop()
-        extras = frozenset(requirement.extras)
-        key = (canonicalize_name(requirement.name), extras)
-        known = installed_as(requirement.name)
-        if key in seen or known is None:
-            continue
-        seen.add(key)
-        found[key[0]] = known
-        waiting += [one for one in _requirements(known.requires or ()) if _applies(one, extras)]
-    return found
-
-
-def _applies(requirement: Requirement, extras: frozenset[str]) -> bool:
-    marker = requirement.marker
-    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
-
-
-def _requirements(texts: Iterable[str]) -> Iterator[Requirement]:
-    """Yield the requirements among some lines; constraints also hold options and addresses."""
-    for text in texts:
-        with suppress(InvalidRequirement):
-            yield Requirement(text)

@@ -20,6 +20,7 @@ from benchharness.results.cells import worst_proof
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.run.events import Compared, Observer, announce
 from benchharness.run.executor import LocalExecutor
+from benchharness.run.quarters import Quarters
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import Request, Session, open_session
@@ -146,6 +147,7 @@ def _build(
     order: Order, session: Session, lineup: Lineup, observe: Observer, made: ExitStack
 ) -> dict[str, Built]:
     """Make revisions ready, tell the session where their code is, and return them by letter."""
+    session.settle()
     built: dict[str, Built] = {}
     plugins = {backend_plugin(lineup.plan, cell.backend)[0] for cell in lineup.plan.cells}
     elsewhere: dict[str, LocalExecutor] = {}
@@ -168,10 +170,22 @@ def _build(
             python=str(checkout.python), variables=checkout.environment, code=_code(checkout)
         )
         cells = (one.ours if letter == "A" else one.theirs for one in lineup.couples)
-        elsewhere |= {cell.backend: executor for cell in cells}
+        for backend in dict.fromkeys(cell.backend for cell in cells):
+            own = session.quarters.get(backend)
+            elsewhere[backend] = executor if own is None else _within(own, executor, checkout)
         built[letter] = checkout
     session.elsewhere = elsewhere
     return built
+
+
+def _within(quarters: Quarters, executor: LocalExecutor, checkout: Built) -> LocalExecutor:
+    """Return an executor of a revision's code among the packages of a backend's own environment."""
+    housed = quarters.housed(executor)
+    return replace(
+        housed,
+        environment={**housed.environment, **checkout.environment},
+        code=f"{executor.code} {housed.code}",
+    )
 
 
 def _code(checkout: Built) -> str:

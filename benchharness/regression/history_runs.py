@@ -221,12 +221,15 @@ def _machine(facts: Mapping[str, Any]) -> str:
 
 def _versions(facts: Mapping[str, Any], cell: Cell) -> dict[str, str]:
     environment = facts.get("environment") or {}
+    own = (facts.get("environments") or {}).get(cell.backend) or {}
+    apart = own.get("packages") or {}
     drivers = {str(one.get("driver", "")) for one in environment.get("accelerators") or ()}
     known = {
         **(environment.get("packages") or {}),
+        **{name: apart[name] for name in environment.get("packages") or {} if name in apart},
         **(cell.ok[-1].get("versions") or {}),
         "benchharness": facts.get("benchharness"),
-        "python": environment.get("python"),
+        "python": own.get("python") or environment.get("python"),
         "system": environment.get("system"),
         "driver": ", ".join(sorted(filter(None, drivers))),
     }

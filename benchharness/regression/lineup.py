@@ -160,7 +160,10 @@ def _without_stored_features(settings: StrategySettings) -> StrategySettings:
 
 def _table(plan: Plan, backend: str, side: Side) -> BackendTable:
     plugin, options = backend_plugin(plan, backend)
-    return BackendTable(plugin=plugin, options={**options, **side.changes.options})
+    # Its interpreter stays what it is.
+    table = plan.suite.backend.get(backend, BackendTable())
+    changed = {"plugin": plugin, "options": {**options, **side.changes.options}}
+    return table.model_copy(update=changed)
 
 
 def _key(cell: Cell) -> tuple[str, str, str, str]:

@@ -6,7 +6,7 @@ import json
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
+from importlib.metadata import Distribution
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +15,7 @@ from urllib.request import url2pathname
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
+from benchharness.environments.closure import installed_as
 from benchharness.errors import RunError
 from benchharness.measure.git import git
 from benchharness.plugins import GROUP
@@ -84,14 +85,6 @@ def find_projects(top: Path) -> list[Project]:
     """
     found = (_read(file) for file in _files(top))
     return [one for one in found if one is not None and _is_ours(one)]
-
-
-def installed_as(name: str) -> Distribution | None:
-    """Return the distribution that is installed under a name; None where none is."""
-    try:
-        return distribution(name)
-    except PackageNotFoundError:
-        return None
 
 
 def source_of(known: Distribution) -> Project | None:

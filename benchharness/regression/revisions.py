@@ -16,11 +16,12 @@ from typing import Self
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
+from benchharness.environments.closure import installed_as
 from benchharness.errors import Problem, SuiteError
 from benchharness.plugins import installed
 from benchharness.regression.environments import Requirements, interpreter_for, read_pins
 from benchharness.regression.overlay import Overlay
-from benchharness.regression.projects import ROOT, Project, find_projects, installed_as, source_of
+from benchharness.regression.projects import ROOT, Project, find_projects, source_of
 from benchharness.regression.repository import Repository, scratch, short
 
 Tell = Callable[[str], None]

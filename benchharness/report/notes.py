@@ -23,6 +23,7 @@ def notes_of(lines: Sequence[Line]) -> list[Note]:
         work.proofs_of,
         work.ledgers_of,
         work.parameters_of,
+        work.versions_of,
         work.settings_of,
         _misses,
         _throttling,

@@ -69,6 +69,16 @@ def settings_of(lines: Sequence[Line]) -> Iterator[Note]:
         yield Note(label=label, text=f"{'; '.join(texts)} ({_names(found, lines)})")
 
 
+def versions_of(lines: Sequence[Line]) -> Iterator[Note]:
+    """Yield what backends have in other versions, each said once: by this two of one are told."""
+    told: dict[str, list[str]] = {}
+    for line in lines:
+        if text := _versions(line):
+            told.setdefault(text, []).append(line.name)
+    for text, names in told.items():
+        yield Note(label="versions differ", text=f"{text} ({_names(names, lines)})")
+
+
 def work_of(lines: Sequence[Line]) -> list[Note]:
     """Return what each benchmark did: epochs, images, their size, batches."""
     notes = []
@@ -99,6 +109,19 @@ def _differences(line: Line) -> list[Difference]:
     told = {cell.backend: cell.trials[-1].get("effective") or {} for cell in line.recorded}
     known = {backend: settings for backend, settings in told.items() if settings}
     return list(differences(known)) if len(known) > 1 else []
+
+
+def _versions(line: Line) -> str:
+    by_package: dict[str, dict[str, str]] = {}
+    for cell in line.recorded:
+        for package, version in (cell.trials[-1].get("versions") or {}).items():
+            by_package.setdefault(package, {})[cell.backend] = version
+    return "; ".join(
+        f"{printable(package)}: "
+        + ", ".join(f"{printable(backend)} {printable(one)}" for backend, one in found.items())
+        for package, found in by_package.items()
+        if len(set(found.values())) > 1
+    )
 
 
 def _told(difference: Difference) -> str:

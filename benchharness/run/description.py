@@ -32,6 +32,7 @@ def describe_run(
     device: str,
     accelerators: Sequence[Accelerator],
     elsewhere: Mapping[str, LocalExecutor],
+    environments: Mapping[str, Any],
     asked: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the contents of run.json.
@@ -43,6 +44,7 @@ def describe_run(
         device: Its name.
         accelerators: Of the machine.
         elsewhere: Executors of backends whose code is not what this process would import.
+        environments: Of the backends that have an interpreter of their own.
         asked: What of the request a later one has to repeat, to go on with the run; None where
             none can.
     """
@@ -63,6 +65,7 @@ def describe_run(
         "dataset": materials.describe_dataset(),
         "weights": materials.describe_weights(),
         "environment": describe_environment(accelerators, packages=packages),
+        "environments": dict(environments),
         **({} if asked is None else {"asked": dict(asked)}),
         "code": {
             name: elsewhere[name].code if name in elsewhere else _code(plugin)

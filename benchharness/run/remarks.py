@@ -9,6 +9,7 @@ from benchharness.measure.sanity import is_unbalanced
 from benchharness.model.kinds import in_words
 from benchharness.run.facts import DatasetFacts, Split
 from benchharness.run.fitting import channels, is_adapted, needs_colour, widened
+from benchharness.run.quarters import Quarters
 from benchharness.suite.plan import Cell, Plan
 
 _NAMED = 8
@@ -20,6 +21,17 @@ def title(plan: Plan, facts: DatasetFacts) -> str:
     if facts.is_own:
         return f"{facts.title}: {len(facts.classes)} classes, as suite {plan.suite.name} has it"
     return plan.suite.title
+
+
+def on_quarters(quarters: Mapping[str, Quarters]) -> Iterator[str]:
+    """Yield which backends have an interpreter of their own, and what is in it."""
+    for backend, one in quarters.items():
+        interpreter = one.interpreter
+        asked = f" for {', '.join(one.requirements)}" if one.requirements else ""
+        yield (
+            f"{backend} runs in an environment of its own{asked}: python {interpreter.python}, "
+            f"{len(interpreter.packages)} packages ({interpreter.digest})"
+        )
 
 
 def on_fitting(plan: Plan, facts: DatasetFacts) -> Iterator[str]:

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from benchharness.errors import Problem, RunError, SuiteError
+from benchharness.fetch.caches import cache_folder
 from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import usable_cores
 from benchharness.plugins import barred, installed
@@ -41,6 +42,7 @@ from benchharness.run.materials import Materials, Places
 from benchharness.run.opening import opening
 from benchharness.run.outlook.outlook import Outlook, warnings
 from benchharness.run.proof.certify import Certifier, as_dict, verdicts
+from benchharness.run.quarters import Quarters, Ward
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.run.resuming import as_before, asked, require_same, run_to_resume
 from benchharness.run.runner import Runner
@@ -92,6 +94,7 @@ class Session:
 
     Attributes:
         elsewhere: Executors of backends whose code is not what this process would import.
+        quarters: Of the backends that have an interpreter of their own, once they are needed.
         own_heads: Whether each backend starts from the head that it has trained itself.
         resumed: The run that goes on; None for a new one.
         folder: Of the run, once it has begun.
@@ -103,6 +106,7 @@ class Session:
     accelerators: tuple[Accelerator, ...]
     places: Places
     elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
+    quarters: Mapping[str, Quarters] = field(default_factory=dict)
     own_heads: bool = False
     resumed: RunFolder | None = None
     folder: RunFolder | None = None
@@ -139,7 +143,13 @@ class Session:
 
     def outlook(self, facts: DatasetFacts) -> Outlook:
         """Return what the plan asks of this machine, on a dataset of these facts."""
-        return Outlook(plan=self.plan, places=self.places, device=self.device, facts=facts)
+        return Outlook(
+            plan=self.plan,
+            places=self.places,
+            device=self.device,
+            facts=facts,
+            codes=self.codes(),
+        )
 
     def run(self, observe: Observer) -> tuple[RunFolder, list[Record]]:
         """Prepare data and weights, carry out every trial, write the tables.
@@ -179,6 +189,7 @@ class Session:
         Raises:
             BenchError: As ``run`` does.
         """
+        self.settle()
         started, token = datetime.now(UTC), secrets.token_hex(2)
         results, suite = self.request.results, self.plan.suite.name
         planned = self.resumed or RunFolder.at(results, suite, now=started, token=token)
@@ -196,6 +207,7 @@ class Session:
             device=self.device.name,
             accelerators=self.accelerators,
             elsewhere=self.elsewhere,
+            environments={name: one.as_dict() for name, one in self.quarters.items()},
             asked=asked(self.request) if command == "run" else None,
         )
         if self.resumed is None:
@@ -251,6 +263,34 @@ class Session:
         while self._claims:
             self._claims.pop().release()
 
+    @property
+    def ward(self) -> Ward:
+        """What finds the interpreters of backends that have one of their own."""
+        return Ward(
+            suite=self.plan.suite,
+            cache=self.places.cache,
+            environment=self.places.environment,
+        )
+
+    def settle(self) -> None:
+        """Find the interpreter of every backend that has one of its own.
+
+        Raises:
+            SuiteError: One is missing, or lacks what its workers need; every one is told.
+        """
+        self.quarters = self.ward.quarters(cell.backend for cell in self.plan.cells)
+        own = {name: one.housed(self.executor()) for name, one in self.quarters.items()}
+        # A revision's code comes before that of any environment.
+        self.elsewhere = {**own, **self.elsewhere}
+
+    def codes(self) -> dict[str, str]:
+        """Return what tells the code of each backend that has an interpreter of its own.
+
+        Empty where that was not looked at yet.
+        """
+        own = self.ward.apart(cell.backend for cell in self.plan.cells)
+        return {name: self.quarters[name].code if name in self.quarters else "" for name in own}
+
     def prepare(self, observe: Observer) -> Materials:
         """Find, fetch and decode everything that a run would read, and run nothing.
 
@@ -271,6 +311,7 @@ class Session:
         Raises:
             BenchError: Data or weights are not to be had.
         """
+        self.settle()
         observe(self._started("certify", folder=None))
         self.claim_device()
         try:
@@ -301,6 +342,7 @@ class Session:
     def _prepare(self, observe: Observer) -> Requests:
         """Find and decode everything that the plan's cells read."""
         announce(observe, self.announcements())
+        announce(observe, list(remarks.on_quarters(self.quarters)))
         listen(self.places.fetcher, observe)
         cores = usable_cores()
 
@@ -453,20 +495,13 @@ def _require_proven(certificates: list[Certificate]) -> None:
         )
 
 
-def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return where prepared images, drawn pictures and features are kept."""
-    if environment.get("BENCHHARNESS_CACHE"):
-        return Path(environment["BENCHHARNESS_CACHE"])
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("benchharness"))
-
-
 def _check_backends(plan: Plan) -> None:
     """Refuse a misspelt backend; one that is merely not installed leaves failed rows instead."""
     problems = []
     for backend in dict.fromkeys(cell.backend for cell in plan.cells):
         plugin, _ = backend_plugin(plan, backend)
+        if backend in plan.suite.backend and plan.suite.backend[backend].is_apart:
+            continue
         near = difflib.get_close_matches(plugin, installed(), n=1)
         if plugin not in (*installed(), *barred()) and near:
             problems.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from typing import Any
 
 from benchharness.measure.clock import PhaseClock
@@ -30,7 +31,8 @@ def run_trial(
     """
     with clock.phase("import"):
         backend = load_backend(request.plugin, options=request.options)
-    emit({"event": "versions", "versions": dict(backend.versions())})
+    versions = {**backend.versions(), "python": platform.python_version()}
+    emit({"event": "versions", "versions": versions})
     with clock.phase("data"):
         scene = load_scene(request, backend=backend, clock=clock, emit=emit, metrics=metrics)
     carry_out(scene)

@@ -87,6 +87,8 @@ def _describe_list(schema: Mapping[str, Any]) -> str:
     some = "of one or more" if schema.get("minItems") else "of"
     different = " different" if schema.get("uniqueItems") else ""
     items = schema.get("items", {})
+    if items.get("format") == "requirement":
+        return f'a list {some}{different} requirements, for example ["numpy==2.*"]'
     kind = "tables" if "$ref" in items else ITEMS.get(items.get("type"), "values")
     each = f", each {either(items['enum'])}" if "enum" in items else ""
     return f"a list {some}{different} {kind}{each}"
@@ -94,6 +96,8 @@ def _describe_list(schema: Mapping[str, Any]) -> str:
 
 def _describe_text(schema: Mapping[str, Any]) -> str:
     """Return what text must look like."""
+    if schema.get("format") == "requirement":
+        return 'a requirement as pip takes it, for example "numpy==2.*"'
     if "A-Z" in schema.get("pattern", ""):
         return "up to 80 letters, digits, '.', '_' or '-', the first a letter or digit"
     return "text on one line, not empty" if "pattern" in schema else "text"

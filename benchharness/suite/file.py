@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
+from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
 
 from benchharness.extensions import extensions, load_extension
@@ -35,6 +36,15 @@ def _scalar(value: Any) -> Any:
     return value
 
 
+def _requirement(text: str) -> str:
+    """Return the text when it is a requirement as installers understand it."""
+    try:
+        Requirement(text)
+    except InvalidRequirement as error:
+        raise ValueError("not a requirement") from error
+    return text
+
+
 _LIST = Field(strict=False, min_length=1, json_schema_extra={"uniqueItems": True})
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
@@ -42,6 +52,18 @@ Names = Annotated[tuple[Text, ...], _LIST, AfterValidator(_different)]
 Axis = Annotated[tuple[Any, ...], _LIST, AfterValidator(_different)]
 Scalar = Annotated[
     Any, AfterValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
+]
+Requirements = Annotated[
+    tuple[
+        Annotated[
+            str,
+            AfterValidator(_requirement),
+            WithJsonSchema({"type": "string", "format": "requirement"}),
+        ],
+        ...,
+    ],
+    _LIST,
+    AfterValidator(_different),
 ]
 MATRIX = "Settings to vary, each with a list of values; every combination runs."
 Trials = Annotated[int, Field(ge=1, le=1000)]
@@ -99,6 +121,19 @@ class BackendTable(Table):
         default=None, description="The plugin; absent: the one of this name."
     )
     options: dict[str, Scalar] = Field(default={}, description="Options of the plugin.")
+    python: Text | None = Field(
+        default=None,
+        description="Its workers' interpreter: a path, relative to the suite file, or a command.",
+    )
+    requirements: Requirements | None = Field(
+        default=None,
+        description="Packages of an environment of its own, which `benchharness env sync` builds.",
+    )
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its workers have another interpreter than the one that runs us."""
+        return self.python is not None or self.requirements is not None
 
 
 class Published(Table):

@@ -33,7 +33,8 @@ def software_of(run: Mapping[str, Any], lines: Sequence[Line]) -> list[Fact]:
     found = run.get("environment") or {}
     python = " ".join(filter(None, (found.get("implementation"), found.get("python"))))
     packages = found.get("packages") or {}
-    return _known([("python", python), *packages.items(), *_frameworks(lines)])
+    apart = _environments(run.get("environments") or {})
+    return _known([("python", python), *packages.items(), *_frameworks(lines), *apart])
 
 
 def inputs_of(run: Mapping[str, Any]) -> list[Fact]:
@@ -65,6 +66,15 @@ def _frameworks(lines: Sequence[Line]) -> Iterator[Fact]:
                 told.setdefault(cell.backend, {})[text] = None
     for backend, texts in told.items():
         yield f"backend {backend}", "; ".join(texts)
+
+
+def _environments(found: Mapping[str, Any]) -> Iterator[Fact]:
+    """Yield what is in the environments of backends that have one of their own."""
+    for backend, one in found.items():
+        asked = ", ".join(one.get("requirements") or ())
+        packages = ", ".join(f"{name} {v}" for name, v in (one.get("packages") or {}).items())
+        head = f"python {one.get('python')}, digest {one.get('digest')}"
+        yield f"environment of {backend}", "; ".join(filter(None, (asked, head, packages)))
 
 
 def _flat(facts: Any) -> str:

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+from benchharness.errors import Problem, SuiteError
+from benchharness.fetch.caches import cache_folder
 from benchharness.measure.machine import Machine, read_machine
 from benchharness.plugins import installed
 from benchharness.run.checkup.finding import Checkup, Finding, Section
@@ -27,7 +29,7 @@ from benchharness.run.downloads import open_fetcher
 from benchharness.run.executor import LocalExecutor
 from benchharness.run.outlook.tempo import TempoStore, now
 from benchharness.run.requests import backend_plugin
-from benchharness.run.session import Request, Session, cache_folder, open_session
+from benchharness.run.session import Request, Session, open_session
 
 Calibration = Literal["kept", "anew", "no"]
 # A framework that takes longer to import and to be measured is not well.
@@ -163,22 +165,45 @@ def _healths(
 ) -> list[Health]:
     """Return how each backend is: those of the suite, measured, and whatever else is installed."""
     backends = _backends(session)
+    own = session.ward.apart(backends) if session else []
     # Without a suite nothing is estimated, so nothing is measured.
     wanted = _needed(session)
     healths = []
     for backend, (plugin, options) in backends.items():
-        kept = store.load(plugin, options) if calibration != "anew" else None
+        quarters = None
+        if session and backend in own:
+            try:
+                quarters = session.ward.of(backend)
+            except SuiteError as error:
+                healths.append(_homeless(backend, plugin, options, error.problems[0]))
+                continue
+            session.quarters = {**session.quarters, backend: quarters}
+        code = quarters.code if quarters else None
+        kept = store.load(plugin, options, code=code) if calibration != "anew" else None
         if kept is not None and calibration == "kept" and checker.is_outdated(kept):
             kept = None
         is_measured = backend in wanted and calibration != "no" and kept is None
         announce(f"{'measuring' if is_measured else 'looking at'} {backend}")
-        health = checker.look(backend, plugin=plugin, options=options, is_measured=is_measured)
+        health = checker.look(
+            backend, plugin=plugin, options=options, is_measured=is_measured, quarters=quarters
+        )
         if health.tempo is not None:
-            store.save(plugin, options, health.tempo)
+            store.save(plugin, options, health.tempo, code=code)
         elif health.is_well:
             health = replace(health, tempo=kept)
         healths.append(health)
     return healths
+
+
+def _homeless(backend: str, plugin: str, options: Mapping[str, Any], problem: Problem) -> Health:
+    """Return the health of a backend whose interpreter cannot be used."""
+    return Health(
+        backend=backend,
+        plugin=plugin,
+        options=options,
+        reason=f"expected {problem.expected}, found {problem.found}",
+        remedy=problem.hint.removeprefix("run: ").removeprefix("install it with: "),
+    )
 
 
 def _needed(session: Session | None) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from benchharness.run.checkup.gauge_request import GaugeRequest
 from benchharness.run.executor import LocalExecutor
 from benchharness.run.outcome import Outcome
 from benchharness.run.outlook.tempo import Tempo, now
+from benchharness.run.quarters import Quarters
 
 _INSTALL = "; install it with: "
 
@@ -72,24 +72,32 @@ class Checker:
     load: float | None = None
 
     def look(
-        self, backend: str, *, plugin: str, options: Mapping[str, Any], is_measured: bool
+        self,
+        backend: str,
+        *,
+        plugin: str,
+        options: Mapping[str, Any],
+        is_measured: bool,
+        quarters: Quarters | None = None,
     ) -> Health:
         """Return how a backend is; never raises for what a backend does.
 
         Args:
             is_measured: Whether to measure its tempo.
+            quarters: Where its workers live; None for here.
         """
         try:
-            entry = find(plugin)
+            came_with = distribution(find(plugin)) if quarters is None else quarters.distribution
         except PluginError as error:
             reason, remedy = _parted(str(error), backend=backend)
             remedy = remedy or f"pip install benchharness-{plugin}"
             return Health(
                 backend=backend, plugin=plugin, options=options, reason=reason, remedy=remedy
             )
+        executor = self.executor if quarters is None else quarters.housed(self.executor)
         self.folder.mkdir(parents=True, exist_ok=True)
         heard: dict[str, Any] = {}
-        outcome = self.executor.run(
+        outcome = executor.run(
             GaugeRequest(
                 plugin=plugin,
                 options=options,
@@ -107,14 +115,14 @@ class Checker:
             backend=backend,
             plugin=plugin,
             options=options,
-            distribution=distribution(entry),
+            distribution=came_with,
             versions=outcome.versions,
             device=str(outcome.effective.get("device", "")),
             threads=_whole(outcome.effective.get("threads")),
             import_s=outcome.metrics.get("import_s"),
             framework_bytes=framework_bytes,
             reason=reason,
-            remedy=remedy or (_reinstall(entry) if reason else ""),
+            remedy=remedy or (_reinstall(plugin, quarters) if reason else ""),
             tempo=self._tempo(heard.get("measures"), outcome, framework_bytes),
         )
 
@@ -148,7 +156,10 @@ def _parted(message: str, *, backend: str) -> tuple[str, str]:
     return reason, remedy
 
 
-def _reinstall(entry: EntryPoint) -> str:
+def _reinstall(plugin: str, quarters: Quarters | None) -> str:
+    if quarters is not None:
+        return quarters.remedy
+    entry = find(plugin)
     return f"pip install --force-reinstall {entry.dist.name}" if entry.dist else ""
 
 

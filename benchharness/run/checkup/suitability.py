@@ -76,6 +76,7 @@ def _outlook(session: Session, healths: Sequence[Health]) -> Outlook:
             for health in healths
             if health.framework_bytes is not None
         },
+        codes=session.codes(),
     )
 
 

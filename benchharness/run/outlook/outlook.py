@@ -28,6 +28,7 @@ class Outlook:
     Attributes:
         facts: Of the dataset.
         framework_bytes: Of a worker that has done nothing yet, by backend, where it was measured.
+        codes: What tells the code of backends that have an interpreter of their own.
     """
 
     plan: Plan
@@ -35,6 +36,7 @@ class Outlook:
     device: Device
     facts: DatasetFacts
     framework_bytes: Mapping[str, int] = field(default_factory=dict)
+    codes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_drawn(self) -> bool:
@@ -77,7 +79,8 @@ class Outlook:
         """Return what was measured before of the plan's backends, by backend."""
         found = {}
         for backend in dict.fromkeys(cell.backend for cell in self.plan.cells):
-            if tempo := self.store.load(*backend_plugin(self.plan, backend)):
+            plugin, options = backend_plugin(self.plan, backend)
+            if tempo := self.store.load(plugin, options, code=self.codes.get(backend)):
                 found[backend] = tempo
         return found
 

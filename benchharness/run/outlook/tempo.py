@@ -102,17 +102,25 @@ class TempoStore:
         self._folder = cache / "tempos"
         self._machine = machine
 
-    def load(self, plugin: str, options: Mapping[str, Any]) -> Tempo | None:
-        """Return what was measured of a backend as it is now; None where nothing was."""
-        fields = self._read(lambda: self._backend_file(plugin, options))
+    def load(
+        self, plugin: str, options: Mapping[str, Any], *, code: str | None = None
+    ) -> Tempo | None:
+        """Return what was measured of a backend as it is now; None where nothing was.
+
+        Args:
+            code: What tells its code; None for what this process would import.
+        """
+        fields = self._read(lambda: self._backend_file(plugin, options, code))
         try:
             return None if fields is None else Tempo(**fields)
         except TypeError:
             return None
 
-    def save(self, plugin: str, options: Mapping[str, Any], tempo: Tempo) -> None:
-        """Keep what was measured of a backend."""
-        self._write(self._backend_file(plugin, options), asdict(tempo))
+    def save(
+        self, plugin: str, options: Mapping[str, Any], tempo: Tempo, *, code: str | None = None
+    ) -> None:
+        """Keep what was measured of a backend; ``code`` as for ``load``."""
+        self._write(self._backend_file(plugin, options, code), asdict(tempo))
 
     def load_images(self) -> ImageTempo | None:
         """Return what was measured of pictures; None where nothing was."""
@@ -141,8 +149,9 @@ class TempoStore:
             partial.write_text(json.dumps(fields), encoding="utf-8")
             partial.replace(file)
 
-    def _backend_file(self, plugin: str, options: Mapping[str, Any]) -> Path:
-        return self._file(plugin, [plugin, dict(options), code_digest(find(plugin))])
+    def _backend_file(self, plugin: str, options: Mapping[str, Any], code: str | None) -> Path:
+        own = code_digest(find(plugin)) if code is None else code
+        return self._file(plugin, [plugin, dict(options), own])
 
     def _images_file(self) -> Path:
         return self._file("images", [__version__])

@@ -1,0 +1,171 @@
+"""``benchharness env``."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from benchharness.environments.store import Environment, Environments
+
+GIGA = 1e9
+
+
+@click.group("env")
+def command() -> None:
+    """Build and look after the environments of backends that have one of their own."""
+
+
+@command.command("sync")
+@click.argument("suite", type=click.Path(path_type=Path))
+@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
+@click.option("--rebuild", is_flag=True, help="Build anew, with the newest that is admitted.")
+@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool) -> int:
+    """Build the environment of each backend of SUITE that states requirements.
+
+    What is there already is kept. Interpreters that SUITE names are looked at.
+
+    Exit codes: 0 all are ready; 1 one cannot be built; 2 the request could not be understood.
+    """
+    from benchharness.run.environments import Maker
+
+    maker = Maker.of(suite, backends=backends, environment=_variables(offline=offline))
+    code = 0
+    for outcome in maker.ready(is_anew=rebuild, tell=lambda line: click.echo(line, err=True)):
+        if outcome.error is None:
+            click.echo(outcome.text)
+            continue
+        code = 1
+        for line in outcome.error.lines():
+            click.echo(f"error: {line}", err=True)
+    return code
+
+
+@command.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+def show_all(*, as_json: bool) -> None:
+    """Show the environments that have been built, the newest first."""
+    every = _store().every()
+    if as_json:
+        click.echo(json.dumps([_facts(one) for one in every], indent=2))
+        return
+    if not every:
+        click.echo("none; benchharness env sync SUITE builds those that a suite asks for")
+    for one in every:
+        click.echo(f"{one.digest}  {summary(one)}")
+        for use in one.uses:
+            click.echo(f"{'':18}{use.backend} of {use.suite}")
+
+
+@command.command("show")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+def show(*, name: str, as_json: bool) -> None:
+    """Show what is in an environment: NAME is a backend, or the first letters of a digest."""
+    found = _named(_store(), name)
+    if as_json:
+        click.echo(json.dumps([_facts(one) for one in found], indent=2))
+        return
+    for one in found:
+        click.echo(f"{one.digest}  {summary(one)}")
+        rows = {
+            "requirements": ", ".join(one.requirements),
+            "built": one.built,
+            "size": _size(one),
+            "folder": str(one.folder),
+            **{f"used as {use.backend}": use.suite for use in one.uses},
+        }
+        for title, text in [*rows.items(), *sorted(one.packages.items(), key=_lower)]:
+            click.echo(f"  {title:<26} {text}")
+
+
+@command.command("remove")
+@click.argument("names", nargs=-1)
+@click.option("--unused", is_flag=True, help="Those that no suite asks for any more.")
+@click.option("--all", "every", is_flag=True, help="All of them.")
+def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
+    """Remove environments: NAMES are backends, or the first letters of digests.
+
+    `benchharness env sync` builds them again.
+    """
+    if not (names or unused or every):
+        raise click.UsageError("expected names, --unused or --all; found none of them")
+    store = _store()
+    chosen = [one for name in names for one in _named(store, name)]
+    chosen += _unused(store) if unused else []
+    chosen += store.every() if every else []
+    for one in {one.digest: one for one in chosen}.values():
+        size = _size(one)
+        store.remove(one)
+        click.echo(f"removed {one.digest}  {summary(one)}, {size}")
+    if not chosen:
+        click.echo("nothing to remove")
+
+
+def summary(one: Environment) -> str:
+    """Return what an environment is, on one line."""
+    chosen = ", ".join(f"{name} {version}" for name, version in one.chosen.items())
+    return (
+        f"{one.plugin}: {chosen or ', '.join(one.requirements)}; python {one.python}, "
+        f"{len(one.packages)} packages"
+    )
+
+
+def _variables(*, offline: bool) -> dict[str, str]:
+    return {**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})}
+
+
+def _store() -> Environments:
+    from benchharness.environments.store import Environments
+    from benchharness.fetch.caches import cache_folder
+
+    return Environments(cache_folder(os.environ))
+
+
+def _named(store: Environments, name: str) -> list[Environment]:
+    """Return the environments of a name.
+
+    Raises:
+        click.BadParameter: There is none.
+    """
+    found = store.named(name)
+    if not found:
+        known = dict.fromkeys(use.backend for one in store.every() for use in one.uses)
+        raise click.BadParameter(
+            f"expected a backend ({', '.join(known) or 'none has one yet'}) or the first letters "
+            f'of a digest, found "{name}" (benchharness env list shows them)'
+        )
+    return found
+
+
+def _unused(store: Environments) -> list[Environment]:
+    from benchharness.run.environments import unused
+
+    return unused(store, environment=os.environ)
+
+
+def _facts(one: Environment) -> dict[str, object]:
+    return {
+        "digest": one.digest,
+        "plugin": one.plugin,
+        "requirements": list(one.requirements),
+        "python": one.python,
+        "packages": dict(one.packages),
+        "built": one.built,
+        "folder": str(one.folder),
+        "bytes": one.size_bytes(),
+        "uses": [{"suite": use.suite, "backend": use.backend} for use in one.uses],
+    }
+
+
+def _size(one: Environment) -> str:
+    return f"{one.size_bytes() / GIGA:.1f} GB"
+
+
+def _lower(item: tuple[str, str]) -> str:
+    return item[0].lower()

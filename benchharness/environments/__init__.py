@@ -1,0 +1,1 @@
+"""Interpreters beside the one that runs us, and the sets of packages that are built for them."""

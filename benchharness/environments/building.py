@@ -1,0 +1,157 @@
+"""Building a set of packages: by uv where it is here, else by venv and pip; whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from filelock import FileLock
+
+from benchharness.errors import RunError
+
+CONSTRAINTS = "constraints.txt"
+REQUIREMENTS = "requirements.txt"
+_LAST_LINES = 6
+# What an installer says where it has not reached what it would have downloaded.
+_UNREACHED = (
+    "connection",
+    "dns error",
+    "error sending request",
+    "network",
+    "no matching distribution found for",
+    "not found in the cache",
+    "timed out",
+    "unreachable",
+)
+
+
+def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
+    """Build a folder unless it is there; return whether that was to do.
+
+    It is built beside its place and renamed, so that nobody meets half of it, and by one process
+    at a time.
+
+    Args:
+        build: Given an empty folder to fill.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_name(f".{folder.name}.lock")):
+        if folder.is_dir():
+            return False
+        beside = folder.with_name(f".{folder.name}.partial")
+        # What a killed process has left.
+        shutil.rmtree(beside, ignore_errors=True)
+        beside.mkdir()
+        try:
+            build(beside)
+            beside.rename(folder)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+    return True
+
+
+def create(folder: Path, *, python: Path, environment: Mapping[str, str], name: str) -> None:
+    """Make an environment of an interpreter, with nothing installed.
+
+    Args:
+        folder: Becomes the environment; may be there, empty.
+        environment: Variables of the process.
+        name: What it is for, as errors call it.
+
+    Raises:
+        RunError: It cannot be made.
+    """
+    uv = shutil.which("uv")
+    if uv:
+        command = [uv, "venv", "--quiet", "--relocatable", "--allow-existing"]
+        command += ["--python", str(python), str(folder)]
+    else:
+        command = [str(python), "-m", "venv", str(folder)]
+    _run(command, environment, name=name)
+
+
+def install(
+    folder: Path,
+    *,
+    wanted: Sequence[str],
+    pins: Sequence[str],
+    environment: Mapping[str, str],
+    name: str,
+) -> None:
+    """Install requirements into an environment.
+
+    Args:
+        folder: Of the environment; keeps what was asked for.
+        pins: Constraints; what they name is installed only where something requires it.
+        environment: Variables of the process.
+        name: What it is for, as errors call it.
+
+    Raises:
+        RunError: The installer failed; its last lines say why.
+    """
+    texts = {REQUIREMENTS: wanted, CONSTRAINTS: pins}
+    for file, lines in texts.items():
+        (folder / file).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    uv, python = shutil.which("uv"), str(python_of(folder))
+    is_offline = environment.get("BENCHHARNESS_OFFLINE") == "1"
+    if uv:
+        # As pip does unasked: a worker that compiles what it imports needs more time and memory.
+        command = [uv, "pip", "install", "--compile-bytecode", "--python", python]
+        command += ["--offline"] * is_offline
+    else:
+        command = [python, "-m", "pip", "install", *["--no-index"] * is_offline]
+    files = ["-r", str(folder / REQUIREMENTS), "-c", str(folder / CONSTRAINTS)]
+    _run([*command, "--quiet", *files], environment, name=name)
+
+
+def python_of(folder: Path) -> Path:
+    """Return the interpreter of an environment."""
+    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def apart(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables of a process of another interpreter, which finds its own packages only.
+
+    Left out is what would put ours before its own; and the folder that the user is in is not
+    searched for what a module is called like.
+    """
+    ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+    kept = {name: value for name, value in environment.items() if name not in ours}
+    return {**kept, "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
+
+
+def _run(command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
+    try:
+        done = subprocess.run(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            env={**environment, "PATH": environment.get("PATH", os.defpath)},
+        )
+    except OSError as error:
+        raise RunError(f"{command[0]}: expected to be able to start it, found: {error}") from error
+    if done.returncode:
+        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+        said = " / ".join(lines[-_LAST_LINES:]) or f"exit code {done.returncode}"
+        installer = Path(command[0]).name
+        remedy = _remedy(done.stdout, environment)
+        raise RunError(f"{name}: expected {installer} to install it, found: {said}{remedy}")
+
+
+def _remedy(output: str, environment: Mapping[str, str]) -> str:
+    if not any(words in output.lower() for words in _UNREACHED):
+        return ""
+    if environment.get("BENCHHARNESS_OFFLINE") == "1":
+        return " (BENCHHARNESS_OFFLINE=1 allows no network, and this takes one, once)"
+    return (
+        " (building takes a network, once; UV_FIND_LINKS or PIP_FIND_LINKS may name a folder of "
+        "wheels instead)"
+    )

@@ -1,0 +1,223 @@
+"""What another interpreter is and has, as it tells itself; no framework is imported for it."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from sysconfig import get_platform
+from typing import Any
+
+from benchharness import __version__
+from benchharness.environments.building import apart
+from benchharness.environments.copying import CORE, origin_of
+from benchharness.errors import Problem
+from benchharness.plugins import GROUP, package_digest
+
+# Run by the other interpreter, which may have nothing of ours, or an older one.
+_LOOK = f"""
+import json, platform, sys, sysconfig
+from importlib.metadata import distributions, entry_points
+def name(dist):
+    return dist.metadata["Name"] if dist else ""
+def release(dist):
+    return f"{{name(dist)}} {{dist.version}}" if dist else "unknown distribution"
+entries = entry_points(group={GROUP!r})
+facts = {{
+    "python": platform.python_version(),
+    "implementation": sys.implementation.name,
+    "platform": sysconfig.get_platform(),
+    "packages": {{name(dist): dist.version for dist in distributions() if name(dist)}},
+    "plugins": {{entry.name: release(entry.dist) for entry in entries}},
+    "core": "", "place": "", "code": {{}}, "obstacle": "",
+}}
+try:
+    import benchharness
+    from benchharness.plugins import code_digest, package_digest
+    facts["place"] = benchharness.__file__
+    facts["core"] = package_digest("benchharness")
+    facts["code"] = {{entry.name: code_digest(entry) for entry in entries}}
+except Exception as error:
+    facts["obstacle"] = f"{{type(error).__name__}}: {{error}}"
+print(json.dumps(facts))
+"""
+_PATIENCE_S = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interpreter:
+    """An interpreter and the packages that it would import.
+
+    Attributes:
+        path: The program.
+        python: Its version.
+        platform: Operating system and processor that it was built for.
+        packages: Versions by distribution.
+        plugins: By entry point, the distribution that each came with.
+        core: Digest of its benchharness's code; empty where it has none.
+        place: Where that would be imported from.
+        code: Digest of each plugin's code and of the versions of what it requires.
+        obstacle: Why its benchharness could not be imported; empty where it could.
+    """
+
+    path: Path
+    python: str
+    implementation: str
+    platform: str
+    packages: Mapping[str, str]
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    core: str = ""
+    place: str = ""
+    code: Mapping[str, str] = field(default_factory=dict)
+    obstacle: str = ""
+
+    @property
+    def identity(self) -> str:
+        """What packages are built for."""
+        return f"{self.implementation} {self.python} {self.platform}"
+
+    @property
+    def digest(self) -> str:
+        """Tells what is in it: the version of Python and of every package."""
+        names = sorted(self.packages)
+        facts = [self.identity, *(f"{name}=={self.packages[name]}" for name in names)]
+        return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
+
+    def code_of(self, plugin: str) -> str:
+        """Return what tells the code that does a plugin's work there from any other."""
+        return f"{self.digest} {self.code.get(plugin, '')}"
+
+    def problem(self, plugin: str, *, where: str, remedy: str = "") -> Problem | None:
+        """Return why a plugin's workers cannot run there; None where they can.
+
+        Args:
+            where: The place in the suite that has named the interpreter.
+            remedy: How to mend it; empty to name the installer's command.
+        """
+        install = f"install it with: {self.path} -m pip install"
+        if found := self._misfit():
+            return Problem(
+                where=where,
+                expected=f"the benchharness that runs here, {__version__}, in {self.path}",
+                found=found,
+                hint=remedy or f"{install} {origin_of(CORE)}",
+            )
+        if plugin not in self.plugins:
+            return Problem(
+                where=where,
+                expected=f'the plugin "{plugin}" in {self.path}',
+                found=", ".join(self.plugins) or "none",
+                hint=remedy or f"{install} benchharness-{plugin}",
+            )
+        return None
+
+    def _misfit(self) -> str:
+        """Return what its benchharness is, where it is not the one that runs us.
+
+        Another could not read our requests, or would read the clock otherwise.
+        """
+        version = self.packages.get(CORE)
+        if version is None and not self.core:
+            return "none"
+        if version not in (None, __version__):
+            return str(version)
+        if self.obstacle:
+            return self.obstacle
+        if self.core != package_digest(CORE):
+            return f"other code of that version, in {Path(self.place).parent}"
+        return ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return what is in it, as run.json tells it."""
+        return {
+            "python": self.python,
+            "implementation": self.implementation,
+            "digest": self.digest,
+            "packages": dict(sorted(self.packages.items(), key=lambda item: item[0].lower())),
+        }
+
+
+class UnusableError(Exception):
+    """An interpreter is not there, or does not answer; the message says what was found."""
+
+
+def find_program(written: str, *, beside: Path) -> Path:
+    """Return the interpreter that a suite names.
+
+    Args:
+        written: A path, relative to the suite; or a command, ``python3.12``, or ``3.12`` alone.
+        beside: The path that the suite means by it.
+
+    Raises:
+        UnusableError: There is none.
+    """
+    if os.sep in written or written.startswith("~"):
+        folder = beside / "bin" / "python"
+        found = folder if folder.is_file() else beside
+        if not found.is_file():
+            raise UnusableError(f"nothing at {found}" if not found.exists() else f"{found}")
+        return found
+    command = f"python{written}" if written[:1].isdigit() else written
+    program = shutil.which(command)
+    if program is None:
+        raise UnusableError(f"no {command} on the PATH")
+    return Path(program)
+
+
+def this() -> tuple[Path, str]:
+    """Return the interpreter that runs us, and its identity."""
+    identity = f"{sys.implementation.name} {platform.python_version()} {get_platform()}"
+    return Path(sys.executable), identity
+
+
+def look(path: Path, environment: Mapping[str, str]) -> Interpreter:
+    """Return what an interpreter is and has.
+
+    Args:
+        environment: Variables of the process.
+
+    Raises:
+        UnusableError: It cannot be started, or is no Python that we know how to ask.
+    """
+    variables = tuple(sorted(apart(environment).items()))
+    # Packages that come or go change their folder, and what is asked once is not asked again.
+    return _look(path, variables, _age_ns(path))
+
+
+@functools.lru_cache(maxsize=32)
+def _look(path: Path, variables: tuple[tuple[str, str], ...], age_ns: int) -> Interpreter:
+    try:
+        done = subprocess.run(
+            [str(path), "-c", _LOOK],
+            env=dict(variables),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_PATIENCE_S,
+        )
+        facts = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+    except OSError as error:
+        raise UnusableError(f"{path}: {error.strerror}") from error
+    except subprocess.TimeoutExpired as error:
+        raise UnusableError(f"{path}: no answer within {_PATIENCE_S} s") from error
+    except (ValueError, IndexError) as error:
+        raise UnusableError(f"{path}, which does not answer as Python does") from error
+    if facts is None:
+        said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        raise UnusableError(f"{path}, which says: {said}")
+    return Interpreter(path=path, **facts)
+
+
+def _age_ns(path: Path) -> int:
+    """Return when packages last came to an environment or left it; 0 where that is not known."""
+    folders = path.parent.parent.glob("lib/python3*/site-packages")
+    return max((folder.stat().st_mtime_ns for folder in folders), default=0)

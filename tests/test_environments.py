@@ -1,0 +1,567 @@
+"""Backends in interpreters of their own: two versions of a framework in one suite."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+from wheels import write_shelf
+
+from benchharness import __version__
+from benchharness.environments import building
+from benchharness.environments.building import build_once, create, python_of
+from benchharness.environments.copying import bring, needs
+from benchharness.environments.interpreter import look
+from benchharness.environments.recipe import Recipe
+from benchharness.environments.store import Environments, Use
+from benchharness.errors import RunError, SuiteError
+from benchharness.run.checkup.doctor import Examination, examine
+from benchharness.run.quarters import Ward
+from benchharness.run.session import Request, open_session
+from benchharness.suite.load import load
+
+SUITE = """
+name = "two"
+seed = 3
+backends = {backends}
+
+[dataset]
+source = "drawn"
+
+{tables}
+
+[defaults]
+image_size = 16
+train_images = 16
+test_images = 4
+batch_size = 4
+dense = 4
+
+[[benchmark]]
+name = "cnn"
+strategy = "simple_cnn"
+filters = [2]
+epochs = 1
+"""
+OLD = """
+[backend."slowpoke-1"]
+plugin = "slowpoke"
+requirements = ["benchharness-slowpoke", "slowpoke-helper==1.*"]
+"""
+NEW = OLD.replace("slowpoke-1", "slowpoke-2").replace("==1.*", "==2.*")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """A user's folder, with a shelf of wheels in place of an index."""
+
+    folder: Path
+    shelf: Mapping[str, str]
+    cache: Path = field(default=Path())
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables of the user's processes."""
+        return {**os.environ, **self.shelf, "BENCHHARNESS_CACHE": str(self.cache)}
+
+    def write(self, *backends: str, tables: str = "") -> Path:
+        """Write a suite and return its file."""
+        path = self.folder / "two.toml"
+        path.write_text(SUITE.format(backends=json.dumps(backends), tables=tables), "utf-8")
+        return path
+
+    def call(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """Call the command line, which is to end with a code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "benchharness", *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == code, f"{done.stdout}\n{done.stderr}"
+        return done
+
+    def refusal(self, path: Path) -> str:
+        """Return why a suite cannot run, as its user is told."""
+        done = self.call("run", str(path), code=2)
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    def records(self) -> list[dict]:
+        """Return the trials of the newest run."""
+        lines = (self.folder / "results/two/latest/records.jsonl").read_text().splitlines()
+        return [json.loads(line.partition(" ")[2] or line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the variables with which installers find the wheels of these tests."""
+    return write_shelf(tmp_path_factory.mktemp("shelf"))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, shelf: dict[str, str]) -> Desk:
+    """Return a desk with an empty cache."""
+    return Desk(folder=tmp_path, shelf=shelf, cache=tmp_path / "cache")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, shelf: dict[str, str]) -> Desk:
+    """Return a desk on which two environments have been built and a suite has run in them."""
+    folder = tmp_path_factory.mktemp("built")
+    desk = Desk(folder=folder, shelf=shelf, cache=folder / "cache")
+    path = desk.write("numpy", "slowpoke-1", "slowpoke-2", tables=OLD + NEW)
+    desk.call("env", "sync", str(path))
+    done = desk.call("run", str(path))
+    (folder / "table.txt").write_text(done.stdout, encoding="utf-8")
+    return desk
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an environment that has all that this one has, and a name of its own."""
+    folder = tmp_path_factory.mktemp("other") / "env"
+    create(folder, python=Path(sys.executable), environment=os.environ, name="other")
+    _site(folder).joinpath("here.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    bring(distribution("benchharness"), folder)
+    return folder
+
+
+def _site(folder: Path) -> Path:
+    (site,) = folder.glob("lib/python3*/site-packages")
+    return site
+
+
+def _table(python: object, *, plugin: str = "numpy") -> str:
+    return f'[backend.apart]\nplugin = "{plugin}"\npython = "{python}"\n'
+
+
+class TestTwoVersions:
+    """Of one framework, neither of which is installed here, in one suite."""
+
+    def test_each_backend_runs_with_its_own(self, built: Desk):
+        """Trials tell the version that did the work."""
+        records = [record for record in built.records() if "backend" in record]
+
+        assert {one["backend"]: one["versions"].get("slowpoke-helper") for one in records} == {
+            "numpy": None,
+            "slowpoke-1": "1.0",
+            "slowpoke-2": "2.0",
+        }
+        assert {one["status"] for one in records} == {"ok"}
+
+    def test_their_work_is_proven_equal(self, built: Desk):
+        """Each was probed where it runs: nothing of either could be probed here."""
+        content = json.loads((built.folder / "results/two/latest/certificate.json").read_text())
+
+        assert [one["verdict"] for one in content["certificates"]] == ["proven"] * 3
+
+    def test_table_tells_them_apart(self, built: Desk):
+        """By the names of the backends, and by a line on what differs."""
+        table = " ".join((built.folder / "table.txt").read_text().split())
+
+        assert "versions differ slowpoke-helper: slowpoke-1 1.0, slowpoke-2 2.0" in table
+
+    def test_run_records_what_is_in_them(self, built: Desk):
+        """Packages, Python and a digest, by backend; no path of the machine."""
+        run = json.loads((built.folder / "results/two/latest/run.json").read_text())
+
+        found = run["environments"]
+        assert list(found) == ["slowpoke-1", "slowpoke-2"]
+        assert found["slowpoke-1"]["packages"]["slowpoke-helper"] == "1.0"
+        assert found["slowpoke-1"]["packages"]["benchharness"] == __version__
+        assert found["slowpoke-1"]["digest"] != found["slowpoke-2"]["digest"]
+        assert str(built.cache) not in json.dumps(run)
+
+    def test_second_sync_finds_them(self, built: Desk):
+        """And is quick to say so."""
+        done = built.call("env", "sync", "two.toml")
+
+        assert done.stdout.count("there already: ") == 2
+        assert "slowpoke-helper 2.0" in done.stdout and "building" not in done.stderr
+
+    def test_certificate_alone_is_proven_there_too(self, built: Desk):
+        """The certify command starts probers where the backends live."""
+        assert "proven" in built.call("certify", "two.toml").stdout
+
+    def test_comparison_runs_each_side_where_it_lives(self, built: Desk):
+        """Of two backends with an environment each."""
+        sides = ["compare", "slowpoke-1", "slowpoke-2", "--suite", "two.toml"]
+        words = [*sides, "--pairs", "6", "--no-proof"]
+
+        done = subprocess.run(
+            [sys.executable, "-m", "benchharness", *words],
+            cwd=built.folder,
+            env=built.environment,
+            capture_output=True,
+            text=True,
+        )
+
+        assert done.returncode in (0, 3, 4), done.stderr
+        records = _newest(built.folder / "results/comparisons")
+        assert {one["backend"]: one["versions"]["slowpoke-helper"] for one in records} == {
+            "slowpoke-1": "1.0",
+            "slowpoke-2": "2.0",
+        }
+
+    def test_doctor_looks_at_them_where_they_live(self, built: Desk):
+        """Neither is missing, though neither is installed here."""
+        checkup = examine(
+            Examination(suite=built.folder / "two.toml", calibration="no"),
+            environment=built.environment,
+            cache=built.cache,
+        )
+
+        found = {one["backend"]: one for one in checkup.facts["backends"]}
+        assert found["slowpoke-1"]["distribution"] == "benchharness-slowpoke 1.0"
+        assert found["slowpoke-1"]["versions"]["slowpoke-helper"] == "1.0"
+        assert not found["slowpoke-2"]["reason"]
+
+    def test_pytest_session_runs_them(self, built: Desk):
+        """As items of the plugin, each in its environment."""
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "two.toml", "--benchmark-disable"],
+            cwd=built.folder,
+            env=built.environment,
+            capture_output=True,
+            text=True,
+        )
+
+        assert "3 passed" in done.stdout, done.stdout
+
+    def test_listing_names_them(self, built: Desk):
+        """With the environments, and among the backends that can be had."""
+        assert "slowpoke-helper 1.0" in built.call("env", "list").stdout
+        assert "slowpoke-1" in built.call("list").stdout
+        assert "numpy" in built.call("env", "show", "slowpoke-1").stdout
+
+
+def _newest(folder: Path) -> list[dict]:
+    (file,) = folder.glob("two/2*/records.jsonl")
+    lines = file.read_text().splitlines()
+    return [json.loads(line.partition(" ")[2] or line) for line in lines]
+
+
+class TestBuilding:
+    """Whole or not at all, once, and again when what it is made of has changed."""
+
+    @pytest.mark.parametrize("installer", ["uv", "pip"])
+    def test_either_installer_builds_what_runs(self, desk: Desk, monkeypatch, installer: str):
+        """With uv where it is here, else with venv and pip."""
+        if installer == "pip":
+            monkeypatch.setattr(building.shutil, "which", lambda name: None)
+        elif building.shutil.which("uv") is None:
+            pytest.skip("needs uv")
+        ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
+
+        found, is_new = _sync(ward, "slowpoke-1")
+
+        assert is_new and found.chosen["slowpoke-helper"] == "1.0"
+        assert ward.of("slowpoke-1").distribution == "benchharness-slowpoke 1.0"
+
+    def test_failure_leaves_nothing_and_is_quoted(self, desk: Desk):
+        """The installer's last lines, and that there was no network."""
+        path = desk.write("slowpoke-3", tables=OLD.replace("e-1", "e-3").replace("1.*", "3.*"))
+
+        done = desk.call("env", "sync", str(path), code=1)
+
+        assert "error: environment of slowpoke-3: expected" in done.stderr
+        assert "slowpoke-helper" in done.stderr.replace("_", "-")
+        assert "Traceback" not in done.stderr
+        assert not [one for one in (desk.cache / "environments").iterdir() if one.is_dir()]
+
+    def test_killed_build_is_begun_again(self, tmp_path: Path):
+        """What it has left is not taken for whole."""
+        folder = tmp_path / "set"
+        left = tmp_path / ".set.partial"
+        left.mkdir()
+        (left / "half").touch()
+
+        assert build_once(folder, lambda beside: (beside / "all").touch())
+
+        assert [file.name for file in folder.iterdir()] == ["all"]
+        assert not left.exists()
+
+    def test_two_at_once_build_one(self, tmp_path: Path):
+        """The second waits, and finds what the first has made."""
+        began, may_end, built = threading.Event(), threading.Event(), []
+
+        def build(beside: Path) -> None:
+            began.set()
+            may_end.wait(10)
+            built.append(beside)
+
+        threads = [
+            threading.Thread(target=build_once, args=(tmp_path / "set", build)) for _ in range(2)
+        ]
+        threads[0].start()
+        began.wait(10)
+        threads[1].start()
+        may_end.set()
+        for thread in threads:
+            thread.join(10)
+
+        assert len(built) == 1
+
+    def test_changed_requirements_are_said_until_the_next_sync(self, desk: Desk):
+        """Nothing runs with an environment of other requirements than the suite's."""
+        path = desk.write("slowpoke-1", tables=OLD)
+        never = desk.refusal(path)
+        desk.call("env", "sync", str(path))
+        desk.write("slowpoke-1", tables=OLD.replace("==1.*", "==2.*"))
+
+        changed = desk.refusal(path)
+
+        remedy = f"run: benchharness env sync {path}"
+        assert "found none built for it" in never and remedy in never
+        assert "found the one built for benchharness-slowpoke, slowpoke-helper==1.*" in changed
+        assert remedy in changed
+
+    def test_damaged_environment_is_told_and_built_again(self, desk: Desk):
+        """Its interpreter is gone: a run says so, and sync mends it."""
+        ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
+        found, _ = _sync(ward, "slowpoke-1")
+        found.program.unlink()
+
+        with pytest.raises(SuiteError, match=r"expected an interpreter that answers.*env sync"):
+            ward.of("slowpoke-1")
+        again, is_new = _sync(ward, "slowpoke-1")
+
+        assert is_new and again.folder == found.folder
+        assert ward.of("slowpoke-1")
+
+    def test_removed_environment_is_gone(self, desk: Desk):
+        """By name, or when no suite asks for it any more."""
+        path = desk.write("slowpoke-1", "slowpoke-2", tables=OLD + NEW)
+        desk.call("env", "sync", str(path))
+        desk.call("env", "remove", "slowpoke-1")
+        desk.write("numpy")
+
+        done = desk.call("env", "remove", "--unused")
+
+        assert "slowpoke-helper 2.0" in done.stdout and "slowpoke-helper 1.0" not in done.stdout
+        assert "none" in desk.call("env", "list").stdout
+        assert "expected a backend" in desk.call("env", "show", "slowpoke-1", code=2).stderr
+
+
+class TestInterpreter:
+    """An interpreter that the suite names, as it is found."""
+
+    def test_backend_runs_in_it(self, desk: Desk, other: Path):
+        """Trials, probes and all; its plugin need not be here."""
+        path = desk.write("numpy", "apart", tables=_table(other))
+
+        done = desk.call("run", str(path))
+
+        assert "apart runs in an environment of its own" in done.stderr
+        assert "equal work proven for 1 of 1 pairs" in done.stderr
+        assert {one["status"] for one in desk.records() if "status" in one} == {"ok"}
+
+    def test_packages_of_ours_do_not_leak_into_it(self, desk: Desk, other: Path, monkeypatch):
+        """What PYTHONPATH names for us is not for it."""
+        monkeypatch.setenv("PYTHONPATH", str(desk.folder / "mine"))
+        session = open_session(
+            Request(suite=desk.write("apart", tables=_table(other)), device="cpu"),
+            environment={**desk.environment, "PYTHONPATH": "mine"},
+            cache=desk.cache,
+        )
+
+        session.settle()
+
+        executor = session.elsewhere["apart"]
+        assert executor.python == str(python_of(other))
+        assert "PYTHONPATH" not in executor.environment
+        assert executor.environment["CUDA_VISIBLE_DEVICES"] == ""
+
+    def test_missing_one_is_said(self, desk: Desk):
+        """With the place where it was looked for; nothing is run."""
+        told = desk.refusal(desk.write("apart", tables=_table("nowhere/bin/python")))
+
+        expected = 'backend "apart": python: expected an interpreter, found nothing at '
+        assert expected + str(desk.folder / "nowhere/bin/python") in told
+        assert not (desk.folder / "results").exists()
+
+    def test_command_that_is_not_on_the_path_is_said(self, desk: Desk):
+        """A version alone means the command of that version."""
+        told = desk.refusal(desk.write("apart", tables=_table("2.3")))
+
+        assert "expected an interpreter, found no python2.3 on the PATH" in told
+
+    def test_what_is_no_python_is_said(self, desk: Desk):
+        """It does not answer as one does."""
+        program = desk.folder / "python"
+        program.write_text("#!/bin/sh\necho hello\n")
+        program.chmod(0o755)
+
+        told = desk.refusal(desk.write("apart", tables=_table("./python")))
+
+        assert "which does not answer as Python does" in told
+
+    def test_one_without_benchharness_is_told_how_to_get_it(self, desk: Desk, tmp_path: Path):
+        """As it is installed here: from the same folder, or of the same version."""
+        create(tmp_path / "bare", python=Path(sys.executable), environment=os.environ, name="bare")
+
+        told = desk.refusal(desk.write("apart", tables=_table("bare/bin/python")))
+
+        assert f"expected the benchharness that runs here, {__version__}, in " in told
+        assert "found none (install it with: " in told and "-m pip install " in told
+
+    @pytest.mark.parametrize(
+        ("version", "found"), [("0.0.9", "found 0.0.9"), (__version__, "found other code of that")]
+    )
+    def test_another_benchharness_is_refused(
+        self, desk: Desk, tmp_path: Path, version: str, found: str
+    ):
+        """Another version, or other code that calls itself the same: it reads another clock."""
+        folder = tmp_path / "other"
+        create(folder, python=Path(sys.executable), environment=os.environ, name="other")
+        package, site = tmp_path / "copy", _site(folder)
+        _copy_core(site, change=lambda text: text + "# another\n")
+        package = site / f"benchharness-{version}.dist-info"
+        package.mkdir()
+        (package / "METADATA").write_text(f"Name: benchharness\nVersion: {version}\n")
+
+        told = desk.refusal(desk.write("apart", tables=_table(folder)))
+
+        assert found in told and f"expected the benchharness that runs here, {__version__}" in told
+
+    def test_plugin_that_is_not_installed_there_is_said(self, desk: Desk, other: Path):
+        """With what is, and how to get it."""
+        told = desk.refusal(desk.write("apart", tables=_table(other, plugin="slowpoke")))
+
+        assert 'expected the plugin "slowpoke" in ' in told
+        assert "-m pip install benchharness-slowpoke" in told
+
+    def test_every_problem_is_told_at_once(self, desk: Desk):
+        """One line for each backend."""
+        tables = _table("nowhere/python") + OLD
+
+        told = desk.refusal(desk.write("apart", "slowpoke-1", tables=tables))
+
+        assert told.count("error: ") == 2
+
+    def test_doctor_tells_the_remedy(self, desk: Desk):
+        """Of a backend whose environment was not built; the rest is looked at all the same."""
+        path = desk.write("numpy", "slowpoke-1", tables=OLD)
+        checkup = examine(
+            Examination(suite=path, calibration="no"),
+            environment=desk.environment,
+            cache=desk.cache,
+        )
+
+        found = {one["backend"]: one for one in checkup.facts["backends"]}
+        assert not found["numpy"]["reason"]
+        assert found["slowpoke-1"]["remedy"] == f"benchharness env sync {path}"
+
+
+class TestRecipe:
+    """What decides an environment, and what does not."""
+
+    def test_equal_requirements_share_one(self):
+        """Whatever the backend is called; each thing that decides makes another."""
+        one = Recipe.of("numpy", ["numpy==2.*"], python="cpython 3.11.7 linux")
+
+        same = Recipe.of("numpy", ["numpy==2.*"], python="cpython 3.11.7 linux")
+        others = [
+            Recipe.of("numpy", ["numpy==1.*"], python="cpython 3.11.7 linux"),
+            Recipe.of("numpy", ["numpy==2.*"], python="cpython 3.12.1 linux"),
+            Recipe.of("slowpoke", ["numpy==2.*"], python="cpython 3.11.7 linux"),
+        ]
+
+        assert same.digest == one.digest
+        assert len({one.digest, *(other.digest for other in others[:2])}) == 3
+        assert others[2].digest != one.digest
+
+    def test_ours_are_brought_and_what_they_require_is_installed(self):
+        """The core is never fetched: it is the code that runs here."""
+        recipe = Recipe.of("numpy", ["numpy==2.*"], python="")
+
+        assert recipe.brought == (f"benchharness=={__version__}",)
+        assert "numpy==2.*" in recipe.wanted and "numpy>=1.26" in recipe.wanted
+        assert not any(text.startswith("benchharness") for text in recipe.wanted)
+        assert not any("pytest" in text for text in recipe.wanted)
+
+    def test_extras_of_ours_stand_for_what_they_require(self):
+        """As an installer would take them."""
+        wanted = set(needs(distribution("benchharness"), frozenset({"gpu"})))
+
+        assert "nvidia-ml-py>=12" in wanted
+        recipe = Recipe.of("numpy", ["benchharness[gpu]"], python="")
+        assert "nvidia-ml-py>=12" in recipe.wanted
+
+    def test_everything_else_is_held_where_it_is(self):
+        """Two environments differ in what they are built to differ in."""
+        held = Recipe.of("numpy", ["numpy==2.3.*"], python="").held()
+
+        names = {line.partition("==")[0] for line in held}
+        assert "pandas" in names and "numpy" not in names and "benchharness" not in names
+
+    def test_installed_wheel_is_brought_file_for_file(self, tmp_path: Path):
+        """What is no folder of sources is copied; the copy is a distribution as the first."""
+        create(tmp_path / "env", python=Path(sys.executable), environment=os.environ, name="env")
+
+        bring(distribution("pluggy"), tmp_path / "env")
+
+        python = python_of(tmp_path / "env")
+        script = "import pluggy; print(pluggy.__file__)"
+        found = subprocess.check_output([python, "-c", script], text=True)
+        assert found.startswith(str(tmp_path))
+        inside = look(python, os.environ).packages
+        assert inside["pluggy"] == distribution("pluggy").version
+
+    def test_what_is_no_requirement_is_refused_with_the_suite(self, desk: Desk):
+        """At once with everything else that is wrong in the file."""
+        path = desk.write("slowpoke-1", tables=OLD.replace("slowpoke-helper==1.*", "helper=1"))
+
+        with pytest.raises(SuiteError, match=r'a requirement as pip takes it.*found "helper=1"'):
+            load(path)
+
+
+class TestFolder:
+    """A cache that cannot be written is told, and not shown as a traceback."""
+
+    def test_folder_that_is_a_file(self, desk: Desk):
+        """With the variable that names another."""
+        desk.cache.mkdir()
+        (desk.cache / "environments").write_text("not a folder")
+        ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
+
+        with pytest.raises(RunError, match="BENCHHARNESS_CACHE names another folder"):
+            _sync(ward, "slowpoke-1")
+
+
+def _ward(desk: Desk, path: Path) -> Ward:
+    return Ward(suite=load(path), cache=desk.cache, environment=desk.environment)
+
+
+def _sync(ward: Ward, backend: str):
+    recipe, base = ward.recipe(backend)
+    return Environments(ward.cache).sync(
+        recipe,
+        use=Use(suite="two.toml", backend=backend),
+        base=base,
+        environment=ward.environment,
+        tell=lambda line: None,
+    )
+
+
+def _copy_core(site: Path, *, change: Callable[[str], str]) -> None:
+    """Copy the core's files, one of them changed."""
+    import benchharness
+
+    top = Path(benchharness.__file__).parent
+    for file in top.rglob("*.py"):
+        target = site / "benchharness" / file.relative_to(top)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = file.read_text("utf-8")
+        target.write_text(change(text) if file.name == "errors.py" else text, "utf-8")
