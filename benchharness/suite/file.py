@@ -80,6 +80,9 @@ class BackendTable(Table):
         default=None, description="The plugin; absent: the one of this name."
     )
     options: dict[str, Scalar] = Field(default={}, description="Options of the plugin.")
+    compile: bool | None = Field(
+        default=None, description="In place of the setting, for this backend alone."
+    )
 
 
 class Published(Table):

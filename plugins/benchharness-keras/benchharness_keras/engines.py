@@ -1,4 +1,4 @@
-"""What Keras leaves to its engine: TF32, determinism and threads, each set and read back."""
+"""What Keras leaves to its engine: compiling, TF32, determinism and threads."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
 
 class Engine(Protocol):
     """The switches of one engine; ``settings`` reads them back by the common names."""
+
+    def compiles(self, wanted: bool) -> bool:
+        """Return whether Keras is to compile its steps for a task that wants it, or does not."""
+        ...
 
     def allow_tf32(self, allowed: bool) -> None:
         """Allow products to round to TF32, or forbid it."""
@@ -42,6 +46,10 @@ class Engine(Protocol):
 
 class TensorFlow:
     """TensorFlow; its determinism cannot be undone, and forbids random numbers without a seed."""
+
+    def compiles(self, wanted: bool) -> bool:
+        """Return what is wanted: a graph otherwise, which XLA leaves alone."""
+        return wanted
 
     def allow_tf32(self, allowed: bool) -> None:
         """Set TensorFlow's switch, which is on unless told otherwise."""
@@ -86,6 +94,10 @@ class TensorFlow:
 class Jax:
     """JAX; on a CPU it is deterministic as it comes, on a GPU by a flag read at its start."""
 
+    def compiles(self, wanted: bool) -> bool:
+        """Return True: nobody trains on JAX without, where each single operation is compiled."""
+        return True
+
     def allow_tf32(self, allowed: bool) -> None:
         """Set the precision of products, which is TF32 on a GPU unless told otherwise."""
         import jax
@@ -119,6 +131,10 @@ class Jax:
 
 class Torch:
     """PyTorch, switched as in the plugin for PyTorch itself."""
+
+    def compiles(self, wanted: bool) -> bool:
+        """Return what is wanted."""
+        return wanted
 
     def allow_tf32(self, allowed: bool) -> None:
         """Set the switches for products and for convolutions."""
