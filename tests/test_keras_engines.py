@@ -17,23 +17,18 @@ import pytest
 from benchharness.errors import PluginError
 from benchharness.plugins import load_backend
 from benchharness.testing import BackendContract
-from benchharness.testing.contract_images import STACKS
-from benchharness.testing.contract_learning import FRONTS
-from benchharness.testing.contract_numbers import NETWORKS, RULES
+from benchharness.testing.contract_numbers import RULES
 from benchharness.testing.tasks import CPU
 
 # Of each part of the contract, what goes through the engine.
 PROMISES: Mapping[str, Mapping[str, Any]] = {
     "test_settings_of_training_are_as_stated": {"rule": RULES["adam"], "weight_decay": 0.1},
-    "test_logits_are_the_references": {"network": NETWORKS["every_layer"]},
     "test_gradients_are_the_references": {"output": "softmax", "layers": ("conv_same", "logits")},
     "test_optimizers_move_weights_as_the_reference_does": {
         "rule": RULES["adam"],
         "weight_decay": 0.1,
     },
-    "test_only_trainable_layers_move": {"layers": FRONTS["head"]},
     "test_training_sees_each_image_by_its_own_warp": {},
-    "test_extracted_features_are_the_references": {"network": STACKS["maps"]},
     "test_work_between_epochs_sees_the_weights_of_that_moment": {},
     "test_what_is_consumed_is_told": {"kind": "train", "is_augmented": False},
     "test_reset_is_a_fresh_start": {"name": "adam"},

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
 from benchharness_jax import steps
 from benchharness_jax.device import synchronize
-from benchharness_jax.files import refuse_files
+from benchharness_jax.files import build_loader
 from benchharness_jax.images import Preprocess, arrays, labels
 from benchharness_jax.settings import device_settings
 from benchharness_jax.witness import Ledger
@@ -20,7 +20,7 @@ class JaxFeeding:
     """Feeds a network that is not there."""
 
     def __init__(self, task: Task, *, device: jax.Device) -> None:
-        refuse_files(task)
+        build_loader(task)
         self._device = device
         self._preprocess = Preprocess.of(task, device=device)
         self._ledger = Ledger(task.witness, device=device)

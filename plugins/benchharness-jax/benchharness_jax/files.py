@@ -5,11 +5,11 @@ from __future__ import annotations
 from benchharness.api import Task, UnsupportedError
 
 
-def refuse_files(task: Task) -> None:
-    """Refuse a task whose files the backend is to load.
+def build_loader(task: Task) -> None:
+    """Return None, for a task whose batches bring their images along.
 
-    Twin note: JAX has no decoder and no loader; its users take another framework's, and timing
-    that would time the other framework.
+    Twin note: JAX has no decoder and no loader. Its users take those of another framework, and
+    timing these would time that framework.
 
     Raises:
         UnsupportedError: The task states files.

@@ -22,7 +22,7 @@ from benchharness.api import (
 )
 from benchharness_jax import steps
 from benchharness_jax.device import synchronize
-from benchharness_jax.files import refuse_files
+from benchharness_jax.files import build_loader
 from benchharness_jax.images import Arrays, Preprocess, arrays, labels
 from benchharness_jax.layers import describe_network, draw_network
 from benchharness_jax.optimizers import build_native_optimizer, build_optimizer
@@ -35,7 +35,7 @@ class JaxTraining:
     """The task's arrays, trainable and frozen, and the loop over batches."""
 
     def __init__(self, task: Task, *, device: jax.Device) -> None:
-        refuse_files(task)
+        build_loader(task)
         self._task = task
         self._device = device
         self._preprocess = Preprocess.of(task, device=device)

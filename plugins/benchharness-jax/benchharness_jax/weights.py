@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from numpy.typing import NDArray
@@ -36,7 +35,8 @@ def load_weights(
     arrays: Mapping[str, NDArray[np.float32]], *, device: jax.Device
 ) -> dict[str, jax.Array]:
     """Return copies on the device, which a step may write over."""
-    return {name: jnp.array(array, jnp.float32, device=device) for name, array in arrays.items()}
+    own = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    return jax.device_put(own, device, may_alias=False)
 
 
 def to_canonical(array: jax.Array) -> NDArray[np.float32]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sysconfig
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import keras
 
-from benchharness.api import Setting
+from benchharness.api import PluginError, Setting
 
 # Read by XLA with its first operation.
 XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
@@ -19,7 +22,11 @@ class Engine(Protocol):
     """The switches of one engine; ``settings`` reads them back by the common names."""
 
     def compiles(self, wanted: bool) -> bool:
-        """Return whether Keras is to compile its steps for a task that wants it, or does not."""
+        """Return whether Keras is to compile its steps for a task that wants it, or does not.
+
+        Raises:
+            PluginError: The engine's compiler is missing.
+        """
         ...
 
     def allow_tf32(self, allowed: bool) -> None:
@@ -133,7 +140,13 @@ class Torch:
     """PyTorch, switched as in the plugin for PyTorch itself."""
 
     def compiles(self, wanted: bool) -> bool:
-        """Return what is wanted."""
+        """Return what is wanted.
+
+        Raises:
+            PluginError: torch.compile has no compiler to call.
+        """
+        if wanted:
+            _require_compiler()
         return wanted
 
     def allow_tf32(self, allowed: bool) -> None:
@@ -173,6 +186,24 @@ class Torch:
         if device == "cpu":
             return lambda: None
         return partial(torch.cuda.synchronize, torch.device(device))
+
+
+def _require_compiler() -> None:
+    """Refuse to compile where what torch.compile writes cannot be translated, as in its twin."""
+    is_gpu = bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
+    variable, usual = ("CC", "gcc") if is_gpu else ("CXX", "g++")
+    compiler = os.environ.get(variable, usual)
+    if shutil.which(compiler) is None:
+        raise PluginError(
+            f"compile: torch.compile calls {compiler}, which is not installed; install it, for "
+            f"example with: apt install g++, or name another in {variable}, or leave out compile"
+        )
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").exists():
+        raise PluginError(
+            f"compile: torch.compile needs the headers of this Python, and {headers} has no "
+            "Python.h; install it, for example with: apt install python3-dev, or leave out compile"
+        )
 
 
 def _cores() -> int:
