@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from benchharness.api import Optimizer, Setting
+from benchharness.api import Optimizer, Setting, UnsupportedError
 
 _OURS = {
     "learning_rate": "lr",
@@ -62,7 +62,15 @@ def build_native_optimizer(*, stated: Mapping[str, Setting]) -> Rule:
 
     Twin note: where a suite states weight decay, Optax's users take AdamW, and add it to the
     gradients of other rules.
+
+    Raises:
+        UnsupportedError: The suite states no learning rate, and Optax has none of its own.
     """
+    if "lr" not in stated:
+        raise UnsupportedError(
+            f"optimizer: Optax has no learning rate of its own for {stated['name']}; state lr, or "
+            "leave jax out of the native track"
+        )
     constants = {_OPTAX.get(key, key): value for key, value in stated.items() if key != "name"}
     name = str(stated["name"])
     has_decay = bool(constants.get("weight_decay"))

@@ -47,13 +47,13 @@ class State:
     Attributes:
         learnt: The trainable arrays, by canonical name.
         optimizer: Of the update rule.
-        key: Of the next step's dropout.
+        key: Of the next step's dropout; None without dropout, for drawing takes time.
         tally: Of the epoch so far.
     """
 
     learnt: Arrays
     optimizer: optax.OptState
-    key: jax.Array
+    key: jax.Array | None
     tally: Tally
 
 
@@ -73,7 +73,7 @@ def train(
 ) -> tuple[State, Seen | None]:
     """Return the state after one step, and what a witness of the batch writes down."""
     inputs = network_input(batch, preprocess)
-    following, key = jax.random.split(state.key)
+    following, key = (None, None) if state.key is None else jax.random.split(state.key)
     (loss, logits), gradients = jax.value_and_grad(_loss, has_aux=True)(
         state.learnt, frozen, inputs, labels, key, graph=graph, output=output
     )

@@ -16,6 +16,7 @@ from benchharness.api import (
     Batch,
     Batches,
     Consumed,
+    Dropout,
     Scores,
     Setting,
     Task,
@@ -55,7 +56,7 @@ class JaxTraining:
         self._state = steps.State(
             learnt=learnt,
             optimizer=jax.device_put(self._rule.transformation.init(learnt), self._device),
-            key=jax.device_put(jax.random.key(self._task.seed), self._device),
+            key=dropout_key(self._task, device=self._device),
             tally=steps.empty_tally(self._device),
         )
         self._ledger.clear()
@@ -167,6 +168,12 @@ def initial_weights(task: Task) -> Mapping[str, NDArray[np.float32]]:
         return task.weights
     own = {name: to_canonical(p) for name, p in named_parameters(draw_network(task)).items()}
     return {**own, **task.weights}
+
+
+def dropout_key(task: Task, *, device: jax.Device) -> jax.Array | None:
+    """Return what the task's dropout masks are drawn from; None where it has none."""
+    has_dropout = any(isinstance(layer, Dropout) for layer in task.network.layers)
+    return jax.device_put(jax.random.key(task.seed), device) if has_dropout else None
 
 
 def scores(tally: steps.Tally, *, count: int) -> Scores:
