@@ -11,8 +11,8 @@ PLUGINS = Path(__file__).parent.parent / "plugins"
 TWINS = ("keras", "torch", "jax")
 # What only one framework has, or has no use for elsewhere.
 OWN = {
-    "keras": {"engines"},
-    "torch": {"checkpoint"},
+    "keras": {"engines", "compiling"},
+    "torch": {"checkpoint", "compiling"},
     "jax": {"steps"},
 }
 NAMES = {

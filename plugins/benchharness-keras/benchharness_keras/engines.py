@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sysconfig
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import keras
 
-from benchharness.api import PluginError, Setting
+from benchharness.api import Setting
+from benchharness_keras.compiling import prepare_compiler
 
 # Read by XLA with its first operation.
 XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
@@ -145,8 +143,12 @@ class Torch:
         Raises:
             PluginError: torch.compile has no compiler to call.
         """
+        import torch
+
         if wanted:
-            _require_compiler()
+            # Only a proof asks for determinism, and no proof is timed.
+            is_timed = not torch.are_deterministic_algorithms_enabled()
+            prepare_compiler(is_gpu=torch.cuda.is_available(), is_timed=is_timed)
         return wanted
 
     def allow_tf32(self, allowed: bool) -> None:
@@ -186,24 +188,6 @@ class Torch:
         if device == "cpu":
             return lambda: None
         return partial(torch.cuda.synchronize, torch.device(device))
-
-
-def _require_compiler() -> None:
-    """Refuse to compile where what torch.compile writes cannot be translated, as in its twin."""
-    is_gpu = bool(os.environ.get("CUDA_VISIBLE_DEVICES"))
-    variable, usual = ("CC", "gcc") if is_gpu else ("CXX", "g++")
-    compiler = os.environ.get(variable, usual)
-    if shutil.which(compiler) is None:
-        raise PluginError(
-            f"compile: torch.compile calls {compiler}, which is not installed; install it, for "
-            f"example with: apt install g++, or name another in {variable}, or leave out compile"
-        )
-    headers = Path(sysconfig.get_path("include"))
-    if not (headers / "Python.h").exists():
-        raise PluginError(
-            f"compile: torch.compile needs the headers of this Python, and {headers} has no "
-            "Python.h; install it, for example with: apt install python3-dev, or leave out compile"
-        )
 
 
 def _cores() -> int:

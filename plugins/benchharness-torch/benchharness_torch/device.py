@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import sysconfig
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 import torch
 
-from benchharness.api import PluginError, Task, UnsupportedError
+from benchharness.api import Task, UnsupportedError
+from benchharness_torch.compiling import prepare_compiler
 
 
 def use_device(task: Task) -> torch.device:
@@ -30,7 +28,8 @@ def use_device(task: Task) -> torch.device:
     if execution.precision == "tf32" and execution.device == "cpu":
         raise UnsupportedError("precision: tf32 exists on NVIDIA GPUs only")
     if execution.compile:
-        require_compiler(execution.device)
+        is_gpu = execution.device == "gpu"
+        prepare_compiler(is_gpu=is_gpu, is_timed=not execution.is_deterministic)
     # Inter-op threads would compete with the arithmetic for the same cores.
     torch.set_num_threads(execution.threads)
     has_tf32 = execution.precision == "tf32"
@@ -38,27 +37,6 @@ def use_device(task: Task) -> torch.device:
     torch.backends.cudnn.allow_tf32 = has_tf32
     _use_determinism(execution.is_deterministic)
     return torch.device("cuda:0" if execution.device == "gpu" else "cpu")
-
-
-def require_compiler(device: str) -> None:
-    """Refuse to compile where what torch.compile writes cannot be translated.
-
-    Raises:
-        PluginError: There is no compiler, or it would lack the headers of this Python.
-    """
-    variable, usual = ("CC", "gcc") if device == "gpu" else ("CXX", "g++")
-    compiler = os.environ.get(variable, usual)
-    if shutil.which(compiler) is None:
-        raise PluginError(
-            f"compile: torch.compile calls {compiler}, which is not installed; install it, for "
-            f"example with: apt install g++, or name another in {variable}, or leave out compile"
-        )
-    headers = Path(sysconfig.get_path("include"))
-    if not (headers / "Python.h").exists():
-        raise PluginError(
-            f"compile: torch.compile needs the headers of this Python, and {headers} has no "
-            "Python.h; install it, for example with: apt install python3-dev, or leave out compile"
-        )
 
 
 def synchronize(device: torch.device) -> None:
