@@ -7,7 +7,8 @@ BIN := $(VENV)/bin
 SUITE ?= suites/cats_dogs.toml
 ARGS ?=
 
-PACKAGES := -e '.[dev]' -e plugins/benchharness-torch -e 'plugins/benchharness-keras[tensorflow]'
+PACKAGES := -e '.[dev]' -e plugins/benchharness-torch -e 'plugins/benchharness-keras[tensorflow]' \
+	-e plugins/benchharness-jax
 SOURCES := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 
 .PHONY: help run test fast full lint type fix bench schema clean
@@ -15,12 +16,12 @@ SOURCES := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 help:
 	@echo "make run    set up, then run $(SUITE) (SUITE=..., ARGS='--profile smoke')"
 	@echo "make test   set up, then style, types, import rules and all tests"
-	@echo "make fast   core tests only, seconds    make full   both frameworks too"
+	@echo "make fast   core tests only, seconds    make full   the frameworks too"
 	@echo "make bench  what the harness itself costs, with pytest-benchmark"
 	@echo "make fix    format and mend lint        make clean  remove the environment"
 
 $(VENV)/ready: $(SOURCES)
-	@echo "setting up $(VENV) (PyTorch and TensorFlow: some minutes, about 7.5 GB)"
+	@echo "setting up $(VENV) (PyTorch, TensorFlow and JAX: some minutes, about 8 GB)"
 	@if command -v uv >/dev/null 2>&1; then \
 	    test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
 	    uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt $(PACKAGES); \

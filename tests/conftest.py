@@ -11,6 +11,8 @@ _EMPTY = tempfile.TemporaryDirectory(prefix="benchharness-tests-")
 # Inherited by every process that a test starts; a test of downloads has a server of its own.
 os.environ.update(
     BENCHHARNESS_OFFLINE="1",
+    # Tests look at JAX's numbers, not at its speed, and most of their time would go by compiling.
+    JAX_DISABLE_MOST_OPTIMIZATIONS="1",
     KERAS_HOME=f"{_EMPTY.name}/keras",
     TORCH_HOME=f"{_EMPTY.name}/torch",
 )

@@ -49,6 +49,16 @@ class TestKeras(BackendContract):
         return plugin_backend("benchharness_keras")
 
 
+@pytest.mark.full
+class TestJax(BackendContract):
+    """The JAX plugin keeps the contract."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """Return the plugin's backend; skipped where the plugin is not installed."""
+        return plugin_backend("benchharness_jax")
+
+
 def plugin_backend(package: str) -> Backend:
     """Return the backend of an installed plugin, without options."""
     pytest.importorskip(package)

@@ -89,3 +89,49 @@ def test_keras_own_adam_is_told_apart():
     found = deviations(training.settings(), stated(TASK))
 
     assert found[0] == "optimizer.name: Adam instead of adam"
+
+
+def test_jax_is_asked_for_what_it_computes_with():
+    """What is changed in the state of Optax or in Flax's modules behind the task's back is told."""
+    training = training_of("benchharness_jax")
+    constants = training._state.optimizer.hyperparams
+    constants |= {"learning_rate": 0.0101, "eps": 1e-8}
+    frozen = {name: array for name, array in training._state.learnt.items() if "same" in name}
+    training._state = replace(
+        training._state,
+        learnt={n: a for n, a in training._state.learnt.items() if n not in frozen},
+    )
+    training._frozen |= frozen
+    model = import_module("benchharness_jax.weights").merge(training._graph, training._weights)
+    model.layers["dropout"].rate = 0.4
+    training._graph = import_module("flax.nnx").graphdef(model)
+
+    found = deviations(training.settings(), stated(TASK))
+
+    assert found == (
+        "optimizer.lr: 0.0101 instead of 0.01",
+        "optimizer.epsilon: 1e-08 instead of 1e-07",
+        "dropout: 0.4 instead of 0.3",
+        "trainable: conv_valid, hidden, logits instead of conv_same, conv_valid, hidden, logits",
+    )
+
+
+def test_jax_compiles_unasked_and_says_so():
+    """Not a deviation, for nothing was asked; and a task that asks gets it."""
+    execution = replace(CPU, compile=True)
+
+    told = [
+        training_of("benchharness_jax", replace(TASK, execution=how)).settings()["compile"]
+        for how in (CPU, execution)
+    ]
+
+    assert told == [True, True]
+
+
+def test_optax_own_rmsprop_is_told_apart():
+    """Its epsilon stands inside the root, so its name is another."""
+    training = training_of("benchharness_jax")
+    optimizers = import_module("benchharness_jax.optimizers")
+    training._rule = optimizers.build_native_optimizer(stated={"name": "rmsprop", "lr": 0.01})
+
+    assert training.settings()["optimizer.name"] == "optax.rmsprop"

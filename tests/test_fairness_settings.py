@@ -23,7 +23,6 @@ def test_a_training_states_its_rule_dropout_and_trainable_layers():
         "precision": "float32",
         "tf32": False,
         "layout": "channels_last",
-        "compile": False,
         "optimizer.name": "adam",
         "optimizer.lr": 0.001,
         "optimizer.beta_1": 0.8,

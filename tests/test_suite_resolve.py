@@ -345,3 +345,16 @@ def test_weights_are_looked_for_only_where_a_profile_depends_on_it(
     chosen = choose_profile(suite, requested=requested, has_accelerator=False, has_weights=look)
 
     assert chosen == profiles
+
+
+def test_a_backends_own_compiling_wins_and_stays_its_own(tmp_path: Path) -> None:
+    """A compiled variant stands beside the plain one, whatever the benchmark says of compiling."""
+    text = CNN + "compile = true\n[backend.torch]\ncompile = false\n"
+    text += '[backend.compiled]\nplugin = "torch"\ncompile = true\n'
+
+    plan = resolve(
+        suite_of(tmp_path, PETS + text), profile=None, backends=("keras", "torch", "compiled")
+    )
+
+    found = {cell.backend: cell.settings.compile for cell in plan.cells}
+    assert found == {"keras": True, "torch": False, "compiled": True}

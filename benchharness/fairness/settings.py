@@ -54,7 +54,9 @@ def stated(task: Task) -> dict[str, Setting]:
     common: dict[str, Setting] = {"tf32": has_tf32, "layout": execution.layout}
     if not task.network.layers:
         return common
-    common |= {"precision": execution.precision, "compile": execution.compile}
+    common["precision"] = execution.precision
+    # Some frameworks compile whether asked or not, and tell; only who asks must get it.
+    common |= {"compile": True} if execution.compile else {}
     return common if task.optimizer is None else common | _learning(task, task.optimizer)
 
 

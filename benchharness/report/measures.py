@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 from benchharness.report.groups import Group
@@ -55,6 +55,12 @@ TOTAL = Plain(
     metric="wall_s",
     meaning="seconds of a whole trial: import, building, compiling, training, evaluation",
 )
+COMPILE = Plain(
+    title="compile s",
+    metric="compile_s",
+    meaning="seconds of the first steps of each kind, tracing and compiling included; part of the "
+    "total",
+)
 INPUT_WAIT = Plain(
     title="input wait %",
     metric="input_wait_fraction",
@@ -96,6 +102,7 @@ def groups_of(lines: Sequence[Line], backends: Sequence[str]) -> list[Group]:
         _target,
         EPOCH.group,
         TOTAL.group,
+        _compile,
         _top1,
         _step,
         INPUT_WAIT.group,
@@ -139,6 +146,15 @@ def _speed(lines: Sequence[Line], headings: Headings) -> Group:
     )
     rows = tuple(_with_status(line, _numbers(line, _images_per_s)) for line in lines)
     return Group(title="images/s", columns=headings, rows=rows, meaning=meaning)
+
+
+def _compile(lines: Sequence[Line], headings: Headings) -> Group:
+    """Return what compiling took, where a benchmark asks for it; else nothing worth a column."""
+    trials = (cell.trials[-1] for line in lines for cell in line.recorded)
+    is_asked = any(trial["settings"].get("compile") for trial in trials)
+    group = COMPILE.group(lines, headings)
+    nothing = tuple(tuple(UNKNOWN for _ in row) for row in group.rows)
+    return group if is_asked else replace(group, rows=nothing)
 
 
 def _target(lines: Sequence[Line], headings: Headings) -> Group:

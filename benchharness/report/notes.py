@@ -9,6 +9,7 @@ from benchharness.report import work
 from benchharness.report.lines import Line, Note, printable, raised_flags, where
 from benchharness.report.measures import STATUS_WORDS
 from benchharness.report.numbers import alike
+from benchharness.report.payback import paybacks_of
 from benchharness.results.cells import Cell
 
 # Above this, (largest - smallest) / median of images/s, one should not read small differences.
@@ -25,6 +26,7 @@ def notes_of(lines: Sequence[Line]) -> list[Note]:
         work.parameters_of,
         work.versions_of,
         work.settings_of,
+        paybacks_of,
         _misses,
         _throttling,
         _spreads,

@@ -121,6 +121,9 @@ class BackendTable(Table):
         default=None, description="The plugin; absent: the one of this name."
     )
     options: dict[str, Scalar] = Field(default={}, description="Options of the plugin.")
+    compile: bool | None = Field(
+        default=None, description="In place of the setting, for this backend alone."
+    )
     python: Text | None = Field(
         default=None,
         description="Its workers' interpreter: a path, relative to the suite file, or a command.",

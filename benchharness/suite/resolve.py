@@ -95,14 +95,16 @@ def resolve(
         suite=suite,
         profile=profile,
         dataset=images,
-        cells=tuple(cell for one in running for cell in _cells(one, images, trials)),
+        cells=tuple(cell for one in running for cell in _cells(suite, one, images, trials)),
         added=tuple(name for name in order if name not in chosen),
         left_out=tuple(name for name in order if not settled[name].backends),
         fileless=tuple(one.name for one in running if _lacks_files(one, images)),
     )
 
 
-def _cells(settled: Settled, images: DatasetSettings, trials: int | None) -> list[Cell]:
+def _cells(
+    suite: SuiteFile, settled: Settled, images: DatasetSettings, trials: int | None
+) -> list[Cell]:
     """Return the cells of a benchmark, point after point of its matrix, track after track."""
     return [
         Cell(
@@ -111,7 +113,9 @@ def _cells(settled: Settled, images: DatasetSettings, trials: int | None) -> lis
             backend=backend,
             track=track,
             matrix=point.matrix,
-            settings=_with_input(point.settings, track=track, images=images),
+            settings=_with_compile(
+                _with_input(point.settings, track=track, images=images), suite, backend
+            ),
             published=settled.published,
             trials=trials or settled.trials,
         )
@@ -129,6 +133,14 @@ def _with_input(
         return settings
     is_loaded = track == "native" and settings.trains_on_images and images.has_files
     return settings.model_copy(update={"input": "files" if is_loaded else "prepared"})
+
+
+def _with_compile(settings: StrategySettings, suite: SuiteFile, backend: str) -> StrategySettings:
+    """Return the settings with what the backend's own table says of compiling."""
+    table = suite.backend.get(backend)
+    if table is None or table.compile is None:
+        return settings
+    return settings.model_copy(update={"compile": table.compile})
 
 
 def _lacks_files(settled: Settled, images: DatasetSettings) -> bool:

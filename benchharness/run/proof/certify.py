@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,7 +93,8 @@ class Certifier:
             Errand(name=cell.backend, cell=cell, file=self._file(cell, cell.backend))
             for cell in cells
         ]
-        return [*own, Errand(name="", cell=cells[0], file=self._file(cells[0], None))]
+        plain = _plainly(cells[0])
+        return [*own, Errand(name="", cell=plain, file=self._file(plain, None))]
 
     def _file(self, cell: Cell, backend: str | None) -> Path:
         """Return where a probe is kept: under the digest of all that decides it."""
@@ -261,6 +262,12 @@ class _Turn:
             number=self.before + place,
             count=self.count,
         )
+
+
+def _plainly(cell: Cell) -> Cell:
+    """Return the cell as the reference can compute it: how is the others' affair, not what."""
+    how = {"compile": False, "layout": "channels_last"}
+    return replace(cell, settings=cell.settings.model_copy(update=how))
 
 
 def rivals(cells: Iterable[Cell]) -> dict[Point, list[Cell]]:

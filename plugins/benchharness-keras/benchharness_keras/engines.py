@@ -1,4 +1,4 @@
-"""What Keras leaves to its engine: TF32, determinism and threads, each set and read back."""
+"""What Keras leaves to its engine: compiling, TF32, determinism and threads."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Protocol
 import keras
 
 from benchharness.api import Setting
+from benchharness_keras.compiling import prepare_compiler
 
 # Read by XLA with its first operation.
 XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
@@ -17,6 +18,14 @@ XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
 
 class Engine(Protocol):
     """The switches of one engine; ``settings`` reads them back by the common names."""
+
+    def compiles(self, wanted: bool) -> bool:
+        """Return whether Keras is to compile its steps for a task that wants it, or does not.
+
+        Raises:
+            PluginError: The engine's compiler is missing.
+        """
+        ...
 
     def allow_tf32(self, allowed: bool) -> None:
         """Allow products to round to TF32, or forbid it."""
@@ -42,6 +51,10 @@ class Engine(Protocol):
 
 class TensorFlow:
     """TensorFlow; its determinism cannot be undone, and forbids random numbers without a seed."""
+
+    def compiles(self, wanted: bool) -> bool:
+        """Return what is wanted: a graph otherwise, which XLA leaves alone."""
+        return wanted
 
     def allow_tf32(self, allowed: bool) -> None:
         """Set TensorFlow's switch, which is on unless told otherwise."""
@@ -86,6 +99,10 @@ class TensorFlow:
 class Jax:
     """JAX; on a CPU it is deterministic as it comes, on a GPU by a flag read at its start."""
 
+    def compiles(self, wanted: bool) -> bool:
+        """Return True: nobody trains on JAX without, where each single operation is compiled."""
+        return True
+
     def allow_tf32(self, allowed: bool) -> None:
         """Set the precision of products, which is TF32 on a GPU unless told otherwise."""
         import jax
@@ -119,6 +136,20 @@ class Jax:
 
 class Torch:
     """PyTorch, switched as in the plugin for PyTorch itself."""
+
+    def compiles(self, wanted: bool) -> bool:
+        """Return what is wanted.
+
+        Raises:
+            PluginError: torch.compile has no compiler to call.
+        """
+        import torch
+
+        if wanted:
+            # Only a proof asks for determinism, and no proof is timed.
+            is_timed = not torch.are_deterministic_algorithms_enabled()
+            prepare_compiler(is_gpu=torch.cuda.is_available(), is_timed=is_timed)
+        return wanted
 
     def allow_tf32(self, allowed: bool) -> None:
         """Set the switches for products and for convolutions."""

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Batches, Setting, Task
+from benchharness_keras.engines import ENGINE
 from benchharness_keras.images import arrays, input_tensors, network_input
 from benchharness_keras.layers import build_network, connect
 from benchharness_keras.settings import network_settings
@@ -24,7 +25,7 @@ class KerasExtraction:
         tensors = input_tensors(task, is_augmented=False)
         outputs = connect(self._layers, network_input(task, tensors), has_dropout=False)
         self._model = keras.Model(tensors, outputs)
-        self._model.compile(jit_compile=task.execution.compile)
+        self._model.compile(jit_compile=ENGINE.compiles(task.execution.compile))
         load_weights(self._layers, task.weights)
 
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:

@@ -1,9 +1,10 @@
-"""The hook through which benchharness finds Keras."""
+"""The hooks through which benchharness finds Keras, on each of its engines."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from benchharness.api import Backend, PluginError, Setting, hookimpl
 
@@ -26,18 +27,7 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
         raise PluginError(
             f"backend keras: engine: expected one of {', '.join(ENGINES)}, found {engine!r}"
         )
-    # Keras reads its engine once, while it is being imported.
-    os.environ["KERAS_BACKEND"] = str(engine)
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-    try:
-        from benchharness_keras.backend import KerasBackend
-    except ImportError as error:
-        raise PluginError(
-            f"backend keras: Keras on {engine} cannot be imported ({error}); "
-            f"install it with: pip install 'benchharness-keras[{engine}]'"
-        ) from error
-    return KerasBackend()
+    return load_backend(str(engine))
 
 
 @hookimpl
@@ -51,3 +41,53 @@ def benchharness_synchronize(device: str) -> Callable[[], None]:
             "install it with: pip install 'benchharness-keras[tensorflow]'"
         ) from error
     return ENGINE.waiter(device)
+
+
+@dataclass(frozen=True, slots=True)
+class OnEngine:
+    """The hooks of a backend whose name tells the engine.
+
+    Attributes:
+        engine: One of ``ENGINES``.
+    """
+
+    engine: str
+
+    @hookimpl
+    def benchharness_backend(self, options: Mapping[str, Setting]) -> Backend:
+        """Return the Keras backend on this engine; it has no options."""
+        if options:
+            raise PluginError(
+                f"backend keras-{self.engine}: expected no options, "
+                f"found {', '.join(sorted(options))}"
+            )
+        return load_backend(self.engine)
+
+    @hookimpl
+    def benchharness_synchronize(self, device: str) -> Callable[[], None]:
+        """Return what waits for the device, on the engine that this process has."""
+        return benchharness_synchronize(device)
+
+
+ON_JAX = OnEngine("jax")
+ON_TORCH = OnEngine("torch")
+
+
+def load_backend(engine: str) -> Backend:
+    """Import Keras on an engine, and return its backend.
+
+    Raises:
+        PluginError: Keras or the engine is missing.
+    """
+    # Keras reads its engine once, while it is being imported.
+    os.environ["KERAS_BACKEND"] = engine
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        from benchharness_keras.backend import KerasBackend
+    except ImportError as error:
+        raise PluginError(
+            f"backend keras: Keras on {engine} cannot be imported ({error}); "
+            f"install it with: pip install 'benchharness-keras[{engine}]'"
+        ) from error
+    return KerasBackend()

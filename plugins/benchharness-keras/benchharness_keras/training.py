@@ -18,6 +18,7 @@ from benchharness.api import (
     Setting,
     Task,
 )
+from benchharness_keras.engines import ENGINE
 from benchharness_keras.files import build_loader
 from benchharness_keras.images import arrays, input_tensors, network_input
 from benchharness_keras.layers import build_network, connect
@@ -181,7 +182,7 @@ class KerasTraining:
                 else keras.metrics.SparseCategoricalAccuracy(name="top1"),
                 *metrics,
             ],
-            jit_compile=self._task.execution.compile,
+            jit_compile=ENGINE.compiles(self._task.execution.compile),
         )
 
     def _states(self) -> list[keras.Variable]:

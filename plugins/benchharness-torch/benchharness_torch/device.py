@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from benchharness.api import Task, UnsupportedError
+from benchharness_torch.compiling import prepare_compiler
 
 
 def use_device(task: Task) -> torch.device:
@@ -16,6 +17,7 @@ def use_device(task: Task) -> torch.device:
 
     Raises:
         UnsupportedError: The device or the precision is not to be had here.
+        PluginError: torch.compile has no compiler to call.
     """
     execution = task.execution
     if execution.device == "gpu" and not torch.cuda.is_available():
@@ -25,6 +27,9 @@ def use_device(task: Task) -> torch.device:
         )
     if execution.precision == "tf32" and execution.device == "cpu":
         raise UnsupportedError("precision: tf32 exists on NVIDIA GPUs only")
+    if execution.compile:
+        is_gpu = execution.device == "gpu"
+        prepare_compiler(is_gpu=is_gpu, is_timed=not execution.is_deterministic)
     # Inter-op threads would compete with the arithmetic for the same cores.
     torch.set_num_threads(execution.threads)
     has_tf32 = execution.precision == "tf32"

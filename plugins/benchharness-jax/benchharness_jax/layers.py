@@ -1,0 +1,122 @@
+"""From the core's description of a network to Flax modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import singledispatch
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+
+from benchharness.api import Conv, Dense, Dropout, Flatten, MaxPool, Network, Task
+
+
+class Chain(nnx.Module):
+    """Layers by name, one after the other."""
+
+    def __init__(self, layers: Mapping[str, Callable[[jax.Array], jax.Array]]) -> None:
+        # Flax sorts what it holds by name.
+        self.names = tuple(layers)
+        self.layers = nnx.Dict(layers)
+
+    def __call__(self, values: jax.Array, *, key: jax.Array | None) -> jax.Array:
+        """Return the float32 output; without a key, without dropout."""
+        for place, name in enumerate(self.names):
+            layer = self.layers[name]
+            if not isinstance(layer, nnx.Dropout):
+                values = layer(values)
+            elif key is not None:
+                values = layer(values, rngs=jax.random.fold_in(key, place))
+        # Under mixed precision the loss must see float32, as in the twins.
+        return values.astype(jnp.float32)
+
+
+class Pool(nnx.Module):
+    """Maximum over windows that do not overlap."""
+
+    def __init__(self, size: int) -> None:
+        self.window = (size, size)
+
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Map (batch, height, width, channels) to fewer pixels; a ragged edge is dropped."""
+        return nnx.max_pool(images, self.window, strides=self.window)
+
+
+def flatten(images: jax.Array) -> jax.Array:
+    """Map (batch, ...) to (batch, values).
+
+    Twin note: JAX's images are channels last, so Flatten needs no permutation here.
+    """
+    return images.reshape(len(images), -1)
+
+
+def build_network(*, network: Network, dtype: jnp.dtype, seed: int) -> Chain:
+    """Return the network, its layers named as in the description; activations are ``NAME_relu``.
+
+    Args:
+        network: As described.
+        dtype: Of the arithmetic; weights are float32.
+        seed: Of Flax's own initial weights.
+    """
+    rngs = nnx.Rngs(seed)
+    layers: dict[str, Callable[[jax.Array], jax.Array]] = {}
+    for layer, shape, _ in network.steps():
+        layers[layer.name] = build_layer(layer, shape, dtype, rngs)
+        if getattr(layer, "activation", "linear") == "relu":
+            layers[f"{layer.name}_relu"] = nnx.relu
+    return Chain(layers)
+
+
+def describe_network(task: Task) -> Chain:
+    """Return the network with shapes in place of arrays: nothing is drawn, nothing computed."""
+    return nnx.eval_shape(lambda: draw_network(task))
+
+
+def draw_network(task: Task) -> Chain:
+    """Return the network with the weights that Flax draws from the task's seed."""
+    is_mixed = task.execution.precision == "bfloat16"
+    dtype = jnp.bfloat16 if is_mixed else jnp.float32
+    return build_network(network=task.network, dtype=dtype, seed=task.seed)
+
+
+@singledispatch
+def build_layer(
+    layer: object, shape: tuple[int, ...], dtype: jnp.dtype, rngs: nnx.Rngs
+) -> Callable[[jax.Array], jax.Array]:
+    """Return the module for one layer that receives ``shape`` (channels last, no batch axis)."""
+    raise TypeError(f"no Flax module for layer {layer!r}")
+
+
+@build_layer.register
+def _(layer: Conv, shape: tuple[int, ...], dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Conv:
+    return nnx.Conv(
+        shape[2],
+        layer.filters,
+        (layer.kernel, layer.kernel),
+        padding=layer.padding.upper(),
+        dtype=dtype,
+        rngs=rngs,
+    )
+
+
+@build_layer.register
+def _(layer: MaxPool, shape: tuple[int, ...], dtype: jnp.dtype, rngs: nnx.Rngs) -> Pool:
+    return Pool(layer.size)
+
+
+@build_layer.register
+def _(
+    layer: Flatten, shape: tuple[int, ...], dtype: jnp.dtype, rngs: nnx.Rngs
+) -> Callable[[jax.Array], jax.Array]:
+    return flatten
+
+
+@build_layer.register
+def _(layer: Dropout, shape: tuple[int, ...], dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Dropout:
+    return nnx.Dropout(layer.rate)
+
+
+@build_layer.register
+def _(layer: Dense, shape: tuple[int, ...], dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Linear:
+    return nnx.Linear(shape[0], layer.units, dtype=dtype, rngs=rngs)

@@ -1,0 +1,43 @@
+"""The hook through which benchharness finds JAX."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+
+from benchharness.api import Backend, PluginError, Setting, hookimpl
+
+# Read when XLA starts. Unless told otherwise, it takes most of a GPU's memory at once, which
+# would hide what a trial needs.
+ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+
+
+@hookimpl
+def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
+    """Return the JAX backend; it has no options."""
+    if options:
+        raise PluginError(f"backend jax: expected no options, found {', '.join(sorted(options))}")
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        from benchharness_jax.backend import JaxBackend
+    except ImportError as error:
+        raise _absent(error) from error
+    return JaxBackend()
+
+
+@hookimpl
+def benchharness_synchronize(device: str) -> Callable[[], None]:
+    """Return what waits for the device."""
+    try:
+        from benchharness_jax.device import waiter
+    except ImportError as error:
+        raise _absent(error) from error
+    return waiter(device)
+
+
+def _absent(error: ImportError) -> PluginError:
+    return PluginError(
+        f"backend jax: JAX, Flax or Optax cannot be imported ({error}); "
+        "install them with: pip install 'benchharness-jax'"
+    )

@@ -1,0 +1,72 @@
+"""What torch.compile lacks on a machine is said in a sentence, before anything is compiled."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sysconfig
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from benchharness.api import PluginError
+
+
+@pytest.fixture(params=["keras", "torch"])
+def compiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Return a plugin's module, which imports no framework; the environment is put back."""
+    pytest.importorskip(f"benchharness_{request.param}")
+    # Set first, so that what the plugin sets is taken away afterwards.
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "another")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    return importlib.import_module(f"benchharness_{request.param}.compiling")
+
+
+@pytest.fixture
+def headers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder in which the headers of Python are looked for, with Python.h in it."""
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setattr(sysconfig, "get_path", lambda name: str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize(("is_gpu", "variable"), [(False, "CXX"), (True, "CC")])
+def test_missing_compiler_is_named_with_its_remedy(
+    compiling: ModuleType,
+    headers: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_gpu: bool,
+    variable: str,
+) -> None:
+    """The trial fails with the command that is missing and the variable that names another."""
+    monkeypatch.setenv(variable, "no-such-compiler")
+
+    with pytest.raises(PluginError, match=f"calls no-such-compiler.*another in {variable}"):
+        compiling.prepare_compiler(is_gpu=is_gpu, is_timed=True)
+
+
+def test_missing_headers_of_python_are_named_with_their_remedy(
+    compiling: ModuleType, headers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler alone does not suffice: what is compiled is an extension of Python."""
+    monkeypatch.setenv("CXX", "sh")
+    (headers / "Python.h").unlink()
+
+    with pytest.raises(PluginError, match=r"no Python\.h; install it, .*python3-dev"):
+        compiling.prepare_compiler(is_gpu=False, is_timed=True)
+
+
+def test_only_what_is_timed_begins_with_an_empty_cache(
+    compiling: ModuleType, headers: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A proof may read what an earlier one has compiled; a trial's seconds must be its own."""
+    monkeypatch.setenv("CXX", "sh")
+    compiling.prepare_compiler(is_gpu=False, is_timed=False)
+    kept = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+
+    compiling.prepare_compiler(is_gpu=False, is_timed=True)
+
+    own = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    assert kept is None
+    assert list(Path(own).iterdir()) == []

@@ -1,0 +1,85 @@
+"""Keras on JAX and on PyTorch keeps the contract: what an engine could do differently.
+
+Keras reads its engine once, so each has a process of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import multiprocessing
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from typing import Any
+
+import pytest
+
+from benchharness.errors import PluginError
+from benchharness.plugins import load_backend
+from benchharness.testing import BackendContract
+from benchharness.testing.contract_numbers import RULES
+from benchharness.testing.tasks import CPU
+
+# Of each part of the contract, what goes through the engine.
+PROMISES: Mapping[str, Mapping[str, Any]] = {
+    "test_settings_of_training_are_as_stated": {"rule": RULES["adam"], "weight_decay": 0.1},
+    "test_gradients_are_the_references": {"output": "softmax", "layers": ("conv_same", "logits")},
+    "test_optimizers_move_weights_as_the_reference_does": {
+        "rule": RULES["adam"],
+        "weight_decay": 0.1,
+    },
+    "test_training_sees_each_image_by_its_own_warp": {},
+    "test_work_between_epochs_sees_the_weights_of_that_moment": {},
+    "test_what_is_consumed_is_told": {"kind": "train", "is_augmented": False},
+}
+
+
+@pytest.fixture(scope="module", params=["jax", "torch"])
+def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, ProcessPoolExecutor]]:
+    """Return an engine's name, and the process in which Keras has it."""
+    for package in ("benchharness_keras", request.param):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        yield request.param, process
+
+
+def keep(engine: str, promise: str) -> None:
+    """Hold Keras on an engine to one promise of the contract."""
+    backend = load_backend(f"keras-{engine}", options={})
+    getattr(BackendContract(), promise)(backend, CPU, **PROMISES[promise])
+
+
+def engine_in_use(engine: str) -> tuple[set[str], Any]:
+    """Return what versions tell of, and Keras's own name for its engine."""
+    backend = load_backend(f"keras-{engine}", options={})
+    return set(backend.versions()), importlib.import_module("keras").config.backend()
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("promise", PROMISES)
+def test_engine_keeps_the_contract(engine: tuple[str, ProcessPoolExecutor], promise: str) -> None:
+    """The same promise as on TensorFlow."""
+    name, process = engine
+
+    process.submit(keep, name, promise).result(timeout=120)
+
+
+@pytest.mark.full
+def test_backend_is_on_the_engine_of_its_name(
+    engine: tuple[str, ProcessPoolExecutor],
+) -> None:
+    """The version of the engine is told beside that of Keras."""
+    name, process = engine
+
+    assert process.submit(engine_in_use, name).result(timeout=120) == ({"keras", name}, name)
+
+
+@pytest.mark.parametrize("engine", ["jax", "torch"])
+def test_engine_in_the_name_leaves_no_option(engine: str) -> None:
+    """An engine beside the one that the name tells would be two truths."""
+    pytest.importorskip("benchharness_keras")
+
+    with pytest.raises(PluginError, match=f"keras-{engine}: expected no options, found engine"):
+        load_backend(f"keras-{engine}", options={"engine": "tensorflow"})
