@@ -125,7 +125,8 @@ class Course:
         return self._runner.folder.path / record["log"] if record["log"] else None
 
     def close(self) -> None:
-        """Write the tables of what has run."""
+        """Write the tables of what has run, and let others have the device."""
+        self._session.close()
         if self.folder is not None:
             write_csv_files(self.folder, self._records)
         if self._scratch is not None:

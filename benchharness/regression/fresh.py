@@ -112,6 +112,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
                 first=prospect.first(most=limits.most),
             ).run()
         finally:
+            session.close()
             records, _ = runner.folder.records()
             write_csv_files(runner.folder.path, records)
     series = tuple(one for one in every if one.couple.is_compared)

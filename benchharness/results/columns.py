@@ -44,11 +44,11 @@ TRIAL = (
     _column("seed", "int", "", "decides weights, batch order and augmentation"),
     _column("status", "text", "", "ok, failed, timeout, oom, diverged or skipped"),
     _column("reason", "text", "", "why it is not ok, and what to try"),
-    _column("failed_in", "text", "", "the phase in which it went wrong, and the epoch"),
-    _column("attempts", "int", "", "how often it was begun, with --retries"),
     _column("proof", "text", "", "same work: proven, partial: WHAT, not comparable: WHY, or empty"),
     _column("ledger", "text", "", "batches consumed: as planned, or what was not"),
     _column("flags", "text", "", "what looks wrong with the numbers"),
+    _column("failed_in", "text", "", "the phase in which it went wrong, and the epoch"),
+    _column("attempts", "int", "", "how often it was begun, with --retries"),
 )
 
 METRICS = (

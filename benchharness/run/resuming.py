@@ -76,7 +76,7 @@ def as_before(request: Request, folder: RunFolder) -> Request:
     ]
     if problems:
         raise SuiteError(str(folder.path), problems)
-    restored = {
+    restored: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in before.items()
     }
     return replace(request, **restored)

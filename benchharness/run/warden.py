@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 
 # In the environment of a worker and so of all that it starts, wherever in the system that goes.
 MARK = "BENCHHARNESS_WORKER"
 _PROCESSES = "/proc"
-# What is being started while the others are ended is found in the next round.
-_ROUNDS = 20
+# What is being started while the others are ended is found in the next round; a process that
+# holds much memory takes a moment to go.
+_ROUNDS, _PAUSE_S = 100, 0.02
 
 
 def end_tree(group: int, mark: str) -> None:
@@ -37,6 +39,7 @@ def end_tree(group: int, mark: str) -> None:
                 pass
         if not left:
             return
+        time.sleep(_PAUSE_S)
 
 
 def marked(mark: str) -> list[int]:
