@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -312,6 +313,7 @@ def test_drawn_pictures_that_are_damaged_are_drawn_again(tmp_path: Path):
 
 PREPARER = """
 import sys
+import time
 from pathlib import Path
 from benchharness.data.folder import folder
 from benchharness.data.prepared import prepare
@@ -348,3 +350,38 @@ def test_a_builder_that_was_killed_holds_nobody_up(listing, tmp_path: Path):
 
     assert len(found.labels) == 40
     assert list((tmp_path / "cache" / "prepared").iterdir()) == [found.folder]
+
+
+LONG = SUITE + 'epochs = 1\n[[benchmark]]\nname = "again"\nstrategy = "dataset"\nbatch_size = 2\n'
+
+
+@pytest.mark.parametrize("spare_bytes", [0, 4096, 3 * 4096])
+def test_a_disk_that_fills_during_a_run_stops_it_with_nothing_torn(tmp_path, spare_bytes):
+    """What is recorded stays readable, the reason is a sentence, and no process is left behind."""
+    save_classes(tmp_path / "data", train=4, test=2)
+    (tmp_path / "pets.toml").write_text(LONG, encoding="utf-8")
+    with small_disk(tmp_path / "disk", kilobytes=60_000) as disk:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "benchharness", "run", "pets.toml", "--no-proof",
+             "--trials", "20", "--results", str(disk)],
+            cwd=tmp_path,
+            env={**os.environ, "BENCHHARNESS_CACHE": str(tmp_path / "cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        while not any(file.stat().st_size for file in disk.glob("pets/*/records.jsonl")):
+            assert run.poll() is None, run.stderr.read()
+            time.sleep(0.02)
+        fill(disk, spare_bytes=spare_bytes)
+        _, said = run.communicate(timeout=120)
+        (file,) = disk.glob("pets/2*/records.jsonl")
+        records, problems = journal.read(file)
+
+    assert run.returncode == 1, said
+    assert "Traceback" not in said
+    assert [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "No space left on device" in said
+    assert problems == []
+    assert 0 < len(records) < 40
+    assert all(one["status"] == "ok" for one in records)
