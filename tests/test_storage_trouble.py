@@ -25,7 +25,7 @@ from benchharness.results import journal
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.store import require_room
 from benchharness.results.textfile import replace_text
-from benchharness.run.features import compute_features
+from benchharness.run.features import compute_features, load_features
 
 SUITE = """
 name = "pets"
@@ -137,6 +137,43 @@ def test_features_have_their_room_before_a_step_is_done(tmp_path: Path):
             disk / "features", "key", extraction=Nothing(), batches=[np.zeros(10)] * 50,
             shape=(1024,), now=lambda: 0.0, advance=None,
         )  # fmt: skip
+
+
+class Doubling:
+    """An extraction whose features are the ids, doubled."""
+
+    def extract(self, batches):
+        for batch in batches:
+            yield np.repeat(batch[:, None] * 2, 3, axis=1).astype(np.float32)
+
+    def synchronize(self):
+        """Nothing runs elsewhere."""
+
+
+class Unwatched:
+    """Progress that nobody wants."""
+
+    def is_due(self) -> bool:
+        """Never."""
+        return False
+
+
+def test_stored_features_with_a_turned_bit_are_none(tmp_path: Path):
+    """Whole ones are read back as they were; a bit that turned is found, and they are made anew."""
+    made = compute_features(
+        tmp_path, "key", extraction=Doubling(), batches=[np.arange(4), np.arange(4, 7)],
+        shape=(3,), now=time.monotonic, advance=Unwatched(),
+    )  # fmt: skip
+    expected = np.array(made.values)
+    whole = np.array(load_features(tmp_path, "key").values)
+    file = tmp_path / "key" / "features.npy"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 4
+    file.write_bytes(content)
+
+    assert expected[:, 0].tolist() == [0, 2, 4, 6, 8, 10, 12]
+    assert np.array_equal(whole, expected)
+    assert load_features(tmp_path, "key") is None
 
 
 def test_a_record_on_a_full_disk_is_whole_or_absent(tmp_path: Path):
