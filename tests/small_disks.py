@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -31,6 +31,8 @@ def fill(disk: Path, *, spare_bytes: int = 0) -> Path:
     """Leave only so many bytes of a disk free, and return the file that takes up the rest."""
     file = disk / "ballast"
     usage = os.statvfs(disk)
-    with file.open("wb") as sink:
-        sink.write(bytes(usage.f_bavail * usage.f_frsize - spare_bytes))
+    # Others may write meanwhile: then there is less to take.
+    with suppress(OSError), file.open("wb", buffering=0) as sink:
+        for _ in range(usage.f_bavail - spare_bytes // usage.f_frsize):
+            sink.write(bytes(usage.f_frsize))
     return file

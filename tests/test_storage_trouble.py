@@ -7,6 +7,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from benchharness.results import journal
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.store import require_room
 from benchharness.results.textfile import replace_text
-from benchharness.run.features import compute_features
+from benchharness.run.features import compute_features, load_features
 
 SUITE = """
 name = "pets"
@@ -136,6 +137,43 @@ def test_features_have_their_room_before_a_step_is_done(tmp_path: Path):
             disk / "features", "key", extraction=Nothing(), batches=[np.zeros(10)] * 50,
             shape=(1024,), now=lambda: 0.0, advance=None,
         )  # fmt: skip
+
+
+class Doubling:
+    """An extraction whose features are the ids, doubled."""
+
+    def extract(self, batches):
+        for batch in batches:
+            yield np.repeat(batch[:, None] * 2, 3, axis=1).astype(np.float32)
+
+    def synchronize(self):
+        """Nothing runs elsewhere."""
+
+
+class Unwatched:
+    """Progress that nobody wants."""
+
+    def is_due(self) -> bool:
+        """Never."""
+        return False
+
+
+def test_stored_features_with_a_turned_bit_are_none(tmp_path: Path):
+    """Whole ones are read back as they were; a bit that turned is found, and they are made anew."""
+    made = compute_features(
+        tmp_path, "key", extraction=Doubling(), batches=[np.arange(4), np.arange(4, 7)],
+        shape=(3,), now=time.monotonic, advance=Unwatched(),
+    )  # fmt: skip
+    expected = np.array(made.values)
+    whole = np.array(load_features(tmp_path, "key").values)
+    file = tmp_path / "key" / "features.npy"
+    content = bytearray(file.read_bytes())
+    content[-5] ^= 4
+    file.write_bytes(content)
+
+    assert expected[:, 0].tolist() == [0, 2, 4, 6, 8, 10, 12]
+    assert np.array_equal(whole, expected)
+    assert load_features(tmp_path, "key") is None
 
 
 def test_a_record_on_a_full_disk_is_whole_or_absent(tmp_path: Path):
@@ -312,6 +350,7 @@ def test_drawn_pictures_that_are_damaged_are_drawn_again(tmp_path: Path):
 
 PREPARER = """
 import sys
+import time
 from pathlib import Path
 from benchharness.data.folder import folder
 from benchharness.data.prepared import prepare
@@ -348,3 +387,38 @@ def test_a_builder_that_was_killed_holds_nobody_up(listing, tmp_path: Path):
 
     assert len(found.labels) == 40
     assert list((tmp_path / "cache" / "prepared").iterdir()) == [found.folder]
+
+
+LONG = SUITE + 'epochs = 1\n[[benchmark]]\nname = "again"\nstrategy = "dataset"\nbatch_size = 2\n'
+
+
+@pytest.mark.parametrize("spare_bytes", [0, 4096, 3 * 4096])
+def test_a_disk_that_fills_during_a_run_stops_it_with_nothing_torn(tmp_path, spare_bytes):
+    """What is recorded stays readable, the reason is a sentence, and no process is left behind."""
+    save_classes(tmp_path / "data", train=4, test=2)
+    (tmp_path / "pets.toml").write_text(LONG, encoding="utf-8")
+    with small_disk(tmp_path / "disk", kilobytes=60_000) as disk:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "benchharness", "run", "pets.toml", "--no-proof",
+             "--trials", "20", "--results", str(disk)],
+            cwd=tmp_path,
+            env={**os.environ, "BENCHHARNESS_CACHE": str(tmp_path / "cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        while not any(file.stat().st_size for file in disk.glob("pets/*/records.jsonl")):
+            assert run.poll() is None, run.stderr.read()
+            time.sleep(0.02)
+        fill(disk, spare_bytes=spare_bytes)
+        _, said = run.communicate(timeout=120)
+        (file,) = disk.glob("pets/2*/records.jsonl")
+        records, problems = journal.read(file)
+
+    assert run.returncode == 1, said
+    assert "Traceback" not in said
+    assert [line for line in said.splitlines() if line.startswith("error: ")]
+    assert "No space left on device" in said
+    assert problems == []
+    assert 0 < len(records) < 40
+    assert all(one["status"] == "ok" for one in records)

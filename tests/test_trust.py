@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import csv
+import errno
 import io
 import os
 import subprocess
@@ -24,6 +25,7 @@ from suite_files import CNN, DATASET, HEAD, problems_of
 
 from benchharness import plugins
 from benchharness.cli import cli
+from benchharness.cli.disks import is_of_disk
 from benchharness.cli.exits import explanation
 from benchharness.cli.progress.lines import Lines
 from benchharness.errors import DatasetError, PluginError, WeightsError
@@ -148,6 +150,19 @@ def test_errors_do_not_act_on_the_terminal(tmp_path: Path):
 def test_several_lines_of_an_error_are_lines_of_ours():
     """A reason with line ends in it cannot pass for another message."""
     assert explanation(DatasetError("one\ntwo")) == ["one", "two"]
+
+
+@pytest.mark.parametrize(
+    ("number", "is_said"), [(errno.ENOSPC, True), (errno.EROFS, True), (errno.ENOENT, False)]
+)
+def test_a_disk_is_no_bug_of_ours(number: int, is_said: bool):
+    """Whatever writes to a full one: a sentence. Other errors of the system keep their trace."""
+    error = OSError(number, os.strerror(number), "runs/log")
+
+    (line,) = explanation(error)
+
+    assert is_of_disk(error) is is_said
+    assert line.startswith("runs/log: expected to be able to write here, found: ") is is_said
 
 
 def test_hostile_names_are_text_in_every_report(tmp_path: Path):

@@ -9,6 +9,7 @@ import warnings
 import click
 
 from benchharness import __version__
+from benchharness.cli.disks import is_of_disk
 from benchharness.cli.exits import Terminated, end_in_order, exit_code, explanation
 from benchharness.cli.saying import say
 from benchharness.errors import BenchError
@@ -89,8 +90,10 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         code = exit_code(error)
-    except (BenchError, click.Abort, KeyboardInterrupt, Terminated) as error:
-        mark = "error: " if isinstance(error, BenchError) else ""
+    except (BenchError, OSError, click.Abort, KeyboardInterrupt, Terminated) as error:
+        if isinstance(error, OSError) and not is_of_disk(error):
+            raise
+        mark = "error: " if isinstance(error, BenchError | OSError) else ""
         for line in explanation(error):
             say(f"{mark}{line}", err=True)
         code = exit_code(error)

@@ -8,6 +8,7 @@ from types import FrameType
 
 import click
 
+from benchharness.cli.disks import disk_sentence, is_of_disk
 from benchharness.errors import BenchError, SuiteError
 
 INTERRUPTED = 130
@@ -45,6 +46,8 @@ def explanation(error: BaseException) -> list[str]:
             return ["interrupted; finished trials are on disk"]
         case Terminated():
             return [f"ended by {error.name}; finished trials are on disk"]
+        case OSError() if is_of_disk(error):
+            return [disk_sentence(error)]
     return [f"{type(error).__name__}: {error}"]
 
 

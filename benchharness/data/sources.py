@@ -77,8 +77,13 @@ def find(
         return load(place)
     looked = f"looked in {', '.join(map(str, places)) or f'no folder, as {VARIABLE} is not set'}"
     if fetcher is not None and name in fetcher.homes:
+        from benchharness.fetch.fetcher import DamagedError
+
         try:
             fetched = fetcher.obtain(name)
+        except DamagedError as error:
+            # Nothing takes the place of photographs that are there.
+            raise DatasetError(str(error)) from error
         except FetchError as error:
             looked += f"; not downloaded: {fetcher.refusal() or error}"
         else:

@@ -13,11 +13,16 @@ from benchharness.errors import FetchError
 from benchharness.fetch.archive import unpack
 from benchharness.fetch.download import UnreachableError, download
 from benchharness.fetch.homes import HOMES, Home
-from benchharness.fetch.stock import Manifest, appearing, write_manifest
+from benchharness.fetch.stock import Manifest, appearing, damages, write_manifest
 from benchharness.fetch.transfer import Patience, Progress
 
 if TYPE_CHECKING:
     from filelock import FileLock
+
+
+class DamagedError(FetchError):
+    """What was fetched is no longer what it was, and cannot be fetched anew."""
+
 
 OnDownload = Callable[[str, int, int], None]
 
@@ -36,6 +41,7 @@ class Fetcher:
         is_offline: Whether the network is not to be touched.
         on_download: Called with what is fetched, bytes there are, and bytes in all.
         announce: Called with one line when something begins or is given up.
+        is_trusting: Whether what is there is taken for whole, as those do who only look.
     """
 
     folder: Path
@@ -44,20 +50,23 @@ class Fetcher:
     patience: Patience = field(default_factory=Patience)
     on_download: OnDownload | None = None
     announce: Callable[[str], None] | None = None
+    is_trusting: bool = False
+    _whole: set[str] = field(default_factory=set)
     _failures: dict[str, FetchError] = field(default_factory=dict)
     _outage: str = ""
 
     def obtain(self, name: str) -> Path:
-        """Return the folder of a thing, fetched and checked unless it is there already.
+        """Return the folder of a thing, fetched and checked unless it is there already, and whole.
 
         Args:
             name: A key of ``homes``.
 
         Raises:
+            DamagedError: It is there, damaged, and cannot be had anew.
             FetchError: It is not there and cannot be had.
         """
         target = self.folder / name
-        if target.is_dir():
+        if target.is_dir() and self._is_whole(name, target):
             return target
         if name not in self._failures:
             try:
@@ -76,7 +85,7 @@ class Fetcher:
 
     def at_rest(self) -> Fetcher:
         """Return one that finds what is there and fetches nothing."""
-        return Fetcher(folder=self.folder, homes=self.homes, is_offline=True)
+        return Fetcher(folder=self.folder, homes=self.homes, is_offline=True, is_trusting=True)
 
     def lock(self, name: str) -> FileLock:
         """Return the lock that processes hold while they make the folder of a thing."""
@@ -88,12 +97,18 @@ class Fetcher:
     def _fetch(self, name: str, target: Path) -> Path:
         home = self.homes[name]
         if refusal := self.refusal():
+            if damage := next(damages(target), "") if target.is_dir() else "":
+                raise DamagedError(
+                    f"{damage}; it was not fetched anew: {refusal}; "
+                    f"fetch it with a network, or remove {target}"
+                )
             raise FetchError(f"{name}: {home.source} was not fetched: {refusal}")
         try:
             with self._held(name):
                 # Another process may have fetched it while we waited.
-                if not target.is_dir():
+                if not (target.is_dir() and self._is_whole(name, target)):
                     self._build(name, home, target)
+                self._whole.add(name)
         except UnreachableError as error:
             self._outage = "no network"
             hosts = ", ".join(dict.fromkeys(file.hosts for file in home.files))
@@ -144,6 +159,17 @@ class Fetcher:
                 building, Manifest(source=home.source, remark=home.remark, files=digests)
             )
         shutil.rmtree(incoming, ignore_errors=True)
+
+    def _is_whole(self, name: str, target: Path) -> bool:
+        """Return whether a thing is as it was fetched; a process asks that once."""
+        if self.is_trusting or name in self._whole:
+            return True
+        damage = next(damages(target), "")
+        if damage:
+            self._say(f"WARNING: damaged in the cache, to be fetched anew: {damage}")
+            return False
+        self._whole.add(name)
+        return True
 
     def _require_space(self, home: Home, incoming: Path) -> None:
         kept = sum(path.stat().st_size for path in incoming.glob("*"))

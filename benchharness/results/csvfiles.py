@@ -36,7 +36,8 @@ def write_csv_files(folder: Path, records: Sequence[Record]) -> list[Path]:
         except OSError as error:
             raise RunError(
                 f"{path}: expected to be able to write here, found: {error.strerror}; "
-                "free some space or change its permissions"
+                "free some space or change its permissions; the records are whole, and "
+                "`benchharness report` makes this file from them"
             ) from error
         paths.append(path)
     return paths

@@ -17,6 +17,7 @@ from benchharness.fetch.homes import Home, weights_home
 from benchharness.fetch.stock import (
     Manifest,
     appearing,
+    damages,
     file_digest,
     read_manifest,
     write_manifest,
@@ -79,19 +80,25 @@ def find_published(
         WeightsError: None can be had; says why.
     """
     offers = list(_offers(backbone, releases, fetcher))
+    found_damaged = []
     for offer in offers:
         if (offer.kept / offer.release.file).is_file():
-            return _published(offer)
+            damage = next(damages(offer.kept), "")
+            if not damage:
+                return _published(offer)
+            found_damaged.append(damage)
     for offer in offers:
         for cached in _cached(offer.home, environment):
             return _converted(offer, cached, source=f"{cached.name} in {cached.parent}", at=fetcher)
-    reasons = []
+    reasons = [*found_damaged]
     for offer in offers:
         try:
             return _downloaded(offer, fetcher)
         except (FetchError, WeightsError) as error:
             reasons.append(str(error))
-    raise WeightsError(fetcher.refusal() or "; ".join(reasons) or "it has no public home")
+    if refusal := fetcher.refusal():
+        reasons = [*found_damaged, refusal]
+    raise WeightsError("; ".join(reasons) or "it has no public home")
 
 
 def adopt(
@@ -184,7 +191,7 @@ def _converted(offer: _Offer, file: Path, *, source: str, at: Fetcher) -> Publis
     """
     try:
         with at.lock(offer.kept.name):
-            if not (offer.kept / offer.release.file).is_file():
+            if any(damages(offer.kept)):
                 with appearing(offer.kept) as building:
                     _convert(offer, file, building / offer.release.file, source=source)
                     digests = {offer.release.file: file_digest(building / offer.release.file)}
