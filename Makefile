@@ -48,7 +48,7 @@ lint: $(VENV)/ready
 
 type: $(VENV)/ready
 	@$(BIN)/mypy
-	@cd benchharness/testing/template && $(CURDIR)/$(BIN)/mypy --cache-dir $(CURDIR)/.mypy_cache/template
+	@cd benchharness/testing/template && $(abspath $(BIN))/mypy --cache-dir $(CURDIR)/.mypy_cache/template
 
 fix: $(VENV)/ready
 	@$(BIN)/ruff check --fix .
