@@ -49,6 +49,7 @@ lint: $(VENV)/ready
 
 type: $(VENV)/ready
 	@$(BIN)/mypy
+	@cd benchharness/testing/template && $(abspath $(BIN))/mypy --cache-dir $(CURDIR)/.mypy_cache/template
 
 fix: $(VENV)/ready
 	@$(BIN)/ruff check --fix .

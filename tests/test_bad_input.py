@@ -19,7 +19,7 @@ from PIL import Image
 from suite_files import CNN, PETS, problems_of, suite_of
 
 from benchharness.data.checking import check_images
-from benchharness.data.fashion_mnist import fashion_mnist
+from benchharness.data.fashion_mnist import FashionMnist
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image, sample_channels
 from benchharness.data.prepared import Prepared, prepare
@@ -140,13 +140,13 @@ def test_idx_files_are_read_no_further_than_they_should_reach(tmp_path: Path):
     name = idx_set(tmp_path) / "train-labels-idx1-ubyte"
     name.write_bytes(b"")
     with pytest.raises(DatasetError, match=r"train-labels-idx1-ubyte: .*found 0 bytes, beginning"):
-        fashion_mnist(tmp_path)
+        FashionMnist().read(tmp_path)
     name.unlink()
     bomb = gzip.compress(bytes(50_000_000), 9)
     name.with_suffix(".gz").write_bytes(bomb * 40)
 
     with pytest.raises(DatasetError, match=r"train-labels-idx1-ubyte\.gz: .*found more, beginning"):
-        fashion_mnist(tmp_path)
+        FashionMnist().read(tmp_path)
 
 
 def leaky(root: Path) -> Path:

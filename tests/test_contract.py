@@ -7,7 +7,8 @@ from importlib import import_module
 import pytest
 
 from benchharness.api import Backend
-from benchharness.testing import BackendContract
+from benchharness.plugins import installed
+from benchharness.testing import BackendContract, PluginContract
 from benchharness.testing.plugin import benchharness_backend
 
 
@@ -57,6 +58,19 @@ class TestJax(BackendContract):
     def backend(self) -> Backend:
         """Return the plugin's backend; skipped where the plugin is not installed."""
         return plugin_backend("benchharness_jax")
+
+
+@pytest.mark.full
+class TestPlugins(PluginContract):
+    """Our plugins are light to list, import the API alone, and say what they lack."""
+
+    @pytest.fixture(params=["keras", "torch", "jax"])
+    def plugin(self, request: pytest.FixtureRequest) -> str:
+        """Return the name of a plugin; skipped where it is not installed."""
+        name: str = request.param
+        if name not in installed():
+            pytest.skip(f"{name} is not installed")
+        return name
 
 
 def plugin_backend(package: str) -> Backend:

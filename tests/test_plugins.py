@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,8 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         )
         (metadata / "entry_points.txt").write_text(f"[benchharness]\n{name} = {name}_module\n")
         monkeypatch.syspath_prepend(str(tmp_path))
+        # Another test may have imported a module of that name.
+        monkeypatch.delitem(sys.modules, f"{name}_module", raising=False)
         plugins.installed.cache_clear()
 
     yield add
@@ -102,3 +105,33 @@ def test_weights_that_no_plugin_can_read_name_the_remedy(install):
 
     with pytest.raises(PluginError, match=r"a.none: expected a plugin that reads .none files"):
         plugins.read_weights(Path("a.none"), network=None)
+
+
+@pytest.mark.parametrize(
+    ("declared", "remedy"),
+    [
+        ('"1.9"', "install a newer benchharness$"),
+        ('"2.0"', "install a newer benchharness$"),
+        ('"0.9"', "install a newer old-dist$"),
+        ('"one"', "install a newer old-dist$"),
+        ("1", "install a newer old-dist$"),
+    ],
+)
+def test_a_plugin_for_another_version_of_the_api_is_told_so(install, declared: str, remedy: str):
+    """With its version, that of the API here, and which of the two to renew."""
+    install("old", f"benchharness_api = {declared}\n")
+
+    with pytest.raises(PluginError, match=rf"old-dist 1\.0.*expected version 1\.0 to .*{remedy}"):
+        plugins.load_backend("old", options={})
+
+
+@pytest.mark.parametrize("declared", ['benchharness_api = "1.0"', ""])
+def test_a_plugin_for_this_version_or_for_none_is_loaded(install, declared: str):
+    """Whoever declares nothing is taken at their word; the check asks for a declaration."""
+    install(
+        "fit",
+        f"from benchharness.api import hookimpl\n{declared}\n\n@hookimpl\n"
+        "def benchharness_backend(options):\n    return 'a backend'\n",
+    )
+
+    assert plugins.load_backend("fit", options={}) == "a backend"

@@ -1,13 +1,18 @@
-"""The plugins are twins: the same files with the same names in them, read without any framework."""
+"""Twins are alike file by file and name by name, and the core knows no framework."""
 
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-PLUGINS = Path(__file__).parent.parent / "plugins"
+from benchharness.testing.scaffold import TEMPLATE
+
+ROOT = Path(__file__).parent.parent
+PLUGINS, CORE = ROOT / "plugins", ROOT / "benchharness"
 TWINS = ("keras", "torch", "jax")
 # What only one framework has, or has no use for elsewhere.
 OWN = {
@@ -31,6 +36,25 @@ CLASSES = {
     "extraction": "Extraction",
     "feeding": "Feeding",
     "training": "Training",
+}
+
+FRAMEWORK = re.compile(r"(?<![a-z])(tensorflow|keras|torch|torchvision|pytorch|jax|flax)(?![a-z])")
+# Where a framework is data: what its files are called and where they lie, and what to install.
+DATA = {
+    "cli/list_command.py": "what to install where there is no backend",
+    "data/fashion_mnist.py": "where a framework keeps the dataset",
+    "data/sources.py": "where a framework keeps datasets",
+    "fetch/caches.py": "folders in which frameworks keep what they download",
+    "fetch/homes.py": "addresses of published files",
+    "model/backbones.py": "names of published weights",
+    "plugins.py": "what to install for a format of weights",
+    "pytest_support/timing.py": "an example in a message",
+    "run/checkup/supply.py": "folders in which frameworks keep weights",
+    "run/checkup/supply_findings.py": "what to install where there is no backend",
+    "suite/resolve.py": "an example in a message",
+    "suite/settings.py": "names of published weights",
+    "weights/published.py": "where published weights lie, and what to install for a format",
+    "weights/reading.py": "a format of published weights",
 }
 
 
@@ -63,6 +87,14 @@ def test_twins_have_the_same_files(twin: str):
     assert found == common | OWN[twin]
 
 
+def test_the_template_of_a_new_plugin_is_a_twin_too():
+    """Whoever begins one finds the same files."""
+    (package,) = TEMPLATE.glob("benchharness_*")
+    common = {file.stem for file in folder("torch").glob("*.py")} - OWN["torch"]
+
+    assert {file.stem for file in package.glob("*.py")} == common
+
+
 @pytest.mark.parametrize("module", NAMES)
 @pytest.mark.parametrize("twin", TWINS)
 def test_twins_have_the_same_names(twin: str, module: str):
@@ -83,3 +115,51 @@ def test_what_differs_between_twins_has_its_reason(twin: str):
     texts = (file.read_text(encoding="utf-8") for file in folder(twin).glob("*.py"))
 
     assert sum(text.count("Twin note:") for text in texts) >= 3
+
+
+def named_in_code(file: Path) -> Iterator[str]:
+    """Yield what names a framework: names and texts, docstrings and comments left out."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    prose = {
+        id(node.body[0].value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        and ast.get_docstring(node) is not None
+        and isinstance(node.body[0], ast.Expr)
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.Constant(value=str(text)) if id(node) not in prose:
+                words = text
+            case ast.Name(id=words) | ast.arg(arg=words) | ast.Attribute(attr=words):
+                pass
+            case ast.FunctionDef(name=words) | ast.ClassDef(name=words):
+                pass
+            case ast.Import(names=names) | ast.ImportFrom(names=names):
+                module = getattr(node, "module", "") or ""
+                words = " ".join([module, *(name.name for name in names)])
+            case _:
+                continue
+        yield from (found[0] for found in FRAMEWORK.finditer(words.lower().replace("_", " ")))
+
+
+def test_no_file_of_the_core_names_a_framework():
+    """Except as data, in the files that say why."""
+    naming = {
+        str(file.relative_to(CORE))
+        for file in CORE.rglob("*.py")
+        if TEMPLATE not in file.parents and any(named_in_code(file))
+    }
+
+    assert naming == DATA.keys()
+
+
+def test_a_framework_in_code_would_be_noticed(tmp_path: Path):
+    """Prose may name one; code, and a text that decides something, may not."""
+    file = tmp_path / "module.py"
+    file.write_text('"""As in PyTorch."""\n# As in Keras.\nNAMES = {"compile": 1}\n')
+    assert not list(named_in_code(file))
+
+    for line in ('if backend == "torch": ...', "import jax", "def use_keras(): ...", "torch = 1"):
+        file.write_text(line)
+        assert list(named_in_code(file)), line

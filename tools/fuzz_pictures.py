@@ -213,7 +213,7 @@ def idx_objections(place: Path, *, count: int, seed: int) -> Iterator[str]:
         spoil = draw.choice([cut, flipped, flipped_head, holed, lambda draw, data: b""])
         (place / name).write_bytes(spoil(draw, whole[name]))
         try:
-            fashion_mnist.fashion_mnist(place)
+            fashion_mnist.FashionMnist().read(place)
         except DatasetError as error:
             if name.split("-idx")[0].split("-")[0] not in str(error):
                 yield f"IDX {number}: {name} is not named: {error}"

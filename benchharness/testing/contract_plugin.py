@@ -59,7 +59,7 @@ class PluginContract(Contract):
         found = observe_loading(plugin, options={"no_such_option": "1"})
 
         assert found.error == "PluginError" and "no_such_option" in found.message, (
-            "an option that it does not know: expected a PluginError that names it, "
+            "the option no_such_option: expected a PluginError that names it, "
             f"found {found.error or 'none'} {found.message}".rstrip()
         )
 

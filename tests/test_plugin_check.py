@@ -1,0 +1,393 @@
+"""``benchharness plugin check`` passes what keeps the contract, and names what breaks it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from plugins_here import benchharness, install
+from test_contract_sabotage import SABOTAGES, Sabotaged
+
+from benchharness.api import (
+    AfterEpoch,
+    AfterStep,
+    Backend,
+    Batches,
+    Consumed,
+    Task,
+    UnsupportedError,
+)
+from benchharness.testing import BackendContract, PluginContract
+from benchharness.testing.checklist import BACKEND, PACKAGE, Result
+from benchharness.testing.examination import examine, offered
+from benchharness.testing.examiner import examined
+from benchharness.testing.reference import NumpyBackend, NumpyExtraction, NumpyTraining
+from benchharness.testing.tasks import CPU
+
+
+class KeepsItsOwnLayout(NumpyTraining):
+    """Hands out dense kernels as its framework would keep them."""
+
+    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+        """Turn every matrix."""
+        return {n: a.T if a.ndim == 2 else a for n, a in super().weights().items()}
+
+
+class ReturnsBeforeTheDevice(NumpyTraining):
+    """Queues its steps, and does not wait for them."""
+
+    _at_work: threading.Thread | None = None
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Report every step when it is queued."""
+        self._finish()
+        learn = super().train
+        kept: list[Any] = []
+        self._at_work = threading.Thread(
+            target=learn,
+            args=(epochs,),
+            kwargs={"after_step": lambda: None, "after_epoch": kept.append},
+        )
+        self._at_work.start()
+        for batches in epochs:
+            for _ in batches:
+                after_step()
+        if len(epochs[0]) < 5:
+            self._finish()
+            for scores in kept:
+                after_epoch(scores)
+
+    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+        """Wait, as whoever reads a result has to."""
+        self._finish()
+        return super().weights()
+
+    def consumed(self) -> Consumed:
+        """Wait likewise."""
+        self._finish()
+        return super().consumed()
+
+    def _finish(self) -> None:
+        if self._at_work is not None:
+            self._at_work.join()
+
+
+# What is planted, the clause that must name it, and what it must say.
+FAULTS: dict[str, tuple[Backend, str, str]] = {
+    "weights that the next step writes to": (
+        SABOTAGES["arrays_written_to"][0],
+        "round_trip",
+        "weights read before training",
+    ),
+    "kernels in a layout of its own": (
+        Sabotaged(training=KeepsItsOwnLayout),
+        "shapes",
+        "weights: expected",
+    ),
+    "one layer more learns": (
+        SABOTAGES["trainable_count"][0],
+        "counts",
+        "trainable values",
+    ),
+    "a frozen layer moves": (SABOTAGES["frozen_off_by_one"][0], "frozen", "arrays that moved"),
+    "the seed is ignored": (SABOTAGES["seed_ignored"][0], "seed", "draws the dropout masks"),
+    "the last batch is dropped": (
+        SABOTAGES["last_batch_dropped"][0],
+        "steps",
+        "reported steps: expected 4, found 3",
+    ),
+    "batches in another order": (SABOTAGES["batches_reordered"][0], "order", "labels consumed"),
+    "synchronize does not wait": (
+        Sabotaged(training=ReturnsBeforeTheDevice),
+        "synchronize",
+        "does not wait for the device",
+    ),
+    "settings copied from a form": (SABOTAGES["rate_untold"][0], "settings", "deviations"),
+    "flattened in its own order": (SABOTAGES["nchw_flatten"][0], "logits", "flatten_order"),
+    "gradients of the sum": (SABOTAGES["summed_gradients"][0], "gradients", "gradient of"),
+    "another epsilon": (SABOTAGES["another_epsilon"][0], "optimizers", "movement"),
+    "red for blue": (SABOTAGES["rgb_for_bgr"][0], "preprocessing", "logits after caffe_bgr"),
+    "warps ignored": (SABOTAGES["warp_ignored"][0], "augmentation", "pixels"),
+    "the optimizer survives a reset": (
+        SABOTAGES["optimizer_kept_at_reset"][0],
+        "seed",
+        "loss: expected",
+    ),
+}
+
+
+@pytest.mark.parametrize(("backend", "clause", "complaint"), FAULTS.values(), ids=FAULTS)
+def test_a_planted_fault_is_named(backend: Backend, clause: str, complaint: str):
+    """Its clause is broken, and one of the faults there says what it is."""
+    item = next(item for item in BACKEND if item.name == clause)
+
+    findings = tuple(
+        found
+        for check in item.checks
+        for found in examine(BackendContract(), check, backend=backend, execution=CPU)
+    )
+
+    result = Result(item=item, findings=findings)
+    assert result.outcome == "broken"
+    assert any(complaint in f"{fault.check}: {fault.reason}" for fault in result.faults), findings
+
+
+def test_the_reference_keeps_every_clause():
+    """So that faults fail for what they are; one switch is refused, and that is said."""
+    results = {result.item.name: result for result in examined(NumpyBackend(), CPU)}
+
+    assert list(results) == [item.name for item in BACKEND]
+    assert {name for name, result in results.items() if result.faults} == set()
+    assert results["switches"].outcome == "refused"
+    assert any("bfloat16" in reason for reason in results["settings"].refusals)
+
+
+def test_every_check_of_pytest_is_in_one_clause():
+    """The checklist and the classes are the same contract."""
+    checks = [
+        name
+        for contract in (BackendContract, PluginContract)
+        for name in dir(contract)
+        if name.startswith("test_")
+    ]
+
+    assert sorted(name for item in (*PACKAGE, *BACKEND) for name in item.checks) == sorted(checks)
+
+
+class FeedsAlone(NumpyBackend):
+    """Carries out one strategy of four."""
+
+    def train(self, task: Task) -> NumpyTraining:
+        """Refuse."""
+        raise UnsupportedError("it feeds, and learns nothing")
+
+    def extract(self, task: Task) -> NumpyExtraction:
+        """Refuse."""
+        raise UnsupportedError("it feeds, and has no networks")
+
+
+def test_a_backend_that_only_feeds_is_held_to_that():
+    """What it refuses is passed over, and a fault in what it offers is still one."""
+    results = {result.item.name: result for result in examined(FeedsAlone(), CPU)}
+
+    assert offered(FeedsAlone(), CPU)["feed"] == ""
+    assert {name for name, result in results.items() if result.faults} == set()
+    assert results["logits"].outcome == "refused"
+    assert results["steps"].outcome == "kept"
+    assert results["steps"].refusals == ("it feeds, and learns nothing",)
+
+
+def test_a_refusal_passes_pytest_and_is_seen():
+    """The class for pytest skips what a backend refuses, with the reason."""
+    with pytest.raises(pytest.skip.Exception, match="learns nothing"):
+        BackendContract().test_weights_survive_a_round_trip(FeedsAlone(), CPU)
+
+
+WORKING = """
+from benchharness.api import PluginError, hookimpl
+
+benchharness_api = "1.0"
+
+
+@hookimpl
+def benchharness_backend(options):
+    if options:
+        raise PluginError(f"working: expected no options, found {', '.join(options)}")
+    try:
+        import toy_framework
+    except ImportError as error:
+        raise PluginError(f"working: {error}; install it with: pip install toy") from error
+    from benchharness.testing.reference import NumpyBackend
+
+    return NumpyBackend()
+"""
+# Each is a line of the working one and what stands in its place.
+PACKAGE_FAULTS = {
+    "a framework at the top": (
+        "from benchharness.api import PluginError",
+        "import toy_framework\nfrom benchharness.api import PluginError",
+        "import_cost",
+        "toy_framework",
+    ),
+    "the core imported": (
+        "from benchharness.api import PluginError",
+        "from benchharness.run import events\nfrom benchharness.api import PluginError",
+        "imports",
+        "broken_module.py:2: benchharness.run",
+    ),
+    "a missing framework is a traceback": (
+        "except ImportError as error:",
+        "except ZeroDivisionError as error:",
+        "missing_framework",
+        "without toy_framework: expected a PluginError, found ModuleNotFoundError",
+    ),
+    "a missing framework without a remedy": (
+        "; install it with: pip install toy",
+        "",
+        "missing_framework",
+        "expected how to install it",
+    ),
+    "another version of the API": (
+        'benchharness_api = "1.0"',
+        'benchharness_api = "2.0"',
+        "loads",
+        "expected version 1.0 to 1.0 of benchharness.api, found '2.0'",
+    ),
+    "no version of the API": (
+        'benchharness_api = "1.0"',
+        "",
+        "api_version",
+        "expected benchharness_api = '1.0', found none",
+    ),
+    "options that do nothing": ("    if options:", "    if False:", "loads", "no_such_option"),
+}
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Return a folder whose plugins this process and its children find, a framework among them."""
+    from benchharness import plugins
+
+    (tmp_path / "toy_framework.py").write_text("")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    plugins.installed.cache_clear()
+    yield tmp_path
+    plugins.installed.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "clause", "complaint"), PACKAGE_FAULTS.values(), ids=PACKAGE_FAULTS
+)
+def test_a_fault_of_the_package_is_named(
+    site: Path, line: str, instead: str, clause: str, complaint: str
+):
+    """What is wrong with a package needs no backend to be told."""
+    name = "broken"
+    assert line in WORKING
+    install(site, name, WORKING.replace(line, instead))
+    from benchharness.testing import loading
+
+    loading._observe.cache_clear()
+    item = next(item for item in PACKAGE if item.name == clause)
+
+    findings = tuple(
+        found
+        for check in item.checks
+        for found in examine(PluginContract(), check, plugin=name, options={})
+    )
+
+    result = Result(item=item, findings=findings)
+    assert result.outcome == "broken", findings
+    assert any(complaint in fault.reason for fault in result.faults), findings
+
+
+def test_the_checklist_of_a_working_plugin(tmp_path: Path):
+    """Exit code 0, a line for each clause, and what is remarkable beside it."""
+    (tmp_path / "toy_framework.py").write_text("")
+    install(tmp_path, "working", WORKING)
+
+    done = benchharness(tmp_path, "plugin", "check", "working")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "working (working-dist 1.0) keeps the contract" in done.stdout
+    assert all(item.title in done.stdout for item in (*PACKAGE, *BACKEND))
+    assert "install a framework that is missing  toy_framework" in done.stdout
+    assert "dataset, simple_cnn, bottleneck, fine_tune" in done.stdout
+
+
+CRASHING = """
+import os
+
+from benchharness.api import UnsupportedError, hookimpl
+from benchharness.testing.reference import NumpyBackend
+
+
+class Crashing(NumpyBackend):
+    def feed(self, task):
+        raise UnsupportedError("no feeding here")
+
+    def extract(self, task):
+        if task.trainable == ():
+            print("about to end", flush=True)
+            os._exit(7)
+        return super().extract(task)
+
+
+@hookimpl
+def benchharness_backend(options):
+    return Crashing()
+"""
+
+
+def test_a_crash_is_a_fault_of_its_clause(tmp_path: Path):
+    """The command lives on, says where and with what last words, and exits with 1."""
+    install(tmp_path, "crashing", CRASHING)
+
+    done = benchharness(tmp_path, "plugin", "check", "crashing", "--json")
+
+    assert done.returncode == 1, done.stderr
+    found = json.loads(done.stdout)
+    items = {item["name"]: item for item in found["items"]}
+    (reason,) = items["features"]["faults"].values()
+    assert "ended with exit code 7" in reason
+    assert "about to end" in reason
+    assert found["refused"] == {"dataset": "no feeding here"}
+    assert not found["is_kept"]
+
+
+REFUSING = """
+from benchharness.api import UnsupportedError, hookimpl
+from benchharness.testing.reference import NumpyBackend
+
+
+class Refusing(NumpyBackend):
+    def feed(self, task):
+        raise UnsupportedError("not today")
+
+    extract = train = feed
+
+
+@hookimpl
+def benchharness_backend(options):
+    return Refusing()
+"""
+
+
+def test_a_backend_that_refuses_everything_is_no_backend(tmp_path: Path):
+    """A contract of which nothing was shown is not kept."""
+    install(tmp_path, "refusing", REFUSING)
+
+    done = benchharness(tmp_path, "plugin", "check", "refusing", "--json")
+
+    items = {item["name"]: item for item in json.loads(done.stdout)["items"]}
+    assert done.returncode == 1
+    assert items["strategies"]["faults"] == {
+        "strategies": "strategies: expected one, found none: not today"
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "complaint"),
+    [
+        (("nunpy",), 1, "did you mean numpy?"),
+        (("numpy", "--option", "dtype"), 2, "expected KEY=VALUE, found dtype"),
+    ],
+)
+def test_what_cannot_be_checked_is_said(
+    tmp_path: Path, arguments: tuple[str, ...], code: int, complaint: str
+):
+    """One line on standard error, and no traceback."""
+    done = benchharness(tmp_path, "plugin", "check", *arguments)
+
+    assert done.returncode == code
+    assert complaint in done.stderr
+    assert "Traceback" not in done.stderr
