@@ -24,6 +24,10 @@ from benchharness.environments.interpreter import look
 from benchharness.environments.recipe import Recipe
 from benchharness.environments.store import Environments, Use
 from benchharness.errors import RunError, SuiteError
+from benchharness.regression.changes import read_changes
+from benchharness.regression.lineup import line_up
+from benchharness.regression.sides import Side
+from benchharness.run.checkup import doctor
 from benchharness.run.checkup.doctor import Examination, examine
 from benchharness.run.quarters import Ward
 from benchharness.run.session import Request, open_session
@@ -137,6 +141,12 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the doctor from looking at frameworks that are installed here and in no suite."""
+    monkeypatch.setattr(doctor, "installed", dict)
+
+
 def _site(folder: Path) -> Path:
     (site,) = folder.glob("lib/python3*/site-packages")
     return site
@@ -194,27 +204,28 @@ class TestTwoVersions:
         """The certify command starts probers where the backends live."""
         assert "proven" in built.call("certify", "two.toml").stdout
 
-    def test_comparison_runs_each_side_where_it_lives(self, built: Desk):
-        """Of two backends with an environment each."""
-        sides = ["compare", "slowpoke-1", "slowpoke-2", "--suite", "two.toml"]
-        words = [*sides, "--pairs", "6", "--no-proof"]
-
-        done = subprocess.run(
-            [sys.executable, "-m", "benchharness", *words],
-            cwd=built.folder,
-            env=built.environment,
-            capture_output=True,
-            text=True,
+    def test_comparison_keeps_the_interpreter_of_each_side(self, built: Desk):
+        """Sides have names of their own; a variant of a backend lives where the backend does."""
+        session = open_session(
+            Request(suite=built.folder / "two.toml", device="cpu", backends=("slowpoke-1",)),
+            environment=built.environment,
+            cache=built.cache,
         )
+        changes, _ = read_changes(["dense=8"], option="--set")
+        changed = Side(label="more", changes=changes)
 
-        assert done.returncode in (0, 3, 4), done.stderr
-        records = _newest(built.folder / "results/comparisons")
-        assert {one["backend"]: one["versions"]["slowpoke-helper"] for one in records} == {
-            "slowpoke-1": "1.0",
-            "slowpoke-2": "2.0",
-        }
+        lineup = line_up(session.plan, Side(label="same"), changed, pairs=6, is_extracting=True)
+        session.plan = lineup.plan
+        session.settle()
 
-    def test_doctor_looks_at_them_where_they_live(self, built: Desk):
+        (couple,) = lineup.couples
+        backends = [couple.ours.backend, couple.theirs.backend]
+        assert len(set(backends)) == 2
+        pythons = {session.elsewhere[name].python for name in backends}
+        assert pythons == {str(session.ward.of(backends[0]).interpreter.path)}
+        assert str(built.cache) in pythons.pop()
+
+    def test_doctor_looks_at_them_where_they_live(self, built: Desk, alone: None):
         """Neither is missing, though neither is installed here."""
         checkup = examine(
             Examination(suite=built.folder / "two.toml", calibration="no"),
@@ -244,12 +255,6 @@ class TestTwoVersions:
         assert "slowpoke-helper 1.0" in built.call("env", "list").stdout
         assert "slowpoke-1" in built.call("list").stdout
         assert "numpy" in built.call("env", "show", "slowpoke-1").stdout
-
-
-def _newest(folder: Path) -> list[dict]:
-    (file,) = folder.glob("two/2*/records.jsonl")
-    lines = file.read_text().splitlines()
-    return [json.loads(line.partition(" ")[2] or line) for line in lines]
 
 
 class TestBuilding:
@@ -450,7 +455,7 @@ class TestInterpreter:
 
         assert told.count("error: ") == 2
 
-    def test_doctor_tells_the_remedy(self, desk: Desk):
+    def test_doctor_tells_the_remedy(self, desk: Desk, alone: None):
         """Of a backend whose environment was not built; the rest is looked at all the same."""
         path = desk.write("numpy", "slowpoke-1", tables=OLD)
         checkup = examine(
