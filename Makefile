@@ -21,7 +21,7 @@ help:
 	@echo "make fix    format and mend lint        make clean  remove the environment"
 
 $(VENV)/ready: $(SOURCES)
-	@echo "setting up $(VENV) (PyTorch, TensorFlow and JAX: some minutes, about 8 GB)"
+	@echo "setting up $(VENV) (PyTorch, TensorFlow and JAX: some minutes, about 8.5 GB)"
 	@if command -v uv >/dev/null 2>&1; then \
 	    test -x $(BIN)/python || uv venv --quiet --python $(PYTHON) $(VENV); \
 	    uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt $(PACKAGES); \

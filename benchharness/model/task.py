@@ -238,7 +238,8 @@ class Execution:
         precision: ``float32`` (no TF32 anywhere), ``tf32``, or ``bfloat16`` (mixed: arithmetic in
             bfloat16, weights and loss in float32).
         layout: How feature maps lie in memory.
-        compile: Hand the training step to the framework's compiler (XLA, torch.compile).
+        compile: Hand the training step to the framework's compiler (XLA, torch.compile). A
+            framework that compiles in any case does so unasked, and tells in its settings.
         is_deterministic: Use only kernels that give the same bits each time. For proofs; a timed
             trial never asks for it.
     """

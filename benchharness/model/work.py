@@ -31,7 +31,8 @@ class Work(Protocol):
         """Return the effective settings, read back from the framework wherever it tells them.
 
         What the core states in the task goes by these names, and is held against the task:
-        ``precision``, ``tf32``, ``layout``, ``compile``, ``deterministic``; in training also
+        ``precision``, ``tf32``, ``layout``, ``deterministic``, and ``compile`` where the task asks
+        for it; a framework that knows no other way says True unasked. In training also
         ``optimizer.name`` and the constants of that rule (``optimizer.lr``, ``optimizer.epsilon``,
         ..., ``optimizer.weight_decay`` 0.0 where there is none), ``dropout`` (the rates in the
         network's order, as ``0.3, 0.5``), ``trainable`` (the names of the layers in that order,
