@@ -345,7 +345,7 @@ def test_a_crash_is_a_fault_of_its_clause(tmp_path: Path):
 
 
 REFUSING = """
-from benchharness.api import UnsupportedError, hookimpl
+from benchharness.api import PluginError, UnsupportedError, hookimpl
 from benchharness.testing.reference import NumpyBackend
 
 
@@ -360,6 +360,26 @@ class Refusing(NumpyBackend):
 def benchharness_backend(options):
     return Refusing()
 """
+
+
+OPTIONS = """if options:
+        raise PluginError(f"feeding: expected no options, found {', '.join(options)}")
+    return"""
+FEEDING = REFUSING.replace("def feed(", "def train(").replace(
+    "extract = train = feed", "extract = train"
+)
+
+
+def test_a_backend_of_one_strategy_passes_for_it(tmp_path: Path):
+    """Exit code 0, with what it carries out and what it refuses."""
+    install(tmp_path, "feeding", "benchharness_api = '1.0'\n" + FEEDING.replace("return", OPTIONS))
+
+    done = benchharness(tmp_path, "plugin", "check", "feeding")
+
+    words = " ".join(done.stdout.split())
+    assert done.returncode == 0, done.stdout
+    assert "keeps the contract for dataset; refused: simple_cnn, bottleneck, fine_tune" in words
+    assert "passed over: not today" in words
 
 
 def test_a_backend_that_refuses_everything_is_no_backend(tmp_path: Path):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from benchharness.fetch.fetcher import Fetcher
 
 Progress = Callable[[int, int], None]
+# What needs no plugin.
+_OWN = ("folder", "flat", "cats_dogs", "drawn")
 
 
 def find(
@@ -115,6 +117,11 @@ def _require_known(name: str) -> None:
         hint = f'; did you mean "{near[0]}"?' if near else ""
         raise DatasetError(
             f'dataset source: expected one of {", ".join(names())}, found "{name}"{hint}'
+        )
+    if name not in _OWN and dataset(name) is None:
+        raise DatasetError(
+            f"dataset {name}: expected the entry point that it comes through, found none; "
+            "install benchharness again, its code is newer than what is installed"
         )
 
 
