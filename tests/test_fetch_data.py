@@ -135,6 +135,42 @@ def test_downloads_of_an_earlier_session_are_used_without_a_network(server, tmp_
     assert [again.train.digest(i) for i in range(6)] == [first.train.digest(i) for i in range(6)]
 
 
+def spoil(tmp_path: Path) -> Path:
+    """Turn a bit of a photograph that was downloaded, and return its file."""
+    file = tmp_path / "cache/downloads/cats_dogs/PetImages/Cat/0.jpg"
+    content = bytearray(file.read_bytes())
+    content[-9] ^= 1
+    file.write_bytes(content)
+    return file
+
+
+def test_a_damaged_download_is_had_anew_and_that_is_told(server, tmp_path):
+    """The archive is fetched once more, and the photographs are what they were."""
+    body, said = pet_images(), []
+    homes = homes_of(body, server.put("pets", body))
+    first = look(tmp_path, fetcher=fetcher_of(tmp_path, homes))
+    digests = [first.train.digest(i) for i in range(6)]
+    file = spoil(tmp_path)
+
+    again = look(tmp_path, fetcher=fetcher_of(tmp_path, homes, announce=said.append))
+
+    assert [again.train.digest(i) for i in range(6)] == digests
+    assert said[0].startswith(f"WARNING: damaged in the cache, to be fetched anew: {file}: ")
+    assert len(server.asked) == 2
+
+
+def test_nothing_takes_the_place_of_damaged_photographs(server, tmp_path):
+    """Without a network they are named, and none are drawn instead, whatever the suite says."""
+    homes = homes_of(pet_images(), server.put("pets", pet_images()))
+    look(tmp_path, fetcher=fetcher_of(tmp_path, homes))
+    file = spoil(tmp_path)
+
+    with pytest.raises(DatasetError, match=r"not fetched anew: offline.*or remove") as caught:
+        look(tmp_path, fetcher=fetcher_of(tmp_path, homes, is_offline=True), fallback="drawn")
+
+    assert str(file) in str(caught.value)
+
+
 def test_what_is_on_this_machine_goes_before_a_download(server, tmp_path):
     """The environment first, then Keras's folder."""
     fetcher = fetcher_of(tmp_path, homes_of(pet_images(), server.put("pets", pet_images())))

@@ -189,6 +189,22 @@ def test_a_download_is_converted_and_only_the_converted_file_kept(
     np.testing.assert_array_equal(array, learnt["block5_conv3/kernel"])
 
 
+def test_damaged_converted_weights_are_converted_again(tmp_path, server, keras_published):
+    """They are not believed for their name; without a network the damage is the reason."""
+    body = keras_published.read_bytes()
+    homes = homes_of(imagenet=(body, server.put("vgg", body)))
+    first = find(tmp_path, homes)
+    content = bytearray(first.path.read_bytes())
+    content[-1] ^= 1
+    first.path.write_bytes(content)
+
+    with pytest.raises(WeightsError, match=r"expected SHA-256 .*, found .*; offline, as asked"):
+        find(tmp_path, homes, is_offline=True)
+    again = find(tmp_path, homes)
+
+    assert again == first
+
+
 def test_a_named_file_is_used_as_published_or_refused(tmp_path, keras_published):
     """BENCHHARNESS_WEIGHTS may name Keras's own file, or the folder that holds it."""
     homes = homes_of(imagenet=(keras_published.read_bytes(), "http://x/1"))

@@ -58,6 +58,22 @@ def _of_keras(file: Path, network: Network) -> Mapping[str, NDArray[np.float32]]
     return arrays
 
 
+def _put_in_order(file: Path) -> None:
+    """Sort the metadata of a safetensors file, whose order is another each time it is written.
+
+    The same weights are to have the same digest, or a cache that was made anew would pass for
+    other weights.
+    """
+    with file.open("r+b") as content:
+        length = int.from_bytes(content.read(8), "little")
+        head = json.loads(content.read(length))
+        head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+        text = json.dumps(head, ensure_ascii=False, separators=(",", ":")).encode()
+        content.seek(8)
+        # The tensors begin where they did; blanks before them are part of the format.
+        content.write(text.ljust(length))
+
+
 def _own(content: Any, path: str) -> Any:
     """Return an array of an HDF5 file, refused where it leads into another file.
 
@@ -92,6 +108,7 @@ def main(arguments: list[str]) -> None:
     network = Network(input_shape=(side, side, 3), layers=layers.layers)
     try:
         save_file(read(Path(file), network), out, metadata=json.loads(metadata))
+        _put_in_order(Path(out))
     except BenchError as error:
         sys.exit(str(error))
 
