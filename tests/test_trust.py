@@ -333,6 +333,24 @@ def test_every_command_that_may_load_a_plugin_has_the_option():
     assert lacking == set()
 
 
+def test_looking_around_is_safe_in_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Listing reads the files there: a pipe, a circle, deep nesting and a title that would act."""
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "loop.toml").symlink_to("loop.toml")
+    (tmp_path / "deep.toml").write_text("a = " + "[" * 100_000)
+    (tmp_path / "bytes.toml").write_bytes(bytes(range(256)))
+    (tmp_path / "odd.toml").write_text(
+        'name = "odd"\ntitle = "\\u001b[2J[bold]gone"\nbenchmark = 1\n'
+    )
+    monkeypatch.chdir(tmp_path)
+
+    done = CliRunner().invoke(cli, ["list"])
+
+    assert done.exit_code == 0, done.output
+    assert "\N{REPLACEMENT CHARACTER}[2J[bold]gone" in done.output
+    assert "pipe.toml" not in done.output
+
+
 def test_plugins_are_shown_with_the_distribution_they_came_from():
     """Who is asked about a plugin is who published that."""
     done = CliRunner().invoke(cli, ["list"])

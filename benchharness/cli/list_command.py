@@ -77,8 +77,9 @@ def _suites() -> dict[str, str]:
 def _title(file: Path) -> str | None:
     """Return what a suite says of itself; None for a file that is no suite."""
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        # A pipe of that name would be waited for, and deep nesting is no suite of anybody's.
+        document = tomllib.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except (OSError, ValueError, RecursionError):
         return None
     if "benchmark" not in document or "name" not in document:
         return None
