@@ -24,13 +24,24 @@ def no_plugin(function: F) -> F:
 
 
 def _bar(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> None:
-    from benchharness.plugins import bar, installed
+    if not names:
+        return
+    from benchharness.plugins import bar
 
-    unknown = [name for name in names if name not in installed()]
-    if unknown:
-        known = ", ".join(installed()) or "none"
+    known = _installed()
+    if unknown := [name for name in names if name not in known]:
         raise click.BadParameter(
-            f"expected an installed plugin ({known}), found {', '.join(unknown)}"
+            f"expected an installed plugin ({', '.join(known) or 'none'}), "
+            f"found {', '.join(unknown)}"
         )
-    if names:
-        bar(names)
+    bar(names)
+
+
+def _installed() -> list[str]:
+    """Return the names of all plugins, whatever they add."""
+    from importlib.metadata import distributions
+
+    from benchharness.plugins import GROUP
+
+    every = (entry for found in distributions() for entry in found.entry_points)
+    return sorted({one.name for one in every if f"{one.group}.".startswith(f"{GROUP}.")})
