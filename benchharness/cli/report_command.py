@@ -7,11 +7,13 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli.barring import no_plugin
 from benchharness.cli.saying import say
 
 
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
+@no_plugin
 @click.option(
     "--results",
     type=click.Path(path_type=Path),
