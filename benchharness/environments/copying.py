@@ -41,6 +41,7 @@ def bring(known: Distribution, folder: Path) -> None:
             "(install it with pip or uv)"
         )
     site = _site_packages(folder)
+    brought: list[str] = []
     for file in files:
         source = Path(str(file.locate()))
         if "__pycache__" in file.parts or not source.is_file():
@@ -48,6 +49,10 @@ def bring(known: Distribution, folder: Path) -> None:
         target = site / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
+        brought += [str(target)] if target.suffix == ".py" else []
+    # As an installer does: the first trial would else pay for it, on one side only.
+    command = [str(python_of(folder)), "-m", "compileall", "-q", "-i", "-"]
+    subprocess.run(command, input="\n".join(brought), text=True, capture_output=True, check=False)
 
 
 def needs(known: Distribution, extras: frozenset[str] = frozenset()) -> Iterator[str]:
