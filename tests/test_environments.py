@@ -281,6 +281,7 @@ class TestBuilding:
         done = desk.call("env", "sync", str(path), code=1)
 
         assert "error: environment of slowpoke-3: expected" in done.stderr
+        assert "(offline, as asked; building takes a network, once)" in done.stderr
         assert "slowpoke-helper" in done.stderr.replace("_", "-")
         assert "Traceback" not in done.stderr
         assert not [one for one in (desk.cache / "environments").iterdir() if one.is_dir()]

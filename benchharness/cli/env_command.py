@@ -20,7 +20,7 @@ def command() -> None:
     """Build and look after the environments of backends that have one of their own."""
 
 
-@command.command("sync")
+@command.command("sync", short_help="Build what a suite asks for.")
 @click.argument("suite", type=click.Path(path_type=Path))
 @click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
 @click.option("--rebuild", is_flag=True, help="Build anew, with the newest that is admitted.")
@@ -46,7 +46,7 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
     return code
 
 
-@command.command("list")
+@command.command("list", short_help="Show those that have been built.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def show_all(*, as_json: bool) -> None:
     """Show the environments that have been built, the newest first."""
@@ -62,7 +62,7 @@ def show_all(*, as_json: bool) -> None:
             click.echo(f"{'':18}{use.backend} of {use.suite}")
 
 
-@command.command("show")
+@command.command("show", short_help="Show what is in one of them.")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def show(*, name: str, as_json: bool) -> None:
@@ -84,7 +84,7 @@ def show(*, name: str, as_json: bool) -> None:
             click.echo(f"  {title:<26} {text}")
 
 
-@command.command("remove")
+@command.command("remove", short_help="Remove some, or all.")
 @click.argument("names", nargs=-1)
 @click.option("--unused", is_flag=True, help="Those that no suite asks for any more.")
 @click.option("--all", "every", is_flag=True, help="All of them.")
