@@ -9,6 +9,7 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.metadata import distribution
 from pathlib import Path
@@ -18,9 +19,10 @@ from wheels import write_shelf
 
 from benchharness import __version__
 from benchharness.environments import building
+from benchharness.environments.acquaintance import Acquaintances
 from benchharness.environments.building import build_once, create, python_of
 from benchharness.environments.copying import bring, needs
-from benchharness.environments.interpreter import look
+from benchharness.environments.interpreter import UnusableError, find_program, look
 from benchharness.environments.recipe import Recipe
 from benchharness.environments.store import Environments, Use
 from benchharness.errors import RunError, SuiteError
@@ -97,9 +99,18 @@ class Desk:
 
     def refusal(self, path: Path) -> str:
         """Return why a suite cannot run, as its user is told."""
+        self.introduce(path)
         done = self.call("run", str(path), code=2)
         assert "Traceback" not in done.stderr
         return done.stderr
+
+    def introduce(self, path: Path) -> None:
+        """Say that the interpreters of a suite may be started, as ``env sync`` does."""
+        suite = load(path)
+        for written in (table.python for table in suite.backend.values() if table.python):
+            with suppress(UnusableError):
+                program = find_program(written, beside=suite.beside(written))
+                Acquaintances(self.cache).add(program)
 
     def records(self) -> list[dict]:
         """Return the trials of the newest run."""
@@ -366,6 +377,7 @@ class TestInterpreter:
     def test_backend_runs_in_it(self, desk: Desk, other: Path):
         """Trials, probes and all; its plugin need not be here."""
         path = desk.write("numpy", "apart", tables=_table(other))
+        desk.call("env", "sync", str(path))
 
         done = desk.call("run", str(path))
 
@@ -376,8 +388,10 @@ class TestInterpreter:
     def test_packages_of_ours_do_not_leak_into_it(self, desk: Desk, other: Path, monkeypatch):
         """What PYTHONPATH names for us is not for it."""
         monkeypatch.setenv("PYTHONPATH", str(desk.folder / "mine"))
+        path = desk.write("apart", tables=_table(other))
+        desk.introduce(path)
         session = open_session(
-            Request(suite=desk.write("apart", tables=_table(other)), device="cpu"),
+            Request(suite=path, device="cpu"),
             environment={**desk.environment, "PYTHONPATH": "mine"},
             cache=desk.cache,
         )
@@ -388,6 +402,22 @@ class TestInterpreter:
         assert executor.python == str(python_of(other))
         assert "PYTHONPATH" not in executor.environment
         assert executor.environment["CUDA_VISIBLE_DEVICES"] == ""
+
+    def test_none_is_started_because_a_suite_names_it(self, desk: Desk):
+        """A program of whoever wrote the suite; the user's own word is what starts it."""
+        program = desk.folder / "bait"
+        program.write_text("#!/bin/sh\ntouch started\n")
+        program.chmod(0o755)
+        path = desk.write("apart", tables=_table("./bait"))
+
+        for command in ("run", "certify", "doctor"):
+            done = desk.call(command, str(path), code=1 if command == "doctor" else 2)
+            told = " ".join((done.stdout + done.stderr).split())
+            assert "an interpreter that you have said may be started" in told, command
+
+        assert not (desk.folder / "started").exists()
+        desk.call("env", "sync", str(path), code=1)
+        assert (desk.folder / "started").exists()
 
     def test_missing_one_is_said(self, desk: Desk):
         """With the place where it was looked for; nothing is run."""

@@ -28,7 +28,8 @@ def command() -> None:
 def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool) -> int:
     """Build the environment of each backend of SUITE that states requirements.
 
-    What is there already is kept. Interpreters that SUITE names are looked at.
+    What is there already is kept. Interpreters that SUITE names are looked at, and `run` may start
+    them from then on.
 
     Exit codes: 0 all are ready; 1 one cannot be built; 2 the request could not be understood.
     """

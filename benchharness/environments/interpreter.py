@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import os
 import platform
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from sysconfig import get_platform
 from typing import Any
 
 from benchharness import __version__
+from benchharness.environments.acquaintance import is_path
 from benchharness.environments.building import apart
 from benchharness.environments.copying import CORE, origin_of
 from benchharness.errors import Problem
@@ -159,7 +159,7 @@ def find_program(written: str, *, beside: Path) -> Path:
     Raises:
         UnusableError: There is none.
     """
-    if os.sep in written or written.startswith("~"):
+    if is_path(written):
         folder = beside / "bin" / "python"
         found = folder if folder.is_file() else beside
         if not found.is_file():

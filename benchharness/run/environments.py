@@ -63,7 +63,12 @@ class Maker:
                 its own.
         """
         loaded = load(suite)
-        ward = Ward(suite=loaded, cache=cache_folder(environment), environment=environment)
+        ward = Ward(
+            suite=loaded,
+            cache=cache_folder(environment),
+            environment=environment,
+            introduces=True,
+        )
         known = ward.apart(loaded.backend)
         problems = [
             Problem(

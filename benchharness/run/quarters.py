@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchharness.environments.acquaintance import Acquaintances, is_path
 from benchharness.environments.building import apart
 from benchharness.environments.interpreter import (
     Interpreter,
@@ -17,7 +18,7 @@ from benchharness.environments.interpreter import (
 )
 from benchharness.environments.recipe import Recipe
 from benchharness.environments.store import Environment, Environments, Use
-from benchharness.errors import Problem, SuiteError
+from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.run.executor import LocalExecutor
 from benchharness.suite.file import BackendTable, SuiteFile
 
@@ -69,11 +70,13 @@ class Ward:
     Attributes:
         cache: Keeps the environments.
         environment: Variables of the process.
+        introduces: Whether the user says by this that the interpreters may be started.
     """
 
     suite: SuiteFile
     cache: Path
     environment: Mapping[str, str]
+    introduces: bool = False
 
     def apart(self, backends: Iterable[str]) -> list[str]:
         """Return the backends that do not live with us."""
@@ -176,10 +179,38 @@ class Ward:
     def _base(self, table: BackendTable, *, where: str) -> Path:
         written = table.python or ""
         try:
-            return find_program(written, beside=self.suite.beside(written))
+            found = find_program(written, beside=self.suite.beside(written))
         except UnusableError as error:
             raise self._refusal(
                 Problem(where=f"{where}: python", expected="an interpreter", found=str(error))
+            ) from error
+        if is_path(written):
+            self._meet(found, where=where)
+        return found
+
+    def _meet(self, program: Path, *, where: str) -> None:
+        """Have nothing to do with a program that the suite alone has named.
+
+        Raises:
+            SuiteError: The user has not said that it may be started.
+        """
+        known = Acquaintances(self.cache)
+        if known.knows(program):
+            return
+        if not self.introduces:
+            problem = Problem(
+                where=f"{where}: python",
+                expected="an interpreter that you have said may be started",
+                found=str(program),
+                hint=f"if it may, {self._sync}",
+            )
+            raise self._refusal(problem)
+        try:
+            known.add(program)
+        except OSError as error:
+            raise RunError(
+                f"{self.cache}: expected to remember {program} there, found: {error.strerror} "
+                "(BENCHHARNESS_CACHE names another folder)"
             ) from error
 
     def _look(self, path: Path, *, where: str, remedy: str = "") -> Interpreter:
