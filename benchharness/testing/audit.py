@@ -116,7 +116,8 @@ class Audit:
             case "import_cost":
                 return f"{observe_loading(self.name, options=self.options).import_ms:.0f} ms"
             case "missing_framework":
-                return ", ".join(observe_loading(self.name, options=self.options).needs[:3])
+                # Whatever else it brings along, the first is what the plugin asked for.
+                return "".join(observe_loading(self.name, options=self.options).needs[:1])
         return ""
 
 
