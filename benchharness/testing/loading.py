@@ -20,7 +20,7 @@ from typing import Any
 
 from benchharness.api import Setting
 from benchharness.errors import PluginError
-from benchharness.plugins import find
+from benchharness.plugins import find, requirements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,17 @@ def _observe(request: str) -> Loading:
         )
     found = json.loads(last)
     return Loading(**found | {key: tuple(found[key]) for key in ("imports", "needs")})
+
+
+def framework_of(name: str, needs: Sequence[str]) -> str:
+    """Return what a plugin needs in one name: what it requires itself, else what came first.
+
+    Args:
+        name: Of the installed plugin.
+        needs: Packages that its hook imported.
+    """
+    required = {package for package, _ in requirements(find(name))}
+    return next((need for need in needs if need in required), needs[0] if needs else "")
 
 
 class Absence(MetaPathFinder):
