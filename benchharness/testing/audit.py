@@ -13,7 +13,7 @@ from benchharness.testing.contract_plugin import PluginContract
 from benchharness.testing.examination import Finding, examine
 from benchharness.testing.examiner import Examination
 from benchharness.testing.imports import CORE, core_imports
-from benchharness.testing.loading import observe_loading
+from benchharness.testing.loading import framework_of, observe_loading
 
 # The kinds of work that each strategy is made of.
 STRATEGIES: Mapping[str, tuple[str, ...]] = {
@@ -116,7 +116,8 @@ class Audit:
             case "import_cost":
                 return f"{observe_loading(self.name, options=self.options).import_ms:.0f} ms"
             case "missing_framework":
-                return ", ".join(observe_loading(self.name, options=self.options).needs[:3])
+                needs = observe_loading(self.name, options=self.options).needs
+                return framework_of(self.name, needs)
         return ""
 
 

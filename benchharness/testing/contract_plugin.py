@@ -19,7 +19,7 @@ import pytest
 from benchharness.api import API_VERSION, Setting
 from benchharness.plugins import DECLARATION, find, load, title
 from benchharness.testing.imports import CORE, core_imports
-from benchharness.testing.loading import Loading, observe_loading
+from benchharness.testing.loading import Loading, framework_of, observe_loading
 from benchharness.testing.refusal import Contract
 
 # What importing a few small modules may take on a slow machine; a framework takes seconds.
@@ -95,7 +95,7 @@ class PluginContract(Contract):
 
         found = observe_loading(plugin, options=options, without=needed)
 
-        _assert_told(found, needed[0], where=title(find(plugin)))
+        _assert_told(found, framework_of(plugin, needed), where=title(find(plugin)))
 
 
 def _assert_told(found: Loading, missing: str, *, where: str) -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchharness.api import Setting
 from benchharness.errors import PluginError
-from benchharness.plugins import find
+from benchharness.plugins import find, requirements
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,7 +30,7 @@ class Loading:
     Attributes:
         import_ms: Importing the module of the entry point, ``benchharness.api`` being there.
         imports: Packages of others that this brought along.
-        needs: Packages of others that the hook imported when it was called.
+        needs: Packages of others that the hook imported when it was called, in that order.
         error: Name of the exception that the hook or the import ended with; empty for none.
         message: What it said.
     """
@@ -79,6 +79,17 @@ def _observe(request: str) -> Loading:
     return Loading(**found | {key: tuple(found[key]) for key in ("imports", "needs")})
 
 
+def framework_of(name: str, needs: Sequence[str]) -> str:
+    """Return what a plugin needs in one name: what it requires itself, else what came first.
+
+    Args:
+        name: Of the installed plugin.
+        needs: Packages that its hook imported.
+    """
+    required = {package for package, _ in requirements(find(name))}
+    return next((need for need in needs if need in required), needs[0] if needs else "")
+
+
 class Absence(MetaPathFinder):
     """Lets packages be missing that are installed."""
 
@@ -115,8 +126,8 @@ def main(request: Mapping[str, Any]) -> Loading:
         found = Loading(error=type(error).__name__, message=str(error))
     return Loading(
         import_ms=import_ms,
-        imports=tuple(sorted(imported - before)),
-        needs=tuple(sorted(_packages(own) - imported)),
+        imports=tuple(name for name in imported if name not in before),
+        needs=tuple(name for name in _packages(own) if name not in imported),
         error=found.error,
         message=found.message,
     )
@@ -128,15 +139,15 @@ def _load(request: Mapping[str, Any]) -> None:
     load_backend(request["name"], options=request["options"])
 
 
-def _packages(own: str) -> set[str]:
-    """Return the packages in memory that are neither Python's, nor ours, nor the plugin's own."""
-    tops = {name.partition(".")[0] for name in list(sys.modules)}
-    return {
-        name
-        for name in tops - sys.stdlib_module_names - {own, "benchharness"}
-        # Compiled helpers and the names of scripts are nobody's packages.
-        if not name.startswith("_")
-    }
+def _packages(own: str) -> list[str]:
+    """Return the packages in memory that are neither Python's, nor ours, nor the plugin's own.
+
+    In the order in which they were imported.
+    """
+    tops = dict.fromkeys(name.partition(".")[0] for name in list(sys.modules))
+    left_out = sys.stdlib_module_names | {own, "benchharness"}
+    # Compiled helpers and the names of scripts are nobody's packages.
+    return [name for name in tops if name not in left_out and not name.startswith("_")]
 
 
 if __name__ == "__main__":

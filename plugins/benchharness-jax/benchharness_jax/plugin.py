@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 from benchharness.api import Backend, PluginError, Setting, hookimpl
 
+# Of benchharness.api, which it was written for.
+benchharness_api = "1.0"
 # Read when XLA starts. Unless told otherwise, it takes most of a GPU's memory at once, which
 # would hide what a trial needs.
 ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
 from benchharness_newbackend.device import synchronize
-from benchharness_newbackend.files import refuse_files
+from benchharness_newbackend.files import build_loader
 from benchharness_newbackend.images import Inputs
 from benchharness_newbackend.settings import device_settings
 from benchharness_newbackend.witness import Ledger
@@ -16,7 +16,7 @@ class NewFeeding:
     """Feeds a network that is not there."""
 
     def __init__(self, task: Task, *, device: str) -> None:
-        refuse_files(task)
+        build_loader(task)
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from benchharness.api import Task, UnsupportedError
 
 
-def refuse_files(task: Task) -> None:
-    """Refuse a task whose images are to be loaded from files.
+def build_loader(task: Task) -> None:
+    """Return what loads the task's files: nothing yet, for batches bring their images along.
+
+    A loader would read ``task.files`` in the order of the batches' ids, and hand on the batches
+    with uint8 inputs.
 
     Raises:
-        UnsupportedError: The task states files. A backend with a loader of its own loads the files
-            of ``task.files`` here, in the order of the batches' ids.
+        UnsupportedError: The task states files.
     """
     if task.files is not None:
         raise UnsupportedError("input: newbackend has no loader of files yet; use prepared images")

@@ -20,7 +20,7 @@ from benchharness.api import (
 )
 from benchharness.testing.reference_rules import JUDGES, Rule, Tally
 from benchharness_newbackend.device import synchronize
-from benchharness_newbackend.files import refuse_files
+from benchharness_newbackend.files import build_loader
 from benchharness_newbackend.images import Inputs
 from benchharness_newbackend.layers import build_network
 from benchharness_newbackend.optimizers import build_optimizer
@@ -33,7 +33,7 @@ class NewTraining:
     """The task's network, its optimizer, and the loop over batches."""
 
     def __init__(self, task: Task, *, device: str) -> None:
-        refuse_files(task)
+        build_loader(task)
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)
