@@ -106,7 +106,7 @@ def test_damage_in_the_middle_is_reported_with_its_line_and_reading_goes_on(path
     assert records == [{"id": "a"}, {"id": "c"}]
     assert len(problems) == 1
     assert problems[0].startswith(f"{path}:2: ")
-    assert "run the suite again" in problems[0]
+    assert "--resume` repeats the trial" in problems[0]
 
 
 def test_a_record_of_another_format_is_reported_and_stays(path):

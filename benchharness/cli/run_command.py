@@ -194,6 +194,7 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
     from benchharness.cli.progress import watch
     from benchharness.cli.report_command import publish, show
     from benchharness.report.answers import answers_in
+    from benchharness.run.backlog import WELL
     from benchharness.run.events import RunFinished
     from benchharness.run.session import open_session
 
@@ -216,6 +217,8 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
                 report=str(page) if page else None,
             )
         )
+    if any(record["status"] not in WELL for record in records):
+        remarks.append(f"to repeat what failed: {_again(request)} --only-failed")
     if not as_json:
         show(folder.path)
     for line in [] if as_json or is_quiet else remarks:
@@ -226,19 +229,27 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
 def _leave(folder: RunFolder, request: Request, *, is_quiet: bool) -> None:
     """Write the report of what has finished, and say how to go on."""
     from benchharness.cli.report_command import publish
-    from benchharness.suite.builtin import IMAGES
 
     remarks: list[str] = []
     if folder.records()[0]:
         publish(folder.path, tell=remarks.append)
-    suite = f"--data {request.data}" if request.suite == IMAGES else request.suite
-    remarks.append(f"to go on: benchharness run {suite} --resume {folder.path}")
+    remarks.append(f"to go on: {_again(request)} --resume {folder.path}")
     for line in [] if is_quiet else remarks:
         click.echo(line, err=True)
 
 
+def _again(request: Request) -> str:
+    """Return the command that runs a suite."""
+    from benchharness.suite.builtin import IMAGES
+
+    suite = f"--data {request.data}" if request.suite == IMAGES else request.suite
+    return f"benchharness run {suite}"
+
+
 def _exit_code(records: list[Record], *, is_proof_required: bool) -> int:
-    is_well = all(record["status"] in ("ok", "skipped") for record in records)
+    from benchharness.run.backlog import WELL
+
+    is_well = all(record["status"] in WELL for record in records)
     is_proven = all(
         verdict == "proven" for record in records for verdict in record["proofs"].values()
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from benchharness.errors import PluginError
 from benchharness.extensions import extensions, hooks
 from benchharness.plugins import title
+from benchharness.results.rebuilt import run_of
 from benchharness.results.store import RunFolder
 from benchharness.results.textfile import replace_bytes
 
@@ -25,7 +26,8 @@ def write_added(folder: RunFolder, *, tell: Callable[[str], None]) -> list[Path]
     Raises:
         RunError: The folder cannot be read.
     """
-    run, (records, _) = folder.read_run(), folder.records()
+    records, _ = folder.records()
+    run, _ = run_of(folder, records)
     written: list[Path] = []
     for name, hook in hooks("reports"):
         try:

@@ -67,7 +67,7 @@ def _complaint(line: bytes, record: Record | None) -> str:
     if record is None:
         return (
             f"expected a record with its checksum, found {len(line)} damaged bytes; "
-            "run the suite again to repeat the trial"
+            "`benchharness run SUITE --resume` repeats the trial"
         )
     return (
         f"expected a record of format {FORMAT} or older, found {record['format']}; "

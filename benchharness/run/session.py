@@ -200,23 +200,7 @@ class Session:
         materials = requests.materials
         forecasts = self.outlook(materials.facts).forecasts()
         require_room(results, needed=RUN_BYTES + heads_bytes(forecasts))
-        described = describe_run(
-            self.plan,
-            materials,
-            started=started,
-            device=self.device.name,
-            accelerators=self.accelerators,
-            elsewhere=self.elsewhere,
-            environments={name: one.as_dict() for name, one in self.quarters.items()},
-            asked=asked(self.request) if command == "run" else None,
-        )
-        if self.resumed is None:
-            folder = RunFolder.create(results, suite, now=started, token=token, run=described)
-        else:
-            folder = self.resumed
-            require_same(folder, described)
-        self._claims.append(claim_run(folder))
-        self.folder = folder
+        self.folder = folder = self._open_folder(materials, started, token, command=command)
         backlog = self._backlog(observe)
         certificates: list[Certificate] = []
         if self.request.proof != "no":
@@ -237,6 +221,34 @@ class Session:
             retries=self.request.retries,
             backlog=backlog,
         )
+
+    def _open_folder(
+        self, materials: Materials, started: datetime, token: str, *, command: str
+    ) -> RunFolder:
+        """Make the folder of a new run, or see that a resumed one is the same still; hold it."""
+        described = describe_run(
+            self.plan,
+            materials,
+            started=started,
+            device=self.device.name,
+            accelerators=self.accelerators,
+            elsewhere=self.elsewhere,
+            environments={name: one.as_dict() for name, one in self.quarters.items()},
+            asked=asked(self.request) if command == "run" else None,
+        )
+        if self.resumed is not None:
+            folder = self.resumed
+            require_same(folder, described)
+        else:
+            folder = RunFolder.create(
+                self.request.results,
+                self.plan.suite.name,
+                now=started,
+                token=token,
+                run=described,
+            )
+        self._claims.append(claim_run(folder))
+        return folder
 
     def _backlog(self, observe: Observer) -> Backlog:
         """Return what the run lacks, and tell of the one that goes on."""
