@@ -18,7 +18,8 @@ from benchharness_jax.optimizers import Rule, read_optimizer
 def device_settings(device: jax.Device) -> dict[str, Setting]:
     """Return what holds for the whole process."""
     is_gpu = device.platform == "gpu"
-    is_flagged = XLA_DETERMINISM in os.environ.get("XLA_FLAGS", "")
+    flags = os.environ.get("XLA_FLAGS", "")
+    is_flagged = XLA_DETERMINISM in flags
     preallocates = os.environ.get("XLA_PYTHON_CLIENT_PREALLOCATE", "true").lower()
     return {
         "engine": "jax",
@@ -33,7 +34,7 @@ def device_settings(device: jax.Device) -> dict[str, Setting]:
         "autotune": is_gpu and not is_flagged,
         "loader_workers": 0,
         "preallocation": is_gpu and preallocates not in ("false", "0"),
-        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        **({"xla_flags": flags} if flags else {}),
     }
 
 
