@@ -12,7 +12,7 @@ from benchharness.errors import DatasetError
 from benchharness.measure.clock import PhaseClock
 from benchharness.run.materials import Materials, Places
 from benchharness.run.requests import Requests
-from benchharness.run.scene import Scene, load_scene
+from benchharness.run.trial.scene import Scene, load_scene
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve

@@ -7,9 +7,9 @@ import pytest
 
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import Scores
-from benchharness.run import lesson as lesson_module
-from benchharness.run.lesson import DivergedError, Lesson
-from benchharness.run.summary import ends, summarize, time_to_top1
+from benchharness.run.trial import lesson as lesson_module
+from benchharness.run.trial.lesson import DivergedError, Lesson
+from benchharness.run.trial.summary import ends, summarize, time_to_top1
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import linear, make_batches, make_task
 

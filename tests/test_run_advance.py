@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchharness.measure.blocks import Block
-from benchharness.run.advance import Advance
-from benchharness.run.features import compute_features
+from benchharness.run.trial.advance import Advance
+from benchharness.run.trial.features import compute_features
 from benchharness.testing.tasks import make_batches
 
 

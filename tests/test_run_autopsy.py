@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchharness.measure.cgroup import kernel_kills
-from benchharness.run.autopsy import examine, last_words
-from benchharness.run.exhaustion import is_exhaustion, tells_exhaustion
-from benchharness.run.outcome import Outcome
-from benchharness.run.settling import held_after
+from benchharness.run.supervision.autopsy import examine, last_words
+from benchharness.run.supervision.exhaustion import is_exhaustion, tells_exhaustion
+from benchharness.run.supervision.outcome import Outcome
+from benchharness.run.supervision.settling import held_after
 
 GIB = 2**30
 

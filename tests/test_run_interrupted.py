@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchharness.results import journal
-from benchharness.run.signals import held_back
+from benchharness.run.supervision.signals import held_back
 
 SUITE = """
 name = "long"
@@ -122,8 +122,8 @@ def _workers(folder: Path) -> list[str]:
             line = process.read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
-        if "benchharness.run.worker" in line and str((process.parent / "cwd").readlink()) == str(
-            folder
-        ):
+        if "benchharness.run.trial.worker" in line and str(
+            (process.parent / "cwd").readlink()
+        ) == str(folder):
             lines.append(line)
     return lines

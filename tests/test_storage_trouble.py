@@ -25,7 +25,7 @@ from benchharness.results import journal
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.store import require_room
 from benchharness.results.textfile import replace_text
-from benchharness.run.features import compute_features, load_features
+from benchharness.run.trial.features import compute_features, load_features
 
 SUITE = """
 name = "pets"

@@ -19,11 +19,11 @@ from benchharness.regression.verdict import FEWEST_PAIRS
 from benchharness.results.cells import worst_proof
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.run.events import Compared, Observer, announce
-from benchharness.run.executor import LocalExecutor
 from benchharness.run.quarters import Quarters
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import Request, Session, open_session
+from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.suite.regression import Regression, described
 
 # Below the results folder: what compares two sides is no run of the suite.

@@ -15,9 +15,9 @@ from benchharness.measure.fingerprint import fingerprint, in_words
 from benchharness.measure.git import describe_commit
 from benchharness.plugins import code_digest, distribution, find, installed, requirements
 from benchharness.run import remarks
-from benchharness.run.executor import LocalExecutor
 from benchharness.run.materials import Materials
 from benchharness.run.requests import backend_plugin
+from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.suite.plan import Plan
 
 _PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from benchharness import __version__
 from benchharness.errors import PluginError
 from benchharness.plugins import code_digest, find
-from benchharness.run.executor import LocalExecutor
 from benchharness.run.heads import sources
 from benchharness.run.materials import Materials
 from benchharness.run.requests import backend_plugin, stated_optimizer
+from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.suite.plan import Cell, Plan, Trial
 
 # How long a trial may take decides nothing of one that comes to its end.

@@ -19,7 +19,7 @@ from benchharness.environments.interpreter import (
 from benchharness.environments.recipe import Recipe
 from benchharness.environments.store import Environment, Environments, Use
 from benchharness.errors import Problem, RunError, SuiteError
-from benchharness.run.executor import LocalExecutor
+from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.suite.file import BackendTable, SuiteFile
 
 

@@ -28,7 +28,7 @@ class TrialRequest:
         spawned_s: Monotonic seconds at which the runner started the worker.
     """
 
-    program: ClassVar[str] = "benchharness.run.worker"
+    program: ClassVar[str] = "benchharness.run.trial.worker"
 
     plugin: str
     options: Mapping[str, Any]

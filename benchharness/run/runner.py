@@ -22,14 +22,14 @@ from benchharness.run.events import (
     announce,
     of_worker,
 )
-from benchharness.run.executor import LocalExecutor
 from benchharness.run.heads import head_name, head_of, wanted, wants_head
 from benchharness.run.identity import Identities
 from benchharness.run.materials import Materials
-from benchharness.run.outcome import Outcome
 from benchharness.run.proof.certify import Point, point_of
 from benchharness.run.requests import Requests, backend_plugin
-from benchharness.run.signals import held_back
+from benchharness.run.supervision.executor import LocalExecutor
+from benchharness.run.supervision.outcome import Outcome
+from benchharness.run.supervision.signals import held_back
 from benchharness.suite.plan import Cell, Plan, Trial, rivalry
 
 # Sizes of the splits: what a score is worth, not something measured.

@@ -36,7 +36,6 @@ from benchharness.run.events import (
     announce,
     unobserved,
 )
-from benchharness.run.executor import LocalExecutor
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.materials import Materials, Places
 from benchharness.run.opening import opening
@@ -46,6 +45,7 @@ from benchharness.run.quarters import Quarters, Ward
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.run.resuming import as_before, asked, require_same, run_to_resume
 from benchharness.run.runner import Runner
+from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.run.survey import check, survey_dataset
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load

@@ -21,9 +21,9 @@ from typing import Any, ClassVar
 import pytest
 
 from benchharness.measure.memory import tree
-from benchharness.run.executor import LocalExecutor
-from benchharness.run.outcome import Outcome
 from benchharness.run.session import Request, open_session
+from benchharness.run.supervision.executor import LocalExecutor
+from benchharness.run.supervision.outcome import Outcome
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
 

@@ -29,7 +29,7 @@ from benchharness.api import (
 from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
 from benchharness.measure.clock import PhaseClock
 from benchharness.measure.environment import usable_cores
-from benchharness.run.lesson import Lesson
+from benchharness.run.trial.lesson import Lesson
 from benchharness.weights.initial import initial_weights
 
 pytestmark = pytest.mark.full

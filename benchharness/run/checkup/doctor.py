@@ -26,10 +26,10 @@ from benchharness.run.checkup.supply_findings import (
 )
 from benchharness.run.device import Device, choose_device
 from benchharness.run.downloads import open_fetcher
-from benchharness.run.executor import LocalExecutor
 from benchharness.run.outlook.tempo import TempoStore, now
 from benchharness.run.requests import backend_plugin
 from benchharness.run.session import Request, Session, open_session
+from benchharness.run.supervision.executor import LocalExecutor
 
 Calibration = Literal["kept", "anew", "no"]
 # A framework that takes longer to import and to be measured is not well.

@@ -18,7 +18,7 @@ from benchharness.measure.clock import PhaseClock, now_s
 from benchharness.measure.memory import peak_rss_bytes
 from benchharness.plugins import load_backend
 from benchharness.run.checkup.gauge_request import GaugeRequest
-from benchharness.run.confinement import die_with_parent, use_cores
+from benchharness.run.supervision.confinement import die_with_parent, use_cores
 
 Emit = Callable[[Mapping[str, Any]], None]
 

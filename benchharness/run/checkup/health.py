@@ -10,10 +10,10 @@ from typing import Any, Literal
 from benchharness.errors import PluginError
 from benchharness.plugins import distribution, find
 from benchharness.run.checkup.gauge_request import GaugeRequest
-from benchharness.run.executor import LocalExecutor
-from benchharness.run.outcome import Outcome
 from benchharness.run.outlook.tempo import Tempo, now
 from benchharness.run.quarters import Quarters
+from benchharness.run.supervision.executor import LocalExecutor
+from benchharness.run.supervision.outcome import Outcome
 
 _INSTALL = "; install it with: "
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from benchharness.errors import PluginError
 from benchharness.plugins import code_digest, find, package_digest
 from benchharness.run.events import Certified, Observer, Probing
-from benchharness.run.executor import LocalExecutor
 from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.requests import Requests, backend_plugin
+from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.suite.plan import Cell, Plan
 
 if TYPE_CHECKING:

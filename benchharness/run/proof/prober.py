@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 from benchharness.errors import BenchError
 from benchharness.measure.clock import PhaseClock
 from benchharness.plugins import load_backend
-from benchharness.run.confinement import die_with_parent, use_cores
 from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.request import TrialRequest
+from benchharness.run.supervision.confinement import die_with_parent, use_cores
 
 if TYPE_CHECKING:
     from benchharness.fairness.micro import Rules
@@ -66,7 +66,7 @@ class Prober:
         # Only here, so that a failing import is told like any other failure.
         from benchharness.fairness.micro import Rules
         from benchharness.run.proof.probing import Exam
-        from benchharness.run.scene import load_scene
+        from benchharness.run.trial.scene import load_scene
 
         if self._rules is None:
             self._rules = Rules(load_backend(cell.plugin, options=cell.options))

@@ -19,8 +19,8 @@ from benchharness.fairness.tolerances import DEEP_FROM
 from benchharness.model.network import Dropout, Network
 from benchharness.model.task import Batch, Execution, Scores, Task
 from benchharness.model.work import Batches, Training
-from benchharness.run.scene import Scene
-from benchharness.run.strategies import initial_values
+from benchharness.run.trial.scene import Scene
+from benchharness.run.trial.strategies import initial_values
 from benchharness.suite.settings import FeedSettings
 
 Arrays = dict[str, Array]

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from benchharness.measure.blocks import Block, BlockTimer, best_epoch, seconds, step_percentiles
 from benchharness.measure.clock import now_s
 from benchharness.model.work import Batches, Feeding
-from benchharness.run.advance import Advance
-from benchharness.run.calibration import check_feeding
-from benchharness.run.ledgers import TrialLedger, witnessed
-from benchharness.run.scene import Scene
-from benchharness.run.summary import ends, report_settings, report_timing
+from benchharness.run.trial.advance import Advance
+from benchharness.run.trial.calibration import check_feeding
+from benchharness.run.trial.ledgers import TrialLedger, witnessed
+from benchharness.run.trial.scene import Scene
+from benchharness.run.trial.summary import ends, report_settings, report_timing
 
 
 def feed(scene: Scene, *, epochs: int) -> None:

@@ -18,8 +18,8 @@ from benchharness.measure.synchrony import (
 )
 from benchharness.model.task import Execution
 from benchharness.model.work import Batches, Feeding
-from benchharness.run.lesson import Lesson
-from benchharness.run.scene import Scene
+from benchharness.run.trial.lesson import Lesson
+from benchharness.run.trial.scene import Scene
 
 
 def check_training(scene: Scene, lesson: Lesson, batches: Batches) -> None:

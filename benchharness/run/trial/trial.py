@@ -8,8 +8,8 @@ from typing import Any
 from benchharness.measure.clock import PhaseClock
 from benchharness.plugins import load_backend
 from benchharness.run.request import TrialRequest
-from benchharness.run.scene import Emit, load_scene
-from benchharness.run.strategies import carry_out
+from benchharness.run.trial.scene import Emit, load_scene
+from benchharness.run.trial.strategies import carry_out
 
 
 def run_trial(

@@ -15,7 +15,7 @@ from benchharness.data.preprocessing import apply_reference as preprocessed
 from benchharness.fairness.ledger import TOLERANCE, Ledger, witness
 from benchharness.model.task import Batch, Consumed, Task
 from benchharness.model.work import Batches
-from benchharness.run.scene import Scene
+from benchharness.run.trial.scene import Scene
 
 # Two decoders differ by a level of 255 here and there; another image by all it shows.
 _FILES_TOLERANCE = 0.05

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchharness.run import warden
+from benchharness.run.supervision import warden
 
 
 class Watch:

@@ -8,7 +8,7 @@ from typing import Self
 
 from benchharness.measure.blocks import Block, seconds
 from benchharness.measure.clock import now_s
-from benchharness.run.scene import Emit, Scene
+from benchharness.run.trial.scene import Emit, Scene
 
 # Often enough to watch; a message takes the worker 4 to 20 microseconds, which no clock sees.
 EVERY_S = 1.0

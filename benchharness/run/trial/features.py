@@ -21,8 +21,8 @@ from benchharness.errors import DatasetError
 from benchharness.fetch.stock import file_digest
 from benchharness.model.network import Shape
 from benchharness.model.work import Batches, Extraction
-from benchharness.run.advance import Advance
 from benchharness.run.outlook.costs import FLOAT_BYTES
+from benchharness.run.trial.advance import Advance
 
 _FEATURES, _META = "features.npy", "meta.json"
 

@@ -6,7 +6,7 @@ import signal
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchharness.run import exhaustion
+from benchharness.run.supervision import exhaustion
 
 LOG_LINES = 3
 # A log may be large, and only its end is of interest.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from benchharness.measure.clock import now_s
-from benchharness.run.warden import MARK, end_tree
-from benchharness.run.watch import watch
+from benchharness.run.supervision.warden import MARK, end_tree
+from benchharness.run.supervision.watch import watch
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 # How often we look whether a worker is still there, while it tells nothing.

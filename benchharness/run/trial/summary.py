@@ -8,8 +8,8 @@ from benchharness.fairness.settings import deviations, stated
 from benchharness.measure.blocks import best_epoch, step_percentiles
 from benchharness.model.task import Task
 from benchharness.model.work import Batches, Work
-from benchharness.run.lesson import Epoch, Lesson
-from benchharness.run.scene import Metrics, Scene
+from benchharness.run.trial.lesson import Epoch, Lesson
+from benchharness.run.trial.scene import Metrics, Scene
 
 
 def report_settings(scene: Scene, task: Task, work: Work) -> None:

@@ -11,13 +11,13 @@ from benchharness.measure.cgroup import kernel_kills
 from benchharness.measure.clock import now_s
 from benchharness.measure.meters import base_bytes, make_meters
 from benchharness.measure.nvml import open_gpu
-from benchharness.run.autopsy import examine, last_words
 from benchharness.run.checkup.gauge_request import GaugeRequest
-from benchharness.run.outcome import Outcome
-from benchharness.run.process import OnEvent, Silence, Worker
 from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.request import TrialRequest
-from benchharness.run.settling import held_after
+from benchharness.run.supervision.autopsy import examine, last_words
+from benchharness.run.supervision.outcome import Outcome
+from benchharness.run.supervision.process import OnEvent, Silence, Worker
+from benchharness.run.supervision.settling import held_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,14 +13,14 @@ from benchharness.measure.clock import now_s
 from benchharness.model.network import Network
 from benchharness.model.task import Task
 from benchharness.model.work import Training
-from benchharness.run.advance import Advance
-from benchharness.run.calibration import calibrate, check_training
-from benchharness.run.features import Features, compute_features, content_key, load_features
-from benchharness.run.feeding import feed
-from benchharness.run.ledgers import TrialLedger, witnessed
-from benchharness.run.lesson import Lesson
-from benchharness.run.scene import Scene, Weights
-from benchharness.run.summary import ends, report_settings, report_timing, summarize
+from benchharness.run.trial.advance import Advance
+from benchharness.run.trial.calibration import calibrate, check_training
+from benchharness.run.trial.features import Features, compute_features, content_key, load_features
+from benchharness.run.trial.feeding import feed
+from benchharness.run.trial.ledgers import TrialLedger, witnessed
+from benchharness.run.trial.lesson import Lesson
+from benchharness.run.trial.scene import Scene, Weights
+from benchharness.run.trial.summary import ends, report_settings, report_timing, summarize
 from benchharness.suite.settings import BottleneckSettings, FeedSettings, TrainingSettings
 from benchharness.weights.initial import draw_parameter
 from benchharness.weights.pretrained import Pretrained, read_pretrained

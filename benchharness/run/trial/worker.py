@@ -1,6 +1,6 @@
 """The worker process: one trial, its events on a pipe, everything it prints in a log.
 
-Started by the runner as ``python -m benchharness.run.worker REQUEST.json EVENTS_FD``.
+Started by the runner as ``python -m benchharness.run.trial.worker REQUEST.json EVENTS_FD``.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import Any
 from benchharness.errors import BenchError, UnsupportedError
 from benchharness.measure.clock import PhaseClock
 from benchharness.measure.memory import peak_rss_bytes
-from benchharness.run.confinement import die_with_parent, use_cores
-from benchharness.run.exhaustion import REMEDY, is_exhaustion
 from benchharness.run.request import TrialRequest
+from benchharness.run.supervision.confinement import die_with_parent, use_cores
+from benchharness.run.supervision.exhaustion import REMEDY, is_exhaustion
 
 
 def main(arguments: list[str]) -> int:
@@ -47,8 +47,8 @@ def _outcome(
 ) -> dict[str, Any]:
     """Run the trial and return its final event, whatever happened."""
     with clock.phase("startup"):
-        from benchharness.run.lesson import DivergedError
-        from benchharness.run.trial import run_trial
+        from benchharness.run.trial.lesson import DivergedError
+        from benchharness.run.trial.trial import run_trial
 
     metrics: dict[str, Any] = {}
     try:

@@ -1,0 +1,1 @@
+"""A worker seen from outside: started, watched, ended with all its children, and judged."""

@@ -1,0 +1,1 @@
+"""One trial inside its worker: what is timed, and what is told of it."""
