@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import secrets
 import sys
@@ -13,11 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.fetch.caches import cache_folder
 from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import usable_cores
-from benchharness.plugins import barred, installed
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder, require_room
@@ -42,7 +39,8 @@ from benchharness.run.opening import opening
 from benchharness.run.outlook.outlook import Outlook, warnings
 from benchharness.run.proof.certify import Certifier, as_dict, verdicts
 from benchharness.run.quarters import Quarters, Ward
-from benchharness.run.requests import Requests, backend_plugin
+from benchharness.run.refusals import require_known_backends, require_proven
+from benchharness.run.requests import Requests
 from benchharness.run.resuming import as_before, asked, require_same, run_to_resume
 from benchharness.run.runner import Runner
 from benchharness.run.supervision.executor import LocalExecutor
@@ -207,7 +205,7 @@ class Session:
             certificates = self._certify(requests, logs=folder.logs, observe=observe)
             folder.write_certificates(as_dict(certificates))
             if self.request.proof == "required":
-                _require_proven(certificates)
+                require_proven(certificates)
         self._warn_of_others(observe)
         return Runner(
             plan=self.plan,
@@ -477,7 +475,7 @@ def open_session(
         trials=request.trials,
         tracks=request.tracks,
     )
-    _check_backends(plan)
+    require_known_backends(plan)
     return Session(
         request=request,
         plan=plan,
@@ -486,43 +484,3 @@ def open_session(
         places=places,
         resumed=resumed,
     )
-
-
-def _require_proven(certificates: list[Certificate]) -> None:
-    """Refuse to time what is not proven to be the same work.
-
-    Raises:
-        RunError: The verdict of a pair is another than proven; every such pair is named.
-    """
-    unproven = [
-        f"{certificate.name}: {certificate.verdict}"
-        for certificate in certificates
-        if not certificate.is_proven
-    ]
-    if unproven:
-        raise RunError(
-            "proof: expected every pair of backends to be proven to do the same work, found "
-            + "; ".join(unproven)
-            + " (nothing was timed; leave out --require-proof to time it all the same)"
-        )
-
-
-def _check_backends(plan: Plan) -> None:
-    """Refuse a misspelt backend; one that is merely not installed leaves failed rows instead."""
-    problems = []
-    for backend in dict.fromkeys(cell.backend for cell in plan.cells):
-        plugin, _ = backend_plugin(plan, backend)
-        if backend in plan.suite.backend and plan.suite.backend[backend].is_apart:
-            continue
-        near = difflib.get_close_matches(plugin, installed(), n=1)
-        if plugin not in (*installed(), *barred()) and near:
-            problems.append(
-                Problem(
-                    where="backends",
-                    expected=f"an installed plugin ({', '.join(installed())})",
-                    found=f'"{plugin}"',
-                    hint=f'did you mean "{near[0]}"?',
-                )
-            )
-    if problems:
-        raise SuiteError(str(plan.suite.path), problems)
