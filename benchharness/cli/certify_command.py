@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli import options
 from benchharness.cli.barring import no_plugin
 from benchharness.cli.builtin import builtin_suite
 
@@ -13,23 +14,17 @@ from benchharness.cli.builtin import builtin_suite
 @click.command("certify")
 @click.argument("suite", type=click.Path(path_type=Path), required=False)
 @no_plugin
-@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
-@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
-@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@options.profile
+@options.backends
+@options.benchmarks
+@options.data
+@options.device
 @click.option(
     "--timeout", "timeout_s", type=float, help="Seconds that a backend may give no sign of life."
 )
-@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print events for programs, one JSON object a line."
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
+@options.offline
+@options.json_events
+@options.quiet
 def command(
     *,
     suite: Path | None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.cli import options
 from benchharness.cli.barring import no_plugin
 
 if TYPE_CHECKING:
@@ -26,9 +27,9 @@ if TYPE_CHECKING:
 @click.option(
     "--suite", type=click.Path(path_type=Path), help="What both sides run; needed to run them."
 )
-@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
-@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
-@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
+@options.profile
+@options.benchmarks
+@options.backends
 @click.option(
     "--set-a", "set_a", multiple=True, help="A setting of A alone: key=value; repeatable."
 )
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="How much worse counts: 5% for every speed, COLUMN=2% for one column; repeatable.",
 )
-@click.option("--column", "columns", multiple=True, help="Only this column; may be repeated.")
+@options.columns
 @click.option("--pairs", help="Pairs of trials of each cell: at most N, or FEWEST..MOST.")
 @click.option("--budget", "minutes", type=float, help="Minutes after which no pairs are added.")
 @click.option(
@@ -50,12 +51,8 @@ if TYPE_CHECKING:
     type=click.Choice(["machine", "data", "weights", "settings"]),
     help="Compare recorded runs although this differs; may be repeated.",
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@options.data
+@options.device
 @click.option(
     "--results",
     type=click.Path(path_type=Path),
@@ -69,30 +66,20 @@ if TYPE_CHECKING:
     default=Path(),
     help="Whose revisions are compared; the current folder by default.",
 )
-@click.option(
-    "--timeout", "timeout_s", type=float, help="Seconds that a trial may give no sign of life."
-)
-@click.option(
-    "--track",
-    "tracks",
-    multiple=True,
-    type=click.Choice(["equal", "native"]),
-    help="Only this track; may be repeated.",
-)
+@options.timeout
+@options.tracks
 @click.option(
     "--proof/--no-proof",
     default=True,
     help="Prove first that both sides do the same work (default), or compare them unproven.",
 )
-@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@options.offline
 @click.option(
     "--markdown", type=click.Path(path_type=Path), help="Also write the table as Markdown here."
 )
 @click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit XML here.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print events for programs, one JSON object a line."
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
+@options.json_events
+@options.quiet
 def command(
     *,
     a: str,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from benchharness.cli import options
 from benchharness.cli.barring import no_plugin
 from benchharness.cli.saying import say
 
@@ -25,24 +26,20 @@ def command() -> None:
 
 def _on_suite(function: F) -> F:
     """Give a command the arguments that tell what a suite would read."""
-    options = (
+    told = (
         click.argument("suite", type=click.Path(path_type=Path)),
         click.option("--profile", help="As for run; chosen for this machine by default."),
-        click.option(
-            "--data",
-            type=click.Path(path_type=Path, exists=True, file_okay=False),
-            help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
-        ),
+        options.data,
         no_plugin,
     )
-    for option in reversed(options):
+    for option in reversed(told):
         function = option(function)
     return function
 
 
 @command.command("prepare")
 @_on_suite
-@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@options.offline
 def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: bool) -> int:
     """Make everything ready that a run of SUITE would read, and run nothing.
 

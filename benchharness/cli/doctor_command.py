@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli import options
 from benchharness.cli.barring import no_plugin
 from benchharness.cli.saying import say
 
@@ -16,13 +17,9 @@ _MAIN = Path("suites/cats_dogs.toml")
 @click.command("doctor")
 @click.argument("suite", type=click.Path(path_type=Path), required=False)
 @no_plugin
-@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
+@options.profile
+@options.data
+@options.device
 @click.option(
     "--results",
     type=click.Path(path_type=Path),

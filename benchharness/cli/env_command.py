@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.cli import options
+
 if TYPE_CHECKING:
     from benchharness.environments.store import Environment, Environments
 
@@ -22,9 +24,9 @@ def command() -> None:
 
 @command.command("sync", short_help="Build what a suite asks for.")
 @click.argument("suite", type=click.Path(path_type=Path))
-@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
+@options.backends
 @click.option("--rebuild", is_flag=True, help="Build anew, with the newest that is admitted.")
-@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@options.offline
 def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool) -> int:
     """Build the environment of each backend of SUITE that states requirements.
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchharness.api import hookimpl
+from benchharness.cli import options
 from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
@@ -18,15 +19,9 @@ if TYPE_CHECKING:
 @click.command("history")
 @click.argument("suite", required=False)
 @click.option("--column", help="What to show; by default images per second, or the median time.")
-@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
-@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Where runs are recorded.",
-)
+@options.benchmarks
+@options.backends
+@options.results
 @click.option(
     "--storage",
     type=click.Path(path_type=Path, file_okay=False),

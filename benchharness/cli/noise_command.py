@@ -8,38 +8,27 @@ from pathlib import Path
 import click
 
 from benchharness.api import hookimpl
+from benchharness.cli import options
 from benchharness.cli.barring import no_plugin
 
 
 @click.command("noise")
 @click.argument("suite", type=click.Path(path_type=Path))
 @no_plugin
-@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
-@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
-@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
-@click.option("--column", "columns", multiple=True, help="Only this column; may be repeated.")
+@options.profile
+@options.backends
+@options.benchmarks
+@options.columns
 @click.option(
     "--pairs", type=click.IntRange(6, 1000), default=12, show_default=True, help="Of each cell."
 )
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
-)
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Where runs are recorded.",
-)
-@click.option(
-    "--timeout", "timeout_s", type=float, help="Seconds that a trial may give no sign of life."
-)
-@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@options.data
+@options.device
+@options.results
+@options.timeout
+@options.offline
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
+@options.quiet
 def command(
     *,
     suite: Path,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from benchharness.cli import options
 from benchharness.cli.barring import no_plugin
 from benchharness.cli.saying import say
 
@@ -14,13 +15,7 @@ from benchharness.cli.saying import say
 @click.command("report")
 @click.argument("run", type=click.Path(path_type=Path))
 @no_plugin
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Where runs are recorded.",
-)
+@options.results
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 def command(*, run: Path, results: Path, markdown: bool) -> int:
     """Print the table of a recorded run again, and rebuild its CSV files, page and chart.

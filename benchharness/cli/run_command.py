@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.cli import options
 from benchharness.cli.barring import no_plugin
 from benchharness.cli.exits import Terminated
 from benchharness.cli.saying import say
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("suite", type=click.Path(path_type=Path), required=False)
 @no_plugin
-@click.option("--profile", help="Overrides for a kind of machine or purpose; chosen by default.")
-@click.option("--backend", "backends", multiple=True, help="Only this backend; may be repeated.")
-@click.option("--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable.")
+@options.profile
+@options.backends
+@options.benchmarks
 @click.option("--trials", type=int, help="Trials per cell.")
 @click.option(
     "--data",
@@ -30,14 +31,8 @@ if TYPE_CHECKING:
     help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA. May hold pictures "
     "of your own, in a folder for each class.",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
-@click.option(
-    "--results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Where runs are recorded.",
-)
+@options.device
+@options.results
 @click.option(
     "--timeout",
     "timeout_s",
@@ -65,13 +60,7 @@ if TYPE_CHECKING:
 @click.option(
     "--share-device", is_flag=True, help="Time although another run is using the same GPU."
 )
-@click.option(
-    "--track",
-    "tracks",
-    multiple=True,
-    type=click.Choice(["equal", "native"]),
-    help="Only this track; may be repeated.",
-)
+@options.tracks
 @click.option(
     "--proof/--no-proof",
     default=True,
@@ -80,17 +69,15 @@ if TYPE_CHECKING:
 @click.option(
     "--require-proof", is_flag=True, help="Time nothing, and exit 1, unless all is proven."
 )
-@click.option("--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1.")
+@options.offline
 @click.option(
     "--write-suite",
     type=click.Path(path_type=Path),
     help="Write a copy of the built-in suite to this file, and run nothing.",
 )
 @click.option("--dry-run", is_flag=True, help="Show every trial and run none.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print events for programs, one JSON object a line."
-)
-@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
+@options.json_events
+@options.quiet
 def command(
     *,
     suite: Path | None,
