@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
 import sys
 from importlib.metadata import version
@@ -146,7 +147,7 @@ def test_samples_and_facts_of_a_cell_reach_the_file_of_pytest_benchmark(tmp_path
     assert len(records) == 2
     assert info["precision"] == "float32"
     assert info["settings"]["dense"] == 8
-    assert info["versions"] == {"numpy": version("numpy")}
+    assert info["versions"] == {"numpy": version("numpy"), "python": platform.python_version()}
     assert info["dataset"]["name"] == "drawn"
     assert len(info["dataset"]["digest"]) == 64
     assert info["weights"] is None

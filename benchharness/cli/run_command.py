@@ -186,43 +186,48 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
     from benchharness.run.session import open_session
 
     remarks: list[str] = []
-    with watch(as_json=as_json, is_quiet=is_quiet) as observe:
-        session = open_session(request, observe=observe)
-        try:
-            folder, records = session.run(observe)
-        except (KeyboardInterrupt, Terminated):
-            if session.folder is not None:
-                _leave(session.folder, request, is_quiet=is_quiet or as_json)
-            raise
-        page = publish(folder.path, tell=remarks.append)
-        code = _exit_code(records, is_proof_required=request.proof == "required")
-        observe(
-            RunFinished(
-                exit_code=code,
-                folder=str(folder.path),
-                answers=tuple(answers_in(folder.read_run(), records)),
-                report=str(page) if page else None,
+    is_silent = as_json or is_quiet
+    try:
+        with watch(as_json=as_json, is_quiet=is_quiet) as observe:
+            session = open_session(request, observe=observe)
+            try:
+                folder, records = session.run(observe)
+            except (KeyboardInterrupt, Terminated):
+                if session.folder is not None:
+                    remarks += _left(session.folder, request)
+                raise
+            page = publish(folder.path, tell=remarks.append)
+            code = _exit_code(records, is_proof_required=request.proof == "required")
+            observe(
+                RunFinished(
+                    exit_code=code,
+                    folder=str(folder.path),
+                    answers=tuple(answers_in(folder.read_run(), records)),
+                    report=str(page) if page else None,
+                )
             )
-        )
+    except (KeyboardInterrupt, Terminated):
+        # Now that the live picture is gone.
+        for line in [] if is_silent else remarks:
+            say(line, err=True)
+        raise
     if any(record["status"] not in WELL for record in records):
         remarks.append(f"to repeat what failed: {_again(request)} --only-failed")
     if not as_json:
         show(folder.path)
-    for line in [] if as_json or is_quiet else remarks:
+    for line in [] if is_silent else remarks:
         say(line, err=True)
     return code
 
 
-def _leave(folder: RunFolder, request: Request, *, is_quiet: bool) -> None:
-    """Write the report of what has finished, and say how to go on."""
+def _left(folder: RunFolder, request: Request) -> list[str]:
+    """Write the report of what has finished; return where it is, and how to go on."""
     from benchharness.cli.report_command import publish
 
     remarks: list[str] = []
     if folder.records()[0]:
         publish(folder.path, tell=remarks.append)
-    remarks.append(f"to go on: {_again(request)} --resume {folder.path}")
-    for line in [] if is_quiet else remarks:
-        click.echo(line, err=True)
+    return [*remarks, f"to go on: {_again(request)} --resume {folder.path}"]
 
 
 def _again(request: Request) -> str:
