@@ -74,6 +74,9 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     plugins.installed.cache_clear()
 
 
+FRAMEWORKS = {"benchharness-keras", "benchharness-torch", "benchharness-jax"}
+
+
 @pytest.fixture
 def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that examines the made machine for a little suite on one backend.
@@ -82,7 +85,7 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """
     monkeypatch.setattr(
         "benchharness.run.checkup.doctor.installed",
-        lambda: {n: e for n, e in plugins.installed().items() if n not in ("keras", "torch")},
+        lambda: {n: e for n, e in plugins.installed().items() if e.dist.name not in FRAMEWORKS},
     )
 
     def examined(backend: str, *, dense: int = 4, **changes: Any) -> Checkup:

@@ -65,8 +65,9 @@ def freeze(worker: psutil.Process) -> None:
     [
         (kill, {"failed"}, "SIGKILL"),
         (freeze, {"timeout"}, "no sign of life for 12 s"),
-        # What a framework makes of it differs: an exception, or an end by a signal.
-        (starve, {"oom", "failed"}, ""),
+        # What a framework makes of it differs: an exception, an end by a signal, or waiting for
+        # ever for a thread that could not be started.
+        (starve, {"oom", "failed", "timeout"}, ""),
     ],
     ids=["kill", "hang", "memory"],
 )

@@ -80,15 +80,20 @@ def test_interrupting_twice_ends_at_once(tmp_path: Path):
 def test_a_signal_waits_for_the_end_of_what_must_be_whole():
     """Ctrl-C between a record and the word of it is obeyed after both."""
     done = []
+    # Started in the background, we would ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    with pytest.raises(KeyboardInterrupt):
-        with held_back():
-            signal.raise_signal(signal.SIGINT)
-            done.append("whole")
-        done.append("more")
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            with held_back():
+                signal.raise_signal(signal.SIGINT)
+                done.append("whole")
+            done.append("more")
 
-    assert done == ["whole"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        assert done == ["whole"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def begin(folder: Path) -> subprocess.Popen[str]:
