@@ -61,13 +61,18 @@ def files_in(place: Path) -> list[str]:
     return sorted(file.name for file in found if file.suffix != ".lock" and file.name != "ballast")
 
 
-@pytest.fixture
+@contextmanager
 def short_files() -> Iterator[None]:
-    """Let no file grow beyond 64 kB: what a quota does, and works without a disk of its own."""
+    """Let no file grow beyond 64 kB: what a quota does, and works without a disk of its own.
+
+    It holds for the file that pytest prints to as well, so nothing may be printed meanwhile.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (65_536, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_too_small_for_the_cache_is_told_before_decoding(listing, tmp_path: Path):
@@ -101,9 +106,10 @@ def test_a_disk_that_fills_while_images_are_decoded_stops_in_words(listing, tmp_
     assert len(again.labels) == 40
 
 
-def test_a_quota_while_images_are_written_leaves_nothing_half(listing, tmp_path, short_files):
+def test_a_quota_while_images_are_written_leaves_nothing_half(listing, tmp_path):
     """No file may grow beyond a limit: the same sentence as on a full disk."""
-    with pytest.raises(DatasetError, match=r"expected to write prepared images.*File too large"):
+    told = r"expected to write prepared images.*File too large"
+    with short_files(), pytest.raises(DatasetError, match=told):
         ready(listing, tmp_path / "cache", size=64)
 
     assert files_in(tmp_path / "cache") == []
@@ -204,12 +210,12 @@ def test_tables_on_a_full_disk_stay_as_they_were(tmp_path: Path):
     assert after == before
 
 
-def test_a_file_that_cannot_be_replaced_whole_is_not_touched(tmp_path: Path, short_files):
+def test_a_file_that_cannot_be_replaced_whole_is_not_touched(tmp_path: Path):
     """Under a quota the old one stays, and no other beside it."""
     path = tmp_path / "run.json"
     replace_text(path, "old")
 
-    with pytest.raises(OSError, match="File too large"):
+    with short_files(), pytest.raises(OSError, match="File too large"):
         replace_text(path, "x" * 100_000)
 
     assert path.read_text() == "old"
