@@ -203,6 +203,32 @@ def test_the_overall_answer_is_the_geometric_mean_of_the_proven():
     )
 
 
+def test_among_many_backends_the_leader_alone_is_held_against_each():
+    """Seven backends have 21 pairs, and nobody reads 21 lines."""
+    rates = {"keras": 100.0, "torch": 118.0, "jax": 90.0, "numpy": 2.0}
+    records = [
+        record(
+            benchmark,
+            backend,
+            trial=trial,
+            metrics={"train_images_per_s": rate + trial},
+            proof="proven",
+            proofs={other: "proven" for other in rates if other != backend},
+        )
+        for benchmark in ("a", "b")
+        for backend, rate in rates.items()
+        for trial in (1, 2, 3)
+    ]
+
+    overall = [answer for answer in answers(records) if answer.startswith("overall")]
+
+    assert [answer.split(" (")[0].split(" ", 1)[1] for answer in overall] == [
+        "torch trains 1.18x faster than keras",
+        "torch trains 1.30x faster than jax",
+        "torch trains 30.00x faster than numpy",
+    ]
+
+
 def test_one_benchmark_has_no_overall_answer():
     """It would say the same twice."""
     assert len(answers(trials())) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -148,9 +149,9 @@ def _top1(values: Sequence[float]) -> str:
 
 
 def _overall(lines: Sequence[Line]) -> Iterator[Answer]:
-    """Yield an answer for every two backends with at least two proven lines of the equal track.
+    """Yield an answer for the leader and each other backend, over proven lines of the equal track.
 
-    Feeding does not count: training has it inside already.
+    Feeding does not count: training has it inside already. Two lines are the least.
     """
     found: dict[tuple[str, str], list[Pair]] = {}
     for line in lines:
@@ -158,29 +159,60 @@ def _overall(lines: Sequence[Line]) -> Iterator[Answer]:
             if pair.ours.track == "equal" and pair.ours.strategy != "dataset":
                 names = (pair.ours.backend, pair.theirs.backend)
                 found.setdefault(names, []).append(pair)
-    for pairs in found.values():
-        proven = [pair for pair in pairs if pair.proof == "proven"]
-        ratio = _mean_ratio(proven) if len(proven) > 1 else None
-        if ratio is not None:
-            yield _summary(proven, ratio, of=len(pairs))
+    standings = [standing for pairs in found.values() if (standing := _standing(pairs))]
+    ahead = Counter(standing.leader for standing in standings)
+    leader = max(ahead, key=ahead.__getitem__, default="")
+    for standing in standings:
+        if leader in standing.backends:
+            yield standing.answer()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Standing:
+    """How two backends stand over several lines, the one that is ahead as ours.
+
+    Attributes:
+        proven: The pairs that count.
+        of: How many there are.
+    """
+
+    proven: tuple[Pair, ...]
+    ratio: Ratio
+    of: int
+
+    @property
+    def backends(self) -> tuple[str, str]:
+        return self.leader, self.proven[0].theirs.backend
+
+    @property
+    def leader(self) -> str:
+        return self.proven[0].ours.backend
+
+    def answer(self) -> Answer:
+        ours, theirs = map(printable, self.backends)
+        speeds = [speed for pair in self.proven if (speed := pair.speed()) and speed.is_decided]
+        won = sum(speed.median > 1 for speed in speeds)
+        lost, count = len(speeds) - won, len(self.proven)
+        some, which = (f"{count} of ", ", the proven ones") if count < self.of else ("", "")
+        what = "matrix points" if any(pair.ours.matrix for pair in self.proven) else "benchmarks"
+        mean = (
+            f"geometric mean over {some}{self.of} {what}{which}: "
+            f"{ours} wins {won}, {theirs} {lost}, undecided {count - won - lost}"
+        )
+        said = claim(TRAIN, self.ratio, ours=ours, theirs=theirs, proof="proven")
+        return Answer(subject="overall", said=said, beside=(mean,))
+
+
+def _standing(pairs: Sequence[Pair]) -> _Standing | None:
+    """Return how two backends stand; None where too little is proven or known."""
+    proven = [pair for pair in pairs if pair.proof == "proven"]
+    ratio = _mean_ratio(proven) if len(proven) > 1 else None
+    if ratio is None:
+        return None
+    if ratio.median < 1:
+        proven, ratio = [pair.swapped for pair in proven], ratio.inverse
+    return _Standing(proven=tuple(proven), ratio=ratio, of=len(pairs))
 
 
 def _mean_ratio(pairs: Sequence[Pair]) -> Ratio | None:
     return geometric_mean_ratio([pair.ratios(pair.rate) for pair in pairs])
-
-
-def _summary(proven: Sequence[Pair], ratio: Ratio, *, of: int) -> Answer:
-    if ratio.median < 1:
-        proven, ratio = [pair.swapped for pair in proven], ratio.inverse
-    ours, theirs = (printable(cell.backend) for cell in (proven[0].ours, proven[0].theirs))
-    speeds = [speed for pair in proven if (speed := pair.speed()) and speed.is_decided]
-    won = sum(speed.median > 1 for speed in speeds)
-    lost = len(speeds) - won
-    some, which = (f"{len(proven)} of ", ", the proven ones") if len(proven) < of else ("", "")
-    what = "matrix points" if any(pair.ours.matrix for pair in proven) else "benchmarks"
-    mean = (
-        f"geometric mean over {some}{of} {what}{which}: "
-        f"{ours} wins {won}, {theirs} {lost}, undecided {len(proven) - won - lost}"
-    )
-    said = claim(TRAIN, ratio, ours=ours, theirs=theirs, proof="proven")
-    return Answer(subject="overall", said=said, beside=(mean,))
