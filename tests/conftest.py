@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from contextlib import suppress
 
 import pytest
+
+with suppress(ImportError):
+    # Its LLVM ends a process that has loaded TensorFlow's before, and these tests load both.
+    import triton  # noqa: F401
 
 _EMPTY = tempfile.TemporaryDirectory(prefix="benchharness-tests-")
 # Inherited by every process that a test starts; a test of downloads has a server of its own.
