@@ -52,11 +52,22 @@ class FakeRunner:
     trial_s: float = 10.0
     ran: list[tuple[str, str, int, int]] = field(default_factory=list)
     counts: list[int] = field(default_factory=list)
+    together: list[int] = field(default_factory=list)
 
-    def carry_out(
-        self, trial: Trial, before: Sequence[dict[str, Any]], observe, *, number: int, count: int
-    ) -> dict[str, Any]:
+    def carry_out_in_turn(
+        self,
+        trials: Sequence[Trial],
+        before: Sequence[dict[str, Any]],
+        observe,
+        *,
+        number: int,
+        count: int,
+    ) -> list[dict[str, Any]]:
         assert number == len(before) + 1 == len(self.ran) + 1
+        self.together.append(len(trials))
+        return [self._carry_out(trial, count) for trial in trials]
+
+    def _carry_out(self, trial: Trial, count: int) -> dict[str, Any]:
         cell = trial.cell
         self.ran.append((cell.benchmark, cell.backend, trial.index, trial.seed))
         self.counts.append(count)

@@ -45,7 +45,7 @@ source = "drawn"
 
 [defaults]
 image_size = 32
-train_images = 320
+train_images = 960
 test_images = 40
 batch_size = 32
 threads = 1

@@ -54,6 +54,17 @@ class PhaseClock:
             self._credit()
             self._stack.pop()
 
+    @contextmanager
+    def standstill(self) -> Iterator[None]:
+        """Count the time inside the block nowhere, as if it had not passed."""
+        self._credit()
+        stopped_s = self._now()
+        try:
+            yield
+        finally:
+            self._changed_s = self._now()
+            self._started_s += self._changed_s - stopped_s
+
     def keep(self, name: str, seconds: float, *, rest: str) -> None:
         """Leave a phase so many of its seconds, and count the rest of them towards another."""
         self.seconds[rest] = self.seconds.get(rest, 0.0) + self.seconds[name] - seconds

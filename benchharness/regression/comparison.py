@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchharness.model.quantities import Quantity
+from benchharness.model.quantities import QUANTITIES, Quantity
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.verdict import FEWEST_PAIRS, Sample, Verdict, judge
 from benchharness.results.record import Record
@@ -140,10 +140,7 @@ class Trials:
                     threshold = max(threshold, _resolution([*self.ours, *self.theirs], quantity))
                 required = criteria.is_required(quantity)
                 found.append(judge(sample, threshold=threshold, is_required=required))
-        if any(verdict.is_required and verdict.kind == "speed" for verdict in found):
-            return tuple(found)
-        # Whatever the trials tell of speed has to be decided where they do not tell the best of it.
-        return tuple(replace(v, is_required=v.is_required or v.kind == "speed") for v in found)
+        return tuple(found if criteria.is_chosen else _with_one_required(found))
 
     def failure(self) -> str:
         """Return why the first trial that is not ok is not; empty where all are."""
@@ -175,6 +172,15 @@ def _values(records: Sequence[Record], quantity: Quantity) -> dict[int, float]:
             continue
         found[record["trial"]] = float(value)
     return found
+
+
+def _with_one_required(verdicts: Sequence[Verdict]) -> Iterator[Verdict]:
+    """Yield verdicts, those of alternatives no longer required where one of them decides."""
+    alternatives = [v for v in verdicts if QUANTITIES[v.column].is_alternative]
+    is_decided = any(v.word != "undecidable" for v in alternatives)
+    for verdict in verdicts:
+        is_moot = is_decided and QUANTITIES[verdict.column].is_alternative
+        yield replace(verdict, is_required=verdict.is_required and not is_moot)
 
 
 def _resolution(records: Sequence[Record], quantity: Quantity) -> float:

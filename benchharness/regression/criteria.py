@@ -75,6 +75,8 @@ class Criteria:
     def is_required(self, quantity: Quantity) -> bool:
         """Return whether it has to be decided: what somebody named, and what is not just watched.
 
+        Of alternatives one has to be, which is not asked here.
+
         Args:
             quantity: One of ``quantities``.
         """

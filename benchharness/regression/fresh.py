@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchharness.regression.allocation import keeping
 from benchharness.regression.comparison import CellComparison, Comparison
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.floors import Floors
@@ -83,7 +85,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
         BenchError: The sides, data, weights or the results folder are not to be had.
     """
     request = replace(order.request, results=order.request.results / FOLDER)
-    session = open_session(request, observe=observe)
+    session = open_session(request, environment=keeping(os.environ), observe=observe)
     criteria, limits = _criteria(session, order), _limits(session, order)
     lineup = line_up(
         session.plan,
@@ -100,7 +102,9 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
         runner = session.begin(observe, command=order.command)
         lineup = lineup.settled(session.plan)
         prospect = Prospect.of(lineup, floors, criteria)
-        announce(observe, [*_opening(order, lineup, limits, built)])
+        # Two on a GPU would share its memory, and need more of it than either alone.
+        is_by_epoch = session.device.index is None
+        announce(observe, [*_opening(order, lineup, limits, built, is_by_epoch=is_by_epoch)])
         announce(observe, [*prospect.warnings(most=limits.most)])
         try:
             every = Pairing(
@@ -110,6 +114,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
                 limits=limits,
                 observe=observe,
                 first=prospect.first(most=limits.most),
+                is_by_epoch=is_by_epoch,
             ).run()
         finally:
             session.close()
@@ -199,14 +204,20 @@ def _code(checkout: Built) -> str:
 
 
 def _opening(
-    order: Order, lineup: Lineup, limits: Limits, built: Mapping[str, Built]
+    order: Order,
+    lineup: Lineup,
+    limits: Limits,
+    built: Mapping[str, Built],
+    *,
+    is_by_epoch: bool,
 ) -> Iterator[str]:
     a, b = (_label(side, letter, built) for letter, side in (("A", order.a), ("B", order.b)))
     cells = sum(couple.is_compared for couple in lineup.couples)
     span = (
         f"{limits.fewest}" if limits.fewest == limits.most else f"{limits.fewest} to {limits.most}"
     )
-    yield f"A: {a}; B: {b}; {span} pairs of trials of each of {cells} cells"
+    turns = "the two of a pair in turn, " + ("epoch by epoch" if is_by_epoch else "one by one")
+    yield f"A: {a}; B: {b}; {span} pairs of trials of each of {cells} cells, {turns}"
     if lineup.alone:
         yield f"left out, as only one side runs it: {', '.join(lineup.alone)}"
 

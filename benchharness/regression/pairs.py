@@ -14,7 +14,7 @@ from benchharness.regression.verdict import FEWEST_PAIRS, Verdict
 from benchharness.results.record import Record
 from benchharness.run.events import Observer
 from benchharness.run.runner import Runner
-from benchharness.suite.plan import Cell, Trial
+from benchharness.suite.plan import Trial
 
 # Only whole turns of A B, B A are judged: drift of the machine then hits both sides alike.
 TURN = 2
@@ -91,6 +91,8 @@ class Pairing:
 
     Attributes:
         first: Fewest pairs of some couples, where that is more than the limits say.
+        is_by_epoch: Whether the trials of a pair live side by side and take turns epoch by epoch,
+            and not one whole trial after the other.
         now: Monotonic clock in seconds.
     """
 
@@ -100,8 +102,8 @@ class Pairing:
     limits: Limits
     observe: Observer
     first: Mapping[str, int] = field(default_factory=dict)
+    is_by_epoch: bool = False
     now: Callable[[], float] = time.monotonic
-    _number: int = 0
     _records: list[Record] = field(default_factory=list)
 
     def run(self) -> list[Series]:
@@ -136,20 +138,27 @@ class Pairing:
         began_s = self.now()
         index, planned = series.pairs + 1, series.planned()
         count = 2 * sum(one.planned() for one in every)
+        seed = self.runner.plan.suite.seed + index - 1
         sides = [(series.couple.ours, series.ours), (series.couple.theirs, series.theirs)]
-        for cell, records in sides if index % 2 else reversed(sides):
-            records.append(self._carry_out(cell, index, planned=planned, count=count))
+        ordered = sides if index % 2 else sides[::-1]
+        trials = [
+            Trial(cell=replace(cell, trials=planned), index=index, seed=seed) for cell, _ in ordered
+        ]
+        made = self._carry_out(trials, count=count)
+        for (_, records), record in zip(ordered, made, strict=True):
+            records.append(record)
         series.seconds.append(self.now() - began_s)
 
-    def _carry_out(self, cell: Cell, index: int, *, planned: int, count: int) -> Record:
-        self._number += 1
-        seed = self.runner.plan.suite.seed + index - 1
-        trial = Trial(cell=replace(cell, trials=planned), index=index, seed=seed)
-        record = self.runner.carry_out(
-            trial, self._records, self.observe, number=self._number, count=count
-        )
-        self._records.append(record)
-        return record
+    def _carry_out(self, trials: Sequence[Trial], *, count: int) -> list[Record]:
+        """Carry out the two trials of a pair, the first of them first."""
+        turns = [trials] if self.is_by_epoch else [[trial] for trial in trials]
+        made: list[Record] = []
+        for turn in turns:
+            made += self.runner.carry_out_in_turn(
+                turn, self._records, self.observe, number=len(self._records) + 1, count=count
+            )
+            self._records += made[-len(turn) :]
+        return made
 
 
 def read_pairs(text: str | None) -> tuple[int | None, int | None]:

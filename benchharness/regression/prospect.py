@@ -59,13 +59,25 @@ class Prospect:
         floor = self.floors.get(couple.label)
         if floor is None:
             return {}
-        return {
+        required = [
+            quantity
+            for quantity in self.criteria.quantities
+            if quantity.name in floor.costs and self.criteria.is_required(quantity)
+        ]
+        needed = {
             quantity.name: floor.pairs_needed(
                 quantity.name, self.criteria.threshold(couple.ours.benchmark, quantity.name)
             )
-            for quantity in self.criteria.quantities
-            if quantity.name in floor.costs and self.criteria.is_required(quantity)
+            for quantity in required
         }
+        if self.criteria.is_chosen:
+            return needed
+        # One of the alternatives decides: the one that scatters least.
+        others = sorted(
+            (quantity.name for quantity in required if quantity.is_alternative),
+            key=needed.__getitem__,
+        )[1:]
+        return {name: pairs for name, pairs in needed.items() if name not in others}
 
 
 def load_average() -> float:

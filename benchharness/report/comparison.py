@@ -77,7 +77,7 @@ LEGEND = (
     "change: B / A of seconds or bytes, above 1 where B is worse; of top-1 A - B, above 0 where B "
     "is worse"
 )
-WATCHED = "*: watched, and no more; --column NAME has it decided"
+WATCHED = "*: nothing waits for it; --column NAME has it decided"
 
 
 def plain_text(comparison: Comparison, *, width: int = 100) -> str:

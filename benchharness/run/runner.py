@@ -27,6 +27,7 @@ from benchharness.run.identity import Identities
 from benchharness.run.materials import Materials
 from benchharness.run.proof.certify import Point, point_of
 from benchharness.run.requests import Requests, backend_plugin
+from benchharness.run.supervision.courses import Course, in_turn, to_the_end
 from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.run.supervision.outcome import Outcome
 from benchharness.run.supervision.signals import held_back
@@ -41,7 +42,7 @@ _OF_HEAD = ("id", "benchmark", "backend", "track", "trial", "status")
 
 @dataclass(slots=True, kw_only=True)
 class Runner:
-    """Carries out the trials of a plan, one at a time.
+    """Carries out the trials of a plan, of which one is at work at any time.
 
     Attributes:
         requests: What the workers are asked; the executor's environment shows only their device.
@@ -104,11 +105,47 @@ class Runner:
             number: Its place in the run, from 1.
             count: Trials of the run, as far as that is known.
         """
+        return to_the_end(self._course(trial, before, observe, number=number, count=count))
+
+    def carry_out_in_turn(
+        self,
+        trials: Sequence[Trial],
+        before: Sequence[Record],
+        observe: Observer,
+        *,
+        number: int,
+        count: int,
+    ) -> list[Record]:
+        """Carry out several trials, an epoch of each in turn, and return their records in order.
+
+        Their processes live at the same time, and one of them is at work. The arguments are those
+        of ``carry_out``; the number is that of the first.
+        """
+        return in_turn(
+            [
+                self._course(
+                    trial, before, observe, number=number + place, count=count, takes_turns=True
+                )
+                for place, trial in enumerate(trials)
+            ]
+        )
+
+    def _course(
+        self,
+        trial: Trial,
+        before: Sequence[Record],
+        observe: Observer,
+        *,
+        number: int,
+        count: int,
+        takes_turns: bool = False,
+    ) -> Course[Record]:
         head = head_of(self.plan, trial, before, own=self.own_heads)
         name = _name(trial, self.identity(trial), number=number)
         started = self._started(trial, name, count=count)
         observe(started)
-        record = self._run_trial(trial, head, _Reporter(started, observe))
+        reporter = _Reporter(started, observe, takes_turns=takes_turns)
+        record = yield from self._run_trial(trial, head, reporter)
         # A record and the word of it are one: who is told of a trial finds it on disk.
         with held_back():
             self.folder.append(record)
@@ -135,12 +172,12 @@ class Runner:
             images=len(self.materials.prepared(cell).splits["train"]),
         )
 
-    def _run_trial(self, trial: Trial, head: Record | None, reporter: _Reporter) -> Record:
+    def _run_trial(self, trial: Trial, head: Record | None, reporter: _Reporter) -> Course[Record]:
         started = datetime.now(UTC)
         trial_id = reporter.started.name.trial_id
         failed: list[Outcome] = []
         while True:
-            outcome = self._attempt(trial, trial_id, head, reporter)
+            outcome = yield from self._attempt(trial, trial_id, head, reporter)
             if not outcome.is_mishap or len(failed) == self.retries:
                 break
             failed.append(outcome)
@@ -154,18 +191,18 @@ class Runner:
 
     def _attempt(
         self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
-    ) -> Outcome:
+    ) -> Course[Outcome]:
         if head is None and wants_head(trial.cell):
             return Outcome(reason=f"no trial of {head_name(trial.cell)} has left a head")
         self.folder.set_aside_log(trial_id)
         try:
-            return self._execute(trial, trial_id, head, reporter)
+            return (yield from self._execute(trial, trial_id, head, reporter))
         except PluginError as error:
             return Outcome(reason=str(error))
 
     def _execute(
         self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
-    ) -> Outcome:
+    ) -> Course[Outcome]:
         cell = trial.cell
         plugin, _ = backend_plugin(self.plan, cell.backend)
         executor = self.elsewhere.get(cell.backend)
@@ -177,12 +214,15 @@ class Runner:
             head_file=self._weights_file(head["id"]) if head else None,
             weights_file=self._weights_file(trial_id) if cell.benchmark in self._sources else None,
         )
-        return (executor or self.executor).run(
-            request,
-            request_file=self.folder.logs / f"{trial_id}.json",
-            log=self.folder.log_path(trial_id),
-            on_event=reporter.take,
-            limit_s=cell.settings.time_limit_s,
+        return (
+            yield from (executor or self.executor).course(
+                request,
+                request_file=self.folder.logs / f"{trial_id}.json",
+                log=self.folder.log_path(trial_id),
+                on_event=reporter.take,
+                limit_s=cell.settings.time_limit_s,
+                takes_turns=reporter.takes_turns,
+            )
         )
 
     def _weights_file(self, trial_id: str) -> Path:
@@ -249,10 +289,15 @@ class Runner:
 
 @dataclass(frozen=True, slots=True)
 class _Reporter:
-    """Tells an observer of a trial what its worker tells."""
+    """Tells an observer of a trial what its worker tells.
+
+    Attributes:
+        takes_turns: Whether another trial is at work between its epochs.
+    """
 
     started: TrialStarted
     observe: Observer
+    takes_turns: bool
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Pass on an event of the worker, where it concerns an observer."""

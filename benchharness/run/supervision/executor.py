@@ -1,4 +1,4 @@
-"""Carrying out one trial in a process of its own, and seeing how it ended."""
+"""Carrying out a trial in a process of its own, and seeing how it ended."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ from benchharness.run.checkup.gauge_request import GaugeRequest
 from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.request import TrialRequest
 from benchharness.run.supervision.autopsy import examine, last_words
+from benchharness.run.supervision.courses import Course, to_the_end
 from benchharness.run.supervision.outcome import Outcome
-from benchharness.run.supervision.process import OnEvent, Silence, Worker
+from benchharness.run.supervision.process import TURN, OnEvent, Silence, Worker
 from benchharness.run.supervision.settling import held_after
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalExecutor:
-    """Runs trials on this machine, one after the other.
+    """Runs trials on this machine, of which one is at work at any time.
 
     Attributes:
         environment: Of the workers.
@@ -47,6 +48,23 @@ class LocalExecutor:
         on_event: OnEvent,
         limit_s: float | None = None,
     ) -> Outcome:
+        """Carry out one trial and return how it ended; the arguments are those of ``course``."""
+        return to_the_end(
+            self.course(
+                request, request_file=request_file, log=log, on_event=on_event, limit_s=limit_s
+            )
+        )
+
+    def course(
+        self,
+        request: TrialRequest | ProbeRequest | GaugeRequest,
+        *,
+        request_file: Path,
+        log: Path,
+        on_event: OnEvent,
+        limit_s: float | None = None,
+        takes_turns: bool = False,
+    ) -> Course[Outcome]:
         """Carry out one trial and return how it ended; never raises for what a worker does.
 
         Its processes are gone then, and the GPU's memory is free again, or the outcome says how
@@ -56,7 +74,8 @@ class LocalExecutor:
             request_file: Where to write the request.
             log: Takes everything the worker prints.
             on_event: Told of each event as it comes.
-            limit_s: Longest it may take altogether; None for no limit.
+            limit_s: Longest it may be at work altogether; None for no limit.
+            takes_turns: Whether to stop before each epoch, so that another worker may be at work.
         """
         gpu = None if self.gpu_index is None else open_gpu(self.gpu_index)
         used_bytes = base_bytes(gpu)
@@ -68,8 +87,10 @@ class LocalExecutor:
             [self.python, "-m", request.program, str(request_file)],
             environment=self.environment,
             log=log,
+            takes_turns=takes_turns,
         )
         silence: Silence = ""
+        stood_s = 0.0
         try:
             meters = make_meters(worker.process.pid, gpu=gpu, base_bytes=used_bytes)
 
@@ -79,11 +100,21 @@ class LocalExecutor:
                 on_event(event)
 
             with meters:
-                silence = worker.listen(take, silence_s=self.silence_s, limit_s=limit_s)
+                while True:
+                    spent_s = now_s() - request.spawned_s - stood_s
+                    left_s = None if limit_s is None else limit_s - spent_s
+                    stop = worker.listen(take, silence_s=self.silence_s, limit_s=left_s)
+                    if stop != TURN:
+                        silence = stop
+                        break
+                    stopped_s = now_s()
+                    yield
+                    stood_s += now_s() - stopped_s
+                    worker.go_on()
         finally:
             # Also when the user interrupts: nothing of ours outlives us.
             worker.end(patient=outcome.is_final)
-            wall_s = now_s() - request.spawned_s
+            wall_s = now_s() - request.spawned_s - stood_s
         outcome.end(wall_s=wall_s, meters=meters)
         if silence:
             outcome.status = "timeout"

@@ -11,7 +11,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from benchharness.measure.clock import now_s
 from benchharness.run.supervision.warden import MARK, end_tree
@@ -24,6 +24,9 @@ _LOOK_S = 0.5
 _PATIENCE_S, _IMPATIENCE_S = 30.0, 1.0
 
 Silence = Literal["", "silent", "late"]
+Stop = Literal[Silence, "turn"]
+# The event of a worker that waits to be told to go on.
+TURN: Final = "turn"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,52 +36,75 @@ class Worker:
     Attributes:
         events: Descriptor that its events are read from.
         mark: In the environment of all that it starts.
+        turns: Descriptor that tells it to go on; None where it never waits.
     """
 
     process: subprocess.Popen[bytes]
     events: int
     mark: str
+    turns: int | None = None
 
     @classmethod
-    def start(cls, command: Sequence[str], *, environment: Mapping[str, str], log: Path) -> Self:
+    def start(
+        cls,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        takes_turns: bool = False,
+    ) -> Self:
         """Start a worker.
 
         Args:
-            command: Lacks its last word, the descriptor to which events are to be written.
+            command: Lacks its last words: the descriptor to which events are to be written, and
+                that on which the worker is told to go on.
             environment: Of the worker.
             log: Takes everything that it prints.
+            takes_turns: Whether it is to wait, before each epoch, to be told to go on.
         """
         mark = secrets.token_hex(8)
         reader, writer = os.pipe()
+        turn_reader, turn_writer = os.pipe() if takes_turns else (None, None)
+        given = [fd for fd in (writer, turn_reader) if fd is not None]
         try:
             with log.open("wb") as output:
                 process = subprocess.Popen(
-                    [*command, str(writer)],
+                    [*command, *map(str, given)],
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     env={**environment, MARK: mark},
-                    pass_fds=(writer,),
+                    pass_fds=given,
                     # A group of its own, so that it can be ended with all its children.
                     start_new_session=True,
                 )
         except BaseException:
-            os.close(reader)
+            for kept in (reader, turn_writer):
+                if kept is not None:
+                    os.close(kept)
             raise
         finally:
-            os.close(writer)
+            for fd in given:
+                os.close(fd)
         watch().begin(process.pid, mark)
-        return cls(process=process, events=reader, mark=mark)
+        return cls(process=process, events=reader, mark=mark, turns=turn_writer)
 
-    def listen(self, take: OnEvent, *, silence_s: float | None, limit_s: float | None) -> Silence:
-        """Take events until the worker has no more; say why, where its time ran out first.
+    def go_on(self) -> None:
+        """Tell a worker that waits for its turn to go on; one that is gone hears nothing."""
+        assert self.turns is not None
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self.turns, b"\n")
+
+    def listen(self, take: OnEvent, *, silence_s: float | None, limit_s: float | None) -> Stop:
+        """Take events until the worker has no more, waits for its turn, or its time has run out.
 
         Args:
             silence_s: Longest it may tell nothing; None for no limit.
             limit_s: Longest it may take; None for no limit.
 
         Returns:
-            ``silent`` or ``late`` where it is to be ended, else nothing.
+            ``silent`` or ``late`` where it is to be ended, ``turn`` where it is to be told to go
+            on, else nothing.
         """
         began_s = heard_s = now_s()
         pending = b""
@@ -106,7 +132,11 @@ class Worker:
                 heard_s = now_s()
                 *lines, pending = (pending + chunk).split(b"\n")
                 for line in lines:
-                    take(json.loads(line))
+                    event = json.loads(line)
+                    if event["event"] == TURN:
+                        # It says nothing more before it is told to go on.
+                        return TURN
+                    take(event)
 
     def end(self, *, patient: bool) -> None:
         """Wait for a worker that has finished, end one that has not; its children go with it."""
@@ -117,4 +147,6 @@ class Worker:
             end_tree(self.process.pid, self.mark)
             self.process.wait()
             os.close(self.events)
+            if self.turns is not None:
+                os.close(self.turns)
             watch().end(self.mark)

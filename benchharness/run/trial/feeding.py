@@ -12,9 +12,10 @@ from benchharness.run.trial.calibration import check_feeding
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
 from benchharness.run.trial.scene import Scene
 from benchharness.run.trial.summary import ends, report_settings, report_timing
+from benchharness.run.trial.turns import Turns
 
 
-def feed(scene: Scene, *, epochs: int) -> None:
+def feed(scene: Scene, *, epochs: int, turns: Turns) -> None:
     """Bring every training image to the device, epoch by epoch."""
     with scene.clock.phase("build"):
         task = scene.image_task(scene.workload.learner, weights={}, trainable=())
@@ -28,10 +29,10 @@ def feed(scene: Scene, *, epochs: int) -> None:
         feeding.consumed()
         feeding.synchronize()
     with scene.clock.phase("feed"):
-        timed = [
-            _feed_epoch(scene, feeding, batches, epoch, ledger)
-            for epoch, batches in enumerate(plan, start=1)
-        ]
+        timed = []
+        for epoch, batches in enumerate(plan, start=1):
+            turns.wait()
+            timed.append(_feed_epoch(scene, feeding, batches, epoch, ledger))
     ledger.report()
     blocks = [block for epoch in timed for block in epoch]
     feed_s = seconds(blocks)

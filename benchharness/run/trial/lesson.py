@@ -60,6 +60,8 @@ class Lesson:
         on_timing: Told when timed work begins (True) and when it ends or is interrupted (False).
         on_edge: Told between two blocks of steps, off the clock, which epoch it is and its blocks
             so far.
+        on_turn: Called before each epoch, off the clock: another worker may be at work until it
+            returns.
         epochs: What has been recorded so far.
         images: Training images seen so far.
         waited_s: Training seconds spent in getting batches; None where that cannot be seen.
@@ -72,6 +74,7 @@ class Lesson:
     on_consumed: Callable[[int, Consumed], None] | None = None
     on_timing: Callable[[bool], None] = lambda is_timed: None
     on_edge: Callable[[int, Sequence[Block]], None] = lambda epoch, blocks: None
+    on_turn: Callable[[], None] = lambda: None
     epochs: list[Epoch] = field(default_factory=list)
     images: int = 0
     waited_s: float | None = None
@@ -105,10 +108,16 @@ class Lesson:
 
         def after_epoch(scores: Scores) -> None:
             self._record(scores, timer.stop())
+            begin()
+
+        def begin() -> None:
+            if len(self.epochs) < len(epochs):
+                with self._off_the_clock():
+                    self.on_turn()
             timer.start(steps=steps)
 
         self.on_timing(True)
-        timer.start(steps=steps)
+        begin()
         self.training.train(watch.epochs(epochs), after_step=timer.step, after_epoch=after_epoch)
         self.on_timing(False)
         self.waited_s = watch.waited_s

@@ -21,24 +21,25 @@ from benchharness.run.trial.ledgers import TrialLedger, witnessed
 from benchharness.run.trial.lesson import Lesson
 from benchharness.run.trial.scene import Scene, Weights
 from benchharness.run.trial.summary import ends, report_settings, report_timing, summarize
+from benchharness.run.trial.turns import Turns
 from benchharness.suite.settings import BottleneckSettings, FeedSettings, TrainingSettings
 from benchharness.weights.initial import draw_parameter
 from benchharness.weights.pretrained import Pretrained, read_pretrained
 from benchharness.weights.store import read_arrays, write_arrays
 
 
-def carry_out(scene: Scene) -> None:
+def carry_out(scene: Scene, turns: Turns) -> None:
     """Do what the scene's strategy says and fill in its metrics."""
     for split in ("train", "validation", "test"):
         scene.metrics[f"{split}_count"] = len(scene.prepared.splits[split])
     if isinstance(scene.settings, FeedSettings):
-        feed(scene, epochs=scene.settings.epochs)
+        feed(scene, epochs=scene.settings.epochs, turns=turns)
     else:
-        learn(scene, scene.settings)
+        learn(scene, scene.settings, turns)
         calibrate(scene)
 
 
-def learn(scene: Scene, settings: TrainingSettings) -> None:
+def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
     """Strategies ``simple_cnn``, ``bottleneck`` and ``fine_tune``: train, then test once."""
     workload = scene.workload
     with scene.clock.phase("data"):
@@ -65,6 +66,7 @@ def learn(scene: Scene, settings: TrainingSettings) -> None:
         on_edge=Advance.of(
             scene, phase="train", images=len(scene.prepared.splits["train"])
         ).at_edge,
+        on_turn=turns.wait,
     )
     with scene.clock.phase("compile"):
         lesson.warm_up(ends(plan[0]))

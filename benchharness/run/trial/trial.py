@@ -10,10 +10,16 @@ from benchharness.plugins import load_backend
 from benchharness.run.request import TrialRequest
 from benchharness.run.trial.scene import Emit, load_scene
 from benchharness.run.trial.strategies import carry_out
+from benchharness.run.trial.turns import Turns
 
 
 def run_trial(
-    request: TrialRequest, *, clock: PhaseClock, emit: Emit, metrics: dict[str, Any]
+    request: TrialRequest,
+    *,
+    clock: PhaseClock,
+    emit: Emit,
+    turns: Turns,
+    metrics: dict[str, Any],
 ) -> None:
     """Carry out one trial.
 
@@ -21,6 +27,7 @@ def run_trial(
         request: What to do.
         clock: Started where the runner spawned this process.
         emit: Takes events for the runner: versions, effective settings, each epoch.
+        turns: Waited for before each epoch.
         metrics: Takes each column of the result as it becomes known, so that a trial that fails
             leaves what it had.
 
@@ -35,4 +42,4 @@ def run_trial(
     emit({"event": "versions", "versions": versions})
     with clock.phase("data"):
         scene = load_scene(request, backend=backend, clock=clock, emit=emit, metrics=metrics)
-    carry_out(scene)
+    carry_out(scene, turns)

@@ -1,6 +1,7 @@
 """The worker process: one trial, its events on a pipe, everything it prints in a log.
 
-Started by the runner as ``python -m benchharness.run.trial.worker REQUEST.json EVENTS_FD``.
+Started by the runner as ``python -m benchharness.run.trial.worker REQUEST.json EVENTS_FD``, with
+``TURNS_FD`` behind it where the trial takes turns with another.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from benchharness.run.supervision.exhaustion import REMEDY, is_exhaustion
 
 def main(arguments: list[str]) -> int:
     """Carry out the requested trial; the exit code is 0 when a final event was sent."""
-    request_file, events_fd = Path(arguments[0]), int(arguments[1])
+    request_file, events_fd, *turns_fd = Path(arguments[0]), *map(int, arguments[1:])
     die_with_parent(events_fd)
     request = TrialRequest.read(request_file)
     use_cores(request.threads)
@@ -38,21 +39,27 @@ def main(arguments: list[str]) -> int:
             on_phase=lambda name: emit({"event": "phase", "phase": name}),
         )
         clock.seconds["startup"] = clock.wall_s()
-        emit(_outcome(request, clock=clock, emit=emit))
+        emit(_outcome(request, clock=clock, emit=emit, turns_fd=next(iter(turns_fd), None)))
     return 0
 
 
 def _outcome(
-    request: TrialRequest, *, clock: PhaseClock, emit: Callable[[Mapping[str, Any]], None]
+    request: TrialRequest,
+    *,
+    clock: PhaseClock,
+    emit: Callable[[Mapping[str, Any]], None],
+    turns_fd: int | None,
 ) -> dict[str, Any]:
     """Run the trial and return its final event, whatever happened."""
     with clock.phase("startup"):
         from benchharness.run.trial.lesson import DivergedError
         from benchharness.run.trial.trial import run_trial
+        from benchharness.run.trial.turns import Turns
 
+    turns = Turns(clock=clock, emit=emit, told=turns_fd)
     metrics: dict[str, Any] = {}
     try:
-        run_trial(request, clock=clock, emit=emit, metrics=metrics)
+        run_trial(request, clock=clock, emit=emit, turns=turns, metrics=metrics)
         status, reason = "ok", ""
     except UnsupportedError as error:
         status, reason = "skipped", str(error)
