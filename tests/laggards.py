@@ -8,8 +8,12 @@ import sys
 from pathlib import Path
 
 LAGGARD = '''
-"""Wraps a backend; each step takes step_s longer, and slower times as long again."""
+"""Wraps a backend; each step takes step_s longer, and slower times as long again.
 
+Where there is a diary, it says of each epoch whose it was and from when to when it went on.
+"""
+
+import os
 import time
 from importlib import import_module
 
@@ -21,9 +25,12 @@ HELD = []
 
 
 class Laggard:
-    def __init__(self, backend, *, slower=0.0, step_s=0.0, hungrier_mb=0, fault=""):
+    def __init__(
+        self, backend, *, slower=0.0, step_s=0.0, hungrier_mb=0, fault="", name="", diary=""
+    ):
         self._backend, self._slower, self._step_s = backend, slower, step_s
         self._hungrier_mb, self._fault = hungrier_mb, fault
+        self._name, self._diary = name, diary
 
     def __getattr__(self, name):
         return getattr(self._backend, name)
@@ -39,7 +46,7 @@ class Laggard:
         original = training.train
 
         def train(epochs, *, after_step, after_epoch):
-            began_s = time.monotonic()
+            began_s = epoch_s = time.monotonic()
 
             def late():
                 nonlocal began_s
@@ -50,9 +57,14 @@ class Laggard:
                 began_s = time.monotonic()
 
             def rested(scores):
-                nonlocal began_s
+                nonlocal began_s, epoch_s
+                if self._diary:
+                    with open(self._diary, "a") as file:
+                        file.write(f"{os.getpid()} {self._name} {epoch_s} {time.monotonic()}\\n")
+                if self._fault == "dies" and len(epochs) > 1:
+                    os._exit(3)
                 after_epoch(scores)
-                began_s = time.monotonic()
+                began_s = epoch_s = time.monotonic()
 
             original(epochs, after_step=late, after_epoch=rested)
 

@@ -233,7 +233,36 @@ def test_meters_are_told_that_evaluation_is_not_timed(fake_clock: FakeClock):
 
     stretches = zip(timings[::2], timings[1::2], strict=True)
     spans = [end - begin for (is_begin, begin), (is_end, end) in stretches if is_begin > is_end]
-    assert spans == [2.5, 2.5, 0.0]
+    assert [span for span in spans if span] == [2.5, 2.5]
+
+
+def test_a_turn_is_waited_for_before_each_epoch_and_on_no_clock(fake_clock: FakeClock):
+    """Another's 100 s before the first epoch and between the two are of no phase."""
+    clock = PhaseClock(started_s=fake_clock(), now=fake_clock)
+    timings: list[bool] = []
+    turns: list[tuple[int, bool]] = []
+
+    def wait() -> None:
+        turns.append((len(lesson.epochs), timings[-1]))
+        with clock.standstill():
+            fake_clock.now_s += 100.0
+
+    lesson = Lesson(
+        training=SlowTraining(fake_clock, [0.7, 0.6]),
+        clock=clock,
+        validation=make_batches(sizes=(4,)),
+        on_epoch=lambda epoch: None,
+        on_timing=timings.append,
+        on_turn=wait,
+    )
+    with clock.phase("train"):
+        lesson.teach([make_batches(sizes=(4,))] * 2)
+
+    assert turns == [(0, False), (1, False)]
+    assert lesson.train_s == 5.0
+    assert clock.seconds == {"train": 5.0, "evaluate": 60.0}
+    assert clock.wall_s() == 65.0
+    assert clock.other_s() == 0.0
 
 
 class SlowBatches(list):

@@ -11,7 +11,12 @@ import pytest
 from suite_files import suite_of
 
 from benchharness.model.quantities import QUANTITIES
+from benchharness.regression.changes import Changes
+from benchharness.regression.criteria import Criteria
 from benchharness.regression.floors import MOST_PAIRS, Floor, Floors
+from benchharness.regression.lineup import line_up
+from benchharness.regression.prospect import Prospect
+from benchharness.regression.sides import Side
 from benchharness.regression.verdict import Sample, judge
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
@@ -78,6 +83,27 @@ def test_more_pairs_and_less_noise_show_smaller_differences():
     assert 8 <= needs[2] <= 24
     assert needs[-1] == MOST_PAIRS
     assert all(need % 2 == 0 for need in needs)
+
+
+def test_of_alternatives_the_one_that_scatters_least_says_how_many_pairs_it_takes(
+    tmp_path: Path, plan: Plan
+):
+    """A noisy best epoch keeps nobody waiting where the throughput is steady; named, it does."""
+    side = Side(label="itself", changes=Changes())
+    lineup = line_up(plan, side, side, pairs=6, is_extracting=False)
+    floors = Floors(folder=tmp_path / "noise", device="a processor")
+    noisy, steady = floor_of(0.08).costs[COLUMN], floor_of(0.001).costs[COLUMN]
+    costs = {"best_epoch_s": noisy, COLUMN: steady}
+    for couple in lineup.couples:
+        floors.keep(lineup.plan, couple.ours, replace(floor_of(0.0), costs=costs))
+    usual = Prospect.of(lineup, floors, Criteria())
+    named = Prospect.of(lineup, floors, Criteria(columns=tuple(costs), is_chosen=True))
+
+    warned = [line for line in named.warnings(most=20) if "best_epoch_s" in line]
+    assert set(usual.first(most=20).values()) == {2}
+    assert not [line for line in usual.warnings(most=20) if "best_epoch_s" in line]
+    assert len(warned) == len(lineup.couples) == 2
+    assert set(named.first(most=20).values()) == {10}
 
 
 def test_a_machine_without_noise_shows_everything():

@@ -99,6 +99,7 @@ def pair_up(
     limits: Limits | None = None,
     criteria: Criteria = SPEED,
     first: dict[str, int] | None = None,
+    is_by_epoch: bool = False,
 ) -> tuple[list[Series], FakeRunner]:
     """Return the pairs of both benchmarks, and who carried them out."""
     lineup = lineup_of(folder)
@@ -111,6 +112,7 @@ def pair_up(
         limits=limits or Limits(),
         observe=unobserved,
         first=first or {},
+        is_by_epoch=is_by_epoch,
         now=lambda: clock[0],
     ).run()
     return every, runner
@@ -141,6 +143,23 @@ def test_sides_take_turns_and_every_other_pair_is_reversed(tmp_path: Path):
         ("two", "torch B", 2, 8),
         ("two", "torch A", 2, 8),
     ]
+
+
+@pytest.mark.parametrize(("is_by_epoch", "together"), [(False, 1), (True, 2)])
+def test_the_trials_of_a_pair_live_side_by_side_or_one_after_the_other(
+    tmp_path: Path, is_by_epoch: bool, together: int
+):
+    """Either way in the same order, and each counted once."""
+    _, runner = pair_up(tmp_path, steady, is_by_epoch=is_by_epoch)
+
+    assert set(runner.together) == {together}
+    assert [side for _, side, *_ in runner.ran[::2]] == [
+        "torch A",
+        "torch A",
+        "torch B",
+        "torch B",
+    ] * 3
+    assert len(runner.ran) == 2 * 2 * 6
 
 
 def test_clear_cells_end_at_the_fewest_pairs(tmp_path: Path):
@@ -226,30 +245,38 @@ def test_accuracy_is_watched_without_costing_pairs(tmp_path: Path):
     assert [series.pairs for series in asked] == [6, 8]
 
 
-def test_throughput_is_watched_where_the_best_epoch_is_known(tmp_path: Path):
+@pytest.mark.parametrize(
+    ("noisy", "still"),
+    [("train_images_per_s", "best_epoch_s"), ("best_epoch_s", "train_images_per_s")],
+)
+def test_best_epoch_and_throughput_are_alternatives(tmp_path: Path, noisy: str, still: str):
     """Noise in one does not cost pairs where the other has decided; alone it has to decide."""
 
     def scattered(trial: Trial) -> dict[str, Any]:
-        known = {} if trial.cell.benchmark == "one" else {"best_epoch_s": 2.0}
-        return {"train_images_per_s": 100.0 * (1.3 if trial.index % 4 < 2 else 1), **known}
-
-    def noisy(trial: Trial) -> dict[str, Any]:
         is_b = trial.cell.backend.endswith("B")
-        metrics = scattered(trial)
-        if is_b:
-            metrics["train_images_per_s"] *= 1.2 if trial.index % 3 else 0.8
-        return metrics
+        factor = (1.2 if trial.index % 3 else 0.8) if is_b else 1.0
+        known = {} if trial.cell.benchmark == "one" else {still: 2.0}
+        return {noisy: 100.0 * factor, **known}
 
     every, _ = pair_up(
         tmp_path,
-        noisy,
-        criteria=Criteria(columns=("best_epoch_s", "train_images_per_s")),
+        scattered,
+        criteria=Criteria(columns=(still, noisy)),
+        limits=Limits(most=8),
+    )
+    named, _ = pair_up(
+        tmp_path,
+        scattered,
+        criteria=Criteria(columns=(still, noisy), is_chosen=True),
         limits=Limits(most=8),
     )
 
     assert [series.pairs for series in every] == [8, 6]
+    assert every[0].verdicts[0].is_open
     assert [v.word for v in every[1].verdicts] == ["same", "undecidable"]
     assert [v.is_open for v in every[1].verdicts] == [False, False]
+    # Whoever names a column has it decided.
+    assert [series.pairs for series in named] == [8, 8]
 
 
 def test_a_few_test_images_are_no_loss_of_accuracy(tmp_path: Path):

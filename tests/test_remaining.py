@@ -265,3 +265,27 @@ def test_two_trials_in_flight_are_told_apart():
 
     assert run.remaining.trial(slow) == Estimate(30.0)
     assert run.remaining.trial(fast) == Estimate(0.0)
+
+
+def test_two_trials_that_take_turns_end_together_and_share_the_time():
+    """Epochs of 10 s in turn: 60 s are left for both, and a later pair takes as long as this."""
+    run = FakeRun()
+    ours, theirs = run.start(), run.start(backend="other")
+    for name in (ours, theirs):
+        run.enter(name, "train", after_s=0.0)
+    run.end_epoch(ours, 1)
+    run.end_epoch(theirs, 1)
+    for name in (theirs, ours):
+        run.end_epoch(name, 2)
+    amid = run.remaining.suite()
+    for epoch in (3, 4):
+        run.end_epoch(ours, epoch)
+        run.end_epoch(theirs, epoch)
+    run.finish(ours)
+    run.finish(theirs)
+
+    assert amid is not None
+    assert amid.seconds == pytest.approx(40.0 + 80.0)
+    pair = run.remaining.suite()
+    assert pair is not None
+    assert pair.seconds == pytest.approx(80.0)

@@ -83,7 +83,8 @@ class Training(Work, Protocol):
         Calls ``after_step`` once per step, when it has been handed to the device; waiting for the
         device there is the core's business. Calls ``after_epoch`` when the device has finished an
         epoch, with the means over its images, each scored by the weights it was trained on; the
-        core may call ``evaluate``, ``weights`` and ``synchronize`` from there.
+        core may call ``evaluate``, ``weights`` and ``synchronize`` from there, and may let another
+        backend train an epoch meanwhile: nothing of this one should be at work then.
         """
         ...
 

@@ -195,7 +195,7 @@ class OfTrial(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialStarted(OfTrial):
-    """A trial's process is about to be started.
+    """A trial's process is about to be started; of a comparison there may be two at a time.
 
     Attributes:
         count: Trials of the run.

@@ -41,9 +41,14 @@ class Estimate:
 
 @dataclass(slots=True, kw_only=True)
 class _Course:
-    """A trial in flight: when it has come how far."""
+    """A trial in flight: when it has come how far.
+
+    Attributes:
+        own_s: Its share of the time so far: trials in flight at once are at work in turn.
+    """
 
     began_s: float
+    own_s: float = 0.0
     epochs: int
     training_s: float | None = None
     seen_s: float = 0.0
@@ -117,6 +122,7 @@ class Remaining:
         self._cells: dict[tuple[Point, str], _Cell] = {}
         self._courses: dict[int, tuple[_Cell, _Course]] = {}
         self._has_begun = False
+        self._shared_s = now()
 
     def take(self, event: Event) -> None:
         """Take note of what happens."""
@@ -144,10 +150,13 @@ class Remaining:
 
     def suite(self) -> Estimate | None:
         """Return what is left of all trials; None where nothing is known."""
-        parts = [
+        in_flight = [
             None if course.end is None else self._until(*course.end)
             for _, course in self._courses.values()
         ]
+        parts: list[Estimate | None] = [one for one in in_flight if one is None]
+        # Those in flight take turns: the end of the last is the end of all.
+        parts += sorted(filter(None, in_flight), key=lambda one: one.seconds)[-1:]
         for cell in self._cells.values():
             each_s = self._expected(cell)
             whole = None if each_s is None else Estimate(each_s * cell.pending)
@@ -165,6 +174,7 @@ class Remaining:
 
     def _begin(self, event: TrialStarted) -> None:
         cell = self._cell(event.name)
+        self._share()
         cell.pending = max(0, cell.pending - 1)
         self._has_begun = True
         course = _Course(began_s=self._now(), epochs=event.epochs)
@@ -172,11 +182,19 @@ class Remaining:
         self._project(cell, course)
 
     def _end(self, event: TrialFinished) -> None:
+        self._share()
         cell, course = self._courses.pop(event.name.number)
         now = self._now()
-        cell.taken_s.append(now - course.began_s)
+        cell.taken_s.append(course.own_s)
         if course.progress == course.epochs:
             cell.tail_s = now - course.seen_s
+
+    def _share(self) -> None:
+        """Share the time since this was last done among the trials in flight."""
+        now = self._now()
+        for _, course in self._courses.values():
+            course.own_s += (now - self._shared_s) / len(self._courses)
+        self._shared_s = now
 
     def _project(self, cell: _Cell, course: _Course) -> None:
         tails = [other.tail_s for other in self._cells.values() if other.tail_s is not None]
@@ -200,7 +218,7 @@ class Remaining:
             return cell.taken_s[-1]
         for other, course in self._courses.values():
             if other is cell and course.end is not None and course.progress:
-                return course.end[0] - course.began_s
+                return (course.end[0] - course.began_s) / len(self._courses)
         return None
 
     def _cell(self, named: PlannedCell | TrialName) -> _Cell:

@@ -1,0 +1,180 @@
+"""Two trials that take turns epoch by epoch: courses by hand, and real processes with a diary."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from laggards import SUITE, benchharness, install
+
+from benchharness.regression.allocation import KEPT, keeping
+from benchharness.run.supervision.courses import in_turn, to_the_end
+
+EPOCHS = 4
+FEW = ("--pairs", "6", "--threshold", "40%", "--threshold", "peak_host_bytes=20%", "--no-proof")
+SIDES = ("--set-a", 'options.name="A"', "--set-b", 'options.name="B"')
+
+
+def course(name: str, stops: int, done: list[str], *, is_broken: bool = False) -> Generator[None]:
+    """Do a bit of work after each stop, note it, and return the name."""
+    try:
+        done.append(f"{name}0")
+        for stop in range(1, stops + 1):
+            yield
+            if is_broken:
+                raise RuntimeError("it broke")
+            done.append(f"{name}{stop}")
+        return name
+    finally:
+        done.append(f"{name} over")
+
+
+def test_two_courses_take_turns_and_every_other_round_is_reversed():
+    """A B, B A, A B: what lasts for longer than a stretch hits both."""
+    done: list[str] = []
+
+    assert in_turn([course("A", 2, done), course("B", 2, done)]) == ["A", "B"]
+    assert [one for one in done if "over" not in one] == ["A0", "B0", "B1", "A1", "A2", "B2"]
+
+
+def test_the_longer_course_goes_on_alone():
+    """Results stand in the order of the courses, not in that of their ends."""
+    done: list[str] = []
+
+    assert in_turn([course("A", 3, done), course("B", 1, done)]) == ["A", "B"]
+    assert done == ["A0", "B0", "B1", "B over", "A1", "A2", "A3", "A over"]
+    assert to_the_end(course("C", 2, [])) == "C"
+
+
+def test_where_one_course_raises_the_other_is_ended():
+    """Nothing is left waiting for a turn that does not come."""
+    done: list[str] = []
+
+    with pytest.raises(RuntimeError, match="it broke"):
+        in_turn([course("A", 3, done), course("B", 3, done, is_broken=True)])
+    assert done == ["A0", "B0", "B over", "A over"]
+
+
+def test_freed_memory_is_kept_unless_somebody_has_tuned_the_allocator():
+    """Whoever names one of its settings, or another allocator, has it as he wants it."""
+    assert keeping({"HOME": "/root"}) == {"HOME": "/root", **KEPT}
+    for own in ({"MALLOC_ARENA_MAX": "1"}, {"LD_PRELOAD": "libjemalloc.so.2"}):
+        assert keeping(own) == own
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a suite of some epochs whose laggard keeps a diary."""
+    folder = tmp_path_factory.mktemp("turns")
+    install(folder, suite(folder / "diary"))
+    return folder
+
+
+def suite(diary: Path) -> str:
+    """Return a suite of a laggard with a diary."""
+    options = f'options = {{ step_s = 0.02, diary = "{diary}" }}'
+    return SUITE.replace("options = { step_s = 0.02 }", options) + f"epochs = {EPOCHS}\n"
+
+
+def epochs(diary: Path) -> list[list[tuple[str, float, float]]]:
+    """Return whose each epoch was, when it began and when it ended, pair by pair; no warm-up."""
+    by_process: dict[str, list[tuple[str, float, float]]] = {}
+    for line in diary.read_text().splitlines():
+        process, name, began_s, ended_s = line.split()
+        by_process.setdefault(process, []).append((name, float(began_s), float(ended_s)))
+    trained = [sorted(spans, key=lambda span: span[1])[-EPOCHS:] for spans in by_process.values()]
+    ordered = sorted(trained, key=lambda spans: spans[0][1])
+    return [
+        sorted([*ours, *theirs], key=lambda span: span[1]) for ours, theirs in in_pairs(ordered)
+    ]
+
+
+def in_pairs(of: list) -> Iterator[tuple]:
+    """Yield the elements two by two."""
+    return zip(of[::2], of[1::2], strict=True)
+
+
+def test_the_trials_of_a_pair_take_turns_epoch_by_epoch(desk: Path):
+    """One is at work while the other waits, on no clock; every other pair begins with B."""
+    done = benchharness(desk, "compare", "lagging.toml", *SIDES, *FEW, "--json")
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    pairs = epochs(desk / "diary")
+    assert ["".join(name for name, *_ in pair) for pair in pairs] == ["BAABBAAB", "ABBAABBA"] * 3
+    for pair in pairs:
+        assert all(ended_s <= began_s for (*_, ended_s), (_, began_s, _) in pairwise(pair))
+    finished = [
+        event["metrics"]
+        for event in map(json.loads, done.stdout.splitlines())
+        if event["event"] == "trial_finished"
+    ]
+    # The other's epochs take 0.4 s and its start far more: on the clock they would stand in these.
+    assert max(metrics["overhead_s"] for metrics in finished) < 0.2
+    assert max(metrics["other_s"] for metrics in finished) < 0.2
+    assert all(0 < metrics["teardown_s"] < 2 for metrics in finished)
+
+
+def test_where_one_of_a_pair_dies_the_other_finishes(desk: Path):
+    """B ends with exit code 3 in its first epoch: its cell fails, and A has all its epochs."""
+    done = benchharness(desk, "compare", "lagging.toml", "--set", 'options.fault="dies"', *FEW)
+
+    folder = desk / done.stdout.split("comparison.json: ")[1].strip()
+    lines = (folder / "records.jsonl").read_text().splitlines()
+    ours, theirs = (json.loads(line[line.index("{") :]) for line in lines[::-1])
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "ended with exit code 3" in done.stdout
+    assert (ours["status"], len(ours["epochs"])) == ("ok", EPOCHS)
+    assert (theirs["status"], theirs["epochs"]) == ("failed", [])
+
+
+def test_interrupting_a_pair_ends_both(tmp_path: Path):
+    """Ctrl-C while one is at work and the other waits: exit code 130, and no process is left."""
+    install(tmp_path, suite(tmp_path / "diary").replace("step_s = 0.02", "step_s = 0.5"))
+    environment = {"PYTHONPATH": str(tmp_path), "BENCHHARNESS_CACHE": str(tmp_path / "cache")}
+    running = subprocess.Popen(
+        [sys.executable, "-m", "benchharness", "compare", "lagging.toml", *SIDES, "--no-proof"],
+        cwd=tmp_path,
+        env={**os.environ, **environment},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    wait_for(lambda: len(workers(tmp_path)) == 2)
+
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+
+    assert running.returncode == 130
+    assert "Traceback" not in errors
+    assert workers(tmp_path) == []
+
+
+def wait_for(condition) -> None:
+    """Return once a condition holds."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to pass within a minute"
+        time.sleep(0.05)
+
+
+def workers(folder: Path) -> list[str]:
+    """Return the workers that were started in a folder, by process id."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes()
+            where = (process / "cwd").readlink()
+        except OSError:
+            continue
+        if b"benchharness.run.trial.worker" in line and where == folder:
+            found.append(process.name)
+    return found
