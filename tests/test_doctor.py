@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from benchharness import plugins
+from benchharness.cli import doctor_command
 from benchharness.measure.machine import Machine
 from benchharness.run.checkup.doctor import Examination, examine
 from benchharness.run.checkup.finding import Checkup, Finding
@@ -163,6 +165,25 @@ def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: s
     assert found.remedy == "pip install --force-reinstall benchharness-broken"
     assert about(checkup, "working").mark == "ok"
     assert time.monotonic() - began_s < 40
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "waited"),
+    [([], 0, [60.0]), (["--timeout", "8"], 0, [8.0]), (["--timeout", "0"], 2, [])],
+)
+def test_the_patience_with_a_backend_can_be_chosen(monkeypatch, arguments, code, waited):
+    """What a backend that hangs is told to be given more of is an option of this command too."""
+    asked: list[float] = []
+
+    def look(wanted: Examination, *, announce, longest_s: float) -> Checkup:
+        asked.append(longest_s)
+        return Checkup(title="a machine", sections=(), facts={})
+
+    monkeypatch.setattr("benchharness.run.checkup.doctor.examine", look)
+    done = CliRunner().invoke(doctor_command.command, ["--json", *arguments])
+
+    assert done.exit_code == code, done.output
+    assert asked == waited
 
 
 def test_a_broken_backend_that_no_suite_needs_is_a_warning(install, visit):

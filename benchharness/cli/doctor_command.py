@@ -34,6 +34,12 @@ _MAIN = Path("suites/cats_dogs.toml")
     help="Measure the backends' speed again, or not at all; by default, what was measured on this "
     "machine with these versions is kept.",
 )
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds that a backend may give no sign of life.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(
     *,
@@ -43,6 +49,7 @@ def command(
     device: str,
     results: Path,
     calibration: bool | None,
+    timeout_s: float | None,
     as_json: bool,
 ) -> int:
     """Say what this machine can do, what SUITE lacks here, and how to get it.
@@ -54,7 +61,7 @@ def command(
     Exit codes: 0 the suite can run; 1 something that it needs is missing; 2 the request could not
     be understood.
     """
-    from benchharness.run.checkup.doctor import Examination, examine
+    from benchharness.run.checkup.doctor import LONGEST_S, Examination, examine
     from benchharness.suite.builtin import IMAGES
 
     if suite is None and _MAIN.is_file():
@@ -71,6 +78,7 @@ def command(
             calibration="kept" if calibration is None else "anew" if calibration else "no",
         ),
         announce=lambda line: say(line, err=True),
+        longest_s=timeout_s or LONGEST_S,
     )
     if as_json:
         click.echo(json.dumps(checkup.as_dict(), indent=2, default=str))
