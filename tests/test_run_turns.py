@@ -135,6 +135,22 @@ def test_where_one_of_a_pair_dies_the_other_finishes(desk: Path):
     assert (theirs["status"], theirs["epochs"]) == ("failed", [])
 
 
+def test_where_two_do_not_fit_into_memory_they_run_one_by_one(tmp_path: Path):
+    """A machine that says it has a megabyte left: A has ended before B begins, and B before A."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "from benchharness.measure import machine\n"
+        "machine.read_memory = lambda: (4 * 10**9, 10**6)\n"
+    )
+    install(tmp_path, suite(tmp_path / "diary"))
+
+    done = benchharness(tmp_path, "compare", "lagging.toml", *SIDES, *FEW)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "the two of a pair in turn, one by one" in done.stderr
+    pairs = epochs(tmp_path / "diary")
+    assert ["".join(name for name, *_ in pair) for pair in pairs] == ["AAAABBBB", "BBBBAAAA"] * 3
+
+
 def test_interrupting_a_pair_ends_both(tmp_path: Path):
     """Ctrl-C while one is at work and the other waits: exit code 130, and no process is left."""
     install(tmp_path, suite(tmp_path / "diary").replace("step_s = 0.02", "step_s = 0.5"))

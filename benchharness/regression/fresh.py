@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchharness.measure.machine import read_memory
 from benchharness.regression.allocation import keeping
 from benchharness.regression.comparison import CellComparison, Comparison
 from benchharness.regression.criteria import Criteria
@@ -102,8 +103,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
         runner = session.begin(observe, command=order.command)
         lineup = lineup.settled(session.plan)
         prospect = Prospect.of(lineup, floors, criteria)
-        # Two on a GPU would share its memory, and need more of it than either alone.
-        is_by_epoch = session.device.index is None
+        is_by_epoch = _can_live_side_by_side(session, runner)
         announce(observe, [*_opening(order, lineup, limits, built, is_by_epoch=is_by_epoch)])
         announce(observe, [*prospect.warnings(most=limits.most)])
         try:
@@ -127,6 +127,18 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
     return Meeting(
         comparison=comparison, series=series, criteria=criteria, lineup=lineup, floors=floors
     )
+
+
+def _can_live_side_by_side(session: Session, runner: Runner) -> bool:
+    """Return whether both trials of any pair may hold their memory at once.
+
+    Not on a GPU: its memory is scarce, and what one worker takes of it is seen by what all take.
+    """
+    if session.device.index is not None:
+        return False
+    _, free_bytes = read_memory()
+    cells = session.outlook(runner.materials.facts).cells()
+    return all(2 * one.needs.host_bytes <= free_bytes for one in cells)
 
 
 def _criteria(session: Session, order: Order) -> Criteria:
