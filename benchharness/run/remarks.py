@@ -1,4 +1,4 @@
-"""What the user should know of data and weights before a run, in sentences."""
+"""What the user should know of plan, data and weights before a run, in sentences."""
 
 from __future__ import annotations
 
@@ -21,6 +21,37 @@ def title(plan: Plan, facts: DatasetFacts) -> str:
     if facts.is_own:
         return f"{facts.title}: {len(facts.classes)} classes, as suite {plan.suite.name} has it"
     return plan.suite.title
+
+
+def on_plan(plan: Plan, *, device: str, is_built_in: bool, is_profile_asked: bool) -> Iterator[str]:
+    """Yield what was decided for the user.
+
+    Args:
+        device: Its name.
+        is_built_in: Whether the suite is ours, as the user named none.
+        is_profile_asked: Whether the user named the profile.
+    """
+    suite, profile = plan.suite, plan.profile
+    yield f"suite {suite.name} on {device}"
+    if is_built_in:
+        yield (
+            "the suite is built in, as none was named; "
+            "a copy to change: benchharness run --write-suite my_suite.toml"
+        )
+    if profile is not None:
+        how = "as asked" if is_profile_asked else "chosen for this machine"
+        about = suite.profiles[profile].description
+        yield f"profile {profile} ({how}){f': {about}' if about else ''}"
+    elif suite.profiles:
+        names = ", ".join(suite.profiles)
+        yield f"no profile: the suite has none for this machine (it has {names})"
+    if plan.added:
+        yield f"also running {', '.join(plan.added)}: others start from its head"
+    if plan.fileless:
+        names = ", ".join(plan.fileless)
+        yield f"native track on prepared images, there being no image files: {names}"
+    if plan.left_out:
+        yield f"left out, for want of a backend: {', '.join(plan.left_out)}"
 
 
 def on_quarters(quarters: Mapping[str, Quarters]) -> Iterator[str]:

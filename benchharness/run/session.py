@@ -112,28 +112,13 @@ class Session:
 
     def announcements(self) -> list[str]:
         """Return what was decided for the user, one line each."""
-        suite, profile = self.plan.suite, self.plan.profile
-        lines = [f"suite {suite.name} on {self.device.name}"]
-        if self.request.suite == IMAGES:
-            lines.append(
-                "the suite is built in, as none was named; "
-                "a copy to change: benchharness run --write-suite my_suite.toml"
-            )
-        if profile is not None:
-            how = "as asked" if self.request.profile else "chosen for this machine"
-            about = suite.profiles[profile].description
-            lines.append(f"profile {profile} ({how}){f': {about}' if about else ''}")
-        elif suite.profiles:
-            names = ", ".join(suite.profiles)
-            lines.append(f"no profile: the suite has none for this machine (it has {names})")
-        if self.plan.added:
-            lines.append(f"also running {', '.join(self.plan.added)}: others start from its head")
-        if self.plan.fileless:
-            names = ", ".join(self.plan.fileless)
-            lines.append(f"native track on prepared images, there being no image files: {names}")
-        if self.plan.left_out:
-            lines.append(f"left out, for want of a backend: {', '.join(self.plan.left_out)}")
-        return lines
+        found = remarks.on_plan(
+            self.plan,
+            device=self.device.name,
+            is_built_in=self.request.suite == IMAGES,
+            is_profile_asked=self.request.profile is not None,
+        )
+        return list(found)
 
     def survey(self) -> DatasetFacts:
         """Return the facts that a preview of the plan needs."""
