@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 # glibc gives large arrays back to the kernel when they are freed, and the kernel clears every page
-# that is asked for again: a third of a PyTorch step on one processor, and most of what equal steps
+# that is asked for again: 30 % of a PyTorch step on one processor, and most of what equal steps
 # differed by there. Other allocators do not read these.
 KEPT: Mapping[str, str] = {
     "MALLOC_MMAP_MAX_": "0",
