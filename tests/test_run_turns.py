@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from laggards import SUITE, benchharness, install
 
-from benchharness.regression.allocation import KEPT, keeping
+from benchharness.regression.allocation import KEPT, keeping, keeps_memory
 from benchharness.run.supervision.courses import in_turn, to_the_end
 
 EPOCHS = 4
@@ -68,6 +68,8 @@ def test_freed_memory_is_kept_unless_somebody_has_tuned_the_allocator():
     assert keeping({"HOME": "/root"}) == {"HOME": "/root", **KEPT}
     for own in ({"MALLOC_ARENA_MAX": "1"}, {"LD_PRELOAD": "libjemalloc.so.2"}):
         assert keeping(own) == own
+        assert not keeps_memory(keeping(own))
+    assert keeps_memory(keeping({}))
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +149,7 @@ def test_where_two_do_not_fit_into_memory_they_run_one_by_one(tmp_path: Path):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the two of a pair in turn, one by one" in done.stderr
+    assert "trials keep the memory they free" in done.stderr
     pairs = epochs(tmp_path / "diary")
     assert ["".join(name for name, *_ in pair) for pair in pairs] == ["AAAABBBB", "BBBBAAAA"] * 3
 

@@ -26,3 +26,8 @@ def keeping(environment: Mapping[str, str]) -> dict[str, str]:
     if any(name.startswith(_TUNED) for name in environment):
         return dict(environment)
     return {**environment, **KEPT}
+
+
+def keeps_memory(environment: Mapping[str, str]) -> bool:
+    """Return whether the processes of an environment keep the memory they free, by our doing."""
+    return KEPT.items() <= environment.items()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchharness.measure.machine import read_memory
-from benchharness.regression.allocation import keeping
+from benchharness.regression.allocation import keeping, keeps_memory
 from benchharness.regression.comparison import CellComparison, Comparison
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.floors import Floors
@@ -105,6 +105,10 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
         prospect = Prospect.of(lineup, floors, criteria)
         is_by_epoch = _can_live_side_by_side(session, runner)
         announce(observe, [*_opening(order, lineup, limits, built, is_by_epoch=is_by_epoch)])
+        if keeps_memory(session.places.environment):
+            announce(
+                observe, ["trials keep the memory they free, which steadies and speeds them up"]
+            )
         announce(observe, [*prospect.warnings(most=limits.most)])
         try:
             every = Pairing(
