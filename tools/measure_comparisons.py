@@ -162,7 +162,7 @@ def _verdict(one: dict[str, Any], column: str) -> dict[str, Any]:
 
 
 def _counts(words: Any) -> str:
-    return ", ".join(f"{count} × {word}" for word, count in Counter(map(str, words)).most_common())
+    return ", ".join(f"{count} x {word}" for word, count in Counter(map(str, words)).most_common())
 
 
 if __name__ == "__main__":
