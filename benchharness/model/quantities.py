@@ -66,8 +66,8 @@ def _durations(*names: str) -> list[Quantity]:
 QUANTITIES: Mapping[str, Quantity] = {
     quantity.name: quantity
     for quantity in (
-        # Of equal code the one scattered a third as much as the other on a machine with neighbours
-        # that rest at times, and the other a third as much as the one beside a steady neighbour.
+        # Of equal code the best epoch scattered a third as much as the throughput beside neighbours
+        # that rest at times, and up to three times as much beside one that does not.
         Quantity(
             name="best_epoch_s",
             kind="speed",
