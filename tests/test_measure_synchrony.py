@@ -336,6 +336,29 @@ def test_overhead_does_not_hide_a_synchronize_that_does_not_wait():
         demand(Overhead(is_honest=False))
 
 
+class Disturbed(Overhead):
+    """Its first runs of three steps last ten seconds longer, as long as those of six or longer."""
+
+    def __init__(self, *, is_honest: bool, disturbed: int) -> None:
+        super().__init__(is_honest=is_honest)
+        # The three of a verdict, after the one that may compile.
+        self._disturbed, self._short = range(1, 1 + 3 * disturbed), 0
+
+    def work(self, batches, after_step: Callable[[], None]) -> None:
+        """Count the short runs."""
+        if len(batches) == 3:
+            self.now_s += 10.0 * (self._short in self._disturbed)
+            self._short += 1
+        super().work(batches, after_step)
+
+
+def test_runs_that_contradict_themselves_neither_convict_nor_acquit():
+    """Half the steps cannot take longer than all of them: whoever waits or not, others decide."""
+    demand(Disturbed(is_honest=True, disturbed=3))
+    with pytest.raises(UnsynchronizedError):
+        demand(Disturbed(is_honest=False, disturbed=3))
+
+
 @pytest.mark.parametrize("is_honest", [True, False])
 def test_noise_of_a_busy_machine_does_not_change_the_verdict(is_honest: bool):
     """Pauses of up to three steps at random places, which only ever add time."""

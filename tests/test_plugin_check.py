@@ -40,7 +40,7 @@ class KeepsItsOwnLayout(NumpyTraining):
 
 
 class ReturnsBeforeTheDevice(NumpyTraining):
-    """Queues its steps, and does not wait for them."""
+    """Queues its steps, and waits for none of them; of an epoch it tells nothing."""
 
     _at_work: threading.Thread | None = None
 
@@ -49,21 +49,15 @@ class ReturnsBeforeTheDevice(NumpyTraining):
     ) -> None:
         """Report every step when it is queued."""
         self._finish()
-        learn = super().train
-        kept: list[Any] = []
         self._at_work = threading.Thread(
-            target=learn,
+            target=super().train,
             args=(epochs,),
-            kwargs={"after_step": lambda: None, "after_epoch": kept.append},
+            kwargs={"after_step": lambda: None, "after_epoch": lambda scores: None},
         )
         self._at_work.start()
         for batches in epochs:
             for _ in batches:
                 after_step()
-        if len(epochs[0]) < 5:
-            self._finish()
-            for scores in kept:
-                after_epoch(scores)
 
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
         """Wait, as whoever reads a result has to."""

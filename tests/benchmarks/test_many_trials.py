@@ -22,6 +22,7 @@ import pytest
 
 from benchharness.measure.memory import tree
 from benchharness.run.session import Request, open_session
+from benchharness.run.supervision.courses import Course
 from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.run.supervision.outcome import Outcome
 from benchharness.suite.load import load
@@ -59,8 +60,9 @@ with os.fdopen(int(sys.argv[2]), "w") as pipe:
 class Immediate:
     """An executor whose trials end well at once."""
 
-    def run(self, request: Any, **words: Any) -> Outcome:
-        """Return how a trial of three epochs ends."""
+    def course(self, request: Any, **words: Any) -> Course[Outcome]:
+        """Return how a trial of three epochs ends, without giving up its turn."""
+        yield from ()
         epochs = [{"epoch": n, "train_s": 0.1, "train_loss": 0.5} for n in (1, 2, 3)]
         return Outcome(status="ok", metrics={"wall_s": 0.1}, epochs=epochs, is_final=True)
 
