@@ -21,7 +21,7 @@ from benchharness.model.work import AfterStep, Batches
 # An honest middle lies at 1; one that only counts hand-overs, near 0. Half leaves room for an
 # epoch's own overhead, and a suspicion costs no more than a few steps.
 EARLY_BELOW = 0.5
-# An edge cannot lie that far behind the steps before it: the machine was busy, and it tells nothing.
+# No edge lies that far behind the steps before it: the machine was busy, and it tells nothing.
 _LATE_ABOVE = 2.0
 # Reading results back after a wait that waited leaves nothing: this much of the last epoch's time
 # is beyond what copying a small network costs.
