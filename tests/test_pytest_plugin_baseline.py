@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -70,6 +71,24 @@ def test_a_slowdown_fails_and_names_the_cells(project: Path):
     assert "median of a step: expected at most 100 % more than the 2" in told[0]
     assert " ms of baseline 0001_then, found 6" in told[0]
     assert done.lines("feed-paced (0001_then)")
+
+
+def test_few_samples_are_said_to_be_few(project: Path):
+    """A handful of rounds of one trial passes or fails by chance, and enough of both do not."""
+    (project / "pace.toml").write_text(HEAD + "epochs = 4\n" + FEED + CNN)
+    often = ("pace.toml", "--benchmark-only", "--benchharness-trials", "3")
+    assert run(project, *often, "--benchmark-save=often").code == 0
+
+    enough = run(project, *often, *GATE)
+    few = run(project, "pace.toml", "--benchmark-only", *GATE)
+
+    assert enough.lines("2 compared, none slower"), enough.text
+    assert not enough.lines("too few samples"), enough.text
+    (told,) = few.lines("too few samples")
+    assert told.startswith("note ")
+    for cell in ("feed", "small_cnn"):
+        assert re.search(rf"pace\.toml::{cell}-paced \(rounds: \d, trials: 1\)", told), told
+    assert "--benchharness-trials 3" in told
 
 
 def test_other_work_and_new_cells_are_not_compared(project: Path):

@@ -1,9 +1,9 @@
 """Measure how often ``benchharness compare`` is right: equal code, planted slowness and memory.
 
 Each comparison is a process of its own, as a user starts it, of one small cell of a real backend
-against the same, or against one whose steps last 10 % longer and that holds 5 % more memory.
+against the same, or against one whose steps last 10 % longer, that holds 5 % more memory, or both.
 
-    python tools/measure_comparisons.py FOLDER --equal 20 --planted 10
+    python tools/measure_comparisons.py FOLDER --equal 10 --slower 5 --hungrier 5 --both 5
 
 Comparisons are appended to FOLDER/comparisons.jsonl as they end; started again, the tool goes on
 where it was. ``--summary`` prints what has been found.
@@ -17,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from math import ceil
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -59,21 +60,30 @@ filters = [16, 32]
 epochs = 12
 """
 SLOWER, HUNGRIER = 0.10, 0.05
+# What is planted in B, by the kind of comparison. Equal ones come first: they tell the memory.
+KINDS = {
+    "equal": (),
+    "slower": ("slower",),
+    "hungrier": ("hungrier_mb",),
+    "both": ("slower", "hungrier_mb"),
+}
 
 
 def main() -> int:
     """Run what is missing, then print a summary."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--equal", type=int, default=20, help="comparisons of equal code")
-    parser.add_argument("--planted", type=int, default=10, help="comparisons of a worse B")
+    for kind, planted in KINDS.items():
+        what = f"B {' and '.join(planted)}" if planted else "equal code"
+        parser.add_argument(f"--{kind}", type=int, default=1, help=f"per backend, with {what}")
     parser.add_argument("--summary", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     if not (folder / "laggard.py").exists():
         install(folder, SUITE)
     if not arguments.summary:
-        for kind, backend in missing(folder, equal=arguments.equal, planted=arguments.planted):
+        counts = {kind: getattr(arguments, kind) for kind in KINDS}
+        for kind, backend in missing(folder, counts):
             one = compare(folder, kind, backend)
             with (folder / "comparisons.jsonl").open("a") as file:
                 file.write(json.dumps(one) + "\n")
@@ -88,24 +98,24 @@ def found(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def missing(folder: Path, *, equal: int, planted: int) -> Iterator[tuple[str, str]]:
+def missing(folder: Path, counts: dict[str, int]) -> Iterator[tuple[str, str]]:
     """Yield kind and backend of the comparisons to make, the kinds spread over the time."""
     done = Counter((one["kind"], one["backend"]) for one in found(folder))
-    for number in range(1, max(equal, planted) + 1):
-        for kind, count in (("equal", equal), ("planted", planted)):
+    rounds = max(counts.values())
+    for number in range(1, rounds + 1):
+        for kind, count in counts.items():
             for backend in ("keras", "torch"):
-                due = round(number * count / max(equal, planted))
-                if done[kind, backend] < due:
+                if done[kind, backend] < ceil(number * count / rounds):
                     done[kind, backend] += 1
                     yield kind, backend
 
 
 def compare(folder: Path, kind: str, backend: str) -> dict[str, Any]:
     """Return what one comparison says."""
-    options = []
-    if kind == "planted":
-        more_mb = round(HUNGRIER * host_bytes(folder, backend) / 2**20)
-        options = [f"options.slower={SLOWER}", f"options.hungrier_mb={more_mb}"]
+    values = {"slower": str(SLOWER)}
+    if "hungrier_mb" in KINDS[kind]:
+        values["hungrier_mb"] = str(round(HUNGRIER * host_bytes(folder, backend) / 2**20))
+    options = [f"options.{name}={values[name]}" for name in KINDS[kind]]
     began_s = time.monotonic()
     done = benchharness(
         folder, "compare", "lagging.toml", "--backend", backend, "--json", "--budget", "10",
@@ -125,21 +135,20 @@ def compare(folder: Path, kind: str, backend: str) -> dict[str, Any]:
 
 
 def host_bytes(folder: Path, backend: str) -> float:
-    """Return the memory that a backend takes in the comparisons of equal code."""
-    runs = sorted((folder / "results/comparisons/comparisons").glob("2*"))
-    records = [record for run in runs for record in RunFolder(path=run).records()[0]]
-    return median(
-        record["metrics"]["peak_host_bytes"]
-        for record in records
-        if record["backend"].startswith(backend)
-    )
+    """Return the memory that a backend takes in the first comparison, which is of equal code."""
+    for run in sorted((folder / "results/comparisons/comparisons").glob("2*")):
+        records, _ = RunFolder(path=run).records()
+        own = [record for record in records if record["backend"].startswith(backend)]
+        if own:
+            return median(record["metrics"]["peak_host_bytes"] for record in own)
+    raise SystemExit(f"no comparison of equal code with {backend} in {folder}: --equal 1")
 
 
 def summary(comparisons: list[dict[str, Any]]) -> Iterator[str]:
     """Yield lines of a Markdown table: who was compared how often, and what it said."""
     yield "| comparison | of | exit codes | best epoch | training | memory | pairs | minutes |"
     yield "|---|---|---|---|---|---|---|---|"
-    for kind in ("equal", "planted"):
+    for kind in KINDS:
         for backend in ("keras", "torch"):
             own = [c for c in comparisons if (c["kind"], c["backend"]) == (kind, backend)]
             if own:

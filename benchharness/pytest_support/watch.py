@@ -28,6 +28,9 @@ from benchharness.pytest_support.options import allows_new, backends
 from benchharness.pytest_support.suites import SUITES, CellItem, SuiteFile
 
 _SAVE = "save a new baseline with --benchmark-autosave"
+# Fewer samples than these, on either side, are said to be few: a process differs from the next, and
+# the median of a handful of rounds is one of them.
+_ROUNDS, _TRIALS = 20, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +49,15 @@ class Check:
         check: As pytest-benchmark has it.
         found: Takes a line for each of ours that fails it.
         held: Takes the name of each of ours that was checked.
+        thin: Takes the names of cells with few samples, and how many those are, of the
+            side that has fewer.
         infos: What the baselines tell of ours, by their paths and full names.
     """
 
     check: Any
     found: list[Line]
     held: set[str]
+    thin: dict[str, str]
     infos: Mapping[tuple[str, str], Mapping[str, Any]]
 
     def fails(self, current: Any, compared: Mapping[str, Any]) -> str | None:
@@ -60,6 +66,8 @@ class Check:
         if not is_ours(current.extra_info):
             return failure
         self.held.add(current.fullname)
+        if is_cell(current.extra_info):
+            self._weigh(current, compared)
         if failure:
             self.found.append(Line(self._told(current, compared), True))
         return None
@@ -71,6 +79,13 @@ class Check:
 
         is_relative = isinstance(self.check, PercentageRegressionCheck)
         return f"{self.check.threshold:g} %" if is_relative else _in_ms(self.check.threshold)
+
+    def _weigh(self, current: Any, compared: Mapping[str, Any]) -> None:
+        infos = (current.extra_info, self.infos[compared["path"], current.fullname])
+        trials = min(len(info["trials"]) for info in infos)
+        rounds = min(current["rounds"], compared["rounds"])
+        if trials < _TRIALS or rounds < _ROUNDS:
+            self.thin[current.fullname] = f"rounds: {rounds}, trials: {trials}"
 
     def _told(self, current: Any, compared: Mapping[str, Any]) -> str:
         field, now, then = self.check.field, current[self.check.field], compared[self.check.field]
@@ -93,6 +108,7 @@ class Watch:
         self._benchmarks = benchmarks
         self._lines: list[Line] = []
         self._held: set[str] = set()
+        self._thin: dict[str, str] = {}
         self._baselines = [
             Baseline.of(path, mapping)
             for path, mapping in (benchmarks.compared_mapping or {}).items()
@@ -104,7 +120,8 @@ class Watch:
                 for name, info in baseline.benchmarks.items()
             }
             benchmarks.compare_fail = [
-                Check(check, self._lines, self._held, infos) for check in benchmarks.compare_fail
+                Check(check, self._lines, self._held, self._thin, infos)
+                for check in benchmarks.compare_fail
             ]
 
     @pytest.hookimpl(tryfirst=True)
@@ -265,6 +282,13 @@ class Watch:
         if self._held and not any(line.is_failure for line in self._lines):
             asked = ", ".join(map(_expression, self._benchmarks.compare_fail))
             reporter.write_line(f"{len(self._held)} compared, none slower than {asked} allows")
+        if self._thin:
+            few = listed([f"{name} ({count})" for name, count in self._thin.items()])
+            reporter.write_line(
+                f"note too few samples to tell a change from chance: {few}; expected at least "
+                f"{_ROUNDS} rounds and {_TRIALS} trials on both sides (--benchharness-trials "
+                f"{_TRIALS}, longer benchmarks; or benchharness compare)"
+            )
 
 
 def set_watch(session: pytest.Session) -> None:
