@@ -154,7 +154,9 @@ def test_the_noise_of_a_machine_is_told_and_used(desk: Path):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        ([], "expected A, found none: a suite (compare SUITE --set key=value)"),
         (["lagging.toml"], "expected --set key=value beside a suite alone"),
+        (["--suite", "lagging.toml"], "expected --set key=value beside a suite alone"),
         (["slow", "--suite", "two.toml"], "expected a second side to compare slow with"),
         (["nothing", "at-all"], "nothing, at-all: expected --suite, which both are to run"),
         (["slow", "slower", "--suite", "none.toml"], "none.toml: file: expected a suite in TOML"),

@@ -164,6 +164,18 @@ def test_the_baseline_of_another_machine_is_refused_before_anything_runs(project
     assert len(list(project.glob("results/pace/2*"))) == len(before) + 1
 
 
+def test_a_damaged_baseline_is_not_said_to_be_missing(project: Path):
+    """It is there, by its name, and has lost its second half."""
+    (file,) = project.glob(".benchmarks/*/0001_then.json")
+    text = file.read_text()
+    file.write_text(text[: len(text) // 2])
+
+    done = run(project, "pace.toml", "--benchmark-only", *GATE)
+
+    assert done.code == 4, done.text
+    assert done.lines("found 0001_then.json, which cannot be read; save a new baseline")
+
+
 @pytest.mark.filterwarnings("ignore:Can't compare")
 @pytest.mark.parametrize(
     ("compare", "found"),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("compare")
-@click.argument("a")
+@click.argument("a", required=False, metavar="A")
 @click.argument("b", required=False)
 @no_plugin
 @click.option(
@@ -82,7 +82,7 @@ if TYPE_CHECKING:
 @options.quiet
 def command(
     *,
-    a: str,
+    a: str | None,
     b: str | None,
     suite: Path | None,
     profile: str | None,
@@ -127,6 +127,13 @@ def command(
 
     if as_json and quiet:
         raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
+    if a is None:
+        if suite is None:
+            raise click.UsageError(
+                "expected A, found none: a suite (compare SUITE --set key=value), a backend, a "
+                "git revision (rev:HEAD) or a recorded run"
+            )
+        a, suite = str(suite), None
     if minutes is not None and minutes <= 0:
         raise click.BadParameter("expected more than 0 minutes", param_hint="--budget")
     for option, path in (("--markdown", markdown), ("--junit", junit)):

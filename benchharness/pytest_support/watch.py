@@ -48,16 +48,14 @@ class Check:
     Attributes:
         check: As pytest-benchmark has it.
         found: Takes a line for each of ours that fails it.
-        held: Takes the name of each of ours that was checked.
-        thin: Takes the names of cells with few samples, and how many those are, of the
-            side that has fewer.
+        held: Takes the name of each of ours that was checked; for cells with few samples also how
+            many those are, of the side that has fewer.
         infos: What the baselines tell of ours, by their paths and full names.
     """
 
     check: Any
     found: list[Line]
-    held: set[str]
-    thin: dict[str, str]
+    held: dict[str, str]
     infos: Mapping[tuple[str, str], Mapping[str, Any]]
 
     def fails(self, current: Any, compared: Mapping[str, Any]) -> str | None:
@@ -65,9 +63,7 @@ class Check:
         failure: str | None = self.check.fails(current, compared)
         if not is_ours(current.extra_info):
             return failure
-        self.held.add(current.fullname)
-        if is_cell(current.extra_info):
-            self._weigh(current, compared)
+        self.held[current.fullname] = self._few(current, compared)
         if failure:
             self.found.append(Line(self._told(current, compared), True))
         return None
@@ -80,12 +76,14 @@ class Check:
         is_relative = isinstance(self.check, PercentageRegressionCheck)
         return f"{self.check.threshold:g} %" if is_relative else _in_ms(self.check.threshold)
 
-    def _weigh(self, current: Any, compared: Mapping[str, Any]) -> None:
+    def _few(self, current: Any, compared: Mapping[str, Any]) -> str:
+        if not is_cell(current.extra_info):
+            return ""
         infos = (current.extra_info, self.infos[compared["path"], current.fullname])
         trials = min(len(info["trials"]) for info in infos)
         rounds = min(current["rounds"], compared["rounds"])
-        if trials < _TRIALS or rounds < _ROUNDS:
-            self.thin[current.fullname] = f"rounds: {rounds}, trials: {trials}"
+        is_few = trials < _TRIALS or rounds < _ROUNDS
+        return f"rounds: {rounds}, trials: {trials}" if is_few else ""
 
     def _told(self, current: Any, compared: Mapping[str, Any]) -> str:
         field, now, then = self.check.field, current[self.check.field], compared[self.check.field]
@@ -107,8 +105,7 @@ class Watch:
         self._config = session.config
         self._benchmarks = benchmarks
         self._lines: list[Line] = []
-        self._held: set[str] = set()
-        self._thin: dict[str, str] = {}
+        self._held: dict[str, str] = {}
         self._baselines = [
             Baseline.of(path, mapping)
             for path, mapping in (benchmarks.compared_mapping or {}).items()
@@ -120,8 +117,7 @@ class Watch:
                 for name, info in baseline.benchmarks.items()
             }
             benchmarks.compare_fail = [
-                Check(check, self._lines, self._held, self._thin, infos)
-                for check in benchmarks.compare_fail
+                Check(check, self._lines, self._held, infos) for check in benchmarks.compare_fail
             ]
 
     @pytest.hookimpl(tryfirst=True)
@@ -201,6 +197,9 @@ class Watch:
         found = {True: "none is saved there", (): "no --benchmark-compare"}.get(
             asked or (), f"no file there matches {asked!r}"
         )
+        saved = self._benchmarks.storage.query(*([] if asked is True else [asked])) if asked else []
+        if saved:
+            found = f"{listed([file.name for file in saved])}, which cannot be read"
         return (
             "--benchmark-compare-fail: expected a baseline in "
             f"{self._benchmarks.storage.location}, found {found}; {_SAVE}"
@@ -282,11 +281,11 @@ class Watch:
         if self._held and not any(line.is_failure for line in self._lines):
             asked = ", ".join(map(_expression, self._benchmarks.compare_fail))
             reporter.write_line(f"{len(self._held)} compared, none slower than {asked} allows")
-        if self._thin:
-            few = listed([f"{name} ({count})" for name, count in self._thin.items()])
+        few = [f"{name} ({count})" for name, count in self._held.items() if count]
+        if few:
             reporter.write_line(
-                f"note too few samples to tell a change from chance: {few}; expected at least "
-                f"{_ROUNDS} rounds and {_TRIALS} trials on both sides (--benchharness-trials "
+                f"note too few samples to tell a change from chance: {listed(few)}; expected at "
+                f"least {_ROUNDS} rounds and {_TRIALS} trials on both sides (--benchharness-trials "
                 f"{_TRIALS}, longer benchmarks; or benchharness compare)"
             )
 
