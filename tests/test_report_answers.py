@@ -80,6 +80,14 @@ def test_two_trials_that_scatter_are_told_to_be_too_few():
     assert "95 % CI" not in answer
 
 
+def test_an_interval_that_tells_nothing_is_printed_nowhere():
+    """Not beside a ratio in passing either, where 0.00 to 21737.73 stood once."""
+    (answer,) = answers(trials([100.0, 200.0], [190.0, 90.0], proof=PARTIAL))
+
+    assert "(2 trials, too few for how they scatter), but same work: NOT PROVEN" in answer
+    assert "95 % CI" not in answer
+
+
 def test_one_trial_says_nothing_of_chance():
     """There is a ratio and the remedy."""
     (answer,) = answers(trials([118.0], [100.0]))

@@ -74,6 +74,8 @@ def certainty(ratio: Ratio) -> str:
     """Return the interval and the number of trials behind a ratio."""
     if ratio.low is None or ratio.high is None:
         return "one trial"
+    if _is_hopeless(ratio) and not ratio.is_decided:
+        return f"{ratio.pairs} trials, too few for how they scatter"
     decimals = _decimals(ratio)
     low, high = (f"{end:.{decimals}f}" for end in (ratio.low, ratio.high))
     return f"95 % CI {low}-{high}, {ratio.pairs} trials"
@@ -91,8 +93,12 @@ def _decimals(ratio: Ratio) -> int:
 
 def _indecision(ratio: Ratio) -> str:
     """Return why a ratio decides nothing, and what it takes."""
+    if _is_hopeless(ratio):
+        return f"{certainty(ratio)}; ask for --trials 5 or more"
     factor = ratio.detectable or math.inf
-    if factor > HOPELESS_ABOVE:
-        return f"{ratio.pairs} trials, too few for how they scatter; ask for --trials 5 or more"
     shown = f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
     return f"{certainty(ratio)}; {shown} would have shown"
+
+
+def _is_hopeless(ratio: Ratio) -> bool:
+    return (ratio.detectable or math.inf) > HOPELESS_ABOVE
