@@ -156,26 +156,29 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Witness:
-    """What a backend writes down of the batches that it really consumes.
+    """What a backend records of the batches that it really consumes.
 
-    At each step it takes the first ``images`` images of the batch, beginning again at the first
-    where the batch has fewer, as the network sees them: augmented and preprocessed. The
-    fingerprint of an image is the sum of its values, each times the pattern's.
+    At each of the sampled steps it takes the first ``images`` images of the batch, starting over
+    at the first where the batch has fewer, as the network sees them: augmented and preprocessed.
+    The fingerprint of an image is the sum of its values, each times the pattern's.
+
+    Steps are sampled so that the record costs a timed epoch less than 1 %; a proof samples all.
 
     Attributes:
         pattern: float32, shape of one input, channels last.
-        images: How many of a batch.
-        steps: How many of the last steps to remember.
+        images: Images of each batch.
+        steps: Positions of the sampled steps in an epoch, counted from 0, ascending. Positions
+            beyond the end of an epoch are ignored.
     """
 
     pattern: NDArray[np.float32]
     images: int
-    steps: int
+    steps: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Consumed:
-    """What a backend has written down of its last steps, the oldest first.
+    """Record of the sampled steps of the last epoch, in their order.
 
     Attributes:
         fingerprints: float32, shape (steps, images).

@@ -6,7 +6,7 @@ The core owns the clock, the batches and the proof; a plugin owns the work.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,9 +54,9 @@ class Feeding(Work, Protocol):
         ...
 
     def consumed(self) -> Consumed:
-        """Return what the task's witness asked to write down of the last steps.
+        """Return the record that the task's witness asks for, of the last call of ``feed``.
 
-        Waits for the device, for it reads what the device has computed.
+        Waits for the device, because it reads what the device has computed.
         """
         ...
 
@@ -89,10 +89,10 @@ class Training(Work, Protocol):
         ...
 
     def consumed(self) -> Consumed:
-        """Return what the task's witness asked to write down of the last training steps.
+        """Return the record that the task's witness asks for, of the last epoch.
 
-        Waits for the device, for it reads what the device has computed. The core may call it
-        from ``after_epoch``.
+        Empty before the first step and after a reset. Waits for the device, because it reads what
+        the device has computed. The core may call it from ``after_epoch``.
         """
         ...
 
@@ -120,6 +120,24 @@ class Training(Work, Protocol):
         """Return the mean loss's gradient for every trainable array, without dropout.
 
         Canonical names and layout. Leaves the weights as they were.
+        """
+        ...
+
+
+@runtime_checkable
+class Replayable(Protocol):
+    """A training that can repeat its own step on a batch that already lies on the device.
+
+    Optional for a plugin, and part of its ``Training``. The core times it after all other work:
+    what a training step takes beyond a replayed step lies outside the framework's computation.
+    """
+
+    def replay(self, batch: Batch) -> Callable[[], None]:
+        """Copy a batch to the device, and return a function that takes one training step on it.
+
+        The step is the one that ``train`` takes, compiled where that is compiled, including the
+        augmentation that runs on the device: so many calls move the weights as so many batches of
+        ``train`` do. Records nothing. Waiting for the device is up to the caller.
         """
         ...
 
