@@ -307,12 +307,52 @@ class RemembersAcrossResets(NumpyTraining):
         self._ledger._rows.extend(kept)
 
 
+class RecordsAllEpochs(NumpyTraining):
+    """Keeps the record of earlier epochs."""
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Put the rows of earlier calls before those of this one."""
+        kept = list(self._ledger._rows)
+        super().train(epochs, after_step=after_step, after_epoch=after_epoch)
+        self._ledger._rows[:0] = kept
+
+
+class CountsStepsAcrossEpochs(NumpyTraining):
+    """Takes positions for those of the whole training."""
+
+    def train(
+        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+    ) -> None:
+        """Count on from the last call."""
+        self._done = getattr(self, "_done", 0)
+        ledger, done = self._ledger, self._done
+        clear = ledger.clear
+
+        def forget() -> None:
+            clear()
+            ledger._position = done
+
+        ledger.clear = forget
+        super().train(epochs, after_step=after_step, after_epoch=after_epoch)
+        self._done += sum(len(batches) for batches in epochs)
+
+
+def every_step(task: Task) -> Task:
+    """Record every step, whatever is sampled."""
+    if task.witness is None:
+        return task
+    return replace(task, witness=replace(task.witness, steps=tuple(range(64))))
+
+
 class WritesDownEvaluations(NumpyTraining):
     """Takes the images that it is examined on for training images."""
 
     def evaluate(self, batches: Batches) -> Scores:
         """Write down what is only scored."""
         for batch in batches:
+            self._ledger._position = 0
             self._ledger.write(self._inputs(batch), batch.labels)
         return super().evaluate(batches)
 
@@ -641,6 +681,27 @@ SABOTAGES = {
         (),
         "shape after reset",
     ),
+    "earlier_epochs_in_the_ledger": (
+        Sabotaged(training=RecordsAllEpochs),
+        CONTRACT.test_only_the_last_epoch_is_recorded,
+        ("train",),
+        "labels consumed",
+    ),
+    "steps_counted_across_epochs": (
+        Sabotaged(training=CountsStepsAcrossEpochs),
+        CONTRACT.test_only_the_last_epoch_is_recorded,
+        ("train",),
+        "labels consumed",
+    ),
+    **{
+        f"every_step_recorded_in_{kind}": (
+            Sabotaged(every_step),
+            CONTRACT.test_sampled_steps_alone_are_recorded,
+            (kind, (0, 2, 3)),
+            "recorded steps: expected 3, found 4",
+        )
+        for kind in ("feed", "train")
+    },
     "evaluations_in_the_ledger": (
         Sabotaged(training=WritesDownEvaluations),
         CONTRACT.test_steps_are_told_between_epochs,

@@ -1,4 +1,4 @@
-"""The ledger sees whatever a backend consumed otherwise than planned."""
+"""Ledger: names whatever a backend consumed otherwise than planned."""
 
 from __future__ import annotations
 
@@ -35,20 +35,132 @@ def as_inputs(batch: Batch):
 WITNESS = witness(SHAPE, steps=5)
 
 
-def consume(planned: list[Batch], see=as_inputs) -> Consumed:
-    """Return what a backend notes that takes these batches."""
-    rows = [np.arange(WITNESS.images) % len(batch) for batch in planned]
+def consume(taken: list[Batch], see=as_inputs, witness=WITNESS) -> Consumed:
+    """Return what a backend records that takes these batches."""
+    sampled = [taken[position] for position in witness.steps if position < len(taken)]
+    rows = [np.arange(witness.images) % len(batch) for batch in sampled]
     return Consumed(
-        fingerprints=np.stack([expected(WITNESS, batch, see) for batch in planned]),
-        labels=np.stack([batch.labels[row] for batch, row in zip(planned, rows, strict=True)]),
+        fingerprints=np.stack([expected(witness, batch, see) for batch in sampled]),
+        labels=np.stack([batch.labels[row] for batch, row in zip(sampled, rows, strict=True)]),
     )
 
 
-def verdict(planned: list[Batch], consumed: Consumed) -> str:
+def verdict(planned: list[Batch], consumed: Consumed, witness=WITNESS) -> str:
     """Return the verdict on one epoch."""
-    ledger = Ledger(witness=WITNESS, as_inputs=as_inputs)
+    ledger = Ledger(witness=witness, as_inputs=as_inputs)
     ledger.check(planned, consumed, labels=lambda index: planned[index].labels)
     return ledger.verdict
+
+
+def test_a_proof_samples_every_step():
+    """Without a seed, however long the epoch."""
+    assert witness(SHAPE, steps=300).steps == tuple(range(300))
+
+
+@pytest.mark.parametrize(
+    ("steps", "count"), [(1, 1), (2, 2), (3, 3), (4, 3), (25, 3), (80, 10), (256, 32), (9000, 32)]
+)
+def test_a_timed_trial_samples_one_step_of_eight(steps: int, count: int):
+    """At least three, at most 32, in order, each once, and within the epoch."""
+    for seed in range(20):
+        positions = witness(SHAPE, steps=steps, seed=seed).steps
+        assert len(positions) == count
+        assert list(positions) == sorted(set(positions))
+        assert positions[-1] == steps - 1
+        assert positions[0] == 0
+
+
+def test_trials_sample_different_steps_and_repeat_their_own():
+    """In the end every step but the second is sampled; warming up sees it unrecorded."""
+    samples = [witness(SHAPE, steps=40, seed=seed).steps for seed in range(200)]
+
+    assert set().union(*samples) == set(range(40)) - {1}
+    assert len(set(samples)) > 150
+    assert samples[7] == witness(SHAPE, steps=40, seed=7).steps
+
+
+SAMPLED = witness(SHAPE, steps=24, seed=3)
+
+
+def test_sampled_steps_as_planned():
+    """Three of 24 steps are recorded and compared."""
+    planned = batches(24)
+    ledger = Ledger(witness=SAMPLED, as_inputs=as_inputs)
+
+    ledger.check(
+        planned, consume(planned, witness=SAMPLED), labels=lambda index: planned[index].labels
+    )
+
+    assert (ledger.verdict, ledger.steps) == (AS_PLANNED, 3)
+
+
+def test_recording_every_step_in_spite_of_sampling_is_named_so():
+    """More rows than positions: the record costs more than it may."""
+    planned = batches(24)
+
+    found = verdict(planned, consume(planned, witness=witness(SHAPE, steps=24)), SAMPLED)
+
+    assert found == "epoch 1: 24 recorded steps instead of 3"
+
+
+def test_labels_without_fingerprints_are_named_so():
+    """Both have a row for each position."""
+    planned = batches()
+    consumed = consume(planned)
+
+    found = verdict(planned, replace(consumed, fingerprints=consumed.fingerprints[:2]))
+
+    assert found == "epoch 1: 2 recorded steps instead of 5"
+
+
+def test_a_dropped_last_batch_is_missed_by_sampling():
+    """The last position is always sampled."""
+    planned = batches(24)
+
+    assert verdict(planned, consume(planned[:-1], witness=SAMPLED), SAMPLED) == (
+        "epoch 1: 2 recorded steps instead of 3"
+    )
+
+
+def test_a_batch_missing_in_the_middle_is_missed_by_sampling():
+    """The epoch ends early, so that its last position is never reached."""
+    planned = batches(24)
+    taken = planned[:5] + planned[6:]
+
+    assert verdict(planned, consume(taken, witness=SAMPLED), SAMPLED) == (
+        "epoch 1: 2 recorded steps instead of 3"
+    )
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_another_order_shows_in_sampled_steps(seed: int):
+    """The step is named by its place in the epoch, and so is the batch that it took."""
+    planned = batches(24)
+    sampled = witness(SHAPE, steps=24, seed=seed)
+
+    found = verdict(planned, consume(planned[::-1], witness=sampled), sampled)
+
+    assert found == "epoch 1: step 1 took the batch of step 24, another order (of 24)"
+
+
+def test_other_labels_in_a_sampled_step_are_named_by_its_place():
+    """Steps are counted from 1 in the epoch, not among those recorded."""
+    planned = batches(24)
+    place = SAMPLED.steps[1]
+    lied = list(planned)
+    lied[place] = replace(lied[place], labels=(lied[place].labels + 1).astype(np.int32))
+
+    found = verdict(planned, consume(lied, witness=SAMPLED), SAMPLED)
+
+    assert found == f"epoch 1: step {place + 1}: other labels than planned (of 24)"
+
+
+def test_positions_beyond_the_end_of_an_epoch_are_ignored():
+    """A witness of longer epochs asks for no row that cannot be."""
+    planned = batches(5)
+    longer = witness(SHAPE, steps=9)
+
+    assert verdict(planned, consume(planned, witness=longer), longer) == AS_PLANNED
 
 
 def test_the_plan_consumed_is_as_planned():
@@ -58,7 +170,7 @@ def test_the_plan_consumed_is_as_planned():
 
 def test_a_dropped_batch_is_missed():
     """Four steps are not five."""
-    assert verdict(batches(), consume(batches()[:-1])) == "epoch 1: 4 steps instead of 5"
+    assert verdict(batches(), consume(batches()[:-1])) == "epoch 1: 4 recorded steps instead of 5"
 
 
 def test_another_order_is_named_so():
@@ -101,7 +213,7 @@ def test_the_first_trouble_stays():
     for consumed in (consume(planned[:-1]), consume(planned)):
         ledger.check(planned, consumed, labels=lambda index: planned[index].labels)
 
-    assert ledger.verdict == "epoch 1: 4 steps instead of 5"
+    assert ledger.verdict == "epoch 1: 4 recorded steps instead of 5"
     assert (ledger.epochs, ledger.steps) == (2, 5)
 
 

@@ -1,4 +1,4 @@
-"""The contract as a list that people read: what each check belongs to, in what order."""
+"""Checklist of the contract for people: what each check belongs to, in what order."""
 
 from __future__ import annotations
 
@@ -131,9 +131,11 @@ BACKEND = (
     ),
     Item(
         name="order",
-        title="batches are consumed in the given order, and told so",
+        title="batches are consumed in the given order, and sampled steps recorded",
         checks=(
             "test_what_is_consumed_is_told",
+            "test_sampled_steps_alone_are_recorded",
+            "test_only_the_last_epoch_is_recorded",
             "test_consumed_features_are_told",
             "test_steps_are_told_between_epochs",
             "test_only_steps_since_the_reset_are_told",
@@ -204,6 +206,15 @@ BACKEND = (
         name="synchronize",
         title="synchronize waits until the device has finished",
         checks=("test_synchronize_waits_for_the_device",),
+    ),
+    Item(
+        name="replay",
+        title="a replayed step is the step of training, and training adds little to it",
+        checks=(
+            "test_replayed_steps_are_those_of_training",
+            "test_a_replay_records_nothing",
+            "test_training_adds_little_to_its_replay",
+        ),
     ),
     Item(
         name="settings",

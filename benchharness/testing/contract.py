@@ -18,6 +18,7 @@ from benchharness.api import Backend, Execution
 from benchharness.testing.contract_images import ImagesContract
 from benchharness.testing.contract_learning import LearningContract
 from benchharness.testing.contract_numbers import NumbersContract
+from benchharness.testing.contract_replay import ReplayContract
 from benchharness.testing.contract_scores import ScoresContract
 from benchharness.testing.contract_settings import SettingsContract
 from benchharness.testing.contract_steps import StepsContract
@@ -37,6 +38,7 @@ class BackendContract(
     NumbersContract,
     ImagesContract,
     WitnessContract,
+    ReplayContract,
 ):
     """What the core relies on, each fact a test; numbers are compared with the NumPy reference.
 

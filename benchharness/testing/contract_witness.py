@@ -1,7 +1,8 @@
-"""The contract's part on what was consumed: a backend writes down what it really works on."""
+"""Contract's part on the record: a backend records the batches that it really consumes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -29,33 +30,56 @@ from benchharness.testing.tasks import (
     small_cnn,
 )
 
-# The last batch has fewer images than the witness takes, and the first is soon forgotten.
+# The last batch has fewer images than the witness takes.
 SIZES = (6, 6, 5, 2)
-WITNESS = make_witness(images=4, steps=3)
+# Of such an epoch: all steps, some with and some without the ends, and positions beyond its end.
+POSITIONS = {
+    "all": (0, 1, 2, 3),
+    "some": (0, 2, 3),
+    "inner": (1, 2),
+    "beyond": (2, 4, 63),
+}
+WITNESS = make_witness(images=4, steps=POSITIONS["some"])
 
 
 class WitnessContract(Contract):
-    """With a witness, the last steps' images and labels can be told; without, nothing is."""
+    """With a witness, the sampled steps of the last epoch are recorded; without, nothing is."""
 
     @pytest.mark.parametrize("is_augmented", [False, True], ids=["plain", "augmented"])
     @pytest.mark.parametrize("kind", ["feed", "train"])
     def test_what_is_consumed_is_told(
         self, backend: Backend, execution: Execution, kind: str, is_augmented: bool
     ) -> None:
-        """Of the last steps in order: the images the network saw, and the labels of the loss."""
-        task = _task(kind, execution, is_augmented=is_augmented)
+        """Every step in order: the images the network saw, and the labels of the loss."""
+        task = _task(kind, execution, positions=POSITIONS["all"], is_augmented=is_augmented)
         batches = make_batches(sizes=SIZES, is_augmented=is_augmented)
 
         found = _consumed(backend, kind, task, batches)
 
         _assert_consumed(found, _expected(kind, task, batches))
-        assert_equal(found.labels.tolist(), _labels(batches[-3:]), what="labels")
+        assert_equal(found.labels.tolist(), _labels(batches), what="labels")
+
+    @pytest.mark.parametrize("positions", POSITIONS.values(), ids=POSITIONS)
+    @pytest.mark.parametrize("kind", ["feed", "train"])
+    def test_sampled_steps_alone_are_recorded(
+        self, backend: Backend, execution: Execution, kind: str, positions: tuple[int, ...]
+    ) -> None:
+        """A row for each sampled position within the epoch, in order, and for no other step."""
+        task = _task(kind, execution, positions=positions)
+        batches = make_batches(sizes=SIZES)
+
+        found = _consumed(backend, kind, task, batches)
+
+        sampled = [batches[position] for position in positions if position < len(batches)]
+        assert_equal(len(found.labels), len(sampled), what="recorded steps")
+        assert_equal(found.labels.tolist(), _labels(sampled), what="labels")
+        _assert_consumed(found, _expected(kind, task, batches))
 
     @pytest.mark.parametrize("shape", [(7,), (4, 3, 5)], ids=["flat", "maps"])
     def test_consumed_features_are_told(
         self, backend: Backend, execution: Execution, shape: Shape
     ) -> None:
-        """Features enter the network as they come, and are written down so."""
+        """Features enter the network as they come, and are recorded so."""
         task = make_task(
             linear(input_shape=shape),
             preprocessing=None,
@@ -71,7 +95,7 @@ class WitnessContract(Contract):
     def test_only_steps_since_the_reset_are_told(
         self, backend: Backend, execution: Execution
     ) -> None:
-        """No step is told before the first, and after a reset none from before it."""
+        """No step is recorded before the first, and after a reset none from before it."""
         task = _task("train", execution)
         batches = make_batches(sizes=(6, 6))
         training = backend.train(task)
@@ -86,9 +110,9 @@ class WitnessContract(Contract):
         _assert_consumed(training.consumed(), _expected("train", task, batches[1:]))
 
     def test_steps_are_told_between_epochs(self, backend: Backend, execution: Execution) -> None:
-        """Asked after each epoch, whatever was evaluated, a backend tells the steps so far."""
+        """Asked after each epoch, whatever was evaluated, a backend gives that epoch's record."""
         task = _task("train", execution)
-        epochs = [make_batches(sizes=(6, 5), seed=seed) for seed in (1, 2)]
+        epochs = [make_batches(sizes=(6, 6, 5), seed=seed) for seed in (1, 2)]
         training = backend.train(task)
         found: list[Consumed] = []
 
@@ -99,8 +123,20 @@ class WitnessContract(Contract):
 
         training.train(epochs, after_step=lambda: None, after_epoch=after_epoch)
 
-        _assert_consumed(found[0], _expected("train", task, epochs[0]))
-        _assert_consumed(found[1], _expected("train", task, [*epochs[0], *epochs[1]]))
+        for consumed, epoch in zip(found, epochs, strict=True):
+            _assert_consumed(consumed, _expected("train", task, epoch))
+
+    @pytest.mark.parametrize("kind", ["feed", "train"])
+    def test_only_the_last_epoch_is_recorded(
+        self, backend: Backend, execution: Execution, kind: str
+    ) -> None:
+        """Asked once, after two calls of which the second is shorter, only that is recorded."""
+        task = _task(kind, execution)
+        first, second = make_batches(sizes=SIZES, seed=1), make_batches(sizes=(6, 6, 6), seed=2)
+
+        found = _consumed(backend, kind, task, first, second)
+
+        _assert_consumed(found, _expected(kind, task, second))
 
     def test_being_witnessed_changes_no_number(
         self, backend: Backend, execution: Execution
@@ -129,24 +165,33 @@ class WitnessContract(Contract):
             _consumed(backend, kind, task, make_batches())
 
 
-def _task(kind: str, execution: Execution, *, is_augmented: bool = False) -> Task:
+def _task(
+    kind: str,
+    execution: Execution,
+    *,
+    positions: Sequence[int] = POSITIONS["some"],
+    is_augmented: bool = False,
+) -> Task:
     return make_task(
         make_network() if kind == "feed" else small_cnn(),
         optimizer=None if kind == "feed" else make_task(small_cnn()).optimizer,
         preprocessing=make_preprocessing("caffe_bgr"),
         is_augmented=is_augmented,
         execution=execution,
-        witness=WITNESS,
+        witness=make_witness(images=4, steps=positions),
     )
 
 
-def _consumed(backend: Backend, kind: str, task: Task, batches: list[Batch]) -> Consumed:
+def _consumed(backend: Backend, kind: str, task: Task, *epochs: list[Batch]) -> Consumed:
+    """Return the record after some epochs, each in a call of its own."""
     if kind == "feed":
         feeding = backend.feed(task)
-        feeding.feed(batches, after_step=lambda: None)
+        for batches in epochs:
+            feeding.feed(batches, after_step=lambda: None)
         return feeding.consumed()
     training = backend.train(task)
-    learn(training, batches)
+    for batches in epochs:
+        learn(training, batches)
     return training.consumed()
 
 
@@ -155,7 +200,7 @@ def _expected(kind: str, task: Task, batches: list[Batch]) -> Consumed:
 
 
 def _labels(batches: list[Batch]) -> list[list[int]]:
-    """Return the first labels of each batch, beginning again where it has fewer."""
+    """Return the first labels of each batch, starting over where it has fewer."""
     return [[int(batch.labels[i % len(batch)]) for i in range(4)] for batch in batches]
 
 

@@ -1,8 +1,8 @@
-"""A complete backend in plain NumPy: slow, and short enough to be checked by reading."""
+"""Reference backend in plain NumPy: complete, slow, and short enough to be checked by reading."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -92,12 +92,13 @@ class NumpyFeeding(NumpyWork):
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Convert each batch."""
+        self._ledger.clear()
         for batch in batches:
             self._ledger.write(self._inputs(batch), batch.labels)
             after_step()
 
     def consumed(self) -> Consumed:
-        """Return what was written down of the last steps."""
+        """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 
 
@@ -169,17 +170,24 @@ class NumpyTraining(NumpyNetworkWork):
         """Take one optimizer step per batch, epoch by epoch."""
         for batches in epochs:
             tally = Tally()
+            self._ledger.clear()
             for batch in batches:
                 inputs = self._inputs(batch)
                 self._ledger.write(inputs, batch.labels)
-                tape, judgement = self._judge(inputs, batch.labels, random=self._random)
-                self._rule.apply(self._arrays, self._backward(tape, judgement))
-                tally.add(judgement)
+                tally.add(self._step(inputs, batch.labels))
                 after_step()
             after_epoch(tally.scores())
 
+    def replay(self, batch: Batch) -> Callable[[], None]:
+        """Return what takes one training step on a batch; NumPy computes where the batch is."""
+
+        def step() -> None:
+            self._step(self._inputs(batch), batch.labels)
+
+        return step
+
     def consumed(self) -> Consumed:
-        """Return what was written down of the last training steps."""
+        """Return the record of the last epoch."""
         return self._ledger.consumed()
 
     def evaluate(self, batches: Batches) -> Scores:
@@ -201,6 +209,11 @@ class NumpyTraining(NumpyNetworkWork):
         """Return the mean loss's gradient for every trainable array, without dropout."""
         found = self._backward(*self._judge(self._inputs(batch), batch.labels))
         return {name: gradient.astype(np.float32) for name, gradient in found.items()}
+
+    def _step(self, inputs: Array, labels: NDArray[np.int32]) -> Judgement:
+        tape, judgement = self._judge(inputs, labels, random=self._random)
+        self._rule.apply(self._arrays, self._backward(tape, judgement))
+        return judgement
 
     def _judge(
         self,

@@ -1,8 +1,6 @@
-"""What the reference backend has consumed, in plain NumPy."""
+"""Record of what the reference backend consumes, in plain NumPy."""
 
 from __future__ import annotations
-
-from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,26 +10,28 @@ from benchharness.testing.reference_layers import Array
 
 
 class Ledger:
-    """The fingerprints and labels of the last steps."""
+    """The fingerprints and labels of the sampled steps of the last epoch."""
 
     def __init__(self, witness: Witness | None) -> None:
         self._witness = witness
-        self._rows: deque[tuple[Array, NDArray[np.int32]]] = deque(
-            maxlen=witness.steps if witness else 0
-        )
+        self._sampled = frozenset(witness.steps if witness else ())
+        self._rows: list[tuple[Array, NDArray[np.int32]]] = []
+        self._position = 0
 
     def clear(self) -> None:
-        """Forget every step."""
+        """Forget every step and count from 0: an epoch starts, or everything is reset."""
         self._rows.clear()
+        self._position = 0
 
     def write(self, inputs: Array, labels: NDArray[np.int32]) -> None:
-        """Write down one step.
+        """Record one step, where it is sampled.
 
         Args:
             inputs: As the network sees them, shape (batch, ...).
             labels: Shape (batch,).
         """
-        if self._witness is None:
+        position, self._position = self._position, self._position + 1
+        if self._witness is None or position not in self._sampled:
             return
         chosen = np.arange(self._witness.images) % len(labels)
         weighed = inputs[chosen].astype(np.float64) * self._witness.pattern
@@ -39,7 +39,7 @@ class Ledger:
         self._rows.append((prints, labels[chosen]))
 
     def consumed(self) -> Consumed:
-        """Return the steps written down, the oldest first.
+        """Return the recorded steps in their order.
 
         Raises:
             ValueError: The task has no witness.

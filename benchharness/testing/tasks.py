@@ -141,11 +141,19 @@ def make_task(
     )
 
 
-def make_witness(*, shape: Shape = IMAGE_SHAPE, images: int = 3, steps: int = 4) -> Witness:
-    """Return a witness whose pattern weighs every value of an input differently."""
+def make_witness(
+    *, shape: Shape = IMAGE_SHAPE, images: int = 3, steps: Sequence[int] = range(64)
+) -> Witness:
+    """Return a witness whose pattern weighs every value of an input differently.
+
+    Args:
+        shape: Of one input.
+        images: Recorded of each batch.
+        steps: Positions of the sampled steps; unless stated, all of a short epoch.
+    """
     random = np.random.default_rng(0)
     pattern = random.normal(size=shape).astype(np.float32)
-    return Witness(pattern=pattern, images=images, steps=steps)
+    return Witness(pattern=pattern, images=images, steps=tuple(steps))
 
 
 def make_batches(

@@ -1,4 +1,4 @@
-"""The ledger of one timed trial: filled after each epoch, off the clock."""
+"""Ledger of one timed trial: filled after each epoch, off the clock."""
 
 from __future__ import annotations
 
@@ -22,13 +22,16 @@ _FILES_TOLERANCE = 0.05
 
 
 def witnessed(task: Task, *, steps: int) -> Task:
-    """Return the task with a witness for epochs of so many steps."""
-    return replace(task, witness=witness(task.input_shape, steps=steps))
+    """Return the task of a timed trial with a witness for epochs of so many steps.
+
+    The trial's seed samples them, so that its backends record the same steps.
+    """
+    return replace(task, witness=witness(task.input_shape, steps=steps, seed=task.seed))
 
 
 @dataclass(slots=True, kw_only=True)
 class TrialLedger:
-    """Holds what a backend consumed against the plan, epoch by epoch.
+    """Compares what a backend consumed with the plan, epoch by epoch.
 
     Attributes:
         task: With its witness.

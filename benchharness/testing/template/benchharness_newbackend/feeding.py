@@ -24,12 +24,13 @@ class NewFeeding:
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""
+        self._ledger.clear()
         for batch in batches:
             self._ledger.write(self._inputs(batch), self._inputs.labels(batch))
             after_step()
 
     def consumed(self) -> Consumed:
-        """Return what was written down of the last steps."""
+        """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 
     def synchronize(self) -> None:

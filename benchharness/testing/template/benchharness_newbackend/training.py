@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ from benchharness.api import (
     Setting,
     Task,
 )
-from benchharness.testing.reference_rules import JUDGES, Rule, Tally
+from benchharness.testing.reference_rules import JUDGES, Judgement, Rule, Tally
 from benchharness_newbackend.device import synchronize
 from benchharness_newbackend.files import build_loader
 from benchharness_newbackend.images import Inputs
@@ -58,13 +59,29 @@ class NewTraining:
         """Take one optimizer step per batch, epoch by epoch."""
         for batches in epochs:
             tally = Tally()
+            self._ledger.clear()
             for batch in batches:
-                self._step(batch, tally)
+                inputs, labels = self._inputs(batch), self._inputs.labels(batch)
+                self._ledger.write(inputs, labels)
+                tally.add(self._step(inputs, labels))
                 after_step()
             after_epoch(tally.scores())
 
+    def replay(self, batch: Batch) -> Callable[[], None]:
+        """Copy a batch to the device, and return what takes one training step on it.
+
+        The core times it, to tell how much of a step of ``train`` is computation: it must be the
+        same step, compiled where that is compiled, with what augments on the device.
+        """
+        labels = self._inputs.labels(batch)
+
+        def step() -> None:
+            self._step(self._inputs(batch), labels)
+
+        return step
+
     def consumed(self) -> Consumed:
-        """Return what was written down of the last training steps."""
+        """Return the record of the last epoch."""
         return self._ledger.consumed()
 
     def evaluate(self, batches: Batches) -> Scores:
@@ -109,11 +126,9 @@ class NewTraining:
             raise ValueError("task.optimizer: expected an optimizer for training, found None")
         return build_optimizer(optimizer=self._task.optimizer)
 
-    def _step(self, batch: Batch, tally: Tally) -> None:
-        inputs, labels = self._inputs(batch), self._inputs.labels(batch)
-        self._ledger.write(inputs, labels)
+    def _step(self, inputs: NDArray[Any], labels: NDArray[np.int32]) -> Judgement:
         logits, tape = self._model.forward(inputs, random=self._random)
         judgement = self._judge(logits, labels)
         gradients = self._model.backward(tape, judgement.gradient)
         self._optimizer.apply(self._model.arrays, gradients)
-        tally.add(judgement)
+        return judgement
