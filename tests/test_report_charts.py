@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import product
+from pathlib import Path
 
 import pytest
 import vl_convert
@@ -26,8 +27,11 @@ from benchharness.report.html.page import sections_of
 from benchharness.report.intervals import interval_of
 from benchharness.report.lines import Line, backends_of, lines_of
 from benchharness.results.columns import METRICS
+from benchharness.results.columns import PHASES as PHASE_COLUMNS
+from benchharness.results.store import RunFolder
 from benchharness.results.tables import epoch_rows, summary_rows, trial_rows
 
+REFERENCE = Path(__file__).parents[1] / "results" / "reference"
 BACKENDS = ["keras", "torch"]
 SERIES = theme.series_of(BACKENDS)
 
@@ -289,12 +293,48 @@ def test_the_trial_shown_is_the_middle_one():
 
 
 def test_every_phase_of_the_tables_is_of_one_kind():
-    """A new column of seconds falls to the rest by itself."""
-    named = [phase for kind in phases.KINDS for phase in kind.phases]
-    seconds = {column.name for column in METRICS if column.unit == "s"}
+    """Each phase column is in exactly one kind, and no other column is in any."""
+    shown = [phase for kind in phases.KINDS for phase in kind.phases]
 
-    assert len(named) == len(set(named))
-    assert set(named) <= set(phases.PHASES) < seconds
+    assert sorted(shown) == sorted(PHASE_COLUMNS)
+
+
+def test_a_column_of_seconds_that_is_no_phase_changes_nothing():
+    """Processor time, a best epoch and a time to a target are no parts of the wall time."""
+    records = trials(count=1)
+    shown = phases.parts_of(lines(records))
+    others = {column.name for column in METRICS if column.unit == "s" and not column.is_phase}
+    for one in records:
+        one["metrics"] |= dict.fromkeys(others - {"wall_s"}, 11.0)
+
+    assert {"cpu_s", "best_epoch_s", "epoch_s", "time_to_top1_s"} <= others
+    assert phases.parts_of(lines(records)) == shown
+
+
+@pytest.mark.parametrize(
+    "run", sorted(file.parent.name for file in REFERENCE.glob("*/records.jsonl"))
+)
+def test_phases_of_recorded_trials_add_up_to_their_wall_time(run):
+    """Those of every run that is published, other_s included."""
+    lines_recorded = lines(RunFolder.open(REFERENCE / run).records()[0])
+
+    cells, parts = phases.cells_of(lines_recorded), phases.parts_of(lines_recorded)
+
+    assert cells
+    for cell in cells:
+        seconds = sum(part["seconds"] for part in parts if part["row"] == cell["row"])
+        assert seconds == pytest.approx(cell["wall_s"], abs=0.01)
+
+
+def test_our_own_checks_are_a_kind():
+    """Replaying a step is neither training nor a remainder."""
+    records = trials(backends=["keras"], count=1)
+    records[0]["metrics"] |= {"calibrate_s": 0.5, "replay_s": 0.25}
+
+    parts = {part["kind"]: part for part in phases.parts_of(lines(records))}
+
+    assert parts["checking"]["seconds"] == 0.5 + 0.25 + PHASES["ledger_s"]
+    assert parts["checking"]["phases"] == "calibrate 0.5 s, replay 0.25 s, ledger 0.0625 s"
 
 
 def test_memory_is_the_summarys():

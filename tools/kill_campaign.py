@@ -64,7 +64,8 @@ test_images = 8
 MEASURED_UNITS = {"s", "ms", "images/s", "bytes", "FLOP/s", "J", "MHz"}
 MEASURED = {
     *(column.name for column in (*METRICS, *EPOCH) if column.unit in MEASURED_UNITS),
-    *("input_wait_fraction", "device_utilization", "fraction_of_peak", "throttled", "started"),
+    *("input_wait_fraction", "outside_fraction", "device_utilization", "fraction_of_peak"),
+    *("throttled", "started"),
 }
 # What the kernel needs to end processes that were killed.
 GRACE_S = 5.0

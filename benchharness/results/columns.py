@@ -14,12 +14,14 @@ class Column:
 
     Attributes:
         unit: As printed in the docs; empty for names, counts without unit and yes or no.
+        is_phase: Whether it is a part of a trial's wall time. All phases add up to ``wall_s``.
     """
 
     name: str
     kind: Kind
     unit: str
     meaning: str
+    is_phase: bool = False
 
     @property
     def is_number(self) -> bool:
@@ -29,6 +31,10 @@ class Column:
 
 def _column(name: str, kind: Kind, unit: str, meaning: str) -> Column:
     return Column(name=name, kind=kind, unit=unit, meaning=meaning)
+
+
+def _phase(name: str, meaning: str) -> Column:
+    return Column(name=name, kind="float", unit="s", meaning=meaning, is_phase=True)
 
 
 CELL = (
@@ -64,24 +70,27 @@ METRICS = (
     _column("step_ms_p50", "float", "ms", "median time of a training step, from timed blocks"),
     _column("step_ms_p90", "float", "ms", "nine steps of ten take no longer"),
     _column("step_ms_p99", "float", "ms", "99 steps of 100 take no longer"),
+    _column("compute_ms", "float", "ms", "a training step repeated on a batch on the device"),
     _column("input_wait_fraction", "float", "0-1", "training time spent waiting for images"),
-    _column("startup_s", "float", "s", "starting the worker process"),
-    _column("import_s", "float", "s", "importing the framework"),
-    _column("data_s", "float", "s", "opening the prepared images"),
-    _column("build_s", "float", "s", "building the network and loading its initial weights"),
-    _column("compile_s", "float", "s", "first steps of each kind, tracing and compiling included"),
-    _column("calibrate_s", "float", "s", "checking the clock, and the device's matrix product"),
-    _column("extract_s", "float", "s", "running all images through the frozen backbone"),
+    _column("outside_fraction", "float", "0-1", "1 - compute_ms / step_ms_p50; below 0 is noise"),
+    _phase("startup_s", "starting the worker process"),
+    _phase("import_s", "importing the framework"),
+    _phase("data_s", "opening the prepared images"),
+    _phase("build_s", "building the network and loading its initial weights"),
+    _phase("compile_s", "first steps of each kind, tracing and compiling included"),
+    _phase("calibrate_s", "checking the clock, and the device's matrix product"),
+    _phase("replay_s", "repeating a training step for compute_ms"),
+    _phase("extract_s", "running all images through the frozen backbone"),
     _column("extract_reused", "bool", "", "whether stored features of an earlier trial were read"),
-    _column("feed_s", "float", "s", "bringing images to the device, all epochs"),
-    _column("train_s", "float", "s", "all epochs of training, evaluation excluded"),
-    _column("evaluate_s", "float", "s", "scoring validation and test images"),
-    _column("ledger_s", "float", "s", "writing down which batches were consumed"),
-    _column("store_s", "float", "s", "writing extracted features"),
-    _column("overhead_s", "float", "s", "what the framework does around its epochs"),
-    _column("save_s", "float", "s", "writing weights"),
-    _column("teardown_s", "float", "s", "ending the worker process"),
-    _column("other_s", "float", "s", "wall time that no phase accounts for"),
+    _phase("feed_s", "bringing images to the device, all epochs"),
+    _phase("train_s", "all epochs of training, evaluation excluded"),
+    _phase("evaluate_s", "scoring validation and test images"),
+    _phase("ledger_s", "writing down which batches were consumed"),
+    _phase("store_s", "writing extracted features"),
+    _phase("overhead_s", "what the framework does around its epochs"),
+    _phase("save_s", "writing weights"),
+    _phase("teardown_s", "ending the worker process"),
+    _phase("other_s", "wall time that no phase accounts for"),
     _column("wall_s", "float", "s", "the whole trial"),
     _column("time_to_top1_s", "float", "s", "training until the target validation top-1"),
     _column("train_loss", "float", "nats", "of the last epoch"),
@@ -123,6 +132,8 @@ EPOCH = (
     _column("validation_loss", "float", "nats", "after the epoch"),
     _column("validation_top1", "float", "0-1", "after the epoch"),
 )
+
+PHASES = tuple(column.name for column in METRICS if column.is_phase)
 
 # In summary.csv every numeric metric is a median over the trials that are ok; these also get
 # the columns <name>_min and <name>_max.

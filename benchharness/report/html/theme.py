@@ -38,8 +38,9 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "phase-3": ("#6fa5b8", "#4f9bb3"),
     "phase-4": ("#24566d", "#b5e0f2"),
     "phase-5": ("#8a7fb0", "#9b90cf"),
-    "phase-6": ("#b09a7c", "#a08c70"),
-    "phase-7": ("#d5d9dd", "#4a525a"),
+    "phase-6": ("#7fa36b", "#84ac70"),
+    "phase-7": ("#b09a7c", "#a08c70"),
+    "phase-8": ("#d5d9dd", "#4a525a"),
 }
 SERIES_COLOURS = tuple(name for name in COLOURS if name.startswith("series-"))
 # Marks of a 16 x 16 square, as the page's legend draws them; the names are Vega's.

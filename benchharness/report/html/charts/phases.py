@@ -22,13 +22,10 @@ from benchharness.report.html.theme import Series, css
 from benchharness.report.lines import Line, printable
 from benchharness.report.numbers import alike
 from benchharness.results.cells import Cell
-from benchharness.results.columns import METRICS
+from benchharness.results.columns import PHASES
 from benchharness.results.record import Record
 
 PARTS, CELLS = "parts", "cells"
-# In seconds, and yet no phase.
-_SUMS = frozenset({"epoch_s", "wall_s", "time_to_top1_s"})
-PHASES = tuple(column.name for column in METRICS if column.unit == "s" and column.name not in _SUMS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,28 +33,29 @@ class Kind:
     """Phases that are shown as one.
 
     Attributes:
-        phases: Their columns; empty for all that no other kind has.
+        phases: Their columns.
     """
 
     title: str
     colour: str
-    phases: tuple[str, ...] = ()
+    phases: tuple[str, ...]
 
 
-REST = Kind(title="other", colour="phase-7")
-KINDS = (
+_NAMED = (
     Kind(title="starting", colour="phase-1", phases=("startup_s", "import_s")),
     Kind(
         title="preparing",
         colour="phase-2",
-        phases=("data_s", "build_s", "compile_s", "calibrate_s"),
+        phases=("data_s", "build_s", "compile_s"),
     ),
     Kind(title="extracting", colour="phase-3", phases=("extract_s", "store_s")),
     Kind(title="training or feeding", colour="phase-4", phases=("train_s", "feed_s")),
     Kind(title="evaluating", colour="phase-5", phases=("evaluate_s",)),
-    Kind(title="ending", colour="phase-6", phases=("save_s", "teardown_s")),
-    REST,
+    Kind(title="checking", colour="phase-6", phases=("calibrate_s", "replay_s", "ledger_s")),
+    Kind(title="ending", colour="phase-7", phases=("save_s", "teardown_s")),
 )
+_REST = tuple(phase for phase in PHASES if not any(phase in kind.phases for kind in _NAMED))
+KINDS = (*_NAMED, Kind(title="other", colour="phase-8", phases=_REST))
 
 
 def section(lines: Sequence[Line], series: Sequence[Series]) -> Section | None:
@@ -79,7 +77,9 @@ def section(lines: Sequence[Line], series: Sequence[Series]) -> Section | None:
         title="Where the time goes",
         short="Phases",
         text="One trial per cell, the one of median wall time; its phases add up to it. "
-        "Starting holds the import of the framework, preparing the first steps that compile.",
+        "Starting includes the import of the framework; preparing, the first steps, which compile; "
+        "checking, the tests of clock and batches, and the training step that is repeated on the "
+        "device for compute_ms.",
         charts=[chart],
     )
 
@@ -133,14 +133,12 @@ def middle_trial(cell: Cell) -> Record | None:
 
 
 def _phases(trial: Record, kind: Kind) -> Mapping[str, float]:
-    named = {phase for other in KINDS for phase in other.phases}
-    phases = kind.phases or tuple(phase for phase in PHASES if phase not in named)
     metrics = trial["metrics"]
     # Stored features carry the seconds of the trial that extracted them.
     spent_before = {"extract_s"} if metrics.get("extract_reused") else set()
     return {
         phase: metrics[phase]
-        for phase in phases
+        for phase in kind.phases
         if metrics.get(phase) and phase not in spent_before
     }
 
