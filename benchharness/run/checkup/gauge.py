@@ -19,6 +19,7 @@ from benchharness.measure.memory import peak_rss_bytes
 from benchharness.plugins import load_backend
 from benchharness.run.checkup.gauge_request import GaugeRequest
 from benchharness.run.supervision.confinement import die_with_parent, use_cores
+from benchharness.run.supervision.process_exit import exit_process
 
 Emit = Callable[[Mapping[str, Any]], None]
 
@@ -84,4 +85,4 @@ def _look(request: GaugeRequest, *, clock: PhaseClock, emit: Emit) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_process(main(sys.argv[1:]))

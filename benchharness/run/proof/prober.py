@@ -19,6 +19,7 @@ from benchharness.plugins import load_backend
 from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.request import TrialRequest
 from benchharness.run.supervision.confinement import die_with_parent, use_cores
+from benchharness.run.supervision.process_exit import exit_process
 
 if TYPE_CHECKING:
     from benchharness.fairness.micro import Rules
@@ -84,4 +85,4 @@ class Prober:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_process(main(sys.argv[1:]))

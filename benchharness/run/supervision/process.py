@@ -141,8 +141,7 @@ class Worker:
     def end(self, *, patient: bool) -> None:
         """Wait for a worker that has finished, end one that has not; its children go with it."""
         try:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(timeout=_PATIENCE_S if patient else _IMPATIENCE_S)
+            self._await_exit(_PATIENCE_S if patient else _IMPATIENCE_S)
         finally:
             end_tree(self.process.pid, self.mark)
             self.process.wait()
@@ -150,3 +149,23 @@ class Worker:
             if self.turns is not None:
                 os.close(self.turns)
             watch().end(self.mark)
+
+    def _await_exit(self, timeout_s: float) -> None:
+        """Wait until the process has ended, or its time has run out."""
+        # Its number may belong to another process once it has been waited for.
+        if self.process.poll() is not None:
+            return
+        try:
+            # Popen.wait looks every 50 ms, which would count towards the trial's wall time.
+            exit_fd = os.pidfd_open(self.process.pid)
+        except (AttributeError, OSError):
+            # No Linux, or one in which this is forbidden.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=timeout_s)
+            return
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(exit_fd, selectors.EVENT_READ)
+                selector.select(timeout_s)
+        finally:
+            os.close(exit_fd)

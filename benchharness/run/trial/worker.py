@@ -20,6 +20,7 @@ from benchharness.measure.memory import peak_rss_bytes
 from benchharness.run.request import TrialRequest
 from benchharness.run.supervision.confinement import die_with_parent, use_cores
 from benchharness.run.supervision.exhaustion import REMEDY, is_exhaustion
+from benchharness.run.supervision.process_exit import exit_process
 
 
 def main(arguments: list[str]) -> int:
@@ -89,4 +90,4 @@ def _classify(error: Exception) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    exit_process(main(sys.argv[1:]))

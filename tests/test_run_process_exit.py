@@ -1,0 +1,112 @@
+"""Workers end at once, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchharness.measure.clock import now_s
+from benchharness.run.supervision.process import Worker
+
+# Ends as the workers do; the interpreter's own shutdown would take longer than a test may.
+PROGRAM = """
+import ctypes, multiprocessing, os, sys, tempfile, threading, time
+from pathlib import Path
+from benchharness.run.supervision.process_exit import exit_process
+
+class Slow:
+    def __del__(self):
+        time.sleep(100)
+
+def fail():
+    raise RuntimeError("a failing exit handler")
+
+if __name__ == "__main__":
+    import atexit
+    kept, slow = tempfile.TemporaryDirectory(dir=Path(sys.argv[1])), Slow()
+    Path(kept.name, "compiled").write_text("code")
+    threading.Thread(target=time.sleep, args=(100,)).start()
+    child = multiprocessing.get_context("spawn").Process(
+        target=time.sleep, args=(100,), daemon=True
+    )
+    child.start()
+    os.write(int(sys.argv[-1]), b'{"event": "child", "pid": %d}\\n' % child.pid)
+    atexit.register(print, "exit handler")
+    atexit.register(fail)
+    ctypes.CDLL(None).printf(b"printed in C\\n")
+    print("last line")
+    exit_process(int(sys.argv[2]))
+"""
+
+
+def worker(tmp_path: Path, *, code: int) -> Worker:
+    """Return a worker that has begun to end itself with an exit code."""
+    program, scratch = tmp_path / "program.py", tmp_path / "scratch"
+    program.write_text(PROGRAM)
+    scratch.mkdir()
+    return Worker.start(
+        [sys.executable, str(program), str(scratch), str(code)],
+        # With buffers, which have to be written out.
+        environment={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
+        log=tmp_path / "log",
+    )
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_worker_ends_without_shutdown_of_its_interpreter(tmp_path, code):
+    """Its folders and children are gone, its log is complete, its exit code is what it said."""
+    events: list[dict] = []
+    started = worker(tmp_path, code=code)
+
+    stop = started.listen(events.append, silence_s=50, limit_s=50)
+    began_s = now_s()
+    exit_code = started.process.wait(timeout=50)
+    started.end(patient=True)
+
+    assert (stop, exit_code) == ("", code)
+    assert now_s() - began_s < 20
+    assert list((tmp_path / "scratch").iterdir()) == []
+    assert not psutil.pid_exists(events[0]["pid"])
+    log = (tmp_path / "log").read_text()
+    assert {"exit handler", "last line", "printed in C"} <= set(log.splitlines())
+    assert "a failing exit handler" in log
+
+
+@pytest.mark.parametrize("has_descriptors", [True, False])
+def test_the_end_of_a_worker_is_waited_for(tmp_path, monkeypatch, has_descriptors):
+    """With the kernel's descriptor of the process, and where the system has none."""
+    if not has_descriptors:
+        monkeypatch.delattr(os, "pidfd_open")
+    started = Worker.start(
+        [sys.executable, "-c", "import time; time.sleep(0.5); print('done')"],
+        environment=dict(os.environ),
+        log=tmp_path / "log",
+    )
+
+    started.end(patient=True)
+
+    assert started.process.returncode == 0
+    assert (tmp_path / "log").read_text() == "done\n"
+
+
+@pytest.mark.parametrize("has_descriptors", [True, False])
+def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch, has_descriptors):
+    """After a second where it has sent no final event."""
+    if not has_descriptors:
+        monkeypatch.delattr(os, "pidfd_open")
+    started = Worker.start(
+        [sys.executable, "-c", "import time; time.sleep(100)"],
+        environment=dict(os.environ),
+        log=tmp_path / "log",
+    )
+
+    began_s = time.monotonic()
+    started.end(patient=False)
+
+    assert started.process.returncode == -9
+    assert 1 <= time.monotonic() - began_s < 50
