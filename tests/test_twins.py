@@ -16,7 +16,7 @@ PLUGINS, CORE = ROOT / "plugins", ROOT / "benchharness"
 TWINS = ("keras", "torch", "jax")
 # What only one framework has, or has no use for elsewhere.
 OWN = {
-    "keras": {"engines", "compiling"},
+    "keras": {"compiling", "native"},
     "torch": {"checkpoint", "compiling"},
     "jax": {"steps"},
 }

@@ -11,6 +11,7 @@ from benchharness.api import Extraction, Feeding, Task, Training
 from benchharness_keras.device import use_device
 from benchharness_keras.extraction import KerasExtraction
 from benchharness_keras.feeding import KerasFeeding
+from benchharness_keras.native import KerasNativeTraining
 from benchharness_keras.training import KerasTraining
 
 
@@ -32,4 +33,5 @@ class KerasBackend:
 
     def train(self, task: Task) -> Training:
         """Build the task's network on the device, ready to learn."""
-        return KerasTraining(task, device=use_device(task))
+        kind = KerasTraining if task.native is None else KerasNativeTraining
+        return kind(task, device=use_device(task))

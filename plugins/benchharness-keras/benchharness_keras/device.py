@@ -12,16 +12,16 @@ def use_device(task: Task) -> str:
     """Set precision and determinism for this process, and return the device Keras computes on.
 
     The core has already narrowed this process to the cores and the accelerator it may use, and
-    every engine takes its threads and its first device from what it sees. On TensorFlow and JAX,
-    determinism once asked for lasts as long as the process.
+    every engine takes its threads and its first device from what it sees. On JAX, determinism once
+    asked for lasts as long as the process.
 
     Raises:
         UnsupportedError: The device, the precision or the layout is not to be had here.
     """
     execution = task.execution
     # First of all, because JAX reads this switch with its first operation.
-    # Keras 3.15 compiles nothing on TensorFlow once determinism is on, and who asks to compile
-    # asks for that first.
+    # XLA in TensorFlow 2.21 cannot compile pooling's gradient once determinism is on, and who asks
+    # to compile asks for that first.
     is_xla = execution.compile and keras.config.backend() == "tensorflow"
     ENGINE.use_determinism(execution.is_deterministic and not is_xla, seed=task.seed)
     if execution.device == "gpu" and not _is_on_gpu():

@@ -1,4 +1,4 @@
-"""Bringing batches to the device."""
+"""Feeding: batches to the device."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from collections.abc import Iterable, Mapping
 import keras
 
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness_keras.engines import ENGINE, Arrays, Tensor
 from benchharness_keras.files import build_loader
-from benchharness_keras.images import arrays, input_tensors, network_input
+from benchharness_keras.images import input_tensors, network_input
 from benchharness_keras.settings import device_settings
 from benchharness_keras.witness import Ledger
 
 
 class KerasFeeding:
-    """Feeds a network that is not there."""
+    """Batches for a network that is not there."""
 
     def __init__(self, task: Task, *, device: str) -> None:
         self._device = device
@@ -23,25 +24,24 @@ class KerasFeeding:
         tensors = input_tensors(
             task, is_augmented=task.is_augmented, is_loaded=self._loader is not None
         )
-        self._model = keras.Model(tensors, self._ledger.watch(network_input(task, tensors)))
-        self._last: keras.KerasTensor | None = None
-        self._steps = 0
+        model = keras.Model(tensors, network_input(task, tensors))
+        self._prepare = ENGINE.forward(model, is_compiled=False)
+        self._last: Tensor | None = None
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""
-        for inputs, labels in self._pairs(batches):
-            # Not predict_on_batch: it would bring the images back to the host.
-            self._last = self._model(inputs)
-            self._ledger.write_labels(keras.ops.convert_to_tensor(labels))
-            self._steps += 1
+        self._ledger.clear()
+        for step, (arrays, labels) in enumerate(self._placed(batches)):
+            self._last = self._prepare(arrays)
+            self._ledger.write(step, self._last, labels)
             after_step()
 
     def consumed(self) -> Consumed:
-        """Return what was written down of the last steps."""
-        return self._ledger.consumed(steps=self._steps)
+        """Return the record of the last call of ``feed``."""
+        return self._ledger.consumed()
 
     def synchronize(self) -> None:
-        """Wait for the device, by asking for one value of the last batch."""
+        """Wait for the device, by asking for a single value of the last batch."""
         if self._last is not None:
             keras.ops.convert_to_numpy(self._last[:1, :1, :1, :1])
 
@@ -50,8 +50,8 @@ class KerasFeeding:
         found = device_settings(self._device)
         return found | ({"loader_workers": self._loader.workers} if self._loader else {})
 
-    def _pairs(self, batches: Batches) -> Iterable[tuple[object, object]]:
+    def _placed(self, batches: Batches) -> Iterable[tuple[Arrays, Tensor]]:
         """Return arrays and labels of each batch, loaded from files where the task has any."""
         if self._loader is not None:
             return self._loader.load(lambda: batches)
-        return ((arrays(batch), batch.labels) for batch in batches)
+        return map(ENGINE.place, batches)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 # Batches made ahead, as many as a DataLoader in PyTorch makes per worker.
-_AHEAD = 2
+AHEAD = 2
 
 
 def build_loader(task: Task) -> FileLoader | FolderLoader | None:
@@ -62,7 +62,7 @@ class FileLoader:
             partial(_rows, batches, task), output_signature=_signature(task)
         )
         images = dataset.unbatch().map(self._read, num_parallel_calls=workers)
-        sized = images.batch(batch_size).prefetch(_AHEAD)
+        sized = images.batch(batch_size).prefetch(AHEAD)
         return sized.apply(tf.data.experimental.assert_cardinality(len(batches())))
 
     def _read(

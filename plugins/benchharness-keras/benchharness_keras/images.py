@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import keras
 import numpy as np
 from keras import ops
-from numpy.typing import NDArray
 
-from benchharness.api import Batch, Preprocessing, Task
+from benchharness.api import Preprocessing, Task
+from benchharness_keras.engines import ENGINE
 
 
 def input_tensors(
@@ -19,7 +19,7 @@ def input_tensors(
 
     Keras's own loader of folders gives images as float32 (``is_loaded``), everything else uint8.
 
-    Twin note: layers inside the model here, which Keras's ``fit`` compiles along; a module that
+    Twin note: layers inside the model here, which become part of the compiled step; a module that
     runs before the network in PyTorch.
     """
     is_float = task.preprocessing is None or (is_loaded and bool(task.files.folder))
@@ -41,26 +41,13 @@ def network_input(task: Task, tensors: Mapping[str, keras.KerasTensor]) -> keras
     return PreprocessImages(task.preprocessing, dtype="float32")(images)
 
 
-def arrays(batch: Batch) -> dict[str, NDArray[np.generic]]:
-    """Return a batch's arrays by the names of ``input_tensors``."""
-    named = {"inputs": batch.inputs}
-    if batch.warp is not None:
-        named |= {"affine": batch.warp.affine, "colour": batch.warp.colour}
-    return named
-
-
 class WarpImages(keras.Layer):
     """Resample each image by its affine map, add its colour shift, clip to 0-255."""
 
     def call(self, inputs: list[keras.KerasTensor]) -> keras.KerasTensor:
         """Map images, affine (batch, 2, 3) and colour (batch, channels) to float32 images."""
         images, affine, colour = inputs
-        rows = ops.reshape(affine, (-1, 6))
-        # The last two numbers of a projective map; zero makes it affine.
-        transform = ops.concatenate([rows, ops.zeros_like(rows[:, :2])], axis=1)
-        warped = ops.image.affine_transform(
-            ops.cast(images, "float32"), transform, interpolation="bilinear", fill_mode="nearest"
-        )
+        warped = ENGINE.resample(ops.cast(images, "float32"), affine)
         return ops.clip(warped + colour[:, None, None, :], 0, 255)
 
 
@@ -79,7 +66,11 @@ class PreprocessImages(keras.Layer):
         images = ops.cast(images, "float32")
         if self._order != sorted(self._order):
             images = ops.take(images, self._order, axis=-1)
-        images = (images - self._mean) * self._scale
+        # Most preprocessings need only half of it, and each pass over the images takes time.
+        if self._mean.any():
+            images = images - self._mean
+        if (self._scale != 1).any():
+            images = images * self._scale
         if self._whitening is None:
             return images
         flat = ops.reshape(images, (-1, len(self._whitening.mean))) - self._whitening.mean

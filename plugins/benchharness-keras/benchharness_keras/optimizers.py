@@ -75,21 +75,29 @@ def _name(optimizer: keras.optimizers.Optimizer, *, ours: type) -> str:
     return ours.__name__.lower() if isinstance(optimizer, ours) else type(optimizer).__name__
 
 
-class Adam(keras.optimizers.Adam):
-    """Adam with epsilon beside the corrected root, as published; Keras's stands uncorrected."""
+# Keras's constructor returns a faster class on PyTorch; allocating alone computes nothing.
+_EngineAdam: type[keras.optimizers.Adam] = type(
+    keras.optimizers.Adam.__new__(keras.optimizers.Adam)
+)
 
-    def update_step(self, gradient, variable, learning_rate):
-        """Update one variable in place."""
-        index = self._get_variable_index(variable)
-        first, second = self._momentums[index], self._velocities[index]
-        step = ops.cast(self.iterations + 1, variable.dtype)
+
+class Adam(_EngineAdam):
+    """Adam with epsilon beside the corrected root, as published; Keras's stands uncorrected.
+
+    With the root of the second correction as a factor of epsilon, Keras's formula is the published.
+    """
+
+    def apply(self, grads, trainable_variables=None):
+        """Update all variables in place."""
+        epsilon = self.epsilon
+        step = ops.cast(self.iterations + 1, "float32")
         # 1 - beta^t, which float32 rounds badly near 0 when written like that.
-        first_correction = -ops.expm1(step * math.log(self.beta_1))
-        second_correction = -ops.expm1(step * math.log(self.beta_2))
-        self.assign_add(first, (gradient - first) * (1 - self.beta_1))
-        self.assign_add(second, (ops.square(gradient) - second) * (1 - self.beta_2))
-        root = ops.sqrt(second) / ops.sqrt(second_correction) + self.epsilon
-        self.assign_sub(variable, first * (learning_rate / first_correction) / root)
+        correction = ops.sqrt(-ops.expm1(step * math.log(self.beta_2)))
+        self.epsilon = epsilon * correction
+        try:
+            super().apply(grads, trainable_variables)
+        finally:
+            self.epsilon = epsilon
 
 
 class RMSprop(keras.optimizers.RMSprop):
@@ -100,23 +108,3 @@ class RMSprop(keras.optimizers.RMSprop):
         square = self._velocities[self._get_variable_index(variable)]
         self.assign_add(square, (ops.square(gradient) - square) * (1 - self.rho))
         self.assign_sub(variable, learning_rate * gradient / (ops.sqrt(square) + self.epsilon))
-
-
-class GradientRecorder(keras.optimizers.Optimizer):
-    """Keeps the gradients and moves nothing: how every engine of Keras yields its gradients."""
-
-    def __init__(self) -> None:
-        super().__init__(learning_rate=1.0)
-
-    def build(self, variables: list[keras.Variable]) -> None:
-        """Make room for one gradient per variable."""
-        if not self.built:
-            super().build(variables)
-            self.gradients = [
-                self.add_variable_from_reference(variable, name="gradient")
-                for variable in variables
-            ]
-
-    def update_step(self, gradient, variable, learning_rate):
-        """Store one gradient."""
-        self.assign(self.gradients[self._get_variable_index(variable)], gradient)

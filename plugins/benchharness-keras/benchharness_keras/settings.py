@@ -28,14 +28,14 @@ def device_settings(device: str) -> dict[str, Setting]:
 
 
 def network_settings(
-    device: str, *, model: keras.Model, layers: Sequence[keras.Layer]
+    device: str, *, layers: Sequence[keras.Layer], is_compiled: bool
 ) -> dict[str, Setting]:
     """Return what holds for the process and for a network that is computed.
 
     Args:
         device: Where Keras computes.
-        model: Compiled over the layers.
         layers: Those of the task, without what brings images to them.
+        is_compiled: Whether the engine's compiler has the steps.
     """
     common = device_settings(device)
     dtypes = dict.fromkeys(layer.compute_dtype for layer in layers)
@@ -44,7 +44,7 @@ def network_settings(
         **common,
         "precision": ", ".join(_precision(dtype, common) for dtype in dtypes),
         "layout": ", ".join(layouts) or common["layout"],
-        "compile": model.jit_compile,
+        "compile": is_compiled,
     }
 
 
@@ -52,15 +52,15 @@ def learning_settings(
     *,
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    loader: FileLoader | FolderLoader | keras.utils.PyDataset,
+    loader: FileLoader | FolderLoader | None,
     drawn: Collection[str],
 ) -> Mapping[str, Setting]:
     """Return what decides how a network learns: its rule, dropout and trainable layers.
 
     Args:
-        model: Compiled over the task's layers.
+        model: Over the task's layers.
         optimizer: Of its trainable arrays.
-        loader: Brings the batches.
+        loader: Of the task's files; None where batches bring their images.
         drawn: Names of the arrays that the framework has initialised by itself.
     """
     rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
@@ -70,7 +70,7 @@ def learning_settings(
         "dropout": ", ".join(str(float(rate)) for rate in rates),
         "trainable": ", ".join(learning),
         "initialiser": _initialisers(model, drawn) or "given",
-        "loader_workers": loader.workers,
+        "loader_workers": loader.workers if loader else 0,
     }
 
 

@@ -1,8 +1,9 @@
-"""A network that learns, in Keras."""
+"""Training: a network that learns, in Keras."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -18,28 +19,23 @@ from benchharness.api import (
     Setting,
     Task,
 )
-from benchharness_keras.engines import ENGINE
+from benchharness_keras.engines import ENGINE, Arrays, Program, Tensor
 from benchharness_keras.files import build_loader
-from benchharness_keras.images import arrays, input_tensors, network_input
+from benchharness_keras.images import input_tensors, network_input
 from benchharness_keras.layers import build_network, connect
-from benchharness_keras.optimizers import (
-    GradientRecorder,
-    build_native_optimizer,
-    build_optimizer,
-)
+from benchharness_keras.optimizers import build_native_optimizer, build_optimizer
 from benchharness_keras.settings import learning_settings, network_settings
 from benchharness_keras.weights import load_weights, named_parameters, to_canonical
 from benchharness_keras.witness import Ledger
 
-Watch = Callable[[keras.KerasTensor], keras.KerasTensor]
-
 
 class KerasTraining:
-    """Models over the same layers: one learns, one scores, one records gradients.
+    """Models over the same layers, and the loop over batches.
 
-    Twin note: PyTorch switches one module between training and evaluation. Keras's compiled
-    functions belong to a model, so work with other inputs (no warp) or without dropout is
-    another model over the same layers; ``fit`` is the only training loop that all engines share.
+    Twin note: PyTorch switches a single module between training and evaluation; in Keras, work
+    with other inputs (no warp) or without dropout is another model over the same layers. The loop
+    is that of Keras's guides to a custom training loop on each engine: entering ``fit`` costs an
+    epoch 100 ms, and its input pipeline up to ten times a small step.
     """
 
     def __init__(self, task: Task, *, device: str) -> None:
@@ -50,144 +46,146 @@ class KerasTraining:
         keras.utils.set_random_seed(task.seed)
         self._layers = build_network(network=task.network, trainable=task.trainable, seed=task.seed)
         self._ledger = Ledger(task.witness)
-        self._learner = self._model(
-            is_augmented=task.is_augmented,
-            has_dropout=True,
-            is_loaded=self._loader is not None,
-            watch=self._ledger.watch,
-        )
-        self._scorer = self._model(is_augmented=False, has_dropout=False)
-        self._optimizer = (
+        optimizer = (
             build_optimizer(optimizer=task.optimizer)
             if task.native is None
             else build_native_optimizer(stated=task.native.optimizer)
         )
-        self._compile(self._learner, self._optimizer, metrics=self._ledger.metrics)
-        self._compile(self._scorer, None)
+        self._program = Program(
+            learner=self._learner(),
+            scorer=self._model(is_augmented=False),
+            optimizer=optimizer,
+            output=task.output,
+            is_compiled=ENGINE.compiles(task.execution.compile),
+        )
         self._initial = initial_weights(self._layers, task)
         load_weights(self._layers, self._initial)
-        self._optimizer.build(self._learner.trainable_variables)
+        optimizer.build(self._program.learner.trainable_variables)
         self._fresh = [to_canonical(variable) for variable in self._states()]
+        self._steps = ENGINE.steps(self._program)
+        self._logits = ENGINE.forward(self._program.scorer, is_compiled=self._program.is_compiled)
 
     def reset(self) -> None:
         """Return to the initial weights, a fresh optimizer and the first dropout mask."""
-        load_weights(self._layers, self._initial)
+        self.load_weights(self._initial)
         for variable, value in zip(self._states(), self._fresh, strict=True):
-            variable.assign(value)
+            variable.assign(value.copy())
+        self._ledger.clear()
 
     def train(
         self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
     ) -> None:
         """Take one optimizer step per batch, epoch by epoch."""
-        dataset = BatchDataset(epochs)
-        loader = self._loader
-        self._learner.fit(
-            loader.load(lambda: dataset.batches) if loader else dataset,
-            epochs=len(epochs),
-            # The order is the core's, or that of the loader.
-            shuffle=False,
-            verbose=0,
-            callbacks=[Reporter(dataset, after_step=after_step, after_epoch=after_epoch)],
-        )
+        for batches in epochs:
+            self._ledger.clear()
+            totals, count = keras.ops.zeros(2), 0
+            for step, (arrays, labels) in enumerate(self._placed(batches)):
+                totals, inputs = self._steps.learn(totals, arrays, labels)
+                self._ledger.write(step, inputs, labels)
+                count += len(labels)
+                after_step()
+            self._publish()
+            after_epoch(scores(totals, count=count))
+
+    def replay(self, batch: Batch) -> Callable[[], None]:
+        """Copy a batch to the device, and return a function that takes one training step on it."""
+        arrays, labels = ENGINE.place(batch)
+        totals = keras.ops.zeros(2)
+
+        def step() -> None:
+            nonlocal totals
+            totals, _ = self._steps.learn(totals, arrays, labels)
+
+        return step
 
     def consumed(self) -> Consumed:
-        """Return what was written down of the last training steps."""
-        if keras.config.backend() == "jax":
-            self._learner.jax_state_sync()
-        # Counted by the optimizer, which a reset returns to zero.
-        steps = int(keras.ops.convert_to_numpy(self._optimizer.iterations))
-        return self._ledger.consumed(steps=steps)
+        """Return the record of the last epoch."""
+        return self._ledger.consumed()
 
     def evaluate(self, batches: Batches) -> Scores:
         """Score without dropout and without learning."""
-        dataset = BatchDataset([batches])
-        means = self._scorer.evaluate(dataset, verbose=0, return_dict=True)
-        return dataset.scores(means)
+        self._publish()
+        totals, count = keras.ops.zeros(2), 0
+        for batch in batches:
+            arrays, labels = ENGINE.place(_plain(batch))
+            totals = self._steps.score(totals, arrays, labels)
+            count += len(batch)
+        return scores(totals, count=count)
 
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
         """Return every learnt array, canonical."""
+        self._publish()
         return {name: to_canonical(v) for name, v in named_parameters(self._layers)}
 
     def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
         """Replace every learnt array."""
+        self._publish()
         load_weights(self._layers, arrays)
 
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return float32 logits without dropout, shape (batch, outputs)."""
-        return np.asarray(self._scorer.predict_on_batch(arrays(batch)), np.float32)
+        self._publish()
+        arrays, _ = ENGINE.place(_plain(batch))
+        return np.array(keras.ops.convert_to_numpy(self._logits(arrays)), np.float32)
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
-        model = self._model(is_augmented=batch.warp is not None, has_dropout=False)
-        recorder = GradientRecorder()
-        self._compile(model, recorder)
-        model.train_on_batch(arrays(batch), batch.labels)
-        names = {v.path: name for name, v in named_parameters(self._layers)}
+        self._publish()
+        model = self._model(is_augmented=batch.warp is not None)
+        gradients = ENGINE.gradients(self._program, model, *ENGINE.place(batch))
+        names = {variable.path: name for name, variable in named_parameters(self._layers)}
         return {
             names[variable.path]: to_canonical(gradient)
-            for variable, gradient in zip(
-                model.trainable_variables, recorder.gradients, strict=True
-            )
+            for variable, gradient in zip(model.trainable_variables, gradients, strict=True)
         }
 
     def synchronize(self) -> None:
-        """Wait for the device, by asking for the smallest array the last step has written."""
-        if keras.config.backend() == "jax":
-            # During fit, JAX keeps the weights in a state of its own.
-            self._learner.jax_state_sync()
-        smallest = min(self._learner.trainable_variables, key=lambda v: int(np.prod(v.shape)))
-        keras.ops.convert_to_numpy(smallest)
+        """Wait for the device."""
+        self._steps.synchronize()
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        network = network_settings(self._device, model=self._learner, layers=self._layers)
+        self._publish()
+        network = network_settings(
+            self._device, layers=self._layers, is_compiled=self._program.is_compiled
+        )
         learning = learning_settings(
-            model=self._learner,
-            optimizer=self._optimizer,
-            loader=self._loader or BatchDataset([[]]),
+            model=self._program.learner,
+            optimizer=self._program.optimizer,
+            loader=self._loader,
             drawn=self._initial.keys() - self._task.weights.keys(),
         )
         return {**network, **learning}
 
-    def _model(
-        self,
-        *,
-        is_augmented: bool,
-        has_dropout: bool,
-        is_loaded: bool = False,
-        watch: Watch = lambda inputs: inputs,
-    ) -> keras.Model:
-        tensors = input_tensors(self._task, is_augmented=is_augmented, is_loaded=is_loaded)
-        inputs = watch(network_input(self._task, tensors))
-        return keras.Model(tensors, connect(self._layers, inputs, has_dropout=has_dropout))
+    def _publish(self) -> None:
+        """Bring the state of the last step into the variables, for whoever reads them."""
+        self._steps.publish()
 
-    def _compile(
-        self,
-        model: keras.Model,
-        optimizer: keras.optimizers.Optimizer | None,
-        *,
-        metrics: Sequence[keras.metrics.Metric] = (),
-    ) -> None:
-        is_sigmoid = self._task.output == "sigmoid"
-        model.compile(
-            optimizer=optimizer,
-            loss=(
-                keras.losses.BinaryCrossentropy(from_logits=True)
-                if is_sigmoid
-                else keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-            ),
-            metrics=[
-                keras.metrics.BinaryAccuracy(name="top1", threshold=0.0)
-                if is_sigmoid
-                else keras.metrics.SparseCategoricalAccuracy(name="top1"),
-                *metrics,
-            ],
-            jit_compile=ENGINE.compiles(self._task.execution.compile),
+    def _placed(self, batches: Batches) -> Iterable[tuple[Arrays, Tensor]]:
+        """Return arrays and labels of each batch, loaded from files where the task has any."""
+        if self._loader is not None:
+            return self._loader.load(lambda: batches)
+        return map(ENGINE.place, batches)
+
+    def _learner(self) -> keras.Model:
+        """Return the model that learns: from a batch's arrays to network inputs and logits."""
+        tensors = input_tensors(
+            self._task,
+            is_augmented=self._task.is_augmented,
+            is_loaded=self._loader is not None,
         )
+        inputs = network_input(self._task, tensors)
+        return keras.Model(tensors, [inputs, connect(self._layers, inputs, has_dropout=True)])
+
+    def _model(self, *, is_augmented: bool) -> keras.Model:
+        """Return a model from a batch's arrays to logits, without dropout."""
+        tensors = input_tensors(self._task, is_augmented=is_augmented)
+        inputs = network_input(self._task, tensors)
+        return keras.Model(tensors, connect(self._layers, inputs, has_dropout=False))
 
     def _states(self) -> list[keras.Variable]:
         """Return what a fresh start resets besides the weights: optimizer, dropout's numbers."""
-        return [*self._optimizer.variables, *dropout_states(self._layers)]
+        return [*self._program.optimizer.variables, *dropout_states(self._layers)]
 
 
 def initial_weights(layers: list[keras.Layer], task: Task) -> Mapping[str, NDArray[np.float32]]:
@@ -204,67 +202,13 @@ def dropout_states(layers: list[keras.Layer]) -> list[keras.Variable]:
     return [variable for layer in dropouts for variable in layer.non_trainable_variables]
 
 
-class BatchDataset(keras.utils.PyDataset):
-    """The batches of the epoch that ``fit`` has come to."""
-
-    def __init__(self, epochs: Sequence[Batches]) -> None:
-        # On TensorFlow, Keras hands one worker's batches to a tf.data pipeline that tunes itself;
-        # ending that pipeline can block for seconds (TensorFlow 2.21). On the other engines, the
-        # queue of several workers would lose its first batch when Keras looks at one to build the
-        # metrics (Keras 3.15).
-        super().__init__(workers=2 if keras.config.backend() == "tensorflow" else 1)
-        self._epochs = epochs
-        self.begin(0)
-
-    def begin(self, epoch: int) -> None:
-        """Turn to an epoch, counted from 0."""
-        self.batches = self._epochs[epoch]
-        self._sizes: dict[int, int] = {}
-
-    def __len__(self) -> int:
-        """Return the number of batches of an epoch."""
-        return len(self.batches)
-
-    def __getitem__(self, index: int) -> tuple[dict[str, NDArray[np.generic]], NDArray[np.int32]]:
-        """Return one batch's arrays and labels."""
-        batch = self.batches[index]
-        self._sizes[index] = len(batch)
-        return arrays(batch), batch.labels
-
-    def scores(self, means: Mapping[str, float]) -> Scores:
-        """Return Keras's means over the epoch, with the number of images it has asked for.
-
-        Where a loader of files serves the batches, Keras asks for none here.
-        """
-        count = sum(self._sizes.values()) or sum(map(len, self.batches))
-        return Scores(loss=float(means["loss"]), top1=float(means["top1"]), count=count)
+def scores(totals: Tensor, *, count: int) -> Scores:
+    """Return the means over ``count`` images, after waiting for the device."""
+    loss, hits = map(float, keras.ops.convert_to_numpy(totals))
+    images = max(count, 1)
+    return Scores(loss=loss / images, top1=hits / images, count=count)
 
 
-class Reporter(keras.callbacks.Callback):
-    """Tells the core of steps and epochs.
-
-    Keras may call ``on_train_batch_end`` from another thread and out of order, so a step is
-    reported when the next one begins, and the last when the epoch ends.
-    """
-
-    def __init__(
-        self, dataset: BatchDataset, *, after_step: AfterStep, after_epoch: AfterEpoch
-    ) -> None:
-        super().__init__()
-        self._dataset = dataset
-        self._after_step = after_step
-        self._after_epoch = after_epoch
-
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, object] | None = None) -> None:
-        """Let the dataset turn to the epoch."""
-        self._dataset.begin(epoch)
-
-    def on_train_batch_begin(self, batch: int, logs: Mapping[str, object] | None = None) -> None:
-        """Report the step before this one."""
-        if batch > 0:
-            self._after_step()
-
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
-        """Report the last step, and the epoch."""
-        self._after_step()
-        self._after_epoch(self._dataset.scores(logs or {}))
+def _plain(batch: Batch) -> Batch:
+    """Return the batch without its warp: what is scored is not augmented."""
+    return replace(batch, warp=None)

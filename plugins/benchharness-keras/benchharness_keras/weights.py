@@ -8,6 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness_keras.engines import Tensor
+
 # Twin note: the canonical layout is Keras's own, so nothing is transposed here.
 
 
@@ -24,9 +26,10 @@ def named_parameters(layers: list[keras.Layer]) -> Iterator[tuple[str, keras.Var
 def load_weights(layers: list[keras.Layer], arrays: Mapping[str, NDArray[np.float32]]) -> None:
     """Copy canonical arrays into the layers; names and shapes must match."""
     for name, variable in named_parameters(layers):
-        variable.assign(arrays[name])
+        # A copy, because a step on JAX may write over what it starts from.
+        variable.assign(np.array(arrays[name], np.float32))
 
 
-def to_canonical(variable: keras.Variable) -> NDArray[np.float32]:
-    """Return a variable as a float32 array in canonical layout."""
+def to_canonical(variable: keras.Variable | Tensor) -> NDArray[np.float32]:
+    """Return a variable or its gradient as a float32 array in canonical layout."""
     return np.array(keras.ops.convert_to_numpy(variable), dtype=np.float32)

@@ -1,0 +1,160 @@
+"""Interface to an engine of Keras: process-wide switches, and compiled steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import keras
+from keras import ops
+
+from benchharness.api import Batch, Setting
+
+Tensor = Any
+Arrays = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """Models and update rule from which an engine makes its steps.
+
+    Attributes:
+        learner: Maps a batch's arrays to the network's inputs and its logits, with dropout.
+        scorer: Maps them to the logits, without dropout; over the same layers.
+        optimizer: Built on the learner's trainable variables.
+        output: ``softmax`` or ``sigmoid``, as in the task.
+        is_compiled: Whether the engine's compiler gets the steps.
+    """
+
+    learner: keras.Model
+    scorer: keras.Model
+    optimizer: keras.optimizers.Optimizer
+    output: str
+    is_compiled: bool
+
+    def judge(self, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the mean cross-entropy in nats, and its sum beside the number of right guesses.
+
+        Args:
+            logits: float32, shape (batch, outputs).
+            labels: int32, shape (batch,).
+
+        Returns:
+            A scalar, and shape (2,).
+        """
+        if self.output == "sigmoid":
+            score = logits[:, 0]
+            losses = ops.binary_crossentropy(ops.cast(labels, "float32"), score, from_logits=True)
+            hits = ops.equal(score > 0, labels > 0)
+        else:
+            losses = ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+            hits = ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int64"))
+        totals = ops.stack([ops.sum(losses), ops.sum(ops.cast(hits, "float32"))])
+        return ops.mean(losses), totals
+
+
+class Steps(Protocol):
+    """Steps over the variables of a program.
+
+    Totals are sums on the device, shape (2,): of losses and of right guesses, so that reading them
+    waits once per epoch.
+    """
+
+    def learn(self, totals: Tensor, arrays: Arrays, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Take one optimizer step; return the totals with its batch, and the network's inputs."""
+        ...
+
+    def score(self, totals: Tensor, arrays: Arrays, labels: Tensor) -> Tensor:
+        """Return the totals with a batch that is scored without dropout and without learning."""
+        ...
+
+    def publish(self) -> None:
+        """Bring the state of the last step into the variables of Keras, where it is elsewhere."""
+        ...
+
+    def synchronize(self) -> None:
+        """Return when the device has finished the last step."""
+        ...
+
+
+class Engine(Protocol):
+    """An engine; ``settings`` reads its switches back by the common names."""
+
+    def compiles(self, wanted: bool) -> bool:
+        """Return whether steps are compiled for a task that asks for it, or does not.
+
+        Raises:
+            PluginError: The engine's compiler is missing.
+        """
+        ...
+
+    def allow_tf32(self, allowed: bool) -> None:
+        """Allow products to round to TF32, or forbid it."""
+        ...
+
+    def use_determinism(self, wanted: bool, *, seed: int) -> None:
+        """Ask for kernels that give the same bits each time, or stop asking where that is possible.
+
+        Args:
+            wanted: Whether the task asks for it.
+            seed: Of the generators that nobody should use.
+        """
+        ...
+
+    def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
+        """Return ``tf32``, ``deterministic``, ``threads``, ``autotune`` and its own switches."""
+        ...
+
+    def waiter(self, device: str) -> Callable[[], None]:
+        """Return what waits for the device of a process that is not ours."""
+        ...
+
+    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
+        """Return a batch's arrays by the names of ``input_tensors``, and its labels, on the device.
+
+        Labels are int32.
+        """
+        ...
+
+    def resample(self, images: Tensor, affine: Tensor) -> Tensor:
+        """Resample each image by its affine map, bilinear, edge pixels repeated outside.
+
+        Args:
+            images: float32, shape (batch, height, width, channels).
+            affine: float32, shape (batch, 2, 3), output pixel to input pixel.
+        """
+        ...
+
+    def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return a function of tensors without variables, as the engine runs it best."""
+        ...
+
+    def forward(self, model: keras.Model, *, is_compiled: bool) -> Callable[[Arrays], Tensor]:
+        """Return what maps arrays to a model's output, without dropout and without gradients."""
+        ...
+
+    def gradients(
+        self, program: Program, model: keras.Model, arrays: Arrays, labels: Tensor
+    ) -> Sequence[Tensor]:
+        """Return the mean loss's gradient for every trainable variable of a model.
+
+        Args:
+            program: Its output decides the loss.
+            model: Maps arrays to logits.
+            arrays: Of a batch.
+            labels: Likewise.
+        """
+        ...
+
+    def steps(self, program: Program) -> Steps:
+        """Return the steps of a program, whose weights and optimizer have their first values."""
+        ...
+
+
+def named_arrays(batch: Batch) -> dict[str, Any]:
+    """Return a batch's arrays by the names of ``input_tensors``, on the host."""
+    named: dict[str, Any] = {"inputs": batch.inputs}
+    if batch.warp is not None:
+        named |= {"affine": batch.warp.affine, "colour": batch.warp.colour}
+    return named

@@ -1,0 +1,157 @@
+"""TensorFlow under Keras: steps are graphs over the variables."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from benchharness.api import Batch, Setting
+from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
+
+
+class TensorFlow:
+    """TensorFlow; its determinism forbids random numbers without a seed."""
+
+    def compiles(self, wanted: bool) -> bool:
+        """Return what is wanted: a graph otherwise, which XLA leaves alone."""
+        return wanted
+
+    def allow_tf32(self, allowed: bool) -> None:
+        """Set TensorFlow's switch, which is on unless told otherwise."""
+        tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
+    def use_determinism(self, wanted: bool, *, seed: int) -> None:
+        """Switch it on or off; XLA cannot compile pooling's gradient while it is on."""
+        # No public name switches it off (TensorFlow 2.21).
+        from tensorflow.python.framework.config import disable_op_determinism
+
+        if wanted:
+            keras.utils.set_random_seed(seed)
+            tf.config.experimental.enable_op_determinism()
+        else:
+            disable_op_determinism()
+
+    def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
+        """Return TensorFlow's switches; zero threads mean a thread for each core it may use."""
+        # No public name tells whether determinism is on (TensorFlow 2.21).
+        from tensorflow.python.framework.config import is_op_determinism_enabled
+
+        cores = len(os.sched_getaffinity(0))
+        is_deterministic = is_op_determinism_enabled()
+        has_search = os.environ.get("TF_CUDNN_USE_AUTOTUNE", "1") != "0"
+        return {
+            "threads": tf.config.threading.get_intra_op_parallelism_threads() or cores,
+            "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads() or cores,
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "deterministic": is_deterministic,
+            "autotune": is_gpu and has_search and not is_deterministic,
+        }
+
+    def waiter(self, device: str) -> Callable[[], None]:
+        """Return what waits for all devices: TensorFlow has nothing for a single device."""
+        wait: Callable[[], None] = tf.test.experimental.sync_devices
+        return wait
+
+    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
+        """Return tensors on the default device."""
+        arrays = {name: tf.constant(array) for name, array in named_arrays(batch).items()}
+        return arrays, tf.constant(batch.labels)
+
+    def resample(self, images: Tensor, affine: Tensor) -> Tensor:
+        """Return what Keras's own operation gives, a single kernel of TensorFlow."""
+        rows = ops.reshape(affine, (-1, 6))
+        # The last two numbers of a projective map; zero makes it affine.
+        transform = ops.concatenate([rows, ops.zeros_like(rows[:, :2])], axis=1)
+        return ops.image.affine_transform(
+            images, transform, interpolation="bilinear", fill_mode="nearest"
+        )
+
+    def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return a graph, traced for each new shape."""
+        return tf.function(function, autograph=False, reduce_retracing=True)
+
+    def forward(self, model: keras.Model, *, is_compiled: bool) -> Callable[[Arrays], Tensor]:
+        """Return a graph of the model."""
+        return tf.function(
+            lambda arrays: model(arrays, training=False),
+            autograph=False,
+            jit_compile=is_compiled,
+            input_signature=[_specs(model)],
+        )
+
+    def gradients(
+        self, program: Program, model: keras.Model, arrays: Arrays, labels: Tensor
+    ) -> Sequence[Tensor]:
+        """Return what a graph of a gradient tape gives."""
+
+        def gradients(arrays: Arrays, labels: Tensor) -> list[Tensor]:
+            with tf.GradientTape() as tape:
+                loss, _ = program.judge(model(arrays, training=False), labels)
+            return tape.gradient(loss, _values(model))
+
+        graph = tf.function(gradients, autograph=False, jit_compile=program.is_compiled)
+        return graph(arrays, labels)
+
+    def steps(self, program: Program) -> TensorFlowSteps:
+        """Return graphs of the program's steps."""
+        return TensorFlowSteps(program)
+
+
+class TensorFlowSteps:
+    """Graphs that are traced once for every batch size."""
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        totals, labels = tf.TensorSpec([2], tf.float32), tf.TensorSpec([None], tf.int32)
+        self.learn = tf.function(
+            self._learn,
+            autograph=False,
+            jit_compile=program.is_compiled,
+            input_signature=[totals, _specs(program.learner), labels],
+        )
+        self.score = tf.function(
+            self._score,
+            autograph=False,
+            jit_compile=program.is_compiled,
+            input_signature=[totals, _specs(program.scorer), labels],
+        )
+        self._smallest = min(
+            program.learner.trainable_variables, key=lambda variable: int(np.prod(variable.shape))
+        )
+
+    def publish(self) -> None:
+        """Return at once: the graphs write to the variables."""
+
+    def synchronize(self) -> None:
+        """Wait for the smallest variable that the last step has written."""
+        self._smallest.numpy()
+
+    def _learn(self, totals: Tensor, arrays: Arrays, labels: Tensor) -> tuple[Tensor, Tensor]:
+        learner, optimizer = self._program.learner, self._program.optimizer
+        with tf.GradientTape() as tape:
+            inputs, logits = learner(arrays, training=True)
+            loss, own = self._program.judge(logits, labels)
+        gradients = tape.gradient(loss, _values(learner))
+        optimizer.apply(gradients, learner.trainable_variables)
+        return totals + own, inputs
+
+    def _score(self, totals: Tensor, arrays: Arrays, labels: Tensor) -> Tensor:
+        _, own = self._program.judge(self._program.scorer(arrays, training=False), labels)
+        return totals + own
+
+
+def _values(model: keras.Model) -> list[tf.Variable]:
+    return [variable.value for variable in model.trainable_variables]
+
+
+def _specs(model: keras.Model) -> dict[str, tf.TensorSpec]:
+    """Return the model's inputs by name, for batches of any size."""
+    return {tensor.name: tf.TensorSpec(tensor.shape, tensor.dtype) for tensor in model.inputs}
+
+
+ENGINE = TensorFlow()
