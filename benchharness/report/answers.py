@@ -12,6 +12,7 @@ from typing import Any
 from benchharness.measure.statistics import Ratio, geometric_mean_ratio
 from benchharness.report.claims import Measure, certainty, claim, times_text
 from benchharness.report.lines import Line, backends_of, lines_of, printable
+from benchharness.report.outside import clauses_of
 from benchharness.report.pairs import Accuracy, Pair
 from benchharness.results.record import Record
 
@@ -120,6 +121,7 @@ def _beside(pair: Pair) -> Iterator[str]:
             if extraction
             else "extraction not compared, stored features were read"
         )
+    yield from clauses_of(pair)
 
 
 def _misses(pair: Pair) -> Iterator[str]:

@@ -61,6 +61,11 @@ COMPILE = Plain(
     meaning="seconds of the first steps of each kind, tracing and compiling included; part of the "
     "total",
 )
+COMPUTE = Plain(
+    title="compute ms",
+    metric="compute_ms",
+    meaning="milliseconds of a training step repeated on a batch that is on the device already",
+)
 INPUT_WAIT = Plain(
     title="input wait %",
     metric="input_wait_fraction",
@@ -88,12 +93,15 @@ DEVICE = Plain(
 ENERGY = Plain(title="energy J", metric="energy_j", meaning="joules of training or feeding")
 
 
-def groups_of(lines: Sequence[Line], backends: Sequence[str]) -> list[Group]:
+def groups_of(
+    lines: Sequence[Line], backends: Sequence[str], *, is_detailed: bool = False
+) -> list[Group]:
     """Return the groups that have something to show, from left to right.
 
     Args:
         lines: At least one.
         backends: Headings of the lines' cells.
+        is_detailed: Whether there is room for measures that follow from others.
     """
     headings = tuple(map(printable, backends))
     makers: list[Callable[[Sequence[Line], Headings], Group]] = [
@@ -105,7 +113,9 @@ def groups_of(lines: Sequence[Line], backends: Sequence[str]) -> list[Group]:
         _compile,
         _top1,
         _step,
+        *([COMPUTE.group] if is_detailed else []),
         INPUT_WAIT.group,
+        _outside,
         OF_PEAK.group,
         HOST.group,
         DEVICE.group,
@@ -189,6 +199,21 @@ def _step_times(line: Line) -> Iterator[str]:
     texts = iter(alike(values))
     for middle, high in zip(texts, texts, strict=True):
         yield UNKNOWN if UNKNOWN in (middle, high) else f"{middle}/{high}"
+
+
+def _outside(lines: Sequence[Line], headings: Headings) -> Group:
+    meaning = (
+        "share of a training step outside the framework's own computation: feeding, copying, the "
+        "adapter"
+    )
+    rows = tuple(tuple(map(_outside_text, line.cells)) for line in lines)
+    return Group(title="outside %", columns=headings, rows=rows, meaning=meaning)
+
+
+def _outside_text(cell: Cell | None) -> str:
+    value = None if cell is None else cell.median("outside_fraction")
+    # Repeated measurements differ by a per cent or two; below 0 there is nothing but noise.
+    return UNKNOWN if value is None else f"{max(0, round(100 * value))}"
 
 
 def _top1(lines: Sequence[Line], headings: Headings) -> Group:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchharness.measure.sanity import explain
-from benchharness.report import work
+from benchharness.report import outside, work
 from benchharness.report.lines import Line, Note, printable, raised_flags, where
 from benchharness.report.measures import STATUS_WORDS
 from benchharness.report.numbers import alike
@@ -26,6 +26,8 @@ def notes_of(lines: Sequence[Line]) -> list[Note]:
         work.parameters_of,
         work.versions_of,
         work.settings_of,
+        outside.outside_of,
+        outside.unknown_of,
         paybacks_of,
         _misses,
         _throttling,

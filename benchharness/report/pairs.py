@@ -89,6 +89,11 @@ class Pair:
         couples = (couple for couple in self._couples(metric) if all(map(_has_extracted, couple)))
         return _ratio(_quotients(metric, couples))
 
+    def computation(self) -> Ratio | None:
+        """Return how many times as fast ours computes a step; None without a common trial."""
+        ratio = _ratio(self.ratios("compute_ms"))
+        return None if ratio is None else ratio.inverse
+
     def accuracy(self) -> Accuracy | None:
         """Return the final accuracies; None where no common trial of known size was scored."""
         return self._accuracy("test") or self._accuracy("validation")

@@ -44,7 +44,7 @@ class Table:
 
 def table_of(lines: Sequence[Line], backends: Sequence[str], proofs: Sequence[Proof]) -> Table:
     """Return the table of a run; without lines it is empty."""
-    groups = groups_of(lines, backends) if lines else []
+    groups = groups_of(lines, backends, is_detailed=True) if lines else []
     rows = (
         (
             line.label,

@@ -1,0 +1,193 @@
+"""Time outside the framework's computation is in the table, under it, and beside the ratio."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from report_runs import RUN
+from results_records import record
+
+from benchharness.report.answers import answers_of
+from benchharness.report.lines import backends_of, lines_of
+from benchharness.report.measures import groups_of
+from benchharness.report.notes import notes_of
+from benchharness.report.table import markdown, plain_text
+
+
+def trials(
+    outside: Sequence[float | None] = (0.75, 0.05),
+    compute_ms: Sequence[Sequence[float]] = ((2.0, 2.04, 2.06), (2.0, 2.0, 2.0)),
+    *,
+    benchmark: str = "simple_cnn",
+    rates: Sequence[float] = (1000.0, 4000.0),
+    **changes: Any,
+) -> list[dict[str, Any]]:
+    """Return three trials of keras and torch; without a share there was no replay."""
+    records = []
+    for place, (backend, other) in enumerate((("keras", "torch"), ("torch", "keras"))):
+        for number in (1, 2, 3):
+            metrics = {
+                "train_images_per_s": rates[place] + number,
+                "step_ms_p50": 8.0,
+                "step_ms_p90": 9.0,
+                "input_wait_fraction": 0.01,
+            }
+            if outside[place] is not None:
+                metrics |= {
+                    "outside_fraction": outside[place],
+                    "compute_ms": compute_ms[place][number - 1],
+                }
+            known = {"proof": "proven", "proofs": {other: "proven"}} | changes
+            records.append(record(benchmark, backend, trial=number, metrics=metrics, **known))
+    return records
+
+
+def answer(records: list[dict[str, Any]]) -> str:
+    """Return the only answer line of some records."""
+    (only,) = answers_of(lines_of(records, backends_of({}, records)))
+    return only
+
+
+def notes(records: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the notes under a table, text by label."""
+    return {note.label: note.text for note in notes_of(lines_of(records, ["keras", "torch"]))}
+
+
+def test_the_share_is_a_column_in_per_cent():
+    """0.75 of a step is 75 %, beside the waiting for input; trials are no surer than that."""
+    text = plain_text(RUN, trials((0.75, -0.004)), width=200)
+
+    heading = next(line for line in text.splitlines() if "outside %" in line)
+    assert re.search(r"input wait % +│ +outside %", heading)
+    assert re.search(r"│ +75 +0( |$)", text, flags=re.MULTILINE)
+    assert "outside %" in markdown(RUN, trials())
+
+
+@pytest.mark.parametrize("is_detailed", [False, True])
+def test_the_page_has_room_for_the_milliseconds_of_computation(is_detailed):
+    """The terminal has not: they follow from the step and the share."""
+    groups = groups_of(lines_of(trials(), ["keras"]), ["keras"], is_detailed=is_detailed)
+
+    assert ("compute ms" in [group.title for group in groups]) == is_detailed
+
+
+def test_a_large_share_is_a_note_with_all_its_places():
+    """More than 15 % is noted; all benchmarks and backends are in one note."""
+    records = [
+        *trials(),
+        *trials((0.91, 0.2), benchmark="bottleneck"),
+        *trials((0.15, 0.1), benchmark="fine_tune"),
+    ]
+
+    note = notes(records)["outside computation"]
+
+    assert note == (
+        "simple_cnn (keras 75 %); bottleneck (keras 91 %, torch 20 %) of a training step is "
+        "outside the framework's computation: feeding, copying or the adapter; the speed ratio "
+        "measures that too"
+    )
+
+
+def test_the_median_of_the_trials_decides():
+    """A single slow trial is no property of a backend."""
+    records = trials((0.1, 0.1))
+    records[0]["metrics"]["outside_fraction"] = 0.9
+
+    assert "outside computation" not in notes(records)
+
+
+@pytest.mark.parametrize(
+    ("benchmarks", "named"),
+    [
+        (((None, 0.0), (None, 0.0)), "keras (its"),
+        (((None, None), (None, None)), "keras, torch (its"),
+        (((None, 0.0), (0.1, 0.0)), "keras in first (its"),
+    ],
+)
+def test_a_backend_without_a_replay_is_named(benchmarks, named):
+    """Once, with the benchmarks where it is not all of them."""
+    records = [
+        one
+        for name, outside in zip(("first", "second"), benchmarks, strict=True)
+        for one in trials(outside, benchmark=name)
+    ]
+
+    assert notes(records)["computation unknown"].startswith(named)
+
+
+@pytest.mark.parametrize("change", [{"track": "native"}, {"status": "failed"}])
+def test_only_trainings_of_the_equal_track_are_said_to_lack_a_replay(change):
+    """Neither the native track nor what has failed is compared by its computation."""
+    assert "computation unknown" not in notes(trials((None, None), **change))
+
+
+def test_feeding_lacks_no_replay():
+    """It has steps, and no computation to repeat."""
+    metrics = {"feed_images_per_s": 1000.0, "step_ms_p50": 8.0, "step_ms_p90": 9.0}
+
+    assert "computation unknown" not in notes([record(strategy="dataset", metrics=metrics)])
+
+
+def test_the_answer_names_the_share_and_the_ratio_of_the_computation():
+    """Training 4x faster, torch computes a step no more than 1.02x as fast."""
+    said = answer(trials())
+
+    assert "torch trains 3.99x faster than keras" in said
+    assert "; keras: 75 % of a step is outside its computation; computation alone 1.02" in said
+    assert re.search(r"computation alone 1\.\d+x \(95 % CI [\d.]+-[\d.]+, 3 trials\)", said)
+    assert "torch: 5 %" not in said
+
+
+def test_the_ratio_of_the_computation_has_the_answers_order_of_backends():
+    """The faster backend by throughput can compute more slowly: 2 ms against 1 ms is 0.50x."""
+    said = answer(trials(compute_ms=((1.0, 1.0, 1.0), (2.0, 2.0, 2.0))))
+
+    assert "torch trains" in said
+    assert "computation alone 0.50x" in said
+
+
+@pytest.mark.parametrize(
+    ("rates", "is_said"), [((1000.0, 2000.0), False), ((1000.0, 2200.0), True)]
+)
+def test_a_ratio_of_computation_that_adds_nothing_is_not_printed(rates, is_said):
+    """Both are nearly 2 and all time is computation; or 2.2 against 2."""
+    equal = ((4.0, 4.0, 4.0), (2.0, 2.0, 2.0))
+
+    said = answer(trials((0.02, 0.03), equal, rates=rates))
+
+    assert ("computation alone 2.00x" in said) == is_said
+    assert "outside its computation" not in said
+
+
+def test_the_native_track_has_no_ratio_of_computation():
+    """Its backends do not compute the same."""
+    said = answer(trials(track="native", proof="", proofs={}))
+
+    assert "keras: 75 % of a step" in said
+    assert "computation alone" not in said
+
+
+def test_without_a_replay_on_either_side_there_is_no_ratio_of_computation():
+    """The other side's share is still said."""
+    said = answer(trials((0.75, None)))
+
+    assert "keras: 75 % of a step" in said
+    assert "computation alone" not in said
+
+
+def test_one_trial_has_no_interval():
+    """And the clause says so."""
+    records = [one for one in trials() if one["trial"] == 1]
+
+    assert "computation alone 1.00x (one trial)" in answer(records)
+
+
+def test_markdown_has_the_clauses_too():
+    """A pull request shows the same answers."""
+    text = markdown(RUN, trials())
+
+    assert "keras: 75 % of a step is outside its computation; computation alone 1.02" in text
+    assert "- outside computation: simple\\_cnn (keras 75 %)" in text
