@@ -85,9 +85,9 @@ def test_a_large_share_is_a_note_with_all_its_places():
     note = notes(records)["outside computation"]
 
     assert note == (
-        "simple_cnn (keras 75 %); bottleneck (keras 91 %, torch 20 %) of a training step is "
-        "outside the framework's computation: feeding, copying or the adapter; the speed ratio "
-        "measures that too"
+        "simple_cnn (keras 75 %); bottleneck (keras 91 %, torch 20 %): share of a training step "
+        "outside the framework's computation (feeding, copying, the adapter), which the speed "
+        "ratio measures too"
     )
 
 

@@ -27,8 +27,8 @@ def outside_of(lines: Sequence[Line]) -> Iterator[Note]:
         places += [f"{line.name} ({', '.join(shares)})"] if shares else []
     if places:
         text = (
-            f"{'; '.join(places)} of a training step is outside the framework's computation: "
-            "feeding, copying or the adapter; the speed ratio measures that too"
+            f"{'; '.join(places)}: share of a training step outside the framework's computation "
+            "(feeding, copying, the adapter), which the speed ratio measures too"
         )
         yield Note(label="outside computation", text=text)
 
