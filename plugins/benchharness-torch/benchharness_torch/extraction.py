@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchharness.api import Batches, Setting, Task
 from benchharness_torch.device import autocast, synchronize
-from benchharness_torch.images import Inputs
+from benchharness_torch.images import Inputs, to_device
 from benchharness_torch.layers import build_network
 from benchharness_torch.settings import network_settings
 from benchharness_torch.training import place
@@ -32,7 +32,7 @@ class TorchExtraction:
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
         """Yield float32 outputs, channels last, one array per batch."""
         for batch in batches:
-            inputs = self._inputs(batch)
+            inputs = self._inputs(to_device(batch, device=self._device))
             with autocast(self._task, self._device):
                 outputs = self._forward(inputs).float()
             if outputs.ndim == 4:

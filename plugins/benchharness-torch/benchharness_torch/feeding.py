@@ -1,4 +1,4 @@
-"""Bringing batches to the device."""
+"""Feeding: batches brought to the device."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
 from benchharness_torch.device import synchronize
 from benchharness_torch.files import build_loader
-from benchharness_torch.images import Inputs
+from benchharness_torch.images import Inputs, to_device
 from benchharness_torch.settings import device_settings
 from benchharness_torch.witness import Ledger
 
@@ -27,13 +27,14 @@ class TorchFeeding:
     @torch.inference_mode()
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""
-        for batch in self._loader.load(batches) if self._loader else batches:
-            inputs = self._inputs(batch)
-            self._ledger.write(inputs, self._inputs.labels(batch))
+        self._ledger.clear()
+        for step, batch in enumerate(self._loader.load(batches) if self._loader else batches):
+            arrays = to_device(batch, device=self._device)
+            self._ledger.write(step, self._inputs(arrays), arrays.labels)
             after_step()
 
     def consumed(self) -> Consumed:
-        """Return what was written down of the last steps."""
+        """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 
     def synchronize(self) -> None:

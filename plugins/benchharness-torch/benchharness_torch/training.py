@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -22,7 +22,7 @@ from benchharness.api import (
 )
 from benchharness_torch.device import autocast, synchronize
 from benchharness_torch.files import build_loader
-from benchharness_torch.images import Inputs
+from benchharness_torch.images import BatchArrays, Inputs, to_device
 from benchharness_torch.layers import build_network
 from benchharness_torch.optimizers import build_native_optimizer, build_optimizer
 from benchharness_torch.settings import learning_settings, network_settings
@@ -61,14 +61,29 @@ class TorchTraining:
         """Take one optimizer step per batch, epoch by epoch."""
         for batches in epochs:
             self._model.train()
+            self._ledger.clear()
             tally = Tally(self._device)
-            for batch in self._loader.load(batches) if self._loader else batches:
-                self._step(batch, tally)
+            for step, batch in enumerate(self._loader.load(batches) if self._loader else batches):
+                arrays = to_device(batch, device=self._device)
+                self._ledger.write(step, self._step(arrays, tally), arrays.labels)
                 after_step()
             after_epoch(tally.scores())
 
+    def replay(self, batch: Batch) -> Callable[[], None]:
+        """Copy a batch to the device, and return what takes one training step on it."""
+        arrays = to_device(batch, device=self._device)
+        tally = Tally(self._device)
+
+        def step() -> None:
+            # An evaluation in between turns dropout off.
+            if not self._model.training:
+                self._model.train()
+            self._step(arrays, tally)
+
+        return step
+
     def consumed(self) -> Consumed:
-        """Return what was written down of the last training steps."""
+        """Return the record of the last epoch."""
         return self._ledger.consumed()
 
     @torch.inference_mode()
@@ -77,8 +92,8 @@ class TorchTraining:
         self._model.eval()
         tally = Tally(self._device)
         for batch in batches:
-            labels = self._inputs.labels(batch)
-            logits = self._logits(self._inputs(batch))
+            arrays = to_device(batch, device=self._device)
+            labels, logits = arrays.labels, self._logits(self._inputs(arrays))
             tally.add(cross_entropy(logits, labels, output=self._task.output), logits, labels)
         return tally.scores()
 
@@ -94,15 +109,16 @@ class TorchTraining:
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return float32 logits without dropout, shape (batch, outputs)."""
         self._model.eval()
-        return self._logits(self._inputs(batch)).cpu().numpy()
+        arrays = to_device(batch, device=self._device)
+        return self._logits(self._inputs(arrays)).cpu().numpy()
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
         self._model.eval()
         self._optimizer.zero_grad(set_to_none=True)
-        labels = self._inputs.labels(batch)
-        logits = self._logits(self._inputs(batch))
-        cross_entropy(logits, labels, output=self._task.output).backward()
+        arrays = to_device(batch, device=self._device)
+        logits = self._logits(self._inputs(arrays))
+        cross_entropy(logits, arrays.labels, output=self._task.output).backward()
         gradients = {
             name: to_canonical(p.grad)
             for name, p in named_parameters(self._model)
@@ -137,15 +153,16 @@ class TorchTraining:
             return build_native_optimizer(stated=self._task.native.optimizer, parameters=parameters)
         return build_optimizer(optimizer=self._task.optimizer, parameters=parameters)
 
-    def _step(self, batch: Batch, tally: Tally) -> None:
-        inputs, labels = self._inputs(batch), self._inputs.labels(batch)
-        self._ledger.write(inputs, labels)
+    def _step(self, batch: BatchArrays, tally: Tally) -> torch.Tensor:
+        """Augment and preprocess a batch, learn from it, and return what the network saw."""
+        inputs = self._inputs(batch)
         self._optimizer.zero_grad(set_to_none=True)
         logits = self._logits(inputs)
-        loss = cross_entropy(logits, labels, output=self._task.output)
+        loss = cross_entropy(logits, batch.labels, output=self._task.output)
         loss.backward()
         self._optimizer.step()
-        tally.add(loss, logits, labels)
+        tally.add(loss, logits, batch.labels)
+        return inputs
 
     def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
         with autocast(self._task, self._device):
@@ -168,9 +185,10 @@ class Tally:
         self._hits = torch.zeros((), dtype=torch.int64, device=device)
         self._count = 0
 
-    @torch.no_grad()
     def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Add one batch's mean loss and its right guesses."""
+        # Detached, which is faster than a context without gradients.
+        logits = logits.detach()
         guesses = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
         self._loss += loss.detach() * len(labels)
         self._hits += (guesses == labels).sum()

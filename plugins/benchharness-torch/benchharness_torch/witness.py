@@ -1,8 +1,8 @@
-"""Writing down what the network and the loss really receive."""
+"""Record of what the network and the loss really receive."""
 
 from __future__ import annotations
 
-from collections import deque
+from functools import partial
 
 import torch
 
@@ -10,36 +10,35 @@ from benchharness.api import Consumed, Witness
 
 
 class Ledger:
-    """The fingerprints and labels of the last steps, kept on the device.
-
-    Twin note: the loop hands its tensors over here; in Keras, whose loop is ``fit``, a layer and
-    a metric of the compiled model write.
-    """
+    """The fingerprints and labels of an epoch's sampled steps, kept on the device."""
 
     def __init__(self, witness: Witness | None, *, device: torch.device) -> None:
         self._witness = witness
-        self._rows: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
+        self._rows: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self._sampled = frozenset(witness.steps if witness else ())
         if witness is not None:
-            self._rows = deque(maxlen=witness.steps)
             pattern = torch.from_numpy(witness.pattern).to(device)
-            # Images arrive as NCHW seen on channels-last memory; flat features as they are.
-            self._pattern = pattern.permute(2, 0, 1) if pattern.ndim == 3 else pattern
+            # Images arrive as NCHW, flat features as they are.
+            pattern = pattern.permute(2, 0, 1) if pattern.ndim == 3 else pattern
+            self._first_rows = partial(first_rows, pattern=pattern, images=witness.images)
 
     def clear(self) -> None:
         """Forget every step."""
         self._rows.clear()
 
-    @torch.no_grad()
-    def write(self, inputs: torch.Tensor, labels: torch.Tensor) -> None:
-        """Write down one step, without waiting for the device."""
-        if self._witness is None:
-            return
-        chosen = torch.arange(self._witness.images, device=inputs.device) % len(labels)
-        prints = (inputs[chosen] * self._pattern).flatten(1).sum(1)
-        self._rows.append((prints, labels[chosen]))
+    def write(self, step: int, inputs: torch.Tensor, labels: torch.Tensor) -> None:
+        """Record a step if it is sampled, without waiting for the device.
+
+        Args:
+            step: Position in the epoch, from 0.
+            inputs: The tensor that the network receives, shape (batch, ...).
+            labels: Those that the loss receives, shape (batch,).
+        """
+        if step in self._sampled:
+            self._rows.append(self._first_rows(inputs, labels))
 
     def consumed(self) -> Consumed:
-        """Return the steps written down, the oldest first, after waiting for the device.
+        """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
             ValueError: The task has no witness.
@@ -54,3 +53,15 @@ class Ledger:
             fingerprints=prints.float().cpu().numpy(),
             labels=labels.to(torch.int32).cpu().numpy(),
         )
+
+
+def first_rows(
+    inputs: torch.Tensor, labels: torch.Tensor, pattern: torch.Tensor, *, images: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the fingerprints and labels of a batch's first images, starting over at its end."""
+    rows, seen = inputs[:images], labels[:images]
+    if len(labels) < images:
+        chosen = torch.arange(images, device=labels.device) % len(labels)
+        rows, seen = inputs[chosen], labels[chosen]
+    # No product of matrices, which may round to TF32.
+    return (rows * pattern).sum(tuple(range(1, rows.ndim))), seen
