@@ -1,18 +1,18 @@
-"""Bringing batches to the device."""
+"""Feeding: batches brought to the device."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
-from benchharness_jax import steps
 from benchharness_jax.device import synchronize
 from benchharness_jax.files import build_loader
-from benchharness_jax.images import Preprocess, arrays, labels
+from benchharness_jax.images import BatchArrays, Preprocess, network_input
 from benchharness_jax.settings import device_settings
+from benchharness_jax.steps import compiled
 from benchharness_jax.witness import Ledger
 
 
@@ -24,24 +24,21 @@ class JaxFeeding:
         self._device = device
         self._preprocess = Preprocess.of(task, device=device)
         self._ledger = Ledger(task.witness, device=device)
-        self._turn = jnp.zeros((), jnp.int32, device=device)
+        self._feed = compiled(feed, device=device)
+        self._turn = np.int32(0)
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""
-        for batch in batches:
-            self._turn, _, seen = steps.feed(
-                self._turn,
-                arrays(batch, device=self._device),
-                labels(batch, device=self._device),
-                self._preprocess,
-                self._ledger.pattern,
-                images=self._ledger.images,
+        self._ledger.clear()
+        for step, batch in enumerate(batches):
+            self._turn, inputs, labels = self._feed(
+                self._turn, BatchArrays.of(batch), self._preprocess
             )
-            self._ledger.write(seen)
+            self._ledger.write(step, inputs, labels)
             after_step()
 
     def consumed(self) -> Consumed:
-        """Return what was written down of the last steps."""
+        """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 
     def synchronize(self) -> None:
@@ -51,3 +48,13 @@ class JaxFeeding:
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
         return device_settings(self._device)
+
+
+def feed(
+    turn: jax.Array, batch: BatchArrays, preprocess: Preprocess
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Return the next turn, and a batch and its labels as a network would see them.
+
+    Each batch takes the turn of the previous: whoever waits for the last waits for all.
+    """
+    return turn + 1, network_input(batch, preprocess), batch.labels

@@ -1,24 +1,24 @@
-"""What XLA compiles: functions of arrays, each kept for as long as the process lasts.
+"""Functions of arrays that XLA compiles, each kept for as long as the process lasts.
 
-Twin note: PyTorch and Keras change arrays in place; here a step takes the state and gives the next
-one, in the memory of the last.
+Twin note: PyTorch and Keras change arrays in place; here a step takes the state and returns the
+next state, in the memory of the last.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import jax
-import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
 
-from benchharness_jax.images import Arrays, Preprocess, network_input
 from benchharness_jax.layers import Chain
 from benchharness_jax.optimizers import Rule
-from benchharness_jax.weights import merge
-from benchharness_jax.witness import Seen, witness
+from benchharness_jax.weights import Arrays, merge
 
 Graph = nnx.GraphDef[Chain]
 
@@ -57,108 +57,95 @@ class State:
     tally: Tally
 
 
-@partial(jax.jit, static_argnames=("graph", "rule", "output", "images"), donate_argnames="state")
+# Cached, so that trainings of equal settings share what is compiled.
+@cache
+def compiled(
+    function: Callable[..., Any], *, device: jax.Device, donated: int | None = None, **static: Any
+) -> Callable[..., Any]:
+    """Return a function of arrays, compiled for a device, with its static arguments bound.
+
+    Args:
+        function: What to compile.
+        device: Where to compute; arrays that are elsewhere are brought there.
+        donated: Position of the argument whose memory the result takes; None for none.
+        static: Arguments by keyword. Left to ``jax.jit``, a graph would be hashed in each call,
+            which takes as long as a step of a small network.
+    """
+    return jax.jit(
+        partial(function, **static),
+        # Stated, so that arrays of the host and of the device call the same executable.
+        in_shardings=jax.sharding.SingleDeviceSharding(device),
+        donate_argnums=donated,
+    )
+
+
 def train(
     state: State,
     frozen: Arrays,
-    batch: Arrays,
+    inputs: jax.Array,
     labels: jax.Array,
-    preprocess: Preprocess | None,
-    pattern: jax.Array | None,
     *,
     graph: Graph,
     rule: Rule,
     output: str,
-    images: int,
-) -> tuple[State, Seen | None]:
-    """Return the state after one step, and what a witness of the batch writes down."""
-    inputs = network_input(batch, preprocess)
+) -> State:
+    """Return the state after one step."""
     following, key = (None, None) if state.key is None else jax.random.split(state.key)
     (loss, logits), gradients = jax.value_and_grad(_loss, has_aux=True)(
         state.learnt, frozen, inputs, labels, key, graph=graph, output=output
     )
     updates, optimizer = rule.transformation.update(gradients, state.optimizer, state.learnt)
-    after = State(
+    return State(
         learnt=optax.apply_updates(state.learnt, updates),
         optimizer=optimizer,
         key=following,
         tally=state.tally.add(loss, logits, labels),
     )
-    return after, witness(inputs, labels, pattern, images=images)
 
 
-@partial(jax.jit, static_argnames=("graph", "output"), donate_argnames="tally")
 def score(
     tally: Tally,
     weights: Arrays,
-    batch: Arrays,
+    inputs: jax.Array,
     labels: jax.Array,
-    preprocess: Preprocess | None,
     *,
     graph: Graph,
     output: str,
 ) -> Tally:
     """Return the tally with a batch that is scored without dropout."""
-    inputs = network_input(batch, preprocess)
     loss, logits = _loss({}, weights, inputs, labels, None, graph=graph, output=output)
     return tally.add(loss, logits, labels)
 
 
-@partial(jax.jit, static_argnames=("graph", "output"))
 def gradients(
     learnt: Arrays,
     frozen: Arrays,
-    batch: Arrays,
+    inputs: jax.Array,
     labels: jax.Array,
-    preprocess: Preprocess | None,
     *,
     graph: Graph,
     output: str,
 ) -> Arrays:
     """Return the mean loss's gradient for every trainable array, without dropout."""
-    inputs = network_input(batch, preprocess)
     found, _ = jax.grad(_loss, has_aux=True)(
         learnt, frozen, inputs, labels, None, graph=graph, output=output
     )
     return found
 
 
-@partial(jax.jit, static_argnames="graph")
-def outputs(
-    weights: Arrays, batch: Arrays, preprocess: Preprocess | None, *, graph: Graph
-) -> jax.Array:
-    """Return the network's float32 output for a batch, without dropout."""
-    return merge(graph, weights)(network_input(batch, preprocess), key=None)
+def outputs(weights: Arrays, inputs: jax.Array, *, graph: Graph) -> jax.Array:
+    """Return the network's float32 output, without dropout."""
+    return merge(graph, weights)(inputs, key=None)
 
 
-@partial(jax.jit, static_argnames="images")
-def feed(
-    turn: jax.Array,
-    batch: Arrays,
-    labels: jax.Array,
-    preprocess: Preprocess | None,
-    pattern: jax.Array | None,
-    *,
-    images: int,
-) -> tuple[jax.Array, jax.Array, Seen | None]:
-    """Return the next turn, a batch as a network would see it, and what a witness writes down.
-
-    Each batch takes the turn of the one before: whoever waits for the last waits for all.
-    """
-    inputs = network_input(batch, preprocess)
-    return turn + 1, inputs, witness(inputs, labels, pattern, images=images)
+def empty_tally() -> Tally:
+    """Return a tally of nothing, in host memory: the next step brings it to the device."""
+    return Tally(loss=np.float32(0), hits=np.int32(0))
 
 
-def empty_tally(device: jax.Device) -> Tally:
-    """Return a tally of nothing."""
-    return Tally(
-        loss=jnp.zeros((), jnp.float32, device=device), hits=jnp.zeros((), jnp.int32, device=device)
-    )
-
-
-def begin_epoch(state: State, device: jax.Device) -> State:
+def begin_epoch(state: State) -> State:
     """Return the state with an empty tally."""
-    return replace(state, tally=empty_tally(device))
+    return replace(state, tally=empty_tally())
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, *, output: str) -> jax.Array:

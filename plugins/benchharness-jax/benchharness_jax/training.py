@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 import jax
@@ -24,11 +24,11 @@ from benchharness.api import (
 from benchharness_jax import steps
 from benchharness_jax.device import synchronize
 from benchharness_jax.files import build_loader
-from benchharness_jax.images import Arrays, Preprocess, arrays, labels
+from benchharness_jax.images import Array, BatchArrays, Inputs, to_device
 from benchharness_jax.layers import describe_network, draw_network
 from benchharness_jax.optimizers import build_native_optimizer, build_optimizer
 from benchharness_jax.settings import learning_settings, network_settings
-from benchharness_jax.weights import load_weights, merge, named_parameters, to_canonical
+from benchharness_jax.weights import Arrays, load_weights, merge, named_parameters, to_canonical
 from benchharness_jax.witness import Ledger
 
 
@@ -39,7 +39,7 @@ class JaxTraining:
         build_loader(task)
         self._task = task
         self._device = device
-        self._preprocess = Preprocess.of(task, device=device)
+        self._inputs = Inputs(task, device=device)
         self._ledger = Ledger(task.witness, device=device)
         self._graph = nnx.graphdef(describe_network(task))
         self._initial = initial_weights(task)
@@ -48,6 +48,7 @@ class JaxTraining:
             if task.native is None
             else build_native_optimizer(stated=task.native.optimizer)
         )
+        self._compile()
         self.reset()
 
     def reset(self) -> None:
@@ -57,7 +58,7 @@ class JaxTraining:
             learnt=learnt,
             optimizer=jax.device_put(self._rule.transformation.init(learnt), self._device),
             key=dropout_key(self._task, device=self._device),
-            tally=steps.empty_tally(self._device),
+            tally=steps.empty_tally(),
         )
         self._ledger.clear()
 
@@ -66,29 +67,33 @@ class JaxTraining:
     ) -> None:
         """Take one optimizer step per batch, epoch by epoch."""
         for batches in epochs:
-            self._state, count = steps.begin_epoch(self._state, self._device), 0
-            for batch in batches:
-                self._step(batch)
+            self._state, count = steps.begin_epoch(self._state), 0
+            self._ledger.clear()
+            for step, batch in enumerate(batches):
+                arrays = BatchArrays.of(batch)
+                self._ledger.write(step, self._step(arrays), arrays.labels)
                 count += len(batch)
                 after_step()
             after_epoch(scores(self._state.tally, count=count))
 
+    def replay(self, batch: Batch) -> Callable[[], None]:
+        """Copy a batch to the device, and return what takes one training step on it."""
+        arrays = to_device(batch, device=self._device)
+
+        def step() -> None:
+            self._step(arrays)
+
+        return step
+
     def consumed(self) -> Consumed:
-        """Return what was written down of the last training steps."""
+        """Return the record of the last epoch."""
         return self._ledger.consumed()
 
     def evaluate(self, batches: Batches) -> Scores:
         """Score without dropout and without learning."""
-        tally, count = steps.empty_tally(self._device), 0
+        tally, weights, count = steps.empty_tally(), self._weights, 0
         for batch in batches:
-            tally = steps.score(
-                tally,
-                self._weights,
-                *self._arrays(batch),
-                self._preprocess,
-                graph=self._graph,
-                output=self._task.output,
-            )
+            tally = self._score(tally, weights, self._inputs(BatchArrays.of(batch)), batch.labels)
             count += len(batch)
         return scores(tally, count=count)
 
@@ -102,18 +107,12 @@ class JaxTraining:
 
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return float32 logits without dropout, shape (batch, outputs)."""
-        inputs = arrays(batch, device=self._device)
-        return np.array(steps.outputs(self._weights, inputs, self._preprocess, graph=self._graph))
+        return np.array(self._outputs(self._weights, self._inputs(BatchArrays.of(batch))))
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
-        found = steps.gradients(
-            self._state.learnt,
-            self._frozen,
-            *self._arrays(batch),
-            self._preprocess,
-            graph=self._graph,
-            output=self._task.output,
+        found = self._gradients(
+            self._state.learnt, self._frozen, self._inputs(BatchArrays.of(batch)), batch.labels
         )
         return {name: to_canonical(gradient) for name, gradient in found.items()}
 
@@ -144,22 +143,28 @@ class JaxTraining:
         self._frozen = {name: array for name, array in loaded.items() if name not in learnt}
         return learnt
 
-    def _step(self, batch: Batch) -> None:
-        self._state, seen = steps.train(
-            self._state,
-            self._frozen,
-            *self._arrays(batch),
-            self._preprocess,
-            self._ledger.pattern,
-            graph=self._graph,
+    def _compile(self) -> None:
+        """Bind what is compiled, each with its first call."""
+        graph, output, device = self._graph, self._task.output, self._device
+        self._train = steps.compiled(
+            steps.train,
+            device=device,
+            donated=0,
+            graph=graph,
             rule=self._rule,
-            output=self._task.output,
-            images=self._ledger.images,
+            output=output,
         )
-        self._ledger.write(seen)
+        self._score = steps.compiled(
+            steps.score, device=device, donated=0, graph=graph, output=output
+        )
+        self._gradients = steps.compiled(steps.gradients, device=device, graph=graph, output=output)
+        self._outputs = steps.compiled(steps.outputs, device=device, graph=graph)
 
-    def _arrays(self, batch: Batch) -> tuple[Arrays, jax.Array]:
-        return arrays(batch, device=self._device), labels(batch, device=self._device)
+    def _step(self, batch: BatchArrays) -> Array:
+        """Augment and preprocess a batch, learn from it, and return what the network saw."""
+        inputs = self._inputs(batch)
+        self._state = self._train(self._state, self._frozen, inputs, batch.labels)
+        return inputs
 
 
 def initial_weights(task: Task) -> Mapping[str, NDArray[np.float32]]:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from benchharness_jax.layers import Chain
 
+Arrays = dict[str, jax.Array]
+
 # Twin note: the canonical layout is Flax's own, so nothing is transposed here.
 
 
