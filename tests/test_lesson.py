@@ -9,7 +9,7 @@ from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import Scores
 from benchharness.run.trial import lesson as lesson_module
 from benchharness.run.trial.lesson import DivergedError, Lesson
-from benchharness.run.trial.summary import ends, summarize, time_to_top1
+from benchharness.run.trial.summary import summarize, time_to_top1, warm_up_epochs
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import linear, make_batches, make_task
 
@@ -133,7 +133,7 @@ def test_warm_up_does_not_teach():
             on_epoch=lambda epoch: None,
         )
         if is_warmed_up:
-            lesson.warm_up(ends(batches))
+            lesson.warm_up(warm_up_epochs(batches))
         lesson.teach([batches, batches])
         trained.append(training.weights())
 
@@ -141,11 +141,24 @@ def test_warm_up_does_not_teach():
         np.testing.assert_array_equal(trained[0][name], trained[1][name])
 
 
-def test_warm_up_sees_the_smaller_last_batch_too():
-    """To a tracing framework another batch size is another program."""
-    sizes = [len(batch) for batch in ends(make_batches(sizes=(6, 6, 3)))]
+@pytest.mark.parametrize(
+    ("sizes", "epochs"),
+    [
+        ((6, 6, 6, 3), [[6, 6], [3]]),
+        ((6, 6, 6, 6), [[6, 6]]),
+        ((6, 6, 3), [[6, 6], [3]]),
+        ((6, 3), [[6, 3]]),
+        ((3,), [[3]]),
+    ],
+)
+def test_warm_up_takes_every_kind_of_step(sizes: tuple[int, ...], epochs: list[list[int]]):
+    """To a compiling framework another batch size, or a step unrecorded, is another program.
 
-    assert sizes == [6, 3]
+    The first step of an epoch is recorded, the second is not.
+    """
+    found = warm_up_epochs(make_batches(sizes=sizes))
+
+    assert [[len(batch) for batch in batches] for batches in found] == epochs
 
 
 def test_a_second_belongs_to_the_innermost_phase():

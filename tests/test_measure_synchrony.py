@@ -1,12 +1,15 @@
-"""Whether synchronize waits: by hand-made epochs, and with real queues that work on a thread."""
+"""Check of synchronize: by hand-made devices and epochs, and with real queues on a thread."""
 
 from __future__ import annotations
 
 import json
 import queue
+import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
+from math import inf
 
 import pytest
 from test_run import run
@@ -14,25 +17,25 @@ from test_run import run
 from benchharness import plugins
 from benchharness.measure.blocks import Block
 from benchharness.measure.synchrony import (
+    Stretches,
     UnsynchronizedError,
-    Witnessed,
     demand_synchrony,
     is_suspicious,
-    leaves_leftover,
     middle_share,
+    stretch_steps,
 )
-from benchharness.testing.tasks import make_batches
 
 ASYNCHRONOUS = """
 import queue, threading, time
 from benchharness.api import hookimpl
 from benchharness.testing.reference import NumpyBackend, NumpyFeeding, NumpyTraining
+from benchharness.testing.reference_rules import Tally
 
 
 class Queue:
-    # A device: takes orders at once, carries them out one by one on a thread of its own.
-    def __init__(self):
-        self.orders = queue.Queue()
+    # A device: takes orders at once, as many as it can hold, and carries them out one by one.
+    def __init__(self, length):
+        self.orders = queue.Queue(length)
         threading.Thread(target=self.work, daemon=True).start()
 
     def work(self):
@@ -49,8 +52,10 @@ class Queue:
 
 
 class Asynchronous:
-    def __init__(self, task, dtype, honest):
-        self.device, self.honest = Queue(), honest
+    def __init__(self, task, dtype, options):
+        self.device = Queue(options.get("length", 0))
+        self.step_s = options.get("step_s", 0.01)
+        self.honest, self.replays = options["honest"], options.get("replays", "queued")
         super().__init__(task, dtype)
 
     def synchronize(self):
@@ -65,9 +70,10 @@ class Asynchronous:
 class Feeding(Asynchronous, NumpyFeeding):
     def feed(self, batches, *, after_step):
         def one(batch):
-            time.sleep(0.01)
-            NumpyFeeding.feed(self, [batch], after_step=lambda: None)
+            time.sleep(self.step_s)
+            self._ledger.write(self._inputs(batch), batch.labels)
 
+        self._ledger.clear()
         for batch in batches:
             self.device.order(lambda batch=batch: one(batch))
             after_step()
@@ -76,47 +82,69 @@ class Feeding(Asynchronous, NumpyFeeding):
 class Training(Asynchronous, NumpyTraining):
     def train(self, epochs, *, after_step, after_epoch):
         for batches in epochs:
-            found = []
+            tally = Tally()
 
             def one(batch):
-                time.sleep(0.01)
-                NumpyTraining.train(
-                    self, [[batch]], after_step=lambda: None, after_epoch=found.append
-                )
+                time.sleep(self.step_s)
+                inputs = self._inputs(batch)
+                self._ledger.write(inputs, batch.labels)
+                tally.add(self._step(inputs, batch.labels))
 
+            self._ledger.clear()
             for batch in batches:
                 self.device.order(lambda batch=batch: one(batch))
                 after_step()
             self.device.wait()
-            count = sum(scores.count for scores in found)
-            mean = lambda name: sum(getattr(s, name) * s.count for s in found) / count
-            after_epoch(type(found[0])(loss=mean("loss"), top1=mean("top1"), count=count))
+            after_epoch(tally.scores())
+
+    def replay(self, batch):
+        def one():
+            time.sleep(self.step_s)
+            self._step(self._inputs(batch), batch.labels)
+
+        return (lambda: self.device.order(one)) if self.replays == "queued" else one
+
+    def evaluate(self, batches):
+        self.device.wait()
+        return super().evaluate(batches)
 
     def weights(self):
         self.device.wait()
         return super().weights()
 
 
+class WithoutReplay:
+    # What is no part of a protocol may be missing.
+    def __init__(self, training):
+        self._training = training
+
+    def __getattr__(self, name):
+        if name == "replay":
+            raise AttributeError(name)
+        return getattr(self._training, name)
+
+
 class Backend(NumpyBackend):
-    def __init__(self, honest):
+    def __init__(self, options):
         super().__init__()
-        self.honest = honest
+        self.options = options
 
     def feed(self, task):
-        return Feeding(task, self._dtype, self.honest)
+        return Feeding(task, self._dtype, self.options)
 
     def train(self, task):
-        return Training(task, self._dtype, self.honest)
+        training = Training(task, self._dtype, self.options)
+        return WithoutReplay(training) if self.options.get("replays") == "none" else training
 
 
 @hookimpl
 def benchharness_backend(options):
-    return Backend(options["honest"])
+    return Backend(options)
 """
 
 SUITE = """
 name = "queues"
-backends = ["honest", "hasty"]
+backends = ["honest", "hasty", "honest_alone", "hasty_alone", "hasty_waiting", "hasty_short"]
 
 [dataset]
 source = "drawn"
@@ -128,6 +156,22 @@ options = { honest = true }
 [backend.hasty]
 plugin = "queued"
 options = { honest = false }
+
+[backend.honest_alone]
+plugin = "queued"
+options = { honest = true, replays = "none" }
+
+[backend.hasty_alone]
+plugin = "queued"
+options = { honest = false, replays = "none" }
+
+[backend.hasty_waiting]
+plugin = "queued"
+options = { honest = false, replays = "waiting" }
+
+[backend.hasty_short]
+plugin = "queued"
+options = { honest = false, length = 1, step_s = 0.03 }
 
 [defaults]
 image_size = 16
@@ -169,26 +213,53 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], d
     return {(record["benchmark"], record["backend"]): record for record in found}
 
 
-@pytest.mark.parametrize("work", ["small", "dataset"])
-def test_a_synchronize_that_does_nothing_on_a_queue_is_refused(records, work: str):
-    """Training and feeding alike: the trial fails, says why, and shows no time of its work."""
-    record = records[work, "hasty"]
+HASTY = [
+    ("small", "hasty"),
+    ("small", "hasty_alone"),
+    ("small", "hasty_waiting"),
+    ("small", "hasty_short"),
+    ("dataset", "hasty"),
+]
+
+
+@pytest.mark.parametrize(("work", "backend"), HASTY)
+def test_a_synchronize_that_does_nothing_on_a_queue_is_refused(records, work: str, backend: str):
+    """The trial fails, says why, and shows no time of its work.
+
+    Whether a step can be replayed, whether its replay waits, and whether the queue is short.
+    """
+    record = records[work, backend]
 
     assert record["status"] == "failed"
-    assert record["reason"].startswith("timing refused: synchronize() returned after ")
+    assert record["reason"].startswith("timing refused: synchronize() returned ")
     assert record["reason"].endswith("it does not wait for the device")
     timed = {"train_images_per_s", "feed_images_per_s", "epoch_s", "train_s", "feed_s"}
-    timed |= {"step_ms_p50", "fraction_of_peak", "time_to_top1_s"}
+    timed |= {"step_ms_p50", "fraction_of_peak", "time_to_top1_s", "compute_ms"}
+    timed |= {"outside_fraction", "best_epoch_s", "input_wait_fraction"}
     assert not timed & set(record["metrics"])
 
 
-@pytest.mark.parametrize("work", ["small", "dataset"])
-def test_the_same_queue_with_an_honest_synchronize_passes(records, work: str):
+@pytest.mark.parametrize(
+    ("work", "backend"), [("small", "honest"), ("small", "honest_alone"), ("dataset", "honest")]
+)
+def test_the_same_queue_with_an_honest_synchronize_passes(records, work: str, backend: str):
     """Working asynchronously is no fault."""
-    record = records[work, "honest"]
+    record = records[work, backend]
 
     assert (record["status"], record["reason"]) == ("ok", "")
     assert record["metrics"]["step_ms_p50"] > 10.0
+
+
+def test_a_replayed_step_is_timed_where_there_is_a_replay(records):
+    """It takes the device 10 ms and more; without a replay nothing is known of it."""
+    replayed = records["small", "honest"]["metrics"]
+    alone = records["small", "honest_alone"]["metrics"]
+
+    assert replayed["compute_ms"] > 10.0
+    assert replayed["outside_fraction"] == pytest.approx(
+        max(0.0, 1 - replayed["compute_ms"] / replayed["step_ms_p50"])
+    )
+    assert not {"compute_ms", "outside_fraction"} & set(alone)
 
 
 def test_raw_blocks_are_part_of_the_record(records):
@@ -232,136 +303,201 @@ def test_one_disturbed_epoch_of_three_raises_no_suspicion():
     assert is_suspicious([late, late, even])
 
 
-def test_a_long_read_back_that_is_short_when_repeated_was_a_wait():
-    """The device was still busy after synchronize."""
-    clock = [0.0]
-    costs = iter([0.5, 0.01])
+class Device:
+    """A device with a queue, on a clock that moves by hand.
 
-    def read_back() -> None:
-        clock[0] += next(costs)
+    Args:
+        step_s: Of each step.
+        length: Steps that it holds beside the one at work; 0 for a device whose every call waits.
+        is_honest: Whether ``synchronize`` waits.
+        hand_over_s: What a call takes.
+        read_s: What reading back takes, once the results are there.
+        loop_s: What the framework's loop takes at the end of a stretch.
+        noise: Adds bursts to whatever takes time; None for a quiet machine.
+    """
 
-    found = leaves_leftover(
-        synchronize=lambda: None, read_back=read_back, epoch_s=1.0, now=lambda: clock[0]
-    )
-    assert found
+    def __init__(
+        self,
+        *,
+        step_s: float = 0.005,
+        length: float = inf,
+        is_honest: bool = True,
+        hand_over_s: float = 1e-5,
+        read_s: float = 0.001,
+        loop_s: float = 0.0,
+        noise: random.Random | None = None,
+    ) -> None:
+        self.now_s = 0.0
+        self._step_s, self._length, self._is_honest = step_s, length, is_honest
+        self._hand_over_s, self._read_s, self._loop_s = hand_over_s, read_s, loop_s
+        self._noise = noise
+        self._ends: deque[float] = deque()
 
-
-def test_a_read_back_that_is_always_long_is_only_slow():
-    """Gigabytes of weights take their time, the second time too."""
-    clock = [0.0]
-
-    def read_back() -> None:
-        clock[0] += 0.5
-
-    found = leaves_leftover(
-        synchronize=lambda: None, read_back=read_back, epoch_s=1.0, now=lambda: clock[0]
-    )
-    assert not found
-
-
-class Overhead:
-    """Steps of 1 s on a queue, and 100 s at the end of each run that no step is to blame for."""
-
-    def __init__(self, *, is_honest: bool) -> None:
-        self.now_s, self._queued_s, self._is_honest = 0.0, 0.0, is_honest
-
-    def work(self, batches, after_step: Callable[[], None]) -> None:
-        """Take a step with each batch."""
-        for _ in batches:
-            self._queued_s += 1.0
+    def work(self, steps: int, after_step: Callable[[], None]) -> None:
+        """Take some steps."""
+        for _ in range(steps):
+            self._take(self._hand_over_s)
+            while len([end for end in self._ends if end > self.now_s]) > self._length:
+                self.now_s = self._ends[0]
+                self._finish()
+            began_s = max(self.now_s, self._ends[-1] if self._ends else 0.0)
+            self._ends.append(began_s + self._step_s + self._burst(self._step_s))
+            if self._length == 0:
+                self._wait()
             after_step()
-        self.now_s += 100.0
+        self._take(self._loop_s)
 
     def synchronize(self) -> None:
         """Wait, or pretend to."""
         if self._is_honest:
-            self.read_back()
+            self._wait()
 
     def read_back(self) -> None:
-        """Wait."""
-        self.now_s += self._queued_s
-        self._queued_s = 0.0
+        """Wait in any case, then read."""
+        self._wait()
+        self._take(self._read_s)
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now_s += seconds
+
+    def stretches(self) -> Stretches:
+        """Return stretches of its steps."""
+        return Stretches(
+            work=self.work,
+            synchronize=self.synchronize,
+            read_back=self.read_back,
+            now=lambda: self.now_s,
+            pause=self.pause,
+        )
+
+    def demand(self, *, budget_s: float = inf) -> None:
+        """Hold the device to its word."""
+        demand_synchrony(
+            self.stretches(),
+            steps=stretch_steps(self._step_s, at_most_s=budget_s / 2),
+            step_s=self._step_s,
+            budget_s=budget_s,
+        )
+
+    def _take(self, seconds: float) -> None:
+        self.now_s += seconds + self._burst(seconds)
+
+    def _burst(self, seconds: float) -> float:
+        """Return what others take of the machine meanwhile: now and then some 20 ms."""
+        if self._noise is None or self._noise.random() > 0.02 + 5 * seconds:
+            return 0.0
+        return self._noise.expovariate(1 / 0.02)
+
+    def _wait(self) -> None:
+        self.now_s = max(self.now_s, self._ends[-1] if self._ends else 0.0)
+        self._finish()
+
+    def _finish(self) -> None:
+        while self._ends and self._ends[0] <= self.now_s:
+            self._ends.popleft()
 
 
-def demand(device: Overhead | Interrupted, *, step_s: float = 0.05) -> None:
-    """Hold the device to its word."""
-    runs = Witnessed(
-        work=device.work,
-        batches=make_batches(sizes=(2, 2)),
-        synchronize=device.synchronize,
-        read_back=device.read_back,
-        now=lambda: device.now_s,
-    )
-    demand_synchrony(runs, step_s=step_s)
+STEPS = [0.0005, 0.005, 0.02, 0.2, 3.0]
 
 
-class Interrupted:
-    """Steps of 1 ms, each finished before it returns; after every 6 ms others run for 20 ms."""
-
-    def __init__(self) -> None:
-        self.now_s, self._left_s = 0.0, 0.006
-
-    def work(self, batches, after_step: Callable[[], None]) -> None:
-        """Take a step with each batch, beginning with the machine to itself."""
-        self._left_s = 0.006
-        for _ in batches:
-            self.now_s += 0.001
-            self._left_s -= 0.001
-            if self._left_s <= 0:
-                self.now_s += 0.02
-                self._left_s = 0.006
-            after_step()
-
-    def synchronize(self) -> None:
-        """Return at once, as everything is done."""
-
-    read_back = synchronize
+@pytest.mark.parametrize("step_s", STEPS)
+@pytest.mark.parametrize("read_s", [0.0005, 0.03, 2.0], ids=["quick", "slow", "slower"])
+@pytest.mark.parametrize("length", [0, 1, inf])
+def test_an_honest_device_passes(step_s: float, read_s: float, length: float):
+    """Synchronous or not, and however long reading takes."""
+    Device(step_s=step_s, read_s=read_s, length=length).demand()
 
 
-def test_a_machine_shared_with_others_is_not_taken_for_a_clock_that_does_not_wait():
-    """An epoch of eight such steps has a middle at 4 ms of 28; longer runs show both halves."""
-    assert is_suspicious([[Block(4, 0.004), Block(4, 0.024)]])
-    demand(Interrupted(), step_s=0.0035)
+@pytest.mark.parametrize("step_s", STEPS)
+@pytest.mark.parametrize("read_s", [0.0005, 0.03, 2.0], ids=["quick", "slow", "slower"])
+def test_a_synchronize_that_does_nothing_is_refused(step_s: float, read_s: float):
+    """The reading takes the time of the whole stretch."""
+    with pytest.raises(UnsynchronizedError, match="it does not wait for the device"):
+        Device(step_s=step_s, read_s=read_s, is_honest=False).demand()
 
 
-def test_overhead_at_the_end_of_an_epoch_is_not_taken_for_work_left_over():
-    """It makes the middle look early, and cancels when runs of two lengths are compared."""
-    assert is_suspicious([[Block(4, 4.0), Block(4, 104.0)]])
-    demand(Overhead(is_honest=True))
-
-
-def test_overhead_does_not_hide_a_synchronize_that_does_not_wait():
-    """Six steps end 3 s after three, and the middle came at 0 s."""
-    with pytest.raises(UnsynchronizedError, match=r"after 0 % of the time of half the steps"):
-        demand(Overhead(is_honest=False))
-
-
-class Disturbed(Overhead):
-    """Its first runs of three steps last ten seconds longer, as long as those of six or longer."""
-
-    def __init__(self, *, is_honest: bool, disturbed: int) -> None:
-        super().__init__(is_honest=is_honest)
-        # The three of a verdict, after the one that may compile.
-        self._disturbed, self._short = range(1, 1 + 3 * disturbed), 0
-
-    def work(self, batches, after_step: Callable[[], None]) -> None:
-        """Count the short runs."""
-        if len(batches) == 3:
-            self.now_s += 10.0 * (self._short in self._disturbed)
-            self._short += 1
-        super().work(batches, after_step)
-
-
-def test_runs_that_contradict_themselves_neither_convict_nor_acquit():
-    """Half the steps cannot take longer than all of them: whoever waits or not, others decide."""
-    demand(Disturbed(is_honest=True, disturbed=3))
+@pytest.mark.parametrize("step_s", [0.005, 0.02, 0.2, 3.0])
+@pytest.mark.parametrize("length", [1, 2])
+def test_a_short_queue_does_not_hide_it(step_s: float, length: int):
+    """A step at work and one or two in the queue are left, however long the stretch is."""
     with pytest.raises(UnsynchronizedError):
-        demand(Disturbed(is_honest=False, disturbed=3))
+        Device(step_s=step_s, length=length, is_honest=False).demand()
+
+
+def test_less_than_the_noise_is_tolerated():
+    """Two steps of 1 ms left undone move both edges of a block of 100 ms alike."""
+    Device(step_s=0.001, length=1, is_honest=False).demand()
 
 
 @pytest.mark.parametrize("is_honest", [True, False])
-def test_noise_of_a_busy_machine_does_not_change_the_verdict(is_honest: bool):
-    """Pauses of up to three steps at random places, which only ever add time."""
+def test_what_a_loop_takes_at_its_end_is_not_taken_for_work(is_honest: bool):
+    """A tenth of a second for leaving ``fit``, in stretches with a pause too."""
+    device = Device(loop_s=0.1, is_honest=is_honest)
+
+    if is_honest:
+        device.demand()
+    else:
+        with pytest.raises(UnsynchronizedError):
+            device.demand()
+
+
+@pytest.mark.parametrize("step_s", [0.001, 0.02, 0.2])
+@pytest.mark.parametrize("read_s", [0.001, 0.03])
+def test_bursts_of_a_busy_machine_refuse_no_honest_device(step_s: float, read_s: float):
+    """None of 300, where one reading of 5 to 17 is disturbed by 20 ms or so."""
+    for seed in range(300):
+        Device(step_s=step_s, read_s=read_s, noise=random.Random(seed)).demand()
+
+
+@pytest.mark.parametrize("length", [2, inf])
+@pytest.mark.parametrize("step_s", [0.02, 0.2])
+def test_bursts_of_a_busy_machine_acquit_hardly_any_other(step_s: float, length: float):
+    """At least 95 of 100."""
+    acquitted = 0
+    for seed in range(100):
+        device = Device(
+            step_s=step_s, length=length, is_honest=False, noise=random.Random(seed), read_s=0.02
+        )
+        try:
+            device.demand()
+            acquitted += 1
+        except UnsynchronizedError:
+            pass
+
+    assert acquitted <= 5
+
+
+@pytest.mark.parametrize("step_s", [0.002, 0.05, 0.4, 2.0, 5.0])
+@pytest.mark.parametrize("length", [0, inf])
+def test_an_honest_device_is_detained_within_the_budget(step_s: float, length: float):
+    """A twentieth of a training of 60 steps and two seconds, reading a third of a step."""
+    budget_s = 0.05 * 60 * step_s + 2.0
+    device = Device(step_s=step_s, read_s=step_s / 3, length=length)
+
+    device.demand(budget_s=budget_s)
+
+    assert device.now_s <= budget_s
+
+
+def test_a_stretch_of_steps_that_are_too_long_is_a_single_step():
+    """Ten seconds a step, and three to spend."""
+    assert stretch_steps(10.0, at_most_s=3.0) == 1
+    assert stretch_steps(1.0, at_most_s=3.0) == 2
+    assert stretch_steps(0.01, at_most_s=3.0) == 5
+    assert stretch_steps(0.0) == 256
+
+
+def test_a_single_long_step_shows_it_too():
+    """Where two steps are beyond the budget, all of one is left undone."""
+    Device(step_s=10.0, read_s=3.0).demand(budget_s=6.0)
+    with pytest.raises(UnsynchronizedError):
+        Device(step_s=10.0, read_s=3.0, is_honest=False).demand(budget_s=6.0)
+
+
+@pytest.mark.parametrize("is_honest", [True, False])
+def test_a_real_queue_is_judged_by_real_time(is_honest: bool):
+    """Pauses of up to three steps at random places, on a thread."""
     orders: queue.Queue[float] = queue.Queue()
 
     def serve() -> None:
@@ -371,20 +507,19 @@ def test_noise_of_a_busy_machine_does_not_change_the_verdict(is_honest: bool):
             time.sleep(orders.get() * (4 if number % 11 == 0 else 1))
             orders.task_done()
 
-    def work(batches, after_step: Callable[[], None]) -> None:
-        for _ in batches:
+    def work(steps: int, after_step: Callable[[], None]) -> None:
+        for _ in range(steps):
             orders.put(0.005)
             after_step()
 
     threading.Thread(target=serve, daemon=True).start()
-    runs = Witnessed(
+    stretches = Stretches(
         work=work,
-        batches=make_batches(sizes=(2,) * 20),
         synchronize=orders.join if is_honest else lambda: None,
         read_back=orders.join,
     )
     if is_honest:
-        demand_synchrony(runs, step_s=0.005)
+        demand_synchrony(stretches, steps=10, step_s=0.005)
     else:
         with pytest.raises(UnsynchronizedError):
-            demand_synchrony(runs, step_s=0.005)
+            demand_synchrony(stretches, steps=10, step_s=0.005)

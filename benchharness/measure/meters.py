@@ -1,4 +1,4 @@
-"""What a worker and its device use, watched from the runner while the worker is at it."""
+"""Meters of what a worker and its device use, read by the runner while the worker works."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from benchharness.model.extension import Measured, Meter
 
 # Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
 PERIOD_S = 0.25
+# Phases in which a worker holds more than its work does: copies of weights, and what checks take.
+_AFTER_WORK = ("save", "replay", "calibrate")
 ReadEnergy = Callable[[], float | None]
 
 
@@ -25,8 +27,8 @@ ReadEnergy = Callable[[], float | None]
 class Meters:
     """Samples a process tree and its GPU from a thread of its own; a context manager.
 
-    Memory is watched until the clock is checked, which takes some of its own; energy, utilisation
-    and clock only while work is timed.
+    Memory is watched until the weights are saved and the clock is checked, which take some more;
+    energy, utilisation and clock only while work is timed.
 
     Attributes:
         pid: Of the worker.
@@ -75,7 +77,7 @@ class Meters:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Take note of a worker's event: whether what it does is timed, and is its work."""
-        if event["event"] == "phase" and event["phase"] == "calibrate":
+        if event["event"] == "phase" and event["phase"] in _AFTER_WORK:
             self._is_at_work = False
         if event["event"] != "timing":
             return

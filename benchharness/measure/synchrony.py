@@ -1,102 +1,170 @@
-"""Whether ``synchronize`` waits for the device: twice the steps must take about twice the time.
+"""Check of ``synchronize``: after it has waited, nothing is left to wait for.
 
-Two stages. Every timed epoch is screened for free: did half its steps take about half its time?
-Framework overhead at the end of a short epoch, or a busy machine, can also make the middle early;
-so a suspicion is confirmed or dismissed by short runs of their own, in which overhead cancels.
+A stretch of steps is handed to the device, ``synchronize`` is called, and results of the last step
+are read back, which no device can answer early. What the reading takes beyond its own cost is work
+that ``synchronize`` has left undone. Its own cost shows in stretches with a pause before the
+reading, long enough for any device to finish.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
-from itertools import cycle, islice
 from math import inf
 from statistics import median
 
 from benchharness.errors import RunError
 from benchharness.measure.blocks import Block
 from benchharness.measure.clock import now_s
-from benchharness.model.task import Batch
-from benchharness.model.work import AfterStep, Batches
+from benchharness.model.work import AfterStep
 
-# An honest middle lies at 1; one that only counts hand-overs, near 0. Half leaves room for an
-# epoch's own overhead, and a suspicion costs no more than a few steps.
-EARLY_BELOW = 0.5
-# No edge lies that far behind the steps before it: the machine was busy, and it tells nothing.
-_LATE_ABOVE = 2.0
-# Reading results back after a wait that waited leaves nothing: this much of the last epoch's time
-# is beyond what copying a small network costs.
-LEFTOVER_ABOVE = 0.1
-# The longer of the short runs: as many steps as take this long, so that a busy machine interrupts
-# both halves alike, and at most so many.
-_RUN_S = 0.3
-_STEPS = 256
-# Batches that are read for it and used again and again; more would only fill the memory.
-_BATCHES = 16
-# How often each run is done before a verdict; how many verdicts dismiss a suspicion and how many
-# refuse a timing, whichever are complete first; and how many there may be, as some tell nothing. A
-# clock that does not wait is early every time, a busy machine makes any verdict wrong now and then.
-_REPEATS = 3
-_DISMISSING = 2
-_REFUSING = 4
-_ATTEMPTS = 8
+# A stretch lasts about so long, so that a device with a long queue leaves much of it undone. Of
+# long steps there are two, since a device with a short queue leaves one undone.
+_STRETCH_S = 0.05
+_FEWEST, _MOST = 2, 256
+# So much may be left undone: half a step, or what noise can be taken for. It is a twentieth of a
+# timed block, and equal at both of its edges.
+_TOLERATED_STEPS, _TOLERATED_S = 0.5, 0.004
+# What a framework does before it reads, or to end its loop, may last as long as what was left
+# undone and hide it. A stretch then lasts so many times as long.
+_TIMES_READING = 3
+# Noise only ever adds time, so the shortest readings decide. A verdict for the backend is final as
+# soon as two attempts agree; one against it only after all attempts.
+_AGREEING, _ATTEMPTS = 2, 6
+# Attempts that a verdict against a backend takes where steps are too long for more.
+_FEW_ATTEMPTS = 3
+# An honest middle of an epoch is at 1; where only handing over is timed, near 0. Half leaves room
+# for an epoch's overhead, and a suspicion costs no more than a few steps.
+_EARLY_BELOW = 0.5
 
 
 class UnsynchronizedError(RunError):
     """A backend's ``synchronize`` returns before the device has finished."""
 
 
-class Witnessed:
-    """Runs of a few steps, timed both by ``synchronize`` and by a read-back that cannot lie.
+class Stretches:
+    """Stretches of steps, each ended by ``synchronize`` and by reading results back.
 
     Args:
-        work: Does a step with each of some batches, and calls back after each has been handed to
-            the device.
-        batches: Of an epoch; a run takes the first of them, and those again.
+        work: Takes so many steps, and calls back after each has been handed to the device.
         synchronize: As the backend has it.
         read_back: Returns when results of the last step have reached the host.
         now: Monotonic clock in seconds.
+        pause: Sleeps for so many seconds.
+
+    Attributes:
+        now: As given.
+        blocks: Each stretch, from the first step to the end of ``synchronize``.
     """
 
     def __init__(
         self,
         *,
-        work: Callable[[Batches, AfterStep], None],
-        batches: Batches,
+        work: Callable[[int, AfterStep], None],
         synchronize: Callable[[], None],
         read_back: Callable[[], object],
         now: Callable[[], float] = now_s,
+        pause: Callable[[float], None] = time.sleep,
     ) -> None:
         self._work = work
-        self._batches = batches
-        self._gathered: list[Batch] = []
         self._synchronize = synchronize
         self._read_back = read_back
-        self._now = now
+        self.now = now
+        self._pause = pause
+        self.blocks: list[Block] = []
 
-    def gather(self, steps: int) -> None:
-        """Read the batches of so many steps, so that no run waits for its input."""
-        few = list(self._batches[: min(steps, _BATCHES)])
-        self._gathered = list(islice(cycle(few), steps))
+    def run(self, steps: int, *, pause_s: float = 0.0) -> float:
+        """Take so many steps, synchronize, pause and read back.
 
-    def run(self, steps: int) -> tuple[float, float]:
-        """Do so many steps; return the seconds until the edge at half of them, and until the end.
-
-        The edge is set by ``synchronize``, the end by reading back.
+        Returns:
+            Seconds from the end of the pause until results of the last step are on the host.
         """
         done, edge_s = 0, 0.0
 
         def after_step() -> None:
             nonlocal done, edge_s
             done += 1
-            if done == steps // 2:
+            if done == steps:
                 self._synchronize()
-                edge_s = self._now() - began_s
+                self.blocks.append(Block(steps, self.now() - began_s))
+                self._pause(pause_s)
+                edge_s = self.now()
 
+        self._synchronize()
+        began_s = self.now()
+        self._work(steps, after_step)
         self._read_back()
-        began_s = self._now()
-        self._work(self._gathered[:steps], after_step)
-        self._read_back()
-        return edge_s, self._now() - began_s
+        return self.now() - edge_s
+
+
+def stretch_steps(step_s: float, *, at_most_s: float = inf) -> int:
+    """Return how many steps make a stretch.
+
+    Args:
+        step_s: What a step takes, about.
+        at_most_s: What a stretch may take; it has a step in any case.
+    """
+    steps = max(_FEWEST, min(_MOST, round(_STRETCH_S / max(step_s, 1e-9))))
+    return steps if steps * step_s <= at_most_s else max(1, int(at_most_s / step_s))
+
+
+def demand_synchrony(
+    stretches: Stretches,
+    *,
+    steps: int,
+    step_s: float,
+    budget_s: float = inf,
+    reading_s: float | None = None,
+) -> None:
+    """Refuse a ``synchronize`` that leaves work undone.
+
+    Args:
+        stretches: Whose first step need not be compiled any more.
+        steps: Of a stretch.
+        step_s: What a step takes, about.
+        budget_s: What an honest backend may be detained for, beyond a single attempt. A suspicion
+            takes what it needs.
+        reading_s: What reading back takes where nothing is left to wait for, as far as known: it
+            decides where the budget allows no second stretch.
+
+    Raises:
+        UnsynchronizedError: ``synchronize`` does not wait for the device.
+    """
+    tolerated_s = max(_TOLERATED_STEPS * step_s, _TOLERATED_S)
+    first, rested = inf, inf
+    agreeing, spent_s = 0, 0.0
+    for attempt in range(1, _ATTEMPTS + 1):
+        read_s, cost_s = _timed(stretches, steps)
+        first, spent_s = min(first, read_s), spent_s + cost_s
+        if first <= tolerated_s:
+            # No more can be left undone than the whole reading has taken.
+            return
+        if reading_s is not None and first - reading_s <= tolerated_s and 3 * spent_s > budget_s:
+            return
+        read_s, cost_s = _timed(stretches, steps, pause_s=read_s)
+        rested, spent_s = min(rested, read_s), spent_s + cost_s
+        longer = min(_MOST, int(_TIMES_READING * rested / step_s))
+        if attempt == 1 and longer > steps and longer * step_s <= budget_s / 4:
+            steps, first, rested = longer, inf, inf
+            continue
+        agreeing = agreeing + 1 if first - rested <= tolerated_s else 0
+        is_over = spent_s + spent_s / attempt > budget_s
+        if agreeing == _AGREEING or (agreeing and is_over):
+            return
+        if is_over and attempt == _FEW_ATTEMPTS:
+            break
+    if not agreeing:
+        raise UnsynchronizedError(
+            f"timing refused: synchronize() returned {1e3 * (first - rested):.0f} ms before "
+            f"{steps} steps of {1e3 * step_s:.3g} ms were done: it does not wait for the device"
+        )
+
+
+def _timed(stretches: Stretches, steps: int, *, pause_s: float = 0.0) -> tuple[float, float]:
+    """Return the seconds of a reading, and those of the whole stretch."""
+    began_s = stretches.now()
+    read_s = stretches.run(steps, pause_s=pause_s)
+    return read_s, stretches.now() - began_s
 
 
 def middle_share(blocks: Sequence[Block]) -> float | None:
@@ -104,7 +172,7 @@ def middle_share(blocks: Sequence[Block]) -> float | None:
 
     Returns:
         1 where both halves are equally fast, below 1 where the middle came early; None for an
-        epoch of one step, or where no edge lies at its middle.
+        epoch of one step, or where no edge is at its middle.
     """
     steps = sum(block.steps for block in blocks)
     total_s = sum(block.seconds for block in blocks)
@@ -118,77 +186,10 @@ def middle_share(blocks: Sequence[Block]) -> float | None:
 
 
 def is_suspicious(epochs: Sequence[Sequence[Block]]) -> bool:
-    """Return whether the middle of most epochs came too early."""
+    """Return whether the middle of most epochs came too early.
+
+    Overhead at the end of a short epoch, or a busy machine, can also make it early: a suspicion is
+    no verdict.
+    """
     shares = [share for blocks in epochs if (share := middle_share(blocks)) is not None]
-    return bool(shares) and median(shares) < EARLY_BELOW
-
-
-def leaves_leftover(
-    *,
-    synchronize: Callable[[], None],
-    read_back: Callable[[], object],
-    epoch_s: float,
-    now: Callable[[], float] = now_s,
-) -> bool:
-    """Return whether reading results back, after a wait, still had to wait.
-
-    Args:
-        read_back: Done again at once where it took long: the second time tells its own cost.
-        epoch_s: Seconds of the last epoch, which set the scale.
-    """
-
-    def read_s() -> float:
-        began_s = now()
-        read_back()
-        return now() - began_s
-
-    synchronize()
-    first_s = read_s()
-    tolerated_s = LEFTOVER_ABOVE * epoch_s
-    return first_s > tolerated_s and first_s - read_s() > tolerated_s
-
-
-def demand_synchrony(runs: Witnessed, *, step_s: float) -> None:
-    """Refuse the timing where half the steps seem to take much less than half the time.
-
-    Args:
-        step_s: What a step has taken, about.
-
-    Raises:
-        UnsynchronizedError: ``synchronize`` does not wait for the device.
-    """
-    long = max(4, min(_STEPS, round(_RUN_S / step_s)))
-    runs.gather(long)
-    # The first runs may still compile something.
-    for steps in (long // 2, long):
-        runs.run(steps)
-    early: list[float] = []
-    on_time: list[float] = []
-    for _ in range(_ATTEMPTS):
-        share = _edge_share(runs, long)
-        if share <= _LATE_ABOVE:
-            (early if share < EARLY_BELOW else on_time).append(share)
-        if len(on_time) == _DISMISSING:
-            return
-        if len(early) == _REFUSING:
-            raise UnsynchronizedError(
-                f"timing refused: synchronize() returned after {100 * median(early):.0f} % of the "
-                "time of half the steps: it does not wait for the device"
-            )
-
-
-def _edge_share(runs: Witnessed, long: int) -> float:
-    """Return when half of a run's steps seemed to be done, over when they were; 1 is honest.
-
-    Source:
-        With overhead a of a run and b seconds a step, runs of n / 2 and of n steps end after
-        a + b n / 2 and a + b n; half the steps take the difference. Noise only ever adds, so the
-        shortest ends count; for the edge it is the median, lest one early edge decide.
-    """
-    short_s, long_s = [], []
-    for _ in range(_REPEATS):
-        short_s.append(runs.run(long // 2)[1])
-        long_s.append(runs.run(long))
-    half_s = min(end_s for _, end_s in long_s) - min(short_s)
-    edge_s = median(edge_s for edge_s, _ in long_s)
-    return edge_s / half_s if half_s > 0 else inf
+    return bool(shares) and median(shares) < _EARLY_BELOW

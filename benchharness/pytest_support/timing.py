@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from math import ceil
 from statistics import median
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
@@ -17,8 +17,8 @@ from benchharness.errors import BenchError, RunError
 from benchharness.measure.blocks import BLOCK_S, Block, seconds
 from benchharness.measure.clock import now_s
 from benchharness.measure.fingerprint import fingerprint, in_words
-from benchharness.measure.synchrony import Witnessed, demand_synchrony, leaves_leftover
-from benchharness.model.work import AfterStep, Batches
+from benchharness.measure.synchrony import Stretches, demand_synchrony, stretch_steps
+from benchharness.model.work import AfterStep
 from benchharness.pytest_support.handover import hand_over
 
 Step = Callable[[], Any]
@@ -196,25 +196,17 @@ class _Run:
             UnsynchronizedError: It does not.
             UnreadableError: Nothing tells.
         """
-        timed_s = seconds(blocks)
-        if leaves_leftover(
-            synchronize=self._wait, read_back=self.read_back, epoch_s=timed_s, now=now_s
-        ):
-            runs = Witnessed(
-                work=self._work,
-                # What a step works on is its own affair: here batches only count.
-                batches=cast(Batches, range(2**30)),
-                synchronize=self._wait,
-                read_back=self.read_back,
-                now=now_s,
-            )
-            demand_synchrony(runs, step_s=timed_s / sum(block.steps for block in blocks))
+        step_s = seconds(blocks) / sum(block.steps for block in blocks)
+        stretches = Stretches(
+            work=self._work, synchronize=self._wait, read_back=self.read_back, now=now_s
+        )
+        demand_synchrony(stretches, steps=stretch_steps(step_s), step_s=step_s)
 
     def _wait(self) -> None:
         self._synchronize()
 
-    def _work(self, batches: Batches, after_step: AfterStep) -> None:
-        for _ in batches:
+    def _work(self, steps: int, after_step: AfterStep) -> None:
+        for _ in range(steps):
             self.result = self._step()
             after_step()
 

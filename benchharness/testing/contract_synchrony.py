@@ -1,4 +1,4 @@
-"""The contract's part on waiting: a clock that does not wait for the device measures the queue."""
+"""Contract's part on waiting: a clock that does not wait for the device measures its queue."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
-from benchharness.api import AfterStep, Backend, Batches, Execution, Task
+from benchharness.api import AfterStep, Backend, Execution, Replayable, Task
 from benchharness.measure.clock import now_s
-from benchharness.measure.synchrony import UnsynchronizedError, Witnessed, demand_synchrony
+from benchharness.measure.synchrony import (
+    Stretches,
+    UnsynchronizedError,
+    demand_synchrony,
+    stretch_steps,
+)
 from benchharness.testing.refusal import Contract
 from benchharness.testing.tasks import (
     make_batches,
@@ -19,10 +24,9 @@ from benchharness.testing.tasks import (
 )
 
 # Images that take a device longer than handing them over does.
-SHAPE = (32, 32, 3)
-SIZES = (16, 16, 16, 16)
-# Runs may be this much shorter than a timed trial's, whose verdict is final.
-_SHORTER = 3
+SHAPE, SIZE = (32, 32, 3), 16
+# As many steps as are recorded at most: reading back waits for a step only where it is.
+_MOST = 64
 
 
 class SynchronyContract(Contract):
@@ -32,27 +36,24 @@ class SynchronyContract(Contract):
     def test_synchronize_waits_for_the_device(
         self, backend: Backend, execution: Execution, kind: str
     ) -> None:
-        """Half the steps seem to take half the time, held against results that are read back."""
-        runs, step_s = _runs(backend, kind, execution)
+        """After it, results of the last step are read back without waiting for any more."""
+        for stretches in _stretches(backend, _task(kind, execution), kind):
+            step_s = _step_s(stretches)
+            steps = min(_MOST, stretch_steps(step_s))
+            try:
+                demand_synchrony(stretches, steps=steps, step_s=step_s)
+            except UnsynchronizedError as error:
+                pytest.fail(f"synchronize: {error}", pytrace=False)
 
-        try:
-            demand_synchrony(runs, step_s=_SHORTER * step_s)
-        except UnsynchronizedError as error:
-            pytest.fail(f"synchronize: {error}", pytrace=False)
 
-
-def _runs(backend: Backend, kind: str, execution: Execution) -> tuple[Witnessed, float]:
-    """Return runs of a few steps of some work, and about how long a step takes."""
-    batches = make_batches(sizes=SIZES, shape=SHAPE)
-    work, synchronize, read_back = _work(backend, _task(kind, execution), kind)
-    runs = Witnessed(work=work, batches=batches, synchronize=synchronize, read_back=read_back)
+def _step_s(stretches: Stretches) -> float:
+    """Return about how long a step takes, whoever waits for it."""
+    few = 4
     # The first steps may compile something, and the ones after them tell the time.
-    work(batches, _nothing)
-    read_back()
-    began_s = now_s()
-    work(batches, _nothing)
-    read_back()
-    return runs, (now_s() - began_s) / len(batches)
+    stretches.run(few)
+    began_s = stretches.now()
+    stretches.run(few)
+    return (stretches.now() - began_s) / few
 
 
 def _task(kind: str, execution: Execution) -> Task:
@@ -61,28 +62,41 @@ def _task(kind: str, execution: Execution) -> Task:
         make_network(*layers, input_shape=SHAPE),
         optimizer=None if kind == "feed" else make_task(small_cnn()).optimizer,
         execution=execution,
-        witness=make_witness(shape=SHAPE),
+        witness=make_witness(shape=SHAPE, steps=range(_MOST)),
     )
 
 
-def _work(
-    backend: Backend, task: Task, kind: str
-) -> tuple[Callable[[Batches, AfterStep], None], Callable[[], None], Callable[[], object]]:
-    """Return what does steps, what waits for the device, and what reads results back."""
+def _stretches(backend: Backend, task: Task, kind: str) -> list[Stretches]:
+    """Return stretches of every way in which a backend takes steps of a kind of work."""
+    (batch,) = make_batches(sizes=(SIZE,), shape=SHAPE)
     if kind == "feed":
         feeding = backend.feed(task)
 
-        def feed(batches: Batches, after_step: AfterStep) -> None:
-            feeding.feed(batches, after_step=after_step)
+        def feed(steps: int, after_step: AfterStep) -> None:
+            feeding.feed([batch] * steps, after_step=after_step)
 
-        return feed, feeding.synchronize, feeding.consumed
+        return [_made(feed, feeding.synchronize, feeding.consumed)]
     training = backend.train(task)
 
-    def train(batches: Batches, after_step: AfterStep) -> None:
-        training.train([batches], after_step=after_step, after_epoch=lambda scores: None)
+    def train(steps: int, after_step: AfterStep) -> None:
+        training.train([[batch] * steps], after_step=after_step, after_epoch=lambda scores: None)
 
-    return train, training.synchronize, training.weights
+    found = [_made(train, training.synchronize, lambda: training.evaluate([batch]))]
+    if isinstance(training, Replayable):
+        step = training.replay(batch)
+
+        def replay(steps: int, after_step: AfterStep) -> None:
+            for _ in range(steps):
+                step()
+                after_step()
+
+        found.append(_made(replay, training.synchronize, lambda: training.evaluate([batch])))
+    return found
 
 
-def _nothing() -> None:
-    """Take no note of a step."""
+def _made(
+    work: Callable[[int, AfterStep], None],
+    synchronize: Callable[[], None],
+    read_back: Callable[[], object],
+) -> Stretches:
+    return Stretches(work=work, synchronize=synchronize, read_back=read_back, now=now_s)

@@ -1,92 +1,210 @@
-"""After the work, off the clock: whether ``synchronize`` waited, and the device at its best."""
+"""Calibration after the work: whether the clock waited, a step's computation, the device's best."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import cycle, islice
+from math import inf
 
-from benchharness.measure.blocks import Block, seconds
+from benchharness.fairness.ledger import witness
+from benchharness.measure.blocks import Block, seconds, step_percentiles
 from benchharness.measure.clock import now_s
 from benchharness.measure.memory import peak_rss_bytes
 from benchharness.measure.peak import backend_flops_per_s, cpu_flops_per_s
 from benchharness.measure.synchrony import (
+    Stretches,
     UnsynchronizedError,
-    Witnessed,
     demand_synchrony,
     is_suspicious,
-    leaves_leftover,
+    stretch_steps,
 )
-from benchharness.model.task import Execution
-from benchharness.model.work import Batches, Feeding
+from benchharness.model.task import Batch, Execution, Task
+from benchharness.model.work import AfterStep, Batches, Replayable
 from benchharness.run.trial.lesson import Lesson
-from benchharness.run.trial.scene import Scene
+from benchharness.run.trial.scene import Metrics, Scene
+
+# Checking the clock may take so much of the training that it checks, and so long beside.
+_SHARE, _GRACE_S = 0.05, 2.0
+# Steps are replayed until they have taken so long, and at least so many, within that share.
+_REPLAY_S, _REPLAY_STEPS = 0.2, 3
+# Batches that a feeding repeats; more would only fill the memory.
+_BATCHES = 16
+
+Step = Callable[[], None]
 
 
-def check_training(scene: Scene, lesson: Lesson, batches: Batches) -> None:
-    """Refuse the timing of a training whose ``synchronize`` does not wait.
+@dataclass(slots=True, kw_only=True)
+class TrainingCheck:
+    """What is asked of a training after all its work: nobody needs its weights any more.
 
-    Args:
-        batches: Of an epoch, to train on once more where the timing is suspicious; the weights
-            are put back afterwards.
-
-    Raises:
-        UnsynchronizedError: It does not wait.
+    Attributes:
+        lesson: After its last epoch.
+        batch: A full one of the first epoch, with its warp.
+        probe: Images whose evaluation needs the weights that the last step left.
+        is_replayed: Whether a replayed step is the one that was trained.
     """
-    _note_memory(scene)
-    training = lesson.training
-    with scene.clock.phase("calibrate"):
-        has_leftover = leaves_leftover(
+
+    scene: Scene
+    lesson: Lesson
+    batch: Batch
+    probe: Batch
+    is_replayed: bool
+
+    def carry_out(self) -> Metrics:
+        """Return the columns of a step's computation; empty where nothing can be replayed.
+
+        Raises:
+            UnsynchronizedError: ``synchronize`` does not wait, so that the timing means nothing.
+        """
+        with self.scene.clock.phase("replay"):
+            step = self._warm_replay() if self.is_replayed else None
+        with self.scene.clock.phase("calibrate"):
+            blocks = self._check_clock(step)
+        if step is None:
+            return {}
+        with self.scene.clock.phase("replay"):
+            return self._computation([*blocks, *self._replayed(step, blocks)])
+
+    @property
+    def _step_s(self) -> float:
+        steps = sum(block.steps for epoch in self.lesson.epochs for block in epoch.blocks)
+        return self.lesson.train_s / steps
+
+    def _warm_replay(self) -> Step | None:
+        training = self.lesson.training
+        if not isinstance(training, Replayable):
+            return None
+        try:
+            step = training.replay(self.batch)
+            step()
+            training.synchronize()
+        except Exception:
+            # A second copy of a batch may be too much for a full device. That takes nothing from
+            # what has been measured; what went wrong is in the log.
+            traceback.print_exc()
+            return None
+        return step
+
+    def _check_clock(self, step: Step | None) -> Sequence[Block]:
+        """Return the stretches of replayed steps that the check has timed on the way."""
+        training, train_s = self.lesson.training, self.lesson.train_s
+        timed = [epoch.blocks for epoch in self.lesson.epochs]
+        # A replay may wait where training does not.
+        is_replayed = step is not None and not is_suspicious(timed)
+        stretches = Stretches(
+            work=repeated(step) if step and is_replayed else self._train,
             synchronize=training.synchronize,
-            read_back=training.weights,
-            epoch_s=lesson.epochs[-1].train_s,
+            read_back=lambda: training.evaluate([self.probe]),
             now=now_s,
         )
-        timed = [epoch.blocks for epoch in lesson.epochs]
-        if not has_leftover and not is_suspicious(timed):
-            return
-        learnt = training.weights()
-        runs = Witnessed(
-            work=lambda few, after_step: training.train(
-                [few], after_step=after_step, after_epoch=lambda scores: None
-            ),
-            batches=batches,
-            synchronize=training.synchronize,
-            read_back=training.weights,
-            now=now_s,
+        image_s = self.lesson.evaluation_s
+        budget_s = _SHARE * train_s + _GRACE_S
+        steps = stretch_steps(self._step_s, at_most_s=budget_s / 2)
+        _demand(
+            self.scene,
+            stretches,
+            phase="train",
+            steps=steps,
+            step_s=self._step_s,
+            budget_s=budget_s,
+            reading_s=None if image_s is None else image_s * len(self.probe),
         )
-        _demand(scene, runs, timed, phase="train")
-        training.load_weights(learnt)
+        return stretches.blocks if is_replayed else []
+
+    def _train(self, steps: int, after_step: AfterStep) -> None:
+        self.lesson.training.train(
+            [[self.batch] * steps], after_step=after_step, after_epoch=lambda scores: None
+        )
+
+    def _replayed(self, step: Step, done: Sequence[Block]) -> Sequence[Block]:
+        """Return as many stretches more as make a time of a step, within the share."""
+        training, step_s = self.lesson.training, self._step_s
+        steps = stretch_steps(step_s, at_most_s=_SHARE * self.lesson.train_s)
+        left_s = _SHARE * self.lesson.train_s - seconds(done)
+        blocks: list[Block] = []
+
+        def is_enough() -> bool:
+            every = [*done, *blocks]
+            taken = sum(block.steps for block in every)
+            return taken >= _REPLAY_STEPS and seconds(every) >= _REPLAY_S
+
+        while not (is_enough() or seconds(blocks) + steps * step_s > left_s) or not (
+            done or blocks
+        ):
+            training.synchronize()
+            began_s = now_s()
+            for _ in range(steps):
+                step()
+            training.synchronize()
+            blocks.append(Block(steps, now_s() - began_s))
+        return blocks
+
+    def _computation(self, blocks: Sequence[Block]) -> Metrics:
+        timed = [block for epoch in self.lesson.epochs for block in epoch.blocks]
+        compute_ms = step_ms(blocks)
+        return {
+            "compute_ms": compute_ms,
+            "outside_fraction": max(0.0, 1 - compute_ms / step_ms(timed)),
+        }
+
+
+def step_ms(blocks: Sequence[Block]) -> float:
+    """Return the median milliseconds of a step, each with the mean of its block."""
+    return step_percentiles(blocks)["step_ms_p50"]
+
+
+def repeated(step: Step) -> Callable[[int, AfterStep], None]:
+    """Return what takes a step so many times."""
+
+    def work(steps: int, after_step: AfterStep) -> None:
+        for _ in range(steps):
+            step()
+            after_step()
+
+    return work
 
 
 def check_feeding(
-    scene: Scene, feeding: Feeding, timed: Sequence[Sequence[Block]], batches: Batches
+    scene: Scene, task: Task, timed: Sequence[Sequence[Block]], batches: Batches
 ) -> None:
     """Refuse the timing of a feeding whose ``synchronize`` does not wait.
 
     Args:
+        task: Of the feeding.
         timed: Blocks of each epoch.
-        batches: Of an epoch, to feed once more where the timing is suspicious.
+        batches: Of an epoch; some are fed once more where the timing is suspicious.
 
     Raises:
         UnsynchronizedError: It does not wait.
     """
     if not is_suspicious(timed):
         return
-    _note_memory(scene)
+    note_memory(scene)
+    blocks = [block for epoch in timed for block in epoch]
+    step_s = seconds(blocks) / sum(block.steps for block in blocks)
+    steps = stretch_steps(step_s)
     with scene.clock.phase("calibrate"):
-        runs = Witnessed(
-            work=lambda few, after_step: feeding.feed(few, after_step=after_step),
-            batches=batches,
-            synchronize=feeding.synchronize,
-            read_back=feeding.consumed,
-            now=now_s,
+        # Reading back waits for a step only where that step is recorded.
+        every = witness(task.input_shape, steps=steps)
+        feeding = scene.backend.feed(replace(task, witness=every))
+        gathered = list(batches[:_BATCHES])
+
+        def work(steps: int, after_step: AfterStep) -> None:
+            feeding.feed(list(islice(cycle(gathered), steps)), after_step=after_step)
+
+        stretches = Stretches(
+            work=work, synchronize=feeding.synchronize, read_back=feeding.consumed, now=now_s
         )
-        _demand(scene, runs, timed, phase="feed")
+        # The first may compile something.
+        stretches.run(steps)
+        _demand(scene, stretches, phase="feed", steps=steps, step_s=step_s)
 
 
 def calibrate(scene: Scene) -> None:
-    """Hold the training's speed against a matrix product on the same device."""
-    _note_memory(scene)
+    """Compare the training's speed with a matrix product on the same device."""
+    note_memory(scene)
     workload, metrics = scene.workload, scene.metrics
     flops = workload.learner.train_flops_per_image(workload.trainable)
     metrics["train_flops_per_image"] = flops
@@ -98,16 +216,25 @@ def calibrate(scene: Scene) -> None:
         metrics["fraction_of_peak"] = speed * flops / peak
 
 
-def _note_memory(scene: Scene) -> None:
-    """Keep what the work has taken at most: what follows is ours, and takes more now and then."""
+def note_memory(scene: Scene) -> None:
+    """Keep the peak of the work's memory: what follows is the harness's, and may take more."""
     scene.metrics.setdefault("peak_host_bytes", peak_rss_bytes())
 
 
-def _demand(scene: Scene, runs: Witnessed, timed: Sequence[Sequence[Block]], *, phase: str) -> None:
-    steps = sum(block.steps for blocks in timed for block in blocks)
-    step_s = sum(seconds(blocks) for blocks in timed) / max(steps, 1)
+def _demand(
+    scene: Scene,
+    stretches: Stretches,
+    *,
+    phase: str,
+    steps: int,
+    step_s: float,
+    budget_s: float = inf,
+    reading_s: float | None = None,
+) -> None:
     try:
-        demand_synchrony(runs, step_s=step_s)
+        demand_synchrony(
+            stretches, steps=steps, step_s=step_s, budget_s=budget_s, reading_s=reading_s
+        )
     except UnsynchronizedError:
         # No column may hold what this clock has read.
         scene.clock.drop(phase, rest="overhead")
@@ -127,7 +254,7 @@ def _peak_flops_per_s(scene: Scene) -> float | None:
     try:
         return backend_flops_per_s(scene.backend, execution, now=now_s)
     except Exception:
-        # A device too full for the yardstick takes nothing from what the trial has measured; what
-        # went wrong is in its log.
+        # A device too full for the matrix product takes nothing from what the trial has measured;
+        # what went wrong is in its log.
         traceback.print_exc()
         return None

@@ -11,7 +11,7 @@ from benchharness.run.trial.advance import Advance
 from benchharness.run.trial.calibration import check_feeding
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
 from benchharness.run.trial.scene import Scene
-from benchharness.run.trial.summary import ends, report_settings, report_timing
+from benchharness.run.trial.summary import report_settings, report_timing, warm_up_epochs
 from benchharness.run.trial.turns import Turns
 
 
@@ -25,8 +25,9 @@ def feed(scene: Scene, *, epochs: int, turns: Turns) -> None:
     report_settings(scene, task, feeding)
     ledger = TrialLedger(scene=scene, task=task, inputs=scene.prepared.images)
     with scene.clock.phase("compile"):
-        feeding.feed(ends(plan[0]), after_step=lambda: None)
-        feeding.consumed()
+        for batches in warm_up_epochs(plan[0]):
+            feeding.feed(batches, after_step=lambda: None)
+            feeding.consumed()
         feeding.synchronize()
     with scene.clock.phase("feed"):
         timed = []
@@ -37,7 +38,7 @@ def feed(scene: Scene, *, epochs: int, turns: Turns) -> None:
     blocks = [block for epoch in timed for block in epoch]
     feed_s = seconds(blocks)
     scene.clock.keep("feed", feed_s, rest="overhead")
-    check_feeding(scene, feeding, timed, plan[0])
+    check_feeding(scene, task, timed, plan[0])
     count = len(scene.prepared.splits["train"]) * epochs
     scene.metrics.update(step_percentiles(blocks))
     scene.metrics["feed_images_per_s"] = count / feed_s

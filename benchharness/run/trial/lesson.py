@@ -65,6 +65,7 @@ class Lesson:
         epochs: What has been recorded so far.
         images: Training images seen so far.
         waited_s: Training seconds spent in getting batches; None where that cannot be seen.
+        evaluation_s: Seconds to evaluate an image, of the fastest epoch; None without validation.
     """
 
     training: Training
@@ -78,15 +79,17 @@ class Lesson:
     epochs: list[Epoch] = field(default_factory=list)
     images: int = 0
     waited_s: float | None = None
+    evaluation_s: float | None = None
 
     @property
     def train_s(self) -> float:
         """Training seconds of all epochs so far."""
         return sum(epoch.train_s for epoch in self.epochs)
 
-    def warm_up(self, batches: Batches) -> None:
-        """Compile everything on real batches, then forget what was learnt."""
-        self.training.train([batches], after_step=_nothing, after_epoch=_ignore)
+    def warm_up(self, epochs: Sequence[Batches]) -> None:
+        """Compile everything on short epochs of real batches, then forget what was learnt."""
+        for batches in epochs:
+            self.training.train([batches], after_step=_nothing, after_epoch=_ignore)
         if self.validation:
             self.training.evaluate([self.validation[0]])
         self.training.reset()
@@ -149,7 +152,11 @@ class Lesson:
         if not self.validation:
             return None
         with self._off_the_clock(), self.clock.phase("evaluate"):
-            return self.training.evaluate(self.validation)
+            began_s = now_s()
+            scores = self.training.evaluate(self.validation)
+            took_s = (now_s() - began_s) / scores.count
+        self.evaluation_s = min(took_s, self.evaluation_s or took_s)
+        return scores
 
     @contextmanager
     def _off_the_clock(self) -> Iterator[None]:

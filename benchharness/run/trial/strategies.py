@@ -1,8 +1,9 @@
-"""What each strategy does, in the backend's three kinds of work: feed, extract, train."""
+"""Strategies, each carried out by the backend's three kinds of work: feed, extract, train."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,22 @@ from numpy.typing import NDArray
 
 from benchharness.measure.clock import now_s
 from benchharness.model.network import Network
-from benchharness.model.task import Task
-from benchharness.model.work import Training
+from benchharness.model.task import Batch, Task
+from benchharness.model.work import Batches, Training
 from benchharness.run.trial.advance import Advance
-from benchharness.run.trial.calibration import calibrate, check_training
+from benchharness.run.trial.calibration import TrainingCheck, calibrate, note_memory
 from benchharness.run.trial.features import Features, compute_features, content_key, load_features
 from benchharness.run.trial.feeding import feed
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
 from benchharness.run.trial.lesson import Lesson
-from benchharness.run.trial.scene import Scene, Weights
-from benchharness.run.trial.summary import ends, report_settings, report_timing, summarize
+from benchharness.run.trial.scene import Metrics, Scene, Weights
+from benchharness.run.trial.summary import (
+    ends,
+    report_settings,
+    report_timing,
+    summarize,
+    warm_up_epochs,
+)
 from benchharness.run.trial.turns import Turns
 from benchharness.suite.settings import BottleneckSettings, FeedSettings, TrainingSettings
 from benchharness.weights.initial import draw_parameter
@@ -69,19 +76,44 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         on_turn=turns.wait,
     )
     with scene.clock.phase("compile"):
-        lesson.warm_up(ends(plan[0]))
+        lesson.warm_up(warm_up_epochs(plan[0]))
     with scene.clock.phase("train"):
         lesson.teach(plan)
     # What a framework does around its epochs is no training.
     scene.clock.keep("train", lesson.train_s, rest="overhead")
     ledger.report()
-    check_training(scene, lesson, plan[0])
+    tested = _test(scene, training, inputs)
+    note_memory(scene)
+    _save(scene, training)
+    # From here on nothing needs what was learnt: steps may be repeated, and no copy is kept.
+    check = TrainingCheck(
+        scene=scene,
+        lesson=lesson,
+        batch=replayed_batch(scene, inputs, task, plan),
+        probe=(lesson.validation or plain_batches(scene, inputs))[0],
+        # A loader of folders augments as the framework does, which no batch here can say.
+        is_replayed=not (task.files and task.files.folder),
+    )
+    computation = check.carry_out()
     summary = summarize(
         lesson, target_top1=settings.target_top1, is_waiting_known=task.files is None
     )
-    scene.metrics.update(summary)
-    _test(scene, training, inputs)
-    _save(scene, training)
+    scene.metrics.update(summary | tested | computation)
+
+
+def replayed_batch(
+    scene: Scene, inputs: NDArray[Any], task: Task, plan: Sequence[Batches]
+) -> Batch:
+    """Return the first batch of the first epoch, with pixels even where training loads files."""
+    batch = plan[0][0]
+    if task.files is None or task.files.folder:
+        return batch
+    return replace(batch, inputs=np.ascontiguousarray(inputs[batch.ids]))
+
+
+def plain_batches(scene: Scene, inputs: NDArray[Any]) -> Batches:
+    """Return the training images as they are evaluated: in no drawn order, and not augmented."""
+    return scene.batches(inputs, scene.prepared.splits["train"])
 
 
 def initial_values(scene: Scene) -> Weights:
@@ -160,15 +192,14 @@ def _features_identity(scene: Scene, task: Task) -> dict[str, Any]:
     }
 
 
-def _test(scene: Scene, training: Training, inputs: NDArray[Any]) -> None:
+def _test(scene: Scene, training: Training, inputs: NDArray[Any]) -> Metrics:
     """Score the test images, once: whoever looks twice has chosen by them."""
     ids = scene.prepared.splits["test"]
     if not len(ids):
-        return
+        return {}
     with scene.clock.phase("evaluate"):
         scores = training.evaluate(scene.batches(inputs, ids))
-    scene.metrics["test_loss"] = scores.loss
-    scene.metrics["test_top1"] = scores.top1
+    return {"test_loss": scores.loss, "test_top1": scores.top1}
 
 
 def _save(scene: Scene, training: Training) -> None:

@@ -1,6 +1,8 @@
-"""What a trial reports: settings as they are, stretches that are timed, columns of a training."""
+"""Reports of a trial: settings as they are, stretches that are timed, columns of a training."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from benchharness.model.task import Task
 from benchharness.model.work import Batches, Work
 from benchharness.run.trial.lesson import Epoch, Lesson
 from benchharness.run.trial.scene import Metrics, Scene
+
+# Shorter epochs are recorded whole, and no step of theirs is like another.
+_KINDS = 3
 
 
 def report_settings(scene: Scene, task: Task, work: Work) -> None:
@@ -38,6 +43,18 @@ def ends(batches: Batches) -> Batches:
     """
     first, last = batches[0], batches[len(batches) - 1]
     return [first] if len(first) == len(last) else [first, last]
+
+
+def warm_up_epochs(batches: Batches) -> Sequence[Batches]:
+    """Return short epochs that take every kind of step of an epoch, for warming up.
+
+    An epoch's first step is recorded and its second is not; the last one is recorded, and its
+    batch may be smaller. To a compiling framework each may be another program.
+    """
+    first, last = batches[0], batches[len(batches) - 1]
+    if len(batches) < _KINDS:
+        return [list(batches)]
+    return [[first, batches[1]], *([[last]] if len(last) != len(first) else [])]
 
 
 def summarize(
