@@ -102,9 +102,9 @@ def test_the_median_of_the_trials_decides():
 @pytest.mark.parametrize(
     ("benchmarks", "named"),
     [
-        (((None, 0.0), (None, 0.0)), "keras (its"),
-        (((None, None), (None, None)), "keras, torch (its"),
-        (((None, 0.0), (0.1, 0.0)), "keras in first (its"),
+        (((None, 0.0), (None, 0.0)), "keras: no"),
+        (((None, None), (None, None)), "keras, torch: no"),
+        (((None, 0.0), (0.1, 0.0)), "keras in first: no"),
     ],
 )
 def test_a_backend_without_a_replay_is_named(benchmarks, named):

@@ -203,7 +203,7 @@ def _step_times(line: Line) -> Iterator[str]:
 
 def _outside(lines: Sequence[Line], headings: Headings) -> Group:
     meaning = (
-        "share of a training step outside the framework's own computation: feeding, copying, the "
+        "share of a training step outside the framework's computation: feeding, copying, or the "
         "adapter"
     )
     rows = tuple(tuple(map(_outside_text, line.cells)) for line in lines)
@@ -212,8 +212,8 @@ def _outside(lines: Sequence[Line], headings: Headings) -> Group:
 
 def _outside_text(cell: Cell | None) -> str:
     value = None if cell is None else cell.median("outside_fraction")
-    # Repeated measurements differ by a per cent or two; below 0 there is nothing but noise.
-    return UNKNOWN if value is None else f"{max(0, round(100 * value))}"
+    # Repeated measurements differ by a per cent or two.
+    return UNKNOWN if value is None else f"{round(100 * value)}"
 
 
 def _top1(lines: Sequence[Line], headings: Headings) -> Group:

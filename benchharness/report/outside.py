@@ -49,8 +49,8 @@ def unknown_of(lines: Sequence[Line]) -> Iterator[Note]:
     )
     if unknown:
         text = (
-            f"{', '.join(backends)} (its plugin has no replay, or the run is older than this "
-            "measurement)"
+            f"{', '.join(backends)}: no replay was measured (the plugin offers none, the log says "
+            "why it failed, or the run is older than this measurement)"
         )
         yield Note(label="computation unknown", text=text)
 

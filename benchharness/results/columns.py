@@ -72,7 +72,7 @@ METRICS = (
     _column("step_ms_p99", "float", "ms", "99 steps of 100 take no longer"),
     _column("compute_ms", "float", "ms", "a training step repeated on a batch on the device"),
     _column("input_wait_fraction", "float", "0-1", "training time spent waiting for images"),
-    _column("outside_fraction", "float", "0-1", "1 - compute_ms / step_ms_p50; below 0 is noise"),
+    _column("outside_fraction", "float", "0-1", "1 - compute_ms / step_ms_p50, at least 0"),
     _phase("startup_s", "starting the worker process"),
     _phase("import_s", "importing the framework"),
     _phase("data_s", "opening the prepared images"),

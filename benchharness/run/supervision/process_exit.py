@@ -23,7 +23,7 @@ def exit_process(code: int) -> NoReturn:
             # A library may have closed it, or put another in its place.
             with suppress(Exception):
                 stream.flush()
-        # Libraries in C and C++ have a buffer of their own for what they print.
+        # Libraries in C and C++ buffer what they print separately.
         ctypes.CDLL(None).fflush(None)
     finally:
         os._exit(code)
