@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -89,7 +88,7 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
     check = TrainingCheck(
         scene=scene,
         lesson=lesson,
-        batch=replayed_batch(scene, inputs, task, plan),
+        batch=replayed_batch(inputs, task, plan[0]),
         probe=(lesson.validation or plain_batches(scene, inputs))[0],
         # A loader of folders augments as the framework does, which no batch here can say.
         is_replayed=not (task.files and task.files.folder),
@@ -101,11 +100,9 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
     scene.metrics.update(summary | tested | computation)
 
 
-def replayed_batch(
-    scene: Scene, inputs: NDArray[Any], task: Task, plan: Sequence[Batches]
-) -> Batch:
-    """Return the first batch of the first epoch, with pixels even where training loads files."""
-    batch = plan[0][0]
+def replayed_batch(inputs: NDArray[Any], task: Task, batches: Batches) -> Batch:
+    """Return the first batch of an epoch, with its pixels even where training loads files."""
+    batch = batches[0]
     if task.files is None or task.files.folder:
         return batch
     return replace(batch, inputs=np.ascontiguousarray(inputs[batch.ids]))
