@@ -141,6 +141,13 @@ def test_the_answer_names_the_share_and_the_ratio_of_the_computation():
     assert "torch: 5 %" not in said
 
 
+def test_two_large_shares_are_one_clause():
+    """The faster backend comes first, as in the ratio."""
+    said = answer(trials((0.75, 0.2)))
+
+    assert "; torch: 20 %, keras: 75 % of a step is outside their computation; " in said
+
+
 def test_the_ratio_of_the_computation_has_the_answers_order_of_backends():
     """The faster backend by throughput can compute more slowly: 2 ms against 1 ms is 0.50x."""
     said = answer(trials(compute_ms=((1.0, 1.0, 1.0), (2.0, 2.0, 2.0))))

@@ -59,8 +59,10 @@ def clauses_of(pair: Pair) -> Iterator[str]:
     """Yield what an answer says of a pair: the shares above the limit, the computation alone."""
     shares = [(cell.backend, _notable_share(cell)) for cell in (pair.ours, pair.theirs)]
     notable = [(backend, share) for backend, share in shares if share is not None]
-    for backend, share in notable:
-        yield f"{printable(backend)}: {_percent(share)} of a step is outside its computation"
+    if notable:
+        sides = ", ".join(f"{printable(backend)}: {_percent(share)}" for backend, share in notable)
+        whose = "its" if len(notable) == 1 else "their"
+        yield f"{sides} of a step is outside {whose} computation"
     speed, computation = pair.speed(), pair.computation()
     if pair.ours.track != "equal" or speed is None or computation is None:
         return
