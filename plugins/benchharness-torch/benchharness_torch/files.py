@@ -1,4 +1,8 @@
-"""Loading image files, by torchvision's decoder in the worker processes of a DataLoader."""
+"""Loading image files, by torchvision's decoder in the worker processes of a DataLoader.
+
+torchvision is imported inside the functions: that takes as long as importing PyTorch, and most
+trials load no files.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
-from torchvision.datasets import ImageFolder
-from torchvision.io import ImageReadMode, decode_image
-from torchvision.transforms import v2
 
 from benchharness.api import Batch, Batches, Native, Task, UnsupportedError
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 
 def build_loader(task: Task) -> FileLoader | FolderLoader | None:
@@ -59,6 +64,9 @@ class FolderLoader:
     """
 
     def __init__(self, task: Task) -> None:
+        from torchvision.datasets import ImageFolder
+        from torchvision.transforms import v2
+
         size, channels = task.input_shape[0], task.input_shape[2]
         grey = [v2.Grayscale()] if channels == 1 else []
         resize = [v2.ToImage(), *grey, v2.Resize((size, size))]
@@ -97,6 +105,8 @@ def augmentations(native: Native, *, size: int) -> list[v2.Transform]:
     Raises:
         UnsupportedError: torchvision has none of some kind.
     """
+    from torchvision.transforms import v2
+
     amounts = native.augmentation
     if "channel_shift" in amounts:
         raise UnsupportedError(
@@ -120,6 +130,8 @@ class ImageFiles(Dataset):
     """The images of a task's files, by id; the pixels of the prepared images, within a level."""
 
     def __init__(self, task: Task) -> None:
+        from torchvision.io import ImageReadMode
+
         self._paths = task.files.paths
         self._size = list(task.input_shape[:2])
         self._mode = ImageReadMode.GRAY if task.input_shape[2] == 1 else ImageReadMode.RGB
@@ -130,8 +142,11 @@ class ImageFiles(Dataset):
 
     def __getitem__(self, image: int) -> torch.Tensor:
         """Return uint8, shape (height, width, channels)."""
+        from torchvision.io import decode_image
+        from torchvision.transforms.v2 import functional
+
         pixels = decode_image(self._paths[image], mode=self._mode)
-        resized = v2.functional.resize(pixels, self._size, antialias=True)
+        resized = functional.resize(pixels, self._size, antialias=True)
         return resized.permute(1, 2, 0).contiguous()
 
 
@@ -151,6 +166,8 @@ class CoreOrder(Sampler[Sequence[int]]):
 
 
 def _affine(amounts: Mapping[str, float]) -> v2.RandomAffine:
+    from torchvision.transforms import v2
+
     shift, zoom = amounts.get("shift"), amounts.get("zoom")
     shear = amounts.get("shear")
     return v2.RandomAffine(
