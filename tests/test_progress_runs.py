@@ -150,6 +150,7 @@ def test_events_come_in_the_order_in_which_things_happen(told):
         "train",
         "ledger",
         "evaluate",
+        "replay",
         "calibrate",
     ]
     assert [event["epoch"] for event in first if event["event"] == "epoch"] == [1, 2, 3]

@@ -221,7 +221,7 @@ class PhaseEntered(OfTrial):
 
     Attributes:
         phase: ``startup``, ``import``, ``data``, ``build``, ``compile``, ``extract``, ``feed``,
-            ``train``, ``ledger``, ``evaluate``, ``calibrate`` or ``save``.
+            ``train``, ``ledger``, ``evaluate``, ``save``, ``replay`` or ``calibrate``.
     """
 
     kind: ClassVar[str] = "phase"
