@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from plugins_here import benchharness, install
+from test_contract_replay import ReadsBackEachStep, StepsEagerly
 from test_contract_sabotage import SABOTAGES, Sabotaged
 
 from benchharness.api import (
@@ -19,6 +20,7 @@ from benchharness.api import (
     Backend,
     Batches,
     Consumed,
+    Scores,
     Task,
     UnsupportedError,
 )
@@ -58,8 +60,13 @@ class ReturnsBeforeTheDevice(NumpyTraining):
             for _ in batches:
                 after_step()
 
-    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+    def evaluate(self, batches: Batches) -> Scores:
         """Wait, as whoever reads a result has to."""
+        self._finish()
+        return super().evaluate(batches)
+
+    def weights(self) -> Mapping[str, NDArray[np.float32]]:
+        """Wait likewise."""
         self._finish()
         return super().weights()
 
@@ -102,6 +109,21 @@ FAULTS: dict[str, tuple[Backend, str, str]] = {
         Sabotaged(training=ReturnsBeforeTheDevice),
         "synchronize",
         "does not wait for the device",
+    ),
+    "every step is recorded": (
+        SABOTAGES["every_step_recorded_in_train"][0],
+        "order",
+        "recorded steps: expected 3, found 4",
+    ),
+    "training steps are not compiled": (
+        Sabotaged(training=StepsEagerly),
+        "replay",
+        "what is around the computation is slow",
+    ),
+    "a result is read after each step": (
+        Sabotaged(training=ReadsBackEachStep),
+        "replay",
+        "what is around the computation is slow",
     ),
     "settings copied from a form": (SABOTAGES["rate_untold"][0], "settings", "deviations"),
     "flattened in its own order": (SABOTAGES["nchw_flatten"][0], "logits", "flatten_order"),
