@@ -17,7 +17,7 @@ help:
 	@echo "make run    set up, then run $(SUITE) (SUITE=..., ARGS='--profile smoke')"
 	@echo "make test   set up, then style, types, import rules and all tests"
 	@echo "make fast   core tests only, seconds    make full   the frameworks too"
-	@echo "make bench  what the harness itself costs, with pytest-benchmark"
+	@echo "make bench  each backend against plain programs of its framework, then pytest-benchmark"
 	@echo "make fix    format and mend lint        make clean  remove the environment"
 
 $(VENV)/ready: $(SOURCES)
@@ -56,7 +56,8 @@ fix: $(VENV)/ready
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/ready
-	@$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only $(ARGS)
+	@$(BIN)/python -P tests/benchmarks/ceilings/run.py $(ARGS)
+	@$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only
 
 schema: $(VENV)/ready
 	@$(BIN)/benchharness schema > suites/suite.schema.json

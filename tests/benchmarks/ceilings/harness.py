@@ -273,7 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", required=True)
     parser.add_argument("--work", required=True, choices=SETTINGS["work"])
-    parser.add_argument("--data", required=True, type=Path, help="inputs.npy and labels.npy")
+    parser.add_argument("--data", required=True, type=Path, help="holds WORK/inputs.npy and so on")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     arguments = parser.parse_args()
     # Frameworks print; replies have the original standard output to themselves.
@@ -281,8 +281,8 @@ def main() -> None:
     os.dup2(2, 1)
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     work = SETTINGS["work"][arguments.work]
-    inputs = np.load(arguments.data / "inputs.npy", mmap_mode="r")
-    labels = np.load(arguments.data / "labels.npy")
+    folder = arguments.data / arguments.work
+    inputs, labels = np.load(folder / "inputs.npy", mmap_mode="r"), np.load(folder / "labels.npy")
     backend = load_backend(arguments.backend, options={})
     rounds = Rounds(pipe=pipe, steps=len(labels) // work["batch"])
     job = Job(

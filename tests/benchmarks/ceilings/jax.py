@@ -33,7 +33,9 @@ from jax import lax
 from jax.scipy.ndimage import map_coordinates
 from numpy.typing import NDArray
 
-SETTINGS = tomllib.loads(Path(__file__).with_name("settings.toml").read_text(encoding="utf-8"))
+# A test of the programs has smaller networks.
+SETTINGS_FILE = os.environ.get("CEILINGS_SETTINGS") or Path(__file__).with_name("settings.toml")
+SETTINGS = tomllib.loads(Path(SETTINGS_FILE).read_text(encoding="utf-8"))
 Arrays = dict[str, NDArray[Any]]
 Params = Any
 Forward = Callable[[Params, jax.Array, jax.Array | None], jax.Array]
@@ -540,6 +542,7 @@ def time_epochs(loop: Any, epochs: int) -> float:
 def check_idioms(builders: Mapping[str, Callable[[], Any]], results: Path, *, epochs: int) -> None:
     """Run each idiom and write scores and arrays to ``results``, for a test to judge."""
     index: dict[str, Any] = {}
+    results.mkdir(parents=True, exist_ok=True)
     for number, (name, build) in enumerate(builders.items()):
         loop = build()
         before = loop.arrays()
@@ -575,8 +578,8 @@ def serve(
 def main() -> None:
     """Serve the runner, or check every idiom."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", required=True, choices=SETTINGS["work"])
-    parser.add_argument("--data", required=True, type=Path, help="inputs.npy and labels.npy")
+    parser.add_argument("--work", required=True, choices=SETTINGS["work"], action="append")
+    parser.add_argument("--data", required=True, type=Path, help="holds WORK/inputs.npy and so on")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--check", type=Path, help="write scores and arrays to this folder")
     parser.add_argument("--epochs", type=int, default=3, help="of each idiom, with --check")
@@ -587,15 +590,13 @@ def main() -> None:
     # XLA takes a thread for each core that the process may use when it starts.
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     jax.config.update("jax_default_matmul_precision", "float32")
-    builders = build_loops(SETTINGS["work"][arguments.work], arguments.data)
-    if arguments.check:
-        check_idioms(builders, arguments.check, epochs=arguments.epochs)
-    else:
-        serve(
-            builders,
-            {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__},
-            pipe,
-        )
+    versions = {"jax": jax.__version__, "flax": flax.__version__, "optax": optax.__version__}
+    for work in arguments.work:
+        builders = build_loops(SETTINGS["work"][work], arguments.data / work)
+        if arguments.check:
+            check_idioms(builders, arguments.check / work, epochs=arguments.epochs)
+        else:
+            serve(builders, versions, pipe)
     # Threads and processes of the framework may outlive their loop.
     pipe.flush()
     os._exit(0)

@@ -41,7 +41,9 @@ else:
 
 VERSION = {"tensorflow": "tf", "jax": "jax", "torch": "torch"}[ENGINE]
 VERSION = globals()[VERSION].__version__
-SETTINGS = tomllib.loads(Path(__file__).with_name("settings.toml").read_text(encoding="utf-8"))
+# A test of the programs has smaller networks.
+SETTINGS_FILE = os.environ.get("CEILINGS_SETTINGS") or Path(__file__).with_name("settings.toml")
+SETTINGS = tomllib.loads(Path(SETTINGS_FILE).read_text(encoding="utf-8"))
 Arrays = dict[str, NDArray[Any]]
 Tensor = Any
 
@@ -468,19 +470,23 @@ class Loop:
         )
 
     def _train_on_batch(self) -> Scores:
+        total, hits = 0.0, 0.0
         for batch in self._epochs():
             tensors = batch.tensors()
             inputs = list(tensors) if len(tensors) > 1 else tensors[0]
             logs = self._model.train_on_batch(inputs, batch.labels[:, None], return_dict=True)
-        # Keras's metrics run on from batch to batch, until they are reset.
-        self._model.reset_metrics()
-        return Scores(float(logs["loss"]), float(logs["accuracy"]))
+            # Keras resets its metrics with each batch.
+            total += float(logs["loss"])
+            hits += float(logs["accuracy"]) * len(batch.labels)
+        return self._means(total, hits)
 
     def _evaluate_on_batch(self) -> Scores:
+        total, hits = 0.0, 0.0
         for batch in self._epochs():
             logs = self._model.test_on_batch(batch.inputs, batch.labels[:, None], return_dict=True)
-        self._model.reset_metrics()
-        return Scores(float(logs["loss"]), float(logs["accuracy"]))
+            total += float(logs["loss"])
+            hits += float(logs["accuracy"]) * len(batch.labels)
+        return self._means(total, hits)
 
     def _extract_on_batch(self) -> Scores:
         return self._collect(self._model.predict_on_batch(batch.inputs) for batch in self._epochs())
@@ -710,10 +716,11 @@ class JaxLoop(Loop):
             self._resident = jax.device_put(self._epochs.inputs)
         if self._work["kind"] != "feed":
             network = self._network
-            self._learnt = [variable.value for variable in network.trainable_variables]
-            self._others = [variable.value for variable in network.non_trainable_variables]
+            # Copies, for steps give the arrays' memory to those that follow.
+            self._learnt = [jnp.copy(value) for value in network.trainable_variables]
+            self._others = [jnp.copy(value) for value in network.non_trainable_variables]
         if self._work["kind"] == "train":
-            self._state = [variable.value for variable in self._optimizer.variables]
+            self._state = [jnp.copy(value) for value in self._optimizer.variables]
         self._train_step = jax.jit(self._trained, donate_argnums=(0, 1, 2, 3))
         self._score_step = jax.jit(self._scored, donate_argnums=2)
         self._outputs = jax.jit(self._computed)
@@ -722,8 +729,9 @@ class JaxLoop(Loop):
     def arrays(self) -> Arrays:
         """Return weights from the state that the steps carry, else what the base returns."""
         if self._work["kind"] == "train" and self._idiom.loop == "step":
-            pairs = zip(self._network.trainable_variables, self._learnt, strict=True)
-            for variable, value in pairs:
+            network = self._network
+            variables = network.trainable_variables + network.non_trainable_variables
+            for variable, value in zip(variables, self._learnt + self._others, strict=True):
                 variable.assign(np.array(value))
         elif self._work["kind"] == "train":
             self._model.jax_state_sync()
@@ -925,6 +933,7 @@ def time_epochs(loop: Any, epochs: int) -> float:
 def check_idioms(builders: Mapping[str, Callable[[], Any]], results: Path, *, epochs: int) -> None:
     """Run each idiom and write scores and arrays to ``results``, for a test to judge."""
     index: dict[str, Any] = {}
+    results.mkdir(parents=True, exist_ok=True)
     for number, (name, build) in enumerate(builders.items()):
         loop = build()
         before = loop.arrays()
@@ -960,8 +969,8 @@ def serve(
 def main() -> None:
     """Serve the runner, or check every idiom."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", required=True, choices=SETTINGS["work"])
-    parser.add_argument("--data", required=True, type=Path, help="inputs.npy and labels.npy")
+    parser.add_argument("--work", required=True, choices=SETTINGS["work"], action="append")
+    parser.add_argument("--data", required=True, type=Path, help="holds WORK/inputs.npy and so on")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--check", type=Path, help="write scores and arrays to this folder")
     parser.add_argument("--epochs", type=int, default=3, help="of each idiom, with --check")
@@ -973,11 +982,13 @@ def main() -> None:
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: arguments.threads])
     if ENGINE == "torch":
         torch.set_num_threads(arguments.threads)
-    builders = build_loops(SETTINGS["work"][arguments.work], arguments.data)
-    if arguments.check:
-        check_idioms(builders, arguments.check, epochs=arguments.epochs)
-    else:
-        serve(builders, {"keras": keras.__version__, ENGINE: VERSION}, pipe)
+    versions = {"keras": keras.__version__, ENGINE: VERSION}
+    for work in arguments.work:
+        builders = build_loops(SETTINGS["work"][work], arguments.data / work)
+        if arguments.check:
+            check_idioms(builders, arguments.check / work, epochs=arguments.epochs)
+        else:
+            serve(builders, versions, pipe)
     # Threads and processes of the framework may outlive their loop.
     pipe.flush()
     os._exit(0)

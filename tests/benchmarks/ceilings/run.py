@@ -202,14 +202,14 @@ def environment_of(backend: str) -> dict[str, str]:
     return kept | ({"KERAS_BACKEND": engine} if engine else {})
 
 
-def write_data(work: str, folder: Path) -> None:
-    """Write ``inputs.npy`` and ``labels.npy`` of a work: noise, brighter where the label is 1.
+def write_data(work: str, folder: Path, *, images: int | None = None) -> None:
+    """Write ``WORK/inputs.npy`` and ``WORK/labels.npy``: noise, brighter where the label is 1.
 
     One label in ten is wrong, so that the loss stays away from zero, where arithmetic on denormal
     numbers would be what is timed.
     """
     settings = SETTINGS["work"][work]
-    generator, count = np.random.default_rng(0), settings["images"]
+    generator, count = np.random.default_rng(0), images or settings["images"]
     classes = np.arange(count) % 2
     shape = (count, *settings["input"])
     offsets = classes.reshape(-1, *[1] * len(settings["input"]))
@@ -220,8 +220,9 @@ def write_data(work: str, folder: Path) -> None:
         noise = generator.standard_normal(shape, dtype=np.float32)
         inputs = np.maximum(noise + np.float32(0.3) * offsets, 0).astype(np.float32)
     labels = np.where(generator.random(count) < 0.1, 1 - classes, classes).astype(np.int32)
-    np.save(folder / "inputs.npy", inputs)
-    np.save(folder / "labels.npy", labels)
+    (folder / work).mkdir()
+    np.save(folder / work / "inputs.npy", inputs)
+    np.save(folder / work / "labels.npy", labels)
 
 
 def bar_for(step_ms: float) -> float:

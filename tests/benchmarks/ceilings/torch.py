@@ -29,7 +29,9 @@ from torch import Tensor, nn
 from torch.utils import mkldnn as mkldnn_utils
 from torch.utils.data import DataLoader, Dataset
 
-SETTINGS = tomllib.loads(Path(__file__).with_name("settings.toml").read_text(encoding="utf-8"))
+# A test of the programs has smaller networks.
+SETTINGS_FILE = os.environ.get("CEILINGS_SETTINGS") or Path(__file__).with_name("settings.toml")
+SETTINGS = tomllib.loads(Path(SETTINGS_FILE).read_text(encoding="utf-8"))
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -254,6 +256,8 @@ class FlattenPixels(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """Map (batch, channels, height, width) to (batch, values); leave features alone."""
+        if values.is_mkldnn:
+            values = values.to_dense()
         if values.is_contiguous():
             return values.flatten(1)
         return values.permute(0, 2, 3, 1).flatten(1)
@@ -267,7 +271,7 @@ def build_network(work: Mapping[str, Any], idiom: Idiom) -> tuple[nn.Sequential,
         match kind:
             case "conv":
                 filters, padding = arguments
-                conv = nn.Conv2d(shape[2], filters, 3, padding=padding)
+                conv = nn.Conv2d(shape[2], filters, 3, padding=int(padding == "same"))
                 modules.append([conv, nn.ReLU(inplace=True)])
                 shrink = 0 if padding == "same" else 2
                 shape = (shape[0] - shrink, shape[1] - shrink, filters)
@@ -463,6 +467,7 @@ def time_epochs(loop: Any, epochs: int) -> float:
 def check_idioms(builders: Mapping[str, Callable[[], Any]], results: Path, *, epochs: int) -> None:
     """Run each idiom and write scores and arrays to ``results``, for a test to judge."""
     index: dict[str, Any] = {}
+    results.mkdir(parents=True, exist_ok=True)
     for number, (name, build) in enumerate(builders.items()):
         loop = build()
         before = loop.arrays()
@@ -498,8 +503,8 @@ def serve(
 def main() -> None:
     """Serve the runner, or check every idiom."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", required=True, choices=SETTINGS["work"])
-    parser.add_argument("--data", required=True, type=Path, help="inputs.npy and labels.npy")
+    parser.add_argument("--work", required=True, choices=SETTINGS["work"], action="append")
+    parser.add_argument("--data", required=True, type=Path, help="holds WORK/inputs.npy and so on")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--check", type=Path, help="write scores and arrays to this folder")
     parser.add_argument("--epochs", type=int, default=3, help="of each idiom, with --check")
@@ -508,11 +513,13 @@ def main() -> None:
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     torch.set_num_threads(arguments.threads)
-    builders = build_loops(SETTINGS["work"][arguments.work], arguments.data)
-    if arguments.check:
-        check_idioms(builders, arguments.check, epochs=arguments.epochs)
-    else:
-        serve(builders, {"torch": torch.__version__}, pipe)
+    versions = {"torch": torch.__version__}
+    for work in arguments.work:
+        builders = build_loops(SETTINGS["work"][work], arguments.data / work)
+        if arguments.check:
+            check_idioms(builders, arguments.check / work, epochs=arguments.epochs)
+        else:
+            serve(builders, versions, pipe)
     # Threads and processes of the framework may outlive their loop.
     pipe.flush()
     os._exit(0)
