@@ -66,10 +66,10 @@ def test_pytorchs_determinism_ends_with_the_task_that_asked():
 def test_keras_is_asked_for_what_it_computes_with():
     """What is changed in Keras's objects behind the task's back is told."""
     training = training_of("benchharness_keras")
-    training._optimizer.learning_rate = 0.0101
-    training._optimizer.epsilon = 1e-8
-    training._learner.get_layer("dropout").rate = 0.4
-    training._learner.get_layer("conv_same").trainable = False
+    training._program.optimizer.learning_rate = 0.0101
+    training._program.optimizer.epsilon = 1e-8
+    training._program.learner.get_layer("dropout").rate = 0.4
+    training._program.learner.get_layer("conv_same").trainable = False
 
     found = deviations(training.settings(), stated(TASK))
 
@@ -84,7 +84,8 @@ def test_keras_is_asked_for_what_it_computes_with():
 def test_keras_own_adam_is_told_apart():
     """Its epsilon stands elsewhere, so its name is another."""
     training = training_of("benchharness_keras")
-    training._optimizer = import_module("keras").optimizers.Adam(0.01, epsilon=1e-7)
+    adam = import_module("keras").optimizers.Adam(0.01, epsilon=1e-7)
+    training._program = replace(training._program, optimizer=adam)
 
     found = deviations(training.settings(), stated(TASK))
 

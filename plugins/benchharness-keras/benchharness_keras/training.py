@@ -54,6 +54,7 @@ class KerasTraining:
         self._program = Program(
             learner=self._learner(),
             scorer=self._model(is_augmented=False),
+            layers=self._layers,
             optimizer=optimizer,
             output=task.output,
             is_compiled=ENGINE.compiles(task.execution.compile),

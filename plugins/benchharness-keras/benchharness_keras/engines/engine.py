@@ -22,6 +22,7 @@ class Program:
     Attributes:
         learner: Maps a batch's arrays to the network's inputs and its logits, with dropout.
         scorer: Maps them to the logits, without dropout; over the same layers.
+        layers: Of the network, in both models; what is before them prepares their inputs.
         optimizer: Built on the learner's trainable variables.
         output: ``softmax`` or ``sigmoid``, as in the task.
         is_compiled: Whether the engine's compiler gets the steps.
@@ -29,6 +30,7 @@ class Program:
 
     learner: keras.Model
     scorer: keras.Model
+    layers: Sequence[keras.Layer]
     optimizer: keras.optimizers.Optimizer
     output: str
     is_compiled: bool

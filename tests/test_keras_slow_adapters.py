@@ -1,0 +1,109 @@
+"""Slow adapters around Keras: each fault that an earlier version had is named by the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytest
+
+from benchharness.api import AfterEpoch, AfterStep, Backend, Batches, Task
+from benchharness.testing import BackendContract
+from benchharness.testing.tasks import CPU
+
+pytestmark = pytest.mark.full
+keras_plugin = pytest.importorskip("benchharness_keras.plugin")
+pytest.importorskip("tensorflow")
+
+
+@pytest.fixture(scope="module")
+def slow_trainings() -> Mapping[str, Any]:
+    """Trainings that do the right work in a slow way, and replay it as it should be."""
+    backend = keras_plugin.load_backend("tensorflow")
+    import keras
+    import tensorflow as tf
+    from benchharness_keras import native
+    from benchharness_keras.training import KerasTraining
+
+    class TwoWorkers(native.BatchDataset):
+        def __init__(self, reporter: Any) -> None:
+            super().__init__(reporter)
+            self.workers = 2
+
+    class Queued(native.KerasNativeTraining):
+        replay = KerasTraining.replay
+
+        def train(
+            self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+        ) -> None:
+            usual = native.pipeline
+            native.pipeline = lambda reporter, task: TwoWorkers(reporter)
+            try:
+                super().train(epochs, after_step=after_step, after_epoch=after_epoch)
+            finally:
+                native.pipeline = usual
+
+    class Eager(KerasTraining):
+        def train(
+            self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
+        ) -> None:
+            tf.config.run_functions_eagerly(True)
+            try:
+                super().train(epochs, after_step=after_step, after_epoch=after_epoch)
+            finally:
+                tf.config.run_functions_eagerly(False)
+
+    class Recording(KerasTraining):
+        def __init__(self, task: Task, *, device: str) -> None:
+            super().__init__(task, device=device)
+            self._ledger._sampled = frozenset(range(1000))
+
+    assert keras.config.backend() == "tensorflow"
+    return {
+        "honest": (backend, KerasTraining),
+        "PyDataset of two workers": (backend, Queued),
+        "eager step": (backend, Eager),
+        "record of every step": (backend, Recording),
+    }
+
+
+class Planted:
+    """A backend whose trainings are of another class."""
+
+    def __init__(self, backend: Backend, kind: Any) -> None:
+        self._backend = backend
+        self._kind = kind
+
+    def __getattr__(self, name: str) -> Any:
+        """Leave the rest as it is."""
+        return getattr(self._backend, name)
+
+    def train(self, task: Task) -> Any:
+        """Return the planted training."""
+        from benchharness_keras.device import use_device
+
+        return self._kind(task, device=use_device(task))
+
+
+@pytest.mark.parametrize("fault", ["PyDataset of two workers", "eager step"])
+def test_a_slow_loop_is_named(slow_trainings: Mapping[str, Any], fault: str) -> None:
+    """A step of training costs more than a millisecond beyond its replay."""
+    backend = Planted(*slow_trainings[fault])
+
+    with pytest.raises(pytest.fail.Exception, match="beyond its replay"):
+        BackendContract().test_training_adds_little_to_its_replay(backend, CPU)
+
+
+def test_the_loop_of_the_plugin_is_not(slow_trainings: Mapping[str, Any]) -> None:
+    """The same check passes what the plugin does."""
+    BackendContract().test_training_adds_little_to_its_replay(
+        Planted(*slow_trainings["honest"]), CPU
+    )
+
+
+def test_a_record_of_every_step_is_named(slow_trainings: Mapping[str, Any]) -> None:
+    """More steps than were sampled are as wrong as fewer."""
+    backend = Planted(*slow_trainings["record of every step"])
+
+    with pytest.raises(AssertionError, match="recorded steps"):
+        BackendContract().test_sampled_steps_alone_are_recorded(backend, CPU, "train", (0, 2))
