@@ -30,7 +30,7 @@ FRAMEWORKS = {
 # Works that together take every path of a program, with images enough for a few steps.
 CHECKED = {
     "head_small": 400,
-    "simple_cnn_48": 120,
+    "simple_cnn_48": 40,
     "fine_tune_96": 10,
     "feed_48_augmented": 100,
     "evaluate_48": 40,
