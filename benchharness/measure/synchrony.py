@@ -28,10 +28,10 @@ _TOLERATED_STEPS, _TOLERATED_S = 0.5, 0.004
 # What a framework does before it reads, or to end its loop, may last as long as what was left
 # undone and hide it. A stretch then lasts so many times as long.
 _TIMES_READING = 3
-# Noise only ever adds time, so the shortest readings decide. A verdict for the backend is final as
-# soon as two attempts agree; one against it only after all attempts.
+# Noise only ever adds time, so the shortest readings decide. A backend passes as soon as two
+# attempts agree that nothing was left; it is refused only after all attempts.
 _AGREEING, _ATTEMPTS = 2, 6
-# Attempts that a verdict against a backend takes where steps are too long for more.
+# Attempts before a refusal where steps are too long for more.
 _FEW_ATTEMPTS = 3
 # An honest middle of an epoch is at 1; where only handing over is timed, near 0. Half leaves room
 # for an epoch's overhead, and a suspicion costs no more than a few steps.
@@ -122,8 +122,8 @@ def demand_synchrony(
         stretches: Whose first step need not be compiled any more.
         steps: Of a stretch.
         step_s: What a step takes, about.
-        budget_s: What an honest backend may be detained for, beyond a single attempt. A suspicion
-            takes what it needs.
+        budget_s: Seconds that the check of an honest backend may take, beyond a single attempt. A
+            suspicion takes as many attempts as it needs.
         reading_s: What reading back takes where nothing is left to wait for, as far as known: it
             decides where the budget allows no second stretch.
 

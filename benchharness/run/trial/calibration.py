@@ -37,7 +37,7 @@ Step = Callable[[], None]
 
 @dataclass(slots=True, kw_only=True)
 class TrainingCheck:
-    """What is asked of a training after all its work: nobody needs its weights any more.
+    """Check of a training after all its work, when its weights are needed no more.
 
     Attributes:
         lesson: After its last epoch.
@@ -81,8 +81,8 @@ class TrainingCheck:
             step()
             training.synchronize()
         except Exception:
-            # A second copy of a batch may be too much for a full device. That takes nothing from
-            # what has been measured; what went wrong is in the log.
+            # A full device may have no room for another batch. What has been measured stays
+            # valid; the traceback is in the log.
             traceback.print_exc()
             return None
         return step
