@@ -62,7 +62,7 @@ class KerasTraining:
         self._initial = initial_weights(self._layers, task)
         load_weights(self._layers, self._initial)
         optimizer.build(self._program.learner.trainable_variables)
-        self._fresh = [to_canonical(variable) for variable in self._states()]
+        self._fresh = [fresh_value(variable) for variable in self._states()]
         self._steps = ENGINE.steps(self._program)
         self._logits = ENGINE.forward(self._program.scorer, is_compiled=self._program.is_compiled)
 
@@ -70,7 +70,7 @@ class KerasTraining:
         """Return to the initial weights, a fresh optimizer and the first dropout mask."""
         self.load_weights(self._initial)
         for variable, value in zip(self._states(), self._fresh, strict=True):
-            variable.assign(value.copy())
+            variable.assign(keras.ops.zeros_like(variable) if value is None else value.copy())
         self._ledger.clear()
 
     def train(
@@ -201,6 +201,15 @@ def dropout_states(layers: list[keras.Layer]) -> list[keras.Variable]:
     """Return the states of the dropout layers' random numbers."""
     dropouts = (layer for layer in layers if isinstance(layer, keras.layers.Dropout))
     return [variable for layer in dropouts for variable in layer.non_trainable_variables]
+
+
+def fresh_value(variable: keras.Variable) -> NDArray[np.float32] | None:
+    """Return a state that has not been used yet; None for zeros.
+
+    Whatever an optimizer of Keras keeps for a weight starts at zero. A copy would take as much
+    memory again: 5.6 GB for Adam and the published network.
+    """
+    return to_canonical(variable) if int(np.prod(variable.shape)) <= 2 else None
 
 
 def scores(totals: Tensor, *, count: int) -> Scores:
