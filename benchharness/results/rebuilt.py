@@ -18,7 +18,9 @@ def run_of(folder: RunFolder, records: Sequence[Record]) -> tuple[dict[str, Any]
     try:
         return folder.read_run(), []
     except RunError as error:
-        return described_by(folder, records), [f"{error}; the report is made from the records alone"]
+        return described_by(folder, records), [
+            f"{error}; the report is made from the records alone"
+        ]
 
 
 def described_by(folder: RunFolder, records: Sequence[Record]) -> dict[str, Any]:

@@ -203,7 +203,9 @@ def require_room(results_dir: Path, *, needed: int) -> None:
     Raises:
         RunError: It cannot be written, or has fewer bytes.
     """
-    there = next(place for place in (results_dir, *results_dir.absolute().parents) if _is_there(place))
+    there = next(
+        place for place in (results_dir, *results_dir.absolute().parents) if _is_there(place)
+    )
     with _writable(results_dir):
         # Only writing tells: permissions say nothing of quotas and read-only disks.
         with tempfile.TemporaryFile(dir=there) as probe:

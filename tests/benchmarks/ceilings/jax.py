@@ -53,6 +53,8 @@ class Idiom:
             ``device``: all images are on the device, the step gathers by place.
         resample: ``taps``: four gathers of all channels at once; ``map_coordinates``: JAX's
             function, for each channel.
+        pool: ``strided``: maximum of four strided slices, whose gradient is elementwise;
+            ``window``: ``reduce_window``, whose gradient XLA scatters one value at a time.
         dropout: Random number generator of the dropout masks.
         optimizer: ``optax``, or ``flat``: Optax over all arrays in one vector.
     """
@@ -60,6 +62,7 @@ class Idiom:
     model: str = "functions"
     gather: str = "numpy"
     resample: str = "taps"
+    pool: str = "strided"
     dropout: str = "threefry2x32"
     optimizer: str = "optax"
 
@@ -78,7 +81,9 @@ IDIOMS: Mapping[str, Mapping[str, Idiom]] = {
         "functions, images on the device": Idiom(gather="device"),
         "functions, rbg dropout": Idiom(dropout="rbg"),
         "functions, map_coordinates": Idiom(resample="map_coordinates"),
+        "functions, reduce_window": Idiom(pool="window"),
         "flax.nnx": Idiom(model="nnx"),
+        "flax.nnx, max_pool": Idiom(model="nnx", pool="window"),
     },
     "feed": {
         "NumPy indexing": Idiom(),
@@ -222,7 +227,8 @@ def coordinates(image: jax.Array, affine: jax.Array) -> jax.Array:
 class Layers(nnx.Module):
     """The network as Flax modules."""
 
-    def __init__(self, work: Mapping[str, Any], rngs: nnx.Rngs) -> None:
+    def __init__(self, work: Mapping[str, Any], idiom: Idiom, rngs: nnx.Rngs) -> None:
+        self.is_strided = idiom.pool == "strided"
         shape, layers = tuple(work["input"]), []
         for kind, *arguments in layers_of(work):
             layer = None
@@ -244,7 +250,8 @@ class Layers(nnx.Module):
             zip(self.kinds, self.layers, strict=True)
         ):
             if kind == "pool":
-                values = nnx.max_pool(values, (2, 2), strides=(2, 2))
+                whole = partial(nnx.max_pool, window_shape=(2, 2), strides=(2, 2))
+                values = strided_maximum(values) if self.is_strided else whole(values)
             elif kind == "flatten":
                 values = values.reshape(len(values), -1)
             elif kind == "dropout":
@@ -290,8 +297,27 @@ def draw_params(work: Mapping[str, Any]) -> list[Params]:
     return params
 
 
+def strided_maximum(values: jax.Array) -> jax.Array:
+    """Return the maximum of 2 x 2 windows; a ragged edge is dropped.
+
+    The gradient of equal values is shared among them; after a ReLU, these are zeros without one.
+    """
+    height, width = (size // 2 * 2 for size in values.shape[1:3])
+    values = values[:, :height, :width]
+    upper = jnp.maximum(values[:, ::2, ::2], values[:, ::2, 1::2])
+    lower = jnp.maximum(values[:, 1::2, ::2], values[:, 1::2, 1::2])
+    return jnp.maximum(upper, lower)
+
+
+def window_maximum(values: jax.Array) -> jax.Array:
+    """Return the maximum of 2 x 2 windows; a ragged edge is dropped."""
+    window = (1, 2, 2, 1)
+    return lax.reduce_window(values, -jnp.inf, lax.max, window, window, "VALID")
+
+
 def apply_functions(
     layers: tuple[tuple[Any, ...], ...],
+    pool: Callable[[jax.Array], jax.Array],
     params: list[Params],
     values: jax.Array,
     key: jax.Array | None,
@@ -308,8 +334,7 @@ def apply_functions(
             )
             values = jax.nn.relu(values + pair[1])
         elif kind == "pool":
-            window = (1, 2, 2, 1)
-            values = lax.reduce_window(values, -jnp.inf, lax.max, window, window, "VALID")
+            values = pool(values)
         elif kind == "flatten":
             values = values.reshape(len(values), -1)
         elif kind == "dropout" and key is not None:
@@ -328,9 +353,10 @@ def build_model(work: Mapping[str, Any], idiom: Idiom) -> tuple[Params, Params, 
     if idiom.model == "functions":
         params = draw_params(work)
         layers = tuple(tuple(layer) for layer in layers_of(work))
-        forward = partial(apply_functions, layers)
+        pool = strided_maximum if idiom.pool == "strided" else window_maximum
+        forward = partial(apply_functions, layers, pool)
         return params[:frozen], params[frozen:], forward
-    graph, state = nnx.split(Layers(work, nnx.Rngs(0)))
+    graph, state = nnx.split(Layers(work, idiom, nnx.Rngs(0)))
     flat = dict(nnx.to_flat_state(state))
     learnt = {path: value for path, value in flat.items() if path[1] >= frozen}
     kept = {path: value for path, value in flat.items() if path[1] < frozen}

@@ -61,6 +61,8 @@ class Idiom:
         warp: Where ``fit`` over tf.data augments: in the ``pipeline`` or in the ``model``.
         call: How a step on PyTorch runs the network: ``model``, or ``layers``: each layer's
             ``call``, without what Keras does around it.
+        pool: ``layer``: MaxPooling2D; ``strided``: maximum of four strided slices, whose gradient
+            on JAX is elementwise, where that of MaxPooling2D scatters one value at a time.
         layout: ``channels_last`` or ``channels_first``, of images and feature maps.
     """
 
@@ -68,6 +70,7 @@ class Idiom:
     gather: str = "device"
     warp: str = "pipeline"
     call: str = "model"
+    pool: str = "layer"
     layout: str = "channels_last"
 
 
@@ -103,6 +106,13 @@ JAX: Mapping[str, Mapping[str, Idiom]] = {
         "fit over a generator": Idiom(loop="fit", gather="numpy"),
         "train_on_batch": Idiom(loop="batch", gather="numpy"),
     },
+    "train": {
+        "jax.jit, gather, strided maximum": Idiom(pool="strided"),
+        "jax.jit, NumPy indexing, strided maximum": Idiom(gather="numpy", pool="strided"),
+        "jax.jit, MaxPooling2D": Idiom(),
+        "fit over a generator, strided maximum": Idiom(loop="fit", gather="numpy", pool="strided"),
+        "train_on_batch, strided maximum": Idiom(loop="batch", gather="numpy", pool="strided"),
+    },
     "feed": {
         "jax.jit, gather": Idiom(),
         "jax.jit, NumPy indexing": Idiom(gather="numpy"),
@@ -110,6 +120,7 @@ JAX: Mapping[str, Mapping[str, Idiom]] = {
     "forward": {
         "jax.jit, gather": Idiom(),
         "jax.jit, NumPy indexing": Idiom(gather="numpy"),
+        "jax.jit, strided maximum": Idiom(pool="strided"),
         "on_batch": Idiom(loop="batch", gather="numpy"),
     },
 }
@@ -249,10 +260,11 @@ class NetworkInput:
         self._bias = -np.array(constants["mean"], np.float32) * self._scale
         self._size = tuple(work["input"])
         height, width, _ = self._size
+        # One vectorised inner loop over a row, where three channels would make a short one.
+        self._row_scale, self._row_bias = np.tile(self._scale, width), np.tile(self._bias, width)
         if ENGINE == "torch":
-            # One vectorised inner loop over a row, where three channels would make a short one.
-            self._row_scale = torch.from_numpy(np.tile(self._scale, width))
-            self._row_bias = torch.from_numpy(np.tile(self._bias, width))
+            self._row_scale = torch.from_numpy(self._row_scale)
+            self._row_bias = torch.from_numpy(self._row_bias)
             ys, xs = torch.arange(height).float(), torch.arange(width).float()
             y, x = torch.meshgrid(ys, xs, indexing="ij")
             self._pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)
@@ -263,25 +275,33 @@ class NetworkInput:
             return images
         if ENGINE == "torch":
             return self._on_torch(images, affine, colour)
-        images = keras.ops.cast(images, "float32")
+        return (self._on_jax if ENGINE == "jax" else self._on_tensorflow)(images, affine, colour)
+
+    def _on_jax(self, images: Tensor, affine: Tensor, colour: Tensor) -> Tensor:
+        images = images.astype(jnp.float32)
         if affine is not None:
-            images = self._warp(images, affine) + colour[:, None, None, :]
-            images = keras.ops.clip(images, 0.0, 255.0)
+            images = jnp.clip(taps(images, affine) + colour[:, None, None, :], 0, 255)
         return images * self._scale + self._bias
 
+    def _on_tensorflow(self, images: Tensor, affine: Tensor, colour: Tensor) -> Tensor:
+        height, width, channels = self._size
+        images = tf.cast(images, tf.float32)
+        if affine is not None:
+            images = self._warp(images, affine)
+        rows = tf.reshape(images, (-1, height, width * channels))
+        if affine is not None:
+            rows = tf.clip_by_value(rows + tf.tile(colour, (1, width))[:, None], 0.0, 255.0)
+        return tf.reshape(rows * self._row_scale + self._row_bias, (-1, height, width, channels))
+
     def _warp(self, images: Tensor, affine: Tensor) -> Tensor:
-        if ENGINE == "jax":
-            return taps(images, affine)
-        rows = tf.reshape(affine, (-1, 6))
-        warped = tf.raw_ops.ImageProjectiveTransformV3(
+        return tf.raw_ops.ImageProjectiveTransformV3(
             images=images,
-            transforms=tf.pad(rows, [[0, 0], [0, 2]]),
+            transforms=tf.pad(tf.reshape(affine, (-1, 6)), [[0, 0], [0, 2]]),
             output_shape=self._size[:2],
             fill_value=0.0,
             interpolation="BILINEAR",
             fill_mode="NEAREST",
         )
-        return tf.ensure_shape(warped, (None, *self._size))
 
     def _on_torch(self, images: Tensor, affine: Tensor, colour: Tensor) -> Tensor:
         height, width, channels = self._size
@@ -337,13 +357,25 @@ class InputLayer(keras.layers.Layer):
         return self._to_input(*tensors)
 
 
-def build_network(work: Mapping[str, Any], layout: str) -> keras.Sequential:
+class StridedMaximum(keras.layers.Layer):
+    """Maximum of 2 x 2 windows of channels-last images; a ragged edge is dropped."""
+
+    def call(self, values: Tensor) -> Tensor:
+        """Map (batch, height, width, channels) to half of height and width."""
+        height, width = (size // 2 * 2 for size in values.shape[1:3])
+        values = values[:, :height, :width]
+        upper = keras.ops.maximum(values[:, ::2, ::2], values[:, ::2, 1::2])
+        lower = keras.ops.maximum(values[:, 1::2, ::2], values[:, 1::2, 1::2])
+        return keras.ops.maximum(upper, lower)
+
+
+def build_network(work: Mapping[str, Any], idiom: Idiom) -> keras.Sequential:
     """Return the network, from normalised images or features to logits or features."""
     keras.utils.set_random_seed(0)
     shape = tuple(work["input"])
-    is_first = layout == "channels_first" and "preprocessing" in work
+    is_first = idiom.layout == "channels_first" and "preprocessing" in work
     stack: list[Any] = [keras.Input((shape[2], *shape[:2]) if is_first else shape)]
-    format_ = {"data_format": layout}
+    format_ = {"data_format": idiom.layout}
     for place, (kind, *arguments) in enumerate(SETTINGS["layers"][work["layers"]]):
         match kind:
             case "conv":
@@ -352,7 +384,8 @@ def build_network(work: Mapping[str, Any], layout: str) -> keras.Sequential:
                     filters, 3, padding=padding, activation="relu", **format_
                 )
             case "pool":
-                layer = keras.layers.MaxPooling2D(2, **format_)
+                is_strided = idiom.pool == "strided"
+                layer = StridedMaximum() if is_strided else keras.layers.MaxPooling2D(2, **format_)
             case "flatten":
                 layer = keras.layers.Flatten()
             case "dropout":
@@ -421,7 +454,7 @@ class Loop:
         self._is_augmented = work.get("augmented", False)
         self._last: Arrays = {}
         if "layers" in work:
-            self._network = build_network(work, idiom.layout)
+            self._network = build_network(work, idiom)
         if work["kind"] == "train":
             self._optimizer = build_optimizer(work)
             self._optimizer.build(self._network.trainable_variables)

@@ -422,13 +422,15 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--backend", action="append", choices=CEILINGS, help="repeatable")
     parser.add_argument("--work", action="append", choices=SETTINGS["work"], help="repeatable")
     parser.add_argument("--rounds", type=int, default=SETTINGS["measure"]["rounds"])
+    parser.add_argument("--threads", type=int, default=SETTINGS["measure"]["threads"])
     parser.add_argument("--output", type=Path, help="folder for CSV and Markdown")
     parser.add_argument(
         "--publish", action="store_true", help=f"write the whole table to {PUBLISHED.name}/"
     )
     options = parser.parse_args(arguments)
-    if options.rounds < 1:
-        parser.error(f"--rounds: expected at least 1, got {options.rounds}")
+    for name in ("rounds", "threads"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name}: expected at least 1, got {getattr(options, name)}")
     if options.publish and (options.backend or options.work or options.output):
         parser.error("--publish: expected no --backend, --work or --output beside it")
     if options.publish:
@@ -442,7 +444,7 @@ def main(arguments: Sequence[str] | None = None, *, commands: Commands = program
     if not console.is_terminal:
         console.width = 140
     cores = sorted(os.sched_getaffinity(0))
-    threads = min(SETTINGS["measure"]["threads"], len(cores))
+    threads = min(options.threads, len(cores))
     # Inherited by both programs, before their frameworks count cores.
     os.sched_setaffinity(0, cores[:threads])
     began_s, load_before = time.monotonic(), os.getloadavg()[0]
