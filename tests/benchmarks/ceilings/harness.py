@@ -75,7 +75,10 @@ class Rounds:
         self.seconds += seconds
 
     def prepare(self) -> int:
-        """Return how many epochs the runner will ask for at most."""
+        """Return how many epochs the runner will ask for at most.
+
+        Nothing is at work before: the ceiling may be trying its idioms.
+        """
         return int(self._next()["epochs"])
 
     def reply(self, **values: Any) -> None:
@@ -148,9 +151,9 @@ class Job:
 
     def train(self) -> None:
         """Train, epoch by epoch, whenever a round is due."""
-        training = self.backend.train(self.task())
         # The runner closes the pipe before the extra epoch begins, in which this process ends.
         epochs = self.epochs(self.rounds.prepare() + 1)
+        training = self.backend.train(self.task())
         lesson = Lesson(
             training=training,
             clock=PhaseClock(started_s=now_s()),
@@ -164,8 +167,8 @@ class Job:
 
     def feed(self) -> None:
         """Feed, epoch by epoch, whenever a round is due; as the strategy ``dataset`` does."""
-        feeding = self.backend.feed(self.task())
         epochs = self.epochs(self.rounds.prepare() + 1)
+        feeding = self.backend.feed(self.task())
         feeding.feed(epochs[0], after_step=lambda: None)
         feeding.consumed()
         feeding.synchronize()
@@ -180,6 +183,7 @@ class Job:
 
     def extract(self) -> None:
         """Compute features of all images, whenever a round is due."""
+        self.rounds.prepare()
         task = self.task()
         extraction = self.backend.extract(task)
         batches = self._batches(np.arange(len(self.labels)))
@@ -196,12 +200,12 @@ class Job:
 
     def evaluate(self) -> None:
         """Score all images, whenever a round is due."""
+        self.rounds.prepare()
         training = self.backend.train(self.task())
         batches = self._batches(np.arange(len(self.labels)))
         self._repeat(lambda: training.evaluate(batches))
 
     def _repeat(self, work: Callable[[], object]) -> None:
-        self.rounds.prepare()
         work()
         while True:
             self.rounds.wait()

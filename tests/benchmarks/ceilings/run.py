@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import platform
+import re
 import select
 import statistics
 import subprocess
@@ -173,12 +174,15 @@ class Program:
         return reply
 
     def _last_words(self) -> str:
-        """Return the last line that a program wrote before it ended."""
+        """Return the first line of the error that a program ended with, or its last line."""
         self._process.wait()
         self._errors.seek(0)
         lines = self._errors.read().decode(errors="replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return said[-1] if said else f"exit code {self._process.returncode}, no message"
+        errors = [
+            line for line in lines if re.match(r"[\w.]+(Error|Exception|Exit|Interrupt)\b", line)
+        ]
+        said = errors or [line.strip() for line in lines if line.strip()]
+        return said[-1][:300] if said else f"exit code {self._process.returncode}, no message"
 
 
 def program_commands(
