@@ -265,9 +265,7 @@ class NetworkInput:
         if ENGINE == "torch":
             self._row_scale = torch.from_numpy(self._row_scale)
             self._row_bias = torch.from_numpy(self._row_bias)
-            ys, xs = torch.arange(height).float(), torch.arange(width).float()
-            y, x = torch.meshgrid(ys, xs, indexing="ij")
-            self._pixels = torch.stack([x, y, torch.ones_like(x)], dim=-1).view(-1, 3)
+            self._x, self._y = torch.arange(width).float(), torch.arange(height).float()
 
     def __call__(self, images: Tensor, affine: Tensor = None, colour: Tensor = None) -> Tensor:
         """Return float32, the shape of ``images`` in the layout; features as they are."""
@@ -308,8 +306,12 @@ class NetworkInput:
         floats = images.float()
         if affine is not None:
             # grid_sample counts from -1 to 1 over the outer edges of the first and last pixel.
-            source = self._pixels @ affine.transpose(1, 2)
-            grid = ((2 * source + 1) / torch.tensor([width, height]) - 1).view(-1, height, width, 2)
+            affine = 2 / torch.tensor([[width], [height]]) * affine
+            # The sum of a term per column and a term per row, instead of a product of matrices.
+            columns = affine[:, :, 0, None] * self._x
+            shift = affine[:, :, 2] + 1 / torch.tensor([width, height]) - 1
+            rows = affine[:, :, 1, None] * self._y + shift[:, :, None]
+            grid = (columns[:, :, None, :] + rows[:, :, :, None]).permute(0, 2, 3, 1)
             warped = F.grid_sample(
                 floats.permute(0, 3, 1, 2), grid, padding_mode="border", align_corners=False
             )
