@@ -70,7 +70,9 @@ class KerasTraining:
         """Return to the initial weights, a fresh optimizer and the first dropout mask."""
         self.load_weights(self._initial)
         for variable, value in zip(self._states(), self._fresh, strict=True):
-            variable.assign(keras.ops.zeros_like(variable) if value is None else value.copy())
+            variable.assign(
+                keras.ops.zeros(variable.shape, variable.dtype) if value is None else value.copy()
+            )
         self._ledger.clear()
 
     def train(
