@@ -31,6 +31,9 @@ PROMISES: Mapping[str, Mapping[str, Any]] = {
     "test_training_sees_each_image_by_its_own_warp": {},
     "test_work_between_epochs_sees_the_weights_of_that_moment": {},
     "test_reset_is_a_fresh_start": {"name": "adam"},
+    "test_a_seed_repeats_the_loss": {},
+    "test_another_seed_drops_other_values": {},
+    "test_dropout_is_at_work_in_training": {},
     "test_replayed_steps_are_those_of_training": {"rule": RULES["adam"], "is_augmented": True},
     "test_what_is_consumed_is_told": {"kind": "train", "is_augmented": False},
 }

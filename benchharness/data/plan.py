@@ -47,8 +47,8 @@ class BatchSequence(Sequence[Batch]):
         warp: Callable[[NDArray[np.int64]], Warp] | None = None,
     ) -> None:
         # A plain array of the same memory: a memory map is twice as slow to index.
-        self._inputs: Inputs = np.asarray(inputs)
-        self._labels = np.asarray(labels)
+        self._inputs: Inputs = inputs.view(np.ndarray)
+        self._labels = labels.view(np.ndarray)
         self._ids = ids
         self._batch_size = batch_size
         self._warp = warp

@@ -31,7 +31,7 @@ class KerasExtraction:
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
         """Yield float32 outputs, channels last, an array per batch."""
         for batch in batches:
-            arrays, _ = ENGINE.place(batch)
+            arrays, _ = ENGINE.arrays(batch)
             yield np.array(keras.ops.convert_to_numpy(self._forward(arrays)), np.float32)
 
     def synchronize(self) -> None:

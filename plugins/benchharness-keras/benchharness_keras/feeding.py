@@ -54,4 +54,4 @@ class KerasFeeding:
         """Return arrays and labels of each batch, loaded from files where the task has any."""
         if self._loader is not None:
             return self._loader.load(lambda: batches)
-        return map(ENGINE.place, batches)
+        return map(ENGINE.arrays, batches)

@@ -7,6 +7,7 @@ from functools import singledispatch
 import keras
 
 from benchharness.api import Conv, Dense, Dropout, Flatten, MaxPool, Network
+from benchharness_keras.engines import ENGINE
 
 # Twin note: Keras computes channels last, so Flatten needs no permutation here.
 
@@ -62,7 +63,7 @@ def _(layer: Flatten, seed: int) -> keras.Layer:
 
 @build_layer.register
 def _(layer: Dropout, seed: int) -> keras.Layer:
-    return keras.layers.Dropout(layer.rate, seed=seed, name=layer.name)
+    return keras.layers.Dropout(layer.rate, seed=ENGINE.dropout_seed(seed), name=layer.name)
 
 
 @build_layer.register

@@ -63,6 +63,7 @@ class KerasTraining:
         load_weights(self._layers, self._initial)
         optimizer.build(self._program.learner.trainable_variables)
         self._fresh = [fresh_value(variable) for variable in self._states()]
+        ENGINE.restart_dropout(task.seed)
         self._steps = ENGINE.steps(self._program)
         self._logits = ENGINE.forward(self._program.scorer, is_compiled=self._program.is_compiled)
 
@@ -73,6 +74,7 @@ class KerasTraining:
             variable.assign(
                 keras.ops.zeros(variable.shape, variable.dtype) if value is None else value.copy()
             )
+        ENGINE.restart_dropout(self._task.seed)
         self._ledger.clear()
 
     def train(
@@ -110,7 +112,7 @@ class KerasTraining:
         self._publish()
         totals, count = keras.ops.zeros(2), 0
         for batch in batches:
-            arrays, labels = ENGINE.place(_plain(batch))
+            arrays, labels = ENGINE.arrays(_plain(batch))
             totals = self._steps.score(totals, arrays, labels)
             count += len(batch)
         return scores(totals, count=count)
@@ -128,14 +130,14 @@ class KerasTraining:
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return float32 logits without dropout, shape (batch, outputs)."""
         self._publish()
-        arrays, _ = ENGINE.place(_plain(batch))
+        arrays, _ = ENGINE.arrays(_plain(batch))
         return np.array(keras.ops.convert_to_numpy(self._logits(arrays)), np.float32)
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
         self._publish()
         model = self._model(is_augmented=batch.warp is not None)
-        gradients = ENGINE.gradients(self._program, model, *ENGINE.place(batch))
+        gradients = ENGINE.gradients(self._program, model, *ENGINE.arrays(batch))
         names = {variable.path: name for name, variable in named_parameters(self._layers)}
         return {
             names[variable.path]: to_canonical(gradient)
@@ -168,7 +170,7 @@ class KerasTraining:
         """Return arrays and labels of each batch, loaded from files where the task has any."""
         if self._loader is not None:
             return self._loader.load(lambda: batches)
-        return map(ENGINE.place, batches)
+        return map(ENGINE.arrays, batches)
 
     def _learner(self) -> keras.Model:
         """Return the model that learns: from a batch's arrays to network inputs and logits."""

@@ -68,4 +68,8 @@ def fingerprints(inputs: Tensor, witness: Witness) -> Tensor:
 
 def first_rows(values: Tensor, *, count: int) -> Tensor:
     """Return the first ``count`` rows, starting over where there are fewer."""
+    size = values.shape[0]
+    # Unknown while a graph for every batch size is traced.
+    if size is not None and size >= count:
+        return values[:count]
     return ops.take(values, ops.arange(count) % ops.shape(values)[0], axis=0)

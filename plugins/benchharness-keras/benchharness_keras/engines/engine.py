@@ -104,6 +104,14 @@ class Engine(Protocol):
         """
         ...
 
+    def dropout_seed(self, seed: int) -> int | None:
+        """Return what Keras's dropout layers are seeded with; None for the engine's generator."""
+        ...
+
+    def restart_dropout(self, seed: int) -> None:
+        """Return to the first mask, where the engine's generator draws it."""
+        ...
+
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return ``tf32``, ``deterministic``, ``threads``, ``autotune`` and its own switches."""
         ...
@@ -112,11 +120,15 @@ class Engine(Protocol):
         """Return what waits for the device of a process that is not ours."""
         ...
 
-    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
-        """Return a batch's arrays by the names of ``input_tensors``, and its labels, on the device.
+    def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
+        """Return a batch as functions and steps take it soonest: arrays by name, and labels.
 
-        Labels are int32.
+        Names are those of ``input_tensors``; labels are int32.
         """
+        ...
+
+    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
+        """Return the same on the device, where it stays for several steps."""
         ...
 
     def resample(self, images: Tensor, affine: Tensor) -> Tensor:

@@ -35,6 +35,13 @@ class Jax:
         if wanted and XLA_DETERMINISM not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} {XLA_DETERMINISM}".strip()
 
+    def dropout_seed(self, seed: int) -> int | None:
+        """Return the seed: its state is a variable of the layer."""
+        return seed
+
+    def restart_dropout(self, seed: int) -> None:
+        """Return at once: the states of the layers are reset."""
+
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return JAX's switches; it takes a thread for each core it may use."""
         is_flagged = XLA_DETERMINISM in os.environ.get("XLA_FLAGS", "")
@@ -48,6 +55,10 @@ class Jax:
     def waiter(self, device: str) -> Callable[[], None]:
         """Return what waits for every array there is: JAX has nothing that waits for a device."""
         return lambda: [array.block_until_ready() for array in jax.live_arrays()] and None
+
+    def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
+        """Return NumPy's arrays, which a compiled function copies sooner than ``device_put``."""
+        return named_arrays(batch), batch.labels
 
     def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return arrays on the default device."""

@@ -36,6 +36,13 @@ class TensorFlow:
         else:
             disable_op_determinism()
 
+    def dropout_seed(self, seed: int) -> int | None:
+        """Return the seed: its state is a variable of the layer."""
+        return seed
+
+    def restart_dropout(self, seed: int) -> None:
+        """Return at once: the states of the layers are reset."""
+
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return TensorFlow's switches; zero threads mean a thread for each core it may use."""
         # No public name tells whether determinism is on (TensorFlow 2.21).
@@ -57,10 +64,14 @@ class TensorFlow:
         wait: Callable[[], None] = tf.test.experimental.sync_devices
         return wait
 
-    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
+    def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return tensors on the default device."""
         arrays = {name: tf.constant(array) for name, array in named_arrays(batch).items()}
         return arrays, tf.constant(batch.labels)
+
+    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
+        """Return the same tensors: they are on the device."""
+        return self.arrays(batch)
 
     def resample(self, images: Tensor, affine: Tensor) -> Tensor:
         """Return what Keras's own operation gives, a single kernel of TensorFlow."""
