@@ -398,7 +398,7 @@ class Loop:
         self._work, self._idiom = work, idiom
         self._epochs = Epochs(work, idiom, folder)
         self.steps = self._epochs.steps
-        self._last: Arrays = {}
+        self._last: Callable[[], Arrays] = dict
         self._to_input = partial(network_input, work, idiom)
         self.epoch: Callable[[], Scores] = getattr(self, f"_{work['kind']}")
         if "layers" in work:
@@ -415,7 +415,7 @@ class Loop:
     def arrays(self) -> Arrays:
         """Return what a check compares: weights of a training, else the last batch's arrays."""
         if self._work["kind"] != "train":
-            return self._last
+            return self._last()
         named = {"front": self._front, "learnt": self._learnt}
         return {
             f"{part}/{number}": np.array(array)
@@ -443,11 +443,16 @@ class Loop:
         for batch in self._epochs():
             fed.append(self._inputs(batch))
         outputs = jax.block_until_ready(fed)[-1]
-        inputs = batch.inputs if batch.places is None else self._epochs.inputs[batch.places]
-        self._last = {"inputs": np.asarray(inputs), "outputs": np.asarray(outputs)}
-        if batch.affine is not None:
-            self._last |= {"affine": np.asarray(batch.affine), "colour": np.asarray(batch.colour)}
+        # Converted when a check asks for them: no part of the work.
+        self._last = lambda: self._fed(batch, outputs)
         return Scores()
+
+    def _fed(self, batch: Batch, outputs: jax.Array) -> Arrays:
+        inputs = batch.inputs if batch.places is None else self._epochs.inputs[batch.places]
+        arrays = {"inputs": np.asarray(inputs), "outputs": np.asarray(outputs)}
+        if batch.affine is None:
+            return arrays
+        return {**arrays, "affine": np.asarray(batch.affine), "colour": np.asarray(batch.colour)}
 
     def _extract(self) -> Scores:
         size, params = self._work["batch"], join(self._front, self._learnt)
@@ -462,7 +467,7 @@ class Loop:
                 features[(step - 1) * size : step * size] = pending
             pending = following
         features[-size:] = pending
-        self._last = {"outputs": features}
+        self._last = lambda: {"outputs": features}
         return Scores()
 
     def _trained(

@@ -454,7 +454,7 @@ class Loop:
         self._to_input = NetworkInput(work, idiom.layout)
         self.steps = self._epochs.steps
         self._is_augmented = work.get("augmented", False)
-        self._last: Arrays = {}
+        self._last: Callable[[], Arrays] = dict
         if "layers" in work:
             self._network = build_network(work, idiom)
         if work["kind"] == "train":
@@ -473,7 +473,7 @@ class Loop:
     def arrays(self) -> Arrays:
         """Return what a check compares: weights of a training, else the last batch's arrays."""
         if self._work["kind"] != "train":
-            return self._last
+            return self._last()
         learnt = {id(variable) for variable in self._network.trainable_variables}
         return {
             f"{'learnt' if id(variable) in learnt else 'front'}/{number}": np.array(
@@ -534,7 +534,7 @@ class Loop:
                 shape = (len(self._epochs.labels), *values.shape[1:])
                 features = np.empty(shape, np.float32)
             features[step * size : (step + 1) * size] = values
-        self._last = {"outputs": features}
+        self._last = lambda: {"outputs": features}
         return Scores()
 
     def _fit(self, turns: FitTurns) -> None:
@@ -556,12 +556,20 @@ class Loop:
         )
 
     def _keep_fed(self, batch: Batch, outputs: Tensor) -> Scores:
-        self._last = {
-            "inputs": self._epochs.inputs[batch.places],
-            "outputs": np.asarray(keras.ops.convert_to_numpy(outputs)),
-        }
-        if batch.affine is not None and batch.colour is not None:
-            self._last |= {"affine": batch.affine, "colour": batch.colour}
+        """Keep the last batch for a check, which converts it: no part of the work."""
+
+        def arrays() -> Arrays:
+            images = self._epochs.inputs[np.asarray(batch.places)]
+            fed = {"inputs": images, "outputs": np.array(keras.ops.convert_to_numpy(outputs))}
+            if batch.affine is None or batch.colour is None:
+                return fed
+            return {
+                **fed,
+                "affine": np.asarray(batch.affine),
+                "colour": np.asarray(batch.colour),
+            }
+
+        self._last = arrays
         return Scores()
 
     def _means(self, total: float, hits: float) -> Scores:
@@ -694,8 +702,7 @@ class TensorFlowLoop(Loop):
     def _feed_from_pipeline(self) -> Scores:
         for _ in range(self.steps):
             outputs, _, places, *warp = next(self._fed)
-        arrays = [tensor.numpy() for tensor in warp]
-        return self._keep_fed(Batch(places.numpy(), None, self._epochs.labels, *arrays), outputs)
+        return self._keep_fed(Batch(places, None, self._epochs.labels, *warp), outputs)
 
     def _dataset(self, *, has_warp: bool) -> tf.data.Dataset:
         """Return endless batches: inputs, labels, and what they were made of.

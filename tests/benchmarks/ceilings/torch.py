@@ -345,7 +345,7 @@ class Loop:
         self._epochs = Epochs(work, idiom, folder)
         self._input = NetworkInput(work, idiom)
         self.steps = self._epochs.steps
-        self._last: Arrays = {}
+        self._last: Callable[[], Arrays] = dict
         self.epoch: Callable[[], Scores] = getattr(self, f"_{work['kind']}")
         if "layers" in work:
             self._front, self._model = build_network(work, idiom)
@@ -361,7 +361,7 @@ class Loop:
     def arrays(self) -> Arrays:
         """Return what a check compares: weights of a training, else the last batch's arrays."""
         if self._work["kind"] != "train":
-            return self._last
+            return self._last()
         named = {"front": self._front, "learnt": self._model}
         return {
             f"{part}/{name}": parameter.detach().numpy().copy()
@@ -397,14 +397,19 @@ class Loop:
     def _feed(self) -> Scores:
         for batch in self._epochs():
             inputs = self._input(batch)
-        outputs = inputs.permute(0, 2, 3, 1)
-        self._last = {"inputs": batch.inputs.numpy(), "outputs": outputs.contiguous().numpy()}
-        if batch.theta is not None and batch.colour is not None:
-            centre = (self._work["input"][0] - 1) / 2
-            affine = batch.theta.numpy().copy()
-            affine[:, :, 2] = centre - centre * affine[:, :, :2].sum(2)
-            self._last |= {"affine": affine, "colour": batch.colour.numpy()}
+        # Converted when a check asks for them: no part of the work.
+        self._last = lambda: self._fed(batch, inputs)
         return Scores()
+
+    def _fed(self, batch: Batch, inputs: Tensor) -> Arrays:
+        outputs = inputs.permute(0, 2, 3, 1).contiguous().numpy()
+        arrays = {"inputs": batch.inputs.numpy(), "outputs": outputs}
+        if batch.theta is None or batch.colour is None:
+            return arrays
+        centre = (self._work["input"][0] - 1) / 2
+        affine = batch.theta.numpy().copy()
+        affine[:, :, 2] = centre - centre * affine[:, :, :2].sum(2)
+        return {**arrays, "affine": affine, "colour": batch.colour.numpy()}
 
     @torch.inference_mode()
     def _extract(self) -> Scores:
@@ -415,7 +420,7 @@ class Loop:
                 shape = (len(self._epochs.labels), *outputs.shape[1:])
                 features = np.empty(shape, np.float32)
             features[step * size : (step + 1) * size] = outputs.numpy()
-        self._last = {"outputs": features}
+        self._last = lambda: {"outputs": features}
         return Scores()
 
     def _forward(self, batch: Batch) -> Tensor:
