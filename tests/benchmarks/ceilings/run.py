@@ -17,6 +17,7 @@ import os
 import platform
 import re
 import select
+import signal
 import statistics
 import subprocess
 import sys
@@ -521,4 +522,6 @@ def report_failures(rows: Iterable[Row], console: Console) -> int:
 
 
 if __name__ == "__main__":
+    # Ended by a signal, it still ends its programs and removes its data.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     sys.exit(main())
