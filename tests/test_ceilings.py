@@ -89,10 +89,11 @@ def test_what_programs_cannot_share_is_the_same_in_all():
 
 
 @pytest.mark.parametrize(
-    ("step_ms", "bar"), [(0.1, 0.90), (4.999, 0.90), (5.0, 0.97), (300.0, 0.97)]
+    ("step_ms", "bar"),
+    [(0.11, 0.5), (1.0, 0.90), (4.999, 0.90), (5.0, 0.97), (300.0, 0.97)],
 )
 def test_the_bar_is_higher_for_long_steps(step_ms: float, bar: float):
-    """From 5 ms on, what is outside the framework has no excuse."""
+    """From 5 ms on there is no excuse; a step below 1 ms may take 0.11 ms more."""
     assert runner.bar_for(step_ms) == bar
 
 

@@ -233,7 +233,8 @@ def write_data(work: str, folder: Path, *, images: int | None = None) -> None:
 def bar_for(step_ms: float) -> float:
     """Return the share to reach where a step of the ceiling takes so many milliseconds."""
     bars = sorted(SETTINGS["bar"], key=lambda bar: bar["step_ms_from"])
-    return float([bar["share"] for bar in bars if step_ms >= bar["step_ms_from"]][-1])
+    bar = [bar for bar in bars if step_ms >= bar["step_ms_from"]][-1]
+    return float(bar.get("share") or step_ms / (step_ms + bar["added_ms"]))
 
 
 def summarize(
