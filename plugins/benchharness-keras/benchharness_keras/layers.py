@@ -53,7 +53,7 @@ def _(layer: Conv, seed: int) -> keras.Layer:
 
 @build_layer.register
 def _(layer: MaxPool, seed: int) -> keras.Layer:
-    return keras.layers.MaxPooling2D(layer.size, name=layer.name)
+    return ENGINE.max_pool(layer.size, name=layer.name)
 
 
 @build_layer.register

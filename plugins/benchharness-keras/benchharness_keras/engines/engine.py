@@ -112,6 +112,10 @@ class Engine(Protocol):
         """Return to the first mask, where the engine's generator draws it."""
         ...
 
+    def max_pool(self, size: int, *, name: str) -> keras.Layer:
+        """Return a layer that gives the maxima of windows that do not overlap."""
+        ...
+
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return ``tf32``, ``deterministic``, ``threads``, ``autotune`` and its own switches."""
         ...

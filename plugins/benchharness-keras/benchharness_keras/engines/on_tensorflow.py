@@ -43,6 +43,10 @@ class TensorFlow:
     def restart_dropout(self, seed: int) -> None:
         """Return at once: the states of the layers are reset."""
 
+    def max_pool(self, size: int, *, name: str) -> keras.Layer:
+        """Return Keras's own layer."""
+        return keras.layers.MaxPooling2D(size, name=name)
+
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return TensorFlow's switches; zero threads mean a thread for each core it may use."""
         # No public name tells whether determinism is on (TensorFlow 2.21).

@@ -55,6 +55,10 @@ class Torch:
         """Seed PyTorch's generators."""
         torch.manual_seed(seed)
 
+    def max_pool(self, size: int, *, name: str) -> keras.Layer:
+        """Return Keras's own layer."""
+        return keras.layers.MaxPooling2D(size, name=name)
+
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return PyTorch's switches."""
         return {
