@@ -25,7 +25,7 @@ class KerasFeeding:
             task, is_augmented=task.is_augmented, is_loaded=self._loader is not None
         )
         model = keras.Model(tensors, network_input(task, tensors))
-        self._prepare = ENGINE.forward(model, is_compiled=False)
+        self._prepare = ENGINE.preparation(model)
         self._last: Tensor | None = None
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:

@@ -33,6 +33,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from benchharness.run.supervision.process import ALLOCATOR
+
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[2]
 PUBLISHED = ROOT / "results" / "reference" / "ceilings"
@@ -204,7 +206,8 @@ def environment_of(backend: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     # Without these, TensorFlow and XLA fill the pipe of messages with remarks on missing GPUs.
     kept |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
-    return kept | ({"KERAS_BACKEND": engine} if engine else {})
+    # The memory of a trial, for both: what is compared is the adapter.
+    return {**ALLOCATOR, **kept, **({"KERAS_BACKEND": engine} if engine else {})}
 
 
 def write_data(work: str, folder: Path, *, images: int | None = None) -> None:

@@ -144,8 +144,33 @@ class Engine(Protocol):
         """
         ...
 
+    def recolour(self, images: Tensor, colour: Tensor) -> Tensor:
+        """Add a shift to each channel of each image, and clip to 0-255.
+
+        Args:
+            images: float32, what ``resample`` gave: its memory may be used again.
+            colour: float32, shape (batch, channels).
+        """
+        ...
+
+    def normalise(
+        self, images: Tensor, scale: tuple[float, ...], shift: tuple[float, ...]
+    ) -> Tensor:
+        """Return ``images * scale + shift`` as float32.
+
+        Args:
+            images: uint8 or float32, shape (batch, height, width, channels).
+            scale: Of each channel.
+            shift: Likewise.
+        """
+        ...
+
     def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return a function of tensors without variables, as the engine runs it best."""
+        ...
+
+    def preparation(self, model: keras.Model) -> Callable[[Arrays], Tensor]:
+        """Return what maps arrays to the output of a model without weights, as it runs best."""
         ...
 
     def forward(self, model: keras.Model, *, is_compiled: bool) -> Callable[[Arrays], Tensor]:

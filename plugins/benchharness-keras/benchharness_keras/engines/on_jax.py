@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import keras
 
 from benchharness.api import Batch, Setting
+from benchharness_keras.engines import rows
 from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
 
 # Read by XLA with its first operation.
@@ -21,6 +22,9 @@ State = tuple[list[jax.Array], list[jax.Array], list[jax.Array]]
 
 class Jax:
     """JAX; on a CPU it is deterministic as it comes, on a GPU by a flag read at its start."""
+
+    recolour = staticmethod(rows.recolour)
+    normalise = staticmethod(rows.normalise)
 
     def compiles(self, wanted: bool) -> bool:
         """Return True: nobody trains on JAX without, where each single operation is compiled."""
@@ -81,6 +85,10 @@ class Jax:
     def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return a compiled function."""
         return jax.jit(function)
+
+    def preparation(self, model: keras.Model) -> Callable[[Arrays], Tensor]:
+        """Return a compiled function."""
+        return self.forward(model, is_compiled=True)
 
     def forward(self, model: keras.Model, *, is_compiled: bool) -> Callable[[Arrays], Tensor]:
         """Return a compiled function of the model's variables and the arrays."""
@@ -207,11 +215,13 @@ def max_pool(images: jax.Array, size: int) -> jax.Array:
         images: Shape (batch, height, width, channels).
         size: Height and width of a window.
     """
-    return reduce(jnp.maximum, _taps(images, size))
+    window = (1, size, size, 1)
+    return jax.lax.reduce_window(images, -jnp.inf, jax.lax.max, window, window, "VALID")
 
 
 def _pool_forward(images: jax.Array, size: int) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    maxima = max_pool(images, size)
+    # Where a gradient follows, XLA fuses these with what its taps need.
+    maxima = reduce(jnp.maximum, _taps(images, size))
     return maxima, (images, maxima)
 
 

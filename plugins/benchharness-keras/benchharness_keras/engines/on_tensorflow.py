@@ -8,14 +8,17 @@ from collections.abc import Callable, Sequence
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import ops
 
 from benchharness.api import Batch, Setting
+from benchharness_keras.engines import rows
 from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
 
 
 class TensorFlow:
     """TensorFlow; its determinism forbids random numbers without a seed."""
+
+    recolour = staticmethod(rows.recolour)
+    normalise = staticmethod(rows.normalise)
 
     def compiles(self, wanted: bool) -> bool:
         """Return what is wanted: a graph otherwise, which XLA leaves alone."""
@@ -78,17 +81,20 @@ class TensorFlow:
         return self.arrays(batch)
 
     def resample(self, images: Tensor, affine: Tensor) -> Tensor:
-        """Return what Keras's own operation gives, a single kernel of TensorFlow."""
-        rows = ops.reshape(affine, (-1, 6))
-        # The last two numbers of a projective map; zero makes it affine.
-        transform = ops.concatenate([rows, ops.zeros_like(rows[:, :2])], axis=1)
-        return ops.image.affine_transform(
-            images, transform, interpolation="bilinear", fill_mode="nearest"
-        )
+        """Return what a few gathers give, which XLA fuses, inside a graph of any kind.
+
+        TensorFlow's own kernel, which is that of Keras's operation, takes five times as long on a
+        CPU (TensorFlow 2.21).
+        """
+        return _resample(images, affine)
 
     def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return a graph for tensors whose first axis is the batch."""
         return Graph(function, is_compiled=False)
+
+    def preparation(self, model: keras.Model) -> Callable[[Arrays], Tensor]:
+        """Return a graph that XLA compiles: in a third of the time, for it fuses all passes."""
+        return self.forward(model, is_compiled=True)
 
     def forward(self, model: keras.Model, *, is_compiled: bool) -> Callable[[Arrays], Tensor]:
         """Return a graph of the model."""
@@ -172,6 +178,28 @@ class TensorFlowSteps:
     def _score(self, totals: Tensor, arrays: Arrays, labels: Tensor) -> Tensor:
         _, own = self._program.judge(self._program.scorer(arrays, training=False), labels)
         return totals + own
+
+
+@tf.function(autograph=False, jit_compile=True)
+def _resample(images: Tensor, affine: Tensor) -> Tensor:
+    height, width = images.shape[1:3]
+    x, y = tf.range(width, dtype=tf.float32), tf.range(height, dtype=tf.float32)[:, None]
+    a, b, c = tf.unstack(affine[:, :, :, None, None], axis=2)
+    # Shape (batch, height, width) each.
+    source_x, source_y = tf.unstack(a * x + b * y + c, axis=1)
+    source_x = tf.clip_by_value(source_x, 0.0, width - 1.0)
+    source_y = tf.clip_by_value(source_y, 0.0, height - 1.0)
+    left, top = tf.floor(source_x), tf.floor(source_y)
+    part_x, part_y = (source_x - left)[..., None], (source_y - top)[..., None]
+    left, top = tf.cast(left, tf.int32), tf.cast(top, tf.int32)
+    right, bottom = tf.minimum(left + 1, width - 1), tf.minimum(top + 1, height - 1)
+
+    def at(rows: Tensor, columns: Tensor) -> Tensor:
+        return tf.gather_nd(images, tf.stack([rows, columns], axis=-1), batch_dims=1)
+
+    upper = at(top, left) * (1 - part_x) + at(top, right) * part_x
+    lower = at(bottom, left) * (1 - part_x) + at(bottom, right) * part_x
+    return upper * (1 - part_y) + lower * part_y
 
 
 def _values(model: keras.Model) -> list[tf.Variable]:
