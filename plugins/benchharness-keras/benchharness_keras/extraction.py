@@ -21,7 +21,9 @@ class KerasExtraction:
 
     def __init__(self, task: Task, *, device: str) -> None:
         self._device = device
-        self._layers = build_network(network=task.network, trainable=(), seed=task.seed)
+        self._layers = build_network(
+            network=task.network, trainable=(), seed=task.seed, is_drawn=False
+        )
         tensors = input_tensors(task, is_augmented=False)
         outputs = connect(self._layers, network_input(task, tensors), has_dropout=False)
         self._is_compiled = ENGINE.compiles(task.execution.compile)

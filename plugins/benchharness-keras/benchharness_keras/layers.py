@@ -12,14 +12,24 @@ from benchharness_keras.engines import ENGINE
 # Twin note: Keras computes channels last, so Flatten needs no permutation here.
 
 
-def build_network(*, network: Network, trainable: tuple[str, ...], seed: int) -> list[keras.Layer]:
+def build_network(
+    *, network: Network, trainable: tuple[str, ...], seed: int, is_drawn: bool
+) -> list[keras.Layer]:
     """Return the network's layers, named as in the description, not yet connected.
 
     Twin note: Keras freezes a layer and seeds its dropout when it is made, PyTorch later.
+
+    Args:
+        network: As described.
+        trainable: Names of the layers that learn.
+        seed: Of dropout.
+        is_drawn: Whether Keras draws initial weights; zeros otherwise, for whoever loads others.
     """
     layers = [build_layer(layer, seed) for layer in network.layers]
     for layer in layers:
         layer.trainable = layer.name in trainable
+        if not is_drawn and hasattr(layer, "kernel_initializer"):
+            layer.kernel_initializer = keras.initializers.Zeros()
     return layers
 
 

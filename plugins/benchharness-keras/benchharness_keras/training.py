@@ -44,7 +44,12 @@ class KerasTraining:
         self._loader = build_loader(task)
         # What the core gives no weights for starts from Keras's own draws.
         keras.utils.set_random_seed(task.seed)
-        self._layers = build_network(network=task.network, trainable=task.trainable, seed=task.seed)
+        self._layers = build_network(
+            network=task.network,
+            trainable=task.trainable,
+            seed=task.seed,
+            is_drawn=task.native is not None,
+        )
         self._ledger = Ledger(task.witness)
         optimizer = (
             build_optimizer(optimizer=task.optimizer)

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness_keras.engines import Tensor
+from benchharness_keras.engines import ENGINE, Tensor
 
 # Twin note: the canonical layout is Keras's own, so nothing is transposed here.
 
@@ -26,8 +26,8 @@ def named_parameters(layers: list[keras.Layer]) -> Iterator[tuple[str, keras.Var
 def load_weights(layers: list[keras.Layer], arrays: Mapping[str, NDArray[np.float32]]) -> None:
     """Copy canonical arrays into the layers; names and shapes must match."""
     for name, variable in named_parameters(layers):
-        # A copy, because a step on JAX may write over what it starts from.
-        variable.assign(np.array(arrays[name], np.float32))
+        array = np.asarray(arrays[name], np.float32)
+        variable.assign(array.copy() if ENGINE.shares_memory else array)
 
 
 def to_canonical(variable: keras.Variable | Tensor) -> NDArray[np.float32]:

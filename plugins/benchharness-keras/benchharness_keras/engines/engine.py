@@ -81,7 +81,14 @@ class Steps(Protocol):
 
 
 class Engine(Protocol):
-    """An engine; ``settings`` reads its switches back by the common names."""
+    """An engine; ``settings`` reads its switches back by the common names.
+
+    Attributes:
+        shares_memory: Whether a variable that an array is assigned to may keep the array's memory,
+            over which a step may write.
+    """
+
+    shares_memory: bool
 
     def compiles(self, wanted: bool) -> bool:
         """Return whether steps are compiled for a task that asks for it, or does not.

@@ -23,6 +23,7 @@ State = tuple[list[jax.Array], list[jax.Array], list[jax.Array]]
 class Jax:
     """JAX; on a CPU it is deterministic as it comes, on a GPU by a flag read at its start."""
 
+    shares_memory = True
     recolour = staticmethod(rows.recolour)
     normalise = staticmethod(rows.normalise)
 

@@ -17,6 +17,7 @@ from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arr
 class TensorFlow:
     """TensorFlow; its determinism forbids random numbers without a seed."""
 
+    shares_memory = False
     recolour = staticmethod(rows.recolour)
     normalise = staticmethod(rows.normalise)
 

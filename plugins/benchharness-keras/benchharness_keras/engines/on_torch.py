@@ -19,6 +19,8 @@ from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arr
 class Torch:
     """PyTorch, switched as in the plugin for PyTorch itself."""
 
+    shares_memory = False
+
     def compiles(self, wanted: bool) -> bool:
         """Return what is wanted.
 
@@ -127,7 +129,9 @@ class Torch:
             _plane(values, tuple(planes.shape[2:]), layout, planes.device)
             for values in (shift, scale)
         )
-        return torch.addcmul(shifts, planes, scales).permute(0, 2, 3, 1)
+        # The copy to float is nobody else's.
+        out = None if images.is_floating_point() else planes
+        return torch.addcmul(shifts, planes, scales, out=out).permute(0, 2, 3, 1)
 
     def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return an eager function that keeps nothing for gradients."""
