@@ -104,8 +104,8 @@ def summarize(ceiling_s: Sequence[float], harness_s: Sequence[float]) -> Any:
         backend="torch",
         idiom="plain",
         round_steps=10,
-        ceiling_s=ceiling_s,
-        harness_s=harness_s,
+        ceiling_s=[seconds / 10 for seconds in ceiling_s],
+        harness_s=[seconds / 10 for seconds in harness_s],
     )
 
 

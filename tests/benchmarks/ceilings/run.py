@@ -24,7 +24,8 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import IO, Any
@@ -252,12 +253,12 @@ def summarize(
     """Return the row of some paired rounds.
 
     Args:
-        round_steps: Steps of each round.
-        ceiling_s: Seconds of the ceiling's rounds.
-        harness_s: Seconds of the harness's rounds, each beside its pair.
+        round_steps: Steps of a round.
+        ceiling_s: Seconds of a step in each of the ceiling's rounds.
+        harness_s: Seconds of a step in each of the harness's rounds, each beside its pair.
     """
     shares = [ceiling / harness for ceiling, harness in zip(ceiling_s, harness_s, strict=True)]
-    step_ms = 1e3 * statistics.median(ceiling_s) / round_steps
+    step_ms = 1e3 * statistics.median(ceiling_s)
     share, bar = statistics.median(shares), bar_for(step_ms)
     low, _, high = statistics.quantiles(shares, n=4) if len(shares) > 1 else [share] * 3
     return Row(
@@ -269,7 +270,7 @@ def summarize(
         share_p75=high,
         bar=bar,
         ceiling_step_ms=step_ms,
-        harness_step_ms=1e3 * statistics.median(harness_s) / round_steps,
+        harness_step_ms=1e3 * statistics.median(harness_s),
         idiom=idiom,
         pairs=len(shares),
         round_steps=round_steps,
@@ -284,7 +285,55 @@ def compare(
     Raises:
         ProgramError: One of the programs failed.
     """
-    measure, environment = SETTINGS["measure"], environment_of(backend)
+    measure = SETTINGS["measure"]
+    seconds: list[tuple[float, float]] = []
+    tried: dict[str, Any] = {}
+    for restart in range(measure["restarts"]):
+        with started(backend=backend, work=work, data=data, threads=threads, commands=commands) as (
+            ceiling,
+            harness,
+            versions,
+        ):
+            found = ceiling.ask(do="prepare", epochs=0)
+            epochs = max(1, round(measure["round_s"] / found["epoch_s"]))
+            harness.ask(do="prepare", epochs=(rounds + 1) * epochs)
+            # The first round of a loop may still compile, and fills buffers and caches.
+            steps = ceiling.ask(do="round", epochs=epochs)["steps"]
+            harness.ask(do="round", epochs=epochs)
+            step_ms = 1e3 * found["epoch_s"] * epochs / steps
+            is_repeated = step_ms < measure["restart_below_ms"]
+            count = -(-rounds // measure["restarts"]) if is_repeated else rounds
+            seconds += [
+                (ours / steps, theirs / steps)
+                for ours, theirs in paired_rounds(ceiling, harness, epochs=epochs, rounds=count)
+            ]
+        if restart == 0:
+            tried, round_steps = found, steps
+        if not is_repeated:
+            break
+    row = summarize(
+        work=work,
+        backend=backend,
+        idiom=tried["idiom"],
+        round_steps=round_steps,
+        ceiling_s=[ours for ours, _ in seconds],
+        harness_s=[theirs for _, theirs in seconds],
+    )
+    trials = [
+        Trial(work=work, backend=backend, idiom=idiom, step_ms=None, reason=found)
+        if isinstance(found, str)
+        else Trial(work=work, backend=backend, idiom=idiom, step_ms=1e3 * found)
+        for idiom, found in tried["idioms"].items()
+    ]
+    return row, trials, versions
+
+
+@contextmanager
+def started(
+    *, backend: str, work: str, data: Path, threads: int, commands: Commands
+) -> Iterator[tuple[Program, Program, Mapping[str, str]]]:
+    """Start a ceiling and the harness, and give both with the framework's versions."""
+    environment = environment_of(backend)
     ceiling_command, harness_command = commands(
         backend=backend, work=work, data=data, threads=threads
     )
@@ -295,35 +344,23 @@ def compare(
         # Both import their framework at the same time; from here on, only one is ever at work.
         versions = ceiling.receive()["versions"]
         harness.receive()
-        tried = ceiling.ask(do="prepare", epochs=0)
-        epochs = max(1, round(measure["round_s"] / tried["epoch_s"]))
-        harness.ask(do="prepare", epochs=(rounds + 1) * epochs)
-        # The first round of a loop may still compile, and fills buffers and caches.
-        steps = ceiling.ask(do="round", epochs=epochs)["steps"]
-        harness.ask(do="round", epochs=epochs)
-        seconds: dict[Program, list[float]] = {ceiling: [], harness: []}
-        until_s = time.monotonic() + measure["row_s"]
-        for number in range(rounds):
-            # A B B A: drift of the machine meets both alike.
-            for program in (ceiling, harness) if number % 2 == 0 else (harness, ceiling):
-                seconds[program].append(program.ask(do="round", epochs=epochs)["seconds"])
-            if time.monotonic() > until_s and number + 1 >= measure["rounds_min"]:
-                break
-    row = summarize(
-        work=work,
-        backend=backend,
-        idiom=tried["idiom"],
-        round_steps=steps,
-        ceiling_s=seconds[ceiling],
-        harness_s=seconds[harness],
-    )
-    trials = [
-        Trial(work=work, backend=backend, idiom=idiom, step_ms=None, reason=found)
-        if isinstance(found, str)
-        else Trial(work=work, backend=backend, idiom=idiom, step_ms=1e3 * found)
-        for idiom, found in tried["idioms"].items()
-    ]
-    return row, trials, versions
+        yield ceiling, harness, versions
+
+
+def paired_rounds(
+    ceiling: Program, harness: Program, *, epochs: int, rounds: int
+) -> list[tuple[float, float]]:
+    """Return the seconds of rounds of so many epochs, the ceiling's and the harness's."""
+    measure = SETTINGS["measure"]
+    seconds: dict[Program, list[float]] = {ceiling: [], harness: []}
+    until_s = time.monotonic() + measure["row_s"]
+    for number in range(rounds):
+        # A B B A: drift of the machine meets both alike.
+        for program in (ceiling, harness) if number % 2 == 0 else (harness, ceiling):
+            seconds[program].append(program.ask(do="round", epochs=epochs)["seconds"])
+        if time.monotonic() > until_s and number + 1 >= measure["rounds_min"]:
+            break
+    return list(zip(seconds[ceiling], seconds[harness], strict=True))
 
 
 def without_figures(*, backend: str, work: str, reason: str) -> Row:
