@@ -52,9 +52,9 @@ def build_layer(layer: object, seed: int) -> keras.Layer:
 
 @build_layer.register
 def _(layer: Conv, seed: int) -> keras.Layer:
-    return keras.layers.Conv2D(
-        layer.filters,
-        layer.kernel,
+    return ENGINE.conv(
+        filters=layer.filters,
+        kernel_size=layer.kernel,
         padding=layer.padding,
         activation=layer.activation,
         name=layer.name,

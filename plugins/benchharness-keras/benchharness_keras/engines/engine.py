@@ -119,6 +119,10 @@ class Engine(Protocol):
         """Return to the first mask, where the engine's generator draws it."""
         ...
 
+    def conv(self, **options: Any) -> keras.Layer:
+        """Return a convolution of stride 1 with bias, by the options of ``Conv2D``."""
+        ...
+
     def max_pool(self, size: int, *, name: str) -> keras.Layer:
         """Return a layer that gives the maxima of windows that do not overlap."""
         ...

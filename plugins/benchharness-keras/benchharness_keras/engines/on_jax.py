@@ -48,6 +48,10 @@ class Jax:
     def restart_dropout(self, seed: int) -> None:
         """Return at once: the states of the layers are reset."""
 
+    def conv(self, **options: Any) -> keras.Layer:
+        """Return Keras's own layer."""
+        return keras.layers.Conv2D(**options)
+
     def max_pool(self, size: int, *, name: str) -> keras.Layer:
         """Return a layer whose gradient XLA computes well."""
         return MaxPooling(size, name=name)

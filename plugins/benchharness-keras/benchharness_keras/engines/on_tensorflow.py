@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -46,6 +47,10 @@ class TensorFlow:
 
     def restart_dropout(self, seed: int) -> None:
         """Return at once: the states of the layers are reset."""
+
+    def conv(self, **options: Any) -> keras.Layer:
+        """Return Keras's own layer."""
+        return keras.layers.Conv2D(**options)
 
     def max_pool(self, size: int, *, name: str) -> keras.Layer:
         """Return Keras's own layer."""

