@@ -47,6 +47,23 @@ class Epoch:
         return asdict(self) | {"blocks": [[block.steps, block.seconds] for block in self.blocks]}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """What was counted of an epoch.
+
+    Attributes:
+        epoch: From 1.
+        steps: Handed to the device.
+        images: Whose losses are in the scores of training.
+        validated: Images in the scores of validation.
+    """
+
+    epoch: int
+    steps: int
+    images: int
+    validated: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Lesson:
     """One training, watched.
@@ -57,6 +74,7 @@ class Lesson:
         validation: Batches to score after each epoch; empty for none.
         on_epoch: Told of each epoch as it ends.
         on_consumed: Told after each epoch, counted from 1, what the backend wrote down of it.
+        on_count: Told after each epoch how much work the backend says it has done.
         on_timing: Told when timed work begins (True) and when it ends or is interrupted (False).
         on_edge: Told between two blocks of steps, off the clock, which epoch it is and its blocks
             so far.
@@ -73,6 +91,7 @@ class Lesson:
     validation: Batches
     on_epoch: Callable[[Epoch], None]
     on_consumed: Callable[[int, Consumed], None] | None = None
+    on_count: Callable[[Count], None] = lambda count: None
     on_timing: Callable[[bool], None] = lambda is_timed: None
     on_edge: Callable[[int, Sequence[Block]], None] = lambda epoch, blocks: None
     on_turn: Callable[[], None] = lambda: None
@@ -135,6 +154,14 @@ class Lesson:
             with self._off_the_clock():
                 self.on_consumed(number, self.training.consumed())
         held_out = self._validate()
+        self.on_count(
+            Count(
+                epoch=number,
+                steps=sum(block.steps for block in blocks),
+                images=scores.count,
+                validated=held_out.count if held_out else 0,
+            )
+        )
         epoch = Epoch(
             epoch=number,
             train_s=seconds(blocks),
