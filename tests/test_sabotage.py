@@ -61,7 +61,13 @@ def bfloat16(task):
     return replace(task, execution=replace(task.execution, precision="bfloat16"))
 
 
+def other_seed(task):
+    return replace(task, seed=1)
+
+
 TASKS = {
+    "seed": other_seed,
+    "no_decay": optimizer(weight_decay=0.0),
     "epsilon": optimizer(epsilon=1e-6),
     "lr": lr_off,
     "bgr": other_order,
@@ -88,6 +94,59 @@ EPOCHS = {
 }
 
 
+def scored_with_dropout(training):
+    original = training.evaluate
+
+    def evaluate(batches):
+        training._model.eval = training._model.train
+        try:
+            return original(batches)
+        finally:
+            del training._model.eval
+
+    training.evaluate = evaluate
+
+
+def without_last(training):
+    original = training.evaluate
+    training.evaluate = lambda batches: original(
+        [batch for batch in batches if len(batch) == len(batches[0])]
+    )
+
+
+def without_last_in_secret(training):
+    without_last(training)
+    original = training.evaluate
+    training.evaluate = lambda batches: replace(
+        original(batches), count=sum(len(batch) for batch in batches)
+    )
+
+
+def last_not_learnt(training):
+    original, sizes = training._step, set()
+
+    def step(arrays, tally):
+        sizes.add(len(arrays.labels))
+        if len(arrays.labels) == max(sizes):
+            return original(arrays, tally)
+        learning = training._optimizer.step
+        training._optimizer.step = lambda: None
+        try:
+            return original(arrays, tally)
+        finally:
+            training._optimizer.step = learning
+
+    training._step = step
+
+
+TRAININGS = {
+    "scored_with_dropout": scored_with_dropout,
+    "last_unscored": without_last,
+    "last_unscored_in_secret": without_last_in_secret,
+    "last_not_learnt": last_not_learnt,
+}
+
+
 class Saboteur:
     def __init__(self, backend, fault):
         self._backend, self._fault = backend, fault
@@ -96,9 +155,19 @@ class Saboteur:
         return getattr(self._backend, name)
 
     def train(self, task):
-        misread = TASKS.get(self._fault, lambda task: task)
+        fault = self._fault
+        if fault.startswith("late_"):
+            fault = "none" if task.execution.is_deterministic else fault.removeprefix("late_")
+        misread = TASKS.get(fault, lambda task: task)
         training = self._backend.train(misread(task))
-        change = EPOCHS.get(self._fault)
+        TRAININGS.get(fault, lambda training: None)(training)
+        if fault == "no_decay" and task.optimizer is not None:
+            # As the framework's own object would not: it says what was asked.
+            said = training.settings
+            training.settings = lambda: {
+                **said(), "optimizer.weight_decay": task.optimizer.weight_decay
+            }
+        change = EPOCHS.get(fault)
         if change:
             original = training.train
             training.train = lambda epochs, **callbacks: original(
@@ -130,7 +199,7 @@ source = "drawn"
 [defaults]
 image_size = 32
 train_images = 40
-test_images = 4
+test_images = 10
 batch_size = 6
 dense = 8
 
@@ -140,6 +209,7 @@ strategy = "simple_cnn"
 filters = [4, 6]
 pool = "each"
 preprocessing = "standard"
+optimizer = {{ name = "adam", lr = 1e-3, weight_decay = 0.005 }}
 augmentation = {{ rotation = 30, shear = 0.2, zoom = 0.2, channel_shift = 20 }}
 
 {backends}
@@ -157,6 +227,12 @@ PROVEN_OTHERWISE = {
     "reversed": "order",
     "transposed": "pixels",
     "bfloat16": "logits",
+    "scored_with_dropout": "evaluation",
+    "last_unscored": "coverage",
+    "last_unscored_in_secret": "evaluation",
+    "last_not_learnt": "last step (moved 0",
+    "no_decay": "decay (moved 0",
+    "seed": "masks",
 }
 
 
@@ -260,6 +336,27 @@ def test_faults_in_the_timed_run_void_the_proof(tmp_path: Path):
     assert done.returncode == 1
     assert proofs["torch"] == "proven"
     assert proofs["late"].startswith("partial: settings (dropout: ")
+
+
+def test_faults_of_the_timed_run_alone_are_named(tmp_path: Path):
+    """Work that turns lazy after the proof: the core counts, and computes scores by itself."""
+    said = {
+        "last_unscored": "images tested: 6 of 10",
+        "last_unscored_in_secret": "evaluation: scored",
+        "scored_with_dropout": "evaluation: scored a loss of",
+    }
+    file = suite(tmp_path, honest="torch", faults={name: f"late_{name}" for name in said})
+
+    done = benchharness(tmp_path, "run", str(file), "--device", "cpu")
+
+    lines = (tmp_path / "results/sabotage/latest/records.jsonl").read_text().splitlines()
+    records = [json.loads(line.split(" ", 1)[1]) for line in lines]
+    proofs = {record["backend"]: record["proof"] for record in records}
+    assert done.returncode == 1
+    assert proofs.pop("torch") == "proven"
+    assert {name: words in proofs[name] for name, words in said.items()} == dict.fromkeys(
+        said, True
+    ), proofs
 
 
 def test_an_unproven_pair_is_not_timed_where_proof_is_required(tmp_path: Path):

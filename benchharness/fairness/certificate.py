@@ -234,8 +234,9 @@ def _words(stage: Stage, one: Array, other: Array, *, what: str) -> str:
         fewer = int(-min(one.min(), other.min()))
         return f"{fewer} fewer {what} than planned" if fewer > 0 else f"more {what} than planned"
     if stage.is_movement:
-        size = float(np.linalg.norm(other))
-        return f"moved {np.linalg.norm(one) / size:.3g} times as far" if size else "moved"
+        # The last value is no movement but what rounding may do.
+        far, size = (float(np.linalg.norm(array[:-1])) for array in (one, other))
+        return f"moved {far / size:.3g} times as far" if size else "moved"
     return ""
 
 

@@ -32,7 +32,10 @@ class Rules:
         self._dropouts: dict[tuple[float, Execution], dict[str, Array]] = {}
 
     def movement(self, optimizer: Optimizer, *, execution: Execution) -> Array:
-        """Return how far three steps move a single dense kernel, float64, shape (128,)."""
+        """Return how far three steps move a single dense kernel, float64, shape (129,).
+
+        The last value is what rounding alone may do.
+        """
         key = (optimizer, execution)
         if key not in self._movements:
             self._movements[key] = _movement(self.backend, optimizer, execution)
@@ -76,8 +79,8 @@ def _movement(backend: Backend, optimizer: Optimizer, execution: Execution) -> A
         steps=_RULE_STEPS,
         execution=execution,
     )
-    movement: Array = moved.astype(np.float64) - kernel
-    return movement
+    # Nothing is left to rounding: an epsilon shows in the smallest movements.
+    return np.append(moved.astype(np.float64) - kernel, 0.0)
 
 
 def _decay(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array:

@@ -70,7 +70,10 @@ class ScoreCheck:
         off = abs(scores.loss - own.loss)
         # A logit that is off by so much moves the loss by no more.
         if not off <= self._tolerance * max(1.0, own.loss):
-            return f"evaluation: scored a loss of {scores.loss:.4g} where its logits give {own.loss:.4g}"
+            return (
+                f"evaluation: scored a loss of {scores.loss:.4g} where its logits give "
+                f"{own.loss:.4g}"
+            )
         ties = int((margins <= self._tolerance).sum())
         right, ours = scores.top1 * scores.count, own.top1 * own.count
         if abs(right - ours) > ties + 0.5:
