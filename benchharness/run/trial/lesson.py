@@ -84,6 +84,7 @@ class Lesson:
         images: Training images seen so far.
         waited_s: Training seconds spent in getting batches; None where that cannot be seen.
         evaluation_s: Seconds to evaluate an image, of the fastest epoch; None without validation.
+        warm_steps_s: Seconds of the first and the second step of the warm-up.
     """
 
     training: Training
@@ -99,6 +100,7 @@ class Lesson:
     images: int = 0
     waited_s: float | None = None
     evaluation_s: float | None = None
+    warm_steps_s: tuple[float, float] = (0.0, 0.0)
 
     @property
     def train_s(self) -> float:
@@ -107,8 +109,16 @@ class Lesson:
 
     def warm_up(self, epochs: Sequence[Batches]) -> None:
         """Compile everything on short epochs of real batches, then forget what was learnt."""
+        edges_s = [now_s()]
+
+        def after_step() -> None:
+            self.training.synchronize()
+            edges_s.append(now_s())
+
         for batches in epochs:
-            self.training.train([batches], after_step=_nothing, after_epoch=_ignore)
+            self.training.train([batches], after_step=after_step, after_epoch=_ignore)
+        first, second, third = [*edges_s, edges_s[-1], edges_s[-1]][:3]
+        self.warm_steps_s = second - first, third - second
         if self.validation:
             self.training.evaluate([self.validation[0]])
         self.training.reset()
@@ -190,10 +200,6 @@ class Lesson:
         self.on_timing(False)
         yield
         self.on_timing(True)
-
-
-def _nothing() -> None:
-    """After a step of no interest."""
 
 
 def _ignore(scores: Scores) -> None:

@@ -26,6 +26,7 @@ from benchharness.run.trial.summary import (
     report_settings,
     report_timing,
     summarize,
+    unconfirmed,
     warm_up_epochs,
 )
 from benchharness.run.trial.turns import Turns
@@ -80,6 +81,7 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         lesson.warm_up(warm_up_epochs(plan[0]))
     with scene.clock.phase("train"):
         lesson.teach(plan)
+    report_settings(scene, task, training, unconfirmed=unconfirmed(scene, task, lesson))
     # What a framework does around its epochs is no training.
     scene.clock.keep("train", lesson.train_s, rest="overhead")
     tested = _test(scene, training, task, inputs, ledger)
