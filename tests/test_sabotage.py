@@ -65,7 +65,14 @@ def other_seed(task):
     return replace(task, seed=1)
 
 
+def other_start(task):
+    weights = {name: np.float32(1.001) * array for name, array in task.weights.items()}
+    return replace(task, weights=weights)
+
+
 TASKS = {
+    "beta": optimizer(beta_2=0.99),
+    "start": other_start,
     "seed": other_seed,
     "no_decay": optimizer(weight_decay=0.0),
     "epsilon": optimizer(epsilon=1e-6),
@@ -87,7 +94,20 @@ def transposed(batch):
     return replace(batch, warp=replace(warp, affine=affine))
 
 
+def unwarped(batch):
+    warp = batch.warp
+    if warp is None:
+        return batch
+    still = np.tile(np.eye(2, 3, dtype=np.float32), (len(batch), 1, 1))
+    return replace(batch, warp=replace(warp, affine=still, colour=0 * warp.colour))
+
+
 EPOCHS = {
+    "unwarped": lambda batches: [unwarped(batch) for batch in batches],
+    "labels": lambda batches: [
+        replace(batch, labels=np.roll(batch.labels, 1)) for batch in batches
+    ],
+    "twice": lambda batches: [batch for batch in batches for _ in range(2)],
     "last_dropped": lambda batches: batches[: len(batches) - 1] or batches,
     "reversed": lambda batches: list(batches[:])[::-1],
     "transposed": lambda batches: [transposed(batch) for batch in batches],
@@ -122,6 +142,21 @@ def without_last_in_secret(training):
     )
 
 
+def summed(training):
+    original = training.evaluate
+
+    def evaluate(batches):
+        scores = original(batches)
+        return replace(scores, loss=scores.loss * scores.count)
+
+    training.evaluate = evaluate
+
+
+def stale(training):
+    start = {name: np.array(array) for name, array in training.weights().items()}
+    training.reset = lambda: training.load_weights(start)
+
+
 def last_not_learnt(training):
     original, sizes = training._step, set()
 
@@ -144,6 +179,8 @@ TRAININGS = {
     "last_unscored": without_last,
     "last_unscored_in_secret": without_last_in_secret,
     "last_not_learnt": last_not_learnt,
+    "summed": summed,
+    "stale": stale,
 }
 
 
@@ -180,7 +217,10 @@ class Saboteur:
 def benchharness_backend(options):
     options = dict(options)
     fault, framework = options.pop("fault"), options.pop("framework")
-    plugin = import_module(f"benchharness_{framework}.plugin")
+    is_reference = framework == "numpy"
+    plugin = import_module(
+        "benchharness.testing.plugin" if is_reference else f"benchharness_{framework}.plugin"
+    )
     backend = plugin.benchharness_backend(options={})
     if fault == "flatten":
         from benchharness_torch.layers import FlattenChannelsLast
@@ -233,6 +273,23 @@ PROVEN_OTHERWISE = {
     "last_not_learnt": "last step (moved 0",
     "no_decay": "decay (moved 0",
     "seed": "masks",
+}
+
+
+# Faults that can be planted in any plugin.
+ANYWHERE = {
+    "beta": "optimizer",
+    "labels": "labels",
+    "last_dropped": "coverage",
+    "last_unscored": "coverage",
+    "last_unscored_in_secret": "evaluation",
+    "no_decay": "decay (moved 0",
+    "seed": "masks",
+    "stale": "movement",
+    "start": "weights",
+    "summed": "evaluation",
+    "twice": "coverage",
+    "unwarped": "pixels",
 }
 
 
@@ -310,6 +367,16 @@ def test_faults_in_keras_are_caught_and_named(tmp_path: Path):
 
     assert set(verdicts) == set(faults)
     assert all(PROVEN_OTHERWISE[name] in verdict for name, verdict in verdicts.items()), verdicts
+
+
+@pytest.mark.parametrize("honest", ["torch", "keras", "numpy"])
+def test_faults_anywhere_are_caught_and_named(tmp_path: Path, honest: str):
+    """A dozen more, in each plugin and in what `plugin new` starts from."""
+    verdicts = certify(tmp_path, honest=honest, faults={name: name for name in ANYWHERE})
+
+    missed = {name: v for name, v in verdicts.items() if ANYWHERE[name] not in v}
+    assert set(verdicts) == set(ANYWHERE)
+    assert not missed
 
 
 def test_an_honest_copy_is_proven(tmp_path: Path):
