@@ -285,7 +285,7 @@ ANYWHERE = {
     "last_unscored_in_secret": "evaluation",
     "no_decay": "decay (moved 0",
     "seed": "masks",
-    "stale": "movement",
+    "stale": "last step",
     "start": "weights",
     "summed": "evaluation",
     "twice": "coverage",
