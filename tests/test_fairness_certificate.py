@@ -152,6 +152,54 @@ def test_a_third_backend_that_strays_says_nothing_against_the_first():
     assert overall({}, anchor="a") == ""
 
 
+def test_a_trial_does_not_say_again_what_the_proof_has_said():
+    """A setting that both found is named once."""
+    verdict = "partial: settings (torch: dropout: 0.4 instead of 0.3)"
+
+    assert amended(verdict, ("settings (dropout: 0.4 instead of 0.3)",)) == verdict
+
+
+def test_a_movement_is_told_as_a_ratio():
+    """A rule that moves one percent too far says so first."""
+    ours, theirs = (
+        {"optimizer": {"movement": np.ones(4)}},
+        {"optimizer": {"movement": np.full(4, 1.01)}},
+    )
+
+    verdict = certify(probe(theirs), probe(ours)).verdict
+
+    assert verdict.startswith("partial: optimizer (moved 1.01 times as far, 1.0e-02 over 0.0001")
+
+
+def test_missing_batches_are_counted():
+    """Seven rows of eight are seven batches, and no other kind of array."""
+    ours, theirs = ({"order": {"fingerprints": np.ones((rows, 4))}} for rows in (7, 8))
+
+    assert certify(probe(ours), probe(theirs)).verdict == "partial: order (7 of 8 batches)"
+
+
+def test_causes_come_before_what_follows_from_them():
+    """A wrong rate also gives other losses: its setting is named first, then the rule."""
+    ours = {"losses": {"losses": np.ones(3)}, "optimizer": {"movement": np.ones(3)}}
+    theirs = {"losses": {"losses": 2 * np.ones(3)}, "optimizer": {"movement": 2 * np.ones(3)}}
+
+    verdict = certify(
+        probe(ours), probe(theirs, deviations=("optimizer.lr: 2 instead of 1",))
+    ).verdict
+
+    places = [verdict.index(word) for word in ("optimizer.lr", "optimizer (", "losses (")]
+    assert places == sorted(places)
+
+
+def test_images_that_nobody_scored_are_counted():
+    """Ten images were planned and six scored."""
+    ours, theirs = ({"coverage": {"images scored": np.array([off])}} for off in (-4, 0))
+
+    verdict = certify(probe(ours), probe(theirs)).verdict
+
+    assert verdict == "partial: coverage (4 fewer images scored than planned)"
+
+
 def test_every_tolerance_has_a_meaning_and_a_reason():
     """A tolerance without a reason is a number that somebody liked."""
     assert all(stage.meaning and stage.reason for stage in STAGES)

@@ -47,6 +47,28 @@ def test_tf32_is_stated_where_it_is_the_precision(precision: str, has_tf32: bool
     assert (found["precision"], found["tf32"]) == (precision, has_tf32)
 
 
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (0, 0.0),
+        ("0.3", 0.30000000000000004),
+        ("0.3, 0.5", "0.30000000000000004, 0.5"),
+        ("0", "0.0"),
+    ],
+)
+def test_numbers_are_compared_as_numbers(one: Setting, other: Setting):
+    """However a framework writes them."""
+    assert not deviations({"dropout": one}, {"dropout": other})
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("0.3", "0.4"), ("0.3, 0.5", "0.3"), (True, 1), ("adam", "sgd"), ("", "0.3")]
+)
+def test_other_values_deviate(one: Setting, other: Setting):
+    """Another number, fewer numbers, a switch where a number is due, another word."""
+    assert deviations({"dropout": one}, {"dropout": other})
+
+
 def test_extraction_states_how_it_computes_and_nothing_of_learning():
     """Without an optimizer neither a rule nor what is trainable is stated."""
     task = make_task(small_cnn(), optimizer=None, execution=replace(CPU, compile=True))

@@ -61,7 +61,20 @@ def bfloat16(task):
     return replace(task, execution=replace(task.execution, precision="bfloat16"))
 
 
+def other_seed(task):
+    return replace(task, seed=1)
+
+
+def other_start(task):
+    weights = {name: np.float32(1.001) * array for name, array in task.weights.items()}
+    return replace(task, weights=weights)
+
+
 TASKS = {
+    "beta": optimizer(beta_2=0.99),
+    "start": other_start,
+    "seed": other_seed,
+    "no_decay": optimizer(weight_decay=0.0),
     "epsilon": optimizer(epsilon=1e-6),
     "lr": lr_off,
     "bgr": other_order,
@@ -81,10 +94,93 @@ def transposed(batch):
     return replace(batch, warp=replace(warp, affine=affine))
 
 
+def unwarped(batch):
+    warp = batch.warp
+    if warp is None:
+        return batch
+    still = np.tile(np.eye(2, 3, dtype=np.float32), (len(batch), 1, 1))
+    return replace(batch, warp=replace(warp, affine=still, colour=0 * warp.colour))
+
+
 EPOCHS = {
+    "unwarped": lambda batches: [unwarped(batch) for batch in batches],
+    "labels": lambda batches: [
+        replace(batch, labels=np.roll(batch.labels, 1)) for batch in batches
+    ],
+    "twice": lambda batches: [batch for batch in batches for _ in range(2)],
     "last_dropped": lambda batches: batches[: len(batches) - 1] or batches,
     "reversed": lambda batches: list(batches[:])[::-1],
     "transposed": lambda batches: [transposed(batch) for batch in batches],
+}
+
+
+def scored_with_dropout(training):
+    original = training.evaluate
+
+    def evaluate(batches):
+        training._model.eval = training._model.train
+        try:
+            return original(batches)
+        finally:
+            del training._model.eval
+
+    training.evaluate = evaluate
+
+
+def without_last(training):
+    original = training.evaluate
+    training.evaluate = lambda batches: original(
+        [batch for batch in batches if len(batch) == len(batches[0])]
+    )
+
+
+def without_last_in_secret(training):
+    without_last(training)
+    original = training.evaluate
+    training.evaluate = lambda batches: replace(
+        original(batches), count=sum(len(batch) for batch in batches)
+    )
+
+
+def summed(training):
+    original = training.evaluate
+
+    def evaluate(batches):
+        scores = original(batches)
+        return replace(scores, loss=scores.loss * scores.count)
+
+    training.evaluate = evaluate
+
+
+def stale(training):
+    start = {name: np.array(array) for name, array in training.weights().items()}
+    training.reset = lambda: training.load_weights(start)
+
+
+def last_not_learnt(training):
+    original, sizes = training._step, set()
+
+    def step(arrays, tally):
+        sizes.add(len(arrays.labels))
+        if len(arrays.labels) == max(sizes):
+            return original(arrays, tally)
+        learning = training._optimizer.step
+        training._optimizer.step = lambda: None
+        try:
+            return original(arrays, tally)
+        finally:
+            training._optimizer.step = learning
+
+    training._step = step
+
+
+TRAININGS = {
+    "scored_with_dropout": scored_with_dropout,
+    "last_unscored": without_last,
+    "last_unscored_in_secret": without_last_in_secret,
+    "last_not_learnt": last_not_learnt,
+    "summed": summed,
+    "stale": stale,
 }
 
 
@@ -96,9 +192,19 @@ class Saboteur:
         return getattr(self._backend, name)
 
     def train(self, task):
-        misread = TASKS.get(self._fault, lambda task: task)
+        fault = self._fault
+        if fault.startswith("late_"):
+            fault = "none" if task.execution.is_deterministic else fault.removeprefix("late_")
+        misread = TASKS.get(fault, lambda task: task)
         training = self._backend.train(misread(task))
-        change = EPOCHS.get(self._fault)
+        TRAININGS.get(fault, lambda training: None)(training)
+        if fault == "no_decay" and task.optimizer is not None:
+            # As the framework's own object would not: it says what was asked.
+            said = training.settings
+            training.settings = lambda: {
+                **said(), "optimizer.weight_decay": task.optimizer.weight_decay
+            }
+        change = EPOCHS.get(fault)
         if change:
             original = training.train
             training.train = lambda epochs, **callbacks: original(
@@ -111,7 +217,10 @@ class Saboteur:
 def benchharness_backend(options):
     options = dict(options)
     fault, framework = options.pop("fault"), options.pop("framework")
-    plugin = import_module(f"benchharness_{framework}.plugin")
+    is_reference = framework == "numpy"
+    plugin = import_module(
+        "benchharness.testing.plugin" if is_reference else f"benchharness_{framework}.plugin"
+    )
     backend = plugin.benchharness_backend(options={})
     if fault == "flatten":
         from benchharness_torch.layers import FlattenChannelsLast
@@ -130,7 +239,7 @@ source = "drawn"
 [defaults]
 image_size = 32
 train_images = 40
-test_images = 4
+test_images = 10
 batch_size = 6
 dense = 8
 
@@ -140,6 +249,7 @@ strategy = "simple_cnn"
 filters = [4, 6]
 pool = "each"
 preprocessing = "standard"
+optimizer = {{ name = "adam", lr = 1e-3, weight_decay = 0.005 }}
 augmentation = {{ rotation = 30, shear = 0.2, zoom = 0.2, channel_shift = 20 }}
 
 {backends}
@@ -157,6 +267,29 @@ PROVEN_OTHERWISE = {
     "reversed": "order",
     "transposed": "pixels",
     "bfloat16": "logits",
+    "scored_with_dropout": "evaluation",
+    "last_unscored": "coverage",
+    "last_unscored_in_secret": "evaluation",
+    "last_not_learnt": "last step (moved 0",
+    "no_decay": "decay (moved 0",
+    "seed": "masks",
+}
+
+
+# Faults that can be planted in any plugin.
+ANYWHERE = {
+    "beta": "optimizer",
+    "labels": "labels",
+    "last_dropped": "coverage",
+    "last_unscored": "coverage",
+    "last_unscored_in_secret": "evaluation",
+    "no_decay": "decay (moved 0",
+    "seed": "masks",
+    "stale": "last step",
+    "start": "weights",
+    "summed": "evaluation",
+    "twice": "coverage",
+    "unwarped": "pixels",
 }
 
 
@@ -236,6 +369,16 @@ def test_faults_in_keras_are_caught_and_named(tmp_path: Path):
     assert all(PROVEN_OTHERWISE[name] in verdict for name, verdict in verdicts.items()), verdicts
 
 
+@pytest.mark.parametrize("honest", ["torch", "keras", "numpy"])
+def test_faults_anywhere_are_caught_and_named(tmp_path: Path, honest: str):
+    """A dozen more, in each plugin and in what `plugin new` starts from."""
+    verdicts = certify(tmp_path, honest=honest, faults={name: name for name in ANYWHERE})
+
+    missed = {name: v for name, v in verdicts.items() if ANYWHERE[name] not in v}
+    assert set(verdicts) == set(ANYWHERE)
+    assert not missed
+
+
 def test_an_honest_copy_is_proven(tmp_path: Path):
     """A saboteur that plants nothing is proven, so that the others fail for their faults alone."""
     file = suite(tmp_path, honest="torch", faults={"copy": "none"})
@@ -260,6 +403,27 @@ def test_faults_in_the_timed_run_void_the_proof(tmp_path: Path):
     assert done.returncode == 1
     assert proofs["torch"] == "proven"
     assert proofs["late"].startswith("partial: settings (dropout: ")
+
+
+def test_faults_of_the_timed_run_alone_are_named(tmp_path: Path):
+    """Work that turns lazy after the proof: the core counts, and computes scores by itself."""
+    said = {
+        "last_unscored": "images tested: 6 of 10",
+        "last_unscored_in_secret": "evaluation: scored",
+        "scored_with_dropout": "evaluation: scored a loss of",
+    }
+    file = suite(tmp_path, honest="torch", faults={name: f"late_{name}" for name in said})
+
+    done = benchharness(tmp_path, "run", str(file), "--device", "cpu")
+
+    lines = (tmp_path / "results/sabotage/latest/records.jsonl").read_text().splitlines()
+    records = [json.loads(line.split(" ", 1)[1]) for line in lines]
+    proofs = {record["backend"]: record["proof"] for record in records}
+    assert done.returncode == 1
+    assert proofs.pop("torch") == "proven"
+    assert {name: words in proofs[name] for name, words in said.items()} == dict.fromkeys(
+        said, True
+    ), proofs
 
 
 def test_an_unproven_pair_is_not_timed_where_proof_is_required(tmp_path: Path):

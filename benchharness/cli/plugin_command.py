@@ -36,7 +36,7 @@ def new(*, name: str, parent: Path) -> int:
     folder = parent / distribution_of(name)
     files = write_plugin(name, folder)
     click.echo(f"{folder}: {len(files)} files")
-    click.echo(f"install it:  pip install -e {folder}")
+    click.echo(f"install it:  pip install -e '{folder}[dev]'")
     click.echo(f"check it:    benchharness plugin check {name}")
     click.echo("then replace one module after the other; its README says in which order")
     return 0
@@ -84,10 +84,10 @@ def _show(audit: Audit) -> None:
 
     from benchharness.report.checklist import lines, outcome
 
-    console = Console(highlight=False)
+    console, told = Console(highlight=False), set[str]()
     with console.status("examining"):
         for result in audit.carry_out():
-            for line in lines(result, width=console.width):
+            for line in lines(result, width=console.width, told=told):
                 console.print(line)
     console.print()
     console.print(outcome(audit))

@@ -110,8 +110,9 @@ def command(
     Every trial runs in a process of its own, the backends taking turns. Records, CSV files and
     logs are written below the results folder as the trials finish.
 
-    Exit codes: 0 all well; 1 a trial failed, or a proof was required and refused; 2 the request
-    could not be understood; 130 interrupted, and --resume goes on.
+    Exit codes: 0 all well; 1 a trial failed, or work was timed that is not proven to be the same
+    (--no-proof asks for none); 2 the request could not be understood; 130 interrupted, and --resume
+    goes on.
     """
     from benchharness.cli.builtin import builtin_suite, write_copy
     from benchharness.run.session import Request
@@ -197,7 +198,7 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
                     remarks += _left(session.folder, request)
                 raise
             page = publish(folder.path, tell=remarks.append)
-            code = _exit_code(records, is_proof_required=request.proof == "required")
+            code = _exit_code(records, proof=request.proof)
             observe(
                 RunFinished(
                     exit_code=code,
@@ -238,11 +239,26 @@ def _again(request: Request) -> str:
     return f"benchharness run {suite}"
 
 
-def _exit_code(records: list[Record], *, is_proof_required: bool) -> int:
+def _exit_code(records: list[Record], *, proof: str) -> int:
+    from benchharness.fairness.certificate import PROVEN
     from benchharness.run.backlog import WELL
 
-    is_well = all(record["status"] in WELL for record in records)
-    is_proven = all(
-        verdict == "proven" for record in records for verdict in record["proofs"].values()
+    if any(record["status"] not in WELL for record in records):
+        return 1
+    if proof == "no":
+        return 0
+    timed = {_point(record, record["backend"]) for record in records if record["status"] == "ok"}
+    unproven = (
+        verdict != PROVEN
+        for record in records
+        for other, verdict in record["proofs"].items()
+        # The native track claims no equal work; of what one backend cannot do, nothing is compared.
+        if record["track"] == "equal"
+        and {_point(record, record["backend"]), _point(record, other)} <= timed
     )
-    return 0 if is_well and (is_proven or not is_proof_required) else 1
+    return 1 if any(unproven) else 0
+
+
+def _point(record: Record, backend: str) -> tuple[str, str, str, str]:
+    """Return what a record was timed at, as one of a backend."""
+    return record["benchmark"], repr(sorted(record["matrix"].items())), record["track"], backend

@@ -23,6 +23,7 @@ class Finding:
         between: Two backends, or a backend and ``reference``.
         array: The array that is farthest off; empty where a stage has only one.
         off: In the stage's measure; infinite where names or shapes differ or a value is not finite.
+        found: The same in words, for people.
     """
 
     stage: str
@@ -30,6 +31,7 @@ class Finding:
     array: str
     off: float
     tolerance: float
+    found: str = ""
 
     @property
     def is_within(self) -> bool:
@@ -40,10 +42,11 @@ class Finding:
         """Return the stage and how far it is off, for people."""
         place = f", {self.array}" if self.array else ""
         side = f", {self.between[0]} against {self.between[1]}" if self._has_reference else ""
-        found = (
-            "of another kind" if np.isinf(self.off) else f"{self.off:.1e} over {self.tolerance:g}"
-        )
-        return f"{self.stage} ({found}{place}{side})"
+        far = self.found or "of another kind"
+        if np.isfinite(self.off) and self.stage != "coverage":
+            far = f"{self.found}, " if self.found else ""
+            far += f"{self.off:.1e} over {self.tolerance:g}"
+        return f"{self.stage} ({far}{place}{side})"
 
     @property
     def _has_reference(self) -> bool:
@@ -89,7 +92,8 @@ class Certificate:
         failed = _worst_by_stage(self.findings)
         if any(finding.stage == "counts" for finding in failed):
             return f"not comparable: {failed[0]}"
-        troubles = [*map(str, failed), *(f"settings ({text})" for text in self.deviations)]
+        # Causes first: a setting decides what every stage after it gives.
+        troubles = [*(f"settings ({text})" for text in self.deviations), *map(str, failed)]
         return f"partial: {', '.join(troubles)}" if troubles else PROVEN
 
     @property
@@ -122,10 +126,16 @@ def amended(verdict: str, troubles: Sequence[str]) -> str:
         verdict: Of the certificate.
         troubles: What the trial did otherwise than planned; none leaves the verdict as it is.
     """
+    # What the proof has found already, of one backend or the other, is said once.
+    troubles = [trouble for trouble in troubles if _core_of(trouble) not in verdict]
     if not troubles or verdict.startswith("not comparable"):
         return verdict
     before = "" if verdict == PROVEN else f"{verdict.removeprefix('partial: ')}, "
     return f"partial: {before}{', '.join(troubles)}"
+
+
+def _core_of(trouble: str) -> str:
+    return trouble.removeprefix("settings (").removesuffix(")")
 
 
 def overall(verdicts: Mapping[str, str], *, anchor: str) -> str:
@@ -166,10 +176,15 @@ def compare(
             }
         for between, (one, other) in pairs.items():
             if stage.name in one.arrays or stage.name in other.arrays:
-                array, off = _distance(stage, one, other)
+                array, off, found = _distance(stage, one, other)
                 findings.append(
                     Finding(
-                        stage=stage.name, between=between, array=array, off=off, tolerance=limit
+                        stage=stage.name,
+                        between=between,
+                        array=array,
+                        off=off,
+                        tolerance=limit,
+                        found=found,
                     )
                 )
     deviations = tuple(
@@ -191,12 +206,12 @@ def _worst_by_stage(findings: tuple[Finding, ...]) -> list[Finding]:
     return list(worst.values())
 
 
-def _distance(stage: Stage, one: Probe, other: Probe) -> tuple[str, float]:
-    """Return the array of a stage that is farthest off, and how far."""
+def _distance(stage: Stage, one: Probe, other: Probe) -> tuple[str, float, str]:
+    """Return the array of a stage that is farthest off, how far, and that in words."""
     ours, theirs = one.arrays.get(stage.name, {}), other.arrays.get(stage.name, {})
     lone = sorted(set(ours) ^ set(theirs))
     if lone:
-        return lone[0], np.inf
+        return lone[0], np.inf, "on one side only"
     distances = {
         name: _off(stage.measure, ours[name], theirs[name])
         if _alike(ours[name], theirs[name])
@@ -204,7 +219,25 @@ def _distance(stage: Stage, one: Probe, other: Probe) -> tuple[str, float]:
         for name in ours
     }
     farthest = max(distances, key=lambda name: distances[name])
-    return farthest if len(distances) > 1 else "", distances[farthest]
+    words = _words(stage, ours[farthest], theirs[farthest], what=farthest)
+    return farthest if len(distances) > 1 else "", distances[farthest], words
+
+
+def _words(stage: Stage, one: Array, other: Array, *, what: str) -> str:
+    """Return how two arrays differ, in words; empty where the distance says it all."""
+    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+        return "not finite"
+    if one.shape != other.shape:
+        kind = "batches" if stage.name in ("labels", "order") else "values"
+        return f"{len(one)} of {len(other)} {kind}"
+    if stage.name == "coverage":
+        fewer = int(-min(one.min(), other.min()))
+        return f"{fewer} fewer {what} than planned" if fewer > 0 else f"more {what} than planned"
+    if stage.is_movement:
+        # The last value is no movement but what rounding may do.
+        far, size = (float(np.linalg.norm(array[:-1])) for array in (one, other))
+        return f"moved {far / size:.3g} times as far" if size else "moved"
+    return ""
 
 
 def _alike(one: Array, other: Array) -> bool:

@@ -127,6 +127,10 @@ class Ledger:
         if trouble:
             self._note(f"{trouble} (of {len(planned)})")
 
+    def note(self, trouble: str) -> None:
+        """Add what was not as planned beside the batches of an epoch."""
+        self.troubles.append(trouble)
+
     @property
     def verdict(self) -> str:
         """``as planned``, or what was not."""

@@ -8,13 +8,18 @@ from numpy.typing import NDArray
 from benchharness.fairness.probe import Array
 from benchharness.model.network import Dense, Dropout, Layer, Network
 from benchharness.model.task import Batch, Execution, Optimizer, Task
-from benchharness.model.work import Backend
+from benchharness.model.work import Backend, Training
 
 # Inputs from 1e-9 to 1, and gradients with them: an epsilon shows among the smallest.
 _RULE_INPUTS = 128
 _RULE_STEPS = 3
+# Steps without a gradient: enough for a decay of 5e-6 a step to show beside rounding.
+_DECAY_STEPS = 16
+# A movement of fewer roundings than these says nothing of the rule that moved it.
+_ROUNDINGS = 30
 # Draws of dropout; the share that is zeroed is known to half a percent.
 _DRAWS = 16_384
+_SEED, _OTHER_SEED = 3, 4
 
 
 class Rules:
@@ -23,17 +28,37 @@ class Rules:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self._movements: dict[tuple[Optimizer, Execution], Array] = {}
-        self._dropouts: dict[tuple[float, Execution], Array] = {}
+        self._decays: dict[tuple[Optimizer, Execution], Array] = {}
+        self._dropouts: dict[tuple[float, Execution], dict[str, Array]] = {}
 
     def movement(self, optimizer: Optimizer, *, execution: Execution) -> Array:
-        """Return how far three steps move a single dense kernel, float64, shape (128,)."""
+        """Return how far three steps move a single dense kernel, float64, shape (129,).
+
+        The last value is what rounding alone may do.
+        """
         key = (optimizer, execution)
         if key not in self._movements:
             self._movements[key] = _movement(self.backend, optimizer, execution)
         return self._movements[key]
 
-    def dropout(self, rate: float, *, execution: Execution) -> Array:
-        """Return the share of values that dropout zeroes in training, and the others' factor."""
+    def decay(self, optimizer: Optimizer, *, execution: Execution) -> Array:
+        """Return how far steps without a gradient move a kernel, over its size, shape (129,).
+
+        The last value is what rounding alone may do.
+        """
+        key = (optimizer, execution)
+        if key not in self._decays:
+            self._decays[key] = _decay(self.backend, optimizer, execution)
+        return self._decays[key]
+
+    def dropout(self, rate: float, *, execution: Execution) -> dict[str, Array]:
+        """Return what a dropout layer does, by what is asked of it.
+
+        ``dropout``: the share of values that it zeroes in training, and the factor on the others.
+        ``masks``: the share of values that two masks treat alike, of one seed after a reset, of
+        one seed in two trainings, and of two seeds. ``evaluation``: the loss of an image whose
+        logit is 1 if dropout lets it pass.
+        """
         key = (rate, execution)
         if key not in self._dropouts:
             self._dropouts[key] = _dropout(self.backend, rate, execution)
@@ -54,24 +79,67 @@ def _movement(backend: Backend, optimizer: Optimizer, execution: Execution) -> A
         steps=_RULE_STEPS,
         execution=execution,
     )
-    movement: Array = moved.ravel().astype(np.float64) - kernel
-    return movement
+    # Nothing is left to rounding: an epsilon shows in the smallest movements.
+    return np.append(moved.astype(np.float64) - kernel, 0.0)
 
 
-def _dropout(backend: Backend, rate: float, execution: Execution) -> Array:
-    # One step of plain SGD at rate 1 from zero moves the weight of an input by half of what
-    # dropout left of it.
-    moved = _learn(
+def _decay(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array:
+    # Inputs of zero give no gradient: what moves now is the decay, and nothing hides it.
+    kernel = np.geomspace(1, 3, _RULE_INPUTS, dtype=np.float32)
+    training, batch = _line(
         backend,
-        np.ones(_DRAWS, np.float32),
-        layers=(Dropout(name="dropout", rate=rate),),
-        kernel=np.zeros((_DRAWS, 1), np.float32),
-        optimizer=Optimizer(name="sgd", lr=1.0),
-        steps=1,
+        np.zeros(_RULE_INPUTS, np.float32),
+        layers=(),
+        kernel=kernel[:, None],
+        optimizer=optimizer,
         execution=execution,
     )
-    kept = moved[moved != 0]
-    return np.array([1 - kept.size / moved.size, 2 * float(kept.mean()) if kept.size else 0.0])
+    _train(training, batch, steps=_DECAY_STEPS)
+    moved = _kernel(training).astype(np.float64) / kernel - 1
+    # Beside a decay that float32 cannot hold, distances are taken over its rounding.
+    rounding = np.sqrt(_DECAY_STEPS * _RULE_INPUTS) * 2.0**-24
+    return np.append(moved, _ROUNDINGS * rounding)
+
+
+def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, Array]:
+    def trained(seed: int) -> tuple[Training, Batch]:
+        # One step of plain SGD at rate 1 from zero moves the weight of an input by half of what
+        # dropout left of it.
+        return _line(
+            backend,
+            np.ones(_DRAWS, np.float32),
+            layers=(Dropout(name="dropout", rate=rate),),
+            kernel=np.zeros((_DRAWS, 1), np.float32),
+            optimizer=Optimizer(name="sgd", lr=1.0),
+            execution=execution,
+            seed=seed,
+        )
+
+    def mask(training: Training, batch: Batch) -> Array:
+        _train(training, batch, steps=1)
+        return _kernel(training)
+
+    training, batch = trained(_SEED)
+    first = mask(training, batch)
+    training.reset()
+    again = mask(training, batch)
+    elsewhere, other = mask(*trained(_SEED)), mask(*trained(_OTHER_SEED))
+    alike = [np.mean((first != 0) == (mask != 0)) for mask in (again, elsewhere, other)]
+    # Without dropout, and only without, the logit is 1.
+    training.load_weights(
+        {
+            "logits/kernel": np.full((_DRAWS, 1), 1 / _DRAWS, np.float32),
+            "logits/bias": np.zeros(1, np.float32),
+        }
+    )
+    kept = first[first != 0]
+    return {
+        "dropout": np.array(
+            [1 - kept.size / first.size, 2 * float(kept.mean()) if kept.size else 0.0]
+        ),
+        "masks": np.array(alike, np.float64),
+        "evaluation": np.array([training.evaluate([batch]).loss]),
+    }
 
 
 def _learn(
@@ -85,6 +153,24 @@ def _learn(
     execution: Execution,
 ) -> NDArray[np.float32]:
     """Return the kernel after some steps on one image of class 1."""
+    training, batch = _line(
+        backend, inputs, layers=layers, kernel=kernel, optimizer=optimizer, execution=execution
+    )
+    _train(training, batch, steps=steps)
+    return _kernel(training)
+
+
+def _line(
+    backend: Backend,
+    inputs: NDArray[np.float32],
+    *,
+    layers: tuple[Layer, ...],
+    kernel: NDArray[np.float32],
+    optimizer: Optimizer,
+    execution: Execution,
+    seed: int = _SEED,
+) -> tuple[Training, Batch]:
+    """Return a training of a single logit, and a batch of one image of class 1."""
     network = Network(input_shape=inputs.shape, layers=(*layers, Dense(name="logits", units=1)))
     task = Task(
         network=network,
@@ -95,9 +181,15 @@ def _learn(
         preprocessing=None,
         is_augmented=False,
         execution=execution,
-        seed=3,
+        seed=seed,
     )
-    training = backend.train(task)
     batch = Batch(ids=np.zeros(1, np.int64), inputs=inputs[None], labels=np.ones(1, np.int32))
+    return backend.train(task), batch
+
+
+def _train(training: Training, batch: Batch, *, steps: int) -> None:
     training.train([[batch]] * steps, after_step=lambda: None, after_epoch=lambda scores: None)
-    return training.weights()["logits/kernel"]
+
+
+def _kernel(training: Training) -> NDArray[np.float32]:
+    return training.weights()["logits/kernel"].ravel()

@@ -109,12 +109,25 @@ def _are_same(values: Mapping[str, Setting]) -> bool:
 
 
 def _is_same(one: Setting, other: Setting) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool) or isinstance(one, str):
+    if isinstance(one, bool) or isinstance(other, bool):
         # True is 1 to Python, and is another setting.
         return type(one) is type(other) and one == other
-    if isinstance(one, int | float) and isinstance(other, int | float):
-        return abs(one - other) <= _SAME_WITHIN * max(abs(one), abs(other))
-    return one == other
+    ours, theirs = _numbers(one), _numbers(other)
+    if ours is None or theirs is None:
+        return one == other
+    return len(ours) == len(theirs) and all(
+        abs(x - y) <= _SAME_WITHIN * max(abs(x), abs(y)) for x, y in zip(ours, theirs, strict=True)
+    )
+
+
+def _numbers(value: Setting) -> list[float] | None:
+    """Return a setting's numbers, also those of a text like ``0.3, 0.5``; None for other texts."""
+    if isinstance(value, int | float):
+        return [float(value)]
+    try:
+        return [float(word) for word in str(value).split(", ")]
+    except ValueError:
+        return None
 
 
 def _shown(value: Setting) -> str:

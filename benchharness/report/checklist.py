@@ -17,12 +17,14 @@ _WIDTH = max(len(mark) for mark, _ in _MARKS.values())
 _FAULTS = 3
 
 
-def lines(result: Result, *, width: int) -> Iterator[Text]:
+def lines(result: Result, *, width: int, told: set[str] | None = None) -> Iterator[Text]:
     """Yield the lines of a clause.
 
     Args:
         width: Of the terminal, in characters.
+        told: Reasons of other clauses, which are not printed again; those of this one are added.
     """
+    told = set() if told is None else told
     mark, style = _MARKS[result.outcome]
     line = Text(f"{mark:<{_WIDTH}}", style=style)
     line.append(f"  {result.item.title}", style="bold" if result.faults else "default")
@@ -33,10 +35,15 @@ def lines(result: Result, *, width: int) -> Iterator[Text]:
     yield line
     if not has_room:
         yield from _indented(aside, width=width, style="dim")
-    for fault in result.faults[:_FAULTS]:
-        yield from _indented(f"{fault.check}: {fault.reason}", width=width, style="red")
-    if (more := len(result.faults) - _FAULTS) > 0:
-        yield from _indented(f"and {more} more like these", width=width, style="red")
+    shown = 0
+    for fault in result.faults:
+        if fault.reason not in told and shown < _FAULTS:
+            told.add(fault.reason)
+            yield from _indented(f"{fault.check}: {fault.reason}", width=width, style="red")
+            shown += 1
+    if more := len(result.faults) - shown:
+        words = f"and {more} more like these" if shown else f"{more} as above"
+        yield from _indented(words, width=width, style="red")
     for refusal in result.refusals:
         yield from _indented(f"passed over: {refusal}", width=width, style="dim")
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 
 from benchharness.api import Backend, Execution, UnsupportedError
 from benchharness.testing.refusal import Contract
-from benchharness.testing.tasks import make_network, make_task, small_cnn
+from benchharness.testing.tasks import learn, make_batches, make_network, make_task, small_cnn
 
 Outcome = Literal["kept", "broken", "refused"]
 KINDS = ("feed", "extract", "train")
@@ -46,28 +48,40 @@ def examine(contract: Contract, check: str, **fixtures: object) -> Iterator[Find
     given = {name: value for name, value in fixtures.items() if name in wanted}
     for label, parameters in _parameters(method):
         name = f"{check}[{label}]" if label else check
-        outcome, reason = _carry_out(method, {**given, **parameters})
+        package = _package(given["backend"]) if "backend" in given else ""
+        outcome, reason = _carry_out(method, {**given, **parameters}, package=package)
         yield Finding(check=name, outcome=outcome, reason=reason)
 
 
 def offered(backend: Backend, execution: Execution) -> Mapping[str, str]:
-    """Return each kind of work with the backend's reason against it; empty where it is offered."""
+    """Return each kind of work with what is against it; empty where a little of it was done."""
     refusals: dict[str, str] = {}
     for kind in KINDS:
-        network = make_network() if kind == "feed" else small_cnn()
         try:
-            getattr(backend, kind)(make_task(network, execution=execution))
+            _try(backend, kind, execution)
         except UnsupportedError as refusal:
             refusals[kind] = str(refusal)
-        except Exception:
-            # What else goes wrong is for the checks to tell.
-            refusals[kind] = ""
+        except Exception as error:
+            refusals[kind] = _told(error, package=_package(backend))
         else:
             refusals[kind] = ""
     return refusals
 
 
-def _carry_out(method: Any, given: Mapping[str, object]) -> tuple[Outcome, str]:
+def _try(backend: Backend, kind: str, execution: Execution) -> None:
+    """Do a little work of a kind."""
+    batches = make_batches()
+    if kind == "feed":
+        task = make_task(make_network(), optimizer=None, execution=execution)
+        backend.feed(task).feed(batches, after_step=lambda: None)
+    elif kind == "extract":
+        task = make_task(small_cnn(), trainable=(), optimizer=None, execution=execution)
+        list(backend.extract(task).extract(batches))
+    else:
+        learn(backend.train(make_task(small_cnn(), execution=execution)), batches)
+
+
+def _carry_out(method: Any, given: Mapping[str, object], *, package: str) -> tuple[Outcome, str]:
     try:
         method(**given)
     except pytest.skip.Exception as skipped:
@@ -75,8 +89,24 @@ def _carry_out(method: Any, given: Mapping[str, object]) -> tuple[Outcome, str]:
     except (AssertionError, pytest.fail.Exception) as failure:
         return "broken", str(failure).strip() or "an assertion failed"
     except Exception as error:
-        return "broken", f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+        return "broken", _told(error, package=package)
     return "kept", ""
+
+
+def _package(backend: object) -> str:
+    """Return the package that a backend's class is in."""
+    return type(backend).__module__.partition(".")[0]
+
+
+def _told(error: Exception, *, package: str) -> str:
+    """Return an exception with the last line of the plugin's own that it came through."""
+    text = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+    places = [
+        f"{Path(frame.f_code.co_filename).name}:{line}"
+        for frame, line in traceback.walk_tb(error.__traceback__)
+        if frame.f_globals.get("__name__", "").partition(".")[0] == package
+    ]
+    return f"{text} ({places[-1]})" if places else text
 
 
 def _parameters(method: Any) -> Iterator[tuple[str, dict[str, object]]]:

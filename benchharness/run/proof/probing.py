@@ -29,7 +29,7 @@ _IMAGES, _FEW_IMAGES = 8, 4
 _COSTLY_FLOPS = 1e9
 _BATCHES = 3
 _PIXEL_IMAGES = 4
-# The last batch of an epoch, smaller as it is in most epochs.
+# The last batch of an epoch, smaller as it is in most epochs, where batches have more than one.
 _TAIL = 3
 # Optimizer steps that are compared one by one: many where they are cheap.
 _STEPS, _FEW_STEPS = 10, 3
@@ -68,12 +68,13 @@ class Exam:
         task = _under_glass(self.scene.image_task(network, weights={}, trainable=()))
         batches = self._batches(self.scene.prepared.images, task)
         task = replace(task, witness=witness(task.input_shape, steps=len(batches)))
-        feeding = self.scene.backend.feed(task)
-        feeding.feed(batches, after_step=_nothing)
+        feeding, steps = self.scene.backend.feed(task), _Steps()
+        feeding.feed(batches, after_step=steps)
         consumed = feeding.consumed()
         effective = dict(feeding.settings())
         return Probe(
             arrays={
+                "coverage": {"batches fed": np.array([steps.taken - len(batches)])},
                 "labels": {"labels": consumed.labels.astype(np.int64)},
                 "order": {"fingerprints": consumed.fingerprints.astype(np.float64)},
             },
@@ -107,11 +108,24 @@ class Exam:
         if not self._can_afford((steps + _BATCHES + 2) * flops):
             steps = 0
         training = scene.backend.train(task)
-        arrays |= _learning(training, task, batches, steps=steps)
-        if task.preprocessing is not None:
-            arrays["pixels"] = {"pixels": self._pixels(task, batches[0])}
         effective = dict(training.settings())
+        parts = [_answers(training, task, batches)]
+        if steps:
+            still = _without_dropout(task)
+            if still.network != task.network:
+                # One network at a time: the largest takes all the memory there is.
+                del training
+                training = scene.backend.train(still)
+            parts += [
+                _steps(training, still, batches, steps=steps),
+                _epoch(training, still, batches),
+            ]
+        for stage, values in ((stage, part[stage]) for part in parts for stage in part):
+            if values:
+                arrays.setdefault(stage, {}).update(values)
         del training
+        if task.preprocessing is not None:
+            arrays["pixels"] = {"pixels": self._pixels(_without_dropout(task), batches[0])}
         return replace(
             self._rules(arrays),
             settings=effective,
@@ -125,11 +139,10 @@ class Exam:
         assert task.optimizer is not None
         execution = _glass(task.execution)
         arrays["optimizer"] = {"movement": self.rules.movement(task.optimizer, execution=execution)}
-        rates = sorted(_dropout_rates(task.network))
-        if rates:
-            arrays["dropout"] = {
-                str(rate): self.rules.dropout(rate, execution=execution) for rate in rates
-            }
+        arrays["decay"] = {"movement": self.rules.decay(task.optimizer, execution=execution)}
+        for rate in sorted(_dropout_rates(task.network)):
+            for stage, array in self.rules.dropout(rate, execution=execution).items():
+                arrays.setdefault(stage, {})[str(rate)] = array
         return Probe(arrays=arrays, settings={}, deviations=(), is_deep=False)
 
     def _rule_task(self) -> Task:
@@ -159,7 +172,7 @@ class Exam:
         """Return the images that are looked at, in the order of the first epoch."""
         train = self.scene.prepared.splits["train"]
         order = epoch_order(train, seed=self.scene.request.seed, epoch=1)
-        return order[: _BATCHES * self._images + _TAIL]
+        return order[: _BATCHES * self._images + min(_TAIL, self._images - 1)]
 
     @property
     def _images(self) -> int:
@@ -181,41 +194,33 @@ class Exam:
         return not self.is_reference or flops <= _REFERENCE_FLOPS
 
 
-def _learning(
-    training: Training, task: Task, batches: Sequence[Batch], *, steps: int
-) -> dict[str, Arrays]:
-    """Return what a training gives for some batches, stage by stage.
-
-    Args:
-        steps: Optimizer steps to take one by one; 0 to take none at all.
-    """
+def _answers(training: Training, task: Task, batches: Sequence[Batch]) -> dict[str, Arrays]:
+    """Return what a training gives before any step, with dropout layers as the cell has them."""
     initial = training.weights()
-    plain = replace(batches[0], warp=None)
+    plain = [replace(batch, warp=None) for batch in batches]
+    images = sum(map(len, plain))
     gradients = training.gradients(batches[0])
-    arrays: dict[str, Arrays] = {
+    scores = training.evaluate(plain)
+    return {
         "counts": _counts(initial, gradients),
         "weights": {name: _off(initial[name], task.weights[name]) for name in task.weights},
-        "logits": {"logits": fold(training.logits(plain))},
+        "logits": {"logits": fold(training.logits(plain[0]))},
         "gradients": {name: fold(gradient) for name, gradient in gradients.items()},
-        "evaluation": {"loss": np.array([training.evaluate([plain]).loss])},
+        "evaluation": {"loss": np.array([scores.loss])},
+        "guesses": {"guesses": np.array([scores.top1 * images])},
+        "coverage": {"images scored": np.array([scores.count - images])},
     }
-    del gradients
-    if steps:
-        arrays |= _steps(training, task, batches, initial=initial, steps=steps)
-        arrays |= _epoch(training, batches)
-    return {stage: found for stage, found in arrays.items() if found}
 
 
 def _steps(
-    training: Training,
-    task: Task,
-    batches: Sequence[Batch],
-    *,
-    initial: Mapping[str, Array],
-    steps: int,
+    training: Training, task: Task, batches: Sequence[Batch], *, steps: int
 ) -> dict[str, Arrays]:
-    """Return the losses along some steps from the start, and what has moved by then."""
-    training.reset()
+    """Return the losses along some steps from the start, and what has moved by then.
+
+    Args:
+        steps: Optimizer steps to take one by one, each an epoch.
+    """
+    initial = training.weights()
     # Of few images there are fewer batches.
     full = batches[:_BATCHES]
     losses = _losses(training, [[full[step % len(full)]] for step in range(steps)])
@@ -231,12 +236,23 @@ def _steps(
     }
 
 
-def _epoch(training: Training, batches: Sequence[Batch]) -> dict[str, Arrays]:
-    """Return what a training consumes of an epoch."""
+def _epoch(training: Training, task: Task, batches: Sequence[Batch]) -> dict[str, Arrays]:
+    """Return what a training consumes of an epoch, and how far its last step moves."""
     training.reset()
-    _losses(training, [batches])
-    consumed = training.consumed()
+    if len(batches) > 1:
+        _losses(training, [batches[:-1]])
+    before = training.weights()
+    training.reset()
+    scores, steps = _trained(training, [batches])
+    consumed, images = training.consumed(), sum(map(len, batches))
+    after = training.weights()
+    learning = [name for name in after if name.split("/")[0] in task.trainable]
     return {
+        "last step": {name: _movement(before[name], after[name], steps=1) for name in learning},
+        "coverage": {
+            "images trained on": np.array([scores[0].count - images]),
+            "steps": np.array([steps - len(batches)]),
+        },
         "labels": {"labels": consumed.labels.astype(np.int64)},
         "order": {"fingerprints": consumed.fingerprints.astype(np.float64)},
     }
@@ -252,10 +268,27 @@ def _movement(before: Array, after: Array, *, steps: int) -> Array:
     return np.append(fold(after - before), _ROUNDINGS * rounding)
 
 
+@dataclass(slots=True)
+class _Steps:
+    """Counts steps as they are handed to the device."""
+
+    taken: int = 0
+
+    def __call__(self) -> None:
+        """Count a step."""
+        self.taken += 1
+
+
 def _losses(training: Training, epochs: Sequence[Batches]) -> Array:
-    scores: list[Scores] = []
-    training.train(epochs, after_step=_nothing, after_epoch=scores.append)
+    scores, _ = _trained(training, epochs)
     return np.array([score.loss for score in scores])
+
+
+def _trained(training: Training, epochs: Sequence[Batches]) -> tuple[list[Scores], int]:
+    """Return the scores of each epoch, and how many steps were handed over."""
+    scores, steps = list[Scores](), _Steps()
+    training.train(epochs, after_step=steps, after_epoch=scores.append)
+    return scores, steps.taken
 
 
 def _counts(weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> Arrays:
@@ -274,14 +307,16 @@ def _off(one: Array, other: Array) -> Array:
 
 
 def _under_glass(task: Task) -> Task:
-    """Return the task without dropout, in float32, with deterministic kernels."""
+    """Return the task in float32, with deterministic kernels."""
+    return replace(task, execution=_glass(task.execution))
+
+
+def _without_dropout(task: Task) -> Task:
     layers = tuple(
         replace(layer, rate=0.0) if isinstance(layer, Dropout) else layer
         for layer in task.network.layers
     )
-    return replace(
-        task, network=replace(task.network, layers=layers), execution=_glass(task.execution)
-    )
+    return replace(task, network=replace(task.network, layers=layers))
 
 
 def _glass(execution: Execution) -> Execution:
@@ -311,7 +346,3 @@ def _joined(one: Batch, other: Batch) -> Batch:
         labels=np.concatenate([one.labels, other.labels]),
         warp=warp,
     )
-
-
-def _nothing() -> None:
-    """After a step of no interest."""

@@ -34,6 +34,8 @@ def feed(scene: Scene, *, epochs: int, turns: Turns) -> None:
         for epoch, batches in enumerate(plan, start=1):
             turns.wait()
             timed.append(_feed_epoch(scene, feeding, batches, epoch, ledger))
+            taken = sum(block.steps for block in timed[-1])
+            ledger.count(f"epoch {epoch}: batches", taken, planned=len(batches))
     ledger.report()
     blocks = [block for epoch in timed for block in epoch]
     feed_s = seconds(blocks)

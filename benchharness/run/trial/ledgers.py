@@ -71,6 +71,16 @@ class TrialLedger:
             self._ledger.check(planned, consumed, labels=labels)
             self._digest.update(np.ascontiguousarray(consumed.labels).tobytes())
 
+    def count(self, what: str, found: int, *, planned: int) -> None:
+        """Compare a number of steps or images with the plan."""
+        if found != planned:
+            self._ledger.note(f"{what}: {found} of {planned}")
+
+    def note(self, trouble: str) -> None:
+        """Add what was not as planned; empty for nothing."""
+        if trouble:
+            self._ledger.note(trouble)
+
     def report(self) -> None:
         """Tell the runner the verdict."""
         ledger = self._ledger

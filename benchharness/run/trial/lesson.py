@@ -47,6 +47,23 @@ class Epoch:
         return asdict(self) | {"blocks": [[block.steps, block.seconds] for block in self.blocks]}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """What was counted of an epoch.
+
+    Attributes:
+        epoch: From 1.
+        steps: Handed to the device.
+        images: Whose losses are in the scores of training.
+        validated: Images in the scores of validation.
+    """
+
+    epoch: int
+    steps: int
+    images: int
+    validated: int
+
+
 @dataclass(slots=True, kw_only=True)
 class Lesson:
     """One training, watched.
@@ -57,6 +74,7 @@ class Lesson:
         validation: Batches to score after each epoch; empty for none.
         on_epoch: Told of each epoch as it ends.
         on_consumed: Told after each epoch, counted from 1, what the backend wrote down of it.
+        on_count: Told after each epoch how much work the backend says it has done.
         on_timing: Told when timed work begins (True) and when it ends or is interrupted (False).
         on_edge: Told between two blocks of steps, off the clock, which epoch it is and its blocks
             so far.
@@ -66,6 +84,7 @@ class Lesson:
         images: Training images seen so far.
         waited_s: Training seconds spent in getting batches; None where that cannot be seen.
         evaluation_s: Seconds to evaluate an image, of the fastest epoch; None without validation.
+        warm_steps_s: Seconds of the first and the second step of the warm-up.
     """
 
     training: Training
@@ -73,6 +92,7 @@ class Lesson:
     validation: Batches
     on_epoch: Callable[[Epoch], None]
     on_consumed: Callable[[int, Consumed], None] | None = None
+    on_count: Callable[[Count], None] = lambda count: None
     on_timing: Callable[[bool], None] = lambda is_timed: None
     on_edge: Callable[[int, Sequence[Block]], None] = lambda epoch, blocks: None
     on_turn: Callable[[], None] = lambda: None
@@ -80,6 +100,7 @@ class Lesson:
     images: int = 0
     waited_s: float | None = None
     evaluation_s: float | None = None
+    warm_steps_s: tuple[float, float] = (0.0, 0.0)
 
     @property
     def train_s(self) -> float:
@@ -88,8 +109,16 @@ class Lesson:
 
     def warm_up(self, epochs: Sequence[Batches]) -> None:
         """Compile everything on short epochs of real batches, then forget what was learnt."""
+        edges_s = [now_s()]
+
+        def after_step() -> None:
+            self.training.synchronize()
+            edges_s.append(now_s())
+
         for batches in epochs:
-            self.training.train([batches], after_step=_nothing, after_epoch=_ignore)
+            self.training.train([batches], after_step=after_step, after_epoch=_ignore)
+        first, second, third = [*edges_s, edges_s[-1], edges_s[-1]][:3]
+        self.warm_steps_s = second - first, third - second
         if self.validation:
             self.training.evaluate([self.validation[0]])
         self.training.reset()
@@ -135,6 +164,14 @@ class Lesson:
             with self._off_the_clock():
                 self.on_consumed(number, self.training.consumed())
         held_out = self._validate()
+        self.on_count(
+            Count(
+                epoch=number,
+                steps=sum(block.steps for block in blocks),
+                images=scores.count,
+                validated=held_out.count if held_out else 0,
+            )
+        )
         epoch = Epoch(
             epoch=number,
             train_s=seconds(blocks),
@@ -163,10 +200,6 @@ class Lesson:
         self.on_timing(False)
         yield
         self.on_timing(True)
-
-
-def _nothing() -> None:
-    """After a step of no interest."""
 
 
 def _ignore(scores: Scores) -> None:

@@ -18,13 +18,15 @@ from benchharness.run.trial.calibration import TrainingCheck, calibrate, note_me
 from benchharness.run.trial.features import Features, compute_features, content_key, load_features
 from benchharness.run.trial.feeding import feed
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
-from benchharness.run.trial.lesson import Lesson
+from benchharness.run.trial.lesson import Count, Lesson
 from benchharness.run.trial.scene import Metrics, Scene, Weights
+from benchharness.run.trial.scoring import ScoreCheck
 from benchharness.run.trial.summary import (
     ends,
     report_settings,
     report_timing,
     summarize,
+    unconfirmed,
     warm_up_epochs,
 )
 from benchharness.run.trial.turns import Turns
@@ -68,6 +70,7 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         validation=scene.batches(inputs, scene.prepared.splits["validation"]),
         on_epoch=lambda epoch: scene.emit({"event": "epoch", **epoch.as_dict()}),
         on_consumed=lambda epoch, consumed: ledger.enter(epoch, plan[epoch - 1], consumed),
+        on_count=lambda count: _compare_count(count, scene, ledger),
         on_timing=lambda is_timed: report_timing(scene, is_timed),
         on_edge=Advance.of(
             scene, phase="train", images=len(scene.prepared.splits["train"])
@@ -78,10 +81,11 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         lesson.warm_up(warm_up_epochs(plan[0]))
     with scene.clock.phase("train"):
         lesson.teach(plan)
+    report_settings(scene, task, training, unconfirmed=unconfirmed(scene, task, lesson))
     # What a framework does around its epochs is no training.
     scene.clock.keep("train", lesson.train_s, rest="overhead")
+    tested = _test(scene, training, task, inputs, ledger)
     ledger.report()
-    tested = _test(scene, training, inputs)
     note_memory(scene)
     _save(scene, training)
     # From here on nothing needs what was learnt: steps may be repeated, and no copy is kept.
@@ -189,13 +193,37 @@ def _features_identity(scene: Scene, task: Task) -> dict[str, Any]:
     }
 
 
-def _test(scene: Scene, training: Training, inputs: NDArray[Any]) -> Metrics:
+def _compare_count(count: Count, scene: Scene, ledger: TrialLedger) -> None:
+    """Enter an epoch's steps and images where they are not as many as planned."""
+    train, validation = (len(scene.prepared.splits[name]) for name in ("train", "validation"))
+    steps = -(-train // scene.settings.batch_size)
+    ledger.count(f"epoch {count.epoch}: steps", count.steps, planned=steps)
+    ledger.count(f"epoch {count.epoch}: images trained on", count.images, planned=train)
+    ledger.count(f"epoch {count.epoch}: images validated", count.validated, planned=validation)
+
+
+def _test(
+    scene: Scene, training: Training, task: Task, inputs: NDArray[Any], ledger: TrialLedger
+) -> Metrics:
     """Score the test images, once: whoever looks twice has chosen by them."""
     ids = scene.prepared.splits["test"]
     if not len(ids):
         return {}
+    batches = scene.batches(inputs, ids)
     with scene.clock.phase("evaluate"):
-        scores = training.evaluate(scene.batches(inputs, ids))
+        began_s = now_s()
+        scores = training.evaluate(batches)
+        took_s = now_s() - began_s
+    ledger.count("images tested", scores.count, planned=len(ids))
+    with scene.clock.phase("ledger"):
+        check = ScoreCheck(
+            training=training,
+            task=task,
+            batches=batches,
+            seconds=took_s,
+            flops=scene.workload.learner.flops_per_image(),
+        )
+        ledger.note(check.trouble())
     return {"test_loss": scores.loss, "test_top1": scores.top1}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -16,17 +16,51 @@ from benchharness.run.trial.scene import Metrics, Scene
 # Shorter epochs are recorded whole, and no step of theirs is like another.
 _KINDS = 3
 
+UNCONFIRMED = "unconfirmed"
+# A compiler takes longer for its first step than so many seconds, and than so many steps.
+_COMPILING_S, _COMPILING_STEPS = 0.25, 3
+# Shorter steps are not worth sharing out among threads.
+_SHARED_STEP_S = 0.005
+# One thread alone, and what a framework's own threads do beside it.
+_FEWEST_CORES = 1.1
 
-def report_settings(scene: Scene, task: Task, work: Work) -> None:
-    """Tell the runner the effective settings, and which are not what the task states."""
+
+def report_settings(
+    scene: Scene, task: Task, work: Work, *, unconfirmed: Collection[str] = ()
+) -> None:
+    """Tell the runner the effective settings, and which are not what the task states.
+
+    Args:
+        unconfirmed: Settings of which nothing has been seen in the work itself.
+    """
     effective = dict(work.settings())
     scene.emit(
         {
             "event": "settings",
-            "settings": effective,
+            "settings": effective | dict.fromkeys(unconfirmed, UNCONFIRMED),
             "deviations": list(deviations(effective, stated(task))),
         }
     )
+
+
+def unconfirmed(scene: Scene, task: Task, lesson: Lesson) -> list[str]:
+    """Return the settings of speed that were asked for, and of which the work shows nothing.
+
+    Compiling takes time in the first step. Threads show as processor time beside the clock, where
+    a step is long enough to be shared out.
+    """
+    found = []
+    if task.execution.compile:
+        first_s, second_s = lesson.warm_steps_s
+        if first_s < max(second_s + _COMPILING_S, _COMPILING_STEPS * second_s):
+            found.append("compile")
+    steps = sum(block.steps for epoch in lesson.epochs for block in epoch.blocks)
+    is_shared = lesson.train_s / steps >= _SHARED_STEP_S and task.execution.threads > 1
+    if task.execution.device == "cpu" and is_shared:
+        cores = scene.processor.seconds / lesson.train_s
+        if cores < _FEWEST_CORES:
+            found.append("threads")
+    return found
 
 
 def report_timing(scene: Scene, is_timed: bool) -> None:
