@@ -67,7 +67,12 @@ STAGES = {
     "movement",
     "evaluation",
     "optimizer",
+    "decay",
     "dropout",
+    "masks",
+    "coverage",
+    "guesses",
+    "last step",
     "labels",
     "order",
 }
@@ -152,7 +157,7 @@ def test_all_stages_are_compared(workplace: Path):
 
     stages = {one.benchmark: {finding.stage for finding in one.findings} for one in certificates}
     assert stages["small"] == STAGES
-    assert stages["dataset"] == {"labels", "order"}
+    assert stages["dataset"] == {"coverage", "labels", "order"}
     assert stages["bottleneck"] >= {"features", "logits"}
     assert stages["fine_tune"] >= {"frozen", "movement"}
 

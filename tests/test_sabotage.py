@@ -270,8 +270,8 @@ PROVEN_OTHERWISE = {
     "scored_with_dropout": "evaluation",
     "last_unscored": "coverage",
     "last_unscored_in_secret": "evaluation",
-    "last_not_learnt": "last step (moved 0",
-    "no_decay": "decay (moved 0",
+    "last_not_learnt": "last step (last_not_learnt moved 0 times",
+    "no_decay": "decay (no_decay moved 0 times",
     "seed": "masks",
 }
 
@@ -283,7 +283,7 @@ ANYWHERE = {
     "last_dropped": "coverage",
     "last_unscored": "coverage",
     "last_unscored_in_secret": "evaluation",
-    "no_decay": "decay (moved 0",
+    "no_decay": "decay (no_decay moved 0 times",
     "seed": "masks",
     "stale": "last step",
     "start": "weights",
@@ -408,7 +408,7 @@ def test_faults_in_the_timed_run_void_the_proof(tmp_path: Path):
 def test_faults_of_the_timed_run_alone_are_named(tmp_path: Path):
     """Work that turns lazy after the proof: the core counts, and computes scores by itself."""
     said = {
-        "last_unscored": "images tested: 6 of 10",
+        "last_unscored": "images validated: 6 of 8",
         "last_unscored_in_secret": "evaluation: scored",
         "scored_with_dropout": "evaluation: scored a loss of",
     }

@@ -41,7 +41,9 @@ class Finding:
     def __str__(self) -> str:
         """Return the stage and how far it is off, for people."""
         place = f", {self.array}" if self.array else ""
-        side = f", {self.between[0]} against {self.between[1]}" if self._has_reference else ""
+        is_told = f" {self.between[0]}" in f" {self.found}"
+        has_side = self._has_reference and not is_told
+        side = f", {self.between[0]} against {self.between[1]}" if has_side else ""
         far = self.found or "of another kind"
         if np.isfinite(self.off) and self.stage != "coverage":
             far = f"{self.found}, " if self.found else ""
@@ -176,7 +178,7 @@ def compare(
             }
         for between, (one, other) in pairs.items():
             if stage.name in one.arrays or stage.name in other.arrays:
-                array, off, found = _distance(stage, one, other)
+                array, off, found = _distance(stage, one, other, between=between)
                 findings.append(
                     Finding(
                         stage=stage.name,
@@ -206,7 +208,9 @@ def _worst_by_stage(findings: tuple[Finding, ...]) -> list[Finding]:
     return list(worst.values())
 
 
-def _distance(stage: Stage, one: Probe, other: Probe) -> tuple[str, float, str]:
+def _distance(
+    stage: Stage, one: Probe, other: Probe, *, between: tuple[str, str]
+) -> tuple[str, float, str]:
     """Return the array of a stage that is farthest off, how far, and that in words."""
     ours, theirs = one.arrays.get(stage.name, {}), other.arrays.get(stage.name, {})
     lone = sorted(set(ours) ^ set(theirs))
@@ -219,7 +223,10 @@ def _distance(stage: Stage, one: Probe, other: Probe) -> tuple[str, float, str]:
         for name in ours
     }
     farthest = max(distances, key=lambda name: distances[name])
-    words = _words(stage, ours[farthest], theirs[farthest], what=farthest)
+    if stage.is_movement and _alike(ours[farthest], theirs[farthest]):
+        words = _movements(ours[farthest], theirs[farthest], between=between)
+    else:
+        words = _words(stage, ours[farthest], theirs[farthest], what=farthest)
     return farthest if len(distances) > 1 else "", distances[farthest], words
 
 
@@ -233,11 +240,19 @@ def _words(stage: Stage, one: Array, other: Array, *, what: str) -> str:
     if stage.name == "coverage":
         fewer = int(-min(one.min(), other.min()))
         return f"{fewer} fewer {what} than planned" if fewer > 0 else f"more {what} than planned"
-    if stage.is_movement:
-        # The last value is no movement but what rounding may do.
-        far, size = (float(np.linalg.norm(array[:-1])) for array in (one, other))
-        return f"moved {far / size:.3g} times as far" if size else "moved"
     return ""
+
+
+def _movements(one: Array, other: Array, *, between: tuple[str, str]) -> str:
+    """Return how far the second backend has moved beside the first, or one beside the reference."""
+    # The last value is no movement but what rounding may do.
+    moved = zip(between, (float(np.linalg.norm(array[:-1])) for array in (one, other)), strict=True)
+    (first, ours), (second, theirs) = moved
+    if second != REFERENCE:
+        first, ours, second, theirs = second, theirs, first, ours
+    if not theirs:
+        return f"{first} moved, {second} did not"
+    return f"{first} moved {ours / theirs:.3g} times as far as {second}"
 
 
 def _alike(one: Array, other: Array) -> bool:

@@ -112,6 +112,8 @@ def _is_same(one: Setting, other: Setting) -> bool:
     if isinstance(one, bool) or isinstance(other, bool):
         # True is 1 to Python, and is another setting.
         return type(one) is type(other) and one == other
+    if isinstance(one, str) is not isinstance(other, str):
+        return False
     ours, theirs = _numbers(one), _numbers(other)
     if ours is None or theirs is None:
         return one == other
