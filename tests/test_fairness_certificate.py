@@ -172,9 +172,10 @@ def test_a_movement_is_told_as_a_ratio():
     assert verdict == f"partial: optimizer ({words})"
 
 
-def test_missing_batches_are_counted():
+@pytest.mark.parametrize("counts", [(7, 8), (8, 7)])
+def test_missing_batches_are_counted(counts: tuple[int, int]):
     """Seven rows of eight are seven batches, and no other kind of array."""
-    ours, theirs = ({"order": {"fingerprints": np.ones((rows, 4))}} for rows in (7, 8))
+    ours, theirs = ({"order": {"fingerprints": np.ones((rows, 4))}} for rows in counts)
 
     assert certify(probe(ours), probe(theirs)).verdict == "partial: order (7 of 8 batches)"
 

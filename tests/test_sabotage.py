@@ -198,11 +198,13 @@ class Saboteur:
         misread = TASKS.get(fault, lambda task: task)
         training = self._backend.train(misread(task))
         TRAININGS.get(fault, lambda training: None)(training)
-        if fault == "no_decay" and task.optimizer is not None:
+        if fault in ("no_decay", "beta") and task.optimizer is not None:
             # As the framework's own object would not: it says what was asked.
             said = training.settings
             training.settings = lambda: {
-                **said(), "optimizer.weight_decay": task.optimizer.weight_decay
+                **said(),
+                "optimizer.weight_decay": task.optimizer.weight_decay,
+                "optimizer.beta_2": task.optimizer.beta_2,
             }
         change = EPOCHS.get(fault)
         if change:
@@ -278,7 +280,7 @@ PROVEN_OTHERWISE = {
 
 # Faults that can be planted in any plugin.
 ANYWHERE = {
-    "beta": "optimizer",
+    "beta": "optimizer (beta moved",
     "labels": "labels",
     "last_dropped": "coverage",
     "last_unscored": "coverage",

@@ -13,6 +13,8 @@ from benchharness.fairness.tolerances import STAGES, Measure, Stage
 
 PROVEN = "proven"
 REFERENCE = "reference"
+# Distances that are more alike than this are told apart by their direction.
+_VISIBLE = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +42,8 @@ class Finding:
 
     def __str__(self) -> str:
         """Return the stage and how far it is off, for people."""
-        place = f", {self.array}" if self.array else ""
+        # Coverage says in words what it counts.
+        place = f", {self.array}" if self.array and self.stage != "coverage" else ""
         is_told = f" {self.between[0]}" in f" {self.found}"
         has_side = self._has_reference and not is_told
         side = f", {self.between[0]} against {self.between[1]}" if has_side else ""
@@ -236,7 +239,8 @@ def _words(stage: Stage, one: Array, other: Array, *, what: str) -> str:
         return "not finite"
     if one.shape != other.shape:
         kind = "batches" if stage.name in ("labels", "order") else "values"
-        return f"{len(one)} of {len(other)} {kind}"
+        fewer, more = sorted((len(one), len(other)))
+        return f"{fewer} of {more} {kind}" if fewer < more else "of another shape"
     if stage.name == "coverage":
         fewer = int(-min(one.min(), other.min()))
         return f"{fewer} fewer {what} than planned" if fewer > 0 else f"more {what} than planned"
@@ -252,6 +256,8 @@ def _movements(one: Array, other: Array, *, between: tuple[str, str]) -> str:
         first, ours, second, theirs = second, theirs, first, ours
     if not theirs:
         return f"{first} moved, {second} did not"
+    if abs(ours / theirs - 1) < _VISIBLE:
+        return f"{first} moved another way than {second}"
     return f"{first} moved {ours / theirs:.3g} times as far as {second}"
 
 

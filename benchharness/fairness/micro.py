@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,9 @@ from benchharness.model.work import Backend, Training
 
 # Inputs from 1e-9 to 1, and gradients with them: an epsilon shows among the smallest.
 _RULE_INPUTS = 128
-_RULE_STEPS = 3
+# Each step's inputs are as large as this: of gradients that stay the same, Adam moves as far by
+# any beta.
+_RULE_STEPS = (1.0, 0.25, 2.0)
 # Steps without a gradient: enough for a decay of 5e-6 a step to show beside rounding.
 _DECAY_STEPS = 16
 # A movement of fewer roundings than these says nothing of the rule that moved it.
@@ -70,15 +74,17 @@ def _movement(backend: Backend, optimizer: Optimizer, execution: Execution) -> A
     inputs = np.logspace(-9, 0, _RULE_INPUTS) * random.choice([-1, 1], _RULE_INPUTS)
     # As small as the steps that are to be seen beside it; large enough for weight decay to show.
     kernel = (0.05 * np.abs(inputs) * random.choice([-1, 1], _RULE_INPUTS)).astype(np.float32)
-    moved = _learn(
+    training, batch = _line(
         backend,
         inputs.astype(np.float32),
         layers=(),
         kernel=kernel[:, None],
         optimizer=optimizer,
-        steps=_RULE_STEPS,
         execution=execution,
     )
+    for size in _RULE_STEPS:
+        _train(training, replace(batch, inputs=np.float32(size) * batch.inputs), steps=1)
+    moved = _kernel(training)
     # Nothing is left to rounding: an epsilon shows in the smallest movements.
     return np.append(moved.astype(np.float64) - kernel, 0.0)
 
@@ -140,24 +146,6 @@ def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, A
         "masks": np.array(alike, np.float64),
         "evaluation": np.array([training.evaluate([batch]).loss]),
     }
-
-
-def _learn(
-    backend: Backend,
-    inputs: NDArray[np.float32],
-    *,
-    layers: tuple[Layer, ...],
-    kernel: NDArray[np.float32],
-    optimizer: Optimizer,
-    steps: int,
-    execution: Execution,
-) -> NDArray[np.float32]:
-    """Return the kernel after some steps on one image of class 1."""
-    training, batch = _line(
-        backend, inputs, layers=layers, kernel=kernel, optimizer=optimizer, execution=execution
-    )
-    _train(training, batch, steps=steps)
-    return _kernel(training)
 
 
 def _line(
