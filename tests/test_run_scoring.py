@@ -36,6 +36,18 @@ def test_honest_scores_are_believed(output: str):
     assert check(output=output) == ""
 
 
+def test_a_framework_with_its_own_rule_is_checked_as_well():
+    """In the native track the task states no optimizer."""
+    task = make_task(small_cnn())
+    training, batches = NumpyBackend(dtype="float32").train(task), make_batches()
+    flops = task.network.flops_per_image()
+
+    native = replace(task, optimizer=None)
+    found = ScoreCheck(training=training, task=native, batches=batches, seconds=0.0, flops=flops)
+
+    assert found.trouble() == ""
+
+
 def scores(training: Any, change: Callable[[list[Batch], Scores], Scores]) -> None:
     """Change what a training scores."""
     original = training.evaluate
