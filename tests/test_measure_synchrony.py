@@ -523,3 +523,28 @@ def test_a_real_queue_is_checked_in_real_time(is_honest: bool):
     else:
         with pytest.raises(UnsynchronizedError):
             demand_synchrony(stretches, steps=10, step_s=0.005)
+
+
+def test_a_stretch_has_no_more_steps_than_there_are():
+    """A loader's epoch ends: a long reading asks for longer stretches, but not for more than that."""
+    clock, taken = [0.0], []
+
+    def work(steps, after_step) -> None:
+        taken.append(steps)
+        for _ in range(steps):
+            clock[0] += 0.001
+            after_step()
+
+    def read_back() -> None:
+        clock[0] += 0.1
+
+    stretches = Stretches(
+        work=work,
+        synchronize=lambda: None,
+        read_back=read_back,
+        now=lambda: clock[0],
+        pause=lambda seconds: None,
+    )
+    demand_synchrony(stretches, steps=2, step_s=0.001, most=5)
+
+    assert max(taken) == 5

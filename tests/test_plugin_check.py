@@ -193,7 +193,7 @@ def test_a_backend_that_only_feeds_is_held_to_that():
     """What it refuses is passed over, and a fault in what it offers is still one."""
     results = {result.item.name: result for result in examined(FeedsAlone(), CPU)}
 
-    assert offered(FeedsAlone(), CPU)["feed"] == ""
+    assert offered(FeedsAlone(), CPU, is_tried=True)["feed"] == ""
     assert {name for name, result in results.items() if result.faults} == set()
     assert results["logits"].outcome == "refused"
     assert results["steps"].outcome == "kept"

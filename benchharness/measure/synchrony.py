@@ -115,6 +115,7 @@ def demand_synchrony(
     step_s: float,
     budget_s: float = inf,
     reading_s: float | None = None,
+    most: int = _MOST,
 ) -> None:
     """Refuse a ``synchronize`` that leaves work undone.
 
@@ -126,6 +127,7 @@ def demand_synchrony(
             suspicion takes as many attempts as it needs.
         reading_s: What reading back takes where nothing is left to wait for, as far as known: it
             decides where the budget allows no second stretch.
+        most: Steps that a stretch may have.
 
     Raises:
         UnsynchronizedError: ``synchronize`` does not wait for the device.
@@ -143,7 +145,7 @@ def demand_synchrony(
             return
         read_s, cost_s = _timed(stretches, steps, pause_s=read_s)
         rested, spent_s = min(rested, read_s), spent_s + cost_s
-        longer = min(_MOST, int(_TIMES_READING * rested / step_s))
+        longer = min(most, int(_TIMES_READING * rested / step_s))
         if attempt == 1 and longer > steps and longer * step_s <= budget_s / 4:
             steps, first, rested = longer, inf, inf
             continue

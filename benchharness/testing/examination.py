@@ -53,12 +53,16 @@ def examine(contract: Contract, check: str, **fixtures: object) -> Iterator[Find
         yield Finding(check=name, outcome=outcome, reason=reason)
 
 
-def offered(backend: Backend, execution: Execution) -> Mapping[str, str]:
-    """Return each kind of work with what is against it; empty where a little of it was done."""
+def offered(backend: Backend, execution: Execution, *, is_tried: bool) -> Mapping[str, str]:
+    """Return each kind of work with what is against it; empty for nothing.
+
+    Args:
+        is_tried: Whether a little of the work is done, or only begun.
+    """
     refusals: dict[str, str] = {}
     for kind in KINDS:
         try:
-            _try(backend, kind, execution)
+            _try(backend, kind, execution, is_tried=is_tried)
         except UnsupportedError as refusal:
             refusals[kind] = str(refusal)
         except Exception as error:
@@ -68,17 +72,16 @@ def offered(backend: Backend, execution: Execution) -> Mapping[str, str]:
     return refusals
 
 
-def _try(backend: Backend, kind: str, execution: Execution) -> None:
-    """Do a little work of a kind."""
-    batches = make_batches()
+def _try(backend: Backend, kind: str, execution: Execution, *, is_tried: bool) -> None:
+    """Do a little work of a kind, or none."""
+    batches = make_batches() if is_tried else []
     if kind == "feed":
         task = make_task(make_network(), optimizer=None, execution=execution)
         backend.feed(task).feed(batches, after_step=lambda: None)
     elif kind == "extract":
-        task = make_task(small_cnn(), trainable=(), optimizer=None, execution=execution)
-        list(backend.extract(task).extract(batches))
+        list(backend.extract(make_task(small_cnn(), execution=execution)).extract(batches))
     else:
-        learn(backend.train(make_task(small_cnn(), execution=execution)), batches)
+        learn(backend.train(make_task(small_cnn(), execution=execution)), *([batches] * is_tried))
 
 
 def _carry_out(method: Any, given: Mapping[str, object], *, package: str) -> tuple[Outcome, str]:

@@ -102,9 +102,11 @@ def main(request: Mapping[str, Any], events: IO[str]) -> None:
 
     backend = load_backend(request["name"], options=request["options"])
     execution = Execution(device=request["device"], threads=1)
-    emit({"kinds": offered(backend, execution)})
+    emit({"kinds": offered(backend, execution, is_tried=False)})
     for result in examined(backend, execution):
         emit({"item": result.item.name, "findings": [asdict(found) for found in result.findings]})
+    # Last, so that a crash is one of its clause.
+    emit({"kinds": offered(backend, execution, is_tried=True)})
 
 
 if __name__ == "__main__":

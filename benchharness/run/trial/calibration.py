@@ -102,13 +102,17 @@ class TrainingCheck:
         image_s = self.lesson.evaluation_s
         budget_s = _SHARE * train_s + _GRACE_S
         steps = stretch_steps(self._step_s, at_most_s=budget_s / 2)
+        # A framework's own loader has no more batches than an epoch.
+        most = sum(block.steps for block in self.lesson.epochs[0].blocks)
+        limits = {} if is_replayed else {"most": most}
         _demand(
             self.scene,
             stretches,
             phase="train",
-            steps=steps,
+            steps=steps if is_replayed else min(steps, most),
             step_s=self._step_s,
             budget_s=budget_s,
+            **limits,
             reading_s=None if image_s is None else image_s * len(self.probe),
         )
         return stretches.blocks if is_replayed else []
@@ -230,10 +234,11 @@ def _demand(
     step_s: float,
     budget_s: float = inf,
     reading_s: float | None = None,
+    **limits: int,
 ) -> None:
     try:
         demand_synchrony(
-            stretches, steps=steps, step_s=step_s, budget_s=budget_s, reading_s=reading_s
+            stretches, steps=steps, step_s=step_s, budget_s=budget_s, reading_s=reading_s, **limits
         )
     except UnsynchronizedError:
         # No column may hold what this clock has read.
