@@ -526,7 +526,7 @@ def test_a_real_queue_is_checked_in_real_time(is_honest: bool):
 
 
 def test_a_stretch_has_no_more_steps_than_there_are():
-    """A loader's epoch ends: a long reading asks for longer stretches, but not for more than that."""
+    """A long reading asks for longer stretches, but a loader's epoch has an end."""
     clock, taken = [0.0], []
 
     def work(steps, after_step) -> None:
