@@ -168,11 +168,10 @@ STAGES = (
     Stage(
         name="losses",
         measure="largest",
-        tolerance=5e-3,
-        deep=1e-2,
+        tolerance=1e-2,
         meaning="cross-entropy along the first optimizer steps",
         reason="rounding grows from step to step: 1e-5, and a hundred times that in VGG16 or "
-        "where the first gradients are 1e-4 apart, as on drawn pictures",
+        "where the first gradients are 1e-4 apart, as on drawn pictures; 7e-3 where they are 8e-4",
     ),
     Stage(
         name="movement",
