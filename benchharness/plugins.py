@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     WeightReader = Callable[..., Mapping[str, NDArray[np.float32]] | None]
 
 GROUP = "benchharness"
+# The slow backend that comes with us and computes in float64.
+REFERENCE = "numpy"
 # Names of plugins to leave alone, with commas between them; inherited by every process of ours.
 BARRED = "BENCHHARNESS_NO_PLUGIN"
 # What a plugin's module says of the API that it was written for.

@@ -96,6 +96,29 @@ def test_a_loss_that_is_no_number_is_no_small_distance():
     assert found.startswith("evaluation: scored a loss of nan")
 
 
+def test_a_check_that_fails_takes_nothing_from_what_was_measured():
+    """Memory runs out in it: the trial goes on, unproven, with the reason."""
+
+    def spoil(training: Any) -> None:
+        def full(batch: Batch) -> None:
+            raise MemoryError
+
+        training.logits = full
+
+    assert check(spoil) == "evaluation: could not be checked (MemoryError)"
+
+
+def test_without_the_reference_logits_alone_are_compared(monkeypatch: pytest.MonkeyPatch):
+    """Whoever leaves the plugin numpy alone has no check by it, and no failure."""
+    monkeypatch.setattr("benchharness.run.trial.scoring.installed", dict)
+
+    def spoil(training: Any) -> None:
+        own = {name: 1.1 * array for name, array in training.weights().items()}
+        training.weights = lambda: own
+
+    assert check(spoil) == ""
+
+
 def test_cross_entropy_and_guesses_are_those_of_the_formula():
     """Two images, one right: -log softmax of the label, by hand."""
     logits = np.array([[0.0, np.log(3.0)], [0.0, np.log(3.0)]], np.float32)

@@ -21,7 +21,7 @@ from benchharness.model.work import AfterStep
 # A stretch lasts about so long, so that a device with a long queue leaves much of it undone. Of
 # long steps there are two, since a device with a short queue leaves one undone.
 _STRETCH_S = 0.05
-_FEWEST, _MOST = 2, 256
+_FEWEST, MOST_STEPS = 2, 256
 # So much may be left undone: half a step, or what noise can be taken for. It is a twentieth of a
 # timed block, and equal at both of its edges.
 _TOLERATED_STEPS, _TOLERATED_S = 0.5, 0.004
@@ -104,7 +104,7 @@ def stretch_steps(step_s: float, *, at_most_s: float = inf) -> int:
         step_s: What a step takes, about.
         at_most_s: What a stretch may take; it has a step in any case.
     """
-    steps = max(_FEWEST, min(_MOST, round(_STRETCH_S / max(step_s, 1e-9))))
+    steps = max(_FEWEST, min(MOST_STEPS, round(_STRETCH_S / max(step_s, 1e-9))))
     return steps if steps * step_s <= at_most_s else max(1, int(at_most_s / step_s))
 
 
@@ -115,7 +115,7 @@ def demand_synchrony(
     step_s: float,
     budget_s: float = inf,
     reading_s: float | None = None,
-    most: int = _MOST,
+    most: int = MOST_STEPS,
 ) -> None:
     """Refuse a ``synchronize`` that leaves work undone.
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import PluginError
-from benchharness.plugins import code_digest, find, package_digest
+from benchharness.plugins import REFERENCE, code_digest, find, package_digest
 from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.requests import Requests, backend_plugin
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from benchharness.fairness.probe import Probe
 
 Point = tuple[str, str]
-# The slow backend that comes with us and computes in float64.
-REFERENCE_PLUGIN = "numpy"
 # What changes how long a cell runs, and nothing of what it does.
 _INDIFFERENT = ("epochs", "target_top1", "threads", "reuse_features", "head_from", "input")
 
@@ -123,7 +121,7 @@ class Certifier:
         return self.cache / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
     def _plugin(self, backend: str | None) -> tuple[str, Mapping[str, Any]]:
-        return backend_plugin(self.plan, backend) if backend else (REFERENCE_PLUGIN, {})
+        return backend_plugin(self.plan, backend) if backend else (REFERENCE, {})
 
     def _probe(self, errands: Iterable[Errand]) -> None:
         """Probe what is not in the cache, a process for each backend."""

@@ -14,6 +14,7 @@ from benchharness.measure.clock import now_s
 from benchharness.measure.memory import peak_rss_bytes
 from benchharness.measure.peak import backend_flops_per_s, cpu_flops_per_s
 from benchharness.measure.synchrony import (
+    MOST_STEPS,
     Stretches,
     UnsynchronizedError,
     demand_synchrony,
@@ -103,16 +104,16 @@ class TrainingCheck:
         budget_s = _SHARE * train_s + _GRACE_S
         steps = stretch_steps(self._step_s, at_most_s=budget_s / 2)
         # A framework's own loader has no more batches than an epoch.
-        most = sum(block.steps for block in self.lesson.epochs[0].blocks)
-        limits = {} if is_replayed else {"most": most}
+        epoch_steps = sum(block.steps for block in self.lesson.epochs[0].blocks)
+        most = MOST_STEPS if is_replayed else min(MOST_STEPS, epoch_steps)
         _demand(
             self.scene,
             stretches,
             phase="train",
-            steps=steps if is_replayed else min(steps, most),
+            steps=min(steps, most),
             step_s=self._step_s,
             budget_s=budget_s,
-            **limits,
+            most=most,
             reading_s=None if image_s is None else image_s * len(self.probe),
         )
         return stretches.blocks if is_replayed else []
@@ -234,11 +235,16 @@ def _demand(
     step_s: float,
     budget_s: float = inf,
     reading_s: float | None = None,
-    **limits: int,
+    most: int = MOST_STEPS,
 ) -> None:
     try:
         demand_synchrony(
-            stretches, steps=steps, step_s=step_s, budget_s=budget_s, reading_s=reading_s, **limits
+            stretches,
+            steps=steps,
+            step_s=step_s,
+            budget_s=budget_s,
+            reading_s=reading_s,
+            most=most,
         )
     except UnsynchronizedError:
         # No column may hold what this clock has read.
