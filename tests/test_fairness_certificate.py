@@ -82,6 +82,18 @@ def test_two_backends_that_agree_and_are_both_wrong_are_caught_by_the_reference(
     assert "against reference" in certificate.verdict
 
 
+def test_the_reference_may_leave_out_part_of_a_stage():
+    """It scores images of a large network and takes no epoch of it; both backends do both."""
+    scored, trained = {"images scored": np.zeros(1)}, {"steps": np.zeros(1)}
+    side = probe({"coverage": scored | trained})
+
+    assert certify(side, side, probe({"coverage": scored})).is_proven
+    assert not certify(probe({"coverage": scored}), side, probe({"coverage": scored})).is_proven
+    assert not certify(
+        probe({"coverage": trained}), probe({"coverage": trained}), probe({"coverage": scored})
+    ).is_proven
+
+
 def test_another_number_of_values_cannot_be_compared():
     """A network with a frozen block more is another network, and the array is named."""
     learning = probe({"counts": {"block5/kernel": np.array([9, 9])}})
