@@ -194,8 +194,8 @@ STAGES = (
         measure="norm",
         tolerance=0.5,
         meaning="how far the last batch of an epoch, which is smaller, moves each array",
-        reason="as movement, of a single step after others have grown apart: 2e-1 in a small network "
-        "on photographs; a batch that nobody trains on gives 1",
+        reason="as movement, of a single step after others have grown apart: 2e-1 in a small "
+        "network on photographs; a batch that nobody trains on gives 1",
     ),
 )
 
