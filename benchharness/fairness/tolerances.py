@@ -35,7 +35,7 @@ class Stage:
 
     @property
     def is_movement(self) -> bool:
-        """Whether its arrays are distances that weights have moved."""
+        """Whether its arrays are changes of weights."""
         return self.name in ("optimizer", "decay", "movement", "last step")
 
     def limit(self, *, is_deep: bool) -> float:

@@ -49,7 +49,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Count:
-    """What was counted of an epoch.
+    """Steps and images of one epoch, as counted.
 
     Attributes:
         epoch: From 1.

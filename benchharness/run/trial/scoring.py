@@ -1,4 +1,4 @@
-"""Scores checked by the core: counted, and computed anew from logits and from weights."""
+"""Check of a trial's scores against its own logits and weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SAMPLE_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreCheck:
-    """A training whose scores are to be believed.
+    """Check of the scores of one training.
 
     Attributes:
         task: Of the training.
@@ -101,7 +101,7 @@ class ScoreCheck:
                 self.task,
                 weights=self.training.weights(),
                 execution=Execution(device="cpu", threads=self.task.execution.threads),
-                # Nothing is learnt: any rule will do, and the framework's own is not to be had.
+                # No step is taken, so any optimizer will do; in the native track the task has none.
                 optimizer=Optimizer(name="sgd", lr=0.0),
                 native=None,
                 files=None,
