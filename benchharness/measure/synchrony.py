@@ -3,7 +3,10 @@
 A stretch of steps is handed to the device, ``synchronize`` is called, and results of the last step
 are read back, which no device can answer early. What the reading takes beyond its own cost is work
 that ``synchronize`` has left undone. Its own cost shows in stretches with a pause before the
-reading, long enough for any device to finish.
+reading, long enough for any device to finish what it has begun.
+
+A lazy framework may have begun nothing by then: the pause changes nothing, and the reading takes
+longer the more steps there were.
 """
 
 from __future__ import annotations
@@ -22,9 +25,9 @@ from benchharness.model.work import AfterStep
 # long steps there are two, since a device with a short queue leaves one undone.
 _STRETCH_S = 0.05
 _FEWEST, MOST_STEPS = 2, 256
-# So much may be left undone: half a step, or what noise can be taken for. It is a twentieth of a
-# timed block, and equal at both of its edges.
-_TOLERATED_STEPS, _TOLERATED_S = 0.5, 0.004
+# So much may be left undone: half a step, or what noise can be taken for. It is a fiftieth of a
+# stretch, and equal at both of its edges.
+_TOLERATED_STEPS, _TOLERATED_S = 0.5, 0.001
 # What a framework does before it reads, or to end its loop, may last as long as what was left
 # undone and hide it. A stretch then lasts so many times as long.
 _TIMES_READING = 3
@@ -33,6 +36,12 @@ _TIMES_READING = 3
 _AGREEING, _ATTEMPTS = 2, 6
 # Attempts before a refusal where steps are too long for more.
 _FEW_ATTEMPTS = 3
+# A pause is so much longer than the reading before it, and a little, for the device may be slower
+# the next time.
+_TIMES_PAUSED, _PAUSED_S = 1.5, 0.002
+# Of work that nobody has begun, half the steps take half as long to read; of anything else that
+# makes a reading long, as long. Half of the difference tells them apart.
+_GROWN_BY = 0.5
 # An honest middle of an epoch is at 1; where only handing over is timed, near 0. Half leaves room
 # for an epoch's overhead, and a suspicion costs no more than a few steps.
 _EARLY_BELOW = 0.5
@@ -96,6 +105,12 @@ class Stretches:
         self._read_back()
         return self.now() - edge_s
 
+    def read_alone(self) -> float:
+        """Return the seconds of a reading with nothing before it."""
+        began_s = self.now()
+        self._read_back()
+        return self.now() - began_s
+
 
 def stretch_steps(step_s: float, *, at_most_s: float = inf) -> int:
     """Return how many steps make a stretch.
@@ -117,7 +132,7 @@ def demand_synchrony(
     reading_s: float | None = None,
     most: int = MOST_STEPS,
 ) -> None:
-    """Refuse a ``synchronize`` that leaves work undone.
+    """Refuse a ``synchronize`` that leaves work undone, and steps that nobody has begun.
 
     Args:
         stretches: Whose first step need not be compiled any more.
@@ -130,20 +145,23 @@ def demand_synchrony(
         most: Steps that a stretch may have.
 
     Raises:
-        UnsynchronizedError: ``synchronize`` does not wait for the device.
+        UnsynchronizedError: ``synchronize`` does not wait for the device, or ``after_step`` comes
+            before a step is handed over.
     """
-    tolerated_s = max(_TOLERATED_STEPS * step_s, _TOLERATED_S)
     first, rested = inf, inf
     agreeing, spent_s = 0, 0.0
     for attempt in range(1, _ATTEMPTS + 1):
         read_s, cost_s = _timed(stretches, steps)
         first, spent_s = min(first, read_s), spent_s + cost_s
+        # A step takes no longer than its share of all that was waited for.
+        step_s = min(step_s, cost_s / steps)
+        tolerated_s = max(_TOLERATED_STEPS * step_s, _TOLERATED_S)
         if first <= tolerated_s:
             # No more can be left undone than the whole reading has taken.
             return
         if reading_s is not None and first - reading_s <= tolerated_s and 3 * spent_s > budget_s:
             return
-        read_s, cost_s = _timed(stretches, steps, pause_s=read_s)
+        read_s, cost_s = _timed(stretches, steps, pause_s=_TIMES_PAUSED * read_s + _PAUSED_S)
         rested, spent_s = min(rested, read_s), spent_s + cost_s
         longer = min(most, int(_TIMES_READING * rested / step_s))
         if attempt == 1 and longer > steps and longer * step_s <= budget_s / 4:
@@ -152,6 +170,7 @@ def demand_synchrony(
         agreeing = agreeing + 1 if first - rested <= tolerated_s else 0
         is_over = spent_s + spent_s / attempt > budget_s
         if agreeing == _AGREEING or (agreeing and is_over):
+            _demand_begun(stretches, steps, rested, tolerated_s=tolerated_s)
             return
         if is_over and attempt == _FEW_ATTEMPTS:
             break
@@ -159,6 +178,31 @@ def demand_synchrony(
         raise UnsynchronizedError(
             f"timing refused: synchronize() returned {1e3 * (first - rested):.0f} ms before "
             f"{steps} steps of {1e3 * step_s:.3g} ms were done: it does not wait for the device"
+        )
+
+
+def _demand_begun(stretches: Stretches, steps: int, rested: float, *, tolerated_s: float) -> None:
+    """Refuse steps that begin when their result is read.
+
+    Args:
+        rested: Seconds of a reading after so many steps and a pause. One of a single step may take
+            longer than a reading alone for many a reason, and says nothing.
+    """
+    few, less = steps // 2, inf
+    for _ in range(_FEW_ATTEMPTS if few else 0):
+        alone = stretches.read_alone()
+        if rested - alone <= tolerated_s:
+            return
+        less = min(less, _timed(stretches, few, pause_s=alone)[0])
+        begun_late_s = _GROWN_BY * (rested - alone) * (steps - few) / steps
+        if rested - less <= max(begun_late_s, tolerated_s):
+            return
+        rested = min(rested, _timed(stretches, steps, pause_s=alone)[0])
+    if few:
+        raise UnsynchronizedError(
+            f"timing refused: {steps} steps took {1e3 * (rested - alone):.0f} ms when their result "
+            "was read, long after synchronize(): they were not handed to the device before "
+            "after_step(); a lazy framework has to evaluate each step"
         )
 
 
@@ -188,10 +232,10 @@ def middle_share(blocks: Sequence[Block]) -> float | None:
 
 
 def is_suspicious(epochs: Sequence[Sequence[Block]]) -> bool:
-    """Return whether the middle of most epochs came too early.
+    """Return whether the middle of most epochs came too early, or none of them has a middle.
 
     Overhead at the end of a short epoch, or a busy machine, can also make it early: a suspicion is
     no verdict.
     """
     shares = [share for blocks in epochs if (share := middle_share(blocks)) is not None]
-    return bool(shares) and median(shares) < _EARLY_BELOW
+    return not shares or median(shares) < _EARLY_BELOW

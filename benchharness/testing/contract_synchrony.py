@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import ceil
 
 import pytest
 
@@ -23,8 +24,10 @@ from benchharness.testing.tasks import (
     small_cnn,
 )
 
-# Images that take a device longer than handing them over does.
+# Images that take a device longer than handing them over does; where a step is shorter than half
+# a step can be told from noise, the batch is larger, up to so many times.
 SHAPE, SIZE = (32, 32, 3), 16
+_STEP_S, _TIMES_LARGER = 0.008, 128
 # As many steps as are recorded at most: reading back waits for a step only where it is.
 _MOST = 64
 
@@ -37,7 +40,10 @@ class SynchronyContract(Contract):
         self, backend: Backend, execution: Execution, kind: str
     ) -> None:
         """After it, results of the last step are read back without waiting for any more."""
-        for stretches in _stretches(backend, _task(kind, execution), kind):
+        task = _task(kind, execution)
+        shortest_s = min(map(_step_s, _stretches(backend, task, kind, size=SIZE)))
+        larger = max(1, min(_TIMES_LARGER, ceil(_STEP_S / shortest_s)))
+        for stretches in _stretches(backend, task, kind, size=SIZE * larger):
             step_s = _step_s(stretches)
             steps = min(_MOST, stretch_steps(step_s))
             try:
@@ -48,12 +54,14 @@ class SynchronyContract(Contract):
 
 def _step_s(stretches: Stretches) -> float:
     """Return about how long a step takes, whoever waits for it."""
-    few = 4
-    # The first steps may compile something, and the ones after them tell the time.
+    few, times_s = 4, []
+    # The first steps may compile something; of the others the fastest, since noise only adds.
     stretches.run(few)
-    began_s = stretches.now()
-    stretches.run(few)
-    return (stretches.now() - began_s) / few
+    for _ in range(3):
+        began_s = stretches.now()
+        stretches.run(few)
+        times_s.append((stretches.now() - began_s) / few)
+    return min(times_s)
 
 
 def _task(kind: str, execution: Execution) -> Task:
@@ -66,9 +74,9 @@ def _task(kind: str, execution: Execution) -> Task:
     )
 
 
-def _stretches(backend: Backend, task: Task, kind: str) -> list[Stretches]:
+def _stretches(backend: Backend, task: Task, kind: str, *, size: int) -> list[Stretches]:
     """Return stretches of every way in which a backend takes steps of a kind of work."""
-    (batch,) = make_batches(sizes=(SIZE,), shape=SHAPE)
+    (batch,) = make_batches(sizes=(size,), shape=SHAPE)
     if kind == "feed":
         feeding = backend.feed(task)
 

@@ -40,7 +40,7 @@ def feed(scene: Scene, *, epochs: int, turns: Turns) -> None:
     blocks = [block for epoch in timed for block in epoch]
     feed_s = seconds(blocks)
     scene.clock.keep("feed", feed_s, rest="overhead")
-    check_feeding(scene, task, timed, plan[0])
+    check_feeding(scene, task, feeding, timed, plan[0])
     count = len(scene.prepared.splits["train"]) * epochs
     scene.metrics.update(step_percentiles(blocks))
     scene.metrics["feed_images_per_s"] = count / feed_s
