@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,8 @@ from benchharness.testing.checklist import BACKEND, PACKAGE, Result
 from benchharness.testing.examination import examine, offered
 from benchharness.testing.examiner import examined
 from benchharness.testing.reference import NumpyBackend, NumpyExtraction, NumpyTraining
+from benchharness.testing.reference_layers import Array
+from benchharness.testing.reference_rules import Judgement
 from benchharness.testing.tasks import CPU
 
 
@@ -38,6 +42,29 @@ class KeepsItsOwnLayout(NumpyTraining):
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
         """Turn every matrix."""
         return {n: a.T if a.ndim == 2 else a for n, a in super().weights().items()}
+
+
+class ComputesAlone(NumpyTraining):
+    """Takes its steps in one thread, whatever was asked for."""
+
+    def _step(self, inputs: Array, labels: NDArray[np.int32]) -> Judgement:
+        until_s = time.thread_time() + 0.02
+        while time.thread_time() < until_s:
+            pass
+        right = np.zeros(len(labels), bool)
+        return Judgement(losses=np.zeros(len(labels)), is_right=right, gradient=np.zeros(1))
+
+
+class ClaimsToCompile(NumpyBackend):
+    """Says that it has compiled, and computes as ever."""
+
+    def train(self, task: Task) -> NumpyTraining:
+        """Refuse nothing."""
+        plain = replace(task, execution=replace(task.execution, compile=False))
+        training = super().train(plain)
+        told = {**training.settings(), "compile": task.execution.compile}
+        training.settings = lambda: told
+        return training
 
 
 class ReturnsBeforeTheDevice(NumpyTraining):
@@ -110,6 +137,16 @@ FAULTS: dict[str, tuple[Backend, str, str]] = {
         "synchronize",
         "does not wait for the device",
     ),
+    "nothing is compiled": (
+        ClaimsToCompile(),
+        "switches",
+        "nothing was compiled",
+    ),
+    "threads are ignored": (
+        Sabotaged(training=ComputesAlone),
+        "switches",
+        "two were asked for, and one did all the work",
+    ),
     "every step is recorded": (
         SABOTAGES["every_step_recorded_in_train"][0],
         "order",
@@ -156,12 +193,13 @@ def test_a_planted_fault_is_named(backend: Backend, clause: str, complaint: str)
 
 
 def test_the_reference_keeps_every_clause():
-    """So that faults fail for what they are; one switch is refused, and that is said."""
+    """So that faults fail for what they are; switches that it refuses are said."""
     results = {result.item.name: result for result in examined(NumpyBackend(), CPU)}
 
     assert list(results) == [item.name for item in BACKEND]
     assert {name for name, result in results.items() if result.faults} == set()
-    assert results["switches"].outcome == "refused"
+    refused = " ".join(results["switches"].refusals)
+    assert all(switch in refused for switch in ("layout", "compile", "precision"))
     assert any("bfloat16" in reason for reason in results["settings"].refusals)
 
 

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+
+# A thread that did less than this share of the busiest one's work did not share it.
+SHARED = 0.25
+
+
+def thread_seconds() -> Mapping[int, float]:
+    """Return the processor seconds of each thread of this process, by its id."""
+    import psutil
+
+    return {
+        thread.id: thread.user_time + thread.system_time for thread in psutil.Process().threads()
+    }
 
 
 @dataclass(slots=True, kw_only=True)
@@ -13,16 +25,30 @@ class ProcessorTime:
 
     Attributes:
         now: Processor seconds of all threads of this process, in user and in system mode.
+        threads_now: Processor seconds of each thread, by its id.
         seconds: So far, of what has been timed.
+        threads: So far, of each thread.
     """
 
     now: Callable[[], float] = time.process_time
+    threads_now: Callable[[], Mapping[int, float]] = thread_seconds
     seconds: float = 0.0
-    _began_s: float | None = field(default=None)
+    threads: dict[int, float] = field(default_factory=dict)
+    _began: tuple[float, Mapping[int, float]] | None = field(default=None)
 
     def turn(self, is_timed: bool) -> None:
         """Take note that timed work begins, or ends or is interrupted."""
-        now_s = self.now()
-        if self._began_s is not None:
-            self.seconds += now_s - self._began_s
-        self._began_s = now_s if is_timed else None
+        now_s, threads_s = self.now(), self.threads_now()
+        if self._began is not None:
+            began_s, earlier_s = self._began
+            self.seconds += now_s - began_s
+            for thread, seconds in threads_s.items():
+                spent_s = seconds - earlier_s.get(thread, 0.0)
+                self.threads[thread] = self.threads.get(thread, 0.0) + spent_s
+        self._began = (now_s, threads_s) if is_timed else None
+
+    @property
+    def sharing(self) -> int:
+        """How many threads have done the timed work, each a fair part of it."""
+        busiest_s = max(self.threads.values(), default=0.0)
+        return sum(seconds > SHARED * busiest_s for seconds in self.threads.values())

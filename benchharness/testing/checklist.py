@@ -233,10 +233,11 @@ BACKEND = (
     ),
     Item(
         name="switches",
-        title="layout, compiler and precision are honoured or refused",
+        title="layout, compiler, threads and precision are honoured or refused",
         checks=(
             "test_another_layout_changes_no_number",
             "test_compiling_changes_no_number",
+            "test_threads_share_a_long_step",
             "test_bfloat16_is_honoured_or_refused",
             "test_bfloat16_keeps_weights_in_float32",
         ),

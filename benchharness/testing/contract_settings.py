@@ -9,7 +9,19 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchharness.api import Backend, Execution, Training, UnsupportedError, Work
+from benchharness.api import (
+    Backend,
+    Batches,
+    Dense,
+    Execution,
+    Flatten,
+    Training,
+    UnsupportedError,
+    Work,
+)
+from benchharness.measure.clock import now_s
+from benchharness.measure.environment import usable_cores
+from benchharness.measure.processor import ProcessorTime
 from benchharness.testing.compare import (
     LOGITS,
     WEIGHTS,
@@ -27,6 +39,9 @@ from benchharness.testing.tasks import (
     make_weights,
     small_cnn,
 )
+
+# No compiler is faster; tracing alone is done either way.
+COMPILING_S = 0.05
 
 
 # Switches of a framework are often the whole process's, so in these tests one training is over
@@ -68,14 +83,42 @@ class SettingsContract(Contract):
         """Compiled, two steps end where they end otherwise, or compiling is refused."""
         # Batches of one size: a compiler takes tens of seconds for each graph.
         batches = make_batches(sizes=(6, 6))
-        compiled = _train(backend, replace(execution, compile=True))
-        learn(compiled, batches)
-        found = compiled.weights()
-
+        # The first training of a process may load what later ones find loaded.
+        learn(_train(backend, execution), batches)
         plain = _train(backend, execution)
-        learn(plain, batches)
+        plain_s = _learning_s(plain, batches)
+        is_always = plain.settings().get("compile") is True
+        expected = plain.weights()
+
+        compiled = _train(backend, replace(execution, compile=True))
+        compiled_s = _learning_s(compiled, batches)
+
         what = "weights after training"
-        assert_near_in_norm(found, plain.weights(), tolerance=WEIGHTS, what=what)
+        assert_near_in_norm(compiled.weights(), expected, tolerance=WEIGHTS, what=what)
+        assert is_always or compiled_s > plain_s + COMPILING_S, (
+            f"compile: was asked for, and the first steps took {compiled_s:.2f} s, not longer than "
+            f"the {plain_s:.2f} s without: nothing was compiled"
+        )
+
+    def test_threads_share_a_long_step(self, backend: Backend, execution: Execution) -> None:
+        """Of two threads that were asked for, each does a fair part of a large product."""
+        if execution.device != "cpu" or usable_cores() < 2:
+            pytest.skip("threads: only seen where a CPU computes, on two cores or more")
+        layers = [Dense(name=name, units=1024) for name in ("hidden", "logits")]
+        network = make_network(Flatten(name="flatten"), *layers, input_shape=(16, 16, 3))
+        batches = make_batches(sizes=(256,) * 2, shape=(16, 16, 3), classes=1024)
+        training = backend.train(make_task(network, execution=replace(execution, threads=2)))
+        learn(training, batches)
+        processor = ProcessorTime()
+
+        # Threads are counted in hundredths of a second.
+        while max(processor.threads.values(), default=0.0) < 0.3:
+            processor.turn(True)
+            learn(training, batches)
+            training.synchronize()
+            processor.turn(False)
+
+        assert processor.sharing > 1, "threads: two were asked for, and one did all the work"
 
     def test_bfloat16_is_honoured_or_refused(self, backend: Backend, execution: Execution) -> None:
         """Mixed precision rounds to 8 bits, near float32's logits and not equal to them."""
@@ -95,6 +138,14 @@ class SettingsContract(Contract):
         weights = training.weights()
 
         assert_same_arrays(weights, make_weights(small_cnn()), what="weights in bfloat16")
+
+
+def _learning_s(training: Training, batches: Batches) -> float:
+    """Return the seconds of one epoch."""
+    began_s = now_s()
+    learn(training, batches)
+    training.synchronize()
+    return now_s() - began_s
 
 
 def _train(backend: Backend, execution: Execution) -> Training:

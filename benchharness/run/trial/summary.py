@@ -21,8 +21,6 @@ UNCONFIRMED = "unconfirmed"
 _COMPILING_S, _COMPILING_STEPS = 0.25, 3
 # Shorter steps are not worth sharing out among threads.
 _SHARED_STEP_S = 0.005
-# One thread alone, and what a framework's own threads do beside it.
-_FEWEST_CORES = 1.1
 
 
 def report_settings(
@@ -46,8 +44,8 @@ def report_settings(
 def unconfirmed(scene: Scene, task: Task, lesson: Lesson) -> list[str]:
     """Return the settings of speed that were asked for, and of which the work shows nothing.
 
-    Compiling takes time in the first step. Threads show as processor time beside the clock, where
-    a step is long enough to be shared out.
+    Compiling takes time in the first step. Threads share the processor time of the timed work,
+    where a step is long enough to be shared out.
     """
     found = []
     if task.execution.compile:
@@ -56,10 +54,8 @@ def unconfirmed(scene: Scene, task: Task, lesson: Lesson) -> list[str]:
             found.append("compile")
     steps = sum(block.steps for epoch in lesson.epochs for block in epoch.blocks)
     is_shared = lesson.train_s / steps >= _SHARED_STEP_S and task.execution.threads > 1
-    if task.execution.device == "cpu" and is_shared:
-        cores = scene.processor.seconds / lesson.train_s
-        if cores < _FEWEST_CORES:
-            found.append("threads")
+    if task.execution.device == "cpu" and is_shared and scene.processor.sharing < 2:
+        found.append("threads")
     return found
 
 

@@ -1,0 +1,116 @@
+"""A setting of speed that was asked for, and of which the work shows nothing, is said to be so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from plugins_here import install
+from test_run import run
+
+from benchharness import plugins
+
+SPINNING = """
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from benchharness.api import hookimpl
+from benchharness.testing.reference import NumpyBackend, NumpyTraining
+
+
+def spin():
+    until_s = time.thread_time() + 0.01
+    while time.thread_time() < until_s:
+        pass
+
+
+class Training(NumpyTraining):
+    # Each thread of a step works for 10 ms; they take turns where Python lets only one work.
+    def __init__(self, task, dtype, options):
+        self.options, self.is_compiled = options, False
+        self.pool = ThreadPoolExecutor(1)
+        super().__init__(task, dtype)
+
+    def _step(self, inputs, labels):
+        if self.options["compiles"] and not self.is_compiled:
+            time.sleep(1.0)
+            self.is_compiled = True
+        other = self.pool.submit(spin) if self.options["shares"] else None
+        spin()
+        if other:
+            other.result()
+        return super()._step(inputs, labels)
+
+    def settings(self):
+        return {**super().settings(), "compile": True, "threads": 2}
+
+
+class Backend(NumpyBackend):
+    def __init__(self, options):
+        super().__init__()
+        self.options = options
+
+    def train(self, task):
+        plain = replace(task, execution=replace(task.execution, compile=False))
+        return Training(plain, self._dtype, self.options)
+
+
+@hookimpl
+def benchharness_backend(options):
+    return Backend(options)
+"""
+
+SUITE = """
+name = "spinning"
+backends = ["as_asked", "as_ever"]
+
+[dataset]
+source = "drawn"
+
+[backend.as_asked]
+plugin = "spinning"
+options = { compiles = true, shares = true }
+
+[backend.as_ever]
+plugin = "spinning"
+options = { compiles = false, shares = false }
+
+[defaults]
+image_size = 16
+train_images = 60
+test_images = 4
+batch_size = 5
+compile = true
+
+[[benchmark]]
+name = "small"
+strategy = "simple_cnn"
+filters = [2]
+dense = 4
+epochs = 2
+trials = 1
+"""
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_what_the_work_does_not_show_is_unconfirmed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """One compiles and shares its steps among two threads, the other says so alone."""
+    folder = tmp_path / "plugin"
+    folder.mkdir()
+    install(folder, "spinning", SPINNING)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(folder)
+    plugins.installed.cache_clear()
+
+    _, records = run(tmp_path, SUITE)
+
+    plugins.installed.cache_clear()
+    told = {
+        record["backend"]: [record["effective"][name] for name in ("compile", "threads")]
+        for record in records
+    }
+    assert told == {"as_asked": [True, 2], "as_ever": ["unconfirmed", "unconfirmed"]}
