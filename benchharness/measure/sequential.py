@@ -31,7 +31,6 @@ LEVEL = 0.05
 POWER = 0.80
 
 Verdict = Literal["faster", "slower", "equal", "open"]
-Curve = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,25 +240,22 @@ def nominal_level(level: float, max_trials: int) -> float:
         level: Probability that equal code passes for different at any look.
         max_trials: At least ``FEWEST``.
     """
-    import numpy as np
-
-    nominal, overall = _curve(max_trials)
-    return float(np.exp(np.interp(math.log(level), overall, nominal)))
+    return math.exp(float(_levels(max_trials)(math.log(level))))
 
 
-def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 128) -> float:
+def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float:
     """Return the probability that independent normal noise around 0 is significant at any look.
 
-    The mean over the root mean square of n values, r, tells Student's t. It is uniform on -1 to 1
-    with three values, and forms a Markov chain, for the next value over the root sum of squares
-    has Student's distribution whatever r was. So one integral per look, from the last to the
-    first, gives the probability without simulation.
+    Values as a vector enclose an angle with the line of equal values, which tells Student's t. With
+    three values its cosine is uniform on -1 to 1. The angles form a Markov chain, for the next
+    value over the length of the vector has Student's distribution whatever the angle was. So one
+    integral per look, from the last to the first, gives the probability without simulation.
 
     Args:
         nominal: Two-sided level of the look after ``max_trials``; that after n is n / max_trials
             of it.
         max_trials: The last look; the first is after three.
-        nodes: Of the grid over r.
+        nodes: Of the grid of angles.
 
     Source:
         Armitage, McPherson and Rowe, "Repeated significance tests on accumulating data" (1969),
@@ -269,32 +265,37 @@ def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 128) -> floa
     from scipy.interpolate import CubicSpline
     from scipy.special import stdtr, stdtrit
 
-    places, weights = np.polynomial.legendre.leggauss(nodes // 4)
-    places, weights = (places + 1) / 2, weights / 2
-
     def limit(trials: int) -> float:
-        """Return the r from which a look is significant."""
+        """Return the angle below which a look is significant."""
         t = -stdtrit(trials - 1, nominal * trials / max_trials / 2)
-        return float(t / np.sqrt(trials - 1 + t * t))
+        return math.atan2(math.sqrt(trials - 1), t)
 
+    places, weights = np.polynomial.legendre.leggauss(nodes // 4)
+    # Dense where the next look is nearly significant.
+    places, weights = ((places + 1) / 2) ** 2, (places + 1) / 2 * weights
     later: Any = np.zeros_like
     for trials in range(max_trials - 1, FEWEST - 1, -1):
-        now, soon = limit(trials), limit(trials + 1)
-        r = now * (1 - np.cos(np.linspace(0, np.pi, nodes))) / 2
-        # The next value over the root sum of squares is significant between two roots.
-        edge = (trials + 1) * soon**2
-        root = np.sqrt(edge * np.maximum(trials * r**2 - edge + 1, 0))
-        ends = (np.sqrt(trials) * r + root * np.array([[-1], [1]])) / (edge - 1)
-        below, above = stdtr(trials, ends * np.sqrt(trials))
+        angles = np.geomspace(limit(trials), math.pi / 2, nodes)
+        soon, along = limit(trials + 1), math.sqrt(trials) * np.cos(angles)
+        # The next value, over the length, makes a significant look between two roots.
+        edge = (trials + 1) * math.cos(soon) ** 2
+        root = np.sqrt(edge * np.maximum(along**2 - edge + 1, 0))
+        roots = (along + root * np.array([[-1], [1]])) / (edge - 1)
+        below, above = stdtr(trials, roots * math.sqrt(trials))
         error = above - below
-        for start, width in ((np.zeros(nodes), below), (above, 1 - above)):
-            value = stdtrit(trials, start[:, None] + width[:, None] * places) / np.sqrt(trials)
-            then = np.abs(np.sqrt(trials) * r[:, None] + value)
-            then /= np.sqrt((trials + 1) * (1 + value**2))
-            error = error + width * (later(np.minimum(then, soon)) @ weights)
-        later = CubicSpline(r, error)
+        for start, width in ((below, -below), (above, 1 - above)):
+            shares = start[:, None] + width[:, None] * places
+            value = stdtrit(trials, shares) / math.sqrt(trials)
+            cosine = np.abs(along[:, None] + value) / np.sqrt((trials + 1) * (1 + value**2))
+            angle = np.maximum(np.arccos(np.minimum(cosine, 1)), soon)
+            error = error + np.abs(width) * (later(np.log(angle)) @ weights)
+        later = CubicSpline(np.log(angles), error)
     first = limit(FEWEST)
-    return float(1 - first + first * (later(first * places) @ weights))
+    places, weights = np.polynomial.legendre.leggauss(nodes)
+    reach = math.log(math.pi / 2 / first) / 2
+    logs = math.log(first) + reach * (places + 1)
+    open_at_first = np.sin(np.exp(logs)) * np.exp(logs) * reach
+    return float(1 - math.cos(first) + (later(logs) * open_at_first) @ weights)
 
 
 @lru_cache(maxsize=1024)
@@ -324,10 +325,11 @@ def _detectable_errors(freedom: float, level: float) -> float:
 
 
 @lru_cache(maxsize=64)
-def _curve(max_trials: int) -> Curve:
-    """Return logarithms of nominal levels and of the levels over all looks that they give."""
+def _levels(max_trials: int) -> Any:
+    """Return the function from the level over all looks to the nominal one, both in logarithms."""
     import numpy as np
+    from scipy.interpolate import CubicSpline
 
-    nominal = np.geomspace(1e-7, 0.1, 13)
-    overall = [error_of_looks(float(level), max_trials) for level in nominal]
-    return tuple(np.log(nominal)), tuple(np.log(overall))
+    nominal = np.geomspace(1e-8, 0.1, 9)
+    overall = [error_of_looks(level, max_trials) for level in nominal]
+    return CubicSpline(np.log(overall), np.log(nominal))

@@ -129,8 +129,11 @@ def _pairs(lines: Sequence[Line], backends: Sequence[str]) -> Iterator[tuple[Lin
     family = Family.of(lines)
     for line in lines:
         for pair in family.pairs[line.name]:
+            finding = family.finding(pair)
             if pair.ours.backend == backends[0]:
-                yield line, pair.swapped, family.finding(pair).inverse
+                yield line, pair.swapped, finding.inverse
+            elif pair.theirs.backend == backends[0]:
+                yield line, pair, finding
 
 
 def _cut(found: list[Row]) -> list[Row]:
