@@ -29,7 +29,6 @@ from benchharness.measure.sequential import (
     MAX_TRIALS,
     confidence,
     look,
-    looks,
     rule_for,
 )
 from benchharness.measure.statistics import (
@@ -194,8 +193,9 @@ def trials_of(speeds: Speeds, trials: Trials, *, comparisons: int) -> int:
         own = speeds[:count]
         fastest = int(np.median(own, axis=0).argmax())
         others = [backend for backend in range(speeds.shape[1]) if backend != fastest]
-        logs = [list(own[:, fastest] - own[:, other]) for other in others]
-        if all(seen.verdict != "open" for seen in looks(logs, comparisons=comparisons)):
+        ratios = [paired_ratio(list(own[:, fastest] - own[:, other])) for other in others]
+        rule = rule_for(ratios, comparisons=comparisons)
+        if all(rule.verdict(ratio) != "open" for ratio in ratios):
             return count
     return MAX_TRIALS
 
