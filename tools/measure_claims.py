@@ -302,6 +302,22 @@ def covers_overall(
     return _holds(replace(mean, confidence=level), effect)
 
 
+def covers_leader(rng: np.random.Generator, *, backends: int, step: float) -> float:
+    """Return the share of a line's intervals, of the leader and each other, that hold the truth."""
+    effects = step * np.arange(backends)
+    speeds = normal(rng, 5, backends, 0.05) + effects
+    leader = int(np.median(speeds, axis=0).argmax())
+    held = [
+        _holds(
+            paired_ratio(list(speeds[:, leader] - speeds[:, other])),
+            math.expm1(effects[leader] - effects[other]),
+        )
+        for other in range(backends)
+        if other != leader
+    ]
+    return sum(held) / len(held)
+
+
 def covers_unpaired(rng: np.random.Generator, *, trials: int) -> bool:
     """Whether Welch's interval holds the truth where one side scatters three times as much."""
     ours, theirs = rng.normal(0.0, 0.02, trials), rng.normal(0.0, 0.06, trials)
@@ -559,6 +575,17 @@ def _coverage() -> Table:
         )
         for trials in (3, 5, 10)
     ]  # fmt: skip
+    scenarios += [
+        Scenario(
+            conditions=(f"leader of {backends} backends", f"{step:.0%}", "5%", "-", "5"),
+            measure=partial(covers_leader, backends=backends, step=step),
+            repetitions=3000,
+            at_least=0.94 if step else None,
+            at_most=0.96 if step else None,
+        )
+        for backends in (3, 7)
+        for step in (0.0, 0.05)
+    ]
     return Table(
         title="A 95 % interval holds the truth: 94 to 96 % where noise is independent and normal",
         headings=("interval", "difference", "scatter", "comparisons", "trials", "held"),
