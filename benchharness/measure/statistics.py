@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import fmean, median, stdev
 from typing import Literal
 
@@ -76,6 +76,95 @@ class Equivalence:
     high: float
     margin: float
     verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogRatio:
+    """How many times as fast ours is as theirs, as the logarithm in which chance is symmetric.
+
+    Attributes:
+        log: Mean logarithm of ours / theirs.
+        error: Standard error of it; infinite where too few trials tell.
+        freedom: Degrees of freedom of the error.
+        trials: Trials behind it: pairs, or those of the side that has fewer.
+    """
+
+    log: float
+    error: float
+    freedom: float
+    trials: int
+
+    @property
+    def times(self) -> float:
+        """The ratio: the geometric mean over trials."""
+        return math.exp(self.log)
+
+    @property
+    def low(self) -> float:
+        """Lower end of the 95 % interval; 0 where too few trials tell."""
+        return math.exp(self.log - self._reach())
+
+    @property
+    def high(self) -> float:
+        """Its upper end; infinite where too few trials tell."""
+        reach = self._reach()
+        return math.inf if math.isinf(reach) else math.exp(self.log + reach)
+
+    @property
+    def inverse(self) -> LogRatio:
+        """The ratio seen from the other side."""
+        return replace(self, log=-self.log)
+
+    def p_value(self) -> float:
+        """Return how probable a mean at least so far from 0 is where the truth is 0."""
+        return 2 * self._tail(abs(self.log))
+
+    def p_value_beyond(self, reach: float) -> float:
+        """Return how probable a mean so near to 0 is where the truth is ``reach`` from it."""
+        return self._tail(reach - abs(self.log))
+
+    def after(self, trials: int) -> LogRatio:
+        """Return the ratio that so many trials would give if they went on like these."""
+        return LogRatio(
+            log=self.log,
+            error=self.error * math.sqrt(self.trials / trials),
+            freedom=trials - 1,
+            trials=trials,
+        )
+
+    def _tail(self, distance: float) -> float:
+        from scipy.special import stdtr
+
+        if not self.error:
+            return float(distance <= 0)
+        if math.isinf(self.error):
+            return 0.5
+        return float(stdtr(self.freedom, -distance / self.error))
+
+    def _reach(self) -> float:
+        from scipy.special import stdtrit
+
+        if math.isinf(self.error):
+            return math.inf
+        return self.error * float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2))
+
+
+def paired(logs: Sequence[float]) -> LogRatio:
+    """Return the ratio of paired trials by Student's t.
+
+    Args:
+        logs: Logarithm of ours / theirs, one per pair.
+
+    Raises:
+        ValueError: There is no pair.
+
+    Source:
+        Student, "The probable error of a mean" (1908).
+    """
+    if not logs:
+        raise ValueError("expected at least one pair, found none")
+    error = stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else math.inf
+    return LogRatio(log=fmean(logs), error=error, freedom=len(logs) - 1, trials=len(logs))
 
 
 def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:

@@ -7,6 +7,8 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``benchmark``, ``strategy``, ``backend``, ``track``: names.
 - ``matrix``: setting to value, the point of the benchmark's matrix; empty without a matrix.
 - ``trial``, ``seed``: integers; trials count from 1.
+- ``max_trials``: most trials of its cell where looks at the ratios decide when to stop; absent or
+  null where the number was fixed.
 - ``status``: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
 - ``reason``: why it is not ok, and what to try; else empty.
 - ``failure``: where it went wrong: ``phase``, ``epoch`` (null outside of one) and ``last_words``,

@@ -1,0 +1,214 @@
+"""Comparisons: every two backends of a benchmark, trial by trial, in the measure that decides."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from itertools import combinations
+from typing import Any, Protocol
+
+from benchharness.results.cells import Cell
+from benchharness.results.record import Record
+
+# A machine that was idle for longer than this between two trials may be in another state.
+LONGEST_IDLE_S = 60.0
+
+Line = tuple[str, str, str]
+
+
+class InLine(Protocol):
+    """What a cell of a plan and a cell of a run have in common."""
+
+    @property
+    def benchmark(self) -> str:
+        """Name of the benchmark."""
+
+    @property
+    def strategy(self) -> str:
+        """Name of the strategy."""
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend."""
+
+    @property
+    def track(self) -> str:
+        """``equal`` or ``native``."""
+
+    @property
+    def matrix(self) -> Any:
+        """Settings and values of the matrix point, as a mapping or as pairs."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two backends on one line of the table.
+
+    Attributes:
+        ours: The cell that is recorded first.
+        theirs: The other cell.
+        line: All cells of the line, these two among them.
+    """
+
+    ours: Cell
+    theirs: Cell
+    line: tuple[Cell, ...]
+
+    @property
+    def metric(self) -> str:
+        """What decides who is faster.
+
+        ``time_to_top1_s`` where a target is stated and every ok trial of both has reached it, else
+        ``train_images_per_s``, or ``feed_images_per_s`` where nothing is trained.
+        """
+        return "time_to_top1_s" if self.is_target_met else self.rate
+
+    @property
+    def rate(self) -> str:
+        """The metric of the work's speed, in images/s."""
+        is_feeding = self.ours.strategy == "dataset"
+        return "feed_images_per_s" if is_feeding else "train_images_per_s"
+
+    @property
+    def is_target_met(self) -> bool:
+        """Whether there is a target, and every ok trial of both has reached it."""
+        return self.ours.target_misses == 0 and self.theirs.target_misses == 0
+
+    @property
+    def counts_in_overall(self) -> bool:
+        """Whether the overall answer may use this line."""
+        return is_in_overall(self.ours)
+
+    @cached_property
+    def couples(self) -> tuple[tuple[Record, Record], ...]:
+        """The ok trials of both, by index, that ran next to each other.
+
+        Between them ran only trials of the same index, and the line was never idle for longer
+        than ``LONGEST_IDLE_S``.
+        """
+        theirs = {trial["trial"]: trial for trial in self.theirs.ok}
+        couples = ((ours, theirs.get(ours["trial"])) for ours in self.ours.ok)
+        trials = sorted(
+            (trial for cell in self.line for trial in cell.trials if trial.get("started")),
+            key=_started_s,
+        )
+        return tuple(
+            (one, other)
+            for one, other in couples
+            if other is not None and _are_adjacent(one, other, trials)
+        )
+
+    def logs(self, speed: Callable[[Record], float | None] | None = None) -> tuple[float, ...]:
+        """Return the logarithms of how many times as fast ours is, one per couple.
+
+        Args:
+            speed: Logarithm of a trial's speed; None where unknown. By default that of ``metric``.
+        """
+        speed = speed or log_speed(self.metric)
+        both = ((speed(ours), speed(theirs)) for ours, theirs in self.couples)
+        return tuple(
+            ours - theirs for ours, theirs in both if ours is not None and theirs is not None
+        )
+
+
+def comparisons_of(cells: Iterable[Cell]) -> list[Comparison]:
+    """Return every two backends of each line, line by line, in the order of the cells."""
+    lines: dict[Line, list[Cell]] = {}
+    for cell in cells:
+        lines.setdefault(line_of(cell), []).append(cell)
+    return [
+        Comparison(ours, theirs, tuple(line))
+        for line in lines.values()
+        for ours, theirs in combinations(line, 2)
+    ]
+
+
+def family_size(cells: Iterable[InLine]) -> int:
+    """Return in how many comparisons a report of these cells may name a winner.
+
+    Every two backends of each line, not only those with the leader, because the data pick the
+    leader; and every two backends that have an overall answer. Before a run, give all cells of
+    the plan: the size must not depend on how far the run has come.
+    """
+    lines: dict[Line, set[str]] = {}
+    benchmarks: dict[str, set[str]] = {}
+    for cell in cells:
+        lines.setdefault(line_of(cell), set()).add(cell.backend)
+        if is_in_overall(cell):
+            benchmarks.setdefault(cell.benchmark, set()).add(cell.backend)
+    shared = Counter(
+        pair for backends in benchmarks.values() for pair in combinations(sorted(backends), 2)
+    )
+    overall = sum(count > 1 for count in shared.values())
+    return overall + sum(math.comb(len(backends), 2) for backends in lines.values())
+
+
+def is_in_overall(cell: InLine) -> bool:
+    """Whether the overall answer may use a cell: of the equal track, and it trains."""
+    return cell.track == "equal" and cell.strategy != "dataset"
+
+
+def line_of(cell: InLine) -> Line:
+    """Return what the cells of one line have in common."""
+    return cell.benchmark, repr(sorted(dict(cell.matrix).items())), cell.track
+
+
+def log_speed(metric: str) -> Callable[[Record], float | None]:
+    """Return the function that gives the logarithm of a trial's speed by a metric.
+
+    Args:
+        metric: A rate (``_per_s``), or a time, whose reciprocal is the speed.
+    """
+    sign = 1 if metric.endswith("_per_s") else -1
+
+    def of(trial: Record) -> float | None:
+        value = trial["metrics"].get(metric)
+        return sign * math.log(value) if value else None
+
+    return of
+
+
+def work_speed(trial: Record) -> float | None:
+    """Return the logarithm of the training images per second of work, extraction included.
+
+    None where a trial read features that an earlier one had extracted: it has not done the work.
+    """
+    metrics: Mapping[str, Any] = trial["metrics"]
+    rate = metrics.get("train_images_per_s")
+    if not rate or trial["strategy"] != "bottleneck":
+        return math.log(rate) if rate else None
+    train_s, extract_s = metrics.get("train_s"), metrics.get("extract_s")
+    if not train_s or extract_s is None or metrics.get("extract_reused") is not False:
+        return None
+    return math.log(rate * train_s / (train_s + extract_s))
+
+
+def _are_adjacent(one: Record, other: Record, trials: Iterable[Record]) -> bool:
+    """Whether two trials ran next to each other; unknown times are taken for adjacent.
+
+    Args:
+        trials: All trials of the line that know when they started, in that order.
+    """
+    if not (one.get("started") and other.get("started")):
+        return True
+    first, last = sorted((_started_s(one), _started_s(other)))
+    ended = first
+    for trial in _within(trials, first, last):
+        if trial["trial"] != one["trial"] and first < _started_s(trial) < last:
+            return False
+        if _started_s(trial) - ended > LONGEST_IDLE_S:
+            return False
+        ended = max(ended, _started_s(trial) + (trial["metrics"].get("wall_s") or 0.0))
+    return True
+
+
+def _within(trials: Iterable[Record], first: float, last: float) -> Iterator[Record]:
+    return (trial for trial in trials if first <= _started_s(trial) <= last)
+
+
+def _started_s(trial: Record) -> float:
+    return datetime.fromisoformat(trial["started"]).timestamp()
