@@ -63,15 +63,10 @@ def _on_looks(plan: Plan) -> Iterator[str]:
             limits.setdefault((cell.trials, cell.max_trials), []).append(cell.benchmark)
     for (fewest, most), names in limits.items():
         where = "" if len(names) == len(plan.cells) else f" of {', '.join(dict.fromkeys(names))}"
+        limit = f", or {plan.max_minutes:g} minutes are over" if plan.max_minutes else ""
         yield (
-            f"{fewest} to {most} trials of each cell{where}, until its backends are told apart or "
-            "found equal"
-            + (
-                f"; none is begun beyond the first {fewest} that would not end within "
-                f"{plan.max_minutes:g} minutes"
-                if plan.max_minutes
-                else ""
-            )
+            f"{fewest} to {most} trials of each cell{where}, until the backends of a benchmark are "
+            f"told apart or equal{limit}"
         )
 
 

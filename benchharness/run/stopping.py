@@ -201,4 +201,4 @@ def _by_line(records: Sequence[Record]) -> dict[Line, list[RecordedCell]]:
 
 
 def _reached(cell: RecordedCell) -> int:
-    return max(trial["trial"] for trial in cell.trials)
+    return max(int(trial["trial"]) for trial in cell.trials)
