@@ -203,11 +203,11 @@ class TrialStarted(OfTrial):
     Attributes:
         count: Trials of the run, as far as looks have asked for them.
         trials: Trials of its cell, likewise.
-        max_trials: How many of its cell there may be where looks decide; null where ``trials`` is
-            all.
         seed: Its seed.
         epochs: How many it will train, or feed.
         images: Training images of an epoch.
+        max_trials: How many of its cell there may be where looks decide; null where ``trials`` is
+            all.
     """
 
     kind: ClassVar[str] = "trial_started"
