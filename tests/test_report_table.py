@@ -100,9 +100,9 @@ def test_medians_are_shown_with_the_number_of_trials():
     assert "11.0" in line
 
 
-def test_trials_that_vary_are_called_unstable():
-    """A spread above a tenth of the median is said, with a remedy; a smaller one is not."""
-    rates = {"noisy": (10.0, 12.0), "quiet": (10.0, 10.5)}
+def test_trials_that_scatter_beyond_chance_are_called_unstable():
+    """A standard deviation of 20 % is said, with a remedy; one of 8 % may be 5 % by chance."""
+    rates = {"noisy": (10.0, 12.0, 8.0), "quiet": (10.0, 10.8, 9.3)}
     records = [
         record(name, trial=trial, metrics={"train_images_per_s": rate})
         for name, pair_of_rates in rates.items()
@@ -111,7 +111,7 @@ def test_trials_that_vary_are_called_unstable():
 
     text = plain_text(RUN, records, width=160)
 
-    assert "unstable  noisy (keras): from 10.0 to 12.0 images/s over 2 trials; close" in text
+    assert "unstable  noisy (keras): from 8.00 to 12.00 images/s over 3 trials, a standard" in text
     assert "quiet (keras)" not in text
 
 

@@ -13,12 +13,12 @@ Source:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-from benchharness.measure.statistics import LogRatio, paired
+from benchharness.measure.statistics import CONFIDENCE, Ratio, paired_ratio
 
 # Fewer trials than this name no winner.
 FEWEST = 3
@@ -27,9 +27,10 @@ MAX_TRIALS = 10
 MARGIN = 0.03
 # Probability of a false claim, over all looks and all comparisons of a report.
 LEVEL = 0.05
+# Of the smallest difference that a report calls detectable.
+POWER = 0.80
 
 Verdict = Literal["faster", "slower", "equal", "open"]
-Curve = tuple[tuple[float, ...], tuple[float, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +54,60 @@ class Look:
     high: float
     trials: int
     more: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """When the comparisons of a family are decided.
+
+    Attributes:
+        difference: Two-sided level at which a difference counts, of the look after ``max_trials``.
+        equality: Likewise, at which two speeds count as equal within the margin.
+        max_trials: The level of an earlier look is in proportion to its trials.
+        margin: Share by which two equal speeds may differ.
+    """
+
+    difference: float
+    equality: float
+    max_trials: int
+    margin: float
+
+    def verdict(self, ratio: Ratio) -> Verdict:
+        """Return what a ratio shows; what is equal within the margin has no winner."""
+        if ratio.p_value_outside(self.margin) <= self._share(ratio.trials) * self.equality:
+            return "equal"
+        if ratio.p_value > self._share(ratio.trials) * self.difference:
+            return "open"
+        return "faster" if ratio.log > 0 else "slower"
+
+    def more(self, ratio: Ratio) -> int | None:
+        """Return how many more trials like those of a ratio would decide it.
+
+        None where it is decided, has one trial, or no number within ``max_trials`` would.
+        """
+        if self.verdict(ratio) != "open" or ratio.trials < 2:
+            return None
+        for trials in range(max(ratio.trials + 1, FEWEST), self.max_trials + 1):
+            error = ratio.error * math.sqrt(ratio.trials / trials)
+            freedom = ratio.freedom * (trials - 1) / (ratio.trials - 1)
+            later = replace(ratio, error=error, freedom=freedom, trials=trials)
+            if self.verdict(later) != "open":
+                return trials - ratio.trials
+        return None
+
+    def detectable(self, ratio: Ratio) -> float:
+        """Return the ratio above 1 that trials so many and scattered show with ``POWER``.
+
+        At a single look. The scatter that a new series of trials will have is as uncertain as
+        that of these, which the figure allows for. Infinite below ``FEWEST`` trials.
+        """
+        level = self._share(ratio.trials) * self.difference
+        if not level or math.isinf(ratio.error):
+            return math.inf
+        return math.exp(ratio.error * _detectable_errors(round(ratio.freedom, 1), level))
+
+    def _share(self, trials: int) -> float:
+        return min(trials / self.max_trials, 1.0) if trials >= FEWEST else 0.0
 
 
 def look(
@@ -83,7 +138,7 @@ def looks(
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
 ) -> list[Look]:
-    """Return what the comparisons of a family say so far, by Holm's procedure.
+    """Return what the comparisons of a family say so far.
 
     Args:
         family: For each comparison what ``look`` takes; at least one trial each.
@@ -94,67 +149,87 @@ def looks(
     Raises:
         ValueError: A comparison has no trial.
     """
-    ratios = [paired(logs) for logs in family]
-
-    def judge(ratios: Sequence[LogRatio]) -> list[Verdict]:
-        return verdicts(ratios, comparisons=comparisons, max_trials=max_trials, margin=margin)
-
+    ratios = [paired_ratio(logs) for logs in family]
+    rule = rule_for(ratios, comparisons=comparisons, max_trials=max_trials, margin=margin)
     found = []
-    for index, (ratio, verdict) in enumerate(zip(ratios, judge(ratios), strict=True)):
-        later = (
-            trials
-            for trials in range(max(ratio.trials + 1, FEWEST), max_trials + 1)
-            if ratio.trials > 1
-            and judge([*ratios[:index], ratio.after(trials), *ratios[index + 1 :]])[index] != "open"
-        )
-        needed = next(later, None) if verdict == "open" else None
+    for ratio in ratios:
+        level = confidence(ratio.trials, max_trials=max_trials, comparisons=comparisons)
+        shown, more = replace(ratio, confidence=level), rule.more(ratio)
         found.append(
             Look(
-                verdict=verdict,
-                ratio=ratio.times,
-                low=ratio.low,
-                high=ratio.high,
+                verdict=rule.verdict(ratio),
+                ratio=shown.times,
+                low=shown.low,
+                high=shown.high,
                 trials=ratio.trials,
-                more=None if needed is None else needed - ratio.trials,
+                more=more if more and ratio.trials + more <= max_trials else None,
             )
         )
     return found
 
 
-def verdicts(
-    ratios: Sequence[LogRatio],
+def rule_for(
+    ratios: Sequence[Ratio],
     *,
     comparisons: int,
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
-) -> list[Verdict]:
-    """Return the verdict of each ratio of a family.
+) -> Rule:
+    """Return the rule that keeps false claims of a family below ``LEVEL``, by Holm's procedure.
 
-    Two families are kept below ``LEVEL`` each, by Holm's procedure: the winners that a report
-    names, and the comparisons that it calls equal. What is equal within the margin is called so
-    even where chance alone is excluded.
+    Twice: for the winners that a report names, and for the ratios that it calls equal.
+
+    Args:
+        ratios: Those known so far.
+        comparisons: Size of the whole family.
+        max_trials: Looks are taken up to so many trials. The levels are those of ``MAX_TRIALS``
+            looks at least, so that a run and its report agree whatever a run was allowed.
+        margin: Share by which two equal speeds may differ.
 
     Source:
         Holm, "A simple sequentially rejective multiple test procedure" (1979). Two one-sided
-        tests: Schuirmann (1987).
+        tests: Schuirmann, "A comparison of the two one-sided tests procedure and the power
+        approach" (1987).
     """
-    most = max([MAX_TRIALS, max_trials, *(ratio.trials for ratio in ratios)])
-    reach = math.log1p(margin)
+    known = [ratio for ratio in ratios if ratio.trials >= FEWEST]
+    most = max([MAX_TRIALS, max_trials, *(ratio.trials for ratio in known)])
 
-    def decided(p_values: Sequence[float]) -> list[bool]:
-        # Levels are proportional to the number of trials, so p-values are put on one scale.
-        scaled = [
-            p * most / ratio.trials if ratio.trials >= FEWEST else math.inf
-            for p, ratio in zip(p_values, ratios, strict=True)
-        ]
-        return _holm(scaled, comparisons=comparisons, max_trials=most)
+    def limit(p_values: Iterable[float]) -> float:
+        """Return the level that is left once Holm's procedure has stopped."""
+        scaled = sorted(p * most / ratio.trials for p, ratio in zip(p_values, known, strict=True))
+        for rejected, p_value in enumerate(scaled):
+            level = nominal_level(LEVEL / (comparisons - rejected), most)
+            if p_value > level:
+                return level
+        return nominal_level(LEVEL / max(comparisons - len(scaled), 1), most)
 
-    is_other = decided([ratio.p_value() for ratio in ratios])
-    is_equal = decided([ratio.p_value_beyond(reach) for ratio in ratios])
-    return [
-        "equal" if equal else "open" if not other else "faster" if ratio.log > 0 else "slower"
-        for ratio, other, equal in zip(ratios, is_other, is_equal, strict=True)
-    ]
+    return Rule(
+        difference=limit(ratio.p_value for ratio in known),
+        equality=limit(ratio.p_value_outside(margin) for ratio in known),
+        max_trials=most,
+        margin=margin,
+    )
+
+
+def confidence(trials: int, *, max_trials: int | None, comparisons: int = 2) -> float:
+    """Return the nominal level at which Student's interval covers the truth 95 times of 100.
+
+    Where looks decide when to stop, an interval of nominally 95 % covers less (91 to 95 of 100,
+    by the true difference and the scatter): trials end when they happen to agree. The levels here
+    bring it to 94 to 96, measured by ``tools/measure_claims.py``.
+
+    Args:
+        trials: Those that were made.
+        max_trials: Looks were taken up to so many; None where the number was fixed.
+        comparisons: Size of the family: alone, a comparison stops more often.
+    """
+    if max_trials is None:
+        return CONFIDENCE
+    if trials <= FEWEST:
+        return 0.955
+    if trials < max_trials:
+        return 0.97
+    return 0.96 if comparisons > 1 else 0.975
 
 
 @lru_cache(maxsize=4096)
@@ -165,25 +240,22 @@ def nominal_level(level: float, max_trials: int) -> float:
         level: Probability that equal code passes for different at any look.
         max_trials: At least ``FEWEST``.
     """
-    import numpy as np
-
-    nominal, overall = _curve(max_trials)
-    return float(np.exp(np.interp(math.log(level), overall, nominal)))
+    return math.exp(float(_levels(max_trials)(math.log(level))))
 
 
-def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 128) -> float:
+def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float:
     """Return the probability that independent normal noise around 0 is significant at any look.
 
-    The mean over the root mean square of n values, r, tells Student's t. It is uniform on -1 to 1
-    with three values, and forms a Markov chain, for the next value over the root sum of squares
-    has Student's distribution whatever r was. So one integral per look, from the last to the
-    first, gives the probability without simulation.
+    Values as a vector enclose an angle with the line of equal values, which tells Student's t. With
+    three values its cosine is uniform on -1 to 1. The angles form a Markov chain, for the next
+    value over the length of the vector has Student's distribution whatever the angle was. So one
+    integral per look, from the last to the first, gives the probability without simulation.
 
     Args:
         nominal: Two-sided level of the look after ``max_trials``; that after n is n / max_trials
             of it.
         max_trials: The last look; the first is after three.
-        nodes: Of the grid over r.
+        nodes: Of the grid of angles.
 
     Source:
         Armitage, McPherson and Rowe, "Repeated significance tests on accumulating data" (1969),
@@ -193,49 +265,71 @@ def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 128) -> floa
     from scipy.interpolate import CubicSpline
     from scipy.special import stdtr, stdtrit
 
-    places, weights = np.polynomial.legendre.leggauss(nodes // 4)
-    places, weights = (places + 1) / 2, weights / 2
-
     def limit(trials: int) -> float:
-        """Return the r from which a look is significant."""
+        """Return the angle below which a look is significant."""
         t = -stdtrit(trials - 1, nominal * trials / max_trials / 2)
-        return float(t / np.sqrt(trials - 1 + t * t))
+        return math.atan2(math.sqrt(trials - 1), t)
 
+    places, weights = np.polynomial.legendre.leggauss(nodes // 4)
+    # Dense where the next look is nearly significant.
+    places, weights = ((places + 1) / 2) ** 2, (places + 1) / 2 * weights
     later: Any = np.zeros_like
     for trials in range(max_trials - 1, FEWEST - 1, -1):
-        now, soon = limit(trials), limit(trials + 1)
-        r = now * (1 - np.cos(np.linspace(0, np.pi, nodes))) / 2
-        # The next value over the root sum of squares is significant between two roots.
-        edge = (trials + 1) * soon**2
-        root = np.sqrt(edge * np.maximum(trials * r**2 - edge + 1, 0))
-        ends = (np.sqrt(trials) * r + root * np.array([[-1], [1]])) / (edge - 1)
-        below, above = stdtr(trials, ends * np.sqrt(trials))
+        angles = np.geomspace(limit(trials), math.pi / 2, nodes)
+        soon, along = limit(trials + 1), math.sqrt(trials) * np.cos(angles)
+        # The next value, over the length, makes a significant look between two roots.
+        edge = (trials + 1) * math.cos(soon) ** 2
+        root = np.sqrt(edge * np.maximum(along**2 - edge + 1, 0))
+        roots = (along + root * np.array([[-1], [1]])) / (edge - 1)
+        below, above = stdtr(trials, roots * math.sqrt(trials))
         error = above - below
-        for start, width in ((np.zeros(nodes), below), (above, 1 - above)):
-            value = stdtrit(trials, start[:, None] + width[:, None] * places) / np.sqrt(trials)
-            then = np.abs(np.sqrt(trials) * r[:, None] + value)
-            then /= np.sqrt((trials + 1) * (1 + value**2))
-            error = error + width * (later(np.minimum(then, soon)) @ weights)
-        later = CubicSpline(r, error)
+        for start, width in ((below, -below), (above, 1 - above)):
+            shares = start[:, None] + width[:, None] * places
+            value = stdtrit(trials, shares) / math.sqrt(trials)
+            cosine = np.abs(along[:, None] + value) / np.sqrt((trials + 1) * (1 + value**2))
+            angle = np.maximum(np.arccos(np.minimum(cosine, 1)), soon)
+            error = error + np.abs(width) * (later(np.log(angle)) @ weights)
+        later = CubicSpline(np.log(angles), error)
     first = limit(FEWEST)
-    return float(1 - first + first * (later(first * places) @ weights))
+    places, weights = np.polynomial.legendre.leggauss(nodes)
+    reach = math.log(math.pi / 2 / first) / 2
+    logs = math.log(first) + reach * (places + 1)
+    open_at_first = np.sin(np.exp(logs)) * np.exp(logs) * reach
+    return float(1 - math.cos(first) + (later(logs) * open_at_first) @ weights)
 
 
-def _holm(p_values: Sequence[float], *, comparisons: int, max_trials: int) -> list[bool]:
-    """Return which hypotheses are rejected, the smallest p-value first, until one is not."""
-    rejected = [False] * len(p_values)
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        if p_values[index] > nominal_level(LEVEL / (comparisons - rank), max_trials):
-            break
-        rejected[index] = True
-    return rejected
+@lru_cache(maxsize=1024)
+def _detectable_errors(freedom: float, level: float) -> float:
+    """Return the true difference, in standard errors as estimated, that is shown with ``POWER``.
+
+    Source:
+        Power of the t test by the noncentral t: Cohen, "Statistical Power Analysis" (1988), 2;
+        its mean over the distribution that an estimated standard error has.
+    """
+    import numpy as np
+    from scipy.optimize import brentq
+    from scipy.special import chdtri, nctdtr, stdtrit
+
+    places, weights = np.polynomial.legendre.leggauss(48)
+    estimates = np.sqrt(chdtri(freedom, (1 - places) / 2) / freedom)
+    critical = float(-stdtrit(freedom, level / 2))
+
+    def lack(errors: float) -> float:
+        power = 1 - nctdtr(freedom, errors * estimates, critical)
+        return float(power @ weights / 2 - POWER)
+
+    high = critical + 1
+    while lack(high) < 0:
+        high *= 2
+    return float(brentq(lack, 0, high, rtol=1e-4))
 
 
 @lru_cache(maxsize=64)
-def _curve(max_trials: int) -> Curve:
-    """Return logarithms of nominal levels and of the levels over all looks that they give."""
+def _levels(max_trials: int) -> Any:
+    """Return the function from the level over all looks to the nominal one, both in logarithms."""
     import numpy as np
+    from scipy.interpolate import CubicSpline
 
-    nominal = np.geomspace(1e-7, 0.1, 13)
-    overall = [error_of_looks(float(level), max_trials) for level in nominal]
-    return tuple(np.log(nominal)), tuple(np.log(overall))
+    nominal = np.geomspace(1e-8, 0.1, 9)
+    overall = [error_of_looks(level, max_trials) for level in nominal]
+    return CubicSpline(np.log(overall), np.log(nominal))

@@ -3,59 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 from typing import Literal
 
 CONFIDENCE = 0.95
-POWER = 0.80
 # Nearer than this, two accuracies serve a user equally well.
 EQUIVALENCE_MARGIN = 0.02
-RESAMPLES = 9999
-SEED = 0
 # Fewer differences than this have no spread worth the name.
 FEWEST_PAIRS = 3
 
 Interval = tuple[float, float]
 Verdict = Literal["equivalent", "different", "undecided"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ratio:
-    """How many times one side is the other.
-
-    Attributes:
-        median: Of the paired ratios, ours / theirs; the geometric mean of the middle two where
-            their number is even, so that swapping the sides gives the reciprocal.
-        low: Lower end of the 95 % interval; None with one pair.
-        high: Its upper end.
-        pairs: How many ratios there are.
-        detectable: The smallest true ratio above 1 that so many pairs with this spread would show
-            at 95 % confidence in 80 % of cases; None with one pair.
-    """
-
-    median: float
-    low: float | None
-    high: float | None
-    pairs: int
-    detectable: float | None
-
-    @property
-    def is_decided(self) -> bool:
-        """Whether the interval excludes 1."""
-        return self.low is not None and self.high is not None and not self.low <= 1 <= self.high
-
-    @property
-    def inverse(self) -> Ratio:
-        """The ratio seen from the other side."""
-        return Ratio(
-            median=1 / self.median,
-            low=None if self.high is None else 1 / self.high,
-            high=None if self.low is None else 1 / self.low,
-            pairs=self.pairs,
-            detectable=self.detectable,
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +39,22 @@ class Equivalence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LogRatio:
-    """How many times as fast ours is as theirs, as the logarithm in which chance is symmetric.
+class Ratio:
+    """How many times as fast ours is as theirs, kept as a logarithm: there chance is symmetric.
 
     Attributes:
         log: Mean logarithm of ours / theirs.
-        error: Standard error of it; infinite where too few trials tell.
+        error: Standard error of it; infinite with one trial.
         freedom: Degrees of freedom of the error.
-        trials: Trials behind it: pairs, or those of the side that has fewer.
+        trials: How many there are; of several samples, of the smallest.
+        confidence: Nominal level of the interval.
     """
 
     log: float
     error: float
     freedom: float
     trials: int
+    confidence: float = CONFIDENCE
 
     @property
     def times(self) -> float:
@@ -101,56 +63,51 @@ class LogRatio:
 
     @property
     def low(self) -> float:
-        """Lower end of the 95 % interval; 0 where too few trials tell."""
-        return math.exp(self.log - self._reach())
+        """Lower end of the interval; 0 with one trial."""
+        return math.exp(self.log - self._reach)
 
     @property
     def high(self) -> float:
-        """Its upper end; infinite where too few trials tell."""
-        reach = self._reach()
-        return math.inf if math.isinf(reach) else math.exp(self.log + reach)
+        """Upper end of the interval; infinite with one trial."""
+        return math.inf if math.isinf(self._reach) else math.exp(self.log + self._reach)
 
     @property
-    def inverse(self) -> LogRatio:
+    def inverse(self) -> Ratio:
         """The ratio seen from the other side."""
         return replace(self, log=-self.log)
 
+    @property
     def p_value(self) -> float:
-        """Return how probable a mean at least so far from 0 is where the truth is 0."""
+        """How probable a ratio at least so far from 1 is where the truth is 1."""
         return 2 * self._tail(abs(self.log))
 
-    def p_value_beyond(self, reach: float) -> float:
-        """Return how probable a mean so near to 0 is where the truth is ``reach`` from it."""
-        return self._tail(reach - abs(self.log))
+    def p_value_outside(self, margin: float) -> float:
+        """Return how probable a ratio so near to 1 is where the truth is 1 + ``margin`` or more.
 
-    def after(self, trials: int) -> LogRatio:
-        """Return the ratio that so many trials would give if they went on like these."""
-        return LogRatio(
-            log=self.log,
-            error=self.error * math.sqrt(self.trials / trials),
-            freedom=trials - 1,
-            trials=trials,
-        )
+        Twice the one-sided probability: on the scale of ``p_value``.
+        """
+        return 2 * self._tail(math.log1p(margin) - abs(self.log))
 
-    def _tail(self, distance: float) -> float:
-        from scipy.special import stdtr
-
-        if not self.error:
-            return float(distance <= 0)
-        if math.isinf(self.error):
-            return 0.5
-        return float(stdtr(self.freedom, -distance / self.error))
-
+    @property
     def _reach(self) -> float:
         from scipy.special import stdtrit
 
         if math.isinf(self.error):
             return math.inf
-        return self.error * float(stdtrit(self.freedom, (1 + CONFIDENCE) / 2))
+        return self.error * float(stdtrit(self.freedom, (1 + self.confidence) / 2))
+
+    def _tail(self, distance: float) -> float:
+        from scipy.special import stdtr
+
+        if math.isinf(self.error):
+            return 0.5
+        if not self.error:
+            return 0.0 if distance > 0 else 0.5
+        return float(stdtr(self.freedom, -distance / self.error))
 
 
-def paired(logs: Sequence[float]) -> LogRatio:
-    """Return the ratio of paired trials by Student's t.
+def paired_ratio(logs: Sequence[float]) -> Ratio:
+    """Return the ratio of trials that ran in pairs, by Student's t.
 
     Args:
         logs: Logarithm of ours / theirs, one per pair.
@@ -162,54 +119,66 @@ def paired(logs: Sequence[float]) -> LogRatio:
         Student, "The probable error of a mean" (1908).
     """
     if not logs:
-        raise ValueError("expected at least one pair, found none")
+        raise ValueError("expected at least one pair of trials, found none")
     error = stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else math.inf
-    return LogRatio(log=fmean(logs), error=error, freedom=len(logs) - 1, trials=len(logs))
+    return Ratio(log=fmean(logs), error=error, freedom=len(logs) - 1, trials=len(logs))
 
 
-def paired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
-    """Return how many times ours is theirs, pair by pair.
-
-    The interval holds both the bootstrap's (percentiles of the median log ratio) and Student's
-    (of the mean log ratio). With few pairs the bootstrap alone is far too narrow: it cannot reach
-    beyond the pairs it saw, and three equal pairs exclude 1 whenever all fall on one side of it,
-    a quarter of the time.
+def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+    """Return the ratio of trials that did not run in pairs, by Welch's t.
 
     Args:
-        ours: Positive numbers, one per pair.
-        theirs: Positive numbers, in the same order; measured next to ours.
+        ours: Logarithms of our speeds, one per trial.
+        theirs: Likewise, in any number.
 
     Raises:
-        ValueError: There is no pair, or the sides differ in length.
+        ValueError: A side has no trial.
 
     Source:
-        Percentile bootstrap: Efron and Tibshirani, "An Introduction to the Bootstrap" (1993), 13.
+        Welch, "The generalization of Student's problem when several different population
+        variances are involved" (1947).
     """
-    return _ratio([math.log(one / other) for one, other in zip(ours, theirs, strict=True)])
+    both = (paired_ratio(ours), paired_ratio(theirs))
+    return _combined(both, fmean(ours) - fmean(theirs), weight=1.0)
 
 
-def geometric_mean_ratio(benchmarks: Sequence[Mapping[int, float]]) -> Ratio | None:
-    """Return the ratio over several benchmarks, each counting alike.
-
-    For each trial index the geometric mean over the benchmarks is taken, and the interval is that
-    of ``paired_ratio`` over those means: chance acts on trials; the benchmarks were chosen.
+def mean_ratio(ratios: Sequence[Ratio]) -> Ratio:
+    """Return the geometric mean of independent ratios, each with the same weight.
 
     Args:
-        benchmarks: For each the paired ratios by trial index. Only trials that all have count.
-
-    Returns:
-        None where no trial is common to all.
+        ratios: At least one.
 
     Source:
         Fleming and Wallace, "How not to lie with statistics" (1986): normalised numbers are
-        averaged geometrically.
+        averaged geometrically. Degrees of freedom: Satterthwaite, "An approximate distribution of
+        estimates of variance components" (1946).
     """
-    common = set.intersection(*(set(ratios) for ratios in benchmarks))
-    if not common:
+    return _combined(ratios, fmean(ratio.log for ratio in ratios), weight=1 / len(ratios))
+
+
+def excessive_scatter(values: Sequence[float], *, limit: float, level: float) -> float | None:
+    """Return the relative standard deviation of positive numbers where it is surely too large.
+
+    Args:
+        values: Of logarithms that are about normal.
+        limit: The largest relative standard deviation that is not too large.
+        level: Probability that numbers of just this scatter are found to scatter more.
+
+    Returns:
+        None where chance explains what exceeds the limit, or with fewer than two numbers.
+
+    Source:
+        One-sided chi-square test of a variance: Snedecor and Cochran, "Statistical Methods"
+        (1989), 5.10.
+    """
+    from scipy.special import chdtrc
+
+    if len(values) < 2:
         return None
-    return _ratio(
-        [fmean(math.log(ratios[index]) for ratios in benchmarks) for index in sorted(common)]
-    )
+    scatter = stdev(math.log(value) for value in values)
+    freedom = len(values) - 1
+    is_excessive = chdtrc(freedom, freedom * (scatter / limit) ** 2) <= level
+    return scatter if is_excessive else None
 
 
 def accuracy_difference(
@@ -261,34 +230,16 @@ def accuracy_difference(
     )
 
 
-def bootstrap_interval(logs: Sequence[float]) -> Interval:
-    """Return the percentile bootstrap's 95 % interval of the median, the same at each call."""
-    import numpy as np
-    from scipy.stats import bootstrap
-
-    found = bootstrap(
-        (logs,),
-        np.median,
-        confidence_level=CONFIDENCE,
-        n_resamples=RESAMPLES,
-        method="percentile",
-        rng=np.random.default_rng(SEED),
-    ).confidence_interval
-    return float(found.low), float(found.high)
-
-
-def _ratio(logs: Sequence[float]) -> Ratio:
-    middle, pairs = math.exp(median(logs)), len(logs)
-    if pairs < 2:
-        return Ratio(median=middle, low=None, high=None, pairs=pairs, detectable=None)
-    low, high = _hull(bootstrap_interval(logs), _student(logs, CONFIDENCE))
-    return Ratio(
-        median=middle,
-        low=math.exp(low),
-        high=math.exp(high),
-        pairs=pairs,
-        detectable=math.exp(_detectable(stdev(logs), pairs)),
-    )
+def _combined(ratios: Sequence[Ratio], log: float, *, weight: float) -> Ratio:
+    """Return a ratio whose variance is the sum of those of independent ones, each weighted."""
+    trials = min(ratio.trials for ratio in ratios)
+    variances = [(weight * ratio.error) ** 2 for ratio in ratios]
+    total = sum(variances)
+    if math.isinf(total):
+        return Ratio(log=log, error=math.inf, freedom=0, trials=trials)
+    shares = [variance / total if total else 1.0 for variance in variances]
+    uncertain = sum(share**2 / ratio.freedom for share, ratio in zip(shares, ratios, strict=True))
+    return Ratio(log=log, error=math.sqrt(total), freedom=1 / uncertain, trials=trials)
 
 
 def _hull(one: Interval, other: Interval) -> Interval:
@@ -301,20 +252,6 @@ def _student(values: Sequence[float], confidence: float) -> Interval:
     error = stdev(values) / math.sqrt(len(values))
     reach = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * error
     return fmean(values) - reach, fmean(values) + reach
-
-
-def _detectable(spread: float, pairs: int) -> float:
-    """Return the mean that Student's test of so many values tells from 0 with enough power.
-
-    Source:
-        Power of the t test by the noncentral t: Cohen, "Statistical Power Analysis" (1988), 2.
-    """
-    from scipy.optimize import brentq
-    from scipy.stats import nct, t
-
-    limit = t.ppf((1 + CONFIDENCE) / 2, pairs - 1)
-    shift = brentq(lambda shift: nct.sf(limit, pairs - 1, shift) - POWER, 0, 10 * limit)
-    return float(shift) * spread / math.sqrt(pairs)
 
 
 def _agresti_caffo(ours: float, theirs: float, count: int, confidence: float) -> Interval:

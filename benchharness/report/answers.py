@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import combinations
+from dataclasses import dataclass, replace
+from itertools import chain
 from statistics import median
 from typing import Any
 
-from benchharness.measure.statistics import Ratio, geometric_mean_ratio
-from benchharness.report.claims import Measure, certainty, claim, times_text
+from benchharness.measure.sequential import Rule, confidence, rule_for
+from benchharness.report.claims import Finding, Measure, certainty, claim, times_text
 from benchharness.report.lines import Line, backends_of, lines_of, printable
+from benchharness.report.means import Mean, means_of
 from benchharness.report.outside import clauses_of
-from benchharness.report.pairs import Accuracy, Pair
+from benchharness.report.pairs import Accuracy, Pair, pairs_of
+from benchharness.results.comparisons import family_size
 from benchharness.results.record import Record
 
 NATIVE = "native track, each framework as its users write it: "
@@ -61,17 +63,67 @@ def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
 
 def answers_in_parts(lines: Sequence[Line]) -> list[Answer]:
     """Return the same answers, not yet put together."""
-    return [*_overall(lines), *(answer for line in lines for answer in _of_line(line))]
+    family = Family.of(lines)
+    return [*_overall(family), *(answer for line in lines for answer in _of_line(line, family))]
 
 
-def pairs_of(line: Line) -> list[Pair]:
-    """Return every two backends of a line that have trials to compare, the earlier one as ours."""
-    pairs = (Pair(ours=one, theirs=other) for one, other in combinations(line.recorded, 2))
-    return [pair for pair in pairs if pair.ratios(pair.rate)]
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """All comparisons of a report that may name a winner, judged together.
+
+    Attributes:
+        pairs: Every two backends of each line that have trials to compare.
+        means: Every two backends over several benchmarks.
+        size: How many comparisons there are, those counted too that have no trial to compare.
+        rule: When one is decided.
+    """
+
+    pairs: Mapping[str, Sequence[Pair]]
+    means: Sequence[Mean]
+    size: int
+    rule: Rule
+
+    @classmethod
+    def of(cls, lines: Sequence[Line]) -> Family:
+        """Return the family of the lines of a report."""
+        pairs = {line.name: pairs_of(line) for line in lines}
+        means = means_of(pair for of_line in pairs.values() for pair in of_line)
+        size = family_size(cell for line in lines for cell in line.recorded)
+        compared: list[Pair | Mean] = [*chain(*pairs.values()), *means]
+        ratios = [pair.ratio() for pair in compared if not pair.is_apart]
+        rule = rule_for(
+            [ratio for ratio in ratios if ratio],
+            comparisons=max(size, 1),
+            max_trials=max((pair.max_trials or 0 for pair in compared), default=0),
+        )
+        return cls(pairs=pairs, means=means, size=size, rule=rule)
+
+    def finding(self, pair: Pair | Mean) -> Finding:
+        """Return what a pair of the family, or one of its means, shows."""
+        ratio = pair.ratio()
+        assert ratio is not None, "what cannot be compared has no answer"
+        if not pair.is_apart:
+            level = confidence(ratio.trials, max_trials=pair.max_trials, comparisons=self.size)
+            ratio = replace(ratio, confidence=level)
+        return Finding(
+            ratio=ratio,
+            verdict="open" if pair.is_apart else self.rule.verdict(ratio),
+            rule=self.rule,
+            comparisons=self.size,
+            is_apart=pair.is_apart,
+        )
 
 
-def _of_line(line: Line) -> Iterator[Answer]:
-    pairs = pairs_of(line)
+def measure_of(pair: Pair) -> Measure:
+    """Return what decides who is faster."""
+    if not pair.is_target_met:
+        return _work(pair)
+    goal = f"{pair.ours.target_top1:g} validation top-1"
+    return Measure(noun=f"speed to {goal}", verb=f"reaches {goal}", adverb="sooner")
+
+
+def _of_line(line: Line, family: Family) -> Iterator[Answer]:
+    pairs = family.pairs[line.name]
     rates = {
         cell.backend: cell.median(pair.rate) or 0.0
         for pair in pairs
@@ -80,39 +132,29 @@ def _of_line(line: Line) -> Iterator[Answer]:
     fastest = max(rates, key=rates.__getitem__, default="")
     for pair in pairs:
         if fastest in (pair.ours.backend, pair.theirs.backend):
-            yield _answer(line.name, pair)
+            yield _answer(line.name, pair, family.finding(pair))
 
 
-def _answer(subject: str, pair: Pair) -> Answer:
-    measure, ratio, pair = _headline(pair)
+def _answer(subject: str, pair: Pair, finding: Finding) -> Answer:
+    if finding.ratio.log < 0:
+        finding, pair = finding.inverse, pair.swapped
     ours, theirs = printable(pair.ours.backend), printable(pair.theirs.backend)
     native = NATIVE if pair.ours.track == "native" else ""
-    said = claim(measure, ratio, ours=ours, theirs=theirs, proof=printable(pair.proof))
+    said = claim(measure_of(pair), finding, ours=ours, theirs=theirs, proof=printable(pair.proof))
     beside = (*_beside(pair), *_misses(pair), *_accuracy(pair.accuracy()))
     return Answer(subject=subject, said=f"{native}{said}", beside=beside)
-
-
-def _headline(pair: Pair) -> tuple[Measure, Ratio, Pair]:
-    """Return what to compare first, with the backend that is ahead in it as ours."""
-    speed = pair.speed_to_target() if pair.is_target_met else None
-    measure = _work(pair) if speed is None else _reaching(pair)
-    ratio = speed or pair.speed()
-    assert ratio is not None, "pairs without a common trial have no answer"
-    return (measure, ratio, pair) if ratio.median >= 1 else (measure, ratio.inverse, pair.swapped)
 
 
 def _work(pair: Pair) -> Measure:
     return {"dataset": FEED, "bottleneck": HEAD}.get(pair.ours.strategy, TRAIN)
 
 
-def _reaching(pair: Pair) -> Measure:
-    goal = f"{pair.ours.target_top1:g} validation top-1"
-    return Measure(noun=f"speed to {goal}", verb=f"reaches {goal}", adverb="sooner")
-
-
 def _beside(pair: Pair) -> Iterator[str]:
     """Yield the ratios behind the first one, in its order of backends."""
     speed, extraction = pair.speed(), pair.extraction()
+    if pair.apart and not pair.is_apart:
+        trials = "1 trial" if pair.apart == 1 else f"{pair.apart} trials"
+        yield f"{trials} of each side left out, which did not run next to each other"
     if pair.is_target_met and speed:
         yield f"{_work(pair).noun} {times_text(speed)}x ({certainty(speed)})"
     if pair.ours.strategy == "bottleneck":
@@ -150,71 +192,32 @@ def _top1(values: Sequence[float]) -> str:
     return middle if low == high else f"{middle} ({low}-{high})"
 
 
-def _overall(lines: Sequence[Line]) -> Iterator[Answer]:
-    """Yield an answer for the leader and each other backend, over proven lines of the equal track.
-
-    Feeding does not count: training has it inside already. Two lines are the least.
-    """
-    found: dict[tuple[str, str], list[Pair]] = {}
-    for line in lines:
-        for pair in pairs_of(line):
-            if pair.ours.track == "equal" and pair.ours.strategy != "dataset":
-                names = (pair.ours.backend, pair.theirs.backend)
-                found.setdefault(names, []).append(pair)
-    standings = [standing for pairs in found.values() if (standing := _standing(pairs))]
-    ahead = Counter(standing.leader for standing in standings)
+def _overall(family: Family) -> Iterator[Answer]:
+    """Yield an answer for the leader and each other backend."""
+    found = [(mean, family.finding(mean)) for mean in family.means if mean.ratio()]
+    ahead = Counter(mean.backends[0 if finding.ratio.log >= 0 else 1] for mean, finding in found)
     leader = max(ahead, key=ahead.__getitem__, default="")
-    for standing in standings:
-        if leader in standing.backends:
-            yield standing.answer()
+    for mean, finding in found:
+        if leader in mean.backends:
+            yield _overall_answer(mean, finding, family)
+    if not found and (reasons := [mean.left_out for mean in family.means if mean.is_proven]):
+        said = "no ratio, for fewer than two benchmarks measured all of the work"
+        yield Answer(subject="overall", said=f"{said}: {reasons[0]}")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Standing:
-    """How two backends stand over several lines, the one that is ahead as ours.
-
-    Attributes:
-        proven: The pairs that count.
-        of: How many there are.
-    """
-
-    proven: tuple[Pair, ...]
-    ratio: Ratio
-    of: int
-
-    @property
-    def backends(self) -> tuple[str, str]:
-        return self.leader, self.proven[0].theirs.backend
-
-    @property
-    def leader(self) -> str:
-        return self.proven[0].ours.backend
-
-    def answer(self) -> Answer:
-        ours, theirs = map(printable, self.backends)
-        speeds = [speed for pair in self.proven if (speed := pair.speed()) and speed.is_decided]
-        won = sum(speed.median > 1 for speed in speeds)
-        lost, count = len(speeds) - won, len(self.proven)
-        some, which = (f"{count} of ", ", the proven ones") if count < self.of else ("", "")
-        what = "matrix points" if any(pair.ours.matrix for pair in self.proven) else "benchmarks"
-        mean = (
-            f"geometric mean over {some}{self.of} {what}{which}: "
-            f"{ours} wins {won}, {theirs} {lost}, undecided {count - won - lost}"
-        )
-        said = claim(TRAIN, self.ratio, ours=ours, theirs=theirs, proof="proven")
-        return Answer(subject="overall", said=said, beside=(mean,))
-
-
-def _standing(pairs: Sequence[Pair]) -> _Standing | None:
-    """Return how two backends stand; None where too little is proven or known."""
-    proven = [pair for pair in pairs if pair.proof == "proven"]
-    ratio = _mean_ratio(proven) if len(proven) > 1 else None
-    if ratio is None:
-        return None
-    if ratio.median < 1:
-        proven, ratio = [pair.swapped for pair in proven], ratio.inverse
-    return _Standing(proven=tuple(proven), ratio=ratio, of=len(pairs))
-
-
-def _mean_ratio(pairs: Sequence[Pair]) -> Ratio | None:
-    return geometric_mean_ratio([pair.ratios(pair.rate) for pair in pairs])
+def _overall_answer(mean: Mean, finding: Finding, family: Family) -> Answer:
+    ours, theirs = map(printable, mean.backends)
+    verdicts = Counter(family.finding(pair).verdict for pair in mean.proven)
+    won, lost = verdicts["faster"], verdicts["slower"]
+    if finding.ratio.log < 0:
+        finding, ours, theirs, won, lost = finding.inverse, theirs, ours, lost, won
+    lines = len(mean.proven)
+    beside = [
+        f"geometric mean over {len(mean.counted)} benchmarks, one vote each: their typical ratio",
+        f"of {lines} line{'s' if lines > 1 else ''} {ours} wins {won}, {theirs} {lost}, "
+        f"equal {verdicts['equal']}, undecided {verdicts['open']}",
+    ]
+    if mean.left_out:
+        beside.append(f"left out: {mean.left_out}")
+    said = claim(mean.measure, finding, ours=ours, theirs=theirs, proof="proven")
+    return Answer(subject="overall", said=said, beside=tuple(beside))

@@ -1,17 +1,19 @@
-"""What a ratio allows to be said, in words: a winner, no difference, or a number and no more."""
+"""What a ratio allows to be said, in words: a winner, equal within a margin, or a number alone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from benchharness.measure.sequential import FEWEST, Rule, Verdict
 from benchharness.measure.statistics import Ratio
 from benchharness.results.cells import proof_word
 
 # Nearer to 1 than this, an end of an interval would be rounded onto it.
 CLOSE_TO_ONE = 0.005
-# Where only a larger ratio than this would have shown, an interval's ends tell nobody anything.
-HOPELESS_ABOVE = 10
+# A larger factor than this is no difference that anyone looks for.
+LARGEST_DETECTABLE = 10
+MIRRORED: dict[Verdict, Verdict] = {"faster": "slower", "slower": "faster"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,32 +31,64 @@ class Measure:
     adverb: str = "faster"
 
 
-def claim(measure: Measure, ratio: Ratio, *, ours: str, theirs: str, proof: str) -> str:
-    """Return a ratio as a clause that claims no more than proof and interval bear.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """A ratio, and what the family of all comparisons of a report lets it show.
 
-    A winner has a proof and an interval that excludes 1.
+    Attributes:
+        ratio: How many times as fast ours is.
+        verdict: Of ours against theirs.
+        rule: What the verdict follows from.
+        comparisons: Size of the family.
+        is_apart: Whether the sides ran at different times.
+    """
+
+    ratio: Ratio
+    verdict: Verdict
+    rule: Rule
+    comparisons: int
+    is_apart: bool = False
+
+    @property
+    def inverse(self) -> Finding:
+        """The finding seen from the other side."""
+        verdict = MIRRORED.get(self.verdict, self.verdict)
+        return replace(self, ratio=self.ratio.inverse, verdict=verdict)
+
+
+def claim(measure: Measure, finding: Finding, *, ours: str, theirs: str, proof: str) -> str:
+    """Return a ratio as a clause that claims no more than proof and chance bear.
 
     Args:
         measure: What the ratio is of.
-        ratio: How many times as fast ours is.
+        finding: Of ours, which is ahead.
         ours: Backend that the ratio belongs to.
         theirs: The other one.
         proof: Verdict on the pair.
     """
+    ratio = finding.ratio
     times, why = f"{times_text(ratio)}x", certainty(ratio)
+    plain = f"{ours} {times} {theirs} in {measure.noun}"
     if proof != "proven":
         return f"{measure.noun}: ratio {times}, {ours} to {theirs} ({why}), but {same_work(proof)}"
-    if ratio.pairs < 2:
-        said = (
-            f"{ours} {times} {theirs} in {measure.noun}, one trial: nothing can be said of "
-            "chance; ask for --trials 5"
-        )
-    elif ratio.is_decided:
+    if finding.is_apart:
+        said = f"{plain} ({why}): the sides ran at different times, so no winner is named"
+    elif ratio.trials < 2:
+        said = f"{plain} (only one trial, no confidence interval)"
+    elif ratio.trials < FEWEST:
+        said = f"{plain} (two trials: too few to name a winner)"
+    elif finding.verdict == "faster":
         said = f"{ours} {measure.verb} {times} {measure.adverb} than {theirs} ({why})"
-    else:
+    elif finding.verdict == "equal":
         said = (
-            f"no difference shown between {ours} and {theirs} in {measure.noun}: {times} "
-            f"({_indecision(ratio)})"
+            f"{ours} and {theirs} are equal in {measure.noun}, no more than "
+            f"{100 * finding.rule.margin:g} % apart: {times} ({why})"
+        )
+    else:
+        shown = "no difference shown" if ratio.low <= 1 <= ratio.high else "no winner"
+        said = (
+            f"{shown} between {ours} and {theirs} in {measure.noun}: {times} "
+            f"({why}; {_indecision(finding)})"
         )
     return f"{said}; {same_work(proof)}"
 
@@ -72,33 +106,29 @@ def same_work(proof: str) -> str:
 
 def certainty(ratio: Ratio) -> str:
     """Return the interval and the number of trials behind a ratio."""
-    if ratio.low is None or ratio.high is None:
-        return "one trial"
-    if _is_hopeless(ratio) and not ratio.is_decided:
-        return f"{ratio.pairs} trials, too few for how they scatter"
+    if ratio.trials < FEWEST:
+        return "one trial" if ratio.trials < 2 else "two trials"
     decimals = _decimals(ratio)
     low, high = (f"{end:.{decimals}f}" for end in (ratio.low, ratio.high))
-    return f"95 % CI {low}-{high}, {ratio.pairs} trials"
+    return f"95 % CI {low}-{high}, {ratio.trials} trials"
 
 
 def times_text(ratio: Ratio) -> str:
     """Return the ratio with as many decimals as its interval has."""
-    return f"{ratio.median:.{_decimals(ratio)}f}"
+    return f"{ratio.times:.{_decimals(ratio)}f}"
 
 
 def _decimals(ratio: Ratio) -> int:
-    ends = (end for end in (ratio.low, ratio.high) if end is not None)
-    return 3 if any(abs(end - 1) < CLOSE_TO_ONE for end in ends) else 2
+    return 3 if any(abs(end - 1) < CLOSE_TO_ONE for end in (ratio.low, ratio.high)) else 2
 
 
-def _indecision(ratio: Ratio) -> str:
-    """Return why a ratio decides nothing, and what it takes."""
-    if _is_hopeless(ratio):
-        return f"{certainty(ratio)}; ask for --trials 5 or more"
-    factor = ratio.detectable or math.inf
-    shown = f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
-    return f"{certainty(ratio)}; {shown} would have shown"
-
-
-def _is_hopeless(ratio: Ratio) -> bool:
-    return (ratio.detectable or math.inf) > HOPELESS_ABOVE
+def _indecision(finding: Finding) -> str:
+    """Return what difference would have been shown, and what it takes to decide."""
+    factor = finding.rule.detectable(finding.ratio)
+    percent = f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
+    shown = percent if factor <= LARGEST_DETECTABLE else f"over {LARGEST_DETECTABLE}x"
+    family = f" among {finding.comparisons} comparisons" if finding.comparisons > 1 else ""
+    more = finding.rule.more(finding.ratio)
+    trials = f"{more} more trial{'s' if more > 1 else ''}" if more else ""
+    hope = f"; {trials} would probably decide" if more else ""
+    return f"minimum detectable difference {shown}{family}{hope}"

@@ -1,7 +1,8 @@
-"""How sure the median of a single cell is, by the method that ratios have."""
+"""How sure the mean of a single cell is, by the method that ratios have."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,12 +18,8 @@ class Interval:
 
 
 def interval_of(values: Sequence[float]) -> Interval | None:
-    """Return the interval of the median of positive numbers; None with fewer than two."""
+    """Return the interval of the geometric mean of positive numbers; None with fewer than two."""
     if len(values) < 2:
         return None
-    ratio = paired_ratio(values, [1.0] * len(values))
-    return (
-        None
-        if ratio.low is None or ratio.high is None
-        else Interval(low=ratio.low, high=ratio.high)
-    )
+    mean = paired_ratio([math.log(value) for value in values])
+    return Interval(low=mean.low, high=mean.high)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchharness.measure.sanity import explain
+from benchharness.measure.statistics import excessive_scatter
 from benchharness.report import outside, work
 from benchharness.report.lines import Line, Note, printable, raised_flags, where
 from benchharness.report.measures import STATUS_WORDS
@@ -12,8 +13,11 @@ from benchharness.report.numbers import alike
 from benchharness.report.payback import paybacks_of
 from benchharness.results.cells import Cell
 
-# Above this, (largest - smallest) / median of images/s, one should not read small differences.
-UNSTABLE_ABOVE = 0.1
+# A machine is steady where the speeds of equal trials have at most this standard deviation, as a
+# share of their mean.
+STEADY = 0.05
+# Probability that a report calls any cell of a steady machine unstable.
+UNSTABLE_LEVEL = 0.05
 
 
 def notes_of(lines: Sequence[Line]) -> list[Note]:
@@ -77,14 +81,14 @@ def _throttling(lines: Sequence[Line]) -> Iterator[Note]:
 
 
 def _spreads(lines: Sequence[Line]) -> Iterator[Note]:
+    cells = sum(len(line.recorded) for line in lines)
     for line, cell in _cells(lines):
         rates = cell.values("train_images_per_s")
-        middle = cell.median("train_images_per_s")
-        if middle and max(rates) - min(rates) > UNSTABLE_ABOVE * middle:
+        if scatter := excessive_scatter(rates, limit=STEADY, level=UNSTABLE_LEVEL / cells):
             low, high = alike([min(rates), max(rates)])
             text = (
-                f"{where(line, cell)}: from {low} to {high} images/s over {len(rates)} trials; "
-                "close other programs, or ask for more trials"
+                f"{where(line, cell)}: from {low} to {high} images/s over {len(rates)} trials, a "
+                f"standard deviation of {100 * scatter:.0f} %; close other programs"
             )
             yield Note(label="unstable", text=text)
 

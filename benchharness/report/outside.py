@@ -66,7 +66,7 @@ def clauses_of(pair: Pair) -> Iterator[str]:
     speed, computation = pair.speed(), pair.computation()
     if pair.ours.track != "equal" or speed is None or computation is None:
         return
-    times = speed.median / computation.median
+    times = speed.times / computation.times
     if notable or not 1 / NEAR <= times <= NEAR:
         yield f"computation alone {times_text(computation)}x ({certainty(computation)})"
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import combinations
 
+from benchharness.measure.sequential import confidence
 from benchharness.measure.statistics import (
     Equivalence,
     Ratio,
     accuracy_difference,
     paired_ratio,
+    unpaired_ratio,
 )
-from benchharness.results.cells import Cell, worst_proof
+from benchharness.report.lines import Line
+from benchharness.results.cells import worst_proof
+from benchharness.results.comparisons import Comparison, Speed, log_speed
 from benchharness.results.record import Record
 
 Couple = tuple[Record, Record]
@@ -34,20 +39,14 @@ class Accuracy:
     equivalence: Equivalence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two cells that differ in their backend alone.
-
-    Trials of one index belong together: they have one seed and ran next to each other.
-    """
-
-    ours: Cell
-    theirs: Cell
+@dataclass(frozen=True, eq=False)
+class Pair(Comparison):
+    """Two backends on one line of the table, with the ratios that a report prints."""
 
     @property
     def swapped(self) -> Pair:
         """The pair seen from the other side."""
-        return Pair(ours=self.theirs, theirs=self.ours)
+        return Pair(self.theirs, self.ours, self.line)
 
     @property
     def proof(self) -> str:
@@ -59,40 +58,35 @@ class Pair:
             )
         )
 
-    @property
-    def rate(self) -> str:
-        """The metric of the work's speed, in images/s."""
-        is_feeding = self.ours.strategy == "dataset"
-        return "feed_images_per_s" if is_feeding else "train_images_per_s"
+    def ratio(self, speed: Speed | None = None) -> Ratio | None:
+        """Return how many times as fast ours is; None where no trials can be compared.
 
-    @property
-    def is_target_met(self) -> bool:
-        """Whether there is a target, and every ok trial of both has reached it."""
-        return self.ours.target_misses == 0 and self.theirs.target_misses == 0
+        Where the sides ran at different times, their trials are compared unpaired.
 
-    def ratios(self, metric: str) -> dict[int, float]:
-        """Return ours / theirs by trial index, where both know the metric, which is positive."""
-        return _quotients(metric, self._couples(metric))
+        Args:
+            speed: By default that of ``metric``.
+        """
+        if self.is_apart:
+            sides = self.sides(speed)
+            return unpaired_ratio(*sides) if all(sides) else None
+        logs = self.logs(speed)
+        if not logs:
+            return None
+        level = confidence(len(logs), max_trials=self.max_trials)
+        return replace(paired_ratio(logs), confidence=level)
 
     def speed(self) -> Ratio | None:
-        """Return how many times as fast ours works; None without a common trial."""
-        return _ratio(self.ratios(self.rate))
-
-    def speed_to_target(self) -> Ratio | None:
-        """Return how many times as soon ours reaches the target; None without a common trial."""
-        ratio = _ratio(self.ratios("time_to_top1_s"))
-        return None if ratio is None else ratio.inverse
+        """Return how many times as fast ours works."""
+        return self.ratio(log_speed(self.rate))
 
     def extraction(self) -> Ratio | None:
         """Return how many times as fast ours extracts features, where both really did."""
-        metric = "extract_images_per_s"
-        couples = (couple for couple in self._couples(metric) if all(map(_has_extracted, couple)))
-        return _ratio(_quotients(metric, couples))
+        extract = log_speed("extract_images_per_s")
+        return self.ratio(lambda trial: extract(trial) if _has_extracted(trial) else None)
 
     def computation(self) -> Ratio | None:
-        """Return how many times as fast ours computes a step; None without a common trial."""
-        ratio = _ratio(self.ratios("compute_ms"))
-        return None if ratio is None else ratio.inverse
+        """Return how many times as fast ours computes a step."""
+        return self.ratio(log_speed("compute_ms"))
 
     def accuracy(self) -> Accuracy | None:
         """Return the final accuracies; None where no common trial of known size was scored."""
@@ -121,20 +115,16 @@ class Pair:
                 yield one, known[one["trial"]]
 
 
+def pairs_of(line: Line) -> list[Pair]:
+    """Return every two backends of a line that have trials to compare, the earlier one as ours."""
+    cells = line.recorded
+    pairs = (Pair(ours, theirs, cells) for ours, theirs in combinations(cells, 2))
+    return [pair for pair in pairs if pair.ratio()]
+
+
 def _knows(record: Record, metric: str) -> bool:
     return record["metrics"].get(metric) is not None
 
 
 def _has_extracted(record: Record) -> bool:
     return record["metrics"].get("extract_reused") is False
-
-
-def _quotients(metric: str, couples: Iterable[Couple]) -> dict[int, float]:
-    return {
-        ours["trial"]: ours["metrics"][metric] / theirs["metrics"][metric]
-        for ours, theirs in couples
-    }
-
-
-def _ratio(ratios: dict[int, float]) -> Ratio | None:
-    return paired_ratio(list(ratios.values()), [1.0] * len(ratios)) if ratios else None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
+from benchharness.measure.sequential import Rule, rule_for
 from benchharness.report.claims import certainty, times_text
 from benchharness.report.lines import Line, Note, where
 from benchharness.report.pairs import Pair
@@ -58,9 +59,16 @@ class Payback:
 def paybacks_of(lines: Sequence[Line]) -> Iterator[Note]:
     """Yield a remark for every compiled cell whose run holds its uncompiled twin too."""
     cells = [(line, cell) for line in lines for cell in line.recorded if cell.ok]
-    for (line, compiled), (_, plain) in product(cells, cells):
-        if _are_twins(compiled, plain) and (payback := payback_of(compiled, plain)):
-            text = f"{where(line, compiled)}: {payback}{_doubt(compiled, plain)}"
+    twins = [
+        (line, Pair(compiled, plain, (compiled, plain)))
+        for (line, compiled), (_, plain) in product(cells, cells)
+        if _are_twins(compiled, plain)
+    ]
+    speeds = [speed for _, pair in twins if (speed := pair.speed())]
+    rule = rule_for(speeds, comparisons=max(len(twins), 1))
+    for line, pair in twins:
+        if payback := payback_of(pair.ours, pair.theirs):
+            text = f"{where(line, pair.ours)}: {payback}{_doubt(pair, rule)}"
             yield Note(label="compiled", text=text)
 
 
@@ -107,9 +115,9 @@ def _steps_per_epoch(cell: Cell) -> int | None:
     return math.ceil(images / batch_size) if images and batch_size else None
 
 
-def _doubt(compiled: Cell, plain: Cell) -> str:
+def _doubt(pair: Pair, rule: Rule) -> str:
     """Return how sure the gain is, where it is not."""
-    speed = Pair(ours=compiled, theirs=plain).speed()
-    if speed is None or speed.is_decided:
+    speed = pair.speed()
+    if speed is None or rule.verdict(speed) in ("faster", "slower"):
         return ""
     return f"; not sure: {times_text(speed)}x as fast ({certainty(speed)})"

@@ -17,7 +17,12 @@ from benchharness.results.record import Record
 # A machine that was idle for longer than this between two trials may be in another state.
 LONGEST_IDLE_S = 60.0
 
+# With fewer pairs of trials, all trials are compared, as they come.
+FEWEST_PAIRS = 3
+
 Line = tuple[str, str, str]
+# Gives the logarithm of a trial's speed; None where unknown.
+Speed = Callable[[Record], float | None]
 
 
 class InLine(Protocol):
@@ -44,7 +49,8 @@ class InLine(Protocol):
         """Settings and values of the matrix point, as a mapping or as pairs."""
 
 
-@dataclass(frozen=True)
+# By identity: records are not hashable.
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """Two backends on one line of the table.
 
@@ -78,11 +84,6 @@ class Comparison:
         """Whether there is a target, and every ok trial of both has reached it."""
         return self.ours.target_misses == 0 and self.theirs.target_misses == 0
 
-    @property
-    def counts_in_overall(self) -> bool:
-        """Whether the overall answer may use this line."""
-        return is_in_overall(self.ours)
-
     @cached_property
     def couples(self) -> tuple[tuple[Record, Record], ...]:
         """The ok trials of both, by index, that ran next to each other.
@@ -90,29 +91,56 @@ class Comparison:
         Between them ran only trials of the same index, and the line was never idle for longer
         than ``LONGEST_IDLE_S``.
         """
-        theirs = {trial["trial"]: trial for trial in self.theirs.ok}
-        couples = ((ours, theirs.get(ours["trial"])) for ours in self.ours.ok)
         trials = sorted(
             (trial for cell in self.line for trial in cell.trials if trial.get("started")),
             key=_started_s,
         )
-        return tuple(
-            (one, other)
-            for one, other in couples
-            if other is not None and _are_adjacent(one, other, trials)
-        )
+        return tuple(couple for couple in self._of_one_index if _are_adjacent(*couple, trials))
 
-    def logs(self, speed: Callable[[Record], float | None] | None = None) -> tuple[float, ...]:
+    @property
+    def apart(self) -> int:
+        """How many trials of one index did not run next to each other."""
+        return len(self._of_one_index) - len(self.couples)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the sides ran at different times: too few of their trials ran in pairs."""
+        return self.apart > 0 and len(self.couples) < FEWEST_PAIRS
+
+    @property
+    def max_trials(self) -> int | None:
+        """Up to how many trials looks decide when to stop; None where the number was fixed."""
+        return max((trial.get("max_trials") or 0 for trial in self.ours.ok), default=0) or None
+
+    def logs(self, speed: Speed | None = None) -> tuple[float, ...]:
         """Return the logarithms of how many times as fast ours is, one per couple.
 
         Args:
-            speed: Logarithm of a trial's speed; None where unknown. By default that of ``metric``.
+            speed: By default that of ``metric``.
         """
         speed = speed or log_speed(self.metric)
         both = ((speed(ours), speed(theirs)) for ours, theirs in self.couples)
         return tuple(
             ours - theirs for ours, theirs in both if ours is not None and theirs is not None
         )
+
+    def sides(self, speed: Speed | None = None) -> tuple[list[float], list[float]]:
+        """Return the logarithms of the speeds of all ok trials of ours and of theirs.
+
+        Args:
+            speed: By default that of ``metric``.
+        """
+        speed = speed or log_speed(self.metric)
+        ours, theirs = (
+            [log for trial in cell.ok if (log := speed(trial)) is not None]
+            for cell in (self.ours, self.theirs)
+        )
+        return ours, theirs
+
+    @cached_property
+    def _of_one_index(self) -> list[tuple[Record, Record]]:
+        theirs = {trial["trial"]: trial for trial in self.theirs.ok}
+        return [(one, theirs[one["trial"]]) for one in self.ours.ok if one["trial"] in theirs]
 
 
 def comparisons_of(cells: Iterable[Cell]) -> list[Comparison]:
@@ -157,7 +185,7 @@ def line_of(cell: InLine) -> Line:
     return cell.benchmark, repr(sorted(dict(cell.matrix).items())), cell.track
 
 
-def log_speed(metric: str) -> Callable[[Record], float | None]:
+def log_speed(metric: str) -> Speed:
     """Return the function that gives the logarithm of a trial's speed by a metric.
 
     Args:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import altair as alt
 
-from benchharness.report.claims import certainty, times_text
+from benchharness.measure.sequential import FEWEST
+from benchharness.report.answers import Family, measure_of
+from benchharness.report.claims import Finding, certainty, times_text
 from benchharness.report.html.charts import rows
 from benchharness.report.html.charts.chart import Chart, Drawing, Row, Section, source
 from benchharness.report.html.theme import Series, css
@@ -33,7 +35,7 @@ def section(
     chart = Chart(
         name="ratios",
         title="",
-        alt=f"Ratios of throughput to {anchor}: "
+        alt=f"Ratios of speed to {anchor}: "
         + "; ".join(f"{one['name']} {one['figure']}" for one in found)
         + ".",
         data={DATA: found, EVEN: [{"value": 1}]},
@@ -43,9 +45,9 @@ def section(
         name="ratios",
         title=f"Speed against {anchor}",
         short="Ratios",
-        text=f"How many times as fast as {anchor}, on a logarithmic scale; whiskers are 95 % "
-        "intervals over paired trials. In colour where a winner can be named; grey where chance "
-        "or a missing proof forbids it.",
+        text=f"How many times as fast as {anchor}, to the target where one is stated and reached, "
+        "on a logarithmic scale; whiskers are 95 % intervals over paired trials. In colour where a "
+        "winner can be named; grey where chance or a missing proof forbids it.",
         charts=[chart],
     )
 
@@ -56,12 +58,14 @@ def ratios_of(
     """Return a row per line and backend that can be compared with the first backend."""
     looks = {one.backend: one.colour for one in series}
     found: list[Row] = []
-    for line, pair in _pairs(lines, backends):
-        ratio = pair.speed()
-        assert ratio is not None, "only pairs with a common trial are asked"
-        is_said = ratio.is_decided and proof_word(pair.proof) == "proven"
-        ahead = pair.ours if ratio.median >= 1 else pair.theirs
-        shown = ratio if ratio.median >= 1 else ratio.inverse
+    for line, pair, finding in _pairs(lines, backends):
+        ratio = finding.ratio
+        is_winner = finding.verdict in ("faster", "slower")
+        is_said = is_winner and proof_word(pair.proof) == "proven"
+        ahead = pair.ours if ratio.log >= 0 else pair.theirs
+        shown = ratio if ratio.log >= 0 else ratio.inverse
+        # Two trials have an interval, but a whisker would pass for a claim.
+        has_interval = ratio.trials >= FEWEST
         versus = f", {printable(pair.ours.backend)}" if len(backends) > 2 else ""
         found.append(
             {
@@ -69,9 +73,10 @@ def ratios_of(
                 "line": line.name,
                 "name": f"{line.name}{versus}",
                 "backend": printable(pair.ours.backend),
-                "value": ratio.median,
-                "low": ratio.low,
-                "high": ratio.high,
+                "measure": measure_of(pair).noun,
+                "value": ratio.times,
+                "low": ratio.low if has_interval else None,
+                "high": ratio.high if has_interval else None,
                 "certainty": certainty(ratio),
                 "proof": printable(pair.proof) or "not asked",
                 "figure": f"{printable(ahead.backend)} {times_text(shown)}x",
@@ -94,6 +99,7 @@ def drawing(found: Sequence[Row], *, anchor: str) -> Drawing:
     colour = alt.Color("colour:N", scale=None)
     tip = [
         alt.Tooltip("line:N", title="benchmark"),
+        alt.Tooltip("measure:N", title="of"),
         alt.Tooltip("figure:N", title="faster"),
         alt.Tooltip("certainty:N"),
         alt.Tooltip("proof:N", title="same work"),
@@ -118,15 +124,16 @@ def drawing(found: Sequence[Row], *, anchor: str) -> Drawing:
     ).properties(width="container", height=rows.height(len(found)))
 
 
-def _pairs(lines: Sequence[Line], backends: Sequence[str]) -> Iterator[tuple[Line, Pair]]:
+def _pairs(lines: Sequence[Line], backends: Sequence[str]) -> Iterator[tuple[Line, Pair, Finding]]:
+    """Yield the pairs with the first backend, it as theirs."""
+    family = Family.of(lines)
     for line in lines:
-        cells = {cell.backend: cell for cell in line.recorded}
-        anchor = cells.get(backends[0])
-        for backend in backends[1:]:
-            if anchor is not None and backend in cells:
-                pair = Pair(ours=cells[backend], theirs=anchor)
-                if pair.ratios(pair.rate):
-                    yield line, pair
+        for pair in family.pairs[line.name]:
+            finding = family.finding(pair)
+            if pair.ours.backend == backends[0]:
+                yield line, pair.swapped, finding.inverse
+            elif pair.theirs.backend == backends[0]:
+                yield line, pair, finding
 
 
 def _cut(found: list[Row]) -> list[Row]:

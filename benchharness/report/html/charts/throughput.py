@@ -28,8 +28,8 @@ from benchharness.report.numbers import alike
 from benchharness.results.cells import Cell
 
 TEXT = (
-    "Bars are medians, dots single trials, whiskers 95 % intervals. Each benchmark has a scale "
-    "of its own, from 0; an arrow marks an interval that goes on beyond it."
+    "Bars are medians, dots single trials, whiskers 95 % intervals of the geometric mean. Each "
+    "benchmark has a scale of its own, from 0; an arrow marks an interval that goes on beyond it."
 )
 BARS, TRIALS = "bars", "trials"
 
