@@ -271,6 +271,7 @@ class Runner:
             "track": cell.track,
             "matrix": dict(cell.matrix),
             "trial": trial.index,
+            "max_trials": cell.max_trials,
             "seed": trial.seed,
             "status": outcome.status,
             "reason": outcome.reason,

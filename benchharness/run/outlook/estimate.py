@@ -47,27 +47,27 @@ class Estimate:
     Attributes:
         trials_s: All trials before the first look, in which nothing is computed that is kept from
             then on.
-        most_trials_s: All trials there may be.
-        limit_s: After which a look asks for no more trials; infinite for no limit.
         first_s: What comes on top the first time: pictures, extracted features, the proof.
         uncertainty: Factors to the least and the most that it may be.
         cells: Seconds of a cell's trials before the first look, by benchmark, point of the matrix
             and backend.
+        later_s: All trials that looks may ask for.
+        limit_s: After which they ask for none; infinite for no limit.
     """
 
     trials_s: float
-    most_trials_s: float
-    limit_s: float
     first_s: float
     uncertainty: tuple[float, float]
     cells: tuple[tuple[Cell, float], ...]
+    later_s: float = 0.0
+    limit_s: float = math.inf
 
     @property
     def trials_range_s(self) -> tuple[float, float]:
         """The least and the most that the trials may take."""
         low, high = self.uncertainty
-        most_s = min(high * self.most_trials_s, self.limit_s)
-        return low * self.trials_s, max(high * self.trials_s, most_s)
+        first_s = high * self.trials_s
+        return low * self.trials_s, max(first_s, min(first_s + high * self.later_s, self.limit_s))
 
     @property
     def range_s(self) -> tuple[float, float]:
@@ -80,7 +80,7 @@ class Estimate:
         low_s, high_s = self.range_s
         return {
             "trials_s": self.trials_s,
-            "most_trials_s": self.most_trials_s,
+            "later_s": self.later_s,
             "first_s": self.first_s,
             "low_s": low_s,
             "high_s": high_s,
@@ -131,7 +131,7 @@ def estimate(
         first_s += proof_s(forecasts, tempos)
     return Estimate(
         trials_s=sum(seconds.values()),
-        most_trials_s=sum(seconds[key] * cell.most / cell.trials for key, cell in cells.items()),
+        later_s=sum(seconds[key] * (cell.most / cell.trials - 1) for key, cell in cells.items()),
         limit_s=limit_s,
         first_s=first_s,
         uncertainty=uncertainty(tempos.values()),
