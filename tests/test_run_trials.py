@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -64,7 +65,8 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a working folder in which the laggard is installed."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    # Of the workers.
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("BENCHHARNESS_CACHE", str(cache))
     return tmp_path
 
@@ -132,6 +134,8 @@ def test_backends_of_clearly_different_speed_are_told_apart(place: Path):
     assert 3 <= kept["trials"] < 10
     assert kept["pairs"][0]["verdict"] == "faster"
     assert len(turns(result)) == 2 * kept["trials"]
+    records, _ = journal.read(latest(place) / "records.jsonl")
+    assert {one["max_trials"] for one in records} == {10}
     assert [one["trials"] for one in events(result, "look")] == [2] * (kept["trials"] - 3) + [0]
 
 
