@@ -103,7 +103,7 @@ def test_a_line_ends_with_as_many_trials_as_it_may_have(tmp_path: Path):
     found = only(look_at(plan, recorded(plan, rates), spent_s=0))
 
     assert (found.stop, found.trials) == ("max_trials", 4)
-    assert found.open
+    assert found.undecided
     assert next_round(plan, [found]) == []
 
 

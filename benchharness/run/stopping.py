@@ -53,25 +53,26 @@ class LineLook:
     stop: Stop | None = None
 
     @property
-    def open(self) -> list[Look | None]:
-        """The looks at the fastest backend and another one that decide nothing."""
+    def undecided(self) -> list[Look | None]:
+        """The looks at the fastest backend and another one that do not decide."""
         ahead = Counter(
-            pair[found.ratio < 1] for pair, found in self.looks.items() if found is not None
+            pair[look.ratio < 1] for pair, look in self.looks.items() if look is not None
         )
         fastest = max(ahead, key=ahead.__getitem__, default=None)
         return [
-            found
-            for pair, found in self.looks.items()
-            if found is None or (fastest in pair and found.verdict == "open")
+            look
+            for pair, look in self.looks.items()
+            if look is None or (fastest in pair and look.verdict == "open")
         ]
 
     @property
     def more(self) -> int | None:
         """How many more rounds would probably decide the line; None where none is known to."""
-        needed = [found.more if found else None for found in self.open]
-        known = [count for count in needed if count is not None]
-        is_enough = known and len(known) == len(needed)
-        return max(known) if is_enough and self.trials + max(known) <= self.line[0].most else None
+        needed = [look.more if look else None for look in self.undecided]
+        known = [rounds for rounds in needed if rounds is not None]
+        if not known or len(known) < len(needed):
+            return None
+        return max(known) if self.trials + max(known) <= self.line[0].most else None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the look as JSON knows it."""
@@ -89,13 +90,13 @@ class LineLook:
             "pairs": [
                 {
                     "backends": list(pair),
-                    "verdict": found.verdict,
-                    "ratio": found.ratio,
-                    "low": found.low,
-                    "high": found.high,
+                    "verdict": look.verdict,
+                    "ratio": look.ratio,
+                    "low": look.low,
+                    "high": look.high,
                 }
-                for pair, found in self.looks.items()
-                if found is not None
+                for pair, look in self.looks.items()
+                if look is not None
             ],
         }
 
@@ -108,14 +109,14 @@ def look_at(plan: Plan, records: Sequence[Record], *, spent_s: float) -> list[Li
         spent_s: Seconds since the timing began, which ``max_minutes`` limit.
     """
     left_s = 60 * (plan.max_minutes or math.inf) - spent_s
-    found = []
-    for one in _looks(plan, records):
-        if one.stop is None and one.round_s > left_s:
-            one = replace(one, stop="time")
-        if one.stop is None:
-            left_s -= one.round_s
-        found.append(one)
-    return found
+    lines = []
+    for line in _looks(plan, records):
+        if line.stop is None and line.round_s > left_s:
+            line = replace(line, stop="time")
+        if line.stop is None:
+            left_s -= line.round_s
+        lines.append(line)
+    return lines
 
 
 def begun(plan: Plan, records: Sequence[Record]) -> list[Trial]:
@@ -133,57 +134,63 @@ def begun(plan: Plan, records: Sequence[Record]) -> list[Trial]:
     return trials
 
 
-def next_round(plan: Plan, looks: Iterable[LineLook]) -> list[Trial]:
+def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
     """Return one more trial of each backend of the lines that go on."""
     return [
-        trial for one in looks if one.stop is None for trial in plan.turn(one.cells, one.trials + 1)
+        trial
+        for line in lines
+        if line.stop is None
+        for trial in plan.turn(line.cells, line.trials + 1)
     ]
 
 
 def _looks(plan: Plan, records: Sequence[Record]) -> Iterator[LineLook]:
     """Yield how each line stands, time aside."""
-    recorded, looks = _by_line(records), _looks_at_pairs(plan, records)
-    for line in plan.lines():
-        if line[0].max_trials is None:
-            continue
+    watched = [line for line in plan.lines() if line[0].max_trials is not None]
+    # The others need no statistics, which take a second to load.
+    pairs = _pairs(plan, records) if watched else {}
+    recorded = _by_line(records)
+    for line in watched:
         key = line_of(line[0])
         own = recorded.get(key, [])
-        found = LineLook(
+        look = LineLook(
             line=line,
             cells=_able(line, own),
             trials=max(map(_reached, own), default=0),
-            looks=looks.get(key, {}),
+            looks=pairs.get(key, {}),
             round_s=sum(one.ok[-1]["metrics"].get("wall_s", 0.0) for one in own if one.ok),
         )
-        yield replace(found, stop=_stop(found))
+        yield replace(look, stop=_stop(look))
 
 
-def _looks_at_pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look | None]]:
+def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look | None]]:
     """Return the look at every two backends of each line that have a trial that is ok.
 
-    All are looked at together, for what each may claim depends on the others.
+    All are looked at together, for what one may claim depends on the others.
     """
-    comparisons = comparisons_of(cell for cell in cells_of(records) if cell.ok)
-    told = [one for one in comparisons if one.logs()]
-    found = looks(
-        [one.logs() for one in told],
+    comparisons = [
+        one for one in comparisons_of(cells_of(records)) if one.ours.ok and one.theirs.ok
+    ]
+    logs = {index: logs for index, one in enumerate(comparisons) if (logs := one.logs())}
+    judged = looks(
+        list(logs.values()),
         comparisons=family_size(plan.cells),
         max_trials=max(cell.most for cell in plan.cells),
     )
-    by_comparison = dict(zip(map(id, told), found, strict=True))
+    by_index = dict(zip(logs, judged, strict=True))
     lines: dict[Line, dict[Pair, Look | None]] = {}
-    for one in comparisons:
+    for index, one in enumerate(comparisons):
         pair = one.ours.backend, one.theirs.backend
-        lines.setdefault(line_of(one.ours), {})[pair] = by_comparison.get(id(one))
+        lines.setdefault(line_of(one.ours), {})[pair] = by_index.get(index)
     return lines
 
 
-def _stop(found: LineLook) -> Stop | None:
-    if len(found.cells) < 2:
+def _stop(look: LineLook) -> Stop | None:
+    if len(look.cells) < 2:
         return "failed"
-    if not found.open:
+    if not look.undecided:
         return "decided"
-    return "max_trials" if found.trials >= found.line[0].most else None
+    return "max_trials" if look.trials >= look.line[0].most else None
 
 
 def _able(line: Sequence[Cell], recorded: Sequence[RecordedCell]) -> tuple[Cell, ...]:
