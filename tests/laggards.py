@@ -80,6 +80,7 @@ def benchharness_backend(options):
 '''
 SUITE = """
 name = "lagging"
+trials = 1
 seed = 5
 backends = ["slow"]
 

@@ -74,6 +74,7 @@ def benchharness_backend(options):
 
 HEAD = """
 name = "pace"
+trials = 1
 seed = 3
 backends = ["paced"]
 

@@ -20,6 +20,7 @@ from benchharness.weights.initial import initial_weights
 
 SUITE = """
 name = "pets"
+trials = 1
 backends = ["numpy"]
 
 [dataset]

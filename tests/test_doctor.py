@@ -39,6 +39,7 @@ def benchharness_backend(options):
 """
 SUITE = """
 name = "little"
+trials = 1
 backends = ["{backend}"]
 
 [dataset]

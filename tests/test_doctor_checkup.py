@@ -299,6 +299,17 @@ def test_time_is_told_as_a_range_and_again_for_later_runs():
     assert (quiet.mark, busy.mark) == ("ok", "warn")
 
 
+def test_time_that_looks_may_ask_for_widens_the_range_up_to_its_limit():
+    """300 s for the first trials, 700 for all others, of which max_minutes = 10 leave 600 s."""
+    found = Estimate(
+        trials_s=300.0, first_s=0.0, uncertainty=(0.8, 1.4), cells=(), later_s=700.0, limit_s=600.0
+    )
+
+    assert found.trials_range_s == (240.0, 600.0)
+    assert replace(found, limit_s=60.0).trials_range_s == (240.0, 1.4 * 300)
+    assert replace(found, limit_s=1e6).trials_range_s == (240.0, 1.4 * 1000)
+
+
 def test_without_an_estimate_the_reason_is_told():
     """Not a silence."""
     found = only(time_findings(None, is_busy=False, obstacle="nothing was measured"), "time")

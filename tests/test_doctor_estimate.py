@@ -188,17 +188,17 @@ def test_a_backend_alone_has_nothing_to_prove(forecasts):
 
 
 def test_an_estimate_sums_trials_by_cell_and_tells_the_first_time_apart(forecasts):
-    """Two backends, one second a process and three seconds the other; no proof, no drawing."""
+    """Backends of one and three seconds a process, three trials and up to seven more; no proof."""
     found = forecasts(FEED)
     tempos = {"keras": replace(STILL, start_s=1.0), "torch": replace(STILL, start_s=3.0)}
 
     result = estimate(found, tempos, images=IMAGES, cores=1, is_drawn=False, has_proof=False)
 
-    assert result.trials_s == 4.0
-    assert {cell.backend: seconds for cell, seconds in result.cells} == {"keras": 1.0, "torch": 3.0}
+    assert (result.trials_s, result.later_s) == (3 * 4.0, pytest.approx(7 * 4.0))
+    assert {cell.backend: seconds for cell, seconds in result.cells} == {"keras": 3.0, "torch": 9.0}
     assert result.first_s == 70 * 0.5
     low, high = result.range_s
-    assert low < 39.0 < high
+    assert low < 47.0 < 75.0 < high
 
 
 def test_a_noisy_measurement_widens_the_range_upwards():

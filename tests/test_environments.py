@@ -37,6 +37,7 @@ from benchharness.suite.load import load
 
 SUITE = """
 name = "two"
+trials = 1
 seed = 3
 backends = {backends}
 

@@ -16,6 +16,7 @@ from benchharness.run.events_file import benchharness_observer
 
 SUITE = """
 name = "added"
+trials = 1
 backends = ["numpy"]
 
 [dataset]

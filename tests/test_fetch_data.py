@@ -31,6 +31,7 @@ from benchharness.suite.load import load
 QUICK = Patience(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
 SUITE = """
 name = "pets"
+trials = 1
 backends = ["numpy"]
 weights_fallback = "random"
 

@@ -20,6 +20,7 @@ from benchharness.testing.plugin import benchharness_backend
 
 SUITE = """
 name = "pets"
+trials = 1
 backends = ["numpy"]
 tracks = ["equal", "native"]
 [dataset]

@@ -157,6 +157,7 @@ def benchharness_backend(options):
 
 SUITE = """
 name = "queues"
+trials = 1
 backends = [
     "honest", "hasty", "honest_alone", "hasty_alone", "hasty_waiting", "hasty_short",
     "hasty_shortest", "lazy", "lazy_unevaluated",

@@ -157,6 +157,21 @@ def test_samples_and_facts_of_a_cell_reach_the_file_of_pytest_benchmark(tmp_path
     assert done.lines("recorded in results/pace/")
 
 
+def test_a_suite_without_a_number_of_trials_gets_the_first_of_each_cell(tmp_path: Path):
+    """Items are asked for one by one, so no look decides how many more there are."""
+    text = RIVALS.format(fault="none").replace("trials = 1\n", "")
+    install(tmp_path, text + CNN)
+
+    done = run(tmp_path, "pace.toml", "--benchmark-only", PACE_MS="1")
+
+    folder = find_run(Path("pace"), tmp_path / "results")
+    records, _ = folder.records()
+    assert done.code == 0, done.text
+    assert [one["trial"] for one in records] == [1, 1, 2, 2, 3, 3]
+    assert {one["max_trials"] for one in records} == {None}
+    assert "looks" not in folder.read_run()
+
+
 def test_backends_take_turns_whatever_the_order_of_the_items(tmp_path: Path):
     """A B, B A: the plan's order, though pytest asks for the last item first."""
     install(tmp_path, RIVALS.format(fault="none") + CNN)

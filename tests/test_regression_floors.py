@@ -23,6 +23,7 @@ from benchharness.suite.resolve import resolve
 
 SUITE = """
 name = "pets"
+trials = 1
 backends = ["torch"]
 
 [dataset]

@@ -20,6 +20,7 @@ from benchharness.suite.resolve import resolve
 
 SUITE = """
 name = "pets"
+trials = 1
 backends = ["keras", "torch"]
 
 [dataset]

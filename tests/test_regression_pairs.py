@@ -23,6 +23,7 @@ from benchharness.suite.resolve import resolve
 
 SUITE = """
 name = "pets"
+trials = 1
 seed = 7
 backends = ["torch"]
 

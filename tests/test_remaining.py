@@ -7,6 +7,7 @@ import pytest
 from benchharness.run.events import (
     Advanced,
     EpochEnded,
+    Looked,
     PhaseEntered,
     PlannedCell,
     RunStarted,
@@ -22,7 +23,13 @@ STARTUP_S, EPOCH_S, EPOCHS = 5.0, 10.0, 4
 class FakeRun:
     """Tells an estimator of a run whose seconds pass only when told."""
 
-    def __init__(self, *, expected_s: float | None = None, trials: int = 2) -> None:
+    def __init__(
+        self,
+        *,
+        expected_s: float | None = None,
+        trials: int = 2,
+        max_trials: int | None = None,
+    ) -> None:
         self.now_s = 1000.0
         self.number = 0
         self.remaining = Remaining(now=lambda: self.now_s)
@@ -33,6 +40,7 @@ class FakeRun:
                 backend=backend,
                 track="equal",
                 trials=trials,
+                max_trials=max_trials,
                 epochs=EPOCHS,
                 expected_s=expected_s,
             )
@@ -252,6 +260,26 @@ def test_a_wrong_first_guess_gives_way_to_what_is_seen(expected_s: float):
         run.advance(name, step % 10 / 10 or 1.0, after_s=1.0, epoch=(step - 1) // 10 + 1)
 
     assert run.remaining.trial(name).seconds == pytest.approx(10.0, abs=1.0)
+
+
+def test_a_round_that_a_look_asks_for_is_still_to_come():
+    """Two of four cells get another trial of 48 s; before the last look there may be more."""
+    run = FakeRun(trials=1, max_trials=10)
+    for benchmark in ("small", "large"):
+        for backend in ("one", "other"):
+            run.carry_out(benchmark, backend)
+    before = run.remaining.suite()
+    lines = [
+        {"benchmark": name, "matrix": {"batch_size": 8}, "track": "equal", "stop": stop}
+        for name, stop in (("small", None), ("large", "decided"))
+    ]
+    backends = ["one", "other"]
+    run.remaining.take(Looked(trials=2, lines=tuple(x | {"backends": backends} for x in lines)))
+
+    assert before == Estimate(0.0, is_at_least=True)
+    assert run.remaining.suite() == Estimate(2 * 48.0, is_at_least=True)
+    run.carry_out("small", "other")
+    assert run.remaining.suite().seconds == 48.0
 
 
 def test_two_trials_in_flight_are_told_apart():

@@ -15,6 +15,7 @@ from benchharness.run.session import Request, Session, open_session
 
 SUITE = """
 name = "equal"
+trials = 1
 seed = 3
 backends = ["numpy", "single"]
 

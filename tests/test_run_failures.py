@@ -94,6 +94,7 @@ def benchharness_backend(options):
 
 SUITE = """
 name = "faults"
+trials = 1
 backends = ["faulty", "numpy"]
 
 [dataset]

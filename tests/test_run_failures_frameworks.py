@@ -17,6 +17,7 @@ pytestmark = pytest.mark.full
 
 SUITE = """
 name = "victims"
+trials = 1
 backends = ["{backend}", "numpy"]
 
 [dataset]

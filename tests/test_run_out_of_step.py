@@ -19,6 +19,7 @@ from benchharness.run.session import Request, open_session
 
 SUITE = """
 name = "out_of_step"
+trials = 1
 backends = ["numpy"]
 
 [dataset]

@@ -30,6 +30,7 @@ from benchharness.suite.resolve import resolve
 SUITES = Path(__file__).parent.parent / "suites"
 SUITE = """
 name = "pets"
+trials = 1
 title = "Cats and dogs"
 backends = ["numpy"]
 [dataset]

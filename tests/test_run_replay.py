@@ -85,6 +85,7 @@ FAULTS = ("eager", "reads_back", "gathers_slowly")
 BACKENDS = ("honest", *FAULTS, "records_all", "broken")
 SUITE = f"""
 name = "planted"
+trials = 1
 backends = {list(BACKENDS)}
 
 [dataset]

@@ -233,6 +233,7 @@ def benchharness_backend(options):
 
 SUITE = """
 name = "sabotage"
+trials = 1
 backends = [{names}]
 
 [dataset]

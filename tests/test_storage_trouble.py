@@ -30,6 +30,7 @@ from benchharness.run.trial.features import compute_features, load_features
 
 SUITE = """
 name = "pets"
+trials = 1
 backends = ["numpy"]
 [dataset]
 source = "folder"

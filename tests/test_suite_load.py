@@ -161,6 +161,20 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
     ("text", "expected"),
     [
         (HEAD + CNN, "dataset: expected a table, found nothing"),
+        (
+            PETS + CNN + 'trials = "atuo"\n',
+            'benchmark "cnn": trials: expected a whole number from 1 to 1000 or "auto", '
+            'found "atuo" (did you mean "auto"?)',
+        ),
+        (
+            'trials = "3"\n' + PETS + CNN,
+            'trials: expected a whole number from 1 to 1000 or "auto", '
+            'found "3" (write it without quotes)',
+        ),
+        (
+            "trials = true\n" + PETS + CNN,
+            'trials: expected a whole number from 1 to 1000 or "auto", found true',
+        ),
         (PETS, "benchmark: expected a list of one or more tables, found nothing"),
         (
             PETS + CNN.replace("[[benchmark]]", "[benchmark]"),

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Literal
 
 import pytest
-from suite_files import BOTTLENECK, CNN, DATASET, FINE_TUNE, PETS, suite_of
+from suite_files import BOTTLENECK, CNN, DATASET, FINE_TUNE, HEAD, PETS, suite_of
 
 from benchharness.errors import SuiteError
-from benchharness.suite.file import SuiteFile
+from benchharness.measure import sequential
+from benchharness.suite.file import FEWEST_TRIALS, LAST_LOOK, SuiteFile
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import choose_profile, resolve
 from benchharness.suite.settings import FineTuneSettings, SimpleCnnSettings
@@ -154,24 +156,58 @@ def test_backends_take_turns_and_every_other_turn_is_reversed(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("profile", "asked", "expected"),
     [
-        (None, None, [1, 4]),
-        ("one", None, [2, 2]),
-        ("named", None, [2, 3]),
-        ("named", 5, [5, 5]),
+        (None, None, [(3, 10), (4, None)]),
+        ("one", None, [(2, None), (2, None)]),
+        ("named", None, [(2, None), (3, None)]),
+        ("named", 5, [(5, None), (5, None)]),
+        ("named", "auto", [(3, 10), (3, 10)]),
+        ("looks", None, [(3, 6), (3, 5)]),
     ],
 )
 def test_number_of_trials_comes_from_the_nearest_table(
-    tmp_path: Path, profile: str | None, asked: int | None, expected: list[int]
+    tmp_path: Path,
+    profile: str | None,
+    asked: int | Literal["auto"] | None,
+    expected: list[tuple[int, int | None]],
 ) -> None:
-    """Option > profile's benchmark > profile > benchmark > suite."""
+    """Option > profile's benchmark > profile > benchmark > suite, which has auto by default."""
     named = "[profiles.named]\ntrials = 2\n[profiles.named.benchmark.bottleneck]\ntrials = 3\n"
+    named += "[profiles.looks]\ntrials = 'auto'\nmax_trials = 6\n"
+    named += "[profiles.looks.benchmark.bottleneck]\nmax_trials = 5\n"
     text = CNN + BOTTLENECK + "trials = 4\n[profiles.one]\ntrials = 2\n" + named
 
     plan = resolve(
-        suite_of(tmp_path, PETS + text), profile=profile, backends=("torch",), trials=asked
+        suite_of(tmp_path, PETS + text), profile=profile, backends=("torch", "keras"), trials=asked
     )
 
-    assert [cell.trials for cell in plan.cells] == expected
+    assert [(cell.trials, cell.max_trials) for cell in plan.cells[::2]] == expected
+
+
+def test_what_has_nothing_to_decide_gets_the_first_trials(tmp_path: Path) -> None:
+    """One backend has no rival, and nobody asked for a benchmark that only gives its head."""
+    alone = CNN + 'backends = ["torch"]\n'
+    suite = suite_of(tmp_path, PETS + alone + BOTTLENECK + FINE_TUNE)
+
+    plan = resolve(suite, profile=None, benchmarks=("cnn", "fine_tune"))
+
+    trials = {cell.benchmark: (cell.trials, cell.max_trials) for cell in plan.cells}
+    assert trials == {"cnn": (3, None), "bottleneck": (3, None), "fine_tune": (3, 10)}
+    assert (len(plan.trials()), plan.most) == (15, 29)
+
+
+def test_minutes_come_from_the_option_the_profile_or_the_suite(tmp_path: Path) -> None:
+    """The nearest wins, as for every other number."""
+    head = HEAD + "max_minutes = 9\n" + DATASET
+    suite = suite_of(tmp_path, head + CNN + "[profiles.p]\nmax_minutes = 0.5\n")
+
+    asked = [resolve(suite, profile="p", max_minutes=2), resolve(suite, profile="p")]
+
+    assert [plan.max_minutes for plan in [*asked, resolve(suite, profile=None)]] == [2, 0.5, 9]
+
+
+def test_the_first_trials_are_as_many_as_a_look_needs() -> None:
+    """Suites and looks, which do not know each other, have the same numbers."""
+    assert (FEWEST_TRIALS, LAST_LOOK) == (sequential.FEWEST, sequential.MAX_TRIALS)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +281,17 @@ def test_request_that_cannot_be_met_is_refused(tmp_path: Path) -> None:
         '--benchmark: expected a name that the suite has, found "cnnn" (did you mean "cnn"?)',
         '--benchmark: expected a name that the suite has, found "other" (known: cnn)',
     ]
-    assert refusal(suite, trials=0) == ["--trials: expected a number from 1 to 1000, found 0"]
+    assert refusal(suite, trials=0) == [
+        '--trials: expected a number from 1 to 1000, or "auto", found 0'
+    ]
+    assert refusal(suite, max_trials=2) == [
+        "--max-trials: expected a number from 3 to 1000, found 2"
+    ]
+    assert refusal(suite, max_minutes=-1.5) == ["--max-minutes: expected more than 0, found -1.5"]
+    assert refusal(suite, trials=5, max_minutes=1.0) == [
+        "--max-minutes: expected a benchmark whose number of trials is auto, found none "
+        "(add --trials auto)"
+    ]
     assert refusal(suite, backends=("keras",)) == [
         '--backend: expected a backend that a chosen benchmark may run on, found "keras"'
     ]

@@ -22,7 +22,8 @@ FULL = (
     + "matrix = { batch_size = [1, 2], optimizer = [{ lr = 1 }] }\npublished = { note = 'n' }\n"
     + BOTTLENECK
     + FINE_TUNE
-    + "[profiles.cpu]\ndevice = 'cpu'\n[profiles.cpu.dataset]\nfallback = 'drawn'\n"
+    + "[profiles.cpu]\ndevice = 'cpu'\ntrials = 'auto'\nmax_trials = 5\nmax_minutes = 3\n"
+    + "[profiles.cpu.dataset]\nfallback = 'drawn'\n"
     + "[profiles.cpu.defaults]\nfilters = [3]\n"
     + "[profiles.cpu.benchmark.cnn]\nmatrix = {}\npublished = {}\nepochs = 2\n"
 )
@@ -70,6 +71,10 @@ def test_whatever_the_loader_reads_is_valid(
         ("vgg16 = 'w'", "vgg19 = 'w'"),
         ("fallback = 'drawn'", "fallback = 'drawing'"),
         ("epochs = 2", "epoch = 2"),
+        ("trials = 'auto'", "trials = 'some'"),
+        ("trials = 'auto'", "trials = 0"),
+        ("max_trials = 5", "max_trials = 2"),
+        ("max_minutes = 3", "max_minutes = 0"),
     ],
 )
 def test_mistake_is_found_by_the_schema(
@@ -90,7 +95,7 @@ def test_benchmark_offers_the_keys_of_its_strategy_alone(strategy: str) -> None:
     table = json_schema()["$defs"][strategy]
 
     common = {"name", "strategy", "backends", "trials", "tracks", "matrix", "published"}
-    common |= {"regression"}
+    common |= {"max_trials", "regression"}
     assert set(table["properties"]) == common | set(setting_names(strategy))
     assert table["additionalProperties"] is False
     assert all("description" in value for value in described(table["properties"]))

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.full
 
 SUITE = """
 name = "tracks"
+trials = 1
 backends = ["keras", "torch"]
 tracks = ["equal", "native"]
 

@@ -28,6 +28,7 @@ NETWORK = Network(input_shape=(48, 48, 3), layers=VGG_MINI.layers)
 # from scratch to know the few by heart.
 SUITE = """
 name = "mini"
+trials = 1
 seed = 7
 backends = ["keras", "torch"]
 

@@ -30,6 +30,7 @@ from benchharness.results.store import RunFolder
 
 SUITE = """
 name = "comparisons"
+trials = 1
 seed = 5
 backends = ["keras", "torch"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -18,13 +18,41 @@ if TYPE_CHECKING:
     from benchharness.run.session import Request
 
 
+def _trials(
+    ctx: click.Context, param: click.Parameter, value: str | None
+) -> int | Literal["auto"] | None:
+    """Return a number of trials; its range is the suite's to judge."""
+    if value == "auto":
+        return "auto"
+    try:
+        return None if value is None else int(value)
+    except ValueError:
+        raise click.BadParameter(f'expected a number or "auto", found "{value}"') from None
+
+
 @click.command("run")
 @click.argument("suite", type=click.Path(path_type=Path), required=False)
 @no_plugin
 @options.profile
 @options.backends
 @options.benchmarks
-@click.option("--trials", type=int, help="Trials per cell.")
+@click.option(
+    "--trials",
+    callback=_trials,
+    metavar="N|auto",
+    help="Trials per cell. auto, the default where the suite states no number: until each "
+    "benchmark's backends are told apart or found equal.",
+)
+@click.option(
+    "--max-trials", type=int, metavar="N", help="With --trials auto: at most so many (default 10)."
+)
+@click.option(
+    "--max-minutes",
+    type=float,
+    metavar="M",
+    help="With --trials auto: no trials beyond the first three of each cell after so many minutes "
+    "of timing.",
+)
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -84,7 +112,9 @@ def command(
     profile: str | None,
     backends: tuple[str, ...],
     benchmarks: tuple[str, ...],
-    trials: int | None,
+    trials: int | Literal["auto"] | None,
+    max_trials: int | None,
+    max_minutes: float | None,
     data: Path | None,
     device: str,
     results: Path,
@@ -138,6 +168,8 @@ def command(
         backends=backends,
         benchmarks=benchmarks,
         trials=trials,
+        max_trials=max_trials,
+        max_minutes=max_minutes,
         data=data,
         device=device,
         results=results,
@@ -171,7 +203,7 @@ def _preview(request: Request) -> None:
     said = [*session.announcements(), *on_fitting(session.plan, facts)]
     for line in [*said, *warnings(outlook, session.accelerators)]:
         say(line, err=True)
-    for line in preview(facts, forecast(session.plan, facts)).split("\n"):
+    for line in preview(facts, list(forecast(session.plan, facts))).split("\n"):
         say(line)
     has_proof = request.proof != "no"
     click.echo(asks(outlook.estimate(has_proof=has_proof), outlook.cells()))
@@ -214,6 +246,8 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
         raise
     if any(record["status"] not in WELL for record in records):
         remarks.append(f"to repeat what failed: {_again(request)} --only-failed")
+    if any(look["stop"] == "time" for look in folder.read_run().get("looks", ())):
+        remarks.append(f"out of time; to go on: {_again(request)} --resume")
     if not as_json:
         show(folder.path)
     for line in [] if is_silent else remarks:

@@ -133,7 +133,8 @@ class Course:
             self._scratch.cleanup()
 
     def _begin(self, among: Iterable[Cell]) -> None:
-        self._session.plan = narrowed(self._session.plan, among)
+        # Items are asked for one by one, and a look is at all of them.
+        self._session.plan = narrowed(self._session.plan, among).fixed()
         if self._is_smoke:
             self._scratch = tempfile.TemporaryDirectory(prefix="benchharness-smoke-")
             self._session.plan = smallest(self._session.plan)
@@ -172,8 +173,7 @@ def narrowed(plan: Plan, cells: Iterable[Cell]) -> Plan:
 
 def smallest(plan: Plan) -> Plan:
     """Return a plan of one trial for each cell, with about one step of the cell's own batch."""
-    once = replace(plan, cells=tuple(replace(cell, trials=1) for cell in plan.cells))
-    return once.settled(_smallest)
+    return plan.fixed(1).settled(_smallest)
 
 
 def _smallest(settings: StrategySettings) -> StrategySettings:

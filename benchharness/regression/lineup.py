@@ -86,7 +86,8 @@ def line_up(plan: Plan, a: Side, b: Side, *, pairs: int, is_extracting: bool) ->
     names = _names(plan, a, b)
     if is_extracting:
         plan = plan.settled(_without_stored_features)
-    plan = replace(plan, cells=tuple(replace(cell, trials=pairs) for cell in plan.cells))
+    # A comparison has looks of its own.
+    plan = plan.fixed(pairs)
     couples = tuple(_couples(plan, (a, b), names))
     if not any(couple.is_compared for couple in couples):
         raise misfit(

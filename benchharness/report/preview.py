@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from benchharness.run.checkup.finding import size
 from benchharness.run.facts import DatasetFacts
@@ -28,7 +28,7 @@ _HEADINGS = (
 )
 
 
-def preview(facts: DatasetFacts, forecasts: Iterable[Forecast]) -> str:
+def preview(facts: DatasetFacts, forecasts: Sequence[Forecast]) -> str:
     """Return one line per trial with its steps, images and parameter counts."""
     rows = [_row(number, one) for number, one in enumerate(forecasts, start=1)]
     headings = [name for name, _ in _HEADINGS]
@@ -40,7 +40,16 @@ def preview(facts: DatasetFacts, forecasts: Iterable[Forecast]) -> str:
         ).rstrip()
         for row in (headings, *rows)
     ]
-    return "\n".join([f"data: {facts.origin}", *lines, f"{len(rows)} trials; none was run"])
+    return "\n".join([f"data: {facts.origin}", *lines, f"{_count(forecasts)}; none was run"])
+
+
+def _count(forecasts: Sequence[Forecast]) -> str:
+    """Return how many trials there will be."""
+    cells = {id(one.trial.cell): one.trial.cell for one in forecasts}.values()
+    most = sum(cell.most for cell in cells)
+    if most == len(forecasts):
+        return f"{most} trials"
+    return f"{len(forecasts)} trials, up to {most} where looks ask for more"
 
 
 def _row(number: int, forecast: Forecast) -> list[str]:

@@ -42,14 +42,19 @@ def inputs(run: Mapping[str, Any]) -> str:
 def lacking(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     """Return that a run is not complete, and how it goes on; empty where it is, or unknown."""
     resolved = run.get("resolved") or {}
-    planned = sum(cell.get("trials", 0) for cell in resolved.get("cells", ()))
+    cells = resolved.get("cells", ())
+    planned = sum(cell.get("trials", 0) for cell in cells)
     # A comparison decides by itself how many there are.
-    if "asked" not in run or not len(records) < planned:
+    if "asked" not in run:
         return ""
-    return (
-        f"NOT COMPLETE: {len(records)} of {planned} trials; "
-        f"benchharness run {printable(resolved.get('file', 'SUITE'))} --resume does the rest"
-    )
+    if len(records) < planned:
+        missing = f"{len(records)} of {planned} trials"
+    elif any(cell.get("max_trials") for cell in cells) and "looks" not in run:
+        missing = f"{len(records)} trials, ended before a look found them enough"
+    else:
+        return ""
+    file = printable(resolved.get("file", "SUITE"))
+    return f"NOT COMPLETE: {missing}; benchharness run {file} --resume does the rest"
 
 
 def is_make_believe(run: Mapping[str, Any]) -> bool:

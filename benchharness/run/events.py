@@ -42,7 +42,8 @@ class PlannedCell:
     """A benchmark at one point of its matrix, on one backend and one track.
 
     Attributes:
-        trials: How often it runs.
+        trials: How often it runs; where looks decide, how often before the first look.
+        max_trials: How often it may run where looks decide; null where ``trials`` is all.
         epochs: Of each trial.
         expected_s: Seconds of a trial in the latest run like this one; null where there is none.
     """
@@ -53,6 +54,7 @@ class PlannedCell:
     track: str
     trials: int
     epochs: int
+    max_trials: int | None = None
     expected_s: float | None = None
 
 
@@ -81,10 +83,11 @@ class RunStarted(Event):
         profile: Name; null for none.
         device: Name.
         folder: Where records, CSV files and logs will be; null for ``certify``.
-        trials: How many will run.
+        trials: How many will run, before the first look.
         cells: What will run, each with ``benchmark``, ``matrix``, ``backend``, ``track``,
-            ``trials``, ``epochs`` and ``expected_s``: the seconds of a trial in the latest run
-            like this one, null where there is none.
+            ``trials`` (of each cell, before the first look), ``max_trials`` (how many there may
+            be where looks decide, else null), ``epochs`` and ``expected_s``: the seconds of a
+            trial in the latest run like this one, null where there is none.
     """
 
     kind: ClassVar[str] = "run_started"
@@ -198,11 +201,13 @@ class TrialStarted(OfTrial):
     """A trial's process is about to be started; of a comparison there may be two at a time.
 
     Attributes:
-        count: Trials of the run.
-        trials: Trials of its cell.
+        count: Trials of the run, as far as looks have asked for them.
+        trials: Trials of its cell, likewise.
         seed: Its seed.
         epochs: How many it will train, or feed.
         images: Training images of an epoch.
+        max_trials: How many of its cell there may be where looks decide; null where ``trials`` is
+            all.
     """
 
     kind: ClassVar[str] = "trial_started"
@@ -211,6 +216,7 @@ class TrialStarted(OfTrial):
     seed: int
     epochs: int
     images: int
+    max_trials: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,6 +321,27 @@ class TrialFinished(OfTrial):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Looked(Event):
+    """All trials that were asked for have ended, and a look says which benchmarks get another.
+
+    Only where a number of trials is ``auto``.
+
+    Attributes:
+        trials: How many the next round has; 0 after the last.
+        lines: Each with ``benchmark``, ``matrix``, ``track``, ``backends`` (with a trial that is
+            ok), ``trials`` (of each of them), ``max_trials``, ``stop`` (``decided``,
+            ``max_trials``, ``time`` or ``failed``; null where another round follows),
+            ``more_trials`` and ``more_s`` (what would probably decide it, of each backend and of
+            all; null where it is decided or not known), and ``pairs``: ``backends``, ``verdict``
+            (``faster``, ``slower``, ``equal`` or ``open``), ``ratio``, ``low``, ``high``.
+    """
+
+    kind: ClassVar[str] = "look"
+    trials: int
+    lines: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunFinished(Event):
     """The last event, also after an error or an interruption.
 
@@ -358,6 +385,7 @@ ORDER: tuple[type[Event], ...] = (
     Advanced,
     EpochEnded,
     TrialFinished,
+    Looked,
     Compared,
     RunFinished,
 )

@@ -21,7 +21,7 @@ def opening(
         device: Its name.
         folder: Where the run is, or will be; None where nothing is recorded.
         results: Where earlier runs are.
-        trials: How many will run.
+        trials: How many will run, before the first look.
     """
     expected_s = earlier_seconds(results, plan, device=device)
     return RunStarted(
@@ -38,6 +38,7 @@ def opening(
                 backend=cell.backend,
                 track=cell.track,
                 trials=cell.trials,
+                max_trials=cell.max_trials,
                 epochs=cell.settings.epochs,
                 expected_s=expected_s.get(place),
             )

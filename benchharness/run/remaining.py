@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
+from typing import Any
 
 from benchharness.measure.clock import now_s
 from benchharness.run.events import (
     Advanced,
     EpochEnded,
     Event,
+    Looked,
     OfTrial,
     PhaseEntered,
     PlannedCell,
@@ -122,6 +124,7 @@ class Remaining:
         self._cells: dict[tuple[Point, str], _Cell] = {}
         self._courses: dict[int, tuple[_Cell, _Course]] = {}
         self._has_begun = False
+        self._may_grow = False
         self._shared_s = now()
 
     def take(self, event: Event) -> None:
@@ -132,6 +135,9 @@ class Remaining:
                     cell = self._cell(planned)
                     cell.pending += planned.trials
                     cell.expected_s = planned.expected_s
+                    self._may_grow |= planned.max_trials is not None
+            case Looked(lines=lines):
+                self._count_round(lines)
             case TrialStarted():
                 self._begin(event)
             case TrialFinished():
@@ -167,10 +173,18 @@ class Remaining:
         is_at_least = (
             len(known) < len(parts)
             or any(part.is_at_least for part in known)
-            # Nothing tells how long preparing and proving will take.
+            # Nothing tells how long preparing and proving will take, nor what looks will ask for.
             or not self._has_begun
+            or self._may_grow
         )
         return Estimate(sum(part.seconds for part in known), is_at_least)
+
+    def _count_round(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Count the trials that a look has asked for."""
+        for line in lines:
+            point = _point(line["benchmark"], line["matrix"], line["track"])
+            for backend in line["backends"] if line["stop"] is None else ():
+                self._cells[point, backend].pending += 1
 
     def _begin(self, event: TrialStarted) -> None:
         cell = self._cell(event.name)
@@ -222,8 +236,12 @@ class Remaining:
         return None
 
     def _cell(self, named: PlannedCell | TrialName) -> _Cell:
-        point = named.benchmark, repr(sorted(named.matrix.items())), named.track
+        point = _point(named.benchmark, named.matrix, named.track)
         return self._cells.setdefault((point, named.backend), _Cell(point=point))
 
     def _until(self, end_s: float, is_at_least: bool) -> Estimate:
         return Estimate(max(0.0, end_s - self._now()), is_at_least)
+
+
+def _point(benchmark: str, matrix: Mapping[str, Any], track: str) -> Point:
+    return benchmark, repr(sorted(matrix.items())), track

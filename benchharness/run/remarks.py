@@ -45,6 +45,7 @@ def on_plan(plan: Plan, *, device: str, is_built_in: bool, is_profile_asked: boo
     elif suite.profiles:
         names = ", ".join(suite.profiles)
         yield f"no profile: the suite has none for this machine (it has {names})"
+    yield from _on_looks(plan)
     if plan.added:
         yield f"also running {', '.join(plan.added)}: others start from its head"
     if plan.fileless:
@@ -52,6 +53,21 @@ def on_plan(plan: Plan, *, device: str, is_built_in: bool, is_profile_asked: boo
         yield f"native track on prepared images, there being no image files: {names}"
     if plan.left_out:
         yield f"left out, for want of a backend: {', '.join(plan.left_out)}"
+
+
+def _on_looks(plan: Plan) -> Iterator[str]:
+    """Yield how many trials there will be where looks decide."""
+    limits: dict[tuple[int, int], list[str]] = {}
+    for cell in plan.cells:
+        if cell.max_trials is not None:
+            limits.setdefault((cell.trials, cell.max_trials), []).append(cell.benchmark)
+    for (fewest, most), names in limits.items():
+        where = "" if len(names) == len(plan.cells) else f" of {', '.join(dict.fromkeys(names))}"
+        limit = f", or {plan.max_minutes:g} minutes are over" if plan.max_minutes else ""
+        yield (
+            f"{fewest} to {most} trials of each cell{where}, until the backends of a benchmark are "
+            f"told apart or equal{limit}"
+        )
 
 
 def on_quarters(quarters: Mapping[str, Quarters]) -> Iterator[str]:

@@ -15,8 +15,18 @@ from benchharness.results.store import RunFolder, find_run, runs_of
 if TYPE_CHECKING:
     from benchharness.run.session import Request
 
-# What decides which trials there are; the rest may be another each time.
-_DECISIVE = ("profile", "backends", "benchmarks", "trials", "tracks", "device", "proof")
+# What decides which trials there are, and what a look at them asks for (its level depends on how
+# many there may be); the rest may be another each time.
+_DECISIVE = (
+    "profile",
+    "backends",
+    "benchmarks",
+    "trials",
+    "max_trials",
+    "tracks",
+    "device",
+    "proof",
+)
 _AFRESH = "begin a run of its own: leave out --resume"
 
 
@@ -61,7 +71,7 @@ def as_before(request: Request, folder: RunFolder) -> Request:
         )
         raise SuiteError(str(folder.path / "run.json"), [problem])
     # Not what was asked but what was decided: weights may have come since.
-    before = {**run["asked"], "profile": run["profile"]}
+    before = {"max_trials": None, **run["asked"], "profile": run["profile"]}
     defaults = {field.name: field.default for field in fields(request)}
     now = asked(request)
     problems = [
@@ -145,7 +155,9 @@ def _words(value: Any) -> str:
 
 
 def _option(name: str) -> str:
-    return {"backends": "backend", "benchmarks": "benchmark", "tracks": "track"}.get(name, name)
+    return {"backends": "backend", "benchmarks": "benchmark", "tracks": "track"}.get(
+        name, name.replace("_", "-")
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import PluginError
+from benchharness.measure.clock import now_s
 from benchharness.measure.sanity import flags
 from benchharness.plugins import find
 from benchharness.results.record import FORMAT, Record
 from benchharness.results.store import RunFolder
 from benchharness.run.backlog import Backlog
 from benchharness.run.events import (
+    Looked,
     Observer,
     TrialFinished,
     TrialName,
@@ -27,6 +29,7 @@ from benchharness.run.identity import Identities
 from benchharness.run.materials import Materials
 from benchharness.run.proof.certify import Point, point_of
 from benchharness.run.requests import Requests, backend_plugin
+from benchharness.run.stopping import begun, look_at, next_round
 from benchharness.run.supervision.courses import Course, in_turn, to_the_end
 from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.run.supervision.outcome import Outcome
@@ -82,18 +85,38 @@ class Runner:
         return list(self.advance(observe))
 
     def pending(self) -> list[Trial]:
-        """Return the trials that are still to be run, in the plan's order."""
-        return [trial for trial in self.plan.trials() if self.backlog.has(self.identity(trial))]
+        """Return the trials of rounds that have begun which are still to be run, in their order."""
+        records, _ = self.folder.records()
+        trials = begun(self.plan, records)
+        return [trial for trial in trials if self.backlog.has(self.identity(trial))]
 
     def advance(self, observe: Observer) -> Iterator[Record]:
-        """Carry out a trial for each record that is asked for, in the plan's order."""
-        trials = self.pending()
-        before = self._earlier() if any(wants_head(trial.cell) for trial in trials) else []
-        for number, trial in enumerate(trials, start=1):
-            record = self.carry_out(trial, before, observe, number=number, count=len(trials))
-            if trial.cell.benchmark in self._sources:
-                before.append(_of_head(record))
-            yield record
+        """Carry out a trial for each record that is asked for, round after round."""
+        before = self._earlier() if self._sources else []
+        number = count = 0
+        for trials in self._rounds(observe):
+            count += len(trials)
+            for trial in trials:
+                number += 1
+                record = self.carry_out(trial, before, observe, number=number, count=count)
+                if trial.cell.benchmark in self._sources:
+                    before.append(_of_head(record))
+                yield record
+
+    def _rounds(self, observe: Observer) -> Iterator[list[Trial]]:
+        """Yield the trials that are missing, then a round as often as a look asks for one."""
+        began_s = now_s()
+        yield self.pending()
+        while looks := look_at(self.plan, self.folder.records()[0], spent_s=now_s() - began_s):
+            trials = next_round(self.plan, looks)
+            if trials and self.backlog.only_failed:
+                return
+            told = tuple(one.as_dict() for one in looks)
+            observe(Looked(lines=told, trials=len(trials)))
+            if not trials:
+                self.folder.write_run({**self.folder.read_run(), "looks": list(told)})
+                return
+            yield trials
 
     def carry_out(
         self, trial: Trial, before: Sequence[Record], observe: Observer, *, number: int, count: int
@@ -166,7 +189,8 @@ class Runner:
         return TrialStarted(
             name=name,
             count=count,
-            trials=cell.trials,
+            trials=max(cell.trials, trial.index),
+            max_trials=cell.max_trials,
             seed=trial.seed,
             epochs=cell.settings.epochs,
             images=len(self.materials.prepared(cell).splits["train"]),
@@ -247,6 +271,7 @@ class Runner:
             "track": cell.track,
             "matrix": dict(cell.matrix),
             "trial": trial.index,
+            "max_trials": cell.max_trials,
             "seed": trial.seed,
             "status": outcome.status,
             "reason": outcome.reason,

@@ -59,6 +59,9 @@ class Request:
     """What the user asks for; fields as the options of ``benchharness run``.
 
     Attributes:
+        trials: Of each cell; ``auto`` for as many as it takes; None for the suite's word.
+        max_trials: At most so many, where the number is ``auto``.
+        max_minutes: Of timing, after which no cell gets more than its first trials.
         timeout_s: Longest a worker may give no sign of life.
         retries: How often a trial is repeated whose process failed.
         fail_fast: Whether the first trial that fails ends the run.
@@ -71,7 +74,9 @@ class Request:
     profile: str | None = None
     backends: tuple[str, ...] = ()
     benchmarks: tuple[str, ...] = ()
-    trials: int | None = None
+    trials: int | Literal["auto"] | None = None
+    max_trials: int | None = None
+    max_minutes: float | None = None
     data: Path | None = None
     device: str = "auto"
     results: Path = Path("results")
@@ -231,6 +236,10 @@ class Session:
                 run=described,
             )
         self._claims.append(claim_run(folder))
+        # What earlier looks have found holds until this run adds a trial; it looks again.
+        run = folder.read_run()
+        if run.pop("looks", None):
+            folder.write_run(run)
         return folder
 
     def _backlog(self, observe: Observer) -> Backlog:
@@ -458,6 +467,8 @@ def open_session(
         backends=request.backends,
         benchmarks=request.benchmarks,
         trials=request.trials,
+        max_trials=request.max_trials,
+        max_minutes=request.max_minutes,
         tracks=request.tracks,
     )
     require_known_backends(plan)

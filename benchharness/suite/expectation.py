@@ -69,6 +69,8 @@ def schema_at(model: type[BaseModel], at: KeyPath) -> JsonSchemaValue:
 def describe(schema: Mapping[str, Any]) -> str:
     """Return what a JSON schema accepts."""
     kind = schema.get("type")
+    if "anyOf" in schema:
+        return " or ".join(describe(one) for one in schema["anyOf"])
     if "const" in schema:
         return either([schema["const"]])
     if "enum" in schema:

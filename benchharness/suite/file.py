@@ -12,13 +12,23 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from packaging.requirements import InvalidRequirement, Requirement
-from pydantic import AfterValidator, ConfigDict, Field, PrivateAttr, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    WithJsonSchema,
+)
 
 from benchharness.extensions import extensions, load_extension
 from benchharness.suite.regression import Regression, Thresholds
 from benchharness.suite.tables import Table
 
 T = TypeVar("T")
+# The trials of each backend before the first look, and at the last one where nothing else is said.
+FEWEST_TRIALS, LAST_LOOK, MOST_TRIALS = 3, 10, 1000
+AUTO: Literal["auto"] = "auto"
 
 
 def _different(values: tuple[T, ...]) -> tuple[T, ...]:
@@ -34,6 +44,14 @@ def _scalar(value: Any) -> Any:
     if not isinstance(value, str | int | float) or value in (math.inf, -math.inf) or value != value:
         raise ValueError("not a scalar")
     return value
+
+
+def _trials(value: Any) -> int | Literal["auto"]:
+    """Return the value when it is a number of trials, or ``auto``."""
+    if value == AUTO or (type(value) is int and 1 <= value <= MOST_TRIALS):
+        number: int | Literal["auto"] = value
+        return number
+    raise ValueError("not a number of trials")
 
 
 def _requirement(text: str) -> str:
@@ -66,7 +84,23 @@ Requirements = Annotated[
     AfterValidator(_different),
 ]
 MATRIX = "Settings to vary, each with a list of values; every combination runs."
-Trials = Annotated[int, Field(ge=1, le=1000)]
+Trials = Annotated[
+    int | Literal["auto"],
+    PlainValidator(_trials),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 1, "maximum": MOST_TRIALS},
+                {"type": "string", "enum": [AUTO]},
+            ]
+        }
+    ),
+]
+MaxTrials = Annotated[int, Field(ge=FEWEST_TRIALS, le=MOST_TRIALS)]
+MaxMinutes = Annotated[float, Field(gt=0)]
+TRIALS = "How often each cell runs; auto: until backends are told apart or found equal."
+MAX_TRIALS = "With trials = auto: at most so many."
+MAX_MINUTES = "With trials = auto: no trials beyond the first three of each cell after so many."
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Track = Literal["equal", "native"]
 Tracks = Annotated[tuple[Track, ...], _LIST, AfterValidator(_different)]
@@ -156,7 +190,8 @@ class Extras(Table):
     model_config = ConfigDict(extra="allow")
 
     backends: Names | None = Field(default=None, description="Only these backends run it.")
-    trials: Trials | None = Field(default=None, description="How often each cell runs.")
+    trials: Trials | None = Field(default=None, description=TRIALS)
+    max_trials: MaxTrials | None = Field(default=None, description=MAX_TRIALS)
     tracks: Tracks | None = Field(default=None, description=TRACKS)
     matrix: dict[str, Axis] | None = Field(default=None, description=MATRIX)
     published: Published | None = Field(default=None, description="Figures to show beside ours.")
@@ -188,7 +223,9 @@ class Profile(Table):
     device: Literal["cpu", "gpu"] | None = Field(
         default=None, description="The kind of machine that chooses this profile by itself."
     )
-    trials: Trials | None = Field(default=None, description="How often each cell runs.")
+    trials: Trials | None = Field(default=None, description=TRIALS)
+    max_trials: MaxTrials | None = Field(default=None, description=MAX_TRIALS)
+    max_minutes: MaxMinutes | None = Field(default=None, description=MAX_MINUTES)
     tracks: Tracks | None = Field(default=None, description=TRACKS)
     backends: Names | None = Field(default=None, description="Only these backends run.")
     benchmarks: Names | None = Field(default=None, description="Only these benchmarks run.")
@@ -211,7 +248,9 @@ class SuiteFile(Table):
     name: Name = Field(description="How results are filed.")
     title: str = Field(default="", description="Shown over the table.")
     seed: Seed = Field(default=0, description="Seed of the first trial; each further one adds 1.")
-    trials: Trials = Field(default=1, description="How often each cell runs.")
+    trials: Trials = Field(default=AUTO, description=TRIALS)
+    max_trials: MaxTrials = Field(default=LAST_LOOK, description=MAX_TRIALS)
+    max_minutes: MaxMinutes | None = Field(default=None, description=MAX_MINUTES)
     tracks: Tracks = Field(default=("equal",), description=TRACKS)
     backends: Names | None = Field(default=None, description="The backends to compare.")
     weights_fallback: Literal["random"] | None = Field(

@@ -97,6 +97,9 @@ def _misplaced(key: str) -> str:
 
 def _remedy(found: Any, *, schema: JsonSchemaValue, at: KeyPath) -> str:
     """Return how to mend a value, empty where the expectation says it."""
+    if "anyOf" in schema:
+        remedies = (_remedy(found, schema=one, at=at) for one in schema["anyOf"])
+        return next(filter(None, remedies), "")
     kind = schema.get("type")
     if isinstance(found, dict) and kind == "array" and "$ref" in schema.get("items", {}):
         return f"write [[{dotted(at)}]], with two brackets"

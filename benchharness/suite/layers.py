@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from benchharness.suite.file import (
     Benchmark,
@@ -42,12 +42,14 @@ class Settled:
     """A benchmark, as it runs under a profile.
 
     Attributes:
+        max_trials: At most so many, where ``trials`` is ``auto``.
         backends: Those it runs on; empty when it runs on none of those asked for.
     """
 
     name: str
     strategy: str
-    trials: int
+    trials: int | Literal["auto"]
+    max_trials: int
     tracks: tuple[Track, ...]
     backends: tuple[str, ...]
     published: Published | None
@@ -79,6 +81,10 @@ def settle(
         name=benchmark.name,
         strategy=benchmark.strategy,
         trials=override.trials or profile.trials or benchmark.trials or suite.trials,
+        max_trials=override.max_trials
+        or profile.max_trials
+        or benchmark.max_trials
+        or suite.max_trials,
         tracks=tracks or override.tracks or profile.tracks or benchmark.tracks or suite.tracks,
         backends=_backends(suite, benchmark, profile, asked),
         published=_published(benchmark, override),

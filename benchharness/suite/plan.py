@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ class Cell:
         matrix: The settings that the benchmark varies, as written; empty when none.
         settings: All settings; ``input`` is never None.
         published: Figures of another source to show beside ours.
-        trials: How often it runs.
+        trials: How often it runs; where looks decide, how often before the first look.
+        max_trials: How often it may run where looks decide; None where ``trials`` is all.
     """
 
     benchmark: str
@@ -32,6 +33,12 @@ class Cell:
     settings: StrategySettings
     published: Published | None
     trials: int
+    max_trials: int | None = None
+
+    @property
+    def most(self) -> int:
+        """How often it may run."""
+        return self.max_trials or self.trials
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cell as JSON knows it."""
@@ -44,6 +51,7 @@ class Cell:
             "settings": self.settings.model_dump(mode="json"),
             "published": self.published.model_dump(mode="json") if self.published else None,
             "trials": self.trials,
+            "max_trials": self.max_trials,
         }
 
 
@@ -73,6 +81,8 @@ class Plan:
         left_out: Benchmarks that run on none of the backends asked for.
         fileless: Benchmarks that read prepared images in the native track too, for their dataset
             has no image files.
+        max_minutes: Of timing, after which no cell gets more than its first trials; None for no
+            limit.
     """
 
     suite: SuiteFile
@@ -82,26 +92,49 @@ class Plan:
     added: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     fileless: tuple[str, ...] = ()
+    max_minutes: float | None = None
 
     @property
     def dataset_path(self) -> Path | None:
         """The absolute path of the dataset that the suite names, None where it names none."""
         return self.suite.beside(self.dataset.path) if self.dataset.path else None
 
-    def trials(self) -> tuple[Trial, ...]:
-        """Return all trials in running order.
+    @property
+    def most(self) -> int:
+        """How many trials there may be in all."""
+        return sum(cell.most for cell in self.cells)
 
-        In each track at each point of a matrix the backends take turns, and every other turn is
-        reversed (A B, B A, ...), so that drift of the machine hits all alike.
+    def lines(self) -> list[tuple[Cell, ...]]:
+        """Return the cells that are held against each other: each track at each matrix point."""
+        return [tuple(cells) for _, cells in itertools.groupby(self.cells, key=rivalry)]
+
+    def trials(self) -> tuple[Trial, ...]:
+        """Return the trials in running order, where looks decide those before the first look."""
+        return tuple(
+            trial
+            for cells in self.lines()
+            for index in range(1, cells[0].trials + 1)
+            for trial in self.turn(cells, index)
+        )
+
+    def turn(self, cells: Sequence[Cell], index: int) -> list[Trial]:
+        """Return a trial of each cell of a line, in running order.
+
+        Every other turn is reversed (A B, B A, ...), so that drift of the machine hits all alike.
+
+        Args:
+            index: Which trial of each cell, from 1.
         """
-        ordered: list[Trial] = []
-        for _, group in itertools.groupby(self.cells, key=rivalry):
-            cells = list(group)
-            for index in range(1, cells[0].trials + 1):
-                turn = cells if index % 2 else reversed(cells)
-                seed = self.suite.seed + index - 1
-                ordered += [Trial(cell=cell, index=index, seed=seed) for cell in turn]
-        return tuple(ordered)
+        ordered = cells if index % 2 else cells[::-1]
+        seed = self.suite.seed + index - 1
+        return [Trial(cell=cell, index=index, seed=seed) for cell in ordered]
+
+    def fixed(self, trials: int | None = None) -> Plan:
+        """Return the plan with so many trials of each cell and no looks; None for the first."""
+        cells = tuple(
+            replace(cell, trials=trials or cell.trials, max_trials=None) for cell in self.cells
+        )
+        return replace(self, cells=cells)
 
     def settled(self, settle: Callable[[StrategySettings], StrategySettings]) -> Plan:
         """Return the plan with the settings of each cell replaced."""

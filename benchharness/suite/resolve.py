@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import get_args
+from dataclasses import replace
+from typing import Literal, get_args
 
 from benchharness.errors import Problem, SuiteError
 from benchharness.suite.agreement import head_backends, heads
-from benchharness.suite.file import DatasetSettings, Profile, SuiteFile, Track
+from benchharness.suite.file import (
+    AUTO,
+    FEWEST_TRIALS,
+    MOST_TRIALS,
+    DatasetSettings,
+    Profile,
+    SuiteFile,
+    Track,
+)
 from benchharness.suite.layers import Settled, dataset, settle
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings
 from benchharness.suite.wording import either, nearest, quote
 
-MOST_TRIALS = 1000
 OFFLINE = "offline"
 
 
@@ -56,7 +64,9 @@ def resolve(
     profile: str | None,
     backends: tuple[str, ...] = (),
     benchmarks: tuple[str, ...] = (),
-    trials: int | None = None,
+    trials: int | Literal["auto"] | None = None,
+    max_trials: int | None = None,
+    max_minutes: float | None = None,
     tracks: tuple[str, ...] = (),
 ) -> Plan:
     """Return what a run will do.
@@ -68,6 +78,8 @@ def resolve(
             where that benchmark runs.
         benchmarks: In place of the profile's choice; empty for that.
         trials: In place of every other number of trials.
+        max_trials: In place of every other, where ``trials`` is ``auto``.
+        max_minutes: In place of the suite's and the profile's.
         tracks: In place of every other choice of tracks; empty for the suite's.
 
     Raises:
@@ -77,8 +89,7 @@ def resolve(
         _require_known(suite, "--profile", [profile], suite.profiles)
     every = [benchmark.name for benchmark in suite.benchmark]
     _require_known(suite, "--benchmark", benchmarks, every)
-    if trials is not None and not 1 <= trials <= MOST_TRIALS:
-        raise _refusal(suite, "--trials", f"a number from 1 to {MOST_TRIALS}", str(trials))
+    _require_numbers(suite, trials=trials, max_trials=max_trials, max_minutes=max_minutes)
     overlay = suite.profiles[profile] if profile is not None else Profile()
     asked = tuple(dict.fromkeys(backends))
     asked_tracks = _known_tracks(suite, tracks)
@@ -91,21 +102,34 @@ def resolve(
     _require_backends(suite, order, settled, asked)
     images = dataset(suite, overlay)
     running = [settled[name] for name in order]
+    if trials is not None:
+        running = [replace(one, trials=trials) for one in running]
+    if max_trials is not None:
+        running = [replace(one, max_trials=max_trials) for one in running]
+    _require_looks(suite, running, max_trials=max_trials, max_minutes=max_minutes)
+    added = tuple(name for name in order if name not in chosen)
     return Plan(
         suite=suite,
         profile=profile,
         dataset=images,
-        cells=tuple(cell for one in running for cell in _cells(suite, one, images, trials)),
-        added=tuple(name for name in order if name not in chosen),
+        cells=tuple(
+            cell
+            for one in running
+            for cell in _cells(suite, one, images, is_added=one.name in added)
+        ),
+        added=added,
         left_out=tuple(name for name in order if not settled[name].backends),
         fileless=tuple(one.name for one in running if _lacks_files(one, images)),
+        max_minutes=max_minutes or overlay.max_minutes or suite.max_minutes,
     )
 
 
 def _cells(
-    suite: SuiteFile, settled: Settled, images: DatasetSettings, trials: int | None
+    suite: SuiteFile, settled: Settled, images: DatasetSettings, *, is_added: bool
 ) -> list[Cell]:
     """Return the cells of a benchmark, point after point of its matrix, track after track."""
+    # One backend has no rival to be told from; of what nobody asked for, the heads are enough.
+    has_looks = settled.trials == AUTO and len(settled.backends) > 1 and not is_added
     return [
         Cell(
             benchmark=settled.name,
@@ -117,12 +141,53 @@ def _cells(
                 _with_input(point.settings, track=track, images=images), suite, backend
             ),
             published=settled.published,
-            trials=trials or settled.trials,
+            trials=FEWEST_TRIALS if settled.trials == AUTO else settled.trials,
+            max_trials=settled.max_trials if has_looks else None,
         )
         for point in settled.points
         for track in settled.tracks
         for backend in settled.backends
     ]
+
+
+def _require_numbers(
+    suite: SuiteFile,
+    *,
+    trials: int | Literal["auto"] | None,
+    max_trials: int | None,
+    max_minutes: float | None,
+) -> None:
+    """Refuse numbers of trials and minutes that a suite could not state either."""
+    if trials not in (None, AUTO) and not 1 <= int(trials) <= MOST_TRIALS:
+        raise _refusal(
+            suite, "--trials", f'a number from 1 to {MOST_TRIALS}, or "auto"', str(trials)
+        )
+    if max_trials is not None and not FEWEST_TRIALS <= max_trials <= MOST_TRIALS:
+        expected = f"a number from {FEWEST_TRIALS} to {MOST_TRIALS}"
+        raise _refusal(suite, "--max-trials", expected, str(max_trials))
+    if max_minutes is not None and not max_minutes > 0:
+        raise _refusal(suite, "--max-minutes", "more than 0", f"{max_minutes:g}")
+
+
+def _require_looks(
+    suite: SuiteFile,
+    running: Iterable[Settled],
+    *,
+    max_trials: int | None,
+    max_minutes: float | None,
+) -> None:
+    """Refuse a limit to what is not limited: fixed numbers of trials."""
+    if any(one.trials == AUTO for one in running):
+        return
+    for option, value in (("--max-trials", max_trials), ("--max-minutes", max_minutes)):
+        if value is not None:
+            raise _refusal(
+                suite,
+                option,
+                "a benchmark whose number of trials is auto",
+                "none",
+                hint="add --trials auto",
+            )
 
 
 def _with_input(

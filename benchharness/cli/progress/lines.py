@@ -140,7 +140,8 @@ def told(event: Event, proofs: Proofs) -> list[str]:
 def begin(event: TrialStarted) -> str:
     """Return the line with which a trial begins."""
     name = event.name
-    turn = f", trial {name.trial} of {event.trials}" if event.trials > 1 else ""
+    most = f" to {event.max_trials}" if (event.max_trials or 0) > event.trials else ""
+    turn = f", trial {name.trial} of {event.trials}{most}" if event.trials > 1 else ""
     return f"[{name.number}/{event.count}] {wording.cell_name(name)}{turn}"
 
 

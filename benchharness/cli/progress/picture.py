@@ -48,7 +48,7 @@ def trial_line(standing: Standing, trial: TrialStanding, width: int) -> str:
     Numbers keep their places while they grow, so that the eye finds them.
     """
     started, name = trial.started, trial.started.name
-    turn = f"{name.trial}/{started.trials}"
+    turn = f"{name.trial}/{started.trials}{'+' if started.max_trials else ''}"
     rate = "" if trial.images_per_s is None else wording.rate(trial.images_per_s)
     loss = "" if trial.loss is None else f"loss {trial.loss:.4f}"
     top1 = "" if trial.top1 is None else f"val {trial.top1:.3f}"

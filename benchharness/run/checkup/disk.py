@@ -108,11 +108,11 @@ def features_bytes(forecasts: Sequence[Forecast]) -> int:
 
 
 def heads_bytes(forecasts: Sequence[Forecast]) -> int:
-    """Return what is kept of trained heads, from which other benchmarks start."""
+    """Return what may be kept of trained heads, from which other benchmarks start."""
     settings = [one.trial.cell.settings for one in forecasts]
     wanted = {one.head_from for one in settings if isinstance(one, FineTuneSettings)} - {None}
     return sum(
-        FLOAT_BYTES * one.workload.learner.count()
+        FLOAT_BYTES * one.workload.learner.count() * one.trial.cell.most // one.trial.cell.trials
         for one in forecasts
         if one.trial.cell.benchmark in wanted
     )

@@ -58,6 +58,7 @@ def suit(
         "name": plan.suite.name,
         "profile": plan.profile,
         "trials": len(plan.trials()),
+        "max_trials": plan.most,
         "data": outlook.facts.origin,
         "cache": str(session.places.cache),
         "memory": [one.as_dict() for one in cells],

@@ -11,8 +11,7 @@ from benchharness.run.outlook.estimate import Estimate
 
 def time_words(found: Estimate) -> str:
     """Return how long a suite takes, as closely as it is known."""
-    low, high = found.uncertainty
-    again = spoken(low * found.trials_s, high * found.trials_s)
+    again = spoken(*found.trials_range_s)
     first = spoken(*found.range_s)
     return f"about {first}" + (f" the first time, {again} from then on" if again != first else "")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,29 +45,42 @@ class Estimate:
     """Seconds of a plan on a machine that is left alone.
 
     Attributes:
-        trials_s: All trials, in which nothing is computed that is kept from then on.
+        trials_s: All trials before the first look, in which nothing is computed that is kept from
+            then on.
         first_s: What comes on top the first time: pictures, extracted features, the proof.
         uncertainty: Factors to the least and the most that it may be.
-        cells: Seconds of all trials of a cell, by benchmark, point of the matrix and backend.
+        cells: Seconds of a cell's trials before the first look, by benchmark, point of the matrix
+            and backend.
+        later_s: All trials that looks may ask for.
+        limit_s: After which they ask for none; infinite for no limit.
     """
 
     trials_s: float
     first_s: float
     uncertainty: tuple[float, float]
     cells: tuple[tuple[Cell, float], ...]
+    later_s: float = 0.0
+    limit_s: float = math.inf
+
+    @property
+    def trials_range_s(self) -> tuple[float, float]:
+        """The least and the most that the trials may take."""
+        low, high = self.uncertainty
+        first_s = high * self.trials_s
+        return low * self.trials_s, max(first_s, min(first_s + high * self.later_s, self.limit_s))
 
     @property
     def range_s(self) -> tuple[float, float]:
         """The least and the most that a first run may take."""
-        low, high = self.uncertainty
-        seconds = self.trials_s + self.first_s
-        return low * seconds, high * seconds
+        (low, high), (low_s, high_s) = self.uncertainty, self.trials_range_s
+        return low_s + low * self.first_s, high_s + high * self.first_s
 
     def as_dict(self) -> dict[str, Any]:
         """Return the estimate as JSON-able values."""
         low_s, high_s = self.range_s
         return {
             "trials_s": self.trials_s,
+            "later_s": self.later_s,
             "first_s": self.first_s,
             "low_s": low_s,
             "high_s": high_s,
@@ -91,6 +105,7 @@ def estimate(
     cores: int,
     is_drawn: bool,
     has_proof: bool = True,
+    limit_s: float = math.inf,
 ) -> Estimate:
     """Return how long a plan takes.
 
@@ -100,6 +115,7 @@ def estimate(
         cores: That decode pictures side by side.
         is_drawn: Whether the pictures must be drawn first.
         has_proof: Whether equal work is proven first.
+        limit_s: Of timing, after which a look asks for no more trials.
     """
     seconds: dict[int, float] = {}
     cells: dict[int, Cell] = {}
@@ -115,6 +131,8 @@ def estimate(
         first_s += proof_s(forecasts, tempos)
     return Estimate(
         trials_s=sum(seconds.values()),
+        later_s=sum(seconds[key] * (cell.most / cell.trials - 1) for key, cell in cells.items()),
+        limit_s=limit_s,
         first_s=first_s,
         uncertainty=uncertainty(tempos.values()),
         cells=tuple((cells[key], seconds[key]) for key in seconds),

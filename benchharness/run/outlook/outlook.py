@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -102,6 +103,7 @@ class Outlook:
             cores=usable_cores(),
             is_drawn=self.is_drawn,
             has_proof=has_proof,
+            limit_s=60 * (self.plan.max_minutes or math.inf),
         )
 
 

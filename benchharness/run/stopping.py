@@ -1,0 +1,211 @@
+"""When there are enough trials: a look at every line after each round, and what ends a line.
+
+A line is a benchmark at one point of its matrix and in one track, on all its backends. Where its
+number of trials is ``auto``, it gets its first trials and then, round after round, one more of each
+backend, until one of these ends it:
+
+- ``decided``: the fastest backend is told from every other one, or equal to it;
+- ``max_trials``: it has as many trials as it may have;
+- ``time``: another round would not end within ``max_minutes`` of timing;
+- ``failed``: fewer than two of its backends have a trial that is ok.
+
+How sure a look has to be, ``benchharness.measure.sequential`` says; it depends on the number of
+looks and on that of all comparisons of the plan, both of which are known before the first trial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from benchharness.measure.sequential import Look, looks
+from benchharness.results.cells import Cell as RecordedCell
+from benchharness.results.cells import cells_of
+from benchharness.results.comparisons import Line, comparisons_of, family_size, line_of
+from benchharness.results.record import Record
+from benchharness.suite.plan import Cell, Plan, Trial
+
+Stop = Literal["decided", "max_trials", "time", "failed"]
+Pair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineLook:
+    """A line after some rounds.
+
+    Attributes:
+        line: All its cells.
+        cells: Those with a trial that is ok; they get another one where a round follows.
+        trials: Of each backend so far.
+        looks: At every two of the cells; None without trials of both that ran side by side.
+        round_s: Seconds of one more round, by the latest trials.
+        stop: What ends the line; None where another round follows.
+    """
+
+    line: tuple[Cell, ...]
+    cells: tuple[Cell, ...]
+    trials: int
+    looks: Mapping[Pair, Look | None]
+    round_s: float
+    stop: Stop | None = None
+
+    @property
+    def undecided(self) -> list[Look | None]:
+        """The looks at the fastest backend and another one that do not decide."""
+        ahead = Counter(
+            pair[look.ratio < 1] for pair, look in self.looks.items() if look is not None
+        )
+        fastest = max(ahead, key=ahead.__getitem__, default=None)
+        return [
+            look
+            for pair, look in self.looks.items()
+            if look is None or (fastest in pair and look.verdict == "open")
+        ]
+
+    @property
+    def more(self) -> int | None:
+        """How many more rounds would probably decide the line; None where none is known to."""
+        needed = [look.more if look else None for look in self.undecided]
+        known = [rounds for rounds in needed if rounds is not None]
+        if not known or len(known) < len(needed):
+            return None
+        return max(known) if self.trials + max(known) <= self.line[0].most else None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the look as JSON knows it."""
+        first, more = self.line[0], self.more
+        return {
+            "benchmark": first.benchmark,
+            "matrix": dict(first.matrix),
+            "track": first.track,
+            "backends": [cell.backend for cell in self.cells],
+            "trials": self.trials,
+            "max_trials": first.max_trials,
+            "stop": self.stop,
+            "more_trials": more,
+            "more_s": None if more is None else more * self.round_s,
+            "pairs": [
+                {
+                    "backends": list(pair),
+                    "verdict": look.verdict,
+                    "ratio": look.ratio,
+                    "low": look.low,
+                    "high": look.high,
+                }
+                for pair, look in self.looks.items()
+                if look is not None
+            ],
+        }
+
+
+def look_at(plan: Plan, records: Sequence[Record], *, spent_s: float) -> list[LineLook]:
+    """Return how each line stands whose number of trials is ``auto``, in the plan's order.
+
+    Args:
+        records: The last of each trial; every round that has begun is complete.
+        spent_s: Seconds since the timing began, which ``max_minutes`` limit.
+    """
+    left_s = 60 * (plan.max_minutes or math.inf) - spent_s
+    lines = []
+    for line in _looks(plan, records):
+        if line.stop is None and line.round_s > left_s:
+            line = replace(line, stop="time")
+        if line.stop is None:
+            left_s -= line.round_s
+        lines.append(line)
+    return lines
+
+
+def begun(plan: Plan, records: Sequence[Record]) -> list[Trial]:
+    """Return the trials of all rounds that have begun, in running order.
+
+    The first rounds count as begun; a later one has a record.
+    """
+    recorded = _by_line(records)
+    trials: list[Trial] = []
+    for line in plan.lines():
+        own = recorded.get(line_of(line[0]), [])
+        first = line[0].trials
+        for index in range(1, max([first, *map(_reached, own)]) + 1):
+            trials += plan.turn(line if index <= first else _able(line, own), index)
+    return trials
+
+
+def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
+    """Return one more trial of each backend of the lines that go on."""
+    return [
+        trial
+        for line in lines
+        if line.stop is None
+        for trial in plan.turn(line.cells, line.trials + 1)
+    ]
+
+
+def _looks(plan: Plan, records: Sequence[Record]) -> Iterator[LineLook]:
+    """Yield how each line stands, time aside."""
+    watched = [line for line in plan.lines() if line[0].max_trials is not None]
+    # The others need no statistics, which take a second to load.
+    pairs = _pairs(plan, records) if watched else {}
+    recorded = _by_line(records)
+    for line in watched:
+        key = line_of(line[0])
+        own = recorded.get(key, [])
+        look = LineLook(
+            line=line,
+            cells=_able(line, own),
+            trials=max(map(_reached, own), default=0),
+            looks=pairs.get(key, {}),
+            round_s=sum(one.ok[-1]["metrics"].get("wall_s", 0.0) for one in own if one.ok),
+        )
+        yield replace(look, stop=_stop(look))
+
+
+def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look | None]]:
+    """Return the look at every two backends of each line that have a trial that is ok.
+
+    All are looked at together, for what one may claim depends on the others.
+    """
+    comparisons = [
+        one for one in comparisons_of(cells_of(records)) if one.ours.ok and one.theirs.ok
+    ]
+    logs = {index: logs for index, one in enumerate(comparisons) if (logs := one.logs())}
+    judged = looks(
+        list(logs.values()),
+        comparisons=family_size(plan.cells),
+        max_trials=max(cell.most for cell in plan.cells),
+    )
+    by_index = dict(zip(logs, judged, strict=True))
+    lines: dict[Line, dict[Pair, Look | None]] = {}
+    for index, one in enumerate(comparisons):
+        pair = one.ours.backend, one.theirs.backend
+        lines.setdefault(line_of(one.ours), {})[pair] = by_index.get(index)
+    return lines
+
+
+def _stop(look: LineLook) -> Stop | None:
+    if len(look.cells) < 2:
+        return "failed"
+    if not look.undecided:
+        return "decided"
+    return "max_trials" if look.trials >= look.line[0].most else None
+
+
+def _able(line: Sequence[Cell], recorded: Sequence[RecordedCell]) -> tuple[Cell, ...]:
+    """Return the cells of a line with a trial that is ok."""
+    able = {one.backend for one in recorded if one.ok}
+    return tuple(cell for cell in line if cell.backend in able)
+
+
+def _by_line(records: Sequence[Record]) -> dict[Line, list[RecordedCell]]:
+    """Return the recorded cells by line."""
+    lines: dict[Line, list[RecordedCell]] = {}
+    for cell in cells_of(records):
+        lines.setdefault(line_of(cell), []).append(cell)
+    return lines
+
+
+def _reached(cell: RecordedCell) -> int:
+    return max(int(trial["trial"]) for trial in cell.trials)
