@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchharness.results.derived import measured
 from benchharness.results.record import Record
 
 Number = int | float
@@ -74,7 +75,7 @@ class Cell:
 
     def values(self, metric: str) -> list[Number]:
         """Return what is known of a metric over the ok trials."""
-        known = (trial["metrics"].get(metric) for trial in self.ok)
+        known = (measured(trial["metrics"], metric) for trial in self.ok)
         return [value for value in known if value is not None]
 
     def median(self, metric: str) -> Number | None:

@@ -267,6 +267,8 @@ class Runner:
             "train_count": outcome.metrics.get("train_count"),
             "validation_count": outcome.metrics.get("validation_count"),
             "test_count": outcome.metrics.get("test_count"),
+            "test_bits": outcome.test_bits,
+            "class_counts": self.materials.prepared(cell).class_counts(),
             "published": cell.published.model_dump() if cell.published else None,
             "log": str(log.relative_to(self.folder.path)) if log.exists() else "",
             "started": started.isoformat(timespec="milliseconds"),
