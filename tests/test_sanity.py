@@ -191,8 +191,9 @@ def test_guessers_are_told_from_learners_by_counts():
         train, test = (sum(draw.random() < share for _ in range(400)) for _ in range(2))
         return learning(trained(train=(train, 400), test=(test, 400)))
 
-    guessing, knowing = Counter(drawn(0.5) for _ in range(500)), Counter(
-        drawn(0.75) for _ in range(500)
+    guessing, knowing = (
+        Counter(drawn(0.5) for _ in range(500)),
+        Counter(drawn(0.75) for _ in range(500)),
     )
     assert guessing["stuck"] > 400
     assert guessing["learnt"] < 50

@@ -51,7 +51,9 @@ class Score:
         if not count or top1 is None or not math.isfinite(top1):
             return None
         bits = record.get(f"{split}_bits")
-        return cls(right=round(top1 * count), of=count, bits=bits if _is_whole(bits, count) else None)
+        return cls(
+            right=round(top1 * count), of=count, bits=bits if _is_whole(bits, count) else None
+        )
 
     @property
     def top1(self) -> float:
@@ -227,7 +229,7 @@ def _of_images(ours: Sequence[Score], theirs: Sequence[Score]) -> float:
     table = np.stack(
         [one.hits().astype(float) - other.hits() for one, other in zip(ours, theirs, strict=True)]
     )
-    trials, images = table.shape
+    trials, images = len(ours), ours[0].of
     if images < 2:
         return 1.0
     of_means = float(table.mean(axis=0).var(ddof=1)) / images

@@ -73,6 +73,14 @@ class Cell:
             return None
         return len(self.ok) - len(self.values("time_to_top1_s"))
 
+    @property
+    def speed_unit(self) -> str:
+        """What is counted of its speed: images, or what a frozen front has made of them."""
+        settings = self.trials[-1]["settings"]
+        is_front_stored = settings.get("reuse_frozen") and settings.get("trainable") != "all"
+        is_head_alone = self.strategy == "bottleneck" or is_front_stored
+        return "features/s" if is_head_alone else "images/s"
+
     def values(self, metric: str) -> list[Number]:
         """Return what is known of a metric over the ok trials."""
         known = (measured(trial["metrics"], metric) for trial in self.ok)

@@ -16,10 +16,11 @@ def measured(metrics: Mapping[str, Any], name: str) -> Any:
     if name not in ("checks_s", "total_s"):
         return metrics.get(name)
     checks = [metrics[phase] for phase in CHECKS if metrics.get(phase) is not None]
+    if name == "checks_s":
+        return sum(checks) if checks else None
+    # A phase that is not recorded was never entered.
     wall_s = metrics.get("wall_s")
-    if wall_s is None or not checks:
-        return None
-    return sum(checks) if name == "checks_s" else wall_s - sum(checks)
+    return None if wall_s is None else wall_s - sum(checks)
 
 
 def with_one_peak(records: Sequence[Record]) -> list[Record]:
