@@ -129,7 +129,7 @@ def test_three_trials_have_students_interval_of_their_differences():
 
 
 def test_images_that_one_framework_always_gets_right_count_once():
-    """Ten trials see the same 200 images: what those give away is no more certain than one trial."""
+    """Ten trials see the same 200 images: together they are no more certain than one."""
     pair = models(both=180, ours=10, theirs=2, neither=8)
     one = accuracy_difference(*([side] for side in pair))
 

@@ -173,7 +173,8 @@ def test_accuracies_stand_beside_with_a_verdict():
     (many,) = answers(trials(extra=same, test_count=10_000))
 
     assert few.endswith(
-        "; test top-1 0.885 against 0.895, undecided (-1.0 points, 95 % CI -7.2 to +5.2; 200 images)"
+        "; test top-1 0.885 against 0.895, undecided (-1.0 points, 95 % CI -7.2 to +5.2; "
+        "200 images)"
     )
     assert many.endswith(
         "top-1 0.900 against 0.900, equal within 1 point (+0.0 points, 95 % CI -0.8 to +0.8; "
