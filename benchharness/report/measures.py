@@ -186,7 +186,7 @@ def _of_peak(lines: Sequence[Line], headings: Headings) -> Group:
         return group
     above = (
         "; above 100 where convolutions take fewer multiplications than are counted (Winograd), or "
-        "a framework's products are faster than NumPy's"
+        "the machine was busier while it measured the product"
     )
     return replace(group, meaning=group.meaning + above)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +76,7 @@ class Cell:
     @property
     def speed_unit(self) -> str:
         """What is counted of its speed: images, or what a frozen front has made of them."""
-        settings = self.trials[-1]["settings"]
-        is_front_stored = settings.get("reuse_frozen") and settings.get("trainable") != "all"
-        is_head_alone = self.strategy == "bottleneck" or is_front_stored
-        return "features/s" if is_head_alone else "images/s"
+        return f"{trains_on(self.strategy, self.trials[-1]['settings'])}/s"
 
     def values(self, metric: str) -> list[Number]:
         """Return what is known of a metric over the ok trials."""
@@ -102,6 +99,12 @@ def cells_of(records: Iterable[Record]) -> list[Cell]:
     for record in records:
         groups.setdefault(_key(record), []).append(record)
     return [_cell(trials) for trials in groups.values()]
+
+
+def trains_on(strategy: str, settings: Mapping[str, Any]) -> str:
+    """Return what training goes through: ``images``, or stored ``features`` of them."""
+    is_front_stored = settings.get("reuse_frozen") and settings.get("trainable") != "all"
+    return "features" if strategy == "bottleneck" or is_front_stored else "images"
 
 
 def worst_proof(verdicts: Iterable[str]) -> str:

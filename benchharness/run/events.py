@@ -203,6 +203,7 @@ class TrialStarted(OfTrial):
         seed: Its seed.
         epochs: How many it will train, or feed.
         images: Training images of an epoch.
+        trains_on: ``images``, or the ``features`` that a frozen network has made of them.
     """
 
     kind: ClassVar[str] = "trial_started"
@@ -211,6 +212,7 @@ class TrialStarted(OfTrial):
     seed: int
     epochs: int
     images: int
+    trains_on: str = "images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,7 +223,7 @@ class PhaseEntered(OfTrial):
 
     Attributes:
         phase: ``startup``, ``import``, ``data``, ``build``, ``compile``, ``extract``, ``feed``,
-            ``train``, ``ledger``, ``evaluate``, ``save``, ``replay`` or ``calibrate``.
+            ``train``, ``ledger``, ``evaluate``, ``test``, ``save``, ``replay`` or ``calibrate``.
     """
 
     kind: ClassVar[str] = "phase"

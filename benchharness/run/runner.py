@@ -11,6 +11,7 @@ from typing import Any
 from benchharness.errors import PluginError
 from benchharness.measure.sanity import flags
 from benchharness.plugins import find
+from benchharness.results.cells import trains_on
 from benchharness.results.record import FORMAT, Record
 from benchharness.results.store import RunFolder
 from benchharness.run.backlog import Backlog
@@ -170,6 +171,7 @@ class Runner:
             seed=trial.seed,
             epochs=cell.settings.epochs,
             images=len(self.materials.prepared(cell).splits["train"]),
+            trains_on=trains_on(cell.strategy, cell.settings.model_dump()),
         )
 
     def _run_trial(self, trial: Trial, head: Record | None, reporter: _Reporter) -> Course[Record]:
