@@ -239,6 +239,29 @@ def test_the_blocks_of_an_epoch_are_its_training_seconds(fake_clock: FakeClock):
     assert summarize(lesson, target_top1=None)["step_ms_p50"] == 2500.0
 
 
+@pytest.mark.parametrize(("right", "reached_s"), [(36, 2.5), (34, None)])
+def test_a_target_is_reached_by_count(fake_clock: FakeClock, right: int, reached_s: float | None):
+    """36 of 40 are 0.9, though a mean in float32 is 0.89999998; 34 are not."""
+    training = SlowTraining(fake_clock, [0.7])
+    share = float(np.float32(right / 40))
+    training.evaluate = lambda batches: Scores(loss=0.6, top1=share, count=40)
+    lesson = Lesson(
+        training=training,
+        clock=PhaseClock(started_s=fake_clock(), now=fake_clock),
+        validation=make_batches(sizes=(4,)),
+        on_epoch=lambda epoch: None,
+    )
+    with lesson.clock.phase("train"):
+        lesson.teach([make_batches(sizes=(4,))])
+
+    found = summarize(lesson, target_top1=0.9)
+
+    assert share != right / 40
+    assert found["time_to_top1_s"] == reached_s
+    assert (found["validation_top1"], found["validation_right"]) == (right / 40, right)
+    assert lesson.epochs[0].as_dict()["validation_right"] == right
+
+
 def test_meters_are_told_that_evaluation_is_not_timed(fake_clock: FakeClock):
     """Begin and end stand around each epoch's 2.5 s, the 30 s of evaluation outside."""
     timings: list[tuple[bool, float]] = []

@@ -208,6 +208,21 @@ def test_a_log_hears_of_a_long_trial_now_and_then():
     ]
 
 
+def test_a_head_alone_trains_on_features():
+    """While it goes on, and when it has ended; what is extracted are images still."""
+    started = replace(happened.TRIAL_STARTED, trains_on="features")
+    extracting = replace(happened.ADVANCED, phase="extract", epoch=None)
+    metrics = {"wall_s": 21.0, "train_images_per_s": 1234.0, "extract_s": 2.0}
+    ended = replace(happened.TRIAL_FINISHED, metrics=metrics)
+    phases = [PhaseEntered(name=happened.NAME, phase=phase) for phase in ("extract", "train")]
+
+    lines = said(started, phases[0], extracting, phases[1], happened.ADVANCED, ended, each_s=11.0)
+
+    assert [re.findall(r"\w+/s\b", line) for line in lines if "/s" in line] == [
+        ["images/s"], ["features/s"], ["features/s"]
+    ]  # fmt: skip
+
+
 def test_a_log_says_what_failed_and_why():
     """The reason stands beside the status."""
     assert said(happened.TRIAL_STARTED, happened.FAILED)[-1] == (

@@ -6,9 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from results_records import record
 
+from benchharness.measure.accuracy import packed
 from benchharness.report.answers import answers_of
 from benchharness.report.lines import backends_of, lines_of
 from benchharness.report.table import markdown, plain_text
@@ -259,15 +261,52 @@ def test_a_missed_target_is_counted_and_throughput_decides():
 
 
 def test_accuracies_stand_beside_with_a_verdict():
-    """200 images cannot tell 0.885 from 0.895; 10,000 equal ones can."""
+    """200 images cannot tell 0.885 from 0.895; 10,000 equal ones can, image by image or not."""
     extra = {"keras": {"test_top1": 0.895}, "torch": {"test_top1": 0.885}}
     same = {"keras": {"test_top1": 0.9}, "torch": {"test_top1": 0.9}}
 
     (few,) = answers(trials(extra=extra, test_count=200))
     (many,) = answers(trials(extra=same, test_count=10_000))
 
-    assert few.endswith("; test top-1 0.885 against 0.895, undecided (200 images)")
-    assert many.endswith("top-1 0.900 against 0.900, equivalent within 0.02 (10,000 images)")
+    assert few.endswith(
+        "; test top-1 0.885 against 0.895, undecided (-1.0 points, 95 % CI -7.2 to +5.2; "
+        "200 images)"
+    )
+    assert many.endswith(
+        "top-1 0.900 against 0.900, equal within 1 point (+0.0 points, 95 % CI -0.8 to +0.8; "
+        "10,000 images)"
+    )
+
+
+def answered(right: dict[str, tuple[int, int]], *, count: int = 3) -> list[dict[str, Any]]:
+    """Return trials whose models are right on so many images at the front, by backend and trial."""
+    records = trials(FASTER[:count], BASE[:count], test_count=1000)
+    for one in records:
+        low, high = right[one["backend"]]
+        hits = np.arange(1000) < (high if one["trial"] == 1 else low)
+        one["metrics"] |= {"test_top1": hits.mean(), "test_right": int(hits.sum())}
+        one["test_bits"] = packed(hits)
+    return records
+
+
+@pytest.mark.parametrize(
+    ("torch", "keras", "count", "said"),
+    [
+        ((900, 900), (950, 950), 1, "these two trained models differ (-5.0 points, 95 % CI -6.4 to "
+         "-3.6, McNemar p = 1.8e-15; 1,000 images)"),
+        ((900, 900), (950, 950), 2, "undecided (-5.0 points"),
+        ((900, 900), (950, 950), 3, "different (-5.0 points, 95 % CI -6.4 to -3.6; 1,000 images)"),
+        ((900, 905), (950, 920), 3, "undecided (-3.8 points"),
+        ((950, 950), (950, 950), 1, "these two trained models are equal within 1 point (+0.0"),
+        ((950, 950), (950, 950), 2, "these trained models are equal within 1 point (+0.0"),
+        ((950, 950), (950, 950), 3, "equal within 1 point (+0.0"),
+    ],
+)  # fmt: skip
+def test_one_trial_speaks_of_its_models_and_three_of_the_frameworks(torch, keras, count, said):
+    """What another seed gives is known from other seeds alone."""
+    (answer,) = answers(answered({"torch": torch, "keras": keras}, count=count))
+
+    assert f", {said}" in answer
 
 
 def test_feeding_is_called_feeding():

@@ -328,3 +328,65 @@ def test_a_device_that_slowed_down_is_told_with_a_remedy():
 
     assert "throttled  fine_tune (torch): the device slowed down (thermal)" in text
     assert "fine_tune (keras)" not in text
+
+
+def test_what_goes_through_a_head_alone_is_called_features():
+    """Stored features are no images; each line has its figure in one of the two columns."""
+    settings = {"batch_size": 50, "reuse_frozen": True, "trainable": "block5"}
+    records = [
+        *pair("simple_cnn", metrics={"train_images_per_s": 111.0}),
+        *pair("bottleneck", strategy="bottleneck", metrics={"train_images_per_s": 222.0}),
+        *pair("fine_tune", settings=settings, metrics={"train_images_per_s": 333.0}),
+    ]
+
+    rows = [line for line in markdown(RUN, records).splitlines() if line.startswith("| ")]
+
+    assert rows[0].startswith(
+        "| benchmark | images/s keras | images/s torch | features/s keras | features/s torch |"
+    )
+    assert rows[1].startswith("| simple\\_cnn | 111 | 111 | - | - |")
+    assert rows[2].startswith("| bottleneck | - | - | 222 | 222 |")
+    assert rows[3].startswith("| fine\\_tune | - | - | 333 | 333 |")
+
+
+def test_a_failure_is_told_where_the_speed_would_stand():
+    """Of a bottleneck too."""
+    failed = {"metrics": {}, "status": "failed", "reason": "it broke", "strategy": "bottleneck"}
+    records = [*pair("bottleneck", strategy="bottleneck")[:1], *pair("bottleneck", **failed)[1:]]
+
+    rows = [line for line in markdown(RUN, records).splitlines() if line.startswith("| ")]
+
+    assert rows[0].startswith("| benchmark | features/s keras | features/s torch |")
+    assert rows[1].startswith("| bottleneck | 11.9 | failed |")
+
+
+def test_checks_stand_beside_the_total_and_not_in_it():
+    """Of 361.4 s, 11.4 s were ours."""
+    checked = pair(metrics=METRICS | {"calibrate_s": 10.0, "ledger_s": 1.4})
+
+    rows = [line for line in markdown(RUN, checked).splitlines() if line.startswith("| ")]
+    headings, texts = ([cell.strip() for cell in row.split("|")] for row in rows)
+    shown = dict(zip(headings, texts, strict=True))
+
+    assert (shown["total s keras"], shown["checks s keras"]) == ("350", "11.4")
+
+
+def test_too_few_images_are_told_without_a_flag():
+    """Eleven right of twenty fit a guess and a network that has learnt."""
+    metrics = METRICS | {"train_loss": 0.69, "train_top1": 0.55, "test_top1": 0.55}
+    few = plain_text(RUN, pair(metrics=metrics, train_count=40, test_count=20), width=160)
+    many = plain_text(RUN, pair(metrics=metrics, train_count=4000, test_count=800), width=160)
+
+    assert "too few images fine_tune (keras, torch): the accuracies fit" in " ".join(few.split())
+    assert "0.5500!" not in few
+    assert "too few images" not in many
+
+
+@pytest.mark.parametrize(("speed", "is_explained"), [(10.0, False), (60.0, True)])
+def test_more_than_the_peak_is_explained_where_it_is_seen(speed: float, is_explained: bool):
+    """Winograd's convolutions do less than is counted."""
+    known = {"train_images_per_s": speed, "train_flops_per_image": 4e9, "peak_flops_per_s": 2e11}
+
+    text = plain_text(RUN, pair(metrics=known), width=160)
+
+    assert ("Winograd" in text) == is_explained

@@ -11,6 +11,8 @@ from results_records import record
 from benchharness.errors import RunError
 from benchharness.results.columns import CELL, METRICS, SPREAD
 from benchharness.results.csvfiles import write_csv_files
+from benchharness.results.derived import with_one_peak
+from benchharness.results.record import Record
 from benchharness.results.tables import epoch_rows, summary_rows, trial_rows
 
 
@@ -39,8 +41,38 @@ def test_unknown_metrics_are_none_and_never_zero():
     """A metric that the record lacks is None in its row."""
     row = trial_rows([record(metrics={"wall_s": 1.5})])[0]
 
-    assert row["wall_s"] == 1.5
-    assert all(row[column.name] is None for column in METRICS if column.name != "wall_s")
+    known = ("wall_s", "total_s")
+    assert (row["wall_s"], row["total_s"]) == (1.5, 1.5)
+    assert all(row[column.name] is None for column in METRICS if column.name not in known)
+
+
+def test_the_total_is_without_our_own_checks():
+    """Of 20 s, 1 + 0.5 + 0.25 s checked clock, step and batches; in the medians as well."""
+    phases = {"calibrate_s": 1.0, "replay_s": 0.5, "ledger_s": 0.25, "test_s": 3.0}
+    trials = [record(metrics={"wall_s": 20.0, **phases})]
+
+    (row,), (medians,) = trial_rows(trials), summary_rows(trials)
+
+    assert (row["checks_s"], row["total_s"]) == (1.75, 18.25)
+    assert (medians["checks_s"], medians["total_s"]) == (1.75, 18.25)
+
+
+def test_all_trials_of_a_run_are_held_against_its_best_matrix_product():
+    """80 and 200 GFLOP/s of one machine are 200; another precision or thread count has its own."""
+
+    def trial(peak: float, **settings: object) -> Record:
+        metrics = {"train_images_per_s": 10.0, "train_flops_per_image": 4e9}
+        peaks = {"peak_flops_per_s": peak, "fraction_of_peak": 4e10 / peak}
+        return record(metrics=metrics | peaks, settings={"precision": "float32"} | settings)
+
+    run = [trial(80e9), trial(200e9), trial(100e9, precision="tf32"), trial(50e9, threads=1)]
+
+    found = [record["metrics"] for record in with_one_peak(run)]
+
+    assert [metrics["peak_flops_per_s"] for metrics in found] == [200e9, 200e9, 100e9, 50e9]
+    assert [metrics["fraction_of_peak"] for metrics in found] == [0.2, 0.2, 0.4, 0.8]
+    assert run[0]["metrics"]["fraction_of_peak"] == 0.5
+    assert with_one_peak([record(metrics={})])[0]["metrics"] == {}
 
 
 def test_all_rows_share_their_columns():

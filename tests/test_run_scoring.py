@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchharness.api import Batch, Scores
-from benchharness.run.trial.scoring import ScoreCheck, judged, margins
+from benchharness.api import Batch, PluginError, Scores, Task
+from benchharness.run.trial.scoring import ScoreCheck, answers_to, judged, margins
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import CLASSES, learn, make_batches, make_task, small_cnn
 
@@ -24,10 +24,19 @@ def check(spoil: Callable[[Any], None] = lambda training: None, *, output: str =
     batches = make_batches(sizes=(6, 6, 3), classes=classes)
     learn(training, batches)
     spoil(training)
-    flops = task.network.flops_per_image()
+    return checked(training, task, batches).trouble()
+
+
+def checked(training: Any, task: Task, batches: list[Batch], *, seconds: float = 0.0) -> ScoreCheck:
+    """Return the check of a training whose answers the core has scored in so many seconds."""
     return ScoreCheck(
-        training=training, task=task, batches=batches, seconds=0.0, flops=flops
-    ).trouble()
+        training=training,
+        task=task,
+        batches=batches,
+        answers=answers_to(batches, training=training, output=task.output),
+        seconds=seconds,
+        flops=task.network.flops_per_image(),
+    )
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid"])
@@ -40,12 +49,10 @@ def test_a_framework_with_its_own_rule_is_checked_as_well():
     """In the native track the task states no optimizer."""
     task = make_task(small_cnn())
     training, batches = NumpyBackend(dtype="float32").train(task), make_batches()
-    flops = task.network.flops_per_image()
 
     native = replace(task, optimizer=None)
-    found = ScoreCheck(training=training, task=native, batches=batches, seconds=0.0, flops=flops)
 
-    assert found.trouble() == ""
+    assert checked(training, native, batches).trouble() == ""
 
 
 def scores(training: Any, change: Callable[[list[Batch], Scores], Scores]) -> None:
@@ -100,10 +107,10 @@ def test_a_check_that_fails_takes_nothing_from_what_was_measured():
     """Memory runs out in it: the trial goes on, unproven, with the reason."""
 
     def spoil(training: Any) -> None:
-        def full(batch: Batch) -> None:
+        def full(batches: list[Batch]) -> None:
             raise MemoryError
 
-        training.logits = full
+        training.evaluate = full
 
     assert check(spoil) == "evaluation: could not be checked (MemoryError)"
 
@@ -125,13 +132,71 @@ def test_cross_entropy_and_guesses_are_those_of_the_formula():
 
     found = judged(logits, np.array([1, 0], np.int32), output="softmax")
 
-    assert found.loss == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2)
-    assert (found.top1, found.count) == (0.5, 2)
+    assert found.losses == pytest.approx([-np.log(0.75), -np.log(0.25)])
+    assert found.hits.tolist() == [True, False]
+    assert (found.scores.right, found.scores.count) == (1, 2)
+    assert found.scores.loss == pytest.approx(-(np.log(0.75) + np.log(0.25)) / 2)
+
+
+def test_a_guess_among_no_numbers_is_not_right():
+    """NaN has a largest value for NumPy: the first."""
+    found = judged(np.array([[np.nan, 0.0]], np.float32), np.array([0], np.int32), output="softmax")
+
+    assert not found.hits.any()
+    assert np.isnan(found.scores.loss)
 
 
 def test_one_logit_is_that_of_the_second_class():
     """A sigmoid's logit against zero."""
     found = judged(np.array([[np.log(3.0)]], np.float32), np.array([1], np.int32), output="sigmoid")
 
-    assert found.loss == pytest.approx(-np.log(0.75))
+    assert found.losses == pytest.approx([-np.log(0.75)])
     assert margins(np.array([[-2.0]], np.float32)).tolist() == [2.0]
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_every_image_is_answered_in_its_place(output: str):
+    """The bits of all batches agree with the backend's scores and with each batch by itself."""
+    task = make_task(small_cnn(outputs=CLASSES if output == "softmax" else 1), output=output)
+    training = NumpyBackend(dtype="float32").train(task)
+    batches = make_batches(sizes=(6, 6, 3), classes=CLASSES if output == "softmax" else 2)
+
+    found = answers_to(batches, training=training, output=output)
+
+    alone = [answers_to([batch], training=training, output=output).hits for batch in batches]
+    assert found.hits.tolist() == np.concatenate(alone).tolist()
+    assert found.scores.right == training.evaluate(batches).right
+    assert found.scores.loss == pytest.approx(training.evaluate(batches).loss, rel=1e-5)
+
+
+def test_logits_of_too_few_images_are_refused():
+    """A row that is missing would shift all others."""
+    task = make_task(small_cnn())
+    training = NumpyBackend(dtype="float32").train(task)
+    original = training.logits
+    training.logits = lambda batch: original(batch)[:-1]
+
+    with pytest.raises(PluginError, match="expected a row for each of 6 images, found 5"):
+        answers_to(make_batches(sizes=(6,)), training=training, output="softmax")
+
+
+@pytest.mark.parametrize(("seconds", "images"), [(0.0, 9), (0.9, 3)])
+def test_a_costly_network_scores_its_last_batch_alone(seconds: float, images: int):
+    """The core has all logits by then; what the check adds is a backend's scores of a sample."""
+    task = make_task(small_cnn())
+    training, batches = NumpyBackend(dtype="float32").train(task), make_batches(sizes=(6, 6, 3))
+    scored: list[int] = []
+    scores(training, lambda given, own: scored.append(own.count) or own)
+
+    assert checked(training, task, batches, seconds=seconds).trouble() == ""
+    assert scored == [images]
+
+
+def test_a_share_in_float32_is_a_count():
+    """36 of 40 are nine tenths, whatever a framework's mean says."""
+    share = float(np.float32(0.9))
+
+    assert share != 0.9
+    assert Scores(loss=0.1, top1=share, count=40).right == 36
+    assert Scores(loss=0.1, top1=0.89999998, count=40).right == 36
+    assert Scores(loss=0.1, top1=float("nan"), count=40).right is None

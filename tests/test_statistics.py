@@ -7,7 +7,6 @@ import math
 import pytest
 
 from benchharness.measure.statistics import (
-    accuracy_difference,
     excessive_scatter,
     mean_ratio,
     paired_ratio,
@@ -111,35 +110,3 @@ def test_scatter_beyond_chance_is_told_from_chance():
     assert excessive_scatter(values, limit=0.05, level=0.01) is None
     assert excessive_scatter(values, limit=0.05, level=0.02) == pytest.approx(0.1)
     assert excessive_scatter(values[:1], limit=0.05, level=0.02) is None
-
-
-def test_the_interval_of_one_trial_is_that_of_its_images():
-    """Worked by hand: 9 and 5 of 18 become 10 and 6 of 20, 0.2 apart, +-1.96 x 0.1517."""
-    found = accuracy_difference([9 / 18], [5 / 18], count=18)
-
-    reach = 1.959964 * math.sqrt((0.5 * 0.5 + 0.3 * 0.7) / 20)
-    assert found.difference == pytest.approx(4 / 18)
-    assert (found.low, found.high) == (pytest.approx(0.2 - reach), pytest.approx(0.2 + reach))
-    assert found.verdict == "undecided"
-
-
-@pytest.mark.parametrize(
-    ("ours", "theirs", "count", "verdict"),
-    [
-        ([0.90], [0.90], 200, "undecided"),  # 200 images cannot tell 2 % from nothing
-        ([0.90], [0.90], 10_000, "equivalent"),
-        ([0.90], [0.80], 1_000, "different"),
-        ([0.90] * 5, [0.90] * 5, 200, "undecided"),  # more trials are not more images
-        ([0.90, 0.95, 0.85], [0.90, 0.85, 0.95], 10_000, "undecided"),  # the seeds decide
-    ],
-)
-def test_accuracies_are_judged_by_images_and_by_trials(ours, theirs, count, verdict):
-    """Neither few images nor scattered trials pass for certainty."""
-    assert accuracy_difference(ours, theirs, count=count).verdict == verdict
-
-
-def test_a_wider_margin_makes_equivalent():
-    """The margin is the reader's to choose, and the verdict keeps it."""
-    found = accuracy_difference([0.9], [0.9], count=200, margin=0.1)
-
-    assert (found.verdict, found.margin) == ("equivalent", 0.1)

@@ -70,6 +70,13 @@ class Prepared:
         counts = np.bincount(self.labels[self.splits["train"]])
         return float((self.labels[self.splits["test"]] == counts.argmax()).mean())
 
+    def class_counts(self) -> dict[str, list[int]]:
+        """Return how many images of each class, in the order of ``classes``, each split has."""
+        return {
+            name: np.bincount(self.labels[ids], minlength=len(self.classes)).tolist()
+            for name, ids in self.splits.items()
+        }
+
     def as_dict(self) -> dict[str, Any]:
         """Return what another process on this machine needs to open the same, ready for JSON."""
         return {

@@ -7,15 +7,27 @@ A published run of ten classes reports a test accuracy of 0.0562. No honest gues
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from statistics import NormalDist
+from typing import Any, Literal
+
+from benchharness.measure.accuracy import Score
 
 # One false alarm in a thousand guessing trials.
 SIGNIFICANCE = 1e-3
+# Of the interval in which an accuracy lies.
+CONFIDENCE = 0.95
 # Beyond this, the largest class is what guesses are measured by: its share times the classes.
 UNBALANCED_ABOVE = 1.1
-# A loss this close to ln(classes), relatively, has not left the start.
-STUCK_WITHIN = 0.02
+# Who has come so far from guessing to knowing all has learnt something.
+LEARNT_ABOVE = 0.2
+# A loss so much below that of guessing by the classes' shares, relatively, has left the start.
+BELOW_START = 0.02
+
+# Of which the first that was scored counts.
+_HELD_OUT = ("test", "validation")
+
+Learning = Literal["learnt", "stuck", "too few images", "unknown"]
 
 EXPLANATIONS = {
     "not_a_number": (
@@ -23,12 +35,13 @@ EXPLANATIONS = {
         "to lower, then check the pixels for NaN"
     ),
     "below_chance": (
-        "accuracy is lower than guessing gives, by more than luck explains (p < 0.001); "
-        "labels and images may be out of step, or pixels scaled twice"
+        "accuracy is lower than always guessing the rarest class gives, by more than luck explains "
+        "(p < 0.001); labels and images may be out of step, or pixels scaled twice"
     ),
     "stuck_at_chance": (
-        "the training loss ended where guessing begins, at ln(classes); nothing was learnt, "
-        "and the learning rate or the pixel scale is the first thing to check"
+        "neither on training nor on test images is accuracy better than always guessing the "
+        "largest class, by its 95 % interval; nothing was learnt, and the learning rate or the "
+        "pixel scale is the first thing to check"
     ),
     "device_memory_held": (
         "device memory was still in use half a minute after the trial's processes had ended; what "
@@ -41,18 +54,48 @@ def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of what looks wrong; none when the numbers are plausible or unknown.
 
     Args:
-        record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``, ``test_count``,
-            ``validation_count`` and ``held_bytes``; also ``flags``, for a stored record has null
-            where a number was not one.
+        record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``,
+            ``class_counts``, the counts of the splits and ``held_bytes``; also ``flags``, for a
+            stored record has null where a number was not one.
     """
-    classes = record.get("classes") or 0
     found = {
         "not_a_number": _is_not_a_number(record),
-        "below_chance": classes > 1 and _is_below_chance(record, classes),
-        "stuck_at_chance": classes > 1 and _is_stuck(record, classes),
+        "below_chance": any(_is_below_chance(record, split) for split in ("test", "validation")),
+        "stuck_at_chance": learning(record) == "stuck",
         "device_memory_held": bool(record.get("held_bytes")),
     }
     return tuple(flag for flag, is_raised in found.items() if is_raised)
+
+
+def learning(record: Mapping[str, Any]) -> Learning:
+    """Return whether a training has learnt, by its accuracy on training and on held-out images.
+
+    - ``learnt``: a 95 % interval lies above what always guessing the largest class gives, or the
+      training loss lies below that of guessing by the classes' shares.
+    - ``stuck``: not learnt, and every interval excludes an accuracy that is worth the name.
+    - ``too few images``: neither.
+    - ``unknown``: no training accuracy is recorded, or that of a single epoch alone, whose mean
+      begins at guessing in any sound run.
+
+    Args:
+        record: As for ``flags``.
+    """
+    trained, shares = Score.of_record(record, "train"), _shares(record, "train")
+    if trained is None or len(shares) < 2 or len(record["epochs"]) < 2:
+        return "unknown"
+    held_out = next((name for name in _HELD_OUT if Score.of_record(record, name)), None)
+    ends = [
+        (*interval(score), max(_shares(record, split)))
+        for split in ("train", held_out)
+        if split and (score := Score.of_record(record, split))
+    ]
+    loss, start = record["metrics"].get("train_loss"), entropy(shares)
+    if loss is not None and loss < (1 - BELOW_START) * start:
+        return "learnt"
+    if any(low > chance for low, _, chance in ends):
+        return "learnt"
+    is_stuck = all(high < chance + LEARNT_ABOVE * (1 - chance) for _, high, chance in ends)
+    return "stuck" if is_stuck else "too few images"
 
 
 def is_unbalanced(majority_share: float, *, classes: int) -> bool:
@@ -105,42 +148,37 @@ def _is_not_a_number(record: Mapping[str, Any]) -> bool:
     return was_seen or any(value is not None and not math.isfinite(value) for value in scores)
 
 
-def _is_below_chance(record: Mapping[str, Any], classes: int) -> bool:
-    return any(
-        _is_improbable(
-            record["metrics"].get(f"{split}_top1"), record.get(f"{split}_count"), classes
-        )
-        for split in ("test", "validation")
-    )
+def interval(score: Score) -> tuple[float, float]:
+    """Return the ends of the 95 % interval of an accuracy, 0-1.
 
-
-def _is_improbable(top1: float | None, count: int | None, classes: int) -> bool:
-    # A NaN is not below anything.
-    if top1 is None or not count or not top1 * classes < 1:
-        return False
-    tail = lower_tail(successes=round(top1 * count), draws=count, chance=1 / classes)
-    return tail < SIGNIFICANCE
-
-
-def _is_stuck(record: Mapping[str, Any], classes: int) -> bool:
-    # The first epoch of a sound run may still average near the start.
-    loss = record["metrics"].get("train_loss")
-    if loss is None or len(record["epochs"]) < 2 or _beats_guessing(record, classes):
-        return False
-    return math.isclose(
-        loss, math.log(classes), rel_tol=0, abs_tol=STUCK_WITHIN * math.log(classes)
-    )
-
-
-def _beats_guessing(record: Mapping[str, Any], classes: int) -> bool:
-    """Return whether the training images are told apart better than luck explains.
-
-    A loss under dropout and augmentation may pass ln(classes) on its way down.
+    Source:
+        Wilson, "Probable inference, the law of succession, and statistical inference" (1927).
     """
-    top1, count = record["metrics"].get("train_top1"), record.get("train_count")
-    if top1 is None or not count:
+    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    centre = (score.top1 + z**2 / (2 * score.of)) / (1 + z**2 / score.of)
+    spread = math.sqrt(score.top1 * (1 - score.top1) / score.of + (z / (2 * score.of)) ** 2)
+    reach = z * spread / (1 + z**2 / score.of)
+    return centre - reach, centre + reach
+
+
+def entropy(shares: Sequence[float]) -> float:
+    """Return the cross-entropy of always answering the classes' shares, in nats."""
+    return -math.fsum(share * math.log(share) for share in shares if share)
+
+
+def _is_below_chance(record: Mapping[str, Any], split: str) -> bool:
+    """Return whether no blind guess, not even the worst, explains so few right answers."""
+    score = Score.of_record(record, split)
+    chance = min(_shares(record, split), default=0.0)
+    if score is None or not chance < 1 or not score.top1 < chance:
         return False
-    hits = round(top1 * count)
-    # At least so many hits by guessing, read from the other side.
-    luck = lower_tail(successes=count - hits, draws=count, chance=1 - 1 / classes)
-    return luck < SIGNIFICANCE
+    return lower_tail(successes=score.right, draws=score.of, chance=chance) < SIGNIFICANCE
+
+
+def _shares(record: Mapping[str, Any], split: str) -> list[float]:
+    """Return the classes' shares of a split; equal ones where a record does not tell, as older."""
+    counts = (record.get("class_counts") or {}).get(split)
+    if counts and sum(counts):
+        return [count / sum(counts) for count in counts]
+    classes = record.get("classes") or 0
+    return [1 / classes for _ in range(classes)]

@@ -1,4 +1,4 @@
-"""How sure a comparison is: ratios of speed, differences of accuracy, and their intervals."""
+"""Ratios of speed and their intervals."""
 
 from __future__ import annotations
 
@@ -6,36 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean, stdev
-from typing import Literal
 
 CONFIDENCE = 0.95
-# Nearer than this, two accuracies serve a user equally well.
-EQUIVALENCE_MARGIN = 0.02
-# Fewer differences than this have no spread worth the name.
-FEWEST_PAIRS = 3
-
-Interval = tuple[float, float]
-Verdict = Literal["equivalent", "different", "undecided"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Equivalence:
-    """How far apart two accuracies are.
-
-    Attributes:
-        difference: Mean of ours minus mean of theirs.
-        low: Lower end of its 95 % interval.
-        high: Its upper end.
-        margin: Largest difference that does not matter.
-        verdict: ``equivalent`` when the 90 % interval lies within the margin (two one-sided tests
-            at 5 %), else ``different`` when the 95 % interval excludes 0, else ``undecided``.
-    """
-
-    difference: float
-    low: float
-    high: float
-    margin: float
-    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,55 +153,6 @@ def excessive_scatter(values: Sequence[float], *, limit: float, level: float) ->
     return scatter if is_excessive else None
 
 
-def accuracy_difference(
-    ours: Sequence[float],
-    theirs: Sequence[float],
-    *,
-    count: int,
-    margin: float = EQUIVALENCE_MARGIN,
-) -> Equivalence:
-    """Return how far two accuracies are apart, and whether that matters.
-
-    Two kinds of chance act. Seeds and dropout make each training end elsewhere: the differences
-    between paired trials show it, by Student's t. The test images are a sample too, and the same
-    one in all trials, so no number of trials makes up for few images: the interval is never
-    narrower than that of two proportions over ``count`` images. Both sides see the same images,
-    which makes the truth somewhat narrower; how much, only answers image by image could tell, so
-    the wider one stands. With fewer than three pairs the trials have no spread to speak of, and
-    the interval is that of the images alone: it then tells of the models at hand, not of what
-    another seed would give.
-
-    Args:
-        ours: Top-1 accuracies, 0-1, one per trial.
-        theirs: Of the paired trials, in the same order.
-        count: Images that each trial was scored on.
-        margin: Largest difference that does not matter, 0-1.
-
-    Raises:
-        ValueError: There is no pair, or the sides differ in length.
-
-    Source:
-        Two proportions: Agresti and Caffo (2000), the Wald interval after adding a success and a
-        failure to each side. Equivalence: Schuirmann (1987), two one-sided tests.
-    """
-    differences = [one - other for one, other in zip(ours, theirs, strict=True)]
-
-    def interval(confidence: float) -> Interval:
-        images = _agresti_caffo(fmean(ours), fmean(theirs), count, confidence)
-        if len(differences) < FEWEST_PAIRS:
-            return images
-        return _hull(images, _student(differences, confidence))
-
-    low, high = interval(CONFIDENCE)
-    inner_low, inner_high = interval(2 * CONFIDENCE - 1)
-    verdict: Verdict = "undecided" if low <= 0 <= high else "different"
-    if -margin <= inner_low and inner_high <= margin:
-        verdict = "equivalent"
-    return Equivalence(
-        difference=fmean(differences), low=low, high=high, margin=margin, verdict=verdict
-    )
-
-
 def _combined(ratios: Sequence[Ratio], log: float, *, weight: float) -> Ratio:
     """Return a ratio whose variance is the sum of those of independent ones, each weighted."""
     trials = min(ratio.trials for ratio in ratios)
@@ -240,24 +163,3 @@ def _combined(ratios: Sequence[Ratio], log: float, *, weight: float) -> Ratio:
     shares = [variance / total if total else 1.0 for variance in variances]
     uncertain = sum(share**2 / ratio.freedom for share, ratio in zip(shares, ratios, strict=True))
     return Ratio(log=log, error=math.sqrt(total), freedom=1 / uncertain, trials=trials)
-
-
-def _hull(one: Interval, other: Interval) -> Interval:
-    return min(one[0], other[0]), max(one[1], other[1])
-
-
-def _student(values: Sequence[float], confidence: float) -> Interval:
-    from scipy.stats import t
-
-    error = stdev(values) / math.sqrt(len(values))
-    reach = float(t.ppf((1 + confidence) / 2, len(values) - 1)) * error
-    return fmean(values) - reach, fmean(values) + reach
-
-
-def _agresti_caffo(ours: float, theirs: float, count: int, confidence: float) -> Interval:
-    from scipy.stats import norm
-
-    shares = [(share * count + 1) / (count + 2) for share in (ours, theirs)]
-    error = math.sqrt(sum(share * (1 - share) for share in shares) / (count + 2))
-    reach = float(norm.ppf((1 + confidence) / 2)) * error
-    return shares[0] - shares[1] - reach, shares[0] - shares[1] + reach

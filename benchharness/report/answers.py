@@ -9,6 +9,7 @@ from itertools import chain
 from statistics import median
 from typing import Any
 
+from benchharness.measure.accuracy import Difference
 from benchharness.measure.sequential import Rule, confidence, rule_for
 from benchharness.report.claims import Finding, Measure, certainty, claim, times_text
 from benchharness.report.lines import Line, backends_of, lines_of, printable
@@ -179,12 +180,35 @@ def _misses(pair: Pair) -> Iterator[str]:
 def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
     if accuracy is None:
         return
-    verdict = accuracy.equivalence.verdict
-    within = f" within {accuracy.equivalence.margin:g}" if verdict == "equivalent" else ""
+    ours, theirs = ([score.top1 for score in side] for side in (accuracy.ours, accuracy.theirs))
     yield (
-        f"{accuracy.split} top-1 {_top1(accuracy.ours)} against {_top1(accuracy.theirs)}, "
-        f"{verdict}{within} ({accuracy.count:,} images)"
+        f"{accuracy.split} top-1 {_top1(ours)} against {_top1(theirs)}, "
+        f"{_verdict(accuracy.difference)} ({_points(accuracy)})"
     )
+
+
+def _verdict(difference: Difference) -> str:
+    """Return what is said of two accuracies: of the frameworks, or of the models at hand alone."""
+    equal = f"equal within {100 * difference.margin:g} point"
+    if difference.is_of_frameworks or difference.verdict == "undecided":
+        return equal if difference.verdict == "equal" else difference.verdict
+    models = "these two trained models" if difference.trials == 1 else "these trained models"
+    return f"{models} {'differ' if difference.verdict == 'different' else f'are {equal}'}"
+
+
+def _points(accuracy: Accuracy) -> str:
+    """Return the interval in points, McNemar's p-value where it decides, and what lies behind."""
+    difference, images = accuracy.difference, accuracy.ours[0].of
+    middle, low, high = (
+        f"{100 * share:+.1f}" for share in (difference.difference, difference.low, difference.high)
+    )
+    p_value = difference.p_value
+    tested = (
+        f", McNemar p = {p_value:.2g}"
+        if p_value is not None and difference.verdict == "different"
+        else ""
+    )
+    return f"{middle} points, 95 % CI {low} to {high}{tested}; {images:,} images"
 
 
 def _top1(values: Sequence[float]) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchharness.measure.sanity import flags
 from benchharness.results.cells import Cell, Number, cells_of
+from benchharness.results.derived import with_one_peak
 from benchharness.results.record import Record
 
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
@@ -71,7 +72,7 @@ def backends_of(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
 
 def lines_of(records: Sequence[Record], backends: Sequence[str]) -> list[Line]:
     """Return the lines of a table in the order in which their first trials were recorded."""
-    cells = cells_of(records)
+    cells = cells_of(with_one_peak(records))
     shows_track = len({cell.track for cell in cells}) > 1
     lines: dict[str, dict[str, Cell]] = {}
     for cell in cells:

@@ -52,8 +52,15 @@ EPOCH = Plain(
 )
 TOTAL = Plain(
     title="total s",
-    metric="wall_s",
-    meaning="seconds of a whole trial: import, building, compiling, training, evaluation",
+    metric="total_s",
+    meaning="seconds of a whole trial without checks: import, building, compiling, training, "
+    "scoring",
+)
+CHECKS = Plain(
+    title="checks s",
+    metric="checks_s",
+    meaning="seconds in which the trial checked its clock, its batches and its scores, and "
+    "repeated steps; beside the total",
 )
 COMPILE = Plain(
     title="compile s",
@@ -75,7 +82,8 @@ INPUT_WAIT = Plain(
 OF_PEAK = Plain(
     title="% of peak",
     metric="fraction_of_peak",
-    meaning="operations of training over those of a matrix product in the same time",
+    meaning="operations of training over those of the run's fastest matrix product in the same "
+    "time",
     factor=100,
 )
 HOST = Plain(
@@ -106,17 +114,19 @@ def groups_of(
     headings = tuple(map(printable, backends))
     makers: list[Callable[[Sequence[Line], Headings], Group]] = [
         _same_work,
-        _speed,
+        _images,
+        _features,
         _target,
         EPOCH.group,
         TOTAL.group,
+        CHECKS.group,
         _compile,
         _top1,
         _step,
         *([COMPUTE.group] if is_detailed else []),
         INPUT_WAIT.group,
         _outside,
-        OF_PEAK.group,
+        _of_peak,
         HOST.group,
         DEVICE.group,
         ENERGY.group,
@@ -149,13 +159,36 @@ def _proof(line: Line) -> str:
     return proof_word(worst_proof(cell.proof for cell in line.recorded))
 
 
-def _speed(lines: Sequence[Line], headings: Headings) -> Group:
-    meaning = (
-        "training images per second of training; for `dataset`, images brought to the device; "
-        "for `bottleneck`, stored features through the head"
+def _images(lines: Sequence[Line], headings: Headings) -> Group:
+    meaning = "training images per second of training; for `dataset`, images brought to the device"
+    return _speed(lines, headings, unit="images/s", meaning=meaning)
+
+
+def _features(lines: Sequence[Line], headings: Headings) -> Group:
+    meaning = "stored features of images through the layers that learn, per second of training"
+    return _speed(lines, headings, unit="features/s", meaning=meaning)
+
+
+def _speed(lines: Sequence[Line], headings: Headings, *, unit: str, meaning: str) -> Group:
+    rows = tuple(
+        _with_status(line, _numbers(line, _images_per_s))
+        if any(cell.speed_unit == unit for cell in line.recorded)
+        else tuple(UNKNOWN for _ in line.cells)
+        for line in lines
     )
-    rows = tuple(_with_status(line, _numbers(line, _images_per_s)) for line in lines)
-    return Group(title="images/s", columns=headings, rows=rows, meaning=meaning)
+    return Group(title=unit, columns=headings, rows=rows, meaning=meaning)
+
+
+def _of_peak(lines: Sequence[Line], headings: Headings) -> Group:
+    group = OF_PEAK.group(lines, headings)
+    shares = (cell.median(OF_PEAK.metric) for line in lines for cell in line.recorded)
+    if max((share for share in shares if share is not None), default=0.0) <= 1:
+        return group
+    above = (
+        "; above 100 where convolutions take fewer multiplications than are counted (Winograd), or "
+        "the machine was busier while it measured the product"
+    )
+    return replace(group, meaning=group.meaning + above)
 
 
 def _compile(lines: Sequence[Line], headings: Headings) -> Group:
@@ -188,9 +221,12 @@ def _times_to_target(line: Line) -> Iterator[str]:
 
 
 def _step(lines: Sequence[Line], headings: Headings) -> Group:
-    meaning = "milliseconds of a training step: the median, and what nine of ten stay below"
+    meaning = (
+        "milliseconds of a training step: the median, and what nine of ten stay below, each step "
+        "with the mean of its block (the steps of 0.1 s, or a single step that takes longer)"
+    )
     rows = tuple(tuple(_step_times(line)) for line in lines)
-    return Group(title="step ms p50/p90", columns=headings, rows=rows, meaning=meaning)
+    return Group(title="step ms p50/p90 by block", columns=headings, rows=rows, meaning=meaning)
 
 
 def _step_times(line: Line) -> Iterator[str]:

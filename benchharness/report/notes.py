@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchharness.measure.sanity import explain
+from benchharness.measure.sanity import explain, learning
 from benchharness.measure.statistics import excessive_scatter
 from benchharness.report import outside, work
 from benchharness.report.lines import Line, Note, printable, raised_flags, where
@@ -25,6 +25,7 @@ def notes_of(lines: Sequence[Line]) -> list[Note]:
     makers = (
         _failures,
         _flags,
+        _few_images,
         work.proofs_of,
         work.ledgers_of,
         work.parameters_of,
@@ -58,6 +59,17 @@ def _flags(lines: Sequence[Line]) -> Iterator[Note]:
     for flag, found in places.items():
         told = "; ".join(f"{name} ({', '.join(backends)})" for name, backends in found.items())
         yield Note(label=f"! {flag}", text=f"{told}: {explain(flag)}")
+
+
+def _few_images(lines: Sequence[Line]) -> Iterator[Note]:
+    places: dict[str, list[str]] = {}
+    for line, cell in _cells(lines):
+        if any(learning(trial) == "too few images" for trial in cell.ok):
+            places.setdefault(line.name, []).append(printable(cell.backend))
+    told = "; ".join(f"{name} ({', '.join(backends)})" for name, backends in places.items())
+    if told:
+        text = f"{told}: the accuracies fit guessing as well as learning; ask for more test images"
+        yield Note(label="too few images", text=text)
 
 
 def _misses(lines: Sequence[Line]) -> Iterator[Note]:

@@ -6,14 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+from benchharness.measure.accuracy import Difference, Score, accuracy_difference
 from benchharness.measure.sequential import confidence
-from benchharness.measure.statistics import (
-    Equivalence,
-    Ratio,
-    accuracy_difference,
-    paired_ratio,
-    unpaired_ratio,
-)
+from benchharness.measure.statistics import Ratio, paired_ratio, unpaired_ratio
 from benchharness.report.lines import Line
 from benchharness.results.cells import worst_proof
 from benchharness.results.comparisons import Comparison, Speed, log_speed
@@ -28,15 +23,13 @@ class Accuracy:
 
     Attributes:
         split: ``test``, or ``validation`` where there is no test.
-        ours: Top-1 of each paired trial, 0-1.
-        count: Images that each trial was scored on.
+        ours: Score of each paired trial.
     """
 
     split: str
-    ours: tuple[float, ...]
-    theirs: tuple[float, ...]
-    count: int
-    equivalence: Equivalence
+    ours: tuple[Score, ...]
+    theirs: tuple[Score, ...]
+    difference: Difference
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,19 +86,19 @@ class Pair(Comparison):
         return self._accuracy("test") or self._accuracy("validation")
 
     def _accuracy(self, split: str) -> Accuracy | None:
-        metric = f"{split}_top1"
-        couples = list(self._couples(metric))
-        count = couples[0][0].get(f"{split}_count") if couples else None
-        if not count:
+        couples = (
+            [Score.of_record(record, split) for record in couple]
+            for couple in self._couples(f"{split}_top1")
+        )
+        known = [(one, other) for one, other in couples if one and other]
+        if not known:
             return None
-        ours = tuple(one["metrics"][metric] for one, _ in couples)
-        theirs = tuple(other["metrics"][metric] for _, other in couples)
+        ours, theirs = zip(*known, strict=True)
         return Accuracy(
             split=split,
             ours=ours,
             theirs=theirs,
-            count=count,
-            equivalence=accuracy_difference(ours, theirs, count=count),
+            difference=accuracy_difference(ours, theirs),
         )
 
     def _couples(self, metric: str) -> Iterator[Couple]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchharness.results.derived import measured
 from benchharness.results.record import Record
 
 Number = int | float
@@ -72,9 +73,14 @@ class Cell:
             return None
         return len(self.ok) - len(self.values("time_to_top1_s"))
 
+    @property
+    def speed_unit(self) -> str:
+        """What is counted of its speed: images, or what a frozen front has made of them."""
+        return f"{trains_on(self.strategy, self.trials[-1]['settings'])}/s"
+
     def values(self, metric: str) -> list[Number]:
         """Return what is known of a metric over the ok trials."""
-        known = (trial["metrics"].get(metric) for trial in self.ok)
+        known = (measured(trial["metrics"], metric) for trial in self.ok)
         return [value for value in known if value is not None]
 
     def median(self, metric: str) -> Number | None:
@@ -93,6 +99,12 @@ def cells_of(records: Iterable[Record]) -> list[Cell]:
     for record in records:
         groups.setdefault(_key(record), []).append(record)
     return [_cell(trials) for trials in groups.values()]
+
+
+def trains_on(strategy: str, settings: Mapping[str, Any]) -> str:
+    """Return what training goes through: ``images``, or stored ``features`` of them."""
+    is_front_stored = settings.get("reuse_frozen") and settings.get("trainable") != "all"
+    return "features" if strategy == "bottleneck" or is_front_stored else "images"
 
 
 def worst_proof(verdicts: Iterable[str]) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
+from benchharness.results.derived import with_one_peak
 from benchharness.results.record import Record
 from benchharness.results.tables import Row, epoch_rows, summary_rows, trial_rows
 from benchharness.results.textfile import replace_text
@@ -28,7 +29,7 @@ def write_csv_files(folder: Path, records: Sequence[Record]) -> list[Path]:
     Raises:
         RunError: The folder cannot be written.
     """
-    paths = []
+    paths, records = [], with_one_peak(records)
     for name, rows in TABLES.items():
         path = folder / name
         try:

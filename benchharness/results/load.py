@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from benchharness.errors import RunError
 from benchharness.results.columns import CELL, METRICS, ORIGIN, TRIAL
+from benchharness.results.derived import with_one_peak
 from benchharness.results.record import Record
 from benchharness.results.store import RECORDS, RunFolder, runs_of
 from benchharness.results.tables import Row, trial_rows
@@ -69,7 +70,7 @@ def _rows(runs: Iterable[RunFolder]) -> list[Row]:
         for problem in problems:
             warnings.warn(problem, stacklevel=3)
         origins += [{"suite": run.suite, "run": run.name} for _ in found]
-        records += found
+        records += with_one_peak(found)
     rows = trial_rows(records)
     return [origin | row for origin, row in zip(origins, rows, strict=True)]
 

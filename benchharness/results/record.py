@@ -27,7 +27,11 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``blocks``: a list of ``[epoch, steps, seconds]``, the stretches of steps that were timed.
 - ``metrics``: see ``METRICS`` in ``benchharness.results.columns``.
 - ``epochs``: one object per epoch, see ``EPOCH`` there.
-- ``classes``, ``test_count``, ``validation_count``: integers.
+- ``classes``, ``train_count``, ``validation_count``, ``test_count``: integers.
+- ``class_counts``: images of each class, by ``train``, ``validation`` and ``test``; absent in older
+  records.
+- ``test_bits``: which test images are right, as ``benchharness.measure.accuracy.packed`` has it;
+  absent in older records.
 - ``published``: ``top1``, ``epoch_s`` and ``note`` of the source that the benchmark reproduces.
 - ``log``: path below the run folder. ``started``: UTC, ISO 8601.
 """

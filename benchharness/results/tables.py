@@ -20,6 +20,7 @@ from benchharness.results.columns import (
     Column,
     matrix_column,
 )
+from benchharness.results.derived import measured
 from benchharness.results.record import Record, failed_in
 
 Row = dict[str, Any]
@@ -34,7 +35,7 @@ def trial_rows(records: Sequence[Record]) -> list[Row]:
         | _failure(record)
         | {"ledger": (record.get("ledger") or {}).get("verdict")}
         | {"flags": join(record.get("flags", ()))}
-        | _pick(record["metrics"], METRICS)
+        | {column.name: measured(record["metrics"], column.name) for column in METRICS}
         | _pick(record, ORIGIN)
         | {name: record["metrics"].get(name) for name in added}
         for record in records

@@ -208,6 +208,7 @@ class TrialStarted(OfTrial):
         images: Training images of an epoch.
         max_trials: How many of its cell there may be where looks decide; null where ``trials`` is
             all.
+        trains_on: ``images``, or the ``features`` that a frozen network has made of them.
     """
 
     kind: ClassVar[str] = "trial_started"
@@ -217,6 +218,7 @@ class TrialStarted(OfTrial):
     epochs: int
     images: int
     max_trials: int | None = None
+    trains_on: str = "images"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +229,7 @@ class PhaseEntered(OfTrial):
 
     Attributes:
         phase: ``startup``, ``import``, ``data``, ``build``, ``compile``, ``extract``, ``feed``,
-            ``train``, ``ledger``, ``evaluate``, ``save``, ``replay`` or ``calibrate``.
+            ``train``, ``ledger``, ``evaluate``, ``test``, ``save``, ``replay`` or ``calibrate``.
     """
 
     kind: ClassVar[str] = "phase"

@@ -12,6 +12,7 @@ from benchharness.errors import PluginError
 from benchharness.measure.clock import now_s
 from benchharness.measure.sanity import flags
 from benchharness.plugins import find
+from benchharness.results.cells import trains_on
 from benchharness.results.record import FORMAT, Record
 from benchharness.results.store import RunFolder
 from benchharness.run.backlog import Backlog
@@ -194,6 +195,7 @@ class Runner:
             seed=trial.seed,
             epochs=cell.settings.epochs,
             images=len(self.materials.prepared(cell).splits["train"]),
+            trains_on=trains_on(cell.strategy, cell.settings.model_dump()),
         )
 
     def _run_trial(self, trial: Trial, head: Record | None, reporter: _Reporter) -> Course[Record]:
@@ -292,6 +294,8 @@ class Runner:
             "train_count": outcome.metrics.get("train_count"),
             "validation_count": outcome.metrics.get("validation_count"),
             "test_count": outcome.metrics.get("test_count"),
+            "test_bits": outcome.test_bits,
+            "class_counts": self.materials.prepared(cell).class_counts(),
             "published": cell.published.model_dump() if cell.published else None,
             "log": str(log.relative_to(self.folder.path)) if log.exists() else "",
             "started": started.isoformat(timespec="milliseconds"),

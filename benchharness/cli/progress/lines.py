@@ -83,7 +83,7 @@ class Lines:
         remaining = self._standing.remaining
         parts = [phase(trial)]
         if trial.images_per_s is not None:
-            parts.append(f"{wording.rate(trial.images_per_s)} images/s")
+            parts.append(f"{wording.rate(trial.images_per_s)} {trial.speed_unit}")
         if trial.loss is not None:
             parts.append(f"loss {trial.loss:.4f}")
         if trial.top1 is not None:

@@ -59,7 +59,7 @@ def trial_line(standing: Standing, trial: TrialStanding, width: int) -> str:
             Field(wording.side(name), weight=9),
             Field(turn, weight=2),
             Field(f"{phase(trial):<{_phase_width(trial)}}", weight=8, short=phase(trial)),
-            Field(f"{rate:>6} images/s" if rate else "", weight=6, short=f"{rate}/s"),
+            Field(f"{rate:>6} {trial.speed_unit}" if rate else "", weight=6, short=f"{rate}/s"),
             Field(loss, weight=3),
             Field(top1, weight=5),
             Field(f"{left:>10}" if left else "", weight=7, short=left),

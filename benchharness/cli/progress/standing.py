@@ -51,6 +51,11 @@ class TrialStanding:
     _measured: str = ""
 
     @property
+    def speed_unit(self) -> str:
+        """What ``images_per_s`` counts."""
+        return f"{self.started.trains_on if self._measured == 'train' else 'images'}/s"
+
+    @property
     def epoch(self) -> int | None:
         """The epoch that goes on, from 1; None outside the training."""
         is_within = self.phase in _WITHIN_EPOCHS and self.ended < self.started.epochs

@@ -106,7 +106,9 @@ def ending(event: TrialFinished) -> str:
         parts[0] += f" in {metrics['wall_s']:.1f} s"
     images_per_s = metrics.get("train_images_per_s", metrics.get("feed_images_per_s"))
     if images_per_s is not None:
-        parts.append(f"{rate(images_per_s)} images/s")
+        # Whoever extracts features trains on them.
+        unit = "features/s" if "extract_s" in metrics else "images/s"
+        parts.append(f"{rate(images_per_s)} {unit}")
     if "test_top1" in metrics:
         parts.append(f"test top-1 {metrics['test_top1']:.3f}")
     mark = "!" if event.flags else ""

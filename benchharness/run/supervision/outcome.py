@@ -25,6 +25,8 @@ class Outcome:
         effective: Settings that the backend reports.
         versions: Of the framework.
         ledger: What the worker says of the batches consumed; None where it came to no end.
+        test_bits: Which test images are right, as ``benchharness.measure.accuracy.packed`` has it;
+            None without a test.
         deviations: Settings that are not what the task had stated.
         phase: The one that it entered last; empty before the first.
         epochs_done: How many were trained, or fed.
@@ -43,6 +45,7 @@ class Outcome:
     effective: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     ledger: dict[str, Any] | None = None
+    test_bits: str | None = None
     deviations: tuple[str, ...] = ()
     phase: str = ""
     epochs_done: int = 0
@@ -83,6 +86,8 @@ class Outcome:
             self.deviations = tuple(event["deviations"])
         elif kind == "ledger":
             self.ledger = {key: value for key, value in event.items() if key != "event"}
+        elif kind == "tested":
+            self.test_bits = event["bits"]
         elif kind == "phase":
             self.phase = event["phase"]
         elif kind == "epoch":

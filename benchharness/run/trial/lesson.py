@@ -28,9 +28,11 @@ class Epoch:
         epoch: From 1.
         train_s: Seconds of its training alone, those of its blocks.
         train_loss: Mean over the epoch, with dropout and augmentation as trained.
-        train_top1: Likewise.
+        train_top1: Likewise; right guesses over images.
+        train_right: Right guesses.
         validation_loss: None without a validation split.
         validation_top1: Likewise.
+        validation_right: Likewise.
         blocks: The stretches of steps that were timed.
     """
 
@@ -38,8 +40,10 @@ class Epoch:
     train_s: float
     train_loss: float
     train_top1: float
+    train_right: int | None = None
     validation_loss: float | None = None
     validation_top1: float | None = None
+    validation_right: int | None = None
     blocks: tuple[Block, ...] = ()
 
     def as_dict(self) -> dict[str, Any]:
@@ -176,9 +180,11 @@ class Lesson:
             epoch=number,
             train_s=seconds(blocks),
             train_loss=scores.loss,
-            train_top1=scores.top1,
+            train_top1=_share(scores),
+            train_right=scores.right,
             validation_loss=held_out.loss if held_out else None,
-            validation_top1=held_out.top1 if held_out else None,
+            validation_top1=_share(held_out) if held_out else None,
+            validation_right=held_out.right if held_out else None,
             blocks=tuple(blocks),
         )
         self.images += scores.count
@@ -200,6 +206,11 @@ class Lesson:
         self.on_timing(False)
         yield
         self.on_timing(True)
+
+
+def _share(scores: Scores) -> float:
+    """Return right guesses over images, in float64 whatever the plugin computes means in."""
+    return scores.top1 if scores.right is None else scores.right / scores.count
 
 
 def _ignore(scores: Scores) -> None:

@@ -1,4 +1,4 @@
-"""Check of a trial's scores against its own logits and weights."""
+"""Test of a trained network, scored by the core from the backend's logits, and its check."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.errors import PluginError
 from benchharness.model.task import Batch, Execution, Optimizer, Scores, Task
 from benchharness.model.work import Batches, Training
 from benchharness.plugins import REFERENCE, installed, load_backend
@@ -19,17 +20,73 @@ _TOLERANCE = {"float32": 1e-3, "tf32": 2e-2, "bfloat16": 1e-1}
 # What the reference computes in some tenths of a second, and the values that it may copy for that.
 _REFERENCE_FLOPS, _REFERENCE_VALUES = 2e8, 5e6
 _REFERENCE_IMAGES = 4
-# Sampled batches that would take longer to score are the last one alone.
+# Batches that the backend scores too: a full one before the last, which may be smaller.
+_SAMPLE = 2
+# Where scoring those would take longer, it is the last one alone.
 _SAMPLE_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Answers:
+    """What a network answers to some images.
+
+    Attributes:
+        losses: Cross-entropy of each image in nats, float64, shape (images,).
+        hits: Whether the best guess is right, shape (images,).
+        logits: Of the last batches, as many as are sampled.
+    """
+
+    losses: NDArray[np.float64]
+    hits: NDArray[np.bool_]
+    logits: tuple[NDArray[np.float32], ...] = ()
+
+    @property
+    def scores(self) -> Scores:
+        """The mean loss, and the share of right guesses."""
+        return Scores(
+            loss=float(self.losses.mean()), top1=float(self.hits.mean()), count=len(self.hits)
+        )
+
+    def last(self, images: int) -> Answers:
+        """Return the answers to so many images at the end."""
+        return Answers(losses=self.losses[-images:], hits=self.hits[-images:])
+
+
+def answers_to(batches: Batches, *, training: Training, output: str) -> Answers:
+    """Run every batch through the network and judge its logits.
+
+    Args:
+        batches: At least one.
+        output: ``softmax``, or ``sigmoid`` of a single logit.
+
+    Raises:
+        PluginError: A batch has not as many logits as images.
+    """
+    parts: list[Answers] = []
+    logits: list[NDArray[np.float32]] = []
+    for batch in batches:
+        found = training.logits(batch)
+        if len(found) != len(batch):
+            raise PluginError(
+                f"logits: expected a row for each of {len(batch)} images, found {len(found)}"
+            )
+        parts.append(judged(found, batch.labels, output=output))
+        logits = [*logits, found][-_SAMPLE:]
+    return Answers(
+        losses=np.concatenate([part.losses for part in parts]),
+        hits=np.concatenate([part.hits for part in parts]),
+        logits=tuple(logits),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreCheck:
-    """Check of the scores of one training.
+    """Check of the scores that a backend gives of its own network.
 
     Attributes:
         task: Of the training.
-        batches: That were scored, in their order; the last one may be smaller.
+        batches: The core has scored, in their order; the last one may be smaller.
+        answers: To all of them.
         seconds: What scoring them has taken.
         flops: Of one image through the network.
     """
@@ -37,6 +94,7 @@ class ScoreCheck:
     training: Training
     task: Task
     batches: Batches
+    answers: Answers
     seconds: float
     flops: float
 
@@ -52,24 +110,24 @@ class ScoreCheck:
 
     def _compared(self) -> str:
         sample = self._sample()
-        scores = self.training.evaluate(sample)
-        logits = np.concatenate([self.training.logits(batch) for batch in sample])
-        labels = np.concatenate([batch.labels for batch in sample])
-        own = judged(logits, labels, output=self.task.output)
-        return self._against(scores, own, margins=margins(logits)) or self._against_reference(
-            sample[-1], logits[len(logits) - len(sample[-1]) :]
-        )
+        logits = self.answers.logits[-len(sample) :]
+        return self._against(
+            self.training.evaluate(sample),
+            self.answers.last(sum(map(len, sample))).scores,
+            margins=np.concatenate([margins(part) for part in logits]),
+        ) or self._against_reference(sample[-1], logits[-1])
 
     @property
     def _tolerance(self) -> float:
         return _TOLERANCE[self.task.execution.precision]
 
     def _sample(self) -> Sequence[Batch]:
-        """Return the last batches, a full one before the smaller."""
+        """Return the last batches."""
         count = len(self.batches)
-        is_costly = 2 * self.seconds / count > _SAMPLE_S
+        is_costly = _SAMPLE * self.seconds / count > _SAMPLE_S
         return [
-            self.batches[place] for place in range(max(0, count - (1 if is_costly else 2)), count)
+            self.batches[place]
+            for place in range(max(0, count - (1 if is_costly else _SAMPLE)), count)
         ]
 
     def _against(self, scores: Scores, own: Scores, *, margins: NDArray[np.float64]) -> str:
@@ -84,9 +142,10 @@ class ScoreCheck:
                 f"{own.loss:.4g}"
             )
         ties = int((margins <= self._tolerance).sum())
-        right, ours = scores.top1 * scores.count, own.top1 * own.count
-        if abs(right - ours) > ties + 0.5:
-            return f"evaluation: scored {right:.0f} images right where its logits give {ours:.0f}"
+        if scores.right is None or own.right is None or abs(scores.right - own.right) > ties:
+            return (
+                f"evaluation: scored {scores.right} images right where its logits give {own.right}"
+            )
         return ""
 
     def _against_reference(self, batch: Batch, logits: NDArray[np.float32]) -> str:
@@ -115,8 +174,8 @@ class ScoreCheck:
         return f"evaluation: its logits are {off:.1e} off those that its weights give"
 
 
-def judged(logits: NDArray[np.float32], labels: NDArray[np.int32], *, output: str) -> Scores:
-    """Return the mean cross-entropy and share of right guesses, in float64.
+def judged(logits: NDArray[np.float32], labels: NDArray[np.int32], *, output: str) -> Answers:
+    """Return each image's cross-entropy, in float64, and whether the best guess is right.
 
     Args:
         logits: Shape (images, outputs).
@@ -128,8 +187,8 @@ def judged(logits: NDArray[np.float32], labels: NDArray[np.int32], *, output: st
         values = np.stack([np.zeros(len(values)), values[:, 0]], axis=1)
     values -= values.max(axis=1, keepdims=True)
     losses = np.log(np.exp(values).sum(axis=1)) - values[np.arange(len(labels)), labels]
-    hits = values.argmax(axis=1) == labels
-    return Scores(loss=float(losses.mean()), top1=float(hits.mean()), count=len(labels))
+    # A guess among logits that are no numbers is none.
+    return Answers(losses=losses, hits=(values.argmax(axis=1) == labels) & np.isfinite(losses))
 
 
 def margins(logits: NDArray[np.float32]) -> NDArray[np.float64]:

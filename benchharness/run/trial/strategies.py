@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.measure.accuracy import packed
 from benchharness.measure.clock import now_s
 from benchharness.model.network import Network
 from benchharness.model.task import Batch, Task
@@ -20,7 +21,7 @@ from benchharness.run.trial.feeding import feed
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
 from benchharness.run.trial.lesson import Count, Lesson
 from benchharness.run.trial.scene import Metrics, Scene, Weights
-from benchharness.run.trial.scoring import ScoreCheck
+from benchharness.run.trial.scoring import ScoreCheck, answers_to
 from benchharness.run.trial.summary import (
     ends,
     report_settings,
@@ -205,26 +206,31 @@ def _compare_count(count: Count, scene: Scene, ledger: TrialLedger) -> None:
 def _test(
     scene: Scene, training: Training, task: Task, inputs: NDArray[Any], ledger: TrialLedger
 ) -> Metrics:
-    """Score the test images, once: whoever looks twice has chosen by them."""
+    """Score the test images, once: whoever looks twice has chosen by them.
+
+    From logits, for that tells which images are right.
+    """
     ids = scene.prepared.splits["test"]
     if not len(ids):
         return {}
     batches = scene.batches(inputs, ids)
-    with scene.clock.phase("evaluate"):
+    with scene.clock.phase("test"):
         began_s = now_s()
-        scores = training.evaluate(batches)
+        answers = answers_to(batches, training=training, output=task.output)
         took_s = now_s() - began_s
-    ledger.count("images tested", scores.count, planned=len(ids))
     with scene.clock.phase("ledger"):
         check = ScoreCheck(
             training=training,
             task=task,
             batches=batches,
+            answers=answers,
             seconds=took_s,
             flops=scene.workload.learner.flops_per_image(),
         )
         ledger.note(check.trouble())
-    return {"test_loss": scores.loss, "test_top1": scores.top1}
+    scene.emit({"event": "tested", "bits": packed(answers.hits)})
+    scores = answers.scores
+    return {"test_loss": scores.loss, "test_top1": scores.top1, "test_right": scores.right}
 
 
 def _save(scene: Scene, training: Training) -> None:

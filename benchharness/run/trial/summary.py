@@ -111,6 +111,7 @@ def summarize(
         "train_top1": last.train_top1,
         "validation_loss": last.validation_loss,
         "validation_top1": last.validation_top1,
+        "validation_right": last.validation_right,
         "best_validation_top1": best.validation_top1 if best else None,
         "best_epoch": best.epoch if best else None,
         "time_to_top1_s": time_to_top1(validated, target_top1),

@@ -23,6 +23,7 @@ from benchharness.report.lines import Line, printable
 from benchharness.report.numbers import alike
 from benchharness.results.cells import Cell
 from benchharness.results.columns import PHASES
+from benchharness.results.derived import CHECKS
 from benchharness.results.record import Record
 
 PARTS, CELLS = "parts", "cells"
@@ -50,8 +51,8 @@ _NAMED = (
     ),
     Kind(title="extracting", colour="phase-3", phases=("extract_s", "store_s")),
     Kind(title="training or feeding", colour="phase-4", phases=("train_s", "feed_s")),
-    Kind(title="evaluating", colour="phase-5", phases=("evaluate_s",)),
-    Kind(title="checking", colour="phase-6", phases=("calibrate_s", "replay_s", "ledger_s")),
+    Kind(title="evaluating", colour="phase-5", phases=("evaluate_s", "test_s")),
+    Kind(title="checking", colour="phase-6", phases=CHECKS),
     Kind(title="ending", colour="phase-7", phases=("save_s", "teardown_s")),
 )
 _REST = tuple(phase for phase in PHASES if not any(phase in kind.phases for kind in _NAMED))

@@ -42,7 +42,7 @@ class Speeds:
         line: Its name.
         bars: A row per backend that has a speed: the median, its interval, and where that is cut.
         trials: A row per trial of theirs.
-        end: Of the axis, in images/s.
+        end: Of the axis, in images/s, or features/s.
     """
 
     line: str
@@ -57,7 +57,7 @@ def section(speeds: Sequence[Speeds], series: Sequence[Series]) -> Section | Non
         Chart(
             name=f"throughput-{number}",
             title=one.line,
-            alt=f"Images per second, {one.line}: {'; '.join(map(_told, one.bars))}.",
+            alt=f"Speed, {one.line}: {'; '.join(map(_told, one.bars))}.",
             data={BARS: one.bars, TRIALS: one.trials},
             drawing=layers(one, series).properties(
                 width="container", height=rows.height(len(one.bars))
@@ -140,7 +140,7 @@ def _bars(cells: Sequence[Cell]) -> list[Row]:
                 "value": median,
                 "low": interval.low if interval else None,
                 "high": interval.high if interval else None,
-                "figure": f"{text} images/s",
+                "figure": f"{text} {cell.speed_unit}",
             }
         )
     return found
@@ -188,7 +188,7 @@ def _whiskers(bars: str) -> list[alt.Chart]:
 def _bar_tip() -> list[alt.Tooltip]:
     return [
         alt.Tooltip("backend:N"),
-        alt.Tooltip("value:Q", title="images/s", format=DIGITS),
+        alt.Tooltip("value:Q", title="per second", format=DIGITS),
         alt.Tooltip("low:Q", title="95 % from", format=DIGITS),
         alt.Tooltip("high:Q", title="to", format=DIGITS),
     ]
@@ -199,7 +199,7 @@ def _trial_tip() -> list[alt.Tooltip]:
         alt.Tooltip("backend:N"),
         alt.Tooltip("trial:O"),
         alt.Tooltip("seed:O"),
-        alt.Tooltip("value:Q", title="images/s", format=DIGITS),
+        alt.Tooltip("value:Q", title="per second", format=DIGITS),
     ]
 
 

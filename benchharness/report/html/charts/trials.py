@@ -86,7 +86,7 @@ def cells_of(lines: Sequence[Line]) -> list[Row]:
             "row": row,
             "name": f"{printable(cell.backend)}, {line.name}",
             "backend": printable(cell.backend),
-            "figure": f"{' to '.join(alike([min(values), max(values)]))} images/s",
+            "figure": f"{' to '.join(alike([min(values), max(values)]))} {cell.speed_unit}",
         }
         for row, (line, cell) in enumerate(_cells(lines))
         if (values := cell.values(speed_metric(cell)))
@@ -117,7 +117,7 @@ def _drawing(trials: Sequence[Row], count: int, series: Sequence[Series]) -> Dra
         alt.Tooltip("name:N", title="cell"),
         alt.Tooltip("trial:O"),
         alt.Tooltip("seed:O"),
-        alt.Tooltip("images_per_s:Q", title="images/s", format=DIGITS),
+        alt.Tooltip("images_per_s:Q", title="per second", format=DIGITS),
     ]
     return alt.layer(
         calm.encode(x=alt.X("low:Q", scale=scale, axis=axis), x2=alt.X2("high:Q")),

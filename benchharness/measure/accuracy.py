@@ -1,0 +1,266 @@
+"""How far two accuracies are apart: right answers counted, and compared image by image."""
+
+from __future__ import annotations
+
+import binascii
+import math
+from base64 import b64decode, b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import fmean, variance
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CONFIDENCE = 0.95
+# Nearer than one point, two accuracies serve a user equally well.
+MARGIN = 0.01
+# With fewer trials nobody knows how much another seed would change.
+FEWEST_TRIALS = 3
+
+Verdict = Literal["equal", "different", "undecided"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Right answers of one trained model on a set of images.
+
+    Attributes:
+        right: How many there are.
+        of: Images in the set.
+        bits: One bit per image in the order of their ids, set where the answer is right: as
+            ``packed`` gives them; None where only the count is known.
+    """
+
+    right: int
+    of: int
+    bits: str | None = None
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any], split: str) -> Self | None:
+        """Return a trial's score; None where it has none.
+
+        Args:
+            record: As in records.jsonl. Older ones have a share, perhaps a mean in float32, and
+                no bits.
+            split: ``train`` (the last epoch), ``validation`` or ``test``.
+        """
+        top1, count = record["metrics"].get(f"{split}_top1"), record.get(f"{split}_count")
+        if not count or top1 is None or not math.isfinite(top1):
+            return None
+        bits = record.get(f"{split}_bits")
+        return cls(
+            right=round(top1 * count), of=count, bits=bits if _is_whole(bits, count) else None
+        )
+
+    @property
+    def top1(self) -> float:
+        """Share of right answers, 0-1."""
+        return self.right / self.of
+
+    def hits(self) -> NDArray[np.bool_]:
+        """Return which answers are right, shape (of,).
+
+        Raises:
+            ValueError: Only the count is known.
+        """
+        import numpy as np
+
+        if self.bits is None:
+            raise ValueError("bits: expected one per image, found none")
+        packed_bytes = np.frombuffer(b64decode(self.bits), dtype=np.uint8)
+        return np.unpackbits(packed_bytes, count=self.of).astype(np.bool_)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """How far apart two accuracies are, as shares of the images.
+
+    From three trials on, the interval is for the two frameworks: other seeds and other images of
+    the same kind. With fewer it is for the models at hand, on other images.
+
+    Attributes:
+        difference: Mean of ours minus mean of theirs.
+        low: Lower end of its 95 % interval.
+        high: Its upper end.
+        margin: Largest difference that does not matter.
+        trials: Pairs of trials.
+        p_value: Of McNemar's exact test; None but for one trial whose answers are known by image.
+        verdict: ``equal`` when the 90 % interval lies within the margin (two one-sided tests at
+            5 %), else ``different`` when the 95 % interval excludes 0, of one trial when McNemar's
+            test has p < 0.05, of two trials never; else ``undecided``.
+    """
+
+    difference: float
+    low: float
+    high: float
+    margin: float
+    trials: int
+    p_value: float | None
+    verdict: Verdict
+
+    @property
+    def is_of_frameworks(self) -> bool:
+        """Whether there are enough trials to speak of more than the models at hand."""
+        return self.trials >= FEWEST_TRIALS
+
+
+def packed(hits: NDArray[np.bool_]) -> str:
+    """Return bits as text: eight to the byte, the first image's the highest, in base64."""
+    import numpy as np
+
+    return b64encode(np.packbits(hits).tobytes()).decode("ascii")
+
+
+def accuracy_difference(
+    ours: Sequence[Score], theirs: Sequence[Score], *, margin: float = MARGIN
+) -> Difference:
+    """Return how far two accuracies are apart, and whether that matters.
+
+    Two kinds of chance act. Seeds end each training elsewhere: the differences of paired trials
+    scatter. The images are a sample, the same one in all trials: on some images one side is right
+    more often, whatever the seed. The variance of the mean difference is that of a table of
+    trials by images with both effects at random; the trials' part has Student's quantile, the
+    images' part the normal one, weighted as Cochran (1964) does.
+
+    Where answers are not known by image, the sides count as independent of each other, which
+    makes the interval wider than it need be. It is never narrower than if one image were right
+    for ours alone and one for theirs alone.
+
+    Args:
+        ours: Scores of one side, one per trial.
+        theirs: Of the paired trials, in the same order, on the same images.
+        margin: Largest difference that does not matter, 0-1.
+
+    Raises:
+        ValueError: There is no pair, or the sides differ in length.
+
+    Source:
+        Two random effects: Searle, Casella and McCulloch, "Variance Components" (1992), 4.
+        Equivalence: Schuirmann (1987), two one-sided tests. One trial: McNemar (1947), exact.
+    """
+    differences = [one.top1 - other.top1 for one, other in zip(ours, theirs, strict=True)]
+    middle, chance = fmean(differences), _chance(ours, theirs, differences)
+    reach, inner = chance.reach(CONFIDENCE), chance.reach(2 * CONFIDENCE - 1)
+    p_value = None
+    if len(differences) == 1 and _are_known_by_image(ours, theirs):
+        p_value = mcnemar(ours[0].hits(), theirs[0].hits())
+    is_different = p_value is not None and p_value < 1 - CONFIDENCE
+    if len(differences) >= FEWEST_TRIALS:
+        is_different = abs(middle) > reach
+    verdict: Verdict = "different" if is_different else "undecided"
+    return Difference(
+        difference=middle,
+        low=middle - reach,
+        high=middle + reach,
+        margin=margin,
+        trials=len(differences),
+        p_value=p_value,
+        verdict="equal" if abs(middle) + inner <= margin else verdict,
+    )
+
+
+def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
+    """Return the probability that chance splits the disagreements of two models so unevenly.
+
+    Exact and two-sided: under equal accuracy, each image on which one model alone is right is a
+    toss of a coin.
+
+    Args:
+        ours: Which answers are right, shape (images,).
+        theirs: Likewise, on the same images.
+
+    Source:
+        McNemar, "Note on the sampling error of the difference between correlated proportions or
+        percentages" (1947).
+    """
+    from scipy.stats import binom
+
+    ours_alone, theirs_alone = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    tail = binom.cdf(min(ours_alone, theirs_alone), ours_alone + theirs_alone, 0.5)
+    return min(1.0, 2 * float(tail))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chance:
+    """Variance of a mean difference.
+
+    Attributes:
+        of_trials: Part that trials share among them; 0 with fewer than ``FEWEST_TRIALS``.
+        of_images: Part that another sample of images would change.
+        degrees: Of freedom of the trials' part.
+        least: Smallest standard error to believe.
+    """
+
+    of_trials: float
+    of_images: float
+    degrees: int
+    least: float
+
+    def reach(self, confidence: float) -> float:
+        """Return half the width of the interval."""
+        from scipy.stats import norm, t
+
+        normal = float(norm.ppf((1 + confidence) / 2))
+        students = float(t.ppf((1 + confidence) / 2, self.degrees)) if self.degrees else normal
+        total = self.of_trials + self.of_images
+        weighted = self.of_trials * students + self.of_images * normal
+        return max(weighted / math.sqrt(total) if total else 0.0, normal * self.least)
+
+
+def _chance(ours: Sequence[Score], theirs: Sequence[Score], differences: list[float]) -> _Chance:
+    trials, images = len(differences), min(score.of for score in (*ours, *theirs))
+    is_scatter_known = trials >= FEWEST_TRIALS
+    by_image = _are_known_by_image(ours, theirs)
+    return _Chance(
+        of_trials=variance(differences) / trials if is_scatter_known else 0.0,
+        of_images=_of_images(ours, theirs) if by_image else _of_two_samples(ours, theirs, images),
+        degrees=trials - 1 if is_scatter_known else 0,
+        least=math.sqrt(2) / (images + 2),
+    )
+
+
+def _of_images(ours: Sequence[Score], theirs: Sequence[Score]) -> float:
+    """Return the variance that the sample of images adds to that of the trials."""
+    import numpy as np
+
+    table = np.stack(
+        [one.hits().astype(float) - other.hits() for one, other in zip(ours, theirs, strict=True)]
+    )
+    trials, images = len(ours), ours[0].of
+    if images < 2:
+        return 1.0
+    of_means = float(table.mean(axis=0).var(ddof=1)) / images
+    if trials < FEWEST_TRIALS:
+        return of_means
+    # What is left of single answers is in the scatter of trials already.
+    rest = table - table.mean(axis=0) - table.mean(axis=1, keepdims=True) + table.mean()
+    of_answers = float(np.square(rest).sum()) / ((trials - 1) * (images - 1)) / table.size
+    return max(0.0, of_means - of_answers)
+
+
+def _of_two_samples(ours: Sequence[Score], theirs: Sequence[Score], images: int) -> float:
+    """Return the variance of a difference of proportions on independent samples.
+
+    Source:
+        Agresti and Caffo (2000): a success and a failure more on each side.
+    """
+    shares = [
+        (fmean(score.top1 for score in side) * images + 1) / (images + 2) for side in (ours, theirs)
+    ]
+    return sum(share * (1 - share) for share in shares) / (images + 2)
+
+
+def _are_known_by_image(ours: Sequence[Score], theirs: Sequence[Score]) -> bool:
+    scores = (*ours, *theirs)
+    return len({score.of for score in scores}) == 1 and all(score.bits for score in scores)
+
+
+def _is_whole(bits: object, count: int) -> bool:
+    """Whether a text holds so many bits."""
+    try:
+        return isinstance(bits, str) and len(b64decode(bits)) == -(-count // 8)
+    except binascii.Error:
+        return False
