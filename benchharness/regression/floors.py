@@ -14,7 +14,7 @@ from typing import Any
 
 from benchharness.measure.fingerprint import fingerprint
 from benchharness.measure.signed_rank import lower_bounds
-from benchharness.regression.verdict import FEWEST_PAIRS, LEVEL
+from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
 from benchharness.results.textfile import replace_text
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Cell, Plan
@@ -136,7 +136,8 @@ def _half_width(costs: tuple[float, ...], pairs: int) -> float:
     random = np.random.default_rng(0)
     both = np.array([*costs, *(-cost for cost in costs)])
     drawn = random.choice(both, size=(_DRAWS, pairs))
-    low, high = lower_bounds(drawn, LEVEL), -lower_bounds(-drawn, LEVEL)
+    level = level_of(planned(FEWEST_PAIRS, pairs))
+    low, high = lower_bounds(drawn, level), -lower_bounds(-drawn, level)
     return float(np.quantile(np.maximum(high, -low), POWER))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from benchharness.measure.environment import usable_cores
+from benchharness.errors import Problem
 from benchharness.regression.criteria import Criteria
-from benchharness.regression.floors import Floor, Floors
+from benchharness.regression.floors import MOST_PAIRS, Floor, Floors
 from benchharness.regression.lineup import Couple, Lineup
 
 
@@ -39,19 +40,25 @@ class Prospect:
             if (needed := self._needed(couple))
         }
 
-    def warnings(self, *, most: int) -> Iterator[str]:
-        """Yield what stands in the way of a decision with so many pairs at most."""
-        yield from busy(load_average(), usable_cores())
+    def problems(self, *, most: int) -> Iterator[Problem]:
+        """Yield the thresholds on which so many pairs would hardly ever decide."""
         for couple in self.lineup.couples:
+            floor = self.floors.get(couple.label)
             for column, needed in self._needed(couple).items():
-                if needed <= most:
+                if floor is None or needed <= most:
                     continue
-                floor = self.floors[couple.label]
                 threshold = self.criteria.threshold(couple.ours.benchmark, column)
-                yield (
-                    f"WARNING: {couple.label}: {column}: a threshold of {threshold:.3g} needs "
-                    f"{needed} pairs here, and there will be {most}, which show "
-                    f"{floor.reach(column, most):.1%} (measured {floor.measured[:10]})"
+                shown = floor.reach(column, most)
+                pairs = f"--pairs {needed}, " if needed < MOST_PAIRS else ""
+                # Rounded up, or it would be refused again.
+                enough = f"--threshold {column}={math.ceil(1000 * shown) / 10:g}%, "
+                yield Problem(
+                    where=f"{couple.label}: {column}",
+                    expected=f"a threshold of {shown:.1%} or more, which {most} pairs decide on "
+                    f"here (measured {floor.measured[:10]})",
+                    found=f"{threshold:.3g}",
+                    hint=f"{enough if math.isfinite(shown) else ''}{pairs}longer trials, a quieter "
+                    "machine (then measure it again: benchharness noise)",
                 )
 
     def _needed(self, couple: Couple) -> dict[str, int]:
