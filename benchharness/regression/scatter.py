@@ -1,4 +1,4 @@
-"""Scatter of epochs within the trials of a pair, and of the pairs: which of the two to have more of.
+"""Scatter of epochs within the trials of a pair and of pairs: which of them to have more of.
 
 A pair's result varies for two reasons: its epochs differ, and so do the processes in which they
 run, by where their memory lies and by what the machine is like. Longer trials average over the
