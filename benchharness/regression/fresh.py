@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from benchharness.errors import SuiteError
-from benchharness.measure.environment import usable_cores
 from benchharness.measure.machine import read_memory
 from benchharness.regression.allocation import keeping, keeps_memory
 from benchharness.regression.comparison import CellComparison, Comparison
@@ -19,7 +18,7 @@ from benchharness.regression.lineup import Lineup, line_up
 from benchharness.regression.looks import FEWEST_PAIRS
 from benchharness.regression.notes import unequal_work
 from benchharness.regression.pairs import Limits, Pairing, Series, spent_minutes
-from benchharness.regression.prospect import Prospect, busy, load_average
+from benchharness.regression.prospect import Prospect
 from benchharness.regression.sides import Built, Side
 from benchharness.results.cells import worst_proof
 from benchharness.results.csvfiles import write_csv_files
@@ -116,7 +115,7 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
                 announce(
                     observe, ["trials keep the memory they free, which steadies and speeds them up"]
                 )
-            announce(observe, [*busy(load_average(), usable_cores())])
+            announce(observe, [*prospect.warnings(most=limits.most)])
             every = Pairing(
                 runner=runner,
                 couples=lineup.couples,

@@ -16,6 +16,8 @@ from typing import Any
 from benchharness.results.record import Record
 
 _FEWEST_PAIRS, _FEWEST_EPOCHS = 3, 2
+# Pairs scatter by more than their epochs explain where an F test gives chance less than this.
+_CHANCE = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,13 +68,18 @@ def scatter_of(
         time. Georges, Buytaert and Eeckhout, "Statistically rigorous Java performance evaluation"
         (2007): why processes have to be repeated, and not their iterations alone.
     """
+    from scipy.special import fdtrc
+
     seconds = [_seconds(one, other) for one, other in zip(ours, theirs, strict=True)]
     epochs = min((len(pair) for pair in seconds), default=0)
     if len(seconds) < _FEWEST_PAIRS or epochs < _FEWEST_EPOCHS:
         return None
     costs = [[math.log(b / a) for a, b in pair[:epochs]] for pair in seconds]
     within = mean(variance(pair) for pair in costs)
-    between = max(0.0, variance([mean(pair) for pair in costs]) - within / epochs)
+    of_pairs, by_epochs = variance([mean(pair) for pair in costs]), within / epochs
+    degrees = len(costs) - 1, len(costs) * (epochs - 1)
+    is_beyond = not by_epochs or fdtrc(*degrees, of_pairs / by_epochs) < _CHANCE
+    between = of_pairs - by_epochs if is_beyond and of_pairs > by_epochs else 0.0
     epoch_s = mean(a + b for pair in seconds for a, b in pair)
     # What a pair takes beside its epochs, at least an epoch of it: a pair cannot do without one.
     other_s = max(epoch_s, pair_s - epochs * epoch_s)

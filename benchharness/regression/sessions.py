@@ -31,11 +31,13 @@ def ran_in_turn(ours: Sequence[Record], theirs: Sequence[Record], *, run: Sequen
         theirs: Of another cell of the same run.
         run: All trials of that run, these among them.
     """
-    sessions = {id(record): place for place, one in enumerate(sessions_of(run)) for record in one}
+    sessions = {
+        record["started"]: place for place, one in enumerate(sessions_of(run)) for record in one
+    }
     counterparts = {record["trial"]: record for record in theirs}
     pairs = [(one, counterparts[one["trial"]]) for one in ours if one["trial"] in counterparts]
     return all(
-        sessions[id(one)] == sessions[id(other)]
+        sessions[one["started"]] == sessions[other["started"]]
         and all(between["trial"] == one["trial"] for between in _between(one, other, run))
         for one, other in pairs
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any, Literal
 
 from benchharness.measure.proportions import paired_p_value, unpaired_p_value
@@ -175,7 +176,7 @@ def judge(sample: Sample, *, threshold: float, level: float, is_required: bool =
         column=quantity.name,
         kind=quantity.kind,
         word=word,
-        change=_shown(centre(sample.costs), quantity.kind) if sample.costs else None,
+        change=_shown(_centre(sample), quantity.kind) if sample.costs else None,
         low=_shown(low, quantity.kind),
         high=_shown(high, quantity.kind),
         pairs=min(sample.trials),
@@ -234,6 +235,19 @@ def bounds(sample: Sample, *, level: float) -> tuple[float, float]:
     else:
         low, high = _moses(sample, level)
     return low - sample.drift, high + sample.drift
+
+
+def _centre(sample: Sample) -> float:
+    """Return the estimate that belongs to a sample's interval.
+
+    Source:
+        Of independent samples the median of all differences: Hodges and Lehmann, "Estimates of
+        location based on rank tests" (1963).
+    """
+    if sample.is_paired:
+        return centre(sample.costs)
+    known = [cost for cost in sample.costs if not math.isnan(cost)]
+    return median(known) if known else math.nan
 
 
 def _moses(sample: Sample, level: float) -> tuple[float, float]:
