@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from benchharness.measure.rank_sum import smallest_rank
 from benchharness.measure.signed_rank import (
     centre,
-    fewest,
     lower_bound,
     lower_bounds,
     upper_bound,
@@ -47,9 +46,17 @@ def test_too_few_values_bound_nothing():
     """Five values cannot be surer than one in 32."""
     assert lower_bound([1.0] * 5, 1 / 64) == -math.inf
     assert upper_bound([1.0] * 5, 1 / 64) == math.inf
-    assert fewest(1 / 64) == 6
-    assert fewest(1 / 32) == 5
-    assert fewest(0.01) == 7
+
+
+def test_infinite_values_are_beyond_all_others_and_the_bounds_know_it():
+    """By hand, of six: the smallest mean bounds below, the largest above; between them anything."""
+    values = [1.0, 2.0, 3.0, 4.0, math.inf, math.inf]
+
+    assert lower_bound(values, 1 / 64) == 1.0
+    assert upper_bound(values, 1 / 64) == math.inf
+    # Of 21 means eleven are infinite.
+    assert centre(values) == math.inf
+    assert lower_bound([-math.inf, *[1.0] * 5, math.inf], 1 / 64) == -math.inf
 
 
 @pytest.mark.parametrize("count", [6, 8, 9])

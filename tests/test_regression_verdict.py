@@ -10,19 +10,23 @@ import pytest
 from numpy.typing import NDArray
 
 from benchharness.model.quantities import QUANTITIES
-from benchharness.regression.verdict import FEWEST_PAIRS, Sample, Verdict, judge
+from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
+from benchharness.regression.verdict import Sample, Verdict, judge, judge_misses
 
 RATE = QUANTITIES["train_images_per_s"]
 MEMORY = QUANTITIES["peak_host_bytes"]
 TOP1 = QUANTITIES["test_top1"]
 SECONDS = QUANTITIES["wall_s"]
 
+LOOKS = planned(FEWEST_PAIRS, 20)
+LEVEL = level_of(LOOKS)
+
 Noise = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
 
 
 def verdict_of(quantity, pairs, *, threshold: float = 0.05) -> Verdict:
     """Return what is said of pairs (A, B)."""
-    return judge(Sample.paired(quantity, pairs), threshold=threshold)
+    return judge(Sample.paired(quantity, pairs), threshold=threshold, level=LEVEL)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ def test_what_nobody_requires_may_stay_undecided():
     """An accuracy that is merely watched keeps nobody waiting."""
     pairs = [(0.9, 0.9 + step) for step in (-0.1, 0.1, 0.0, 0.05, -0.05, 0.02)]
 
-    found = judge(Sample.paired(TOP1, pairs), threshold=0.02, is_required=False)
+    found = judge(Sample.paired(TOP1, pairs), threshold=0.02, level=LEVEL, is_required=False)
 
     assert (found.word, found.is_open) == ("undecidable", False)
 
@@ -101,9 +105,10 @@ def test_trials_of_different_times_get_a_wider_interval():
     """Each end moves by the drift that equal code has shown; memory does not drift."""
     ours, theirs = [1.0, 1.01, 1.02, 1.03], [1.3, 1.31, 1.32, 1.33]
 
-    still = judge(Sample.unpaired(SECONDS, ours, theirs, drift=0.0), threshold=0.05)
-    drifting = judge(Sample.unpaired(SECONDS, ours, theirs, drift=0.1), threshold=0.05)
-    memory = judge(Sample.unpaired(MEMORY, ours, theirs, drift=0.1), threshold=0.05)
+    still, drifting, memory = (
+        judge(Sample.unpaired(quantity, ours, theirs, drift=drift), threshold=0.05, level=LEVEL)
+        for quantity, drift in ((SECONDS, 0.0), (SECONDS, 0.1), (MEMORY, 0.1))
+    )
 
     assert still.low is not None and still.high is not None
     assert drifting.low == pytest.approx(still.low / 1.1)
@@ -113,9 +118,90 @@ def test_trials_of_different_times_get_a_wider_interval():
     assert not still.is_paired
 
 
+def test_of_trials_that_are_no_pairs_the_change_is_the_median_of_all_quotients():
+    """By hand: of 1 and 2 against 2, 4 and 8 the quotients are 1, 2, 2, 4, 4 and 8."""
+    found = judge(
+        Sample.unpaired(SECONDS, [1.0, 2.0], [2.0, 4.0, 8.0], drift=0.0),
+        threshold=0.05,
+        level=LEVEL,
+    )
+
+    assert found.change == pytest.approx(math.sqrt(8))
+
+
+# --- Targets that are missed ---------------------------------------------------------------------
+
+NEVER = math.inf
+
+
+def test_a_target_that_b_never_reaches_takes_infinitely_long():
+    """Slower, by a factor that no number can tell."""
+    found = verdict_of(SECONDS, [(1.0, NEVER)] * 6)
+
+    assert (found.word, found.change, found.low) == ("slower", None, None)
+
+
+@pytest.mark.parametrize("is_paired", [True, False])
+def test_a_target_missed_in_half_the_trials_is_not_the_same_time(is_paired: bool):
+    """Six trials of twelve as long as A's, six without an end."""
+    ours, theirs = [1.0] * 12, [1.0, NEVER] * 6
+    sample = (
+        Sample.paired(SECONDS, list(zip(ours, theirs, strict=True)))
+        if is_paired
+        else Sample.unpaired(SECONDS, ours, theirs, drift=0.0)
+    )
+
+    found = judge(sample, threshold=0.05, level=LEVEL)
+
+    assert found.word == "undecidable"
+    assert found.high is None
+    assert found.low == pytest.approx(1)
+
+
+def test_pairs_that_neither_side_ends_tell_nothing_of_time():
+    """Whatever the rest says is said; without a rest nothing is."""
+    pairs = [(1.0, 1.01)] * 6
+
+    both = verdict_of(SECONDS, [*pairs, (NEVER, NEVER), (NEVER, NEVER)])
+    nothing = verdict_of(SECONDS, [(NEVER, NEVER)] * 8)
+    unpaired = judge(
+        Sample.unpaired(SECONDS, [NEVER] * 8, [NEVER] * 8, drift=0.0), threshold=0.05, level=LEVEL
+    )
+
+    assert (both.word, both.change) == ("same", pytest.approx(1.01))
+    assert both.pairs == 8
+    assert [(one.word, one.change) for one in (nothing, unpaired)] == [("undecidable", None)] * 2
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "word"),
+    [(0, 6, "missed"), (6, 0, "reached"), (0, 5, "undecidable"), (6, 6, "undecidable")],
+)
+def test_who_misses_a_target_more_often_is_told_by_the_pairs_that_disagree(
+    ours: int, theirs: int, word: str
+):
+    """Six in one direction and none in the other happen by chance once in 64 times."""
+    missed = ([True] * ours + [False] * (12 - ours), [True] * theirs + [False] * (12 - theirs))
+
+    found = judge_misses(*missed, is_paired=True, level=LEVEL)
+
+    assert found.word == word
+    assert found.misses == ((ours, 12), (theirs, 12))
+    assert found.is_worse == (word == "missed")
+    assert not found.is_open
+
+
+def test_misses_of_trials_that_are_no_pairs_are_told_by_their_numbers():
+    """None of eight against six: 28 ways of 8,008 (Fisher), one in 286; five: one in 78."""
+    six = judge_misses([False] * 8, [True] * 6 + [False] * 2, is_paired=False, level=0.0035)
+    five = judge_misses([False] * 8, [True] * 5 + [False] * 3, is_paired=False, level=0.0128)
+    surer = judge_misses([False] * 8, [True] * 5 + [False] * 3, is_paired=False, level=0.0129)
+
+    assert (six.word, five.word, surer.word) == ("missed", "undecidable", "missed")
+
+
 # --- How often it is wrong -----------------------------------------------------------------------
 
-LOOKS = (6, 8, 10, 12, 14, 16, 18, 20)
 COMPARISONS = 150
 
 
@@ -166,7 +252,7 @@ def compare(costs: NDArray[np.float64]) -> tuple[str, int]:
         sample = Sample(
             quantity=SECONDS, costs=tuple(costs[:pairs].tolist()), trials=(pairs, pairs)
         )
-        word = judge(sample, threshold=0.05).word
+        word = judge(sample, threshold=0.05, level=LEVEL).word
         if word != "undecidable":
             return word, pairs
     return "undecidable", LOOKS[-1]

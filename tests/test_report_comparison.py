@@ -9,6 +9,7 @@ import pytest
 
 from benchharness.regression.comparison import CellComparison, Comparison
 from benchharness.regression.noise import Need, Noise, Survey
+from benchharness.regression.scatter import Scatter
 from benchharness.regression.verdict import Verdict
 from benchharness.report.comparison import headline, markdown, plain_text
 from benchharness.report.junit import junit
@@ -26,6 +27,7 @@ def verdict(word: str = "same", **changes: Any) -> Verdict:
         "high": 1.153,
         "pairs": 8,
         "threshold": 0.05,
+        "level": 0.0171,
     }
     return Verdict(**known | changes)
 
@@ -62,6 +64,17 @@ TOP1 = verdict(
 )
 SAME = verdict("same", change=1.001, low=0.99, high=1.012)
 OPEN = verdict("undecidable", change=1.03, low=0.97, high=1.1)
+MISSED = verdict(
+    "missed",
+    column="target_misses",
+    kind="misses",
+    change=None,
+    low=None,
+    high=None,
+    misses=((0, 12), (6, 12)),
+    is_required=False,
+)
+NEVER = verdict("slower", column="time_to_top1_s", change=None, low=None, high=None)
 BROKEN = cell(label="fine_tune keras", failure="B, trial 1: oom: no memory left")
 SKIPPED = cell(label="native torch", failure="A, trial 1: skipped: it cannot", is_skipped=True)
 
@@ -85,6 +98,12 @@ SKIPPED = cell(label="native torch", failure="A, trial 1: skipped: it cannot", i
             [cell(verdict("worse", column="test_top1", kind="accuracy", change=0.05))],
             3,
             "REGRESSION: cnn torch test top-1 0.050 worse",
+        ),
+        (
+            [cell(NEVER, MISSED)],
+            3,
+            "REGRESSION: cnn torch time to target slower, cnn torch misses its target in 6 of 12 "
+            "trials, A in 0 of 12",
         ),
         ([cell(OPEN), cell(SAME)], 4, "UNDECIDABLE: cnn torch training; nothing is worse"),
         ([cell(TOP1, SAME)], 0, "nothing worse in 2 figures of 1 cell"),
@@ -125,6 +144,67 @@ def test_each_cell_and_column_has_a_line_that_fits(width: int):
     assert "fine_tune keras: B, trial 1: oom: no memory left" in text
     assert "*: nothing waits for it" in text
     assert "…" not in text
+
+
+def test_missed_targets_have_a_line_and_a_sentence():
+    """Their numbers on both sides, and whether chance explains them."""
+    chance = verdict(**{"word": "undecidable", "misses": ((1, 12), (2, 12))} | _misses())
+
+    text = plain_text(comparison(cell(NEVER, MISSED), cell(chance, label="mlp torch")), width=120)
+
+    assert "target misses missed" in " ".join(text.split())
+    assert "0 of 12 : 6 of 12" in text
+    assert (
+        "cnn torch: B misses its target in 6 of 12 trials, A in 0 of 12, which is more than chance"
+        in text
+    )
+    assert (
+        "mlp torch: B misses its target in 2 of 12 trials, A in 1 of 12, which may be chance"
+        in (" ".join(text.split()))
+    )
+
+
+def _misses() -> dict[str, Any]:
+    return {
+        "column": "target_misses",
+        "kind": "misses",
+        "change": None,
+        "low": None,
+        "high": None,
+        "is_required": False,
+    }
+
+
+def test_the_level_of_a_look_is_printed_with_what_all_looks_make_of_it():
+    """In percent, and once where cells were judged alike."""
+    text = " ".join(plain_text(comparison(cell(SAME)), width=120).split())
+
+    assert (
+        "level: each end of an interval errs in 1.71% of looks, and all looks planned together in "
+        "5% of comparisons at most"
+    ) in text
+
+
+@pytest.mark.parametrize(
+    ("within", "between", "best", "advice"),
+    [
+        (0.01, 0.03, 2, "more pairs help, longer trials hardly"),
+        (0.06, 0.01, 48, "longer trials help most, of about 48 epochs"),
+        (0.06, 0.0, None, "longer trials help as much as more pairs"),
+    ],
+)
+def test_an_undecided_cell_says_whether_more_trials_or_longer_ones_help(
+    within: float, between: float, best: int | None, advice: str
+):
+    """From the scatter within and between trials; a decided cell needs no advice."""
+    scatter = Scatter(within=within, between=between, epochs=12, best_epochs=best)
+
+    text = plain_text(comparison(cell(OPEN, scatter=scatter)), width=200)
+    decided = plain_text(comparison(cell(SAME, scatter=scatter)), width=200)
+
+    assert f"scatters by {between:.1%} between trials" in text
+    assert advice in text
+    assert "scatters" not in decided
 
 
 def test_what_the_sides_are_and_how_long_it_took_is_said():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING
@@ -18,7 +17,7 @@ def centre(values: Sequence[float]) -> float:
     """Return the median of all means of two values (Hodges and Lehmann), each with itself too.
 
     Nearly as precise as the mean where noise is normal, and as hard to disturb as a median should
-    be: a quarter of the values may be anything.
+    be: a quarter of the values may be anything, infinite too.
 
     Raises:
         ValueError: There is no value.
@@ -30,7 +29,7 @@ def centre(values: Sequence[float]) -> float:
 
     if not len(values):
         raise ValueError("expected at least one value, found none")
-    return float(np.median(_means(np.asarray([values], np.float64))))
+    return float(np.nanmedian(_means(np.asarray([values], np.float64))))
 
 
 def lower_bound(values: Sequence[float], level: float) -> float:
@@ -41,6 +40,7 @@ def lower_bound(values: Sequence[float], level: float) -> float:
     values to be so sure.
 
     Args:
+        values: Infinite ones count as beyond all others.
         level: Probability of error, 0-0.5.
 
     Source:
@@ -69,7 +69,10 @@ def lower_bounds(samples: NDArray[np.float64], level: float) -> NDArray[np.float
     rank = _rank(samples.shape[1], level)
     if not rank:
         return np.full(len(samples), -np.inf)
-    bounds: NDArray[np.float64] = np.partition(_means(samples), rank - 1, axis=1)[:, rank - 1]
+    means = _means(samples)
+    # Between plus and minus infinity lies anything.
+    means[np.isnan(means)] = -np.inf
+    bounds: NDArray[np.float64] = np.partition(means, rank - 1, axis=1)[:, rank - 1]
     return bounds
 
 
@@ -78,18 +81,29 @@ def _means(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     import numpy as np
 
     ours, theirs = np.triu_indices(samples.shape[1])
-    means: NDArray[np.float64] = (samples[:, ours] + samples[:, theirs]) / 2
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = (samples[:, ours] + samples[:, theirs]) / 2
     return means
 
 
-def fewest(level: float) -> int:
-    """Return how many values it takes to be sure at all."""
-    return math.ceil(-math.log2(level) - 1e-9)
+def _rank(count: int, level: float) -> int:
+    """Return which of the ascending means is the bound, from 1; 0 for none."""
+    import numpy as np
+
+    return int(np.searchsorted(tail(count), level, side="right"))
 
 
 @cache
-def _rank(count: int, level: float) -> int:
-    """Return which of the ascending means is the bound, from 1; 0 for none."""
+def tail(count: int) -> NDArray[np.float64]:
+    """Return the distribution of the signed-rank statistic under symmetry about 0.
+
+    Args:
+        count: Of values.
+
+    Returns:
+        The probability that at most 0, 1, 2, ... of the means of two values are below 0; shape
+        (count * (count + 1) / 2 + 1,).
+    """
     import numpy as np
 
     # How many subsets of the ranks 1..count have each sum.
@@ -99,5 +113,5 @@ def _rank(count: int, level: float) -> int:
         longer[: len(ways)] += ways
         longer[rank:] += ways
         ways = longer
-    below = np.cumsum(ways) / 2.0**count
-    return int(np.searchsorted(below, level, side="right"))
+    below: NDArray[np.float64] = np.cumsum(ways / 2.0**count)
+    return below

@@ -26,6 +26,10 @@ class Quantity:
             would wait for.
         is_alternative: Whether it then is one of several measures of one speed, of which it is
             enough that one decides: which of them scatters least depends on the noise.
+        is_best_case: Whether it tells of the fastest epochs alone: it does not decide where an
+            alternative is beyond its limit.
+        target: The setting whose value a trial has to reach; a trial that has the setting and no
+            value here has missed it, and took infinitely long. Empty for none.
         own_threshold: Where it is not that of its kind.
     """
 
@@ -36,6 +40,8 @@ class Quantity:
     is_usual: bool = False
     is_watched: bool = False
     is_alternative: bool = False
+    is_best_case: bool = False
+    target: str = ""
     own_threshold: float | None = None
 
     @property
@@ -74,13 +80,15 @@ QUANTITIES: Mapping[str, Quantity] = {
             words="best epoch",
             is_usual=True,
             is_alternative=True,
+            is_best_case=True,
         ),
         _rate("train_images_per_s", "training", is_alternative=True),
         _rate("feed_images_per_s", "feeding", is_alternative=True),
         _rate("extract_images_per_s", "extraction"),
         *_durations("epoch_s", "step_ms_p50", "step_ms_p90", "step_ms_p99"),
         *_durations("startup_s", "import_s", "data_s", "build_s", "compile_s"),
-        *_durations("train_s", "evaluate_s", "overhead_s", "wall_s", "time_to_top1_s"),
+        *_durations("train_s", "evaluate_s", "overhead_s", "wall_s"),
+        Quantity(name="time_to_top1_s", kind="speed", words="time to target", target="target_top1"),
         _amount("peak_host_bytes", "host memory"),
         _amount("peak_device_bytes", "device memory"),
         Quantity(name="cpu_s", kind="amount", words="CPU time", own_threshold=0.05),

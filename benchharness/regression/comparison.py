@@ -5,14 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 from typing import Any
 
 from benchharness.model.quantities import QUANTITIES, Quantity
 from benchharness.regression.criteria import Criteria
-from benchharness.regression.verdict import FEWEST_PAIRS, Sample, Verdict, judge
+from benchharness.regression.scatter import Scatter
+from benchharness.regression.sessions import sessions_of
+from benchharness.regression.verdict import MISSES, Sample, Verdict, judge, judge_misses
 from benchharness.results.record import Record
 
 OK, FAILED, REGRESSION, UNDECIDABLE = 0, 1, 3, 4
+# Images on which equally good networks disagree, all in favour of one: once in 64 times.
+_FEWEST_IMAGES = 6
+# Times of either side at which trials ran: of fewer not even the most extreme order is rare enough.
+FEWEST_SESSIONS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +32,7 @@ class CellComparison:
         verdicts: Of each column that both sides know.
         proof: Of equal work, ``proven`` or what is not; empty where nobody asked.
         failure: Why it cannot be compared; empty where it can.
+        scatter: Of its epochs within and between trials; None where unknown.
         is_skipped: Whether neither side can do it: no fault, and nothing to compare.
     """
 
@@ -33,6 +41,7 @@ class CellComparison:
     verdicts: tuple[Verdict, ...] = ()
     proof: str = ""
     failure: str = ""
+    scatter: Scatter | None = None
     is_skipped: bool = False
 
     def as_dict(self) -> dict[str, Any]:
@@ -42,6 +51,7 @@ class CellComparison:
             "proof": self.proof,
             "failure": self.failure,
             "skipped": self.is_skipped,
+            "scatter": self.scatter.as_dict() if self.scatter else None,
             "verdicts": [verdict.as_dict() for verdict in self.verdicts],
         }
 
@@ -108,7 +118,7 @@ class Trials:
 
     Attributes:
         is_paired: Whether those of one index ran next to each other, with one seed.
-        drift: How far equal code may differ in speed otherwise, a share.
+        drift: How far equal code may differ in speed between two times, a share.
     """
 
     ours: Sequence[Record]
@@ -116,31 +126,69 @@ class Trials:
     is_paired: bool = True
     drift: float = 0.0
 
+    @property
+    def sessions(self) -> tuple[int, int]:
+        """At how many different times A and B ran."""
+        return len(sessions_of(self.ours)), len(sessions_of(self.theirs))
+
+    @property
+    def allowance(self) -> float:
+        """How far B's speed may differ from A's for another reason than the code, a share.
+
+        None where trials are paired; and where both sides ran at several times, for then the
+        differences between these are seen.
+        """
+        return 0.0 if self.is_paired or min(self.sessions) >= FEWEST_SESSIONS else self.drift
+
     def sample(self, quantity: Quantity) -> Sample | None:
         """Return how much worse B is in a column; None where not both know it."""
-        if not self.is_paired:
-            ours, theirs = (_values(side, quantity) for side in (self.ours, self.theirs))
-            return (
-                Sample.unpaired(quantity, [*ours.values()], [*theirs.values()], drift=self.drift)
-                if ours and theirs
-                else None
-            )
         ours, theirs = _values(self.ours, quantity), _values(self.theirs, quantity)
-        pairs = [(ours[index], theirs[index]) for index in sorted(ours.keys() & theirs.keys())]
-        return Sample.paired(quantity, pairs) if pairs else None
+        if self.is_paired:
+            pairs = [(ours[index], theirs[index]) for index in sorted(ours.keys() & theirs.keys())]
+            return Sample.paired(quantity, pairs) if pairs else None
+        if not ours or not theirs:
+            return None
+        if quantity.kind == "speed" and min(self.sessions) >= FEWEST_SESSIONS:
+            # Trials of one time share what the machine was like then, and count as one.
+            by_session = (_medians(self.ours, quantity), _medians(self.theirs, quantity))
+            return Sample.unpaired(quantity, *by_session, drift=0.0)
+        both = ([*ours.values()], [*theirs.values()])
+        return Sample.unpaired(quantity, *both, drift=self.allowance)
 
-    def verdicts(self, criteria: Criteria, benchmark: str) -> tuple[Verdict, ...]:
-        """Return what is said of each column that both sides know."""
+    def misses(self, quantity: Quantity, *, level: float) -> Verdict | None:
+        """Return which side misses a column's target more often; None where neither ever does."""
+        ours, theirs = (
+            {index: math.isinf(value) for index, value in _values(side, quantity).items()}
+            for side in (self.ours, self.theirs)
+        )
+        if self.is_paired:
+            both = sorted(ours.keys() & theirs.keys())
+            ours, theirs = ({index: side[index] for index in both} for side in (ours, theirs))
+        if not any(ours.values()) and not any(theirs.values()):
+            return None
+        return judge_misses(
+            [*ours.values()], [*theirs.values()], is_paired=self.is_paired, level=level
+        )
+
+    def verdicts(self, criteria: Criteria, benchmark: str, *, level: float) -> tuple[Verdict, ...]:
+        """Return what is said of each column that both sides know.
+
+        Args:
+            level: How often each end of an interval may err at this look.
+        """
         found = []
         for quantity in criteria.quantities:
             sample = self.sample(quantity)
             if sample is not None:
-                threshold = criteria.threshold(benchmark, quantity.name)
+                threshold = criteria.threshold(benchmark, quantity.name, drift=self.allowance)
                 if quantity.kind == "accuracy":
                     threshold = max(threshold, _resolution([*self.ours, *self.theirs], quantity))
                 required = criteria.is_required(quantity)
-                found.append(judge(sample, threshold=threshold, is_required=required))
-        return tuple(found if criteria.is_chosen else _with_one_required(found))
+                found.append(judge(sample, threshold=threshold, level=level, is_required=required))
+        for quantity in criteria.targets:
+            misses = self.misses(quantity, level=level)
+            found += [misses] if misses is not None else []
+        return tuple(_without_moot(found, is_chosen=criteria.is_chosen))
 
     def failure(self) -> str:
         """Return why the first trial that is not ok is not; empty where all are."""
@@ -159,10 +207,13 @@ class Trials:
 
 
 def _values(records: Sequence[Record], quantity: Quantity) -> dict[int, float]:
-    """Return what is known of a column, by trial."""
+    """Return what is known of a column, by trial; infinity where its target was never reached."""
     found = {}
     for record in records:
         value = record["metrics"].get(quantity.name)
+        if value is None and record["status"] == "ok" and _has_target(record, quantity):
+            found[record["trial"]] = math.inf
+            continue
         if value is None or record["status"] != "ok" or not math.isfinite(value):
             continue
         if quantity.kind != "accuracy" and value <= 0:
@@ -174,13 +225,44 @@ def _values(records: Sequence[Record], quantity: Quantity) -> dict[int, float]:
     return found
 
 
-def _with_one_required(verdicts: Sequence[Verdict]) -> Iterator[Verdict]:
-    """Yield verdicts, those of alternatives no longer required where one of them decides."""
-    alternatives = [v for v in verdicts if QUANTITIES[v.column].is_alternative]
-    is_decided = any(v.word != "undecidable" for v in alternatives)
+def _medians(records: Sequence[Record], quantity: Quantity) -> list[float]:
+    """Return the median of a column at each time at which trials ran."""
+    values = (_values(session, quantity).values() for session in sessions_of(records))
+    return [median(known) for known in values if known]
+
+
+def _has_target(record: Record, quantity: Quantity) -> bool:
+    """Return whether a trial was to reach a value in time; without epochs there is nothing to."""
+    return bool(quantity.target) and record["settings"].get(quantity.target) is not None
+
+
+def _without_moot(verdicts: Sequence[Verdict], *, is_chosen: bool) -> Iterator[Verdict]:
+    """Yield verdicts, those no longer required that others make superfluous.
+
+    Who misses a target more often need not be timed. Of alternatives one has to be decided, where
+    nobody has chosen them.
+    """
+    are_misses_decided = any(v.column == MISSES and v.word != "undecidable" for v in verdicts)
+    decided = [QUANTITIES[v.column] for v in verdicts if v.kind != "misses" and _decides(v)]
     for verdict in verdicts:
-        is_moot = is_decided and QUANTITIES[verdict.column].is_alternative
+        quantity = QUANTITIES.get(verdict.column)
+        is_moot = quantity is not None and (
+            (bool(quantity.target) and are_misses_decided)
+            or (not is_chosen and quantity.is_alternative and _is_replaced(verdict, decided))
+        )
         yield replace(verdict, is_required=verdict.is_required and not is_moot)
+
+
+def _decides(verdict: Verdict) -> bool:
+    return QUANTITIES[verdict.column].is_alternative and verdict.word != "undecidable"
+
+
+def _is_replaced(verdict: Verdict, decided: Sequence[Quantity]) -> bool:
+    """Return whether a decided alternative speaks for an undecided one too.
+
+    The fastest epochs know nothing of what slows down some of the others.
+    """
+    return any(not (one.is_best_case and verdict.may_be_worse) for one in decided)
 
 
 def _resolution(records: Sequence[Record], quantity: Quantity) -> float:
@@ -196,7 +278,7 @@ def _resolution(records: Sequence[Record], quantity: Quantity) -> float:
     split = quantity.name.removesuffix("_top1")
     counts = [record.get(f"{split}_count") for record in records]
     known = [count for count in counts if count]
-    return FEWEST_PAIRS / min(known) if known else 0.0
+    return _FEWEST_IMAGES / min(known) if known else 0.0
 
 
 def unproven(cells: Sequence[CellComparison]) -> dict[str, list[str]]:

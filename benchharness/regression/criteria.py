@@ -63,14 +63,35 @@ class Criteria:
         return tuple(QUANTITIES[name] for name in self.columns)
 
     @property
+    def targets(self) -> tuple[Quantity, ...]:
+        """Columns whose missed targets are counted: those compared, or all where nobody chose."""
+        quantities = self.quantities if self.is_chosen else tuple(QUANTITIES.values())
+        return tuple(quantity for quantity in quantities if quantity.target)
+
+    @property
     def is_extraction_compared(self) -> bool:
         """Whether features have to be extracted anew in each trial."""
         return "extract_images_per_s" in self.columns
 
-    def threshold(self, benchmark: str, column: str) -> float:
-        """Return how much worse counts."""
-        stated = self.stated.get(benchmark, {}).get(column)
-        return self.asked.get(column) or stated or QUANTITIES[column].threshold
+    def threshold(self, benchmark: str, column: str, *, drift: float = 0.0) -> float:
+        """Return how much worse counts.
+
+        Args:
+            benchmark: Name.
+            column: To compare.
+            drift: How far equal code may differ in speed for another reason than the code. Where
+                nobody states a threshold it is twice that at least: with less, equal code would
+                hardly ever be called the same.
+        """
+        quantity = QUANTITIES[column]
+        usual = quantity.threshold
+        if quantity.kind == "speed":
+            usual = max(usual, 2 * drift)
+        return self.stated_threshold(benchmark, column) or usual
+
+    def stated_threshold(self, benchmark: str, column: str) -> float | None:
+        """Return how much worse counts as the user or else the suite says; None for no word."""
+        return self.asked.get(column) or self.stated.get(benchmark, {}).get(column)
 
     def is_required(self, quantity: Quantity) -> bool:
         """Return whether it has to be decided: what somebody named, and what is not just watched.

@@ -14,7 +14,7 @@ from typing import Any
 
 from benchharness.measure.fingerprint import fingerprint
 from benchharness.measure.signed_rank import lower_bounds
-from benchharness.regression.verdict import FEWEST_PAIRS, LEVEL
+from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
 from benchharness.results.textfile import replace_text
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Cell, Plan
@@ -24,6 +24,8 @@ _FORMAT = 2
 # How often out of so many a comparison shall come to a decision.
 POWER = 0.9
 _DRAWS = 300
+# How far off a pair is taken to be that has not been seen, in the farthest of those that have.
+_UNSEEN = 1.75
 # Beyond so many pairs the reach is taken to shrink with the root of their number.
 _MOST_DRAWN = 40
 MOST_PAIRS = 2000
@@ -55,12 +57,20 @@ class Floor:
 
     def pairs_needed(self, column: str, threshold: float) -> int:
         """Return how many pairs it takes to decide on a threshold; ``MOST_PAIRS`` for too many."""
-        target = math.log((1 + 2 * threshold) / (1 + threshold))
+        target = _target(threshold)
         for pairs in range(FEWEST_PAIRS, _MOST_DRAWN + 1, 2):
             if _half_width(self.costs[column], pairs) <= target:
                 return pairs
         excess = _half_width(self.costs[column], _MOST_DRAWN) / target
         return min(MOST_PAIRS, 2 * math.ceil(_MOST_DRAWN * excess**2 / 2))
+
+    def is_hopeless(self, column: str, threshold: float, pairs: int) -> bool:
+        """Return whether so many pairs would more often not decide on a threshold than do so.
+
+        Of noise as it was seen: who refuses a threshold has to be surer than who promises one.
+        """
+        pairs = min(pairs, _MOST_DRAWN)
+        return _half_width(self.costs[column], pairs, power=0.5, unseen=()) > _target(threshold)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,21 +133,46 @@ def now() -> str:
 
 
 @cache
-def _half_width(costs: tuple[float, ...], pairs: int) -> float:
-    """Return what half of an interval does not exceed in nine comparisons of ten.
+def _half_width(
+    costs: tuple[float, ...],
+    pairs: int,
+    *,
+    power: float = POWER,
+    unseen: tuple[float, ...] = (_UNSEEN,),
+) -> float:
+    """Return what half of an interval does not exceed in so many comparisons.
 
     Pairs are drawn from those that were seen; each may as well have come out the other way round,
-    for A and B were the same.
+    for A and B were the same. One more is drawn from than was seen, farther off than all of those:
+    of noise with heavy tails or bursts a few pairs show too little.
+
+    Args:
+        costs: That were seen.
+        pairs: Of a comparison.
+        power: The share of comparisons.
+        unseen: How far off pairs are that were not seen, in the farthest of those that were.
+
+    Source:
+        The next value is farther off than n others once in n + 1 times (the rule of succession);
+        how far was chosen by simulation, see docs/statistics.md.
     """
     import numpy as np
 
     if not any(costs):
         return 0.0
     random = np.random.default_rng(0)
-    both = np.array([*costs, *(-cost for cost in costs)])
-    drawn = random.choice(both, size=(_DRAWS, pairs))
-    low, high = lower_bounds(drawn, LEVEL), -lower_bounds(-drawn, LEVEL)
-    return float(np.quantile(np.maximum(high, -low), POWER))
+    sizes = np.abs(costs)
+    every = [*sizes, *(times * sizes.max() for times in unseen)]
+    drawn = random.choice(every, size=(_DRAWS, pairs))
+    drawn *= random.choice((-1.0, 1.0), size=drawn.shape)
+    level = level_of(planned(FEWEST_PAIRS, pairs))
+    low, high = lower_bounds(drawn, level), -lower_bounds(-drawn, level)
+    return float(np.quantile(np.maximum(high, -low), power))
+
+
+def _target(threshold: float) -> float:
+    """Return the half width of an interval that lets twice the threshold be called worse."""
+    return math.log((1 + 2 * threshold) / (1 + threshold))
 
 
 def _threshold(half_width: float) -> float:

@@ -8,17 +8,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from benchharness.errors import SuiteError
 from benchharness.measure.machine import read_memory
 from benchharness.regression.allocation import keeping, keeps_memory
 from benchharness.regression.comparison import CellComparison, Comparison
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.floors import Floors
 from benchharness.regression.lineup import Lineup, line_up
+from benchharness.regression.looks import FEWEST_PAIRS
 from benchharness.regression.notes import unequal_work
 from benchharness.regression.pairs import Limits, Pairing, Series, spent_minutes
 from benchharness.regression.prospect import Prospect
 from benchharness.regression.sides import Built, Side
-from benchharness.regression.verdict import FEWEST_PAIRS
 from benchharness.results.cells import worst_proof
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.run.events import Compared, Observer, announce
@@ -83,7 +84,8 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
         observe: Told of all that happens, but for the end.
 
     Raises:
-        BenchError: The sides, data, weights or the results folder are not to be had.
+        BenchError: The sides, data, weights or the results folder are not to be had; or a
+            threshold is below what the noise of this machine lets so many pairs show.
     """
     request = replace(order.request, results=order.request.results / FOLDER)
     session = open_session(request, environment=keeping(os.environ), observe=observe)
@@ -98,19 +100,22 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
     session.plan = lineup.plan
     session.own_heads = order.a.backend is None or order.a.backend == order.b.backend
     floors = Floors(folder=session.places.cache / "noise", device=session.device.name)
+    # Once before anything is built or proven, and again when the data has settled all settings.
+    _require_visible(Prospect.of(lineup, floors, criteria), order, limits)
     with ExitStack() as made:
         built = _build(order, session, lineup, observe, made)
         runner = session.begin(observe, command=order.command)
-        lineup = lineup.settled(session.plan)
-        prospect = Prospect.of(lineup, floors, criteria)
-        is_by_epoch = _can_live_side_by_side(session, runner)
-        announce(observe, [*_opening(order, lineup, limits, built, is_by_epoch=is_by_epoch)])
-        if keeps_memory(session.places.environment):
-            announce(
-                observe, ["trials keep the memory they free, which steadies and speeds them up"]
-            )
-        announce(observe, [*prospect.warnings(most=limits.most)])
         try:
+            lineup = lineup.settled(session.plan)
+            prospect = Prospect.of(lineup, floors, criteria)
+            _require_visible(prospect, order, limits)
+            is_by_epoch = _can_live_side_by_side(session, runner)
+            announce(observe, [*_opening(order, lineup, limits, built, is_by_epoch=is_by_epoch)])
+            if keeps_memory(session.places.environment):
+                announce(
+                    observe, ["trials keep the memory they free, which steadies and speeds them up"]
+                )
+            announce(observe, [*prospect.warnings(most=limits.most)])
             every = Pairing(
                 runner=runner,
                 couples=lineup.couples,
@@ -131,6 +136,17 @@ def compare_fresh(order: Order, observe: Observer) -> Meeting:
     return Meeting(
         comparison=comparison, series=series, criteria=criteria, lineup=lineup, floors=floors
     )
+
+
+def _require_visible(prospect: Prospect, order: Order, limits: Limits) -> None:
+    """Refuse thresholds that this machine cannot show; its noise is measured with any.
+
+    Raises:
+        SuiteError: There are such; all of them are in it.
+    """
+    problems = [*prospect.problems(most=limits.most)] if order.command == "compare" else []
+    if problems:
+        raise SuiteError("compare", problems)
 
 
 def _can_live_side_by_side(session: Session, runner: Runner) -> bool:
@@ -272,6 +288,7 @@ def _cell(series: Series) -> CellComparison:
         verdicts=series.verdicts,
         proof=worst_proof(proofs),
         failure=trials.failure(),
+        scatter=series.scatter,
         is_skipped=trials.is_skipped,
     )
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from itertools import groupby, pairwise
 from statistics import median
 from typing import Any
 
 from benchharness.model.quantities import Quantity
-from benchharness.regression.steps import FEWEST, SMALLEST, Level, levels_of
+from benchharness.regression.steps import FEWEST, SMALLEST, Level, TwoSpeeds, split
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,6 +123,8 @@ class Series:
     Attributes:
         points: In order of time, at least one.
         levels: At least one.
+        two_speeds: Between which the series keeps changing, as it was measured; None if it
+            does not.
     """
 
     cell: str
@@ -130,6 +132,7 @@ class Series:
     terms: Terms
     points: tuple[Point, ...]
     levels: tuple[Level, ...]
+    two_speeds: TwoSpeeds | None = None
 
     @property
     def steps(self) -> list[Step]:
@@ -177,6 +180,7 @@ class Series:
                 }
                 for step in self.steps
             ],
+            "two_speeds": asdict(self.two_speeds) if self.two_speeds else None,
         }
 
 
@@ -279,11 +283,15 @@ def _series(readings: Sequence[Reading], smallest: float) -> Series:
     newest, points = readings[-1], tuple(reading.point for reading in readings)
     is_accuracy = newest.quantity.kind == "accuracy"
     values = [point.value if is_accuracy else math.log(point.value) for point in points]
-    least = smallest if is_accuracy else math.log1p(smallest)
+    found = split(values, smallest=smallest if is_accuracy else math.log1p(smallest))
+    speeds = found.two_speeds
+    if speeds is not None and not is_accuracy:
+        speeds = replace(speeds, low=math.exp(speeds.low), high=math.exp(speeds.high))
     return Series(
         cell=newest.cell,
         quantity=newest.quantity,
         terms=newest.terms,
         points=points,
-        levels=tuple(levels_of(values, smallest=least)),
+        levels=tuple(found.levels),
+        two_speeds=speeds,
     )

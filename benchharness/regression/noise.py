@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -14,6 +14,7 @@ from benchharness.regression.criteria import Criteria
 from benchharness.regression.floors import MOST_PAIRS, Floor, now
 from benchharness.regression.fresh import Meeting, Order, compare_fresh
 from benchharness.regression.pairs import Series
+from benchharness.regression.scatter import Scatter
 from benchharness.regression.sides import Side
 from benchharness.run.events import Observer
 from benchharness.run.session import Request
@@ -68,6 +69,7 @@ class Survey:
     """The noise of all cells.
 
     Attributes:
+        scatters: Of the epochs of each cell within and between trials, by its label.
         failures: Why a cell could not be measured, by its label.
         folder: Of the run.
     """
@@ -77,6 +79,7 @@ class Survey:
     found: tuple[Noise, ...]
     failures: Mapping[str, str]
     folder: str
+    scatters: Mapping[str, Scatter] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON knows it."""
@@ -86,6 +89,7 @@ class Survey:
             "minutes": self.minutes,
             "folder": self.folder,
             "failures": dict(self.failures),
+            "scatters": {label: scatter.as_dict() for label, scatter in self.scatters.items()},
             "cells": [noise.as_dict() for noise in self.found],
         }
 
@@ -127,6 +131,11 @@ def survey_noise(
         found=tuple(noise for series in sound for noise in _noise(series, meeting)),
         failures=failures,
         folder=meeting.comparison.folder,
+        scatters={
+            series.couple.label: scatter
+            for series in sound
+            if (scatter := series.scatter) is not None
+        },
     )
 
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from statistics import median
 
 from benchharness.errors import Problem, SuiteError
 from benchharness.regression.comparison import Trials
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.lineup import Couple
-from benchharness.regression.verdict import FEWEST_PAIRS, Verdict
+from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
+from benchharness.regression.scatter import Scatter, scatter_of
+from benchharness.regression.verdict import Verdict
 from benchharness.results.record import Record
 from benchharness.run.events import Observer
 from benchharness.run.runner import Runner
 from benchharness.suite.plan import Trial
-
-# Only whole turns of A B, B A are judged: drift of the machine then hits both sides alike.
-TURN = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +40,13 @@ class Series:
     """The pairs of one couple.
 
     Attributes:
-        fewest: Before anything is decided.
+        looks: After how many pairs it is judged, ascending.
         seconds: That each pair took.
         is_over: Whether it gets no more.
     """
 
     couple: Couple
-    fewest: int
+    looks: tuple[int, ...]
     ours: list[Record] = field(default_factory=list)
     theirs: list[Record] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
@@ -63,15 +63,29 @@ class Series:
         """What has been run."""
         return Trials(ours=self.ours, theirs=self.theirs)
 
-    def judge(self, criteria: Criteria, *, most: int) -> None:
-        """Say what the pairs tell; the series is over where that is enough, or all there is."""
+    @property
+    def scatter(self) -> Scatter | None:
+        """What the pairs' epochs differ by within trials and between them; None if unknown."""
+        if self.trials.failure() or not self.seconds:
+            return None
+        return scatter_of(self.ours, self.theirs, pair_s=median(self.seconds))
+
+    def judge(self, criteria: Criteria, *, is_last: bool = False) -> None:
+        """Say what the pairs tell; the series is over where that is enough, or all there is.
+
+        Args:
+            is_last: Whether there will be no more pairs, although more were planned.
+        """
         if self.trials.failure() or not self.couple.is_compared:
             self.is_over = True
             return
-        is_last = self.pairs >= most
-        if is_last or (self.pairs >= self.fewest and self.pairs % TURN == 0):
-            self.verdicts = self.trials.verdicts(criteria, self.couple.ours.benchmark)
-            self.is_over = is_last or not any(verdict.is_open for verdict in self.verdicts)
+        # An end that nobody planned is no look of its own where there was one before.
+        if self.pairs in self.looks or (is_last and not self.verdicts):
+            self.verdicts = self.trials.verdicts(
+                criteria, self.couple.ours.benchmark, level=level_of(self.looks)
+            )
+        is_decided = bool(self.verdicts) and not any(verdict.is_open for verdict in self.verdicts)
+        self.is_over = is_last or self.pairs >= self.looks[-1] or is_decided
 
     def planned(self) -> int:
         """Return how many pairs it will have had, as far as can be told."""
@@ -79,7 +93,7 @@ class Series:
             return self.pairs
         if not self.couple.is_compared:
             return 1
-        return max(self.fewest, self.pairs + TURN - self.pairs % TURN)
+        return next(look for look in self.looks if look > self.pairs)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,21 +124,23 @@ class Pairing:
         """Carry out pairs until each couple is decided, or its limit is reached."""
         limits = self.limits
         every = [
-            Series(
-                couple=one,
-                fewest=min(max(limits.fewest, self.first.get(one.label, 0)), limits.most),
-            )
+            Series(couple=one, looks=planned(self._fewest(one), limits.most))
             for one in self.couples
         ]
         began_s = self.now()
         while waiting := [series for series in every if not series.is_over]:
             for series in waiting:
                 if self._is_late(series, spent_s=self.now() - began_s):
-                    series.judge(self.criteria, most=series.pairs)
+                    series.judge(self.criteria, is_last=True)
                     continue
                 self._add(series, every)
-                series.judge(self.criteria, most=limits.most)
+                series.judge(self.criteria)
         return every
+
+    def _fewest(self, couple: Couple) -> int:
+        """Return after how many pairs a couple is judged first."""
+        limits = self.limits
+        return min(max(limits.fewest, self.first.get(couple.label, 0)), limits.most)
 
     def _is_late(self, series: Series, *, spent_s: float) -> bool:
         """Whether another pair would not end in time."""

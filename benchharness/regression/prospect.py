@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from benchharness.errors import Problem
 from benchharness.measure.environment import usable_cores
 from benchharness.regression.criteria import Criteria
-from benchharness.regression.floors import Floor, Floors
+from benchharness.regression.floors import MOST_PAIRS, Floor, Floors
 from benchharness.regression.lineup import Couple, Lineup
 
 
@@ -39,20 +41,45 @@ class Prospect:
             if (needed := self._needed(couple))
         }
 
+    def problems(self, *, most: int) -> Iterator[Problem]:
+        """Yield the thresholds on which so many pairs would more often not decide than do so."""
+        for couple, column, needed in self._beyond(most):
+            floor = self.floors[couple.label]
+            threshold = self.criteria.threshold(couple.ours.benchmark, column)
+            if not floor.is_hopeless(column, threshold, most):
+                continue
+            shown = floor.reach(column, most)
+            # Rounded up, or it would be refused again.
+            enough = f"--threshold {column}={math.ceil(1000 * shown) / 10:g}%"
+            pairs = f"--pairs {needed}"
+            remedies = [enough] * math.isfinite(shown) + [pairs] * (needed < MOST_PAIRS)
+            yield Problem(
+                where=f"{couple.label}: {column}",
+                expected=f"a threshold that {most} pairs can decide on here, such as {shown:.1%} "
+                f"(measured {floor.measured[:10]})",
+                found=f"{threshold:.3g}",
+                hint=", ".join([*remedies, "longer trials or a quieter machine; then measure it "])
+                + "again: benchharness noise",
+            )
+
     def warnings(self, *, most: int) -> Iterator[str]:
-        """Yield what stands in the way of a decision with so many pairs at most."""
+        """Yield what may stand in the way of a decision with so many pairs at most."""
         yield from busy(load_average(), usable_cores())
+        for couple, column, needed in self._beyond(most):
+            floor = self.floors[couple.label]
+            threshold = self.criteria.threshold(couple.ours.benchmark, column)
+            yield (
+                f"WARNING: {couple.label}: {column}: a threshold of {threshold:.3g} needs "
+                f"{needed} pairs here, and there will be {most}, which show "
+                f"{floor.reach(column, most):.1%} (measured {floor.measured[:10]})"
+            )
+
+    def _beyond(self, most: int) -> Iterator[tuple[Couple, str, int]]:
+        """Yield couples and columns that need more pairs than there will be, and how many."""
         for couple in self.lineup.couples:
             for column, needed in self._needed(couple).items():
-                if needed <= most:
-                    continue
-                floor = self.floors[couple.label]
-                threshold = self.criteria.threshold(couple.ours.benchmark, column)
-                yield (
-                    f"WARNING: {couple.label}: {column}: a threshold of {threshold:.3g} needs "
-                    f"{needed} pairs here, and there will be {most}, which show "
-                    f"{floor.reach(column, most):.1%} (measured {floor.measured[:10]})"
-                )
+                if needed > most:
+                    yield couple, column, needed
 
     def _needed(self, couple: Couple) -> dict[str, int]:
         """Return how many pairs each column needs that has to be decided and is known."""

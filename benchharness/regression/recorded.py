@@ -8,11 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchharness.errors import Problem, SuiteError
-from benchharness.regression.comparison import CellComparison, Comparison, Trials
+from benchharness.regression.comparison import (
+    FEWEST_SESSIONS,
+    CellComparison,
+    Comparison,
+    Trials,
+)
 from benchharness.regression.criteria import Criteria
+from benchharness.regression.looks import ERROR
 from benchharness.regression.notes import software, unequal_work
+from benchharness.regression.sessions import ran_in_turn
 from benchharness.regression.sides import Recorded
 from benchharness.results.cells import Cell, cells_of, worst_proof
+from benchharness.results.record import Record
 
 ACROSS = ("machine", "data", "weights", "settings")
 # What tells machines apart where a run does not say it in one line.
@@ -43,11 +51,12 @@ class Question:
 def compare_recorded(a: Recorded, b: Recorded, question: Question) -> Comparison:
     """Return what two recorded sides differ in.
 
-    Trials of one run that ran in turn are paired; those of different runs are not, and their
-    speeds may differ by the suite's ``drift`` for no reason of the code's.
+    Trials of one run that ran in turn are paired; others are not, and their speeds may differ by
+    the suite's ``drift`` for no reason of the code's, unless both sides ran at several times.
 
     Raises:
-        SuiteError: They are not of the same machine, data, weights or settings, or share no cell.
+        SuiteError: They are not of the same machine, data, weights or settings, or share no cell;
+            or a stated threshold is below the drift.
         RunError: A run cannot be read.
     """
     one, other = a.run.read_run(), b.run.read_run()
@@ -64,12 +73,20 @@ def compare_recorded(a: Recorded, b: Recorded, question: Question) -> Comparison
         else question.described
     )
     criteria = Criteria.of(described, columns=question.columns, thresholds=question.thresholds)
+    run = a.run.records()[0] if is_same_run else None
+    trials = [
+        _trials(cell, match, criteria, run) if match is not None else None
+        for cell, match in matched
+    ]
+    if too_small := [*_below_drift(matched, trials, criteria)]:
+        raise SuiteError(f"{a.label}, {b.label}", too_small)
     cells = [
-        _compared(cell, match, theirs, criteria, is_same_run=is_same_run) for cell, match in matched
+        _compared(cell, match, both, theirs, criteria, is_same_run=is_same_run)
+        for (cell, match), both in zip(matched, trials, strict=True)
     ]
     notes = [*unequal_work(cells)]
+    notes += dict.fromkeys(_of_different_times([both for both in trials if both]))
     if not is_same_run:
-        notes += _of_two_runs(criteria)
         notes += software(one.get("environment", {}), other.get("environment", {}))
     notes += [f"differs, as allowed: {p}" for kind, p in problems if kind in question.across]
     new = [_label(cell) for cell in theirs if not any(cell is match for _, match in matched)]
@@ -85,14 +102,64 @@ def compare_recorded(a: Recorded, b: Recorded, question: Question) -> Comparison
     )
 
 
-def _of_two_runs(criteria: Criteria) -> Iterator[str]:
-    yield (
-        "recorded at different times: speeds of equal code may differ by "
-        f"{criteria.drift:.0%} then, and the intervals are so much wider; "
-        "compare both sides afresh to see smaller changes"
-        if criteria.drift
-        else "recorded at different times: trials are not paired"
-    )
+def _trials(cell: Cell, match: Cell, criteria: Criteria, run: Sequence[Record] | None) -> Trials:
+    """Return the trials of a cell on both sides.
+
+    Args:
+        cell: Of A.
+        match: Of B.
+        criteria: Of their suite.
+        run: All trials, where both cells are of one run.
+    """
+    is_paired = run is not None and ran_in_turn(cell.trials, match.trials, run=run)
+    return Trials(ours=cell.trials, theirs=match.trials, is_paired=is_paired, drift=criteria.drift)
+
+
+def _below_drift(
+    matched: Sequence[tuple[Cell, Cell | None]],
+    trials: Sequence[Trials | None],
+    criteria: Criteria,
+) -> Iterator[Problem]:
+    """Yield the thresholds that somebody states and nobody could decide on."""
+    found: dict[float, list[str]] = {}
+    for (cell, _), both in zip(matched, trials, strict=True):
+        for quantity in criteria.quantities:
+            stated = criteria.stated_threshold(cell.benchmark, quantity.name)
+            if both is None or quantity.kind != "speed" or stated is None:
+                continue
+            if stated <= both.allowance and both.sample(quantity) is not None:
+                found.setdefault(stated, []).append(quantity.name)
+    for threshold, columns in found.items():
+        yield Problem(
+            where=f"threshold of {', '.join(dict.fromkeys(columns))}",
+            expected=f"more than the {criteria.drift:.0%} by which speeds of equal code differ "
+            "between two times",
+            found=f"{threshold:.3g}",
+            hint=f"--threshold {2 * criteria.drift:.0%}; or compare both sides afresh; or state "
+            "the drift of this machine in [regression]",
+        )
+
+
+def _of_different_times(trials: Sequence[Trials]) -> Iterator[str]:
+    """Yield what a reader must know of trials that did not run next to each other."""
+    for both in trials:
+        if both.is_paired:
+            continue
+        if both.allowance:
+            yield (
+                "recorded at different times: speeds of equal code may differ by "
+                f"{both.drift:.0%} then, so intervals are so much wider, and the limit is "
+                f"{2 * both.drift:.0%} where none is stated; compare both sides afresh to see "
+                "smaller changes"
+            )
+        elif min(both.sessions) >= FEWEST_SESSIONS:
+            ours, theirs = both.sessions
+            yield (
+                f"recorded at {ours} different times of A and {theirs} of B: speeds are compared "
+                "by the median of each time"
+            )
+        else:
+            yield "recorded at different times: trials are not paired"
 
 
 def _cells(side: Recorded, question: Question) -> list[Cell]:
@@ -130,6 +197,7 @@ def _counterpart(cell: Cell, a: Recorded, b: Recorded, theirs: Sequence[Cell]) -
 def _compared(
     cell: Cell,
     match: Cell | None,
+    trials: Trials | None,
     theirs: Sequence[Cell],
     criteria: Criteria,
     *,
@@ -142,16 +210,13 @@ def _compared(
         "track": cell.track,
         "backends": [cell.backend, match.backend if match else cell.backend],
     }
-    if match is None:
+    if match is None or trials is None:
         return CellComparison(label=_label(cell), identity=identity, failure=_missing(cell, theirs))
-    trials = Trials(
-        ours=cell.trials, theirs=match.trials, is_paired=is_same_run, drift=criteria.drift
-    )
     failure = trials.failure()
     return CellComparison(
         label=_label(cell) if cell.backend == match.backend else _label(cell, with_backend=False),
         identity=identity,
-        verdicts=() if failure else trials.verdicts(criteria, cell.benchmark),
+        verdicts=() if failure else trials.verdicts(criteria, cell.benchmark, level=ERROR),
         proof=worst_proof([cell.proof_against(match.backend)]) if is_same_run else "",
         failure=failure,
         is_skipped=trials.is_skipped,

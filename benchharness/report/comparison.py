@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
@@ -13,8 +13,10 @@ from rich.text import Text
 
 from benchharness.model.quantities import QUANTITIES
 from benchharness.regression.comparison import CellComparison, Comparison
+from benchharness.regression.looks import ERROR
 from benchharness.regression.verdict import Verdict
 from benchharness.report.numbers import UNKNOWN
+from benchharness.report.scatter import scatter_words
 
 HEADINGS = ("cell", "column", "verdict", "change", "interval", "pairs", "limit")
 _STYLES = {
@@ -22,6 +24,7 @@ _STYLES = {
     "faster": "cyan",
     "less": "cyan",
     "better": "cyan",
+    "reached": "cyan",
     "undecidable": "yellow",
     "failed": "bold red",
     "skipped": "dim",
@@ -70,7 +73,7 @@ class ComparisonTable:
         yield table
         yield Text()
         for note in remarks(found):
-            yield Text(note, style="dim" if note in (LEGEND, WATCHED) else "yellow")
+            yield Text(note, style="dim" if note.startswith(_LEGENDS) else "yellow")
 
 
 LEGEND = (
@@ -78,6 +81,7 @@ LEGEND = (
     "is worse"
 )
 WATCHED = "*: nothing waits for it; --column NAME has it decided"
+_LEGENDS = ("change: ", "*: ", "level: ")
 
 
 def plain_text(comparison: Comparison, *, width: int = 100) -> str:
@@ -123,7 +127,7 @@ def headline(comparison: Comparison) -> str:
     return f"nothing worse in {cells}" + (f"; {_some(better)}" if better else "")
 
 
-_BETTER = ("faster", "less", "better")
+_BETTER = ("faster", "less", "better", "reached")
 
 
 def setting(comparison: Comparison) -> str:
@@ -145,8 +149,31 @@ def setting(comparison: Comparison) -> str:
 def remarks(comparison: Comparison) -> list[str]:
     """Return what a reader must know besides the table, the legend last."""
     failures = [f"{cell.label}: {cell.failure}" for cell in comparison.cells if cell.failure]
-    is_watched = any(v.word == "undecidable" and not v.is_open for _, v in comparison.verdicts())
-    return [*failures, *comparison.notes, *([WATCHED] if is_watched else []), LEGEND]
+    verdicts = [verdict for _, verdict in comparison.verdicts()]
+    misses = [f"{cell.label}: {_missed(v)}" for cell, v in comparison.verdicts() if v.misses]
+    is_watched = any(v.word == "undecidable" and not v.is_open for v in verdicts if not v.misses)
+    legend = [
+        *([WATCHED] if is_watched else []),
+        LEGEND,
+        *([level_line(verdicts)] * bool(verdicts)),
+    ]
+    scatters = [
+        scatter_words(cell.label, cell.scatter)
+        for cell in comparison.cells
+        if cell.scatter and any(v.is_open and v.kind == "speed" for v in cell.verdicts)
+    ]
+    return [*failures, *misses, *scatters, *comparison.notes, *legend]
+
+
+def _missed(verdict: Verdict) -> str:
+    """Return a sentence on how often each side misses its target."""
+    assert verdict.misses is not None
+    (ours, of_ours), (theirs, of_theirs) = verdict.misses
+    counts = f"B misses its target in {theirs} of {of_theirs} trials, A in {ours} of {of_ours}"
+    return {
+        "missed": f"{counts}, which is more than chance",
+        "reached": f"{counts}, which is less than chance",
+    }.get(verdict.word, f"{counts}, which may be chance")
 
 
 def rows(comparison: Comparison) -> list[list[str]]:
@@ -160,6 +187,9 @@ def rows(comparison: Comparison) -> list[list[str]]:
 
 
 def _row(verdict: Verdict) -> list[str]:
+    if verdict.misses is not None:
+        counts = " : ".join(f"{missed} of {trials}" for missed, trials in verdict.misses)
+        return [_words(verdict), verdict.word, "", counts, _pairs(verdict), ""]
     limit = verdict.threshold if verdict.kind == "accuracy" else 1 + verdict.threshold
     mark = "" if verdict.is_required or verdict.word != "undecidable" else " *"
     interval = f"{_number(verdict, verdict.low)} to {_number(verdict, verdict.high)}"
@@ -168,9 +198,13 @@ def _row(verdict: Verdict) -> list[str]:
         f"{verdict.word}{mark}",
         _number(verdict, verdict.change),
         interval if verdict.low is not None or verdict.high is not None else UNKNOWN,
-        str(verdict.pairs) if verdict.is_paired else f"{verdict.pairs} each",
+        _pairs(verdict),
         f"{limit:.3f}",
     ]
+
+
+def _pairs(verdict: Verdict) -> str:
+    return str(verdict.pairs) if verdict.is_paired else f"{verdict.pairs} each"
 
 
 def _without_verdict(cell: CellComparison) -> str:
@@ -185,7 +219,11 @@ def _number(verdict: Verdict, value: float | None) -> str:
 
 def _said(verdict: Verdict) -> str:
     """Return a verdict with its size: ``training 12.1 % slower``."""
-    assert verdict.change is not None
+    if verdict.misses is not None:
+        (ours, of_ours), (theirs, of_theirs) = verdict.misses
+        return f"misses its target in {theirs} of {of_theirs} trials, A in {ours} of {of_ours}"
+    if verdict.change is None:
+        return f"{_words(verdict)} {verdict.word}"
     if verdict.kind == "accuracy":
         return f"{_words(verdict)} {abs(verdict.change):.3f} {verdict.word}"
     change = verdict.change if verdict.change >= 1 else 1 / verdict.change
@@ -193,7 +231,19 @@ def _said(verdict: Verdict) -> str:
 
 
 def _words(verdict: Verdict) -> str:
+    if verdict.misses is not None:
+        return "target misses"
     return QUANTITIES[verdict.column].words or verdict.column
+
+
+def level_line(verdicts: Iterable[Verdict]) -> str:
+    """Return how sure each interval is, and all looks together."""
+    levels = sorted({verdict.level for verdict in verdicts})
+    each = " or ".join(f"{level:.2%}" for level in levels)
+    return (
+        f"level: each end of an interval errs in {each} of looks, and all looks planned together "
+        f"in {ERROR:.0%} of comparisons at most"
+    )
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -91,6 +91,14 @@ def state_words(series: Series) -> str:
         return f"{runs} run{'s' if runs > 1 else ''}: a step shows with {2 * FEWEST}"
     level = series.levels[-1]
     since = when(series.points[level.first])
+    if series.two_speeds is not None:
+        scale, speeds = Scale.of(series), series.two_speeds
+        both = _figures(series, [speeds.low * scale.factor, speeds.high * scale.factor])
+        unit = f" {scale.unit}" if scale.unit else ""
+        return (
+            f"{speeds.changes} changes between two levels, {' and '.join(both)}{unit}: a machine "
+            "with two speeds rather than steps of the code"
+        )
     if not stands_out(series):
         return f"steady since {since}, {level.runs} runs"
     size = size_words(series, series.value_of(level), series.points[-1].value)

@@ -13,6 +13,7 @@ from rich.text import Text
 from benchharness.model.quantities import QUANTITIES
 from benchharness.regression.noise import DIFFERENCES, Noise, Survey
 from benchharness.report.numbers import UNKNOWN
+from benchharness.report.scatter import scatter_words
 
 MEANING = (
     "shows: the smallest threshold that so many pairs decide on nine times out of ten, calling "
@@ -50,6 +51,8 @@ class NoiseTable:
             table.add_row(*(Text(text) for text in _row(noise)))
         yield table
         yield Text()
+        for label, scatter in self.survey.scatters.items():
+            yield Text(scatter_words(label, scatter))
         for label, reason in self.survey.failures.items():
             yield Text(f"{label}: {reason}", style="bold red")
         yield Text(MEANING, style="dim")
