@@ -11,8 +11,10 @@ import sys
 import tomllib
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
+import test_sabotage
 from documents import DOCUMENTS, ROOT, Block, blocks, commands_of
 from PIL import Image
 from wheels import shelf_variables, write_shelf
@@ -265,3 +267,17 @@ def test_every_column_is_documented_as_it_is():
         if f"| `{column.name}` | {column.unit} | {column.meaning} |" not in text
     ]
     assert not missing
+
+
+def test_every_planted_fault_is_listed_with_what_names_it():
+    """The page on fairness has a row for each plant, with the words that its test demands."""
+    plants: dict[str, Any] = {}
+    exec(test_sabotage.SABOTEUR, plants)
+    names = {*plants["TASKS"], *plants["EPOCHS"], *plants["TRAININGS"], "flatten"}
+    demanded = test_sabotage.ANYWHERE | test_sabotage.PROVEN_OTHERWISE
+    text = (ROOT / "docs/fairness.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\|(.*)\|$", text, re.M)
+    said = dict(reversed(rows))
+
+    assert said.keys() == names
+    assert not [name for name, words in demanded.items() if words not in said[name]]

@@ -83,7 +83,7 @@ def test_the_guide_leads_from_nothing_to_a_certified_backend(tmp_path: Path):
         "the reference still works in images.py, layers.py, optimizers.py" in said["plugin check"]
     )
     assert "dataset, simple_cnn, bottleneck, fine_tune" in said["plugin check"]
-    assert "the reference still works in images.py, layers.py, settings.py" in said["replaced"]
+    assert "the reference still works in images.py, layers.py, witness.py" in said["replaced"]
     assert "optimizer: mine has no rmsprop with these constants" in said["replaced"]
     assert "keeps the contract" in said["replaced"]
     assert "simple_cnn, mine and numpy: proven" in said["certify suites/smoke.toml"]

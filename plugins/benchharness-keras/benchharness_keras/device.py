@@ -36,11 +36,6 @@ def use_device(task: Task) -> str:
             "layout: Keras computes channels_last here; TensorFlow has no channels-first "
             "convolution on a CPU, and reorders by itself on a GPU"
         )
-    if execution.compile and task.is_augmented and keras.config.backend() == "tensorflow":
-        raise UnsupportedError(
-            "compile: TensorFlow's XLA cannot resample augmented images (2.21 has no "
-            "ImageProjectiveTransformV3 in it); leave out compile or augmentation here"
-        )
     is_mixed = execution.precision == "bfloat16"
     keras.config.set_dtype_policy("mixed_bfloat16" if is_mixed else "float32")
     keras.config.set_image_data_format("channels_last")

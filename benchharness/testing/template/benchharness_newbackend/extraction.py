@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from benchharness.api import Batches, Setting, Task
 from benchharness_newbackend.device import synchronize
-from benchharness_newbackend.images import Inputs
+from benchharness_newbackend.images import Inputs, to_device
 from benchharness_newbackend.layers import build_network
 from benchharness_newbackend.settings import device_settings
 from benchharness_newbackend.weights import load_weights
@@ -28,8 +28,8 @@ class NewExtraction:
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
         """Yield float32 outputs, channels last, one array per batch."""
         for batch in batches:
-            output, _ = self._model.forward(self._inputs(batch))
-            yield output.astype(np.float32)
+            inputs = self._inputs(to_device(batch, device=self._device))
+            yield np.array(self._model(inputs), np.float32)
 
     def synchronize(self) -> None:
         """Wait for the device."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
 from benchharness_newbackend.device import synchronize
 from benchharness_newbackend.files import build_loader
-from benchharness_newbackend.images import Inputs
+from benchharness_newbackend.images import Inputs, to_device
 from benchharness_newbackend.settings import device_settings
 from benchharness_newbackend.witness import Ledger
 
@@ -26,7 +26,8 @@ class NewFeeding:
         """Bring each batch to the device, augmented and preprocessed."""
         self._ledger.clear()
         for batch in batches:
-            self._ledger.write(self._inputs(batch), self._inputs.labels(batch))
+            arrays = to_device(batch, device=self._device)
+            self._ledger.write(self._inputs(arrays), arrays.labels)
             after_step()
 
     def consumed(self) -> Consumed:

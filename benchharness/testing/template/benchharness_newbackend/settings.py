@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from benchharness.api import Dropout, Setting, Task
-from benchharness.testing.reference_rules import Rule
 from benchharness_newbackend.layers import Model
-from benchharness_newbackend.optimizers import read_optimizer
+from benchharness_newbackend.optimizers import Rule, read_optimizer
 
 
 def device_settings(task: Task, device: str) -> dict[str, Setting]:
     """Return what holds for the whole process."""
     return {
         "engine": "newbackend",
-        "device": device,
+        "device": str(device),
         "precision": "float32",
         "tf32": False,
         "layout": "channels_last",

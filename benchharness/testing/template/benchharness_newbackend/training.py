@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,15 +18,16 @@ from benchharness.api import (
     Setting,
     Task,
 )
-from benchharness.testing.reference_rules import JUDGES, Judgement, Rule, Tally
 from benchharness_newbackend.device import synchronize
 from benchharness_newbackend.files import build_loader
-from benchharness_newbackend.images import Inputs
-from benchharness_newbackend.layers import build_network
-from benchharness_newbackend.optimizers import build_optimizer
+from benchharness_newbackend.images import Inputs, to_device
+from benchharness_newbackend.layers import build_network, loss, loss_and_gradients
+from benchharness_newbackend.optimizers import Rule, build_optimizer
 from benchharness_newbackend.settings import device_settings, learning_settings
 from benchharness_newbackend.weights import load_weights, named_parameters, to_canonical
 from benchharness_newbackend.witness import Ledger
+
+Array = NDArray[Any]
 
 
 class NewTraining:
@@ -39,18 +39,14 @@ class NewTraining:
         self._device = device
         self._inputs = Inputs(task, device=device)
         self._ledger = Ledger(task.witness)
-        self._judge = JUDGES[task.output]
-        self._model = build_network(network=task.network)
-        self._model.trainable = tuple(
-            name for name in task.network.learning_layers() if name in task.trainable
-        )
+        self._model = build_network(network=task.network, trainable=task.trainable)
         self.reset()
 
     def reset(self) -> None:
         """Return to the initial weights, a fresh optimizer and the first dropout mask."""
         load_weights(self._model, self._task.weights)
         self._optimizer = self._build_optimizer()
-        self._random = np.random.Generator(np.random.Philox(self._task.seed))
+        self._dropout_seeds = np.random.default_rng(self._task.seed)
         self._ledger.clear()
 
     def train(
@@ -61,9 +57,10 @@ class NewTraining:
             tally = Tally()
             self._ledger.clear()
             for batch in batches:
-                inputs, labels = self._inputs(batch), self._inputs.labels(batch)
-                self._ledger.write(inputs, labels)
-                tally.add(self._step(inputs, labels))
+                arrays = to_device(batch, device=self._device)
+                inputs = self._inputs(arrays)
+                self._ledger.write(inputs, arrays.labels)
+                self._step(inputs, arrays.labels, tally)
                 after_step()
             after_epoch(tally.scores())
 
@@ -73,10 +70,10 @@ class NewTraining:
         The core times it, to tell how much of a step of ``train`` is computation: it must be the
         same step, compiled where that is compiled, with what augments on the device.
         """
-        labels = self._inputs.labels(batch)
+        arrays, tally = to_device(batch, device=self._device), Tally()
 
         def step() -> None:
-            self._step(self._inputs(batch), labels)
+            self._step(self._inputs(arrays), arrays.labels, tally)
 
         return step
 
@@ -85,11 +82,12 @@ class NewTraining:
         return self._ledger.consumed()
 
     def evaluate(self, batches: Batches) -> Scores:
-        """Score without dropout, without augmentation and without learning."""
+        """Score without dropout and without learning."""
         tally = Tally()
         for batch in batches:
-            logits, _ = self._model.forward(self._inputs(replace(batch, warp=None)))
-            tally.add(self._judge(logits, self._inputs.labels(batch)))
+            arrays = to_device(batch, device=self._device)
+            inputs, output = self._inputs(arrays), self._task.output
+            tally.add(*loss(self._model, inputs, arrays.labels, output=output))
         return tally.scores()
 
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
@@ -102,15 +100,15 @@ class NewTraining:
 
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return float32 logits without dropout, shape (batch, outputs)."""
-        logits, _ = self._model.forward(self._inputs(batch))
-        return logits.astype(np.float32)
+        inputs = self._inputs(to_device(batch, device=self._device))
+        return np.array(self._model(inputs), np.float32)
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
-        logits, tape = self._model.forward(self._inputs(batch))
-        judgement = self._judge(logits, self._inputs.labels(batch))
-        found = self._model.backward(tape, judgement.gradient)
-        return {name: to_canonical(gradient) for name, gradient in found.items()}
+        arrays = to_device(batch, device=self._device)
+        inputs, output = self._inputs(arrays), self._task.output
+        _, _, gradients = loss_and_gradients(self._model, inputs, arrays.labels, output=output)
+        return {name: to_canonical(gradient) for name, gradient in gradients.items()}
 
     def synchronize(self) -> None:
         """Wait for the device."""
@@ -126,9 +124,35 @@ class NewTraining:
             raise ValueError("task.optimizer: expected an optimizer for training, found None")
         return build_optimizer(optimizer=self._task.optimizer)
 
-    def _step(self, inputs: NDArray[Any], labels: NDArray[np.int32]) -> Judgement:
-        logits, tape = self._model.forward(inputs, random=self._random)
-        judgement = self._judge(logits, labels)
-        gradients = self._model.backward(tape, judgement.gradient)
+    def _step(self, inputs: Array, labels: Array, tally: Tally) -> None:
+        losses, is_right, gradients = loss_and_gradients(
+            self._model,
+            inputs,
+            labels,
+            output=self._task.output,
+            # Another seed for each step, and the same ones after each reset.
+            dropout_seed=int(self._dropout_seeds.integers(2**31)),
+        )
         self._optimizer.apply(self._model.arrays, gradients)
-        return judgement
+        tally.add(losses, is_right)
+
+
+class Tally:
+    """Loss and right guesses, summed over the images of a pass however they are batched.
+
+    A framework keeps the sums on its device, so that reading them waits only once.
+    """
+
+    def __init__(self) -> None:
+        self._loss, self._right, self._count = 0.0, 0, 0
+
+    def add(self, losses: Array, is_right: Array) -> None:
+        """Add a batch, both of shape (batch,)."""
+        self._loss += float(np.asarray(losses, np.float64).sum())
+        self._right += int(np.asarray(is_right).sum())
+        self._count += len(losses)
+
+    def scores(self) -> Scores:
+        """Return the means over everything added."""
+        count = max(self._count, 1)
+        return Scores(loss=self._loss / count, top1=self._right / count, count=self._count)

@@ -31,10 +31,11 @@ def load_weights(model: Model, arrays: Mapping[str, NDArray[np.float32]]) -> Non
     found = {name: arrays[name].shape for name in arrays}
     if found != expected:
         raise ValueError(f"weights: expected {expected}, found {found}")
-    # Copied: what the caller keeps must not change when the model learns.
+    # Copied: what the caller keeps must not change when the model learns. float64 keeps the
+    # reference's own rounding out of sight; a framework takes float32.
     model.arrays = {name: np.array(arrays[name], np.float64) for name in parameters}
 
 
 def to_canonical(array: NDArray[Any]) -> NDArray[np.float32]:
     """Return a parameter or its gradient as a float32 array in canonical layout, a copy."""
-    return array.astype(np.float32)
+    return np.array(array, np.float32)

@@ -26,7 +26,7 @@ class Ledger:
 
         What is not sampled must cost nothing: the contract times it.
         """
-        self._reference.write(inputs, labels)
+        self._reference.write(np.asarray(inputs), np.asarray(labels))
 
     def consumed(self) -> Consumed:
         """Return the recorded steps in their order, after waiting for the device.
