@@ -592,6 +592,17 @@ def _coverage() -> Table:
     ]  # fmt: skip
     scenarios += [
         Scenario(
+            conditions=("one line", "0 %", f"5 %, {name}", "5", "5"),
+            measure=partial(
+                covers, effect=0.0, scatter=0.05, trials=5, comparisons=5, noise=NOISES[name]
+            ),
+            repetitions=6000,
+        )
+        for name in NOISES
+        if name != "normal"
+    ]
+    scenarios += [
+        Scenario(
             conditions=(f"leader of {backends} backends", percent(step), "5 %", "-", "5"),
             measure=partial(covers_leader, backends=backends, step=step),
             repetitions=3000,
