@@ -309,6 +309,14 @@ def test_one_trial_speaks_of_its_models_and_three_of_the_frameworks(torch, keras
     assert f", {said}" in answer
 
 
+def test_the_accuracies_shown_are_those_whose_difference_is_told():
+    """Means: of 0.90, 0.91, 0.91 and 0.95, 0.94, 0.94, where medians would tell of 3.0 points."""
+    (answer,) = answers(answered({"torch": (910, 900), "keras": (940, 950)}))
+
+    assert "top-1 0.907 (0.900-0.910) against 0.943 (0.940-0.950), " in answer
+    assert "(-3.7 points" in answer
+
+
 def test_feeding_is_called_feeding():
     """`dataset` trains nothing."""
     (answer,) = answers(trials(metric="feed_images_per_s", strategy="dataset"))

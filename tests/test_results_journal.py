@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from results_records import record
 
 from benchharness.results import journal
 
@@ -252,3 +253,23 @@ def test_a_full_disk_leaves_no_half_record(path):
         journal.append(path, {"id": "b", "reason": "x" * 1000})
 
     assert path.read_bytes() == before
+
+
+def test_an_older_record_reaches_its_target_by_count(path: Path):
+    """36 of 40 in the second epoch, whose mean in float32 is just below 0.9."""
+    old = record(
+        metrics={"validation_top1": 0.89999998, "test_top1": 0.875, "time_to_top1_s": None},
+        settings={"target_top1": 0.9},
+        validation_count=40,
+    )
+    for epoch, top1 in zip(old["epochs"], (0.875, 0.89999998), strict=True):
+        epoch["validation_top1"] = top1
+    journal.append(path, old)
+    journal.append(path, old | {"class_counts": {}})
+
+    (found, new), _ = journal.read(path)
+
+    assert found["metrics"]["time_to_top1_s"] == 5.0
+    assert found["metrics"]["validation_top1"] == 0.9
+    assert [epoch["validation_top1"] for epoch in found["epochs"]] == [0.875, 0.9]
+    assert new["metrics"]["time_to_top1_s"] is None

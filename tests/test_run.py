@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from benchharness import load_results
+from benchharness.measure.accuracy import Score
 from benchharness.results.columns import PHASES
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
@@ -129,6 +130,23 @@ def test_what_only_a_trainings_clock_can_tell_is_in_its_record_and_in_no_other(f
     assert not {"fraction_of_peak", "peak_flops_per_s", "input_wait_fraction"} & set(fed)
     assert fed["feed_images_per_s"] > 0
     assert fed["step_ms_p50"] > 0 < learnt["step_ms_p99"]
+
+
+def test_which_test_images_are_right_is_in_the_record(four_ways):
+    """A bit for each, as many set as are right; the classes' images are there to judge them by."""
+    _, records = four_ways
+
+    for record in of(records, "simple_cnn"):
+        score, metrics = Score.of_record(record, "test"), record["metrics"]
+        assert score.hits().sum() == score.right == metrics["test_right"]
+        assert metrics["test_top1"] == metrics["test_right"] / record["test_count"]
+        assert metrics["test_s"] > 0
+        for epoch in record["epochs"]:
+            share = epoch["validation_right"] / record["validation_count"]
+            assert epoch["validation_top1"] == share
+        for split in ("train", "validation", "test"):
+            assert sum(record["class_counts"][split]) == record[f"{split}_count"]
+    assert all(record["test_bits"] is None for record in of(records, "dataset"))
 
 
 def test_the_blocks_of_a_record_add_up_to_its_work(four_ways):

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from benchharness.measure.accuracy import Difference
@@ -212,7 +212,8 @@ def _points(accuracy: Accuracy) -> str:
 
 
 def _top1(values: Sequence[float]) -> str:
-    low, middle, high = (f"{value:.3f}" for value in (min(values), median(values), max(values)))
+    # The mean, for the difference and its interval are of means.
+    low, middle, high = (f"{value:.3f}" for value in (min(values), fmean(values), max(values)))
     return middle if low == high else f"{middle} ({low}-{high})"
 
 
