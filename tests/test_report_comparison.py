@@ -250,6 +250,18 @@ def test_junit_has_a_test_for_each_cell_and_column():
     assert "change 1.121, interval 1.094 to 1.153" in str(failure.get("message"))
 
 
+def test_junit_says_how_often_a_target_is_missed():
+    """In place of an interval that there is none of."""
+    document = ElementTree.fromstring(junit(comparison(cell(MISSED))))
+
+    failure = document.find("testsuite/testcase/failure")
+    assert failure is not None
+    assert failure.get("type") == "missed"
+    assert failure.get("message") == (
+        "B misses its target in 6 of 12 trials, A in 0 of 12, which is more than chance"
+    )
+
+
 def test_junit_survives_what_xml_cannot_hold():
     """A framework's last words may contain anything."""
     broken = cell(failure="B, trial 1: failed: \x1b[31m<boom> & \x00")
