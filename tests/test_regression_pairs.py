@@ -358,7 +358,9 @@ def test_a_target_that_neither_side_reaches_decides_nothing(tmp_path: Path):
 
     assert [verdict.word for verdict in every[0].verdicts] == ["undecidable"] * 2
     assert every[0].verdicts[0].is_open
+    # Nothing to decide takes no more pairs.
     assert every[1].verdicts == ()
+    assert [series.pairs for series in every] == [8, 6]
 
 
 def test_an_end_that_nobody_planned_is_no_further_look(tmp_path: Path):
