@@ -10,6 +10,8 @@ from pathlib import Path
 LAGGARD = '''
 """Wraps a backend; each step takes step_s longer, and slower times as long again.
 
+In every tenth epoch all of that takes every_tenth times as long again.
+
 Where there is a diary, it says of each epoch whose it was and from when to when it went on.
 """
 
@@ -26,9 +28,11 @@ HELD = []
 
 class Laggard:
     def __init__(
-        self, backend, *, slower=0.0, step_s=0.0, hungrier_mb=0, fault="", name="", diary=""
+        self, backend, *, slower=0.0, step_s=0.0, every_tenth=0.0, hungrier_mb=0, fault="",
+        name="", diary=""
     ):
         self._backend, self._slower, self._step_s = backend, slower, step_s
+        self._every_tenth = every_tenth
         self._hungrier_mb, self._fault = hungrier_mb, fault
         self._name, self._diary = name, diary
 
@@ -47,23 +51,27 @@ class Laggard:
 
         def train(epochs, *, after_step, after_epoch):
             began_s = epoch_s = time.monotonic()
+            epoch = 1
 
             def late():
                 nonlocal began_s
                 training.synchronize()
                 spent_s = time.monotonic() - began_s
-                time.sleep(self._step_s + self._slower * spent_s)
+                late_s = self._step_s + self._slower * spent_s
+                again_s = self._every_tenth * (spent_s + late_s) if epoch % 10 == 0 else 0.0
+                time.sleep(late_s + again_s)
                 after_step()
                 began_s = time.monotonic()
 
             def rested(scores):
-                nonlocal began_s, epoch_s
+                nonlocal began_s, epoch_s, epoch
                 if self._diary:
                     with open(self._diary, "a") as file:
                         file.write(f"{os.getpid()} {self._name} {epoch_s} {time.monotonic()}\\n")
                 if self._fault == "dies" and len(epochs) > 1:
                     os._exit(3)
                 after_epoch(scores)
+                epoch += 1
                 began_s = epoch_s = time.monotonic()
 
             original(epochs, after_step=late, after_epoch=rested)
@@ -124,7 +132,7 @@ def benchharness(
     """Run the command line as a user does, the laggard installed."""
     environment = {
         **os.environ,
-        "PYTHONPATH": str(folder),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])),
         "BENCHHARNESS_CACHE": str(folder / "cache"),
         "COLUMNS": "200",
     }

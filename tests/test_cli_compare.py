@@ -205,6 +205,33 @@ def test_a_recorded_run_and_a_fresh_side_are_not_compared(desk: Path):
     assert "expected none beside recorded runs" in changed.stderr
 
 
+def test_a_target_that_is_never_reached_is_a_regression(desk: Path):
+    """Exit 3 with nobody asking for the time: A reaches 0, B would have to reach 1."""
+    done = benchharness(
+        desk, "compare", "lagging.toml", *FEW,
+        "--set-a", "target_top1=0.0", "--set-b", "target_top1=1.0",
+    )  # fmt: skip
+
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "REGRESSION: small slow misses its target in 6 of 6 trials, A in 0 of 6" in done.stdout
+    assert words(of(desk, done.stdout))["target_misses"] == "missed"
+
+
+@pytest.mark.full
+def test_every_tenth_epoch_that_takes_double_is_a_regression(tmp_path: Path):
+    """Ten per cent more time, of which the best epoch knows nothing."""
+    install(tmp_path, SUITE.replace("dropout = 0.0", "dropout = 0.0\nepochs = 20"))
+
+    done = benchharness(
+        tmp_path, "compare", "lagging.toml", "--set", "options.every_tenth=1.0", "--no-proof"
+    )
+
+    assert done.returncode == 3, done.stdout + done.stderr
+    found = words(of(tmp_path, done.stdout))
+    assert found["train_images_per_s"] == "slower"
+    assert found["best_epoch_s"] != "slower"
+
+
 @pytest.mark.full
 def test_a_planted_slowdown_of_a_real_framework_is_caught(tmp_path: Path):
     """PyTorch, every step twice as long: slower, and the work is proven to be equal."""

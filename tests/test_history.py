@@ -86,6 +86,22 @@ class TestRecords:
         assert "slower" not in text
         assert "faster" not in text
 
+    def test_a_machine_with_two_speeds_is_named_and_has_no_step(self, tmp_path: Path):
+        """Five runs at 100 images a second, five at 85, and so on, with other commits each."""
+        rates = [(85 if place // 5 % 2 else 100) + place % 3 for place in range(25)]
+        write_runs(tmp_path, rates)
+
+        text = show("pets", "--results", str(tmp_path)).stdout
+
+        assert " since " not in text
+        assert (
+            "4 changes between two levels, 86.0 and 101.0 images/s: a machine with two speeds "
+            "rather than steps of the code"
+        ) in text
+        (series,) = series_of("pets", "--results", str(tmp_path))
+        assert series["steps"] == []
+        assert series["two_speeds"]["changes"] == 4
+
     def test_faster_is_no_regression(self, tmp_path: Path):
         """The way of a step depends on the column."""
         write_runs(tmp_path, speeds(slower=1 / 1.5))

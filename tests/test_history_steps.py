@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from benchharness.regression.steps import FEWEST, levels_of
+from benchharness.regression.steps import FEWEST, levels_of, split
 
 SIGMA = 0.03
 
@@ -42,6 +42,69 @@ def test_step_of_five_sigma_is_found_within_five_runs(kind: str):
     assert found >= (32 if kind == "outliers" else 36)
 
 
+def correlated(count: int, seed: int, *, by: float) -> list[float]:
+    """Return noise of three per cent whose neighbours are alike."""
+    values = np.random.default_rng(seed).normal(0, SIGMA, count)
+    for place in range(1, count):
+        values[place] = by * values[place - 1] + math.sqrt(1 - by**2) * values[place]
+    return [*values]
+
+
+@pytest.mark.parametrize("by", [0.3, 0.5, 0.7])
+def test_runs_that_resemble_their_neighbours_have_hardly_ever_a_step(by: float):
+    """At most five series of fifty: each run is worth less than one of its own."""
+    alarms = [len(levels_of(correlated(40, seed, by=by))) > 1 for seed in range(50)]
+
+    assert sum(alarms) <= 5
+
+
+def test_a_step_between_runs_that_resemble_each_other_is_found_within_ten():
+    """Eight times of ten, of five sigma; nine times without the resemblance."""
+    found = 0
+    for seed in range(30):
+        values = np.array(correlated(30, seed, by=0.3))
+        values[20:] -= 5 * SIGMA
+        found += any(abs(level.first - 20) <= 1 for level in levels_of(list(values))[1:])
+
+    assert found >= 25
+
+
+def changing(count: int, seed: int, *, share: float) -> list[float]:
+    """Return the runs of a machine that changes between two speeds in a share of them."""
+    random = np.random.default_rng(seed)
+    mode = (random.random(count) < share).cumsum() % 2
+    return [*(0.15 * mode + random.normal(0, 0.01, count))]
+
+
+@pytest.mark.parametrize("share", [0.2, 0.3, 0.5])
+def test_a_machine_with_two_speeds_makes_no_steps(share: float):
+    """At most five of fifty series of 40 runs have one."""
+    alarms = [len(levels_of(changing(40, seed, share=share))) > 1 for seed in range(50)]
+
+    assert sum(alarms) <= 5
+
+
+def test_two_speeds_are_named_with_the_number_of_changes():
+    """Three runs fast, three slow, and so on: what look like steps are changes of the machine."""
+    values = [0.15 * (place // 3 % 2) + 0.001 * (place % 3) for place in range(24)]
+
+    found = split(values)
+
+    assert len(found.levels) == 1
+    assert found.two_speeds is not None
+    assert found.two_speeds.changes == 7
+    assert found.two_speeds.low == pytest.approx(0.001)
+    assert found.two_speeds.high == pytest.approx(0.151)
+    assert split([*values[:3], *([0.15] * 12)]).two_speeds is None
+
+
+def test_rare_changes_between_two_levels_are_steps():
+    """A regression, mended and made again, each for fifteen runs."""
+    values = [0.15 * (place // 16 % 2) + 0.001 * (place % 3) for place in range(64)]
+
+    assert [level.first for level in levels_of(values)] == [0, 16, 32, 48]
+
+
 def test_levels_are_medians_and_cover_every_run():
     """By hand: six runs at 1, six at 2, one of which is far off."""
     values = [1.0, 1.001, 0.999, 1.0, 1.002, 0.998, 2.0, 2.001, 9.0, 1.999, 2.0, 2.002]
@@ -71,7 +134,7 @@ def test_small_steps_do_not_matter():
 
 def test_turning_a_series_upside_down_moves_no_step():
     """Faster and slower are treated alike."""
-    values = [*noise("normal", 15, 7), *(noise("normal", 10, 8) + 0.4)]
+    values = [*noise("normal", 15, 7), *(noise("normal", 10, 9) + 0.4)]
 
     upright = [level.first for level in levels_of(values)]
     inverted = [level.first for level in levels_of([-value for value in values])]

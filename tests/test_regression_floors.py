@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from results_records import record
 from suite_files import suite_of
 
 from benchharness.model.quantities import QUANTITIES
@@ -16,6 +19,8 @@ from benchharness.regression.criteria import Criteria
 from benchharness.regression.floors import MOST_PAIRS, Floor, Floors
 from benchharness.regression.lineup import line_up
 from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
+from benchharness.regression.noise import floor_of as floor_of_series
+from benchharness.regression.pairs import Series
 from benchharness.regression.prospect import Prospect
 from benchharness.regression.sides import Side
 from benchharness.regression.verdict import Sample, judge
@@ -158,3 +163,24 @@ def test_a_threshold_that_can_be_shown_is_decided_nine_times_in_ten(tails: str):
     # 300 each, with room for chance.
     assert np.mean(same) > 0.87
     assert np.mean(slower) > 0.87
+
+
+def test_missed_targets_are_no_noise_of_the_machine():
+    """A column in which a side never got there has no floor; the others have theirs."""
+
+    def trial(number: int, to_target_s: float | None) -> dict[str, Any]:
+        return record(
+            "one",
+            trial=number,
+            settings={"target_top1": 0.9},
+            metrics={"time_to_top1_s": to_target_s, "wall_s": 2.0},
+        )
+
+    couple = SimpleNamespace(label="one", is_compared=True)
+    series = Series(couple=couple, looks=(6,), seconds=[1.0] * 6)  # type: ignore[arg-type]
+    series.ours += [trial(number, 1.0) for number in range(1, 7)]
+    series.theirs += [trial(number, None if number == 3 else 1.0) for number in range(1, 7)]
+
+    floor = floor_of_series(series, Criteria(columns=("time_to_top1_s", "wall_s")))
+
+    assert floor.costs == {"wall_s": (0.0,) * 6}

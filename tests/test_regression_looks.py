@@ -38,7 +38,7 @@ def test_the_more_looks_the_surer_each_has_to_be():
 @pytest.mark.parametrize("looks", [planned(6, 12), planned(6, 20), planned(10, 30)])
 @pytest.mark.parametrize("tails", ["normal", "heavy"])
 def test_all_looks_together_err_as_often_as_one_may(looks: tuple[int, ...], tails: str):
-    """Five in a hundred, with room for chance in 10,000 samples that are centred at 0, whatever their tails."""
+    """Five in a hundred, whatever the tails, with room for chance in 10,000 samples."""
     random = np.random.default_rng(7)
     shape = (10_000, looks[-1])
     values = random.standard_t(2, shape) if tails == "heavy" else random.standard_normal(shape)

@@ -15,6 +15,7 @@ from benchharness.errors import SuiteError
 from benchharness.regression.changes import Changes
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.lineup import Lineup, line_up
+from benchharness.regression.looks import level_of, planned
 from benchharness.regression.pairs import Limits, Pairing, Series, read_pairs, spent_minutes
 from benchharness.regression.sides import Side
 from benchharness.run.events import unobserved
@@ -76,6 +77,7 @@ class FakeRunner:
         metrics = self.metrics(trial)
         status = metrics.pop("status", "ok")
         test_count = metrics.pop("test_count", 1000)
+        target = metrics.pop("target_top1", None)
         return record(
             cell.benchmark,
             cell.backend,
@@ -83,6 +85,7 @@ class FakeRunner:
             metrics=metrics,
             status=status,
             test_count=test_count,
+            settings={"batch_size": 50, "target_top1": target},
             reason="" if status == "ok" else "it broke",
         )
 
@@ -278,6 +281,96 @@ def test_best_epoch_and_throughput_are_alternatives(tmp_path: Path, noisy: str, 
     assert [v.is_open for v in every[1].verdicts] == [False, False]
     # Whoever names a column has it decided.
     assert [series.pairs for series in named] == [8, 8]
+
+
+def test_the_best_epoch_does_not_speak_for_a_throughput_that_points_to_a_regression(
+    tmp_path: Path,
+):
+    """Every tenth epoch takes double: the best one does not know, so that the search goes on."""
+
+    def tenth(trial: Trial) -> dict[str, Any]:
+        is_slow = trial.cell.backend.endswith("B") and trial.cell.benchmark == "one"
+        # Ten per cent slower, with noise that six pairs cannot see through.
+        factor = 1.1 * (1.0, 1.08, 0.93)[trial.index % 3] if is_slow else 1.0
+        return {"best_epoch_s": 2.0, "train_images_per_s": 100.0 / factor}
+
+    every, _ = pair_up(
+        tmp_path,
+        tenth,
+        criteria=Criteria(columns=("best_epoch_s", "train_images_per_s")),
+    )
+
+    assert [v.word for v in every[0].verdicts] == ["same", "slower"]
+    assert every[0].pairs > 6
+    assert every[1].pairs == 6
+
+
+@pytest.mark.parametrize("is_chosen", [True, False])
+def test_a_target_that_b_never_reaches_is_a_regression(tmp_path: Path, is_chosen: bool):
+    """An infinite time, whether anybody asks for it or not; A and B of the other cell reach it."""
+
+    def reaching(trial: Trial) -> dict[str, Any]:
+        is_missed = trial.cell.backend.endswith("B") and trial.cell.benchmark == "one"
+        return steady(trial) | {"target_top1": 0.9, "time_to_top1_s": None if is_missed else 3.0}
+
+    columns = ("time_to_top1_s",) if is_chosen else ("train_images_per_s",)
+    every, _ = pair_up(tmp_path, reaching, criteria=Criteria(columns=columns, is_chosen=is_chosen))
+
+    missed = every[0].verdicts[-1]
+    assert (missed.column, missed.word, missed.is_worse) == ("target_misses", "missed", True)
+    assert missed.misses == ((0, 6), (6, 6))
+    assert [verdict.word for verdict in every[1].verdicts] == ["same"]
+    assert [series.pairs for series in every] == [6, 6]
+
+
+def test_a_target_missed_in_every_other_trial_is_a_regression_of_its_own(tmp_path: Path):
+    """Twelve pairs, six of which B never ends: more than chance. The time itself stays open."""
+
+    def reaching(trial: Trial) -> dict[str, Any]:
+        is_missed = (
+            trial.cell.backend.endswith("B")
+            and trial.cell.benchmark == "one"
+            and trial.index % 2 == 0
+        )
+        return {"target_top1": 0.9, "time_to_top1_s": None if is_missed else 3.0}
+
+    every, _ = pair_up(
+        tmp_path, reaching, criteria=Criteria(columns=("time_to_top1_s",), is_chosen=True)
+    )
+
+    assert [verdict.word for verdict in every[0].verdicts] == ["undecidable", "missed"]
+    assert not any(verdict.is_open for verdict in every[0].verdicts)
+    assert every[0].pairs == 12
+
+
+def test_a_target_that_neither_side_reaches_decides_nothing(tmp_path: Path):
+    """Named, it has to be decided, and cannot be; a benchmark without a target has none to miss."""
+
+    def never(trial: Trial) -> dict[str, Any]:
+        target = 0.9 if trial.cell.benchmark == "one" else None
+        return {"target_top1": target, "time_to_top1_s": None}
+
+    every, _ = pair_up(
+        tmp_path,
+        never,
+        criteria=Criteria(columns=("time_to_top1_s",), is_chosen=True),
+        limits=Limits(most=8),
+    )
+
+    assert [verdict.word for verdict in every[0].verdicts] == ["undecidable"] * 2
+    assert every[0].verdicts[0].is_open
+    # Nothing to decide takes no more pairs.
+    assert every[1].verdicts == ()
+    assert [series.pairs for series in every] == [8, 6]
+
+
+def test_an_end_that_nobody_planned_is_no_further_look(tmp_path: Path):
+    """Time is up after seven pairs: what six have shown is said, and at their level."""
+    every, _ = pair_up(tmp_path, undecided, limits=Limits(minutes=4.4))
+
+    (verdict,) = every[1].verdicts
+    assert (every[1].pairs, verdict.pairs) == (7, 6)
+    assert verdict.level == level_of(planned(6, 20))
 
 
 def test_a_few_test_images_are_no_loss_of_accuracy(tmp_path: Path):

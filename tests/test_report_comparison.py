@@ -6,6 +6,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from rich.console import Console
 
 from benchharness.regression.comparison import CellComparison, Comparison
 from benchharness.regression.noise import Need, Noise, Survey
@@ -13,7 +14,7 @@ from benchharness.regression.scatter import Scatter
 from benchharness.regression.verdict import Verdict
 from benchharness.report.comparison import headline, markdown, plain_text
 from benchharness.report.junit import junit
-from benchharness.report.noise import noise_line
+from benchharness.report.noise import NoiseTable, noise_line
 
 
 def verdict(word: str = "same", **changes: Any) -> Verdict:
@@ -250,6 +251,18 @@ def test_junit_has_a_test_for_each_cell_and_column():
     assert "change 1.121, interval 1.094 to 1.153" in str(failure.get("message"))
 
 
+def test_junit_says_how_often_a_target_is_missed():
+    """In place of an interval that there is none of."""
+    document = ElementTree.fromstring(junit(comparison(cell(MISSED))))
+
+    failure = document.find("testsuite/testcase/failure")
+    assert failure is not None
+    assert failure.get("type") == "missed"
+    assert failure.get("message") == (
+        "B misses its target in 6 of 12 trials, A in 0 of 12, which is more than chance"
+    )
+
+
 def test_junit_survives_what_xml_cannot_hold():
     """A framework's last words may contain anything."""
     broken = cell(failure="B, trial 1: failed: \x1b[31m<boom> & \x00")
@@ -285,3 +298,24 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
     assert noise_line(survey) == (
         "12 pairs show 3.1% of feeding in every cell (a processor, 3.0 minutes)"
     )
+
+
+def test_the_noise_of_a_cell_comes_with_advice_on_longer_trials(capsys: pytest.CaptureFixture[str]):
+    """From the scatter within and between its trials."""
+    scatter = Scatter(within=0.06, between=0.01, epochs=12, best_epochs=48)
+    survey = Survey(
+        machine="a processor",
+        minutes=3.0,
+        found=(),
+        failures={},
+        folder="",
+        scatters={"cnn torch": scatter},
+    )
+
+    Console(width=200).print(NoiseTable(survey=survey))
+
+    assert (
+        "cnn torch: B / A of training scatters by 1.0% between trials, and by 1.7% for the 12 "
+        "epochs within: longer trials help most, of about 48 epochs"
+    ) in capsys.readouterr().out
+    assert survey.as_dict()["scatters"] == {"cnn torch": scatter.as_dict()}

@@ -135,7 +135,7 @@ class Trials:
     def allowance(self) -> float:
         """How far B's speed may differ from A's for another reason than the code, a share.
 
-        None where trials are paired; and where both sides ran at several times, for then the
+        0 where trials are paired, and where both sides ran at several times, for then the
         differences between these are seen.
         """
         return 0.0 if self.is_paired or min(self.sessions) >= FEWEST_SESSIONS else self.drift

@@ -25,7 +25,7 @@ _FORMAT = 2
 POWER = 0.9
 _DRAWS = 300
 # How far off a pair is taken to be that has not been seen, in the farthest of those that have.
-_UNSEEN = 1.75
+_UNSEEN = 2.0
 # Beyond so many pairs the reach is taken to shrink with the root of their number.
 _MOST_DRAWN = 40
 MOST_PAIRS = 2000

@@ -146,7 +146,12 @@ def floor_of(series: Series, criteria: Criteria) -> Floor:
         for quantity in criteria.quantities
         if quantity.kind != "accuracy"
     }
-    costs = {name: sample.costs for name, sample in samples.items() if sample is not None}
+    # Targets that are missed are no noise of the machine.
+    costs = {
+        name: sample.costs
+        for name, sample in samples.items()
+        if sample is not None and sample.costs and all(map(math.isfinite, sample.costs))
+    }
     return Floor(costs=costs, pair_s=median(series.seconds), measured=now())
 
 

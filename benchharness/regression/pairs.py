@@ -80,11 +80,12 @@ class Series:
             self.is_over = True
             return
         # An end that nobody planned is no look of its own where there was one before.
-        if self.pairs in self.looks or (is_last and not self.verdicts):
+        is_look = self.pairs in self.looks or (is_last and not self.verdicts)
+        if is_look:
             self.verdicts = self.trials.verdicts(
                 criteria, self.couple.ours.benchmark, level=level_of(self.looks)
             )
-        is_decided = bool(self.verdicts) and not any(verdict.is_open for verdict in self.verdicts)
+        is_decided = is_look and not any(verdict.is_open for verdict in self.verdicts)
         self.is_over = is_last or self.pairs >= self.looks[-1] or is_decided
 
     def planned(self) -> int:

@@ -23,9 +23,9 @@ SMALLEST = 0.03
 _PENALTY, _CERTAIN = 2.0, 4.5
 # Of neighbouring runs at most: beyond it a series wanders, and has no levels.
 _MOST_CORRELATED = 0.9
-# A change between two levels is nothing new where there were so many already, and one in so many
-# runs on average.
-_FEWEST_CHANGES, _RUNS_OF_A_CHANGE = 3, 15
+# A change between two levels is nothing new where there were so many already between stretches of
+# two runs at least, or between runs close to either level, and one in so many runs on average.
+_CHANGES_OF_STRETCHES, _CHANGES_OF_RUNS, _RUNS_OF_A_CHANGE = 3, 4, 15
 _LEAST_NOISE = 0.002
 # From the median of absolute deviations to the standard deviation of a normal law.
 _NORMAL = 1.4826
@@ -194,11 +194,15 @@ def _two_speeds(values: Sequence[float], one: Level, other: Level) -> TwoSpeeds 
     """Return two levels as those of a machine with two speeds; None where it is none."""
     low, high = sorted((one.value, other.value))
     near, middle = (high - low) / 8, (low + high) / 2
-    # Single runs count where they are close to a level: outliers rarely are.
+    stretches = [side for side, runs in groupby(value > middle for value in values) if _many(runs)]
+    # Outliers rarely come close to a level.
     close = [value > middle for value in values if min(abs(value - low), abs(value - high)) < near]
-    visits = [side for side, runs in groupby(value > middle for value in values) if _many(runs)]
-    changes = max(sum(a != b for a, b in pairwise(sides)) for sides in (close, visits))
-    if changes < _FEWEST_CHANGES or len(values) >= _RUNS_OF_A_CHANGE * (changes + 1):
+    of_stretches, of_runs = (
+        sum(a != b for a, b in pairwise(sides)) for sides in (stretches, close)
+    )
+    changes = max(of_stretches, of_runs)
+    are_many = of_stretches >= _CHANGES_OF_STRETCHES or of_runs >= _CHANGES_OF_RUNS
+    if not are_many or len(values) >= _RUNS_OF_A_CHANGE * (changes + 1):
         return None
     return TwoSpeeds(low=low, high=high, changes=changes)
 

@@ -150,7 +150,7 @@ def remarks(comparison: Comparison) -> list[str]:
     """Return what a reader must know besides the table, the legend last."""
     failures = [f"{cell.label}: {cell.failure}" for cell in comparison.cells if cell.failure]
     verdicts = [verdict for _, verdict in comparison.verdicts()]
-    misses = [f"{cell.label}: {_missed(v)}" for cell, v in comparison.verdicts() if v.misses]
+    misses = [f"{cell.label}: {missed_words(v)}" for cell, v in comparison.verdicts() if v.misses]
     is_watched = any(v.word == "undecidable" and not v.is_open for v in verdicts if not v.misses)
     legend = [
         *([WATCHED] if is_watched else []),
@@ -165,7 +165,7 @@ def remarks(comparison: Comparison) -> list[str]:
     return [*failures, *misses, *scatters, *comparison.notes, *legend]
 
 
-def _missed(verdict: Verdict) -> str:
+def missed_words(verdict: Verdict) -> str:
     """Return a sentence on how often each side misses its target."""
     assert verdict.misses is not None
     (ours, of_ours), (theirs, of_theirs) = verdict.misses

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from benchharness.regression.comparison import CellComparison, Comparison
 from benchharness.regression.verdict import Verdict
-from benchharness.report.comparison import headline
+from benchharness.report.comparison import headline, missed_words
 
 # What XML 1.0 cannot hold at all.
 _FORBIDDEN = {code: None for code in range(32) if code not in (9, 10, 13)}
@@ -45,7 +45,9 @@ def junit(comparison: Comparison) -> str:
 def _add(suite: ElementTree.Element, cell: CellComparison, verdict: Verdict) -> None:
     case = _case(suite, cell, verdict.column)
     message = _text(
-        f"{verdict.word}: change {verdict.change}, interval {verdict.low} to {verdict.high}, "
+        missed_words(verdict)
+        if verdict.misses is not None
+        else f"{verdict.word}: change {verdict.change}, interval {verdict.low} to {verdict.high}, "
         f"threshold {verdict.threshold}, {verdict.pairs} pairs"
     )
     if verdict.is_worse or verdict.is_open:
