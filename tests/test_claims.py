@@ -15,7 +15,9 @@ ROOT = Path(__file__).parent.parent
 
 def load() -> ModuleType:
     """Return the tool, which is no package's module."""
-    spec = importlib.util.spec_from_file_location("measure_claims", ROOT / "tools/measure_claims.py")
+    spec = importlib.util.spec_from_file_location(
+        "measure_claims", ROOT / "tools/measure_claims.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -137,6 +137,17 @@ def test_more_comparisons_ask_for_more_certainty():
     assert "among 45 comparisons" in among
 
 
+def test_intervals_are_wider_where_looks_decided_when_to_stop():
+    """Trials that stop once they agree have agreed partly by chance."""
+    rates = [117.0, 118.0, 119.5, 118.5]
+
+    (fixed,) = answers(trials(rates, [100.0] * 4))
+    (looked_at,) = answers(trials(rates, [100.0] * 4, max_trials=10))
+
+    assert "1.18x faster than keras (95 % CI 1.17-1.20, 4 trials)" in fixed
+    assert "1.18x faster than keras (95 % CI 1.16-1.20, 4 trials)" in looked_at
+
+
 def test_sides_that_ran_at_different_times_have_no_winner():
     """Torch was run again hours later: whatever the machine did since is in the ratio."""
     records = timed(trials([120.0, 121.0, 122.0], [100.0, 101.0, 102.0]))

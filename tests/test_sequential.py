@@ -68,7 +68,7 @@ def test_a_clear_difference_is_decided_after_three_trials():
     assert look([-0.182, -0.187, -0.178], comparisons=1).verdict == "slower"
 
 
-@pytest.mark.parametrize("logs", [[0.182], [0.182, 0.1821]])
+@pytest.mark.parametrize("logs", [[0.182], [0.182, 0.1821], [0.182, 0.182], [0.0, 0.0]])
 def test_below_three_trials_nothing_is_decided(logs):
     """However well they agree."""
     assert look(logs, comparisons=1).verdict == "open"

@@ -63,7 +63,7 @@ class Scenario:
     """
 
     conditions: tuple[str, ...]
-    measure: Callable[[np.random.Generator], float | None]
+    measure: Callable[[np.random.Generator], float]
     repetitions: int
     at_least: float | None = None
     at_most: float | None = None
@@ -81,23 +81,30 @@ class Table:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """Mean outcome of a scenario, with its standard error."""
+    """Mean outcome of a scenario, with its standard deviation, over so many repetitions."""
 
     scenario: Scenario
     mean: float
-    error: float
+    deviation: float
+    repetitions: int
 
     @property
     def is_kept(self) -> bool:
         """Whether the limits are kept, within three standard errors."""
-        low = -math.inf if self.scenario.at_least is None else self.scenario.at_least
-        high = math.inf if self.scenario.at_most is None else self.scenario.at_most
-        return low - 3 * self.error <= self.mean <= high + 3 * self.error
+        low, high = self.scenario.at_least, self.scenario.at_most
+        return (low is None or low - 3 * self._error(low) <= self.mean) and (
+            high is None or self.mean <= high + 3 * self._error(high)
+        )
 
     @property
     def text(self) -> str:
         """The figure as a table shows it."""
-        return f"{100 * self.mean:.1f} %" if self.scenario.is_share else f"{self.mean:.1f}"
+        return f"{100 * self.mean:.1f} %" if self.scenario.is_share else f"{self.mean:.2f}"
+
+    def _error(self, limit: float) -> float:
+        """Return the standard error where the limit is the truth."""
+        spread = math.sqrt(limit * (1 - limit)) if self.scenario.is_share else self.deviation
+        return spread / math.sqrt(self.repetitions)
 
 
 def main() -> int:
@@ -120,17 +127,24 @@ def figures(table: Table, *, share: float = 1.0) -> Iterator[Figure]:
     for scenario in table.scenarios:
         name = f"{table.title} {scenario.conditions}"
         rng = np.random.default_rng(zlib.crc32(name.encode()))
-        drawn = (scenario.measure(rng) for _ in range(math.ceil(share * scenario.repetitions)))
-        outcomes = np.array([float(outcome) for outcome in drawn if outcome is not None])
-        # The mean of a few yes or no is no surer than that of one more of either.
-        spread = np.append(outcomes, [0.0, 1.0]) if scenario.is_share else outcomes
-        error = float(spread.std(ddof=1)) / math.sqrt(len(spread))
-        yield Figure(scenario=scenario, mean=float(outcomes.mean()), error=error)
+        repetitions = math.ceil(share * scenario.repetitions)
+        outcomes = np.array([float(scenario.measure(rng)) for _ in range(repetitions)])
+        yield Figure(
+            scenario=scenario,
+            mean=float(outcomes.mean()),
+            deviation=float(outcomes.std()),
+            repetitions=len(outcomes),
+        )
 
 
 def row(cells: Sequence[str]) -> str:
     """Return a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
+
+
+def percent(share: float) -> str:
+    """Return a share as a table shows it."""
+    return f"{100 * share:g} %"
 
 
 def normal(rng: np.random.Generator, trials: int, backends: int, scatter: float) -> Speeds:
@@ -302,6 +316,22 @@ def covers_overall(
     return _holds(replace(mean, confidence=level), effect)
 
 
+def covers_leader(rng: np.random.Generator, *, backends: int, step: float) -> float:
+    """Return the share of a line's intervals, of the leader and each other, that hold the truth."""
+    effects = step * np.arange(backends)
+    speeds = normal(rng, 5, backends, 0.05) + effects
+    leader = int(np.median(speeds, axis=0).argmax())
+    held = [
+        _holds(
+            paired_ratio(list(speeds[:, leader] - speeds[:, other])),
+            math.expm1(effects[leader] - effects[other]),
+        )
+        for other in range(backends)
+        if other != leader
+    ]
+    return sum(held) / len(held)
+
+
 def covers_unpaired(rng: np.random.Generator, *, trials: int) -> bool:
     """Whether Welch's interval holds the truth where one side scatters three times as much."""
     ours, theirs = rng.normal(0.0, 0.02, trials), rng.normal(0.0, 0.06, trials)
@@ -373,7 +403,8 @@ def _winners() -> Table:
     kinds: list[tuple[str, int, int, Trials, int]] = [
         *((name, 2, 4, AUTO, 2000) for name in NOISES),
         *((name, 3, 4, AUTO, 1000) for name in NOISES),
-        *(("normal", 2, 1, trials, 4000) for trials in (2, 3, 5, 10, AUTO)),
+        *(("normal", 2, 1, trials, 4000) for trials in (2, 3, 5, 10)),
+        ("normal", 2, 1, AUTO, 20_000),
         *(("normal", 2, 4, trials, 2000) for trials in (3, 5, 10)),
         ("normal", 7, 1, AUTO, 500),
         ("normal", 7, 8, 5, 200),
@@ -439,7 +470,7 @@ def _power() -> Table:
             "trials": AUTO,
             "comparisons": comparisons,
         }
-        said = (f"{effect:.0%}", f"{scatter:.0%}", str(comparisons), AUTO)
+        said = (percent(effect), percent(scatter), str(comparisons), AUTO)
         scenarios += [
             Scenario(
                 conditions=(*said, "named"),
@@ -457,7 +488,7 @@ def _power() -> Table:
         ]
     scenarios += [
         Scenario(
-            conditions=("the detectable one", "5%", str(comparisons), str(trials), "named"),
+            conditions=("the detectable one", "5 %", str(comparisons), str(trials), "named"),
             measure=partial(shows_detectable, trials=trials, comparisons=comparisons),
             repetitions=4000,
             at_least=0.77,
@@ -487,7 +518,7 @@ def _equality() -> Table:
         headings=("difference", "scatter of a trial", "comparisons", "trials", "called equal"),
         scenarios=tuple(
             Scenario(
-                conditions=(f"{effect:.0%}", f"{scatter:.0%}", str(comparisons), AUTO),
+                conditions=(percent(effect), percent(scatter), str(comparisons), AUTO),
                 measure=partial(
                     calls_equal,
                     effect=effect,
@@ -517,8 +548,8 @@ def _coverage() -> Table:
     scenarios = [
         scenario(
             "one line",
-            f"{effect:.0%}",
-            f"{scatter:.0%}",
+            percent(effect),
+            percent(scatter),
             str(comparisons),
             str(trials),
             measure=covers,
@@ -540,8 +571,8 @@ def _coverage() -> Table:
     scenarios += [
         scenario(
             f"overall, {len(scatters)} benchmarks",
-            f"{effect:.0%}",
-            f"{min(scatters):.0%} to {max(scatters):.0%}",
+            percent(effect),
+            f"{percent(min(scatters))} to {percent(max(scatters))}",
             str(size_of(2, len(scatters))),
             str(trials),
             measure=covers_overall,
@@ -554,11 +585,33 @@ def _coverage() -> Table:
     ]
     scenarios += [
         scenario(
-            "sides apart", "0%", "2% and 6%", "-", str(trials), measure=covers_unpaired,
+            "sides apart", "0 %", "2 % and 6 %", "-", str(trials), measure=covers_unpaired,
             trials=trials,
         )
         for trials in (3, 5, 10)
     ]  # fmt: skip
+    scenarios += [
+        Scenario(
+            conditions=("one line", "0 %", f"5 %, {name}", "5", "5"),
+            measure=partial(
+                covers, effect=0.0, scatter=0.05, trials=5, comparisons=5, noise=NOISES[name]
+            ),
+            repetitions=6000,
+        )
+        for name in NOISES
+        if name != "normal"
+    ]
+    scenarios += [
+        Scenario(
+            conditions=(f"leader of {backends} backends", percent(step), "5 %", "-", "5"),
+            measure=partial(covers_leader, backends=backends, step=step),
+            repetitions=3000,
+            at_least=0.94 if step else None,
+            at_most=0.96 if step else None,
+        )
+        for backends in (3, 7)
+        for step in (0.0, 0.05)
+    ]
     return Table(
         title="A 95 % interval holds the truth: 94 to 96 % where noise is independent and normal",
         headings=("interval", "difference", "scatter", "comparisons", "trials", "held"),
@@ -579,11 +632,11 @@ def _unstable() -> Table:
         headings=("noise", "scatter", "trials", "reports that flag a cell"),
         scenarios=tuple(
             Scenario(
-                conditions=(name, f"{scatter:.0%}", str(trials)),
+                conditions=(name, percent(scatter), str(trials)),
                 measure=partial(
                     flags_unstable, noise=NOISES[name], scatter=scatter, trials=trials, cells=8
                 ),
-                repetitions=2000,
+                repetitions=6000,
                 at_most=at_most,
             )
             for name, scatter, trials, at_most in kinds

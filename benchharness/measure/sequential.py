@@ -29,6 +29,8 @@ MARGIN = 0.03
 LEVEL = 0.05
 # Of the smallest difference that a report calls detectable.
 POWER = 0.80
+# Beyond it a ratio is no number that anyone reads, and further beyond none that a float holds.
+LARGEST_LOG = 100.0
 
 Verdict = Literal["faster", "slower", "equal", "open"]
 
@@ -74,9 +76,12 @@ class Rule:
 
     def verdict(self, ratio: Ratio) -> Verdict:
         """Return what a ratio shows; what is equal within the margin has no winner."""
-        if ratio.p_value_outside(self.margin) <= self._share(ratio.trials) * self.equality:
+        share = min(ratio.trials / self.max_trials, 1.0)
+        if ratio.trials < FEWEST:
+            return "open"
+        if ratio.p_value_outside(self.margin) <= share * self.equality:
             return "equal"
-        if ratio.p_value > self._share(ratio.trials) * self.difference:
+        if ratio.p_value > share * self.difference:
             return "open"
         return "faster" if ratio.log > 0 else "slower"
 
@@ -101,13 +106,11 @@ class Rule:
         At a single look. The scatter that a new series of trials will have is as uncertain as
         that of these, which the figure allows for. Infinite below ``FEWEST`` trials.
         """
-        level = self._share(ratio.trials) * self.difference
-        if not level or math.isinf(ratio.error):
+        if ratio.trials < FEWEST:
             return math.inf
-        return math.exp(ratio.error * _detectable_errors(round(ratio.freedom, 1), level))
-
-    def _share(self, trials: int) -> float:
-        return min(trials / self.max_trials, 1.0) if trials >= FEWEST else 0.0
+        level = self.difference * min(ratio.trials / self.max_trials, 1.0)
+        reach = ratio.error * _detectable_errors(round(ratio.freedom, 1), level)
+        return math.exp(min(reach, LARGEST_LOG))
 
 
 def look(
