@@ -147,9 +147,10 @@ def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
 def _looks(plan: Plan, records: Sequence[Record]) -> Iterator[LineLook]:
     """Yield how each line stands, time aside."""
     watched = [line for line in plan.lines() if line[0].max_trials is not None]
-    # The others need no statistics, which take a second to load.
-    pairs = _pairs(plan, records) if watched else {}
-    recorded = _by_line(records)
+    if not watched:
+        # The statistics take a second to load.
+        return
+    pairs, recorded = _pairs(plan, records), _by_line(records)
     for line in watched:
         key = line_of(line[0])
         own = recorded.get(key, [])
