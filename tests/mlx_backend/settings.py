@@ -18,7 +18,6 @@ def device_settings(task: Task, device: mx.Device) -> dict[str, Setting]:
     return {
         "engine": "mlx",
         "device": str(mx.default_device()),
-        # A stream of MLX on a CPU is one thread.
         "threads": 1,
         "precision": str(mx.ones(1).dtype).rpartition(".")[2],
         "tf32": False,
