@@ -19,6 +19,7 @@ from benchharness.model.extension import (
     Observer,
     Pictures,
 )
+from benchharness.model.host import HostLedger, preprocess_on_host, warp_on_host
 from benchharness.model.network import Conv, Dense, Dropout, Flatten, Layer, MaxPool, Network
 from benchharness.model.task import (
     Batch,
@@ -47,7 +48,7 @@ from benchharness.model.work import (
     Work,
 )
 
-API_VERSION = "1.0"
+API_VERSION = "1.1"
 hookimpl = pluggy.HookimplMarker("benchharness")
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "Feeding",
     "FileSource",
     "Flatten",
+    "HostLedger",
     "Images",
     "Layer",
     "MaxPool",
@@ -92,4 +94,6 @@ __all__ = [
     "Witness",
     "Work",
     "hookimpl",
+    "preprocess_on_host",
+    "warp_on_host",
 ]

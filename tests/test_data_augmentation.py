@@ -13,9 +13,9 @@ from photographs import picture
 from benchharness.data.augmentation import (
     Augmentation,
     AugmentationPlan,
-    apply_reference,
     draw,
 )
+from benchharness.model.host import warp_on_host
 from benchharness.model.task import Warp
 
 EVERYTHING = Augmentation(
@@ -105,7 +105,7 @@ def test_a_horizontal_flip_mirrors_exactly_half_of_the_time():
     pixels = np.repeat(image(), 2, axis=0)
     pair = np.array([int(np.argmax(flipped)), int(np.argmin(flipped))])
 
-    result = apply_reference(pixels, Warp(affine=warp.affine[pair], colour=warp.colour[pair]))
+    result = warp_on_host(pixels, Warp(affine=warp.affine[pair], colour=warp.colour[pair]))
 
     assert np.array_equal(result[0], pixels[0, :, ::-1])
     assert np.array_equal(result[1], pixels[1])
@@ -117,7 +117,7 @@ def test_a_vertical_flip_mirrors_along_the_height():
     warp = drawn(Augmentation(flip_vertical=True))
     which = int(np.argmax(warp.affine[:, 1, 1] < 0))
 
-    result = apply_reference(
+    result = warp_on_host(
         image(), Warp(affine=warp.affine[which : which + 1], colour=np.zeros((1, 3), np.float32))
     )
 
@@ -226,7 +226,7 @@ def test_the_reference_reads_where_the_map_points():
     """A map that adds 2 to x shows what lies two pixels to the right, then the edge."""
     row = np.arange(5, dtype=np.uint8).reshape(1, 1, 5, 1) * 10
 
-    result = apply_reference(
+    result = warp_on_host(
         row, Warp(affine=np.array([[[1, 0, 2], [0, 1, 0]]], np.float32), colour=np.zeros((1, 1)))
     )
 
@@ -238,14 +238,14 @@ def test_the_reference_blends_between_pixels():
     square = np.array([[0, 10], [20, 50]], dtype=np.uint8).reshape(1, 2, 2, 1)
     warp = Warp(affine=np.array([[[1, 0, 0.5], [0, 1, 0.5]]], np.float32), colour=np.zeros((1, 1)))
 
-    assert apply_reference(square, warp).ravel().tolist() == [20, 30, 35, 50]
+    assert warp_on_host(square, warp).ravel().tolist() == [20, 30, 35, 50]
 
 
 def test_the_reference_shifts_colours_and_clips():
     """After the map; 0-255 is kept."""
     pixels = np.full((1, 2, 2, 3), 250, dtype=np.uint8)
 
-    result = apply_reference(pixels, one([[1, 0, 0], [0, 1, 0]], colour=(10, -10, -255)))
+    result = warp_on_host(pixels, one([[1, 0, 0], [0, 1, 0]], colour=(10, -10, -255)))
 
     assert result[0, 0, 0].tolist() == [255, 240, 0]
     assert result.dtype == np.float32
@@ -253,6 +253,6 @@ def test_the_reference_shifts_colours_and_clips():
 
 def test_a_quarter_turn_is_the_array_turned():
     """The x axis runs along the width and y along the height: the map (x, y) -> (y, n - 1 - x)."""
-    result = apply_reference(image(), one([[0, 1, 0], [-1, 0, 31]]))
+    result = warp_on_host(image(), one([[0, 1, 0], [-1, 0, 31]]))
 
     assert np.array_equal(result[0], np.rot90(image()[0], k=-1))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchharness.data.preprocessing import apply_reference, fit
+from benchharness.data.preprocessing import fit
 from benchharness.errors import DatasetError
+from benchharness.model.host import preprocess_on_host
 
 
 def photographs(count=60, size=8, channels=3, seed=0):
@@ -26,7 +27,7 @@ def test_unit_maps_levels_to_0_and_1():
     levels = np.array([0, 51, 255], dtype=np.float32).reshape(3, 1, 1, 1)
     unit = fit("unit", images=photographs(channels=1), ids=np.arange(3), channels=1)
 
-    assert apply_reference(levels, unit).ravel() == pytest.approx([0, 0.2, 1])
+    assert preprocess_on_host(levels, unit).ravel() == pytest.approx([0, 0.2, 1])
 
 
 def test_caffe_bgr_reverses_the_channels_and_takes_the_means():
@@ -34,7 +35,7 @@ def test_caffe_bgr_reverses_the_channels_and_takes_the_means():
     rgb = np.array([10, 20, 30], dtype=np.float32).reshape(1, 1, 1, 3)
     caffe = fit("caffe_bgr", images=photographs(), ids=np.arange(3), channels=3)
 
-    assert apply_reference(rgb, caffe).ravel() == pytest.approx(
+    assert preprocess_on_host(rgb, caffe).ravel() == pytest.approx(
         [30 - 103.939, 20 - 116.779, 10 - 123.68]
     )
 
@@ -61,7 +62,7 @@ def test_standard_gives_mean_0_and_deviation_1_over_the_training_images(channels
     images[np.setdiff1d(np.arange(700), ids)] = 255
     standard = fit("standard", images=images, ids=ids, channels=channels)
 
-    inputs = apply_reference(as_floats(images[ids]), standard).astype(np.float64)
+    inputs = preprocess_on_host(as_floats(images[ids]), standard).astype(np.float64)
 
     assert inputs.mean(axis=(0, 1, 2)) == pytest.approx(np.zeros(channels), abs=1e-6)
     assert inputs.std(axis=(0, 1, 2)) == pytest.approx(np.ones(channels), abs=1e-6)
@@ -73,7 +74,7 @@ def test_standard_leaves_a_constant_channel_finite():
     images[..., 1] = 7
     standard = fit("standard", images=images, ids=np.arange(60), channels=3)
 
-    assert not apply_reference(as_floats(images), standard)[..., 1].any()
+    assert not preprocess_on_host(as_floats(images), standard)[..., 1].any()
 
 
 def test_the_order_of_ids_does_not_matter():
@@ -90,7 +91,7 @@ def test_zca_removes_correlations():
     images = photographs(count=300, size=4)
     zca = fit("zca", images=images, ids=np.arange(300), channels=3)
 
-    inputs = apply_reference(as_floats(images), zca).reshape(300, -1)
+    inputs = preprocess_on_host(as_floats(images), zca).reshape(300, -1)
 
     covariance = np.cov((inputs @ zca.whitening.basis).T)
     variance = np.diag(covariance)
@@ -105,13 +106,13 @@ def test_zca_agrees_with_the_textbook():
     images = photographs(count=300, size=4)
     standard = fit("standard", images=images, ids=np.arange(300), channels=3)
     zca = fit("zca", images=images, ids=np.arange(300), channels=3)
-    flat = apply_reference(as_floats(images), standard).reshape(300, -1).astype(np.float64)
+    flat = preprocess_on_host(as_floats(images), standard).reshape(300, -1).astype(np.float64)
     centred = flat - flat.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(flat.T))
 
     expected = centred @ (vectors / np.sqrt(values + 0.1)) @ vectors.T
 
-    result = apply_reference(as_floats(images), zca).reshape(300, -1)
+    result = preprocess_on_host(as_floats(images), zca).reshape(300, -1)
     assert result == pytest.approx(expected, abs=1e-3)
 
 

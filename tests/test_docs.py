@@ -22,6 +22,7 @@ from wheels import shelf_variables, write_shelf
 from benchharness.results.columns import CELL, COUNTS, EPOCH, METRICS, ORIGIN, PUBLISHED, TRIAL
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
+from benchharness.testing.scaffold import TEMPLATE
 
 LANGUAGES = {"sh", "toml", "python", "text", "yaml"}
 OWN_SUITE = next(block.text for block in blocks("toml") if 'name = "mine"' in block.text)
@@ -281,3 +282,12 @@ def test_every_planted_fault_is_listed_with_what_names_it():
 
     assert said.keys() == names
     assert not [name for name, words in demanded.items() if words not in said[name]]
+
+
+def test_every_module_of_a_new_plugin_is_on_the_page_of_the_contract():
+    """An author finds why each is to be written, or what is missing without it."""
+    text = (ROOT / "docs/contract.md").read_text(encoding="utf-8")
+    (package,) = TEMPLATE.glob("benchharness_*")
+    modules = {file.name for file in package.glob("*.py")} - {"__init__.py"}
+
+    assert {name for name in modules if f"`{name}`" not in text} == set()

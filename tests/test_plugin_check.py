@@ -292,13 +292,13 @@ PACKAGE_FAULTS = {
         'benchharness_api = "1.0"',
         'benchharness_api = "2.0"',
         "loads",
-        "expected version 1.0 to 1.0 of benchharness.api, found '2.0'",
+        "expected version 1.0 to 1.1 of benchharness.api, found '2.0'",
     ),
     "no version of the API": (
         'benchharness_api = "1.0"',
         "",
         "api_version",
-        "expected benchharness_api = '1.0', found none",
+        "expected benchharness_api = '1.1', found none",
     ),
     "options that do nothing": ("    if options:", "    if False:", "loads", "no_such_option"),
 }

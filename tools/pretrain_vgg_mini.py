@@ -29,8 +29,9 @@ from torch.nn import functional
 
 from benchharness.data.drawn.zoo import KINDS, draw_kind
 from benchharness.data.images import read_image
-from benchharness.data.preprocessing import apply_reference, fit
+from benchharness.data.preprocessing import fit
 from benchharness.model.backbones import BACKBONES
+from benchharness.model.host import preprocess_on_host
 from benchharness.model.network import Conv, MaxPool
 from benchharness.weights import pretrained
 
@@ -191,7 +192,7 @@ def _batches(pictures: Pictures, batch_size: int) -> Iterator[tuple[Tensor, Tens
 
 def as_inputs(pixels: NDArray[np.uint8]) -> Tensor:
     """Return what a backend would get from these pixels, (batch, 3, height, width)."""
-    images = apply_reference(pixels.astype(np.float32), PREPROCESSING)
+    images = preprocess_on_host(pixels.astype(np.float32), PREPROCESSING)
     return torch.from_numpy(images).permute(0, 3, 1, 2)
 
 

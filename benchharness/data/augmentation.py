@@ -105,31 +105,6 @@ def draw(
     return plan.warp(ids)
 
 
-def apply_reference(images: NDArray[np.uint8], warp: Warp) -> NDArray[np.float32]:
-    """Return the images as ``warp`` changes them; the plain definition that plugins must meet.
-
-    Args:
-        images: uint8, shape (batch, height, width, channels).
-        warp: One affine map and one colour shift for each.
-
-    Returns:
-        float32, the shape of ``images``, 0-255.
-    """
-    batch, height, width, _ = images.shape
-    y, x = np.mgrid[:height, :width].astype(np.float64)
-    where = np.stack([x, y, np.ones_like(x)]).reshape(3, -1)
-    across, down = np.moveaxis(warp.affine.astype(np.float64) @ where, 1, 0)
-    left, right, x_part = _neighbours(across, width)
-    top, bottom, y_part = _neighbours(down, height)
-    row = np.arange(batch)[:, None]
-    pixels = images.astype(np.float64)
-    upper = pixels[row, top, left] * (1 - x_part) + pixels[row, top, right] * x_part
-    lower = pixels[row, bottom, left] * (1 - x_part) + pixels[row, bottom, right] * x_part
-    blended = upper * (1 - y_part) + lower * y_part
-    shifted = np.clip(blended + warp.colour[:, None, :], 0, 255)
-    return shifted.reshape(images.shape).astype(np.float32)
-
-
 def _affine(augmentation: Augmentation, uniform: Table, *, size: int) -> NDArray[np.float32]:
     """Return the maps from output to input, shape (images, 2, 3).
 
@@ -180,10 +155,3 @@ def _matrices(*entries: Table | float) -> Table:
 
 def _either_way(uniform: Table) -> Table:
     return 2 * uniform - 1
-
-
-def _neighbours(position: Table, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64], Table]:
-    """Return the pixels on both sides of each position, and how far it is to the second."""
-    inside = np.clip(position, 0, count - 1)
-    first = np.floor(inside).astype(np.int64)
-    return first, np.minimum(first + 1, count - 1), (inside - first)[..., None]

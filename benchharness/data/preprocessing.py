@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import DatasetError
+from benchharness.model.host import preprocess_on_host
 from benchharness.model.task import Preprocessing, Whitening
 
 # Source: the means of ImageNet's training images, blue, green, red, as VGG's authors published
@@ -68,30 +69,6 @@ def fit(
     raise DatasetError(
         f"preprocessing: expected one of unit, caffe_bgr, imagenet_rgb, standard, zca; found {name}"
     )
-
-
-def apply_reference(
-    images: NDArray[np.float32], preprocessing: Preprocessing
-) -> NDArray[np.float32]:
-    """Return network inputs; the plain definition that plugins must meet.
-
-    Args:
-        images: 0-255, shape (batch, height, width, channels).
-        preprocessing: What to do.
-
-    Returns:
-        float32, the shape of ``images``.
-    """
-    ordered = images[..., list(preprocessing.order)].astype(np.float64)
-    scaled = (ordered - np.array(preprocessing.mean)) * np.array(preprocessing.scale)
-    whitening = preprocessing.whitening
-    if whitening is not None:
-        flat = scaled.reshape(len(scaled), -1) - whitening.mean
-        scaled = ((flat @ whitening.basis * whitening.gain) @ whitening.basis.T).reshape(
-            scaled.shape
-        )
-    inputs: NDArray[np.float32] = scaled.astype(np.float32)
-    return inputs
 
 
 def _imagenet(name: str, channels: int) -> Preprocessing:
@@ -157,7 +134,7 @@ def _samples(
     samples = np.empty((len(chosen), images[0].size), dtype=np.float32)
     for start in range(0, len(chosen), _CHUNK):
         chunk = images[chosen[start : start + _CHUNK]].astype(np.float32)
-        samples[start : start + _CHUNK] = apply_reference(chunk, plain).reshape(len(chunk), -1)
+        samples[start : start + _CHUNK] = preprocess_on_host(chunk, plain).reshape(len(chunk), -1)
     return samples
 
 

@@ -38,7 +38,8 @@ class Work(Protocol):
         network's order, as ``0.3, 0.5``), ``trainable`` (the names of the layers in that order,
         joined likewise) and ``initialiser`` (``given`` where the task's weights are loaded).
         Everything else that decides speed goes by the framework's own words: ``engine``,
-        ``device``, ``threads``, ``autotune``, ``loader_workers``, ...
+        ``device``, ``threads``, ``autotune``, ``loader_workers``, ...; ``images`` and
+        ``fingerprints`` are ``numpy`` where the core's functions compute them on the host.
         """
         ...
 

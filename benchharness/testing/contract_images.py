@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchharness.api import Backend, Batch, Conv, Execution, Flatten, MaxPool, Network, Warp
-from benchharness.data import augmentation
+from benchharness.model.host import warp_on_host
 from benchharness.testing.compare import (
     FEATURES,
     LOGITS,
@@ -152,7 +152,7 @@ def _assert_learnt(backend: Backend, batch: Batch, execution: Execution) -> None
     assert batch.warp is not None
     seen = learnt_inputs(backend, batch, execution=execution) * 255
     images: NDArray[np.uint8] = batch.inputs.astype(np.uint8)
-    expected = augmentation.apply_reference(images, batch.warp)
+    expected = warp_on_host(images, batch.warp)
     off = np.abs(seen - expected).max(axis=(1, 2, 3))
     assert off.max() <= PIXEL_LEVELS, (
         f"pixels: expected within {PIXEL_LEVELS} of 255 levels, found images off by {off}"

@@ -9,7 +9,7 @@ from benchharness.api import Backend, PluginError, Setting, hookimpl
 from benchharness.testing.reference import DType, NumpyBackend
 
 # Of benchharness.api, which it was written for.
-benchharness_api = "1.0"
+benchharness_api = "1.1"
 
 
 @hookimpl

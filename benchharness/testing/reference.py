@@ -16,6 +16,7 @@ from benchharness.api import (
     Batches,
     Consumed,
     Execution,
+    HostLedger,
     Scores,
     Setting,
     Task,
@@ -26,7 +27,6 @@ from benchharness.testing.reference_layers import Array
 from benchharness.testing.reference_network import Tape, backward, forward
 from benchharness.testing.reference_rules import JUDGES, Judgement, Rule, Tally
 from benchharness.testing.reference_settings import network_settings, work_settings
-from benchharness.testing.reference_witness import Ledger
 
 DType = Literal["float64", "float32"]
 
@@ -88,7 +88,7 @@ class NumpyFeeding(NumpyWork):
 
     def __init__(self, task: Task, dtype: DType) -> None:
         super().__init__(task, dtype)
-        self._ledger = Ledger(task.witness)
+        self._ledger = HostLedger(task.witness)
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Convert each batch."""
@@ -149,7 +149,7 @@ class NumpyTraining(NumpyNetworkWork):
         if task.optimizer is None:
             raise ValueError("task.optimizer: expected an optimizer for training, found None")
         self._optimizer = task.optimizer
-        self._ledger = Ledger(task.witness)
+        self._ledger = HostLedger(task.witness)
         self.reset()
 
     def settings(self) -> Mapping[str, Setting]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchharness.api import Batch, Preprocessing
-from benchharness.data import augmentation, preprocessing
+from benchharness.api import Batch, Preprocessing, preprocess_on_host, warp_on_host
 from benchharness.testing.reference_layers import Array
 
 
@@ -18,7 +17,7 @@ def network_inputs(batch: Batch, *, stated: Preprocessing | None) -> Array:
     """
     inputs: Array = batch.inputs
     if batch.warp is not None:
-        inputs = augmentation.apply_reference(inputs, batch.warp)
+        inputs = warp_on_host(inputs, batch.warp)
     if stated is not None:
-        inputs = preprocessing.apply_reference(inputs.astype(np.float32), stated)
+        inputs = preprocess_on_host(inputs.astype(np.float32), stated)
     return inputs

@@ -16,7 +16,14 @@ def use_device(task: Task) -> mx.Device:
         UnsupportedError: MLX has no such device or setting.
     """
     execution = task.execution
-    only = {"device": "cpu", "precision": "float32", "layout": "channels_last", "compile": False}
+    only = {
+        "device": "cpu",
+        # A stream of MLX on a CPU is one thread.
+        "threads": 1,
+        "precision": "float32",
+        "layout": "channels_last",
+        "compile": False,
+    }
     for setting, expected in only.items():
         found = getattr(execution, setting)
         if found != expected:

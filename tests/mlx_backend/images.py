@@ -39,7 +39,13 @@ def to_device(batch: Batch, *, device: mx.Device) -> BatchArrays:
 
 
 class Inputs:
-    """Augments and preprocesses batches in bulk."""
+    """Augments and preprocesses batches in bulk.
+
+    Attributes:
+        computed_by: What computes them, for the settings.
+    """
+
+    computed_by = "mlx"
 
     def __init__(self, task: Task, *, device: mx.Device) -> None:
         self._preprocess = task.preprocessing and Preprocess(task.preprocessing)

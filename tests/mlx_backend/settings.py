@@ -7,8 +7,10 @@ from collections.abc import Mapping
 import mlx.core as mx
 
 from benchharness.api import Dropout, Setting, Task
+from benchharness_mlx.images import Inputs
 from benchharness_mlx.layers import Model
 from benchharness_mlx.optimizers import Rule, read_optimizer
+from benchharness_mlx.witness import Ledger
 
 
 def device_settings(task: Task, device: mx.Device) -> dict[str, Setting]:
@@ -16,7 +18,6 @@ def device_settings(task: Task, device: mx.Device) -> dict[str, Setting]:
     return {
         "engine": "mlx",
         "device": str(mx.default_device()),
-        # A stream of MLX on a CPU is one thread.
         "threads": 1,
         "precision": str(mx.ones(1).dtype).rpartition(".")[2],
         "tf32": False,
@@ -24,6 +25,8 @@ def device_settings(task: Task, device: mx.Device) -> dict[str, Setting]:
         "compile": False,
         "deterministic": True,
         "loader_workers": 0,
+        "images": Inputs.computed_by,
+        "fingerprints": Ledger.computed_by,
     }
 
 

@@ -9,7 +9,13 @@ from benchharness.api import Consumed, Witness
 
 
 class Ledger:
-    """The fingerprints and labels of the sampled steps of the last epoch, kept on the device."""
+    """The fingerprints and labels of the sampled steps of the last epoch, kept on the device.
+
+    Attributes:
+        computed_by: What computes them, for the settings.
+    """
+
+    computed_by = "mlx"
 
     def __init__(self, witness: Witness | None) -> None:
         self._witness = witness

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.augmentation import apply_reference as warped
 from benchharness.data.plan import epoch_order
-from benchharness.data.preprocessing import apply_reference as preprocessed
 from benchharness.fairness.ledger import TOLERANCE, Ledger, witness
+from benchharness.model.host import preprocess_on_host, warp_on_host
 from benchharness.model.task import Batch, Consumed, Task
 from benchharness.model.work import Batches
 from benchharness.run.trial.scene import Scene
@@ -98,7 +97,7 @@ class TrialLedger:
         """Return what the network must see, by the plain definitions of the core."""
         found = self.inputs[batch.ids]
         if batch.warp is not None:
-            found = warped(found, batch.warp)
+            found = warp_on_host(found, batch.warp)
         if self.task.preprocessing is None:
             return found.astype(np.float32)
-        return preprocessed(found.astype(np.float32), self.task.preprocessing)
+        return preprocess_on_host(found.astype(np.float32), self.task.preprocessing)

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.api import Batch, Task
-from benchharness.testing.reference_images import network_inputs
+from benchharness.api import Batch, Task, preprocess_on_host, warp_on_host
 
 
 def to_device(batch: Batch, *, device: str) -> Batch:
@@ -17,7 +16,13 @@ def to_device(batch: Batch, *, device: str) -> Batch:
 
 
 class Inputs:
-    """Augments and preprocesses batches in bulk, on the device."""
+    """Augments and preprocesses batches in bulk: here on the host, later on the device.
+
+    Attributes:
+        computed_by: What computes them, for the settings.
+    """
+
+    computed_by = "numpy"
 
     def __init__(self, task: Task, *, device: str) -> None:
         self._preprocessing = task.preprocessing
@@ -27,5 +32,9 @@ class Inputs:
 
         First the warp, where the batch has one, then the preprocessing; features as they are.
         """
-        # float64 keeps the reference's own rounding out of sight; a framework takes float32.
-        return network_inputs(batch, stated=self._preprocessing).astype(np.float64)
+        inputs: NDArray[Any] = batch.inputs
+        if batch.warp is not None:
+            inputs = warp_on_host(inputs, batch.warp)
+        if self._preprocessing is not None:
+            inputs = preprocess_on_host(inputs.astype(np.float32), self._preprocessing)
+        return inputs

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from benchharness.api import Backend, PluginError, Setting, hookimpl
 
 # Of benchharness.api, which it was written for.
-benchharness_api = "1.0"
+benchharness_api = "1.1"
 
 
 @hookimpl

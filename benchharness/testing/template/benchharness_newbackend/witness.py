@@ -2,36 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
-
-from benchharness.api import Consumed, Witness
-from benchharness.testing.reference_witness import Ledger as ReferenceLedger
+from benchharness.api import HostLedger
 
 
-class Ledger:
-    """The fingerprints and labels of the sampled steps of the last epoch, kept on the device."""
+class Ledger(HostLedger):
+    """The fingerprints and labels of the sampled steps of the last epoch, kept on the host.
 
-    def __init__(self, witness: Witness | None) -> None:
-        self._reference = ReferenceLedger(witness)
+    A record that is kept on the device does not wait for it: a class with the same methods, by the
+    framework's arrays. What is not sampled must cost nothing, for the contract times it.
 
-    def clear(self) -> None:
-        """Forget every step and count from 0: an epoch starts, or everything is reset."""
-        self._reference.clear()
+    Attributes:
+        computed_by: What computes it, for the settings.
+    """
 
-    def write(self, inputs: NDArray[Any], labels: NDArray[np.int32]) -> None:
-        """Record one step where it is sampled, without waiting for the device.
-
-        What is not sampled must cost nothing: the contract times it.
-        """
-        self._reference.write(np.asarray(inputs), np.asarray(labels))
-
-    def consumed(self) -> Consumed:
-        """Return the recorded steps in their order, after waiting for the device.
-
-        Raises:
-            ValueError: The task has no witness.
-        """
-        return self._reference.consumed()
+    computed_by = "numpy"
