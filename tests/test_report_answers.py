@@ -324,6 +324,20 @@ def test_a_benchmark_has_one_vote_whatever_its_matrix():
     assert "of 5 lines torch wins 4, keras 1" in overall
 
 
+def test_a_point_of_a_matrix_that_has_no_vote_is_told_from_its_benchmark():
+    """The other points speak for the benchmark."""
+    records = [
+        *trials(benchmark="a", matrix={"size": 32}),
+        *trials(benchmark="a", matrix={"size": 64}, proof=PARTIAL),
+        *trials(benchmark="b"),
+    ]
+
+    overall = answers(records)[0]
+
+    assert "geometric mean over 2 benchmarks" in overall
+    assert overall.endswith("left out: points of a (not proven)")
+
+
 def test_a_benchmark_of_one_trial_does_not_make_the_overall_answer_one_trial():
     """It has no vote, and the others keep theirs."""
     records = [

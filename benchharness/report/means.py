@@ -69,12 +69,13 @@ class Mean:
     @property
     def left_out(self) -> str:
         """The pairs that have no vote, each with its reason; empty where all have one."""
-        reasons = {
-            pair.ours.benchmark: self._reason(pair)
-            for pair in self.pairs
-            if pair not in self._counted_pairs
-        }
-        return ", ".join(f"{benchmark} ({reason})" for benchmark, reason in reasons.items())
+        left = [pair for pair in self.pairs if pair not in self._counted_pairs]
+        voting = {pair.ours.benchmark for pair in self._counted_pairs}
+        reasons = {pair.ours.benchmark: self._reason(pair) for pair in left}
+        return ", ".join(
+            f"{'points of ' if benchmark in voting else ''}{benchmark} ({reason})"
+            for benchmark, reason in reasons.items()
+        )
 
     def ratio(self) -> Ratio | None:
         """Return the typical ratio; None with fewer than two benchmarks that have a vote."""
