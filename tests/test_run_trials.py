@@ -174,7 +174,7 @@ def test_a_run_out_of_time_says_what_would_decide_it_and_goes_on(place: Path, un
 
     assert (kept["trials"], kept["stop"], kept["more_trials"]) == (3, "time", 2)
     assert "out of time" in first.stdout
-    assert "small: 2 more trials" in " ".join(first.stdout.split())
+    assert "small: 2 more trials of each" in " ".join(first.stdout.split())
     assert "out of time; to go on: benchharness run until.toml --resume" in first.stderr
     assert "NOT COMPLETE" not in first.stdout
     assert turns(again) == [("same", 4), ("numpy", 4), ("numpy", 5), ("same", 5)]

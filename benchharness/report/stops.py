@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from benchharness.report.lines import Note, printable
-from benchharness.run.outlook.duration import spoken
 
 
 def stops_of(run: Mapping[str, Any]) -> Iterator[Note]:
@@ -21,13 +21,13 @@ def stops_of(run: Mapping[str, Any]) -> Iterator[Note]:
             point = ", ".join(f"{key}={value}" for key, value in look["matrix"].items())
             track = "" if look["track"] == "equal" else f" ({look['track']})"
             name = printable(look["benchmark"] + (f" [{point}]" if point else "") + track)
-            text = f"{name}: {_needed(look)}; benchharness run {file} --resume goes on"
-            yield Note(label="out of time", text=text)
+            yield Note(label="out of time", text=f"{name}: {_needed(look, file=file)}")
 
 
-def _needed(look: Mapping[str, Any]) -> str:
+def _needed(look: Mapping[str, Any], *, file: str) -> str:
     more, seconds = look["more_trials"], look["more_s"]
     if more is None:
-        return f"even {look['max_trials']} trials would probably not decide it"
-    plural = "s" if more > 1 else ""
-    return f"{more} more trial{plural}, {spoken(seconds, seconds)}, would probably decide it"
+        return f"even {look['max_trials']} trials of each would probably not decide it"
+    trials = f"{more} more trial{'s' if more > 1 else ''} of each"
+    time = f"{math.ceil(seconds)} s" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
+    return f"{trials}, {time}, would probably decide it: benchharness run {file} --resume"

@@ -1,0 +1,70 @@
+"""What stands under the table of a run that ran out of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from report_runs import RUN
+
+from benchharness.report.stops import stops_of
+from benchharness.report.title import lacking
+
+LOOK = {
+    "benchmark": "cnn",
+    "matrix": {},
+    "track": "equal",
+    "stop": "time",
+    "max_trials": 10,
+    "more_trials": 3,
+    "more_s": 200.5,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        (
+            {},
+            "cnn: 3 more trials of each, 4 minutes, would probably decide it: "
+            "benchharness run pets.toml --resume",
+        ),
+        (
+            {"more_trials": 1, "more_s": 41.2, "matrix": {"batch_size": 8}, "track": "native"},
+            "cnn [batch_size=8] (native): 1 more trial of each, 42 s, would probably decide it: "
+            "benchharness run pets.toml --resume",
+        ),
+        (
+            {"more_trials": None, "more_s": None},
+            "cnn: even 10 trials of each would probably not decide it",
+        ),
+    ],
+)
+def test_a_note_says_what_time_would_have_decided(change: dict[str, Any], text: str):
+    """Trials and time, where so many would do."""
+    run = {"resolved": {"file": "pets.toml"}, "looks": [LOOK | change]}
+
+    (note,) = stops_of(run)
+
+    assert (note.label, note.text) == ("out of time", text)
+
+
+@pytest.mark.parametrize("stop", ["decided", "max_trials", "failed"])
+def test_what_time_did_not_end_has_no_note(stop: str):
+    """The answers say the rest."""
+    assert list(stops_of({"looks": [LOOK | {"stop": stop}]})) == []
+    assert list(stops_of(RUN)) == []
+
+
+def test_a_run_without_its_last_look_is_not_complete():
+    """All first trials are there, but something ended it before a look found them enough."""
+    cells = [{"trials": 3, "max_trials": 10}, {"trials": 3, "max_trials": None}]
+    run: dict[str, Any] = {"asked": {}, "resolved": {"file": "pets.toml", "cells": cells}}
+    records: list[dict[str, Any]] = [{}] * 6
+
+    assert lacking(run, records[:5]).startswith("NOT COMPLETE: 5 of 6 trials;")
+    assert lacking(run, records) == (
+        "NOT COMPLETE: 6 trials, ended before a look found them enough; "
+        "benchharness run pets.toml --resume does the rest"
+    )
+    assert lacking(run | {"looks": []}, records) == ""
