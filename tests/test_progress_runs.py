@@ -150,6 +150,7 @@ def test_events_come_in_the_order_in_which_things_happen(told):
         "train",
         "ledger",
         "evaluate",
+        "test",
         "replay",
         "calibrate",
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import laggards
 import pytest
 from click.testing import CliRunner, Result
 
+from benchharness import plugins
 from benchharness.cli import cli
 from benchharness.errors import SuiteError
 from benchharness.measure.sequential import Look
@@ -61,14 +62,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a working folder in which the laggard is installed."""
+    laggards.install(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     # Of the workers.
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("BENCHHARNESS_CACHE", str(cache))
-    return tmp_path
+    # Whatever ran in this process before has already looked for plugins, and remembers.
+    plugins.installed.cache_clear()
+    yield tmp_path
+    plugins.installed.cache_clear()
 
 
 @pytest.fixture
@@ -96,7 +101,6 @@ LOOKS = stopping.looks
 def run(folder: Path, *options: str, backends: tuple[str, ...] = ("numpy", "same")) -> Result:
     """Call ``benchharness run`` on the suite, with events for programs."""
     if not (folder / "until.toml").exists():
-        laggards.install(folder)
         (folder / "until.toml").write_text(SUITE.format(backends=list(backends)))
     return CliRunner().invoke(
         cli, ["run", "until.toml", "--no-proof", *options], standalone_mode=False

@@ -42,11 +42,15 @@ class Prospect:
         }
 
     def problems(self, *, most: int) -> Iterator[Problem]:
-        """Yield the thresholds on which so many pairs would more often not decide than do so."""
+        """Yield the thresholds on which so many pairs would more often not decide than do so.
+
+        Of those that somebody has asked for; of others there are warnings.
+        """
         for couple, column, needed in self._beyond(most):
-            floor = self.floors[couple.label]
-            threshold = self.criteria.threshold(couple.ours.benchmark, column)
-            if not floor.is_hopeless(column, threshold, most):
+            floor, benchmark = self.floors[couple.label], couple.ours.benchmark
+            threshold = self.criteria.threshold(benchmark, column)
+            is_asked = self.criteria.is_chosen or self.criteria.stated_threshold(benchmark, column)
+            if not is_asked or not floor.is_hopeless(column, threshold, most):
                 continue
             shown = floor.reach(column, most)
             # Rounded up, or it would be refused again.

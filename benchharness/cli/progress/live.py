@@ -16,7 +16,7 @@ from benchharness.cli.progress.lines import Proofs, told
 from benchharness.cli.progress.outlet import Outlet
 from benchharness.cli.progress.picture import Picture
 from benchharness.cli.progress.standing import Standing
-from benchharness.run.events import Event, TrialFinished
+from benchharness.run.events import Event, TrialFinished, TrialStarted
 from benchharness.visible import visible
 
 # Drawing takes a third of a millisecond of a core that the trial may want: twice a second is
@@ -71,6 +71,9 @@ class Live:
         self._standing.take(event)
         for line in told(event, self._proofs):
             self._say(line)
+        if isinstance(event, TrialStarted):
+            # It may be over before the next drawing, and nothing is timed yet.
+            self._drawing.refresh()
         if isinstance(event, TrialFinished):
             name, count = event.name, self._standing.count
             self._say(f"[{name.number}/{count}] {wording.cell_name(name)}: {wording.ending(event)}")
