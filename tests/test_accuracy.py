@@ -94,6 +94,17 @@ def test_one_trial_is_compared_image_by_image():
     assert (many.low, many.high) == (pytest.approx(-0.02 - reach), pytest.approx(-0.02 + reach))
 
 
+def test_comparisons_of_a_report_share_the_probability_of_error():
+    """McNemar's p of 8 against 1 is 0.039: enough alone, and not among four."""
+    ours, theirs = models(both=91, ours=8, theirs=1)
+
+    alone, among = (accuracy_difference([ours], [theirs], comparisons=n) for n in (1, 4))
+
+    assert alone.p_value == pytest.approx(20 / 512)
+    assert (alone.verdict, among.verdict) == ("different", "undecided")
+    assert (alone.low, alone.high) == (among.low, among.high)
+
+
 def test_without_answers_by_image_the_sides_count_as_independent():
     """Worked by hand: 9 and 5 of 18 become 10 and 6 of 20; one trial alone never differs."""
     found = accuracy_difference([Score(right=9, of=18)], [Score(right=5, of=18)])

@@ -90,7 +90,8 @@ class Difference:
         p_value: Of McNemar's exact test; None but for one trial whose answers are known by image.
         verdict: ``equal`` when the 90 % interval lies within the margin (two one-sided tests at
             5 %), else ``different`` when the 95 % interval excludes 0, of one trial when McNemar's
-            test has p < 0.05, of two trials never; else ``undecided``.
+            test has p < 0.05, of two trials never; else ``undecided``. Of several comparisons each
+            is held to its part of these 5 %.
     """
 
     difference: float
@@ -115,7 +116,11 @@ def packed(hits: NDArray[np.bool_]) -> str:
 
 
 def accuracy_difference(
-    ours: Sequence[Score], theirs: Sequence[Score], *, margin: float = MARGIN
+    ours: Sequence[Score],
+    theirs: Sequence[Score],
+    *,
+    margin: float = MARGIN,
+    comparisons: int = 1,
 ) -> Difference:
     """Return how far two accuracies are apart, and whether that matters.
 
@@ -133,6 +138,7 @@ def accuracy_difference(
         ours: Scores of one side, one per trial.
         theirs: Of the paired trials, in the same order, on the same images.
         margin: Largest difference that does not matter, 0-1.
+        comparisons: How many a report makes, which share the probability of a false verdict.
 
     Raises:
         ValueError: There is no pair, or the sides differ in length.
@@ -140,16 +146,17 @@ def accuracy_difference(
     Source:
         Two random effects: Searle, Casella and McCulloch, "Variance Components" (1992), 4.
         Equivalence: Schuirmann (1987), two one-sided tests. One trial: McNemar (1947), exact.
+        Several comparisons: Bonferroni.
     """
     differences = [one.top1 - other.top1 for one, other in zip(ours, theirs, strict=True)]
     middle, chance = fmean(differences), _chance(ours, theirs, differences)
-    reach, inner = chance.reach(CONFIDENCE), chance.reach(2 * CONFIDENCE - 1)
+    reach, level = chance.reach(CONFIDENCE), (1 - CONFIDENCE) / comparisons
     p_value = None
     if len(differences) == 1 and _are_known_by_image(ours, theirs):
         p_value = mcnemar(ours[0].hits(), theirs[0].hits())
-    is_different = p_value is not None and p_value < 1 - CONFIDENCE
+    is_different = p_value is not None and p_value < level
     if len(differences) >= FEWEST_TRIALS:
-        is_different = abs(middle) > reach
+        is_different = abs(middle) > chance.reach(1 - level)
     verdict: Verdict = "different" if is_different else "undecided"
     return Difference(
         difference=middle,
@@ -158,7 +165,7 @@ def accuracy_difference(
         margin=margin,
         trials=len(differences),
         p_value=p_value,
-        verdict="equal" if abs(middle) + inner <= margin else verdict,
+        verdict="equal" if abs(middle) + chance.reach(1 - 2 * level) <= margin else verdict,
     )
 
 

@@ -76,12 +76,14 @@ class Family:
         pairs: Every two backends of each line that have trials to compare.
         means: Every two backends over several benchmarks.
         size: How many comparisons there are, those counted too that have no trial to compare.
+        scored: How many of the pairs have accuracies to compare.
         rule: When one is decided.
     """
 
     pairs: Mapping[str, Sequence[Pair]]
     means: Sequence[Mean]
     size: int
+    scored: int
     rule: Rule
 
     @classmethod
@@ -97,7 +99,8 @@ class Family:
             comparisons=max(size, 1),
             max_trials=max((pair.max_trials or 0 for pair in compared), default=0),
         )
-        return cls(pairs=pairs, means=means, size=size, rule=rule)
+        scored = sum(pair.accuracy() is not None for pair in chain(*pairs.values()))
+        return cls(pairs=pairs, means=means, size=size, scored=scored, rule=rule)
 
     def finding(self, pair: Pair | Mean) -> Finding:
         """Return what a pair of the family, or one of its means, shows."""
@@ -133,16 +136,17 @@ def _of_line(line: Line, family: Family) -> Iterator[Answer]:
     fastest = max(rates, key=rates.__getitem__, default="")
     for pair in pairs:
         if fastest in (pair.ours.backend, pair.theirs.backend):
-            yield _answer(line.name, pair, family.finding(pair))
+            yield _answer(line.name, pair, family)
 
 
-def _answer(subject: str, pair: Pair, finding: Finding) -> Answer:
+def _answer(subject: str, pair: Pair, family: Family) -> Answer:
+    finding = family.finding(pair)
     if finding.ratio.log < 0:
         finding, pair = finding.inverse, pair.swapped
     ours, theirs = printable(pair.ours.backend), printable(pair.theirs.backend)
     native = NATIVE if pair.ours.track == "native" else ""
     said = claim(measure_of(pair), finding, ours=ours, theirs=theirs, proof=printable(pair.proof))
-    beside = (*_beside(pair), *_misses(pair), *_accuracy(pair.accuracy()))
+    beside = (*_beside(pair), *_misses(pair), *_accuracy(pair.accuracy(comparisons=family.scored)))
     return Answer(subject=subject, said=f"{native}{said}", beside=beside)
 
 

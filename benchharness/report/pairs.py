@@ -81,11 +81,15 @@ class Pair(Comparison):
         """Return how many times as fast ours computes a step."""
         return self.ratio(log_speed("compute_ms"))
 
-    def accuracy(self) -> Accuracy | None:
-        """Return the final accuracies; None where no common trial of known size was scored."""
-        return self._accuracy("test") or self._accuracy("validation")
+    def accuracy(self, *, comparisons: int = 1) -> Accuracy | None:
+        """Return the final accuracies; None where no common trial of known size was scored.
 
-    def _accuracy(self, split: str) -> Accuracy | None:
+        Args:
+            comparisons: How many of them a report makes.
+        """
+        return self._accuracy("test", comparisons) or self._accuracy("validation", comparisons)
+
+    def _accuracy(self, split: str, comparisons: int) -> Accuracy | None:
         couples = (
             [Score.of_record(record, split) for record in couple]
             for couple in self._couples(f"{split}_top1")
@@ -98,7 +102,7 @@ class Pair(Comparison):
             split=split,
             ours=ours,
             theirs=theirs,
-            difference=accuracy_difference(ours, theirs),
+            difference=accuracy_difference(ours, theirs, comparisons=comparisons),
         )
 
     def _couples(self, metric: str) -> Iterator[Couple]:
