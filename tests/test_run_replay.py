@@ -14,6 +14,7 @@ from benchharness import plugins
 from benchharness.measure.blocks import Block
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import FileSource, Scores
+from benchharness.run.trial import calibration
 from benchharness.run.trial.calibration import TrainingCheck
 from benchharness.run.trial.lesson import Epoch, Lesson
 from benchharness.run.trial.strategies import replayed_batch
@@ -287,3 +288,24 @@ def test_the_state_of_the_training_is_read_by_evaluation_alone():
 
     assert columns["compute_ms"] > 0.0
     assert list(clock.seconds) == ["evaluate", "replay", "calibrate"]
+
+
+def test_threads_that_wake_up_on_one_core_do_not_make_a_step_long(monkeypatch):
+    """For 60 ms after each pause steps of 10 ms take 20: the time of a step is 10 ms."""
+    clock_s, woken_s = 100.0, 100.06
+
+    def step() -> None:
+        nonlocal clock_s
+        clock_s += 0.02 if clock_s < woken_s else 0.01
+
+    monkeypatch.setattr(calibration, "now_s", lambda: clock_s)
+    training = SimpleNamespace(synchronize=lambda: None)
+    epochs = [SimpleNamespace(blocks=[Block(200, 2.0)])]
+    lesson = SimpleNamespace(training=training, epochs=epochs, train_s=2.0)
+    check = TrainingCheck(scene=None, lesson=lesson, batch=None, probe=None, is_replayed=True)
+
+    blocks = check._replayed(step)
+
+    assert calibration.step_ms(blocks) == pytest.approx(10.0)
+    assert sum(block.steps for block in blocks) >= 3
+    assert clock_s - 100 <= 0.5

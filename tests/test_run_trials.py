@@ -282,5 +282,5 @@ def test_progress_in_lines_says_how_far_a_cell_may_go(place: Path, undecided):
 
     result = run(place, "--max-trials", "4")
 
-    assert "[3/6] small on same, trial 2 of 3 to 4" in result.stderr
+    assert "[3/6] small on same, trial 2 of up to 4" in result.stderr
     assert "[8/8] small on numpy, trial 4 of 4\n" in result.stderr

@@ -140,8 +140,9 @@ def told(event: Event, proofs: Proofs) -> list[str]:
 def begin(event: TrialStarted) -> str:
     """Return the line with which a trial begins."""
     name = event.name
-    most = f" to {event.max_trials}" if (event.max_trials or 0) > event.trials else ""
-    turn = f", trial {name.trial} of {event.trials}{most}" if event.trials > 1 else ""
+    is_open = (event.max_trials or 0) > event.trials
+    most = f"up to {event.max_trials}" if is_open else f"{event.trials}"
+    turn = f", trial {name.trial} of {most}" if event.trials > 1 else ""
     return f"[{name.number}/{event.count}] {wording.cell_name(name)}{turn}"
 
 

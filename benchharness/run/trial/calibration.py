@@ -28,7 +28,7 @@ from benchharness.run.trial.scene import Metrics, Scene
 
 # Checking the clock may take so much of the training that it checks, and so long beside.
 _SHARE, _GRACE_S = 0.05, 2.0
-# Steps are replayed until they have taken so long, and at least so many, within that share.
+# Steps are replayed until they have taken so long, and at least so many.
 _REPLAY_S, _REPLAY_STEPS = 0.2, 3
 # Batches that a feeding repeats; more would only fill the memory.
 _BATCHES = 16
@@ -62,11 +62,11 @@ class TrainingCheck:
         with self.scene.clock.phase("replay"):
             step = self._warm_replay() if self.is_replayed else None
         with self.scene.clock.phase("calibrate"):
-            blocks = self._check_clock(step)
+            self._check_clock(step)
         if step is None:
             return {}
         with self.scene.clock.phase("replay"):
-            return self._computation([*blocks, *self._replayed(step, blocks)])
+            return self._computation(self._replayed(step))
 
     @property
     def _step_s(self) -> float:
@@ -88,8 +88,7 @@ class TrainingCheck:
             return None
         return step
 
-    def _check_clock(self, step: Step | None) -> Sequence[Block]:
-        """Return the stretches of replayed steps that the check has timed on the way."""
+    def _check_clock(self, step: Step | None) -> None:
         training, train_s = self.lesson.training, self.lesson.train_s
         timed = [epoch.blocks for epoch in self.lesson.epochs]
         # A replay may wait where training does not.
@@ -116,35 +115,35 @@ class TrainingCheck:
             most=most,
             reading_s=None if image_s is None else image_s * len(self.probe),
         )
-        return stretches.blocks if is_replayed else []
 
     def _train(self, steps: int, after_step: AfterStep) -> None:
         self.lesson.training.train(
             [[self.batch] * steps], after_step=after_step, after_epoch=lambda scores: None
         )
 
-    def _replayed(self, step: Step, done: Sequence[Block]) -> Sequence[Block]:
-        """Return as many stretches more as make a time of a step, within the share."""
+    def _replayed(self, step: Step) -> Sequence[Block]:
+        """Return stretches that make a time of a step, within the share or twice ``_REPLAY_S``.
+
+        The first is left out where others follow: threads that have waited may share a core for a
+        while.
+        """
         training, step_s = self.lesson.training, self._step_s
-        steps = stretch_steps(step_s, at_most_s=_SHARE * self.lesson.train_s)
-        left_s = _SHARE * self.lesson.train_s - seconds(done)
+        budget_s = max(_SHARE * self.lesson.train_s, 2 * _REPLAY_S)
+        steps = stretch_steps(step_s, at_most_s=budget_s / 2)
         blocks: list[Block] = []
 
         def is_enough() -> bool:
-            every = [*done, *blocks]
-            taken = sum(block.steps for block in every)
-            return taken >= _REPLAY_STEPS and seconds(every) >= _REPLAY_S
+            taken = sum(block.steps for block in blocks[1:])
+            return taken >= _REPLAY_STEPS and seconds(blocks[1:]) >= _REPLAY_S
 
-        while not (is_enough() or seconds(blocks) + steps * step_s > left_s) or not (
-            done or blocks
-        ):
+        while not blocks or not (is_enough() or seconds(blocks) + steps * step_s > budget_s):
             training.synchronize()
             began_s = now_s()
             for _ in range(steps):
                 step()
             training.synchronize()
             blocks.append(Block(steps, now_s() - began_s))
-        return blocks
+        return blocks[1:] or blocks
 
     def _computation(self, blocks: Sequence[Block]) -> Metrics:
         timed = [block for epoch in self.lesson.epochs for block in epoch.blocks]
