@@ -214,10 +214,9 @@ class CountedTraining:
 @pytest.mark.parametrize(
     ("step_s", "steps", "at_most"),
     [
-        # 0.2 s and more of steps that take nothing of an hour.
-        (0.01, 100_000, 25),
-        # Beyond that a twentieth of what was trained.
-        (0.01, 200, 15),
+        # A warm one and five that check the clock, five after a pause, 0.2 s of others.
+        (0.01, 100_000, 31),
+        (0.01, 200, 31),
         # Of long steps a warm one and one or two that are timed.
         (1.0, 60, 4),
         (5.0, 20, 2),
@@ -304,7 +303,7 @@ def test_threads_that_wake_up_on_one_core_do_not_make_a_step_long(monkeypatch):
     lesson = SimpleNamespace(training=training, epochs=epochs, train_s=2.0)
     check = TrainingCheck(scene=None, lesson=lesson, batch=None, probe=None, is_replayed=True)
 
-    blocks = check._replayed(step)
+    blocks = check._replayed(step, [Block(5, 0.1)] * 4)
 
     assert calibration.step_ms(blocks) == pytest.approx(10.0)
     assert sum(block.steps for block in blocks) >= 3

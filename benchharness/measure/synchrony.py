@@ -63,6 +63,7 @@ class Stretches:
 
     Attributes:
         now: As given.
+        blocks: Each stretch, from the first step to the end of ``synchronize``.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Stretches:
         self._read_back = read_back
         self.now = now
         self._pause = pause
+        self.blocks: list[Block] = []
 
     def run(self, steps: int, *, pause_s: float = 0.0) -> float:
         """Take so many steps, synchronize, pause and read back.
@@ -93,10 +95,12 @@ class Stretches:
             done += 1
             if done == steps:
                 self._synchronize()
+                self.blocks.append(Block(steps, self.now() - began_s))
                 self._pause(pause_s)
                 edge_s = self.now()
 
         self._synchronize()
+        began_s = self.now()
         self._work(steps, after_step)
         self._read_back()
         return self.now() - edge_s

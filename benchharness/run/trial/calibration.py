@@ -28,8 +28,11 @@ from benchharness.run.trial.scene import Metrics, Scene
 
 # Checking the clock may take so much of the training that it checks, and so long beside.
 _SHARE, _GRACE_S = 0.05, 2.0
-# Steps are replayed until they have taken so long, and at least so many.
+# Steps are replayed until they have taken so long, and at least so many, within that share.
 _REPLAY_S, _REPLAY_STEPS = 0.2, 3
+# After a pause, a CPU's threads share a core for some hundredths of a second: of longer steps
+# nobody notices.
+_LONG_STEP_S = 0.1
 # Batches that a feeding repeats; more would only fill the memory.
 _BATCHES = 16
 
@@ -62,11 +65,11 @@ class TrainingCheck:
         with self.scene.clock.phase("replay"):
             step = self._warm_replay() if self.is_replayed else None
         with self.scene.clock.phase("calibrate"):
-            self._check_clock(step)
+            blocks = self._check_clock(step)
         if step is None:
             return {}
         with self.scene.clock.phase("replay"):
-            return self._computation(self._replayed(step))
+            return self._computation(self._replayed(step, blocks))
 
     @property
     def _step_s(self) -> float:
@@ -88,7 +91,8 @@ class TrainingCheck:
             return None
         return step
 
-    def _check_clock(self, step: Step | None) -> None:
+    def _check_clock(self, step: Step | None) -> Sequence[Block]:
+        """Return the stretches of replayed steps that the check has timed on the way."""
         training, train_s = self.lesson.training, self.lesson.train_s
         timed = [epoch.blocks for epoch in self.lesson.epochs]
         # A replay may wait where training does not.
@@ -115,35 +119,44 @@ class TrainingCheck:
             most=most,
             reading_s=None if image_s is None else image_s * len(self.probe),
         )
+        return stretches.blocks if is_replayed else []
 
     def _train(self, steps: int, after_step: AfterStep) -> None:
         self.lesson.training.train(
             [[self.batch] * steps], after_step=after_step, after_epoch=lambda scores: None
         )
 
-    def _replayed(self, step: Step) -> Sequence[Block]:
-        """Return stretches that make a time of a step, within the share or twice ``_REPLAY_S``.
+    def _replayed(self, step: Step, checked: Sequence[Block]) -> Sequence[Block]:
+        """Return stretches that make a time of a step: no more than it takes.
 
-        The first is left out where others follow: threads that have waited may share a core for a
-        while.
+        Args:
+            checked: Stretches of the check, each after a pause; they count for long steps alone.
         """
         training, step_s = self.lesson.training, self._step_s
-        budget_s = max(_SHARE * self.lesson.train_s, 2 * _REPLAY_S)
-        steps = stretch_steps(step_s, at_most_s=budget_s / 2)
+        done = list(checked) if step_s >= _LONG_STEP_S else []
+        share_s = _SHARE * self.lesson.train_s
+        budget_s = share_s - seconds(done) if done else max(share_s, 2 * _REPLAY_S)
+        steps = stretch_steps(step_s, at_most_s=share_s if done else budget_s / 2)
         blocks: list[Block] = []
 
-        def is_enough() -> bool:
-            taken = sum(block.steps for block in blocks[1:])
-            return taken >= _REPLAY_STEPS and seconds(blocks[1:]) >= _REPLAY_S
+        def timed() -> Sequence[Block]:
+            # The first of several follows a pause.
+            return [*done, *blocks] if done else blocks[1:]
 
-        while not blocks or not (is_enough() or seconds(blocks) + steps * step_s > budget_s):
+        def is_enough() -> bool:
+            taken = sum(block.steps for block in timed())
+            return taken >= _REPLAY_STEPS and seconds(timed()) >= _REPLAY_S
+
+        while not (done or blocks) or not (
+            is_enough() or seconds(blocks) + steps * step_s > budget_s
+        ):
             training.synchronize()
             began_s = now_s()
             for _ in range(steps):
                 step()
             training.synchronize()
             blocks.append(Block(steps, now_s() - began_s))
-        return blocks[1:] or blocks
+        return timed() or blocks
 
     def _computation(self, blocks: Sequence[Block]) -> Metrics:
         timed = [block for epoch in self.lesson.epochs for block in epoch.blocks]
