@@ -26,13 +26,12 @@ LOOK = {
     [
         (
             {},
-            "cnn: 3 more trials of each, 4 minutes, would probably decide it: "
-            "benchharness run pets.toml --resume",
+            "cnn: 3 more trials of each, 4 minutes, would probably decide it: --resume",
         ),
         (
             {"more_trials": 1, "more_s": 41.2, "matrix": {"batch_size": 8}, "track": "native"},
             "cnn [batch_size=8] (native): 1 more trial of each, 42 s, would probably decide it: "
-            "benchharness run pets.toml --resume",
+            "--resume",
         ),
         (
             {"more_trials": None, "more_s": None},
