@@ -49,7 +49,7 @@ class StepsEagerly(NumpyTraining):
 
     def _step(self, inputs: Array, labels: Array) -> Judgement:
         if getattr(self, "_is_eager", False):
-            time.sleep(0.004)
+            time.sleep(0.006)
         return super()._step(inputs, labels)
 
 
@@ -62,7 +62,7 @@ class ReadsBackEachStep(NumpyTraining):
         """Read, then report the step."""
 
         def read() -> None:
-            time.sleep(0.003)
+            time.sleep(0.006)
             after_step()
 
         super().train(epochs, after_step=read, after_epoch=after_epoch)
