@@ -289,7 +289,7 @@ def test_the_state_of_the_training_is_read_by_evaluation_alone():
     assert list(clock.seconds) == ["evaluate", "replay", "calibrate"]
 
 
-def test_threads_that_wake_up_on_one_core_do_not_make_a_step_long(monkeypatch):
+def test_what_slows_steps_after_a_pause_does_not_make_a_step_long(monkeypatch):
     """For 60 ms after each pause steps of 10 ms take 20: the time of a step is 10 ms."""
     clock_s, woken_s = 100.0, 100.06
 

@@ -30,8 +30,9 @@ from benchharness.run.trial.scene import Metrics, Scene
 _SHARE, _GRACE_S = 0.05, 2.0
 # Steps are replayed until they have taken so long, and at least so many, within that share.
 _REPLAY_S, _REPLAY_STEPS = 0.2, 3
-# After a pause, a CPU's threads share a core for some hundredths of a second: of longer steps
-# nobody notices.
+# Stretches of the check follow an evaluation and a pause. On a CPU, PyTorch's steps of 10 ms took
+# twice as long there in most trials, and not in stretches without; why is not known. Longer steps
+# were not seen to.
 _LONG_STEP_S = 0.1
 # Batches that a feeding repeats; more would only fill the memory.
 _BATCHES = 16
