@@ -94,6 +94,14 @@ def test_one_trial_is_compared_image_by_image():
     assert (many.low, many.high) == (pytest.approx(-0.02 - reach), pytest.approx(-0.02 + reach))
 
 
+def test_mcnemar_tosses_thousands_of_coins():
+    """As many disagreements as a large test has: all on one side, or half on either."""
+    one_sided, even = np.ones(3000, bool), np.arange(3000) % 2 == 0
+
+    assert mcnemar(one_sided, ~one_sided) == pytest.approx(0.0, abs=1e-300)
+    assert mcnemar(even, ~even) == pytest.approx(1.0)
+
+
 def test_comparisons_of_a_report_share_the_probability_of_error():
     """McNemar's p of 8 against 1 is 0.039: enough alone, and not among four."""
     ours, theirs = models(both=91, ours=8, theirs=1)

@@ -1,4 +1,4 @@
-"""How far two accuracies are apart: right answers counted, and compared image by image."""
+"""Difference of two accuracies: right answers counted, and compared image by image."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any, Literal, Self
+
+from benchharness.measure.proportions import paired_p_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,7 +78,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """How far apart two accuracies are, as shares of the images.
+    """Difference of two accuracies, in shares of the images.
 
     From three trials on, the interval is for the two frameworks: other seeds and other images of
     the same kind. With fewer it is for the models at hand, on other images.
@@ -183,11 +185,8 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
         McNemar, "Note on the sampling error of the difference between correlated proportions or
         percentages" (1947).
     """
-    from scipy.stats import binom
-
-    ours_alone, theirs_alone = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    tail = binom.cdf(min(ours_alone, theirs_alone), ours_alone + theirs_alone, 0.5)
-    return min(1.0, 2 * float(tail))
+    alone = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    return min(1.0, 2 * paired_p_value(max(alone), min(alone)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,7 +265,7 @@ def _are_known_by_image(ours: Sequence[Score], theirs: Sequence[Score]) -> bool:
 
 
 def _is_whole(bits: object, count: int) -> bool:
-    """Whether a text holds so many bits."""
+    """Return whether a text holds so many bits."""
     try:
         return isinstance(bits, str) and len(b64decode(bits)) == -(-count // 8)
     except binascii.Error:

@@ -49,6 +49,6 @@ class ProcessorTime:
 
     @property
     def sharing(self) -> int:
-        """How many threads have done the timed work, each a fair part of it."""
+        """Number of threads that did the timed work, each a fair part of it."""
         busiest_s = max(self.threads.values(), default=0.0)
         return sum(seconds > SHARED * busiest_s for seconds in self.threads.values())

@@ -37,7 +37,7 @@ Verdict = Literal["faster", "slower", "equal", "open"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """What a comparison says after some trials.
+    """Result of a comparison after some trials.
 
     Attributes:
         verdict: ``faster`` or ``slower``, of ours against theirs; ``equal`` where they are no more

@@ -12,7 +12,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times as fast ours is as theirs, kept as a logarithm: there chance is symmetric.
+    """Ratio of two speeds, ours over theirs, kept as a logarithm: there chance is symmetric.
 
     Attributes:
         log: Mean logarithm of ours / theirs.
@@ -50,7 +50,7 @@ class Ratio:
 
     @property
     def p_value(self) -> float:
-        """How probable a ratio at least so far from 1 is where the truth is 1."""
+        """Two-sided p-value of a true ratio of 1."""
         return 2 * self._tail(abs(self.log))
 
     def p_value_outside(self, margin: float) -> float:

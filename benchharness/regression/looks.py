@@ -1,4 +1,4 @@
-"""When the pairs of a cell are judged, and the level of each look.
+"""Looks at the pairs of a cell, and the level of each.
 
 Whoever looks several times errs more often than at one look. The level of a look is therefore
 computed from all that are planned, so that the errors of all of them together stay at ``ERROR``.

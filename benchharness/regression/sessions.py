@@ -1,4 +1,4 @@
-"""When recorded trials ran: next to each other, or hours apart."""
+"""Sessions of recorded trials: trials that ran without a long break between them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sure the mean of a single cell is, by the method that ratios have."""
+"""Interval of the mean of a single cell, by the method that ratios have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What more time would decide: benchmarks that stopped for want of it."""
+"""Benchmarks that ran out of time, and what more of it would decide."""
 
 from __future__ import annotations
 
