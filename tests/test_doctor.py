@@ -371,4 +371,5 @@ def test_a_real_backend_is_measured_and_the_parent_imports_no_framework(
     assert told["loaded"] == []
     assert health["reason"] == "" and health["framework_bytes"] > 10**8
     assert 0 < health["tempo"]["flop_s"] < 1e-9
-    assert told["suite"]["estimate"]["high_s"] > told["suite"]["estimate"]["low_s"] > 1
+    # Seconds to minutes, whatever the machine: a trial of a few images, mostly start-up.
+    assert 0.1 < told["suite"]["estimate"]["low_s"] < told["suite"]["estimate"]["high_s"] < 3600
