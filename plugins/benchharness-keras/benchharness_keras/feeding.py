@@ -32,8 +32,11 @@ class KerasFeeding:
         """Bring each batch to the device, augmented and preprocessed."""
         self._ledger.clear()
         for step, (arrays, labels) in enumerate(self._placed(batches)):
+            # What was fed before is let go first: on a CPU its memory is still in the cache.
+            self._last = None
             self._last = self._prepare(arrays)
             self._ledger.write(step, self._last, labels)
+            del arrays, labels
             after_step()
 
     def consumed(self) -> Consumed:
