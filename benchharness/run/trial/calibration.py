@@ -29,7 +29,7 @@ from benchharness.run.trial.scene import Metrics, Scene
 # Checking the clock may take so much of the training that it checks, and so long beside.
 _SHARE, _GRACE_S = 0.05, 2.0
 # Steps are replayed until they have taken so long, and at least so many, within that share.
-_REPLAY_S, _REPLAY_STEPS = 0.2, 3
+_REPLAY_S, _REPLAY_STEPS = 0.12, 3
 # Stretches of the check follow an evaluation and a pause. On a CPU, PyTorch's steps of 10 ms took
 # twice as long there in most trials, and not in stretches without; why is not known. Longer steps
 # were not seen to.

@@ -63,7 +63,9 @@ def _use_determinism(wanted: bool) -> None:
     if wanted:
         # cuBLAS reads it with its first product; smaller workspaces would slow a timed trial.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(wanted)
+    if torch.are_deterministic_algorithms_enabled() != wanted:
+        # The call imports the compiler, a second of a trial that may need none (PyTorch 2.15).
+        torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.deterministic = wanted
     # Input shapes are constant but for an epoch's last batch, so searching once pays; but what
     # wins the search may differ from run to run.

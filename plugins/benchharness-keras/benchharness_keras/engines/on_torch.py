@@ -44,7 +44,9 @@ class Torch:
         if wanted:
             # cuBLAS reads it with its first product; smaller workspaces would slow a timed trial.
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-        torch.use_deterministic_algorithms(wanted)
+        if torch.are_deterministic_algorithms_enabled() != wanted:
+            # The call imports the compiler, a second of a trial that may need none (PyTorch 2.15).
+            torch.use_deterministic_algorithms(wanted)
         torch.backends.cudnn.deterministic = wanted
 
     def dropout_seed(self, seed: int) -> int | None:
