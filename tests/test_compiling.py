@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import os
+import subprocess
+import sys
 import sysconfig
 from pathlib import Path
 from types import ModuleType
@@ -70,3 +72,26 @@ def test_only_what_is_timed_begins_with_an_empty_cache(
     own = os.environ["TORCHINDUCTOR_CACHE_DIR"]
     assert kept is None
     assert list(Path(own).iterdir()) == []
+
+
+@pytest.mark.full
+def test_feeding_does_not_import_the_compiler() -> None:
+    """Nothing is compiled, and importing it takes a second."""
+    pytest.importorskip("benchharness_torch")
+    script = (
+        "import sys\n"
+        "from benchharness.model.network import Network\n"
+        "from benchharness.model.task import Execution, Task\n"
+        "from benchharness.plugins import load_backend\n"
+        "task = Task(network=Network(input_shape=(4,), layers=()), weights={}, trainable=(),\n"
+        "    output='softmax', optimizer=None, preprocessing=None, is_augmented=False,\n"
+        "    execution=Execution(device='cpu', threads=1), seed=0)\n"
+        "load_backend('torch', options={}).feed(task)\n"
+        "print('torch._dynamo' in sys.modules)\n"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
+
+    assert done.stdout == "False\n"
