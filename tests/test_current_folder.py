@@ -13,6 +13,7 @@ import pytest
 
 from benchharness.environments.building import create, python_of
 from benchharness.environments.interpreter import look
+from benchharness.results.store import RunFolder
 from benchharness.subprocesses import python_environment
 from benchharness.testing.loading import observe_loading
 
@@ -177,10 +178,8 @@ def test_a_record_tells_what_was_imported_and_from_where(hostile: Path):
 
     call(hostile, str(BIN / "benchharness"), "run", "small.toml", "--no-proof")
 
-    (line, *_) = (hostile / "results/small/latest/records.jsonl").read_text().splitlines()
-    found = json.loads(line)
-    modules = found.get("record", found)["modules"]
-    assert modules == {
+    (found, *_), _ = RunFolder.open(hostile / "results/small/latest").records()
+    assert found["modules"] == {
         "benchharness": {"version": benchharness.__version__, "file": benchharness.__file__},
         "numpy": {"version": numpy.__version__, "file": numpy.__file__},
     }

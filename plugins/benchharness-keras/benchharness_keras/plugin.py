@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from tempfile import TemporaryDirectory
 
 from benchharness.api import Backend, PluginError, Setting, hookimpl
 
@@ -101,14 +100,14 @@ def load_backend(engine: str) -> Backend:
 def _without_user_file() -> Iterator[None]:
     """Import Keras with its own defaults, whatever the user's ``keras.json`` says.
 
-    It is read once, in the home of Keras, while Keras is being imported: an empty home has none.
+    It is read once, in the home of Keras, while Keras is being imported; below the null device
+    there can be none.
     """
     before = os.environ.get("KERAS_HOME")
-    with TemporaryDirectory(prefix="benchharness-keras-") as home:
-        os.environ["KERAS_HOME"] = home
-        try:
-            yield
-        finally:
-            del os.environ["KERAS_HOME"]
-            if before is not None:
-                os.environ["KERAS_HOME"] = before
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if before is not None:
+            os.environ["KERAS_HOME"] = before
