@@ -92,9 +92,9 @@ def call(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     [
         "run small.toml",
         "certify small.toml",
-        "doctor small.toml --calibrate no",
         "plugin check numpy",
-        "compare numpy single --suite small.toml --pairs 6",
+        pytest.param("doctor small.toml", marks=pytest.mark.full),
+        pytest.param("compare numpy single --suite small.toml --pairs 6", marks=pytest.mark.full),
         "list",
     ],
 )

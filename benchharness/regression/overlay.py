@@ -65,8 +65,8 @@ class Overlay:
             environment: Of the process; what it has on its path stays there, behind.
         """
         sources = dict.fromkeys(str(project.source) for project in self.projects)
-        behind = environment.get("PYTHONPATH", "")
-        return {"PYTHONPATH": os.pathsep.join([str(self.metadata), *sources, behind])}
+        behind = filter(None, [environment.get("PYTHONPATH")])
+        return {"PYTHONPATH": os.pathsep.join([str(self.metadata), *sources, *behind])}
 
     def check(self, python: Path, environment: Mapping[str, str]) -> None:
         """Ask an interpreter where it would import the projects from.
