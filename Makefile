@@ -1,7 +1,10 @@
 # Set-up is one file's age: .venv/ready is newer than everything it was built from, or is remade.
 # uv is used where it is installed, pip where it is not; both honour constraints.txt.
 
-PYTHON ?= $(shell command -v python3.12 >/dev/null 2>&1 && python3.12 -c '' 2>/dev/null && echo python3.12 || echo python3)
+# The first that is here, those first for which every framework has wheels; TensorFlow has none for
+# 3.14.
+PYTHON ?= $(shell for name in python3.12 python3.13 python3.11 python3.14 python3; do \
+	$$name -c 'import ensurepip' 2>/dev/null && echo $$name && break; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 SUITE ?= suites/cats_dogs.toml
@@ -36,6 +39,7 @@ $(VENV)/ready: $(SOURCES)
 	    { $(BIN)/python -m pip install --quiet -c constraints.txt $(OPTIONAL) 2>/dev/null \
 	      || $(WITHOUT); }; \
 	fi
+	@$(BIN)/benchharness list | grep 'has no wheel' || true
 	@touch $@
 
 run: $(VENV)/ready

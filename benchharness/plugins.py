@@ -7,8 +7,10 @@ import functools
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +21,7 @@ from benchharness.errors import PluginError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from packaging.requirements import Requirement
     from pluggy import PluginManager
 
     from benchharness.model.network import Network
@@ -27,6 +30,9 @@ if TYPE_CHECKING:
     WeightReader = Callable[..., Mapping[str, NDArray[np.float32]] | None]
 
 GROUP = "benchharness"
+# Versions that we support, and the one that runs us.
+PYTHONS = ("3.11", "3.12", "3.13", "3.14")
+_PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # The slow backend that comes with us and computes in float64.
 REFERENCE = "numpy"
 # Names of plugins to leave alone, with commas between them; inherited by every process of ours.
@@ -88,6 +94,73 @@ def find(name: str) -> EntryPoint:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """A framework that has no wheel for this Python.
+
+    Attributes:
+        requirement: Its distribution.
+        pythons: Versions that it has one for, of those that we support.
+        others: Backends of the same distribution that have all that they require.
+    """
+
+    requirement: str
+    pythons: tuple[str, ...]
+    others: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Return what is wrong, in words."""
+        return f"{self.requirement} has no wheel for Python {_PYTHON}"
+
+    @property
+    def remedy(self) -> str:
+        """What brings the backend, and which others are here."""
+        here = f"; {', '.join(self.others)} of the same plugin can run here" if self.others else ""
+        return f"Python {', '.join(self.pythons)} brings it{here}"
+
+
+def obstacle(entry: EntryPoint) -> Obstacle | None:
+    """Return what keeps a backend from ever running on this Python; None where nothing does.
+
+    A plugin says so in its metadata: its entry point names the extra that brings the backend's
+    framework, and what the extra requires has a marker that leaves this version of Python out.
+    """
+    missing = [one for one in _required(entry) if _version(one.name) is None]
+    for one in missing:
+        pythons = tuple(python for python in PYTHONS if _is_required(one, entry, python))
+        if _PYTHON not in pythons:
+            beside = entry.dist.entry_points.select(group=entry.group) if entry.dist else ()
+            others = (
+                other.name
+                for other in beside
+                if other.extras
+                and all(_version(required.name) is not None for required in _required(other))
+            )
+            return Obstacle(one.name, pythons, tuple(others))
+    return None
+
+
+def _required(entry: EntryPoint) -> list[Requirement]:
+    """Return what the extras of a backend require on any Python."""
+    # Not at the top: most backends name no extra, and listing them is to stay instant.
+    from packaging.requirements import Requirement
+
+    texts = entry.dist.requires or [] if entry.dist and entry.extras else []
+    return [
+        one
+        for one in map(Requirement, texts)
+        if any(_is_required(one, entry, python) for python in PYTHONS)
+    ]
+
+
+def _is_required(requirement: Requirement, entry: EntryPoint, python: str) -> bool:
+    """Return whether one of a backend's extras requires something on a version of Python."""
+    marker = requirement.marker
+    return marker is not None and any(
+        marker.evaluate({"extra": extra, "python_version": python}) for extra in entry.extras
+    )
+
+
 def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
     """Import one plugin and return its backend.
 
@@ -97,7 +170,12 @@ def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
     """
     entry = find(name)
     manager = load(entry)
-    backend: Backend | None = manager.hook.benchharness_backend(options=options)
+    try:
+        backend: Backend | None = manager.hook.benchharness_backend(options=options)
+    except PluginError as error:
+        if found := obstacle(entry):
+            raise PluginError(f"backend {name}: {found}; {found.remedy}") from error
+        raise
     if backend is None:
         raise PluginError(
             f"{title(entry)}: expected the hook benchharness_backend to return "

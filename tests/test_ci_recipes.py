@@ -228,12 +228,12 @@ def test_pytest_knows_the_options_that_are_given_to_it():
         assert re.search(rf"^  {word.partition('=')[0]}\b", done.stdout, re.M), word
 
 
-def test_own_workflow_tests_both_pythons_and_every_concern():
+def test_own_workflow_tests_every_python_and_every_concern():
     """Lint, types, tests, a comparison with the base, and what is kept of it."""
     jobs = jobs_of(OWN.read_text(encoding="utf-8"))
     text = "\n".join(script for name, script in scripts() if name == OWN.name)
 
-    assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12"]
+    assert jobs["test"]["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
     for words in ("make lint", "make type", "make full", "benchharness compare", "gh pr comment"):
         assert words in text
     # Only the job that comments may write, and only there.

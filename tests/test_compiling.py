@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from frameworks import require
 
 from benchharness.api import PluginError
 
@@ -18,7 +19,7 @@ from benchharness.api import PluginError
 @pytest.fixture(params=["keras", "torch"])
 def compiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     """Return a plugin's module, which imports no framework; the environment is put back."""
-    pytest.importorskip(f"benchharness_{request.param}")
+    require(request.param)
     # Set first, so that what the plugin sets is taken away afterwards.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "another")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 
 import pytest
+from frameworks import require
 
 from benchharness.api import Backend
-from benchharness.plugins import installed
 from benchharness.testing import BackendContract, PluginContract
 from benchharness.testing.plugin import benchharness_backend
 
@@ -68,12 +68,11 @@ class TestPlugins(PluginContract):
     def plugin(self, request: pytest.FixtureRequest) -> str:
         """Return the name of a plugin; skipped where it is not installed."""
         name: str = request.param
-        if name not in installed():
-            pytest.skip(f"{name} is not installed")
+        require(name)
         return name
 
 
 def plugin_backend(package: str) -> Backend:
     """Return the backend of an installed plugin, without options."""
-    pytest.importorskip(package)
+    require(package.removeprefix("benchharness_"))
     return import_module(f"{package}.plugin").benchharness_backend(options={})

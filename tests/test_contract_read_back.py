@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from frameworks import require
 
 from benchharness.api import Optimizer
 from benchharness.fairness.settings import deviations, stated
@@ -19,7 +20,7 @@ TASK = make_task(small_cnn(dropout=0.3), optimizer=Optimizer(name="adam", lr=0.0
 
 def training_of(package: str, task: Any = TASK) -> Any:
     """Return a training of a plugin's backend; skipped where the plugin is not installed."""
-    pytest.importorskip(package)
+    require(package.removeprefix("benchharness_"))
     return import_module(f"{package}.plugin").benchharness_backend(options={}).train(task)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from frameworks import require
 
 from benchharness import plugins
 from benchharness.cli import doctor_command
@@ -345,8 +346,7 @@ def test_a_real_backend_is_measured_and_the_parent_imports_no_framework(
     tmp_path: Path, backend: str
 ):
     """Its speed, its memory and the estimate come from a process of its own."""
-    if backend not in plugins.installed():
-        pytest.skip(f"benchharness-{backend} is not installed")
+    require(backend)
     suite = tmp_path / "little.toml"
     suite.write_text(SUITE.format(backend=backend, dense=4))
     script = (

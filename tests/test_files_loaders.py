@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import importlib.util
 import multiprocessing
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from frameworks import require
 from photographs import save
 
 from benchharness.api import (
@@ -54,8 +54,7 @@ def process(name: str) -> ProcessPoolExecutor:
 
 def apart(name: str, work: Callable[..., Any], *arguments: Any) -> Any:
     """Return what ``work`` gives in the process of a backend, skipping where it is missing."""
-    if importlib.util.find_spec(f"benchharness_{name}") is None:
-        pytest.skip(f"benchharness-{name} is not installed")
+    require(name)
     return process(name).submit(work, name, *arguments).result(timeout=300)
 
 

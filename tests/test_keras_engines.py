@@ -8,11 +8,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import multiprocessing
+import os
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+from frameworks import require
 
 from benchharness.errors import PluginError
 from benchharness.plugins import load_backend
@@ -20,6 +23,11 @@ from benchharness.testing import BackendContract
 from benchharness.testing.contract_numbers import RULES
 from benchharness.testing.tasks import CPU
 
+# As Keras 2 left them in many homes.
+USER_FILE = (
+    '{"floatx": "float16", "epsilon": 0.001, "backend": "theano", '
+    '"image_data_format": "channels_first", "nnx_enabled": true}'
+)
 # Of each part of the contract, what goes through the engine.
 PROMISES: Mapping[str, Mapping[str, Any]] = {
     "test_settings_of_training_are_as_stated": {"rule": RULES["adam"], "weight_decay": 0.1},
@@ -79,6 +87,35 @@ def test_backend_is_on_the_engine_of_its_name(
     name, process = engine
 
     assert process.submit(engine_in_use, name).result(timeout=120) == ({"keras", name}, name)
+
+
+def defaults(engine: str) -> tuple[str, float, str, str]:
+    """Return what Keras computes with where nobody states it, and whose file it has read."""
+    load_backend(f"keras-{engine}", options={})
+    config = importlib.import_module("keras").config
+    return (
+        config.floatx(),
+        config.epsilon(),
+        config.image_data_format(),
+        os.environ["KERAS_HOME"],
+    )
+
+
+@pytest.mark.parametrize("content", [USER_FILE, "{broken", '{"floatx": "no such type"}'])
+def test_the_users_file_decides_nothing(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither another default in it, nor what Keras would not start with."""
+    require("keras-jax")
+    (tmp_path / "keras.json").write_text(content)
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    context = multiprocessing.get_context("spawn")
+
+    with ProcessPoolExecutor(1, mp_context=context) as process:
+        found = process.submit(defaults, "jax").result(timeout=120)
+
+    assert found == ("float32", 1e-7, "channels_last", str(tmp_path))
+    assert (tmp_path / "keras.json").read_text() == content
 
 
 @pytest.mark.parametrize("engine", ["jax", "torch"])

@@ -6,7 +6,6 @@ Each works in a process of its own: PyTorch 2.15 after TensorFlow 2.21 aborts.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from frameworks import require
 from photographs import picture
 from PIL import Image
 
@@ -67,8 +67,7 @@ Apart = Callable[..., Any]
 def apart(request: pytest.FixtureRequest) -> Iterator[Apart]:
     """Return what calls a function, given the backend's name first, in the backend's process."""
     name = request.param
-    if importlib.util.find_spec(f"benchharness_{name}") is None:
-        pytest.skip(f"benchharness-{name} is not installed")
+    require(name)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as process:
         yield lambda work, *given: process.submit(work, name, *given).result(timeout=300)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import pytest_sessions
+from frameworks import require
 
 pytest_plugins = "pytester"
 
@@ -205,7 +206,7 @@ def test_steps_and_suites_of_pytorch_are_timed_in_one_session(tmp_path: Path):
 @pytest.mark.parametrize("backend", ["torch", "keras"])
 def test_frameworks_know_how_to_wait(backend: str):
     """Waiting returns, whether there is something to wait for or not."""
-    pytest.importorskip(f"benchharness_{backend}")
+    require(backend)
     from benchharness.plugins import load_synchronize
 
     assert load_synchronize(backend, device="cpu")() is None

@@ -42,6 +42,7 @@ DESCRIBED = {
     "dataset": {"name": "drawn", "digest": "1"},
     "weights": None,
     "code": {"numpy": "benchharness 0.2.0"},
+    "variables": {"OMP_NUM_THREADS": "2"},
     "resolved": {"cells": []},
 }
 
@@ -145,10 +146,11 @@ def test_only_what_failed_is_repeated(place: Path):
         ({"weights": {"origin": "elsewhere", "digest": "0"}}, "weights"),
         ({"code": {"numpy": "benchharness 0.0.1"}}, "backend numpy"),
         ({"benchharness": "0.0.1"}, "benchharness"),
+        ({"variables": {"OMP_NUM_THREADS": "1"}}, "OMP_NUM_THREADS"),
     ],
 )
 def test_nothing_is_mixed_into_a_run(tmp_path: Path, change: dict[str, Any], where: str):
-    """Another machine, device, dataset, weights or code is refused by name."""
+    """Another machine, device, dataset, weights, code or variable is refused by name."""
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
     folder = RunFolder.create(tmp_path, "tiny", now=noon, token="3f9c", run=DESCRIBED)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from frameworks import require
 
 pytestmark = pytest.mark.full
 
@@ -340,6 +341,7 @@ def certificates_of(printed: str) -> list[dict[str, Any]]:
 
 def certify(folder: Path, *, honest: str, faults: dict[str, str]) -> dict[str, str]:
     """Return the verdict of each saboteur against the honest backend."""
+    require(honest)
     file = suite(folder, honest=honest, faults=faults)
     done = benchharness(folder, "certify", str(file), "--device", "cpu", "--json")
     assert done.returncode == 1, done.stderr

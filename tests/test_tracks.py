@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from frameworks import require
 
 pytestmark = pytest.mark.full
 
@@ -56,8 +57,8 @@ input = "files"
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """The suite, run once: its folder and what was printed."""
-    for name in ("benchharness_keras", "benchharness_torch"):
-        pytest.importorskip(f"{name}.plugin")
+    for name in ("keras", "torch"):
+        require(name)
     folder = tmp_path_factory.mktemp("tracks")
     (folder / "tracks.toml").write_text(SUITE)
     ran = subprocess.run(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Container
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
@@ -14,7 +15,7 @@ from benchharness.cli.saying import say
 from benchharness.data.catalogue import SOURCES
 from benchharness.extensions import extensions
 from benchharness.model.backbones import BACKBONES
-from benchharness.plugins import distribution, installed
+from benchharness.plugins import distribution, installed, obstacle
 from benchharness.suite.builtin import IMAGES
 
 STRATEGIES = {
@@ -32,7 +33,7 @@ def command() -> None:
 
     Imports no deep-learning framework.
     """
-    backends = {name: distribution(entry) for name, entry in installed().items()}
+    backends = {name: _described(entry) for name, entry in installed().items()}
     sections = {
         "backends": backends or {"none": "install one with: pip install benchharness-torch"},
         "strategies": STRATEGIES,
@@ -48,6 +49,12 @@ def command() -> None:
         click.echo(f"{title}:")
         for name, description in rows.items():
             say(f"  {name:<26} {description}")
+
+
+def _described(entry: EntryPoint) -> str:
+    """Return the distribution of a backend, and why it cannot run on this Python."""
+    found = obstacle(entry)
+    return f"{distribution(entry)}{f'; {found}; {found.remedy}' if found else ''}"
 
 
 def _added(kind: str, *, beside: Container[str] = ()) -> dict[str, str]:

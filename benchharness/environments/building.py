@@ -12,6 +12,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from benchharness.errors import RunError
+from benchharness.subprocesses import python_environment
 
 CONSTRAINTS = "constraints.txt"
 REQUIREMENTS = "requirements.txt"
@@ -115,12 +116,11 @@ def python_of(folder: Path) -> Path:
 def apart(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a process of another interpreter, which finds its own packages only.
 
-    Left out is what would put ours before its own; and the folder that the user is in is not
-    searched for what a module is called like.
+    Left out is what would put ours before its own.
     """
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
     kept = {name: value for name, value in environment.items() if name not in ours}
-    return {**kept, "PYTHONSAFEPATH": "1", "PYTHONNOUSERSITE": "1"}
+    return {**python_environment(kept), "PYTHONNOUSERSITE": "1"}
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
@@ -132,7 +132,7 @@ def _run(command: Sequence[str], environment: Mapping[str, str], *, name: str) -
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
-            env={**environment, "PATH": environment.get("PATH", os.defpath)},
+            env=python_environment({"PATH": os.defpath, **environment}),
         )
     except OSError as error:
         raise RunError(f"{command[0]}: expected to be able to start it, found: {error}") from error

@@ -7,6 +7,7 @@ So both environments run the same code, and nothing has to be published or built
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 
-from benchharness.environments.building import python_of
+from benchharness.environments.building import apart, python_of
 from benchharness.environments.closure import installed_as, understood
 from benchharness.errors import RunError
 
@@ -52,14 +53,27 @@ def bring(known: Distribution, folder: Path) -> None:
         brought += [str(target)] if target.suffix == ".py" else []
     # As an installer does: the first trial would else pay for it, on one side only.
     command = [str(python_of(folder)), "-m", "compileall", "-q", "-i", "-"]
-    subprocess.run(command, input="\n".join(brought), text=True, capture_output=True, check=False)
+    subprocess.run(
+        command,
+        input="\n".join(brought),
+        text=True,
+        capture_output=True,
+        check=False,
+        env=apart(os.environ),
+    )
 
 
-def needs(known: Distribution, extras: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield what a distribution requires, without extras but those named, as text."""
+def needs(
+    known: Distribution, extras: frozenset[str] = frozenset(), *, python: str
+) -> Iterator[str]:
+    """Yield what a distribution requires, without extras but those named, as text.
+
+    Args:
+        python: Version of the interpreter that it is for, as ``3.12``.
+    """
     for requirement in understood(known.requires or ()):
         marker = str(requirement.marker or "")
-        wanted = any(_is_of(requirement, extra) for extra in extras)
+        wanted = any(_is_of(requirement, extra, python) for extra in extras)
         if "extra" not in marker:
             yield str(requirement)
         elif wanted:
@@ -78,18 +92,20 @@ def origin_of(name: str) -> str:
     return f"{name}=={known.version}"
 
 
-def _is_of(requirement: Requirement, extra: str) -> bool:
+def _is_of(requirement: Requirement, extra: str, python: str) -> bool:
     marker = requirement.marker
     return (
         marker is not None
-        and marker.evaluate({"extra": extra})
-        and not marker.evaluate({"extra": ""})
+        and marker.evaluate({"extra": extra, "python_version": python})
+        and not marker.evaluate({"extra": "", "python_version": python})
     )
 
 
 def _site_packages(folder: Path) -> Path:
     python = str(python_of(folder))
-    told = subprocess.run([python, "-c", _SITE], capture_output=True, text=True, check=True)
+    told = subprocess.run(
+        [python, "-c", _SITE], capture_output=True, text=True, check=True, env=apart(os.environ)
+    )
     return Path(told.stdout.strip())
 
 

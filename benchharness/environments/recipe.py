@@ -41,6 +41,8 @@ class Recipe:
         A requirement of ours, as ``benchharness-keras[jax]``, stands for what its extras require.
         """
         own = _ours(plugin)
+        # Of "cpython 3.12.1 linux-x86_64".
+        version = ".".join(python.split()[1].split(".")[:2])
         texts: list[str] = []
         for text in requirements:
             asked = Requirement(text)
@@ -49,9 +51,10 @@ class Recipe:
                 # Another version than the one that is here is for the installer to find.
                 del own[name]
             known = own.get(name)
-            texts += needs(known, frozenset(asked.extras)) if known else [text]
+            extras = frozenset(asked.extras)
+            texts += needs(known, extras, python=version) if known else [text]
         for known in own.values():
-            texts += needs(known)
+            texts += needs(known, python=version)
         foreign = (text for text in texts if canonicalize_name(Requirement(text).name) not in own)
         return cls(
             plugin=plugin,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import BenchError
+from benchharness.measure.variables import recorded_variables
 from benchharness.pytest_support.samples import facts
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
@@ -117,6 +118,7 @@ class Course:
             result.records,
             materials=self._runner.materials,
             device=self._session.device.name,
+            variables=recorded_variables(self._session.places.environment),
         )
 
     def log(self, record: Record) -> Path | None:

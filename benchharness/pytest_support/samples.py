@@ -54,7 +54,13 @@ def seconds_per_step(records: Iterable[Record]) -> list[float]:
 
 
 def facts(
-    plan: Plan, cell: Cell, records: Sequence[Record], *, materials: Materials, device: str
+    plan: Plan,
+    cell: Cell,
+    records: Sequence[Record],
+    *,
+    materials: Materials,
+    device: str,
+    variables: Mapping[str, str],
 ) -> dict[str, Any]:
     """Return what a file of pytest-benchmark tells of a cell, JSON-able.
 
@@ -62,6 +68,7 @@ def facts(
         cell: With settled settings.
         records: Of its trials, all of them ok.
         device: Name.
+        variables: Of the workers' environment, those that are part of what is measured.
     """
     (found,) = cells_of(records)
     settings = cell.settings.model_dump(mode="json")
@@ -88,7 +95,7 @@ def facts(
             "digest": materials.prepared(cell).digest,
         },
         "weights": pretrained and {"name": pretrained.backbone, "digest": pretrained.digest},
-        "settings": settings,
+        "settings": {**settings, **variables},
         "settings_digest": _digest(settings),
         "options": _options(plan, cell.backend),
         "versions": records[-1]["versions"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -18,6 +19,7 @@ from benchharness.measure.blocks import BLOCK_S, Block, seconds
 from benchharness.measure.clock import now_s
 from benchharness.measure.fingerprint import fingerprint, in_words
 from benchharness.measure.synchrony import Stretches, demand_synchrony, stretch_steps
+from benchharness.measure.variables import recorded_variables
 from benchharness.model.work import AfterStep
 from benchharness.pytest_support.handover import hand_over
 
@@ -143,6 +145,7 @@ class Bench:
             "kind": "step",
             "unit": "seconds per step",
             "machine": in_words(fingerprint()),
+            "settings": recorded_variables(os.environ),
         }
         if not self.backend:
             return facts

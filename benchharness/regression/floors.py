@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ from typing import Any
 
 from benchharness.measure.fingerprint import fingerprint
 from benchharness.measure.signed_rank import lower_bounds
+from benchharness.measure.variables import recorded_variables
 from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
 from benchharness.results.textfile import replace_text
 from benchharness.run.requests import backend_plugin
@@ -123,7 +125,8 @@ class Floors:
             "options": dict(options),
             "track": cell.track,
             "device": self.device,
-            "settings": {key: settings[key] for key in settings if key not in _INDIFFERENT},
+            "settings": {key: settings[key] for key in settings if key not in _INDIFFERENT}
+            | recorded_variables(os.environ),
         }
 
 

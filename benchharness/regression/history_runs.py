@@ -190,7 +190,11 @@ def _terms(facts: Mapping[str, Any], cell: Cell) -> Terms:
         device=str(facts.get("device") or ""),
         data=_data(facts.get("dataset") or {}, newest),
         weights=str(weights.get("digest", "")) if "backbone" in newest["settings"] else "",
-        settings={**newest["settings"], **(options.get("options") or {})},
+        settings={
+            **newest["settings"],
+            **(options.get("options") or {}),
+            **(facts.get("variables") or {}),
+        },
     )
 
 

@@ -14,6 +14,7 @@ from benchharness.errors import RunError
 from benchharness.plugins import GROUP
 from benchharness.regression.projects import Project
 from benchharness.run.request import TrialRequest
+from benchharness.subprocesses import python_environment
 
 # Run by the revision's interpreter, which finds what its workers will find; imports no framework.
 _CHECK = f"""
@@ -64,12 +65,8 @@ class Overlay:
             environment: Of the process; what it has on its path stays there, behind.
         """
         sources = dict.fromkeys(str(project.source) for project in self.projects)
-        behind = [path for path in [environment.get("PYTHONPATH", "")] if path]
-        return {
-            "PYTHONPATH": os.pathsep.join([str(self.metadata), *sources, *behind]),
-            # Else `python -m` would look first into the folder that the user is in.
-            "PYTHONSAFEPATH": "1",
-        }
+        behind = filter(None, [environment.get("PYTHONPATH")])
+        return {"PYTHONPATH": os.pathsep.join([str(self.metadata), *sources, *behind])}
 
     def check(self, python: Path, environment: Mapping[str, str]) -> None:
         """Ask an interpreter where it would import the projects from.
@@ -108,7 +105,7 @@ class Overlay:
         done = subprocess.run(
             [str(python), "-c", _CHECK, json.dumps(modules)],
             cwd=self.metadata,
-            env=dict(environment),
+            env=python_environment(environment),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -236,6 +236,12 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[t
     machines = [_machine(run, is_in_words=is_in_words) for run in (one, other)]
     if machines[0] != machines[1]:
         yield "machine", _problem("machine", *machines)
+    if "variables" in one and "variables" in other:
+        ours, theirs = one["variables"], other["variables"]
+        for name in sorted({*ours, *theirs}):
+            if ours.get(name) != theirs.get(name):
+                values = ours.get(name, "not set"), theirs.get(name, "not set")
+                yield "settings", _problem("settings", *values, where=f"variable {name}")
     for kind, place in (("data", "dataset"), ("weights", "weights")):
         ours, theirs = one.get(place) or {}, other.get(place) or {}
         if ours.get("digest") != theirs.get("digest"):

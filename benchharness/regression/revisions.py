@@ -23,6 +23,7 @@ from benchharness.regression.environments import Requirements, interpreter_for, 
 from benchharness.regression.overlay import Overlay
 from benchharness.regression.projects import ROOT, Project, find_projects, source_of
 from benchharness.regression.repository import Repository, scratch, short
+from benchharness.subprocesses import python_environment
 
 Tell = Callable[[str], None]
 
@@ -211,7 +212,7 @@ def _compile(python: Path, projects: Sequence[Project], environment: Mapping[str
     packages = [str(project.source / module) for project in projects for module in project.modules]
     subprocess.run(
         [str(python), "-m", "compileall", "-q", *packages],
-        env=dict(environment),
+        env=python_environment(environment),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

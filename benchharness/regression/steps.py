@@ -124,12 +124,27 @@ def _breaks(values: Sequence[float]) -> list[int]:
         PELT with the cost of absolute deviations: Killick, Fearnhead and Eckley, "Optimal
         Detection of Changepoints With a Linear Computational Cost" (2012).
     """
-    import numpy as np
-    import ruptures
-
     penalty = _PENALTY * _noise(values) * math.log(len(values))
-    search = ruptures.Pelt(model="l1", min_size=FEWEST, jump=1)
-    return [int(end) for end in search.fit(np.asarray(values)[:, None]).predict(pen=penalty)]
+    # By the end of a series' first part: the least cost of its levels, and where those end.
+    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
+    starts: list[int] = []
+    for end in range(FEWEST, len(values) + 1):
+        starts.append(end - FEWEST)
+        costs = {
+            start: best[start][0] + _deviations(values[start:end]) + penalty
+            for start in starts
+            if start in best
+        }
+        cheapest = min(costs, key=costs.__getitem__)
+        best[end] = costs[cheapest], [*best[cheapest][1], end]
+        # A start that is worse than a further level would make it never wins again.
+        starts = [start for start, cost in costs.items() if cost <= best[end][0] + penalty]
+    return best[len(values)][1]
+
+
+def _deviations(values: Sequence[float]) -> float:
+    middle = median(values)
+    return sum(abs(value - middle) for value in values)
 
 
 def _levels(values: Sequence[float], ends: Sequence[int]) -> list[Level]:

@@ -18,7 +18,10 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``held_bytes``: device memory that was not given back after its end; 0 where it was, or unknown.
 - ``flags``: what looks wrong with its numbers, from ``benchharness.measure.sanity``.
 - ``settings``, ``effective``, ``versions``: what was asked, what the framework says it did (flat,
-  named as in ``Work.settings``), and which versions did it.
+  named as in ``Work.settings``, with the variables of ``benchharness.measure.variables``), and which
+  versions did it.
+- ``modules``: ``version`` and ``file`` of what was imported of the core, the plugin and its framework;
+  absent in older records.
 - ``proof``: the verdict on this trial: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not
   comparable: WHY``; empty when nobody asked for one.
 - ``proofs``: other backend to the verdict on the pair, this trial's ledger and settings included.

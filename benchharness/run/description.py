@@ -33,6 +33,7 @@ def describe_run(
     accelerators: Sequence[Accelerator],
     elsewhere: Mapping[str, LocalExecutor],
     environments: Mapping[str, Any],
+    variables: Mapping[str, str],
     asked: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
     """Return the contents of run.json.
@@ -45,6 +46,7 @@ def describe_run(
         accelerators: Of the machine.
         elsewhere: Executors of backends whose code is not what this process would import.
         environments: Of the backends that have an interpreter of their own.
+        variables: Of the workers' environment, those that are part of what is measured.
         asked: What of the request a later one has to repeat, to go on with the run; None where
             none can.
     """
@@ -66,6 +68,7 @@ def describe_run(
         "weights": materials.describe_weights(),
         "environment": describe_environment(accelerators, packages=packages),
         "environments": dict(environments),
+        "variables": dict(variables),
         **({} if asked is None else {"asked": dict(asked)}),
         "code": {
             name: elsewhere[name].code if name in elsewhere else _code(plugin)

@@ -26,6 +26,7 @@ class Identities:
 
     Attributes:
         device: ``cpu`` or ``gpu``.
+        variables: Of the workers' environment, those that are part of what is measured.
         elsewhere: Executors of backends whose code is not what this process would import.
         own_heads: Whether each backend starts from the head that it has trained itself.
     """
@@ -33,6 +34,7 @@ class Identities:
     plan: Plan
     materials: Materials
     device: str
+    variables: Mapping[str, str] = field(default_factory=dict)
     elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
     own_heads: bool = False
     _cells: dict[tuple[str, ...], str] = field(default_factory=dict)
@@ -63,7 +65,10 @@ class Identities:
             {
                 "core": __version__,
                 "benchmark": cell.benchmark,
-                "settings": cell.settings.model_dump(mode="json", exclude=_ASIDE),
+                "settings": {
+                    **cell.settings.model_dump(mode="json", exclude=_ASIDE),
+                    **self.variables,
+                },
                 "backend": [cell.backend, plugin, dict(options)],
                 "code": self._code(cell.backend, plugin),
                 "track": cell.track,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import replace
 
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.fairness.certificate import Certificate
-from benchharness.plugins import barred, installed
+from benchharness.plugins import Obstacle, barred, installed, obstacle
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Plan
 
@@ -35,6 +36,38 @@ def require_known_backends(plan: Plan) -> None:
             )
     if problems:
         raise SuiteError(str(plan.suite.path), problems)
+
+
+def without_wheelless(plan: Plan, *, asked: Sequence[str]) -> tuple[Plan, list[str]]:
+    """Return a plan without the backends that cannot run on this Python, and a line for each.
+
+    Args:
+        asked: Backends that the user has named; they are refused and not left out.
+
+    Raises:
+        SuiteError: Such a backend was asked for, or there is no other.
+    """
+    found: dict[str, Obstacle] = {}
+    for backend in dict.fromkeys(cell.backend for cell in plan.cells):
+        table, (plugin, _) = plan.suite.backend.get(backend), backend_plugin(plan, backend)
+        is_apart = table is not None and table.is_apart
+        if not is_apart and plugin in installed() and (one := obstacle(installed()[plugin])):
+            found[backend] = one
+    cells = tuple(cell for cell in plan.cells if cell.backend not in found)
+    refused = [name for name in found if name in asked or not cells]
+    if refused:
+        problems = [
+            Problem(
+                where=f'backend "{name}"',
+                expected="a framework that this Python can have",
+                found=str(found[name]),
+                hint=found[name].remedy,
+            )
+            for name in refused
+        ]
+        raise SuiteError(str(plan.suite.path), problems)
+    lines = [f"WARNING: {name} is left out: {one}; {one.remedy}" for name, one in found.items()]
+    return replace(plan, cells=cells), lines
 
 
 def require_proven(certificates: Sequence[Certificate]) -> None:

@@ -117,6 +117,11 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[
         one, other = before["code"].get(backend), now["code"].get(backend)
         if one != other:
             yield _problem(f"backend {backend}", one, other)
+    # Runs of before recorded none, which says nothing of what there were.
+    variables = before.get("variables", now["variables"])
+    for name in sorted({*variables, *now["variables"]}):
+        if variables.get(name) != now["variables"].get(name):
+            yield _problem(name, variables.get(name), now["variables"].get(name))
     for name, word in (("dataset", "data"), ("weights", "weights")):
         one, other = before[name] or {}, now[name] or {}
         if one.get("digest") != other.get("digest"):

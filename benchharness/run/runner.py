@@ -77,6 +77,7 @@ class Runner:
             plan=self.plan,
             materials=self.materials,
             device=self.requests.device,
+            variables=self.executor.variables,
             elsewhere=self.elsewhere,
             own_heads=self.own_heads,
         )
@@ -288,8 +289,9 @@ class Runner:
             },
             "epochs": outcome.epochs,
             "blocks": outcome.blocks,
-            "effective": outcome.effective,
+            "effective": outcome.effective and {**outcome.effective, **self.executor.variables},
             "versions": outcome.versions,
+            "modules": outcome.modules,
             "classes": len(self.materials.listing.classes),
             "train_count": outcome.metrics.get("train_count"),
             "validation_count": outcome.metrics.get("validation_count"),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from benchharness.fetch.caches import cache_folder
 from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import usable_cores
+from benchharness.measure.variables import recorded_variables
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder, require_room
@@ -39,7 +40,7 @@ from benchharness.run.opening import opening
 from benchharness.run.outlook.outlook import Outlook, warnings
 from benchharness.run.proof.certify import Certifier, as_dict, verdicts
 from benchharness.run.quarters import Quarters, Ward
-from benchharness.run.refusals import require_known_backends, require_proven
+from benchharness.run.refusals import require_known_backends, require_proven, without_wheelless
 from benchharness.run.requests import Requests
 from benchharness.run.resuming import as_before, asked, require_same, run_to_resume
 from benchharness.run.runner import Runner
@@ -98,6 +99,7 @@ class Session:
     Attributes:
         elsewhere: Executors of backends whose code is not what this process would import.
         quarters: Of the backends that have an interpreter of their own, once they are needed.
+        left_out: Why some backends of the suite are not in the plan, a line each.
         own_heads: Whether each backend starts from the head that it has trained itself.
         resumed: The run that goes on; None for a new one.
         folder: Of the run, once it has begun.
@@ -110,6 +112,7 @@ class Session:
     places: Places
     elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
     quarters: Mapping[str, Quarters] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
     own_heads: bool = False
     resumed: RunFolder | None = None
     folder: RunFolder | None = None
@@ -123,7 +126,7 @@ class Session:
             is_built_in=self.request.suite == IMAGES,
             is_profile_asked=self.request.profile is not None,
         )
-        return list(found)
+        return [*found, *self.left_out]
 
     def survey(self) -> DatasetFacts:
         """Return the facts that a preview of the plan needs."""
@@ -222,6 +225,7 @@ class Session:
             accelerators=self.accelerators,
             elsewhere=self.elsewhere,
             environments={name: one.as_dict() for name, one in self.quarters.items()},
+            variables=recorded_variables(self.places.environment),
             asked=asked(self.request) if command == "run" else None,
         )
         if self.resumed is not None:
@@ -472,11 +476,13 @@ def open_session(
         tracks=request.tracks,
     )
     require_known_backends(plan)
+    plan, left_out = without_wheelless(plan, asked=request.backends)
     return Session(
         request=request,
         plan=plan,
         device=device,
         accelerators=accelerators,
         places=places,
+        left_out=tuple(left_out),
         resumed=resumed,
     )

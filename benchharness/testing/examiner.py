@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from benchharness.api import Backend, Execution, Setting
 from benchharness.plugins import load_backend
+from benchharness.subprocesses import python_environment
 from benchharness.testing.checklist import BACKEND, Item, Result
 from benchharness.testing.contract import BackendContract
 from benchharness.testing.examination import Finding, examine, offered
@@ -47,6 +48,7 @@ class Examination:
                 stdin=subprocess.DEVNULL,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
+                env=python_environment(),
                 pass_fds=(writer,),
             )
             os.close(writer)

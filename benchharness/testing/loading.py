@@ -21,6 +21,7 @@ from typing import Any
 from benchharness.api import Setting
 from benchharness.errors import PluginError
 from benchharness.plugins import find, requirements
+from benchharness.subprocesses import python_environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +69,7 @@ def _observe(request: str) -> Loading:
         capture_output=True,
         text=True,
         check=False,
+        env=python_environment(),
     )
     last = done.stdout.strip().rpartition("\n")[2]
     if done.returncode or not last:

@@ -24,6 +24,7 @@ from benchharness.fetch.stock import (
 )
 from benchharness.model.backbones import Release
 from benchharness.plugins import weight_readers
+from benchharness.subprocesses import python_environment
 
 FOREIGN = (".h5", ".pth")
 _LONGEST_S = 600.0
@@ -216,7 +217,13 @@ def _convert(offer: _Offer, file: Path, out: Path, *, source: str) -> None:
     arguments = [str(file), offer.backbone, str(out), json.dumps(metadata)]
     command = [sys.executable, "-m", "benchharness.weights.reading", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_LONGEST_S)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST_S,
+            env=python_environment(),
+        )
     except subprocess.TimeoutExpired as error:
         raise WeightsError(
             f"{file}: expected to be read within {_LONGEST_S:.0f} s, found it was not"

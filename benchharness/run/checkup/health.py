@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchharness.errors import PluginError
-from benchharness.plugins import distribution, find
+from benchharness.plugins import distribution, find, obstacle
 from benchharness.run.checkup.gauge_request import GaugeRequest
 from benchharness.run.outlook.tempo import Tempo, now
 from benchharness.run.quarters import Quarters
@@ -93,6 +93,15 @@ class Checker:
             remedy = remedy or f"pip install benchharness-{plugin}"
             return Health(
                 backend=backend, plugin=plugin, options=options, reason=reason, remedy=remedy
+            )
+        if quarters is None and (found := obstacle(find(plugin))):
+            return Health(
+                backend=backend,
+                plugin=plugin,
+                options=options,
+                distribution=came_with,
+                reason=str(found),
+                remedy=found.remedy,
             )
         executor = self.executor if quarters is None else quarters.housed(self.executor)
         self.folder.mkdir(parents=True, exist_ok=True)

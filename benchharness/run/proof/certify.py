@@ -111,7 +111,7 @@ class Certifier:
             "core": package_digest("benchharness"),
             # The reference leaves out what takes it too long; the same plugin as a backend may not.
             "plugin": [plugin, dict(options), code, "reference" if backend is None else "backend"],
-            "settings": settings,
+            "settings": {**settings, **self.executor.variables},
             "data": self.requests.materials.prepared(cell).digest,
             "weights": (request["pretrained"] or {}).get("digest"),
             "seed": request["seed"],

@@ -11,6 +11,7 @@ from benchharness.measure.cgroup import kernel_kills
 from benchharness.measure.clock import now_s
 from benchharness.measure.meters import base_bytes, make_meters
 from benchharness.measure.nvml import open_gpu
+from benchharness.measure.variables import recorded_variables
 from benchharness.run.checkup.gauge_request import GaugeRequest
 from benchharness.run.proof.probe_request import ProbeRequest
 from benchharness.run.request import TrialRequest
@@ -38,6 +39,11 @@ class LocalExecutor:
     silence_s: float | None = None
     python: str = sys.executable
     code: str = ""
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """What of the environment is part of what is measured."""
+        return recorded_variables(self.environment)
 
     def run(
         self,

@@ -24,6 +24,7 @@ class Outcome:
         blocks: Epoch, steps and seconds of each stretch of steps that was timed.
         effective: Settings that the backend reports.
         versions: Of the framework.
+        modules: File and version of the plugin's package and of its framework's, by name.
         ledger: What the worker says of the batches consumed; None where it came to no end.
         test_bits: Which test images are right, as ``benchharness.measure.accuracy.packed`` has it;
             None without a test.
@@ -44,6 +45,7 @@ class Outcome:
     blocks: list[tuple[int, int, float]] = field(default_factory=list)
     effective: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    modules: dict[str, Any] = field(default_factory=dict)
     ledger: dict[str, Any] | None = None
     test_bits: str | None = None
     deviations: tuple[str, ...] = ()
@@ -81,6 +83,8 @@ class Outcome:
         kind = event["event"]
         if kind == "versions":
             self.versions = dict(event["versions"])
+            # Workers of an older revision do not tell.
+            self.modules = dict(event.get("modules", {}))
         elif kind == "settings":
             self.effective = dict(event["settings"])
             self.deviations = tuple(event["deviations"])

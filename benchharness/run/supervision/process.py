@@ -16,6 +16,7 @@ from typing import Any, Final, Literal, Self
 from benchharness.measure.clock import now_s
 from benchharness.run.supervision.warden import MARK, end_tree
 from benchharness.run.supervision.watch import watch
+from benchharness.subprocesses import python_environment
 
 OnEvent = Callable[[Mapping[str, Any]], None]
 # How often we look whether a worker is still there, while it tells nothing.
@@ -81,7 +82,7 @@ class Worker:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    env={**ALLOCATOR, **environment, MARK: mark},
+                    env={**ALLOCATOR, **python_environment(environment), MARK: mark},
                     pass_fds=given,
                     # A group of its own, so that it can be ended with all its children.
                     start_new_session=True,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from benchharness.measure.accuracy import packed
 from benchharness.measure.clock import now_s
+from benchharness.measure.variables import recorded_variables
 from benchharness.model.network import Network
 from benchharness.model.task import Batch, Task
 from benchharness.model.work import Batches, Training
@@ -26,8 +28,8 @@ from benchharness.run.trial.summary import (
     ends,
     report_settings,
     report_timing,
+    seen,
     summarize,
-    unconfirmed,
     warm_up_epochs,
 )
 from benchharness.run.trial.turns import Turns
@@ -82,7 +84,7 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         lesson.warm_up(warm_up_epochs(plan[0]))
     with scene.clock.phase("train"):
         lesson.teach(plan)
-    report_settings(scene, task, training, unconfirmed=unconfirmed(scene, task, lesson))
+    report_settings(scene, task, training, seen=seen(scene, task, lesson))
     # What a framework does around its epochs is no training.
     scene.clock.keep("train", lesson.train_s, rest="overhead")
     tested = _test(scene, training, task, inputs, ledger)
@@ -191,6 +193,7 @@ def _features_identity(scene: Scene, task: Task) -> dict[str, Any]:
         "execution": asdict(task.execution),
         "backend": [scene.request.plugin, dict(scene.request.options)],
         "versions": dict(scene.backend.versions()),
+        "variables": recorded_variables(os.environ),
     }
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
 from benchharness.fairness.settings import deviations, stated
 from benchharness.measure.blocks import best_epoch, step_percentiles
 from benchharness.model.task import Task
-from benchharness.model.work import Batches, Work
+from benchharness.model.work import Batches, Setting, Work
 from benchharness.run.trial.lesson import Epoch, Lesson
 from benchharness.run.trial.scene import Metrics, Scene
 
@@ -24,38 +25,41 @@ _SHARED_STEP_S = 0.005
 
 
 def report_settings(
-    scene: Scene, task: Task, work: Work, *, unconfirmed: Collection[str] = ()
+    scene: Scene, task: Task, work: Work, *, seen: Mapping[str, Setting] = MappingProxyType({})
 ) -> None:
     """Tell the runner the effective settings, and which are not what the task states.
 
     Args:
-        unconfirmed: Settings of which nothing has been seen in the work itself.
+        seen: Of the settings of speed, what the work itself has shown of them.
     """
     effective = dict(work.settings())
     scene.emit(
         {
             "event": "settings",
-            "settings": effective | dict.fromkeys(unconfirmed, UNCONFIRMED),
+            "settings": {**effective, **seen},
             "deviations": list(deviations(effective, stated(task))),
         }
     )
 
 
-def unconfirmed(scene: Scene, task: Task, lesson: Lesson) -> list[str]:
-    """Return the settings of speed that were asked for, and of which the work shows nothing.
+def seen(scene: Scene, task: Task, lesson: Lesson) -> dict[str, Setting]:
+    """Return the settings of speed as the work shows them, whatever the framework says of them.
 
-    Compiling takes time in the first step. Threads share the processor time of the timed work,
-    where a step is long enough to be shared out.
+    Compiling takes time in the first step; where it did not, nothing shows that it was done.
+    Threads are counted by their processor time, where a step is long enough to be shared out.
+    There may be fewer than were asked for, and more than work at once: some frameworks have other
+    threads for the way back through the network.
     """
-    found = []
+    found: dict[str, Setting] = {}
     if task.execution.compile:
         first_s, second_s = lesson.warm_steps_s
         if first_s < max(second_s + _COMPILING_S, _COMPILING_STEPS * second_s):
-            found.append("compile")
+            found["compile"] = UNCONFIRMED
     steps = sum(block.steps for epoch in lesson.epochs for block in epoch.blocks)
-    is_shared = lesson.train_s / steps >= _SHARED_STEP_S and task.execution.threads > 1
-    if task.execution.device == "cpu" and is_shared and scene.processor.sharing < 2:
-        found.append("threads")
+    is_shared = lesson.train_s / steps >= _SHARED_STEP_S and scene.processor.sharing > 0
+    reported = lesson.training.settings().get("threads")
+    if task.execution.device == "cpu" and is_shared and isinstance(reported, int):
+        found["threads"] = min(reported, scene.processor.sharing)
     return found
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import platform
+import sys
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint
 from typing import Any
 
+from benchharness import __version__
 from benchharness.measure.clock import PhaseClock
-from benchharness.plugins import load_backend
+from benchharness.plugins import find, load_backend
 from benchharness.run.request import TrialRequest
 from benchharness.run.trial.scene import Emit, load_scene
 from benchharness.run.trial.strategies import carry_out
@@ -26,7 +30,7 @@ def run_trial(
     Args:
         request: What to do.
         clock: Started where the runner spawned this process.
-        emit: Takes events for the runner: versions, effective settings, each epoch.
+        emit: Takes events for the runner: versions, files, effective settings, each epoch.
         turns: Waited for before each epoch.
         metrics: Takes each column of the result as it becomes known, so that a trial that fails
             leaves what it had.
@@ -39,7 +43,21 @@ def run_trial(
     with clock.phase("import"):
         backend = load_backend(request.plugin, options=request.options)
     versions = {**backend.versions(), "python": platform.python_version()}
-    emit({"event": "versions", "versions": versions})
+    modules = _modules(find(request.plugin), versions)
+    emit({"event": "versions", "versions": versions, "modules": modules})
     with clock.phase("data"):
         scene = load_scene(request, backend=backend, clock=clock, emit=emit, metrics=metrics)
     carry_out(scene, turns)
+
+
+def _modules(entry: EntryPoint, versions: Mapping[str, str]) -> dict[str, dict[str, str | None]]:
+    """Return version and file of what is imported of the core, the plugin and its framework."""
+    plugin = entry.module.partition(".")[0]
+    release = entry.dist.version if entry.dist else ""
+    known = {"benchharness": __version__, plugin: release, **versions}
+    imported = {name: sys.modules.get(name.replace("-", "_")) for name in known}
+    return {
+        name: {"version": known[name], "file": getattr(module, "__file__", None)}
+        for name, module in imported.items()
+        if module is not None
+    }

@@ -18,6 +18,12 @@ from benchharness_keras.training import KerasTraining
 class KerasBackend:
     """Feeds, extracts and trains with Keras, on whichever engine it was imported with."""
 
+    def __init__(self) -> None:
+        """Pin what a user's file or program may have set, and what nobody states in a task."""
+        keras.config.set_floatx("float32")
+        keras.config.set_epsilon(1e-7)
+        keras.config.set_image_data_format("channels_last")
+
     def versions(self) -> Mapping[str, str]:
         """Return the versions of Keras and of its engine."""
         engine = keras.config.backend()

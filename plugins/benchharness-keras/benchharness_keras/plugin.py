@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from benchharness.api import Backend, PluginError, Setting, hookimpl
@@ -34,7 +35,8 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
 def benchharness_synchronize(device: str) -> Callable[[], None]:
     """Return what waits for the device, on the engine that this process has."""
     try:
-        from benchharness_keras.engines import ENGINE
+        with _without_user_file():
+            from benchharness_keras.engines import ENGINE
     except ImportError as error:
         raise PluginError(
             f"backend keras: Keras cannot be imported ({error}); "
@@ -84,10 +86,28 @@ def load_backend(engine: str) -> Backend:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        from benchharness_keras.backend import KerasBackend
+        with _without_user_file():
+            from benchharness_keras.backend import KerasBackend
     except ImportError as error:
         raise PluginError(
             f"backend keras: Keras on {engine} cannot be imported ({error}); "
             f"install it with: pip install 'benchharness-keras[{engine}]'"
         ) from error
     return KerasBackend()
+
+
+@contextmanager
+def _without_user_file() -> Iterator[None]:
+    """Import Keras with its own defaults, whatever the user's ``keras.json`` says.
+
+    It is read once, in the home of Keras, while Keras is being imported; below the null device
+    there can be none.
+    """
+    before = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if before is not None:
+            os.environ["KERAS_HOME"] = before
