@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from benchharness.fetch.caches import cache_folder
-from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import usable_cores
+from benchharness.measure.gpu import Accelerator, find_accelerators, unread_gpus
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder, require_room
@@ -123,7 +123,9 @@ class Session:
             is_built_in=self.request.suite == IMAGES,
             is_profile_asked=self.request.profile is not None,
         )
-        return list(found)
+        is_unasked = self.device.kind == "cpu" and self.request.device == "auto"
+        trouble = unread_gpus(self.places.environment) if is_unasked else ""
+        return [*found, *([f"WARNING: {trouble}"] if trouble else [])]
 
     def survey(self) -> DatasetFacts:
         """Return the facts that a preview of the plan needs."""
@@ -260,7 +262,7 @@ class Session:
             RunError: Another run is on it.
         """
         if self.device.index is not None and not self.request.share_device:
-            self._claims.append(claim_gpu(self.device.index, self.device.name))
+            self._claims.append(claim_gpu(self.device.selector, self.device.name))
 
     def close(self) -> None:
         """Let others have the device and the run's folder."""
@@ -385,7 +387,7 @@ class Session:
 
     def _warn_of_others(self, observe: Observer) -> None:
         """Say which processes share the GPU: they share its time and memory too."""
-        from benchharness.measure.nvml import foreign_processes
+        from benchharness.measure.gpu import foreign_processes
 
         if self.device.index is None:
             return
@@ -394,7 +396,7 @@ class Session:
             [
                 f"WARNING: {self.device.name} is also in use by {process.name} "
                 f"(process {process.pid}); timings will suffer, end it first"
-                for process in foreign_processes(self.device.index)
+                for process in foreign_processes(self.device.selector)
             ],
         )
 
@@ -414,7 +416,7 @@ class Session:
         """
         environment = self.device.environment(self.places.environment)
         return LocalExecutor(
-            gpu_index=self.device.index,
+            gpu=self.device.selector,
             environment={**environment, **variables},
             silence_s=self.request.timeout_s,
             python=python,
@@ -443,7 +445,7 @@ def open_session(
     resumed = run_to_resume(request, suite=suite.name)
     if resumed is not None:
         request = as_before(request, resumed)
-    accelerators = find_accelerators()
+    accelerators = find_accelerators(environment)
     device = choose_device(request.device, accelerators)
     cache = cache or cache_folder(environment)
     places = Places(

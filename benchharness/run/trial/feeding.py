@@ -11,7 +11,12 @@ from benchharness.run.trial.advance import Advance
 from benchharness.run.trial.calibration import check_feeding
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
 from benchharness.run.trial.scene import Scene
-from benchharness.run.trial.summary import report_settings, report_timing, warm_up_epochs
+from benchharness.run.trial.summary import (
+    report_settings,
+    report_timing,
+    warm,
+    warm_up_epochs,
+)
 from benchharness.run.trial.turns import Turns
 
 
@@ -25,10 +30,15 @@ def feed(scene: Scene, *, epochs: int, turns: Turns) -> None:
     report_settings(scene, task, feeding)
     ledger = TrialLedger(scene=scene, task=task, inputs=scene.prepared.images)
     with scene.clock.phase("compile"):
-        for batches in warm_up_epochs(plan[0]):
-            feeding.feed(batches, after_step=lambda: None)
-            feeding.consumed()
-        feeding.synchronize()
+
+        def feed_shortly() -> None:
+            for batches in warm_up_epochs(plan[0]):
+                feeding.feed(batches, after_step=lambda: None)
+                feeding.consumed()
+            feeding.synchronize()
+
+        feed_shortly()
+        warm(scene, feed_shortly)
     with scene.clock.phase("feed"):
         timed = []
         for epoch, batches in enumerate(plan, start=1):

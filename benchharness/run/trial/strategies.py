@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from benchharness.run.trial.summary import (
     report_timing,
     summarize,
     unconfirmed,
+    warm,
     warm_up_epochs,
 )
 from benchharness.run.trial.turns import Turns
@@ -79,7 +81,7 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         on_turn=turns.wait,
     )
     with scene.clock.phase("compile"):
-        lesson.warm_up(warm_up_epochs(plan[0]))
+        lesson.warm_up(warm_up_epochs(plan[0]), warm=partial(warm, scene))
     with scene.clock.phase("train"):
         lesson.teach(plan)
     report_settings(scene, task, training, unconfirmed=unconfirmed(scene, task, lesson))
@@ -164,8 +166,13 @@ def _extract(scene: Scene, task: Task, *, folder: Path, key: str) -> Features:
     with scene.clock.phase("build"):
         extraction = scene.backend.extract(task)
     with scene.clock.phase("compile"):
-        for _ in extraction.extract(ends(everything)):
-            extraction.synchronize()
+
+        def extract() -> None:
+            for _ in extraction.extract(ends(everything)):
+                extraction.synchronize()
+
+        extract()
+        warm(scene, extract)
     with scene.clock.phase("extract"):
         return compute_features(
             folder,

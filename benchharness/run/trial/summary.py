@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
 from benchharness.fairness.settings import deviations, stated
 from benchharness.measure.blocks import best_epoch, step_percentiles
+from benchharness.measure.clock import now_s
 from benchharness.model.task import Task
 from benchharness.model.work import Batches, Work
 from benchharness.run.trial.lesson import Epoch, Lesson
@@ -19,6 +21,8 @@ _KINDS = 3
 UNCONFIRMED = "unconfirmed"
 # A compiler takes longer for its first step than so many seconds, and than so many steps.
 _COMPILING_S, _COMPILING_STEPS = 0.25, 3
+# A GPU at rest takes so long to raise its clock from some hundred MHz.
+_GPU_WARM_UP_S = 1.0
 # Shorter steps are not worth sharing out among threads.
 _SHARED_STEP_S = 0.005
 
@@ -56,7 +60,20 @@ def unconfirmed(scene: Scene, task: Task, lesson: Lesson) -> list[str]:
     is_shared = lesson.train_s / steps >= _SHARED_STEP_S and task.execution.threads > 1
     if task.execution.device == "cpu" and is_shared and scene.processor.sharing < 2:
         found.append("threads")
+    # It overrides in silence what a framework asks of NVIDIA's libraries, and says it asks.
+    is_overridden = "NVIDIA_TF32_OVERRIDE" in os.environ
+    if task.execution.device == "gpu" and is_overridden and task.execution.precision != "bfloat16":
+        found += ["precision", "tf32"]
     return found
+
+
+def warm(scene: Scene, work: Callable[[], None]) -> None:
+    """Repeat work, as overhead, until a GPU is as fast as it will be."""
+    if scene.request.device == "gpu":
+        with scene.clock.phase("overhead"):
+            began_s = now_s()
+            while now_s() - began_s < _GPU_WARM_UP_S:
+                work()
 
 
 def report_timing(scene: Scene, is_timed: bool) -> None:
