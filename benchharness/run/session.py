@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchharness.fetch.caches import cache_folder
 from benchharness.measure.environment import usable_cores
-from benchharness.measure.gpu import Accelerator, find_accelerators, unread_gpus
+from benchharness.measure.gpu import Accelerator, find_accelerators, read_gpus, unread_gpus
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder, require_room
@@ -52,6 +52,9 @@ from benchharness.suite.resolve import choose_profile, resolve
 
 if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
+
+# Of the GPU's free memory, what the images of a dataset may take: training needs the rest.
+_RESIDENT_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -370,6 +373,15 @@ class Session:
             device=self.device.kind,
             cores=cores,
             features=self.places.cache / "features",
+            resident_bytes=self._resident_bytes(),
+        )
+
+    def _resident_bytes(self) -> int:
+        """Return how much of the GPU's memory a trial's inputs may take; 0 on a CPU."""
+        used = [one for one in self.accelerators if one.index == self.device.index]
+        return sum(
+            int(_RESIDENT_SHARE * (state.free_bytes or state.accelerator.memory_bytes))
+            for state in read_gpus(used)
         )
 
     def _certify(self, requests: Requests, *, logs: Path, observe: Observer) -> list[Certificate]:

@@ -21,7 +21,7 @@ from benchharness.run.trial.features import Features, compute_features, content_
 from benchharness.run.trial.feeding import feed
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
 from benchharness.run.trial.lesson import Count, Lesson
-from benchharness.run.trial.scene import Metrics, Scene, Weights
+from benchharness.run.trial.scene import Metrics, Scene, Weights, rows_of
 from benchharness.run.trial.scoring import ScoreCheck, answers_to
 from benchharness.run.trial.summary import (
     ends,
@@ -62,15 +62,17 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         parameters = workload.learner.parameters()
         own = {name: weights[name] for name in parameters if name in weights}
         task = make_task(workload.learner, weights=own, trainable=workload.trainable)
-        plan = scene.epochs(inputs, task)
-        task = witnessed(task, steps=len(plan[0]))
+        task = scene.resident(task, inputs)
+        task = witnessed(task, steps=len(scene.epochs(inputs, task)[0]))
         training = scene.backend.train(task)
+        rows = rows_of(inputs, training)
+        plan = scene.epochs(rows, task)
     report_settings(scene, task, training)
     ledger = TrialLedger(scene=scene, task=task, inputs=inputs)
     lesson = Lesson(
         training=training,
         clock=scene.clock,
-        validation=scene.batches(inputs, scene.prepared.splits["validation"]),
+        validation=scene.batches(rows, scene.prepared.splits["validation"]),
         on_epoch=lambda epoch: scene.emit({"event": "epoch", **epoch.as_dict()}),
         on_consumed=lambda epoch, consumed: ledger.enter(epoch, plan[epoch - 1], consumed),
         on_count=lambda count: _compare_count(count, scene, ledger),
@@ -108,9 +110,9 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
 
 
 def replayed_batch(inputs: NDArray[Any], task: Task, batches: Batches) -> Batch:
-    """Return the first batch of an epoch, with its pixels even where training loads files."""
+    """Return the first batch of an epoch, with its pixels even where training has or loads them."""
     batch = batches[0]
-    if task.files is None or task.files.folder:
+    if batch.inputs.size or (task.files and task.files.folder):
         return batch
     return replace(batch, inputs=np.ascontiguousarray(inputs[batch.ids]))
 

@@ -36,6 +36,8 @@ def report_settings(
         unconfirmed: Settings of which nothing has been seen in the work itself.
     """
     effective = dict(work.settings())
+    if getattr(work, "holds_inputs", False):
+        effective["inputs"] = "on the device"
     scene.emit(
         {
             "event": "settings",

@@ -81,7 +81,7 @@ def load_backend(engine: str) -> Backend:
     """
     # Keras reads its engine once, while it is being imported.
     os.environ["KERAS_BACKEND"] = engine
-    for name, value in ENVIRONMENT.items():
+    for name, value in needed(os.environ).items():
         os.environ.setdefault(name, value)
     try:
         from benchharness_keras.backend import KerasBackend
@@ -91,3 +91,12 @@ def load_backend(engine: str) -> Backend:
             f"install it with: pip install 'benchharness-keras[{engine}]'"
         ) from error
     return KerasBackend()
+
+
+def needed(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables that an engine has to find when it is imported.
+
+    Where the core has hidden every GPU, JAX for CUDA looks for one all the same, and fails.
+    """
+    is_hidden = environment.get("CUDA_VISIBLE_DEVICES") == ""
+    return ENVIRONMENT | ({"JAX_PLATFORMS": "cpu"} if is_hidden else {})
