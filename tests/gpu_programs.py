@@ -32,10 +32,10 @@ def jax_programs() -> dict[str, Any]:
 
 def keras_jax_programs() -> dict[str, Any]:
     """Return the operations that XLA gets of a step in Keras on JAX."""
+    training = trained("keras-jax")
+    # Keras takes the engine that the plugin has chosen.
     import jax
     import keras
-
-    training = trained("keras-jax")
     from benchharness_keras.engines import ENGINE
 
     steps, (arrays, labels) = training._steps, ENGINE.arrays(BATCHES[0])

@@ -50,4 +50,6 @@ def test_no_gradient_scatters_values(programs: Mapping[str, Sequence[str]]):
         pytest.skip("no program for XLA in the proof")
 
     assert "convolution" in programs["step"]
-    assert not {"select_and_scatter", "scatter"} & set(programs["step"])
+    assert "select_and_scatter" not in programs["step"]
+    # That of the loss, a value for each image.
+    assert programs["step"].count("scatter") <= 1
