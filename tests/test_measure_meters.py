@@ -79,7 +79,7 @@ class FakeNvml:
 
 def gpu_meters(nvml: FakeNvml, **fields) -> Meters:
     """Return meters of a process that is not there, on the fake GPU."""
-    gpu = Gpu.open(nvml, "0")
+    gpu = Gpu(nvml, 0)
     return Meters(pid=NOBODY, gpu=gpu, energy=gpu.energy_j, energy_source="nvml", **fields)
 
 
@@ -233,7 +233,7 @@ def test_what_the_driver_does_not_tell_is_absent_and_never_zero():
         "nvmlDeviceGetComputeRunningProcesses",
         "nvmlDeviceGetCurrentClocksThrottleReasons",
     }
-    meters = gpu_meters(nvml, base_bytes=base_bytes(Gpu.open(nvml, "0")))
+    meters = gpu_meters(nvml, base_bytes=base_bytes(Gpu(nvml, 0)))
     meters.take(BEGIN)
     meters.sample()
     meters.take(END)

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 Value = TypeVar("Value")
 
@@ -125,17 +125,6 @@ class Gpu:
         self._handle = handle
         self.index: int = self._ask(nvml.nvmlDeviceGetIndex) or 0
 
-    @classmethod
-    def open(cls, nvml: Any, selector: str) -> Self:
-        """Return the GPU of a UUID, or of a number in the driver's order.
-
-        Raises:
-            NVMLError: There is none.
-        """
-        if selector.isdigit():
-            return cls(nvml, nvml.nvmlDeviceGetHandleByIndex(int(selector)))
-        return cls(nvml, nvml.nvmlDeviceGetHandleByUUID(selector))
-
     def accelerators(self) -> Iterator[Accelerator]:
         """Yield what a process can be given of it: the whole, or each of its MIG instances."""
         nvml = self._nvml
@@ -144,9 +133,7 @@ class Gpu:
             yield self._accelerator(self.index)
             return
         for place in range(self._ask(nvml.nvmlDeviceGetMaxMigDeviceCount) or 0):
-            instance = self._ask(
-                lambda gpu, place=place: nvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, place)
-            )
+            instance = self._ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, place)
             # There may be fewer than the most that are possible.
             if instance is not None:
                 yield Gpu(nvml, instance)._accelerator(self.index)
@@ -172,12 +159,13 @@ class Gpu:
         """Return how it may be used, and by whom it is."""
         nvml = self._nvml
         memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
+        mode = self._ask(nvml.nvmlDeviceGetComputeMode)
         version = self._ask(lambda _: nvml.nvmlSystemGetCudaDriverVersion())
         return GpuState(
             accelerator=accelerator,
             free_bytes=None if memory is None else memory.free,
             cuda="" if version is None else f"{version // 1000}.{version % 1000 // 10}",
-            mode=_MODES.get(self._ask(nvml.nvmlDeviceGetComputeMode), ""),
+            mode="" if mode is None else _MODES.get(mode, ""),
             processes=self.processes(),
             has_energy=self.energy_j() is not None,
         )
@@ -195,11 +183,7 @@ class Gpu:
             *(self._ask(nvml.nvmlDeviceGetGraphicsRunningProcesses) or ()),
         ]
         return tuple(
-            ForeignProcess(
-                pid=pid,
-                name=_text(self._ask(lambda _, pid=pid: nvml.nvmlSystemGetProcessName(pid))),
-                bytes=used,
-            )
+            ForeignProcess(pid=pid, name=self._name(pid), bytes=used)
             for pid, used in sorted({p.pid: p.usedGpuMemory for p in running}.items())
         )
 
@@ -213,9 +197,12 @@ class Gpu:
             uuid=_text(self._ask(self._nvml.nvmlDeviceGetUUID)),
         )
 
-    def _ask(self, question: Callable[[Any], Value]) -> Value | None:
+    def _name(self, pid: int) -> str:
+        return _text(self._ask(lambda _: self._nvml.nvmlSystemGetProcessName(pid)))
+
+    def _ask(self, question: Callable[..., Value], *arguments: object) -> Value | None:
         try:
-            return question(self._handle)
+            return question(self._handle, *arguments)
         except self._nvml.NVMLError:
             # This GPU, its driver or a container around us does not tell.
             return None
@@ -263,12 +250,7 @@ def open_gpu(selector: str) -> Gpu | None:
         selector: As of an accelerator.
     """
     nvml = _import()
-    if nvml is None:
-        return None
-    try:
-        return Gpu.open(nvml, selector)
-    except nvml.NVMLError:
-        return None
+    return None if nvml is None else _opened(nvml, selector)
 
 
 def read_gpus(
@@ -280,16 +262,11 @@ def read_gpus(
         library: The module ``pynvml``; None to import it where it is installed.
     """
     nvml = library if library is not None else _import()
-
-    def read(accelerator: Accelerator) -> GpuState:
-        try:
-            return Gpu.open(nvml, accelerator.selector).state(accelerator)
-        except nvml.NVMLError:
-            return GpuState(accelerator=accelerator)
-
-    if nvml is None:
-        return tuple(GpuState(accelerator=one) for one in accelerators)
-    return tuple(map(read, accelerators))
+    states = []
+    for accelerator in accelerators:
+        gpu = None if nvml is None else _opened(nvml, accelerator.selector)
+        states.append(gpu.state(accelerator) if gpu else GpuState(accelerator=accelerator))
+    return tuple(states)
 
 
 def foreign_processes(selector: str, *, own: Iterable[int] = ()) -> tuple[ForeignProcess, ...]:
@@ -316,14 +293,21 @@ def _import() -> Any | None:
     return pynvml
 
 
+def _opened(nvml: Any, selector: str) -> Gpu | None:
+    """Return the GPU of a UUID, or of a number in the driver's order; None for none."""
+    try:
+        if selector.isdigit():
+            return Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(int(selector)))
+        return Gpu(nvml, nvml.nvmlDeviceGetHandleByUUID(selector))
+    except nvml.NVMLError:
+        return None
+
+
 def _by_nvml(nvml: Any) -> Iterator[Accelerator]:
     for index in range(nvml.nvmlDeviceGetCount()):
-        try:
-            gpu = Gpu.open(nvml, str(index))
-        except nvml.NVMLError:
-            # A GPU that has fallen off the bus; the others compute.
-            continue
-        yield from gpu.accelerators()
+        # One that has fallen off the bus cannot be opened; the others compute.
+        if gpu := _opened(nvml, str(index)):
+            yield from gpu.accelerators()
 
 
 def _by_smi() -> Iterator[Accelerator]:
