@@ -51,5 +51,5 @@ def test_no_gradient_scatters_values(programs: Mapping[str, Sequence[str]]):
 
     assert "convolution" in programs["step"]
     assert "select_and_scatter" not in programs["step"]
-    # That of the loss, a value for each image.
-    assert programs["step"].count("scatter") <= 1
+    # Those of Optax's loss, a value for each image (Optax 0.2.8).
+    assert programs["step"].count("scatter") <= 2

@@ -98,17 +98,15 @@ def test_frozen_weights_are_cast_once():
 
 def test_outputs_of_frozen_weights_that_were_cast_once_are_the_same():
     """As of a network whose weights autocast casts in each step."""
-    task = make_task(
-        small_cnn(),
-        trainable=(),
-        optimizer=None,
-        execution=replace(CPU, precision="bfloat16"),
+    learning = make_task(
+        small_cnn(), optimizer=MOMENTUM, execution=replace(CPU, precision="bfloat16")
     )
+    frozen = replace(learning, trainable=(), optimizer=None)
     batch = make_batches()[0]
-    (once,) = backends.TorchBackend().extract(task).extract([batch])
-    every = backends.TorchBackend().train(replace(task, trainable=(*FROZEN, "hidden", "logits")))
+    backend = backends.TorchBackend()
+    (once,) = backend.extract(frozen).extract([batch])
 
-    np.testing.assert_array_equal(once, every.logits(batch))
+    np.testing.assert_array_equal(once, backend.train(learning).logits(batch))
 
 
 @pytest.mark.gpu
