@@ -11,10 +11,8 @@ import pytest
 from rich.console import Console
 from suite_files import BOTTLENECK, CNN, PETS, suite_of
 
-from benchharness.measure.accelerators import Accelerator
-from benchharness.measure.gpus import GpuState
+from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
 from benchharness.measure.machine import Machine
-from benchharness.measure.nvml import ForeignProcess
 from benchharness.report.doctor import checkup_view, outcome
 from benchharness.report.preview import asks
 from benchharness.run.checkup.disk import Folder, folder_findings
@@ -106,6 +104,13 @@ def test_less_time_than_cores_names_the_setting():
     found = only(machine_findings(replace(MACHINE, quota=1.5)), "processor")
 
     assert found.mark == "warn" and "threads = 1" in found.remedy
+
+
+def test_a_gpu_that_nobody_can_read_is_worth_a_warning():
+    """The CPU computes, and not in silence."""
+    found = only(machine_findings(replace(MACHINE, gpu_trouble="no driver")), "gpu")
+
+    assert (found.mark, found.text) == ("warn", "no driver")
 
 
 @pytest.mark.parametrize(

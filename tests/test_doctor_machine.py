@@ -7,9 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchharness.measure.accelerators import Accelerator
 from benchharness.measure.cgroup import Allowance, read_allowance
-from benchharness.measure.gpus import read_gpus
+from benchharness.measure.gpu import Accelerator, read_gpus
 from benchharness.measure.machine import is_contained, read_energy, read_machine, read_memory
 
 GPU = Accelerator(index=1, name="H100", memory_bytes=80_000_000_000, driver="570.1")
@@ -146,14 +145,14 @@ class Driver:
 
     NVMLError = NvmlError
 
-    def __init__(self, *silent: str, mode: int = 0, split: int = 0) -> None:
-        self._silent, self._mode, self._split = silent, mode, split
+    def __init__(self, *silent: str, mode: int = 0) -> None:
+        self._silent, self._mode = silent, mode
 
     def __getattr__(self, name: str):
         answers = {
             "nvmlDeviceGetHandleByIndex": lambda index: index,
             "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(free=70_000_000_000),
-            "nvmlDeviceGetMigMode": lambda handle: (self._split, 0),
+            "nvmlDeviceGetIndex": lambda handle: handle,
             "nvmlDeviceGetComputeMode": lambda handle: self._mode,
             "nvmlSystemGetCudaDriverVersion": lambda: 12080,
             "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 1000,
@@ -175,28 +174,28 @@ class Driver:
 
 def test_a_gpu_tells_its_memory_its_cuda_and_who_else_is_there():
     """Everything that NVML is asked for."""
-    (state,) = read_gpus([GPU], library=Driver(mode=3, split=1))
+    (state,) = read_gpus([GPU], library=Driver(mode=3))
 
     assert (state.free_bytes, state.cuda, state.mode) == (
         70_000_000_000,
         "12.8",
         "exclusive process",
     )
-    assert state.is_split and state.has_energy
+    assert state.has_energy
     assert [(process.pid, process.name) for process in state.processes] == [(7, "a game")]
 
 
 def test_what_a_driver_does_not_tell_stays_empty():
     """An older card, or a container around us, refuses some questions."""
-    refused = ("nvmlDeviceGetMigMode", "nvmlDeviceGetComputeMode", "nvmlDeviceGetMemoryInfo")
+    refused = ("nvmlDeviceGetComputeMode", "nvmlDeviceGetMemoryInfo")
     (state,) = read_gpus([GPU], library=Driver(*refused))
 
-    assert (state.is_split, state.mode, state.free_bytes) == (None, "", None)
+    assert (state.mode, state.free_bytes) == ("", None)
     assert state.cuda == "12.8"
 
 
 def test_a_gpu_that_nvml_does_not_open_is_listed_all_the_same():
-    """As MIG instances and lost devices are."""
+    """As a lost device is."""
     (state,) = read_gpus([GPU], library=Driver("nvmlDeviceGetHandleByIndex"))
 
     assert state.accelerator == GPU and state.processes == ()

@@ -37,6 +37,7 @@ PROMISES: Mapping[str, Mapping[str, Any]] = {
         "weight_decay": 0.1,
     },
     "test_training_sees_each_image_by_its_own_warp": {},
+    "test_inputs_kept_on_the_device_are_those_of_the_batches": {"is_features": False},
     "test_work_between_epochs_sees_the_weights_of_that_moment": {},
     "test_reset_is_a_fresh_start": {"name": "adam"},
     "test_a_seed_repeats_the_loss": {},

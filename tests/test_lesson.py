@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import Scores
 from benchharness.run.trial import lesson as lesson_module
+from benchharness.run.trial import summary as summary_module
 from benchharness.run.trial.lesson import DivergedError, Lesson
-from benchharness.run.trial.summary import summarize, time_to_top1, warm_up_epochs
+from benchharness.run.trial.summary import summarize, time_to_top1, warm, warm_up_epochs
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import linear, make_batches, make_task
 
@@ -133,12 +136,34 @@ def test_warm_up_does_not_teach():
             on_epoch=lambda epoch: None,
         )
         if is_warmed_up:
-            lesson.warm_up(warm_up_epochs(batches))
+            lesson.warm_up(warm_up_epochs(batches), warm=lambda work: work())
         lesson.teach([batches, batches])
         trained.append(training.weights())
 
     for name in trained[0]:
         np.testing.assert_array_equal(trained[0][name], trained[1][name])
+
+
+@pytest.mark.parametrize(("device", "repeats"), [("cpu", 0), ("gpu", 3)])
+def test_a_gpu_is_warmed_for_a_second_which_is_no_compiling(
+    monkeypatch: pytest.MonkeyPatch, device: str, repeats: int
+):
+    """Its clock rises only under load: work of 0.4 s is repeated three times, as overhead."""
+    now = FakeClock()
+    monkeypatch.setattr(summary_module, "now_s", now)
+    scene = SimpleNamespace(
+        request=SimpleNamespace(device=device), clock=PhaseClock(started_s=now(), now=now)
+    )
+
+    def work() -> None:
+        now.now_s += 0.4
+
+    with scene.clock.phase("compile"):
+        work()
+        warm(scene, work)
+
+    assert scene.clock.seconds["compile"] == pytest.approx(0.4)
+    assert scene.clock.seconds.get("overhead", 0) == pytest.approx(0.4 * repeats)
 
 
 @pytest.mark.parametrize(

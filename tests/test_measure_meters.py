@@ -9,11 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchharness.measure import nvml as nvml_module
 from benchharness.measure.energy import find_rapl
+from benchharness.measure.gpu import ForeignProcess, Gpu, foreign_processes, open_gpu
 from benchharness.measure.memory import peak_rss_bytes, tree
 from benchharness.measure.meters import Meters, base_bytes
-from benchharness.measure.nvml import ForeignProcess, Gpu, foreign_processes
 
 BEGIN = {"event": "timing", "state": "begin"}
 END = {"event": "timing", "state": "end"}
@@ -57,6 +56,7 @@ class FakeNvml:
     def __getattr__(self, name: str):
         answers = {
             "nvmlDeviceGetHandleByIndex": lambda index: index,
+            "nvmlDeviceGetIndex": lambda handle: handle,
             "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(used=self.used),
             "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=self.gpu_percent),
             "nvmlDeviceGetClockInfo": lambda handle, kind: 1980,
@@ -173,6 +173,8 @@ def test_energy_counts_while_work_is_timed():
     nvml.energy_mj += 10_000
     for drawn_mj in (2_000, 3_000):
         meters.take(BEGIN)
+        for _ in range(5):
+            meters.sample()
         nvml.energy_mj += drawn_mj
         meters.take(END)
         nvml.energy_mj += 100_000
@@ -190,7 +192,7 @@ def test_utilisation_clock_and_throttling_are_those_of_the_timed_part():
     nvml.gpu_percent, nvml.reasons = 0, 0x80
     meters.sample()
     meters.take(BEGIN)
-    for nvml.gpu_percent, nvml.reasons in ((90, 0x01), (100, 0x04), (80, 0x44)):
+    for nvml.gpu_percent, nvml.reasons in 4 * ((90, 0x01), (100, 0x04), (80, 0x44)):
         meters.sample()
     meters.take(END)
 
@@ -198,6 +200,26 @@ def test_utilisation_clock_and_throttling_are_those_of_the_timed_part():
     assert metrics["device_utilization"] == pytest.approx(0.9)
     assert metrics["device_clock_mhz"] == 1980
     assert metrics["throttled"] == "power cap, hardware thermal"
+
+
+def test_of_timed_work_of_a_moment_the_driver_tells_nothing():
+    """Nine readings: utilisation, clock and energy are those of some time before."""
+    nvml = FakeNvml()
+    nvml.reasons = 0x04
+    meters = gpu_meters(nvml)
+    meters.take(BEGIN)
+    for _ in range(9):
+        meters.sample()
+    few = meters.metrics()
+    meters.sample()
+
+    assert few.keys() == {"throttled"}
+    assert meters.metrics().keys() - few.keys() == {
+        "energy_j",
+        "energy_source",
+        "device_utilization",
+        "device_clock_mhz",
+    }
 
 
 def test_what_the_driver_does_not_tell_is_absent_and_never_zero():
@@ -242,7 +264,7 @@ def test_processes_of_others_on_the_gpu_are_named(monkeypatch: pytest.MonkeyPatc
     nvml.running.append(SimpleNamespace(pid=9, usedGpuMemory=None))
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
 
-    found = foreign_processes(0, own=(7,))
+    found = foreign_processes("0", own=(7,))
     assert found == (ForeignProcess(pid=9, name="python", bytes=None),)
 
 
@@ -250,8 +272,8 @@ def test_without_a_driver_there_is_no_gpu_to_read(monkeypatch: pytest.MonkeyPatc
     """No library, no error."""
     monkeypatch.setitem(sys.modules, "pynvml", None)
 
-    assert nvml_module.open_gpu(0) is None
-    assert foreign_processes(0) == ()
+    assert open_gpu("0") is None
+    assert foreign_processes("0") == ()
 
 
 def test_every_call_exists_in_nvidias_library():
@@ -260,6 +282,6 @@ def test_every_call_exists_in_nvidias_library():
     fake = FakeNvml()
     calls = [name for name in dir(pynvml) if name.startswith("nvml") and hasattr(fake, name)]
 
-    assert len(calls) == 10
+    assert len(calls) == 11
     assert issubclass(pynvml.NVMLError, Exception)
     assert pynvml.NVML_CLOCK_SM == fake.NVML_CLOCK_SM

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 
+import numpy as np
 import pytest
 
 from benchharness.api import UnsupportedError
@@ -60,6 +61,56 @@ def test_a_backends_products_are_counted_with_the_layers_around_them():
     found = backend_flops_per_s(NumpyBackend(), CPU, rows=10, units=16, layers=2, now=ticking(0.25))
 
     assert found == 10 * 2 * (8 * 16 + 2 * 16 * 16 + 16 * 8) / 0.25
+
+
+class Seen(NumpyBackend):
+    """The reference, which keeps what it is asked to multiply."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tasks, self.batches = [], []
+
+    def extract(self, task):
+        """Keep the task, and the batches later."""
+        self.tasks.append(task)
+        extraction = super().extract(task)
+        extract = extraction.extract
+
+        def seen(batches):
+            self.batches.extend(batches)
+            return extract(batches)
+
+        extraction.extract = seen
+        return extraction
+
+
+def test_a_backend_multiplies_random_values_and_none_that_grow():
+    """Constants take less power, so a GPU multiplies them at a higher clock."""
+    backend = Seen()
+    backend_flops_per_s(backend, CPU, rows=64, units=32, layers=3, now=ticking(0.25))
+    operands = [backend.batches[0].inputs, *backend.tasks[0].weights.values()]
+
+    assert all(len(np.unique(values)) > 0.99 * values.size for values in operands)
+    (outputs,) = backend.extract(backend.tasks[0]).extract(backend.batches[:1])
+    assert 0.1 < outputs.std() < 10
+
+
+def test_of_products_too_short_for_a_gpu_more_follow_each_other_and_not_without_end():
+    """Layers in all: two ends, and 1, 5 or 64 of the products."""
+    backend = Seen()
+    lengths, readings, now_s = (0.0125, 0.2), count(), 0.0
+
+    def now() -> float:
+        nonlocal now_s
+        now_s += lengths[len(backend.tasks) - 1] * (next(readings) % 2)
+        return now_s
+
+    found = backend_flops_per_s(backend, CPU, rows=4, units=8, layers=1, now=now)
+    backend_flops_per_s(backend, CPU, rows=4, units=2, layers=64, now=ticking(0.01))
+
+    counts = [len(task.network.layers) for task in backend.tasks]
+    assert counts == [3, 7, 66]
+    assert found == pytest.approx(4 * 2 * (8 * 8 + 5 * 8 * 8 + 8 * 8) / 0.2)
 
 
 def test_the_precision_of_the_cell_reaches_the_backend():

@@ -45,6 +45,11 @@ def test_a_real_time_signal_has_a_number_for_a_name():
         "terminate called after throwing an instance of 'std::bad_alloc'",
         "Unable to allocate 11.2 GiB for an array with shape (3000000000,)",
         "OSError: [Errno 12] Cannot allocate memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "failed to create context: CUDA_ERROR_OUT_OF_MEMORY",
+        "HIP error: hipErrorOutOfMemory",
+        "cudaErrorMemoryAllocation",
     ],
 )
 def test_memory_that_runs_out_is_known_by_what_each_allocator_says(text: str):

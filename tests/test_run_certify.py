@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from plugins_here import install
 
+from benchharness import plugins
 from benchharness.fairness.certificate import Certificate
 from benchharness.run.events import Event, Probing, unobserved
+from benchharness.run.proof import certify as certify_module
 from benchharness.run.session import Request, Session, open_session
 
 SUITE = """
@@ -172,6 +175,42 @@ def test_a_damaged_probe_is_made_again(workplace: Path):
 
     assert "single: 5" in probed
     assert all(certificate.is_proven for certificate in certificates)
+
+
+HANGING = """
+import time
+
+from benchharness.api import hookimpl
+from benchharness.testing.reference import NumpyBackend
+
+
+class Backend(NumpyBackend):
+    def feed(self, task):
+        time.sleep(3600)
+
+
+@hookimpl
+def benchharness_backend(options):
+    return Backend()
+"""
+
+
+def test_a_proof_that_hangs_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Nobody has to ask for that; here it has seconds instead of half an hour."""
+    folder = tmp_path / "plugin"
+    folder.mkdir()
+    install(folder, "hanging", HANGING)
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.syspath_prepend(folder)
+    plugins.installed.cache_clear()
+    assert certify_module.SILENCE_S > 600
+    monkeypatch.setattr(certify_module, "SILENCE_S", 5.0)
+    text = SUITE.replace('"single"]', '"hanging"]').partition("[[benchmark]]")[0]
+
+    found, _ = certify(tmp_path, f'{text}[[benchmark]]\nname = "feed"\nstrategy = "dataset"\n')
+
+    plugins.installed.cache_clear()
+    assert "hanging: no sign of life for 5 s" in found[0].obstacle
 
 
 def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):

@@ -49,9 +49,9 @@ def test_what_another_process_holds_is_refused_with_its_name(tmp_path: Path):
 
 def test_a_gpu_in_use_is_refused_with_three_ways_out(tmp_path: Path):
     """Waiting, another GPU, or sharing it."""
-    with holder_of(device_file("gpu-7", folder=tmp_path)) as other:
+    with holder_of(device_file("gpu-GPU-7", folder=tmp_path)) as other:
         with pytest.raises(RunError) as refusal:
-            claim_gpu(7, "NVIDIA X (cuda:7)", folder=tmp_path)
+            claim_gpu("GPU-7", "NVIDIA X (cuda:7)", folder=tmp_path)
         other.kill()
 
     assert f"found process {other.pid} timing on it" in str(refusal.value)

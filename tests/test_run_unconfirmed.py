@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from plugins_here import install
 from test_run import run
 
 from benchharness import plugins
+from benchharness.api import Execution
+from benchharness.measure.blocks import Block
+from benchharness.run.trial.summary import unconfirmed
+from benchharness.testing.tasks import linear, make_task
 
 SPINNING = """
 import time
@@ -92,6 +98,28 @@ dense = 4
 epochs = 2
 trials = 1
 """
+
+
+@pytest.mark.parametrize(
+    ("device", "precision", "expected"),
+    [
+        ("gpu", "float32", ["precision", "tf32"]),
+        ("gpu", "tf32", ["precision", "tf32"]),
+        ("gpu", "bfloat16", []),
+        ("cpu", "float32", []),
+    ],
+)
+def test_a_precision_that_nvidias_libraries_override_is_unconfirmed(
+    monkeypatch: pytest.MonkeyPatch, device: str, precision: str, expected: list[str]
+):
+    """What frameworks ask for is not what is computed."""
+    execution = Execution(device=device, threads=1, precision=precision)
+    task = replace(make_task(linear(outputs=2)), execution=execution)
+    lesson = SimpleNamespace(epochs=[SimpleNamespace(blocks=[Block(1, 0.1)])], train_s=0.1)
+    assert unconfirmed(SimpleNamespace(), task, lesson) == []
+
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
+    assert unconfirmed(SimpleNamespace(), task, lesson) == expected
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")

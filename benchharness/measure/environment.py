@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchharness.measure.accelerators import Accelerator
+from benchharness.measure.gpu import Accelerator
 
 
 def usable_cores() -> int:

@@ -6,9 +6,9 @@ import platform
 from collections.abc import Mapping
 from typing import Any
 
-from benchharness.measure.accelerators import find_accelerators
 from benchharness.measure.cgroup import read_allowance
 from benchharness.measure.environment import cpu_name, usable_cores
+from benchharness.measure.gpu import find_accelerators
 
 
 def fingerprint() -> dict[str, Any]:
@@ -21,7 +21,7 @@ def fingerprint() -> dict[str, Any]:
         "cpu": cpu_name(),
         "cores": usable_cores(),
         "quota": read_allowance().cores,
-        "accelerators": [accelerator.name for accelerator in find_accelerators()],
+        "accelerators": [accelerator.name for accelerator in find_accelerators({})],
         "architecture": platform.machine(),
         "system": platform.system(),
     }

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchharness.measure.accelerators import find_accelerators
 from benchharness.measure.cgroup import MEMBERSHIP, Allowance, read_allowance
 from benchharness.measure.energy import POWERCAP, find_rapl
 from benchharness.measure.environment import cpu_name, usable_cores
-from benchharness.measure.gpus import GpuState, read_gpus
+from benchharness.measure.gpu import GpuState, find_accelerators, read_gpus, unread_gpus
 
 _INTERVAL_S = 0.5
 _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
@@ -30,6 +29,7 @@ class Machine:
         load: How many of these cores are at work for others; None if unknown.
         memory_bytes: All there is, or what a control group allows of it.
         free_bytes: Of that, what new processes can have.
+        gpu_trouble: Why GPUs that there are go unused; empty for none.
         energy: ``rapl`` where the processor's energy can be read, ``locked`` where it is counted
             and not ours to read, else empty.
         is_contained: Whether we are in a container.
@@ -42,6 +42,7 @@ class Machine:
     memory_bytes: int
     free_bytes: int
     gpus: tuple[GpuState, ...] = ()
+    gpu_trouble: str = ""
     energy: Literal["rapl", "locked", ""] = ""
     is_contained: bool = False
     python: str = ""
@@ -64,7 +65,8 @@ def read_machine(environment: Mapping[str, str] = os.environ) -> Machine:
         load=read_load(),
         memory_bytes=memory_bytes,
         free_bytes=free_bytes,
-        gpus=read_gpus(find_accelerators()),
+        gpus=read_gpus(find_accelerators(environment)),
+        gpu_trouble=unread_gpus(environment),
         energy=read_energy(),
         is_contained=is_contained(environment),
         python=platform.python_version(),

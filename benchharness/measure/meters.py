@@ -12,12 +12,14 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchharness.extensions import hooks
+from benchharness.measure.gpu import Gpu, GpuReading
 from benchharness.measure.memory import tree
-from benchharness.measure.nvml import Gpu, GpuReading
 from benchharness.model.extension import Measured, Meter
 
 # Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
 PERIOD_S = 0.25
+# A driver's counters are some tenths of a second old: of shorter work they tell what was before.
+_FEWEST_READINGS = 10
 # Phases in which a worker holds more than its work does: copies of weights, and what checks take.
 _AFTER_WORK = ("save", "replay", "calibrate")
 ReadEnergy = Callable[[], float | None]
@@ -106,14 +108,17 @@ class Meters:
 
     def metrics(self) -> dict[str, Any]:
         """Return the columns that are known: what nobody tells is absent, and never zero."""
-        shares = [r.utilization for r in self._readings if r.utilization is not None]
-        clocks = [r.clock_mhz for r in self._readings if r.clock_mhz is not None]
+        is_short = len(self._readings) < _FEWEST_READINGS
+        readings = [] if is_short else self._readings
+        shares = [r.utilization for r in readings if r.utilization is not None]
+        clocks = [r.clock_mhz for r in readings if r.clock_mhz is not None]
+        has_energy = self._has_energy and not is_short
         reasons = dict.fromkeys(name for r in self._readings for name in r.throttled)
         known: dict[str, Any] = {
             "peak_host_bytes": self._host_bytes or None,
             "peak_device_bytes": self._device_bytes or None,
-            "energy_j": self._energy_j if self._has_energy else None,
-            "energy_source": self.energy_source if self._has_energy else None,
+            "energy_j": self._energy_j if has_energy else None,
+            "energy_source": self.energy_source if has_energy else None,
             "device_utilization": fmean(shares) if shares else None,
             "device_clock_mhz": median(clocks) if clocks else None,
             "throttled": ", ".join(reasons) or None,

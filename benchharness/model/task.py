@@ -284,6 +284,10 @@ class Task:
         files: What to load when training or feeding; None for the images of the batches. Scores,
             logits and gradients are always of the images of the batches.
         native: Set in the native track alone.
+        inputs: All of which batches hold rows, by id, where they fit on the device; else None. A
+            training or feeding that keeps them there says so by an attribute ``holds_inputs``
+            that is true: its batches have inputs of shape (batch, 0, 0, 0) then, and it takes
+            the rows of their ids itself.
     """
 
     network: Network
@@ -298,6 +302,7 @@ class Task:
     witness: Witness | None = None
     files: FileSource | None = None
     native: Native | None = None
+    inputs: NDArray[np.uint8] | NDArray[np.float32] | None = None
 
     @property
     def input_shape(self) -> Shape:

@@ -221,7 +221,7 @@ def synchronizer(backend: str, *, device: str) -> Synchronize:
         PluginError: The backend is not installed, or does not offer it.
         SuiteError: There is no such device.
     """
-    from benchharness.measure.accelerators import find_accelerators
+    from benchharness.measure.gpu import find_accelerators
     from benchharness.plugins import load_synchronize
     from benchharness.run.device import choose_device
 

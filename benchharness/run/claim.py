@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Self
 
 from benchharness.errors import RunError
-from benchharness.measure.nvml import open_gpu
 from benchharness.results.store import RunFolder
 
 # Claims of this process: the same thing claimed twice by one process is no conflict.
@@ -78,21 +77,19 @@ class Claim:
             os.close(self.descriptor)
 
 
-def claim_gpu(index: int, name: str, *, folder: Path | None = None) -> Claim:
+def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> Claim:
     """Hold a GPU: what times on it beside us would spoil our figures, and we theirs.
 
     Args:
-        index: As the driver counts.
+        selector: What tells it from all others of the machine: its UUID, else its number.
         name: For people.
         folder: Of the machine's locks; None for the system's folder of temporary files.
 
     Raises:
         RunError: Another run holds it.
     """
-    gpu = open_gpu(index)
-    device = (gpu.uuid() if gpu else "") or f"gpu-{index}"
     try:
-        return Claim.make(device_file(device, folder=folder))
+        return Claim.make(device_file(f"gpu-{selector}", folder=folder))
     except TakenError as error:
         raise RunError(
             f"{name}: expected a GPU that no other run is using, found process {error.holder} "

@@ -9,10 +9,10 @@ from typing import Any
 
 from benchharness import __version__
 from benchharness.errors import PluginError
-from benchharness.measure.accelerators import Accelerator
 from benchharness.measure.environment import describe_environment
 from benchharness.measure.fingerprint import fingerprint, in_words
 from benchharness.measure.git import describe_commit
+from benchharness.measure.gpu import Accelerator
 from benchharness.plugins import code_digest, distribution, find, installed, requirements
 from benchharness.run import remarks
 from benchharness.run.materials import Materials

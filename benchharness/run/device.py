@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchharness.errors import Problem, SuiteError
-from benchharness.measure.accelerators import Accelerator
 from benchharness.measure.environment import cpu_name, usable_cores
+from benchharness.measure.gpu import VISIBLE, Accelerator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,18 +17,25 @@ class Device:
 
     Attributes:
         kind: ``cpu`` or ``gpu``.
-        index: Of the GPU; None for a CPU.
+        index: Of the GPU, as in ``cuda:INDEX``; None for a CPU.
         name: For people.
+        selector: Of the GPU, as CUDA and the driver know it; empty for a CPU.
     """
 
     kind: Literal["cpu", "gpu"]
     index: int | None
     name: str
+    selector: str = ""
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the variables of a worker, which sees this device and no other accelerator."""
-        visible = "" if self.index is None else str(self.index)
-        return {**environment, "CUDA_VISIBLE_DEVICES": visible, "PYTHONUNBUFFERED": "1"}
+        own = {
+            VISIBLE: self.selector,
+            # As the driver counts; CUDA's own order begins with the fastest.
+            "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+            "PYTHONUNBUFFERED": "1",
+        }
+        return {**environment, **own}
 
 
 def choose_device(wanted: str, accelerators: Sequence[Accelerator]) -> Device:
@@ -51,4 +58,9 @@ def choose_device(wanted: str, accelerators: Sequence[Accelerator]) -> Device:
             "command line",
             [Problem(where="--device", expected=f"one of {here}", found=f'"{wanted}"')],
         )
-    return Device(kind="gpu", index=index, name=f"{known[index].name} (cuda:{index})")
+    return Device(
+        kind="gpu",
+        index=index,
+        name=f"{known[index].name} (cuda:{index})",
+        selector=known[index].selector,
+    )

@@ -25,6 +25,8 @@ class TrialRequest:
         files: Image files for the backend's own loader, as ``FileSource`` takes them; None where
             training reads prepared images.
         native: What the suite states of the optimizer, in the native track; None in the equal one.
+        resident_bytes: Most that all inputs may have to stay on the device; 0 on a CPU, where
+            they are in its memory already.
         spawned_s: Monotonic seconds at which the runner started the worker.
     """
 
@@ -44,6 +46,7 @@ class TrialRequest:
     spawned_s: float
     files: Mapping[str, Any] | None = None
     native: Mapping[str, str | float] | None = None
+    resident_bytes: int = 0
 
     def write(self, path: Path) -> None:
         """Write the request as JSON."""

@@ -21,6 +21,7 @@ class Requests:
         device: ``cpu`` or ``gpu``.
         cores: CPU cores a trial may use where its suite states none.
         features: Folder of the extracted features.
+        resident_bytes: Most that all inputs of a trial may have to stay on a GPU.
     """
 
     plan: Plan
@@ -28,6 +29,7 @@ class Requests:
     device: Literal["cpu", "gpu"]
     cores: int
     features: Path
+    resident_bytes: int = 0
 
     def make(
         self, trial: Trial, *, head_file: Path | None = None, weights_file: Path | None = None
@@ -53,6 +55,7 @@ class Requests:
             files=self.materials.files(cell),
             native=stated_optimizer(cell),
             device=self.device,
+            resident_bytes=self.resident_bytes,
             threads=min(cell.settings.threads or self.cores, self.cores),
             seed=trial.seed,
             spawned_s=0.0,
@@ -69,7 +72,15 @@ class Requests:
         """
         request = self.make(Trial(cell=cell, index=1, seed=self.plan.suite.seed))
         settings = {**request.settings, "input": "prepared"}
-        return replace(request, plugin=plugin, options=options, settings=settings, files=None)
+        return replace(
+            request,
+            plugin=plugin,
+            options=options,
+            settings=settings,
+            files=None,
+            # A few images are copied; and a probe is kept whatever memory is free.
+            resident_bytes=0,
+        )
 
 
 def backend_plugin(plan: Plan, backend: str) -> tuple[str, Mapping[str, Any]]:

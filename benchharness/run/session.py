@@ -13,8 +13,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from benchharness.fetch.caches import cache_folder
-from benchharness.measure.accelerators import Accelerator, find_accelerators
 from benchharness.measure.environment import usable_cores
+from benchharness.measure.gpu import Accelerator, find_accelerators, read_gpus, unread_gpus
 from benchharness.measure.variables import recorded_variables
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
@@ -53,6 +53,9 @@ from benchharness.suite.resolve import choose_profile, resolve
 
 if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
+
+# Of the GPU's free memory, what the images of a dataset may take: training needs the rest.
+_RESIDENT_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +129,9 @@ class Session:
             is_built_in=self.request.suite == IMAGES,
             is_profile_asked=self.request.profile is not None,
         )
-        return [*found, *self.left_out]
+        is_unasked = self.device.kind == "cpu" and self.request.device == "auto"
+        trouble = unread_gpus(self.places.environment) if is_unasked else ""
+        return [*found, *self.left_out, *([f"WARNING: {trouble}"] if trouble else [])]
 
     def survey(self) -> DatasetFacts:
         """Return the facts that a preview of the plan needs."""
@@ -264,7 +269,7 @@ class Session:
             RunError: Another run is on it.
         """
         if self.device.index is not None and not self.request.share_device:
-            self._claims.append(claim_gpu(self.device.index, self.device.name))
+            self._claims.append(claim_gpu(self.device.selector, self.device.name))
 
     def close(self) -> None:
         """Let others have the device and the run's folder."""
@@ -372,6 +377,15 @@ class Session:
             device=self.device.kind,
             cores=cores,
             features=self.places.cache / "features",
+            resident_bytes=self._resident_bytes(),
+        )
+
+    def _resident_bytes(self) -> int:
+        """Return how much of the GPU's memory a trial's inputs may take; 0 on a CPU."""
+        used = [one for one in self.accelerators if one.index == self.device.index]
+        return sum(
+            int(_RESIDENT_SHARE * (state.free_bytes or state.accelerator.memory_bytes))
+            for state in read_gpus(used)
         )
 
     def _certify(self, requests: Requests, *, logs: Path, observe: Observer) -> list[Certificate]:
@@ -389,7 +403,7 @@ class Session:
 
     def _warn_of_others(self, observe: Observer) -> None:
         """Say which processes share the GPU: they share its time and memory too."""
-        from benchharness.measure.nvml import foreign_processes
+        from benchharness.measure.gpu import foreign_processes
 
         if self.device.index is None:
             return
@@ -398,7 +412,7 @@ class Session:
             [
                 f"WARNING: {self.device.name} is also in use by {process.name} "
                 f"(process {process.pid}); timings will suffer, end it first"
-                for process in foreign_processes(self.device.index)
+                for process in foreign_processes(self.device.selector)
             ],
         )
 
@@ -418,7 +432,7 @@ class Session:
         """
         environment = self.device.environment(self.places.environment)
         return LocalExecutor(
-            gpu_index=self.device.index,
+            gpu=self.device.selector,
             environment={**environment, **variables},
             silence_s=self.request.timeout_s,
             python=python,
@@ -447,7 +461,7 @@ def open_session(
     resumed = run_to_resume(request, suite=suite.name)
     if resumed is not None:
         request = as_before(request, resumed)
-    accelerators = find_accelerators()
+    accelerators = find_accelerators(environment)
     device = choose_device(request.device, accelerators)
     cache = cache or cache_folder(environment)
     places = Places(

@@ -173,6 +173,7 @@ BACKEND = (
             "test_training_sees_warped_pixels",
             "test_training_sees_shifted_colours_clipped",
             "test_training_sees_each_image_by_its_own_warp",
+            "test_inputs_kept_on_the_device_are_those_of_the_batches",
             "test_losses_on_augmented_batches_are_the_references",
             "test_evaluation_of_an_augmented_task_is_plain",
         ),

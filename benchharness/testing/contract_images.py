@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchharness.api import Backend, Batch, Conv, Execution, Flatten, MaxPool, Network, Warp
+from benchharness.api import (
+    Backend,
+    Batch,
+    Conv,
+    Execution,
+    Flatten,
+    MaxPool,
+    Network,
+    Optimizer,
+    Warp,
+)
 from benchharness.model.host import warp_on_host
 from benchharness.testing.compare import (
     FEATURES,
@@ -125,6 +135,45 @@ class ImagesContract(Contract):
 
         expected = NumpyBackend().train(replace(task, execution=CPU)).evaluate(make_batches())
         assert_loss(scores.loss, expected.loss)
+
+    @pytest.mark.parametrize("is_features", [False, True], ids=["images", "features"])
+    def test_inputs_kept_on_the_device_are_those_of_the_batches(
+        self, backend: Backend, execution: Execution, is_features: bool
+    ) -> None:
+        """A backend that keeps all inputs learns from ids alone what others learn from batches."""
+        batches = make_batches(is_features=is_features, is_augmented=not is_features)
+        # No image is where its place in an epoch is.
+        inputs = np.concatenate([batch.inputs for batch in batches])[::-1].copy()
+        bare = [
+            replace(
+                batch, ids=len(inputs) - 1 - batch.ids, inputs=np.empty((len(batch), 0, 0, 0), "u1")
+            )
+            for batch in batches
+        ]
+        task = make_task(
+            linear(),
+            preprocessing=None if is_features else make_preprocessing("caffe_bgr"),
+            is_augmented=not is_features,
+            optimizer=Optimizer(name="sgd", lr=1e-4),
+            execution=execution,
+        )
+        training, reference = (
+            backend.train(replace(task, inputs=inputs)),
+            NumpyBackend().train(replace(task, execution=CPU)),
+        )
+        if not getattr(training, "holds_inputs", False):
+            # Nobody has to: batches have the pixels then.
+            return
+
+        found = learn(training, bare, bare)
+        expected = learn(reference, batches, batches)
+        plain = [replace(batch, warp=None) for batch in batches]
+        for kept in (plain, [replace(batch, warp=None) for batch in bare]):
+            found.append(training.evaluate(kept))
+            expected.append(reference.evaluate(plain))
+
+        for scores, wanted in zip(found, expected, strict=True):
+            assert_loss(scores.loss, wanted.loss)
 
     @pytest.mark.parametrize("network", STACKS.values(), ids=STACKS)
     def test_extracted_features_are_the_references(

@@ -94,7 +94,7 @@ def examine(
         executor=LocalExecutor(
             environment=device.environment(environment),
             silence_s=longest_s,
-            gpu_index=device.index,
+            gpu=device.selector,
         ),
         folder=cache / "doctor",
         device=device.kind,

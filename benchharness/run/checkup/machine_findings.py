@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from benchharness.measure.gpus import GpuState
+from benchharness.measure.gpu import GpuState
 from benchharness.measure.machine import Machine
 from benchharness.run.checkup.finding import Finding, size
 
@@ -25,10 +25,10 @@ def machine_findings(machine: Machine) -> Iterator[Finding]:
         subject="memory",
         text=f"{size(machine.memory_bytes)}, {size(machine.free_bytes)} of it free",
     )
-    if not machine.gpus:
-        yield Finding(
-            mark="ok", subject="gpu", text="none that a driver tells of; the CPU computes"
-        )
+    if machine.gpu_trouble:
+        yield Finding(mark="warn", subject="gpu", text=machine.gpu_trouble)
+    elif not machine.gpus:
+        yield Finding(mark="ok", subject="gpu", text="none; the CPU computes")
     for state in machine.gpus:
         yield from _gpu(state)
     yield _energy(machine)
@@ -57,10 +57,9 @@ def _gpu(state: GpuState) -> Iterator[Finding]:
     words.append(f"driver {gpu.driver}")
     words += [f"CUDA {state.cuda}"] if state.cuda else []
     words += [state.mode] if state.mode not in ("", "shared") else []
-    words += ["split into MIG instances"] if state.is_split else []
     is_barred = state.mode == "prohibited"
     yield Finding(
-        mark="warn" if is_barred or state.is_split else "ok",
+        mark="warn" if is_barred else "ok",
         subject=subject,
         text=", ".join(words),
         remedy="nvidia-smi --compute-mode=DEFAULT lets programs compute on it" if is_barred else "",

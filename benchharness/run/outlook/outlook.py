@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchharness.measure.accelerators import Accelerator
 from benchharness.measure.environment import usable_cores
-from benchharness.measure.gpus import read_gpus
+from benchharness.measure.gpu import Accelerator, read_gpus
 from benchharness.measure.machine import read_memory
 from benchharness.run.device import Device
 from benchharness.run.facts import DatasetFacts

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from benchharness.fairness.probe import Probe
 
 Point = tuple[str, str]
+# Longest that a backend may take to be probed at a cell, unless the user says otherwise: the
+# slowest that were seen took minutes, and one that hangs would keep a run from ever beginning.
+SILENCE_S = 1800.0
 # What changes how long a cell runs, and nothing of what it does.
 _INDIFFERENT = ("epochs", "target_top1", "threads", "reuse_features", "head_from", "input")
 
@@ -181,6 +184,8 @@ class Certifier:
         )
         stem = f"certificate-{name or 'reference'}"
         executor = self.elsewhere.get(name, self.executor)
+        if executor.silence_s is None:
+            executor = replace(executor, silence_s=SILENCE_S)
         outcome = executor.run(
             ProbeRequest(
                 cells=cells,

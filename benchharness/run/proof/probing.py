@@ -220,7 +220,8 @@ def _steps(
     Args:
         steps: Optimizer steps to take one by one, each an epoch.
     """
-    initial = training.weights()
+    # Where it starts is checked already, and reading a large network back takes seconds.
+    initial = task.weights
     # Of few images there are fewer batches.
     full = batches[:_BATCHES]
     losses = _losses(training, [[full[step % len(full)]] for step in range(steps)])

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from benchharness.measure.cgroup import kernel_kills
 from benchharness.measure.clock import now_s
+from benchharness.measure.gpu import open_gpu
 from benchharness.measure.meters import base_bytes, make_meters
-from benchharness.measure.nvml import open_gpu
 from benchharness.measure.variables import recorded_variables
 from benchharness.run.checkup.gauge_request import GaugeRequest
 from benchharness.run.proof.probe_request import ProbeRequest
@@ -28,14 +28,14 @@ class LocalExecutor:
 
     Attributes:
         environment: Of the workers.
-        gpu_index: Of the GPU that they see, as the driver counts; None for none.
+        gpu: Selects the GPU that they see, for its driver; empty for none.
         silence_s: Longest a worker may tell nothing; None for no limit.
         python: The workers' interpreter.
         code: Tells the code that its workers import; empty for what this process would import.
     """
 
     environment: Mapping[str, str]
-    gpu_index: int | None = None
+    gpu: str = ""
     silence_s: float | None = None
     python: str = sys.executable
     code: str = ""
@@ -83,7 +83,7 @@ class LocalExecutor:
             limit_s: Longest it may be at work altogether; None for no limit.
             takes_turns: Whether to stop before each epoch, so that another worker may be at work.
         """
-        gpu = None if self.gpu_index is None else open_gpu(self.gpu_index)
+        gpu = open_gpu(self.gpu) if self.gpu else None
         used_bytes = base_bytes(gpu)
         kills = kernel_kills()
         request = replace(request, spawned_s=now_s())

@@ -16,6 +16,12 @@ _WORDS = (
     "oom when allocating",
     "resource_exhausted",
     "bad_alloc",
+    # Of CUDA, HIP and their libraries: CUDA_ERROR_OUT_OF_MEMORY, hipErrorOutOfMemory,
+    # cudaErrorMemoryAllocation, CUBLAS_STATUS_ALLOC_FAILED and CUDNN_STATUS_ALLOC_FAILED.
+    "out_of_memory",
+    "erroroutofmemory",
+    "errormemoryallocation",
+    "status_alloc_failed",
 )
 REMEDY = "a smaller batch or image needs less (we never change it)"
 

@@ -10,8 +10,13 @@ from benchharness.model.work import Batches, Feeding
 from benchharness.run.trial.advance import Advance
 from benchharness.run.trial.calibration import check_feeding
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
-from benchharness.run.trial.scene import Scene
-from benchharness.run.trial.summary import report_settings, report_timing, warm_up_epochs
+from benchharness.run.trial.scene import Scene, rows_of
+from benchharness.run.trial.summary import (
+    report_settings,
+    report_timing,
+    warm,
+    warm_up_epochs,
+)
 from benchharness.run.trial.turns import Turns
 
 
@@ -19,16 +24,23 @@ def feed(scene: Scene, *, epochs: int, turns: Turns) -> None:
     """Bring every training image to the device, epoch by epoch."""
     with scene.clock.phase("build"):
         task = scene.image_task(scene.workload.learner, weights={}, trainable=())
-        plan = scene.epochs(scene.prepared.images, task)
-        task = witnessed(task, steps=len(plan[0]))
+        images = scene.prepared.images
+        task = scene.resident(task, images)
+        task = witnessed(task, steps=len(scene.epochs(images, task)[0]))
         feeding = scene.backend.feed(task)
+        plan = scene.epochs(rows_of(images, feeding), task)
     report_settings(scene, task, feeding)
-    ledger = TrialLedger(scene=scene, task=task, inputs=scene.prepared.images)
+    ledger = TrialLedger(scene=scene, task=task, inputs=images)
     with scene.clock.phase("compile"):
-        for batches in warm_up_epochs(plan[0]):
-            feeding.feed(batches, after_step=lambda: None)
-            feeding.consumed()
-        feeding.synchronize()
+
+        def feed_shortly() -> None:
+            for batches in warm_up_epochs(plan[0]):
+                feeding.feed(batches, after_step=lambda: None)
+                feeding.consumed()
+            feeding.synchronize()
+
+        feed_shortly()
+        warm(scene, feed_shortly)
     with scene.clock.phase("feed"):
         timed = []
         for epoch, batches in enumerate(plan, start=1):

@@ -111,8 +111,17 @@ class Lesson:
         """Training seconds of all epochs so far."""
         return sum(epoch.train_s for epoch in self.epochs)
 
-    def warm_up(self, epochs: Sequence[Batches]) -> None:
-        """Compile everything on short epochs of real batches, then forget what was learnt."""
+    def warm_up(
+        self,
+        epochs: Sequence[Batches],
+        *,
+        warm: Callable[[Callable[[], None]], None] = lambda work: None,
+    ) -> None:
+        """Compile everything on short epochs of real batches, then forget what was learnt.
+
+        Args:
+            warm: Repeats work, once everything is compiled, until the device is warm.
+        """
         edges_s = [now_s()]
 
         def after_step() -> None:
@@ -122,6 +131,7 @@ class Lesson:
         for batches in epochs:
             self.training.train([batches], after_step=after_step, after_epoch=_ignore)
         first, second, third = [*edges_s, edges_s[-1], edges_s[-1]][:3]
+        warm(lambda: self.training.train(epochs[:1], after_step=after_step, after_epoch=_ignore))
         self.warm_steps_s = second - first, third - second
         if self.validation:
             self.training.evaluate([self.validation[0]])

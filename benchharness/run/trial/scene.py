@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from benchharness.model.task import (
     Task,
     Warp,
 )
-from benchharness.model.work import Backend, Batches
+from benchharness.model.work import Backend, Batches, Work
 from benchharness.run.request import TrialRequest
 from benchharness.run.workload import Workload, build_workload
 from benchharness.suite.settings import StrategySettings, TrainingSettings, settings_from_dict
@@ -83,6 +83,11 @@ class Scene:
             is_augmented=False,
             files=None,
         )
+
+    def resident(self, task: Task, inputs: NDArray[Any]) -> Task:
+        """Return the task with all its inputs where the device has room for them."""
+        is_fitting = task.files is None and inputs.nbytes <= self.request.resident_bytes
+        return replace(task, inputs=inputs) if is_fitting else task
 
     def epochs(self, inputs: NDArray[Any], task: Task) -> EpochSequence:
         """Return the training batches of each epoch, in the core's order.
@@ -174,6 +179,11 @@ class Scene:
 def _without_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
     """Return as many images of no pixels, shape (images, 0, 0, 0)."""
     return np.empty((len(images), 0, 0, 0), dtype=np.uint8)
+
+
+def rows_of(inputs: NDArray[Any], work: Work) -> NDArray[Any]:
+    """Return what the batches for some work hold rows of: nothing, where it has the inputs."""
+    return _without_pixels(inputs) if getattr(work, "holds_inputs", False) else inputs
 
 
 def load_scene(

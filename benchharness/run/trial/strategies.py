@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from benchharness.run.trial.features import Features, compute_features, content_
 from benchharness.run.trial.feeding import feed
 from benchharness.run.trial.ledgers import TrialLedger, witnessed
 from benchharness.run.trial.lesson import Count, Lesson
-from benchharness.run.trial.scene import Metrics, Scene, Weights
+from benchharness.run.trial.scene import Metrics, Scene, Weights, rows_of
 from benchharness.run.trial.scoring import ScoreCheck, answers_to
 from benchharness.run.trial.summary import (
     ends,
@@ -30,6 +31,7 @@ from benchharness.run.trial.summary import (
     report_timing,
     seen,
     summarize,
+    warm,
     warm_up_epochs,
 )
 from benchharness.run.trial.turns import Turns
@@ -62,15 +64,17 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         parameters = workload.learner.parameters()
         own = {name: weights[name] for name in parameters if name in weights}
         task = make_task(workload.learner, weights=own, trainable=workload.trainable)
-        plan = scene.epochs(inputs, task)
-        task = witnessed(task, steps=len(plan[0]))
+        task = scene.resident(task, inputs)
+        task = witnessed(task, steps=len(scene.epochs(inputs, task)[0]))
         training = scene.backend.train(task)
+        rows = rows_of(inputs, training)
+        plan = scene.epochs(rows, task)
     report_settings(scene, task, training)
     ledger = TrialLedger(scene=scene, task=task, inputs=inputs)
     lesson = Lesson(
         training=training,
         clock=scene.clock,
-        validation=scene.batches(inputs, scene.prepared.splits["validation"]),
+        validation=scene.batches(rows, scene.prepared.splits["validation"]),
         on_epoch=lambda epoch: scene.emit({"event": "epoch", **epoch.as_dict()}),
         on_consumed=lambda epoch, consumed: ledger.enter(epoch, plan[epoch - 1], consumed),
         on_count=lambda count: _compare_count(count, scene, ledger),
@@ -81,7 +85,7 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
         on_turn=turns.wait,
     )
     with scene.clock.phase("compile"):
-        lesson.warm_up(warm_up_epochs(plan[0]))
+        lesson.warm_up(warm_up_epochs(plan[0]), warm=partial(warm, scene))
     with scene.clock.phase("train"):
         lesson.teach(plan)
     report_settings(scene, task, training, seen=seen(scene, task, lesson))
@@ -108,9 +112,9 @@ def learn(scene: Scene, settings: TrainingSettings, turns: Turns) -> None:
 
 
 def replayed_batch(inputs: NDArray[Any], task: Task, batches: Batches) -> Batch:
-    """Return the first batch of an epoch, with its pixels even where training loads files."""
+    """Return the first batch of an epoch, with its pixels even where training has or loads them."""
     batch = batches[0]
-    if task.files is None or task.files.folder:
+    if batch.inputs.size or (task.files and task.files.folder):
         return batch
     return replace(batch, inputs=np.ascontiguousarray(inputs[batch.ids]))
 
@@ -166,8 +170,13 @@ def _extract(scene: Scene, task: Task, *, folder: Path, key: str) -> Features:
     with scene.clock.phase("build"):
         extraction = scene.backend.extract(task)
     with scene.clock.phase("compile"):
-        for _ in extraction.extract(ends(everything)):
-            extraction.synchronize()
+
+        def extract() -> None:
+            for _ in extraction.extract(ends(everything)):
+                extraction.synchronize()
+
+        extract()
+        warm(scene, extract)
     with scene.clock.phase("extract"):
         return compute_features(
             folder,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 
 from benchharness.fairness.settings import deviations, stated
 from benchharness.measure.blocks import best_epoch, step_percentiles
+from benchharness.measure.clock import now_s
 from benchharness.model.task import Task
 from benchharness.model.work import Batches, Setting, Work
 from benchharness.run.trial.lesson import Epoch, Lesson
@@ -20,6 +22,8 @@ _KINDS = 3
 UNCONFIRMED = "unconfirmed"
 # A compiler takes longer for its first step than so many seconds, and than so many steps.
 _COMPILING_S, _COMPILING_STEPS = 0.25, 3
+# A GPU at rest takes so long to raise its clock from some hundred MHz.
+_GPU_WARM_UP_S = 1.0
 # Shorter steps are not worth sharing out among threads.
 _SHARED_STEP_S = 0.005
 
@@ -33,6 +37,8 @@ def report_settings(
         seen: Of the settings of speed, what the work itself has shown of them.
     """
     effective = dict(work.settings())
+    if getattr(work, "holds_inputs", False):
+        effective["inputs"] = "on the device"
     scene.emit(
         {
             "event": "settings",
@@ -60,7 +66,20 @@ def seen(scene: Scene, task: Task, lesson: Lesson) -> dict[str, Setting]:
     reported = lesson.training.settings().get("threads")
     if task.execution.device == "cpu" and is_shared and isinstance(reported, int):
         found["threads"] = min(reported, scene.processor.sharing)
+    # It overrides in silence what a framework asks of NVIDIA's libraries, and says it asks.
+    is_overridden = "NVIDIA_TF32_OVERRIDE" in os.environ
+    if task.execution.device == "gpu" and is_overridden and task.execution.precision != "bfloat16":
+        found |= {"precision": UNCONFIRMED, "tf32": UNCONFIRMED}
     return found
+
+
+def warm(scene: Scene, work: Callable[[], None]) -> None:
+    """Repeat work, as overhead, until a GPU is as fast as it will be."""
+    if scene.request.device == "gpu":
+        with scene.clock.phase("overhead"):
+            began_s = now_s()
+            while now_s() - began_s < _GPU_WARM_UP_S:
+                work()
 
 
 def report_timing(scene: Scene, is_timed: bool) -> None:

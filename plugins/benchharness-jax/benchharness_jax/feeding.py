@@ -10,7 +10,7 @@ import numpy as np
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
 from benchharness_jax.device import synchronize
 from benchharness_jax.files import build_loader
-from benchharness_jax.images import BatchArrays, Preprocess, network_input
+from benchharness_jax.images import BatchArrays, Preprocess, hold, network_input
 from benchharness_jax.settings import device_settings
 from benchharness_jax.steps import compiled
 from benchharness_jax.witness import Ledger
@@ -22,7 +22,9 @@ class JaxFeeding:
     def __init__(self, task: Task, *, device: jax.Device) -> None:
         build_loader(task)
         self._device = device
+        self.holds_inputs = task.inputs is not None
         self._preprocess = Preprocess.of(task, device=device)
+        self._held = hold(task, device=device)
         self._ledger = Ledger(task.witness, device=device)
         self._feed = compiled(feed, device=device)
         self._turn = np.int32(0)
@@ -32,7 +34,7 @@ class JaxFeeding:
         self._ledger.clear()
         for step, batch in enumerate(batches):
             self._turn, inputs, labels = self._feed(
-                self._turn, BatchArrays.of(batch), self._preprocess
+                self._turn, BatchArrays.of(batch), self._preprocess, self._held
             )
             self._ledger.write(step, inputs, labels)
             after_step()
@@ -51,10 +53,10 @@ class JaxFeeding:
 
 
 def feed(
-    turn: jax.Array, batch: BatchArrays, preprocess: Preprocess
+    turn: jax.Array, batch: BatchArrays, preprocess: Preprocess, held: jax.Array | None
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Return the next turn, and a batch and its labels as a network would see them.
 
     Each batch takes the turn of the previous: whoever waits for the last waits for all.
     """
-    return turn + 1, network_input(batch, preprocess), batch.labels
+    return turn + 1, network_input(batch, preprocess, held), batch.labels

@@ -25,7 +25,8 @@ class BatchArrays:
     to the device faster than ``device_put`` does; in PyTorch tensors on the device.
 
     Attributes:
-        inputs: uint8 images, channels last, or float32 features.
+        inputs: uint8 images, channels last, or float32 features; of inputs that stay on the device,
+            int32 ids, shape (batch,).
         labels: int32, shape (batch,).
         affine: Of the warp; None for no warp.
         colour: Likewise.
@@ -41,7 +42,7 @@ class BatchArrays:
         """Return the arrays of a batch, in host memory."""
         warp = batch.warp
         return cls(
-            inputs=batch.inputs,
+            inputs=batch.inputs if batch.inputs.size else batch.ids.astype(np.int32),
             labels=batch.labels,
             affine=None if warp is None else warp.affine,
             colour=None if warp is None else warp.colour,
@@ -63,13 +64,20 @@ class Inputs:
 
     def __init__(self, task: Task, *, device: jax.Device) -> None:
         self._preprocess = Preprocess.of(task, device=device)
+        self._held = hold(task, device=device)
         self._compiled = compiled(network_input, device=device)
+        self._rows = compiled(rows, device=device)
 
     def __call__(self, batch: BatchArrays) -> Array:
         """Return float32 (batch, height, width, channels), or features as they are."""
-        if self._preprocess is None:
-            return batch.inputs
-        return self._compiled(batch, self._preprocess)
+        if self._preprocess is not None:
+            return self._compiled(batch, self._preprocess, self._held)
+        return batch.inputs if batch.inputs.ndim > 1 else self._rows(batch.inputs, self._held)
+
+
+def hold(task: Task, *, device: jax.Device) -> jax.Array | None:
+    """Return all inputs on the device, where the task hands them over; else None."""
+    return None if task.inputs is None else jax.device_put(np.asarray(task.inputs), device)
 
 
 @jax.tree_util.register_dataclass
@@ -111,9 +119,16 @@ class Preprocess:
         return white.reshape(images.shape)
 
 
-def network_input(batch: BatchArrays, preprocess: Preprocess) -> jax.Array:
+def rows(inputs: jax.Array, held: jax.Array | None) -> jax.Array:
+    """Return a batch's inputs: as they are, or by their ids from those on the device."""
+    return inputs if inputs.ndim > 1 else jnp.take(held, inputs, axis=0, mode="clip")
+
+
+def network_input(
+    batch: BatchArrays, preprocess: Preprocess, held: jax.Array | None = None
+) -> jax.Array:
     """Return what the first layer of the network sees, float32, channels last."""
-    images = batch.inputs.astype(jnp.float32)
+    images = rows(batch.inputs, held).astype(jnp.float32)
     if batch.affine is not None:
         shifted = warp(images, batch.affine) + batch.colour[:, None, None, :]
         images = jnp.clip(shifted, 0, 255)

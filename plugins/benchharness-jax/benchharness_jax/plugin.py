@@ -19,7 +19,7 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
     """Return the JAX backend; it has no options."""
     if options:
         raise PluginError(f"backend jax: expected no options, found {', '.join(sorted(options))}")
-    for name, value in ENVIRONMENT.items():
+    for name, value in needed(os.environ).items():
         os.environ.setdefault(name, value)
     try:
         from benchharness_jax.backend import JaxBackend
@@ -36,6 +36,15 @@ def benchharness_synchronize(device: str) -> Callable[[], None]:
     except ImportError as error:
         raise _absent(error) from error
     return waiter(device)
+
+
+def needed(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables that JAX has to find when it is imported.
+
+    Where the core has hidden every GPU, JAX for CUDA looks for one all the same, and fails.
+    """
+    is_hidden = environment.get("CUDA_VISIBLE_DEVICES") == ""
+    return ENVIRONMENT | ({"JAX_PLATFORMS": "cpu"} if is_hidden else {})
 
 
 def _absent(error: ImportError) -> PluginError:

@@ -39,6 +39,7 @@ class JaxTraining:
         build_loader(task)
         self._task = task
         self._device = device
+        self.holds_inputs = task.inputs is not None
         self._inputs = Inputs(task, device=device)
         self._ledger = Ledger(task.witness, device=device)
         self._graph = nnx.graphdef(describe_network(task))

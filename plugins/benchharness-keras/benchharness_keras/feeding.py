@@ -9,7 +9,7 @@ import keras
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
 from benchharness_keras.engines import ENGINE, Arrays, Tensor
 from benchharness_keras.files import build_loader
-from benchharness_keras.images import input_tensors, network_input
+from benchharness_keras.images import ToDevice, input_tensors, network_input
 from benchharness_keras.settings import device_settings
 from benchharness_keras.witness import Ledger
 
@@ -19,6 +19,8 @@ class KerasFeeding:
 
     def __init__(self, task: Task, *, device: str) -> None:
         self._device = device
+        self.holds_inputs = task.inputs is not None
+        self._to_device = ToDevice(task)
         self._ledger = Ledger(task.witness)
         self._loader = build_loader(task)
         tensors = input_tensors(
@@ -57,4 +59,4 @@ class KerasFeeding:
         """Return arrays and labels of each batch, loaded from files where the task has any."""
         if self._loader is not None:
             return self._loader.load(lambda: batches)
-        return map(ENGINE.arrays, batches)
+        return map(self._to_device, batches)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 from keras import ops
 
-from benchharness.api import Preprocessing, Task
-from benchharness_keras.engines import ENGINE
+from benchharness.api import Batch, Preprocessing, Task
+from benchharness_keras.engines import ENGINE, Arrays, Tensor
 
 
 def input_tensors(
@@ -40,6 +41,22 @@ def network_input(task: Task, tensors: Mapping[str, keras.KerasTensor]) -> keras
     return PreprocessImages(task.preprocessing, dtype="float32")(images)
 
 
+class ToDevice:
+    """Brings batches to the device, where inputs that the task hands over whole stay."""
+
+    def __init__(self, task: Task) -> None:
+        self._held = None if task.inputs is None else ENGINE.hold(np.asarray(task.inputs))
+        self._take = ENGINE.function(lambda held, ids: ops.take(held, ids, axis=0))
+
+    def __call__(self, batch: Batch) -> tuple[Arrays, Tensor]:
+        """Return a batch's arrays by name, and its labels, as ``Engine.arrays`` does."""
+        arrays, labels = ENGINE.arrays(batch)
+        if self._held is not None and not batch.inputs.size:
+            ids = ENGINE.array(batch.ids.astype(np.int32))
+            arrays["inputs"] = self._take(self._held, ids)
+        return arrays, labels
+
+
 class WarpImages(keras.Layer):
     """Resample each image by its affine map, add its colour shift, clip to 0-255."""
 
@@ -54,7 +71,8 @@ class PreprocessImages(keras.Layer):
 
     def __init__(self, preprocessing: Preprocessing, **options: object) -> None:
         super().__init__(**options)
-        self._order = list(preprocessing.order)
+        order = preprocessing.order
+        self._order = None if list(order) == sorted(order) else np.array(order, np.int32)
         self._scale = tuple(map(float, preprocessing.scale))
         pairs = zip(preprocessing.mean, preprocessing.scale, strict=True)
         self._shift = tuple(-mean * scale for mean, scale in pairs)
@@ -62,11 +80,15 @@ class PreprocessImages(keras.Layer):
 
     def call(self, images: keras.KerasTensor) -> keras.KerasTensor:
         """Map images of any dtype to float32 of the same shape."""
-        if self._order != sorted(self._order):
-            images = ops.take(images, self._order, axis=-1)
+        if self._order is not None:
+            images = ops.take(images, ENGINE.constant(self._order, like=images), axis=-1)
         images = ENGINE.normalise(images, self._scale, self._shift)
         if self._whitening is None:
             return images
-        flat = ops.reshape(images, (-1, len(self._whitening.mean))) - self._whitening.mean
-        white = ops.matmul(flat, self._whitening.basis) * self._whitening.gain
-        return ops.reshape(ops.matmul(white, self._whitening.basis.T), ops.shape(images))
+        mean, basis, gain = (
+            ENGINE.constant(array, like=images)
+            for array in (self._whitening.mean, self._whitening.basis, self._whitening.gain)
+        )
+        flat = ops.reshape(images, (-1, len(self._whitening.mean))) - mean
+        white = ops.matmul(flat, basis) * gain
+        return ops.reshape(ops.matmul(white, basis.T), ops.shape(images))

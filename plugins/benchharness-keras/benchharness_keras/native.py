@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -25,7 +26,8 @@ class KerasNativeTraining(KerasTraining):
     replay = None  # type: ignore[assignment]
 
     def __init__(self, task: Task, *, device: str) -> None:
-        super().__init__(task, device=device)
+        # Keras's own input pipeline brings the batches.
+        super().__init__(replace(task, inputs=None), device=device)
         tensors = input_tensors(
             task, is_augmented=task.is_augmented, is_loaded=self._loader is not None
         )

@@ -83,7 +83,7 @@ def load_backend(engine: str) -> Backend:
     """
     # Keras reads its engine once, while it is being imported.
     os.environ["KERAS_BACKEND"] = engine
-    for name, value in ENVIRONMENT.items():
+    for name, value in needed(os.environ).items():
         os.environ.setdefault(name, value)
     try:
         with _without_user_file():
@@ -111,3 +111,12 @@ def _without_user_file() -> Iterator[None]:
         del os.environ["KERAS_HOME"]
         if before is not None:
             os.environ["KERAS_HOME"] = before
+
+
+def needed(environment: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the variables that an engine has to find when it is imported.
+
+    Where the core has hidden every GPU, JAX for CUDA looks for one all the same, and fails.
+    """
+    is_hidden = environment.get("CUDA_VISIBLE_DEVICES") == ""
+    return ENVIRONMENT | ({"JAX_PLATFORMS": "cpu"} if is_hidden else {})

@@ -21,7 +21,7 @@ from benchharness.api import (
 )
 from benchharness_keras.engines import ENGINE, Arrays, Program, Tensor
 from benchharness_keras.files import build_loader
-from benchharness_keras.images import input_tensors, network_input
+from benchharness_keras.images import ToDevice, input_tensors, network_input
 from benchharness_keras.layers import build_network, connect
 from benchharness_keras.optimizers import build_native_optimizer, build_optimizer
 from benchharness_keras.settings import learning_settings, network_settings
@@ -41,6 +41,8 @@ class KerasTraining:
     def __init__(self, task: Task, *, device: str) -> None:
         self._task = task
         self._device = device
+        self.holds_inputs = task.inputs is not None
+        self._to_device = ToDevice(task)
         self._loader = build_loader(task)
         # What the core gives no weights for starts from Keras's own draws.
         keras.utils.set_random_seed(task.seed)
@@ -117,7 +119,7 @@ class KerasTraining:
         self._publish()
         totals, count = keras.ops.zeros(2), 0
         for batch in batches:
-            arrays, labels = ENGINE.arrays(_plain(batch))
+            arrays, labels = self._to_device(_plain(batch))
             totals = self._steps.score(totals, arrays, labels)
             count += len(batch)
         return scores(totals, count=count)
@@ -135,14 +137,14 @@ class KerasTraining:
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return float32 logits without dropout, shape (batch, outputs)."""
         self._publish()
-        arrays, _ = ENGINE.arrays(_plain(batch))
+        arrays, _ = self._to_device(_plain(batch))
         return np.array(keras.ops.convert_to_numpy(self._logits(arrays)), np.float32)
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
         self._publish()
         model = self._model(is_augmented=batch.warp is not None)
-        gradients = ENGINE.gradients(self._program, model, *ENGINE.arrays(batch))
+        gradients = ENGINE.gradients(self._program, model, *self._to_device(batch))
         names = {variable.path: name for name, variable in named_parameters(self._layers)}
         return {
             names[variable.path]: to_canonical(gradient)
@@ -175,7 +177,7 @@ class KerasTraining:
         """Return arrays and labels of each batch, loaded from files where the task has any."""
         if self._loader is not None:
             return self._loader.load(lambda: batches)
-        return map(ENGINE.arrays, batches)
+        return map(self._to_device, batches)
 
     def _learner(self) -> keras.Model:
         """Return the model that learns: from a batch's arrays to network inputs and logits."""

@@ -63,7 +63,8 @@ def fingerprints(inputs: Tensor, witness: Witness) -> Tensor:
     """Return the fingerprints of a batch's first images, shape (images,)."""
     rows = first_rows(inputs, count=witness.images)
     axes = tuple(range(1, len(inputs.shape)))
-    return ops.sum(ops.multiply(rows, witness.pattern), axis=axes)
+    pattern = ENGINE.constant(witness.pattern, like=rows)
+    return ops.sum(ops.multiply(rows, pattern), axis=axes)
 
 
 def first_rows(values: Tensor, *, count: int) -> Tensor:

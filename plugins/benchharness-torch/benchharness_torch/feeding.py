@@ -9,7 +9,7 @@ import torch
 from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
 from benchharness_torch.device import synchronize
 from benchharness_torch.files import build_loader
-from benchharness_torch.images import Inputs, to_device
+from benchharness_torch.images import Inputs, ToDevice
 from benchharness_torch.settings import device_settings
 from benchharness_torch.witness import Ledger
 
@@ -20,6 +20,8 @@ class TorchFeeding:
     def __init__(self, task: Task, *, device: torch.device) -> None:
         self._task = task
         self._device = device
+        self.holds_inputs = task.inputs is not None
+        self._to_device = ToDevice(task, device=device)
         self._inputs = Inputs(task, device=device)
         self._loader = build_loader(task)
         self._ledger = Ledger(task.witness, device=device)
@@ -29,7 +31,7 @@ class TorchFeeding:
         """Bring each batch to the device, augmented and preprocessed."""
         self._ledger.clear()
         for step, batch in enumerate(self._loader.load(batches) if self._loader else batches):
-            arrays = to_device(batch, device=self._device)
+            arrays = self._to_device(batch)
             self._ledger.write(step, self._inputs(arrays), arrays.labels)
             after_step()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (PyTorch's own idiom)
 
@@ -27,15 +28,48 @@ class BatchArrays:
     colour: torch.Tensor | None
 
 
-def to_device(batch: Batch, *, device: torch.device) -> BatchArrays:
-    """Return a batch's arrays on the device."""
-    warp = batch.warp
-    return BatchArrays(
-        inputs=torch.from_numpy(batch.inputs).to(device, non_blocking=True),
-        labels=torch.from_numpy(batch.labels).to(device, torch.int64, non_blocking=True),
-        affine=warp and torch.from_numpy(warp.affine).to(device, non_blocking=True),
-        colour=warp and torch.from_numpy(warp.colour).to(device, non_blocking=True),
-    )
+class ToDevice:
+    """Brings batches to the device, where inputs that the task hands over whole stay.
+
+    Nothing waits for a GPU: CUDA copies in the background from page-locked memory alone, which
+    PyTorch uses again only once it has been copied.
+    """
+
+    def __init__(self, task: Task, *, device: torch.device) -> None:
+        self._device = device
+        is_held = task.inputs is not None
+        self._held = torch.tensor(np.asarray(task.inputs), device=device) if is_held else None
+        # Beside the stream of the arithmetic, which a copy of images would hold up.
+        self._stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+
+    def __call__(self, batch: Batch) -> BatchArrays:
+        """Return a batch's arrays on the device."""
+        warp = batch.warp
+        return BatchArrays(
+            inputs=self._inputs(batch),
+            labels=self._copy(torch.from_numpy(batch.labels).long()),
+            affine=warp and self._copy(torch.from_numpy(warp.affine)),
+            colour=warp and self._copy(torch.from_numpy(warp.colour)),
+        )
+
+    def _inputs(self, batch: Batch) -> torch.Tensor:
+        if self._held is not None and not batch.inputs.size:
+            return self._held.index_select(0, self._copy(torch.from_numpy(batch.ids)))
+        inputs = torch.from_numpy(batch.inputs)
+        if self._stream is None:
+            return inputs
+        with torch.cuda.stream(self._stream):
+            copied = self._copy(inputs)
+        current = torch.cuda.current_stream(self._device)
+        current.wait_stream(self._stream)
+        # Else its memory would be given away before the arithmetic has read it.
+        copied.record_stream(current)
+        return copied
+
+    def _copy(self, tensor: torch.Tensor) -> torch.Tensor:
+        if self._stream is None:
+            return tensor
+        return tensor.pin_memory().to(self._device, non_blocking=True)
 
 
 class Inputs:

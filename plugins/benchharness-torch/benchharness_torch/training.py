@@ -22,7 +22,7 @@ from benchharness.api import (
 )
 from benchharness_torch.device import autocast, synchronize
 from benchharness_torch.files import build_loader
-from benchharness_torch.images import BatchArrays, Inputs, to_device
+from benchharness_torch.images import BatchArrays, Inputs, ToDevice
 from benchharness_torch.layers import build_network
 from benchharness_torch.optimizers import build_native_optimizer, build_optimizer
 from benchharness_torch.settings import learning_settings, network_settings
@@ -36,6 +36,8 @@ class TorchTraining:
     def __init__(self, task: Task, *, device: torch.device) -> None:
         self._task = task
         self._device = device
+        self.holds_inputs = task.inputs is not None
+        self._to_device = ToDevice(task, device=device)
         self._inputs = Inputs(task, device=device)
         self._loader = build_loader(task)
         self._ledger = Ledger(task.witness, device=device)
@@ -43,9 +45,12 @@ class TorchTraining:
         torch.manual_seed(task.seed)
         self._model = place(build_network(network=task.network), task, device=device)
         self._initial = initial_weights(self._model, task)
-        for name, parameter in named_parameters(self._model):
-            parameter.requires_grad_(name.split("/")[0] in task.trainable)
-        self._forward = torch.compile(self._model) if task.execution.compile else self._model
+        freeze(self._model, task)
+        self._forward = self._learner = self._model
+        if task.execution.compile:
+            self._forward = torch.compile(self._model)
+            # A smaller last batch gets code of its own, and not code for any size.
+            self._learner = torch.compile(self._model, dynamic=False)
         self.reset()
 
     def reset(self) -> None:
@@ -64,14 +69,14 @@ class TorchTraining:
             self._ledger.clear()
             tally = Tally(self._device)
             for step, batch in enumerate(self._loader.load(batches) if self._loader else batches):
-                arrays = to_device(batch, device=self._device)
+                arrays = self._to_device(batch)
                 self._ledger.write(step, self._step(arrays, tally), arrays.labels)
                 after_step()
             after_epoch(tally.scores())
 
     def replay(self, batch: Batch) -> Callable[[], None]:
         """Copy a batch to the device, and return what takes one training step on it."""
-        arrays = to_device(batch, device=self._device)
+        arrays = self._to_device(batch)
         tally = Tally(self._device)
 
         def step() -> None:
@@ -92,13 +97,13 @@ class TorchTraining:
         self._model.eval()
         tally = Tally(self._device)
         for batch in batches:
-            arrays = to_device(batch, device=self._device)
+            arrays = self._to_device(batch)
             labels, logits = arrays.labels, self._logits(self._inputs(arrays))
             tally.add(cross_entropy(logits, labels, output=self._task.output), logits, labels)
         return tally.scores()
 
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
-        """Return every learnt array, canonical."""
+        """Return every learnt array, canonical; what is frozen, as it is computed with."""
         return {name: to_canonical(p) for name, p in named_parameters(self._model)}
 
     def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
@@ -109,14 +114,14 @@ class TorchTraining:
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return float32 logits without dropout, shape (batch, outputs)."""
         self._model.eval()
-        arrays = to_device(batch, device=self._device)
+        arrays = self._to_device(batch)
         return self._logits(self._inputs(arrays)).cpu().numpy()
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
         self._model.eval()
         self._optimizer.zero_grad(set_to_none=True)
-        arrays = to_device(batch, device=self._device)
+        arrays = self._to_device(batch)
         logits = self._logits(self._inputs(arrays))
         cross_entropy(logits, arrays.labels, output=self._task.output).backward()
         gradients = {
@@ -157,16 +162,18 @@ class TorchTraining:
         """Augment and preprocess a batch, learn from it, and return what the network saw."""
         inputs = self._inputs(batch)
         self._optimizer.zero_grad(set_to_none=True)
-        logits = self._logits(inputs)
+        logits = self._logits(inputs, self._learner)
         loss = cross_entropy(logits, batch.labels, output=self._task.output)
         loss.backward()
         self._optimizer.step()
         tally.add(loss, logits, batch.labels)
         return inputs
 
-    def _logits(self, inputs: torch.Tensor) -> torch.Tensor:
+    def _logits(
+        self, inputs: torch.Tensor, forward: Callable[..., torch.Tensor] | None = None
+    ) -> torch.Tensor:
         with autocast(self._task, self._device):
-            return self._forward(inputs).float()
+            return (forward or self._forward)(inputs).float()
 
 
 def initial_weights(model: nn.Sequential, task: Task) -> Mapping[str, NDArray[np.float32]]:
@@ -213,3 +220,17 @@ def place(model: nn.Sequential, task: Task, *, device: torch.device) -> nn.Seque
     is_last = task.execution.layout == "channels_last"
     layout = torch.channels_last if is_last else torch.contiguous_format
     return model.to(device=device, memory_format=layout)
+
+
+def freeze(model: nn.Sequential, task: Task) -> None:
+    """Let the task's layers learn and no others.
+
+    Those are cast once where arithmetic is bfloat16: autocast keeps for the length of a step only
+    what it casts of learning weights, and would cast the others anew in each step.
+    """
+    is_mixed = task.execution.precision == "bfloat16"
+    for name, parameter in named_parameters(model):
+        learns = name.split("/")[0] in task.trainable
+        parameter.requires_grad_(learns)
+        if is_mixed and not learns:
+            parameter.data = parameter.data.bfloat16()

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import keras
+import numpy as np
 from keras import ops
+from numpy.typing import NDArray
 
 from benchharness.api import Batch, Setting
 
@@ -133,6 +135,23 @@ class Engine(Protocol):
 
     def waiter(self, device: str) -> Callable[[], None]:
         """Return what waits for the device of a process that is not ours."""
+        ...
+
+    def hold(self, array: NDArray[np.generic]) -> Tensor:
+        """Return an array that stays on the device."""
+        ...
+
+    def constant(self, array: NDArray[np.generic], *, like: Tensor) -> Tensor:
+        """Return an array that each step uses, for arithmetic with a tensor.
+
+        Args:
+            array: The same object in each step.
+            like: A tensor where the arithmetic is.
+        """
+        ...
+
+    def array(self, array: NDArray[np.generic]) -> Tensor:
+        """Return an array as functions and steps take it soonest."""
         ...
 
     def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:

@@ -10,6 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
+from numpy.typing import NDArray
 
 from benchharness.api import Batch, Setting
 from benchharness_keras.engines import rows
@@ -69,6 +71,18 @@ class Jax:
     def waiter(self, device: str) -> Callable[[], None]:
         """Return what waits for every array there is: JAX has nothing that waits for a device."""
         return lambda: [array.block_until_ready() for array in jax.live_arrays()] and None
+
+    def hold(self, array: NDArray[np.generic]) -> Tensor:
+        """Return an array on the default device."""
+        return jax.device_put(array)
+
+    def constant(self, array: NDArray[np.generic], *, like: Tensor) -> Tensor:
+        """Return the array, which is compiled into what uses it."""
+        return array
+
+    def array(self, array: NDArray[np.generic]) -> Tensor:
+        """Return NumPy's array, which a compiled function copies sooner than ``device_put``."""
+        return array
 
     def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return NumPy's arrays, which a compiled function copies sooner than ``device_put``."""

@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from benchharness.api import Batch, Setting
 from benchharness_keras.engines import rows
@@ -76,6 +77,18 @@ class TensorFlow:
         """Return what waits for all devices: TensorFlow has nothing for a single device."""
         wait: Callable[[], None] = tf.test.experimental.sync_devices
         return wait
+
+    def hold(self, array: NDArray[np.generic]) -> Tensor:
+        """Return a tensor on the default device."""
+        return tf.constant(array)
+
+    def constant(self, array: NDArray[np.generic], *, like: Tensor) -> Tensor:
+        """Return the array, which is compiled into what uses it."""
+        return array
+
+    def array(self, array: NDArray[np.generic]) -> Tensor:
+        """Return a tensor on the default device."""
+        return tf.constant(array)
 
     def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return tensors on the default device."""

@@ -8,8 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import torch
 from keras import ops
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from benchharness.api import Batch, Setting
@@ -21,6 +23,9 @@ class Torch:
     """PyTorch, switched as in the plugin for PyTorch itself."""
 
     shares_memory = False
+
+    def __init__(self) -> None:
+        self._constants: dict[tuple[int, torch.device], tuple[NDArray[np.generic], Tensor]] = {}
 
     def compiles(self, wanted: bool) -> bool:
         """Return what is wanted.
@@ -85,15 +90,32 @@ class Torch:
             return lambda: None
         return functools.partial(torch.cuda.synchronize, torch.device(device))
 
+    def hold(self, array: NDArray[np.generic]) -> Tensor:
+        """Return a tensor on the device of Keras."""
+        return torch.tensor(array, device=_device())
+
+    def constant(self, array: NDArray[np.generic], *, like: Tensor) -> Tensor:
+        """Return a tensor beside another, copied there once."""
+        key = id(array), like.device
+        if key not in self._constants:
+            # With the array, whose id no other gets as long as it is there.
+            self._constants[key] = array, torch.tensor(array, device=like.device)
+        return self._constants[key][1]
+
+    def array(self, array: NDArray[np.generic]) -> Tensor:
+        """Return a tensor on the device of Keras, without waiting for it.
+
+        CUDA copies in the background from page-locked memory alone.
+        """
+        tensor, device = torch.from_numpy(array), _device()
+        if device.type == "cpu":
+            return tensor
+        return tensor.pin_memory().to(device, non_blocking=True)
+
     def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return tensors on the device of Keras."""
-        device = _device()
-        arrays = {
-            name: torch.from_numpy(array).to(device, non_blocking=True)
-            for name, array in named_arrays(batch).items()
-        }
-        labels = torch.from_numpy(batch.labels).to(device, non_blocking=True)
-        return arrays, labels
+        arrays = {name: self.array(array) for name, array in named_arrays(batch).items()}
+        return arrays, self.array(batch.labels)
 
     def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return the same tensors: they are on the device."""
@@ -287,7 +309,12 @@ def _judge(program: Program, logits: Tensor, labels: Tensor) -> tuple[Tensor, Te
 def _learner(program: Program) -> Callable[[Arrays], tuple[Tensor, Tensor]]:
     """Return what maps arrays to network inputs and logits, with dropout."""
     if program.is_compiled or _is_mixed():
-        model = torch.compile(program.learner) if program.is_compiled else program.learner
+        # A smaller last batch gets code of its own, and not code for any size.
+        model = (
+            torch.compile(program.learner, dynamic=False)
+            if program.is_compiled
+            else program.learner
+        )
         return lambda arrays: model(arrays, training=True)
     own = {id(layer) for layer in program.layers}
     chain = _chain(program.learner)

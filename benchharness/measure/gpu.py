@@ -1,0 +1,361 @@
+"""NVIDIA GPUs: which there are, what they are doing and for whom, asked without any framework.
+
+NVIDIA's management library (NVML) answers where nvidia-ml-py is installed, else the program
+nvidia-smi. Names and units are those of nvidia-ml-py 13.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+Value = TypeVar("Value")
+
+# How frameworks and schedulers say which GPUs a process may use.
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+# The driver's numbers for who may compute on a GPU.
+_MODES = {0: "shared", 1: "exclusive thread", 2: "prohibited", 3: "exclusive process"}
+# Bits of the clocks' event reasons that mean: slower than asked for. Idling, and clocks that
+# someone has set, are no throttling.
+_THROTTLE = {
+    0x04: "power cap",
+    0x08: "hardware slowdown",
+    0x20: "software thermal",
+    0x40: "hardware thermal",
+    0x80: "power brake",
+}
+# A machine of many GPUs without the persistence daemon takes some seconds.
+_SMI_S = 20.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accelerator:
+    """One NVIDIA GPU, or one MIG instance of it.
+
+    Attributes:
+        index: As in ``cuda:INDEX``, counted among those that this process may use.
+        memory_bytes: All there is on it; of an instance, its own.
+        uuid: What tells it from all others; empty where the driver does not say.
+    """
+
+    index: int
+    name: str
+    memory_bytes: int
+    driver: str
+    uuid: str = ""
+
+    @property
+    def selector(self) -> str:
+        """What ``CUDA_VISIBLE_DEVICES`` and NVML know it by: the UUID, else the number."""
+        return self.uuid or str(self.index)
+
+    def as_dict(self) -> dict[str, str | int]:
+        """Return the record as JSON-able values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForeignProcess:
+    """A process on the GPU that is none of ours.
+
+    Attributes:
+        name: Empty where the driver does not tell.
+        bytes: Of device memory; None where the driver does not tell.
+    """
+
+    pid: int
+    name: str
+    bytes: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuState:
+    """One GPU before anything runs on it; None or empty for what nobody tells.
+
+    Attributes:
+        free_bytes: Of device memory.
+        cuda: Newest CUDA version that the driver serves.
+        mode: ``shared``, ``exclusive process``, ``exclusive thread`` or ``prohibited``.
+        processes: What is on it, none of it ours.
+        has_energy: Whether it counts what it draws.
+    """
+
+    accelerator: Accelerator
+    free_bytes: int | None = None
+    cuda: str = ""
+    mode: str = ""
+    processes: tuple[ForeignProcess, ...] = ()
+    has_energy: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuReading:
+    """A GPU at one moment; None for what the driver does not tell.
+
+    Attributes:
+        used_bytes: Of device memory, by everyone.
+        process_bytes: Of device memory, by process id; the driver's, not a container's.
+        utilization: Share of the driver's last sampling period in which a kernel ran, 0-1.
+        clock_mhz: Of the streaming multiprocessors.
+        throttled: Why the clock is lower than asked for.
+    """
+
+    used_bytes: int | None
+    process_bytes: dict[int, int]
+    utilization: float | None
+    clock_mhz: int | None
+    throttled: tuple[str, ...]
+
+
+class Gpu:
+    """One GPU or MIG instance, by NVML.
+
+    Args:
+        nvml: The module ``pynvml``, initialised.
+        handle: NVML's, of the GPU.
+    """
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml = nvml
+        self._handle = handle
+        self.index: int = self._ask(nvml.nvmlDeviceGetIndex) or 0
+
+    def accelerators(self) -> Iterator[Accelerator]:
+        """Yield what a process can be given of it: the whole, or each of its MIG instances."""
+        nvml = self._nvml
+        split = self._ask(nvml.nvmlDeviceGetMigMode)
+        if not (split and split[0]):
+            yield self._accelerator(self.index)
+            return
+        for place in range(self._ask(nvml.nvmlDeviceGetMaxMigDeviceCount) or 0):
+            instance = self._ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, place)
+            # There may be fewer than the most that are possible.
+            if instance is not None:
+                yield Gpu(nvml, instance)._accelerator(self.index)
+
+    def read(self) -> GpuReading:
+        """Return what it is doing."""
+        nvml = self._nvml
+        memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
+        rates = self._ask(nvml.nvmlDeviceGetUtilizationRates)
+        reasons = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons) or 0
+        processes = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses) or ()
+        return GpuReading(
+            used_bytes=None if memory is None else memory.used,
+            process_bytes={p.pid: p.usedGpuMemory for p in processes if p.usedGpuMemory},
+            utilization=None if rates is None else rates.gpu / 100,
+            clock_mhz=self._ask(
+                lambda handle: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
+            ),
+            throttled=tuple(name for bit, name in _THROTTLE.items() if reasons & bit),
+        )
+
+    def state(self, accelerator: Accelerator) -> GpuState:
+        """Return how it may be used, and by whom it is."""
+        nvml = self._nvml
+        memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
+        mode = self._ask(nvml.nvmlDeviceGetComputeMode)
+        version = self._ask(lambda _: nvml.nvmlSystemGetCudaDriverVersion())
+        return GpuState(
+            accelerator=accelerator,
+            free_bytes=None if memory is None else memory.free,
+            cuda="" if version is None else f"{version // 1000}.{version % 1000 // 10}",
+            mode="" if mode is None else _MODES.get(mode, ""),
+            processes=self.processes(),
+            has_energy=self.energy_j() is not None,
+        )
+
+    def energy_j(self) -> float | None:
+        """Return the joules drawn since the driver was loaded; None before Volta, and of MIG."""
+        millijoules = self._ask(self._nvml.nvmlDeviceGetTotalEnergyConsumption)
+        return None if millijoules is None else millijoules / 1e3
+
+    def processes(self) -> tuple[ForeignProcess, ...]:
+        """Return every process that computes or draws on it."""
+        nvml = self._nvml
+        running = [
+            *(self._ask(nvml.nvmlDeviceGetComputeRunningProcesses) or ()),
+            *(self._ask(nvml.nvmlDeviceGetGraphicsRunningProcesses) or ()),
+        ]
+        return tuple(
+            ForeignProcess(pid=pid, name=self._name(pid), bytes=used)
+            for pid, used in sorted({p.pid: p.usedGpuMemory for p in running}.items())
+        )
+
+    def _accelerator(self, index: int) -> Accelerator:
+        memory = self._ask(self._nvml.nvmlDeviceGetMemoryInfo)
+        return Accelerator(
+            index=index,
+            name=_text(self._ask(self._nvml.nvmlDeviceGetName)),
+            memory_bytes=0 if memory is None else memory.total,
+            driver=_text(self._ask(lambda _: self._nvml.nvmlSystemGetDriverVersion())),
+            uuid=_text(self._ask(self._nvml.nvmlDeviceGetUUID)),
+        )
+
+    def _name(self, pid: int) -> str:
+        return _text(self._ask(lambda _: self._nvml.nvmlSystemGetProcessName(pid)))
+
+    def _ask(self, question: Callable[..., Value], *arguments: object) -> Value | None:
+        try:
+            return question(self._handle, *arguments)
+        except self._nvml.NVMLError:
+            # This GPU, its driver or a container around us does not tell.
+            return None
+
+
+def find_accelerators(
+    environment: Mapping[str, str] = os.environ, *, library: Any | None = None
+) -> tuple[Accelerator, ...]:
+    """Return the NVIDIA GPUs that this process may use, none where there is no driver.
+
+    Args:
+        environment: Whose ``CUDA_VISIBLE_DEVICES``, of the user or a scheduler, is respected.
+        library: The module ``pynvml``; None to import it where it is installed.
+    """
+    nvml = library if library is not None else _import()
+    found = list(_by_nvml(nvml) if nvml is not None else _by_smi())
+    if VISIBLE in environment:
+        found = _visible(found, environment[VISIBLE])
+    return tuple(replace(one, index=place) for place, one in enumerate(found))
+
+
+def unread_gpus(
+    environment: Mapping[str, str] = os.environ, *, devices: Path = Path("/dev")
+) -> str:
+    """Return why GPUs that this process has go unused; empty where it has none, or reads them.
+
+    Args:
+        environment: Of the process, in which the user may have hidden them.
+        devices: Folder of the device files.
+    """
+    if VISIBLE in environment or not any(devices.glob("nvidia[0-9]*")):
+        return ""
+    if find_accelerators(environment):
+        return ""
+    return (
+        "this machine has an NVIDIA GPU, but neither NVML nor nvidia-smi tells of any to compute "
+        "on, so the CPU computes; install nvidia-ml-py, or see with nvidia-smi what is wrong"
+    )
+
+
+def open_gpu(selector: str) -> Gpu | None:
+    """Return a GPU, or None where there is no nvidia-ml-py, no driver or no such GPU.
+
+    Args:
+        selector: As of an accelerator.
+    """
+    nvml = _import()
+    return None if nvml is None else _opened(nvml, selector)
+
+
+def read_gpus(
+    accelerators: Sequence[Accelerator], *, library: Any | None = None
+) -> tuple[GpuState, ...]:
+    """Return the state of each GPU, which is empty without NVML.
+
+    Args:
+        library: The module ``pynvml``; None to import it where it is installed.
+    """
+    nvml = library if library is not None else _import()
+    states = []
+    for accelerator in accelerators:
+        gpu = None if nvml is None else _opened(nvml, accelerator.selector)
+        states.append(gpu.state(accelerator) if gpu else GpuState(accelerator=accelerator))
+    return tuple(states)
+
+
+def foreign_processes(selector: str, *, own: Iterable[int] = ()) -> tuple[ForeignProcess, ...]:
+    """Return the processes on a GPU that are none of ours; none where nobody tells.
+
+    Args:
+        selector: As of an accelerator.
+        own: Process ids of ours.
+    """
+    gpu = open_gpu(selector)
+    ours = set(own)
+    return () if gpu is None else tuple(p for p in gpu.processes() if p.pid not in ours)
+
+
+def _import() -> Any | None:
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError:
+        return None
+    return pynvml
+
+
+def _opened(nvml: Any, selector: str) -> Gpu | None:
+    """Return the GPU of a UUID, or of a number in the driver's order; None for none."""
+    try:
+        if selector.isdigit():
+            return Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(int(selector)))
+        return Gpu(nvml, nvml.nvmlDeviceGetHandleByUUID(selector))
+    except nvml.NVMLError:
+        return None
+
+
+def _by_nvml(nvml: Any) -> Iterator[Accelerator]:
+    for index in range(nvml.nvmlDeviceGetCount()):
+        # One that has fallen off the bus cannot be opened; the others compute.
+        if gpu := _opened(nvml, str(index)):
+            yield from gpu.accelerators()
+
+
+def _by_smi() -> Iterator[Accelerator]:
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return
+    query = "--query-gpu=index,uuid,name,memory.total,driver_version"
+    try:
+        answer = subprocess.run(
+            [command, query, "--format=csv,noheader,nounits"],
+            capture_output=True,
+            text=True,
+            timeout=_SMI_S,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return
+    for line in answer.stdout.splitlines():
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) == 5:
+            index, uuid, name, mebibytes, driver = fields
+            yield Accelerator(
+                index=int(index),
+                name=name,
+                memory_bytes=int(mebibytes) * 2**20 if mebibytes.isdigit() else 0,
+                driver=driver,
+                uuid=uuid,
+            )
+
+
+def _visible(found: Sequence[Accelerator], stated: str) -> list[Accelerator]:
+    """Return the GPUs that ``CUDA_VISIBLE_DEVICES`` lists, in its order.
+
+    As CUDA reads it: numbers or beginnings of UUIDs, up to the first that there is not.
+    """
+    chosen: list[Accelerator] = []
+    for entry in map(str.strip, stated.split(",")):
+        matching = (
+            one
+            for one in found
+            if entry == str(one.index) or (entry and one.uuid.startswith(entry))
+        )
+        first = next(matching, None)
+        if first is None or first in chosen:
+            break
+        chosen.append(first)
+    return chosen
+
+
+def _text(told: str | bytes | None) -> str:
+    return told.decode() if isinstance(told, bytes) else told or ""
