@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +19,12 @@ from benchharness.run.facts import DatasetFacts
 from benchharness.run.fitting import channels, fit
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
-from benchharness.weights.pretrained import Pretrained, find_pretrained, random_weights
+from benchharness.weights.pretrained import (
+    Pretrained,
+    find_pretrained,
+    random_weights,
+    require_arrays,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -158,12 +164,13 @@ class Materials:
         What of a slice holds for the run as a whole is told of the largest.
         """
         largest = max(self._prepared.values(), key=lambda found: len(found.labels))
+        leaks = [[*map(self._shared, names)] for names in largest.leaks[:_NAMED]]
         return {
             "name": self.facts.title,
             "origin": self.listing.origin,
             "is_own": self.listing.is_own,
-            "unread": self.listing.unread,
-            "leaks": {"count": len(largest.leaks), "first": [*map(list, largest.leaks[:_NAMED])]},
+            "notes": list(self.listing.notes),
+            "leaks": {"count": len(largest.leaks), "first": leaks},
             "mended": [part.mended for part in self._prepared.values() if part.mended],
             "converted": {kind: len(ids) for kind, ids in largest.kinds.items()},
             "majority_share": largest.majority_share,
@@ -176,7 +183,7 @@ class Materials:
                     "train": len(found.splits["train"]),
                     "validation": len(found.splits["validation"]),
                     "test": len(found.splits["test"]),
-                    "skipped": list(found.skipped),
+                    "skipped": [*map(self._shared, found.skipped)],
                     "majority_share": found.majority_share,
                     "digest": found.digest,
                 }
@@ -184,6 +191,11 @@ class Materials:
             ],
             "digest": "-".join(sorted({p.digest[:12] for p in self._prepared.values()})),
         }
+
+    def _shared(self, name: str) -> str:
+        """Return the name of an image from the data's folder on, as others may read it."""
+        place = self.listing.place
+        return name.removeprefix(f"{place.parent}{os.sep}") if place else name
 
     def describe_weights(self) -> dict[str, Any] | None:
         """Return what the results say of the backbones' weights; None where no cell has any.
@@ -213,6 +225,7 @@ class Materials:
         key = (settings.backbone, settings.weights, *settings.releases)
         if key not in self._pretrained:
             self._pretrained[key] = self._find(settings)
+            require_arrays(self._pretrained[key])
         return self._pretrained[key]
 
     def _settled(self, settings: StrategySettings) -> StrategySettings:
@@ -272,7 +285,7 @@ def find_listing(
     if data is not None and not holds(dataset.source, data):
         return own_pictures(data, seed=plan.suite.seed)
     parts = [Slice.of(cell) for cell in plan.cells]
-    found = find(
+    return find(
         dataset.source,
         path=data or plan.dataset_path,
         environment=places.environment,
@@ -283,8 +296,8 @@ def find_listing(
         fallback=fallback,
         progress=progress,
         fetcher=places.fetcher,
+        is_lenient=data is not None or plan.takes_fewer,
     )
-    return replace(found, is_lenient=data is not None)
 
 
 def _most(counts: list[int | None]) -> int | None:

@@ -45,6 +45,7 @@ def suit(
     findings = [
         *_profile(session),
         _data(outlook),
+        *(Finding(mark="warn", subject="data", text=note) for note in outlook.facts.notes),
         *weights_findings(plan, supplies),
         *folder_findings(folders(outlook, results=session.request.results, supplies=supplies)),
         *memory_findings(cells, _memory(machine, session.device)),
@@ -59,7 +60,8 @@ def suit(
         "profile": plan.profile,
         "trials": len(plan.trials()),
         "max_trials": plan.most,
-        "data": outlook.facts.origin,
+        "data": outlook.facts.description,
+        "notes": list(outlook.facts.notes),
         "cache": str(session.places.cache),
         "memory": [one.as_dict() for one in cells],
         "estimate": expected.as_dict() if expected else None,
@@ -87,7 +89,7 @@ def _data(outlook: Outlook) -> Finding:
     return Finding(
         mark="warn" if is_makeshift else "ok",
         subject="data",
-        text=outlook.facts.origin,
+        text=outlook.facts.description,
         remedy=info(outlook.plan.dataset.source).remedy if is_makeshift else "",
     )
 

@@ -48,7 +48,7 @@ def supply_findings(supplies: Sequence[Supply]) -> Iterator[Finding]:
         yield Finding(
             mark="ok" if supply.is_here else "warn",
             subject=supply.name,
-            text=supply.place or "not on this machine",
+            text=supply.damage or supply.place or "not on this machine",
             remedy=supply.remedy,
         )
 
