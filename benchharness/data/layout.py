@@ -474,24 +474,28 @@ def _notes(
 ) -> Iterator[str]:
     root = tree.root.path
     nodes = list(tree.root.walk())
-    if blind := left_out[BLIND]:
-        yield f"not read, a test folder without these classes: {_places(blind, root)}"
-    if other := left_out[SPLIT]:
-        used = f"the test set is {shown(test.folder.name)}" if test else "no test set"
-        yield f"not read, as {used}: {_places(other, root)}"
-    if stray := left_out[STRAY]:
-        yield f"not read, pictures in no class: {_places(stray, root)}"
-    if hidden := left_out[HIDDEN]:
-        yield f"not read, hidden or made by the system: {_places(hidden, root)}"
+    chosen = f"the test set is {shown(test.folder.name)}" if test else "there is no test set"
+    reasons = {
+        BLIND: "of a test folder without these classes",
+        SPLIT: f"of a further split, as {chosen}",
+        STRAY: "in no class",
+        HIDDEN: "hidden or made by the system",
+    }
+    for reason, words in reasons.items():
+        if files := left_out[reason]:
+            places = Counter(_place(file.parent, root) for file in files)
+            yield f"not read: {_pictures(len(files))} {words}: {_listed(places)}"
     if foreign := [file for node in nodes for file in node.foreign]:
         kinds = Counter(FOREIGN[file.suffix.lower()] for file in foreign)
-        yield f"not read, convert them to JPEG or PNG: {_listed(kinds)}"
+        yield (
+            f"not read: {_pictures(len(foreign))} to be converted to JPEG or PNG: {_listed(kinds)}"
+        )
     if others := [file for node in nodes for file in node.others]:
         kinds = Counter(file.suffix.lower() or "no suffix" for file in others)
-        yield f"not read, no pictures: {_listed(kinds)}"
+        yield f"not read: {len(others):,} files that are no pictures: {_listed(kinds)}"
     if tree.repeated:
-        yield "not followed, as it is read in its own place or is above: " + _joined(
-            f"{_place(link, root)} ({_count(node) if node else 'above'})"
+        yield "not followed, as they lead to what is read in its own place: " + _joined(
+            f"{_place(link, root)} ({_count(node) if node else 'a folder above'})"
             for link, node in tree.repeated
         )
     if tree.broken:
@@ -511,8 +515,8 @@ def _notes(
         yield f"folders inside classes, read with their class: {_listed(inner)}"
 
 
-def _places(files: Sequence[Path], root: Path) -> str:
-    return _listed(Counter(_place(file.parent, root) for file in files))
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'' if count == 1 else 's'}"
 
 
 def _place(path: Path, root: Path) -> str:
