@@ -347,8 +347,9 @@ def test_a_folder_is_all_that_a_run_needs(odd: Path):
     assert written["dataset"]["converted"]["cmyk"] == 3
     assert written["dataset"]["is_own"]
     assert 0.3 < written["dataset"]["majority_share"] < 0.45
-    assert "not read: 1 picture to be converted to JPEG or PNG: HEIC (1)" in (
-        written["dataset"]["notes"]
+    assert (
+        "not read: 1 picture to be converted to JPEG or PNG: HEIC (1)"
+        in (written["dataset"]["notes"])
     )
 
 

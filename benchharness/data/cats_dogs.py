@@ -66,7 +66,7 @@ def cats_dogs(
             f"{_REMEDY}"
         )
     origin = f"photographs, {listing.origin}"
-    return replace(listing, name="cats_dogs", classes=CLASSES, title="", origin=origin)
+    return replace(listing, name="cats_dogs", classes=CLASSES, origin=origin)
 
 
 def holds(path: Path) -> bool:

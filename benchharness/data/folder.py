@@ -75,7 +75,6 @@ def folder(
         channels=sample_channels(files),
         is_real=True,
         origin=f"{kind} in {where}{how}",
-        title=shown(path.resolve().name) or "pictures",
         place=path,
         notes=layout.notes,
     )

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchharness.data.folder import folder
+from benchharness.data.layout import shown
 from benchharness.data.listing import Listing
 
 
@@ -21,4 +22,5 @@ def own_pictures(path: Path, *, seed: int) -> Listing:
     Raises:
         DatasetError: It is missing, or holds fewer than two classes, or too few of one.
     """
-    return replace(folder(path, seed=seed), is_own=True, is_lenient=True)
+    title = shown(path.resolve().name) or "pictures"
+    return replace(folder(path, seed=seed), title=title, is_own=True, is_lenient=True)

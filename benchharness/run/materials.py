@@ -14,6 +14,7 @@ from benchharness.data.listing import Listing
 from benchharness.data.own import own_pictures
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.sources import find, holds
+from benchharness.data.splits import require_two
 from benchharness.fetch.fetcher import Fetcher
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.fitting import channels, fit
@@ -102,8 +103,9 @@ class Materials:
         Raises:
             DatasetError: Images are missing or unreadable, or not in files that every backend
                 can load where one is to.
-            WeightsError: Weights are missing, with no fallback.
+            WeightsError: Weights are missing, with no fallback, or damaged.
         """
+        check_images(self.plan, self.listing)
         for cell in self.plan.cells:
             # So that no worker fits what all of them read.
             fitted(cell.settings.preprocessing, self.prepared(cell))
@@ -240,6 +242,23 @@ class Materials:
         return find_weights(
             plan, settings, places=self._places, fallback=plan.suite.weights_fallback
         )
+
+
+def check_images(plan: Plan, listing: Listing) -> None:
+    """Refuse a plan that asks for images which its dataset has not; none is decoded for it.
+
+    Args:
+        plan: Fitted to the dataset.
+
+    Raises:
+        DatasetError: There are too few, or they are in no files that a framework's loader reads.
+    """
+    for cell in plan.cells:
+        part = Slice.of(cell)
+        images = listing.first(train=part.train_images, test=part.test_images)
+        require_two(images.train.labels, classes=listing.classes, validation=part.validation)
+        if cell.settings.input == "files":
+            image_files(images)
 
 
 def find_weights(

@@ -44,7 +44,7 @@ from benchharness.run.requests import Requests
 from benchharness.run.resuming import as_before, asked, require_same, run_to_resume
 from benchharness.run.runner import Runner
 from benchharness.run.supervision.executor import LocalExecutor
-from benchharness.run.survey import check, check_images, survey_dataset
+from benchharness.run.survey import check, survey_dataset
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
@@ -359,7 +359,6 @@ class Session:
         announce(observe, list(remarks.on_facts(materials.facts)))
         announce(observe, list(remarks.on_fitting(asked, materials.facts)))
         check(self.plan, channels=listing.channels, classes=len(listing.classes))
-        check_images(self.plan, listing)
         announce(observe, warnings(self.outlook(materials.facts), self.accelerators))
         materials.prepare()
         announce(observe, [*remarks.on_dataset(materials.describe_dataset())])

@@ -6,14 +6,11 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from benchharness.data.folders import image_files
-from benchharness.data.listing import Listing
-from benchharness.data.splits import require_two
 from benchharness.errors import AbsentError, Problem, SuiteError, WeightsError
 from benchharness.fetch.homes import weights_home
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.fitting import channels, fit
-from benchharness.run.materials import Places, Slice, find_listing, find_weights
+from benchharness.run.materials import Places, Slice, check_images, find_listing, find_weights
 from benchharness.run.workload import Workload, build_workload
 from benchharness.suite.plan import Cell, Plan, Trial
 from benchharness.suite.settings import TransferSettings
@@ -71,23 +68,6 @@ def survey_dataset(plan: Plan, *, places: Places) -> DatasetFacts:
     facts = DatasetFacts.of(listing)
     check_images(fit(plan, facts), listing)
     return facts
-
-
-def check_images(plan: Plan, listing: Listing) -> None:
-    """Refuse a plan that asks for images which its dataset has not; none is decoded for it.
-
-    Args:
-        plan: Fitted to the dataset.
-
-    Raises:
-        DatasetError: There are too few, or they are in no files that a framework's loader reads.
-    """
-    for cell in plan.cells:
-        part = Slice.of(cell)
-        images = listing.first(train=part.train_images, test=part.test_images)
-        require_two(images.train.labels, classes=listing.classes, validation=part.validation)
-        if cell.settings.input == "files":
-            image_files(images)
 
 
 def check_weights(plan: Plan, *, places: Places) -> None:
