@@ -205,6 +205,14 @@ def test_a_class_in_two_spellings_is_refused(tmp_path: Path) -> None:
         understand(touch(tmp_path, "Cats", "cats", "dogs"))
 
 
+def test_a_class_of_formats_that_are_not_read_is_called_so(tmp_path: Path) -> None:
+    """It is not taken for empty."""
+    files(touch(tmp_path, *PETS), "birds/1.heic", "birds/2.HEIC", "birds/3.avif")
+
+    with pytest.raises(DatasetError, match=r"found none in birds but HEIC \(2\), AVIF \(1\)"):
+        understand(tmp_path)
+
+
 @pytest.mark.parametrize("extra", ["train/birds", "test/birds"])
 def test_a_class_of_one_split_alone_is_refused(tmp_path: Path, extra: str) -> None:
     """It could not be learnt, or not be tested."""

@@ -193,7 +193,7 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
 def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None:
     """Its name is enough, for unreadable pictures and twins as well."""
     data = save_classes(tmp_path / "private" / "data", train=4, test=2)
-    (data / "train/cats/cats.9.jpg").write_bytes(b"broken")
+    (data / "train/cats/cats.9.jpg").write_bytes(b"<html>")
     (data / "test/cats/twin.jpg").write_bytes((data / "train/cats/cats.0.jpg").read_bytes())
     text = HEAD + 'source = "folder"\non_bad_image = "skip"\n' + CNN
     places = Places(environment={}, cache=tmp_path / "cache", data=data)
@@ -203,7 +203,9 @@ def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None
     dataset = materials.describe_dataset()
 
     assert "private" not in str(dataset)
-    assert dataset["slices"][0]["skipped"] == ["data/train/cats/cats.9.jpg"]
+    assert dataset["slices"][0]["skipped"] == [
+        "data/train/cats/cats.9.jpg (an HTML page, which a failed download leaves)"
+    ]
     assert dataset["leaks"]["first"] == [["data/test/cats/twin.jpg", "data/train/cats/cats.0.jpg"]]
 
 
@@ -213,3 +215,14 @@ def test_an_error_of_a_folder_still_names_its_path(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match=str(tmp_path / "gone")):
         survey_dataset(plan, places=places_of(tmp_path))
+
+
+def test_a_class_of_pointers_alone_is_told_what_they_are(tmp_path: Path) -> None:
+    """Where unreadable pictures are left out, and nothing is left of a class."""
+    data = save_classes(tmp_path / "data", train=3, test=2)
+    for file in (data / "train/cats").iterdir():
+        file.write_bytes(POINTER)
+    text = HEAD + 'source = "folder"\npath = "data"\non_bad_image = "skip"\n' + CNN
+
+    with pytest.raises(DatasetError, match=r"found none of cats; the first of 3: .*`git lfs pull`"):
+        run(plan_of(tmp_path, text), places_of(tmp_path))

@@ -362,12 +362,17 @@ def _require_whole(split: _Split) -> None:
             f"{place}: expected different class names, found some that read alike: {twins}; "
             "merge or rename them"
         )
-    empty = [name for name, paths in split.index.items() if not paths]
-    if empty:
+    if empty := [_of_other_formats(node) for node in split.classes if not node.all_pictures()]:
         raise DatasetError(
             f"{place}: expected images in every class folder, found none in {', '.join(empty)}; "
             f"add images ({', '.join(sorted(SUFFIXES))}) or remove the folder"
         )
+
+
+def _of_other_formats(node: Node) -> str:
+    """Return the name of a class without pictures, and what there is in their place."""
+    kinds = Counter(FOREIGN[file.suffix.lower()] for inner in node.walk() for file in inner.foreign)
+    return shown(node.name) + (f" but {_listed(kinds)}" if kinds else "")
 
 
 def _require_same_classes(train: _Split, test: _Split) -> None:

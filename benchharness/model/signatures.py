@@ -33,6 +33,9 @@ def nature(path: Path) -> str:
     Empty where it is of no such kind, or cannot be read.
     """
     try:
+        if not path.is_file():
+            # A pipe would be waited for.
+            return ""
         with path.open("rb") as file:
             head = file.read(_LONGEST)
     except OSError:

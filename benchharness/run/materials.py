@@ -16,6 +16,7 @@ from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.sources import find, holds
 from benchharness.data.splits import require_two
 from benchharness.fetch.fetcher import Fetcher
+from benchharness.model.signatures import nature
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.fitting import channels, fit
 from benchharness.suite.plan import Cell, Plan
@@ -185,7 +186,7 @@ class Materials:
                     "train": len(found.splits["train"]),
                     "validation": len(found.splits["validation"]),
                     "test": len(found.splits["test"]),
-                    "skipped": [*map(self._shared, found.skipped)],
+                    "skipped": [*map(self._called, found.skipped)],
                     "majority_share": found.majority_share,
                     "digest": found.digest,
                 }
@@ -198,6 +199,11 @@ class Materials:
         """Return the name of an image from the data's folder on, as others may read it."""
         place = self.listing.place
         return name.removeprefix(f"{place.parent}{os.sep}") if place else name
+
+    def _called(self, name: str) -> str:
+        """Return the name of an unreadable image, and what it is where that is known."""
+        kind = nature(Path(name))
+        return self._shared(name) + (f" ({kind})" if kind else "")
 
     def describe_weights(self) -> dict[str, Any] | None:
         """Return what the results say of the backbones' weights; None where no cell has any.
