@@ -64,6 +64,10 @@ class DatasetError(BenchError):
     """Images are missing, unreadable or inconsistent."""
 
 
+class AbsentError(DatasetError):
+    """A dataset is nowhere on this machine, and cannot be fetched."""
+
+
 class WeightsError(BenchError):
     """Pretrained weights are missing, of another shape, or not what their digest says."""
 

@@ -191,7 +191,7 @@ def test_unreadable_twins_are_no_leak(tmp_path: Path):
 def test_leaks_are_a_warning_before_the_run_and_stand_over_its_table():
     """Who reads the scores should know."""
     dataset = {
-        "name": "pets", "origin": "somewhere", "unread": "", "slices": [], "converted": {},
+        "name": "pets", "origin": "somewhere", "notes": [], "slices": [], "converted": {},
         "majority_share": 0.5, "classes": ["a", "b"], "is_real": True, "mended": [],
         "leaks": {"count": 2, "first": [["test/a.jpg", "train/b.jpg"]]},
     }  # fmt: skip

@@ -102,10 +102,10 @@ def test_a_single_class_is_refused(tmp_path):
 
 
 def test_flat_files_are_recognised_and_the_remedy_named(tmp_path):
-    """Who meant the flat layout is told its name."""
+    """Who has files named by class, but of one class alone, is told how they are named."""
     save(tmp_path / "cat.0.jpg", seed=1)
 
-    with pytest.raises(DatasetError, match='source = "flat"'):
+    with pytest.raises(DatasetError, match=r"name the files by class, like cat\.0\.jpg and dog"):
         folder(tmp_path)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import zlib
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from photographs import picture, save
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from benchharness.data import images
 from benchharness.data.images import sample_channels
@@ -200,3 +202,65 @@ def test_channels_are_one_only_if_every_sample_is_grey(tmp_path):
     assert sample_channels([*grey, bad]) == 1
     assert sample_channels([*grey, colour]) == 3
     assert sample_channels([bad]) == 3
+
+
+@pytest.mark.parametrize("kind", ["text", "compressed", "international", "profile"])
+def test_a_long_text_does_not_cost_the_picture(tmp_path, kind):
+    """Two megabytes in a PNG, before its pixels; Pillow alone refuses what is packed."""
+    note, image = "x" * 2_000_000, picture(seed=4)
+    info = PngInfo()
+    if kind == "international":
+        info.add_itxt("Comment", note, zip=True)
+    elif kind != "profile":
+        info.add_text("Comment", note, zip=kind == "compressed")
+    icc = {"icc_profile": note.encode()} if kind == "profile" else {}
+    image.save(tmp_path / "noted.png", pnginfo=info, **icc)
+    image.save(tmp_path / "plain.png")
+
+    noted = read_image(tmp_path / "noted.png", size=12, channels=3)
+
+    assert np.array_equal(noted, read_image(tmp_path / "plain.png", size=12, channels=3))
+    assert sample_channels([tmp_path / "noted.png"]) == 3
+
+
+def test_a_short_note_beside_a_long_text_still_turns_the_picture(tmp_path):
+    """Only what is too long is passed over."""
+    info, exif = PngInfo(), Image.Exif()
+    info.add_text("Comment", "x" * 2_000_000, zip=True)
+    exif[0x0112] = 6
+    picture(seed=4).save(tmp_path / "a.png", pnginfo=info, exif=exif)
+
+    assert "turned" in images.read_image(tmp_path / "a.png", size=12, channels=3).kinds
+
+
+@pytest.mark.parametrize("suffix", [".jfif", ".jpe", ".JFIF", ".pjpeg"])
+def test_jpegs_have_more_names_than_one(tmp_path, suffix):
+    """As browsers and older systems write them; they are not called misnamed."""
+    path = tmp_path / f"a{suffix}"
+    picture(seed=5).save(path, "JPEG")
+
+    assert images.is_image(path)
+    assert images.read_image(path, size=8, channels=3).kinds == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "found: HEIC"),
+        (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "found: AVIF"),
+        (b"\xef\xbb\xbf\n<!DOCTYPE html><html>404</html>", "found: an HTML page"),
+        (b"<HTML><body>", "found: an HTML page"),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 9\n",
+            "found: a Git LFS pointer, run `git lfs pull`",
+        ),
+        (b"%PDF-1.7", "found: PDF"),
+        (b"a note", "found: none of JPEG, PNG"),
+    ],
+)
+def test_what_is_no_picture_is_called_what_it_is(tmp_path, content, told):
+    """The name says JPEG; the first bytes know better."""
+    (tmp_path / "a.jpg").write_bytes(content)
+
+    with pytest.raises(DatasetError, match=re.escape(told)):
+        read_image(tmp_path / "a.jpg", size=8, channels=3)

@@ -261,13 +261,17 @@ def test_loaders_get_plain_files_in_colour_and_grey(tmp_path):
 
 
 def test_classes_of_any_name_are_read_and_the_rest_is_counted(tmp_path):
-    """The dataset is called by its folder; hidden files are passed over."""
+    """The dataset is called by its folder; what is passed over is said."""
     listing = own_pictures(odd_folder(tmp_path / "Mes [photos]"), seed=7)
 
     assert listing.title == "Mes [photos]"
     assert listing.classes == CLASSES
     assert (len(listing.train), len(listing.test)) == (24, 6)
-    assert listing.unread == "2 files that are no pictures (.txt, .heic)"
+    assert listing.notes == (
+        "not read: 1 picture hidden or made by the system: . (1)",
+        "not read: 1 picture to be converted to JPEG or PNG: HEIC (1)",
+        "not read: 1 files that are no pictures: .txt (1)",
+    )
     assert listing.is_own
 
 
@@ -280,7 +284,10 @@ def test_folders_inside_a_class_belong_to_it(tmp_path):
     listing = own_pictures(tmp_path, seed=7)
 
     assert len(listing.train) + len(listing.test) == 5
-    assert listing.unread == "1 pictures that are in no class (in .)"
+    assert listing.notes == (
+        "not read: 1 picture in no class: . (1)",
+        "folders inside classes, read with their class: 2020 (1), 2019 (1)",
+    )
 
 
 @pytest.mark.parametrize(
@@ -339,16 +346,16 @@ def test_files_named_by_class_are_own_pictures_too(tmp_path):
 
     assert listing.classes == ("bird", "frog")
     assert (len(listing.train), len(listing.test)) == (10, 4)
-    assert listing.unread == ""
+    assert listing.notes == ()
     assert len(flat(tmp_path).train) == 10
 
 
 def test_a_folder_one_level_too_high_is_told(tmp_path):
     """The folder that was perhaps meant is named."""
     for label in ("a", "b"):
-        save(tmp_path / "photos" / label / "1.jpg", seed=1)
+        save(tmp_path / "cats" / label / "1.jpg", seed=1)
 
-    with pytest.raises(DatasetError, match=r"at least two class folders, found photos; .*/photos"):
+    with pytest.raises(DatasetError, match=r"two class folders, found cats; .*/cats, name"):
         own_pictures(tmp_path, seed=7)
 
 

@@ -81,7 +81,7 @@ def test_the_environment_names_the_folder_or_its_parent(tmp_path, below):
     listing = look("cats_dogs", tmp_path, environment={"BENCHHARNESS_DATA": str(tmp_path / "data")})
 
     assert listing.name == "cats_dogs"
-    assert str(tmp_path / "data") in listing.origin
+    assert listing.place == tmp_path / "data" / below
 
 
 def test_a_path_may_be_the_parent_too(tmp_path):

@@ -117,7 +117,7 @@ def test_cats_and_dogs_are_downloaded_listed_and_prepared(server, tmp_path):
 
     assert (listing.name, listing.classes, listing.is_real) == ("cats_dogs", ("cats", "dogs"), True)
     assert listing.origin.endswith(", downloaded: pets.zip from 127.0.0.1")
-    assert str(tmp_path / "cache/downloads/cats_dogs/PetImages") in listing.origin
+    assert listing.place == tmp_path / "cache/downloads/cats_dogs/PetImages"
     assert prepared.images.shape == (10, 16, 16, 3)
     assert len(server.asked) == 2
     names = [Path(listing.train.name(i)).name for i in range(3)]
@@ -187,8 +187,8 @@ def test_what_is_on_this_machine_goes_before_a_download(server, tmp_path):
     named = look(tmp_path, fetcher=fetcher, environment=home | {"BENCHHARNESS_DATA": str(mine)})
     cached = look(tmp_path, fetcher=fetcher, environment=home)
 
-    assert str(mine / "PetImages") in named.origin
-    assert str(keras / "cats_and_dogs_filtered") in cached.origin
+    assert named.place == mine / "PetImages"
+    assert cached.place == keras / "cats_and_dogs_filtered"
     assert (len(cached.train), len(cached.test)) == (8, 8)
     assert server.asked == []
 

@@ -195,10 +195,11 @@ def _preview(request: Request) -> None:
     from benchharness.run.outlook.outlook import warnings
     from benchharness.run.remarks import on_fitting
     from benchharness.run.session import open_session
-    from benchharness.run.survey import forecast
+    from benchharness.run.survey import check_weights, forecast
 
     session = open_session(request)
     facts = session.survey()
+    check_weights(session.plan, places=session.places)
     outlook = session.outlook(facts)
     said = [*session.announcements(), *on_fitting(session.plan, facts)]
     for line in [*said, *warnings(outlook, session.accelerators)]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from benchharness.data import flat, folder
 from benchharness.data.catalogue import SOURCES
-from benchharness.data.images import is_image
+from benchharness.data.folder import examples, folder
+from benchharness.data.images import sample_channels
+from benchharness.data.layout import by_name, class_folders, natural, pictures_in, places
 from benchharness.data.listing import Listing
+from benchharness.data.splits import by_number
 from benchharness.errors import DatasetError
 
 CLASSES = ("cats", "dogs")
@@ -26,7 +28,12 @@ _REMEDY = SOURCES["cats_dogs"].remedy
 
 
 def cats_dogs(
-    path: Path | None, *, train: int | None = None, test: int | None = None, seed: int = 0
+    path: Path | None,
+    *,
+    train: int | None = None,
+    test: int | None = None,
+    seed: int = 0,
+    is_lenient: bool = False,
 ) -> Listing:
     """Return the photographs, in class folders or flat as in the competition's archive.
 
@@ -38,6 +45,7 @@ def cats_dogs(
         train: Training images of each class, where numbers tell which are for training.
         test: Test images of each class, likewise.
         seed: Draws the test split where class folders have none.
+        is_lenient: Whether fewer than these are enough.
 
     Raises:
         DatasetError: The folder is missing or holds something else.
@@ -45,16 +53,20 @@ def cats_dogs(
     if path is None or not path.is_dir():
         found = "no folder" if path is None else f"none at {path}"
         raise DatasetError(f"dataset cats_dogs: expected photographs, found {found}; {_REMEDY}")
-    place = _place_of(path)
-    if place is None:
+    found_at = _places_of(path)
+    if found_at is None:
         raise DatasetError(f"{path}: expected the classes cats and dogs, found neither; {_REMEDY}")
+    base, place = found_at
     if place.name == _NUMBERED:
-        listing = flat.by_number(_numbered(place), train=train, test=test, origin="")
-    elif _is_ours(tuple(flat.index_of(place))):
-        listing = flat.flat(place, train=train, test=test)
-    else:
-        listing = folder.folder(place, seed=seed)
-    return replace(listing, name="cats_dogs", classes=CLASSES, origin=f"photographs in {place}")
+        return _numbered(place, train=train, test=test, is_lenient=is_lenient)
+    listing = folder(base, seed=seed, train=train, test=test, is_lenient=is_lenient)
+    if not _is_ours(listing.classes):
+        raise DatasetError(
+            f"{base}: expected the classes cats and dogs, found {', '.join(listing.classes)}; "
+            f"{_REMEDY}"
+        )
+    origin = f"photographs, {listing.origin}"
+    return replace(listing, name="cats_dogs", classes=CLASSES, origin=origin)
 
 
 def holds(path: Path) -> bool:
@@ -62,31 +74,41 @@ def holds(path: Path) -> bool:
 
     That is, in the folder that the archive unpacked into, as its publisher named it.
     """
-    return _place_of(path) is not None
+    return _places_of(path) is not None
 
 
-def _place_of(path: Path) -> Path | None:
-    """Return where the photographs are: at ``path``, or in the folder of an archive below it."""
-    places = (path, *(path / name for name in _BELOW))
-    return next((place for place in places if _is_here(place)), None)
-
-
-def _is_here(place: Path) -> bool:
-    return _is_ours(tuple(flat.index_of(place))) or _is_ours(folder.classes_in(place))
+def _places_of(path: Path) -> tuple[Path, Path] | None:
+    """Return the folder of the dataset, at ``path`` or below, and that of its classes."""
+    for base in (path, *(path / name for name in _BELOW)):
+        for place in places(base) if base.is_dir() else ():
+            names = tuple(by_name(pictures_in(place)))
+            if _is_ours(names) or _is_ours(tuple(class_folders(place))):
+                return base, place
+    return None
 
 
 def _is_ours(names: tuple[str, ...]) -> bool:
     return tuple(name.lower().removesuffix("s") for name in names) == ("cat", "dog")
 
 
-def _numbered(place: Path) -> folder.Index:
+def _numbered(place: Path, *, train: int | None, test: int | None, is_lenient: bool) -> Listing:
     """Return the photographs of Microsoft's archive by class and number.
 
     Cat/666.jpg and Dog/11702.jpg are empty there, and no photographs.
     """
     index = {}
-    for name in folder.classes_in(place):
-        files = [file for file in (place / name).iterdir() if is_image(file)]
+    for name in class_folders(place):
+        files = pictures_in(place / name)
         whole = [file for file in files if file.stat().st_size]
-        index[name] = tuple(sorted(whole, key=folder.natural))
-    return index
+        index[name] = tuple(sorted(whole, key=natural))
+    learnt, held = by_number(index, train=train, test=test, is_lenient=is_lenient)
+    return Listing(
+        name="cats_dogs",
+        classes=CLASSES,
+        train=examples(learnt),
+        test=examples(held),
+        channels=sample_channels([file for files in index.values() for file in files]),
+        is_real=True,
+        origin=f"photographs in {place.name}, for training and test by their numbers",
+        place=place,
+    )

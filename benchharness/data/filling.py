@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -113,7 +113,7 @@ def _build(
     may_skip: bool,
     progress: Progress | None,
 ) -> None:
-    skipped: list[int] = []
+    skipped: dict[int, DatasetError] = {}
     kinds: dict[str, list[int]] = {}
 
     def blocks() -> Iterator[NDArray[np.uint8]]:
@@ -121,7 +121,7 @@ def _build(
         for block in decode(images, size=size, channels=channels, workers=workers):
             if block.failures and not may_skip:
                 raise next(iter(block.failures.values()))
-            skipped.extend(block.failures)
+            skipped.update(block.failures)
             for position, found in block.kinds.items():
                 for kind in found:
                     kinds.setdefault(kind, []).append(position)
@@ -144,13 +144,16 @@ def _build(
         write_rest(building, labels=labels, meta=found)
 
 
-def _require_each_class(images: Corpus, labels: NDArray[np.int32], skipped: list[int]) -> None:
+def _require_each_class(
+    images: Corpus, labels: NDArray[np.int32], skipped: Mapping[int, DatasetError]
+) -> None:
     train = len(images.listing.train)
-    kept = np.setdiff1d(np.arange(len(labels)), np.array(skipped, dtype=np.int64))
+    kept = np.setdiff1d(np.arange(len(labels)), np.array(list(skipped), dtype=np.int64))
     for name, part in (("train", kept[kept < train]), ("test", kept[kept >= train])):
         bare = np.setdiff1d(np.arange(len(images.listing.classes)), labels[part])
         if skipped and len(bare):
             raise DatasetError(
                 f"dataset {images.listing.name}: {name}: expected a readable image of each class, "
-                f"found none of {images.listing.classes[int(bare[0])]}"
+                f"found none of {images.listing.classes[int(bare[0])]}; "
+                f"the first of {len(skipped):,}: {next(iter(skipped.values()))}"
             )

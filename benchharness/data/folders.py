@@ -9,12 +9,13 @@ from pathlib import Path
 
 from benchharness.data.listing import Examples, FileExamples, Listing, Selection
 from benchharness.data.prepared import Prepared
+from benchharness.data.stored import SUFFIXES
 from benchharness.data.workshop import new_folder
 from benchharness.errors import DatasetError
 from benchharness.model.kinds import ALIKE, describe
 
-# What the loaders of all frameworks decode.
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png"})
+# What the loaders of all frameworks decode, and what they know it by.
+_LOADED = {"JPEG": ".jpg", "PNG": ".png"}
 
 
 def image_files(listing: Listing) -> tuple[Path, ...]:
@@ -25,7 +26,7 @@ def image_files(listing: Listing) -> tuple[Path, ...]:
     """
     paths = every_path(listing)
     for path in paths:
-        if path.suffix.lower() not in SUFFIXES:
+        if SUFFIXES.get(path.suffix.lower()) not in _LOADED:
             raise DatasetError(
                 f"{path}: expected a JPEG or PNG file, which every framework's loader decodes; "
                 'convert it, or set input = "prepared"'
@@ -79,8 +80,9 @@ def class_folder(paths: Sequence[Path], prepared: Prepared, *, cache_dir: Path) 
     """
     digits = max(4, len(str(len(prepared.classes) - 1)))
     names = [f"{label:0{digits}d}_{name}" for label, name in enumerate(prepared.classes)]
+    suffixes = [_LOADED[SUFFIXES[path.suffix.lower()]] for path in paths]
     links = {
-        f"{names[prepared.labels[image]]}/{image:08d}{paths[image].suffix.lower()}": paths[image]
+        f"{names[prepared.labels[image]]}/{image:08d}{suffixes[image]}": paths[image]
         for image in prepared.splits["train"].tolist()
     }
     identity = json.dumps([names, {link: str(path) for link, path in links.items()}])

@@ -69,11 +69,14 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     Raises:
         DatasetError: The file is missing, truncated, too large, or no image.
     """
+
+    def decoded(image: Image.Image) -> Decoded:
+        if image.width * image.height > MAX_PIXELS:
+            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+        return _decoded(image, path, size=size, channels=channels)
+
     try:
-        with stored.opened(path) as file, Image.open(file, formats=stored.FORMATS) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-            return _decoded(image, path, size=size, channels=channels)
+        return stored.opened_image(path, decoded)
     except stored.UNREADABLE as error:
         raise DatasetError(
             f"{path}: expected a readable image, found: {stored.complaint(error, path)}; "
@@ -112,8 +115,7 @@ def sample_channels(paths: Sequence[Path]) -> Literal[1, 3]:
 
 def _mode(path: Path) -> str | None:
     try:
-        with stored.opened(path) as file, Image.open(file, formats=stored.FORMATS) as image:
-            return image.mode
+        return stored.opened_image(path, lambda image: image.mode)
     except stored.UNREADABLE:
         # Decoding will name the file; here it only has no say.
         return None

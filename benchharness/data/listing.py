@@ -153,7 +153,8 @@ class Listing:
         is_real: False for pictures that a program drew.
         origin: Where the images came from, in words for the user.
         title: What to call the dataset in a report; its name, where empty.
-        unread: What lies beside the images and is none of them, in words; perhaps empty.
+        place: The folder that they are in; None where they are in none.
+        notes: How the folder was read, and what in it was left out, a sentence each.
         is_own: Whether the images are the user's own, of which a suite knows nothing.
         is_lenient: Whether a class that has fewer images than asked for gives those it has.
     """
@@ -166,7 +167,8 @@ class Listing:
     is_real: bool
     origin: str
     title: str = ""
-    unread: str = ""
+    place: Path | None = None
+    notes: tuple[str, ...] = ()
     is_own: bool = False
     is_lenient: bool = False
 

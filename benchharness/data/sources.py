@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from benchharness.data.added import dataset, info, listing_of, names
 from benchharness.data.catalogue import VARIABLE
-from benchharness.errors import DatasetError, FetchError
+from benchharness.errors import AbsentError, DatasetError, FetchError
 from benchharness.fetch.caches import keras_home
 from benchharness.fetch.stock import read_manifest
 
@@ -36,6 +36,7 @@ def find(
     fallback: str | None,
     progress: Progress | None = None,
     fetcher: Fetcher | None = None,
+    is_lenient: bool = False,
 ) -> Listing:
     """Return the listing of a source.
 
@@ -55,9 +56,11 @@ def find(
         fallback: "drawn" to draw pictures where nothing is found; None for an error.
         progress: Called with pictures drawn and pictures in all, while any are drawn.
         fetcher: Fetches what is nowhere on this machine; None for nothing.
+        is_lenient: Whether fewer images than these are enough.
 
     Raises:
-        DatasetError: Nothing is found, or what is found is no such dataset.
+        AbsentError: Nothing is found.
+        DatasetError: What is found is no such dataset.
     """
     _require_known(name)
     if path is not None and not path.is_dir():
@@ -72,7 +75,14 @@ def find(
     )
     if name == "drawn":
         return draw(path)
-    load = partial(_load, name, train_images=train_images, test_images=test_images, seed=seed)
+    load = partial(
+        _load,
+        name,
+        train_images=train_images,
+        test_images=test_images,
+        seed=seed,
+        is_lenient=is_lenient,
+    )
     places = _places(name, path=path, environment=environment)
     place = next((place for place in places if _holds(name, place)), path)
     if place is not None:
@@ -93,7 +103,7 @@ def find(
     if fallback == "drawn":
         drawn = draw(None)
         return replace(drawn, origin=f"{drawn.origin}; in place of {name}, not found ({looked})")
-    raise DatasetError(
+    raise AbsentError(
         f"dataset {name}: expected {info(name).description}; "
         f"found nothing ({looked}); {info(name).remedy}"
     )
@@ -158,20 +168,33 @@ def _holds(name: str, place: Path) -> bool:
 
 
 def _load(
-    name: str, place: Path, *, train_images: int | None, test_images: int | None, seed: int
+    name: str,
+    place: Path,
+    *,
+    train_images: int | None,
+    test_images: int | None,
+    seed: int,
+    is_lenient: bool,
 ) -> Listing:
     from benchharness.data import cats_dogs, flat, folder
 
     added = dataset(name)
     if added is not None:
-        return listing_of(name, added.read(place))
-    if name == "folder":
-        return folder.folder(place, seed=seed)
+        return replace(listing_of(name, added.read(place)), place=place, is_lenient=is_lenient)
     classes = 2 if name == "cats_dogs" else max(1, len(flat.index_of(place)))
-    train, test = _per_class(train_images, classes), _per_class(test_images, classes)
-    if name == "flat":
-        return flat.flat(place, train=train, test=test)
-    return cats_dogs.cats_dogs(place, train=train, test=test, seed=seed)
+    loads: dict[str, Callable[..., Listing]] = {
+        "folder": folder.folder,
+        "flat": flat.flat,
+        "cats_dogs": cats_dogs.cats_dogs,
+    }
+    listing = loads[name](
+        place,
+        seed=seed,
+        train=_per_class(train_images, classes),
+        test=_per_class(test_images, classes),
+        is_lenient=is_lenient,
+    )
+    return replace(listing, is_lenient=is_lenient)
 
 
 def _per_class(images: int | None, classes: int) -> int | None:

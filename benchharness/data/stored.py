@@ -2,27 +2,54 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import struct
+import zlib
+from collections.abc import Callable
 from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
+from typing import TypeVar
 
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from benchharness.model.kinds import WORDS
+from benchharness.model.signatures import nature
 
 # What files of these names ought to be.
 SUFFIXES = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".pjpeg": "JPEG",
+    ".pjp": "JPEG",
     ".png": "PNG",
     ".bmp": "BMP",
     ".gif": "GIF",
     ".webp": "WEBP",
     ".tif": "TIFF",
     ".tiff": "TIFF",
+}
+
+# Pictures too, but of formats that are not read.
+FOREIGN = {
+    ".heic": "HEIC",
+    ".heif": "HEIC",
+    ".avif": "AVIF",
+    ".jxl": "JPEG XL",
+    ".jp2": "JPEG 2000",
+    ".svg": "SVG",
+    ".psd": "PSD",
+    ".ppm": "PPM",
+    ".pgm": "PGM",
+    ".tga": "TGA",
+    ".dng": "DNG",
+    ".cr2": "CR2",
+    ".nef": "NEF",
+    ".arw": "ARW",
 }
 
 # What is decoded. Of the other readers of Pillow's one runs a program, and most nobody has tried.
@@ -41,6 +68,11 @@ UNREADABLE = (
     Image.DecompressionBombError,
     Image.DecompressionBombWarning,
 )
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+
+T = TypeVar("T")
 
 GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L"})
 
@@ -62,13 +94,62 @@ def opened(path: Path) -> BufferedReader:
     return file
 
 
+def opened_image(path: Path, use: Callable[[Image.Image], T]) -> T:
+    """Return what ``use`` makes of a file's picture, of which the header is read.
+
+    Raises:
+        Exception: One of ``UNREADABLE``.
+    """
+    with opened(path) as file:
+        try:
+            with Image.open(file, formats=FORMATS) as image:
+                return use(image)
+        except ValueError:
+            # Pillow refuses a PNG for a text or a colour profile that is long when unpacked.
+            file.seek(0)
+            if file.read(len(_PNG)) != _PNG:
+                raise
+            with Image.open(_without_long_chunks(file), formats=FORMATS) as image:
+                return use(image)
+
+
+def _without_long_chunks(file: BufferedReader) -> io.BytesIO:
+    """Return a PNG without the texts and colour profiles that are too long for Pillow."""
+    size = os.fstat(file.fileno()).st_size
+    kept = io.BytesIO()
+    kept.write(_PNG)
+    while len(head := file.read(8)) == 8:
+        # A damaged length may be any; 4 bytes of checksum follow.
+        body = file.read(min(int.from_bytes(head[:4], "big") + 4, size))
+        if not (head[4:] in _TEXTS and _is_long(head[4:], body[:-4])):
+            kept.write(head + body)
+    kept.seek(0)
+    return kept
+
+
+def _is_long(kind: bytes, body: bytes) -> bool:
+    """Return whether a text or profile has more than a megabyte, unpacked."""
+    most = PngImagePlugin.MAX_TEXT_CHUNK
+    _, _, rest = body.partition(b"\0")
+    if kind == b"tEXt" or (kind == b"iTXt" and not rest.startswith(b"\1")):
+        return len(body) > most
+    # Behind the name: of an iTXt two numbers, a language and a keyword; of the others one number.
+    packed = rest[2:].split(b"\0", 2)[-1] if kind == b"iTXt" else rest[1:]
+    unpacking = zlib.decompressobj()
+    try:
+        unpacking.decompress(packed, most)
+    except zlib.error:
+        return True
+    return bool(unpacking.unconsumed_tail)
+
+
 def complaint(error: Exception, path: Path) -> str:
     """Return what is wrong with a picture that cannot be read."""
     if isinstance(error, UnidentifiedImageError):
         with suppress(OSError):
             if not path.stat().st_size:
                 return "an empty file"
-        return f"none of {', '.join(FORMATS)}"
+        return nature(path) or f"none of {', '.join(FORMATS)}"
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 

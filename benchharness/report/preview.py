@@ -9,6 +9,7 @@ from benchharness.run.facts import DatasetFacts
 from benchharness.run.outlook.duration import time_words
 from benchharness.run.outlook.estimate import Estimate
 from benchharness.run.outlook.memory import CellNeeds, hungriest
+from benchharness.run.remarks import on_facts
 from benchharness.run.survey import Forecast
 
 _HEADINGS = (
@@ -40,7 +41,7 @@ def preview(facts: DatasetFacts, forecasts: Sequence[Forecast]) -> str:
         ).rstrip()
         for row in (headings, *rows)
     ]
-    return "\n".join([f"data: {facts.origin}", *lines, f"{_count(forecasts)}; none was run"])
+    return "\n".join([*on_facts(facts), *lines, f"{_count(forecasts)}; none was run"])
 
 
 def _count(forecasts: Sequence[Forecast]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -31,6 +32,8 @@ class DatasetFacts:
         is_own: Whether the images are the user's own, of which the suite knows nothing.
         is_lenient: Whether fewer images than a suite asks for are enough.
         is_real: False for pictures that a program drew.
+        notes: How the folder was read, and what in it was left out, a sentence each.
+        place: The folder; None where the images are in none.
     """
 
     title: str
@@ -42,6 +45,8 @@ class DatasetFacts:
     is_own: bool = False
     is_lenient: bool = False
     is_real: bool = True
+    notes: tuple[str, ...] = ()
+    place: Path | None = None
 
     @classmethod
     def of(cls, listing: Listing) -> DatasetFacts:
@@ -56,6 +61,8 @@ class DatasetFacts:
             is_own=listing.is_own,
             is_lenient=listing.is_lenient,
             is_real=listing.is_real,
+            notes=listing.notes,
+            place=listing.place,
         )
 
     @classmethod
@@ -83,6 +90,11 @@ class DatasetFacts:
             train=(train,) * len(classes),
             test=(test,) * len(classes),
         )
+
+    @property
+    def description(self) -> str:
+        """What the images are, and where on this machine."""
+        return f"{self.origin}, at {self.place}" if self.place else self.origin
 
     @property
     def sizes(self) -> tuple[int, ...]:

@@ -57,11 +57,11 @@ def is_adapted(cell: Cell, facts: DatasetFacts) -> bool:
 def widened(split: Split, cell: Cell, facts: DatasetFacts) -> int | None:
     """Return how many images of a split a cell may take in all; None for all there are.
 
-    Of the user's own images, every class is to have one in each split, whatever the suite says.
+    Where fewer will do, every class is to have one in each split, whatever the suite says.
     """
     settings = cell.settings
     limit = settings.train_images if split == "train" else settings.test_images
-    if limit is None or not facts.is_own:
+    if limit is None or not facts.is_lenient:
         return limit
     has_validation = isinstance(settings, TrainingSettings) and settings.validation > 0
     least = 2 if split == "train" and has_validation else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,12 +14,19 @@ from benchharness.data.listing import Listing
 from benchharness.data.own import own_pictures
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.sources import find, holds
+from benchharness.data.splits import require_two
 from benchharness.fetch.fetcher import Fetcher
+from benchharness.model.signatures import nature
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.fitting import channels, fit
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
-from benchharness.weights.pretrained import Pretrained, find_pretrained, random_weights
+from benchharness.weights.pretrained import (
+    Pretrained,
+    find_pretrained,
+    random_weights,
+    require_arrays,
+)
 
 Progress = Callable[[int, int], None]
 
@@ -96,8 +104,9 @@ class Materials:
         Raises:
             DatasetError: Images are missing or unreadable, or not in files that every backend
                 can load where one is to.
-            WeightsError: Weights are missing, with no fallback.
+            WeightsError: Weights are missing, with no fallback, or damaged.
         """
+        check_images(self.plan, self.listing)
         for cell in self.plan.cells:
             # So that no worker fits what all of them read.
             fitted(cell.settings.preprocessing, self.prepared(cell))
@@ -158,12 +167,13 @@ class Materials:
         What of a slice holds for the run as a whole is told of the largest.
         """
         largest = max(self._prepared.values(), key=lambda found: len(found.labels))
+        leaks = [[*map(self._shared, names)] for names in largest.leaks[:_NAMED]]
         return {
             "name": self.facts.title,
             "origin": self.listing.origin,
             "is_own": self.listing.is_own,
-            "unread": self.listing.unread,
-            "leaks": {"count": len(largest.leaks), "first": [*map(list, largest.leaks[:_NAMED])]},
+            "notes": list(self.listing.notes),
+            "leaks": {"count": len(largest.leaks), "first": leaks},
             "mended": [part.mended for part in self._prepared.values() if part.mended],
             "converted": {kind: len(ids) for kind, ids in largest.kinds.items()},
             "majority_share": largest.majority_share,
@@ -176,7 +186,7 @@ class Materials:
                     "train": len(found.splits["train"]),
                     "validation": len(found.splits["validation"]),
                     "test": len(found.splits["test"]),
-                    "skipped": list(found.skipped),
+                    "skipped": [*map(self._called, found.skipped)],
                     "majority_share": found.majority_share,
                     "digest": found.digest,
                 }
@@ -184,6 +194,16 @@ class Materials:
             ],
             "digest": "-".join(sorted({p.digest[:12] for p in self._prepared.values()})),
         }
+
+    def _shared(self, name: str) -> str:
+        """Return the name of an image from the data's folder on, as others may read it."""
+        place = self.listing.place
+        return name.removeprefix(f"{place.parent}{os.sep}") if place else name
+
+    def _called(self, name: str) -> str:
+        """Return the name of an unreadable image, and what it is where that is known."""
+        kind = nature(Path(name))
+        return self._shared(name) + (f" ({kind})" if kind else "")
 
     def describe_weights(self) -> dict[str, Any] | None:
         """Return what the results say of the backbones' weights; None where no cell has any.
@@ -213,6 +233,7 @@ class Materials:
         key = (settings.backbone, settings.weights, *settings.releases)
         if key not in self._pretrained:
             self._pretrained[key] = self._find(settings)
+            require_arrays(self._pretrained[key])
         return self._pretrained[key]
 
     def _settled(self, settings: StrategySettings) -> StrategySettings:
@@ -227,6 +248,23 @@ class Materials:
         return find_weights(
             plan, settings, places=self._places, fallback=plan.suite.weights_fallback
         )
+
+
+def check_images(plan: Plan, listing: Listing) -> None:
+    """Refuse a plan that asks for images which its dataset has not; none is decoded for it.
+
+    Args:
+        plan: Fitted to the dataset.
+
+    Raises:
+        DatasetError: There are too few, or they are in no files that a framework's loader reads.
+    """
+    for cell in plan.cells:
+        part = Slice.of(cell)
+        images = listing.first(train=part.train_images, test=part.test_images)
+        require_two(images.train.labels, classes=listing.classes, validation=part.validation)
+        if cell.settings.input == "files":
+            image_files(images)
 
 
 def find_weights(
@@ -272,7 +310,7 @@ def find_listing(
     if data is not None and not holds(dataset.source, data):
         return own_pictures(data, seed=plan.suite.seed)
     parts = [Slice.of(cell) for cell in plan.cells]
-    found = find(
+    return find(
         dataset.source,
         path=data or plan.dataset_path,
         environment=places.environment,
@@ -283,8 +321,8 @@ def find_listing(
         fallback=fallback,
         progress=progress,
         fetcher=places.fetcher,
+        is_lenient=data is not None or plan.takes_fewer,
     )
-    return replace(found, is_lenient=data is not None)
 
 
 def _most(counts: list[int | None]) -> int | None:

@@ -91,7 +91,7 @@ def on_fitting(plan: Plan, facts: DatasetFacts) -> Iterator[str]:
     if facts.is_own:
         yield f"{facts.title}: pictures of your own, {_classes(facts)}"
         yield from _on_suite(plan)
-    if facts.is_lenient:
+    if facts.is_lenient and not plan.takes_fewer:
         yield from _on_limits(plan, facts)
     if names := _benchmarks(plan, lambda cell: is_adapted(cell, facts)):
         yield f"output softmax in place of sigmoid, for {len(facts.classes)} classes: {names}"
@@ -100,15 +100,18 @@ def on_fitting(plan: Plan, facts: DatasetFacts) -> Iterator[str]:
         yield f"grey pictures are given three channels, which {names} cannot do without"
 
 
+def on_facts(facts: DatasetFacts) -> Iterator[str]:
+    """Yield where the images are, and how their folder was read."""
+    yield f"data: {facts.description}"
+    yield from facts.notes
+
+
 def on_dataset(dataset: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where the images came from and what became of them.
+    """Yield what became of the images.
 
     Args:
         dataset: As run.json has it.
     """
-    yield f"data: {dataset['origin']}"
-    if dataset["unread"]:
-        yield f"not read: {dataset['unread']}"
     skipped: list[str] = max((part["skipped"] for part in dataset["slices"]), key=len, default=[])
     if skipped:
         named = ", ".join(skipped[:_NAMED])

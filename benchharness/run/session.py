@@ -365,6 +365,7 @@ class Session:
         materials = Materials(self.plan, places=self.places, workers=cores, progress=prepared)
         listing = materials.listing
         asked, self.plan = self.plan, materials.plan
+        announce(observe, list(remarks.on_facts(materials.facts)))
         announce(observe, list(remarks.on_fitting(asked, materials.facts)))
         check(self.plan, channels=listing.channels, classes=len(listing.classes))
         announce(observe, warnings(self.outlook(materials.facts), self.accelerators))

@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from benchharness.errors import DatasetError, Problem, SuiteError
+from benchharness.errors import AbsentError, Problem, SuiteError, WeightsError
+from benchharness.fetch.homes import weights_home
 from benchharness.run.facts import DatasetFacts
 from benchharness.run.fitting import channels, fit
-from benchharness.run.materials import Places, Slice, find_listing
+from benchharness.run.materials import Places, Slice, check_images, find_listing, find_weights
 from benchharness.run.workload import Workload, build_workload
 from benchharness.suite.plan import Cell, Plan, Trial
+from benchharness.suite.settings import TransferSettings
+from benchharness.weights.pretrained import require_arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +58,42 @@ def survey_dataset(plan: Plan, *, places: Places) -> DatasetFacts:
     resting = replace(places, fetcher=fetcher.at_rest() if fetcher else None)
     try:
         listing = find_listing(plan, places=resting, fallback=None)
-    except DatasetError:
+    except AbsentError:
         is_named = places.data or plan.dataset_path
         if not is_named and fetcher and fetcher.may_fetch(dataset.source):
             return DatasetFacts.of_published(dataset.source, fetcher.homes[dataset.source])
         if dataset.fallback is None or is_named:
             raise
         return DatasetFacts.of_drawn()
-    return DatasetFacts.of(listing)
+    facts = DatasetFacts.of(listing)
+    check_images(fit(plan, facts), listing)
+    return facts
+
+
+def check_weights(plan: Plan, *, places: Places) -> None:
+    """Refuse a plan whose pretrained weights are damaged, or can neither be found nor fetched.
+
+    Raises:
+        WeightsError: As a run would.
+    """
+    fetcher = places.fetcher
+    resting = replace(places, fetcher=fetcher.at_rest() if fetcher else None)
+    for settings in (cell.settings for cell in plan.cells):
+        if not isinstance(settings, TransferSettings):
+            continue
+        try:
+            found = find_weights(
+                plan, settings, places=resting, fallback=plan.suite.weights_fallback
+            )
+        except WeightsError:
+            homes = (weights_home(settings.backbone, name) for name in settings.releases)
+            is_named = settings.backbone in plan.suite.weights or places.environment.get(
+                "BENCHHARNESS_WEIGHTS"
+            )
+            if is_named or not fetcher or not any(map(fetcher.may_fetch, homes)):
+                raise
+        else:
+            require_arrays(found)
 
 
 def forecast(plan: Plan, facts: DatasetFacts) -> Iterator[Forecast]:

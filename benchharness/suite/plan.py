@@ -83,6 +83,7 @@ class Plan:
             has no image files.
         max_minutes: Of timing, after which no cell gets more than its first trials; None for no
             limit.
+        takes_fewer: Whether a dataset with fewer images than the settings ask for will do.
     """
 
     suite: SuiteFile
@@ -93,6 +94,7 @@ class Plan:
     left_out: tuple[str, ...] = ()
     fileless: tuple[str, ...] = ()
     max_minutes: float | None = None
+    takes_fewer: bool = False
 
     @property
     def dataset_path(self) -> Path | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +16,7 @@ from benchharness.fetch.fetcher import Fetcher
 from benchharness.fetch.stock import file_digest
 from benchharness.model.backbones import BACKBONES, Release
 from benchharness.model.network import Network
+from benchharness.model.signatures import nature
 from benchharness.weights.published import FOREIGN, Published, adopt, adopt_from, find_published
 
 _EMBEDDED = Path(__file__).parent / "embedded"
@@ -209,33 +212,59 @@ def _record(backbone: str, name: str, release: Release, path: Path) -> Pretraine
     )
 
 
+def require_arrays(pretrained: Pretrained) -> None:
+    """Refuse weights whose file does not hold the arrays of their backbone; reads its header only.
+
+    Raises:
+        WeightsError: The file is damaged, or an array is missing or of another shape.
+    """
+    if pretrained.path is None:
+        return
+    backbone = BACKBONES[pretrained.backbone]
+    side = 2 * backbone.smallest_image
+    with _opened(pretrained, Network(input_shape=(side, side, 3), layers=backbone.layers)):
+        pass
+
+
 def read_pretrained(pretrained: Pretrained, network: Network) -> dict[str, NDArray[np.float32]]:
     """Return the arrays of the network's layers that the file holds, as float32.
 
     Raises:
         WeightsError: The file is damaged, or an array is missing or of another shape.
     """
+    with _opened(pretrained, network) as file:
+        return {
+            name: np.asarray(file.get_tensor(name), np.float32) for name in network.parameters()
+        }
+
+
+@contextmanager
+def _opened(pretrained: Pretrained, network: Network) -> Iterator[Any]:
+    """Open a file that holds the network's arrays.
+
+    Raises:
+        WeightsError: It is damaged, or an array is missing or of another shape.
+    """
     from safetensors import SafetensorError, safe_open
 
-    expected = network.parameters()
     try:
         with safe_open(str(pretrained.path), framework="numpy") as file:
             names = set(file.keys())
-            missing = sorted(set(expected) - names)
-            if missing:
-                raise WeightsError(
-                    f"{pretrained.path}: expected an array {missing[0]}, found none of that name"
-                )
-            arrays = {name: file.get_tensor(name) for name in expected}
+            for name, parameter in network.parameters().items():
+                if name not in names:
+                    raise WeightsError(
+                        f"{pretrained.path}: expected an array {name}, found none of that name"
+                    )
+                shape = tuple(file.get_slice(name).get_shape())
+                if shape != parameter.shape:
+                    raise WeightsError(
+                        f"{pretrained.path}: {name}: expected shape {parameter.shape}, "
+                        f"found {shape}"
+                    )
+            yield file
     except (SafetensorError, OSError) as error:
+        found = pretrained.path and nature(pretrained.path)
         raise WeightsError(
-            f"{pretrained.path}: expected a safetensors file, found one that cannot be read "
-            f"({error}); fetch it again"
+            f"{pretrained.path}: expected a safetensors file, found "
+            + (found or f"one that cannot be read ({error}); fetch it again")
         ) from error
-    for name, parameter in expected.items():
-        if arrays[name].shape != parameter.shape:
-            raise WeightsError(
-                f"{pretrained.path}: {name}: expected shape {parameter.shape}, "
-                f"found {arrays[name].shape}"
-            )
-    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}

@@ -23,6 +23,7 @@ from benchharness.fetch.stock import (
     write_manifest,
 )
 from benchharness.model.backbones import Release
+from benchharness.model.signatures import nature
 from benchharness.plugins import weight_readers
 from benchharness.subprocesses import python_environment
 
@@ -118,7 +119,7 @@ def adopt(
     wanted = " or ".join(f"{o.home.files[0].name} ({o.home.files[0].sha256})" for o in offers)
     raise WeightsError(
         f"{file}: expected a safetensors file, or {wanted or 'nothing else'}, "
-        f"found SHA-256 {digest}"
+        f"found {nature(file) or f'SHA-256 {digest}'}"
     )
 
 

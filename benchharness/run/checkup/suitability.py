@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchharness.data.added import info
-from benchharness.errors import BenchError
+from benchharness.errors import BenchError, WeightsError
 from benchharness.measure.machine import Machine
 from benchharness.run.checkup.disk import folder_findings, folders
 from benchharness.run.checkup.finding import Finding, Section
@@ -18,6 +18,7 @@ from benchharness.run.outlook.duration import time_findings
 from benchharness.run.outlook.memory import Memory, memory_findings
 from benchharness.run.outlook.outlook import Outlook
 from benchharness.run.session import Session
+from benchharness.run.survey import check_weights
 from benchharness.suite.resolve import OFFLINE
 
 
@@ -45,7 +46,8 @@ def suit(
     findings = [
         *_profile(session),
         _data(outlook),
-        *weights_findings(plan, supplies),
+        *(Finding(mark="warn", subject="data", text=note) for note in outlook.facts.notes),
+        *_weights(session, supplies),
         *folder_findings(folders(outlook, results=session.request.results, supplies=supplies)),
         *memory_findings(cells, _memory(machine, session.device)),
         *time_findings(
@@ -59,7 +61,8 @@ def suit(
         "profile": plan.profile,
         "trials": len(plan.trials()),
         "max_trials": plan.most,
-        "data": outlook.facts.origin,
+        "data": outlook.facts.description,
+        "notes": list(outlook.facts.notes),
         "cache": str(session.places.cache),
         "memory": [one.as_dict() for one in cells],
         "estimate": expected.as_dict() if expected else None,
@@ -87,9 +90,20 @@ def _data(outlook: Outlook) -> Finding:
     return Finding(
         mark="warn" if is_makeshift else "ok",
         subject="data",
-        text=outlook.facts.origin,
+        text=outlook.facts.description,
         remedy=info(outlook.plan.dataset.source).remedy if is_makeshift else "",
     )
+
+
+def _weights(session: Session, supplies: Sequence[Supply]) -> list[Finding]:
+    """Return whether the pretrained weights are here, and whole as a run needs them."""
+    findings = list(weights_findings(session.plan, supplies))
+    try:
+        check_weights(session.plan, places=session.places)
+    except WeightsError as error:
+        if all(finding.mark != "missing" for finding in findings):
+            findings.append(Finding(mark="missing", subject="weights", text=str(error)))
+    return findings
 
 
 def _memory(machine: Machine, device: Device) -> Memory:

@@ -9,11 +9,11 @@ from pathlib import Path
 from benchharness.data.added import info, names
 from benchharness.data.listing import Listing
 from benchharness.data.sources import find
-from benchharness.errors import BenchError
+from benchharness.errors import AbsentError, BenchError
 from benchharness.fetch.caches import keras_home, torch_checkpoints
 from benchharness.fetch.homes import HOMES, Home, weights_home
 from benchharness.model.backbones import BACKBONES, Release
-from benchharness.weights.pretrained import find_pretrained
+from benchharness.weights.pretrained import find_pretrained, require_arrays
 
 # A class folder of the user's own has no name by which to look for it.
 _NAMED_BY_USERS = ("folder", "flat")
@@ -29,6 +29,7 @@ class Supply:
         is_real: Whether it is more than drawings, or learnt from more than them.
         download_bytes: To fetch where it is not here and has a public home; None for no home.
         remedy: How to get it.
+        damage: Why a run would refuse what is here, or what is named; empty where it would not.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Supply:
     is_real: bool = True
     download_bytes: int | None = None
     remedy: str = ""
+    damage: str = ""
 
     @property
     def is_here(self) -> bool:
@@ -70,9 +72,12 @@ def fetched(cache: Path) -> Path:
 
 def _dataset(name: str, *, environment: Mapping[str, str], cache: Path) -> Supply:
     home, kept = HOMES.get(name), fetched(cache) / name
-    listing = _listing(name, None, environment=environment, cache=cache)
-    if listing is None and kept.is_dir():
-        listing = _listing(name, kept, environment=environment, cache=cache)
+    try:
+        listing = _listing(name, None, environment=environment, cache=cache)
+        if listing is None and kept.is_dir():
+            listing = _listing(name, kept, environment=environment, cache=cache)
+    except BenchError as error:
+        return Supply(name=name, place="", damage=str(error))
     if listing is None:
         return Supply(
             name=name,
@@ -81,7 +86,10 @@ def _dataset(name: str, *, environment: Mapping[str, str], cache: Path) -> Suppl
             remedy=_remedy(home) or info(name).remedy,
         )
     count = len(listing.train) + len(listing.test)
-    return Supply(name=name, place=f"{count:,} images, {listing.origin}", is_real=listing.is_real)
+    place = f" in {_tilde(listing.place, environment)}" if listing.place else ""
+    return Supply(
+        name=name, place=f"{count:,} images{place}: {listing.origin}", is_real=listing.is_real
+    )
 
 
 def _listing(
@@ -98,7 +106,7 @@ def _listing(
             seed=0,
             fallback=None,
         )
-    except BenchError:
+    except AbsentError:
         return None
 
 
@@ -111,11 +119,13 @@ def _weights(
         found = find_pretrained(
             backbone, {name: release}, path=None, environment=environment, fallback=None
         )
+        require_arrays(found)
         place = "part of benchharness" if release.is_embedded else _tilde(found.path, environment)
         return Supply(name=label, place=place, is_real=is_real)
-    except (BenchError, OSError):
-        # Not where it is named, or not part of this installation.
-        pass
+    except (BenchError, OSError) as error:
+        # Without a name it is looked for elsewhere, or is not part of this installation.
+        if environment.get("BENCHHARNESS_WEIGHTS") and not release.is_embedded:
+            return Supply(name=label, place="", is_real=is_real, damage=str(error))
     kept = fetched(cache) / Path(release.file).stem / release.file
     for file in (kept, *_cached(home, environment)):
         if file.is_file():

@@ -48,7 +48,7 @@ def supply_findings(supplies: Sequence[Supply]) -> Iterator[Finding]:
         yield Finding(
             mark="ok" if supply.is_here else "warn",
             subject=supply.name,
-            text=supply.place or "not on this machine",
+            text=supply.damage or supply.place or "not on this machine",
             remedy=supply.remedy,
         )
 
@@ -104,6 +104,8 @@ def _weights_finding(backbone: str, known: Sequence[Supply], *, has_fallback: bo
     found = next((supply for supply in known if supply.is_here), None)
     if found is not None:
         return Finding(mark="ok", subject="weights", text=f"{found.name}: {found.place}")
+    if damaged := next((supply for supply in known if supply.damage), None):
+        return Finding(mark="missing", subject="weights", text=damaged.damage)
     fetchable = next((supply for supply in known if supply.download_bytes), None)
     names = " or ".join(supply.name for supply in known)
     remedy = fetchable.remedy if fetchable else next((s.remedy for s in known), "")

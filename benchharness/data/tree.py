@@ -1,0 +1,182 @@
+"""A folder and all that is below it, read once."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchharness.data.stored import FOREIGN, SUFFIXES
+
+# What desktops, file servers and archivers put into folders, in small letters.
+_SYSTEM = frozenset(
+    {
+        "@eadir", "@tmp", "@recycle", "@recently-snapshot", "@__thumb", "#recycle", "#snapshot",
+        "~snapshot", "$recycle.bin", "recycler", "system volume information", "lost+found",
+        "__macosx", "__pycache__", "thumbnails", "_thumbnails", "_thumbs", "network trash folder",
+        "temporary items",
+    }
+)  # fmt: skip
+_RECOVERED = re.compile(r"found\.[0-9]{3}")
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Node:
+    """A folder.
+
+    Attributes:
+        path: As it is reached from the root, through links or not.
+        folders: Inside it, by name; nothing hidden or of the system's.
+        pictures: Files in it whose names are those of pictures that are read.
+        foreign: Pictures in it of formats that are not read.
+        others: Its other files.
+        obstacle: Why it cannot be read; empty where it can.
+    """
+
+    path: Path
+    folders: list[Node] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+    foreign: list[Path] = field(default_factory=list)
+    others: list[Path] = field(default_factory=list)
+    obstacle: str = ""
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def walk(self) -> Iterator[Node]:
+        """Yield this folder and every folder below it."""
+        pending = [self]
+        while pending:
+            node = pending.pop()
+            yield node
+            pending += reversed(node.folders)
+
+    def all_pictures(self) -> list[Path]:
+        """Return the pictures in this folder and below it."""
+        return [picture for node in self.walk() for picture in node.pictures]
+
+    def may_hold_pictures(self) -> bool:
+        """Return whether there are pictures in it or below, as far as it can be read."""
+        return any(node.pictures or node.obstacle for node in self.walk())
+
+
+# Its path as text, by which links are put in order; as a path; and the folder that it is in.
+_Link = tuple[str, Path, Node]
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Tree:
+    """What is below a folder.
+
+    Attributes:
+        hidden: Pictures in hidden folders and in those that a system makes, and hidden ones.
+        repeated: Folders left out, for their content is read in its own place: the path, and the
+            folder that it leads to; None for a folder above the root.
+        broken: Links that lead nowhere and have no picture's name, with the reason.
+    """
+
+    root: Node
+    hidden: list[Path] = field(default_factory=list)
+    repeated: list[tuple[Path, Node | None]] = field(default_factory=list)
+    broken: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def is_hidden(name: str) -> bool:
+    """Return whether a folder or file is hidden, or of those that a system makes."""
+    small = name.lower()
+    return small.startswith(".") or small in _SYSTEM or bool(_RECOVERED.fullmatch(small))
+
+
+def read_tree(root: Path) -> Tree:
+    """Read a folder.
+
+    Every folder is read once: first those that are there, then those that links lead to, always the
+    link whose path sorts first. A link to what was read, or to a folder above the root, is left
+    out, so no circle is followed and no picture has two classes.
+    """
+    real = os.path.realpath(root)
+    tree = Tree(root=Node(path=root))
+    read = {real: tree.root}
+    links: list[_Link] = []
+    _read(tree, tree.root, real=real, read=read, links=links)
+    while links:
+        _, link, parent = heapq.heappop(links)
+        target = os.path.realpath(link)
+        if target in read or os.path.commonpath([real, target]) == target:
+            tree.repeated.append((link, read.get(target)))
+            continue
+        node = read[target] = Node(path=link)
+        parent.folders.append(node)
+        parent.folders.sort(key=lambda folder: folder.name)
+        _read(tree, node, real=target, read=read, links=links)
+    return tree
+
+
+def _read(tree: Tree, top: Node, *, real: str, read: dict[str, Node], links: list[_Link]) -> None:
+    """Fill a folder and those below it, all but what links lead to."""
+    pending = [(top, real)]
+    while pending:
+        node, place = pending.pop()
+        for entry in _entries(node):
+            path, is_link, is_folder = Path(entry.path), entry.is_symlink(), _is_folder(entry)
+            if is_hidden(entry.name):
+                # What a hidden link leads to is not looked at.
+                tree.hidden += _hidden_pictures(path) if not (is_link and is_folder) else []
+            elif not is_folder:
+                _file(tree, node, path)
+            elif is_link:
+                heapq.heappush(links, (entry.path, path, node))
+            elif (key := os.path.join(place, entry.name)) in read:  # noqa: PTH118 (as realpath)
+                tree.repeated.append((path, read[key]))
+            else:
+                folder = read[key] = Node(path=path)
+                node.folders.append(folder)
+                pending.append((folder, key))
+
+
+def _entries(node: Node) -> Sequence[os.DirEntry[str]]:
+    try:
+        with os.scandir(node.path) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except OSError as error:
+        node.obstacle = error.strerror or str(error)
+        return ()
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        # A link in a circle, or one that leads where nobody may look.
+        return False
+
+
+def _file(tree: Tree, node: Node, path: Path) -> None:
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        node.pictures.append(path)
+    elif path.is_symlink() and (obstacle := _obstacle(path)):
+        tree.broken.append((path, obstacle))
+    else:
+        (node.foreign if suffix in FOREIGN else node.others).append(path)
+
+
+def _obstacle(path: Path) -> str:
+    """Return why a link cannot be followed; empty where it can."""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _hidden_pictures(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path] if path.suffix.lower() in SUFFIXES else []
+    files = (Path(place, name) for place, _, names in os.walk(path) for name in names)
+    return [file for file in files if file.suffix.lower() in SUFFIXES]
