@@ -116,7 +116,7 @@ class Desk:
     def records(self) -> list[dict]:
         """Return the trials of the newest run."""
         lines = (self.folder / "results/two/latest/records.jsonl").read_text().splitlines()
-        return [json.loads(line.partition(" ")[2] or line) for line in lines]
+        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")

@@ -137,7 +137,7 @@ def run(
     process = start(workplace, fault, *options, settings=settings)
     output, errors = process.communicate(timeout=120)
     lines = (workplace / "results/faults/latest/records.jsonl").read_text().splitlines()
-    records = [json.loads(line.split(" ", 1)[1]) for line in lines]
+    records = [json.loads(line) for line in lines]
     return process.returncode, {r["backend"]: r for r in records}, output + errors
 
 

@@ -300,9 +300,9 @@ def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None)
     Raises:
         click.BadParameter: One cannot be written.
     """
+    from benchharness.files import replace_text
     from benchharness.report.comparison import markdown as as_markdown
     from benchharness.report.junit import junit as as_junit
-    from benchharness.results.textfile import replace_text
 
     for option, path, render in (
         ("--markdown", markdown, as_markdown),

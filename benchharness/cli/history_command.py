@@ -124,9 +124,9 @@ def _write(history: History, page: Path) -> None:
             f"{page}: expected {', '.join(absent)} to draw it with, found none; "
             "pip install 'benchharness[report]'"
         )
+    from benchharness.files import replace_text
     from benchharness.report.html.bundle import bundle
     from benchharness.report.html.history import history_page
-    from benchharness.results.textfile import replace_text
 
     try:
         replace_text(page, history_page(history, vega=bundle()))

@@ -190,7 +190,7 @@ def _converted(offer: _Offer, file: Path, *, source: str, at: Fetcher) -> Publis
         WeightsError: The file cannot be read, or the converted one not be written.
     """
     try:
-        with at.lock(offer.kept.name):
+        with at.locked(offer.kept.name):
             if any(damages(offer.kept)):
                 with appearing(offer.kept) as building:
                     _convert(offer, file, building / offer.release.file, source=source)
