@@ -7,6 +7,12 @@ import os
 from pathlib import Path
 
 
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path, ``~`` at its beginning the home folder where that is known."""
+    # Path.expanduser raises an error where it is not.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
 def sync(path: Path) -> None:
     """Return when the file, or the names in the folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)

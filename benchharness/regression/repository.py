@@ -16,6 +16,7 @@ from benchharness.locks import Lock, LockedError, locked
 from benchharness.measure.git import GitError, changes, git
 
 _SHORT = 9
+_GO_THERE = "revisions are those of the folder you are in; go to the project's"
 _HOOKLESS = ("-c", f"core.hooksPath={os.devnull}")
 
 
@@ -46,7 +47,7 @@ class Repository:
                         where="repository",
                         expected="a folder of a git repository with files",
                         found=str(error).partition("rev-parse: ")[2] or str(error),
-                        hint="revisions are those of the folder you are in; go to the project's",
+                        hint=_GO_THERE if "not a git repository" in str(error) else "",
                     )
                 ],
             ) from error

@@ -23,7 +23,7 @@ from benchharness.fetch.stock import (
     write_manifest,
 )
 from benchharness.model.backbones import Release
-from benchharness.plugins import weight_readers
+from benchharness.plugins import install_command, weight_readers
 
 FOREIGN = (".h5", ".pth")
 _LONGEST_S = 600.0
@@ -174,7 +174,7 @@ def _downloaded(offer: _Offer, fetcher: Fetcher) -> Published:
     if Path(name).suffix != ".h5" and not weight_readers():
         raise WeightsError(
             f"{name}: expected a plugin that reads it, found none; "
-            "install one with: pip install benchharness-torch"
+            f"install one with: {install_command('torch')}"
         )
     folder = fetcher.obtain(weights_home(offer.backbone, offer.name))
     source = f"{name}, downloaded from {offer.home.publisher}"
