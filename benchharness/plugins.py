@@ -35,6 +35,14 @@ PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 # The slow backend that comes with us and computes in float64.
 REFERENCE = "numpy"
+# The backends that come with the project, and where they are in its folder.
+OURS = {
+    "torch": "plugins/benchharness-torch",
+    "jax": "plugins/benchharness-jax",
+    "keras": "'plugins/benchharness-keras[tensorflow]'",
+    "keras-jax": "'plugins/benchharness-keras[jax]'",
+    "keras-torch": "'plugins/benchharness-keras[torch]'",
+}
 # Names of plugins to leave alone, with commas between them; inherited by every process of ours.
 BARRED = "BENCHHARNESS_NO_PLUGIN"
 # What a plugin's module says of the API that it was written for.
@@ -85,9 +93,12 @@ def find(name: str) -> EntryPoint:
             f"with --no-plugin or {BARRED}; leave that away to use it"
         )
     near = difflib.get_close_matches(name, plugins, n=1)
-    remedy = (
-        f"did you mean {near[0]}?" if near else f"install it with: pip install benchharness-{name}"
-    )
+    if command := install_command(name):
+        remedy = f"install it with: {command}"
+    elif near:
+        remedy = f"did you mean {near[0]}?"
+    else:
+        remedy = "benchharness list shows what is installed"
     known = ", ".join(plugins) or "none"
     raise PluginError(
         f"backend {name}: expected an installed plugin ({known}), found none; {remedy}"
@@ -161,6 +172,14 @@ def _is_required(requirement: Requirement, entry: EntryPoint, python: str) -> bo
     )
 
 
+def install_command(name: str) -> str:
+    """Return how a backend of this project is installed, in the project's folder; else nothing.
+
+    A name that we do not know may be anybody's: pip would fetch and run what it finds under it.
+    """
+    return f"pip install -e {OURS[name]}" if name in OURS else ""
+
+
 def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
     """Import one plugin and return its backend.
 
@@ -215,7 +234,7 @@ def read_weights(path: Path, network: Network) -> Mapping[str, NDArray[np.float3
             return found
     raise PluginError(
         f"{path}: expected a plugin that reads {path.suffix} files, found none; "
-        "install one with: pip install benchharness-torch"
+        f"install one with: {install_command('torch')}"
     )
 
 

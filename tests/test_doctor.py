@@ -16,6 +16,7 @@ from frameworks import require
 
 from benchharness import plugins
 from benchharness.cli import doctor_command
+from benchharness.errors import PluginError
 from benchharness.measure.machine import Machine
 from benchharness.run.checkup.doctor import Examination, examine
 from benchharness.run.checkup.finding import Checkup, Finding
@@ -41,7 +42,7 @@ def benchharness_backend(options):
 SUITE = """
 name = "little"
 trials = 1
-backends = ["{backend}"]
+backends = [{backends}]
 
 [dataset]
 source = "drawn"
@@ -83,7 +84,7 @@ FRAMEWORKS = {"benchharness-keras", "benchharness-torch", "benchharness-jax"}
 
 @pytest.fixture
 def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Return a function that examines the made machine for a little suite on one backend.
+    """Return a function that examines the made machine on a little suite of backends, or none.
 
     The plugins of the real frameworks, if there are any here, are out of its sight.
     """
@@ -92,16 +93,18 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         lambda: {n: e for n, e in plugins.installed().items() if e.dist.name not in FRAMEWORKS},
     )
 
-    def examined(backend: str, *, dense: int = 4, **changes: Any) -> Checkup:
+    def examined(*backends: str, dense: int = 4, **changes: Any) -> Checkup:
         suite = tmp_path / "little.toml"
-        suite.write_text(SUITE.format(backend=backend, dense=dense))
+        named = ", ".join(f'"{name}"' for name in backends)
+        suite.write_text(SUITE.format(backends=named, dense=dense))
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(tmp_path / "plugins"),
             "HOME": str(tmp_path),
         }
         wanted = Examination(
-            suite=suite,
+            suite=suite if backends else None,
+            backends=changes.pop("backends", ()),
             device="cpu",
             results=changes.pop("results", tmp_path / "results"),
             calibration=changes.pop("calibration", "no"),
@@ -135,14 +138,25 @@ def test_a_suite_whose_backend_works_can_run(install, visit):
     assert "working_module" not in sys.modules
 
 
-def test_a_backend_that_is_not_installed_is_missed_with_the_command(visit):
-    """The rest is looked at all the same."""
+def test_a_backend_that_is_not_installed_is_missed(visit):
+    """No command is made up for it: whoever has published that name would be run."""
     checkup = visit("nowhere")
 
     found = about(checkup, "nowhere")
     assert not checkup.is_able and found.mark == "missing"
-    assert found.remedy == "pip install benchharness-nowhere"
-    assert about(checkup, "numpy").mark == "ok"
+    assert found.text.startswith("expected an installed plugin (")
+    assert "pip" not in found.text + found.remedy
+
+
+def test_a_backend_of_this_project_is_installed_from_its_folder(monkeypatch):
+    """With the engine that Keras is to run on."""
+    monkeypatch.setattr("benchharness.plugins.installed", dict)
+
+    with pytest.raises(PluginError) as refusal:
+        plugins.find("keras-jax")
+
+    command = "pip install -e 'plugins/benchharness-keras[jax]'"
+    assert str(refusal.value).endswith(f"; install it with: {command}")
 
 
 @pytest.mark.parametrize(
@@ -160,11 +174,11 @@ def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: s
     install("working", WORKING)
     began_s = time.monotonic()
 
-    checkup = visit("broken", longest_s=8.0 if "sleep" in source else 60.0)
+    checkup = visit("broken", "working", longest_s=8.0 if "sleep" in source else 60.0)
 
     found = about(checkup, "broken")
     assert found.mark == "missing" and word in found.text
-    assert found.remedy == "pip install --force-reinstall benchharness-broken"
+    assert found.remedy == "pip install --force-reinstall benchharness-broken==1.0"
     assert about(checkup, "working").mark == "ok"
     assert time.monotonic() - began_s < 40
 
@@ -188,15 +202,30 @@ def test_the_patience_with_a_backend_can_be_chosen(monkeypatch, arguments, code,
     assert asked == waited
 
 
-def test_a_broken_backend_that_no_suite_needs_is_a_warning(install, visit):
-    """The suite runs on another."""
-    install("broken", "raise RuntimeError('half an installation')")
+def test_a_backend_that_the_suite_does_not_need_is_not_imported(install, visit, tmp_path: Path):
+    """However many are installed: each may take a minute, or be broken."""
+    trace = tmp_path / "imported"
+    install("other", f"open({str(trace)!r}, 'w')")
     install("working", WORKING)
 
     checkup = visit("working")
 
     assert checkup.is_able
-    assert about(checkup, "broken").mark == "warn"
+    assert [health["backend"] for health in checkup.facts["backends"]] == ["working"]
+    assert not trace.exists()
+
+
+def test_only_the_backends_that_are_asked_for_are_looked_at(install, visit):
+    """Of a suite's, and of all that are installed where there is no suite."""
+    install("broken", "raise RuntimeError('half an installation')")
+    install("working", WORKING)
+
+    of_suite = visit("working", "broken", backends=("working",))
+    of_machine = visit(backends=("working",))
+
+    for checkup in (of_suite, of_machine):
+        assert checkup.is_able
+        assert [health["backend"] for health in checkup.facts["backends"]] == ["working"]
 
 
 def test_too_little_memory_is_said_before_the_run(visit):
@@ -314,7 +343,7 @@ def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 def test_the_command_tells_programs_everything_in_one_object(tmp_path: Path):
     """--json: marks, machine, backends, memory; exit code 1 for the backend that is missing."""
     suite = tmp_path / "little.toml"
-    suite.write_text(SUITE.format(backend="nowhere", dense=4))
+    suite.write_text(SUITE.format(backends='"nowhere"', dense=4))
 
     done = call("doctor", str(suite), "--no-calibration", "--json", cwd=tmp_path)
 
@@ -348,7 +377,7 @@ def test_a_real_backend_is_measured_and_the_parent_imports_no_framework(
     """Its speed, its memory and the estimate come from a process of its own."""
     require(backend)
     suite = tmp_path / "little.toml"
-    suite.write_text(SUITE.format(backend=backend, dense=4))
+    suite.write_text(SUITE.format(backends=f'"{backend}"', dense=4))
     script = (
         "import sys\n"
         "from pathlib import Path\n"

@@ -178,7 +178,7 @@ def test_without_any_backend_the_command_is_named():
     """An empty installation is told what to do."""
     found = only(backend_findings([], needed=(), now=NOW), "backends")
 
-    assert found.mark == "missing" and "pip install benchharness-torch" in found.remedy
+    assert found.mark == "missing" and "pip install -e plugins/benchharness-torch" in found.remedy
 
 
 def test_a_disk_that_is_too_full_is_missed():

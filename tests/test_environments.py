@@ -116,7 +116,7 @@ class Desk:
     def records(self) -> list[dict]:
         """Return the trials of the newest run."""
         lines = (self.folder / "results/two/latest/records.jsonl").read_text().splitlines()
-        return [json.loads(line.partition(" ")[2] or line) for line in lines]
+        return [json.loads(line) for line in lines]
 
 
 @pytest.fixture(scope="module")
@@ -473,11 +473,11 @@ class TestInterpreter:
         assert found in told and f"expected the benchharness that runs here, {__version__}" in told
 
     def test_plugin_that_is_not_installed_there_is_said(self, desk: Desk, other: Path):
-        """With what is, and how to get it."""
+        """With what is; of one that nobody knows pip is not told to fetch anything."""
         told = desk.refusal(desk.write("apart", tables=_table(other, plugin="slowpoke")))
 
         assert 'expected the plugin "slowpoke" in ' in told
-        assert "-m pip install benchharness-slowpoke" in told
+        assert "pip install" not in told
 
     def test_every_problem_is_told_at_once(self, desk: Desk):
         """One line for each backend."""

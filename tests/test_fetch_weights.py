@@ -251,7 +251,7 @@ def test_a_checkpoint_without_a_plugin_that_reads_it_is_not_even_downloaded(
     body = random.Random(1).randbytes(99)
     homes = homes_of(imagenet_torchvision=(body, server.put("pth", body)))
 
-    with pytest.raises(WeightsError, match="pip install benchharness-torch"):
+    with pytest.raises(WeightsError, match="pip install -e plugins/benchharness-torch"):
         find(tmp_path, homes)
 
     assert server.asked == []

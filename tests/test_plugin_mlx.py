@@ -95,7 +95,7 @@ def test_mlx_does_the_same_work_as_pytorch(desk: Path):
     assert "simple_cnn, mlx and torch: proven" in certified.stdout
     assert ran.returncode == 0, ran.stdout + ran.stderr
     lines = (desk / "results/smoke/latest/records.jsonl").read_text().splitlines()
-    records = [json.loads(line.split(" ", 1)[1]) for line in lines]
+    records = [json.loads(line) for line in lines]
     found = [(r["benchmark"], r["backend"], r["status"], r["proof"]) for r in records]
     assert sorted(found) == [
         (benchmark, backend, "ok", "proven")

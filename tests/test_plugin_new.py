@@ -87,7 +87,7 @@ def test_the_guide_leads_from_nothing_to_a_certified_backend(tmp_path: Path):
     assert "simple_cnn, mine and numpy: proven" in said["certify suites/smoke.toml"]
     assert "images: mine numpy; fingerprints: mine numpy" in said["run suites/smoke.toml"]
     records = (tmp_path / "results/smoke/latest/records.jsonl").read_text().splitlines()
-    found = [json.loads(line.split(" ", 1)[1]) for line in records]
+    found = [json.loads(line) for line in records]
     assert {(record["backend"], record["status"], record["proof"]) for record in found} == {
         ("mine", "ok", "proven"),
         ("numpy", "ok", "proven"),

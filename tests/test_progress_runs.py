@@ -101,7 +101,7 @@ def on_terminal(desk: Path, *arguments: str, columns: int, **more: str) -> Termi
 def records(desk: Path) -> list[dict]:
     """Return the records of the latest run."""
     text = (desk / "results/watched/latest/records.jsonl").read_text()
-    return [json.loads(line.split(" ", 1)[1]) for line in text.splitlines()]
+    return [json.loads(line) for line in text.splitlines()]
 
 
 @pytest.fixture(scope="module")

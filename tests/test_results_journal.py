@@ -7,14 +7,17 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pandas
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,9 +60,50 @@ def test_numbers_json_has_no_word_for_become_null(path):
     def refuse(word: str) -> None:
         raise AssertionError(word)
 
-    payload = path.read_bytes().split(b" ", 1)[1]
-    stored = json.loads(payload, parse_constant=refuse)
-    assert stored == {"metrics": {"train_loss": None}, "epochs": [None, 0.5]}
+    stored = json.loads(path.read_bytes(), parse_constant=refuse)
+    assert stored == {
+        "crc32": stored["crc32"],
+        "metrics": {"train_loss": None},
+        "epochs": [None, 0.5],
+    }
+
+
+def test_any_reader_of_json_lines_reads_the_file(path):
+    """Pandas, and jq where it is installed, know nothing of our checksum."""
+    whole = [record(id="a"), record(id="b", status="failed", reason="é\n\u2028")]
+    for one in whole:
+        journal.append(path, one)
+
+    frame = pandas.read_json(path, lines=True)
+    jq = shutil.which("jq")
+    ids = subprocess.check_output([jq, "-r", ".id", path], text=True) if jq else "a\nb\n"
+
+    assert frame["id"].tolist() == ["a", "b"]
+    assert frame["metrics"].tolist() == [one["metrics"] for one in whole]
+    assert ids == "a\nb\n"
+    assert journal.read(path) == (whole, [])
+
+
+def test_lines_of_an_older_file_are_read_and_followed(path):
+    """Where a checksum and a space stand before the object, the next line is one of today's."""
+    payload = json.dumps(record(id="old")).encode()
+    path.write_bytes(b"%08x %s\n%08x {torn" % (zlib.crc32(payload), payload, 1))
+
+    journal.append(path, record(id="new"))
+
+    assert journal.read(path) == ([record(id="old"), record(id="new")], [])
+    assert (path.parent / "records.damaged").read_bytes() == b"00000001 {torn\n"
+
+
+def test_a_lock_keeps_nobody_from_reading(path):
+    """What another process is writing is looked at all the same."""
+    journal.append(path, {"id": "a"})
+
+    with path.open("rb") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        found = journal.read(path)
+
+    assert found == ([{"id": "a"}], [])
 
 
 def test_a_tail_torn_anywhere_costs_only_its_record(path):

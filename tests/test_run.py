@@ -296,6 +296,6 @@ def test_each_record_survives_as_one_checked_line(four_ways):
     folder, records = four_ways
 
     lines = (folder.path / "records.jsonl").read_text().splitlines()
-    read = [json.loads(line.split(" ", 1)[1])["id"] for line in lines]
+    read = [json.loads(line)["id"] for line in lines]
     assert read == [record["id"] for record in records]
     assert len(set(read)) == len(read)

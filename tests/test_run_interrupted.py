@@ -43,7 +43,7 @@ def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=30)
 
-    finished = [json.loads(line.split(" ", 1)[1]) for line in records.read_text().splitlines()]
+    finished = [json.loads(line) for line in records.read_text().splitlines()]
     rows = (records.parent / "trials.csv").read_text().splitlines()
     assert run.returncode == 130
     assert "Traceback" not in errors

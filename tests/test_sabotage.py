@@ -401,7 +401,7 @@ def test_faults_in_the_timed_run_void_the_proof(tmp_path: Path):
     done = benchharness(tmp_path, "run", str(file), "--device", "cpu", "--require-proof")
 
     records = [
-        json.loads(line.split(" ", 1)[1])
+        json.loads(line)
         for line in (tmp_path / "results/sabotage/latest/records.jsonl").read_text().splitlines()
     ]
     proofs = {record["backend"]: record["proof"] for record in records}
@@ -422,7 +422,7 @@ def test_faults_of_the_timed_run_alone_are_named(tmp_path: Path):
     done = benchharness(tmp_path, "run", str(file), "--device", "cpu")
 
     lines = (tmp_path / "results/sabotage/latest/records.jsonl").read_text().splitlines()
-    records = [json.loads(line.split(" ", 1)[1]) for line in lines]
+    records = [json.loads(line) for line in lines]
     proofs = {record["backend"]: record["proof"] for record in records}
     assert done.returncode == 1
     assert proofs.pop("torch") == "proven"

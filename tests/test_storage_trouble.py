@@ -22,10 +22,10 @@ from benchharness.data import pictures as drawn_pictures
 from benchharness.data.folder import folder
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError, RunError
+from benchharness.files import replace_text
 from benchharness.results import journal
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.store import require_room
-from benchharness.results.textfile import replace_text
 from benchharness.run.trial.features import compute_features, load_features
 
 SUITE = """

@@ -78,7 +78,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
 def records(done: tuple[Path, str]) -> dict[tuple[str, str, str], dict[str, Any]]:
     """The records by benchmark, track and backend."""
     lines = (done[0] / "records.jsonl").read_text().splitlines()
-    found = (json.loads(line.split(" ", 1)[1]) for line in lines)
+    found = (json.loads(line) for line in lines)
     return {(one["benchmark"], one["track"], one["backend"]): one for one in found}
 
 

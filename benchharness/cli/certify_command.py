@@ -12,7 +12,7 @@ from benchharness.cli.builtin import builtin_suite
 
 
 @click.command("certify")
-@click.argument("suite", type=click.Path(path_type=Path), required=False)
+@click.argument("suite", type=options.PATH, required=False)
 @no_plugin
 @options.profile
 @options.backends

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.argument("b", required=False)
 @no_plugin
 @click.option(
-    "--suite", type=click.Path(path_type=Path), help="What both sides run; needed to run them."
+    "--suite",
+    type=options.PATH,
+    help="What both sides run; needed to run them.",
 )
 @options.profile
 @options.benchmarks
@@ -55,14 +57,14 @@ if TYPE_CHECKING:
 @options.device
 @click.option(
     "--results",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     default=Path("results"),
     show_default=True,
     help="Where runs are recorded; comparisons are in its folder of that name.",
 )
 @click.option(
     "--repository",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=options.FilePath(path_type=Path, exists=True, file_okay=False),
     default=Path(),
     help="Whose revisions are compared; the current folder by default.",
 )
@@ -75,9 +77,11 @@ if TYPE_CHECKING:
 )
 @options.offline
 @click.option(
-    "--markdown", type=click.Path(path_type=Path), help="Also write the table as Markdown here."
+    "--markdown",
+    type=options.PATH,
+    help="Also write the table as Markdown here.",
 )
-@click.option("--junit", type=click.Path(path_type=Path), help="Also write JUnit XML here.")
+@click.option("--junit", type=options.PATH, help="Also write JUnit XML here.")
 @options.json_events
 @options.quiet
 def command(
@@ -300,9 +304,9 @@ def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None)
     Raises:
         click.BadParameter: One cannot be written.
     """
+    from benchharness.files import replace_text
     from benchharness.report.comparison import markdown as as_markdown
     from benchharness.report.junit import junit as as_junit
-    from benchharness.results.textfile import replace_text
 
     for option, path, render in (
         ("--markdown", markdown, as_markdown),

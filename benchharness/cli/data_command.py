@@ -27,7 +27,7 @@ def command() -> None:
 def _on_suite(function: F) -> F:
     """Give a command the arguments that tell what a suite would read."""
     told = (
-        click.argument("suite", type=click.Path(path_type=Path)),
+        click.argument("suite", type=options.PATH),
         click.option("--profile", help="As for run; chosen for this machine by default."),
         options.data,
         no_plugin,

@@ -15,14 +15,15 @@ _MAIN = Path("suites/cats_dogs.toml")
 
 
 @click.command("doctor")
-@click.argument("suite", type=click.Path(path_type=Path), required=False)
+@click.argument("suite", type=options.PATH, required=False)
 @no_plugin
 @options.profile
+@options.backends
 @options.data
 @options.device
 @click.option(
     "--results",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     default=Path("results"),
     show_default=True,
     help="Where runs would be recorded.",
@@ -45,6 +46,7 @@ def command(
     *,
     suite: Path | None,
     profile: str | None,
+    backends: tuple[str, ...],
     data: Path | None,
     device: str,
     results: Path,
@@ -55,8 +57,8 @@ def command(
     """Say what this machine can do, what SUITE lacks here, and how to get it.
 
     Without SUITE, suites/cats_dogs.toml is looked at where it is there, else the suite for your
-    own pictures where --data names them, else the machine alone. Nothing is downloaded, and
-    nothing is changed but the cache.
+    own pictures where --data names them, else the machine alone. Backends that SUITE does not
+    need are not imported. Nothing is downloaded, and nothing is changed but the cache.
 
     Exit codes: 0 the suite can run; 1 something that it needs is missing; 2 the request could not
     be understood.
@@ -72,6 +74,7 @@ def command(
         Examination(
             suite=suite,
             profile=profile,
+            backends=backends,
             data=data,
             device=device,
             results=results,

@@ -23,7 +23,7 @@ def command() -> None:
 
 
 @command.command("sync", short_help="Build what a suite asks for.")
-@click.argument("suite", type=click.Path(path_type=Path))
+@click.argument("suite", type=options.PATH)
 @options.backends
 @click.option("--rebuild", is_flag=True, help="Build anew, with the newest that is admitted.")
 @options.offline

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.results
 @click.option(
     "--storage",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FilePath(path_type=Path, file_okay=False),
     help="Read the files of pytest-benchmark in this folder instead, as a rule .benchmarks.",
 )
 @click.option(
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 @click.option(
     "--last", type=click.IntRange(1), default=12, show_default=True, help="Rows of each table."
 )
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Write a page with charts.")
+@click.option("--html", "page", type=options.PATH, help="Write a page with charts.")
 @click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
 def command(
     *,
@@ -124,9 +124,9 @@ def _write(history: History, page: Path) -> None:
             f"{page}: expected {', '.join(absent)} to draw it with, found none; "
             "pip install 'benchharness[report]'"
         )
+    from benchharness.files import replace_text
     from benchharness.report.html.bundle import bundle
     from benchharness.report.html.history import history_page
-    from benchharness.results.textfile import replace_text
 
     try:
         replace_text(page, history_page(history, vega=bundle()))

@@ -15,7 +15,7 @@ from benchharness.cli.saying import say
 from benchharness.data.catalogue import SOURCES
 from benchharness.extensions import extensions
 from benchharness.model.backbones import BACKBONES
-from benchharness.plugins import distribution, installed, obstacle
+from benchharness.plugins import distribution, install_command, installed, obstacle
 from benchharness.suite.builtin import IMAGES
 
 STRATEGIES = {
@@ -35,7 +35,7 @@ def command() -> None:
     """
     backends = {name: _described(entry) for name, entry in installed().items()}
     sections = {
-        "backends": backends or {"none": "install one with: pip install benchharness-torch"},
+        "backends": backends or {"none": f"install one with: {install_command('torch')}"},
         "strategies": STRATEGIES,
         "datasets": {name: source.description for name, source in SOURCES.items()}
         | _added("datasets", beside=SOURCES),

@@ -13,7 +13,7 @@ from benchharness.cli.barring import no_plugin
 
 
 @click.command("noise")
-@click.argument("suite", type=click.Path(path_type=Path))
+@click.argument("suite", type=options.PATH)
 @no_plugin
 @options.profile
 @options.backends

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
+
+from benchharness.files import expanded
+
+
+class FilePath(click.Path):
+    """A path in which ``~`` is the home folder, also where no shell has seen to that."""
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """Return the path of what was written."""
+        return super().convert(expanded(value), param, ctx)
+
+
+PATH = FilePath(path_type=Path)
 
 profile = click.option(
     "--profile", help="Overrides for a kind of machine or purpose; chosen by default."
@@ -27,13 +46,13 @@ columns = click.option(
 )
 data = click.option(
     "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=FilePath(path_type=Path, exists=True, file_okay=False),
     help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
 )
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 results = click.option(
     "--results",
-    type=click.Path(path_type=Path),
+    type=PATH,
     default=Path("results"),
     show_default=True,
     help="Where runs are recorded.",

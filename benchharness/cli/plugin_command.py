@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchharness.cli import options
+
 if TYPE_CHECKING:
     from benchharness.testing.audit import Audit
 
@@ -21,7 +23,7 @@ def command() -> None:
 @click.option(
     "--dir",
     "parent",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=options.FilePath(path_type=Path, file_okay=False),
     default=Path(),
     help="Where to make its folder; here by default.",
 )

@@ -10,10 +10,11 @@ import click
 from benchharness.cli import options
 from benchharness.cli.barring import no_plugin
 from benchharness.cli.saying import say
+from benchharness.errors import BenchError, RunError
 
 
 @click.command("report")
-@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("run", type=options.PATH)
 @no_plugin
 @options.results
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
@@ -33,7 +34,10 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     described, remarks = run_of(folder, records)
     for remark in remarks:
         say(f"warning: {remark}", err=True)
-    write_csv_files(folder.path, records)
+    try:
+        write_csv_files(folder.path, records)
+    except RunError as error:
+        say(f"warning: {error}", err=True)
     if markdown:
         from benchharness.report.table import markdown as as_markdown
 
@@ -48,7 +52,8 @@ def publish(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
     """Write what plugins add, the page and the main chart of a run, and return where the page is.
 
     Args:
-        tell: Told where it is; without the libraries that draw, how to get them.
+        tell: Told where it is; without the libraries that draw, how to get them; else why there is
+            none.
     """
     from benchharness.report.added import write_added
     from benchharness.report.extra import missing
@@ -61,9 +66,15 @@ def publish(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
             f"then benchharness report {folder}"
         )
         return None
-    from benchharness.report.html.files import write_report
+    try:
+        from benchharness.report.html.files import write_report
 
-    page, *_ = write_report(RunFolder.open(folder))
+        page, *_ = write_report(RunFolder.open(folder))
+    except Exception as error:
+        # As with those of plugins: the records are there, and so are the table and the exit code.
+        reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
+        tell(f"WARNING: no report.html: {reason.splitlines()[0]}")
+        return None
     tell(f"report: {page}")
     return page
 

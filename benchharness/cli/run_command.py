@@ -31,7 +31,7 @@ def _trials(
 
 
 @click.command("run")
-@click.argument("suite", type=click.Path(path_type=Path), required=False)
+@click.argument("suite", type=options.PATH, required=False)
 @no_plugin
 @options.profile
 @options.backends
@@ -55,7 +55,7 @@ def _trials(
 )
 @click.option(
     "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    type=options.FilePath(path_type=Path, exists=True, file_okay=False),
     help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA. May hold pictures "
     "of your own, in a folder for each class.",
 )
@@ -77,7 +77,7 @@ def _trials(
 @click.option("--fail-fast", is_flag=True, help="End the run with the first trial that fails.")
 @click.option(
     "--resume",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     is_flag=False,
     flag_value=".",
     help="Go on with a run: do what is missing, and only that. RUN is its folder or name; the "
@@ -100,7 +100,7 @@ def _trials(
 @options.offline
 @click.option(
     "--write-suite",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     help="Write a copy of the built-in suite to this file, and run nothing.",
 )
 @click.option("--dry-run", is_flag=True, help="Show every trial and run none.")

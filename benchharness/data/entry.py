@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.workshop import sync
 from benchharness.errors import DatasetError
 from benchharness.fetch.stock import file_digest
+from benchharness.files import sync
 
 _FORMAT = 3
 _SYNC_BYTES = 16_000_000

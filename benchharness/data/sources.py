@@ -14,6 +14,7 @@ from benchharness.data.catalogue import VARIABLE
 from benchharness.errors import AbsentError, DatasetError, FetchError
 from benchharness.fetch.caches import keras_home
 from benchharness.fetch.stock import read_manifest
+from benchharness.files import expanded
 
 if TYPE_CHECKING:
     from benchharness.data.listing import Listing
@@ -139,7 +140,7 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
     if path is not None:
         return [path, path / name]
     root = environment.get(VARIABLE)
-    places = [Path(root), Path(root) / name] if root else []
+    places = [expanded(root), expanded(root) / name] if root else []
     keras = keras_home(environment)
     added = dataset(name)
     if added is not None:

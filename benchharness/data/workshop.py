@@ -7,8 +7,11 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from benchharness.files import sync
+from benchharness.locks import locked
 
 # No build takes a day; a younger folder may be another process's, still growing.
 _ABANDONED_S = 86_400.0
@@ -37,13 +40,9 @@ def sole_builder(target: Path) -> Iterator[None]:
 
     Where the disk knows no locks, several may build; then the first to finish wins.
     """
-    from filelock import FileLock
-
-    lock = FileLock(target.parent.parent / "locks" / f"{target.parent.name}-{target.name}.lock")
-    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as held:
-        with suppress(NotImplementedError):
-            held.enter_context(lock)
+    file = target.parent.parent / "locks" / f"{target.parent.name}-{target.name}.lock"
+    with locked(file) as is_held:
+        if is_held:
             # Whoever left something behind here was killed: nobody else builds now.
             _sweep(target, older_s=0.0)
         yield
@@ -55,15 +54,6 @@ def discard(target: Path) -> None:
     with suppress(FileNotFoundError):
         target.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
-
-
-def sync(path: Path) -> None:
-    """Return when the file or folder is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sweep(target: Path, *, older_s: float) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 from pathlib import Path
 
-from benchharness.results.textfile import replace_bytes
+from benchharness.files import replace_bytes
 
 
 class Acquaintances:

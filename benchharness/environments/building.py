@@ -9,9 +9,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from benchharness.errors import RunError
+from benchharness.locks import locked
 from benchharness.subprocesses import python_environment
 
 CONSTRAINTS = "constraints.txt"
@@ -37,8 +36,7 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
     Args:
         build: Given an empty folder to fill.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder.with_name(f".{folder.name}.lock")):
+    with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir():
             return False
         beside = folder.with_name(f".{folder.name}.partial")

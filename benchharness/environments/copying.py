@@ -87,8 +87,10 @@ def origin_of(name: str) -> str:
     if known is None:
         return name
     origin = json.loads(known.read_text("direct_url.json") or "{}")
-    if origin.get("dir_info", {}).get("editable"):
-        return f"-e {url2pathname(urlsplit(origin['url']).path)}"
+    place = urlsplit(origin.get("url", ""))
+    if place.scheme == "file":
+        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        return f"{editable}{url2pathname(place.path)}"
     return f"{name}=={known.version}"
 
 

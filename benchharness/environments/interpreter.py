@@ -20,7 +20,7 @@ from benchharness.environments.acquaintance import is_path
 from benchharness.environments.building import apart
 from benchharness.environments.copying import CORE, origin_of
 from benchharness.errors import Problem
-from benchharness.plugins import GROUP, package_digest
+from benchharness.plugins import GROUP, OURS, installed, package_digest
 
 # Run by the other interpreter, which may have nothing of ours, or an older one.
 _LOOK = f"""
@@ -115,7 +115,7 @@ class Interpreter:
                 where=where,
                 expected=f'the plugin "{plugin}" in {self.path}',
                 found=", ".join(self.plugins) or "none",
-                hint=remedy or f"{install} benchharness-{plugin}",
+                hint=remedy or (f"{install} {source}" if (source := _source_of(plugin)) else ""),
             )
         return None
 
@@ -221,3 +221,11 @@ def _age_ns(path: Path) -> int:
     """Return when packages last came to an environment or left it; 0 where that is not known."""
     folders = path.parent.parent.glob("lib/python3*/site-packages")
     return max((folder.stat().st_mtime_ns for folder in folders), default=0)
+
+
+def _source_of(plugin: str) -> str:
+    """Return what tells an installer to install a plugin; empty where nothing is known of it."""
+    entry = installed().get(plugin)
+    if entry is not None and entry.dist is not None:
+        return origin_of(entry.dist.name)
+    return f"-e {OURS[plugin]}" if plugin in OURS else ""

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import logging
+import os
+import stat
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+
+from benchharness.files import expanded
+from benchharness.visible import visible
+
+LOGGER = logging.getLogger(__name__)
 
 
 def keras_home(environment: Mapping[str, str]) -> Path | None:
@@ -33,9 +43,47 @@ def torch_checkpoints(environment: Mapping[str, str]) -> Path | None:
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
-    """Return where prepared images, drawn pictures, features and environments are kept."""
-    if environment.get("BENCHHARNESS_CACHE"):
-        return Path(environment["BENCHHARNESS_CACHE"])
+    """Return where prepared images, drawn pictures, features and environments are kept.
+
+    A temporary folder, which is told, where the user has no home folder or cannot write there.
+    """
+    if named := environment.get("BENCHHARNESS_CACHE"):
+        return expanded(named)
     import platformdirs
 
-    return Path(platformdirs.user_cache_dir("benchharness"))
+    folder = Path(platformdirs.user_cache_dir("benchharness"))
+    obstacle = _obstacle(folder)
+    return _temporary_cache(obstacle) or folder if obstacle else folder
+
+
+def _obstacle(folder: Path) -> str:
+    """Return why a folder cannot be written or made; empty where it can."""
+    if not folder.is_absolute():
+        return "no home folder is known"
+    there = next(place for place in (folder, *folder.parents) if os.access(place, os.F_OK))
+    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
+
+
+@functools.cache
+def _temporary_cache(obstacle: str) -> Path | None:
+    """Make a folder that nobody else can write, the same for all processes of a user if possible.
+
+    None where nothing can be written at all.
+    """
+    try:
+        folder = Path(tempfile.gettempdir()) / f"benchharness-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+        is_ours = stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid()
+        if not is_ours or status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            # Where everybody writes, anybody may have taken the name.
+            folder = Path(tempfile.mkdtemp(prefix="benchharness-"))
+    except OSError:
+        return None
+    LOGGER.warning(
+        visible(
+            f"{obstacle}: downloads and prepared images are kept in {folder} for the time being; "
+            "BENCHHARNESS_CACHE names a folder that stays"
+        )
+    )
+    return folder

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchharness.errors import FetchError
 from benchharness.fetch.archive import unpack
@@ -15,9 +14,7 @@ from benchharness.fetch.download import UnreachableError, download
 from benchharness.fetch.homes import HOMES, Home
 from benchharness.fetch.stock import Manifest, appearing, damages, write_manifest
 from benchharness.fetch.transfer import Patience, Progress
-
-if TYPE_CHECKING:
-    from filelock import FileLock
+from benchharness.locks import locked
 
 
 class DamagedError(FetchError):
@@ -87,12 +84,9 @@ class Fetcher:
         """Return one that finds what is there and fetches nothing."""
         return Fetcher(folder=self.folder, homes=self.homes, is_offline=True, is_trusting=True)
 
-    def lock(self, name: str) -> FileLock:
+    def locked(self, name: str) -> AbstractContextManager[bool]:
         """Return the lock that processes hold while they make the folder of a thing."""
-        from filelock import FileLock
-
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(self.folder / f".{name}.lock")
+        return locked(self.folder / f".{name}.lock")
 
     def _fetch(self, name: str, target: Path) -> Path:
         home = self.homes[name]
@@ -104,7 +98,7 @@ class Fetcher:
                 )
             raise FetchError(f"{name}: {home.source} was not fetched: {refusal}")
         try:
-            with self._held(name):
+            with self.locked(name):
                 # Another process may have fetched it while we waited.
                 if not (target.is_dir() and self._is_whole(name, target)):
                     self._build(name, home, target)
@@ -120,22 +114,6 @@ class Fetcher:
                 "free some space or choose another cache folder (BENCHHARNESS_CACHE)"
             ) from error
         return target
-
-    @contextmanager
-    def _held(self, name: str) -> Iterator[None]:
-        """Hold the lock of a thing, having waited for other processes that do."""
-        from filelock import Timeout
-
-        lock = self.lock(name)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            self._say(f"waiting for another process that fetches {name}")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
 
     def _build(self, name: str, home: Home, target: Path) -> None:
         incoming = self.folder / f".{name}.incoming"

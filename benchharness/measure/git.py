@@ -10,6 +10,8 @@ from pathlib import Path
 from benchharness.errors import RunError
 
 _PATIENCE_S = 120
+# Of what git says: advice takes three.
+_LINES = 4
 
 
 class GitError(RunError):
@@ -20,7 +22,7 @@ def git(folder: Path, *arguments: str) -> str:
     """Return what git prints in a folder, without the last line's end.
 
     Raises:
-        GitError: Git is not installed, or refused; its first words say why.
+        GitError: Git is not installed, or refused; its own words say why, and what to do.
     """
     command = shutil.which("git")
     if command is None:
@@ -38,24 +40,23 @@ def git(folder: Path, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GitError(f"{folder}: git {arguments[0]}: {error}") from error
     if done.returncode:
-        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise GitError(f"{folder}: git {arguments[0]}: {said[0]}")
+        raise GitError(f"{folder}: git {arguments[0]}: {_complaint(done)}")
     return done.stdout.removesuffix("\n")
 
 
-def describe_commit(folder: Path) -> dict[str, str | bool] | None:
-    """Return the commit that a folder's files come from; None where there is no repository.
+def describe_commit(folder: Path) -> dict[str, str | bool]:
+    """Return the commit that a folder's files come from.
 
     Returns:
         ``id``, ``time`` (ISO 8601), ``branch`` (empty when none is checked out) and ``is_dirty``:
-        whether tracked files differ from it.
+        whether tracked files differ from it. Where it cannot be read ``unknown`` alone: why.
     """
     try:
         commit, time = git(folder, "log", "-1", "--no-show-signature", "--format=%H %cI").split()
         branch = git(folder, "branch", "--show-current")
         return {"id": commit, "time": time, "branch": branch, "is_dirty": bool(changes(folder))}
-    except GitError:
-        return None
+    except GitError as error:
+        return {"unknown": str(error)}
 
 
 def changes(folder: Path) -> list[str]:
@@ -68,11 +69,24 @@ def changes(folder: Path) -> list[str]:
     return [line[3:] for line in lines if line[2:3] == " "]
 
 
+def _complaint(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why git refused, on one line: from its first fatal word, or else from its first."""
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    fatal = [number for number, line in enumerate(lines) if line.startswith("fatal: ")]
+    return " ".join(lines[fatal[0] if fatal else 0 :][:_LINES]) or f"exit code {done.returncode}"
+
+
 def _environment() -> dict[str, str]:
     """Return the variables of a git that asks nobody, and looks only where it is told.
 
     Within a hook git sets GIT_DIR and its like: they would turn every command to that repository.
+    Settings are kept: they say whom git trusts.
     """
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_")
+        or name.startswith(("GIT_CONFIG_", "GIT_CEILING_", "GIT_DISCOVERY_"))
+    }
     quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     return {**kept, **quiet}

@@ -12,7 +12,8 @@ import pytest
 from benchharness.errors import RunError
 
 if TYPE_CHECKING:
-    from benchharness.run.session import Request
+    from benchharness.files import expanded
+from benchharness.run.session import Request
 
 T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
@@ -134,7 +135,7 @@ def _folder(config: pytest.Config, name: str) -> Path | None:
     """Return a folder: one on the command line is relative to where pytest was called."""
     found = _asked(config, name)
     if isinstance(found, str):
-        return config.invocation_params.dir / found
+        return config.invocation_params.dir / expanded(found)
     return found[0] if found else None
 
 

@@ -13,11 +13,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchharness.files import replace_text
 from benchharness.measure.fingerprint import fingerprint
 from benchharness.measure.signed_rank import lower_bounds
 from benchharness.measure.variables import recorded_variables
 from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
-from benchharness.results.textfile import replace_text
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Cell, Plan
 

@@ -11,12 +11,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from benchharness.errors import Problem, SuiteError
+from benchharness.locks import Lock, LockedError, locked
 from benchharness.measure.git import GitError, changes, git
 
 _SHORT = 9
+_GO_THERE = "revisions are those of the folder you are in; go to the project's"
 _HOOKLESS = ("-c", f"core.hooksPath={os.devnull}")
 
 
@@ -47,7 +47,7 @@ class Repository:
                         where="repository",
                         expected="a folder of a git repository with files",
                         found=str(error).partition("rev-parse: ")[2] or str(error),
-                        hint="revisions are those of the folder you are in; go to the project's",
+                        hint=_GO_THERE if "not a git repository" in str(error) else "",
                     )
                 ],
             ) from error
@@ -114,12 +114,10 @@ def scratch(below: Path, *, prefix: str) -> Iterator[Path]:
         below: Where to make it; what killed processes of ours left there is removed.
         prefix: Of its name.
     """
-    below.mkdir(parents=True, exist_ok=True)
-    with FileLock(below / "making"):
+    with locked(below / "making"):
         _sweep(below)
         folder = Path(tempfile.mkdtemp(prefix=prefix, dir=below))
-        lock = FileLock(_lock_of(folder))
-        lock.acquire()
+        lock = Lock.acquire(_lock_of(folder))
     try:
         yield folder
     finally:
@@ -134,10 +132,11 @@ def _lock_of(folder: Path) -> Path:
 
 def _sweep(below: Path) -> None:
     """Remove the folders whose process is gone: nobody holds their locks."""
-    for lock in below.glob("*.lock"):
-        with suppress(Timeout), FileLock(lock, timeout=0):
-            _remove(lock.with_suffix(""))
-            lock.unlink(missing_ok=True)
+    for file in below.glob("*.lock"):
+        with suppress(LockedError), locked(file, longest_s=0) as is_held:
+            if is_held:
+                _remove(file.with_suffix(""))
+                file.unlink(missing_ok=True)
 
 
 def _remove(folder: Path) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from benchharness.errors import PluginError
 from benchharness.extensions import extensions, hooks
+from benchharness.files import replace_bytes
 from benchharness.plugins import title
 from benchharness.results.rebuilt import run_of
 from benchharness.results.store import RunFolder
-from benchharness.results.textfile import replace_bytes
 
 # What a run is read from again; no writer replaces it.
 _TRUTH = frozenset({"records.jsonl", "run.json", "certificate.json", "comparison.json"})

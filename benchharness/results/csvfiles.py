@@ -12,7 +12,7 @@ from benchharness.errors import RunError
 from benchharness.results.derived import with_one_peak
 from benchharness.results.record import Record
 from benchharness.results.tables import Row, epoch_rows, summary_rows, trial_rows
-from benchharness.results.textfile import replace_text
+from benchharness.files import replace_text
 
 # The last four are = + - @ as East Asian keyboards have them, which spreadsheets take for the same.
 _FORMULA_STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")

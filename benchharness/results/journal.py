@@ -1,32 +1,43 @@
-"""An append-only file of records: what was acknowledged stays, what was torn is set aside."""
+"""An append-only file of records: what was acknowledged stays, what was torn is set aside.
+
+A line is the record as a JSON object, its first member ``crc32``: the CRC-32 of the object without
+that member, so that any reader of JSON lines reads the file. Lines of older files, the CRC-32 as 8
+hex digits and a space before the object, are read as well.
+"""
 
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
+import time
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+from benchharness.locks import LONGEST_S, lock
 from benchharness.results.record import FORMAT, Record, in_present_format, without_nan
 
 # What is read of the file's end first; most records are shorter.
 _BLOCK = 65_536
+# Longer than writing a line takes.
+_WRITING_S = 0.1
 
 
 def encode(record: Record) -> bytes:
-    """Return one line: CRC-32 of the JSON as 8 hex digits, a space, the JSON, a newline."""
+    """Return the line of a record, its newline included."""
     payload = json.dumps(without_nan(record), allow_nan=False, separators=(",", ":")).encode()
-    return b"%08x %s\n" % (zlib.crc32(payload), payload)
+    return _sealed(payload) + b"\n"
 
 
 def decode(line: bytes) -> Record | None:
     """Return the record of a line without its newline; None when the checksum disagrees."""
-    checksum, _, payload = line.partition(b" ")
-    if not payload or checksum != b"%08x" % zlib.crc32(payload):
+    if line.startswith(b"{"):
+        payload = b"{" + (line.partition(b",")[2] or b"}")
+        is_whole = line == _sealed(payload)
+    else:
+        checksum, _, payload = line.partition(b" ")
+        is_whole = payload != b"" and checksum == b"%08x" % zlib.crc32(payload)
+    if not is_whole:
         return None
     record: Record = json.loads(payload)
     return record
@@ -38,19 +49,30 @@ def append(path: Path, record: Record) -> None:
     A torn tail that an earlier crash left is moved to ``records.damaged`` first.
 
     Raises:
+        LockedError: Another process has held the file for too long.
         OSError: The file could not be written; it then ends as it did before.
     """
     line = encode(record)
-    with _locked(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, fcntl.LOCK_EX) as descriptor:
+    descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+    try:
+        lock(descriptor, path, longest_s=LONGEST_S)
         separator = b"" if _heal(path, descriptor) else b"\n"
         _write_whole(descriptor, separator + line)
         os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def read(path: Path) -> tuple[list[Record], list[str]]:
-    """Return the readable records in order, and one message per line that cannot be read."""
-    with _locked(path, os.O_RDONLY, fcntl.LOCK_SH):
-        lines = path.read_bytes().split(b"\n")
+    """Return the readable records in order, and one message per line that cannot be read.
+
+    Without a lock: a line that is just being written is whole at the second look.
+    """
+    content = path.read_bytes()
+    if not content.endswith(b"\n") and decode(content.rpartition(b"\n")[2]) is None:
+        time.sleep(_WRITING_S)
+        content = path.read_bytes()
+    lines = content.split(b"\n")
     records: list[Record] = []
     problems: list[str] = []
     for number, line in enumerate(lines, start=1):
@@ -75,14 +97,10 @@ def _complaint(line: bytes, record: Record | None) -> str:
     )
 
 
-@contextmanager
-def _locked(path: Path, flags: int, lock: int) -> Iterator[int]:
-    descriptor = os.open(path, flags, 0o666)
-    try:
-        fcntl.flock(descriptor, lock)
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _sealed(payload: bytes) -> bytes:
+    """Return a JSON object with its checksum as the first member."""
+    rest = b"}" if payload == b"{}" else b"," + payload[1:]
+    return b'{"crc32":%d%s' % (zlib.crc32(payload), rest)
 
 
 def _heal(path: Path, descriptor: int) -> bool:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import itertools
 import json
+import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,10 +20,15 @@ from typing import Any
 from benchharness.errors import RunError
 from benchharness.results import journal
 from benchharness.results.record import Record, without_nan
-from benchharness.results.textfile import replace_text
+from benchharness.files import replace_text, sync
+from benchharness.visible import visible
+
+LOGGER = logging.getLogger(__name__)
 
 RECORDS = "records.jsonl"
 LATEST = "latest"
+# What ``RunFolder.at`` calls a run.
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}Z-.+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +50,8 @@ class RunFolder:
         """Make the folder of a new run and let the suite's ``latest`` point at it.
 
         It has its name once all of that is in it, so that a run which can be found can be resumed.
+        Where a file system knows no links, ``latest`` is a text file with the run's name; where
+        that cannot be either, there is none. Both are told.
 
         Args:
             results_dir: Made when missing.
@@ -70,12 +79,12 @@ class RunFolder:
             if run is not None:
                 made.write_run(run)
             (made.path / RECORDS).touch()
-            _sync(made.path)
+            sync(made.path)
             if found.path.exists():
                 raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
             made.path.rename(found.path)
-            _sync(suite)
-            _point(suite / LATEST, found.path.name)
+            sync(suite)
+        _point(suite / LATEST, found.path.name)
         return found
 
     @classmethod
@@ -234,8 +243,10 @@ def find_run(path: Path, results_dir: Path) -> RunFolder:
         RunError: Nothing was recorded under that name.
     """
     for place in (path, results_dir / path):
-        if _is_run(place):
-            return RunFolder.open(place)
+        is_words = place.name == LATEST and place.is_file()
+        named = _latest_of(place.parent) if is_words else place
+        if named and _is_run(named):
+            return RunFolder.open(named)
         if runs := runs_of(place):
             return runs[-1]
     raise RunError(
@@ -248,12 +259,28 @@ def runs_of(suite: Path) -> list[RunFolder]:
     """Return the runs in a suite's folder by age, the latest last; none when it is no such."""
     if not suite.is_dir():
         return []
-    latest = (suite / LATEST).resolve()
+    latest = _latest_of(suite)
     # Hidden is what a process was still making when it was ended.
     shown = [path for path in suite.iterdir() if not path.name.startswith(".")]
     runs = [path for path in shown if _is_run(path) and not path.is_symlink()]
-    runs.sort(key=lambda path: (path.resolve() == latest, path.name))
-    return [RunFolder.open(path) for path in runs]
+    # A folder of another name, as a ``latest`` that was copied, comes before those of our names.
+    runs.sort(key=lambda path: (path.resolve() == latest, bool(_NAME.fullmatch(path.name)), path.name))
+    return [RunFolder.open(path) for path in _without_copies(runs)]
+
+
+def _without_copies(runs: list[Path]) -> list[Path]:
+    """Return the runs but for copies of them under another name, as of a ``latest`` followed."""
+    named = {path for path in runs if _NAME.fullmatch(path.name)}
+    known = {_first_line(path) for path in named} if len(named) < len(runs) else set()
+    return [path for path in runs if path in named or _first_line(path) not in known - {b""}]
+
+
+def _first_line(run: Path) -> bytes:
+    try:
+        with (run / RECORDS).open("rb") as file:
+            return file.readline()
+    except OSError:
+        return b""
 
 
 def _recorded_suites(results_dir: Path) -> str:
@@ -269,18 +296,36 @@ def _is_run(path: Path) -> bool:
 
 
 def _point(link: Path, target: str) -> None:
+    """Let ``latest`` be a link to a run, else a text file with its name, else nothing."""
     temporary = link.with_name(f".{link.name}-{target}")
-    temporary.symlink_to(target, target_is_directory=True)
-    temporary.replace(link)
-
-
-def _sync(folder: Path) -> None:
-    """Make the names in a folder survive a power cut, as their contents do."""
-    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        temporary.symlink_to(target, target_is_directory=True)
+        temporary.replace(link)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        _point_without_link(link, target, reason=error.strerror or str(error))
+
+
+def _point_without_link(link: Path, target: str, *, reason: str) -> None:
+    told = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
+    try:
+        replace_text(link, f"{target}\n")
+    except OSError:
+        LOGGER.warning(visible(f"{told}; left as it is, and the run goes on"))
+    else:
+        LOGGER.warning(visible(f"{told}; a text file with its name is in its place"))
+
+
+def _latest_of(suite: Path) -> Path | None:
+    """Return the run that a suite's ``latest`` names, as a link or in words; perhaps gone."""
+    link = suite / LATEST
+    if link.is_symlink():
+        return link.resolve()
+    try:
+        return (suite / Path(link.read_text(encoding="utf-8").strip()).name).resolve()
+    except (OSError, ValueError):
+        return None
 
 
 @contextmanager

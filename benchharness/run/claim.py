@@ -1,33 +1,18 @@
-"""Holding a file so that no other process does what this one is doing."""
+"""Holding a GPU or a run, so that no other process does what this one is doing."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-import stat
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from benchharness.errors import RunError
+from benchharness.locks import Lock, LockedError
 from benchharness.results.store import RunFolder
 
 # Claims of this process: the same thing claimed twice by one process is no conflict.
 _HELD: dict[Path, Claim] = {}
-
-
-class TakenError(RunError):
-    """Another process holds what was claimed.
-
-    Attributes:
-        holder: Its process id; empty where it has not said.
-    """
-
-    def __init__(self, message: str, *, holder: str) -> None:
-        super().__init__(message)
-        self.holder = holder
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,7 +24,7 @@ class Claim:
     """
 
     file: Path
-    descriptor: int
+    lock: Lock
     count: int = field(default=1)
 
     @classmethod
@@ -47,7 +32,7 @@ class Claim:
         """Hold a file for this process.
 
         Raises:
-            TakenError: Another process holds it.
+            LockedError: Another process holds it.
             OSError: It cannot be opened.
         """
         if file in _HELD:
@@ -55,18 +40,7 @@ class Claim:
             assert isinstance(held, cls)
             held.count += 1
             return held
-        descriptor = _open(file)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            holder = os.pread(descriptor, 32, 0).decode("ascii", errors="replace").strip()
-            os.close(descriptor)
-            raise TakenError(f"{file} is held by process {holder}", holder=holder) from error
-        # For whoever comes second; a file of another user's cannot be written, and need not be.
-        with contextlib.suppress(OSError):
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        _HELD[file] = made = cls(file=file, descriptor=descriptor)
+        _HELD[file] = made = cls(file=file, lock=Lock.acquire(file, longest_s=0))
         return made
 
     def release(self) -> None:
@@ -74,7 +48,7 @@ class Claim:
         self.count -= 1
         if self.count == 0:
             del _HELD[self.file]
-            os.close(self.descriptor)
+            self.lock.release()
 
 
 def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> Claim:
@@ -90,11 +64,16 @@ def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> Claim:
     """
     try:
         return Claim.make(device_file(f"gpu-{selector}", folder=folder))
-    except TakenError as error:
+    except LockedError as error:
         raise RunError(
-            f"{name}: expected a GPU that no other run is using, found process {error.holder} "
+            f"{name}: expected a GPU that no other run is using, found {error.holder} "
             "timing on it; wait for its end, choose another GPU with --device, or add "
             "--share-device where the figures do not matter"
+        ) from error
+    except OSError as error:
+        raise RunError(
+            f"{name}: expected to lock {error.filename}, found: {error.strerror}; set TMPDIR to a "
+            "folder that can be written, or add --share-device"
         ) from error
 
 
@@ -106,9 +85,9 @@ def claim_run(folder: RunFolder) -> Claim:
     """
     try:
         return Claim.make(folder.path.resolve() / ".lock")
-    except TakenError as error:
+    except LockedError as error:
         raise RunError(
-            f"{folder.path}: expected a run that nobody is carrying out, found process "
+            f"{folder.path}: expected a run that nobody is carrying out, found "
             f"{error.holder} at it; wait for its end, or begin a run of its own without --resume"
         ) from error
     except OSError as error:
@@ -127,18 +106,3 @@ def device_file(device: str, *, folder: Path | None = None) -> Path:
     """
     name = "".join(letter if letter.isalnum() else "-" for letter in device)
     return (folder or Path(tempfile.gettempdir())) / f"benchharness-{name}.lock"
-
-
-def _open(file: Path) -> int:
-    """Open a file that is there for its lock alone, and that another user may have made."""
-    shared = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
-    flags = os.O_CLOEXEC | os.O_NOFOLLOW
-    try:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT | flags, shared)
-    except PermissionError:
-        # In a folder that everybody writes, the kernel lets nobody open another's file to write.
-        return os.open(file, os.O_RDONLY | flags)
-    with contextlib.suppress(OSError):
-        # Whatever the umask says.
-        os.fchmod(descriptor, shared)
-    return descriptor

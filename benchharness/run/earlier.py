@@ -9,7 +9,7 @@ from typing import Any
 
 from benchharness.errors import RunError
 from benchharness.results.record import Record
-from benchharness.results.store import LATEST, RunFolder
+from benchharness.results.store import runs_of
 from benchharness.suite.plan import Cell, Plan
 
 # Settings that decide most of a trial's seconds.
@@ -23,9 +23,9 @@ def earlier_seconds(results: Path, plan: Plan, *, device: str) -> dict[int, floa
     all where there is no such run.
     """
     try:
-        folder = RunFolder.open(results / plan.suite.name / LATEST)
+        folder = runs_of(results / plan.suite.name)[-1]
         run, (records, _) = folder.read_run(), folder.records()
-    except (RunError, OSError):
+    except (IndexError, RunError, OSError):
         return {}
     if run.get("device") != device:
         return {}

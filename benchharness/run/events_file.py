@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchharness.api import Event, Observer, PluginError, hookimpl
+from benchharness.files import expanded
 
 VARIABLE = "BENCHHARNESS_EVENTS"
 
@@ -20,7 +21,7 @@ def benchharness_observer(environment: Mapping[str, str] = os.environ) -> Observ
         PluginError: The file cannot be written.
     """
     name = environment.get(VARIABLE)
-    return EventsFile(Path(name)) if name else None
+    return EventsFile(expanded(name)) if name else None
 
 
 class EventsFile:

@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from benchharness.extensions import extensions, load_extension
+from benchharness.files import expanded
 from benchharness.suite.regression import Regression, Thresholds
 from benchharness.suite.tables import Table
 
@@ -287,7 +288,4 @@ class SuiteFile(Table):
 
     def beside(self, written: str) -> Path:
         """Return the absolute path that a path in the file means; ``~`` is the home folder."""
-        path = Path(written)
-        if path.parts[0] == "~":
-            path = path.expanduser()
-        return (self._path.parent / path).absolute()
+        return (self._path.parent / expanded(written)).absolute()

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from benchharness.errors import WeightsError
 from benchharness.fetch.fetcher import Fetcher
 from benchharness.fetch.stock import file_digest
+from benchharness.files import expanded
 from benchharness.model.backbones import BACKBONES, Release
 from benchharness.model.network import Network
 from benchharness.model.signatures import nature
@@ -120,7 +121,7 @@ def find_pretrained(
     if path is None and (found := _embedded(backbone, releases)):
         return found
     if path is None and environment.get("BENCHHARNESS_WEIGHTS"):
-        path = Path(environment["BENCHHARNESS_WEIGHTS"])
+        path = expanded(environment["BENCHHARNESS_WEIGHTS"])
     if path is not None:
         return _named(backbone, releases, path, fetcher=fetcher)
     file = next(iter(releases.values())).file

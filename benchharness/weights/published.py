@@ -24,7 +24,7 @@ from benchharness.fetch.stock import (
 )
 from benchharness.model.backbones import Release
 from benchharness.model.signatures import nature
-from benchharness.plugins import weight_readers
+from benchharness.plugins import install_command, weight_readers
 from benchharness.subprocesses import python_environment
 
 FOREIGN = (".h5", ".pth")
@@ -176,7 +176,7 @@ def _downloaded(offer: _Offer, fetcher: Fetcher) -> Published:
     if Path(name).suffix != ".h5" and not weight_readers():
         raise WeightsError(
             f"{name}: expected a plugin that reads it, found none; "
-            "install one with: pip install benchharness-torch"
+            f"install one with: {install_command('torch')}"
         )
     folder = fetcher.obtain(weights_home(offer.backbone, offer.name))
     source = f"{name}, downloaded from {offer.home.publisher}"
@@ -192,7 +192,7 @@ def _converted(offer: _Offer, file: Path, *, source: str, at: Fetcher) -> Publis
         WeightsError: The file cannot be read, or the converted one not be written.
     """
     try:
-        with at.lock(offer.kept.name):
+        with at.locked(offer.kept.name):
             if any(damages(offer.kept)):
                 with appearing(offer.kept) as building:
                     _convert(offer, file, building / offer.release.file, source=source)

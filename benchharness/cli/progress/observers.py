@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -31,9 +32,11 @@ class WithObservers:
         self._watching = watching
         self._telling = Telling()
         self._observers: dict[str, Any] = {}
+        self._logged = _Logged(self)
 
     def __enter__(self) -> Self:
         self._watch = self._watching.__enter__()
+        logging.getLogger("benchharness").addHandler(self._logged)
         return self
 
     def __exit__(
@@ -43,6 +46,7 @@ class WithObservers:
         traceback: TracebackType | None,
     ) -> None:
         """Tell of an end before its time."""
+        logging.getLogger("benchharness").removeHandler(self._logged)
         if error is not None and not self._telling.is_finished:
             self._tell(RunFinished(exit_code=exit_code(error), errors=tuple(explanation(error))))
         self._watching.__exit__(kind, error, traceback)
@@ -81,3 +85,15 @@ class WithObservers:
 
     def _warn(self, text: str) -> None:
         self._watch(Announced(level="warning", text=f"left out from here on: {text}"))
+
+
+class _Logged(logging.Handler):
+    """Warnings from where no observer is at hand: locks, folders."""
+
+    def __init__(self, observe: Observer) -> None:
+        super().__init__(logging.WARNING)
+        self._observe = observe
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it as any other warning."""
+        self._observe(Announced(level="warning", text=record.getMessage()))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
+from benchharness.files import replace_bytes
 from benchharness.report.answers import answers_in_parts
 from benchharness.report.html import theme
 from benchharness.report.html.bundle import bundle
@@ -16,7 +17,6 @@ from benchharness.report.html.page import page
 from benchharness.report.lines import backends_of, lines_of
 from benchharness.results.rebuilt import run_of
 from benchharness.results.store import RunFolder
-from benchharness.results.textfile import replace_bytes
 
 PAGE, SVG, PNG = "report.html", "chart.svg", "chart.png"
 

@@ -52,11 +52,13 @@ class Examination:
 
     Attributes:
         suite: None to look at the machine alone.
+        backends: None but these; empty for those of the suite, or all that are installed.
         calibration: ``kept``: measure what was not measured before. ``anew``: measure again.
             ``no``: estimate only from what was measured before.
     """
 
     suite: Path | None
+    backends: tuple[str, ...] = ()
     profile: str | None = None
     data: Path | None = None
     device: str = "auto"
@@ -101,12 +103,18 @@ def examine(
         threads=machine.cores,
         load=machine.load,
     )
-    healths = _healths(session, checker, store, wanted.calibration, announce=announce)
+    backends = _backends(session, wanted.backends)
+    healths = _healths(
+        session, checker, store, wanted.calibration, backends=backends, announce=announce
+    )
     _measure_images(store, wanted.calibration)
     supplies = _supplies(environment=environment, cache=cache)
     sections = [
         _section("machine", machine_findings(machine)),
-        _section("backends", backend_findings(healths, needed=_needed(session), now=now())),
+        _section(
+            "backends",
+            backend_findings(healths, needed=_needed(session) or wanted.backends, now=now()),
+        ),
         _section("data and weights", supply_findings(supplies)),
         _section("extras", extra_findings(_extras(device))),
     ]
@@ -138,6 +146,7 @@ def _session(wanted: Examination, *, environment: Mapping[str, str], cache: Path
         return None
     request = Request(
         suite=wanted.suite,
+        backends=wanted.backends,
         profile=wanted.profile,
         data=wanted.data,
         device=wanted.device,
@@ -161,10 +170,10 @@ def _healths(
     store: TempoStore,
     calibration: Calibration,
     *,
+    backends: Mapping[str, tuple[str, Mapping[str, Any]]],
     announce: Callable[[str], None],
 ) -> list[Health]:
-    """Return how each backend is: those of the suite, measured, and whatever else is installed."""
-    backends = _backends(session)
+    """Return how each backend is; those of a suite are measured."""
     own = session.ward.apart(backends) if session else []
     # Without a suite nothing is estimated, so nothing is measured.
     wanted = _needed(session)
@@ -219,14 +228,13 @@ def _section(title: str, findings: Iterator[Finding]) -> Section:
     return Section(title=title, findings=tuple(findings))
 
 
-def _backends(session: Session | None) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """Return plugin and options of each backend to look at."""
+def _backends(
+    session: Session | None, wanted: tuple[str, ...]
+) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Return plugin and options of each backend to look at: importing more may take minutes."""
     if session is None:
-        return {name: (name, {}) for name in installed()}
-    plan = session.plan
-    found = {cell.backend: backend_plugin(plan, cell.backend) for cell in plan.cells}
-    covered = {plugin for plugin, _ in found.values()}
-    return found | {name: (name, {}) for name in installed() if name not in covered}
+        return {name: (name, {}) for name in wanted or installed()}
+    return {cell.backend: backend_plugin(session.plan, cell.backend) for cell in session.plan.cells}
 
 
 def _supplies(*, environment: Mapping[str, str], cache: Path) -> list[Supply]:

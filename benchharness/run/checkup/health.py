@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from benchharness.environments.copying import origin_of
 from benchharness.errors import PluginError
 from benchharness.plugins import distribution, find, obstacle
 from benchharness.run.checkup.gauge_request import GaugeRequest
@@ -90,7 +91,6 @@ class Checker:
             came_with = distribution(find(plugin)) if quarters is None else quarters.distribution
         except PluginError as error:
             reason, remedy = _parted(str(error), backend=backend)
-            remedy = remedy or f"pip install benchharness-{plugin}"
             return Health(
                 backend=backend, plugin=plugin, options=options, reason=reason, remedy=remedy
             )
@@ -169,7 +169,7 @@ def _reinstall(plugin: str, quarters: Quarters | None) -> str:
     if quarters is not None:
         return quarters.remedy
     entry = find(plugin)
-    return f"pip install --force-reinstall {entry.dist.name}" if entry.dist else ""
+    return f"pip install --force-reinstall {origin_of(entry.dist.name)}" if entry.dist else ""
 
 
 def _whole(value: object) -> int | None:

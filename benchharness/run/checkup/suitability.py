@@ -17,6 +17,7 @@ from benchharness.run.device import Device
 from benchharness.run.outlook.duration import time_findings
 from benchharness.run.outlook.memory import Memory, memory_findings
 from benchharness.run.outlook.outlook import Outlook
+from benchharness.run.outlook.sharing import sharing_findings
 from benchharness.run.session import Session
 from benchharness.run.survey import check_weights
 from benchharness.suite.resolve import OFFLINE
@@ -50,6 +51,7 @@ def suit(
         *_weights(session, supplies),
         *folder_findings(folders(outlook, results=session.request.results, supplies=supplies)),
         *memory_findings(cells, _memory(machine, session.device)),
+        *sharing_findings(outlook.forecasts(), cores=machine.cores),
         *time_findings(
             expected,
             is_busy=machine.is_busy,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
+from benchharness.plugins import install_command
 from benchharness.run.checkup.finding import Finding
 from benchharness.run.checkup.health import Health
 from benchharness.run.checkup.supply import Supply
@@ -28,7 +29,7 @@ def backend_findings(
             mark="missing",
             subject="backends",
             text="none is installed",
-            remedy="pip install benchharness-torch, or 'benchharness-keras[tensorflow]'",
+            remedy=f"{install_command('torch')}, or {install_command('keras')}",
         )
     for health in healths:
         if health.is_well:

@@ -15,6 +15,7 @@ from benchharness.run.materials import Places
 from benchharness.run.outlook.estimate import Estimate, estimate
 from benchharness.run.outlook.memory import CellNeeds, Memory, memory_warnings
 from benchharness.run.outlook.needs import FRAMEWORK_BYTES, memory_needs
+from benchharness.run.outlook.sharing import sharing_findings
 from benchharness.run.outlook.tempo import Tempo, TempoStore
 from benchharness.run.requests import backend_plugin
 from benchharness.run.survey import Forecast, forecast
@@ -112,7 +113,7 @@ def warnings(
     *,
     host: Callable[[], tuple[int, int]] = read_memory,
 ) -> list[str]:
-    """Return a line for each benchmark that needs more memory than is free at this moment.
+    """Return a line for each benchmark that needs more memory than is free, shared memory included.
 
     Args:
         host: Gives the bytes of host memory that there are, and those that are free.
@@ -126,4 +127,8 @@ def warnings(
         gpu_bytes=gpu.accelerator.memory_bytes if gpu else None,
         gpu_free_bytes=gpu.free_bytes if gpu else None,
     )
-    return list(memory_warnings(outlook.cells(), memory))
+    sharing = sharing_findings(outlook.forecasts(), cores=usable_cores())
+    return [
+        *memory_warnings(outlook.cells(), memory),
+        *(f"WARNING: {one.text}; {one.remedy}" for one in sharing if one.mark != "ok"),
+    ]

@@ -81,12 +81,14 @@ def _outcome(
 
 
 def _classify(error: Exception) -> tuple[str, str]:
-    kind = type(error).__name__
-    text = f"{kind}: {str(error).strip() or 'no message'}"
-    first_line = text.splitlines()[0]
+    lines = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()
+    told = lines[0]
+    if any("Traceback (most recent call last)" in line for line in lines):
+        # A loader's process has failed, and its own words come last.
+        told = f"{told} {lines[-1]}"
     if is_exhaustion(error):
-        return "oom", f"{first_line}; {REMEDY}"
-    return "failed", f"{first_line}; its traceback is in the log"
+        return "oom", f"{told}; {REMEDY}"
+    return "failed", f"{told}; its traceback is in the log"
 
 
 if __name__ == "__main__":

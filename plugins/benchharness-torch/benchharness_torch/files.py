@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from benchharness.api import Batch, Batches, Native, Task, UnsupportedError
 
@@ -40,7 +40,6 @@ class FileLoader:
         self._loader = DataLoader(
             ImageFiles(task),
             batch_sampler=self._order,
-            collate_fn=torch.stack,
             **_workers(task),
         )
 
@@ -77,6 +76,7 @@ class FolderLoader:
             ),
             batch_size=task.native.batch_size,
             shuffle=True,
+            collate_fn=collate,
             generator=torch.Generator().manual_seed(task.seed),
             **_workers(task),
         )
@@ -148,6 +148,15 @@ class ImageFiles(Dataset):
         pixels = decode_image(self._paths[image], mode=self._mode)
         resized = functional.resize(pixels, self._size, antialias=True)
         return resized.permute(1, 2, 0).contiguous()
+
+
+def collate(rows: list[tuple[torch.Tensor, int]]) -> list[torch.Tensor]:
+    """Return a batch's images and labels, both in shared memory.
+
+    As the default, which leaves labels to a thread that hands them over: where shared memory is
+    full, that thread fails unheard, and the trial would wait for ever.
+    """
+    return [part.share_memory_() for part in default_collate(rows)]
 
 
 class CoreOrder(Sampler[Sequence[int]]):

@@ -1,9 +1,29 @@
-"""A file that is always whole: readers see the old one or the new one."""
+"""Files that are always whole: readers see the old one or the new one."""
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path, ``~`` at its beginning the home folder where that is known."""
+    # Path.expanduser raises an error where it is not.
+    return Path(os.path.expanduser(path))  # noqa: PTH111
+
+
+def sync(path: Path) -> None:
+    """Return when the file, or the names in the folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # SMB and some FUSE file systems sync files, and no folders.
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    finally:
+        os.close(descriptor)
 
 
 def replace_text(path: Path, text: str) -> None:
