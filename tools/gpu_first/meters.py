@@ -39,8 +39,10 @@ def main() -> None:
     doubts = 0
     for _, trial in trials.iterrows():
         power = trial.get("energy_j") / trial["train_s"]
-        print(f"{trial['backend']}: {trial['train_s']:.2f} s of training, {power:.0f} W by "
-              f"{trial.get('energy_source')}, throttled: {trial.get('throttled')}")
+        print(
+            f"{trial['backend']}: {trial['train_s']:.2f} s of training, {power:.0f} W by "
+            f"{trial.get('energy_source')}, throttled: {trial.get('throttled')}"
+        )
         ranges = {name: (trial.get(name), *bounds) for name, bounds in wanted.items()}
         if options.device == "gpu":
             ranges["energy_j / train_s"] = (power, *WATTS)

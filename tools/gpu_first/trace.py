@@ -92,10 +92,13 @@ def report(events: list[Any], *, plain_s: float, traced_s: float) -> None:
     for call, count in waits.most_common():
         print(f"{count / STEPS:8.2f} a step  {call}")
     operations = sum(one.name.startswith("aten::") for one in events)
-    print(f"{operations / STEPS:8.1f} operations a step, {len(kernels) / STEPS:.1f} kernels and copies")
+    print(f"{operations / STEPS:8.1f} operations a step")
+    print(f"{len(kernels) / STEPS:8.1f} kernels and copies a step")
     print(f"{1e3 * traced_s / STEPS:8.3f} ms a step while traced")
     if kernels:
-        print(f"{busy_us / 1e3 / STEPS:8.3f} ms a step in kernels and copies, copies beside included")
+        print(
+            f"{busy_us / 1e3 / STEPS:8.3f} ms a step in kernels and copies, copies beside included"
+        )
     print(f"{1e3 * plain_s / STEPS:8.3f} ms a step")
 
 

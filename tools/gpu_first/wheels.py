@@ -19,13 +19,15 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 OURS = (".", *(f"plugins/benchharness-{name}" for name in ("torch", "jax", "keras")))
-WANTED = ("benchharness[gpu,pytest,report]", *(Path(place).name for place in OURS[1:]), "hypothesis")
+WANTED = (
+    "benchharness[gpu,pytest,report]",
+    *(Path(place).name for place in OURS[1:]),
+    "hypothesis",
+)
 # What the machine has: the frameworks, and what JAX cannot be without. tests/test_gpu_first.py
 # holds that nothing imports the others: checkpoints of Flax, and pictures of the report's charts.
-LEFT_OUT = frozenset(
-    "torch torchvision jax jaxlib numpy scipy ml-dtypes opt-einsum "
-    "orbax-checkpoint tensorstore vl-convert-python".split()
-)
+LEFT_OUT = {"torch", "torchvision", "jax", "jaxlib", "numpy", "scipy", "ml-dtypes", "opt-einsum"}
+LEFT_OUT |= {"orbax-checkpoint", "tensorstore", "vl-convert-python"}
 # In place of the version in constraints.txt, which cannot be imported with JAX 0.11.
 NEWER = "flax>=0.12.10,<0.13"
 PYTHON = "3.12"
