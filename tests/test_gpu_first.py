@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import ast
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tarfile
 from importlib.metadata import packages_distributions
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from documents import commands_of
 
+from benchharness.run.workload import build_workload
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
 
@@ -131,6 +136,42 @@ def test_every_suite_trains_in_bfloat16_beside_float32_on_a_gpu(path: Path):
         and cell.benchmark != "meters"
     }
     assert both
+
+
+def test_documented_bounds_are_the_arithmetic_of_the_networks():
+    """Operations of a step, and the times that they take at the stated rates."""
+    page = (ROOT / "docs/gpu.md").read_text(encoding="utf-8")
+    plan = resolve(load(ROOT / "suites/gpu_first.toml"), profile="gpu")
+    cells = {cell.benchmark: cell for cell in plan.cells if cell.benchmark != "meters"}
+
+    for name, cell in cells.items():
+        workload = build_workload(cell.settings, channels=3, classes=2)
+        flops = 50 * workload.learner.train_flops_per_image(workload.trainable)
+        figures = f"{flops / 1e9:.1f} | {1e3 * flops / 790e12:.3f} | {1e3 * flops / 67e12:.3f}"
+        assert f"| {name} | {figures} |" in page
+
+
+def test_documented_calls_name_steps_and_options_of_the_script():
+    """Every step stands on the page, and the page names no other."""
+    page, script = ((ROOT / "docs/gpu.md").read_text(), SCRIPT.read_text())
+    names = re.findall(r"\b(?:step|leave_out) ([a-z][\w-]+)", script)
+    expanded = {"check-torch", "check-jax", "time-bottleneck", "time-fine_tune", "time-simple_cnn"}
+    table = {
+        name
+        for row in re.findall(r"^\| (`.*?) \|", page, re.M)
+        for name in re.findall(r"`([\w-]+)`", row)
+    }
+
+    assert {*names, *expanded} <= table
+    for call in commands_of("tools/gpu_first.sh"):
+        words = shlex.split(call)
+        assert {word for word in words if word.startswith("--")} <= set(
+            re.findall(r"--\w+", script)
+        )
+        assert {step for option, step in pairwise(words) if option == "--step"} <= {
+            *names,
+            *expanded,
+        }
 
 
 def load_tool(name: str) -> ModuleType:
