@@ -81,6 +81,14 @@ def main() -> None:
     fetch += [word for name in PLATFORMS for word in ("--platform", name)]
     subprocess.run([*fetch, "-c", ROOT / "constraints.txt", *sorted(names)], check=True)
     subprocess.run([*fetch, NEWER], check=True)
+    described = subprocess.run(
+        ["git", "-C", ROOT, "describe", "--always", "--dirty=+changes"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    # What is installed there comes from here, whatever the working tree there is.
+    (folder / "commit.txt").write_text(described.stdout, encoding="utf-8")
     sizes = {wheel.name: wheel.stat().st_size for wheel in folder.glob("*.whl")}
     for name, size in sorted(sizes.items(), key=lambda item: -item[1]):
         print(f"{size / 1e6:8.2f} MB  {name}")

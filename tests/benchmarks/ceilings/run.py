@@ -472,13 +472,11 @@ def processor_name() -> str:
 
 def commit() -> str:
     """Return the commit of the working tree, marked where it has changes."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+changes"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "describe", "--always", "--dirty=+changes"]
+    try:
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown commit"
     return found.stdout.strip() or "unknown commit"
 
 
