@@ -31,7 +31,7 @@ BACKEND, PROFILE = ["--backend", "numpy"], ["--profile", "smoke"]
 PYTEST = ("pytest", "pytest-benchmark")
 
 # Words of a user's shell that set something up, checked by other means below.
-SET_UP = ("make", "export", "python3", ".venv/bin/pip", "pip", "cd", "git")
+SET_UP = ("make", "export", "python3", ".venv/bin/pip", "pip", "cd", "git", "tools/gpu_first.sh")
 
 
 def of_authors(command: str) -> bool:

@@ -131,7 +131,11 @@ class Job:
             optimizer=build_optimizer(self.work) if is_learning else None,
             preprocessing=name and Preprocessing(name=name, **_preprocessing(name)),
             is_augmented=self.work.get("augmented", False),
-            execution=Execution(device="cpu", threads=self.threads),
+            execution=Execution(
+                device=self.work.get("device", "cpu"),
+                threads=self.threads,
+                precision=self.work.get("precision", "float32"),
+            ),
             seed=SEED,
         )
         if kind not in ("train", "feed"):

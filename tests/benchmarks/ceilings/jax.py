@@ -85,6 +85,12 @@ IDIOMS: Mapping[str, Mapping[str, Idiom]] = {
         "flax.nnx": Idiom(model="nnx"),
         "flax.nnx, max_pool": Idiom(model="nnx", pool="window"),
     },
+    "train on a GPU": {
+        "images on the device": Idiom(gather="device"),
+        "images on the device, rbg dropout": Idiom(gather="device", dropout="rbg"),
+        "images on the device, reduce_window": Idiom(gather="device", pool="window"),
+        "NumPy indexing": Idiom(),
+    },
     "feed": {
         "NumPy indexing": Idiom(),
         "NumPy indexing, device_put": Idiom(gather="put"),
@@ -347,6 +353,15 @@ def apply_functions(
     return values
 
 
+def in_half(forward: Forward, half: Callable[[Any], Any]) -> Forward:
+    """Return a network that computes in bfloat16, from and to float32."""
+
+    def call(params: Params, values: jax.Array, key: jax.Array | None) -> jax.Array:
+        return forward(half(params), half(values), key).astype(jnp.float32)
+
+    return call
+
+
 def build_model(work: Mapping[str, Any], idiom: Idiom) -> tuple[Params, Params, Forward]:
     """Return frozen arrays, learnt arrays, and the function of both together."""
     frozen = work.get("frozen", 0)
@@ -355,6 +370,10 @@ def build_model(work: Mapping[str, Any], idiom: Idiom) -> tuple[Params, Params, 
         layers = tuple(tuple(layer) for layer in layers_of(work))
         pool = strided_maximum if idiom.pool == "strided" else window_maximum
         forward = partial(apply_functions, layers, pool)
+        if work.get("precision") == "bfloat16":
+            # What does not learn is rounded once; what learns is rounded in each step.
+            half = partial(jax.tree.map, lambda array: array.astype(jnp.bfloat16))
+            return half(params[:frozen]), params[frozen:], in_half(forward, half)
         return params[:frozen], params[frozen:], forward
     graph, state = nnx.split(Layers(work, idiom, nnx.Rngs(0)))
     flat = dict(nnx.to_flat_state(state))
@@ -512,6 +531,8 @@ def add_totals(
 
 def idioms_of(work: Mapping[str, Any]) -> Mapping[str, Idiom]:
     """Return the idioms of a work, by name."""
+    if work.get("device") == "gpu":
+        return IDIOMS["train on a GPU"]
     if work["kind"] == "train":
         return IDIOMS["train" if work.get("preprocessing") else "features"]
     idioms = IDIOMS.get(work["kind"], IDIOMS["forward"])

@@ -5,6 +5,8 @@ share is the harness's speed over the ceiling's, median of paired rounds that ta
 ``make bench``, or for some rows:
 
     python -P tests/benchmarks/ceilings/run.py --backend torch --work head_small --rounds 10
+
+``--device gpu`` takes the work that is for a GPU, in the backends whose ceilings have one.
 """
 
 from __future__ import annotations
@@ -48,6 +50,7 @@ CEILINGS = {
     "keras-torch": ("keras.py", "torch"),
     "jax": ("jax.py", None),
 }
+ON_GPU = ("torch", "jax")
 # Compiling VGG16 takes the longest; what is silent for longer has hung.
 REPLY_S = 300.0
 
@@ -201,14 +204,24 @@ def program_commands(
     return ceiling, harness
 
 
-def environment_of(backend: str) -> dict[str, str]:
+def environment_of(backend: str, *, device: str = "cpu") -> dict[str, str]:
     """Return the environment of both programs of a backend."""
     engine = CEILINGS[backend][1]
     kept = {name: value for name, value in os.environ.items() if name != "KERAS_BACKEND"}
     # Without these, TensorFlow and XLA fill the pipe of messages with remarks on missing GPUs.
-    kept |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    kept |= {"TF_CPP_MIN_LOG_LEVEL": "3"}
+    if device == "cpu":
+        kept |= {"CUDA_VISIBLE_DEVICES": "", "JAX_PLATFORMS": "cpu"}
+    else:
+        # Both programs are on the device at the same time.
+        kept |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
     # The memory of a trial, for both: what is compared is the adapter.
     return {**ALLOCATOR, **kept, **({"KERAS_BACKEND": engine} if engine else {})}
+
+
+def device_of(work: str) -> str:
+    """Return where a work is done, ``cpu`` or ``gpu``."""
+    return str(SETTINGS["work"][work].get("device", "cpu"))
 
 
 def write_data(work: str, folder: Path, *, images: int | None = None) -> None:
@@ -278,7 +291,14 @@ def summarize(
 
 
 def compare(
-    *, backend: str, work: str, data: Path, threads: int, rounds: int, commands: Commands
+    *,
+    backend: str,
+    work: str,
+    data: Path,
+    threads: int,
+    rounds: int,
+    restarts: int,
+    commands: Commands,
 ) -> tuple[Row, list[Trial], Mapping[str, str]]:
     """Return the row of one work in one backend, its idioms, and the framework's versions.
 
@@ -288,7 +308,7 @@ def compare(
     measure = SETTINGS["measure"]
     seconds: list[tuple[float, float]] = []
     tried: dict[str, Any] = {}
-    for restart in range(measure["restarts"]):
+    for restart in range(restarts):
         with started(backend=backend, work=work, data=data, threads=threads, commands=commands) as (
             ceiling,
             harness,
@@ -302,7 +322,7 @@ def compare(
             harness.ask(do="round", epochs=epochs)
             step_ms = 1e3 * found["epoch_s"] * epochs / steps
             is_repeated = step_ms < measure["restart_below_ms"]
-            count = -(-rounds // measure["restarts"]) if is_repeated else rounds
+            count = -(-rounds // restarts) if is_repeated else rounds
             seconds += [
                 (ours / steps, theirs / steps)
                 for ours, theirs in paired_rounds(ceiling, harness, epochs=epochs, rounds=count)
@@ -333,7 +353,7 @@ def started(
     *, backend: str, work: str, data: Path, threads: int, commands: Commands
 ) -> Iterator[tuple[Program, Program, Mapping[str, str]]]:
     """Start a ceiling and the harness, and give both with the framework's versions."""
-    environment = environment_of(backend)
+    environment = environment_of(backend, device=device_of(work))
     ceiling_command, harness_command = commands(
         backend=backend, work=work, data=data, threads=threads
     )
@@ -452,13 +472,11 @@ def processor_name() -> str:
 
 def commit() -> str:
     """Return the commit of the working tree, marked where it has changes."""
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty=+changes"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["git", "describe", "--always", "--dirty=+changes"]
+    try:
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    except OSError:
+        return "unknown commit"
     return found.stdout.strip() or "unknown commit"
 
 
@@ -467,18 +485,27 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--backend", action="append", choices=CEILINGS, help="repeatable")
     parser.add_argument("--work", action="append", choices=SETTINGS["work"], help="repeatable")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="of the work")
     parser.add_argument("--rounds", type=int, default=SETTINGS["measure"]["rounds"])
+    parser.add_argument("--restarts", type=int, default=SETTINGS["measure"]["restarts"])
     parser.add_argument("--threads", type=int, default=SETTINGS["measure"]["threads"])
     parser.add_argument("--output", type=Path, help="folder for CSV and Markdown")
     parser.add_argument(
         "--publish", action="store_true", help=f"write the whole table to {PUBLISHED.name}/"
     )
     options = parser.parse_args(arguments)
-    for name in ("rounds", "threads"):
+    for name in ("rounds", "restarts", "threads"):
         if getattr(options, name) < 1:
             parser.error(f"--{name}: expected at least 1, got {getattr(options, name)}")
-    if options.publish and (options.backend or options.work or options.output):
-        parser.error("--publish: expected no --backend, --work or --output beside it")
+    if options.publish and (
+        options.backend or options.work or options.output or options.device == "gpu"
+    ):
+        parser.error("--publish: expected no --backend, --work, --output or --device gpu beside it")
+    for name in options.work or ():
+        if device_of(name) != options.device:
+            parser.error(f"--work: {name} expects --device {device_of(name)}")
+    if options.device == "gpu" and not set(options.backend or ON_GPU) <= set(ON_GPU):
+        parser.error(f"--backend: expected {' or '.join(ON_GPU)} with --device gpu")
     if options.publish:
         options.output = PUBLISHED
     return options
@@ -498,10 +525,11 @@ def main(arguments: Sequence[str] | None = None, *, commands: Commands = program
     rows: list[Row] = []
     trials: list[Trial] = []
     versions: dict[str, str] = {}
-    for work in options.work or SETTINGS["work"]:
+    all_work = [work for work in SETTINGS["work"] if device_of(work) == options.device]
+    for work in options.work or all_work:
         with tempfile.TemporaryDirectory(prefix="ceilings-") as folder:
             write_data(work, Path(folder))
-            for backend in options.backend or CEILINGS:
+            for backend in options.backend or (CEILINGS if options.device == "cpu" else ON_GPU):
                 try:
                     row, tried, found = compare(
                         backend=backend,
@@ -509,6 +537,7 @@ def main(arguments: Sequence[str] | None = None, *, commands: Commands = program
                         data=Path(folder),
                         threads=threads,
                         rounds=options.rounds,
+                        restarts=options.restarts,
                         commands=commands,
                     )
                 except ProgramError as error:

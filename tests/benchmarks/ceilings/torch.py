@@ -17,7 +17,9 @@ import time
 import tomllib
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,12 +45,14 @@ class Idiom:
         layout: Memory order of images and convolution kernels.
         gather: How a batch leaves the images in host memory. ``numpy``: NumPy's indexing;
             ``tensor``: ``index_select`` on a tensor that shares the array's memory; ``loader``:
-            a DataLoader of whole batches with ``workers`` processes.
+            a DataLoader of whole batches with ``workers`` processes; ``device``: all images are on
+            the device, and gathered there.
         pixels: How channels are scaled. ``rows``: each row of pixels times a row of factors, one
             vectorised inner loop; ``channels``: broadcast over the channel axis.
         grid: ``outer``: sums of a term per column and a term per row; or ``affine_grid``.
         optimizer: ``fused`` or ``foreach``.
-        model: ``modules``; ``mkldnn``: modules with kernels packed once for oneDNN, forward only.
+        model: ``modules``; ``graph``: compiled by torch.compile, its kernels launched at once;
+            ``mkldnn``: modules with kernels packed once for oneDNN, forward only.
     """
 
     layout: str = "channels_last"
@@ -82,6 +86,14 @@ IDIOMS: Mapping[str, Mapping[str, Idiom]] = {
         "channels last, foreach": Idiom(optimizer="foreach"),
         "contiguous": Idiom(layout="contiguous", pixels="channels"),
         "channels last, DataLoader, 2 workers": Idiom(gather="loader", workers=2),
+    },
+    "train on a GPU": {
+        "images on the device": Idiom(gather="device"),
+        "images on the device, graph": Idiom(gather="device", model="graph"),
+        "images on the device, contiguous": Idiom(
+            gather="device", layout="contiguous", pixels="channels"
+        ),
+        "index_select": Idiom(),
     },
     "feed": {
         "channels last, rows": Idiom(),
@@ -132,8 +144,11 @@ class Epochs:
         self.labels = np.load(folder / "labels.npy")
         self._work, self._idiom = work, idiom
         self._generator = np.random.default_rng(0)
+        self._device = device_of(work)
         self._tensor = torch.from_numpy(self.inputs)
-        self._float_labels = torch.from_numpy(self.labels.astype(np.float32))
+        if idiom.gather == "device":
+            self._tensor = self._tensor.to(self._device)
+        self._float_labels = torch.from_numpy(self.labels.astype(np.float32)).to(self._device)
         self._places = Places()
         self._loader = DataLoader(
             Gathered(self.inputs),
@@ -153,12 +168,15 @@ class Epochs:
         count, size = len(self.labels), self._work["batch"]
         is_learning = self._work["kind"] in ("train", "feed")
         order = self._generator.permutation(count) if is_learning else np.arange(count)
-        labels = self._float_labels[torch.from_numpy(order)].split(size)
+        labels = self._float_labels[torch.from_numpy(order).to(self._device)].split(size)
         inputs = self._gather([order[start : start + size] for start in range(0, count, size)])
+        if self._device.type != "cpu" and self._idiom.gather != "device":
+            inputs = (images.to(self._device) for images in inputs)
         if not self._work.get("augmented"):
             yield from map(Batch, inputs, labels)
             return
         theta, colour = draw_augmentation(self._generator, images=count)
+        theta, colour = theta.to(self._device), colour.to(self._device)
         yield from map(Batch, inputs, labels, theta.split(size), colour.split(size))
 
     def _gather(self, places: Sequence[NDArray[np.int64]]) -> Iterator[Tensor]:
@@ -168,6 +186,9 @@ class Epochs:
             case "loader":
                 self._places.batches = places
                 return iter(self._loader)
+            case "device":
+                order = torch.from_numpy(np.concatenate(places)).to(self._device)
+                return (self._tensor[ids] for ids in order.split(len(places[0])))
         return (self._tensor.index_select(0, torch.from_numpy(ids)) for ids in places)
 
 
@@ -193,6 +214,11 @@ class Gathered(Dataset[Tensor]):
         return self._tensor.index_select(0, torch.from_numpy(ids))
 
 
+def device_of(work: Mapping[str, Any]) -> torch.device:
+    """Return where a work is done."""
+    return torch.device("cuda" if work.get("device") == "gpu" else "cpu")
+
+
 def draw_augmentation(generator: np.random.Generator, *, images: int) -> tuple[Tensor, Tensor]:
     """Return ``theta`` and ``colour`` of each image: mirror, slant, zoom about the centre."""
     amounts = SETTINGS["augmentation"]
@@ -214,8 +240,8 @@ class NetworkInput:
         self._name = work.get("preprocessing")
         if self._name is None:
             return
-        constants = SETTINGS["preprocessing"][self._name]
-        mean, scale = torch.tensor(constants["mean"]), torch.tensor(constants["scale"])
+        constants, device = SETTINGS["preprocessing"][self._name], device_of(work)
+        mean, scale = (torch.tensor(constants[key], device=device) for key in ("mean", "scale"))
         height, width, channels = work["input"]
         self._size = height, width, channels
         repeats = width if idiom.pixels == "rows" else 1
@@ -223,8 +249,8 @@ class NetworkInput:
         self._scale = scale.repeat(repeats).view(shape)
         self._bias = (-mean * scale).repeat(repeats).view(shape)
         # Centres of columns and rows in coordinates from -1 to 1.
-        self._x = (2 * torch.arange(width) + 1) / width - 1
-        self._y = (2 * torch.arange(height) + 1) / height - 1
+        self._x = (2 * torch.arange(width, device=device) + 1) / width - 1
+        self._y = (2 * torch.arange(height, device=device) + 1) / height - 1
 
     def __call__(self, batch: Batch) -> Tensor:
         """Return images (batch, channels, height, width), or features as they are."""
@@ -311,7 +337,7 @@ def build_network(work: Mapping[str, Any], idiom: Idiom) -> tuple[nn.Sequential,
     front = nn.Sequential(*(module for layer in modules[:cut] for module in layer))
     rest = nn.Sequential(*(module for layer in modules[cut:] for module in layer))
     for part in (front, rest):
-        part.to(memory_format=idiom.memory_format)
+        part.to(device=device_of(work), memory_format=idiom.memory_format)
     return front.requires_grad_(False), rest
 
 
@@ -353,6 +379,7 @@ class Loop:
             self._optimizer = build_optimizer(work, idiom, self._model)
             self._front.eval()
             self._model.train()
+            self._use_precision_and_compiler()
         elif "layers" in work:
             self._model.eval()
             if idiom.model == "mkldnn":
@@ -364,19 +391,35 @@ class Loop:
             return self._last()
         named = {"front": self._front, "learnt": self._model}
         return {
-            f"{part}/{name}": parameter.detach().numpy().copy()
+            f"{part}/{name}": parameter.detach().float().cpu().numpy().copy()
             for part, module in named.items()
             for name, parameter in module.named_parameters()
         }
 
+    def _use_precision_and_compiler(self) -> None:
+        """Decide how a training computes: ``_run_front`` and ``_run_model``."""
+        front, model = self._front, self._model
+        self._autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
+        if self._work.get("precision") == "bfloat16":
+            # What does not learn is rounded once.
+            front = self._front = front.to(torch.bfloat16)
+            self._autocast = partial(torch.autocast, device_of(self._work).type, torch.bfloat16)
+        if self._idiom.model == "graph":
+            front, model = (torch.compile(part, mode="reduce-overhead") for part in (front, model))
+        self._run_front, self._run_model = front, model
+
     def _train(self) -> Scores:
-        total, hits = torch.zeros(()), torch.zeros((), dtype=torch.int64)
+        device = device_of(self._work)
+        total = torch.zeros((), device=device)
+        hits = torch.zeros((), dtype=torch.int64, device=device)
         for batch in self._epochs():
             inputs = self._input(batch)
-            with torch.no_grad():
-                inputs = self._front(inputs)
+            if len(self._front):
+                with torch.no_grad():
+                    inputs = self._run_front(inputs.to(next(self._front.parameters()).dtype))
             self._optimizer.zero_grad(set_to_none=True)
-            logits = self._model(inputs).squeeze(1)
+            with self._autocast():
+                logits = self._run_model(inputs).squeeze(1).float()
             loss = F.binary_cross_entropy_with_logits(logits, batch.labels)
             loss.backward()
             self._optimizer.step()
@@ -436,6 +479,8 @@ class Loop:
 
 def idioms_of(work: Mapping[str, Any]) -> Mapping[str, Idiom]:
     """Return the idioms of a work, by name."""
+    if work.get("device") == "gpu":
+        return IDIOMS["train on a GPU"]
     if work["kind"] == "train":
         return IDIOMS["train" if work.get("preprocessing") else "features"]
     idioms = IDIOMS.get(work["kind"], IDIOMS["forward"])
@@ -551,6 +596,8 @@ def main() -> None:
     pipe = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     torch.set_num_threads(arguments.threads)
+    # As the harness does on a GPU, where shapes are constant.
+    torch.backends.cudnn.benchmark = True
     versions = {"torch": torch.__version__}
     for work in arguments.work:
         builders = build_loops(SETTINGS["work"][work], arguments.data / work)
