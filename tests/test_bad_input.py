@@ -61,7 +61,7 @@ def png_head(width: int, height: int) -> bytes:
     [
         (b"", "found: an empty file"),
         (b"just a note\n", "found: none of JPEG, PNG, BMP, GIF, WEBP, TIFF"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "found: none of JPEG"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "found: SVG"),
         (png_head(20_000, 20_000), "found: .*400000000 pixels"),
     ],
 )

@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from benchharness.data import images
 from benchharness.data.images import sample_channels
+from benchharness.data.layout import pictures_in
 from benchharness.errors import DatasetError
 
 
@@ -239,7 +240,7 @@ def test_jpegs_have_more_names_than_one(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
     picture(seed=5).save(path, "JPEG")
 
-    assert images.is_image(path)
+    assert pictures_in(tmp_path) == [path]
     assert images.read_image(path, size=8, channels=3).kinds == ()
 
 

@@ -286,7 +286,7 @@ def test_folders_inside_a_class_belong_to_it(tmp_path):
     assert len(listing.train) + len(listing.test) == 5
     assert listing.notes == (
         "not read: 1 picture in no class: . (1)",
-        "folders inside classes, read with their class: 2020 (1), 2019 (1)",
+        "folders inside classes, read with their class: 2019 (1), 2020 (1)",
     )
 
 

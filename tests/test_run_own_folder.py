@@ -354,9 +354,10 @@ def test_a_folder_is_all_that_a_run_needs(odd: Path):
 
 
 def test_the_suite_of_cats_and_dogs_runs_on_any_classes(odd: Path):
-    """With three classes of its own, one of them in no alphabet that we write."""
+    """With three classes of its own; what is shared has the folder's name and not its path."""
+    path = str(odd / "Mes [red]photos")
     done = run(
-        str(SUITES / "cats_dogs.toml"), "--data", "Mes [red]photos", "--backend", "numpy",
+        str(SUITES / "cats_dogs.toml"), "--data", path, "--backend", "numpy",
         "--profile", "smoke", "--benchmark", "dataset", "--benchmark", "simple_cnn",
         "--results", "two", cwd=odd,
     )  # fmt: skip
@@ -375,6 +376,10 @@ def test_the_suite_of_cats_and_dogs_runs_on_any_classes(odd: Path):
         if cell["benchmark"] == "simple_cnn"
     ]
     assert settings["output"] == "softmax"
+    pages = [*(odd / "two").glob("*/*/report.html"), *(odd / "two").glob("*/*/*.csv")]
+    assert len(pages) > 2
+    assert not [page for page in pages if path in page.read_text()]
+    assert path not in done.stdout + json.dumps(written["dataset"])
 
 
 def test_a_copy_of_the_built_in_suite_is_written_once(tmp_path: Path):

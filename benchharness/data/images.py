@@ -46,11 +46,6 @@ class Decoded:
     kinds: tuple[str, ...]
 
 
-def is_image(path: Path) -> bool:
-    """Return whether the name is that of an image that a user can see."""
-    return path.suffix.lower() in stored.SUFFIXES and not path.name.startswith(".")
-
-
 def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     """Return the file's picture, resized straight to a square without cropping.
 

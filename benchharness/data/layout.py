@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchharness.data.stored import FOREIGN, SUFFIXES
-from benchharness.data.tree import Node, Tree, is_hidden, read_tree
+from benchharness.data.tree import Node, Tree, is_folder, is_hidden, read_tree
 from benchharness.errors import DatasetError
 
 Index = Mapping[str, tuple[Path, ...]]
@@ -138,22 +138,22 @@ def places(path: Path) -> Iterator[Path]:
 
 def class_folders(path: Path) -> list[str]:
     """Return the names of the visible folders at ``path``, sorted."""
-    return sorted(item.name for item in _items(path) if item.is_dir() and not is_hidden(item.name))
+    return sorted(
+        entry.name for entry in _entries(path) if is_folder(entry) and not is_hidden(entry.name)
+    )
 
 
 def pictures_in(path: Path) -> list[Path]:
     """Return the visible files at ``path`` that have a picture's name."""
-    return [
-        item
-        for item in _items(path)
-        if item.suffix.lower() in SUFFIXES and not is_hidden(item.name) and not item.is_dir()
-    ]
+    files = (Path(entry.path) for entry in _entries(path) if not is_hidden(entry.name))
+    return [file for file in files if file.suffix.lower() in SUFFIXES]
 
 
-def _items(path: Path) -> list[Path]:
+def _entries(path: Path) -> list[os.DirEntry[str]]:
     """Return what is in a folder; nothing where it is none, or cannot be read."""
     try:
-        return list(path.iterdir())
+        with os.scandir(path) as entries:
+            return list(entries)
     except OSError:
         return []
 

@@ -123,11 +123,11 @@ def _read(tree: Tree, top: Node, *, real: str, read: dict[str, Node], links: lis
     while pending:
         node, place = pending.pop()
         for entry in _entries(node):
-            path, is_link, is_folder = Path(entry.path), entry.is_symlink(), _is_folder(entry)
+            path, is_link, has_more = Path(entry.path), entry.is_symlink(), is_folder(entry)
             if is_hidden(entry.name):
                 # What a hidden link leads to is not looked at.
-                tree.hidden += _hidden_pictures(path) if not (is_link and is_folder) else []
-            elif not is_folder:
+                tree.hidden += _hidden_pictures(path) if not (is_link and has_more) else []
+            elif not has_more:
                 _file(tree, node, path)
             elif is_link:
                 heapq.heappush(links, (entry.path, path, node))
@@ -148,7 +148,8 @@ def _entries(node: Node) -> Sequence[os.DirEntry[str]]:
         return ()
 
 
-def _is_folder(entry: os.DirEntry[str]) -> bool:
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether an entry is a folder, or leads to one."""
     try:
         return entry.is_dir()
     except OSError:
