@@ -331,12 +331,13 @@ def test_a_device_that_slowed_down_is_told_with_a_remedy():
 
 
 def test_a_busy_machine_is_told_once():
-    """Where others use more than a quarter of the cores: how many of them, and in how many trials."""
+    """Where others use more than a quarter of the cores: how many, and in how many trials."""
     records = pair(metrics=METRICS | {"foreign_cores": 0.4})
-    quiet = plain_text(RUN, records, width=160)
+    run = RUN | {"environment": {"cores": 2}}
+    quiet = plain_text(run, records, width=160)
     records[1]["metrics"] = METRICS | {"foreign_cores": 1.2}
 
-    text = " ".join(plain_text(RUN, records, width=160).split())
+    text = " ".join(plain_text(run, records, width=160).split())
 
     assert (
         "the machine was busy other processes used 1.2 of this machine's 2 cores while 1 trial was "
