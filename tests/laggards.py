@@ -12,11 +12,16 @@ LAGGARD = '''
 
 In every tenth epoch all of that takes every_tenth times as long again.
 
+Validation images are all right after each epoch where misses is "never", and all wrong in trials
+that miss their target: in half of them at random, or in those of every other seed.
+
 Where there is a diary, it says of each epoch whose it was and from when to when it went on.
 """
 
 import os
+import random
 import time
+from dataclasses import replace
 from importlib import import_module
 
 import numpy as np
@@ -29,12 +34,12 @@ HELD = []
 class Laggard:
     def __init__(
         self, backend, *, slower=0.0, step_s=0.0, every_tenth=0.0, hungrier_mb=0, fault="",
-        name="", diary=""
+        name="", diary="", misses=""
     ):
         self._backend, self._slower, self._step_s = backend, slower, step_s
         self._every_tenth = every_tenth
         self._hungrier_mb, self._fault = hungrier_mb, fault
-        self._name, self._diary = name, diary
+        self._name, self._diary, self._misses = name, diary, misses
 
     def __getattr__(self, name):
         return getattr(self._backend, name)
@@ -47,7 +52,16 @@ class Laggard:
         if self._hungrier_mb:
             HELD.append(np.ones((self._hungrier_mb, 2**20), np.uint8))
         training = self._backend.train(task)
-        original = training.train
+        original, evaluate = training.train, training.evaluate
+        is_missed = {
+            "half": random.SystemRandom().random() < 0.5,
+            "every other": task.seed % 2 == 0,
+        }.get(self._misses, False)
+        is_after_epoch = False
+
+        def score(batches):
+            scores = evaluate(batches)
+            return replace(scores, top1=float(not is_missed)) if is_after_epoch else scores
 
         def train(epochs, *, after_step, after_epoch):
             began_s = epoch_s = time.monotonic()
@@ -64,19 +78,21 @@ class Laggard:
                 began_s = time.monotonic()
 
             def rested(scores):
-                nonlocal began_s, epoch_s, epoch
+                nonlocal began_s, epoch_s, epoch, is_after_epoch
                 if self._diary:
                     with open(self._diary, "a") as file:
                         file.write(f"{os.getpid()} {self._name} {epoch_s} {time.monotonic()}\\n")
                 if self._fault == "dies" and len(epochs) > 1:
                     os._exit(3)
+                is_after_epoch = bool(self._misses)
                 after_epoch(scores)
+                is_after_epoch = False
                 epoch += 1
                 began_s = epoch_s = time.monotonic()
 
             original(epochs, after_step=late, after_epoch=rested)
 
-        training.train = train
+        training.train, training.evaluate = train, score
         return training
 
 

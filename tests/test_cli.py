@@ -164,3 +164,13 @@ def test_report_prints_the_table_of_a_run_again_and_rebuilds_its_files(tmp_path:
     assert done.returncode == 0
     assert "feed" in done.stdout
     assert csv.read_text() == before
+
+
+@pytest.mark.parametrize("words", [["--resume", "results/pets/latest"], ["--only-failed"]])
+def test_a_run_is_resumed_with_its_suite(words: list[str], tmp_path: Path):
+    """Whoever leaves it out is told what is expected."""
+    done = call("run", *words, cwd=tmp_path)
+
+    assert done.returncode == 2
+    assert "expected SUITE beside --resume and --only-failed" in done.stderr
+    assert "benchharness run SUITE --resume [RUN]" in " ".join(done.stderr.split())

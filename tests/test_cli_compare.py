@@ -213,8 +213,24 @@ def test_a_target_that_is_never_reached_is_a_regression(desk: Path):
     )  # fmt: skip
 
     assert done.returncode == 3, done.stdout + done.stderr
-    assert "REGRESSION: small slow misses its target in 6 of 6 trials, A in 0 of 6" in done.stdout
+    assert "REGRESSION: small slow misses its target in 10 of 10 trials" in done.stdout
     assert words(of(desk, done.stdout))["target_misses"] == "missed"
+
+
+@pytest.mark.full
+def test_a_target_missed_in_every_other_trial_is_a_regression(tmp_path: Path):
+    """Exit 3, of ten pairs at most: where B seems to miss there may be twice as many."""
+    install(tmp_path, SUITE.replace("dropout = 0.0", "dropout = 0.0\ntarget_top1 = 0.9"))
+
+    done = benchharness(
+        tmp_path, "compare", "lagging.toml", "--column", "time_to_top1_s", "--no-proof",
+        "--pairs", "6..10", "--set-a", "options.misses=never",
+        "--set-b", 'options.misses="every other"',
+    )  # fmt: skip
+
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "misses its target in 9 of 18 trials, A in 0 of 18" in done.stdout
+    assert "a word on missed targets errs in 0.20% of looks" in done.stdout
 
 
 @pytest.mark.full

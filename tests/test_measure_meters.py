@@ -13,6 +13,7 @@ from benchharness.measure.energy import find_rapl
 from benchharness.measure.gpu import ForeignProcess, Gpu, foreign_processes, open_gpu
 from benchharness.measure.memory import peak_rss_bytes, tree
 from benchharness.measure.meters import Meters, base_bytes
+from benchharness.measure.processor import others_seconds
 
 BEGIN = {"event": "timing", "state": "begin"}
 END = {"event": "timing", "state": "end"}
@@ -238,7 +239,9 @@ def test_what_the_driver_does_not_tell_is_absent_and_never_zero():
     meters.sample()
     meters.take(END)
 
-    assert meters.metrics() == {}
+    found = meters.metrics()
+    assert "foreign_cores" in found
+    assert found.keys() <= {"foreign_cores"}
 
 
 def test_device_memory_is_that_of_the_workers_processes(monkeypatch: pytest.MonkeyPatch):
@@ -285,3 +288,41 @@ def test_every_call_exists_in_nvidias_library():
     assert len(calls) == 11
     assert issubclass(pynvml.NVMLError, Exception)
     assert pynvml.NVML_CLOCK_SM == fake.NVML_CLOCK_SM
+
+
+def test_cores_at_work_for_others_are_counted_from_the_timed_part_to_the_end_of_work():
+    """Two readings: 3 s of others in 2 s; what follows the work does not count."""
+    spent_s, now_s = [100.0], [0.0]
+    meters = Meters(pid=NOBODY, others=lambda: spent_s[0], now=lambda: now_s[0])
+    spent_s[0] += 50
+    for event in (BEGIN, END, BEGIN, END):
+        meters.take(event)
+        now_s[0] += 0.5
+        spent_s[0] += 0.75
+    meters.take({"event": "phase", "phase": "calibrate"})
+    now_s[0], spent_s[0] = 9.0, 999.0
+
+    assert meters.metrics()["foreign_cores"] == pytest.approx(1.5)
+
+
+def test_a_process_of_another_tree_is_foreign_and_one_of_ours_is_not():
+    """One that computes below us, and the same seen by a process that is not its parent."""
+    seen = (
+        "import time; from benchharness.measure.processor import others_seconds; "
+        "began = others_seconds(); print(flush=True); input(); print(others_seconds() - began)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", seen], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdout.readline()
+        before_s = others_seconds()
+        used = "import time\nwhile time.process_time() < 1: pass\nprint(time.process_time())"
+        burnt_s = float(subprocess.check_output([sys.executable, "-c", used], text=True))
+        ours_s = others_seconds() - before_s
+        told, _ = other.communicate("\n")
+
+    # The kernel counts in hundredths of a second, of each core and kind by itself.
+    assert float(told) > burnt_s - 0.2
+    assert float(told) - ours_s > burnt_s - 0.2

@@ -5,8 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchharness.measure.proportions import paired_p_value
 from benchharness.measure.signed_rank import lower_bounds
-from benchharness.regression.looks import ERROR, level_of, planned
+from benchharness.regression.looks import (
+    ERROR,
+    ERROR_OF_MISSES,
+    level_of,
+    level_of_misses,
+    planned,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,3 +54,17 @@ def test_all_looks_together_err_as_often_as_one_may(looks: tuple[int, ...], tail
     above = [lower_bounds(values[:, :look], level) > 0 for look in looks]
 
     assert 0.044 < np.mean(np.any(above, axis=0)) < 0.056
+
+
+def test_sides_that_miss_alike_are_hardly_ever_told_apart():
+    """Both miss half of forty trials at random: looks after every pair err as promised."""
+    level, comparisons = level_of_misses(40), 2000
+    random = np.random.default_rng(11)
+    ours, theirs = random.random((2, comparisons, 40)) < 0.5
+    more, fewer = ((one & ~other).cumsum(axis=1) for one, other in ((theirs, ours), (ours, theirs)))
+
+    is_told = np.vectorize(paired_p_value)(more, fewer) <= level
+
+    assert level == 1 / 1024
+    assert np.mean(is_told.any(axis=1)) <= ERROR_OF_MISSES
+    assert level_of_misses(12) == 1 / 512

@@ -15,7 +15,7 @@ from benchharness.errors import SuiteError
 from benchharness.regression.changes import Changes
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.lineup import Lineup, line_up
-from benchharness.regression.looks import level_of, planned
+from benchharness.regression.looks import level_of, level_of_misses, planned
 from benchharness.regression.pairs import Limits, Pairing, Series, read_pairs, spent_minutes
 from benchharness.regression.sides import Side
 from benchharness.run.events import unobserved
@@ -318,13 +318,15 @@ def test_a_target_that_b_never_reaches_is_a_regression(tmp_path: Path, is_chosen
 
     missed = every[0].verdicts[-1]
     assert (missed.column, missed.word, missed.is_worse) == ("target_misses", "missed", True)
-    assert missed.misses == ((0, 6), (6, 6))
+    assert missed.misses == ((0, 10), (10, 10))
+    assert missed.level == level_of_misses(40) == 1 / 1024
     assert [verdict.word for verdict in every[1].verdicts] == ["same"]
-    assert [series.pairs for series in every] == [6, 6]
+    # Whoever asks for the time wants to know that B does not miss half: ten pairs exclude it.
+    assert [series.pairs for series in every] == [10, 10 if is_chosen else 6]
 
 
 def test_a_target_missed_in_every_other_trial_is_a_regression_of_its_own(tmp_path: Path):
-    """Twelve pairs, six of which B never ends: more than chance. The time itself stays open."""
+    """Twenty pairs, ten of which B never ends: more than chance. The time itself stays open."""
 
     def reaching(trial: Trial) -> dict[str, Any]:
         is_missed = (
@@ -340,7 +342,29 @@ def test_a_target_missed_in_every_other_trial_is_a_regression_of_its_own(tmp_pat
 
     assert [verdict.word for verdict in every[0].verdicts] == ["undecidable", "missed"]
     assert not any(verdict.is_open for verdict in every[0].verdicts)
-    assert every[0].pairs == 12
+    assert every[0].pairs == 20
+
+
+@pytest.mark.parametrize(("missing", "word", "pairs"), [(2, "missed", 18), (10, "undecidable", 10)])
+def test_pairs_beyond_the_most_tell_of_misses_alone(
+    tmp_path: Path, missing: int, word: str, pairs: int
+):
+    """Of ten at most there may be twenty where B seems to miss; speeds keep their last look.
+
+    B misses every other trial, or every tenth, which looks no worse.
+    """
+
+    def reaching(trial: Trial) -> dict[str, Any]:
+        is_missed = trial.cell.backend.endswith("B") and trial.index % missing == 0
+        metrics = undecided(trial) | {"target_top1": 0.9}
+        return metrics | {"time_to_top1_s": None if is_missed else 3.0}
+
+    every, _ = pair_up(tmp_path, reaching, limits=Limits(most=10))
+
+    speed, misses = every[1].verdicts
+    assert (speed.column, speed.pairs) == ("train_images_per_s", 10)
+    assert (misses.word, misses.pairs, every[1].pairs) == (word, pairs, pairs)
+    assert misses.misses == ((0, pairs), (pairs // missing, pairs))
 
 
 def test_a_target_that_neither_side_reaches_decides_nothing(tmp_path: Path):

@@ -175,7 +175,14 @@ def test_pairs_that_neither_side_ends_tell_nothing_of_time():
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "word"),
-    [(0, 6, "missed"), (6, 0, "reached"), (0, 5, "undecidable"), (6, 6, "undecidable")],
+    [
+        (0, 6, "missed"),
+        (6, 0, "reached"),
+        (0, 5, "undecidable"),
+        # Of what A reaches, B misses none of six.
+        (6, 6, "same"),
+        (12, 12, "undecidable"),
+    ],
 )
 def test_who_misses_a_target_more_often_is_told_by_the_pairs_that_disagree(
     ours: int, theirs: int, word: str
@@ -188,7 +195,8 @@ def test_who_misses_a_target_more_often_is_told_by_the_pairs_that_disagree(
     assert found.word == word
     assert found.misses == ((ours, 12), (theirs, 12))
     assert found.is_worse == (word == "missed")
-    assert not found.is_open
+    # Twelve that neither side reaches tell nothing, and look no worse.
+    assert found.is_open == (ours == 0 and word == "undecidable")
 
 
 def test_misses_of_trials_that_are_no_pairs_are_told_by_their_numbers():

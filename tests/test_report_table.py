@@ -330,6 +330,22 @@ def test_a_device_that_slowed_down_is_told_with_a_remedy():
     assert "fine_tune (keras)" not in text
 
 
+def test_a_busy_machine_is_told_once():
+    """Where others use more than a quarter of the cores: how many, and in how many trials."""
+    records = pair(metrics=METRICS | {"foreign_cores": 0.4})
+    run = RUN | {"environment": {"cores": 2}}
+    quiet = plain_text(run, records, width=160)
+    records[1]["metrics"] = METRICS | {"foreign_cores": 1.2}
+
+    text = " ".join(plain_text(run, records, width=160).split())
+
+    assert (
+        "the machine was busy other processes used 1.2 of this machine's 2 cores while 1 trial was "
+        "timed"
+    ) in text
+    assert "busy" not in quiet
+
+
 def test_what_goes_through_a_head_alone_is_called_features():
     """Stored features are no images; each line has its figure in one of the two columns."""
     settings = {"batch_size": 50, "reuse_frozen": True, "trainable": "block5"}

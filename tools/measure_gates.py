@@ -25,11 +25,15 @@ from benchharness.model.quantities import QUANTITIES
 from benchharness.regression.comparison import CellComparison, Comparison, Trials
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.floors import Floor
+from benchharness.regression.lineup import Couple
 from benchharness.regression.looks import ERROR, FEWEST_PAIRS, level_of, planned
+from benchharness.regression.pairs import Series
 from benchharness.regression.scatter import scatter_of
 from benchharness.regression.steps import levels_of
 from benchharness.regression.verdict import Sample, Verdict, judge
 from benchharness.results.record import Record
+from benchharness.suite.plan import Cell
+from benchharness.suite.settings import settings_from_dict
 
 Random = np.random.Generator
 Values = NDArray[np.float64]
@@ -38,6 +42,16 @@ EPOCHS, IMAGES, PAIRS = 20, 1000, 20
 SECONDS = QUANTITIES["wall_s"]
 SPEED = Criteria(columns=("best_epoch_s", "train_images_per_s"))
 TARGET = Criteria(columns=("time_to_top1_s",), is_chosen=True)
+CELL = Cell(
+    benchmark="cnn",
+    strategy="simple_cnn",
+    backend="torch",
+    track="equal",
+    matrix={},
+    settings=settings_from_dict({"strategy": "simple_cnn"}),
+    published=None,
+    trials=1,
+)
 # Two hours of equal code then differ by 5 %, the deviation that a shared machine has shown.
 DRIFT = 0.05 / math.sqrt(2)
 
@@ -109,25 +123,33 @@ class Planted:
         slower: How much longer every epoch lasts, a share.
         every_tenth: How much longer every tenth epoch lasts, a share.
         misses: Returns whether a trial, counted from 1, never reaches its target.
+        misses_of_both: Likewise; of either side, each drawn by itself.
     """
 
     criteria: Criteria = SPEED
     slower: float = 0.0
     every_tenth: float = 0.0
     misses: Callable[[Random, int], bool] = lambda random, trial: False
+    misses_of_both: Callable[[Random, int], bool] = lambda random, trial: False
+
+
+def half(random: Random, trial: int) -> bool:
+    """Return true in half of trials, at random."""
+    return bool(random.random() < 0.5)
 
 
 PLANTED: dict[str, Planted] = {
     "equal code": Planted(),
     "equal code, time to target": Planted(criteria=TARGET),
+    "equal code, both miss half": Planted(criteria=TARGET, misses_of_both=half),
+    "equal code, both miss half, usual columns": Planted(misses_of_both=half),
     "every epoch 10 % longer": Planted(slower=0.1),
     "every tenth epoch double": Planted(every_tenth=1.0),
     "target missed in every other trial": Planted(
         criteria=TARGET, misses=lambda random, trial: trial % 2 == 0
     ),
-    "target missed in half the trials, at random": Planted(
-        criteria=TARGET, misses=lambda random, trial: bool(random.random() < 0.5)
-    ),
+    "target missed in half the trials, at random": Planted(criteria=TARGET, misses=half),
+    "target missed in half the trials, usual columns": Planted(misses=half),
     "target never reached": Planted(criteria=TARGET, misses=lambda random, trial: True),
     "target never reached, usual columns": Planted(misses=lambda random, trial: True),
 }
@@ -160,28 +182,35 @@ def record(trial: int, halves: Values, *, is_missed: bool = False, started: str 
 
 def pairs_of(machine: Machine, planted: Planted, random: Random) -> Iterator[tuple[Record, Record]]:
     """Yield pairs of trials, of A and of B."""
-    for trial, cost in enumerate(machine.costs(random, PAIRS), start=1):
+    # As many as there may be where a target is missed.
+    for trial, cost in enumerate(machine.costs(random, 2 * PAIRS), start=1):
         sides = np.exp(random.normal(0, 0.02, (2, EPOCHS, 2)))
         hit = random.random((2, EPOCHS, 1)) < 0.1
         ours, theirs = sides * (1 + hit * random.exponential(machine.burst, hit.shape))
         theirs = theirs * math.exp(cost) * (1 + planted.slower)
         theirs[9::10] *= 1 + planted.every_tenth
         yield (
-            record(trial, ours),
-            record(trial, theirs, is_missed=planted.misses(random, trial)),
+            record(trial, ours, is_missed=planted.misses_of_both(random, trial)),
+            record(
+                trial,
+                theirs,
+                is_missed=planted.misses(random, trial) or planted.misses_of_both(random, trial),
+            ),
         )
 
 
 def compare(machine: Machine, planted: Planted, random: Random) -> tuple[int, int]:
     """Return the exit code of a comparison, and after how many pairs it ends."""
-    ours, theirs = zip(*pairs_of(machine, planted, random), strict=True)
-    looks = planned(FEWEST_PAIRS, PAIRS)
-    for look in looks:
-        trials = Trials(ours=ours[:look], theirs=theirs[:look])
-        verdicts = trials.verdicts(planted.criteria, "cnn", level=level_of(looks))
-        if not any(verdict.is_open for verdict in verdicts):
+    series = Series(
+        couple=Couple(ours=CELL, theirs=CELL, backend="torch"), looks=planned(FEWEST_PAIRS, PAIRS)
+    )
+    for ours, theirs in pairs_of(machine, planted, random):
+        series.ours.append(ours)
+        series.theirs.append(theirs)
+        series.judge(planted.criteria)
+        if series.is_over:
             break
-    return exit_code(verdicts), look
+    return exit_code(series.verdicts), series.pairs
 
 
 def exit_code(verdicts: Sequence[Verdict]) -> int:
@@ -262,7 +291,7 @@ def recorded(
     asked = {} if threshold is None else {"train_images_per_s": threshold}
     criteria = Criteria(columns=("train_images_per_s",), asked=asked)
     both = Trials(ours=sides[0], theirs=sides[1], is_paired=False, drift=criteria.drift)
-    return exit_code(both.verdicts(criteria, "cnn", level=ERROR))
+    return exit_code(both.verdicts(criteria, "cnn", level=ERROR, level_of_misses=ERROR))
 
 
 def advice(random: Random, *, within: float, between: float) -> bool:

@@ -162,6 +162,11 @@ def command(
     if write_suite is not None:
         write_copy(write_suite)
         return 0
+    if suite is None and data is None and resume is not None:
+        raise click.UsageError(
+            "expected SUITE beside --resume and --only-failed, or the --data DIR of a run without "
+            "one: benchharness run SUITE --resume [RUN]; found neither"
+        )
     request = Request(
         suite=builtin_suite(data) if suite is None else suite,
         profile=profile,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import Any, Self
 from benchharness.extensions import hooks
 from benchharness.measure.gpu import Gpu, GpuReading
 from benchharness.measure.memory import tree
+from benchharness.measure.processor import others_seconds
 from benchharness.model.extension import Measured, Meter
 
 # Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
@@ -39,6 +41,8 @@ class Meters:
         energy_source: Who counts them; empty for nobody.
         base_bytes: Device memory in use before the worker began.
         added: Meters of plugins, by name.
+        others: Processor seconds of other processes.
+        now: Monotonic clock in seconds.
     """
 
     pid: int
@@ -47,6 +51,10 @@ class Meters:
     energy_source: str = ""
     base_bytes: int | None = None
     added: dict[str, Meter] = field(default_factory=dict)
+    others: Callable[[], float] = others_seconds
+    now: Callable[[], float] = time.monotonic
+    _others_from: tuple[float, float] | None = None
+    _foreign_cores: float | None = None
     _errors: dict[str, Measured] = field(default_factory=dict)
     _host_bytes: int = 0
     _device_bytes: int = 0
@@ -80,9 +88,12 @@ class Meters:
     def take(self, event: Mapping[str, Any]) -> None:
         """Take note of a worker's event: whether what it does is timed, and is its work."""
         if event["event"] == "phase" and event["phase"] in _AFTER_WORK:
+            self._note_others()
             self._is_at_work = False
         if event["event"] != "timing":
             return
+        if self._others_from is None:
+            self._others_from = (self.now(), self.others())
         with self._lock:
             self._is_timing = event["state"] == "begin"
             self._note_energy()
@@ -108,6 +119,7 @@ class Meters:
 
     def metrics(self) -> dict[str, Any]:
         """Return the columns that are known: what nobody tells is absent, and never zero."""
+        self._note_others()
         is_short = len(self._readings) < _FEWEST_READINGS
         readings = [] if is_short else self._readings
         shares = [r.utilization for r in readings if r.utilization is not None]
@@ -122,6 +134,7 @@ class Meters:
             "device_utilization": fmean(shares) if shares else None,
             "device_clock_mhz": median(clocks) if clocks else None,
             "throttled": ", ".join(reasons) or None,
+            "foreign_cores": self._foreign_cores,
         }
         own = {name: value for name, value in known.items() if value is not None}
         return self._added_metrics(known) | own
@@ -155,6 +168,14 @@ class Meters:
     def _run(self) -> None:
         while not self._stopped.wait(PERIOD_S):
             self.sample()
+
+    def _note_others(self) -> None:
+        """Note how busy others were since timing began; once, for two readings are enough."""
+        if self._others_from is None or self._foreign_cores is not None:
+            return
+        (began_s, before), now_s = self._others_from, self.now()
+        if now_s > began_s:
+            self._foreign_cores = max(0.0, (self.others() - before) / (now_s - began_s))
 
     def _used(self, reading: GpuReading, members: Mapping[int, int]) -> int:
         """Return the device memory of our processes.

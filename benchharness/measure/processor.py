@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 # A thread that did less than this share of the busiest one's work did not share it.
 SHARED = 0.25
@@ -17,6 +19,36 @@ def thread_seconds() -> Mapping[int, float]:
     return {
         thread.id: thread.user_time + thread.system_time for thread in psutil.Process().threads()
     }
+
+
+def others_seconds() -> float:
+    """Return the processor seconds that the cores we may use have spent on other processes.
+
+    Since the machine started; a difference of two is of use. This process and its descendants are
+    left out, those that have ended too. In a container the cores are the host's, and so are those
+    other processes.
+    """
+    import psutil
+
+    cores = psutil.cpu_times(percpu=True)
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
+    # Guests are part of user time; what a hypervisor took is no process of this machine.
+    kinds = ("user", "nice", "system", "irq", "softirq")
+    busy_s = sum(
+        getattr(cores[core], kind, 0.0) for core in usable if core < len(cores) for kind in kinds
+    )
+    root = psutil.Process()
+    return busy_s - sum(map(_spent_s, [root, *root.children(recursive=True)]))
+
+
+def _spent_s(process: Any) -> float:
+    """Return the processor seconds of a process and of those children that have ended."""
+    import psutil
+
+    try:
+        return sum(process.cpu_times()[:4])
+    except psutil.Error:
+        return 0.0
 
 
 @dataclass(slots=True, kw_only=True)

@@ -18,6 +18,8 @@ from benchharness.results.record import Record
 OK, FAILED, REGRESSION, UNDECIDABLE = 0, 1, 3, 4
 # Images on which equally good networks disagree, all in favour of one: once in 64 times.
 _FEWEST_IMAGES = 6
+# Words on misses after which nobody need time what is missed.
+_TELLING = ("missed", "reached")
 # Times of either side at which trials ran: of fewer not even the most extreme order is rare enough.
 FEWEST_SESSIONS = 3
 
@@ -155,8 +157,11 @@ class Trials:
         both = ([*ours.values()], [*theirs.values()])
         return Sample.unpaired(quantity, *both, drift=self.allowance)
 
-    def misses(self, quantity: Quantity, *, level: float) -> Verdict | None:
-        """Return which side misses a column's target more often; None where neither ever does."""
+    def misses(self, quantity: Quantity, *, level: float, is_required: bool) -> Verdict | None:
+        """Return which side misses a column's target more often.
+
+        None where neither ever does; unless it is required and there are too few trials to say so.
+        """
         ours, theirs = (
             {index: math.isinf(value) for index, value in _values(side, quantity).items()}
             for side in (self.ours, self.theirs)
@@ -164,17 +169,26 @@ class Trials:
         if self.is_paired:
             both = sorted(ours.keys() & theirs.keys())
             ours, theirs = ({index: side[index] for index in both} for side in (ours, theirs))
-        if not any(ours.values()) and not any(theirs.values()):
-            return None
-        return judge_misses(
-            [*ours.values()], [*theirs.values()], is_paired=self.is_paired, level=level
+        found = judge_misses(
+            [*ours.values()],
+            [*theirs.values()],
+            is_paired=self.is_paired,
+            level=level,
+            is_required=is_required and bool(ours) and bool(theirs),
         )
+        are_any = any(ours.values()) or any(theirs.values())
+        return found if are_any or found.is_open else None
 
-    def verdicts(self, criteria: Criteria, benchmark: str, *, level: float) -> tuple[Verdict, ...]:
+    def verdicts(
+        self, criteria: Criteria, benchmark: str, *, level: float, level_of_misses: float
+    ) -> tuple[Verdict, ...]:
         """Return what is said of each column that both sides know.
 
         Args:
+            criteria: What counts as worse.
+            benchmark: Name.
             level: How often each end of an interval may err at this look.
+            level_of_misses: How often a word on missed targets may.
         """
         found = []
         for quantity in criteria.quantities:
@@ -186,7 +200,7 @@ class Trials:
                 required = criteria.is_required(quantity)
                 found.append(judge(sample, threshold=threshold, level=level, is_required=required))
         for quantity in criteria.targets:
-            misses = self.misses(quantity, level=level)
+            misses = self.misses(quantity, level=level_of_misses, is_required=criteria.is_chosen)
             found += [misses] if misses is not None else []
         return tuple(_without_moot(found, is_chosen=criteria.is_chosen))
 
@@ -242,7 +256,7 @@ def _without_moot(verdicts: Sequence[Verdict], *, is_chosen: bool) -> Iterator[V
     Who misses a target more often need not be timed. Of alternatives one has to be decided, where
     nobody has chosen them.
     """
-    are_misses_decided = any(v.column == MISSES and v.word != "undecidable" for v in verdicts)
+    are_misses_decided = any(v.column == MISSES and v.word in _TELLING for v in verdicts)
     decided = [QUANTITIES[v.column] for v in verdicts if v.kind != "misses" and _decides(v)]
     for verdict in verdicts:
         quantity = QUANTITIES.get(verdict.column)

@@ -7,6 +7,7 @@ computed from all that are planned, so that the errors of all of them together s
 from __future__ import annotations
 
 from functools import cache
+from itertools import count
 
 from benchharness.measure.signed_rank import tail
 from benchharness.suite.regression import MINIMUM_PAIRS
@@ -14,6 +15,9 @@ from benchharness.suite.regression import MINIMUM_PAIRS
 # Probability that a change of exactly the limit is called worse at any look, and that it is called
 # the same: 5 % each.
 ERROR = 0.05
+# Probability that a side is called the one that misses its target more often when both do alike. An
+# equal speed is far from its limit and errs less than ``ERROR``; equally rare misses are at it.
+ERROR_OF_MISSES = 0.005
 FEWEST_PAIRS = MINIMUM_PAIRS
 # Only whole turns of A B, B A are judged: drift of the machine then hits both sides alike.
 TURN = 2
@@ -66,3 +70,33 @@ def level_of(looks: tuple[int, ...]) -> float:
     levels, counts = np.unique(smallest, return_counts=True)
     within = int(np.searchsorted(np.cumsum(counts), ERROR * draws, side="right"))
     return float(levels[within - 1])
+
+
+@cache
+def level_of_misses(most: int) -> float:
+    """Return the level of each look at who misses a target more often: 1 in 2, 4, 8, ...
+
+    Only pairs in which one side misses count, and each of these may be the other way round. A look
+    after every one of them errs at least as often as those that are planned.
+
+    Args:
+        most: Pairs at the last look.
+    """
+    return next(
+        level
+        for power in count(1)
+        if _error_of_misses(level := 0.5**power, most) <= ERROR_OF_MISSES
+    )
+
+
+def _error_of_misses(level: float, most: int) -> float:
+    """Return how often equal sides differ in misses after any of so many pairs that disagree."""
+    import numpy as np
+    from scipy.stats import binom
+
+    # Shares of comparisons that are still open, by how many of the pairs speak against B.
+    open_shares = np.ones(1)
+    for pairs in range(1, most + 1):
+        open_shares = np.convolve(open_shares, (0.5, 0.5))
+        open_shares[binom.sf(np.arange(pairs + 1) - 1, pairs, 0.5) <= level] = 0
+    return float(1 - open_shares.sum())

@@ -11,13 +11,17 @@ from benchharness.errors import Problem, SuiteError
 from benchharness.regression.comparison import Trials
 from benchharness.regression.criteria import Criteria
 from benchharness.regression.lineup import Couple
-from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
+from benchharness.regression.looks import FEWEST_PAIRS, TURN, level_of, level_of_misses, planned
 from benchharness.regression.scatter import Scatter, scatter_of
-from benchharness.regression.verdict import Verdict
+from benchharness.regression.verdict import MISSES, Verdict
 from benchharness.results.record import Record
 from benchharness.run.events import Observer
 from benchharness.run.runner import Runner
 from benchharness.suite.plan import Trial
+
+# How many times as many pairs there may be where B seems to miss its target, or too few have shown
+# that it does not: of a B that misses half, twenty pairs show too little in two of five cases.
+_MORE_FOR_MISSES = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +30,7 @@ class Limits:
 
     Attributes:
         fewest: Before anything is decided.
-        most: Of each cell.
+        most: Of each cell; twice as many where it is open whether B misses its target.
         minutes: After which no cell gets more than the fewest; None for no limit.
     """
 
@@ -80,13 +84,21 @@ class Series:
             self.is_over = True
             return
         # An end that nobody planned is no look of its own where there was one before.
-        is_look = self.pairs in self.looks or (is_last and not self.verdicts)
+        is_look = self.pairs in self._every_look or (is_last and not self.verdicts)
         if is_look:
-            self.verdicts = self.trials.verdicts(
-                criteria, self.couple.ours.benchmark, level=level_of(self.looks)
+            found = self.trials.verdicts(
+                criteria,
+                self.couple.ours.benchmark,
+                level=level_of(self.looks),
+                level_of_misses=level_of_misses(self._every_look[-1]),
             )
+            # Other columns have had the last of the looks that make their level.
+            is_late = self.pairs > self.looks[-1]
+            self.verdicts = _misses_renewed(self.verdicts, found) if is_late else found
         is_decided = is_look and not any(verdict.is_open for verdict in self.verdicts)
-        self.is_over = is_last or self.pairs >= self.looks[-1] or is_decided
+        is_worth_more = any(map(_may_show_misses, self.verdicts))
+        most = self._every_look[-1] if is_worth_more else self.looks[-1]
+        self.is_over = is_last or self.pairs >= most or is_decided
 
     def planned(self) -> int:
         """Return how many pairs it will have had, as far as can be told."""
@@ -94,7 +106,13 @@ class Series:
             return self.pairs
         if not self.couple.is_compared:
             return 1
-        return next(look for look in self.looks if look > self.pairs)
+        return next(look for look in self._every_look if look > self.pairs)
+
+    @property
+    def _every_look(self) -> tuple[int, ...]:
+        """All looks, those at nothing but misses included."""
+        most = self.looks[-1]
+        return (*self.looks, *planned(most + TURN, _MORE_FOR_MISSES * most))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -204,6 +222,20 @@ def read_pairs(text: str | None) -> tuple[int | None, int | None]:
 def spent_minutes(every: Sequence[Series]) -> float:
     """Return what all pairs took."""
     return sum(_seconds(every)) / 60
+
+
+def _may_show_misses(verdict: Verdict) -> bool:
+    """Whether more pairs may tell who misses more often: B looks worse, or never missed."""
+    if verdict.misses is None or not verdict.is_open:
+        return False
+    (missed, _) = verdict.misses[1]
+    return verdict.may_be_worse or not missed
+
+
+def _misses_renewed(before: Sequence[Verdict], found: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return earlier verdicts with those on misses that were found since."""
+    kept = {one.column: one for one in before if one.column != MISSES}
+    return tuple(replace(kept.get(one.column, one), is_required=one.is_required) for one in found)
 
 
 def _seconds(every: Sequence[Series]) -> Iterator[float]:

@@ -216,7 +216,9 @@ def _compared(
     return CellComparison(
         label=_label(cell) if cell.backend == match.backend else _label(cell, with_backend=False),
         identity=identity,
-        verdicts=() if failure else trials.verdicts(criteria, cell.benchmark, level=ERROR),
+        verdicts=()
+        if failure
+        else trials.verdicts(criteria, cell.benchmark, level=ERROR, level_of_misses=ERROR),
         proof=worst_proof([cell.proof_against(match.backend)]) if is_same_run else "",
         failure=failure,
         is_skipped=trials.is_skipped,

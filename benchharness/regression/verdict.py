@@ -106,7 +106,7 @@ class Verdict:
         threshold: How much worse counts.
         level: How often each end of the interval may err at this look.
         may_be_worse: Whether B is worse by more than the threshold at the end of an interval that
-            errs one time in five there.
+            errs one time in five there, or its misses are as rare by chance.
         misses: Of A and of B how many trials missed the target, and of how many; of the column
             ``target_misses`` alone.
         is_paired: Whether trials were compared that ran next to each other.
@@ -189,16 +189,26 @@ def judge(sample: Sample, *, threshold: float, level: float, is_required: bool =
 
 
 def judge_misses(
-    ours: Sequence[bool], theirs: Sequence[bool], *, is_paired: bool, level: float
+    ours: Sequence[bool],
+    theirs: Sequence[bool],
+    *,
+    is_paired: bool,
+    level: float,
+    is_required: bool = False,
 ) -> Verdict:
     """Return whether B misses a target more often than A.
+
+    ``same`` where a B that misses half of what A reaches would have missed more.
 
     Args:
         ours: Whether each trial of A missed it.
         theirs: Of B; where they are pairs, in the same order.
         is_paired: Whether trials ran next to each other, with one seed.
-        level: How often the word may be wrong in either direction.
+        level: How often each word may be wrong.
+        is_required: Whether being undecided matters however it looks; it does where B looks worse.
     """
+    from scipy.stats import binom
+
     counts = ((sum(ours), len(ours)), (sum(theirs), len(theirs)))
     if is_paired:
         more = sum(b and not a for a, b in zip(ours, theirs, strict=True))
@@ -206,8 +216,11 @@ def judge_misses(
         p_worse, p_better = paired_p_value(more, fewer), paired_p_value(fewer, more)
     else:
         p_worse, p_better = unpaired_p_value(*counts), unpaired_p_value(*counts[::-1])
+    reached = [b for a, b in zip(ours, theirs, strict=True) if not a] if is_paired else theirs
+    is_rare = binom.cdf(sum(reached), len(reached), 0.5) <= level
     worse, better = _WORDS["misses"]
-    word = worse if p_worse <= level else better if p_better <= level else "undecidable"
+    word: Word = "same" if is_rare else "undecidable"
+    word = worse if p_worse <= level else better if p_better <= level else word
     return Verdict(
         column=MISSES,
         kind="misses",
@@ -219,8 +232,9 @@ def judge_misses(
         threshold=0.0,
         level=level,
         misses=counts,
+        may_be_worse=p_worse <= _DOUBT,
         is_paired=is_paired,
-        is_required=False,
+        is_required=is_required or p_worse <= _DOUBT,
     )
 
 

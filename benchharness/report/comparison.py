@@ -173,6 +173,7 @@ def missed_words(verdict: Verdict) -> str:
     return {
         "missed": f"{counts}, which is more than chance",
         "reached": f"{counts}, which is less than chance",
+        "same": f"{counts}, far fewer than half",
     }.get(verdict.word, f"{counts}, which may be chance")
 
 
@@ -238,12 +239,23 @@ def _words(verdict: Verdict) -> str:
 
 def level_line(verdicts: Iterable[Verdict]) -> str:
     """Return how sure each interval is, and all looks together."""
+    said = list(verdicts)
+    of_misses = _levels(verdict for verdict in said if verdict.misses)
+    of_intervals = _levels(verdict for verdict in said if not verdict.misses)
+    parts = []
+    if of_intervals:
+        parts.append(
+            f"each end of an interval errs in {of_intervals} of looks, and all looks planned "
+            f"together in {ERROR:.0%} of comparisons at most"
+        )
+    if of_misses:
+        parts.append(f"a word on missed targets errs in {of_misses} of looks")
+    return f"level: {'; '.join(parts)}"
+
+
+def _levels(verdicts: Iterable[Verdict]) -> str:
     levels = sorted({verdict.level for verdict in verdicts})
-    each = " or ".join(f"{level:.2%}" for level in levels)
-    return (
-        f"level: each end of an interval errs in {each} of looks, and all looks planned together "
-        f"in {ERROR:.0%} of comparisons at most"
-    )
+    return " or ".join(f"{level:.2%}" for level in levels)
 
 
 def _some(texts: Sequence[str]) -> str:

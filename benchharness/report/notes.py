@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import median
+from typing import Any
 
 from benchharness.measure.sanity import explain, learning
 from benchharness.measure.statistics import excessive_scatter
@@ -18,6 +20,8 @@ from benchharness.results.cells import Cell
 STEADY = 0.05
 # Probability that a report calls any cell of a steady machine unstable.
 UNSTABLE_LEVEL = 0.05
+# A machine is busy where other processes use more than this share of its cores.
+_BUSY = 0.25
 
 
 def notes_of(lines: Sequence[Line]) -> list[Note]:
@@ -40,6 +44,25 @@ def notes_of(lines: Sequence[Line]) -> list[Note]:
         _published,
     )
     return [note for make in makers for note in make(lines)]
+
+
+def busy_of(run: Mapping[str, Any], lines: Sequence[Line]) -> Iterator[Note]:
+    """Yield how busy other processes kept the machine while trials were timed.
+
+    Args:
+        run: As in run.json.
+        lines: Its lines.
+    """
+    cores = (run.get("environment") or {}).get("cores")
+    known = [used for _, cell in _cells(lines) for used in cell.values("foreign_cores")]
+    busy = [used for used in known if cores and used > _BUSY * cores]
+    if busy:
+        trials = "1 trial was" if len(busy) == 1 else f"{len(busy)} trials were"
+        text = (
+            f"other processes used {median(busy):.1f} of this machine's {cores} cores while "
+            f"{trials} timed; close them, or trust small differences less"
+        )
+        yield Note(label="the machine was busy", text=text)
 
 
 def _failures(lines: Sequence[Line]) -> Iterator[Note]:

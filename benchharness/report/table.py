@@ -18,7 +18,7 @@ from benchharness.report.answers import answers_of
 from benchharness.report.groups import Group
 from benchharness.report.lines import Line, Note, backends_of, lines_of
 from benchharness.report.measures import STATUS_WORDS, groups_of
-from benchharness.report.notes import notes_of
+from benchharness.report.notes import busy_of, notes_of
 from benchharness.report.stops import stops_of
 from benchharness.report.work import work_of
 from benchharness.results.record import Record
@@ -56,7 +56,7 @@ class ResultsTable:
         for panel in _panels(lines, groups, options.max_width):
             yield _panel(lines, panel, options.max_width)
             yield Text()
-        notes = [*notes_of(self.lines), *stops_of(self.run)]
+        notes = [*notes_of(self.lines), *busy_of(self.run, self.lines), *stops_of(self.run)]
         if notes:
             yield _remarks(notes, "yellow")
             yield Text()
@@ -108,7 +108,13 @@ def markdown(run: Mapping[str, Any], records: Sequence[Record]) -> str:
         parts.append("\n".join(f"- {_escaped(answer)}" for answer in answers_of(lines)))
         groups = groups_of(lines, backends)
         parts.append("\n".join(_markdown_rows(lines, groups)))
-        notes = [*notes_of(lines), *stops_of(run), *work_of(lines), *_legend(groups)]
+        notes = [
+            *notes_of(lines),
+            *busy_of(run, lines),
+            *stops_of(run),
+            *work_of(lines),
+            *_legend(groups),
+        ]
         parts.append("\n".join(f"- {_escaped(f'{note.label}: {note.text}')}" for note in notes))
     return "\n\n".join(part for part in parts if part) + "\n"
 

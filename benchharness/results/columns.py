@@ -109,6 +109,7 @@ METRICS = (
     _column("peak_host_bytes", "int", "bytes", "most that worker and children held at work"),
     _column("peak_device_bytes", "int", "bytes", "most device memory held at work"),
     _column("cpu_s", "float", "s", "processor seconds of all threads while training or feeding"),
+    _column("foreign_cores", "float", "cores", "at work for other processes of this machine"),
     _column("energy_j", "float", "J", "drawn while training or feeding"),
     _column("energy_source", "text", "", "who told it: nvml (the GPU) or rapl (the processor)"),
     _column("device_utilization", "float", "0-1", "time in which the device was at work"),

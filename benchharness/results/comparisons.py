@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cached_property
 from itertools import combinations
 from typing import Any, Protocol
@@ -14,7 +14,9 @@ from typing import Any, Protocol
 from benchharness.results.cells import Cell
 from benchharness.results.record import Record
 
-# A machine that was idle for longer than this between two trials may be in another state.
+# A machine that was idle for longer than this between two trials may be in another state: a turn
+# starts its trials within seconds of each other. (``regression.sessions`` asks for ten times as much
+# before it counts two times as different. Either limit makes us claim less, not more.)
 LONGEST_IDLE_S = 60.0
 
 # With fewer pairs of trials, all trials are compared, as they come.
@@ -91,11 +93,8 @@ class Comparison:
         Between them ran only trials of the same index, and the line was never idle for longer
         than ``LONGEST_IDLE_S``.
         """
-        trials = sorted(
-            (trial for cell in self.line for trial in cell.trials if trial.get("started")),
-            key=_started_s,
-        )
-        return tuple(couple for couple in self._of_one_index if _are_adjacent(*couple, trials))
+        trials = [trial for cell in self.line for trial in cell.trials]
+        return tuple(couple for couple in self._of_one_index if are_adjacent(*couple, trials))
 
     @property
     def apart(self) -> int:
@@ -215,28 +214,41 @@ def work_speed(trial: Record) -> float | None:
     return math.log(rate * train_s / (train_s + extract_s))
 
 
-def _are_adjacent(one: Record, other: Record, trials: Iterable[Record]) -> bool:
-    """Whether two trials ran next to each other; unknown times are taken for adjacent.
+def are_adjacent(one: Record, other: Record, trials: Iterable[Record]) -> bool:
+    """Whether two trials of one index ran next to each other; unknown times are taken for adjacent.
+
+    Between them ran only trials of that index, and nothing was idle for longer than
+    ``LONGEST_IDLE_S``.
 
     Args:
-        trials: All trials of the line that know when they started, in that order.
+        one: Of one backend.
+        other: Of another one.
+        trials: All that may have run between them, these among them, in any order.
     """
     if not (one.get("started") and other.get("started")):
         return True
-    first, last = sorted((_started_s(one), _started_s(other)))
+    first, last = sorted((started_s(one), started_s(other)))
+    between = [
+        trial
+        for trial in trials
+        if trial.get("started") and first <= started_s(trial) <= last
+    ]
     ended = first
-    for trial in _within(trials, first, last):
-        if trial["trial"] != one["trial"] and first < _started_s(trial) < last:
+    for trial in sorted(between, key=started_s):
+        if trial["trial"] != one["trial"] and first < started_s(trial) < last:
             return False
-        if _started_s(trial) - ended > LONGEST_IDLE_S:
+        if started_s(trial) - ended > LONGEST_IDLE_S:
             return False
-        ended = max(ended, _started_s(trial) + (trial["metrics"].get("wall_s") or 0.0))
+        ended = max(ended, ended_s(trial))
     return True
 
 
-def _within(trials: Iterable[Record], first: float, last: float) -> Iterator[Record]:
-    return (trial for trial in trials if first <= _started_s(trial) <= last)
+def started_s(trial: Record) -> float:
+    """Return when a trial began, in seconds; records name no zone where they mean UTC."""
+    time = datetime.fromisoformat(trial["started"])
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
-def _started_s(trial: Record) -> float:
-    return datetime.fromisoformat(trial["started"]).timestamp()
+def ended_s(trial: Record) -> float:
+    """Return when a trial ended, in seconds."""
+    return started_s(trial) + (trial["metrics"].get("wall_s") or 0.0)

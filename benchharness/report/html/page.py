@@ -27,7 +27,7 @@ from benchharness.report.html.settings import settings_of
 from benchharness.report.html.table import table_of
 from benchharness.report.html.templating import POLICY, embedded, own, template
 from benchharness.report.lines import Line, backends_of, lines_of, printable
-from benchharness.report.notes import notes_of
+from benchharness.report.notes import busy_of, notes_of
 from benchharness.report.stops import stops_of
 from benchharness.report.table import MEDIANS
 from benchharness.report.work import work_of
@@ -73,7 +73,7 @@ def page(
         series=[(printable(one.backend), one) for one in series],
         table=table,
         legend=[MEDIANS, *work_of(lines)],
-        notes=[*notes_of(lines), *stops_of(run)],
+        notes=[*notes_of(lines), *busy_of(run, lines), *stops_of(run)],
         sections=sections,
         phases=phases.legend(),
         proofs=proofs,
