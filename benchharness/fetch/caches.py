@@ -51,9 +51,13 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
         return expanded(named)
     import platformdirs
 
-    folder = Path(platformdirs.user_cache_dir("benchharness"))
+    try:
+        folder = Path(platformdirs.user_cache_dir("benchharness"))
+    except RuntimeError:
+        # Without a home folder; what older versions of platformdirs return then begins with "~".
+        folder = Path("~/.cache/benchharness")
     obstacle = _obstacle(folder)
-    return _temporary_cache(obstacle) or folder if obstacle else folder
+    return (_temporary_cache(obstacle) or folder) if obstacle else folder
 
 
 def _obstacle(folder: Path) -> str:
