@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -365,15 +366,27 @@ class TestLocks:
         shell(desk, f"bh {RUN}")
         shutil.rmtree(desk / "cache/prepared")
         (file,) = (desk / "cache/locks").glob("prepared-*.lock")
-        script = (
-            f"flock {shlex.quote(str(file))} sleep 8 & sleep 0.5; bh {RUN} --results again; "
-            "code=$?; wait; exit $code"
-        )
+        with (
+            subprocess.Popen(
+                [sys.executable, "-c", HOLD, str(file)], stdin=-1, stdout=-1, text=True
+            ) as other,
+            (desk / "told").open("w") as told,
+        ):
+            assert other.stdout.readline() == "held\n"
+            run = subprocess.Popen(
+                [sys.executable, "-m", "benchharness", *RUN.split(), "--results", "again"],
+                cwd=desk,
+                env={**os.environ, "BENCHHARNESS_CACHE": str(desk / "cache")},
+                stdout=subprocess.DEVNULL,
+                stderr=told,
+            )
+            while "waiting for" not in (desk / "told").read_text():
+                assert run.poll() is None, (desk / "told").read_text()
+                time.sleep(0.05)
+            other.communicate("\n")
 
-        done = shell(desk, script)
-
-        assert_whole(done, desk / "again")
-        assert "waiting for process " in done.stderr and "(sleep 8)" in done.stderr
+        assert run.wait(timeout=170) == 0
+        assert f"WARNING: waiting for process {other.pid} (" in (desk / "told").read_text()
 
     def test_an_old_file_is_no_holder(self, tmp_path: Path):
         """Whatever it says: only the system knows who holds a lock."""

@@ -45,7 +45,7 @@ def torch_checkpoints(environment: Mapping[str, str]) -> Path | None:
 def cache_folder(environment: Mapping[str, str]) -> Path:
     """Return where prepared images, drawn pictures, features and environments are kept.
 
-    A temporary folder, which is told, where the user has no home folder or cannot write there.
+    A temporary folder, which is logged, where the user has no home folder or cannot write there.
     """
     if named := environment.get("BENCHHARNESS_CACHE"):
         return expanded(named)

@@ -51,7 +51,7 @@ class RunFolder:
 
         It has its name once all of that is in it, so that a run which can be found can be resumed.
         Where a file system knows no links, ``latest`` is a text file with the run's name; where
-        that cannot be either, there is none. Both are told.
+        that cannot be either, there is none. Both are logged.
 
         Args:
             results_dir: Made when missing.
@@ -312,13 +312,13 @@ def _point(link: Path, target: str) -> None:
 
 
 def _point_without_link(link: Path, target: str, *, reason: str) -> None:
-    told = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
+    problem = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
     try:
         replace_text(link, f"{target}\n")
     except OSError:
-        LOGGER.warning(visible(f"{told}; left as it is, and the run goes on"))
+        LOGGER.warning(visible(f"{problem}; left as it is, and the run goes on"))
     else:
-        LOGGER.warning(visible(f"{told}; a text file with its name is in its place"))
+        LOGGER.warning(visible(f"{problem}; a text file with its name is in its place"))
 
 
 def _latest_of(suite: Path) -> Path | None:
