@@ -28,8 +28,8 @@ _LOOK_S = 0.05
 # What Lustre, NFS, SMB and FUSE answer where a file system knows no locks.
 _LOCKLESS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _EVERYBODY = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
-# Devices of the file systems that know no locks, each told once.
-_told: set[int] = set()
+# Devices of file systems without locks that were logged already.
+_lockless_devices: set[int] = set()
 
 
 class LockedError(RunError):
@@ -53,7 +53,7 @@ class Lock:
     """A lock that this process holds.
 
     Attributes:
-        is_held: False on a file system that knows no locks, which was told.
+        is_held: False on a file system without locks, which is logged.
     """
 
     descriptor: int
@@ -92,7 +92,7 @@ def locked(file: Path, *, longest_s: float = LONGEST_S) -> Iterator[bool]:
     """Hold the lock of a file, which is made with its folder where it is missing.
 
     Yields:
-        Whether it is held: not on a file system that knows no locks.
+        Whether it is held: not on a file system without locks.
 
     Raises:
         LockedError: Another process held it for longer than ``longest_s``.
@@ -107,35 +107,35 @@ def locked(file: Path, *, longest_s: float = LONGEST_S) -> Iterator[bool]:
 
 
 def lock(descriptor: int, file: Path, *, longest_s: float) -> bool:
-    """Lock an open file; a wait of more than 2 s is told, with who holds it.
+    """Lock an open file; a wait of more than 2 s is logged with the holder.
 
     Args:
         file: Its name, for people.
         longest_s: To wait for whoever holds it.
 
     Returns:
-        Whether it is held: not on a file system that knows no locks, which is told once.
+        Whether it is held: not on a file system without locks, which is logged once.
 
     Raises:
         LockedError: Another process holds it still.
     """
     began = time.monotonic()
-    is_told = False
+    is_logged = False
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except OSError as error:
             if error.errno in _LOCKLESS:
-                _tell_lockless(descriptor, file, error)
+                _log_lockless(descriptor, file, error)
                 return False
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
         waited_s = time.monotonic() - began
         if waited_s >= longest_s:
             raise LockedError(file, holder=_holder(descriptor), waited_s=longest_s)
-        if waited_s >= _SILENT_S and not is_told:
-            is_told = True
+        if waited_s >= _SILENT_S and not is_logged:
+            is_logged = True
             LOGGER.warning(
                 visible(f"waiting for {_holder(descriptor)}, which holds the lock {file}")
             )
@@ -156,10 +156,10 @@ def _open(file: Path) -> int:
     return descriptor
 
 
-def _tell_lockless(descriptor: int, file: Path, error: OSError) -> None:
+def _log_lockless(descriptor: int, file: Path, error: OSError) -> None:
     device = os.fstat(descriptor).st_dev
-    if device not in _told:
-        _told.add(device)
+    if device not in _lockless_devices:
+        _lockless_devices.add(device)
         LOGGER.warning(
             visible(
                 f"{file.parent}: its file system knows no locks ({error.strerror}); going on "

@@ -450,7 +450,7 @@ def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
 
     assert run["machine"] == in_words(fingerprint())
     here = describe_commit(Path.cwd())
-    assert (run["commit"] or {}).get("id") == (here or {}).get("id")
+    assert run["commit"].get("id") == here.get("id")
     (series,) = history.series
     assert series.cell == "feed numpy"
     assert series.quantity.name == "feed_images_per_s"

@@ -12,7 +12,7 @@ from benchharness import __version__
 from benchharness.cli.disks import is_of_disk
 from benchharness.cli.exits import Terminated, end_in_order, exit_code, explanation
 from benchharness.cli.saying import say
-from benchharness.cli.streams import open_missing_streams
+from benchharness.cli.surroundings import name_home, open_missing_streams
 from benchharness.errors import BenchError
 from benchharness.extensions import extensions
 from benchharness.plugins import distribution
@@ -83,6 +83,7 @@ def cli() -> None:
 def main() -> None:
     """Run the command line; a mistake of the user's is one line per problem, no traceback."""
     open_missing_streams()
+    name_home()
     end_in_order()
     if not sys.warnoptions:
         # What libraries warn of concerns their callers; what concerns the user is told by us.

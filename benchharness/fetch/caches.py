@@ -45,15 +45,19 @@ def torch_checkpoints(environment: Mapping[str, str]) -> Path | None:
 def cache_folder(environment: Mapping[str, str]) -> Path:
     """Return where prepared images, drawn pictures, features and environments are kept.
 
-    A temporary folder, which is told, where the user has no home folder or cannot write there.
+    A temporary folder, which is logged, where the user has no home folder or cannot write there.
     """
     if named := environment.get("BENCHHARNESS_CACHE"):
         return expanded(named)
     import platformdirs
 
-    folder = Path(platformdirs.user_cache_dir("benchharness"))
+    try:
+        folder = Path(platformdirs.user_cache_dir("benchharness"))
+    except RuntimeError:
+        # Without a home folder; what older versions of platformdirs return then begins with "~".
+        folder = Path("~/.cache/benchharness")
     obstacle = _obstacle(folder)
-    return _temporary_cache(obstacle) or folder if obstacle else folder
+    return (_temporary_cache(obstacle) or folder) if obstacle else folder
 
 
 def _obstacle(folder: Path) -> str:

@@ -51,7 +51,7 @@ class RunFolder:
 
         It has its name once all of that is in it, so that a run which can be found can be resumed.
         Where a file system knows no links, ``latest`` is a text file with the run's name; where
-        that cannot be either, there is none. Both are told.
+        that cannot be either, there is none. Both are logged.
 
         Args:
             results_dir: Made when missing.
@@ -71,19 +71,23 @@ class RunFolder:
         found = cls.at(results_dir, suite_name, now=now, token=token)
         suite = found.path.parent
         made = cls(path=suite / f".{found.path.name}")
-        with _writable(found.path):
-            suite.mkdir(parents=True, exist_ok=True)
-            made.path.mkdir()
-            made.logs.mkdir()
-            made.weights.mkdir()
-            if run is not None:
-                made.write_run(run)
-            (made.path / RECORDS).touch()
-            sync(made.path)
-            if found.path.exists():
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-            made.path.rename(found.path)
-            sync(suite)
+        try:
+            with _writable(found.path):
+                suite.mkdir(parents=True, exist_ok=True)
+                made.path.mkdir()
+                made.logs.mkdir()
+                made.weights.mkdir()
+                if run is not None:
+                    made.write_run(run)
+                (made.path / RECORDS).touch()
+                sync(made.path)
+                if found.path.exists():
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+                made.path.rename(found.path)
+                sync(suite)
+        except RunError:
+            shutil.rmtree(made.path, ignore_errors=True)
+            raise
         _point(suite / LATEST, found.path.name)
         return found
 
@@ -212,10 +216,10 @@ def require_room(results_dir: Path, *, needed: int) -> None:
     Raises:
         RunError: It cannot be written, or has fewer bytes.
     """
-    there = next(
-        place for place in (results_dir, *results_dir.absolute().parents) if _is_there(place)
-    )
     with _writable(results_dir):
+        there = next(
+            place for place in (results_dir, *results_dir.absolute().parents) if _is_there(place)
+        )
         # Only writing tells: permissions say nothing of quotas and read-only disks.
         with tempfile.TemporaryFile(dir=there) as probe:
             probe.write(b"\0")
@@ -308,13 +312,13 @@ def _point(link: Path, target: str) -> None:
 
 
 def _point_without_link(link: Path, target: str, *, reason: str) -> None:
-    told = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
+    problem = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
     try:
         replace_text(link, f"{target}\n")
     except OSError:
-        LOGGER.warning(visible(f"{told}; left as it is, and the run goes on"))
+        LOGGER.warning(visible(f"{problem}; left as it is, and the run goes on"))
     else:
-        LOGGER.warning(visible(f"{told}; a text file with its name is in its place"))
+        LOGGER.warning(visible(f"{problem}; a text file with its name is in its place"))
 
 
 def _latest_of(suite: Path) -> Path | None:

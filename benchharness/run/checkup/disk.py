@@ -132,7 +132,8 @@ def _fetched_bytes(outlook: Outlook, supplies: Sequence[Supply]) -> Iterator[int
 
 def _folder(path: Path, *, needed_bytes: int, has_size: bool = False) -> Folder:
     """Return what can be said of a folder that may not be there yet."""
-    there = next(place for place in (path, *path.absolute().parents) if place.exists())
+    # Unlike Path.exists, no error where a folder above may not be looked into.
+    there = next(p for p in (path, *path.absolute().parents) if os.access(p, os.F_OK))
     obstacle = ""
     if not there.is_dir():
         obstacle = f"{there} is no folder"

@@ -1,9 +1,11 @@
-"""Standard streams, which whoever starts us may have closed."""
+"""What whoever starts us may have left out: standard streams, a home folder."""
 
 from __future__ import annotations
 
 import os
 import sys
+
+from benchharness.files import expanded
 
 
 def open_missing_streams() -> None:
@@ -21,3 +23,12 @@ def open_missing_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def name_home() -> None:
+    """Let / be the home folder of a user without one, as containers have it.
+
+    Libraries know what to do with a home folder that cannot be written, and fail without any.
+    """
+    if not expanded("~").is_absolute():
+        os.environ["HOME"] = "/"
