@@ -513,6 +513,7 @@ backends = ["as_asked", "uncompiled", "one_thread"]
 name = "queued"
 strategy = "simple_cnn"
 filters = [2]
+threads = 1
 backends = ["waiting", "hasty"]
 """
 # Options of a backend that computes in NumPy, and pretends the rest.
@@ -525,8 +526,8 @@ PRETENDING = {
 }
 # What `run` says of faults that only the clock can see.
 FAULTS_OF_SPEED = {
-    "uncompiled": "switched (uncompiled): compile: the timed work does not show it",
-    "one_thread": "switched (one_thread): threads: the timed work does not show it",
+    "uncompiled": "switched (uncompiled): compile: not seen in the timed work",
+    "one_thread": "switched (one_thread): threads: not seen in the timed work",
     "hasty": "it does not wait for the device",
 }
 
@@ -552,7 +553,7 @@ def test_faults_of_speed_are_named_by_run(tmp_path: Path):
     assert ran.returncode == 1
     assert statuses == {name: "failed" if name == "hasty" else "ok" for name in PRETENDING}
     assert not [name for name, words in FAULTS_OF_SPEED.items() if words not in told]
-    assert told.count("the timed work does not show it") == 2
+    assert told.count("not seen in the timed work") == 2
 
 
 def test_an_unproven_pair_is_not_timed_where_proof_is_required(tmp_path: Path):

@@ -77,7 +77,7 @@ def unconfirmed_of(lines: Sequence[Line]) -> Iterator[Note]:
             effective = cell.trials[-1].get("effective") or {}
             names = [printable(name) for name, value in effective.items() if value == UNCONFIRMED]
             if names:
-                text = f"{where(line, cell)}: {', '.join(names)}: the timed work does not show it"
+                text = f"{where(line, cell)}: {', '.join(names)}: not seen in the timed work"
                 yield Note(label=UNCONFIRMED, text=text)
 
 
