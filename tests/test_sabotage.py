@@ -19,6 +19,11 @@ from plugins_here import install
 from test_measure_synchrony import ASYNCHRONOUS
 from test_run_unconfirmed import SPINNING
 
+from benchharness.testing import BackendContract
+from benchharness.testing.checklist import BACKEND
+from benchharness.testing.examination import examine
+from benchharness.testing.tasks import CPU
+
 pytestmark = pytest.mark.full
 
 SABOTEUR = '''
@@ -319,6 +324,32 @@ PLACES = {
 }
 
 
+# The clause of `plugin check` that each breaks, where NumPy can be made to do it.
+CLAUSES = {
+    "start": "round_trip",
+    "lr": "optimizers",
+    "beta": "optimizers",
+    "epsilon": "optimizers",
+    "no_decay": "optimizers",
+    "frozen": "frozen",
+    "dropout": "dropout",
+    "seed": "seed",
+    "stale": "seed",
+    "bgr": "preprocessing",
+    "unwarped": "augmentation",
+    "transposed": "augmentation",
+    "labels": "order",
+    "reversed": "order",
+    "twice": "steps",
+    "last_dropped": "steps",
+    "last_not_learnt": "scores",
+    "last_unscored": "scores",
+    "last_unscored_in_secret": "scores",
+    "scored_with_dropout": "dropout",
+    "summed": "scores",
+}
+
+
 def suite(folder: Path, *, honest: str, faults: dict[str, str]) -> Path:
     """Write a suite of an honest backend and its saboteurs, fault by backend name."""
     package = folder / "saboteur-1.0.dist-info"
@@ -483,6 +514,23 @@ def test_faults_of_the_timed_run_alone_are_named(tmp_path: Path):
     assert {name: words in proofs[name] for name, words in said.items()} == dict.fromkeys(
         said, True
     ), proofs
+
+
+@pytest.mark.parametrize(("fault", "clause"), CLAUSES.items())
+def test_plugin_check_names_the_fault_too(fault: str, clause: str):
+    """Its clause of the contract is broken, in the plugin that an author starts from."""
+    plants: dict[str, Any] = {}
+    exec(SABOTEUR, plants)
+    backend = plants["benchharness_backend"](options={"fault": fault, "framework": "numpy"})
+    item = next(item for item in BACKEND if item.name == clause)
+
+    outcomes = {
+        found.outcome
+        for check in item.checks
+        for found in examine(BackendContract(), check, backend=backend, execution=CPU)
+    }
+
+    assert "broken" in outcomes
 
 
 FAST = """
