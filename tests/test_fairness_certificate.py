@@ -101,7 +101,7 @@ def test_another_number_of_values_cannot_be_compared():
 
     verdict = certify(learning, frozen).verdict
 
-    assert verdict.startswith("not comparable: counts")
+    assert verdict == "not comparable: counts (0 of 9 values learn)"
 
 
 @pytest.mark.parametrize("broken", [np.array([np.nan, 1.0]), np.array([1.0, 2.0, 3.0])])
@@ -190,6 +190,45 @@ def test_missing_batches_are_counted(counts: tuple[int, int]):
     ours, theirs = ({"order": {"fingerprints": np.ones((rows, 4))}} for rows in counts)
 
     assert certify(probe(ours), probe(theirs)).verdict == "partial: order (7 of 8 batches)"
+
+
+def test_batches_beyond_the_plan_are_counted():
+    """The reference says how many there ought to be."""
+    more, planned = (probe({"labels": {"labels": np.ones((rows, 2))}}) for rows in (8, 4))
+
+    verdict = certify(planned, more, planned).verdict
+
+    assert verdict == "partial: labels (8 batches instead of 4, torch against reference)"
+
+
+def test_the_backend_that_strays_from_the_reference_is_named():
+    """However far the two are apart: a pair does not say which of them is wrong."""
+    sound, wrong = (probe({"logits": {"logits": factor * LOGITS}}) for factor in (1.0, 0.5))
+
+    verdict = certify(sound, wrong, sound).verdict
+
+    assert verdict == "partial: logits (5.0e-01 over 2e-05, torch against reference)"
+
+
+def test_pixels_in_another_order_are_told_from_other_pixels():
+    """A network that flattens in its own order sees the same values elsewhere."""
+    ours, theirs = (
+        probe({"pixels": {"pixels": np.array(row)}}) for row in ([0.0, 2.0], [2.0, 0.0])
+    )
+
+    verdict = certify(ours, theirs).verdict
+
+    assert verdict == "partial: pixels (the same values in another order, 1.0e+00 over 0.0003)"
+
+
+def test_initial_weights_come_before_what_they_move():
+    """Weights that are wrong from the start also move otherwise."""
+    ours = {"optimizer": {"movement": np.ones(3)}, "weights": {"k": np.zeros(1)}}
+    theirs = {"optimizer": {"movement": 2 * np.ones(3)}, "weights": {"k": np.ones(1)}}
+
+    verdict = certify(probe(ours), probe(theirs)).verdict
+
+    assert verdict.startswith("partial: weights (")
 
 
 def test_causes_come_before_what_follows_from_them():

@@ -7,13 +7,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from frameworks import require
+from plugins_here import install
+from test_measure_synchrony import ASYNCHRONOUS
+from test_run_unconfirmed import SPINNING
+
+from benchharness.testing import BackendContract
+from benchharness.testing.checklist import BACKEND
+from benchharness.testing.examination import examine
+from benchharness.testing.tasks import CPU
 
 pytestmark = pytest.mark.full
 
@@ -23,7 +33,7 @@ from importlib import import_module
 
 import numpy as np
 
-from benchharness.api import Dropout, hookimpl
+from benchharness.api import Dropout, Optimizer, hookimpl
 
 
 def optimizer(**changes):
@@ -115,35 +125,37 @@ EPOCHS = {
 }
 
 
-def scored_with_dropout(training):
-    original = training.evaluate
+def scored_with_dropout(training, task, backend):
+    """Scores are those of a training that takes no step to speak of."""
+    rule = Optimizer(name="sgd", lr=1e-30)
+    plain = replace(task, optimizer=rule, is_augmented=False, witness=None, files=None)
+    scorer = backend.train(plain)
 
     def evaluate(batches):
-        training._model.eval = training._model.train
-        try:
-            return original(batches)
-        finally:
-            del training._model.eval
+        scorer.load_weights(training.weights())
+        scores = []
+        scorer.train([list(batches)], after_step=lambda: None, after_epoch=scores.append)
+        return scores[0]
 
     training.evaluate = evaluate
 
 
-def without_last(training):
+def without_last(training, task, backend):
     original = training.evaluate
     training.evaluate = lambda batches: original(
         [batch for batch in batches if len(batch) == len(batches[0])]
     )
 
 
-def without_last_in_secret(training):
-    without_last(training)
+def without_last_in_secret(training, task, backend):
+    without_last(training, task, backend)
     original = training.evaluate
     training.evaluate = lambda batches: replace(
         original(batches), count=sum(len(batch) for batch in batches)
     )
 
 
-def summed(training):
+def summed(training, task, backend):
     original = training.evaluate
 
     def evaluate(batches):
@@ -153,26 +165,34 @@ def summed(training):
     training.evaluate = evaluate
 
 
-def stale(training):
+def stale(training, task, backend):
     start = {name: np.array(array) for name, array in training.weights().items()}
     training.reset = lambda: training.load_weights(start)
 
 
-def last_not_learnt(training):
-    original, sizes = training._step, set()
+def last_not_learnt(training, task, backend):
+    """What the last batch has taught is taken back before anybody looks."""
+    original = training.train
 
-    def step(arrays, tally):
-        sizes.add(len(arrays.labels))
-        if len(arrays.labels) == max(sizes):
-            return original(arrays, tally)
-        learning = training._optimizer.step
-        training._optimizer.step = lambda: None
-        try:
-            return original(arrays, tally)
-        finally:
-            training._optimizer.step = learning
+    def train(epochs, *, after_step, after_epoch):
+        for batches in epochs:
+            steps, kept = 0, None
 
-    training._step = step
+            def counted():
+                nonlocal steps, kept
+                steps += 1
+                if steps == len(batches) - 1 and len(batches[-1]) < len(batches[0]):
+                    kept = training.weights()
+                after_step()
+
+            def forgotten(scores):
+                if kept is not None:
+                    training.load_weights(kept)
+                after_epoch(scores)
+
+            original([batches], after_step=counted, after_epoch=forgotten)
+
+    training.train = train
 
 
 TRAININGS = {
@@ -198,14 +218,16 @@ class Saboteur:
             fault = "none" if task.execution.is_deterministic else fault.removeprefix("late_")
         misread = TASKS.get(fault, lambda task: task)
         training = self._backend.train(misread(task))
-        TRAININGS.get(fault, lambda training: None)(training)
+        if fault in TRAININGS:
+            TRAININGS[fault](training, task, self._backend)
         if fault in ("no_decay", "beta") and task.optimizer is not None:
             # As the framework's own object would not: it says what was asked.
-            said = training.settings
+            said, asked = training.settings, task.optimizer
+            copied = {
+                "optimizer.weight_decay": asked.weight_decay, "optimizer.beta_2": asked.beta_2
+            }
             training.settings = lambda: {
-                **said(),
-                "optimizer.weight_decay": task.optimizer.weight_decay,
-                "optimizer.beta_2": task.optimizer.beta_2,
+                name: copied.get(name, value) for name, value in said().items()
             }
         change = EPOCHS.get(fault)
         if change:
@@ -259,41 +281,73 @@ augmentation = {{ rotation = 30, shear = 0.2, zoom = 0.2, channel_shift = 20 }}
 {backends}
 """
 
-# What a fault does, and the stage or record that must name it.
-PROVEN_OTHERWISE = {
-    "epsilon": "optimizer",
-    "lr": "optimizer",
-    "bgr": "pixels",
-    "flatten": "logits",
-    "frozen": "counts",
-    "dropout": "dropout",
-    "last_dropped": "labels",
-    "reversed": "order",
-    "transposed": "pixels",
-    "bfloat16": "logits",
-    "scored_with_dropout": "evaluation",
-    "last_unscored": "coverage",
-    "last_unscored_in_secret": "evaluation",
-    "last_not_learnt": "last step (last_not_learnt moved 0 times",
-    "no_decay": "decay (no_decay moved 0 times",
-    "seed": "masks",
+DECAYING = """
+[[benchmark]]
+name = "decaying"
+strategy = "simple_cnn"
+filters = [4]
+backends = ["{honest}", "no_decay"]
+optimizer = {{ name = "sgd", lr = 1e-2, weight_decay = 0.005 }}
+"""
+
+# What is planted, and the words with which the verdict begins.
+CAUSES = {
+    "start": "weights (",
+    "lr": "settings (lr: optimizer.lr: ",
+    "beta": "optimizer (beta moved another way than ",
+    "epsilon": "settings (epsilon: optimizer.epsilon: 1e-06 instead of 1e-07)",
+    "no_decay": "decay (no_decay moved 0 times as far as ",
+    "frozen": "counts (",
+    "dropout": "settings (dropout: dropout: ",
+    "seed": "masks (",
+    "stale": "masks (",
+    "bfloat16": "settings (bfloat16: precision: bfloat16 instead of float32)",
+    "bgr": "pixels (",
+    "flatten": "pixels (the same values in another order",
+    "unwarped": "pixels (",
+    "transposed": "pixels (",
+    "labels": "labels (",
+    "reversed": "labels (",
+    "twice": "coverage (more images trained on than planned",
+    "last_dropped": "coverage (3 fewer images trained on than planned",
+    "last_not_learnt": "last step (last_not_learnt moved 0 times as far as ",
+    "last_unscored": "coverage (3 fewer images scored than planned",
+    "last_unscored_in_secret": "evaluation (",
+    "scored_with_dropout": "evaluation (",
+    "summed": "evaluation (",
+}
+# Each of the others is planted in all three plugins.
+PLACES = {
+    "lr": ("torch", "numpy"),
+    "dropout": ("torch", "numpy"),
+    "bfloat16": ("torch",),
+    "flatten": ("torch",),
 }
 
 
-# Faults that can be planted in any plugin.
-ANYWHERE = {
-    "beta": "optimizer (beta moved",
-    "labels": "labels",
-    "last_dropped": "coverage",
-    "last_unscored": "coverage",
-    "last_unscored_in_secret": "evaluation",
-    "no_decay": "decay (no_decay moved 0 times",
-    "seed": "masks",
-    "stale": "last step",
-    "start": "weights",
-    "summed": "evaluation",
-    "twice": "coverage",
-    "unwarped": "pixels",
+# The clause of `plugin check` that each breaks, where NumPy can be made to do it.
+CLAUSES = {
+    "start": "round_trip",
+    "lr": "optimizers",
+    "beta": "optimizers",
+    "epsilon": "optimizers",
+    "no_decay": "optimizers",
+    "frozen": "frozen",
+    "dropout": "dropout",
+    "seed": "seed",
+    "stale": "seed",
+    "bgr": "preprocessing",
+    "unwarped": "augmentation",
+    "transposed": "augmentation",
+    "labels": "order",
+    "reversed": "order",
+    "twice": "steps",
+    "last_dropped": "steps",
+    "last_not_learnt": "scores",
+    "last_unscored": "scores",
+    "last_unscored_in_secret": "scores",
+    "scored_with_dropout": "dropout",
+    "summed": "scores",
 }
 
 
@@ -311,7 +365,8 @@ def suite(folder: Path, *, honest: str, faults: dict[str, str]) -> Path:
     )
     names = ", ".join(f'"{name}"' for name in [honest, *faults])
     file = folder / "sabotage.toml"
-    file.write_text(SUITE.format(names=names, backends=tables))
+    decaying = DECAYING.format(honest=honest) if "no_decay" in faults else ""
+    file.write_text(SUITE.format(names=names, backends=tables) + decaying)
     return file
 
 
@@ -321,6 +376,8 @@ def benchharness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
         **os.environ,
         "PYTHONPATH": str(folder),
         "BENCHHARNESS_CACHE": str(folder / "cache"),
+        # Narrow, so that each backend has a line of the table.
+        "COLUMNS": "100",
     }
     return subprocess.run(
         [sys.executable, "-m", "benchharness", *arguments],
@@ -333,65 +390,100 @@ def benchharness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
+def records_in(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of the last run."""
+    lines = (folder / "results/sabotage/latest/records.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
 def certificates_of(printed: str) -> list[dict[str, Any]]:
     """Return the certificates among the events that were printed."""
     events = map(json.loads, printed.splitlines())
     return [event["certificate"] for event in events if event["event"] == "certificate"]
 
 
-def certify(folder: Path, *, honest: str, faults: dict[str, str]) -> dict[str, str]:
-    """Return the verdict of each saboteur against the honest backend."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdicts:
+    """What a command says of each fault in one plugin, and of a copy without a fault.
+
+    Attributes:
+        by_place: Verdict beside the honest backend, by benchmark and fault.
+        printed: On its standard output.
+    """
+
+    code: int
+    by_place: dict[tuple[str, str], str]
+    printed: str
+
+
+@pytest.fixture(scope="module", params=["torch", "keras", "numpy"])
+def certified_and_run(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Verdicts, Verdicts]:
+    """Plant every fault in a plugin; `run` finds the proof that `certify` has made."""
+    honest, folder = request.param, tmp_path_factory.mktemp(request.param)
     require(honest)
-    file = suite(folder, honest=honest, faults=faults)
-    done = benchharness(folder, "certify", str(file), "--device", "cpu", "--json")
-    assert done.returncode == 1, done.stderr
-    certificates = certificates_of(done.stdout)
-    return {
-        one["backends"][1]: one["verdict"] for one in certificates if one["backends"][0] == honest
+    faults = [name for name in CAUSES if honest in PLACES.get(name, (honest,))]
+    file = suite(folder, honest=honest, faults={"copy": "none"} | {name: name for name in faults})
+
+    certified = benchharness(folder, "certify", str(file), "--device", "cpu", "--json")
+    ran = benchharness(folder, "run", str(file), "--device", "cpu")
+
+    return (
+        Verdicts(
+            code=certified.returncode,
+            by_place={
+                (one["benchmark"], one["backends"][1]): one["verdict"]
+                for one in certificates_of(certified.stdout)
+                if one["backends"][0] == honest
+            },
+            printed=certified.stdout,
+        ),
+        Verdicts(
+            code=ran.returncode,
+            by_place={
+                (record["benchmark"], record["backend"]): record["proof"]
+                for record in records_in(folder)
+                if record["backend"] != honest
+            },
+            printed=ran.stdout,
+        ),
+    )
+
+
+def test_certify_names_every_fault_by_its_cause(certified_and_run: tuple[Verdicts, Verdicts]):
+    """The cause comes first, what follows from it after; a copy without a fault is proven."""
+    certified, _ = certified_and_run
+    verdicts = dict(certified.by_place)
+
+    assert certified.code == 1
+    assert verdicts.pop(("small", "copy")) == "proven"
+    assert len(verdicts) >= 19
+    assert not {
+        place: verdict
+        for place, verdict in verdicts.items()
+        if not verdict.partition(": ")[2].startswith(CAUSES[place[1]])
     }
 
 
-def test_faults_in_pytorch_are_caught_and_named(tmp_path: Path):
-    """Each fault, planted in PyTorch, takes the proof away and is named by its stage."""
-    verdicts = certify(tmp_path, honest="torch", faults={name: name for name in PROVEN_OTHERWISE})
+def test_run_names_every_fault_by_the_same_cause(certified_and_run: tuple[Verdicts, Verdicts]):
+    """Every backend is timed, and no line of the table calls work with a fault proven."""
+    certified, ran = certified_and_run
+    rows = re.findall(r"^small, (\w*) +│ +(\w[\w ]*?) +│", ran.printed, re.M)
+    proven = {name for name, word in rows if word == "proven"}
+    told = " ".join(ran.printed.split())
 
-    missed = {
-        name: verdict
-        for name, verdict in verdicts.items()
-        if verdict == "proven" or PROVEN_OTHERWISE[name] not in verdict
+    assert ran.code == 1
+    assert ran.by_place.keys() == certified.by_place.keys()
+    assert not {
+        place: verdict
+        for place, verdict in ran.by_place.items()
+        if not verdict.startswith(certified.by_place[place])
     }
-    assert set(verdicts) == set(PROVEN_OTHERWISE)
-    assert not missed
-
-
-def test_faults_in_keras_are_caught_and_named(tmp_path: Path):
-    """The same in Keras, for the faults that live in other code there."""
-    faults = {name: name for name in ("epsilon", "bgr", "frozen", "reversed", "transposed")}
-
-    verdicts = certify(tmp_path, honest="keras", faults=faults)
-
-    assert set(verdicts) == set(faults)
-    assert all(PROVEN_OTHERWISE[name] in verdict for name, verdict in verdicts.items()), verdicts
-
-
-@pytest.mark.parametrize("honest", ["torch", "keras", "numpy"])
-def test_faults_anywhere_are_caught_and_named(tmp_path: Path, honest: str):
-    """A dozen more, in each plugin and in what `plugin new` starts from."""
-    verdicts = certify(tmp_path, honest=honest, faults={name: name for name in ANYWHERE})
-
-    missed = {name: v for name, v in verdicts.items() if ANYWHERE[name] not in v}
-    assert set(verdicts) == set(ANYWHERE)
-    assert not missed
-
-
-def test_an_honest_copy_is_proven(tmp_path: Path):
-    """A saboteur that plants nothing is proven, so that the others fail for their faults alone."""
-    file = suite(tmp_path, honest="torch", faults={"copy": "none"})
-
-    done = benchharness(tmp_path, "certify", str(file), "--device", "cpu", "--json")
-
-    assert done.returncode == 0, done.stderr
-    assert [one["verdict"] for one in certificates_of(done.stdout)] == ["proven"]
+    assert "copy" in proven
+    assert proven.isdisjoint({*CAUSES, ""})
+    for (benchmark, name), verdict in ran.by_place.items():
+        assert name == "copy" or f"same work {benchmark}: {verdict}" in told
 
 
 def test_faults_in_the_timed_run_void_the_proof(tmp_path: Path):
@@ -400,11 +492,7 @@ def test_faults_in_the_timed_run_void_the_proof(tmp_path: Path):
 
     done = benchharness(tmp_path, "run", str(file), "--device", "cpu", "--require-proof")
 
-    records = [
-        json.loads(line)
-        for line in (tmp_path / "results/sabotage/latest/records.jsonl").read_text().splitlines()
-    ]
-    proofs = {record["backend"]: record["proof"] for record in records}
+    proofs = {record["backend"]: record["proof"] for record in records_in(tmp_path)}
     assert done.returncode == 1
     assert proofs["torch"] == "proven"
     assert proofs["late"].startswith("partial: settings (dropout: ")
@@ -421,14 +509,100 @@ def test_faults_of_the_timed_run_alone_are_named(tmp_path: Path):
 
     done = benchharness(tmp_path, "run", str(file), "--device", "cpu")
 
-    lines = (tmp_path / "results/sabotage/latest/records.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    proofs = {record["backend"]: record["proof"] for record in records}
+    proofs = {record["backend"]: record["proof"] for record in records_in(tmp_path)}
     assert done.returncode == 1
     assert proofs.pop("torch") == "proven"
     assert {name: words in proofs[name] for name, words in said.items()} == dict.fromkeys(
         said, True
     ), proofs
+
+
+@pytest.mark.parametrize(("fault", "clause"), CLAUSES.items())
+def test_plugin_check_names_the_fault_too(fault: str, clause: str):
+    """Its clause of the contract is broken, in the plugin that an author starts from."""
+    plants: dict[str, Any] = {}
+    exec(SABOTEUR, plants)
+    backend = plants["benchharness_backend"](options={"fault": fault, "framework": "numpy"})
+    item = next(item for item in BACKEND if item.name == clause)
+
+    outcomes = {
+        found.outcome
+        for check in item.checks
+        for found in examine(BackendContract(), check, backend=backend, execution=CPU)
+    }
+
+    assert "broken" in outcomes
+
+
+FAST = """
+name = "sabotage"
+trials = 1
+backends = ["as_asked", "uncompiled", "one_thread", "waiting", "hasty"]
+
+[dataset]
+source = "drawn"
+
+[defaults]
+image_size = 16
+train_images = 60
+test_images = 4
+batch_size = 5
+dense = 4
+epochs = 2
+
+[[benchmark]]
+name = "switched"
+strategy = "simple_cnn"
+filters = [2]
+compile = true
+threads = 2
+backends = ["as_asked", "uncompiled", "one_thread"]
+
+[[benchmark]]
+name = "queued"
+strategy = "simple_cnn"
+filters = [2]
+threads = 1
+backends = ["waiting", "hasty"]
+"""
+# Options of a backend that computes in NumPy, and pretends the rest.
+PRETENDING = {
+    "as_asked": ("spinning", "compiles = true, shares = true"),
+    "uncompiled": ("spinning", "compiles = false, shares = true"),
+    "one_thread": ("spinning", "compiles = true, shares = false"),
+    "waiting": ("queued", "honest = true, length = 1"),
+    "hasty": ("queued", "honest = false, length = 1"),
+}
+# What `run` says of faults that only the clock can see.
+FAULTS_OF_SPEED = {
+    "uncompiled": "switched (uncompiled): compile: not seen in the timed work",
+    "one_thread": "switched (one_thread): threads: not seen in the timed work",
+    "hasty": "it does not wait for the device",
+}
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_faults_of_speed_are_named_by_run(tmp_path: Path):
+    """They change no number, so the work is proven; the clock sees them."""
+    install(tmp_path, "spinning", SPINNING)
+    install(tmp_path, "queued", ASYNCHRONOUS)
+    tables = "".join(
+        f'[backend.{name}]\nplugin = "{plugin}"\noptions = {{ {options} }}\n'
+        for name, (plugin, options) in PRETENDING.items()
+    )
+    file = tmp_path / "sabotage.toml"
+    file.write_text(FAST + tables)
+
+    certified = benchharness(tmp_path, "certify", str(file), "--device", "cpu", "--json")
+    ran = benchharness(tmp_path, "run", str(file), "--device", "cpu")
+
+    told = " ".join(ran.stdout.split())
+    statuses = {record["backend"]: record["status"] for record in records_in(tmp_path)}
+    assert {one["verdict"] for one in certificates_of(certified.stdout)} == {"proven"}
+    assert ran.returncode == 1
+    assert statuses == {name: "failed" if name == "hasty" else "ok" for name in PRETENDING}
+    assert not [name for name, words in FAULTS_OF_SPEED.items() if words not in told]
+    assert told.count("not seen in the timed work") == 2
 
 
 def test_an_unproven_pair_is_not_timed_where_proof_is_required(tmp_path: Path):

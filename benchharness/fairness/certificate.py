@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,8 @@ from benchharness.fairness.tolerances import STAGES, Measure, Stage
 
 PROVEN = "proven"
 REFERENCE = "reference"
+# Stages whose words say how far they are off.
+_COUNTED = ("counts", "coverage")
 # Distances that are more alike than this are told apart by their direction.
 _VISIBLE = 0.005
 
@@ -48,7 +51,7 @@ class Finding:
         has_side = self._has_reference and not is_told
         side = f", {self.between[0]} against {self.between[1]}" if has_side else ""
         far = self.found or "of another kind"
-        if np.isfinite(self.off) and self.stage != "coverage":
+        if np.isfinite(self.off) and self.stage not in _COUNTED:
             far = f"{self.found}, " if self.found else ""
             far += f"{self.off:.1e} over {self.tolerance:g}"
         return f"{self.stage} ({far}{place}{side})"
@@ -203,12 +206,15 @@ def _rank(verdict: str) -> int:
 
 
 def _worst_by_stage(findings: tuple[Finding, ...]) -> list[Finding]:
-    """Return for each stage that failed the finding that is farthest off."""
-    worst: dict[str, Finding] = {}
-    for finding in findings:
-        if not finding.is_within and finding.off > getattr(worst.get(finding.stage), "off", -1.0):
-            worst[finding.stage] = finding
-    return list(worst.values())
+    """Return for each stage that failed the finding that is farthest off.
+
+    One against the reference comes before one of two backends: it says which of them strays.
+    """
+    failed = (finding for finding in findings if not finding.is_within)
+    return [
+        max(group, key=lambda finding: (REFERENCE in finding.between, finding.off))
+        for _, group in itertools.groupby(failed, key=lambda finding: finding.stage)
+    ]
 
 
 def _distance(
@@ -232,18 +238,41 @@ def _distance(
     if stage.is_movement and _alike(ours[farthest], theirs[farthest]):
         words = _movements(ours[farthest], theirs[farthest], between=between)
     else:
-        words = _words(stage, ours[farthest], theirs[farthest], what=farthest)
+        words = _words(
+            stage,
+            ours[farthest],
+            theirs[farthest],
+            what=farthest,
+            is_planned=between[1] == REFERENCE,
+        )
     return farthest if len(distances) > 1 else "", distances[farthest], words
 
 
-def _words(stage: Stage, one: Array, other: Array, *, what: str) -> str:
-    """Return how two arrays differ, in words; empty where the distance says it all."""
+def _words(stage: Stage, one: Array, other: Array, *, what: str, is_planned: bool) -> str:
+    """Return how two arrays differ, in words; empty where the distance says it all.
+
+    Args:
+        what: The array's name.
+        is_planned: Whether the other array is what the first ought to be.
+    """
     if not (np.isfinite(one).all() and np.isfinite(other).all()):
         return "not finite"
     if one.shape != other.shape:
         kind = "batches" if stage.name in ("labels", "order") else "values"
         fewer, more = sorted((len(one), len(other)))
-        return f"{fewer} of {more} {kind}" if fewer < more else "of another shape"
+        if fewer == more:
+            return "of another shape"
+        is_more = is_planned and len(one) == more
+        return f"{more} {kind} instead of {fewer}" if is_more else f"{fewer} of {more} {kind}"
+    if stage.name == "counts":
+        # Shape (2,): how many values there are, and how many of them learn.
+        place = 0 if one[0] != other[0] else 1
+        fewer, more = sorted((int(one[place]), int(other[place])))
+        return f"{fewer} of {more} values" + (" learn" if place else "")
+    if stage.name == "pixels" and (
+        _off(stage.measure, np.sort(one), np.sort(other)) <= stage.tolerance
+    ):
+        return "the same values in another order"
     if stage.name == "coverage":
         fewer = int(-min(one.min(), other.min()))
         return f"{fewer} fewer {what} than planned" if fewer > 0 else f"more {what} than planned"

@@ -33,7 +33,7 @@ class Rules:
         self.backend = backend
         self._movements: dict[tuple[Optimizer, Execution], Array] = {}
         self._decays: dict[tuple[Optimizer, Execution], Array] = {}
-        self._dropouts: dict[tuple[float, Execution], dict[str, Array]] = {}
+        self._dropouts: dict[tuple[float, Execution], dict[str, dict[str, Array]]] = {}
 
     def movement(self, optimizer: Optimizer, *, execution: Execution) -> Array:
         """Return how far three steps move a single dense kernel, float64, shape (129,).
@@ -55,8 +55,8 @@ class Rules:
             self._decays[key] = _decay(self.backend, optimizer, execution)
         return self._decays[key]
 
-    def dropout(self, rate: float, *, execution: Execution) -> dict[str, Array]:
-        """Return what a dropout layer does, by what is asked of it.
+    def dropout(self, rate: float, *, execution: Execution) -> dict[str, dict[str, Array]]:
+        """Return what a dropout layer does, by what is asked of it and by name.
 
         ``dropout``: the share of values that it zeroes in training, and the factor on the others.
         ``masks``: the share of values that two masks treat alike, of one seed after a reset, of
@@ -107,7 +107,7 @@ def _decay(backend: Backend, optimizer: Optimizer, execution: Execution) -> Arra
     return np.append(moved, _ROUNDINGS * rounding)
 
 
-def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, Array]:
+def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, dict[str, Array]]:
     def trained(seed: int) -> tuple[Training, Batch]:
         # One step of plain SGD at rate 1 from zero moves the weight of an input by half of what
         # dropout left of it.
@@ -129,8 +129,11 @@ def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, A
     first = mask(training, batch)
     training.reset()
     again = mask(training, batch)
-    elsewhere, other = mask(*trained(_SEED)), mask(*trained(_OTHER_SEED))
-    alike = [np.mean((first != 0) == (mask != 0)) for mask in (again, elsewhere, other)]
+    others = {
+        "of a seed before and after a reset": again,
+        "of a seed in two trainings": mask(*trained(_SEED)),
+        "of two seeds": mask(*trained(_OTHER_SEED)),
+    }
     # Without dropout, and only without, the logit is 1.
     training.load_weights(
         {
@@ -139,12 +142,14 @@ def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, A
         }
     )
     kept = first[first != 0]
+    share, factor = 1 - kept.size / first.size, 2 * float(kept.mean()) if kept.size else 0.0
     return {
-        "dropout": np.array(
-            [1 - kept.size / first.size, 2 * float(kept.mean()) if kept.size else 0.0]
-        ),
-        "masks": np.array(alike, np.float64),
-        "evaluation": np.array([training.evaluate([batch]).loss]),
+        "dropout": {f"rate {rate}": np.array([share, factor])},
+        "masks": {
+            f"{which} at rate {rate}": np.array([np.mean((first != 0) == (second != 0))])
+            for which, second in others.items()
+        },
+        "evaluation": {f"rate {rate}": np.array([training.evaluate([batch]).loss])},
     }
 
 

@@ -35,6 +35,7 @@ def notes_of(lines: Sequence[Line]) -> list[Note]:
         work.parameters_of,
         work.versions_of,
         work.settings_of,
+        work.unconfirmed_of,
         outside.outside_of,
         outside.unknown_of,
         paybacks_of,

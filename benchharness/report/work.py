@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from benchharness.report.lines import Line, Note, printable, where
 from benchharness.results.cells import proof_word
+from benchharness.results.record import UNCONFIRMED
 
 if TYPE_CHECKING:
     from benchharness.fairness.settings import Difference
@@ -67,6 +68,17 @@ def settings_of(lines: Sequence[Line]) -> Iterator[Note]:
     for (decides_work, found), texts in sorted(told.items(), key=lambda item: not item[0][0]):
         label = "work differs" if decides_work else "settings differ"
         yield Note(label=label, text=f"{'; '.join(texts)} ({_names(found, lines)})")
+
+
+def unconfirmed_of(lines: Sequence[Line]) -> Iterator[Note]:
+    """Yield the settings of speed that a backend reports and the timed work does not show."""
+    for line in lines:
+        for cell in line.recorded:
+            effective = cell.trials[-1].get("effective") or {}
+            names = [printable(name) for name, value in effective.items() if value == UNCONFIRMED]
+            if names:
+                text = f"{where(line, cell)}: {', '.join(names)}: not seen in the timed work"
+                yield Note(label=UNCONFIRMED, text=text)
 
 
 def versions_of(lines: Sequence[Line]) -> Iterator[Note]:

@@ -18,8 +18,8 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``held_bytes``: device memory that was not given back after its end; 0 where it was, or unknown.
 - ``flags``: what looks wrong with its numbers, from ``benchharness.measure.sanity``.
 - ``settings``, ``effective``, ``versions``: what was asked, what the framework says it did (flat,
-  named as in ``Work.settings``, with the variables of ``benchharness.measure.variables``), and which
-  versions did it.
+  named as in ``Work.settings``, with the variables of ``benchharness.measure.variables``;
+  ``UNCONFIRMED`` where the timed work does not show it), and which versions did it.
 - ``modules``: ``version`` and ``file`` of what was imported of the core, the plugin and its framework;
   absent in older records.
 - ``proof``: the verdict on this trial: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not
@@ -45,6 +45,7 @@ import math
 from typing import Any
 
 FORMAT = 2
+UNCONFIRMED = "unconfirmed"
 
 Record = dict[str, Any]
 

@@ -44,7 +44,7 @@ _STRETCH_S, _FEWEST, _MOST = 0.01, 3, 32
 _LEAD = 3
 _TURNS = 12
 # Before a refusal.
-_ATTEMPTS = 4
+_ATTEMPTS = 8
 
 
 class ReplayContract(Contract):

@@ -136,13 +136,16 @@ class Exam:
     def _rules(self, arrays: dict[str, Arrays]) -> Probe:
         """Return the probe with what the update rule and dropout do, on networks of their own."""
         task = self._rule_task()
-        assert task.optimizer is not None
-        execution = _glass(task.execution)
-        arrays["optimizer"] = {"movement": self.rules.movement(task.optimizer, execution=execution)}
-        arrays["decay"] = {"movement": self.rules.decay(task.optimizer, execution=execution)}
+        rule, execution = task.optimizer, _glass(task.execution)
+        assert rule is not None
+        still = replace(rule, weight_decay=0.0)
+        arrays["optimizer"] = {"movement": self.rules.movement(still, execution=execution)}
+        arrays["decay"] = {"movement": self.rules.decay(rule, execution=execution)}
+        if rule != still:
+            arrays["update"] = {"movement": self.rules.movement(rule, execution=execution)}
         for rate in sorted(_dropout_rates(task.network)):
-            for stage, array in self.rules.dropout(rate, execution=execution).items():
-                arrays.setdefault(stage, {})[str(rate)] = array
+            for stage, values in self.rules.dropout(rate, execution=execution).items():
+                arrays.setdefault(stage, {}).update(values)
         return Probe(arrays=arrays, settings={}, deviations=(), is_deep=False)
 
     def _rule_task(self) -> Task:

@@ -13,13 +13,13 @@ from benchharness.measure.blocks import best_epoch, step_percentiles
 from benchharness.measure.clock import now_s
 from benchharness.model.task import Task
 from benchharness.model.work import Batches, Setting, Work
+from benchharness.results.record import UNCONFIRMED
 from benchharness.run.trial.lesson import Epoch, Lesson
 from benchharness.run.trial.scene import Metrics, Scene
 
 # Shorter epochs are recorded whole, and no step of theirs is like another.
 _KINDS = 3
 
-UNCONFIRMED = "unconfirmed"
 # A compiler takes longer for its first step than so many seconds, and than so many steps.
 _COMPILING_S, _COMPILING_STEPS = 0.25, 3
 # A GPU at rest takes so long to raise its clock from some hundred MHz.
