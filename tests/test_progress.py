@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import io
 import json
 import os
@@ -329,7 +330,7 @@ def test_an_end_is_told_once():
 def test_every_field_of_every_event_is_documented():
     """The table in the documentation is made from these docstrings."""
     for kind in (*ORDER, TrialName):
-        named = re.findall(r"^ {8}(\w+): ", kind.__doc__ or "", re.M)
+        named = re.findall(r"^ {4}(\w+): ", inspect.getdoc(kind) or "", re.M)
         own = [field.name for field in fields(kind) if field.name != "name"]
 
         assert named == own, kind

@@ -50,14 +50,12 @@ def run_trial(
     carry_out(scene, turns)
 
 
-def _modules(entry: EntryPoint, versions: Mapping[str, str]) -> dict[str, dict[str, str | None]]:
+def _modules(entry: EntryPoint, versions: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return version and file of what is imported of the core, the plugin and its framework."""
     plugin = entry.module.partition(".")[0]
     release = entry.dist.version if entry.dist else ""
     known = {"benchharness": __version__, plugin: release, **versions}
-    imported = {name: sys.modules.get(name.replace("-", "_")) for name in known}
-    return {
-        name: {"version": known[name], "file": getattr(module, "__file__", None)}
-        for name, module in imported.items()
-        if module is not None
+    files = {
+        name: getattr(sys.modules.get(name.replace("-", "_")), "__file__", None) for name in known
     }
+    return {name: {"version": known[name], "file": file} for name, file in files.items() if file}
