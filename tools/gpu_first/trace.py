@@ -86,7 +86,9 @@ def main() -> None:
 
 def report(events: list[Any], *, plain_s: float, traced_s: float) -> None:
     """Print what a step consists of."""
-    kernels = [one for one in events if one.device_type == DeviceType.CUDA]
+    on_device = [one for one in events if one.device_type == DeviceType.CUDA]
+    # An annotation spans the kernels below it.
+    kernels = [one for one in on_device if not one.is_user_annotation]
     busy_us = sum(one.time_range.elapsed_us() for one in kernels)
     waits = Counter(one.name for one in events if any(word in one.name for word in WAITING))
     for call, count in waits.most_common():
