@@ -46,7 +46,7 @@ def _spent_s(process: Any) -> float:
     import psutil
 
     try:
-        return sum(process.cpu_times()[:4])
+        return float(sum(process.cpu_times()[:4]))
     except psutil.Error:
         return 0.0
 
