@@ -14,7 +14,7 @@ from test_run import run
 from benchharness import plugins
 from benchharness.api import Execution
 from benchharness.measure.blocks import Block
-from benchharness.run.trial.summary import unconfirmed
+from benchharness.run.trial.summary import seen
 from benchharness.testing.tasks import linear, make_task
 
 SPINNING = """
@@ -115,11 +115,16 @@ def test_a_precision_that_nvidias_libraries_override_is_unconfirmed(
     """What frameworks ask for is not what is computed."""
     execution = Execution(device=device, threads=1, precision=precision)
     task = replace(make_task(linear(outputs=2)), execution=execution)
-    lesson = SimpleNamespace(epochs=[SimpleNamespace(blocks=[Block(1, 0.1)])], train_s=0.1)
-    assert unconfirmed(SimpleNamespace(), task, lesson) == []
+    scene = SimpleNamespace(processor=SimpleNamespace(sharing=0))
+    lesson = SimpleNamespace(
+        epochs=[SimpleNamespace(blocks=[Block(1, 0.1)])],
+        train_s=0.1,
+        training=SimpleNamespace(settings=dict),
+    )
+    assert seen(scene, task, lesson) == {}
 
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
-    assert unconfirmed(SimpleNamespace(), task, lesson) == expected
+    assert seen(scene, task, lesson) == dict.fromkeys(expected, "unconfirmed")
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
