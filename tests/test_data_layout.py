@@ -188,7 +188,7 @@ def test_a_further_split_and_what_is_in_no_class_are_said(tmp_path: Path) -> Non
         "not read: 4 pictures of a further split, as the test set is test: "
         "valid/cats (2), valid/dogs (2)",
         "not read: 6 pictures in no class: extra/cats (5), . (1)",
-        "not read: 2 files that are no pictures: .txt (1), .json (1)",
+        "not read: files that are no pictures: .txt (1), .json (1)",
     )
 
 

@@ -270,7 +270,7 @@ def test_classes_of_any_name_are_read_and_the_rest_is_counted(tmp_path):
     assert listing.notes == (
         "not read: 1 picture hidden or made by the system: . (1)",
         "not read: 1 picture to be converted to JPEG or PNG: HEIC (1)",
-        "not read: 1 files that are no pictures: .txt (1)",
+        "not read: files that are no pictures: .txt (1)",
     )
     assert listing.is_own
 

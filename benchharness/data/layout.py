@@ -497,7 +497,7 @@ def _notes(
         )
     if others := [file for node in nodes for file in node.others]:
         kinds = Counter(file.suffix.lower() or "no suffix" for file in others)
-        yield f"not read: {len(others):,} files that are no pictures: {_listed(kinds)}"
+        yield f"not read: files that are no pictures: {_listed(kinds)}"
     if tree.repeated:
         yield "not followed, as they lead to what is read in its own place: " + _joined(
             f"{_place(link, root)} ({_count(node) if node else 'a folder above'})"
