@@ -13,6 +13,7 @@ from suite_files import BOTTLENECK, CNN, HEAD, problems_of, suite_of
 from benchharness.data.preprocessing import fit
 from benchharness.errors import WeightsError
 from benchharness.model.backbones import BACKBONES, LEARNT_WITH
+from benchharness.model.network import Network
 from benchharness.run.materials import Materials, Places
 from benchharness.suite.resolve import resolve
 from benchharness.suite.settings import Preprocessing, TransferSettings
@@ -98,7 +99,12 @@ def test_without_a_backbone_there_is_no_pretrained_preprocessing(tmp_path: Path)
 @pytest.mark.parametrize("release", ["imagenet", "imagenet_torchvision"])
 def test_each_release_brings_its_own_preprocessing_along(tmp_path: Path, release: str):
     """What the suite leaves open is settled by the weights that are found."""
-    stored(tmp_path, VGG16.releases[release].file)
+    network = Network(input_shape=(64, 64, 3), layers=VGG16.layers)
+    arrays = {
+        name: np.zeros(parameter.shape, np.float16)
+        for name, parameter in network.parameters().items()
+    }
+    save_file(arrays, tmp_path / VGG16.releases[release].file)
     benchmark = BOTTLENECK + 'preprocessing = "pretrained"\n'
 
     settled = settled_preprocessing(tmp_path, benchmark, tmp_path)

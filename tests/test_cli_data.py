@@ -89,7 +89,7 @@ def test_prepare_decodes_all_that_a_run_reads_and_says_where_it_is(desk):
         line = next(line for line in first.stdout.splitlines() if f"images of {size} px" in line)
         assert f": 12, 0.0 MB in {desk.entry(size)}, decoded in " in line
     assert second.stdout.count("already decoded") == 2
-    assert f"data: photographs in {desk.data}" in first.stderr
+    assert f"data: photographs, class folders in data (train, test), at {desk.data}" in first.stderr
 
 
 def test_prepare_without_data_is_an_error_with_its_remedy(desk):

@@ -521,7 +521,7 @@ class TestRecipe:
 
     def test_ours_are_brought_and_what_they_require_is_installed(self):
         """The core is never fetched: it is the code that runs here."""
-        recipe = Recipe.of("numpy", ["numpy==2.*"], python="")
+        recipe = Recipe.of("numpy", ["numpy==2.*"], python="cpython 3.12.1 linux")
 
         assert recipe.brought == (f"benchharness=={__version__}",)
         assert "numpy==2.*" in recipe.wanted and "numpy>=1.26" in recipe.wanted
@@ -533,12 +533,12 @@ class TestRecipe:
         wanted = set(needs(distribution("benchharness"), frozenset({"gpu"}), python="3.12"))
 
         assert "nvidia-ml-py>=12" in wanted
-        recipe = Recipe.of("numpy", ["benchharness[gpu]"], python="")
+        recipe = Recipe.of("numpy", ["benchharness[gpu]"], python="cpython 3.12.1 linux")
         assert "nvidia-ml-py>=12" in recipe.wanted
 
     def test_everything_else_is_held_where_it_is(self):
         """Two environments differ in what they are built to differ in."""
-        held = Recipe.of("numpy", ["numpy==2.3.*"], python="").held()
+        held = Recipe.of("numpy", ["numpy==2.3.*"], python="cpython 3.12.1 linux").held()
 
         names = {line.partition("==")[0] for line in held}
         assert "pandas" in names and "numpy" not in names and "benchharness" not in names

@@ -214,7 +214,7 @@ def test_of_timed_work_of_a_moment_the_driver_tells_nothing():
     few = meters.metrics()
     meters.sample()
 
-    assert few.keys() == {"throttled"}
+    assert few.keys() == {"throttled", "foreign_cores"}
     assert meters.metrics().keys() - few.keys() == {
         "energy_j",
         "energy_source",
