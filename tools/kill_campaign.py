@@ -61,7 +61,7 @@ train_images = 24
 test_images = 8
 """
 # A clock or a meter says these; all others follow from the seed.
-MEASURED_UNITS = {"s", "ms", "images/s", "bytes", "FLOP/s", "J", "MHz"}
+MEASURED_UNITS = {"s", "ms", "images/s", "bytes", "FLOP/s", "cores", "J", "MHz"}
 MEASURED = {
     *(column.name for column in (*METRICS, *EPOCH) if column.unit in MEASURED_UNITS),
     *("input_wait_fraction", "outside_fraction", "device_utilization", "fraction_of_peak"),
