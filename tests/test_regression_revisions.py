@@ -22,6 +22,7 @@ from benchharness.measure.git import describe_commit
 from benchharness.regression.environments import Requirements, interpreter_for, read_pins
 from benchharness.regression.projects import find_projects
 from benchharness.regression.revisions import Checkout, prepare
+from benchharness.subprocesses import python_environment
 
 SUITE = """
 name = "slow"
@@ -93,7 +94,7 @@ def seen_by(checkout: Checkout) -> dict:
     """Return what a process of the revision finds to import."""
     done = subprocess.run(
         [checkout.python, "-c", LOOK],
-        env={**os.environ, **checkout.environment},
+        env=python_environment({**os.environ, **checkout.environment}),
         capture_output=True,
         text=True,
         check=True,

@@ -12,8 +12,7 @@ import pytest
 from benchharness.errors import RunError
 
 if TYPE_CHECKING:
-    from benchharness.files import expanded
-from benchharness.run.session import Request
+    from benchharness.run.session import Request
 
 T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
@@ -133,6 +132,8 @@ def _asked(config: pytest.Config, name: str) -> Any:
 
 def _folder(config: pytest.Config, name: str) -> Path | None:
     """Return a folder: one on the command line is relative to where pytest was called."""
+    from benchharness.files import expanded
+
     found = _asked(config, name)
     if isinstance(found, str):
         return config.invocation_params.dir / expanded(found)

@@ -54,7 +54,7 @@ def seen(scene: Scene, task: Task, lesson: Lesson) -> dict[str, Setting]:
     Compiling takes time in the first step; where it did not, nothing shows that it was done.
     Threads are counted by their processor time, where a step is long enough to be shared out.
     There may be fewer than were asked for, and more than work at once: some frameworks have other
-    threads for the way back through the network.
+    threads for the way back through the network. One alone is no sign of several.
     """
     found: dict[str, Setting] = {}
     if task.execution.compile:
@@ -65,7 +65,8 @@ def seen(scene: Scene, task: Task, lesson: Lesson) -> dict[str, Setting]:
     is_shared = lesson.train_s / steps >= _SHARED_STEP_S and scene.processor.sharing > 0
     reported = lesson.training.settings().get("threads")
     if task.execution.device == "cpu" and is_shared and isinstance(reported, int):
-        found["threads"] = min(reported, scene.processor.sharing)
+        is_alone = scene.processor.sharing == 1 < min(reported, task.execution.threads)
+        found["threads"] = UNCONFIRMED if is_alone else min(reported, scene.processor.sharing)
     # It overrides in silence what a framework asks of NVIDIA's libraries, and says it asks.
     is_overridden = "NVIDIA_TF32_OVERRIDE" in os.environ
     if task.execution.device == "gpu" and is_overridden and task.execution.precision != "bfloat16":
