@@ -15,7 +15,7 @@ REMEDY = (
     f"give {SHARED} more room (docker run --shm-size=1g, or mount -o remount,size=1g {SHARED}), or "
     "set a smaller batch_size or threads"
 )
-# Batches that each process of PyTorch's loader makes ahead.
+# Batches that each process of a loader makes ahead.
 _AHEAD = 2
 
 
@@ -42,7 +42,6 @@ def sharing_findings(
     yield Finding(
         mark="warn" if free < needed else "ok",
         subject="shared memory",
-        text=f"{shared}: {size(free)} free; loading files in processes, as PyTorch does, may need "
-        f"{size(needed)}",
+        text=f"{shared}: {size(free)} free; loading files in processes may need {size(needed)}",
         remedy=REMEDY if free < needed else "",
     )
