@@ -18,6 +18,7 @@ from typing import Literal
 from benchharness.data.stored import FOREIGN, SUFFIXES
 from benchharness.data.tree import Node, Tree, is_folder, is_hidden, read_tree
 from benchharness.errors import DatasetError
+from benchharness.fetch.stock import MANIFEST
 
 Index = Mapping[str, tuple[Path, ...]]
 Role = Literal["train", "test", "part", "content"]
@@ -495,7 +496,8 @@ def _notes(
         yield (
             f"not read: {_pictures(len(foreign))} to be converted to JPEG or PNG: {_listed(kinds)}"
         )
-    if others := [file for node in nodes for file in node.others]:
+    # What we have written down of pictures that we drew or fetched is nobody's news.
+    if others := [file for node in nodes for file in node.others if file.name != MANIFEST]:
         kinds = Counter(file.suffix.lower() or "no suffix" for file in others)
         yield f"not read: files that are no pictures: {_listed(kinds)}"
     if tree.repeated:
