@@ -16,8 +16,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from results_records import record
 
@@ -454,17 +456,8 @@ class TestGit:
 @pytest.mark.full
 def test_a_loader_without_shared_memory_ends_its_trial_with_its_words(desk: Path):
     """On a real /dev/shm of 1 MB: told before the trial, and no wait without end."""
-    pytest.importorskip("torch")
     require("unshare -m mount -t tmpfs -o size=1m none /dev/shm")
-    for name in ("a", "b"):
-        (desk / "shm/train" / name).mkdir(parents=True)
-        for number in range(40):
-            _picture(desk / f"shm/train/{name}/{number}.png", "red", number % 16)
-    suite = SUITE.format(backend="torch").replace('"drawn"', '"folder"\npath = "shm"')
-    feed = suite.partition("strategy")[0] + (
-        'strategy = "dataset"\nimage_size = 224\nbatch_size = 16\nepochs = 2\ninput = "files"\n'
-    )
-    (desk / "tiny.toml").write_text(feed)
+    feed_files(desk, epochs=2)
     inner = (
         f"mount -t tmpfs -o size=1m none /dev/shm && bh doctor tiny.toml --no-calibration; bh {RUN}"
     )
@@ -478,3 +471,50 @@ def test_a_loader_without_shared_memory_ends_its_trial_with_its_words(desk: Path
     assert failed["status"] == "oom"
     assert "unable to allocate shared memory" in failed["reason"]
     assert "No space left on device" in failed["reason"]
+
+
+@pytest.mark.full
+def test_a_loader_that_is_killed_ends_its_trial_with_its_words(desk: Path):
+    """By somebody, or by the kernel for want of memory: no wait without end."""
+    feed_files(desk, epochs=10_000)
+    command = shlex.split(f"{sys.executable} -m benchharness {RUN}")
+    environment = {**os.environ, "BENCHHARNESS_CACHE": str(desk / "cache")}
+
+    with subprocess.Popen(command, cwd=desk, env=environment, stdout=subprocess.DEVNULL) as run:
+        deadline_s = time.monotonic() + 120
+        while not (loaders := loaders_of(run.pid)) and time.monotonic() < deadline_s:
+            time.sleep(0.2)
+        for loader in loaders[:1]:
+            loader.kill()
+        code = run.wait(timeout=120)
+
+    ((failed,), _) = find_run(Path("tiny"), desk / "results").records()
+    assert code == 1
+    assert failed["status"] == "failed"
+    assert "DataLoader worker" in failed["reason"]
+
+
+def feed_files(desk: Path, *, epochs: int) -> None:
+    """Make pictures, and a suite that brings them from their files to PyTorch."""
+    pytest.importorskip("torch")
+    for name in ("a", "b"):
+        (desk / "shm/train" / name).mkdir(parents=True)
+        for number in range(40):
+            _picture(desk / f"shm/train/{name}/{number}.png", "red", number % 16)
+    suite = SUITE.format(backend="torch").replace('"drawn"', '"folder"\npath = "shm"')
+    feed = suite.partition("strategy")[0] + (
+        'strategy = "dataset"\nimage_size = 224\nbatch_size = 16\ninput = "files"\n'
+        f"epochs = {epochs}\n"
+    )
+    (desk / "tiny.toml").write_text(feed)
+
+
+def loaders_of(run: int) -> list[psutil.Process]:
+    """Return the processes that a trial's worker has begun."""
+    found = []
+    for process in psutil.Process(run).children(recursive=True):
+        with suppress(psutil.Error):
+            parent = process.parent()
+            if parent is not None and "benchharness.run.trial.worker" in parent.cmdline():
+                found.append(process)
+    return found
