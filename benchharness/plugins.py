@@ -125,7 +125,7 @@ class Obstacle:
 
     @property
     def remedy(self) -> str:
-        """What brings the backend, and which others are here."""
+        """Pythons that bring the backend, and backends beside it that run here."""
         here = f"; {', '.join(self.others)} of the same plugin can run here" if self.others else ""
         return f"Python {', '.join(self.pythons)} brings it{here}"
 

@@ -1,4 +1,4 @@
-"""What whoever starts us may have left out: standard streams, a home folder."""
+"""Surroundings that a command may lack: standard streams, a home folder."""
 
 from __future__ import annotations
 

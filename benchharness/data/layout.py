@@ -1,4 +1,4 @@
-"""How a folder of pictures is laid out: its splits, its classes, and what is neither.
+"""Layout of a folder of pictures: its splits, its classes, and what is neither.
 
 docs/data.md has the rules as a table.
 """

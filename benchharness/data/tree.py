@@ -71,7 +71,7 @@ _Link = tuple[str, Path, Node]
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class Tree:
-    """What is below a folder.
+    """Folders and files below a folder.
 
     Attributes:
         hidden: Pictures in hidden folders and in those that a system makes, and hidden ones.

@@ -51,7 +51,7 @@ class Accelerator:
 
     @property
     def selector(self) -> str:
-        """What ``CUDA_VISIBLE_DEVICES`` and NVML know it by: the UUID, else the number."""
+        """Name of it for ``CUDA_VISIBLE_DEVICES`` and NVML: the UUID, else the number."""
         return self.uuid or str(self.index)
 
     def as_dict(self) -> dict[str, str | int]:

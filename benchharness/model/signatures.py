@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: where its name promises something else."""
+"""Signatures of files: their kind by the first bytes, where the name promises another."""
 
 from __future__ import annotations
 
