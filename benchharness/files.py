@@ -26,12 +26,12 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, its line ends as they are; see ``replace_bytes``."""
-    replace_bytes(path, text.encode("utf-8"))
+def atomic_write_text(path: Path, text: str) -> None:
+    """Write text as UTF-8, its line ends as they are; see ``atomic_write_bytes``."""
+    atomic_write_bytes(path, text.encode("utf-8"))
 
 
-def replace_bytes(path: Path, content: bytes) -> None:
+def atomic_write_bytes(path: Path, content: bytes) -> None:
     """Write bytes to a temporary file beside ``path`` and rename it over ``path``.
 
     Raises:

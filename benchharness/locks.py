@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchharness.errors import RunError
-from benchharness.visible import visible
+from benchharness.text import visible
 
 LOGGER = logging.getLogger(__name__)
 

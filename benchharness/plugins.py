@@ -44,7 +44,7 @@ OURS = {
     "keras-torch": "'plugins/benchharness-keras[torch]'",
 }
 # Names of plugins to leave alone, with commas between them; inherited by every process of ours.
-BARRED = "BENCHHARNESS_NO_PLUGIN"
+DISABLED_VAR = "BENCHHARNESS_NO_PLUGIN"
 # What a plugin's module says of the API that it was written for.
 DECLARATION = "benchharness_api"
 
@@ -62,13 +62,13 @@ def installed(group: str = GROUP) -> Mapping[str, EntryPoint]:
 
 def barred() -> tuple[str, ...]:
     """Return the names of plugins that the user wants left alone."""
-    names = os.environ.get(BARRED, "").split(",")
+    names = os.environ.get(DISABLED_VAR, "").split(",")
     return tuple(name.strip() for name in names if name.strip())
 
 
 def bar(names: Iterable[str]) -> None:
     """Leave plugins of these names alone, in this process and in all that it starts."""
-    os.environ[BARRED] = ",".join(dict.fromkeys([*barred(), *names]))
+    os.environ[DISABLED_VAR] = ",".join(dict.fromkeys([*barred(), *names]))
     installed.cache_clear()
 
 
@@ -90,7 +90,7 @@ def find(name: str) -> EntryPoint:
     if name in barred():
         raise PluginError(
             f"backend {name}: expected a plugin that may be loaded, found one left out "
-            f"with --no-plugin or {BARRED}; leave that away to use it"
+            f"with --no-plugin or {DISABLED_VAR}; leave that away to use it"
         )
     near = difflib.get_close_matches(name, plugins, n=1)
     if command := install_command(name):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from benchharness.run.events import (
-    Advanced,
     Announced,
     Certified,
     Downloading,
@@ -17,6 +16,7 @@ from benchharness.run.events import (
     RunStarted,
     TrialFinished,
     TrialName,
+    TrialProgress,
     TrialStarted,
 )
 
@@ -89,7 +89,7 @@ EPOCH = EpochEnded(
     validation_loss=0.6,
     validation_top1=0.5123,
 )
-ADVANCED = Advanced(name=NAME, phase="train", epoch=2, done=900, images=1800, seconds=0.75)
+ADVANCED = TrialProgress(name=NAME, phase="train", epoch=2, done=900, images=1800, seconds=0.75)
 TRIAL_FINISHED = TrialFinished(
     name=NAME,
     status="ok",

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from benchharness.fetch.homes import RemoteFile
+from benchharness.download.registry import RemoteFile
 
 
 @dataclass

@@ -14,7 +14,7 @@ from benchharness.data.preprocessing import fit
 from benchharness.errors import WeightsError
 from benchharness.model.backbones import BACKBONES, LEARNT_WITH
 from benchharness.model.network import Network
-from benchharness.run.materials import Materials, Places
+from benchharness.run.inputs import RunInputs, SearchPaths
 from benchharness.suite.resolve import resolve
 from benchharness.suite.settings import Preprocessing, TransferSettings
 from benchharness.weights.pretrained import find_pretrained
@@ -34,8 +34,8 @@ def stored(folder: Path, name: str, **metadata: str) -> Path:
 def settled_preprocessing(folder: Path, benchmark: str, weights: Path) -> list[str]:
     """Return the preprocessing of each cell of a suite once its weights are found."""
     plan = resolve(suite_of(folder, DRAWN + benchmark + TINY), profile=None, backends=("torch",))
-    places = Places(environment={"BENCHHARNESS_WEIGHTS": str(weights)}, cache=folder / "cache")
-    materials = Materials(plan, places=places, workers=1)
+    places = SearchPaths(environment={"BENCHHARNESS_WEIGHTS": str(weights)}, cache=folder / "cache")
+    materials = RunInputs(plan, places=places, workers=1)
     return [cell.settings.preprocessing for cell in materials.plan.cells]
 
 

@@ -25,7 +25,7 @@ from benchharness.data.images import read_image, sample_channels
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError, SuiteError
 from benchharness.report.title import inputs
-from benchharness.run.remarks import on_dataset
+from benchharness.run.messages import dataset_messages
 from benchharness.suite.resolve import resolve
 
 TOOLS = Path(__file__).parent.parent / "tools"
@@ -196,7 +196,7 @@ def test_leaks_are_a_warning_before_the_run_and_stand_over_its_table():
         "leaks": {"count": 2, "first": [["test/a.jpg", "train/b.jpg"]]},
     }  # fmt: skip
 
-    lines = list(on_dataset(dataset))
+    lines = list(dataset_messages(dataset))
 
     assert lines[-1].startswith("WARNING: 2 pictures of the test are for training too")
     assert "test/a.jpg is train/b.jpg" in lines[-1]

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from benchharness.model.host import warp_on_host
-from benchharness.model.task import Warp
+from benchharness.model.task import AugmentationParams
 
 FOLDER = Path(__file__).parent / "benchmarks" / "ceilings"
 FRAMEWORKS = {
@@ -331,7 +331,7 @@ def test_every_idiom_augments_as_the_reference(checked: Checked):
     """Bilinear, edges repeated, colours shifted, clipped and normalised: what plugins must meet."""
     settings = runner.SETTINGS["preprocessing"]["imagenet"]
     for name, found in checked["feed_48_augmented"].items():
-        warp = Warp(affine=found["after/affine"], colour=found["after/colour"])
+        warp = AugmentationParams(affine=found["after/affine"], colour=found["after/colour"])
         pixels = warp_on_host(found["after/inputs"], warp)
         expected = (pixels - np.float32(settings["mean"])) * np.float32(settings["scale"])
 

@@ -13,7 +13,7 @@ import pytest
 from photographs import save_classes
 from safetensors.numpy import save_file
 
-from benchharness.fetch.stock import Manifest, file_digest, write_manifest
+from benchharness.download.stock import Manifest, file_digest, write_manifest
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.weights.initial import initial_weights

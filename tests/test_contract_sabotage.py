@@ -12,22 +12,22 @@ from numpy.typing import NDArray
 from benchharness.api import (
     AfterEpoch,
     AfterStep,
+    AugmentationParams,
     Backend,
     Batch,
     Batches,
-    Consumed,
+    ConsumedBatches,
     Dropout,
     Layer,
     Scores,
     Setting,
     Task,
-    Warp,
 )
 from benchharness.fairness.settings import stated
 from benchharness.testing import BackendContract
 from benchharness.testing.contract_images import WARPS
+from benchharness.testing.contract_messages import RULE
 from benchharness.testing.contract_numbers import NETWORKS, RULES
-from benchharness.testing.contract_words import RULE
 from benchharness.testing.reference import NumpyBackend, NumpyFeeding, NumpyTraining, Tape
 from benchharness.testing.reference_layers import Array
 from benchharness.testing.reference_rules import Judgement
@@ -259,7 +259,7 @@ class FeedsOtherImages(NumpyFeeding):
 class WritesDownTheRawImages(NumpyTraining):
     """Says what it was given, not what the network saw."""
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Weigh the pixels as they were before augmentation and preprocessing."""
         raw = make_task(self._task.network, preprocessing=None, witness=self._task.witness)
         plain = NumpyFeeding(raw, "float64")
@@ -277,7 +277,7 @@ class WritesDownTheRawImages(NumpyTraining):
 class TurnsTheLedger(NumpyTraining):
     """Tells the newest step first."""
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Turn the order of the steps."""
         found = super().consumed()
         return replace(found, fingerprints=found.fingerprints[::-1], labels=found.labels[::-1])
@@ -357,13 +357,15 @@ class WritesDownEvaluations(NumpyTraining):
         return super().evaluate(batches)
 
 
-NOTHING = Consumed(fingerprints=np.empty((0, 0), np.float32), labels=np.empty((0, 0), np.int32))
+NOTHING = ConsumedBatches(
+    fingerprints=np.empty((0, 0), np.float32), labels=np.empty((0, 0), np.int32)
+)
 
 
 class SilentWithoutAWitness(NumpyTraining):
     """Gives an empty answer where nothing was asked for."""
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return no steps."""
         return super().consumed() if self._task.witness else NOTHING
 
@@ -371,7 +373,7 @@ class SilentWithoutAWitness(NumpyTraining):
 class FeedsInSilence(NumpyFeeding):
     """Does the same, feeding."""
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return no steps."""
         return super().consumed() if self._task.witness else NOTHING
 
@@ -418,7 +420,7 @@ class ReportsNoLayout(NumpyFeeding):
         return {n: value for n, value in super().settings().items() if n != "layout"}
 
 
-def warping(misread: Callable[[Warp], Warp | None]) -> Sabotaged:
+def warping(misread: Callable[[AugmentationParams], AugmentationParams | None]) -> Sabotaged:
     """Misread every warp."""
 
     class Warps(NumpyTraining):
@@ -428,12 +430,12 @@ def warping(misread: Callable[[Warp], Warp | None]) -> Sabotaged:
     return Sabotaged(training=Warps)
 
 
-def exchanged_axes(warp: Warp) -> Warp:
+def exchanged_axes(warp: AugmentationParams) -> AugmentationParams:
     """Take x for y."""
     return replace(warp, affine=warp.affine[:, ::-1][:, :, [1, 0, 2]])
 
 
-def half_a_pixel_off(warp: Warp) -> Warp:
+def half_a_pixel_off(warp: AugmentationParams) -> AugmentationParams:
     """Count from the corner of the first pixel, not from its centre."""
     corner = np.array([0.5, 0.5])
     moved = warp.affine[:, :, :2] @ corner - corner

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchharness.environments.building import create, python_of
+from benchharness.environments.build import create, python_of
 from benchharness.environments.interpreter import look
 from benchharness.results.store import RunFolder
 from benchharness.subprocesses import python_environment

@@ -16,7 +16,7 @@ from benchharness.data.augmentation import (
     draw,
 )
 from benchharness.model.host import warp_on_host
-from benchharness.model.task import Warp
+from benchharness.model.task import AugmentationParams
 
 EVERYTHING = Augmentation(
     flip_horizontal=True, flip_vertical=True, crop=0.3, shift=0.2, rotation=40, shear=0.2,
@@ -24,7 +24,7 @@ EVERYTHING = Augmentation(
 )  # fmt: skip
 
 
-def drawn(augmentation, *, count=400, seed=7, epoch=1, size=32) -> Warp:
+def drawn(augmentation, *, count=400, seed=7, epoch=1, size=32) -> AugmentationParams:
     """Return the warps of the first ``count`` images."""
     return draw(augmentation, np.arange(count), seed=seed, epoch=epoch, size=size, channels=3)
 
@@ -34,14 +34,14 @@ def image(size=32):
     return np.asarray(picture(seed=1, width=size, height=size))[None]
 
 
-def one(affine, colour=(0, 0, 0)) -> Warp:
+def one(affine, colour=(0, 0, 0)) -> AugmentationParams:
     """Return the warp of one image from nested lists."""
-    return Warp(
+    return AugmentationParams(
         affine=np.array([affine], dtype=np.float32), colour=np.array([colour], dtype=np.float32)
     )
 
 
-def determinant(warp: Warp):
+def determinant(warp: AugmentationParams):
     """Return by which area factor each image is read."""
     return np.linalg.det(warp.affine[:, :, :2].astype(np.float64))
 
@@ -105,7 +105,9 @@ def test_a_horizontal_flip_mirrors_exactly_half_of_the_time():
     pixels = np.repeat(image(), 2, axis=0)
     pair = np.array([int(np.argmax(flipped)), int(np.argmin(flipped))])
 
-    result = warp_on_host(pixels, Warp(affine=warp.affine[pair], colour=warp.colour[pair]))
+    result = warp_on_host(
+        pixels, AugmentationParams(affine=warp.affine[pair], colour=warp.colour[pair])
+    )
 
     assert np.array_equal(result[0], pixels[0, :, ::-1])
     assert np.array_equal(result[1], pixels[1])
@@ -118,7 +120,10 @@ def test_a_vertical_flip_mirrors_along_the_height():
     which = int(np.argmax(warp.affine[:, 1, 1] < 0))
 
     result = warp_on_host(
-        image(), Warp(affine=warp.affine[which : which + 1], colour=np.zeros((1, 3), np.float32))
+        image(),
+        AugmentationParams(
+            affine=warp.affine[which : which + 1], colour=np.zeros((1, 3), np.float32)
+        ),
     )
 
     assert np.array_equal(result, image()[:, ::-1])
@@ -227,7 +232,10 @@ def test_the_reference_reads_where_the_map_points():
     row = np.arange(5, dtype=np.uint8).reshape(1, 1, 5, 1) * 10
 
     result = warp_on_host(
-        row, Warp(affine=np.array([[[1, 0, 2], [0, 1, 0]]], np.float32), colour=np.zeros((1, 1)))
+        row,
+        AugmentationParams(
+            affine=np.array([[[1, 0, 2], [0, 1, 0]]], np.float32), colour=np.zeros((1, 1))
+        ),
     )
 
     assert result.ravel().tolist() == [20, 30, 40, 40, 40]
@@ -236,7 +244,9 @@ def test_the_reference_reads_where_the_map_points():
 def test_the_reference_blends_between_pixels():
     """Halfway in both directions is the mean of four."""
     square = np.array([[0, 10], [20, 50]], dtype=np.uint8).reshape(1, 2, 2, 1)
-    warp = Warp(affine=np.array([[[1, 0, 0.5], [0, 1, 0.5]]], np.float32), colour=np.zeros((1, 1)))
+    warp = AugmentationParams(
+        affine=np.array([[[1, 0, 0.5], [0, 1, 0.5]]], np.float32), colour=np.zeros((1, 1))
+    )
 
     assert warp_on_host(square, warp).ravel().tolist() == [20, 30, 35, 50]
 

@@ -10,8 +10,8 @@ import pytest
 
 from benchharness.data import fitted as module
 from benchharness.data.fitted import fitted
-from benchharness.data.pictures import pictures
 from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.synthetic import pictures
 
 
 @pytest.fixture

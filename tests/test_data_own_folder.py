@@ -15,16 +15,16 @@ from odd_pictures import CLASSES, odd_class, odd_folder, transparent, turned
 from photographs import picture, save, save_classes
 from PIL import Image
 
-from benchharness.data import decoding
+from benchharness.data import indexed_images
 from benchharness.data.cats_dogs import cats_dogs
 from benchharness.data.flat import flat
 from benchharness.data.folder import folder
 from benchharness.data.folders import image_files, require_alike
 from benchharness.data.images import read_image, sample_channels
-from benchharness.data.own import own_pictures
 from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.user_images import user_images
 from benchharness.errors import DatasetError
-from benchharness.model.kinds import in_words
+from benchharness.model.conversions import in_words
 
 # What a viewer does to show a picture that is stored in each of the ways.
 SHOWN = {
@@ -211,8 +211,8 @@ def test_what_was_converted_is_counted_and_kept_with_the_images(tmp_path):
     expected = odd_class(tmp_path / "data/a", seed=0)
     odd_class(tmp_path / "data/b", seed=50)
 
-    built = ready(own_pictures(tmp_path / "data", seed=7), tmp_path / "cache")
-    cached = ready(own_pictures(tmp_path / "data", seed=7), tmp_path / "cache")
+    built = ready(user_images(tmp_path / "data", seed=7), tmp_path / "cache")
+    cached = ready(user_images(tmp_path / "data", seed=7), tmp_path / "cache")
 
     assert built.seconds > 0 == cached.seconds
     assert counts(built) == {kind: 2 * count for kind, count in expected.items()}
@@ -262,7 +262,7 @@ def test_loaders_get_plain_files_in_colour_and_grey(tmp_path):
 
 def test_classes_of_any_name_are_read_and_the_rest_is_counted(tmp_path):
     """The dataset is called by its folder; what is passed over is said."""
-    listing = own_pictures(odd_folder(tmp_path / "Mes [photos]"), seed=7)
+    listing = user_images(odd_folder(tmp_path / "Mes [photos]"), seed=7)
 
     assert listing.title == "Mes [photos]"
     assert listing.classes == CLASSES
@@ -281,7 +281,7 @@ def test_folders_inside_a_class_belong_to_it(tmp_path):
         save(tmp_path / place / f"{number}.jpg", seed=number)
     save(tmp_path / "stray.jpg", seed=9)
 
-    listing = own_pictures(tmp_path, seed=7)
+    listing = user_images(tmp_path, seed=7)
 
     assert len(listing.train) + len(listing.test) == 5
     assert listing.notes == (
@@ -299,7 +299,7 @@ def test_splits_have_these_names_in_any_capitals(tmp_path, train, test):
         for label in ("a", "b"):
             save(tmp_path / split / label / "1.jpg", seed=1)
 
-    listing = own_pictures(tmp_path, seed=7)
+    listing = user_images(tmp_path, seed=7)
 
     assert f"/{test}/" in listing.test.name(0)
     assert f"({train}, {test})" in listing.origin
@@ -311,7 +311,7 @@ def test_an_accent_written_in_two_ways_is_one_class(tmp_path):
         for name in ("été", "etz"):
             save(tmp_path / split / unicodedata.normalize(form, name) / f"{name}.jpg", seed=1)
 
-    listing = own_pictures(tmp_path, seed=7)
+    listing = user_images(tmp_path, seed=7)
 
     assert listing.classes == ("etz", unicodedata.normalize("NFC", "été"))
     for examples in (listing.train, listing.test):
@@ -329,7 +329,7 @@ def test_names_that_are_no_text_are_shown_as_far_as_they_are(tmp_path):
             save(tmp_path / "data" / name / f"{number}.jpg", seed=number)
     (tmp_path / "data" / odd / "0.jpg").write_bytes(b"broken")
 
-    listing = own_pictures(tmp_path / "data", seed=7)
+    listing = user_images(tmp_path / "data", seed=7)
     prepared = ready(listing, tmp_path / "cache", on_bad_image="skip")
 
     assert prepared.classes == ("caf\ufffd", "two\ufffdlines")
@@ -342,7 +342,7 @@ def test_files_named_by_class_are_own_pictures_too(tmp_path):
         save(tmp_path / f"bird.{number}.jpg", seed=number)
         save(tmp_path / f"frog.{number}.jpg", seed=number)
 
-    listing = own_pictures(tmp_path, seed=7)
+    listing = user_images(tmp_path, seed=7)
 
     assert listing.classes == ("bird", "frog")
     assert (len(listing.train), len(listing.test)) == (10, 4)
@@ -356,7 +356,7 @@ def test_a_folder_one_level_too_high_is_told(tmp_path):
         save(tmp_path / "cats" / label / "1.jpg", seed=1)
 
     with pytest.raises(DatasetError, match=r"two class folders, found cats; .*/cats, name"):
-        own_pictures(tmp_path, seed=7)
+        user_images(tmp_path, seed=7)
 
 
 def test_pictures_without_classes_are_told_where_to_go(tmp_path):
@@ -364,7 +364,7 @@ def test_pictures_without_classes_are_told_where_to_go(tmp_path):
     save(tmp_path / "IMG 1.jpg", seed=1)
 
     with pytest.raises(DatasetError, match="put the images of each class into a folder"):
-        own_pictures(tmp_path, seed=7)
+        user_images(tmp_path, seed=7)
 
 
 def test_a_small_class_gives_what_it_has(tmp_path):
@@ -373,7 +373,7 @@ def test_a_small_class_gives_what_it_has(tmp_path):
         for number in range(count):
             save(tmp_path / label / f"{number}.jpg", seed=number)
 
-    chosen = own_pictures(tmp_path, seed=7).first(train=30, test=None)
+    chosen = user_images(tmp_path, seed=7).first(train=30, test=None)
 
     assert np.bincount(chosen.train.labels).tolist() == [10, 10, 4]
 
@@ -389,7 +389,7 @@ def test_guessing_is_measured_by_the_largest_class(tmp_path):
         for number in range(count):
             save(tmp_path / "data" / split / label / f"{number}.jpg", seed=number)
 
-    prepared = ready(own_pictures(tmp_path / "data", seed=7), tmp_path / "cache")
+    prepared = ready(user_images(tmp_path / "data", seed=7), tmp_path / "cache")
 
     assert prepared.majority_share == pytest.approx(0.8)
 
@@ -404,7 +404,7 @@ def test_cats_and_dogs_in_colour_are_the_dataset_that_they_were(tmp_path, monkey
                 path = tmp_path / split / name / f"{number}.bmp"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8)).save(path)
-    monkeypatch.setattr(decoding, "DECODER", "pillow-bilinear-antialias-1")
+    monkeypatch.setattr(indexed_images, "DECODER", "pillow-bilinear-antialias-1")
 
     prepared = ready(
         cats_dogs(tmp_path), tmp_path / "cache", train_images=8, test_images=4, validation=0.25

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchharness.data.draws import Stream, generator
 from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
-from benchharness.model.task import Warp
+from benchharness.data.rng import Stream, generator
+from benchharness.model.task import AugmentationParams
 
 
 def test_the_order_is_the_same_on_every_machine():
@@ -81,7 +81,9 @@ def test_each_batch_gets_the_warp_of_its_ids():
     inputs, labels = np.zeros((5, 3), dtype=np.float32), np.zeros(5, dtype=np.int32)
 
     def warp(ids):
-        return Warp(affine=np.zeros((len(ids), 2, 3), np.float32), colour=ids[:, None] + 0.0)
+        return AugmentationParams(
+            affine=np.zeros((len(ids), 2, 3), np.float32), colour=ids[:, None] + 0.0
+        )
 
     plan = BatchSequence(inputs, labels, np.array([4, 1, 3]), batch_size=2, warp=warp)
 

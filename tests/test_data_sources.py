@@ -11,9 +11,9 @@ import time
 import pytest
 from photographs import save, save_classes
 
-from benchharness.data.catalogue import SOURCES
+from benchharness.data.build_folder import atomic_dir
+from benchharness.data.registry import SOURCES
 from benchharness.data.sources import find
-from benchharness.data.workshop import new_folder
 from benchharness.errors import DatasetError
 
 
@@ -189,7 +189,7 @@ def test_builders_of_one_folder_do_not_disturb_each_other(tmp_path):
     together = threading.Barrier(4)
 
     def build():
-        with new_folder(target) as folder:
+        with atomic_dir(target) as folder:
             together.wait()
             (folder / "a").write_text("whole")
 
@@ -210,7 +210,7 @@ def test_what_a_killed_builder_left_is_swept_after_a_day(tmp_path):
     fresh.mkdir()
     os.utime(old, (time.time() - 100_000,) * 2)
 
-    with new_folder(tmp_path / "entry"):
+    with atomic_dir(tmp_path / "entry"):
         pass
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [".entry-2-bb", "entry"]

@@ -16,10 +16,10 @@ from frameworks import require
 
 from benchharness import plugins
 from benchharness.cli import doctor_command
+from benchharness.doctor.check import DoctorReport, Finding
+from benchharness.doctor.report import Examination, examine
 from benchharness.errors import PluginError
 from benchharness.measure.machine import Machine
-from benchharness.run.checkup.doctor import Examination, examine
-from benchharness.run.checkup.finding import Checkup, Finding
 from benchharness.run.session import Request, open_session
 
 MACHINE = Machine(
@@ -89,11 +89,11 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     The plugins of the real frameworks, if there are any here, are out of its sight.
     """
     monkeypatch.setattr(
-        "benchharness.run.checkup.doctor.installed",
+        "benchharness.doctor.report.installed",
         lambda: {n: e for n, e in plugins.installed().items() if e.dist.name not in FRAMEWORKS},
     )
 
-    def examined(*backends: str, dense: int = 4, **changes: Any) -> Checkup:
+    def examined(*backends: str, dense: int = 4, **changes: Any) -> DoctorReport:
         suite = tmp_path / "little.toml"
         named = ", ".join(f'"{name}"' for name in backends)
         suite.write_text(SUITE.format(backends=named, dense=dense))
@@ -120,7 +120,7 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return examined
 
 
-def about(checkup: Checkup, subject: str) -> Finding:
+def about(checkup: DoctorReport, subject: str) -> Finding:
     """Return the one finding about a subject."""
     found = [f for section in checkup.sections for f in section.findings if f.subject == subject]
     assert len(found) == 1, found
@@ -191,11 +191,11 @@ def test_the_patience_with_a_backend_can_be_chosen(monkeypatch, arguments, code,
     """What a backend that hangs is told to be given more of is an option of this command too."""
     asked: list[float] = []
 
-    def look(wanted: Examination, *, announce, longest_s: float) -> Checkup:
+    def look(wanted: Examination, *, announce, longest_s: float) -> DoctorReport:
         asked.append(longest_s)
-        return Checkup(title="a machine", sections=(), facts={})
+        return DoctorReport(title="a machine", sections=(), facts={})
 
-    monkeypatch.setattr("benchharness.run.checkup.doctor.examine", look)
+    monkeypatch.setattr("benchharness.doctor.report.examine", look)
     done = CliRunner().invoke(doctor_command.command, ["--json", *arguments])
 
     assert done.exit_code == code, done.output
@@ -381,7 +381,7 @@ def test_a_real_backend_is_measured_and_the_parent_imports_no_framework(
     script = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from benchharness.run.checkup import doctor\n"
+        "from benchharness.doctor import doctor\n"
         "kept = doctor.installed\n"
         f"doctor.installed = lambda: {{'{backend}': kept()['{backend}']}}\n"
         f"found = doctor.examine(doctor.Examination(suite=Path({str(suite)!r}), device='cpu'),"

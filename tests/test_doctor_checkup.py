@@ -11,29 +11,29 @@ import pytest
 from rich.console import Console
 from suite_files import BOTTLENECK, CNN, PETS, suite_of
 
-from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
-from benchharness.measure.machine import Machine
-from benchharness.report.doctor import checkup_view, outcome
-from benchharness.report.preview import asks
-from benchharness.run.checkup.disk import Folder, folder_findings
-from benchharness.run.checkup.finding import Checkup, Finding, Section
-from benchharness.run.checkup.health import Health
-from benchharness.run.checkup.machine_findings import machine_findings
-from benchharness.run.checkup.supply import Supply
-from benchharness.run.checkup.supply_findings import (
+from benchharness.doctor.backends import BackendStatus
+from benchharness.doctor.check import DoctorReport, Finding, Section
+from benchharness.doctor.data import Resource
+from benchharness.doctor.data_checks import (
     backend_findings,
     extra_findings,
     supply_findings,
     weights_findings,
 )
+from benchharness.doctor.disk import Folder, folder_findings
+from benchharness.doctor.machine import machine_findings
+from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
+from benchharness.measure.machine import Machine
+from benchharness.report.doctor import checkup_view, outcome
+from benchharness.report.preview import asks
+from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.device import Device
-from benchharness.run.facts import DatasetFacts
-from benchharness.run.materials import Places
-from benchharness.run.outlook.duration import time_findings
-from benchharness.run.outlook.estimate import Estimate
-from benchharness.run.outlook.memory import CellNeeds, Memory, memory_findings, memory_warnings
-from benchharness.run.outlook.needs import Needs
-from benchharness.run.outlook.outlook import Outlook, warnings
+from benchharness.run.estimate.duration import time_findings
+from benchharness.run.estimate.estimate import Estimate
+from benchharness.run.estimate.memory import CellNeeds, Memory, memory_findings, memory_warnings
+from benchharness.run.estimate.needs import MemoryEstimate
+from benchharness.run.estimate.outlook import ResourceEstimate, warnings
+from benchharness.run.inputs import SearchPaths
 from benchharness.suite.plan import Cell
 from benchharness.suite.resolve import resolve
 from benchharness.suite.settings import SimpleCnnSettings
@@ -83,7 +83,9 @@ def needing(host: int, *, device: int = 0, learning: int = 0, **names: Any) -> C
     parts = {"weights": learning, "activations": (device or host) - learning}
     return CellNeeds(
         cell=cell(**names),
-        needs=Needs(host={"copies": host}, device=parts) if device else Needs(host=parts),
+        needs=MemoryEstimate(host={"copies": host}, device=parts)
+        if device
+        else MemoryEstimate(host=parts),
     )
 
 
@@ -146,7 +148,7 @@ def test_energy_that_only_root_reads_names_the_command():
 
 def test_a_backend_that_the_suite_needs_is_missed_and_another_is_not():
     """Broken alike, one of them stops the suite."""
-    broken = Health(backend="torch", plugin="torch", reason="gone", remedy="pip install it")
+    broken = BackendStatus(backend="torch", plugin="torch", reason="gone", remedy="pip install it")
     other = replace(broken, backend="keras")
 
     found = marks(backend_findings([broken, other], needed=("torch",), now=NOW))
@@ -156,7 +158,7 @@ def test_a_backend_that_the_suite_needs_is_missed_and_another_is_not():
 
 def test_a_healthy_backend_tells_versions_device_and_threads():
     """What a stranger asks first."""
-    health = Health(
+    health = BackendStatus(
         backend="torch",
         plugin="torch",
         distribution="benchharness-torch 0.1.0",
@@ -209,7 +211,10 @@ def test_an_optional_package_names_the_command():
 
 def test_what_is_not_here_is_worth_a_warning_with_how_to_get_it():
     """No suite has asked for it yet."""
-    supplies = [Supply(name="here", place="/data"), Supply(name="gone", place="", remedy="fetch")]
+    supplies = [
+        Resource(name="here", place="/data"),
+        Resource(name="gone", place="", remedy="fetch"),
+    ]
 
     assert marks(supply_findings(supplies)) == {"here": "ok", "gone": "warn"}
 
@@ -258,11 +263,11 @@ def test_a_run_is_warned_of_what_is_not_free_and_of_nothing_else():
 def test_a_run_is_warned_before_anything_is_decoded(tmp_path: Path, free_bytes: int, count: int):
     """The published network, 698 million parameters, on a machine of 64 GB."""
     suite = suite_of(tmp_path, PETS + CNN + "image_size = 150\n")
-    outlook = Outlook(
+    outlook = ResourceEstimate(
         plan=resolve(suite, profile=None, backends=("torch",)),
-        places=Places(environment={}, cache=tmp_path),
+        places=SearchPaths(environment={}, cache=tmp_path),
         device=Device(kind="cpu", index=None, name="a processor"),
-        facts=DatasetFacts.of_drawn(),
+        facts=DatasetInfo.of_drawn(),
     )
 
     lines = warnings(outlook, (), host=lambda: (64 * 10**9, free_bytes))
@@ -322,10 +327,10 @@ def test_without_an_estimate_the_reason_is_told():
     assert found.mark == "warn" and "nothing was measured" in found.text
 
 
-def weights(tmp_path: Path, extra: str, supply: Supply) -> Finding:
+def weights(tmp_path: Path, extra: str, supply: Resource) -> Finding:
     """Return what is said of the weights of a suite with a bottleneck."""
     plan = resolve(suite_of(tmp_path, extra + PETS + BOTTLENECK), profile=None)
-    other = Supply(name="vgg16 imagenet_torchvision", place="")
+    other = Resource(name="vgg16 imagenet_torchvision", place="")
     return only(weights_findings(plan, [supply, other]), "weights")
 
 
@@ -342,32 +347,32 @@ def test_weights_are_missed_where_they_can_neither_be_had_nor_replaced(
     tmp_path: Path, extra: str, supply: dict[str, Any], mark: str
 ):
     """Here, to be downloaded, to be drawn; else the suite cannot run."""
-    assert weights(tmp_path, extra, Supply(name="vgg16 imagenet", **supply)).mark == mark
+    assert weights(tmp_path, extra, Resource(name="vgg16 imagenet", **supply)).mark == mark
 
 
-def checkup(*findings: Finding) -> Checkup:
+def checkup(*findings: Finding) -> DoctorReport:
     """Return a checkup of one section."""
-    return Checkup(
+    return DoctorReport(
         title="suite pets", sections=(Section(title="machine", findings=findings),), facts={"x": 1}
     )
 
 
-WELL = Finding(mark="ok", subject="memory", text="16.0 GB")
+SUCCESS = Finding(mark="ok", subject="memory", text="16.0 GB")
 ODD = Finding(mark="warn", subject="load", text="busy", remedy="wait")
 GONE = Finding(mark="missing", subject="torch", text="not installed", remedy="pip install it")
 
 
 def test_a_suite_can_run_unless_something_is_missing():
     """Warnings do not stop it."""
-    assert checkup(WELL, ODD).is_able
-    assert not checkup(WELL, GONE).is_able
-    assert outcome(checkup(WELL, ODD)) == "ready; 1 warning"
-    assert outcome(checkup(GONE, WELL)) == "missing: torch; no warnings"
+    assert checkup(SUCCESS, ODD).is_able
+    assert not checkup(SUCCESS, GONE).is_able
+    assert outcome(checkup(SUCCESS, ODD)) == "ready; 1 warning"
+    assert outcome(checkup(GONE, SUCCESS)) == "missing: torch; no warnings"
 
 
 def test_programs_get_every_finding_and_the_facts():
     """One object, all of it plain."""
-    found = checkup(WELL, GONE).as_dict()
+    found = checkup(SUCCESS, GONE).as_dict()
 
     assert (found["format"], found["is_able"], found["x"]) == (1, False, 1)
     assert found["sections"][0]["findings"][1] == {
@@ -384,7 +389,7 @@ def test_the_sections_fit_the_terminal_with_a_mark_on_each_line(width: int):
     long = replace(GONE, text="words " * 40)
     console = Console(width=width, record=True, file=None, force_terminal=False, quiet=False)
     with console.capture() as captured:
-        console.print(checkup_view(checkup(WELL, ODD, long)))
+        console.print(checkup_view(checkup(SUCCESS, ODD, long)))
     lines = captured.get().splitlines()
 
     assert max(map(len, lines)) <= width

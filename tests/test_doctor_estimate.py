@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from suite_files import PETS, suite_of
 
-from benchharness.run.facts import DatasetFacts
-from benchharness.run.outlook.costs import Cost, forward_step, training_step
-from benchharness.run.outlook.duration import spoken
-from benchharness.run.outlook.estimate import (
+from benchharness.run.dataset_info import DatasetInfo
+from benchharness.run.dry_run import TrialPreview, forecast
+from benchharness.run.estimate.calibration import BackendSpeed, CalibrationStore, ImageSpeed
+from benchharness.run.estimate.costs import Cost, forward_step, training_step
+from benchharness.run.estimate.duration import format_duration_range
+from benchharness.run.estimate.estimate import (
     estimate,
     extraction_s,
     pictures_s,
@@ -21,11 +23,9 @@ from benchharness.run.outlook.estimate import (
     trial_s,
     uncertainty,
 )
-from benchharness.run.outlook.tempo import ImageTempo, Tempo, TempoStore
-from benchharness.run.survey import Forecast, forecast
 from benchharness.suite.resolve import resolve
 
-STILL = Tempo(
+STILL = BackendSpeed(
     start_s=0.0,
     build_s=0.0,
     build_layer_s=0.0,
@@ -39,7 +39,7 @@ STILL = Tempo(
     product_flops_per_s=float("inf"),
     framework_bytes=0,
 )
-IMAGES = ImageTempo(decode_s=0.5, draw_s=2.0)
+IMAGES = ImageSpeed(decode_s=0.5, draw_s=2.0)
 FEED = '[[benchmark]]\nname = "feed"\nstrategy = "dataset"\nepochs = 3\nbatch_size = 10\n'
 CNN = (
     '[[benchmark]]\nname = "cnn"\nstrategy = "simple_cnn"\nepochs = 2\nbatch_size = 10\n'
@@ -53,14 +53,14 @@ SMALL = "[defaults]\nimage_size = 32\ntrain_images = 50\ntest_images = 20\n"
 def forecasts(tmp_path: Path):
     """Return a function that gives the forecasts of a suite's benchmarks, on drawn pictures."""
 
-    def make(benchmarks: str, *, head: str = PETS) -> list[Forecast]:
+    def make(benchmarks: str, *, head: str = PETS) -> list[TrialPreview]:
         plan = resolve(suite_of(tmp_path, head + SMALL + benchmarks), profile=None)
-        return list(forecast(plan, DatasetFacts.of_drawn()))
+        return list(forecast(plan, DatasetInfo.of_drawn()))
 
     return make
 
 
-def of(forecasts: list[Forecast], tempo: Tempo) -> float:
+def of(forecasts: list[TrialPreview], tempo: BackendSpeed) -> float:
     """Return the seconds of the first trial."""
     return trial_s(forecasts[0], tempo, decode_s=0.0)
 
@@ -223,27 +223,27 @@ def test_a_noisy_measurement_widens_the_range_upwards():
 )
 def test_a_range_is_told_in_one_unit_and_never_closer_than_it_is_known(low_s, high_s, words):
     """Rounded outwards."""
-    assert spoken(low_s, high_s) == words
+    assert format_duration_range(low_s, high_s) == words
 
 
-def measured(**changes: Any) -> Tempo:
+def measured(**changes: Any) -> BackendSpeed:
     """Return a tempo as it is kept."""
     return replace(STILL, product_flops_per_s=1e11, measured="2026-01-01T00:00:00+00:00", **changes)
 
 
 def test_what_was_measured_is_kept_for_machine_and_options(tmp_path: Path):
     """Another machine or other options have nothing."""
-    store = TempoStore(tmp_path, machine="this one (2 cores)")
+    store = CalibrationStore(tmp_path, machine="this one (2 cores)")
     store.save("numpy", {}, measured(call_s=2.0))
 
     assert store.load("numpy", {}) == measured(call_s=2.0)
     assert store.load("numpy", {"engine": "jax"}) is None
-    assert TempoStore(tmp_path, machine="another (2 cores)").load("numpy", {}) is None
+    assert CalibrationStore(tmp_path, machine="another (2 cores)").load("numpy", {}) is None
 
 
 def test_what_was_measured_ages_and_what_is_damaged_is_nothing(tmp_path: Path):
     """A day later it is a day old; half a file is no measurement."""
-    store = TempoStore(tmp_path, machine="this one")
+    store = CalibrationStore(tmp_path, machine="this one")
     store.save("numpy", {}, measured())
     (file,) = (tmp_path / "tempos").iterdir()
 
@@ -256,12 +256,12 @@ def test_what_was_measured_ages_and_what_is_damaged_is_nothing(tmp_path: Path):
 
 def test_a_backend_that_is_not_installed_was_never_measured(tmp_path: Path):
     """Looking for it is no error."""
-    assert TempoStore(tmp_path, machine="this one").load("nowhere", {}) is None
+    assert CalibrationStore(tmp_path, machine="this one").load("nowhere", {}) is None
 
 
 def test_what_was_measured_of_pictures_is_kept(tmp_path: Path):
     """Whatever the backends."""
-    store = TempoStore(tmp_path, machine="this one")
+    store = CalibrationStore(tmp_path, machine="this one")
     assert store.load_images() is None
 
     store.save_images(IMAGES)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchharness.measure.cgroup import Allowance, read_allowance
+from benchharness.measure.cgroup import CgroupLimits, read_allowance
 from benchharness.measure.gpu import Accelerator, read_gpus
 from benchharness.measure.machine import is_contained, read_energy, read_machine, read_memory
 
@@ -39,7 +39,7 @@ def test_the_second_version_limits_memory_and_processor_time(tmp_path: Path):
         cpu__max="150000 100000",
     )
 
-    assert read_allowance(root, membership(tmp_path, "0::/job")) == Allowance(
+    assert read_allowance(root, membership(tmp_path, "0::/job")) == CgroupLimits(
         memory_bytes=8_000_000_000, free_bytes=5_500_000_000, cores=1.5
     )
 
@@ -70,7 +70,7 @@ def test_the_first_version_has_a_tree_for_each_controller(tmp_path: Path):
 
     found = read_allowance(root, membership(tmp_path, "4:memory:/job", "1:cpu:/"))
 
-    assert found == Allowance(memory_bytes=2_000_000_000, free_bytes=1_500_000_000, cores=None)
+    assert found == CgroupLimits(memory_bytes=2_000_000_000, free_bytes=1_500_000_000, cores=None)
 
 
 def test_a_path_that_is_the_hosts_falls_back_to_the_containers_root(tmp_path: Path):
@@ -85,15 +85,15 @@ def test_a_path_that_is_the_hosts_falls_back_to_the_containers_root(tmp_path: Pa
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path):
     """As on systems that have none."""
-    assert read_allowance(tmp_path, tmp_path / "nothing") == Allowance()
+    assert read_allowance(tmp_path, tmp_path / "nothing") == CgroupLimits()
 
 
 def test_memory_is_what_the_group_leaves_of_it():
     """Neither more than the machine has, nor more than the group allows."""
-    total, free = read_memory(Allowance())
+    total, free = read_memory(CgroupLimits())
 
-    assert read_memory(Allowance(memory_bytes=10**9, free_bytes=10**6)) == (10**9, 10**6)
-    assert read_memory(Allowance(memory_bytes=2**62, free_bytes=2**62))[0] == total
+    assert read_memory(CgroupLimits(memory_bytes=10**9, free_bytes=10**6)) == (10**9, 10**6)
+    assert read_memory(CgroupLimits(memory_bytes=2**62, free_bytes=2**62))[0] == total
     assert 0 < free < total
 
 

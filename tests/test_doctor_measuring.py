@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchharness.api import Batch, Execution, Scores, Task
-from benchharness.run.checkup.measuring import Measuring, Sample, explain
-from benchharness.run.outlook.costs import Cost, optimizer_states, training_step
+from benchharness.doctor.calibrate import Calibrator, Sample, explain
+from benchharness.run.estimate.costs import Cost, optimizer_states, training_step
 
 CALL_S, FLOP_S, ACTIVATION_BYTE_S, PARAMETER_BYTE_S = 1e-3, 5e-12, 2e-10, 3e-10
 BUILD_S, LAYER_S, SCORE_S, PIXEL_S, WARP_S = 0.5, 0.04, 0.02, 1e-8, 7e-8
@@ -97,10 +97,10 @@ class Training:
         """Nothing is under way."""
 
 
-def measuring() -> Measuring:
+def measuring() -> Calibrator:
     """Return the measuring of a backend of known speed."""
     clock = Clockwork()
-    return Measuring(backend=clock, execution=CPU, now=clock.now, product=lambda: 2e11)
+    return Calibrator(backend=clock, execution=CPU, now=clock.now, product=lambda: 2e11)
 
 
 def test_four_networks_tell_what_a_backend_takes_for_each():

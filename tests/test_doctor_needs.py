@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from benchharness.model.network import Conv, Dense, Flatten, MaxPool, Network
-from benchharness.run.outlook.costs import Cost, forward_step, optimizer_states, training_step
-from benchharness.run.outlook.needs import memory_needs, peak_activation_bytes
+from benchharness.run.estimate.costs import Cost, forward_step, optimizer_states, training_step
+from benchharness.run.estimate.needs import memory_needs, peak_activation_bytes
 from benchharness.run.workload import Workload, build_workload
 from benchharness.suite.settings import (
     BottleneckSettings,

@@ -18,20 +18,20 @@ import pytest
 from wheels import write_shelf
 
 from benchharness import __version__
-from benchharness.environments import building
-from benchharness.environments.acquaintance import Acquaintances
-from benchharness.environments.building import build_once, create, python_of
-from benchharness.environments.copying import bring, needs
+from benchharness.compare.overrides import parse_overrides
+from benchharness.compare.plan import plan_comparison
+from benchharness.compare.targets import Side
+from benchharness.doctor import report
+from benchharness.doctor.report import Examination, examine
+from benchharness.environments import build
+from benchharness.environments.build import build_once, create, python_of
+from benchharness.environments.install import bring, needs
 from benchharness.environments.interpreter import UnusableError, find_program, look
-from benchharness.environments.recipe import Recipe
+from benchharness.environments.spec import EnvironmentSpec
 from benchharness.environments.store import Environments, Use
+from benchharness.environments.trust import TrustedInterpreters
 from benchharness.errors import RunError, SuiteError
-from benchharness.regression.changes import read_changes
-from benchharness.regression.lineup import line_up
-from benchharness.regression.sides import Side
-from benchharness.run.checkup import doctor
-from benchharness.run.checkup.doctor import Examination, examine
-from benchharness.run.quarters import Ward
+from benchharness.run.interpreters import InterpreterResolver
 from benchharness.run.session import Request, open_session
 from benchharness.suite.load import load
 
@@ -111,7 +111,7 @@ class Desk:
         for written in (table.python for table in suite.backend.values() if table.python):
             with suppress(UnusableError):
                 program = find_program(written, beside=suite.beside(written))
-                Acquaintances(self.cache).add(program)
+                TrustedInterpreters(self.cache).add(program)
 
     def records(self) -> list[dict]:
         """Return the trials of the newest run."""
@@ -156,7 +156,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the doctor from looking at frameworks that are installed here and in no suite."""
-    monkeypatch.setattr(doctor, "installed", dict)
+    monkeypatch.setattr(report, "installed", dict)
 
 
 def _site(folder: Path) -> Path:
@@ -223,10 +223,12 @@ class TestTwoVersions:
             environment=built.environment,
             cache=built.cache,
         )
-        changes, _ = read_changes(["dense=8"], option="--set")
+        changes, _ = parse_overrides(["dense=8"], option="--set")
         changed = Side(label="more", changes=changes)
 
-        lineup = line_up(session.plan, Side(label="same"), changed, pairs=6, is_extracting=True)
+        lineup = plan_comparison(
+            session.plan, Side(label="same"), changed, pairs=6, is_extracting=True
+        )
         session.plan = lineup.plan
         session.settle()
 
@@ -276,8 +278,8 @@ class TestBuilding:
     def test_either_installer_builds_what_runs(self, desk: Desk, monkeypatch, installer: str):
         """With uv where it is here, else with venv and pip."""
         if installer == "pip":
-            monkeypatch.setattr(building.shutil, "which", lambda name: None)
-        elif building.shutil.which("uv") is None:
+            monkeypatch.setattr(build.shutil, "which", lambda name: None)
+        elif build.shutil.which("uv") is None:
             pytest.skip("needs uv")
         ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
 
@@ -506,13 +508,13 @@ class TestRecipe:
 
     def test_equal_requirements_share_one(self):
         """Whatever the backend is called; each thing that decides makes another."""
-        one = Recipe.of("numpy", ["numpy==2.*"], python="cpython 3.11.7 linux")
+        one = EnvironmentSpec.of("numpy", ["numpy==2.*"], python="cpython 3.11.7 linux")
 
-        same = Recipe.of("numpy", ["numpy==2.*"], python="cpython 3.11.7 linux")
+        same = EnvironmentSpec.of("numpy", ["numpy==2.*"], python="cpython 3.11.7 linux")
         others = [
-            Recipe.of("numpy", ["numpy==1.*"], python="cpython 3.11.7 linux"),
-            Recipe.of("numpy", ["numpy==2.*"], python="cpython 3.12.1 linux"),
-            Recipe.of("slowpoke", ["numpy==2.*"], python="cpython 3.11.7 linux"),
+            EnvironmentSpec.of("numpy", ["numpy==1.*"], python="cpython 3.11.7 linux"),
+            EnvironmentSpec.of("numpy", ["numpy==2.*"], python="cpython 3.12.1 linux"),
+            EnvironmentSpec.of("slowpoke", ["numpy==2.*"], python="cpython 3.11.7 linux"),
         ]
 
         assert same.digest == one.digest
@@ -521,7 +523,7 @@ class TestRecipe:
 
     def test_ours_are_brought_and_what_they_require_is_installed(self):
         """The core is never fetched: it is the code that runs here."""
-        recipe = Recipe.of("numpy", ["numpy==2.*"], python="cpython 3.12.1 linux")
+        recipe = EnvironmentSpec.of("numpy", ["numpy==2.*"], python="cpython 3.12.1 linux")
 
         assert recipe.brought == (f"benchharness=={__version__}",)
         assert "numpy==2.*" in recipe.wanted and "numpy>=1.26" in recipe.wanted
@@ -533,12 +535,12 @@ class TestRecipe:
         wanted = set(needs(distribution("benchharness"), frozenset({"gpu"}), python="3.12"))
 
         assert "nvidia-ml-py>=12" in wanted
-        recipe = Recipe.of("numpy", ["benchharness[gpu]"], python="cpython 3.12.1 linux")
+        recipe = EnvironmentSpec.of("numpy", ["benchharness[gpu]"], python="cpython 3.12.1 linux")
         assert "nvidia-ml-py>=12" in recipe.wanted
 
     def test_everything_else_is_held_where_it_is(self):
         """Two environments differ in what they are built to differ in."""
-        held = Recipe.of("numpy", ["numpy==2.3.*"], python="cpython 3.12.1 linux").held()
+        held = EnvironmentSpec.of("numpy", ["numpy==2.3.*"], python="cpython 3.12.1 linux").held()
 
         names = {line.partition("==")[0] for line in held}
         assert "pandas" in names and "numpy" not in names and "benchharness" not in names
@@ -577,11 +579,11 @@ class TestFolder:
             _sync(ward, "slowpoke-1")
 
 
-def _ward(desk: Desk, path: Path) -> Ward:
-    return Ward(suite=load(path), cache=desk.cache, environment=desk.environment)
+def _ward(desk: Desk, path: Path) -> InterpreterResolver:
+    return InterpreterResolver(suite=load(path), cache=desk.cache, environment=desk.environment)
 
 
-def _sync(ward: Ward, backend: str):
+def _sync(ward: InterpreterResolver, backend: str):
     recipe, base = ward.recipe(backend)
     return Environments(ward.cache).sync(
         recipe,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchharness.fairness.ledger import AS_PLANNED, Ledger, expected, witness
-from benchharness.model.task import Batch, Consumed
+from benchharness.model.task import Batch, ConsumedBatches
 
 SHAPE = (6, 6, 3)
 
@@ -35,17 +35,17 @@ def as_inputs(batch: Batch):
 WITNESS = witness(SHAPE, steps=5)
 
 
-def consume(taken: list[Batch], see=as_inputs, witness=WITNESS) -> Consumed:
+def consume(taken: list[Batch], see=as_inputs, witness=WITNESS) -> ConsumedBatches:
     """Return what a backend records that takes these batches."""
     sampled = [taken[position] for position in witness.steps if position < len(taken)]
     rows = [np.arange(witness.images) % len(batch) for batch in sampled]
-    return Consumed(
+    return ConsumedBatches(
         fingerprints=np.stack([expected(witness, batch, see) for batch in sampled]),
         labels=np.stack([batch.labels[row] for batch, row in zip(sampled, rows, strict=True)]),
     )
 
 
-def verdict(planned: list[Batch], consumed: Consumed, witness=WITNESS) -> str:
+def verdict(planned: list[Batch], consumed: ConsumedBatches, witness=WITNESS) -> str:
     """Return the verdict on one epoch."""
     ledger = Ledger(witness=witness, as_inputs=as_inputs)
     ledger.check(planned, consumed, labels=lambda index: planned[index].labels)

@@ -11,11 +11,11 @@ import zipfile
 
 import pytest
 
+from benchharness.download.archive import unpack
+from benchharness.download.registry import ArchiveLimits
 from benchharness.errors import FetchError
-from benchharness.fetch.archive import unpack
-from benchharness.fetch.homes import Unpacking
 
-LIMITS = Unpacking(wanted=r"pets/(cat|dog)/[0-9]+\.jpg", most_files=3, most_bytes=10_000)
+LIMITS = ArchiveLimits(wanted=r"pets/(cat|dog)/[0-9]+\.jpg", most_files=3, most_bytes=10_000)
 PICTURE = random.Random(1).randbytes(900)
 
 
@@ -115,7 +115,7 @@ def test_a_symbolic_link_in_a_zip_is_refused(tmp_path):
 def test_a_bomb_is_refused_before_it_bursts(tmp_path, pack):
     """A thousand to one is no photograph."""
     archive = pack(tmp_path / "a", {"pets/cat/0.jpg": bytes(5_000_000)})
-    limits = Unpacking(wanted=LIMITS.wanted, most_files=9, most_bytes=10_000_000)
+    limits = ArchiveLimits(wanted=LIMITS.wanted, most_files=9, most_bytes=10_000_000)
 
     with pytest.raises(FetchError, match="packed at most 100 to 1"):
         opened(tmp_path, archive, limits=limits)

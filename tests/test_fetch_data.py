@@ -17,18 +17,18 @@ from suite_files import suite_file
 from benchharness.data.cats_dogs import cats_dogs, holds
 from benchharness.data.prepared import prepare
 from benchharness.data.sources import find
+from benchharness.download.fetcher import Fetcher
+from benchharness.download.registry import REGISTRY, RemoteResource
+from benchharness.download.transfer import Timeouts
 from benchharness.errors import DatasetError
-from benchharness.fetch.fetcher import Fetcher
-from benchharness.fetch.homes import HOMES, Home
-from benchharness.fetch.transfer import Patience
-from benchharness.run.availability import has_real_weights, real_things
+from benchharness.run.availability import check_availability, has_real_weights
 from benchharness.run.downloads import listen, open_fetcher
 from benchharness.run.events import Announced, Downloading
-from benchharness.run.materials import Places
+from benchharness.run.inputs import SearchPaths
 from benchharness.run.session import Request, open_session
 from benchharness.suite.load import load
 
-QUICK = Patience(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
+QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
 SUITE = """
 name = "pets"
 trials = 1
@@ -76,11 +76,13 @@ def pet_images(count: int = 7) -> bytes:
     return content.getvalue()
 
 
-def homes_of(body: bytes, *urls: str) -> dict[str, Home]:
+def homes_of(body: bytes, *urls: str) -> dict[str, RemoteResource]:
     """Return the home of cats and dogs, with another archive of the same shape."""
-    real = HOMES["cats_dogs"]
+    real = REGISTRY["cats_dogs"]
     file = remote("pets.zip", body, *urls)
-    return {"cats_dogs": Home(files=(file,), unpacking=real.unpacking, remark=real.remark)}
+    return {
+        "cats_dogs": RemoteResource(files=(file,), unpacking=real.unpacking, remark=real.remark)
+    }
 
 
 def fetcher_of(tmp_path: Path, homes, **options) -> Fetcher:
@@ -220,7 +222,7 @@ def test_numbers_tell_which_photographs_of_microsofts_are_for_training(tmp_path)
 
 def test_offline_the_message_names_home_and_remedy(tmp_path):
     """No fallback: an error of one line."""
-    fetcher = fetcher_of(tmp_path, HOMES, is_offline=True)
+    fetcher = fetcher_of(tmp_path, REGISTRY, is_offline=True)
 
     with pytest.raises(
         DatasetError, match=r"not downloaded: offline, as asked\).*--data DIR"
@@ -233,7 +235,7 @@ def test_offline_the_message_names_home_and_remedy(tmp_path):
 def test_the_fallback_says_why_nothing_was_downloaded(tmp_path, monkeypatch):
     """A server that has moved is told from a missing network."""
     monkeypatch.setattr(
-        "benchharness.data.pictures.pictures", lambda **_: cats_dogs(unpacked(tmp_path / "drawn"))
+        "benchharness.data.synthetic.pictures", lambda **_: cats_dogs(unpacked(tmp_path / "drawn"))
     )
     homes = homes_of(b"x" * 99, "http://127.0.0.1:9/pets")
 
@@ -246,7 +248,7 @@ def test_the_fallback_says_why_nothing_was_downloaded(tmp_path, monkeypatch):
 def test_sources_without_a_public_home_are_never_fetched(tmp_path):
     """Folders of one's own are nobody else's business."""
     with pytest.raises(DatasetError, match="found nothing") as caught:
-        look(tmp_path, "folder", fetcher=fetcher_of(tmp_path, HOMES))
+        look(tmp_path, "folder", fetcher=fetcher_of(tmp_path, REGISTRY))
 
     assert "downloaded" not in str(caught.value)
 
@@ -267,7 +269,7 @@ def test_fashion_mnist_is_downloaded_from_the_first_mirror_that_has_it(
         remote(name, body, server.put(f"gone/{name}", status=404), server.put(name, body))
         for name, body in bodies.items()
     )
-    homes = {"fashion_mnist": Home(files=files, remark="")}
+    homes = {"fashion_mnist": RemoteResource(files=files, remark="")}
 
     listing = look(tmp_path, "fashion_mnist", fetcher=fetcher_of(tmp_path, homes))
 
@@ -287,9 +289,9 @@ def test_torchvisions_folder_of_fashion_mnist_is_recognised(tmp_path):
     assert holds_clothes(tmp_path)
 
 
-def places(tmp_path: Path, fetcher: Fetcher | None = None, **variables: str) -> Places:
+def places(tmp_path: Path, fetcher: Fetcher | None = None, **variables: str) -> SearchPaths:
     """Return places with nothing in them but what is given."""
-    return Places(environment=variables, cache=tmp_path / "cache", fetcher=fetcher)
+    return SearchPaths(environment=variables, cache=tmp_path / "cache", fetcher=fetcher)
 
 
 def test_availability_tells_data_from_weights(server, tmp_path):
@@ -298,7 +300,7 @@ def test_availability_tells_data_from_weights(server, tmp_path):
     fetcher = fetcher_of(tmp_path, homes_of(body, server.put("pets", body)))
     suite = load(suite_file(tmp_path, SUITE))
 
-    found = real_things(suite, places(tmp_path, fetcher))
+    found = check_availability(suite, places(tmp_path, fetcher))
 
     assert (found.has_data, found.has_weights) == (True, False)
     assert len(found.reasons) == 1
@@ -309,7 +311,7 @@ def test_availability_asks_only_for_what_runs(tmp_path):
     """Without the bottleneck there is no need of weights; drawn pictures are no missing data."""
     suite = load(suite_file(tmp_path, SUITE.replace('"cats_dogs"', '"drawn"')))
 
-    found = real_things(suite, places(tmp_path), benchmarks=("cnn",))
+    found = check_availability(suite, places(tmp_path), benchmarks=("cnn",))
 
     assert (found.has_data, found.has_weights, found.reasons) == (True, True, ())
     assert has_real_weights(suite, places(tmp_path), benchmarks=("cnn",))

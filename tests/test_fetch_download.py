@@ -9,12 +9,12 @@ import time
 import pytest
 from serving import remote, serving
 
+from benchharness.download.download import UnreachableError, download
+from benchharness.download.transfer import Timeouts
 from benchharness.errors import FetchError
-from benchharness.fetch.download import UnreachableError, download
-from benchharness.fetch.transfer import Patience
 
 BODY = random.Random(1).randbytes(400_000)
-QUICK = Patience(connect_s=0.5, answer_s=1.0, read_s=0.3, tries=4)
+QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.3, tries=4)
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from collections import namedtuple
 import pytest
 from serving import remote, serving
 
+from benchharness.download.fetcher import Fetcher
+from benchharness.download.registry import REGISTRY, ArchiveLimits, RemoteResource
+from benchharness.download.stock import MANIFEST, damages, read_manifest
+from benchharness.download.transfer import Timeouts
 from benchharness.errors import FetchError
-from benchharness.fetch.fetcher import Fetcher
-from benchharness.fetch.homes import HOMES, Home, Unpacking
-from benchharness.fetch.stock import MANIFEST, damages, read_manifest
-from benchharness.fetch.transfer import Patience
 
-QUICK = Patience(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
+QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
 ONE, TWO = (random.Random(seed).randbytes(20_000) for seed in (1, 2))
 
 
@@ -28,23 +28,23 @@ def server():
         yield running
 
 
-def plain(server) -> dict[str, Home]:
+def plain(server) -> dict[str, RemoteResource]:
     """Serve two files that are used as they are."""
     files = tuple(
         remote(name, body, server.put(name, body)) for name, body in (("a", ONE), ("b", TWO))
     )
-    return {"pair": Home(files=files, remark="made by a test")}
+    return {"pair": RemoteResource(files=files, remark="made by a test")}
 
 
-def packed(server, tmp_path) -> dict[str, Home]:
+def packed(server, tmp_path) -> dict[str, RemoteResource]:
     """Serve an archive with two pictures."""
     with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
         archive.writestr("pets/0.jpg", ONE)
         archive.writestr("pets/1.jpg", TWO)
     body = (tmp_path / "made.zip").read_bytes()
-    limits = Unpacking(wanted=r"pets/[0-9]+\.jpg", most_files=2, most_bytes=50_000)
+    limits = ArchiveLimits(wanted=r"pets/[0-9]+\.jpg", most_files=2, most_bytes=50_000)
     file = remote("made.zip", body, server.put("made.zip", body))
-    return {"pets": Home(files=(file,), unpacking=limits, remark="made by a test")}
+    return {"pets": RemoteResource(files=(file,), unpacking=limits, remark="made by a test")}
 
 
 def fetcher(tmp_path, homes, **options) -> Fetcher:
@@ -114,7 +114,7 @@ def test_a_session_says_what_it_fetches_and_how_far_it_is(server, tmp_path):
 def test_without_a_network_one_failure_is_enough(tmp_path):
     """The second thing is not even tried, and one line told the user."""
     files = [remote(name, ONE, f"http://127.0.0.1:9/{name}") for name in "ab"]
-    homes = {file.name: Home(files=(file,), remark="") for file in files}
+    homes = {file.name: RemoteResource(files=(file,), remark="") for file in files}
     lines = []
     one = fetcher(tmp_path, homes, announce=lines.append)
     with pytest.raises(FetchError, match="refused"):
@@ -132,7 +132,7 @@ def test_without_a_network_one_failure_is_enough(tmp_path):
 def test_a_bad_server_does_not_stop_what_lies_elsewhere(server, tmp_path):
     """It is asked once, and other things are still fetched."""
     homes = plain(server) | {
-        "gone": Home(files=(remote("x", ONE, server.put("x", status=404)),), remark="")
+        "gone": RemoteResource(files=(remote("x", ONE, server.put("x", status=404)),), remark="")
     }
     one = fetcher(tmp_path, homes)
 
@@ -170,8 +170,8 @@ def test_an_archive_that_means_harm_leaves_no_folder(server, tmp_path):
         archive.writestr("pets/0.jpg", ONE)
         archive.writestr("../evil", TWO)
     body = (tmp_path / "made.zip").read_bytes()
-    limits = Unpacking(wanted=".*", most_files=9, most_bytes=90_000)
-    home = Home(
+    limits = ArchiveLimits(wanted=".*", most_files=9, most_bytes=90_000)
+    home = RemoteResource(
         files=(remote("made.zip", body, server.put("made.zip", body)),), unpacking=limits, remark=""
     )
 
@@ -225,7 +225,7 @@ def test_damage_is_found_file_by_file(server, tmp_path):
 
 def test_public_homes_are_stated_in_full():
     """Every address is of the web, every digest a SHA-256, every size and remark there."""
-    for home in HOMES.values():
+    for home in REGISTRY.values():
         assert home.remark
         for file in home.files:
             assert all(url.startswith(("https://", "http://")) for url in file.urls)

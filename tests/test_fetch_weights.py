@@ -15,11 +15,11 @@ import pytest
 from safetensors import safe_open
 from serving import remote, serving
 
+from benchharness.download.fetcher import Fetcher
+from benchharness.download.registry import REGISTRY, RemoteResource, weights_home
+from benchharness.download.stock import damages
+from benchharness.download.transfer import Timeouts
 from benchharness.errors import WeightsError
-from benchharness.fetch.fetcher import Fetcher
-from benchharness.fetch.homes import HOMES, Home, weights_home
-from benchharness.fetch.stock import damages
-from benchharness.fetch.transfer import Patience
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Conv, MaxPool, Network
 from benchharness.weights.initial import initial_weights
@@ -27,10 +27,10 @@ from benchharness.weights.pretrained import Pretrained, find_pretrained, read_pr
 from benchharness.weights.reading import read
 
 KERAS_FILE, TORCH_FILE = (
-    HOMES[weights_home("vgg16", release)].files[0].name
+    REGISTRY[weights_home("vgg16", release)].files[0].name
     for release in ("imagenet", "imagenet_torchvision")
 )
-QUICK = Patience(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
+QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
 RELEASES = BACKBONES["vgg16"].releases
 VGG16 = Network(input_shape=(64, 64, 3), layers=BACKBONES["vgg16"].layers)
 SMALL = Network(
@@ -95,11 +95,11 @@ def server():
         yield running
 
 
-def homes_of(**files: tuple[bytes, str]) -> dict[str, Home]:
+def homes_of(**files: tuple[bytes, str]) -> dict[str, RemoteResource]:
     """Return the homes of VGG16's releases, by release: content and address."""
     names = {"imagenet": KERAS_FILE, "imagenet_torchvision": TORCH_FILE}
     return {
-        weights_home("vgg16", release): Home(
+        weights_home("vgg16", release): RemoteResource(
             files=(remote(names[release], body, url),), remark="made by a test"
         )
         for release, (body, url) in files.items()
@@ -295,7 +295,7 @@ def test_every_release_with_a_home_is_a_release_of_a_backbone():
         weights_home(name, r) for name, backbone in BACKBONES.items() for r in backbone.releases
     }
 
-    assert {name for name in HOMES if name.startswith("vgg")} <= known
+    assert {name for name in REGISTRY if name.startswith("vgg")} <= known
 
 
 @pytest.mark.full

@@ -20,14 +20,14 @@ from frameworks import require
 from photographs import save
 
 from benchharness.api import (
+    AugmentationParams,
     Batch,
     Batches,
     FileSource,
-    Native,
+    NativeSettings,
     Network,
     Task,
     UnsupportedError,
-    Warp,
 )
 from benchharness.data.images import read_image
 from benchharness.testing.tasks import make_task, make_warp
@@ -124,7 +124,11 @@ def load(name: str, kind: str, task: Task, epochs: Sequence[Batches]) -> list[li
 
 def as_batch(arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Batch:
     """Return Keras's arrays as a batch; ids are not in them."""
-    warp = Warp(affine=arrays["affine"], colour=arrays["colour"]) if "affine" in arrays else None
+    warp = (
+        AugmentationParams(affine=arrays["affine"], colour=arrays["colour"])
+        if "affine" in arrays
+        else None
+    )
     return Batch(ids=np.full(len(labels), -1), inputs=arrays["inputs"], labels=labels, warp=warp)
 
 
@@ -189,7 +193,7 @@ def test_folder_gives_every_file_once_per_epoch(name: str, photographs: list[Pat
     The images are told apart by their nearest prepared one: Keras resizes without antialiasing.
     """
     source = FileSource(paths=(), folder=str(photographs[0].parent.parent))
-    native = Native(optimizer={}, augmentation={}, batch_size=4)
+    native = NativeSettings(optimizer={}, augmentation={}, batch_size=4)
     whole = batches_of(range(11), batch_size=4)
     epochs = [whole, whole]
 
@@ -202,13 +206,13 @@ def test_folder_gives_every_file_once_per_epoch(name: str, photographs: list[Pat
     orders = []
     for batches in given:
         assert [len(batch) for batch in batches] == [4, 4, 3]
-        nearest, distance = recognise(batches, photographs)
-        assert sorted(nearest) == list(range(11))
+        suggest, distance = recognise(batches, photographs)
+        assert sorted(suggest) == list(range(11))
         assert distance < 3
         assert np.concatenate([batch.labels for batch in batches]).tolist() == [
-            image % 2 for image in nearest
+            image % 2 for image in suggest
         ]
-        orders.append(nearest)
+        orders.append(suggest)
     assert orders[0] != orders[1]
 
 
@@ -224,7 +228,7 @@ def recognise(batches: list[Batch], photographs: list[Path]) -> tuple[list[int],
 def test_folder_varies_images_by_each_kind(name: str, kind: str, photographs: list[Path]) -> None:
     """Every kind that both frameworks have moves pixels, and keeps them from 0 to 255."""
     source = FileSource(paths=(), folder=str(photographs[0].parent.parent))
-    native = Native(optimizer={}, augmentation={kind: KINDS[kind]}, batch_size=11)
+    native = NativeSettings(optimizer={}, augmentation={kind: KINDS[kind]}, batch_size=11)
 
     (given,) = apart(
         name,
@@ -243,7 +247,7 @@ def test_folder_varies_images_by_each_kind(name: str, kind: str, photographs: li
 def test_torch_enlarges_random_crops(photographs: list[Path]) -> None:
     """A crop keeps the size that the network wants."""
     source = FileSource(paths=(), folder=str(photographs[0].parent.parent))
-    native = Native(optimizer={}, augmentation={"crop": 0.5}, batch_size=11)
+    native = NativeSettings(optimizer={}, augmentation={"crop": 0.5}, batch_size=11)
     task = files_task(source, native=native)
 
     (given,) = apart("torch", load, "FolderLoader", task, [batches_of(range(11), batch_size=11)])
@@ -266,7 +270,7 @@ def test_kind_that_a_framework_lacks_is_refused(
 ) -> None:
     """The refusal names the kind and the way out."""
     source = FileSource(paths=(), folder=str(photographs[0].parent.parent))
-    native = Native(optimizer={}, augmentation=amounts, batch_size=2)
+    native = NativeSettings(optimizer={}, augmentation=amounts, batch_size=2)
 
     said = apart(name, refusal, files_task(source, native=native))
 

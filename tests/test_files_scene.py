@@ -10,13 +10,13 @@ from photographs import save_classes
 
 from benchharness.errors import DatasetError
 from benchharness.measure.clock import PhaseClock
-from benchharness.run.materials import Materials, Places
+from benchharness.run.inputs import RunInputs, SearchPaths
 from benchharness.run.requests import Requests
-from benchharness.run.trial.scene import Scene, load_scene
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
 from benchharness.testing.plugin import benchharness_backend
+from benchharness.worker.context import TrialContext, load_context
 
 SUITE = """
 name = "pets"
@@ -47,15 +47,15 @@ def plan_of(folder: Path, *, settings: str = "", suite: str = SUITE) -> Plan:
     return resolve(load(folder / "pets.toml"), profile=None)
 
 
-def materials_of(plan: Plan, folder: Path) -> Materials:
+def materials_of(plan: Plan, folder: Path) -> RunInputs:
     """Return the plan's images, prepared."""
-    places = Places(environment={}, cache=folder / "cache")
-    materials = Materials(plan, places=places, workers=1)
+    places = SearchPaths(environment={}, cache=folder / "cache")
+    materials = RunInputs(plan, places=places, workers=1)
     materials.prepare()
     return materials
 
 
-def scenes(folder: Path, *, settings: str = "") -> Mapping[str, Scene]:
+def scenes(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
     """Return what the trial of each track works with."""
     plan = plan_of(folder, settings=settings)
     requests = Requests(
@@ -66,7 +66,7 @@ def scenes(folder: Path, *, settings: str = "") -> Mapping[str, Scene]:
         features=folder / "features",
     )
     return {
-        trial.cell.track: load_scene(
+        trial.cell.track: load_context(
             requests.make(trial),
             backend=benchharness_backend(options={}),
             clock=PhaseClock(started_s=0.0),

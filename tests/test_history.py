@@ -12,8 +12,8 @@ from history_runs import MACHINE, PLANTED, speeds, write_run, write_runs, write_
 
 from benchharness.cli.history_command import command
 from benchharness.errors import BenchError, RunError, SuiteError
-from benchharness.regression.history import history_of
-from benchharness.regression.history_runs import Choice, read_runs
+from benchharness.history.history import history_of
+from benchharness.history.runs import Choice, read_runs
 
 pytest_plugins = "pytester"
 
@@ -430,8 +430,8 @@ class TestStorage:
 
 def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
     """What `benchharness run` writes is what `benchharness history` reads."""
-    from benchharness.measure.fingerprint import fingerprint, in_words
     from benchharness.measure.git import describe_commit
+    from benchharness.measure.machine_id import fingerprint, in_words
     from benchharness.run.events import unobserved
     from benchharness.run.session import Request, open_session
 

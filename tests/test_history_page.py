@@ -12,8 +12,8 @@ from history_runs import PLANTED, speeds, write_run, write_runs
 
 from benchharness.cli.history_command import command
 from benchharness.errors import RunError
-from benchharness.regression.history import Series, history_of
-from benchharness.regression.history_runs import Choice, read_runs
+from benchharness.history.history import Series, history_of
+from benchharness.history.runs import Choice, read_runs
 from benchharness.report import extra
 from benchharness.report.html.charts import timeline
 from benchharness.report.html.history import history_page

@@ -9,12 +9,12 @@ import pytest
 
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import Scores
-from benchharness.run.trial import lesson as lesson_module
-from benchharness.run.trial import summary as summary_module
-from benchharness.run.trial.lesson import DivergedError, Lesson
-from benchharness.run.trial.summary import summarize, time_to_top1, warm, warm_up_epochs
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import linear, make_batches, make_task
+from benchharness.worker import summary as summary_module
+from benchharness.worker import training_loop as lesson_module
+from benchharness.worker.summary import summarize, time_to_top1, warm, warm_up_epochs
+from benchharness.worker.training_loop import DivergedError, TrainingLoop
 
 
 class FakeClock:
@@ -65,10 +65,10 @@ class SlowTraining:
 
 def taught(
     clock: FakeClock, losses: list[float], *, timings: list[tuple[bool, float]] | None = None
-) -> tuple[Lesson, PhaseClock]:
+) -> tuple[TrainingLoop, PhaseClock]:
     """Return a lesson after as many epochs as there are losses, of one step each."""
     phases = PhaseClock(started_s=clock.now_s, now=clock)
-    lesson = Lesson(
+    lesson = TrainingLoop(
         training=SlowTraining(clock, losses),
         clock=phases,
         validation=make_batches(sizes=(4,)),
@@ -76,7 +76,7 @@ def taught(
         on_timing=lambda is_timed: None if timings is None else timings.append((is_timed, clock())),
     )
     with phases.phase("train"):
-        lesson.teach([make_batches(sizes=(4,))] * len(losses))
+        lesson.run([make_batches(sizes=(4,))] * len(losses))
     return lesson, phases
 
 
@@ -129,7 +129,7 @@ def test_warm_up_does_not_teach():
     trained = []
     for is_warmed_up in (False, True):
         training = NumpyBackend().train(task)
-        lesson = Lesson(
+        lesson = TrainingLoop(
             training=training,
             clock=PhaseClock(started_s=0.0),
             validation=batches[:1],
@@ -137,7 +137,7 @@ def test_warm_up_does_not_teach():
         )
         if is_warmed_up:
             lesson.warm_up(warm_up_epochs(batches), warm=lambda work: work())
-        lesson.teach([batches, batches])
+        lesson.run([batches, batches])
         trained.append(training.weights())
 
     for name in trained[0]:
@@ -229,14 +229,14 @@ def test_telling_how_far_an_epoch_has_come_takes_no_training_time(fake_clock: Fa
         told.append((epoch, sum(block.steps for block in blocks)))
         fake_clock.now_s += 60.0
 
-    lesson = Lesson(
+    lesson = TrainingLoop(
         training=SlowTraining(fake_clock, [0.7, 0.6]),
         clock=PhaseClock(started_s=fake_clock.now_s, now=fake_clock),
         validation=[],
         on_epoch=lambda epoch: None,
         on_edge=tell,
     )
-    lesson.teach([make_batches(sizes=(4, 4))] * 2)
+    lesson.run([make_batches(sizes=(4, 4))] * 2)
 
     assert told == [(1, 1), (1, 2), (2, 1), (2, 2)]
     assert [epoch.train_s for epoch in lesson.epochs] == [5.0, 5.0]
@@ -270,14 +270,14 @@ def test_a_target_is_reached_by_count(fake_clock: FakeClock, right: int, reached
     training = SlowTraining(fake_clock, [0.7])
     share = float(np.float32(right / 40))
     training.evaluate = lambda batches: Scores(loss=0.6, top1=share, count=40)
-    lesson = Lesson(
+    lesson = TrainingLoop(
         training=training,
         clock=PhaseClock(started_s=fake_clock(), now=fake_clock),
         validation=make_batches(sizes=(4,)),
         on_epoch=lambda epoch: None,
     )
     with lesson.clock.phase("train"):
-        lesson.teach([make_batches(sizes=(4,))])
+        lesson.run([make_batches(sizes=(4,))])
 
     found = summarize(lesson, target_top1=0.9)
 
@@ -308,7 +308,7 @@ def test_a_turn_is_waited_for_before_each_epoch_and_on_no_clock(fake_clock: Fake
         with clock.standstill():
             fake_clock.now_s += 100.0
 
-    lesson = Lesson(
+    lesson = TrainingLoop(
         training=SlowTraining(fake_clock, [0.7, 0.6]),
         clock=clock,
         validation=make_batches(sizes=(4,)),
@@ -317,7 +317,7 @@ def test_a_turn_is_waited_for_before_each_epoch_and_on_no_clock(fake_clock: Fake
         on_turn=wait,
     )
     with clock.phase("train"):
-        lesson.teach([make_batches(sizes=(4,))] * 2)
+        lesson.run([make_batches(sizes=(4,))] * 2)
 
     assert turns == [(0, False), (1, False)]
     assert lesson.train_s == 5.0
@@ -341,13 +341,13 @@ class SlowBatches(list):
 
 def test_waiting_for_input_is_its_share_of_training_time(fake_clock: FakeClock):
     """1 s to get the batch and 2.5 s to learn from it: 1 of 3.5."""
-    lesson = Lesson(
+    lesson = TrainingLoop(
         training=SlowTraining(fake_clock, [0.7]),
         clock=PhaseClock(started_s=0.0, now=fake_clock),
         validation=[],
         on_epoch=lambda epoch: None,
     )
-    lesson.teach([SlowBatches(fake_clock, make_batches(sizes=(4,)))])
+    lesson.run([SlowBatches(fake_clock, make_batches(sizes=(4,)))])
 
     metrics = summarize(lesson, target_top1=None)
     assert metrics["train_s"] == 3.5

@@ -23,13 +23,13 @@ import psutil
 import pytest
 from results_records import record
 
+from benchharness.download.caches import cache_folder
 from benchharness.errors import RunError
-from benchharness.fetch.caches import cache_folder
 from benchharness.locks import Lock, LockedError, locked
 from benchharness.measure.git import describe_commit
 from benchharness.results import journal
 from benchharness.results.store import LATEST, find_run, runs_of
-from benchharness.run.claim import claim_gpu
+from benchharness.run.run_locks import claim_gpu
 
 SUITE = """
 name = "tiny"
@@ -518,6 +518,6 @@ def loaders_of(run: int) -> list[psutil.Process]:
     for process in psutil.Process(run).children(recursive=True):
         with suppress(psutil.Error):
             parent = process.parent()
-            if parent is not None and "benchharness.run.trial.worker" in parent.cmdline():
+            if parent is not None and "benchharness.worker.main" in parent.cmdline():
                 found.append(process)
     return found

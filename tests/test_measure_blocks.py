@@ -13,7 +13,7 @@ from benchharness.measure.blocks import (
     seconds,
     step_percentiles,
 )
-from benchharness.measure.waiting import InputWatch
+from benchharness.measure.input_wait import InputTimer
 from benchharness.testing.tasks import make_batches
 
 
@@ -28,7 +28,7 @@ class FakeDevice:
         """Return the time."""
         return self.now_s
 
-    def hand_over(self, seconds: float) -> None:
+    def report_samples(self, seconds: float) -> None:
         """Queue work."""
         self._queued_s += seconds
 
@@ -45,7 +45,7 @@ def timed(*step_s: float, queued: bool = False, after_s: float = 0.0) -> list[tu
     timer.start(steps=len(step_s))
     for one_s in step_s:
         if queued:
-            device.hand_over(one_s)
+            device.report_samples(one_s)
         else:
             device.now_s += one_s
         timer.step()
@@ -102,9 +102,9 @@ def test_work_queued_before_an_epoch_is_not_its_own():
     """The epoch begins when the device has finished what came before."""
     device = FakeDevice()
     timer = BlockTimer(synchronize=device.synchronize, now=device.now)
-    device.hand_over(5.0)
+    device.report_samples(5.0)
     timer.start(steps=1)
-    device.hand_over(1.0)
+    device.report_samples(1.0)
     timer.step()
 
     assert timer.stop() == [Block(1, 1.0)]
@@ -144,7 +144,7 @@ def test_without_steps_there_are_no_percentiles():
 
 def test_waiting_on_other_threads_is_unknown_and_not_zero():
     """Batches that another thread got say nothing about how long training waited."""
-    watch = InputWatch()
+    watch = InputTimer()
     (batches,) = watch.epochs([make_batches(sizes=(2, 2))])
     list(batches)
     alone_s = watch.waited_s

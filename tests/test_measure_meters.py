@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchharness.measure.cpu_time import others_seconds
 from benchharness.measure.energy import find_rapl
 from benchharness.measure.gpu import ForeignProcess, Gpu, foreign_processes, open_gpu
 from benchharness.measure.memory import peak_rss_bytes, tree
 from benchharness.measure.meters import Meters, base_bytes
-from benchharness.measure.processor import others_seconds
 
 BEGIN = {"event": "timing", "state": "begin"}
 END = {"event": "timing", "state": "end"}
@@ -308,7 +308,7 @@ def test_cores_at_work_for_others_are_counted_from_the_timed_part_to_the_end_of_
 def test_a_process_of_another_tree_is_foreign_and_one_of_ours_is_not():
     """One that computes below us, and the same seen by a process that is not its parent."""
     seen = (
-        "import time; from benchharness.measure.processor import others_seconds; "
+        "import time; from benchharness.measure.cpu_time import others_seconds; "
         "began = others_seconds(); print(flush=True); input(); print(others_seconds() - began)"
     )
     with subprocess.Popen(

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from benchharness.measure.cpu_time import CpuTimer
 from benchharness.measure.meters import Meters
-from benchharness.measure.processor import ProcessorTime
 
 
 def test_only_timed_stretches_are_added_up():
     """From 1 to 3 and from 10 to 14 seconds; what lies between is evaluation."""
     readings = iter([1.0, 3.0, 10.0, 14.0, 20.0])
-    processor = ProcessorTime(now=lambda: next(readings), threads_now=dict)
+    processor = CpuTimer(now=lambda: next(readings), threads_now=dict)
 
     for is_timed in (True, False, True, False, False):
         processor.turn(is_timed)
@@ -20,7 +20,7 @@ def test_only_timed_stretches_are_added_up():
 def test_a_stretch_that_is_told_twice_counts_once():
     """Two beginnings in a row go on with the same stretch."""
     readings = iter([1.0, 2.0, 5.0])
-    processor = ProcessorTime(now=lambda: next(readings), threads_now=dict)
+    processor = CpuTimer(now=lambda: next(readings), threads_now=dict)
 
     for is_timed in (True, True, False):
         processor.turn(is_timed)
@@ -31,7 +31,7 @@ def test_a_stretch_that_is_told_twice_counts_once():
 def test_threads_that_share_the_work_are_counted():
     """Beside the busiest, who did a quarter as much or more; only of timed work."""
     seconds = iter([{1: 0.0, 2: 5.0}, {1: 4.0, 2: 7.0, 3: 0.5}, {1: 9.0, 2: 30.0, 3: 0.5}])
-    processor = ProcessorTime(now=lambda: 0.0, threads_now=lambda: next(seconds))
+    processor = CpuTimer(now=lambda: 0.0, threads_now=lambda: next(seconds))
 
     for is_timed in (True, False, False):
         processor.turn(is_timed)

@@ -16,12 +16,12 @@ from test_run import run
 
 from benchharness import plugins
 from benchharness.measure.blocks import Block
-from benchharness.measure.synchrony import (
+from benchharness.measure.sync_check import (
     Stretches,
     UnsynchronizedError,
-    demand_synchrony,
     is_suspicious,
     middle_share,
+    require_synchronize,
     stretch_steps,
 )
 
@@ -441,7 +441,7 @@ class Device:
 
     def demand(self, *, budget_s: float = inf) -> None:
         """Check the device."""
-        demand_synchrony(
+        require_synchronize(
             self.stretches(),
             steps=stretch_steps(self._step_s, at_most_s=budget_s / 2),
             step_s=self._step_s,
@@ -510,7 +510,7 @@ def test_a_step_that_was_believed_to_be_longer_hides_nothing():
     device = Device(step_s=0.005, is_honest=False)
 
     with pytest.raises(UnsynchronizedError):
-        demand_synchrony(device.stretches(), steps=2, step_s=0.1)
+        require_synchronize(device.stretches(), steps=2, step_s=0.1)
 
 
 def test_less_than_the_noise_is_tolerated():
@@ -607,10 +607,10 @@ def test_a_real_queue_is_checked_in_real_time(is_honest: bool):
         read_back=orders.join,
     )
     if is_honest:
-        demand_synchrony(stretches, steps=10, step_s=0.005)
+        require_synchronize(stretches, steps=10, step_s=0.005)
     else:
         with pytest.raises(UnsynchronizedError):
-            demand_synchrony(stretches, steps=10, step_s=0.005)
+            require_synchronize(stretches, steps=10, step_s=0.005)
 
 
 def test_a_stretch_has_no_more_steps_than_there_are():
@@ -633,6 +633,6 @@ def test_a_stretch_has_no_more_steps_than_there_are():
         now=lambda: clock[0],
         pause=lambda seconds: None,
     )
-    demand_synchrony(stretches, steps=2, step_s=0.001, most=5)
+    require_synchronize(stretches, steps=2, step_s=0.001, most=5)
 
     assert max(taken) == 5

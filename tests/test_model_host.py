@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchharness.api import HostLedger, Witness
+from benchharness.api import FingerprintSpec, HostLedger
 
 
 class DeviceArray:
@@ -24,7 +24,7 @@ class DeviceArray:
 
 def test_fingerprints_are_weighed_sums_of_the_first_images():
     """By hand: images of two values, weighed 1 and 10; a short batch starts over at its first."""
-    witness = Witness(pattern=np.array([1, 10], np.float32), images=3, steps=(0,))
+    witness = FingerprintSpec(pattern=np.array([1, 10], np.float32), images=3, steps=(0,))
     ledger = HostLedger(witness)
 
     ledger.write(np.array([[1, 2], [3, 4]], np.float32), np.array([7, 8], np.int32))
@@ -37,7 +37,7 @@ def test_steps_that_are_not_sampled_are_not_read_back():
     """Reading waits for the device, so it happens where it must and nowhere else."""
     arrays = [DeviceArray(np.ones((4, 2), np.float32)) for _ in range(4)]
     labels = DeviceArray(np.zeros(4, np.int32))
-    ledger = HostLedger(Witness(pattern=np.ones(2, np.float32), images=2, steps=(1, 3)))
+    ledger = HostLedger(FingerprintSpec(pattern=np.ones(2, np.float32), images=2, steps=(1, 3)))
 
     for inputs in arrays:
         ledger.write(inputs, labels)
@@ -49,7 +49,7 @@ def test_steps_that_are_not_sampled_are_not_read_back():
 
 def test_a_cleared_ledger_counts_from_the_first_step():
     """An epoch begins anew."""
-    ledger = HostLedger(Witness(pattern=np.ones(2, np.float32), images=1, steps=(0,)))
+    ledger = HostLedger(FingerprintSpec(pattern=np.ones(2, np.float32), images=1, steps=(0,)))
     for value in (1, 2):
         ledger.clear()
         ledger.write(np.full((1, 2), value, np.float32), np.array([value], np.int32))

@@ -21,11 +21,12 @@ from PIL import Image
 
 from benchharness.api import (
     Batch,
-    Consumed,
+    ConsumedBatches,
     Dense,
     FileSource,
+    FingerprintSpec,
     Flatten,
-    Native,
+    NativeSettings,
     Optimizer,
     Preprocessing,
     Scores,
@@ -33,7 +34,6 @@ from benchharness.api import (
     Task,
     Training,
     UnsupportedError,
-    Witness,
 )
 from benchharness.data.images import read_image
 from benchharness.testing.tasks import (
@@ -58,7 +58,7 @@ NETWORK = make_network(
 CENTRED = Preprocessing(name="centred", order=(0, 1, 2), mean=(127.5,) * 3, scale=(1 / 127.5,) * 3)
 ADAM = {"name": "adam", "lr": 0.003}
 # Sums of all values tell the photographs apart, whatever a decoder does to single pixels.
-WITNESS = Witness(pattern=np.ones(SHAPE, np.float32), images=4, steps=(0, 1, 2))
+WITNESS = FingerprintSpec(pattern=np.ones(SHAPE, np.float32), images=4, steps=(0, 1, 2))
 
 Apart = Callable[..., Any]
 
@@ -98,7 +98,7 @@ def loading(apart: Apart, request: pytest.FixtureRequest) -> Apart:
 
 def native_task(folder: Path | None = None, **changes: Any) -> Task:
     """Return a task of the native track with nothing given, perhaps from a folder of classes."""
-    native = Native(optimizer=ADAM, augmentation={}, batch_size=4)
+    native = NativeSettings(optimizer=ADAM, augmentation={}, batch_size=4)
     files = None if folder is None else FileSource(paths=(), folder=str(folder))
     task = make_task(NETWORK, weights={}, optimizer=None, preprocessing=CENTRED, witness=WITNESS)
     return replace(task, **({"native": native, "files": files} | changes))
@@ -141,7 +141,7 @@ def trained(name: str, task: Task, epochs: Sequence[Sequence[Batch]]) -> tuple[A
     """Return the scores of each epoch, the records of the last two, and the learnt arrays."""
     training = begin(name, task)
     scores: list[Scores] = []
-    records: list[Consumed] = []
+    records: list[ConsumedBatches] = []
 
     def after_epoch(means: Scores) -> None:
         scores.append(means)
@@ -168,7 +168,7 @@ def trained_twice(name: str, task: Task, batches: Sequence[Batch]) -> list[tuple
     return found
 
 
-def fed(name: str, task: Task, batches: Sequence[Batch]) -> tuple[int, Consumed]:
+def fed(name: str, task: Task, batches: Sequence[Batch]) -> tuple[int, ConsumedBatches]:
     """Return the steps that a feeding reports, and what it has written down."""
     plugin = importlib.import_module(f"benchharness_{name}.plugin")
     feeding, steps = plugin.benchharness_backend(options={}).feed(task), []
@@ -176,7 +176,9 @@ def fed(name: str, task: Task, batches: Sequence[Batch]) -> tuple[int, Consumed]
     return len(steps), feeding.consumed()
 
 
-def recognised(consumed: Consumed, photographs: Sequence[Path]) -> tuple[list[list[int]], float]:
+def recognised(
+    consumed: ConsumedBatches, photographs: Sequence[Path]
+) -> tuple[list[list[int]], float]:
     """Return which photographs each epoch of three steps has shown, and the worst deviation."""
     wanted = (pixels_of(photographs) / 127.5 - 1).sum((1, 2, 3))
     distances = np.abs(consumed.fingerprints.reshape(-1, 1) - wanted)
@@ -346,7 +348,7 @@ def test_optimizer_keeps_the_frameworks_own_defaults(
 
     Optax has no learning rate of its own: what states none is refused.
     """
-    native = Native(optimizer=stated, augmentation={}, batch_size=4)
+    native = NativeSettings(optimizer=stated, augmentation={}, batch_size=4)
 
     known = {"keras": keras, "torch": torch, "jax": jax}
     wanted = known[request.node.callspec.params["apart"]]

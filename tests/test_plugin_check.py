@@ -21,7 +21,7 @@ from benchharness.api import (
     AfterStep,
     Backend,
     Batches,
-    Consumed,
+    ConsumedBatches,
     Scores,
     Task,
     UnsupportedError,
@@ -97,7 +97,7 @@ class ReturnsBeforeTheDevice(NumpyTraining):
         self._finish()
         return super().weights()
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Wait likewise."""
         self._finish()
         return super().consumed()

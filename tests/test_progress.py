@@ -17,14 +17,14 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from benchharness.cli.progress import watcher
-from benchharness.cli.progress.jsonlines import JsonLines
-from benchharness.cli.progress.lines import Lines
-from benchharness.cli.progress.live import Live
-from benchharness.cli.progress.outlet import Outlet
-from benchharness.cli.progress.picture import Picture, bar
-from benchharness.cli.progress.standing import Standing
 from benchharness.errors import DatasetError, Problem, SuiteError
+from benchharness.progress import watcher
+from benchharness.progress.jsonlines import JsonLines
+from benchharness.progress.live import Live
+from benchharness.progress.plain import Lines
+from benchharness.progress.state import RunState
+from benchharness.progress.stream import BrokenPipeSafeStream
+from benchharness.progress.view import Picture, bar
 from benchharness.run.events import ORDER, Event, PhaseEntered, TrialName
 
 ROOT = Path(__file__).parent.parent
@@ -44,7 +44,7 @@ class FakeClock:
 def drawn(width: int, *events: Event, each_s: float = 2.0) -> list[str]:
     """Return the picture after some events, so many seconds after each other."""
     clock = FakeClock()
-    standing = Standing(now=clock)
+    standing = RunState(now=clock)
     for event in events:
         clock.now_s += each_s
         standing.take(event)
@@ -340,7 +340,7 @@ def test_a_reader_who_leaves_ends_no_run():
     """What follows goes nowhere, and what is recorded is recorded."""
     reading, writing = os.pipe()
     stream = os.fdopen(writing, "w")
-    outlet = Outlet(stream)
+    outlet = BrokenPipeSafeStream(stream)
     outlet.line("read")
     os.close(reading)
     for _ in range(3):

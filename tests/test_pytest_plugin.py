@@ -13,7 +13,7 @@ import pytest
 from pytest_sessions import CNN, FEED, HEAD, install, run, saved
 
 from benchharness.errors import RunError
-from benchharness.pytest_support import handover
+from benchharness.pytest_plugin import handover
 from benchharness.results.store import find_run
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
@@ -281,7 +281,7 @@ def test_data_that_cannot_be_had_fail_each_cell_with_a_line(project: pytest.Pyte
 
 def test_only_selected_cells_run_and_those_they_take_their_heads_from(tmp_path: Path):
     """Heads of the backends that were selected, in the track that was."""
-    from benchharness.pytest_support.course import narrowed
+    from benchharness.pytest_plugin.run import narrowed
 
     transfer = 'weights = "random"\nbackbone = "vgg_mini"\n'
     before = '[[benchmark]]\nname = "before"\nstrategy = "bottleneck"\n'
@@ -309,8 +309,8 @@ def test_a_session_without_suites_loads_nothing_of_ours(pytester: pytest.Pyteste
             ours = {name for name in sys.modules if name.startswith("benchharness")}
             assert ours == {
                 "benchharness", "benchharness.errors", "benchharness.pytest_plugin",
-                "benchharness.pytest_support", "benchharness.pytest_support.options",
-                "benchharness.pytest_support.fixtures",
+                "benchharness.pytest_plugin", "benchharness.pytest_plugin.options",
+                "benchharness.pytest_plugin.fixtures",
             }
             assert not {"pydantic", "pandas", "rich", "pluggy.benchharness"} & set(sys.modules)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pytest_sessions import CNN, FEED, HEAD, INI, SUITE, install, run, saved
 
-from benchharness.pytest_support.baseline import changes, differences, versions_in_words
+from benchharness.pytest_plugin.baseline import changes, differences, versions_in_words
 
 pytest_plugins = "pytester"
 

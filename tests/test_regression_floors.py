@@ -13,17 +13,17 @@ import pytest
 from results_records import record
 from suite_files import suite_of
 
+from benchharness.compare.criteria import Criteria
+from benchharness.compare.floors import MOST_PAIRS, NoiseFloor, NoiseStore
+from benchharness.compare.looks import FEWEST_PAIRS, level_of, planned
+from benchharness.compare.noise import floor_of as floor_of_series
+from benchharness.compare.overrides import Changes
+from benchharness.compare.plan import plan_comparison
+from benchharness.compare.power import PowerEstimate
+from benchharness.compare.sampling import Series
+from benchharness.compare.targets import Side
+from benchharness.compare.verdict import Sample, judge
 from benchharness.model.quantities import QUANTITIES
-from benchharness.regression.changes import Changes
-from benchharness.regression.criteria import Criteria
-from benchharness.regression.floors import MOST_PAIRS, Floor, Floors
-from benchharness.regression.lineup import line_up
-from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
-from benchharness.regression.noise import floor_of as floor_of_series
-from benchharness.regression.pairs import Series
-from benchharness.regression.prospect import Prospect
-from benchharness.regression.sides import Side
-from benchharness.regression.verdict import Sample, judge
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
 
@@ -43,10 +43,12 @@ matrix = { batch_size = [8, 16] }
 COLUMN = "train_images_per_s"
 
 
-def floor_of(spread: float, *, pairs: int = 20) -> Floor:
+def floor_of(spread: float, *, pairs: int = 20) -> NoiseFloor:
     """Return the floor of a machine with normal noise."""
     costs = np.random.default_rng(3).normal(0, spread, pairs)
-    return Floor(costs={COLUMN: tuple(costs.tolist())}, pair_s=6.0, measured="2026-11-24T12:00:00")
+    return NoiseFloor(
+        costs={COLUMN: tuple(costs.tolist())}, pair_s=6.0, measured="2026-11-24T12:00:00"
+    )
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def plan(tmp_path: Path) -> Plan:
 
 def test_a_floor_is_found_again_for_its_cell_and_device_alone(tmp_path: Path, plan: Plan):
     """Another point of the matrix, another device or other settings are other cells."""
-    floors = Floors(folder=tmp_path / "noise", device="a processor")
+    floors = NoiseStore(folder=tmp_path / "noise", device="a processor")
     one, other = plan.cells
     kept = floor_of(0.01)
 
@@ -71,7 +73,7 @@ def test_a_floor_is_found_again_for_its_cell_and_device_alone(tmp_path: Path, pl
 
 def test_a_damaged_floor_is_as_good_as_none(tmp_path: Path, plan: Plan):
     """It is only a cache."""
-    floors = Floors(folder=tmp_path / "noise", device="a processor")
+    floors = NoiseStore(folder=tmp_path / "noise", device="a processor")
     floors.keep(plan, plan.cells[0], floor_of(0.01))
     for file in (tmp_path / "noise").iterdir():
         file.write_text('{"costs": []}')
@@ -97,14 +99,14 @@ def test_of_alternatives_the_one_that_scatters_least_says_how_many_pairs_it_take
 ):
     """A noisy best epoch keeps nobody waiting where the throughput is steady; named, it does."""
     side = Side(label="itself", changes=Changes())
-    lineup = line_up(plan, side, side, pairs=6, is_extracting=False)
-    floors = Floors(folder=tmp_path / "noise", device="a processor")
+    lineup = plan_comparison(plan, side, side, pairs=6, is_extracting=False)
+    floors = NoiseStore(folder=tmp_path / "noise", device="a processor")
     noisy, steady = floor_of(0.08).costs[COLUMN], floor_of(0.001).costs[COLUMN]
     costs = {"best_epoch_s": noisy, COLUMN: steady}
     for couple in lineup.couples:
         floors.keep(lineup.plan, couple.ours, replace(floor_of(0.0), costs=costs))
-    usual = Prospect.of(lineup, floors, Criteria())
-    named = Prospect.of(lineup, floors, Criteria(columns=tuple(costs), is_chosen=True))
+    usual = PowerEstimate.of(lineup, floors, Criteria())
+    named = PowerEstimate.of(lineup, floors, Criteria(columns=tuple(costs), is_chosen=True))
 
     warned = [line for line in named.warnings(most=20) if "best_epoch_s" in line]
     refused = [str(problem) for problem in named.problems(most=20)]
@@ -130,7 +132,7 @@ def test_a_threshold_is_refused_only_where_it_is_more_often_undecided_than_not()
 
 def test_a_machine_without_noise_shows_everything():
     """Memory is often equal to the byte."""
-    still = Floor(costs={"peak_host_bytes": (0.0,) * 6}, pair_s=1.0, measured="")
+    still = NoiseFloor(costs={"peak_host_bytes": (0.0,) * 6}, pair_s=1.0, measured="")
 
     assert still.reach("peak_host_bytes", 6) == 0
     assert still.pairs_needed("peak_host_bytes", 0.001) == 6
@@ -152,7 +154,7 @@ def test_a_threshold_that_can_be_shown_is_decided_nine_times_in_ten(tails: str):
 
     same, slower = [], []
     for _ in range(60):
-        floor = Floor(costs={COLUMN: tuple(costs().tolist())}, pair_s=1.0, measured="")
+        floor = NoiseFloor(costs={COLUMN: tuple(costs().tolist())}, pair_s=1.0, measured="")
         threshold = min(100.0, floor.reach(COLUMN, 12))
         for worse, hits, word in ((0.0, same, "same"), (2 * threshold, slower, "slower")):
             for _ in range(5):

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from suite_files import problems_of, suite_of
 
+from benchharness.compare.criteria import Criteria, read_thresholds
+from benchharness.compare.overrides import Changes, parse_overrides
+from benchharness.compare.plan import ComparisonPlan, plan_comparison
+from benchharness.compare.targets import Side, TargetSpec, backends_of, fresh_side, name_side
 from benchharness.errors import SuiteError
 from benchharness.model.quantities import QUANTITIES
-from benchharness.regression.changes import Changes, read_changes
-from benchharness.regression.criteria import Criteria, read_thresholds
-from benchharness.regression.lineup import Lineup, line_up
-from benchharness.regression.sides import Named, Side, backends_of, fresh_side, name_side
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.regression import described
 from benchharness.suite.resolve import resolve
@@ -47,7 +47,7 @@ head_from = "features"
 
 def changes_of(*texts: str, option: str = "--set") -> Changes:
     """Return the changes that texts say; they say nothing wrong."""
-    changes, problems = read_changes(texts, option=option)
+    changes, problems = parse_overrides(texts, option=option)
     assert not problems
     return changes
 
@@ -57,11 +57,13 @@ def side(backend: str | None = None, *texts: str, revision: str | None = None) -
     return Side(label="", backend=backend, changes=changes_of(*texts), revision=revision)
 
 
-def lineup_of(folder: Path, a: Side, b: Side, *, benchmarks: tuple[str, ...] = ()) -> Lineup:
+def lineup_of(
+    folder: Path, a: Side, b: Side, *, benchmarks: tuple[str, ...] = ()
+) -> ComparisonPlan:
     """Return two sides of the suite in one plan."""
     names = tuple(dict.fromkeys(one.backend for one in (a, b) if one.backend))
     plan = resolve(suite_of(folder, SUITE), profile=None, backends=names, benchmarks=benchmarks)
-    return line_up(plan, a, b, pairs=6, is_extracting=True)
+    return plan_comparison(plan, a, b, pairs=6, is_extracting=True)
 
 
 def test_two_backends_meet_at_every_point(tmp_path: Path):
@@ -174,7 +176,7 @@ def test_changes_that_are_not_understood_are_refused(tmp_path: Path, text: str, 
 
 def test_a_change_without_a_value_is_a_problem():
     """It says what it should look like."""
-    _, problems = read_changes(["batch_size"], option="--set-a")
+    _, problems = parse_overrides(["batch_size"], option="--set-a")
 
     assert str(problems[0]) == '--set-a: expected key=value, found "batch_size"'
 
@@ -201,11 +203,11 @@ def test_sides_are_backends_runs_or_else_revisions(tmp_path: Path):
 
 def test_labels_say_what_a_side_is():
     """What the user wrote, or that nothing is changed."""
-    written = Named(kind="written", text="")
+    written = TargetSpec(kind="written", text="")
 
     assert fresh_side(written, changes_of()).label == "as written"
     assert fresh_side(written, changes_of("epochs=2")).label == "epochs=2"
-    assert fresh_side(Named(kind="backend", text="torch"), changes_of("epochs=2")).label == (
+    assert fresh_side(TargetSpec(kind="backend", text="torch"), changes_of("epochs=2")).label == (
         "torch epochs=2"
     )
 

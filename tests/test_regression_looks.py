@@ -5,15 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchharness.compare.looks import ERROR, ERROR_OF_MISSES, level_of, level_of_misses, planned
 from benchharness.measure.proportions import paired_p_value
 from benchharness.measure.signed_rank import lower_bounds
-from benchharness.regression.looks import (
-    ERROR,
-    ERROR_OF_MISSES,
-    level_of,
-    level_of_misses,
-    planned,
-)
 
 
 @pytest.mark.parametrize(

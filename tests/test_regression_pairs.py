@@ -11,13 +11,13 @@ import pytest
 from results_records import record
 from suite_files import suite_of
 
+from benchharness.compare.criteria import Criteria
+from benchharness.compare.looks import level_of, level_of_misses, planned
+from benchharness.compare.overrides import Changes
+from benchharness.compare.plan import ComparisonPlan, plan_comparison
+from benchharness.compare.sampling import Limits, Sampler, Series, read_pairs, spent_minutes
+from benchharness.compare.targets import Side
 from benchharness.errors import SuiteError
-from benchharness.regression.changes import Changes
-from benchharness.regression.criteria import Criteria
-from benchharness.regression.lineup import Lineup, line_up
-from benchharness.regression.looks import level_of, level_of_misses, planned
-from benchharness.regression.pairs import Limits, Pairing, Series, read_pairs, spent_minutes
-from benchharness.regression.sides import Side
 from benchharness.run.events import unobserved
 from benchharness.suite.plan import Plan, Trial
 from benchharness.suite.resolve import resolve
@@ -67,9 +67,9 @@ class FakeRunner:
     ) -> list[dict[str, Any]]:
         assert number == len(before) + 1 == len(self.ran) + 1
         self.together.append(len(trials))
-        return [self._carry_out(trial, count) for trial in trials]
+        return [self._run_trials(trial, count) for trial in trials]
 
-    def _carry_out(self, trial: Trial, count: int) -> dict[str, Any]:
+    def _run_trials(self, trial: Trial, count: int) -> dict[str, Any]:
         cell = trial.cell
         self.ran.append((cell.benchmark, cell.backend, trial.index, trial.seed))
         self.counts.append(count)
@@ -90,10 +90,10 @@ class FakeRunner:
         )
 
 
-def lineup_of(folder: Path, text: str = SUITE, a: Side = A, b: Side = B) -> Lineup:
+def lineup_of(folder: Path, text: str = SUITE, a: Side = A, b: Side = B) -> ComparisonPlan:
     """Return two sides of a suite in one plan."""
     plan = resolve(suite_of(folder, text), profile=None)
-    return line_up(plan, a, b, pairs=6, is_extracting=False)
+    return plan_comparison(plan, a, b, pairs=6, is_extracting=False)
 
 
 def pair_up(
@@ -109,7 +109,7 @@ def pair_up(
     lineup = lineup_of(folder)
     clock = [0.0]
     runner = FakeRunner(plan=lineup.plan, metrics=metrics, clock=clock)
-    every = Pairing(
+    every = Sampler(
         runner=runner,  # type: ignore[arg-type]
         couples=lineup.couples,
         criteria=criteria,

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from report_runs import RUN, trial
 
+from benchharness.compare.recorded import RecordedOptions, compare_recorded
+from benchharness.compare.targets import Recorded, recorded_side
 from benchharness.errors import RunError, SuiteError
-from benchharness.regression.recorded import Question, compare_recorded
-from benchharness.regression.sides import Recorded, recorded_side
 from benchharness.results.journal import append
 from benchharness.results.store import RunFolder
 
@@ -50,7 +50,7 @@ def compare(one: RunFolder, other: RunFolder, **question: Any):
     """Compare two runs by their training."""
     asked = {"columns": ("train_images_per_s",)} | question
     return compare_recorded(
-        Recorded(label="one", run=one), Recorded(label="other", run=other), Question(**asked)
+        Recorded(label="one", run=one), Recorded(label="other", run=other), RecordedOptions(**asked)
     )
 
 
@@ -142,7 +142,7 @@ def test_trials_of_one_run_that_did_not_run_in_turn_are_no_pairs(tmp_path: Path)
     found = compare_recorded(
         recorded_side(f"{run.path}@keras", results=tmp_path),
         recorded_side(f"{run.path}@torch", results=tmp_path),
-        Question(columns=("train_images_per_s",)),
+        RecordedOptions(columns=("train_images_per_s",)),
     )
 
     (verdict,) = found.cells[0].verdicts
@@ -186,7 +186,7 @@ def test_backends_of_one_run_are_paired_by_trial(tmp_path: Path):
     found = compare_recorded(
         recorded_side(f"{run.path}@keras", results=tmp_path),
         recorded_side(f"{run.path}@torch", results=tmp_path),
-        Question(columns=("train_images_per_s",)),
+        RecordedOptions(columns=("train_images_per_s",)),
     )
 
     assert found.how == "same run"

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 from repositories import PluginRepository
 
-from benchharness.environments import building
+from benchharness.compare.environments import Requirements, interpreter_for, read_pins
+from benchharness.compare.projects import find_projects
+from benchharness.compare.revisions import Checkout, prepare
+from benchharness.environments import build
 from benchharness.errors import RunError, SuiteError
 from benchharness.measure.git import describe_commit
-from benchharness.regression.environments import Requirements, interpreter_for, read_pins
-from benchharness.regression.projects import find_projects
-from benchharness.regression.revisions import Checkout, prepare
 from benchharness.subprocesses import python_environment
 
 SUITE = """
@@ -216,7 +216,7 @@ def test_error_removes_the_worktree(take, repository: PluginRepository, tmp_path
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from benchharness.regression.revisions import prepare
+from benchharness.compare.revisions import prepare
 with prepare("quick", repository=Path(sys.argv[1]), cache=Path(sys.argv[2]), tell=print):
     print("ready", flush=True)
     time.sleep(60)
@@ -391,7 +391,7 @@ class TestEnvironments:
     ):
         """By the revision's constraints; a second call takes what the first has made."""
         if installer == "pip":
-            monkeypatch.setattr(building.shutil, "which", lambda name: None)
+            monkeypatch.setattr(build.shutil, "which", lambda name: None)
         elif shutil.which("uv") is None:
             pytest.skip("needs uv")
         requirements = Requirements(wanted=("slowpoke-helper>=1",), pins=("slowpoke-helper==1.0",))

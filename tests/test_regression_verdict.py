@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchharness.compare.looks import FEWEST_PAIRS, level_of, planned
+from benchharness.compare.verdict import Sample, Verdict, judge, judge_misses
 from benchharness.model.quantities import QUANTITIES
-from benchharness.regression.looks import FEWEST_PAIRS, level_of, planned
-from benchharness.regression.verdict import Sample, Verdict, judge, judge_misses
 
 RATE = QUANTITIES["train_images_per_s"]
 MEMORY = QUANTITIES["peak_host_bytes"]

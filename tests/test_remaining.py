@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from benchharness.run.eta import Estimate, EtaEstimator
 from benchharness.run.events import (
-    Advanced,
     EpochEnded,
     Looked,
     PhaseEntered,
@@ -13,9 +13,9 @@ from benchharness.run.events import (
     RunStarted,
     TrialFinished,
     TrialName,
+    TrialProgress,
     TrialStarted,
 )
-from benchharness.run.remaining import Estimate, Remaining
 
 STARTUP_S, EPOCH_S, EPOCHS = 5.0, 10.0, 4
 
@@ -32,7 +32,7 @@ class FakeRun:
     ) -> None:
         self.now_s = 1000.0
         self.number = 0
-        self.remaining = Remaining(now=lambda: self.now_s)
+        self.remaining = EtaEstimator(now=lambda: self.now_s)
         cells = [
             PlannedCell(
                 benchmark=benchmark,
@@ -96,7 +96,7 @@ class FakeRun:
         """Let seconds pass, and a share of an epoch, or of the extraction, be done."""
         self.now_s += after_s
         self.remaining.take(
-            Advanced(
+            TrialProgress(
                 name=name,
                 phase="train" if epoch else "extract",
                 epoch=epoch,
@@ -163,7 +163,7 @@ def test_an_extraction_is_a_lower_bound_until_the_training_begins():
     run.enter(name, "extract", after_s=STARTUP_S)
     run.advance(name, 0.2, after_s=6.0)
 
-    assert run.remaining.trial(name) == Estimate(24.0, is_at_least=True)
+    assert run.remaining.trial(name) == Estimate(24.0, is_lower_bound=True)
 
 
 def test_a_trial_is_expected_to_take_what_the_latest_of_its_cell_took():
@@ -191,7 +191,7 @@ def test_the_suite_counts_other_backends_like_known_ones_and_says_what_it_does_n
     run = FakeRun()
     run.carry_out()
 
-    assert run.remaining.suite() == Estimate(3 * 48.0, is_at_least=True)
+    assert run.remaining.suite() == Estimate(3 * 48.0, is_lower_bound=True)
 
 
 def test_the_suite_is_known_once_every_benchmark_has_been_seen():
@@ -209,7 +209,7 @@ def test_an_earlier_run_is_a_first_guess():
     before = run.remaining.suite()
     name = run.start()
 
-    assert before == Estimate(8 * 60.0, is_at_least=True)
+    assert before == Estimate(8 * 60.0, is_lower_bound=True)
     assert run.remaining.trial(name) == Estimate(60.0)
     assert run.remaining.suite() == Estimate(8 * 60.0)
 
@@ -276,8 +276,8 @@ def test_a_round_that_a_look_asks_for_is_still_to_come():
     backends = ["one", "other"]
     run.remaining.take(Looked(trials=2, lines=tuple(x | {"backends": backends} for x in lines)))
 
-    assert before == Estimate(0.0, is_at_least=True)
-    assert run.remaining.suite() == Estimate(2 * 48.0, is_at_least=True)
+    assert before == Estimate(0.0, is_lower_bound=True)
+    assert run.remaining.suite() == Estimate(2 * 48.0, is_lower_bound=True)
     run.carry_out("small", "other")
     assert run.remaining.suite().seconds == 48.0
 

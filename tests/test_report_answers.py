@@ -11,8 +11,8 @@ import pytest
 from results_records import record
 
 from benchharness.measure.accuracy import packed
-from benchharness.report.answers import answers_of
-from benchharness.report.lines import backends_of, lines_of
+from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.summary import answers_of
 from benchharness.report.table import markdown, plain_text
 
 FASTER = (117.0, 118.0, 119.5)

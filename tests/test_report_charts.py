@@ -11,22 +11,22 @@ import pytest
 import vl_convert
 from report_runs import PHASES, RUN, failures, feeding, trial, trials
 
-from benchharness.report.answers import answers_in_parts
 from benchharness.report.html import theme
 from benchharness.report.html.charts import (
     accuracy,
     learning,
     memory,
     phases,
-    poster,
     ratios,
+    static,
     throughput,
 )
 from benchharness.report.html.charts import trials as strips
-from benchharness.report.html.charts.scales import Span, spread_out, upper_end
+from benchharness.report.html.charts.axis import Span, spread_out, upper_end
 from benchharness.report.html.page import sections_of
 from benchharness.report.intervals import interval_of
-from benchharness.report.lines import Line, backends_of, lines_of
+from benchharness.report.rows import Line, backends_of, lines_of
+from benchharness.report.summary import answers_in_parts
 from benchharness.results.columns import METRICS
 from benchharness.results.columns import PHASES as PHASE_COLUMNS
 from benchharness.results.store import RunFolder
@@ -402,7 +402,7 @@ def test_the_main_chart_stands_alone():
     speeds = throughput.speeds_of(lines(records))
     run = RUN | {"dataset": {"name": "drawn", "is_real": False}}
 
-    svg = poster.as_svg(poster.poster(run, speeds, SERIES, answers_in_parts(lines(records))))
+    svg = static.as_svg(static.poster(run, speeds, SERIES, answers_in_parts(lines(records))))
 
     for text in ("Cats and dogs", "profile cpu", "data: drawn pictures", "fine_tune", "simple_cnn"):
         assert text in svg

@@ -8,10 +8,10 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from benchharness.regression.comparison import CellComparison, Comparison
-from benchharness.regression.noise import Need, Noise, Survey
-from benchharness.regression.scatter import Scatter
-from benchharness.regression.verdict import Verdict
+from benchharness.compare.comparison import CellComparison, Comparison
+from benchharness.compare.noise import Noise, NoiseReport, RequiredPairs
+from benchharness.compare.scatter import Scatter
+from benchharness.compare.verdict import Verdict
 from benchharness.report.comparison import headline, markdown, plain_text
 from benchharness.report.junit import junit
 from benchharness.report.noise import NoiseTable, noise_line
@@ -278,12 +278,12 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
     """Of speed, for that is what machines are noisy in."""
 
     def noise(name: str, column: str, reach: float) -> Noise:
-        needs = (Need(difference=0.05, pairs=8, minutes=1.0),)
+        needs = (RequiredPairs(difference=0.05, pairs=8, minutes=1.0),)
         return Noise(
             cell=name, column=column, pairs=12, word="same", reach=reach, pair_s=7.5, needs=needs
         )
 
-    survey = Survey(
+    survey = NoiseReport(
         machine="a processor",
         minutes=3.0,
         found=(
@@ -303,7 +303,7 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
 def test_the_noise_of_a_cell_comes_with_advice_on_longer_trials(capsys: pytest.CaptureFixture[str]):
     """From the scatter within and between its trials."""
     scatter = Scatter(within=0.06, between=0.01, epochs=12, best_epochs=48)
-    survey = Survey(
+    survey = NoiseReport(
         machine="a processor",
         minutes=3.0,
         found=(),

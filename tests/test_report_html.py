@@ -18,12 +18,12 @@ from results_records import record
 
 from benchharness.cli.report_command import command, publish
 from benchharness.report import extra
-from benchharness.report.answers import answers_in_parts
 from benchharness.report.html.charts.throughput import speeds_of
 from benchharness.report.html.files import write_report
 from benchharness.report.html.page import page
 from benchharness.report.html.templating import embedded
-from benchharness.report.lines import backends_of, lines_of
+from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.summary import answers_in_parts
 from benchharness.results.csvfiles import TABLES, csv_text
 from benchharness.results.store import RunFolder
 

@@ -10,10 +10,10 @@ import pytest
 from report_runs import RUN
 from results_records import record
 
-from benchharness.report.answers import answers_of
-from benchharness.report.lines import backends_of, lines_of
-from benchharness.report.measures import groups_of
+from benchharness.report.metric_columns import groups_of
 from benchharness.report.notes import notes_of
+from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.summary import answers_of
 from benchharness.report.table import markdown, plain_text
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from results_records import record
 
-from benchharness.report.lines import backends_of, lines_of
-from benchharness.report.measures import groups_of
+from benchharness.report.metric_columns import groups_of
 from benchharness.report.notes import notes_of
+from benchharness.report.rows import backends_of, lines_of
 
 SETTINGS = {"batch_size": 20, "compile": False}
 

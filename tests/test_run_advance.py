@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from benchharness.measure.blocks import Block
-from benchharness.run.trial.advance import Advance
-from benchharness.run.trial.features import compute_features
 from benchharness.testing.tasks import make_batches
+from benchharness.worker.features import compute_features
+from benchharness.worker.progress import ProgressReporter
 
 
 class FakeClock:
@@ -24,9 +24,9 @@ class FakeClock:
         return self.now_s
 
 
-def advance(clock: FakeClock, told: list[Any], *, images: int = 10) -> Advance:
+def advance(clock: FakeClock, told: list[Any], *, images: int = 10) -> ProgressReporter:
     """Return what tells of batches of four."""
-    return Advance(emit=told.append, phase="train", images=images, batch_size=4, now=clock)
+    return ProgressReporter(emit=told.append, phase="train", images=images, batch_size=4, now=clock)
 
 
 def test_it_is_told_once_a_second_at_most():
@@ -92,7 +92,7 @@ def test_telling_of_an_extraction_takes_none_of_its_time(tmp_path: Path):
         batches=make_batches(sizes=(4, 4, 2)),
         shape=(1,),
         now=clock,
-        advance=Advance(emit=emit, phase="extract", images=10, batch_size=4, now=clock),
+        advance=ProgressReporter(emit=emit, phase="extract", images=10, batch_size=4, now=clock),
     )
 
     assert features.seconds == 6.0

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from photographs import save_classes
 
+from benchharness.doctor.data import datasets, weights
+from benchharness.doctor.data_checks import weights_findings
 from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
-from benchharness.pytest_support.course import smallest
-from benchharness.run import remarks
-from benchharness.run.checkup.supply import datasets, weights
-from benchharness.run.checkup.supply_findings import weights_findings
-from benchharness.run.facts import DatasetFacts
-from benchharness.run.materials import Materials, Places
-from benchharness.run.survey import check_weights, survey_dataset
+from benchharness.pytest_plugin.run import smallest
+from benchharness.run import messages
+from benchharness.run.dataset_info import DatasetInfo
+from benchharness.run.dry_run import check_weights, dataset_info
+from benchharness.run.inputs import RunInputs, SearchPaths
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
@@ -39,26 +39,26 @@ def plan_of(folder: Path, text: str) -> Plan:
     return resolve(load(path), profile=None)
 
 
-def places_of(folder: Path, **environment: str) -> Places:
+def places_of(folder: Path, **environment: str) -> SearchPaths:
     """Return where to look: there, and in these variables."""
-    return Places(environment=environment, cache=folder / "cache")
+    return SearchPaths(environment=environment, cache=folder / "cache")
 
 
-def run(plan: Plan, places: Places) -> None:
+def run(plan: Plan, places: SearchPaths) -> None:
     """Find and decode what a run reads."""
-    Materials(plan, places=places, workers=1).prepare()
+    RunInputs(plan, places=places, workers=1).prepare()
 
 
-def preview(plan: Plan, places: Places) -> DatasetFacts:
+def preview(plan: Plan, places: SearchPaths) -> DatasetInfo:
     """Look at what a preview does."""
-    facts = survey_dataset(plan, places=places)
+    facts = dataset_info(plan, places=places)
     check_weights(plan, places=places)
     return facts
 
 
-def refusals(plan: Plan, places: Places) -> list[str]:
+def refusals(plan: Plan, places: SearchPaths) -> list[str]:
     """Return what a preview and a run say against a plan."""
-    looks: tuple[Callable[[Plan, Places], object], ...] = (preview, run)
+    looks: tuple[Callable[[Plan, SearchPaths], object], ...] = (preview, run)
     said = []
     for look in looks:
         with pytest.raises(BenchError) as caught:
@@ -153,13 +153,13 @@ def test_run_and_preview_print_the_same_of_a_folder(tmp_path: Path) -> None:
     (data / "test").rename(data / "unlabelled")
     (data / "unlabelled/cats").rename(data / "test1")
     plan = plan_of(tmp_path, HEAD + 'source = "folder"\npath = "data"\n' + CNN)
-    named = Places(environment={}, cache=tmp_path / "cache", data=data)
+    named = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
 
-    said = [list(remarks.on_facts(survey_dataset(plan, places=places_of(tmp_path))))]
-    materials = Materials(plan, places=places_of(tmp_path), workers=1)
-    said.append(list(remarks.on_facts(materials.facts)))
+    said = [list(messages.on_facts(dataset_info(plan, places=places_of(tmp_path))))]
+    materials = RunInputs(plan, places=places_of(tmp_path), workers=1)
+    said.append(list(messages.on_facts(materials.facts)))
     own = plan_of(tmp_path, HEAD + 'source = "cats_dogs"\n' + CNN)
-    said.append(list(remarks.on_facts(survey_dataset(own, places=named))))
+    said.append(list(messages.on_facts(dataset_info(own, places=named))))
 
     origin, *notes = said[0]
     assert said[1] == said[0]
@@ -183,7 +183,7 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
     source = "folder" if layout == "folders" else "flat"
     plan = plan_of(tmp_path, HEAD + f'source = "{source}"\npath = "data"\n' + CNN)
 
-    materials = Materials(smallest(plan), places=places_of(tmp_path), workers=1)
+    materials = RunInputs(smallest(plan), places=places_of(tmp_path), workers=1)
     materials.prepare()
 
     (cell,) = materials.plan.cells
@@ -196,8 +196,8 @@ def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None
     (data / "train/cats/cats.9.jpg").write_bytes(b"<html>")
     (data / "test/cats/twin.jpg").write_bytes((data / "train/cats/cats.0.jpg").read_bytes())
     text = HEAD + 'source = "folder"\non_bad_image = "skip"\n' + CNN
-    places = Places(environment={}, cache=tmp_path / "cache", data=data)
-    materials = Materials(plan_of(tmp_path, text), places=places, workers=1)
+    places = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
+    materials = RunInputs(plan_of(tmp_path, text), places=places, workers=1)
     materials.prepare()
 
     dataset = materials.describe_dataset()
@@ -214,7 +214,7 @@ def test_an_error_of_a_folder_still_names_its_path(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, HEAD + 'source = "folder"\npath = "gone"\n' + CNN)
 
     with pytest.raises(DatasetError, match=str(tmp_path / "gone")):
-        survey_dataset(plan, places=places_of(tmp_path))
+        dataset_info(plan, places=places_of(tmp_path))
 
 
 def test_a_class_of_pointers_alone_is_told_what_they_are(tmp_path: Path) -> None:

@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from benchharness.measure.cgroup import kernel_kills
-from benchharness.run.supervision.autopsy import examine, last_words
-from benchharness.run.supervision.exhaustion import is_exhaustion, tells_exhaustion
-from benchharness.run.supervision.outcome import Outcome
-from benchharness.run.supervision.settling import held_after
+from benchharness.measure.cgroup import oom_kill_count
+from benchharness.run.process.exit import examine, last_words
+from benchharness.run.process.oom import is_oom, mentions_oom
+from benchharness.run.process.outcome import Outcome
+from benchharness.run.process.settling import wait_until_released
 
 GIB = 2**30
 
 
 def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_any_other():
     """SIGKILL is out of memory where the kernel has counted such a kill meanwhile, else not."""
-    by_kernel = examine(-signal.SIGKILL, (), kernel_kills=1)
-    by_someone = examine(-signal.SIGKILL, (), kernel_kills=0)
+    by_kernel = examine(-signal.SIGKILL, (), oom_kill_count=1)
+    by_someone = examine(-signal.SIGKILL, (), oom_kill_count=0)
 
     assert by_kernel.status == "oom"
     assert "the host's memory ran out" in by_kernel.cause
@@ -32,7 +32,7 @@ def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_any_other():
 
 def test_a_real_time_signal_has_a_number_for_a_name():
     """Python knows no name for it, and the run goes on."""
-    assert examine(-40, (), kernel_kills=0).cause == "the worker was ended by signal 40"
+    assert examine(-40, (), oom_kill_count=0).cause == "the worker was ended by signal 40"
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_a_real_time_signal_has_a_number_for_a_name():
 )
 def test_memory_that_runs_out_is_known_by_what_each_allocator_says(text: str):
     """Frameworks, C++, NumPy and the system each have words of their own."""
-    assert tells_exhaustion(text)
-    assert is_exhaustion(RuntimeError(text))
+    assert mentions_oom(text)
+    assert is_oom(RuntimeError(text))
 
 
 def test_a_wrapped_lack_of_memory_is_one():
@@ -63,8 +63,8 @@ def test_a_wrapped_lack_of_memory_is_one():
     wrapped = ValueError("the layer could not be built")
     wrapped.__cause__ = MemoryError()
 
-    assert is_exhaustion(wrapped)
-    assert not is_exhaustion(ValueError("expected 3 channels"))
+    assert is_oom(wrapped)
+    assert not is_oom(ValueError("expected 3 channels"))
 
 
 def test_last_words_are_the_last_lines_that_say_anything(tmp_path: Path):
@@ -84,12 +84,12 @@ def test_kills_are_counted_in_our_own_groups_before_the_whole_system(tmp_path: P
     membership.write_text("0::/slice\n")
     system.write_text("pgfault 12\noom_kill 7\n")
 
-    alone = kernel_kills(tmp_path / "fs", membership, system)
+    alone = oom_kill_count(tmp_path / "fs", membership, system)
     (group / "memory.events").write_text("low 0\noom 1\noom_kill 2\n")
 
     assert alone == 7
-    assert kernel_kills(tmp_path / "fs", membership, system) == 2
-    assert kernel_kills(tmp_path / "fs", tmp_path / "absent", tmp_path / "absent") == 0
+    assert oom_kill_count(tmp_path / "fs", membership, system) == 2
+    assert oom_kill_count(tmp_path / "fs", tmp_path / "absent", tmp_path / "absent") == 0
 
 
 class Clock:
@@ -111,7 +111,7 @@ def test_device_memory_is_seen_to_be_free_before_anything_else_runs():
     """The driver takes three readings to give it back; the fourth is as before."""
     clock, readings = Clock(), iter([5 * GIB, 5 * GIB, 3 * GIB, GIB])
 
-    held = held_after(GIB, lambda: next(readings), now=clock.now, sleep=clock.sleep)
+    held = wait_until_released(GIB, lambda: next(readings), now=clock.now, sleep=clock.sleep)
 
     assert held == 0
     assert next(readings, None) is None
@@ -121,7 +121,7 @@ def test_device_memory_that_stays_in_use_is_told_and_not_waited_for_forever():
     """After half a minute the run goes on, and the record says how much is held."""
     clock = Clock()
 
-    held = held_after(GIB, lambda: 3 * GIB, now=clock.now, sleep=clock.sleep)
+    held = wait_until_released(GIB, lambda: 3 * GIB, now=clock.now, sleep=clock.sleep)
 
     assert held == 2 * GIB
     assert 30 <= clock.seconds < 31
@@ -129,7 +129,7 @@ def test_device_memory_that_stays_in_use_is_told_and_not_waited_for_forever():
 
 def test_where_no_gpu_tells_nothing_is_waited_for():
     """A machine without a GPU loses no time."""
-    assert held_after(None, lambda: None, sleep=lambda seconds: pytest.fail("slept")) == 0
+    assert wait_until_released(None, lambda: None, sleep=lambda seconds: pytest.fail("slept")) == 0
 
 
 def test_a_failure_is_placed_in_its_phase_and_epoch():

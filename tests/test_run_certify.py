@@ -12,8 +12,8 @@ from plugins_here import install
 
 from benchharness import plugins
 from benchharness.fairness.certificate import Certificate
+from benchharness.run import certify as certify_module
 from benchharness.run.events import Event, Probing, unobserved
-from benchharness.run.proof import certify as certify_module
 from benchharness.run.session import Request, Session, open_session
 
 SUITE = """

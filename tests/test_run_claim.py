@@ -10,12 +10,12 @@ import pytest
 
 from benchharness.errors import RunError
 from benchharness.locks import LockedError
-from benchharness.run.claim import Claim, claim_gpu, device_file
+from benchharness.run.run_locks import RunLock, claim_gpu, device_file
 
 HOLD = """
 import sys
 from pathlib import Path
-from benchharness.run.claim import Claim
+from benchharness.run.run_locks import Claim
 claim = Claim.make(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
@@ -39,10 +39,10 @@ def test_what_another_process_holds_is_refused_with_its_name(tmp_path: Path):
     file = tmp_path / "device.lock"
     with holder_of(file) as other:
         with pytest.raises(LockedError) as refusal:
-            Claim.make(file)
+            RunLock.make(file)
         other.kill()
         other.wait()
-        claim = Claim.make(file)
+        claim = RunLock.make(file)
 
     assert refusal.value.holder.startswith(f"process {other.pid} ")
     claim.release()
@@ -63,7 +63,7 @@ def test_a_gpu_in_use_is_refused_with_three_ways_out(tmp_path: Path):
 def test_one_process_may_claim_the_same_thing_twice(tmp_path: Path):
     """It is free for others once it was released as often as claimed."""
     file = tmp_path / "device.lock"
-    first, second = Claim.make(file), Claim.make(file)
+    first, second = RunLock.make(file), RunLock.make(file)
 
     first.release()
     with pytest.raises(subprocess.CalledProcessError):
@@ -82,7 +82,7 @@ def test_a_lock_of_another_user_s_is_only_read(tmp_path: Path):
     file.write_text("1\n")
     file.chmod(0o444)
 
-    claim = Claim.make(file)
+    claim = RunLock.make(file)
 
     with pytest.raises(subprocess.CalledProcessError):
         subprocess.run(
@@ -98,6 +98,6 @@ def test_a_link_in_the_folder_of_everybody_is_not_followed(tmp_path: Path):
     file.symlink_to(target)
 
     with pytest.raises(OSError, match="symbolic"):
-        Claim.make(file)
+        RunLock.make(file)
 
     assert target.read_text() == "precious"

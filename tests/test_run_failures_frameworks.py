@@ -118,4 +118,4 @@ def worker() -> psutil.Process:
 
 def is_worker(process: psutil.Process) -> bool:
     """Whether a process carries out a trial."""
-    return "benchharness.run.trial.worker" in process.cmdline()
+    return "benchharness.worker.main" in process.cmdline()

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchharness.results import journal
-from benchharness.run.supervision.signals import held_back
+from benchharness.run.process.signals import defer_signals
 
 SUITE = """
 name = "long"
@@ -85,7 +85,7 @@ def test_a_signal_waits_for_the_end_of_what_must_be_whole():
 
     try:
         with pytest.raises(KeyboardInterrupt):
-            with held_back():
+            with defer_signals():
                 signal.raise_signal(signal.SIGINT)
                 done.append("whole")
             done.append("more")
@@ -127,8 +127,8 @@ def _workers(folder: Path) -> list[str]:
             line = process.read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
-        if "benchharness.run.trial.worker" in line and str(
-            (process.parent / "cwd").readlink()
-        ) == str(folder):
+        if "benchharness.worker.main" in line and str((process.parent / "cwd").readlink()) == str(
+            folder
+        ):
             lines.append(line)
     return lines

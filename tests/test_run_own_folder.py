@@ -17,11 +17,11 @@ from photographs import save, save_classes
 
 from benchharness.errors import DatasetError, SuiteError
 from benchharness.report import title
-from benchharness.run import remarks
-from benchharness.run.facts import DatasetFacts
-from benchharness.run.fitting import channels, fit
-from benchharness.run.materials import Materials, Places
-from benchharness.run.survey import check, forecast, survey_dataset
+from benchharness.run import messages
+from benchharness.run.adapt import channels, fit
+from benchharness.run.dataset_info import DatasetInfo
+from benchharness.run.dry_run import check, dataset_info, forecast
+from benchharness.run.inputs import RunInputs, SearchPaths
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
@@ -53,13 +53,13 @@ weights = "random"
 """
 
 
-def facts(*sizes: int, **changes: Any) -> DatasetFacts:
+def facts(*sizes: int, **changes: Any) -> DatasetInfo:
     """Return the facts of own pictures, with so many of each class to learn from and to test."""
     given = {
         "title": "mine", "origin": "here", "channels": 3, "is_own": True, "is_lenient": True,
         "classes": tuple("abcdefghijklmnopqrstuvwxyz"[: len(sizes)]), "train": sizes, "test": sizes,
     }  # fmt: skip
-    return DatasetFacts(**given | changes)
+    return DatasetInfo(**given | changes)
 
 
 def plan_of(folder: Path, suite: str = SUITE) -> Plan:
@@ -74,10 +74,10 @@ def settings_of(plan: Plan) -> Mapping[str, Any]:
     return {cell.benchmark: cell.settings for cell in plan.cells}
 
 
-def materials_of(plan: Plan, folder: Path, data: Path | None) -> Materials:
+def materials_of(plan: Plan, folder: Path, data: Path | None) -> RunInputs:
     """Return what a run on some data reads, decoded."""
-    places = Places(environment={}, cache=folder / "cache", data=data)
-    materials = Materials(plan, places=places, workers=1)
+    places = SearchPaths(environment={}, cache=folder / "cache", data=data)
+    materials = RunInputs(plan, places=places, workers=1)
     materials.prepare()
     return materials
 
@@ -117,7 +117,7 @@ def test_a_sigmoid_gives_way_to_own_pictures_of_more_classes(tmp_path):
     plan, three = plan_of(tmp_path), facts(20, 20, 20)
 
     assert settings_of(fit(plan, three))["cnn"].output == "softmax"
-    assert "output softmax in place of sigmoid, for 3 classes: cnn" in remarks.on_fitting(
+    assert "output softmax in place of sigmoid, for 3 classes: cnn" in messages.adaptation_messages(
         plan, three
     )
     assert settings_of(fit(plan, facts(20, 20)))["cnn"].output == "sigmoid"
@@ -143,7 +143,9 @@ def test_limits_that_leave_nothing_out_are_lifted(tmp_path):
 
 def test_too_few_images_are_told_in_one_line(tmp_path):
     """What there is, of what the suite asks for."""
-    told = list(remarks.on_fitting(plan_of(tmp_path), facts(8, 8, train=(8, 8), test=(2, 3))))
+    told = list(
+        messages.adaptation_messages(plan_of(tmp_path), facts(8, 8, train=(8, 8), test=(2, 3)))
+    )
 
     assert (
         "fewer images than the suite asks for: 16 of 40 for training, 5 of 10 for the test" in told
@@ -159,7 +161,7 @@ def test_every_class_of_many_gets_images(tmp_path):
     assert (settings.train_images, settings.test_images) == (52, 26)
     assert any(
         "52 in place of 40 for training, 26 in place of 10 for the test" in line
-        for line in remarks.on_fitting(plan, many)
+        for line in messages.adaptation_messages(plan, many)
     )
 
 
@@ -173,13 +175,13 @@ def test_a_suites_own_dataset_is_not_adapted(tmp_path):
     assert settings_of(fitted)["cnn"] == settings_of(plan)["cnn"]
     assert [cell.published for cell in fitted.cells] == [cell.published for cell in plan.cells]
     assert fitted.dataset == plan.dataset
-    assert remarks.title(plan, given) == "Cats and dogs"
-    assert list(remarks.on_fitting(plan, given)) == []
+    assert messages.title(plan, given) == "Cats and dogs"
+    assert list(messages.adaptation_messages(plan, given)) == []
 
 
 def test_no_figure_of_photographs_stands_beside_drawn_pictures(tmp_path):
     """Whoever reads both in one row compares them."""
-    fitted = fit(plan_of(tmp_path), DatasetFacts.of_drawn())
+    fitted = fit(plan_of(tmp_path), DatasetInfo.of_drawn())
 
     assert all(cell.published is None for cell in fitted.cells)
 
@@ -192,8 +194,8 @@ def test_own_pictures_are_not_called_cats_and_dogs(tmp_path):
 
     assert all(cell.published is None for cell in fitted.cells)
     assert fitted.dataset.source == "folder"
-    assert remarks.title(plan, mine) == "mine: 2 classes, as suite pets has it"
-    told = list(remarks.on_fitting(plan, mine))
+    assert messages.title(plan, mine) == "mine: 2 classes, as suite pets has it"
+    told = list(messages.adaptation_messages(plan, mine))
     assert told[0] == "mine: pictures of your own, 2 classes: a (18), b (18)"
     assert "cats_dogs" in told[1]
     assert "figures published of others are left out" in told[1]
@@ -212,7 +214,7 @@ def test_grey_pictures_get_three_channels_where_a_backbone_wants_them(tmp_path, 
 
     assert materials.prepared(materials.plan.cells[0]).images.shape[3] == depth
     assert channels(plan, materials.facts) == materials.describe_dataset()["channels"] == depth
-    told = list(remarks.on_fitting(plan, materials.facts))
+    told = list(messages.adaptation_messages(plan, materials.facts))
     assert any("grey pictures are given three channels" in line for line in told) == (depth == 3)
 
 
@@ -285,9 +287,9 @@ def test_a_preview_counts_own_pictures(tmp_path):
     """Nothing is decoded for it."""
     odd_folder(tmp_path / "data")
     plan = plan_of(tmp_path)
-    places = Places(environment={}, cache=tmp_path / "cache", data=tmp_path / "data")
+    places = SearchPaths(environment={}, cache=tmp_path / "cache", data=tmp_path / "data")
 
-    found = survey_dataset(plan, places=places)
+    found = dataset_info(plan, places=places)
     (first, *_) = forecast(plan, found)
 
     assert found.sizes == (10, 10, 10)

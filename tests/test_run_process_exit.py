@@ -11,13 +11,13 @@ import psutil
 import pytest
 
 from benchharness.measure.clock import now_s
-from benchharness.run.supervision.process import Worker
+from benchharness.run.process.process import Worker
 
 # Ends as the workers do; the interpreter's own shutdown would take longer than a test may.
 PROGRAM = """
 import ctypes, multiprocessing, os, sys, tempfile, threading, time
 from pathlib import Path
-from benchharness.run.supervision.process_exit import exit_process
+from benchharness.run.process.process_exit import exit_process
 
 class Slow:
     def __del__(self):

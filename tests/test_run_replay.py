@@ -14,12 +14,12 @@ from benchharness import plugins
 from benchharness.measure.blocks import Block
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import FileSource, Scores
-from benchharness.run.trial import calibration
-from benchharness.run.trial.calibration import TrainingCheck
-from benchharness.run.trial.lesson import Epoch, Lesson
-from benchharness.run.trial.strategies import replayed_batch
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import linear, make_batches, make_task, make_witness
+from benchharness.worker import calibration
+from benchharness.worker.calibration import TrainingCheck
+from benchharness.worker.strategies import replayed_batch
+from benchharness.worker.training_loop import Epoch, TrainingLoop
 
 PLANTED = """
 import time
@@ -228,7 +228,7 @@ def test_few_steps_are_replayed_and_no_weights_are_read(
 ):
     """After the training it costs a twentieth and two seconds, or two steps and a reading."""
     training = CountedTraining(step_s)
-    monkeypatch.setattr("benchharness.run.trial.calibration.now_s", lambda: training.now_s)
+    monkeypatch.setattr("benchharness.worker.calibration.now_s", lambda: training.now_s)
     check = trained(training, step_s=step_s, steps=steps)
 
     columns = check.carry_out()
@@ -247,7 +247,7 @@ def trained(training, *, step_s: float, steps: int) -> TrainingCheck:
     blocks = (Block(half, half * step_s), Block(steps - half, (steps - half) * step_s))
     epoch = Epoch(epoch=1, train_s=steps * step_s, train_loss=0.5, train_top1=0.5, blocks=blocks)
     (batch,) = make_batches(sizes=(4,))
-    lesson = Lesson(
+    lesson = TrainingLoop(
         training=training,
         clock=clock,
         validation=[batch],
@@ -270,10 +270,10 @@ def test_the_state_of_the_training_is_read_by_evaluation_alone():
     batches = make_batches()
     training = NumpyBackend().train(task)
     clock = PhaseClock(started_s=0.0)
-    lesson = Lesson(
+    lesson = TrainingLoop(
         training=training, clock=clock, validation=batches[:1], on_epoch=lambda epoch: None
     )
-    lesson.teach([batches])
+    lesson.run([batches])
     training.weights = training.load_weights = training.reset = None
     check = TrainingCheck(
         scene=SimpleNamespace(clock=clock),

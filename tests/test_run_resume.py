@@ -16,7 +16,7 @@ from benchharness.cli import cli
 from benchharness.errors import RunError, SuiteError
 from benchharness.results import journal
 from benchharness.results.store import RunFolder
-from benchharness.run.resuming import require_same
+from benchharness.run.resume import check_same_setup
 
 SUITE = """
 name = "tiny"
@@ -154,9 +154,9 @@ def test_nothing_is_mixed_into_a_run(tmp_path: Path, change: dict[str, Any], whe
     noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
     folder = RunFolder.create(tmp_path, "tiny", now=noon, token="3f9c", run=DESCRIBED)
 
-    require_same(folder, DESCRIBED)
+    check_same_setup(folder, DESCRIBED)
     with pytest.raises(SuiteError) as refusal:
-        require_same(folder, DESCRIBED | change)
+        check_same_setup(folder, DESCRIBED | change)
 
     assert [problem.where for problem in refusal.value.problems] == [where]
 
@@ -189,7 +189,7 @@ def test_a_run_is_carried_out_by_one_process_at_a_time(place: Path):
     """Who resumes what another process is carrying out is told who that is."""
     run()
     script = (
-        "import sys, pathlib; from benchharness.run.claim import claim_run\n"
+        "import sys, pathlib; from benchharness.run.run_locks import claim_run\n"
         "from benchharness.results.store import RunFolder\n"
         "claim = claim_run(RunFolder(path=pathlib.Path(sys.argv[1])))\n"
         "print('held', flush=True); sys.stdin.read()\n"

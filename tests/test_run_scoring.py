@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from benchharness.api import Batch, PluginError, Scores, Task
-from benchharness.run.trial.scoring import ScoreCheck, answers_to, judged, margins
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import CLASSES, learn, make_batches, make_task, small_cnn
+from benchharness.worker.scoring import ScoreCheck, answers_to, judged, margins
 
 
 def check(spoil: Callable[[Any], None] = lambda training: None, *, output: str = "softmax") -> str:
@@ -117,7 +117,7 @@ def test_a_check_that_fails_takes_nothing_from_what_was_measured():
 
 def test_without_the_reference_logits_alone_are_compared(monkeypatch: pytest.MonkeyPatch):
     """Whoever leaves the plugin numpy alone has no check by it, and no failure."""
-    monkeypatch.setattr("benchharness.run.trial.scoring.installed", dict)
+    monkeypatch.setattr("benchharness.worker.scoring.installed", dict)
 
     def spoil(training: Any) -> None:
         own = {name: 1.1 * array for name, array in training.weights().items()}

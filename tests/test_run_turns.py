@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from laggards import SUITE, benchharness, install
 
-from benchharness.regression.allocation import KEPT, keeping, keeps_memory
-from benchharness.run.supervision.courses import in_turn, to_the_end
+from benchharness.compare.malloc import KEPT, retains_heap, with_retained_heap
+from benchharness.run.process.interleave import run_interleaved, run_to_completion
 
 EPOCHS = 4
 FEW = ("--pairs", "6", "--threshold", "40%", "--threshold", "peak_host_bytes=20%", "--no-proof")
@@ -41,7 +41,7 @@ def test_two_courses_take_turns_and_every_other_round_is_reversed():
     """A B, B A, A B: what lasts for longer than a stretch hits both."""
     done: list[str] = []
 
-    assert in_turn([course("A", 2, done), course("B", 2, done)]) == ["A", "B"]
+    assert run_interleaved([course("A", 2, done), course("B", 2, done)]) == ["A", "B"]
     assert [one for one in done if "over" not in one] == ["A0", "B0", "B1", "A1", "A2", "B2"]
 
 
@@ -49,9 +49,9 @@ def test_the_longer_course_goes_on_alone():
     """Results stand in the order of the courses, not in that of their ends."""
     done: list[str] = []
 
-    assert in_turn([course("A", 3, done), course("B", 1, done)]) == ["A", "B"]
+    assert run_interleaved([course("A", 3, done), course("B", 1, done)]) == ["A", "B"]
     assert done == ["A0", "B0", "B1", "B over", "A1", "A2", "A3", "A over"]
-    assert to_the_end(course("C", 2, [])) == "C"
+    assert run_to_completion(course("C", 2, [])) == "C"
 
 
 def test_where_one_course_raises_the_other_is_ended():
@@ -59,17 +59,17 @@ def test_where_one_course_raises_the_other_is_ended():
     done: list[str] = []
 
     with pytest.raises(RuntimeError, match="it broke"):
-        in_turn([course("A", 3, done), course("B", 3, done, is_broken=True)])
+        run_interleaved([course("A", 3, done), course("B", 3, done, is_broken=True)])
     assert done == ["A0", "B0", "B over", "A over"]
 
 
 def test_freed_memory_is_kept_unless_somebody_has_tuned_the_allocator():
     """Whoever names one of its settings, or another allocator, has it as he wants it."""
-    assert keeping({"HOME": "/root"}) == {"HOME": "/root", **KEPT}
+    assert with_retained_heap({"HOME": "/root"}) == {"HOME": "/root", **KEPT}
     for own in ({"MALLOC_ARENA_MAX": "1"}, {"LD_PRELOAD": "libjemalloc.so.2"}):
-        assert keeping(own) == own
-        assert not keeps_memory(keeping(own))
-    assert keeps_memory(keeping({}))
+        assert with_retained_heap(own) == own
+        assert not retains_heap(with_retained_heap(own))
+    assert retains_heap(with_retained_heap({}))
 
 
 @pytest.fixture(scope="module")
@@ -194,6 +194,6 @@ def workers(folder: Path) -> list[str]:
             where = (process / "cwd").readlink()
         except OSError:
             continue
-        if b"benchharness.run.trial.worker" in line and where == folder:
+        if b"benchharness.worker.main" in line and where == folder:
             found.append(process.name)
     return found

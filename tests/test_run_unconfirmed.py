@@ -14,8 +14,8 @@ from test_run import run
 from benchharness import plugins
 from benchharness.api import Execution
 from benchharness.measure.blocks import Block
-from benchharness.run.trial.summary import seen
 from benchharness.testing.tasks import linear, make_task
+from benchharness.worker.summary import seen
 
 SPINNING = """
 import time

@@ -18,15 +18,15 @@ from photographs import save_classes
 from results_records import record
 from small_disks import fill, small_disk
 
-from benchharness.data import pictures as drawn_pictures
+from benchharness.data import synthetic as drawn_pictures
 from benchharness.data.folder import folder
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError, RunError
-from benchharness.files import replace_text
+from benchharness.files import atomic_write_text
 from benchharness.results import journal
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.store import require_room
-from benchharness.run.trial.features import compute_features, load_features
+from benchharness.worker.features import compute_features, load_features
 
 SUITE = """
 name = "pets"
@@ -215,10 +215,10 @@ def test_tables_on_a_full_disk_stay_as_they_were(tmp_path: Path):
 def test_a_file_that_cannot_be_replaced_whole_is_not_touched(tmp_path: Path):
     """Under a quota the old one stays, and no other beside it."""
     path = tmp_path / "run.json"
-    replace_text(path, "old")
+    atomic_write_text(path, "old")
 
     with short_files(), pytest.raises(OSError, match="File too large"):
-        replace_text(path, "x" * 100_000)
+        atomic_write_text(path, "x" * 100_000)
 
     assert path.read_text() == "old"
     assert [file.name for file in tmp_path.iterdir()] == ["run.json"]

@@ -25,16 +25,16 @@ from suite_files import CNN, DATASET, HEAD, problems_of
 
 from benchharness import plugins
 from benchharness.cli import cli
-from benchharness.cli.disks import is_of_disk
-from benchharness.cli.exits import explanation
-from benchharness.cli.progress.lines import Lines
+from benchharness.cli.disk_errors import is_disk_error
+from benchharness.cli.errors import explanation
 from benchharness.errors import DatasetError, PluginError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
+from benchharness.progress.plain import Lines
 from benchharness.report.table import markdown, plain_text
 from benchharness.results.csvfiles import csv_text, write_csv_files
 from benchharness.run.events import Announced
-from benchharness.visible import visible
+from benchharness.text import visible
 from benchharness.weights.reading import read
 
 ROOT = Path(__file__).parent.parent
@@ -161,7 +161,7 @@ def test_a_disk_is_no_bug_of_ours(number: int, is_said: bool):
 
     (line,) = explanation(error)
 
-    assert is_of_disk(error) is is_said
+    assert is_disk_error(error) is is_said
     assert line.startswith("runs/log: expected to be able to write here, found: ") is is_said
 
 
@@ -249,7 +249,7 @@ def test_weights_cannot_lead_into_another_file(tmp_path: Path, way: str):
 @pytest.fixture
 def unbarred(monkeypatch: pytest.MonkeyPatch):
     """Forget afterwards which plugins were barred."""
-    monkeypatch.setenv(plugins.BARRED, "")
+    monkeypatch.setenv(plugins.DISABLED_VAR, "")
     plugins.installed.cache_clear()
     yield
     monkeypatch.undo()

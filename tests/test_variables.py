@@ -11,10 +11,10 @@ from plugins_here import benchharness
 from test_regression_recorded import STEADY, compare, of, recorded
 
 from benchharness.errors import SuiteError
+from benchharness.history.history import history_of
+from benchharness.history.runs import Choice, read_runs
 from benchharness.measure.variables import recorded_variables
-from benchharness.pytest_support.baseline import differences
-from benchharness.regression.history import history_of
-from benchharness.regression.history_runs import Choice, read_runs
+from benchharness.pytest_plugin.baseline import differences
 
 SUITE = """
 name = "small"

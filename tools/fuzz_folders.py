@@ -49,7 +49,7 @@ class RefusedError(Exception):
 
 
 @dataclass
-class Reading:
+class Observation:
     """What the plain reading finds: pictures by class, and by the reason why they are left out."""
 
     train: dict[str, set[str]]
@@ -78,7 +78,7 @@ class Folders:
         return closed or bool(self.pictures[path]) or any(map(self.may_hold, self.inside[path]))
 
 
-def plain(root: str) -> Reading:
+def plain(root: str) -> Observation:
     """Read a folder by the rules, one after the other.
 
     Raises:
@@ -118,7 +118,7 @@ def plain(root: str) -> Reading:
         tested = {spelt.get(name.casefold(), name): found for name, found in tested.items()}
         if set(tested) != set(learnt):
             raise RefusedError("other classes")
-    reading = Reading(train=learnt, test=tested)
+    reading = Observation(train=learnt, test=tested)
     left = reading.left_out
     left["hidden"] = folders.hidden
     left["unlabelled"], left["split"] = set(), set()
@@ -518,7 +518,7 @@ def differences(root: Path) -> tuple[list[str], Counter[str]]:
         except DatasetError as error:
             found = str(error)
         try:
-            expected: Reading | str = plain(str(root))
+            expected: Observation | str = plain(str(root))
         except RefusedError as error:
             expected = str(error)
         every = read_folders(str(root))
@@ -533,7 +533,7 @@ def differences(root: Path) -> tuple[list[str], Counter[str]]:
     )
 
 
-def _differences(found: Layout, expected: Reading, pictures: set[str]) -> Iterator[str]:
+def _differences(found: Layout, expected: Observation, pictures: set[str]) -> Iterator[str]:
     for name in ("train", "test"):
         index, plainly = getattr(found, name), getattr(expected, name)
         as_read = None if index is None else {k: set(map(str, v)) for k, v in index.items()}

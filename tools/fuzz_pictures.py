@@ -27,8 +27,8 @@ from PIL import Image
 from benchharness.data import cats_dogs, fashion_mnist, flat, folder
 from benchharness.data.images import read_image
 from benchharness.data.listing import Listing
-from benchharness.data.own import own_pictures
 from benchharness.data.prepared import prepare
+from benchharness.data.user_images import user_images
 from benchharness.errors import DatasetError
 
 CLASSES = ("cats", "dogs")
@@ -235,7 +235,7 @@ def objections(place: Path, *, count: int, seed: int) -> Iterator[str]:
     code, said = prepared(place, policy="error")
     if refused and not (code == 1 and any(name in said for name in refused)):
         yield f"error: exit {code}: {said}"
-    sources = {"folder": folder.folder(root), "own": own_pictures(root, seed=0)}
+    sources = {"folder": folder.folder(root), "own": user_images(root, seed=0)}
     mixed = place / "flat"
     mixed.mkdir()
     for path in root.glob("*/*/*"):

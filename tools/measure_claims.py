@@ -38,9 +38,9 @@ from benchharness.measure.statistics import (
     paired_ratio,
     unpaired_ratio,
 )
-from benchharness.report.answers import answers_of
-from benchharness.report.lines import lines_of
 from benchharness.report.notes import STEADY, UNSTABLE_LEVEL
+from benchharness.report.rows import lines_of
+from benchharness.report.summary import answers_of
 
 AUTO = "auto"
 Trials = int | str
@@ -350,7 +350,7 @@ def flags_unstable(
 
 
 def names_winner_in_records(
-    rng: np.random.Generator, *, noise: Noise, trials: int, benchmarks: int, is_apart: bool = False
+    rng: np.random.Generator, *, noise: Noise, trials: int, benchmarks: int, is_far: bool = False
 ) -> bool:
     """Whether the answers of a whole report of equal backends name a winner, from its records.
 
@@ -364,7 +364,7 @@ def names_winner_in_records(
         for trial in range(trials):
             for backend in (0, 1) if trial % 2 == 0 else (1, 0):
                 clock += timedelta(seconds=11)
-                is_late = is_apart and backend == 1
+                is_late = is_far and backend == 1
                 rate = 100 * math.exp(speeds[trial, backend] - 0.05 * is_late)
                 started = clock + timedelta(hours=1) * is_late
                 records.append(_record(f"benchmark_{benchmark}", backend, trial, rate, started))
@@ -439,18 +439,18 @@ def _records() -> Table:
         headings=("noise", "trials", "sides", "reports with a false winner"),
         scenarios=tuple(
             Scenario(
-                conditions=(name, str(trials), "an hour apart" if is_apart else "in turns"),
+                conditions=(name, str(trials), "an hour apart" if is_far else "in turns"),
                 measure=partial(
                     names_winner_in_records,
                     noise=NOISES[name],
                     trials=trials,
                     benchmarks=3,
-                    is_apart=is_apart,
+                    is_far=is_far,
                 ),
                 repetitions=600,
                 at_most=0.05,
             )
-            for name, trials, is_apart in kinds
+            for name, trials, is_far in kinds
         ),
     )
 

@@ -20,17 +20,17 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.compare.comparison import CellComparison, Comparison, Trials
+from benchharness.compare.criteria import Criteria
+from benchharness.compare.floors import NoiseFloor
+from benchharness.compare.looks import ERROR, FEWEST_PAIRS, level_of, planned
+from benchharness.compare.plan import CellPair
+from benchharness.compare.sampling import Series
+from benchharness.compare.scatter import scatter_of
+from benchharness.compare.verdict import Sample, Verdict, judge
+from benchharness.history.changepoints import find_segments
 from benchharness.measure.blocks import Block, best_epoch
 from benchharness.model.quantities import QUANTITIES
-from benchharness.regression.comparison import CellComparison, Comparison, Trials
-from benchharness.regression.criteria import Criteria
-from benchharness.regression.floors import Floor
-from benchharness.regression.lineup import Couple
-from benchharness.regression.looks import ERROR, FEWEST_PAIRS, level_of, planned
-from benchharness.regression.pairs import Series
-from benchharness.regression.scatter import scatter_of
-from benchharness.regression.steps import levels_of
-from benchharness.regression.verdict import Sample, Verdict, judge
 from benchharness.results.record import Record
 from benchharness.suite.plan import Cell
 from benchharness.suite.settings import settings_from_dict
@@ -202,7 +202,7 @@ def pairs_of(machine: Machine, planted: Planted, random: Random) -> Iterator[tup
 def compare(machine: Machine, planted: Planted, random: Random) -> tuple[int, int]:
     """Return the exit code of a comparison, and after how many pairs it ends."""
     series = Series(
-        couple=Couple(ours=CELL, theirs=CELL, backend="torch"), looks=planned(FEWEST_PAIRS, PAIRS)
+        couple=CellPair(ours=CELL, theirs=CELL, backend="torch"), looks=planned(FEWEST_PAIRS, PAIRS)
     )
     for ours, theirs in pairs_of(machine, planted, random):
         series.ours.append(ours)
@@ -254,7 +254,7 @@ def noise_promise(
     same, slower, shown = [], [], []
     for _ in range(repeats):
         costs = tuple(machine.costs(random, pairs).tolist())
-        floor = Floor(costs={"wall_s": costs}, pair_s=1.0, measured="")
+        floor = NoiseFloor(costs={"wall_s": costs}, pair_s=1.0, measured="")
         threshold = floor.reach("wall_s", pairs)
         shown.append(threshold)
         if math.isinf(threshold):
@@ -359,7 +359,9 @@ def false_steps(
     history: Callable[[Random, int], Values], random: Random, repeats: int, *, runs: int
 ) -> float:
     """Return the share of histories of equal code that have a step."""
-    return float(np.mean([len(levels_of([*history(random, runs)])) > 1 for _ in range(repeats)]))
+    return float(
+        np.mean([len(find_segments([*history(random, runs)])) > 1 for _ in range(repeats)])
+    )
 
 
 def found_steps(
@@ -370,7 +372,7 @@ def found_steps(
     def is_found() -> bool:
         values = history(random, 20 + after)
         values[20:] += 0.15
-        return any(abs(level.first - 20) <= 1 for level in levels_of([*values])[1:])
+        return any(abs(level.first - 20) <= 1 for level in find_segments([*values])[1:])
 
     return float(np.mean([is_found() for _ in range(repeats)]))
 

@@ -9,8 +9,8 @@ import warnings
 import click
 
 from benchharness import __version__
-from benchharness.cli.disks import is_of_disk
-from benchharness.cli.exits import Terminated, end_in_order, exit_code, explanation
+from benchharness.cli.disk_errors import is_disk_error
+from benchharness.cli.errors import Terminated, exit_code, explanation, install_signal_handlers
 from benchharness.cli.saying import say
 from benchharness.cli.surroundings import name_home, open_missing_streams
 from benchharness.errors import BenchError
@@ -84,7 +84,7 @@ def main() -> None:
     """Run the command line; a mistake of the user's is one line per problem, no traceback."""
     open_missing_streams()
     name_home()
-    end_in_order()
+    install_signal_handlers()
     if not sys.warnoptions:
         # What libraries warn of concerns their callers; what concerns the user is told by us.
         warnings.simplefilter("ignore")
@@ -94,7 +94,7 @@ def main() -> None:
         error.show()
         code = exit_code(error)
     except (BenchError, OSError, click.Abort, KeyboardInterrupt, Terminated) as error:
-        if isinstance(error, OSError) and not is_of_disk(error):
+        if isinstance(error, OSError) and not is_disk_error(error):
             raise
         mark = "error: " if isinstance(error, BenchError | OSError) else ""
         for line in explanation(error):

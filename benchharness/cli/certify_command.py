@@ -7,13 +7,13 @@ from pathlib import Path
 import click
 
 from benchharness.cli import options
-from benchharness.cli.barring import no_plugin
 from benchharness.cli.builtin import builtin_suite
+from benchharness.cli.disable import disable_plugin
 
 
 @click.command("certify")
 @click.argument("suite", type=options.PATH, required=False)
-@no_plugin
+@disable_plugin
 @options.profile
 @options.backends
 @options.benchmarks
@@ -48,7 +48,7 @@ def command(
 
     Exit codes: 0 all proven; 1 a pair is not; 2 the request could not be understood.
     """
-    from benchharness.cli.progress import watch
+    from benchharness.progress import watch
     from benchharness.run.events import RunFinished
     from benchharness.run.session import Request, open_session
 

@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 import click
 
 from benchharness.cli import options
-from benchharness.cli.barring import no_plugin
+from benchharness.cli.disable import disable_plugin
 
 if TYPE_CHECKING:
+    from benchharness.compare.comparison import Comparison
+    from benchharness.compare.overrides import Changes
+    from benchharness.compare.recorded import RecordedOptions
+    from benchharness.compare.run import ComparisonOptions
+    from benchharness.compare.targets import TargetSpec
     from benchharness.errors import Problem
-    from benchharness.regression.changes import Changes
-    from benchharness.regression.comparison import Comparison
-    from benchharness.regression.fresh import Order
-    from benchharness.regression.recorded import Question
-    from benchharness.regression.sides import Named
 
 
 @click.command("compare")
 @click.argument("a", required=False, metavar="A")
 @click.argument("b", required=False)
-@no_plugin
+@disable_plugin
 @click.option(
     "--suite",
     type=options.PATH,
@@ -124,9 +124,9 @@ def command(
     Exit codes: 0 nothing is worse; 1 a trial failed; 2 the request could not be understood; 3 B is
     worse; 4 undecidable; 130 interrupted.
     """
-    from benchharness.regression.criteria import read_thresholds, unknown_columns
-    from benchharness.regression.pairs import read_pairs
-    from benchharness.regression.sides import name_sides
+    from benchharness.compare.criteria import read_thresholds, unknown_columns
+    from benchharness.compare.sampling import read_pairs
+    from benchharness.compare.targets import parse_targets
     from benchharness.run.session import Request
 
     if as_json and quiet:
@@ -149,17 +149,17 @@ def command(
     _require(unknown_columns(columns, option="--column"))
     fewest, most = read_pairs(pairs)
     changes = [_changes(set_a, "--set-a"), _changes(set_b, "--set")]
-    suite, sides = name_sides(a, b, suite=suite, is_changed=any(changes), results=results)
+    suite, sides = parse_targets(a, b, suite=suite, is_changed=any(changes), results=results)
 
     def deliver(comparison: Comparison) -> int:
         _write(comparison, markdown=markdown, junit=junit)
         return comparison.exit_code
 
     if sides[0].kind == "run":
-        from benchharness.regression.recorded import Question
+        from benchharness.compare.recorded import RecordedOptions
 
         _refuse_changes(changes)
-        question = Question(
+        question = RecordedOptions(
             benchmarks=benchmarks,
             backends=backends,
             columns=columns,
@@ -168,13 +168,13 @@ def command(
             described=_described(suite, profile),
         )
         return _compare_recorded(sides, question, deliver, results=results, as_json=as_json)
-    from benchharness.regression.fresh import Order
-    from benchharness.regression.sides import fresh_side
+    from benchharness.compare.run import ComparisonOptions
+    from benchharness.compare.targets import fresh_side
 
     assert suite is not None
     ours, theirs = (fresh_side(*pair) for pair in zip(sides, changes, strict=True))
     named = tuple(dict.fromkeys(one.backend for one in (ours, theirs) if one.backend))
-    order = Order(
+    order = ComparisonOptions(
         request=Request(
             suite=suite,
             profile=profile,
@@ -201,9 +201,9 @@ def command(
 
 
 def _changes(texts: tuple[str, ...], option: str) -> Changes:
-    from benchharness.regression.changes import read_changes
+    from benchharness.compare.overrides import parse_overrides
 
-    changes, problems = read_changes(texts, option=option)
+    changes, problems = parse_overrides(texts, option=option)
     _require(problems)
     return changes
 
@@ -238,16 +238,16 @@ def _described(suite: Path | None, profile: str | None) -> dict[str, object] | N
 
 
 def _compare_recorded(
-    sides: tuple[Named, Named],
-    question: Question,
+    sides: tuple[TargetSpec, TargetSpec],
+    question: RecordedOptions,
     deliver: Callable[[Comparison], int],
     *,
     results: Path,
     as_json: bool,
 ) -> int:
-    from benchharness.cli.progress import watch
-    from benchharness.regression.recorded import compare_recorded
-    from benchharness.regression.sides import recorded_side
+    from benchharness.compare.recorded import compare_recorded
+    from benchharness.compare.targets import recorded_side
+    from benchharness.progress import watch
     from benchharness.report.comparison import headline
     from benchharness.run.events import Compared, RunFinished
 
@@ -263,15 +263,15 @@ def _compare_recorded(
 
 
 def _compare_fresh(
-    order: Order, deliver: Callable[[Comparison], int], *, as_json: bool, is_quiet: bool
+    order: ComparisonOptions, deliver: Callable[[Comparison], int], *, as_json: bool, is_quiet: bool
 ) -> int:
-    from benchharness.cli.progress import watch
-    from benchharness.regression.fresh import compare_fresh
+    from benchharness.compare.run import run_comparison
+    from benchharness.progress import watch
     from benchharness.report.comparison import headline
     from benchharness.run.events import RunFinished
 
     with watch(as_json=as_json, is_quiet=is_quiet) as observe:
-        comparison = compare_fresh(order, observe).comparison
+        comparison = run_comparison(order, observe).comparison
         code = deliver(comparison)
         observe(
             RunFinished(exit_code=code, folder=comparison.folder, answers=(headline(comparison),))
@@ -304,7 +304,7 @@ def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None)
     Raises:
         click.BadParameter: One cannot be written.
     """
-    from benchharness.files import replace_text
+    from benchharness.files import atomic_write_text
     from benchharness.report.comparison import markdown as as_markdown
     from benchharness.report.junit import junit as as_junit
 
@@ -315,7 +315,7 @@ def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None)
         if path is None:
             continue
         try:
-            replace_text(path, render(comparison))
+            atomic_write_text(path, render(comparison))
         except OSError as error:
             raise click.BadParameter(
                 f"{path}: expected to be able to write it, found: {error.strerror}",

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from benchharness.cli import options
-from benchharness.cli.barring import no_plugin
+from benchharness.cli.disable import disable_plugin
 from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
-    from benchharness.run.materials import Materials
+    from benchharness.run.inputs import RunInputs
     from benchharness.run.session import Request
 
 F = TypeVar("F", bound=Callable[..., int])
@@ -30,7 +30,7 @@ def _on_suite(function: F) -> F:
         click.argument("suite", type=options.PATH),
         click.option("--profile", help="As for run; chosen for this machine by default."),
         options.data,
-        no_plugin,
+        disable_plugin,
     )
     for option in reversed(told):
         function = option(function)
@@ -49,7 +49,7 @@ def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: boo
     Exit codes: 0 all is ready; 1 something is not to be had; 2 the request could not be
     understood.
     """
-    from benchharness.cli.progress import watch
+    from benchharness.progress import watch
     from benchharness.run.session import open_session
 
     request = _request(suite, profile=profile, data=data, offline=offline)
@@ -71,9 +71,9 @@ def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
     Exit codes: 0 all is whole; 1 something is damaged or missing, a line for each with its remedy;
     2 the request could not be understood.
     """
-    from benchharness.cli.progress import watch
+    from benchharness.progress import watch
     from benchharness.run.session import open_session
-    from benchharness.run.verification import verify as verdicts
+    from benchharness.run.verify import verify as verdicts
 
     is_whole = True
     with watch() as observe:
@@ -93,7 +93,7 @@ def _request(suite: Path, *, profile: str | None, data: Path | None, offline: bo
     return Request(suite=suite, profile=profile, data=data, offline=offline)
 
 
-def _ready(materials: Materials) -> list[str]:
+def _ready(materials: RunInputs) -> list[str]:
     """Return what is ready, how large it is and where, a line each."""
     cells = materials.plan.cells
     # Those with another validation split were found decoded; the first says how long it took.

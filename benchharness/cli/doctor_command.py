@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from benchharness.cli import options
-from benchharness.cli.barring import no_plugin
+from benchharness.cli.disable import disable_plugin
 from benchharness.cli.saying import say
 
 _MAIN = Path("suites/cats_dogs.toml")
@@ -16,7 +16,7 @@ _MAIN = Path("suites/cats_dogs.toml")
 
 @click.command("doctor")
 @click.argument("suite", type=options.PATH, required=False)
-@no_plugin
+@disable_plugin
 @options.profile
 @options.backends
 @options.data
@@ -63,7 +63,7 @@ def command(
     Exit codes: 0 the suite can run; 1 something that it needs is missing; 2 the request could not
     be understood.
     """
-    from benchharness.run.checkup.doctor import LONGEST_S, Examination, examine
+    from benchharness.doctor.report import LONGEST_S, Examination, examine
     from benchharness.suite.builtin import IMAGES
 
     if suite is None and _MAIN.is_file():

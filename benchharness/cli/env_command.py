@@ -35,11 +35,11 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
 
     Exit codes: 0 all are ready; 1 one cannot be built; 2 the request could not be understood.
     """
-    from benchharness.run.environments import Maker
+    from benchharness.environments.sync import EnvironmentSync
 
-    maker = Maker.of(suite, backends=backends, environment=_variables(offline=offline))
+    maker = EnvironmentSync.of(suite, backends=backends, environment=_variables(offline=offline))
     code = 0
-    for outcome in maker.ready(is_anew=rebuild, tell=lambda line: click.echo(line, err=True)):
+    for outcome in maker.ready(rebuild=rebuild, tell=lambda line: click.echo(line, err=True)):
         if outcome.error is None:
             click.echo(outcome.text)
             continue
@@ -124,8 +124,8 @@ def _variables(*, offline: bool) -> dict[str, str]:
 
 
 def _store() -> Environments:
+    from benchharness.download.caches import cache_folder
     from benchharness.environments.store import Environments
-    from benchharness.fetch.caches import cache_folder
 
     return Environments(cache_folder(os.environ))
 
@@ -147,7 +147,7 @@ def _named(store: Environments, name: str) -> list[Environment]:
 
 
 def _unused(store: Environments) -> list[Environment]:
-    from benchharness.run.environments import unused
+    from benchharness.environments.sync import unused
 
     return unused(store, environment=os.environ)
 

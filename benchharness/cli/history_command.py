@@ -13,7 +13,7 @@ from benchharness.cli import options
 from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
-    from benchharness.regression.history import History
+    from benchharness.history.history import History
 
 
 @click.command("history")
@@ -64,9 +64,9 @@ def command(
 
     Exit codes: 0 all well; 1 nothing was recorded; 2 the request could not be understood.
     """
-    from benchharness.regression.history import history_of
-    from benchharness.regression.history_runs import Choice, read_runs, suite_folders
-    from benchharness.regression.history_storage import read_storage
+    from benchharness.history.history import history_of
+    from benchharness.history.runs import Choice, read_runs, suite_folders
+    from benchharness.history.storage import read_storage
 
     choice = Choice(column=column, benchmarks=benchmarks, backends=backends)
     if storage is None:
@@ -124,12 +124,12 @@ def _write(history: History, page: Path) -> None:
             f"{page}: expected {', '.join(absent)} to draw it with, found none; "
             "pip install 'benchharness[report]'"
         )
-    from benchharness.files import replace_text
+    from benchharness.files import atomic_write_text
     from benchharness.report.html.bundle import bundle
     from benchharness.report.html.history import history_page
 
     try:
-        replace_text(page, history_page(history, vega=bundle()))
+        atomic_write_text(page, history_page(history, vega=bundle()))
     except OSError as error:
         raise RunError(
             f"{page}: expected to be able to write here, found: {error.strerror}"

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from benchharness.cli.barring import no_plugin
+from benchharness.cli.disable import disable_plugin
 from benchharness.cli.saying import say
-from benchharness.data.catalogue import SOURCES
+from benchharness.data.registry import SOURCES
 from benchharness.extensions import extensions
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, install_command, installed, obstacle
@@ -27,7 +27,7 @@ STRATEGIES = {
 
 
 @click.command("list")
-@no_plugin
+@disable_plugin
 def command() -> None:
     """Show the backends, strategies, datasets, backbones and suites that can be had.
 
@@ -65,8 +65,8 @@ def _added(kind: str, *, beside: Container[str] = ()) -> dict[str, str]:
 
 def _environments() -> dict[str, dict[str, str]]:
     """Return the backends that have an environment of their own, where any has one."""
+    from benchharness.download.caches import cache_folder
     from benchharness.environments.store import Environments
-    from benchharness.fetch.caches import cache_folder
 
     rows = {
         use.backend: f"{one.plugin} in an environment of {', '.join(one.requirements)}; {use.suite}"

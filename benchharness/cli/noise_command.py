@@ -9,12 +9,12 @@ import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
-from benchharness.cli.barring import no_plugin
+from benchharness.cli.disable import disable_plugin
 
 
 @click.command("noise")
 @click.argument("suite", type=options.PATH)
-@no_plugin
+@disable_plugin
 @options.profile
 @options.backends
 @options.benchmarks
@@ -53,10 +53,10 @@ def command(
     Exit codes: 0 all measured; 1 a trial failed; 2 the request could not be understood; 130
     interrupted.
     """
-    from benchharness.cli.progress import watch
+    from benchharness.compare.criteria import unknown_columns
+    from benchharness.compare.noise import measure_noise
     from benchharness.errors import SuiteError
-    from benchharness.regression.criteria import unknown_columns
-    from benchharness.regression.noise import survey_noise
+    from benchharness.progress import watch
     from benchharness.report.noise import NoiseTable, noise_line
     from benchharness.run.events import RunFinished
     from benchharness.run.session import Request
@@ -75,7 +75,7 @@ def command(
         offline=offline,
     )
     with watch(is_quiet=quiet or as_json) as observe:
-        survey = survey_noise(request, pairs=pairs, columns=columns, observe=observe)
+        survey = measure_noise(request, pairs=pairs, columns=columns, observe=observe)
         code = 1 if survey.failures else 0
         observe(RunFinished(exit_code=code, folder=survey.folder, answers=(noise_line(survey),)))
     if as_json:

@@ -10,7 +10,7 @@ import click
 from benchharness.cli import options
 
 if TYPE_CHECKING:
-    from benchharness.testing.audit import Audit
+    from benchharness.testing.audit import PluginCheck
 
 
 @click.group("plugin")
@@ -67,9 +67,9 @@ def check(*, name: str, options: tuple[str, ...], device: str, as_json: bool) ->
     could not be understood.
     """
     _require_pytest()
-    from benchharness.testing.audit import Audit
+    from benchharness.testing.audit import PluginCheck
 
-    audit = Audit(name=name, options=_options(options), device=device)
+    audit = PluginCheck(name=name, options=_options(options), device=device)
     if as_json:
         import json
 
@@ -80,7 +80,7 @@ def check(*, name: str, options: tuple[str, ...], device: str, as_json: bool) ->
     return 0 if audit.is_kept else 1
 
 
-def _show(audit: Audit) -> None:
+def _show(audit: PluginCheck) -> None:
     """Print each clause as it becomes known."""
     from rich.console import Console
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 
 from benchharness.cli import options
-from benchharness.cli.barring import no_plugin
+from benchharness.cli.disable import disable_plugin
 from benchharness.cli.saying import say
 from benchharness.errors import BenchError, RunError
 
 
 @click.command("report")
 @click.argument("run", type=options.PATH)
-@no_plugin
+@disable_plugin
 @options.results
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 def command(*, run: Path, results: Path, markdown: bool) -> int:
@@ -24,14 +24,14 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     RUN is the folder of a run, the folder of a suite (its latest run), or the name of a suite.
     """
     from benchharness.results.csvfiles import write_csv_files
-    from benchharness.results.rebuilt import run_of
+    from benchharness.results.recovery import load_run
     from benchharness.results.store import find_run
 
     folder = find_run(run, results)
     records, damages = folder.records()
     for damage in damages:
         say(f"warning: {damage}", err=True)
-    described, remarks = run_of(folder, records)
+    described, remarks = load_run(folder, records)
     for remark in remarks:
         say(f"warning: {remark}", err=True)
     try:
@@ -84,12 +84,12 @@ def show(folder: Path) -> None:
     from rich.console import Console
 
     from benchharness.report.table import results_table
-    from benchharness.results.rebuilt import run_of
+    from benchharness.results.recovery import load_run
     from benchharness.results.store import RunFolder
 
     run = RunFolder.open(folder)
     records, _ = run.records()
-    described, _ = run_of(run, records)
+    described, _ = load_run(run, records)
     console = Console()
     console.print()
     console.print(results_table(described, records))

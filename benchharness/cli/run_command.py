@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from benchharness.cli import options
-from benchharness.cli.barring import no_plugin
-from benchharness.cli.exits import Terminated
+from benchharness.cli.disable import disable_plugin
+from benchharness.cli.errors import Terminated
 from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def _trials(
 
 @click.command("run")
 @click.argument("suite", type=options.PATH, required=False)
-@no_plugin
+@disable_plugin
 @options.profile
 @options.backends
 @options.benchmarks
@@ -197,16 +197,16 @@ def command(
 def _preview(request: Request) -> None:
     """Print what would run."""
     from benchharness.report.preview import asks, preview
-    from benchharness.run.outlook.outlook import warnings
-    from benchharness.run.remarks import on_fitting
+    from benchharness.run.dry_run import check_weights, forecast
+    from benchharness.run.estimate.outlook import warnings
+    from benchharness.run.messages import adaptation_messages
     from benchharness.run.session import open_session
-    from benchharness.run.survey import check_weights, forecast
 
     session = open_session(request)
     facts = session.survey()
     check_weights(session.plan, places=session.places)
     outlook = session.outlook(facts)
-    said = [*session.announcements(), *on_fitting(session.plan, facts)]
+    said = [*session.announcements(), *adaptation_messages(session.plan, facts)]
     for line in [*said, *warnings(outlook, session.accelerators)]:
         say(line, err=True)
     for line in preview(facts, list(forecast(session.plan, facts))).split("\n"):
@@ -217,11 +217,11 @@ def _preview(request: Request) -> None:
 
 def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
     """Carry out a run, watched, and print its table; return the exit code."""
-    from benchharness.cli.progress import watch
     from benchharness.cli.report_command import publish, show
-    from benchharness.report.answers import answers_in
-    from benchharness.run.backlog import WELL
+    from benchharness.progress import watch
+    from benchharness.report.summary import answers_in
     from benchharness.run.events import RunFinished
+    from benchharness.run.pending import SUCCESS
     from benchharness.run.session import open_session
 
     remarks: list[str] = []
@@ -250,7 +250,7 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
         for line in [] if is_silent else remarks:
             say(line, err=True)
         raise
-    if any(record["status"] not in WELL for record in records):
+    if any(record["status"] not in SUCCESS for record in records):
         remarks.append(f"to repeat what failed: {_again(request)} --only-failed")
     if any(look["stop"] == "time" for look in folder.read_run().get("looks", ())):
         remarks.append(f"out of time; to go on: {_again(request)} --resume")
@@ -281,9 +281,9 @@ def _again(request: Request) -> str:
 
 def _exit_code(records: list[Record], *, proof: str) -> int:
     from benchharness.fairness.certificate import PROVEN
-    from benchharness.run.backlog import WELL
+    from benchharness.run.pending import SUCCESS
 
-    if any(record["status"] not in WELL for record in records):
+    if any(record["status"] not in SUCCESS for record in records):
         return 1
     if proof == "no":
         return 0

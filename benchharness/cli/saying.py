@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from benchharness.visible import visible
+from benchharness.text import visible
 
 
 def say(line: str, *, err: bool = False) -> None:

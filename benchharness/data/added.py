@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from benchharness.data.catalogue import SOURCES, SourceInfo
+from benchharness.data.registry import SOURCES, SourceInfo
 from benchharness.extensions import extensions, load_extension
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.draws import Stream, generator
-from benchharness.model.task import Warp
+from benchharness.data.rng import Stream, generator
+from benchharness.model.task import AugmentationParams
 
 Table = NDArray[np.float64]
 
@@ -74,9 +74,9 @@ class AugmentationPlan:
         colour = augmentation.channel_shift * _either_way(table[:, _COLUMNS:])
         self._colour = colour.astype(np.float32)
 
-    def warp(self, ids: NDArray[np.int64]) -> Warp:
+    def warp(self, ids: NDArray[np.int64]) -> AugmentationParams:
         """Return the augmentation of these images."""
-        return Warp(affine=self._affine[ids], colour=self._colour[ids])
+        return AugmentationParams(affine=self._affine[ids], colour=self._colour[ids])
 
 
 def draw(
@@ -87,7 +87,7 @@ def draw(
     epoch: int,
     size: int,
     channels: int,
-) -> Warp:
+) -> AugmentationParams:
     """Return the augmentation of some images, as ``AugmentationPlan`` would give it.
 
     Args:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from benchharness.data.catalogue import SOURCES
 from benchharness.data.folder import examples, folder
 from benchharness.data.images import sample_channels
 from benchharness.data.layout import by_name, class_folders, natural, pictures_in, places
 from benchharness.data.listing import Listing
+from benchharness.data.registry import SOURCES
 from benchharness.data.splits import by_number
 from benchharness.errors import DatasetError
 

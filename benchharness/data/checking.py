@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchharness.data.decoding import Corpus, decode, digests, identity
-from benchharness.data.entry import Entry, open_entry
-from benchharness.data.filling import Progress
+from benchharness.data.cache import Progress
+from benchharness.data.cache_entry import Entry, open_entry
+from benchharness.data.indexed_images import IndexedImages, decode, digests, identity
 from benchharness.data.listing import Listing
 from benchharness.errors import DatasetError
 
@@ -54,7 +54,7 @@ def check_images(
     Raises:
         DatasetError: There are too few images.
     """
-    images = Corpus(listing=listing.first(train=train_images, test=test_images))
+    images = IndexedImages(listing=listing.first(train=train_images, test=test_images))
     channels = listing.channels
     contents = digests(images, workers=workers, may_skip=True)
     digest = identity(images, contents, size=size, channels=channels)

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Dataset, DatasetError, Images, Pictures, hookimpl
-from benchharness.data.catalogue import SOURCES
-from benchharness.fetch.caches import keras_home
+from benchharness.data.registry import SOURCES
+from benchharness.download.caches import keras_home
 
 CLASSES = (
     "t-shirt", "trouser", "pullover", "dress", "coat",

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 
-from benchharness.data.draws import Stream, generator
 from benchharness.data.images import sample_channels
 from benchharness.data.layout import (
     Index,
@@ -19,6 +18,7 @@ from benchharness.data.layout import (
     understand,
 )
 from benchharness.data.listing import Examples, FileExamples, Listing, Selection
+from benchharness.data.rng import Stream, generator
 from benchharness.data.splits import by_number, hold_out
 from benchharness.errors import DatasetError
 

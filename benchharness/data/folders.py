@@ -7,12 +7,12 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchharness.data.build_folder import atomic_dir
+from benchharness.data.image_formats import SUFFIXES
 from benchharness.data.listing import Examples, FileExamples, Listing, Selection
 from benchharness.data.prepared import Prepared
-from benchharness.data.stored import SUFFIXES
-from benchharness.data.workshop import new_folder
 from benchharness.errors import DatasetError
-from benchharness.model.kinds import ALIKE, describe
+from benchharness.model.conversions import ALIKE, describe
 
 # What the loaders of all frameworks decode, and what they know it by.
 _LOADED = {"JPEG": ".jpg", "PNG": ".png"}
@@ -89,7 +89,7 @@ def class_folder(paths: Sequence[Path], prepared: Prepared, *, cache_dir: Path) 
     folder = cache_dir / "folders" / hashlib.sha256(identity.encode()).hexdigest()[:32]
     try:
         if not folder.is_dir():
-            with new_folder(folder) as building:
+            with atomic_dir(folder) as building:
                 for name in names:
                     (building / name).mkdir()
                 for link, path in links.items():

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from benchharness.data import stored
+from benchharness.data import image_formats
 from benchharness.errors import DatasetError
 
 # Part of every dataset's identity: raise it whenever the same file would give other pixels.
@@ -71,10 +71,10 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
         return _decoded(image, path, size=size, channels=channels)
 
     try:
-        return stored.opened_image(path, decoded)
-    except stored.UNREADABLE as error:
+        return image_formats.opened_image(path, decoded)
+    except image_formats.UNREADABLE as error:
         raise DatasetError(
-            f"{path}: expected a readable image, found: {stored.complaint(error, path)}; "
+            f"{path}: expected a readable image, found: {image_formats.complaint(error, path)}; "
             'mend or remove the file, or set on_bad_image = "skip"'
         ) from error
 
@@ -91,7 +91,7 @@ def resize_array(image: NDArray[np.uint8], *, size: int, channels: int) -> Decod
     picture = Image.fromarray(flat)
     return Decoded(
         pixels=_values(_square(picture, size=size, channels=channels)),
-        kinds=stored.colours(picture, channels=channels),
+        kinds=image_formats.colours(picture, channels=channels),
     )
 
 
@@ -103,31 +103,31 @@ def sample_channels(paths: Sequence[Path]) -> Literal[1, 3]:
     step = max(1, len(paths) // _SAMPLES)
     for some in (paths[::step], paths):
         modes = {_mode(path) for path in some} - {None}
-        if not modes or not modes <= stored.GREY_MODES:
+        if not modes or not modes <= image_formats.GREY_MODES:
             return 3
     return 1
 
 
 def _mode(path: Path) -> str | None:
     try:
-        return stored.opened_image(path, lambda image: image.mode)
-    except stored.UNREADABLE:
+        return image_formats.opened_image(path, lambda image: image.mode)
+    except image_formats.UNREADABLE:
         # Decoding will name the file; here it only has no say.
         return None
 
 
 def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Decoded:
-    found = list(stored.kinds_of(image, path, channels=channels))
+    found = list(image_formats.kinds_of(image, path, channels=channels))
     image.load()
-    turn = stored.orientation(image)
+    turn = image_formats.orientation(image)
     picture = _eight_bits(image)
-    if stored.is_transparent(picture):
+    if image_formats.is_transparent(picture):
         picture = _on_white(picture)
         found.append("transparent")
     square = _square(picture, size=size, channels=channels)
     # Turned last: a small square is turned sooner than a photograph.
     upright = square.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else square
-    if stored.is_moving(image):
+    if image_formats.is_moving(image):
         found.append("moving")
     return Decoded(pixels=_values(upright), kinds=tuple(found))
 

@@ -15,10 +15,10 @@ from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from benchharness.data.stored import FOREIGN, SUFFIXES
+from benchharness.data.image_formats import FOREIGN, SUFFIXES
 from benchharness.data.tree import Node, Tree, is_folder, is_hidden, read_tree
+from benchharness.download.stock import MANIFEST
 from benchharness.errors import DatasetError
-from benchharness.fetch.stock import MANIFEST
 
 Index = Mapping[str, tuple[Path, ...]]
 Role = Literal["train", "test", "part", "content"]

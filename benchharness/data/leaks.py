@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 
-from benchharness.data.decoding import ABSENT, Corpus
+from benchharness.data.indexed_images import ABSENT, IndexedImages
 from benchharness.errors import DatasetError
 
 OnLeak = Literal["warn", "error"]
@@ -13,7 +13,7 @@ Leak = tuple[str, str]
 
 
 def leaks(
-    images: Corpus, contents: Sequence[bytes], *, skipped: Collection[int]
+    images: IndexedImages, contents: Sequence[bytes], *, skipped: Collection[int]
 ) -> tuple[Leak, ...]:
     """Return the images of the test that are also for training, each with the first such twin.
 

@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data import stored
+from benchharness.data import image_formats
 from benchharness.data.images import Decoded, read_image, resize_array
 from benchharness.errors import DatasetError
 
@@ -70,12 +70,12 @@ class FileExamples:
     def digest(self, index: int) -> bytes:
         """Return the SHA-256 of the file."""
         try:
-            with stored.opened(self.paths[index]) as file:
+            with image_formats.opened(self.paths[index]) as file:
                 return hashlib.file_digest(file, "sha256").digest()
         except OSError as error:
             raise DatasetError(
                 f"{self.paths[index]}: expected a readable file, found: "
-                f"{stored.complaint(error, self.paths[index])}"
+                f"{image_formats.complaint(error, self.paths[index])}"
             ) from error
 
     def read(self, index: int, *, size: int, channels: int) -> Decoded:

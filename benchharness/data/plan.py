@@ -9,8 +9,8 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.draws import Stream, generator
-from benchharness.model.task import Batch, Warp
+from benchharness.data.rng import Stream, generator
+from benchharness.model.task import AugmentationParams, Batch
 
 Inputs = NDArray[np.uint8] | NDArray[np.float32]
 
@@ -44,7 +44,7 @@ class BatchSequence(Sequence[Batch]):
         ids: NDArray[np.int64],
         *,
         batch_size: int,
-        warp: Callable[[NDArray[np.int64]], Warp] | None = None,
+        warp: Callable[[NDArray[np.int64]], AugmentationParams] | None = None,
     ) -> None:
         # A plain array of the same memory: a memory map is twice as slow to index.
         self._inputs: Inputs = inputs.view(np.ndarray)

@@ -10,9 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.decoding import Corpus, digests, identity
-from benchharness.data.entry import Entry, Meta, open_entry
-from benchharness.data.filling import Progress, obtain
+from benchharness.data.cache import Progress, obtain
+from benchharness.data.cache_entry import Entry, Meta, open_entry
+from benchharness.data.indexed_images import IndexedImages, digests, identity
 from benchharness.data.leaks import Leak, OnLeak, leaks, refuse
 from benchharness.data.listing import Listing
 from benchharness.data.splits import split
@@ -140,7 +140,7 @@ def prepare(
         DatasetError: There are too few images, one cannot be read or is not allowed, or the disk is
             full.
     """
-    images = Corpus(listing=listing.first(train=train_images, test=test_images))
+    images = IndexedImages(listing=listing.first(train=train_images, test=test_images))
     channels = listing.channels if channels is None else channels
     may_skip = on_bad_image == "skip"
     contents = digests(images, workers=workers, may_skip=may_skip)

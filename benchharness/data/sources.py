@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness.data.added import dataset, info, listing_of, names
-from benchharness.data.catalogue import VARIABLE
+from benchharness.data.registry import VARIABLE
+from benchharness.download.caches import keras_home
+from benchharness.download.stock import read_manifest
 from benchharness.errors import AbsentError, DatasetError, FetchError
-from benchharness.fetch.caches import keras_home
-from benchharness.fetch.stock import read_manifest
 from benchharness.files import expanded
 
 if TYPE_CHECKING:
     from benchharness.data.listing import Listing
-    from benchharness.fetch.fetcher import Fetcher
+    from benchharness.download.fetcher import Fetcher
 
 Progress = Callable[[int, int], None]
 # What needs no plugin.
@@ -90,7 +90,7 @@ def find(
         return load(place)
     looked = f"looked in {', '.join(map(str, places)) or f'no folder, as {VARIABLE} is not set'}"
     if fetcher is not None and name in fetcher.homes:
-        from benchharness.fetch.fetcher import DamagedError
+        from benchharness.download.fetcher import DamagedError
 
         try:
             fetched = fetcher.obtain(name)
@@ -217,6 +217,6 @@ def _drawn(
             f"dataset drawn: expected no folder, found {path}; "
             'for images of your own use source = "folder"'
         )
-    from benchharness.data.pictures import pictures
+    from benchharness.data.synthetic import pictures
 
     return pictures(train=train, test=test, seed=seed, cache_dir=cache_dir, progress=progress)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.draws import Stream, generator
+from benchharness.data.rng import Stream, generator
 from benchharness.errors import DatasetError
 
 # Files by class.

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchharness.data.stored import FOREIGN, SUFFIXES
+from benchharness.data.image_formats import FOREIGN, SUFFIXES
 
 # What desktops, file servers and archivers put into folders, in small letters.
 _SYSTEM = frozenset(

@@ -16,9 +16,9 @@ from sysconfig import get_platform
 from typing import Any
 
 from benchharness import __version__
-from benchharness.environments.acquaintance import is_path
-from benchharness.environments.building import apart
-from benchharness.environments.copying import CORE, origin_of
+from benchharness.environments.build import apart
+from benchharness.environments.install import CORE, origin_of
+from benchharness.environments.trust import is_path
 from benchharness.errors import Problem
 from benchharness.plugins import GROUP, OURS, installed, package_digest
 

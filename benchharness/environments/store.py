@@ -14,11 +14,11 @@ from typing import Any
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchharness.environments.building import build_once, create, install, python_of
-from benchharness.environments.closure import installed_as
-from benchharness.environments.copying import bring
+from benchharness.environments.build import build_once, create, install, python_of
+from benchharness.environments.dependencies import installed_as
+from benchharness.environments.install import bring
 from benchharness.environments.interpreter import UnusableError, look
-from benchharness.environments.recipe import Recipe
+from benchharness.environments.spec import EnvironmentSpec
 from benchharness.errors import RunError
 
 Tell = Callable[[str], None]
@@ -99,7 +99,7 @@ class Environments:
         found = [one for mark in marks if (one := _read(mark)) is not None]
         return sorted(found, key=lambda one: one.built, reverse=True)
 
-    def find(self, recipe: Recipe) -> Environment | None:
+    def find(self, recipe: EnvironmentSpec) -> Environment | None:
         """Return the environment of a recipe; None where it has not been built."""
         return _read(self._folder / recipe.digest / _MARK)
 
@@ -117,13 +117,13 @@ class Environments:
 
     def sync(
         self,
-        recipe: Recipe,
+        recipe: EnvironmentSpec,
         *,
         use: Use,
         base: Path,
         environment: Mapping[str, str],
         tell: Tell,
-        is_anew: bool = False,
+        rebuild: bool = False,
     ) -> tuple[Environment, bool]:
         """Return the environment of a recipe, and whether it had to be built.
 
@@ -144,7 +144,7 @@ class Environments:
             _build(beside, recipe, use, base=base, environment=environment, tell=tell)
 
         try:
-            if folder.is_dir() and (is_anew or not self._serves(recipe, environment)):
+            if folder.is_dir() and (rebuild or not self._serves(recipe, environment)):
                 _remove(folder)
             is_new = build_once(folder, build)
             found = self.find(recipe)
@@ -157,7 +157,7 @@ class Environments:
                 f"{error.strerror} (BENCHHARNESS_CACHE names another folder)"
             ) from error
 
-    def _serves(self, recipe: Recipe, environment: Mapping[str, str]) -> bool:
+    def _serves(self, recipe: EnvironmentSpec, environment: Mapping[str, str]) -> bool:
         """Whether what was built is whole, and still has the code that runs here."""
         found = self.find(recipe)
         try:
@@ -183,7 +183,7 @@ class Environments:
 
 def _build(
     folder: Path,
-    recipe: Recipe,
+    recipe: EnvironmentSpec,
     use: Use,
     *,
     base: Path,

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.model.network import Shape
-from benchharness.model.task import Batch, Consumed, Witness
+from benchharness.model.task import Batch, ConsumedBatches, FingerprintSpec
 
 AS_PLANNED = "as planned"
 # Enough images to tell a batch from any other, few enough to cost nothing.
@@ -30,7 +30,7 @@ TOLERANCE = 1e-3
 Inputs = NDArray[np.float32]
 
 
-def witness(shape: Shape, *, steps: int, seed: int | None = None) -> Witness:
+def witness(shape: Shape, *, steps: int, seed: int | None = None) -> FingerprintSpec:
     """Return what a backend is to record of epochs with so many steps.
 
     Args:
@@ -41,7 +41,7 @@ def witness(shape: Shape, *, steps: int, seed: int | None = None) -> Witness:
     """
     random = np.random.Generator(np.random.Philox(1))
     values = random.uniform(-1, 1, int(np.prod(shape))) / np.sqrt(np.prod(shape))
-    return Witness(
+    return FingerprintSpec(
         pattern=values.reshape(shape).astype(np.float32),
         images=_IMAGES,
         steps=tuple(range(steps)) if seed is None else _sampled(steps, seed=seed),
@@ -62,7 +62,9 @@ def _sampled(steps: int, *, seed: int) -> tuple[int, ...]:
     return (0, *sorted(drawn.tolist()), steps - 1)
 
 
-def expected(witness: Witness, batch: Batch, as_inputs: Callable[[Batch], Inputs]) -> Inputs:
+def expected(
+    witness: FingerprintSpec, batch: Batch, as_inputs: Callable[[Batch], Inputs]
+) -> Inputs:
     """Return the fingerprints that a batch must leave, shape (images,).
 
     Args:
@@ -91,7 +93,7 @@ class Ledger:
         troubles: What was not as planned, the first of each epoch.
     """
 
-    witness: Witness
+    witness: FingerprintSpec
     as_inputs: Callable[[Batch], Inputs] | None
     tolerance: float = TOLERANCE
     epochs: int = 0
@@ -101,7 +103,7 @@ class Ledger:
     def check(
         self,
         planned: Sequence[Batch],
-        consumed: Consumed,
+        consumed: ConsumedBatches,
         *,
         labels: Callable[[int], NDArray[np.int32]],
     ) -> None:

@@ -13,7 +13,7 @@ SYSTEM_COUNTS = Path("/proc/vmstat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Allowance:
+class CgroupLimits:
     """The tightest limits of the groups that a process is in; None for no limit.
 
     Attributes:
@@ -27,12 +27,12 @@ class Allowance:
     cores: float | None = None
 
 
-def read_allowance(root: Path = ROOT, membership: Path = MEMBERSHIP) -> Allowance:
+def read_allowance(root: Path = ROOT, membership: Path = MEMBERSHIP) -> CgroupLimits:
     """Return what Linux's control groups, of either version, allow this process."""
     try:
         lines = membership.read_text(encoding="utf-8").splitlines()
     except OSError:
-        return Allowance()
+        return CgroupLimits()
     limits, left, cores = [math.inf], [math.inf], [math.inf]
     for line in lines:
         _, controllers, path = line.split(":", 2)
@@ -41,14 +41,14 @@ def read_allowance(root: Path = ROOT, membership: Path = MEMBERSHIP) -> Allowanc
             limits.append(limit)
             left.append(limit - _memory_used(folder))
             cores.append(_cores(folder))
-    return Allowance(
+    return CgroupLimits(
         memory_bytes=_whole(min(limits)),
         free_bytes=_whole(max(0.0, min(left))),
         cores=min(cores) if math.isfinite(min(cores)) else None,
     )
 
 
-def kernel_kills(
+def oom_kill_count(
     root: Path = ROOT, membership: Path = MEMBERSHIP, system: Path = SYSTEM_COUNTS
 ) -> int:
     """Return how many processes the kernel has ended for want of memory, in the groups we are in.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from benchharness.measure.cgroup import MEMBERSHIP, Allowance, read_allowance
+from benchharness.measure.cgroup import MEMBERSHIP, CgroupLimits, read_allowance
 from benchharness.measure.energy import POWERCAP, find_rapl
 from benchharness.measure.environment import cpu_name, usable_cores
 from benchharness.measure.gpu import GpuState, find_accelerators, read_gpus, unread_gpus
@@ -74,7 +74,7 @@ def read_machine(environment: Mapping[str, str] = os.environ) -> Machine:
     )
 
 
-def read_memory(allowance: Allowance | None = None) -> tuple[int, int]:
+def read_memory(allowance: CgroupLimits | None = None) -> tuple[int, int]:
     """Return the bytes of host memory that there are for us, and those that are free."""
     import psutil
 

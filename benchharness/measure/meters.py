@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchharness.extensions import hooks
+from benchharness.measure.cpu_time import others_seconds
 from benchharness.measure.gpu import Gpu, GpuReading
 from benchharness.measure.memory import tree
-from benchharness.measure.processor import others_seconds
 from benchharness.model.extension import Measured, Meter
 
 # Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.

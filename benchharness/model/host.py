@@ -10,10 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.model.task import Consumed, Preprocessing, Warp, Witness
+from benchharness.model.task import (
+    AugmentationParams,
+    ConsumedBatches,
+    FingerprintSpec,
+    Preprocessing,
+)
 
 
-def warp_on_host(images: NDArray[np.uint8], warp: Warp) -> NDArray[np.float32]:
+def warp_on_host(images: NDArray[np.uint8], warp: AugmentationParams) -> NDArray[np.float32]:
     """Return the images as a warp changes them, computed by NumPy.
 
     Args:
@@ -71,7 +76,7 @@ class HostLedger:
         witness: The task's; None to record nothing.
     """
 
-    def __init__(self, witness: Witness | None) -> None:
+    def __init__(self, witness: FingerprintSpec | None) -> None:
         self._witness = witness
         self._sampled = frozenset(witness.steps if witness else ())
         self._rows: list[tuple[NDArray[np.float64], NDArray[np.int32]]] = []
@@ -99,7 +104,7 @@ class HostLedger:
         prints = weighed.reshape(len(chosen), -1).sum(axis=1)
         self._rows.append((prints, labels[chosen]))
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the recorded steps in their order.
 
         Raises:
@@ -108,7 +113,7 @@ class HostLedger:
         if self._witness is None:
             raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
         shape = (len(self._rows), self._witness.images)
-        return Consumed(
+        return ConsumedBatches(
             fingerprints=np.array([row[0] for row in self._rows], np.float32).reshape(shape),
             labels=np.array([row[1] for row in self._rows], np.int32).reshape(shape),
         )

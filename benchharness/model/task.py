@@ -90,7 +90,7 @@ class Whitening:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Warp:
+class AugmentationParams:
     """The core's augmentation of one batch; a plugin applies it before preprocessing.
 
     First the affine map, then the colour shift, then clipping to 0-255.
@@ -122,7 +122,7 @@ class Batch:
     ids: NDArray[np.int64]
     inputs: NDArray[np.uint8] | NDArray[np.float32]
     labels: NDArray[np.int32]
-    warp: Warp | None = None
+    warp: AugmentationParams | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -131,7 +131,7 @@ class Batch:
         """Return the images at some places, with their warps."""
         warp = self.warp
         if warp is not None:
-            warp = Warp(affine=warp.affine[places], colour=warp.colour[places])
+            warp = AugmentationParams(affine=warp.affine[places], colour=warp.colour[places])
         return Batch(
             ids=self.ids[places],
             inputs=self.inputs[places],
@@ -164,7 +164,7 @@ class Scores:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Witness:
+class FingerprintSpec:
     """What a backend records of the batches that it really consumes.
 
     At each of the sampled steps it takes the first ``images`` images of the batch, starting over
@@ -186,7 +186,7 @@ class Witness:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Consumed:
+class ConsumedBatches:
     """Record of the sampled steps of the last epoch, in their order.
 
     Attributes:
@@ -222,7 +222,7 @@ class FileSource:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Native:
+class NativeSettings:
     """What a suite states for the native track; everything else is the framework's own default.
 
     Attributes:
@@ -299,9 +299,9 @@ class Task:
     is_augmented: bool
     execution: Execution
     seed: int
-    witness: Witness | None = None
+    witness: FingerprintSpec | None = None
     files: FileSource | None = None
-    native: Native | None = None
+    native: NativeSettings | None = None
     inputs: NDArray[np.uint8] | NDArray[np.float32] | None = None
 
     @property

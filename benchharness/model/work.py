@@ -11,7 +11,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.model.task import Batch, Consumed, Scores, Task
+from benchharness.model.task import Batch, ConsumedBatches, Scores, Task
 
 AfterStep = Callable[[], None]
 AfterEpoch = Callable[[Scores], None]
@@ -54,7 +54,7 @@ class Feeding(Work, Protocol):
         """
         ...
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record that the task's witness asks for, of the last call of ``feed``.
 
         Waits for the device, because it reads what the device has computed.
@@ -89,7 +89,7 @@ class Training(Work, Protocol):
         """
         ...
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record that the task's witness asks for, of the last epoch.
 
         Empty before the first step and after a reset. Waits for the device, because it reads what

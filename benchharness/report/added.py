@@ -7,9 +7,9 @@ from pathlib import Path
 
 from benchharness.errors import PluginError
 from benchharness.extensions import extensions, hooks
-from benchharness.files import replace_bytes
+from benchharness.files import atomic_write_bytes
 from benchharness.plugins import title
-from benchharness.results.rebuilt import run_of
+from benchharness.results.recovery import load_run
 from benchharness.results.store import RunFolder
 
 # What a run is read from again; no writer replaces it.
@@ -27,7 +27,7 @@ def write_added(folder: RunFolder, *, tell: Callable[[str], None]) -> list[Path]
         RunError: The folder cannot be read.
     """
     records, _ = folder.records()
-    run, _ = run_of(folder, records)
+    run, _ = load_run(folder, records)
     written: list[Path] = []
     for name, hook in hooks("reports"):
         try:
@@ -47,5 +47,5 @@ def _write(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
             f"found {', '.join(unfit)}"
         )
     for name, content in files.items():
-        replace_bytes(folder / name, content.encode() if isinstance(content, str) else content)
+        atomic_write_bytes(folder / name, content.encode() if isinstance(content, str) else content)
     return [folder / name for name in files]

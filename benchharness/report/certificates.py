@@ -10,7 +10,7 @@ from rich.text import Text
 
 from benchharness.fairness.certificate import Certificate, Finding
 from benchharness.fairness.tolerances import STAGES
-from benchharness.report.lines import printable
+from benchharness.report.rows import printable
 
 
 def certificates_table(certificates: Sequence[Certificate]) -> RenderableType:

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from rich.text import Text
 
-from benchharness.report.lines import printable
-from benchharness.testing.audit import Audit
+from benchharness.report.rows import printable
+from benchharness.testing.audit import PluginCheck
 from benchharness.testing.checklist import Result
 
 _MARKS = {"kept": ("ok", "green"), "broken": ("broken", "bold red"), "refused": ("-", "dim")}
@@ -48,7 +48,7 @@ def lines(result: Result, *, width: int, told: set[str] | None = None) -> Iterat
         yield from _indented(f"passed over: {refusal}", width=width, style="dim")
 
 
-def outcome(audit: Audit) -> Text:
+def outcome(audit: PluginCheck) -> Text:
     """Return in a sentence whether the contract is kept, and which strategies are carried out."""
     name = f"{audit.name} ({audit.distribution})"
     broken = sum(result.outcome == "broken" for result in audit.results)

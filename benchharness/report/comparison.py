@@ -11,10 +11,10 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from benchharness.compare.comparison import CellComparison, Comparison
+from benchharness.compare.looks import ERROR
+from benchharness.compare.verdict import Verdict
 from benchharness.model.quantities import QUANTITIES
-from benchharness.regression.comparison import CellComparison, Comparison
-from benchharness.regression.looks import ERROR
-from benchharness.regression.verdict import Verdict
 from benchharness.report.numbers import UNKNOWN
 from benchharness.report.scatter import scatter_words
 

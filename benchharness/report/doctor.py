@@ -8,18 +8,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchharness.run.checkup.finding import Checkup, Finding, Mark, Section
+from benchharness.doctor.check import DoctorReport, Finding, Mark, Section
 
 # Words beside the colours: not everybody sees green, and not every terminal shows it.
 _STYLES: dict[Mark, str] = {"ok": "green", "warn": "yellow", "missing": "bold red"}
 
 
-def checkup_view(checkup: Checkup) -> Group:
+def checkup_view(checkup: DoctorReport) -> Group:
     """Return the whole checkup, its outcome last."""
     return Group(*_parts(checkup))
 
 
-def outcome(checkup: Checkup) -> str:
+def outcome(checkup: DoctorReport) -> str:
     """Return in a sentence whether the suite can run."""
     missing = [finding.subject for finding in checkup.count("missing")]
     warned = len(list(checkup.count("warn")))
@@ -29,7 +29,7 @@ def outcome(checkup: Checkup) -> str:
     return f"ready; {warnings}"
 
 
-def _parts(checkup: Checkup) -> Iterator[RenderableType]:
+def _parts(checkup: DoctorReport) -> Iterator[RenderableType]:
     yield Text(checkup.title, style="bold")
     for section in checkup.sections:
         yield Text()

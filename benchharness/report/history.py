@@ -9,7 +9,7 @@ from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchharness.regression.history import History, Series
+from benchharness.history.history import History, Series
 from benchharness.report.history_words import (
     aside_words,
     heading,
@@ -20,7 +20,7 @@ from benchharness.report.history_words import (
     state_words,
     step_words,
 )
-from benchharness.report.lines import printable
+from benchharness.report.rows import printable
 
 COLUMNS = ("run", "commit", "value", "spread", "changed")
 LEGEND = (

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from benchharness.history.changepoints import FEWEST
+from benchharness.history.history import History, Point, Series, Step, differences
 from benchharness.model.quantities import QUANTITIES, Kind
-from benchharness.regression.history import History, Point, Series, Step, differences
-from benchharness.regression.steps import FEWEST
-from benchharness.report.lines import printable
 from benchharness.report.numbers import UNKNOWN, alike, share
+from benchharness.report.rows import printable
 from benchharness.results.columns import METRICS
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -107,7 +107,7 @@ def state_words(series: Series) -> str:
 
 def aside_words(history: History) -> list[str]:
     """Return which runs were left out, and why, the most frequent reason first."""
-    ordered = sorted(history.set_aside.items(), key=lambda item: -item[1])
+    ordered = sorted(history.excluded.items(), key=lambda item: -item[1])
     return [
         f"{count} run{'s' if count != 1 else ''} set aside: {printable(reason)}"
         for reason, count in ordered

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from xml.etree import ElementTree
 
-from benchharness.regression.comparison import CellComparison, Comparison
-from benchharness.regression.verdict import Verdict
+from benchharness.compare.comparison import CellComparison, Comparison
+from benchharness.compare.verdict import Verdict
 from benchharness.report.comparison import headline, missed_words
 
 # What XML 1.0 cannot hold at all.

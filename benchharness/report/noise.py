@@ -10,8 +10,8 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from benchharness.compare.noise import DIFFERENCES, Noise, NoiseReport
 from benchharness.model.quantities import QUANTITIES
-from benchharness.regression.noise import DIFFERENCES, Noise, Survey
 from benchharness.report.numbers import UNKNOWN
 from benchharness.report.scatter import scatter_words
 
@@ -27,7 +27,7 @@ _ROOMY = 100
 class NoiseTable:
     """The noise of all cells."""
 
-    survey: Survey
+    survey: NoiseReport
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
@@ -58,7 +58,7 @@ class NoiseTable:
         yield Text(MEANING, style="dim")
 
 
-def noise_line(survey: Survey) -> str:
+def noise_line(survey: NoiseReport) -> str:
     """Return the line that says it all: what this machine shows of speed in its worst cell."""
     speeds = [one for one in survey.found if QUANTITIES[one.column].kind == "speed"]
     shown = speeds or list(survey.found)

@@ -9,10 +9,10 @@ from typing import Any
 from benchharness.measure.sanity import explain, learning
 from benchharness.measure.statistics import excessive_scatter
 from benchharness.report import outside, work
-from benchharness.report.lines import Line, Note, printable, raised_flags, where
-from benchharness.report.measures import STATUS_WORDS
+from benchharness.report.compile_breakeven import paybacks_of
+from benchharness.report.metric_columns import STATUS_WORDS
 from benchharness.report.numbers import alike
-from benchharness.report.payback import paybacks_of
+from benchharness.report.rows import Line, Note, printable, raised_flags, where
 from benchharness.results.cells import Cell
 
 # A machine is steady where the speeds of equal trials have at most this standard deviation, as a

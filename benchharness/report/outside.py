@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchharness.report.claims import certainty, times_text
-from benchharness.report.lines import Line, Note, printable
+from benchharness.report.comparisons import certainty, times_text
 from benchharness.report.pairs import Pair
+from benchharness.report.rows import Line, Note, printable
 from benchharness.results.cells import Cell
 
 # Above this share, a ratio of speeds compares feeding and adapters as much as frameworks.

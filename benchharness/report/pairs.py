@@ -9,12 +9,12 @@ from itertools import combinations
 from benchharness.measure.accuracy import Difference, Score, accuracy_difference
 from benchharness.measure.sequential import confidence
 from benchharness.measure.statistics import Ratio, paired_ratio, unpaired_ratio
-from benchharness.report.lines import Line
+from benchharness.report.rows import Line
 from benchharness.results.cells import worst_proof
 from benchharness.results.comparisons import Comparison, Speed, log_speed
 from benchharness.results.record import Record
 
-Couple = tuple[Record, Record]
+CellPair = tuple[Record, Record]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +59,7 @@ class Pair(Comparison):
         Args:
             speed: By default that of ``metric``.
         """
-        if self.is_apart:
+        if self.has_own_interpreter:
             sides = self.sides(speed)
             return unpaired_ratio(*sides) if all(sides) else None
         logs = self.logs(speed)
@@ -105,7 +105,7 @@ class Pair(Comparison):
             difference=accuracy_difference(ours, theirs, comparisons=comparisons),
         )
 
-    def _couples(self, metric: str) -> Iterator[Couple]:
+    def _couples(self, metric: str) -> Iterator[CellPair]:
         known = {one["trial"]: one for one in self.theirs.ok if _knows(one, metric)}
         for one in self.ours.ok:
             if _knows(one, metric) and one["trial"] in known:

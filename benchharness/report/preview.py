@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchharness.run.checkup.finding import size
-from benchharness.run.facts import DatasetFacts
-from benchharness.run.outlook.duration import time_words
-from benchharness.run.outlook.estimate import Estimate
-from benchharness.run.outlook.memory import CellNeeds, hungriest
-from benchharness.run.remarks import on_facts
-from benchharness.run.survey import Forecast
+from benchharness.doctor.check import size
+from benchharness.run.dataset_info import DatasetInfo
+from benchharness.run.dry_run import TrialPreview
+from benchharness.run.estimate.duration import time_words
+from benchharness.run.estimate.estimate import Estimate
+from benchharness.run.estimate.memory import CellNeeds, largest_per_benchmark
+from benchharness.run.messages import on_facts
 
 _HEADINGS = (
     ("#", ">"),
@@ -29,7 +29,7 @@ _HEADINGS = (
 )
 
 
-def preview(facts: DatasetFacts, forecasts: Sequence[Forecast]) -> str:
+def preview(facts: DatasetInfo, forecasts: Sequence[TrialPreview]) -> str:
     """Return one line per trial with its steps, images and parameter counts."""
     rows = [_row(number, one) for number, one in enumerate(forecasts, start=1)]
     headings = [name for name, _ in _HEADINGS]
@@ -44,7 +44,7 @@ def preview(facts: DatasetFacts, forecasts: Sequence[Forecast]) -> str:
     return "\n".join([*on_facts(facts), *lines, f"{_count(forecasts)}; none was run"])
 
 
-def _count(forecasts: Sequence[Forecast]) -> str:
+def _count(forecasts: Sequence[TrialPreview]) -> str:
     """Return how many trials there will be."""
     cells = {id(one.trial.cell): one.trial.cell for one in forecasts}.values()
     most = sum(cell.most for cell in cells)
@@ -53,7 +53,7 @@ def _count(forecasts: Sequence[Forecast]) -> str:
     return f"{len(forecasts)} trials, up to {most} where looks ask for more"
 
 
-def _row(number: int, forecast: Forecast) -> list[str]:
+def _row(number: int, forecast: TrialPreview) -> list[str]:
     trial = forecast.trial
     cell = trial.cell
     point = ", ".join(f"{key}={value}" for key, value in cell.matrix.items())
@@ -77,7 +77,7 @@ def _row(number: int, forecast: Forecast) -> list[str]:
 
 def asks(expected: Estimate | None, cells: Sequence[CellNeeds]) -> str:
     """Return in a line what a plan asks of this machine: time, where it is known, and memory."""
-    most = max(hungriest(cells), key=lambda one: one.needs.host_bytes)
+    most = max(largest_per_benchmark(cells), key=lambda one: one.needs.host_bytes)
     memory = f"most memory: {size(most.needs.host_bytes)} ({most.cell.benchmark})"
     if expected is None:
         return f"{memory}; time: benchharness doctor estimates it"

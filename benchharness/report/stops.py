@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchharness.report.lines import Note, printable
+from benchharness.report.rows import Note, printable
 
 
 def stops_of(run: Mapping[str, Any]) -> Iterator[Note]:

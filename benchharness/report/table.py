@@ -14,12 +14,12 @@ from rich.table import Table
 from rich.text import Text
 
 from benchharness.report import title
-from benchharness.report.answers import answers_of
-from benchharness.report.groups import Group
-from benchharness.report.lines import Line, Note, backends_of, lines_of
-from benchharness.report.measures import STATUS_WORDS, groups_of
+from benchharness.report.column_groups import Group
+from benchharness.report.metric_columns import STATUS_WORDS, groups_of
 from benchharness.report.notes import busy_of, notes_of
+from benchharness.report.rows import Line, Note, backends_of, lines_of
 from benchharness.report.stops import stops_of
+from benchharness.report.summary import answers_of
 from benchharness.report.work import work_of
 from benchharness.results.record import Record
 
@@ -123,7 +123,7 @@ def _title(run: Mapping[str, Any], lacking: str) -> Iterator[Text]:
     yield Text(title.heading(run), style="bold")
     for text, style in (
         (title.setting(run), ""),
-        (title.inputs(run), "bold yellow" if title.is_make_believe(run) else ""),
+        (title.inputs(run), "bold yellow" if title.uses_substitutes(run) else ""),
         (lacking, "bold yellow"),
     ):
         if text:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from benchharness.measure.sanity import is_unbalanced
-from benchharness.model.kinds import in_words
-from benchharness.report.lines import printable
+from benchharness.model.conversions import in_words
+from benchharness.report.rows import printable
 from benchharness.results.record import Record
 
 
@@ -57,7 +57,7 @@ def lacking(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     return f"NOT COMPLETE: {missing}; benchharness run {file} --resume does the rest"
 
 
-def is_make_believe(run: Mapping[str, Any]) -> bool:
+def uses_substitutes(run: Mapping[str, Any]) -> bool:
     """Whether the images are drawn or the pretrained weights random."""
     is_drawn = not (run.get("dataset") or {}).get("is_real", True)
     return is_drawn or bool((run.get("weights") or {}).get("is_random"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from benchharness.report.lines import Line, Note, printable, where
+from benchharness.report.rows import Line, Note, printable, where
 from benchharness.results.cells import proof_word
 from benchharness.results.record import UNCONFIRMED
 

@@ -20,8 +20,8 @@ from typing import Any
 from benchharness.errors import RunError
 from benchharness.results import journal
 from benchharness.results.record import Record, without_nan
-from benchharness.files import replace_text, sync
-from benchharness.visible import visible
+from benchharness.files import atomic_write_text, sync
+from benchharness.text import visible
 
 LOGGER = logging.getLogger(__name__)
 
@@ -203,7 +203,7 @@ class RunFolder:
         path = self.path / name
         with _writable(path):
             text = json.dumps(without_nan(content), indent=2, ensure_ascii=False)
-            replace_text(path, text + "\n")
+            atomic_write_text(path, text + "\n")
 
 
 def require_room(results_dir: Path, *, needed: int) -> None:
@@ -314,7 +314,7 @@ def _point(link: Path, target: str) -> None:
 def _point_without_link(link: Path, target: str, *, reason: str) -> None:
     problem = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
     try:
-        replace_text(link, f"{target}\n")
+        atomic_write_text(link, f"{target}\n")
     except OSError:
         LOGGER.warning(visible(f"{problem}; left as it is, and the run goes on"))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchharness.errors import DatasetError, SuiteError, WeightsError
-from benchharness.run.materials import Places, find_listing, find_weights
+from benchharness.run.inputs import SearchPaths, find_listing, find_weights
 from benchharness.suite.file import SuiteFile
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
@@ -27,9 +27,9 @@ class Availability:
     reasons: tuple[str, ...] = ()
 
 
-def real_things(
+def check_availability(
     suite: SuiteFile,
-    places: Places,
+    places: SearchPaths,
     *,
     backends: tuple[str, ...] = (),
     benchmarks: tuple[str, ...] = (),
@@ -56,7 +56,7 @@ def real_things(
 
 def has_real_weights(
     suite: SuiteFile,
-    places: Places,
+    places: SearchPaths,
     *,
     backends: tuple[str, ...] = (),
     benchmarks: tuple[str, ...] = (),
@@ -72,7 +72,7 @@ def has_real_weights(
     return not _missing_weights(plan, places)
 
 
-def _missing_data(plan: Plan, places: Places) -> list[str]:
+def _missing_data(plan: Plan, places: SearchPaths) -> list[str]:
     if plan.dataset.source == "drawn" and places.data is None:
         return []
     try:
@@ -82,7 +82,7 @@ def _missing_data(plan: Plan, places: Places) -> list[str]:
     return []
 
 
-def _missing_weights(plan: Plan, places: Places) -> list[str]:
+def _missing_weights(plan: Plan, places: SearchPaths) -> list[str]:
     wanted = [cell.settings for cell in plan.cells if isinstance(cell.settings, TransferSettings)]
     missing: dict[str, None] = {}
     for settings in wanted:

@@ -10,14 +10,14 @@ from typing import Any
 from benchharness import __version__
 from benchharness.errors import PluginError
 from benchharness.measure.environment import describe_environment
-from benchharness.measure.fingerprint import fingerprint, in_words
 from benchharness.measure.git import describe_commit
 from benchharness.measure.gpu import Accelerator
+from benchharness.measure.machine_id import fingerprint, in_words
 from benchharness.plugins import code_digest, distribution, find, installed, requirements
-from benchharness.run import remarks
-from benchharness.run.materials import Materials
+from benchharness.run import messages
+from benchharness.run.inputs import RunInputs
+from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
-from benchharness.run.supervision.executor import LocalExecutor
 from benchharness.suite.plan import Plan
 
 _PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
@@ -26,7 +26,7 @@ _SHOWN = 12
 
 def describe_run(
     plan: Plan,
-    materials: Materials,
+    materials: RunInputs,
     *,
     started: datetime,
     device: str,
@@ -57,7 +57,7 @@ def describe_run(
         "format": 1,
         "benchharness": __version__,
         "suite": plan.suite.name,
-        "title": remarks.title(plan, materials.facts),
+        "title": messages.title(plan, materials.facts),
         "profile": plan.profile,
         "device": device,
         "machine": in_words(fingerprint()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from benchharness.fetch.fetcher import Fetcher
+from benchharness.download.fetcher import Fetcher
 from benchharness.run.events import Downloading, Observer, announce
 
 OFFLINE = "BENCHHARNESS_OFFLINE"

@@ -16,7 +16,7 @@ from benchharness.suite.plan import Cell, Plan
 _DECISIVE = ("epochs", "image_size", "batch_size", "train_images", "test_images", "threads")
 
 
-def earlier_seconds(results: Path, plan: Plan, *, device: str) -> dict[int, float]:
+def previous_durations(results: Path, plan: Plan, *, device: str) -> dict[int, float]:
     """Return the median seconds of a cell's trials, by the cell's place in the plan.
 
     Cells that the latest run on this device did not carry out to the end are left out; so are

@@ -237,7 +237,7 @@ class PhaseEntered(OfTrial):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Advanced(OfTrial):
+class TrialProgress(OfTrial):
     """How far a phase has come, told at most once a second and off its clock.
 
     Attributes:
@@ -384,7 +384,7 @@ ORDER: tuple[type[Event], ...] = (
     Certified,
     TrialStarted,
     PhaseEntered,
-    Advanced,
+    TrialProgress,
     EpochEnded,
     TrialFinished,
     Looked,
@@ -417,7 +417,7 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
         case "phase":
             return PhaseEntered(name=name, phase=event["phase"])
         case "advance":
-            return Advanced(name=name, **_without_kind(event))
+            return TrialProgress(name=name, **_without_kind(event))
         case "epoch":
             scores = {key: event[key] for key in _SCORES}
             return _epoch(started, event["epoch"], event["train_s"], scores=scores)

@@ -9,7 +9,7 @@ from benchharness.suite.plan import Cell, Plan, Trial
 from benchharness.suite.settings import FineTuneSettings
 
 
-def wants_head(cell: Cell) -> bool:
+def needs_pretrained_head(cell: Cell) -> bool:
     """Whether a cell starts from a head that another benchmark has trained."""
     return isinstance(cell.settings, FineTuneSettings) and cell.settings.head_from is not None
 
@@ -22,7 +22,7 @@ def head_name(cell: Cell) -> str:
 
 def wanted(cells: Iterable[Cell]) -> frozenset[str]:
     """Return the benchmarks whose heads some of the cells start from."""
-    return frozenset(head_name(cell) for cell in cells if wants_head(cell))
+    return frozenset(head_name(cell) for cell in cells if needs_pretrained_head(cell))
 
 
 def sources(plan: Plan, cell: Cell, *, own: bool) -> list[Cell]:
@@ -34,7 +34,7 @@ def sources(plan: Plan, cell: Cell, *, own: bool) -> list[Cell]:
     Args:
         own: Whether each backend starts from its own in the equal track, too.
     """
-    if not wants_head(cell):
+    if not needs_pretrained_head(cell):
         return []
     found = [
         other
@@ -47,7 +47,9 @@ def sources(plan: Plan, cell: Cell, *, own: bool) -> list[Cell]:
     return sorted(found, key=lambda other: in_suite_order.index(other.backend))
 
 
-def head_of(plan: Plan, trial: Trial, records: Sequence[Record], *, own: bool) -> Record | None:
+def find_head_record(
+    plan: Plan, trial: Trial, records: Sequence[Record], *, own: bool
+) -> Record | None:
     """Return the record of the trial whose head this one starts from; None where there is none.
 
     Args:
@@ -57,7 +59,7 @@ def head_of(plan: Plan, trial: Trial, records: Sequence[Record], *, own: bool) -
     able = {
         record["backend"]: record
         for record in records
-        if wants_head(trial.cell)
+        if needs_pretrained_head(trial.cell)
         and record["benchmark"] == head_name(trial.cell)
         and record["track"] == trial.cell.track
         and record["trial"] == _head_trial(trial, records)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from benchharness.run.materials import Materials
-from benchharness.run.request import TrialRequest
+from benchharness.run.inputs import RunInputs
 from benchharness.suite.plan import Cell, Plan, Trial
 from benchharness.suite.settings import TrainingSettings
+from benchharness.worker.request import TrialRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class Requests:
     """
 
     plan: Plan
-    materials: Materials
+    materials: RunInputs
     device: Literal["cpu", "gpu"]
     cores: int
     features: Path

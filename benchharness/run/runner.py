@@ -15,7 +15,7 @@ from benchharness.plugins import find
 from benchharness.results.cells import trains_on
 from benchharness.results.record import FORMAT, Record
 from benchharness.results.store import RunFolder
-from benchharness.run.backlog import Backlog
+from benchharness.run.certify import Point, point_of
 from benchharness.run.events import (
     Looked,
     Observer,
@@ -25,17 +25,17 @@ from benchharness.run.events import (
     announce,
     of_worker,
 )
-from benchharness.run.heads import head_name, head_of, wanted, wants_head
-from benchharness.run.identity import Identities
-from benchharness.run.materials import Materials
-from benchharness.run.proof.certify import Point, point_of
+from benchharness.run.heads import find_head_record, head_name, needs_pretrained_head, wanted
+from benchharness.run.inputs import RunInputs
+from benchharness.run.pending import PendingTrials
+from benchharness.run.process.executor import LocalExecutor
+from benchharness.run.process.interleave import Course, run_interleaved, run_to_completion
+from benchharness.run.process.outcome import Outcome
+from benchharness.run.process.signals import defer_signals
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.run.stopping import begun, look_at, next_round
-from benchharness.run.supervision.courses import Course, in_turn, to_the_end
-from benchharness.run.supervision.executor import LocalExecutor
-from benchharness.run.supervision.outcome import Outcome
-from benchharness.run.supervision.signals import held_back
-from benchharness.suite.plan import Cell, Plan, Trial, rivalry
+from benchharness.run.trial_ids import TrialIds
+from benchharness.suite.plan import Cell, Plan, Trial, group_key
 
 # Sizes of the splits: what a score is worth, not something measured.
 _COUNTS = ("train_count", "validation_count", "test_count")
@@ -58,28 +58,28 @@ class Runner:
     """
 
     plan: Plan
-    materials: Materials
+    materials: RunInputs
     folder: RunFolder
     executor: LocalExecutor
     requests: Requests
     proofs: Mapping[tuple[Point, str], Mapping[str, str]] = field(default_factory=dict)
     elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
-    own_heads: bool = False
+    own_head_per_backend: bool = False
     retries: int = 0
-    backlog: Backlog = field(default_factory=Backlog)
-    _identities: Identities = field(init=False)
+    backlog: PendingTrials = field(default_factory=PendingTrials)
+    _identities: TrialIds = field(init=False)
     _sources: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         """Prepare what every trial asks for."""
         self._sources = wanted(self.plan.cells)
-        self._identities = Identities(
+        self._identities = TrialIds(
             plan=self.plan,
             materials=self.materials,
             device=self.requests.device,
             variables=self.executor.variables,
             elsewhere=self.elsewhere,
-            own_heads=self.own_heads,
+            own_head_per_backend=self.own_head_per_backend,
         )
 
     def run(self, observe: Observer) -> list[Record]:
@@ -130,7 +130,7 @@ class Runner:
             number: Its place in the run, from 1.
             count: Trials of the run, as far as that is known.
         """
-        return to_the_end(self._course(trial, before, observe, number=number, count=count))
+        return run_to_completion(self._course(trial, before, observe, number=number, count=count))
 
     def carry_out_in_turn(
         self,
@@ -146,7 +146,7 @@ class Runner:
         Their processes live at the same time, and one of them is at work. The arguments are those
         of ``carry_out``; the number is that of the first.
         """
-        return in_turn(
+        return run_interleaved(
             [
                 self._course(
                     trial, before, observe, number=number + place, count=count, takes_turns=True
@@ -165,14 +165,14 @@ class Runner:
         count: int,
         takes_turns: bool = False,
     ) -> Course[Record]:
-        head = head_of(self.plan, trial, before, own=self.own_heads)
+        head = find_head_record(self.plan, trial, before, own=self.own_head_per_backend)
         name = _name(trial, self.identity(trial), number=number)
         started = self._started(trial, name, count=count)
         observe(started)
         reporter = _Reporter(started, observe, takes_turns=takes_turns)
         record = yield from self._run_trial(trial, head, reporter)
         # A record and the word of it are one: who is told of a trial finds it on disk.
-        with held_back():
+        with defer_signals():
             self.folder.append(record)
             observe(TrialFinished.of(name, record))
         return record
@@ -205,7 +205,7 @@ class Runner:
         failed: list[Outcome] = []
         while True:
             outcome = yield from self._attempt(trial, trial_id, head, reporter)
-            if not outcome.is_mishap or len(failed) == self.retries:
+            if not outcome.is_retryable or len(failed) == self.retries:
                 break
             failed.append(outcome)
             announce(
@@ -219,7 +219,7 @@ class Runner:
     def _attempt(
         self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
     ) -> Course[Outcome]:
-        if head is None and wants_head(trial.cell):
+        if head is None and needs_pretrained_head(trial.cell):
             return Outcome(reason=f"no trial of {head_name(trial.cell)} has left a head")
         self.folder.set_aside_log(trial_id)
         try:
@@ -308,7 +308,7 @@ class Runner:
         """Return the fields ``proof`` and ``proofs``, the trial's own troubles included."""
         from benchharness.fairness.certificate import amended, overall
 
-        rivals = [other.backend for other in self.plan.cells if rivalry(other) == rivalry(cell)]
+        rivals = [other.backend for other in self.plan.cells if group_key(other) == group_key(cell)]
         if cell.track != "equal":
             others = [backend for backend in rivals if backend != cell.backend]
             return {"proof": _NATIVE, "proofs": dict.fromkeys(others, _NATIVE)}

@@ -12,21 +12,24 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
-from benchharness.fetch.caches import cache_folder
+from benchharness.doctor.disk import RUN_BYTES, heads_bytes
+from benchharness.download.caches import cache_folder
 from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import Accelerator, find_accelerators, read_gpus, unread_gpus
 from benchharness.measure.variables import recorded_variables
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder, require_room
-from benchharness.run import remarks
+from benchharness.run import messages
 from benchharness.run.availability import has_real_weights
-from benchharness.run.backlog import WELL, Backlog
-from benchharness.run.checkup.disk import RUN_BYTES, heads_bytes
-from benchharness.run.claim import Claim, claim_gpu, claim_run
+from benchharness.run.certify import Certifier, as_dict, verdicts
+from benchharness.run.checks import require_known_backends, require_proven, without_wheelless
+from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.description import describe_run
 from benchharness.run.device import Device, choose_device
 from benchharness.run.downloads import listen, open_fetcher
+from benchharness.run.dry_run import check, dataset_info
+from benchharness.run.estimate.outlook import ResourceEstimate, warnings
 from benchharness.run.events import (
     Observer,
     Preparing,
@@ -34,18 +37,15 @@ from benchharness.run.events import (
     announce,
     unobserved,
 )
-from benchharness.run.facts import DatasetFacts
-from benchharness.run.materials import Materials, Places
-from benchharness.run.opening import opening
-from benchharness.run.outlook.outlook import Outlook, warnings
-from benchharness.run.proof.certify import Certifier, as_dict, verdicts
-from benchharness.run.quarters import Quarters, Ward
-from benchharness.run.refusals import require_known_backends, require_proven, without_wheelless
+from benchharness.run.inputs import RunInputs, SearchPaths
+from benchharness.run.interpreters import BackendInterpreter, InterpreterResolver
+from benchharness.run.pending import SUCCESS, PendingTrials
+from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import Requests
-from benchharness.run.resuming import as_before, asked, require_same, run_to_resume
+from benchharness.run.resume import asked, check_same_setup, restore_options, run_to_resume
+from benchharness.run.run_locks import RunLock, claim_gpu, claim_run
+from benchharness.run.run_started import opening
 from benchharness.run.runner import Runner
-from benchharness.run.supervision.executor import LocalExecutor
-from benchharness.run.survey import check, survey_dataset
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
@@ -112,18 +112,18 @@ class Session:
     plan: Plan
     device: Device
     accelerators: tuple[Accelerator, ...]
-    places: Places
+    places: SearchPaths
     elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
-    quarters: Mapping[str, Quarters] = field(default_factory=dict)
+    quarters: Mapping[str, BackendInterpreter] = field(default_factory=dict)
     left_out: tuple[str, ...] = ()
-    own_heads: bool = False
+    own_head_per_backend: bool = False
     resumed: RunFolder | None = None
     folder: RunFolder | None = None
-    _claims: list[Claim] = field(default_factory=list)
+    _claims: list[RunLock] = field(default_factory=list)
 
     def announcements(self) -> list[str]:
         """Return what was decided for the user, one line each."""
-        found = remarks.on_plan(
+        found = messages.plan_messages(
             self.plan,
             device=self.device.name,
             is_built_in=self.request.suite == IMAGES,
@@ -133,13 +133,13 @@ class Session:
         trouble = unread_gpus(self.places.environment) if is_unasked else ""
         return [*found, *self.left_out, *([f"WARNING: {trouble}"] if trouble else [])]
 
-    def survey(self) -> DatasetFacts:
+    def survey(self) -> DatasetInfo:
         """Return the facts that a preview of the plan needs."""
-        return survey_dataset(self.plan, places=self.places)
+        return dataset_info(self.plan, places=self.places)
 
-    def outlook(self, facts: DatasetFacts) -> Outlook:
+    def outlook(self, facts: DatasetInfo) -> ResourceEstimate:
         """Return what the plan asks of this machine, on a dataset of these facts."""
-        return Outlook(
+        return ResourceEstimate(
             plan=self.plan,
             places=self.places,
             device=self.device,
@@ -159,7 +159,7 @@ class Session:
         try:
             runner = self.begin(observe)
             try:
-                self._carry_out(runner, observe)
+                self._run_trials(runner, observe)
             finally:
                 # Also when the user interrupts: the tables of what has finished.
                 records, _ = runner.folder.records()
@@ -168,10 +168,10 @@ class Session:
             self.close()
         return runner.folder, records
 
-    def _carry_out(self, runner: Runner, observe: Observer) -> None:
+    def _run_trials(self, runner: Runner, observe: Observer) -> None:
         """Carry out what the run lacks, up to the first failure where that is to end it."""
         for record in runner.advance(observe):
-            if self.request.fail_fast and record["status"] not in WELL:
+            if self.request.fail_fast and record["status"] not in SUCCESS:
                 announce(observe, ["WARNING: stopped at the first failure, as asked"])
                 return
 
@@ -190,7 +190,7 @@ class Session:
         results, suite = self.request.results, self.plan.suite.name
         planned = self.resumed or RunFolder.at(results, suite, now=started, token=token)
         observe(self._started(command, folder=planned))
-        self.claim_device()
+        self.lock_device()
         require_room(results, needed=RUN_BYTES)
         requests = self._prepare(observe)
         materials = requests.materials
@@ -213,13 +213,13 @@ class Session:
             requests=requests,
             proofs=verdicts(certificates),
             elsewhere=self.elsewhere,
-            own_heads=self.own_heads,
+            own_head_per_backend=self.own_head_per_backend,
             retries=self.request.retries,
             backlog=backlog,
         )
 
     def _open_folder(
-        self, materials: Materials, started: datetime, token: str, *, command: str
+        self, materials: RunInputs, started: datetime, token: str, *, command: str
     ) -> RunFolder:
         """Make the folder of a new run, or see that a resumed one is the same still; hold it."""
         described = describe_run(
@@ -235,7 +235,7 @@ class Session:
         )
         if self.resumed is not None:
             folder = self.resumed
-            require_same(folder, described)
+            check_same_setup(folder, described)
         else:
             folder = RunFolder.create(
                 self.request.results,
@@ -251,18 +251,18 @@ class Session:
             folder.write_run(run)
         return folder
 
-    def _backlog(self, observe: Observer) -> Backlog:
+    def _backlog(self, observe: Observer) -> PendingTrials:
         """Return what the run lacks, and tell of the one that goes on."""
         if self.resumed is None:
             if self.request.resume is not None:
                 announce(observe, ["no run of this suite to go on with: a new one begins"])
-            return Backlog()
+            return PendingTrials()
         records, damages = self.resumed.records()
         announce(observe, [f"going on with {self.resumed.path}: {len(records)} trials are done"])
         announce(observe, [f"WARNING: {damage}" for damage in damages])
-        return Backlog.of(records, only_failed=self.request.only_failed)
+        return PendingTrials.of(records, only_failed=self.request.only_failed)
 
-    def claim_device(self) -> None:
+    def lock_device(self) -> None:
         """Keep other runs from the GPU as long as this session is open, unless it is shared.
 
         Raises:
@@ -277,9 +277,9 @@ class Session:
             self._claims.pop().release()
 
     @property
-    def ward(self) -> Ward:
+    def ward(self) -> InterpreterResolver:
         """What finds the interpreters of backends that have one of their own."""
-        return Ward(
+        return InterpreterResolver(
             suite=self.plan.suite,
             cache=self.places.cache,
             environment=self.places.environment,
@@ -292,7 +292,7 @@ class Session:
             SuiteError: One is missing, or lacks what its workers need; every one is told.
         """
         self.quarters = self.ward.quarters(cell.backend for cell in self.plan.cells)
-        own = {name: one.housed(self.executor()) for name, one in self.quarters.items()}
+        own = {name: one.with_interpreter(self.executor()) for name, one in self.quarters.items()}
         # A revision's code comes before that of any environment.
         self.elsewhere = {**own, **self.elsewhere}
 
@@ -304,7 +304,7 @@ class Session:
         own = self.ward.apart(cell.backend for cell in self.plan.cells)
         return {name: self.quarters[name].code if name in self.quarters else "" for name in own}
 
-    def prepare(self, observe: Observer) -> Materials:
+    def prepare(self, observe: Observer) -> RunInputs:
         """Find, fetch and decode everything that a run would read, and run nothing.
 
         Args:
@@ -326,7 +326,7 @@ class Session:
         """
         self.settle()
         observe(self._started("certify", folder=None))
-        self.claim_device()
+        self.lock_device()
         try:
             requests = self._prepare(observe)
             logs = self.places.cache / "probes" / "logs"
@@ -341,7 +341,7 @@ class Session:
         if self.resumed is not None:
             # As far as can be told before the data are read; then ids decide.
             records, _ = self.resumed.records()
-            backlog = Backlog.of(records, only_failed=self.request.only_failed)
+            backlog = PendingTrials.of(records, only_failed=self.request.only_failed)
             trials = backlog.count(of=trials)
         return opening(
             self.plan,
@@ -355,23 +355,23 @@ class Session:
     def _prepare(self, observe: Observer) -> Requests:
         """Find and decode everything that the plan's cells read."""
         announce(observe, self.announcements())
-        announce(observe, list(remarks.on_quarters(self.quarters)))
+        announce(observe, list(messages.on_quarters(self.quarters)))
         listen(self.places.fetcher, observe)
         cores = usable_cores()
 
         def prepared(done: int, count: int) -> None:
             observe(Preparing(done=done, count=count))
 
-        materials = Materials(self.plan, places=self.places, workers=cores, progress=prepared)
+        materials = RunInputs(self.plan, places=self.places, workers=cores, progress=prepared)
         listing = materials.listing
         asked, self.plan = self.plan, materials.plan
-        announce(observe, list(remarks.on_facts(materials.facts)))
-        announce(observe, list(remarks.on_fitting(asked, materials.facts)))
+        announce(observe, list(messages.on_facts(materials.facts)))
+        announce(observe, list(messages.adaptation_messages(asked, materials.facts)))
         check(self.plan, channels=listing.channels, classes=len(listing.classes))
         announce(observe, warnings(self.outlook(materials.facts), self.accelerators))
         materials.prepare()
-        announce(observe, [*remarks.on_dataset(materials.describe_dataset())])
-        announce(observe, [*remarks.on_weights(materials.describe_weights())])
+        announce(observe, [*messages.dataset_messages(materials.describe_dataset())])
+        announce(observe, [*messages.on_weights(materials.describe_weights())])
         return Requests(
             plan=self.plan,
             materials=materials,
@@ -461,11 +461,11 @@ def open_session(
     suite = load(request.suite)
     resumed = run_to_resume(request, suite=suite.name)
     if resumed is not None:
-        request = as_before(request, resumed)
+        request = restore_options(request, resumed)
     accelerators = find_accelerators(environment)
     device = choose_device(request.device, accelerators)
     cache = cache or cache_folder(environment)
-    places = Places(
+    places = SearchPaths(
         environment=environment,
         cache=cache,
         data=request.data,

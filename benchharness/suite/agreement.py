@@ -8,10 +8,10 @@ from pydantic import ValidationError
 
 from benchharness.suite.file import DatasetSettings, Profile, SuiteFile
 from benchharness.suite.findings import Finding
-from benchharness.suite.layers import Settled, dataset, matrix_of, settle
+from benchharness.suite.merge import ResolvedBenchmark, dataset, matrix_of, settle
 from benchharness.suite.rules import clashes, fileless_clash, head_clashes
 from benchharness.suite.settings import BottleneckSettings, FineTuneSettings
-from benchharness.suite.wording import either, nearest, quote
+from benchharness.suite.text import join_or, quote, suggest
 
 
 def disagreements(suite: SuiteFile, *, names: Collection[str]) -> list[Finding]:
@@ -29,7 +29,9 @@ def disagreements(suite: SuiteFile, *, names: Collection[str]) -> list[Finding]:
     return found
 
 
-def head_backends(settled: Settled, *, bottleneck: Settled) -> Iterator[Finding]:
+def head_backends(
+    settled: ResolvedBenchmark, *, bottleneck: ResolvedBenchmark
+) -> Iterator[Finding]:
     """Yield the backends of a benchmark that would find no head to start from."""
     without = [name for name in settled.backends if name not in bottleneck.backends]
     if without:
@@ -37,11 +39,11 @@ def head_backends(settled: Settled, *, bottleneck: Settled) -> Iterator[Finding]
             at=("benchmark", settled.name, "backends"),
             expected=f"backends that benchmark {quote(bottleneck.name)} runs on too, "
             "for head_from takes the head from there",
-            found=either(without, word="and"),
+            found=join_or(without, word="and"),
         )
 
 
-def head_tracks(settled: Settled, *, bottleneck: Settled) -> Iterator[Finding]:
+def head_tracks(settled: ResolvedBenchmark, *, bottleneck: ResolvedBenchmark) -> Iterator[Finding]:
     """Yield the tracks of a benchmark in which it would find no head to start from."""
     without = [name for name in settled.tracks if name not in bottleneck.tracks]
     if without:
@@ -49,11 +51,11 @@ def head_tracks(settled: Settled, *, bottleneck: Settled) -> Iterator[Finding]:
             at=("benchmark", settled.name, "tracks"),
             expected=f"tracks that benchmark {quote(bottleneck.name)} runs in too, "
             "for head_from takes the head from there",
-            found=either(without, word="and"),
+            found=join_or(without, word="and"),
         )
 
 
-def heads(settled: Settled) -> tuple[str, ...]:
+def heads(settled: ResolvedBenchmark) -> tuple[str, ...]:
     """Return the benchmarks that this one takes heads from."""
     wanted = (getattr(point.settings, "head_from", None) for point in settled.points)
     return tuple(dict.fromkeys(name for name in wanted if name))
@@ -72,7 +74,7 @@ def _under(suite: SuiteFile, profile: Profile, names: Collection[str]) -> Iterat
     yield from _unused(suite, profile)
 
 
-def _fileless(one: Settled, images: DatasetSettings) -> Iterator[Finding]:
+def _fileless(one: ResolvedBenchmark, images: DatasetSettings) -> Iterator[Finding]:
     """Yield where a benchmark is to read files that its dataset does not have."""
     if images.has_files:
         return
@@ -81,7 +83,7 @@ def _fileless(one: Settled, images: DatasetSettings) -> Iterator[Finding]:
             yield clash.under("benchmark", one.name)
 
 
-def _settled(suite: SuiteFile, profile: Profile) -> dict[str, Settled]:
+def _settled(suite: SuiteFile, profile: Profile) -> dict[str, ResolvedBenchmark]:
     """Return the benchmarks that can be settled, by name."""
     settled = {}
     for benchmark in suite.benchmark:
@@ -93,7 +95,11 @@ def _settled(suite: SuiteFile, profile: Profile) -> dict[str, Settled]:
 
 
 def _head(
-    one: Settled, head: str, *, settled: Mapping[str, Settled], names: Collection[str]
+    one: ResolvedBenchmark,
+    head: str,
+    *,
+    settled: Mapping[str, ResolvedBenchmark],
+    names: Collection[str],
 ) -> Iterator[Finding]:
     """Yield why a benchmark cannot take its head from the one it names."""
     bottlenecks = [name for name, other in settled.items() if other.strategy == "bottleneck"]
@@ -103,7 +109,7 @@ def _head(
             at=at,
             expected="the name of a bottleneck benchmark",
             found=quote(head),
-            hint=nearest(head, bottlenecks or names),
+            hint=suggest(head, bottlenecks or names),
         )
     elif head in settled and settled[head].points[0].matrix:
         yield Finding(
@@ -117,7 +123,7 @@ def _head(
         yield from _shapes(one, bottleneck=settled[head])
 
 
-def _shapes(one: Settled, *, bottleneck: Settled) -> Iterator[Finding]:
+def _shapes(one: ResolvedBenchmark, *, bottleneck: ResolvedBenchmark) -> Iterator[Finding]:
     """Yield where the networks differ that are to share a head."""
     source = bottleneck.points[0].settings
     for point in one.points:

@@ -10,8 +10,8 @@ from benchharness.suite.agreement import disagreements
 from benchharness.suite.file import SuiteFile
 from benchharness.suite.findings import Finding
 from benchharness.suite.settings import STRATEGIES, setting_names
+from benchharness.suite.text import KeyPath
 from benchharness.suite.values import Document, benchmark_names, wrong_values
-from benchharness.suite.wording import KeyPath
 
 PLACEHOLDERS: Document = {"name": "a", "dataset": {"source": "drawn"}}
 

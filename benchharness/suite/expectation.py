@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from benchharness.suite.wording import KeyPath, either
+from benchharness.suite.text import KeyPath, join_or
 
 KINDS = {
     "boolean": "true or false",
@@ -72,9 +72,9 @@ def describe(schema: Mapping[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(describe(one) for one in schema["anyOf"])
     if "const" in schema:
-        return either([schema["const"]])
+        return join_or([schema["const"]])
     if "enum" in schema:
-        return either(schema["enum"])
+        return join_or(schema["enum"])
     if kind == "array":
         return _describe_list(schema)
     if kind == "string":
@@ -92,7 +92,7 @@ def _describe_list(schema: Mapping[str, Any]) -> str:
     if items.get("format") == "requirement":
         return f'a list {some}{different} requirements, for example ["numpy==2.*"]'
     kind = "tables" if "$ref" in items else ITEMS.get(items.get("type"), "values")
-    each = f", each {either(items['enum'])}" if "enum" in items else ""
+    each = f", each {join_or(items['enum'])}" if "enum" in items else ""
     return f"a list {some}{different} {kind}{each}"
 
 

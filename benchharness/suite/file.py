@@ -169,7 +169,7 @@ class BackendTable(Table):
     )
 
     @property
-    def is_apart(self) -> bool:
+    def has_own_interpreter(self) -> bool:
         """Whether its workers have another interpreter than the one that runs us."""
         return self.python is not None or self.requirements is not None
 
@@ -185,7 +185,7 @@ class Published(Table):
     )
 
 
-class Extras(Table):
+class Overridable(Table):
     """A table of settings, and what it may say beside them."""
 
     model_config = ConfigDict(extra="allow")
@@ -206,7 +206,7 @@ class Extras(Table):
         return self.model_extra or {}
 
 
-class Benchmark(Extras):
+class Benchmark(Overridable):
     """One strategy with its settings, perhaps varied over a matrix."""
 
     # Only a profile may state an empty matrix, to take the benchmark's away.
@@ -234,7 +234,7 @@ class Profile(Table):
     defaults: dict[str, Any] = Field(
         default={}, description="Settings to change in every benchmark."
     )
-    benchmark: dict[str, Extras] = Field(
+    benchmark: dict[str, Overridable] = Field(
         default={}, description="What to change, by benchmark name."
     )
 

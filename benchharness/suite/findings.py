@@ -14,7 +14,7 @@ from pydantic_core import ErrorDetails
 from benchharness.errors import Problem
 from benchharness.suite.expectation import describe, schema_at
 from benchharness.suite.settings import STRATEGIES, setting_names
-from benchharness.suite.wording import KeyPath, did_you_mean, dotted, nearest, place, show
+from benchharness.suite.text import KeyPath, did_you_mean, dotted, place, show, suggest
 
 PLAIN_VALUE = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?|true|false")
 
@@ -59,7 +59,7 @@ def check_value(model: type[BaseModel], key: str, value: Any) -> list[Finding]:
 
 def unknown_key(key: str, known: Iterable[str], *, hint: str = "") -> Finding:
     """Return the finding of a key that nothing reads, with the nearest spelling."""
-    hint = hint or nearest(key, known)
+    hint = hint or suggest(key, known)
     return Finding(at=(key,), expected="a known key", found="an unknown one", hint=hint)
 
 

@@ -108,7 +108,7 @@ class Plan:
 
     def lines(self) -> list[tuple[Cell, ...]]:
         """Return the cells that are held against each other: each track at each matrix point."""
-        return [tuple(cells) for _, cells in itertools.groupby(self.cells, key=rivalry)]
+        return [tuple(cells) for _, cells in itertools.groupby(self.cells, key=group_key)]
 
     def trials(self) -> tuple[Trial, ...]:
         """Return the trials in running order, where looks decide those before the first look."""
@@ -160,6 +160,6 @@ class Plan:
         }
 
 
-def rivalry(cell: Cell) -> tuple[str, Mapping[str, Any], Track]:
+def group_key(cell: Cell) -> tuple[str, Mapping[str, Any], Track]:
     """Return what cells have in common that are held against each other."""
     return cell.benchmark, cell.matrix, cell.track

@@ -17,10 +17,10 @@ from benchharness.suite.file import (
     SuiteFile,
     Track,
 )
-from benchharness.suite.layers import Settled, dataset, settle
+from benchharness.suite.merge import ResolvedBenchmark, dataset, settle
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings
-from benchharness.suite.wording import either, nearest, quote
+from benchharness.suite.text import join_or, quote, suggest
 
 OFFLINE = "offline"
 
@@ -125,7 +125,7 @@ def resolve(
 
 
 def _cells(
-    suite: SuiteFile, settled: Settled, images: DatasetSettings, *, is_added: bool
+    suite: SuiteFile, settled: ResolvedBenchmark, images: DatasetSettings, *, is_added: bool
 ) -> list[Cell]:
     """Return the cells of a benchmark, point after point of its matrix, track after track."""
     # One backend has no rival to be told from; of what nobody asked for, the heads are enough.
@@ -171,7 +171,7 @@ def _require_numbers(
 
 def _require_looks(
     suite: SuiteFile,
-    running: Iterable[Settled],
+    running: Iterable[ResolvedBenchmark],
     *,
     max_trials: int | None,
     max_minutes: float | None,
@@ -208,7 +208,7 @@ def _with_compile(settings: StrategySettings, suite: SuiteFile, backend: str) ->
     return settings.model_copy(update={"compile": table.compile})
 
 
-def _lacks_files(settled: Settled, images: DatasetSettings) -> bool:
+def _lacks_files(settled: ResolvedBenchmark, images: DatasetSettings) -> bool:
     """Whether the native track would read files here if the dataset had any."""
     return (
         "native" in settled.tracks
@@ -226,11 +226,11 @@ def _known_tracks(suite: SuiteFile, names: tuple[str, ...]) -> tuple[Track, ...]
     tracks: tuple[Track, ...] = get_args(Track)
     unknown = [name for name in names if name not in tracks]
     if unknown:
-        raise _refusal(suite, "--track", either(tracks), either(unknown, word="and"))
+        raise _refusal(suite, "--track", join_or(tracks), join_or(unknown, word="and"))
     return tuple(track for track in tracks if track in names)
 
 
-def _running_order(chosen: Iterable[str], settled: Mapping[str, Settled]) -> list[str]:
+def _running_order(chosen: Iterable[str], settled: Mapping[str, ResolvedBenchmark]) -> list[str]:
     """Return the benchmarks in file order, save that heads are trained before they are needed."""
     order: dict[str, None] = {}
     for name in chosen:
@@ -248,7 +248,7 @@ def _require_known(
             where=option,
             expected="a name that the suite has",
             found=quote(name),
-            hint=nearest(name, known),
+            hint=suggest(name, known),
         )
         for name in names
         if name not in known
@@ -258,7 +258,10 @@ def _require_known(
 
 
 def _require_backends(
-    suite: SuiteFile, order: list[str], settled: Mapping[str, Settled], asked: tuple[str, ...]
+    suite: SuiteFile,
+    order: list[str],
+    settled: Mapping[str, ResolvedBenchmark],
+    asked: tuple[str, ...],
 ) -> None:
     """Refuse a run without backends, or one in which a backend would lack the head it needs."""
     used = {backend for name in order for backend in settled[name].backends}
@@ -267,7 +270,7 @@ def _require_backends(
         raise _refusal(suite, "backends", expected, "none", "or name one with --backend")
     if not used:
         expected = "a backend that a chosen benchmark may run on"
-        raise _refusal(suite, "--backend", expected, either(asked, word="and"))
+        raise _refusal(suite, "--backend", expected, join_or(asked, word="and"))
     lacking = [
         finding.problem({})
         for name in order

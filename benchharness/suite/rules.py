@@ -14,7 +14,7 @@ from benchharness.suite.settings import (
     TransferSettings,
 )
 from benchharness.suite.tables import OptimizerSettings
-from benchharness.suite.wording import either, quote, show
+from benchharness.suite.text import join_or, quote, show
 
 USED_BY_ALL = {"name", "lr", "weight_decay"}
 USED_BY = {
@@ -90,7 +90,7 @@ def _optimizer_clashes(optimizer: OptimizerSettings) -> Iterator[Finding]:
                 at=("optimizer", key),
                 expected=f"only what {optimizer.name} uses",
                 found=f"{key} = {show(value)}",
-                hint=f"{either(users)} uses it",
+                hint=f"{join_or(users)} uses it",
             )
     if optimizer.nesterov and not optimizer.momentum:
         yield Finding(
@@ -114,16 +114,16 @@ def _backbone_clashes(settings: TransferSettings) -> Iterator[Finding]:
     if settings.weights not in known:
         yield Finding(
             at=("weights",),
-            expected=f"{either(known)} for {settings.backbone}",
+            expected=f"{join_or(known)} for {settings.backbone}",
             found=quote(settings.weights),
         )
     elif settings.weights != "random" and not settings.releases:
         learnt = (release.preprocessing for release in backbone.releases.values())
         yield Finding(
             at=("preprocessing",),
-            expected=f'"pretrained", for these weights learnt with {either(dict.fromkeys(learnt))}',
+            expected=f'"pretrained": these weights need {join_or(dict.fromkeys(learnt))}',
             found=show(settings.preprocessing),
-            hint="what belongs to other weights is never mixed with these",
+            hint="this preprocessing belongs to other weights",
         )
 
 

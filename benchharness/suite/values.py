@@ -9,10 +9,10 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from benchharness.suite.file import Benchmark, DatasetSettings, Extras, SuiteFile
+from benchharness.suite.file import Benchmark, DatasetSettings, Overridable, SuiteFile
 from benchharness.suite.findings import Finding, check, check_value, unknown_key
 from benchharness.suite.settings import STRATEGIES, setting_names
-from benchharness.suite.wording import nearest, quote
+from benchharness.suite.text import quote, suggest
 
 Document = Mapping[str, Any]
 Strategies = tuple[str, ...]
@@ -122,7 +122,9 @@ def _profile(profile: Document, document: Document) -> Iterator[Finding]:
         if name not in names:
             yield _unknown_benchmark(name, names).under("benchmark", name)
             continue
-        for one in _extras(_table(override), strategies[name], known=tuple(Extras.model_fields)):
+        for one in _extras(
+            _table(override), strategies[name], known=tuple(Overridable.model_fields)
+        ):
             yield one.under("benchmark", name)
 
 
@@ -132,7 +134,7 @@ def _unknown_benchmark(name: str, known: list[str]) -> Finding:
         at=(),
         expected="the name of a benchmark of this suite",
         found=quote(name),
-        hint=nearest(name, known),
+        hint=suggest(name, known),
     )
 
 

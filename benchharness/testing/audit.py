@@ -28,7 +28,7 @@ _ABLE = Item(
 
 
 @dataclass(slots=True, kw_only=True)
-class Audit:
+class PluginCheck:
     """A plugin's contract, clause by clause.
 
     Attributes:

@@ -17,6 +17,7 @@ import pytest
 from benchharness.api import Backend, Execution
 from benchharness.testing.contract_images import ImagesContract
 from benchharness.testing.contract_learning import LearningContract
+from benchharness.testing.contract_messages import MessagesContract
 from benchharness.testing.contract_numbers import NumbersContract
 from benchharness.testing.contract_replay import ReplayContract
 from benchharness.testing.contract_scores import ScoresContract
@@ -24,13 +25,12 @@ from benchharness.testing.contract_settings import SettingsContract
 from benchharness.testing.contract_steps import StepsContract
 from benchharness.testing.contract_synchrony import SynchronyContract
 from benchharness.testing.contract_witness import WitnessContract
-from benchharness.testing.contract_words import WordsContract
 from benchharness.testing.tasks import CPU
 
 
 class BackendContract(
     SettingsContract,
-    WordsContract,
+    MessagesContract,
     LearningContract,
     StepsContract,
     SynchronyContract,

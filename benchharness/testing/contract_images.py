@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchharness.api import (
+    AugmentationParams,
     Backend,
     Batch,
     Conv,
@@ -17,7 +18,6 @@ from benchharness.api import (
     MaxPool,
     Network,
     Optimizer,
-    Warp,
 )
 from benchharness.model.host import warp_on_host
 from benchharness.testing.compare import (
@@ -30,7 +30,7 @@ from benchharness.testing.compare import (
 )
 from benchharness.testing.pixels import learnt_inputs
 from benchharness.testing.reference import NumpyBackend
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import (
     CPU,
     learn,
@@ -91,7 +91,7 @@ class ImagesContract(Contract):
         """One map at a time: a training step learns from exactly the warped pixels."""
         batch = make_batches(sizes=(3,))[0]
         maps = np.tile(np.array(affine, np.float32), (3, 1, 1))
-        warp = Warp(affine=maps, colour=np.zeros((3, 3), np.float32))
+        warp = AugmentationParams(affine=maps, colour=np.zeros((3, 3), np.float32))
 
         _assert_learnt(backend, replace(batch, warp=warp), execution)
 
@@ -103,7 +103,9 @@ class ImagesContract(Contract):
         colour = np.array([[90, -90, 0], [-200, 30.5, 200], [0, 0, 255]], np.float32)
         maps = np.tile(np.array(STRAIGHT, np.float32), (3, 1, 1))
 
-        _assert_learnt(backend, replace(batch, warp=Warp(affine=maps, colour=colour)), execution)
+        _assert_learnt(
+            backend, replace(batch, warp=AugmentationParams(affine=maps, colour=colour)), execution
+        )
 
     def test_training_sees_each_image_by_its_own_warp(
         self, backend: Backend, execution: Execution

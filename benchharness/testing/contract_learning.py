@@ -16,7 +16,7 @@ from benchharness.testing.compare import (
     assert_other_loss,
     assert_same_arrays,
 )
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import learn, make_batches, make_task, make_weights, small_cnn
 
 FRONTS = {

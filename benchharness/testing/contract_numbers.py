@@ -30,7 +30,7 @@ from benchharness.testing.compare import (
     assert_near_largest,
 )
 from benchharness.testing.reference import NumpyBackend
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import (
     CPU,
     learn,

@@ -20,7 +20,7 @@ from benchharness.api import API_VERSION, Setting
 from benchharness.plugins import DECLARATION, find, load, title
 from benchharness.testing.imports import CORE, core_imports
 from benchharness.testing.loading import Loading, framework_of, observe_loading
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 
 # What importing a few small modules may take on a slow machine; a framework takes seconds.
 IMPORT_MS = 200

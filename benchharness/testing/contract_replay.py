@@ -27,7 +27,7 @@ from benchharness.api import (
 )
 from benchharness.measure.clock import now_s
 from benchharness.testing.compare import WEIGHTS, assert_equal, assert_near_in_norm
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import learn, make_batches, make_task, make_witness, small_cnn
 
 RULES = {

@@ -16,7 +16,7 @@ from benchharness.testing.compare import (
 )
 from benchharness.testing.pixels import learnt_inputs
 from benchharness.testing.reference import NumpyBackend
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import CPU, learn, make_batches, make_task, small_cnn
 
 # The last batch is smaller, so that a mean of the batches' means is not the images' mean.

@@ -20,8 +20,8 @@ from benchharness.api import (
     Work,
 )
 from benchharness.measure.clock import now_s
+from benchharness.measure.cpu_time import CpuTimer
 from benchharness.measure.environment import usable_cores
-from benchharness.measure.processor import ProcessorTime
 from benchharness.testing.compare import (
     LOGITS,
     WEIGHTS,
@@ -30,7 +30,7 @@ from benchharness.testing.compare import (
     assert_near_largest,
     assert_same_arrays,
 )
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import (
     learn,
     make_batches,
@@ -109,7 +109,7 @@ class SettingsContract(Contract):
         batches = make_batches(sizes=(256,) * 2, shape=(16, 16, 3), classes=1024)
         training = backend.train(make_task(network, execution=replace(execution, threads=2)))
         learn(training, batches)
-        processor = ProcessorTime()
+        processor = CpuTimer()
 
         # Threads are counted in hundredths of a second.
         while max(processor.threads.values(), default=0.0) < 0.3:

@@ -25,7 +25,7 @@ from benchharness.testing.compare import (
     assert_scores,
 )
 from benchharness.testing.reference import NumpyBackend
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import CPU, make_batches, make_network, make_task, small_cnn
 
 # The last batch is smaller, so that a mean of the batches' means is not the images' mean.

@@ -9,13 +9,13 @@ import pytest
 
 from benchharness.api import AfterStep, Backend, Execution, Replayable, Task
 from benchharness.measure.clock import now_s
-from benchharness.measure.synchrony import (
+from benchharness.measure.sync_check import (
     Stretches,
     UnsynchronizedError,
-    demand_synchrony,
+    require_synchronize,
     stretch_steps,
 )
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import (
     make_batches,
     make_network,
@@ -47,7 +47,7 @@ class SynchronyContract(Contract):
             step_s = _step_s(stretches)
             steps = min(_MOST, stretch_steps(step_s))
             try:
-                demand_synchrony(stretches, steps=steps, step_s=step_s)
+                require_synchronize(stretches, steps=steps, step_s=step_s)
             except UnsynchronizedError as error:
                 pytest.fail(f"synchronize: {error}", pytrace=False)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchharness.api import Backend, Batch, Consumed, Execution, Scores, Task
+from benchharness.api import Backend, Batch, ConsumedBatches, Execution, Scores, Task
 from benchharness.model.network import Shape
 from benchharness.testing.compare import (
     FINGERPRINTS,
@@ -17,7 +17,7 @@ from benchharness.testing.compare import (
     assert_near_largest,
 )
 from benchharness.testing.reference import NumpyBackend
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import (
     CPU,
     learn,
@@ -114,7 +114,7 @@ class WitnessContract(Contract):
         task = _task("train", execution)
         epochs = [make_batches(sizes=(6, 6, 5), seed=seed) for seed in (1, 2)]
         training = backend.train(task)
-        found: list[Consumed] = []
+        found: list[ConsumedBatches] = []
 
         def after_epoch(scores: Scores) -> None:
             training.evaluate(make_batches(sizes=(3,), seed=3))
@@ -148,11 +148,13 @@ class WitnessContract(Contract):
         plain = backend.train(task)
         learn(plain, batches)
 
-        witnessed = backend.train(replace(task, witness=WITNESS))
-        learn(witnessed, batches)
+        with_fingerprints = backend.train(replace(task, witness=WITNESS))
+        learn(with_fingerprints, batches)
 
         expected = plain.weights()
-        assert_near_in_norm(witnessed.weights(), expected, tolerance=WEIGHTS, what="weights")
+        assert_near_in_norm(
+            with_fingerprints.weights(), expected, tolerance=WEIGHTS, what="weights"
+        )
 
     @pytest.mark.parametrize("kind", ["feed", "train"])
     def test_without_a_witness_nothing_is_told(
@@ -182,7 +184,7 @@ def _task(
     )
 
 
-def _consumed(backend: Backend, kind: str, task: Task, *epochs: list[Batch]) -> Consumed:
+def _consumed(backend: Backend, kind: str, task: Task, *epochs: list[Batch]) -> ConsumedBatches:
     """Return the record after some epochs, each in a call of its own."""
     if kind == "feed":
         feeding = backend.feed(task)
@@ -195,7 +197,7 @@ def _consumed(backend: Backend, kind: str, task: Task, *epochs: list[Batch]) -> 
     return training.consumed()
 
 
-def _expected(kind: str, task: Task, batches: list[Batch]) -> Consumed:
+def _expected(kind: str, task: Task, batches: list[Batch]) -> ConsumedBatches:
     return _consumed(NumpyBackend(), kind, replace(task, execution=CPU), batches)
 
 
@@ -204,7 +206,7 @@ def _labels(batches: list[Batch]) -> list[list[int]]:
     return [[int(batch.labels[i % len(batch)]) for i in range(4)] for batch in batches]
 
 
-def _assert_consumed(found: Consumed, expected: Consumed) -> None:
+def _assert_consumed(found: ConsumedBatches, expected: ConsumedBatches) -> None:
     assert_equal(found.labels.tolist(), expected.labels.tolist(), what="labels consumed")
     assert_equal(str(found.labels.dtype), "int32", what="dtype of labels")
     assert_near_largest(

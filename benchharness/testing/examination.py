@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pytest
 
 from benchharness.api import Backend, Execution, UnsupportedError
-from benchharness.testing.refusal import Contract
+from benchharness.testing.skip import Contract
 from benchharness.testing.tasks import learn, make_batches, make_network, make_task, small_cnn
 
 Outcome = Literal["kept", "broken", "refused"]
@@ -49,7 +49,7 @@ def examine(contract: Contract, check: str, **fixtures: object) -> Iterator[Find
     for label, parameters in _parameters(method):
         name = f"{check}[{label}]" if label else check
         package = _package(given["backend"]) if "backend" in given else ""
-        outcome, reason = _carry_out(method, {**given, **parameters}, package=package)
+        outcome, reason = _run_trials(method, {**given, **parameters}, package=package)
         yield Finding(check=name, outcome=outcome, reason=reason)
 
 
@@ -84,7 +84,7 @@ def _try(backend: Backend, kind: str, execution: Execution, *, is_tried: bool) -
         learn(backend.train(make_task(small_cnn(), execution=execution)), *([batches] * is_tried))
 
 
-def _carry_out(method: Any, given: Mapping[str, object], *, package: str) -> tuple[Outcome, str]:
+def _run_trials(method: Any, given: Mapping[str, object], *, package: str) -> tuple[Outcome, str]:
     try:
         method(**given)
     except pytest.skip.Exception as skipped:

@@ -14,7 +14,7 @@ from benchharness.api import (
     AfterStep,
     Batch,
     Batches,
-    Consumed,
+    ConsumedBatches,
     Execution,
     HostLedger,
     Scores,
@@ -97,7 +97,7 @@ class NumpyFeeding(NumpyWork):
             self._ledger.write(self._inputs(batch), batch.labels)
             after_step()
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 
@@ -186,7 +186,7 @@ class NumpyTraining(NumpyNetworkWork):
 
         return step
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last epoch."""
         return self._ledger.consumed()
 

@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import (
+    AugmentationParams,
     Batch,
     Batches,
     Conv,
     Dense,
     Dropout,
     Execution,
+    FingerprintSpec,
     Flatten,
     Layer,
     MaxPool,
@@ -23,9 +25,7 @@ from benchharness.api import (
     Scores,
     Task,
     Training,
-    Warp,
     Whitening,
-    Witness,
 )
 from benchharness.model.network import Shape
 from benchharness.model.task import Output
@@ -124,7 +124,7 @@ def make_task(
     is_augmented: bool = False,
     execution: Execution = CPU,
     seed: int = 7,
-    witness: Witness | None = None,
+    witness: FingerprintSpec | None = None,
 ) -> Task:
     """Return a task; unless told otherwise every layer learns, by plain SGD."""
     return Task(
@@ -143,7 +143,7 @@ def make_task(
 
 def make_witness(
     *, shape: Shape = IMAGE_SHAPE, images: int = 3, steps: Sequence[int] = range(64)
-) -> Witness:
+) -> FingerprintSpec:
     """Return a witness whose pattern weighs every value of an input differently.
 
     Args:
@@ -153,7 +153,7 @@ def make_witness(
     """
     random = np.random.default_rng(0)
     pattern = random.normal(size=shape).astype(np.float32)
-    return Witness(pattern=pattern, images=images, steps=tuple(steps))
+    return FingerprintSpec(pattern=pattern, images=images, steps=tuple(steps))
 
 
 def make_batches(
@@ -184,14 +184,14 @@ def make_batches(
     return batches
 
 
-def make_warp(size: int, *, shape: Shape, random: np.random.Generator) -> Warp:
+def make_warp(size: int, *, shape: Shape, random: np.random.Generator) -> AugmentationParams:
     """Return a warp that turns, shears, zooms, mirrors and shifts beyond the edges."""
     affine = np.eye(2) + random.uniform(-0.3, 0.3, (size, 2, 2))
     affine[::2, 0] *= -1
     # Shifts about the middle, so that most of each picture stays in sight.
     middle = np.array([shape[1] - 1, shape[0] - 1]) / 2
     shift = middle - affine @ middle + random.uniform(-2, 2, (size, 2))
-    return Warp(
+    return AugmentationParams(
         affine=np.concatenate([affine, shift[:, :, None]], axis=2).astype(np.float32),
         colour=random.uniform(-40, 40, (size, shape[2])).astype(np.float32),
     )

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.download.fetcher import Fetcher
+from benchharness.download.stock import file_digest
 from benchharness.errors import WeightsError
-from benchharness.fetch.fetcher import Fetcher
-from benchharness.fetch.stock import file_digest
 from benchharness.files import expanded
 from benchharness.model.backbones import BACKBONES, Release
 from benchharness.model.network import Network

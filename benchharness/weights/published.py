@@ -10,18 +10,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchharness.errors import FetchError, WeightsError
-from benchharness.fetch.caches import keras_home, torch_checkpoints
-from benchharness.fetch.fetcher import Fetcher
-from benchharness.fetch.homes import Home, weights_home
-from benchharness.fetch.stock import (
+from benchharness.download.caches import keras_home, torch_checkpoints
+from benchharness.download.fetcher import Fetcher
+from benchharness.download.registry import RemoteResource, weights_home
+from benchharness.download.stock import (
     Manifest,
-    appearing,
+    atomic_dir,
     damages,
     file_digest,
     read_manifest,
     write_manifest,
 )
+from benchharness.errors import FetchError, WeightsError
 from benchharness.model.backbones import Release
 from benchharness.model.signatures import nature
 from benchharness.plugins import install_command, weight_readers
@@ -57,7 +57,7 @@ class _Offer:
     backbone: str
     name: str
     release: Release
-    home: Home
+    home: RemoteResource
     kept: Path
 
 
@@ -146,7 +146,7 @@ def _offers(backbone: str, releases: Mapping[str, Release], fetcher: Fetcher) ->
             yield _Offer(backbone=backbone, name=name, release=release, home=home, kept=kept)
 
 
-def _cached(home: Home, environment: Mapping[str, str]) -> Iterator[Path]:
+def _cached(home: RemoteResource, environment: Mapping[str, str]) -> Iterator[Path]:
     """Yield the published file wherever a framework keeps it."""
     keras, torch = keras_home(environment), torch_checkpoints(environment)
     for place in (keras / "models" if keras else None, torch):
@@ -154,7 +154,7 @@ def _cached(home: Home, environment: Mapping[str, str]) -> Iterator[Path]:
             yield file
 
 
-def _is_published(file: Path, home: Home) -> bool:
+def _is_published(file: Path, home: RemoteResource) -> bool:
     """Return whether a file is, byte for byte, what was published."""
     published = home.files[0]
     # The size spares reading half a gigabyte of something else.
@@ -194,7 +194,7 @@ def _converted(offer: _Offer, file: Path, *, source: str, at: Fetcher) -> Publis
     try:
         with at.locked(offer.kept.name):
             if any(damages(offer.kept)):
-                with appearing(offer.kept) as building:
+                with atomic_dir(offer.kept) as building:
                     _convert(offer, file, building / offer.release.file, source=source)
                     digests = {offer.release.file: file_digest(building / offer.release.file)}
                     manifest = Manifest(source=source, remark=offer.home.remark, files=digests)

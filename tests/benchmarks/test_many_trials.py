@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 import pytest
 
 from benchharness.measure.memory import tree
+from benchharness.run.process.executor import LocalExecutor
+from benchharness.run.process.interleave import Course
+from benchharness.run.process.outcome import Outcome
 from benchharness.run.session import Request, open_session
-from benchharness.run.supervision.courses import Course
-from benchharness.run.supervision.executor import LocalExecutor
-from benchharness.run.supervision.outcome import Outcome
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
 
@@ -68,7 +68,7 @@ class Immediate:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class ProbeJob:
     """The request of a worker that does nothing."""
 
     program: ClassVar[str] = "fake_worker"
@@ -139,7 +139,7 @@ def test_each_process(
     def worker() -> None:
         began_s = time.perf_counter()
         outcome = executor.run(
-            Errand(),  # type: ignore[arg-type]
+            ProbeJob(),  # type: ignore[arg-type]
             request_file=tmp_path / "request.json",
             log=tmp_path / "log",
             on_event=lambda event: None,

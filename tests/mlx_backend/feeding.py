@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import mlx.core as mx
 
-from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness.api import AfterStep, Batches, ConsumedBatches, Setting, Task
 from benchharness_mlx.device import synchronize
 from benchharness_mlx.files import build_loader
 from benchharness_mlx.images import Inputs, to_device
@@ -35,7 +35,7 @@ class MlxFeeding:
             self._ledger.write(inputs, arrays.labels)
             after_step()
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 

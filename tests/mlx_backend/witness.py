@@ -5,7 +5,7 @@ from __future__ import annotations
 import mlx.core as mx
 import numpy as np
 
-from benchharness.api import Consumed, Witness
+from benchharness.api import ConsumedBatches, FingerprintSpec
 
 
 class Ledger:
@@ -17,7 +17,7 @@ class Ledger:
 
     computed_by = "mlx"
 
-    def __init__(self, witness: Witness | None) -> None:
+    def __init__(self, witness: FingerprintSpec | None) -> None:
         self._witness = witness
         self._sampled = frozenset(witness.steps if witness else ())
         self._pattern = witness and mx.array(witness.pattern)
@@ -39,7 +39,7 @@ class Ledger:
         mx.async_eval(row)
         self._rows.append(row)
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
@@ -48,7 +48,7 @@ class Ledger:
         if self._witness is None:
             raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
         shape = (len(self._rows), self._witness.images)
-        return Consumed(
+        return ConsumedBatches(
             fingerprints=np.array([np.array(p) for p, _ in self._rows], np.float32).reshape(shape),
             labels=np.array([np.array(seen) for _, seen in self._rows], np.int32).reshape(shape),
         )

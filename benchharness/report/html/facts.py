@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchharness.report.lines import Line, printable
+from benchharness.report.rows import Line, printable
 
 Fact = tuple[str, str]
 GIGA = 1e9

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
-from benchharness.files import replace_bytes
-from benchharness.report.answers import answers_in_parts
+from benchharness.files import atomic_write_bytes
 from benchharness.report.html import theme
 from benchharness.report.html.bundle import bundle
-from benchharness.report.html.charts import poster
+from benchharness.report.html.charts import static
 from benchharness.report.html.charts.throughput import speeds_of
 from benchharness.report.html.page import page
-from benchharness.report.lines import backends_of, lines_of
-from benchharness.results.rebuilt import run_of
+from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.summary import answers_in_parts
+from benchharness.results.recovery import load_run
 from benchharness.results.store import RunFolder
 
 PAGE, SVG, PNG = "report.html", "chart.svg", "chart.png"
@@ -31,14 +31,14 @@ def write_report(folder: RunFolder) -> list[Path]:
         RunError: The folder cannot be read or written.
     """
     records, _ = folder.records()
-    run, _ = run_of(folder, records)
+    run, _ = load_run(folder, records)
     backends = backends_of(run, records)
     lines = lines_of(records, backends)
     answers, speeds = answers_in_parts(lines), speeds_of(lines)
     svg = ""
     if speeds:
         series = theme.series_of(backends)
-        svg = poster.as_svg(poster.poster(run, speeds, series, answers))
+        svg = static.as_svg(static.poster(run, speeds, series, answers))
     contents = {
         PAGE: page(
             run,
@@ -51,7 +51,7 @@ def write_report(folder: RunFolder) -> list[Path]:
         ).encode()
     }
     if svg:
-        contents |= {SVG: svg.encode(), PNG: poster.as_png(svg)}
+        contents |= {SVG: svg.encode(), PNG: static.as_png(svg)}
     return [_write(folder.path / name, content) for name, content in contents.items()]
 
 
@@ -71,7 +71,7 @@ def _certificates(folder: RunFolder) -> dict[str, Any]:
 
 def _write(path: Path, content: bytes) -> Path:
     try:
-        replace_bytes(path, content)
+        atomic_write_bytes(path, content)
     except OSError as error:
         raise RunError(
             f"{path}: expected to be able to write here, found: {error.strerror}; "

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchharness import __version__
-from benchharness.regression.history import History, Series
+from benchharness.history.history import History, Series
 from benchharness.report.history import COLUMNS, LEGEND
 from benchharness.report.history_words import (
     aside_words,
@@ -19,7 +19,7 @@ from benchharness.report.history_words import (
 from benchharness.report.html import theme
 from benchharness.report.html.charts import timeline
 from benchharness.report.html.templating import POLICY, embedded, own, template
-from benchharness.report.lines import printable
+from benchharness.report.rows import printable
 
 
 def history_page(history: History, *, vega: str) -> str:

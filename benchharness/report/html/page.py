@@ -8,7 +8,6 @@ from typing import Any
 
 from benchharness import __version__
 from benchharness.report import title
-from benchharness.report.answers import Answer
 from benchharness.report.html import facts, theme
 from benchharness.report.html.charts import (
     accuracy,
@@ -26,9 +25,10 @@ from benchharness.report.html.proofs import proofs_of
 from benchharness.report.html.settings import settings_of
 from benchharness.report.html.table import table_of
 from benchharness.report.html.templating import POLICY, embedded, own, template
-from benchharness.report.lines import Line, backends_of, lines_of, printable
 from benchharness.report.notes import busy_of, notes_of
+from benchharness.report.rows import Line, backends_of, lines_of, printable
 from benchharness.report.stops import stops_of
+from benchharness.report.summary import SummaryLine
 from benchharness.report.table import MEDIANS
 from benchharness.report.work import work_of
 from benchharness.results.record import Record
@@ -39,7 +39,7 @@ def page(
     records: Sequence[Record],
     certificates: Mapping[str, Any],
     *,
-    answers: Sequence[Answer],
+    answers: Sequence[SummaryLine],
     speeds: Sequence[Speeds],
     vega: str,
     poster: str = "",
@@ -66,7 +66,7 @@ def page(
         setting=title.setting(run),
         inputs=title.inputs(run),
         lacking=title.lacking(run, records),
-        is_make_believe=title.is_make_believe(run),
+        uses_substitutes=title.uses_substitutes(run),
         version=printable(run.get("benchharness") or __version__),
         answers=answers,
         lines=lines,

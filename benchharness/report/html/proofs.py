@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchharness.report.lines import Line, printable
+from benchharness.report.rows import Line, printable
 from benchharness.results.cells import proof_word
 
 REFERENCE = "reference"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchharness.fairness.settings import decides_work, differences
-from benchharness.report.lines import Line, printable
 from benchharness.report.numbers import UNKNOWN
+from benchharness.report.rows import Line, printable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchharness.report.groups import Group
+from benchharness.report.column_groups import Group
 from benchharness.report.html.proofs import Proof, anchor_of
-from benchharness.report.lines import Line
-from benchharness.report.measures import STATUS_WORDS, groups_of
+from benchharness.report.metric_columns import STATUS_WORDS, groups_of
+from benchharness.report.rows import Line
 
 VERDICTS = {"proven": "good", "partial": "bad", "not comparable": "bad"}
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import jax
 import numpy as np
 
-from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness.api import AfterStep, Batches, ConsumedBatches, Setting, Task
 from benchharness_jax.device import synchronize
 from benchharness_jax.files import build_loader
 from benchharness_jax.images import BatchArrays, Preprocess, hold, network_input
@@ -39,7 +39,7 @@ class JaxFeeding:
             self._ledger.write(step, inputs, labels)
             after_step()
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 

@@ -15,7 +15,7 @@ from benchharness.api import (
     AfterStep,
     Batch,
     Batches,
-    Consumed,
+    ConsumedBatches,
     Dropout,
     Scores,
     Setting,
@@ -86,7 +86,7 @@ class JaxTraining:
 
         return step
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last epoch."""
         return self._ledger.consumed()
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from benchharness.api import Consumed, Witness
+from benchharness.api import ConsumedBatches, FingerprintSpec
 from benchharness_jax.images import Array
 from benchharness_jax.steps import compiled
 
@@ -14,7 +14,7 @@ from benchharness_jax.steps import compiled
 class Ledger:
     """The fingerprints and labels of an epoch's sampled steps, kept on the device."""
 
-    def __init__(self, witness: Witness | None, *, device: jax.Device) -> None:
+    def __init__(self, witness: FingerprintSpec | None, *, device: jax.Device) -> None:
         self._witness = witness
         self._rows: list[tuple[jax.Array, jax.Array]] = []
         self._sampled = frozenset(witness.steps if witness else ())
@@ -40,7 +40,7 @@ class Ledger:
                 inputs, labels = inputs[: self._witness.images], labels[: self._witness.images]
             self._rows.append(self._first_rows(inputs, labels, self._pattern))
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
@@ -50,7 +50,7 @@ class Ledger:
             raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
         rows = jax.device_get(self._rows)
         shape = (len(rows), self._witness.images)
-        return Consumed(
+        return ConsumedBatches(
             fingerprints=np.array([prints for prints, _ in rows], np.float32).reshape(shape),
             labels=np.array([labels for _, labels in rows], np.int32).reshape(shape),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import keras
 
-from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness.api import AfterStep, Batches, ConsumedBatches, Setting, Task
 from benchharness_keras.engines import ENGINE, Arrays, Tensor
 from benchharness_keras.files import build_loader
 from benchharness_keras.images import ToDevice, input_tensors, network_input
@@ -41,7 +41,7 @@ class KerasFeeding:
             del arrays, labels
             after_step()
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 

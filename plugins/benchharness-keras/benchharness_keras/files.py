@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.api import Batches, Native, Task, UnsupportedError
+from benchharness.api import Batches, NativeSettings, Task, UnsupportedError
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -120,7 +120,7 @@ class FolderLoader:
         )
 
 
-def augmentations(native: Native, *, seed: int) -> list[keras.Layer]:
+def augmentations(native: NativeSettings, *, seed: int) -> list[keras.Layer]:
     """Return Keras's layers of the stated kinds, their other options untouched.
 
     Raises:

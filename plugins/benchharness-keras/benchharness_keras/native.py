@@ -9,7 +9,16 @@ import keras
 import numpy as np
 from keras import ops
 
-from benchharness.api import AfterEpoch, AfterStep, Batch, Batches, Consumed, Scores, Task, Witness
+from benchharness.api import (
+    AfterEpoch,
+    AfterStep,
+    Batch,
+    Batches,
+    ConsumedBatches,
+    FingerprintSpec,
+    Scores,
+    Task,
+)
 from benchharness_keras.engines import Arrays, Tensor
 from benchharness_keras.engines.engine import named_arrays
 from benchharness_keras.files import AHEAD
@@ -85,7 +94,7 @@ class KerasNativeTraining(KerasTraining):
             callbacks=[reporter],
         )
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last epoch.
 
         Raises:
@@ -100,7 +109,7 @@ class KerasNativeTraining(KerasTraining):
         # The last step is in the last row.
         first = len(prints) - self._taken
         rows = [first + step for step in witness.steps if step < self._taken]
-        return Consumed(fingerprints=prints[rows], labels=labels[rows].astype(np.int32))
+        return ConsumedBatches(fingerprints=prints[rows], labels=labels[rows].astype(np.int32))
 
     def synchronize(self) -> None:
         """Wait for the device, by asking for the smallest array the last step has written."""
@@ -196,7 +205,7 @@ class Reporter(keras.callbacks.Callback):
 class SeenImages(keras.Layer):
     """Passes images on, and records the fingerprints of the first of each batch."""
 
-    def __init__(self, witness: Witness, **options: object) -> None:
+    def __init__(self, witness: FingerprintSpec, **options: object) -> None:
         super().__init__(**options)
         self._witness = witness
         self.register = self.add_weight(
@@ -216,7 +225,7 @@ class SeenImages(keras.Layer):
 class SeenLabels(keras.metrics.Metric):
     """Records the labels that the loss receives, for metrics receive the same."""
 
-    def __init__(self, witness: Witness) -> None:
+    def __init__(self, witness: FingerprintSpec) -> None:
         super().__init__(name="witness")
         # Not integers: TensorFlow keeps those in host memory, and would wait for the device.
         self.register = self.add_variable(

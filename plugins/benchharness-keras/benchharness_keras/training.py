@@ -14,7 +14,7 @@ from benchharness.api import (
     AfterStep,
     Batch,
     Batches,
-    Consumed,
+    ConsumedBatches,
     Scores,
     Setting,
     Task,
@@ -110,7 +110,7 @@ class KerasTraining:
 
         return step
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last epoch."""
         return self._ledger.consumed()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from keras import ops
 
-from benchharness.api import Consumed, Witness
+from benchharness.api import ConsumedBatches, FingerprintSpec
 from benchharness_keras.engines import ENGINE, Tensor
 
 
@@ -15,7 +15,7 @@ class Ledger:
     Twin note: the step gives the network's inputs back, as in JAX; in PyTorch they are at hand.
     """
 
-    def __init__(self, witness: Witness | None) -> None:
+    def __init__(self, witness: FingerprintSpec | None) -> None:
         self._witness = witness
         self._rows: list[tuple[Tensor, Tensor]] = []
         if witness is not None:
@@ -37,7 +37,7 @@ class Ledger:
         if self._witness is not None and step in self._sampled:
             self._rows.append(self._take(inputs, labels))
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
@@ -48,7 +48,7 @@ class Ledger:
         shape = (len(self._rows), self._witness.images)
         columns = list(zip(*self._rows, strict=True)) or [(), ()]
         prints, labels = ([ops.convert_to_numpy(row) for row in rows] for rows in columns)
-        return Consumed(
+        return ConsumedBatches(
             fingerprints=np.array(prints, np.float32).reshape(shape),
             labels=np.array(labels, np.int32).reshape(shape),
         )
@@ -59,7 +59,7 @@ class Ledger:
         return fingerprints(inputs, self._witness), first_rows(labels, count=self._witness.images)
 
 
-def fingerprints(inputs: Tensor, witness: Witness) -> Tensor:
+def fingerprints(inputs: Tensor, witness: FingerprintSpec) -> Tensor:
     """Return the fingerprints of a batch's first images, shape (images,)."""
     rows = first_rows(inputs, count=witness.images)
     axes = tuple(range(1, len(inputs.shape)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness.api import AfterStep, Batches, ConsumedBatches, Setting, Task
 from benchharness_torch.device import synchronize
 from benchharness_torch.files import build_loader
 from benchharness_torch.images import Inputs, ToDevice
@@ -35,7 +35,7 @@ class TorchFeeding:
             self._ledger.write(step, self._inputs(arrays), arrays.labels)
             after_step()
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 

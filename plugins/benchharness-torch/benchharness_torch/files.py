@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from benchharness.api import Batch, Batches, Native, Task, UnsupportedError
+from benchharness.api import Batch, Batches, NativeSettings, Task, UnsupportedError
 
 if TYPE_CHECKING:
     from torchvision.transforms import v2
@@ -99,7 +99,7 @@ class FolderLoader:
             )
 
 
-def augmentations(native: Native, *, size: int) -> list[v2.Transform]:
+def augmentations(native: NativeSettings, *, size: int) -> list[v2.Transform]:
     """Return torchvision's transforms of the stated kinds, their other options untouched.
 
     Raises:

@@ -15,7 +15,7 @@ from benchharness.api import (
     AfterStep,
     Batch,
     Batches,
-    Consumed,
+    ConsumedBatches,
     Scores,
     Setting,
     Task,
@@ -87,7 +87,7 @@ class TorchTraining:
 
         return step
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last epoch."""
         return self._ledger.consumed()
 

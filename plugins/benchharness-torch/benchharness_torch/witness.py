@@ -6,13 +6,13 @@ from functools import partial
 
 import torch
 
-from benchharness.api import Consumed, Witness
+from benchharness.api import ConsumedBatches, FingerprintSpec
 
 
 class Ledger:
     """The fingerprints and labels of an epoch's sampled steps, kept on the device."""
 
-    def __init__(self, witness: Witness | None, *, device: torch.device) -> None:
+    def __init__(self, witness: FingerprintSpec | None, *, device: torch.device) -> None:
         self._witness = witness
         self._rows: list[tuple[torch.Tensor, torch.Tensor]] = []
         self._sampled = frozenset(witness.steps if witness else ())
@@ -37,7 +37,7 @@ class Ledger:
         if step in self._sampled:
             self._rows.append(self._first_rows(inputs, labels))
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
@@ -49,7 +49,7 @@ class Ledger:
         empty = torch.empty((0, self._witness.images))
         prints = torch.stack([row[0] for row in self._rows]) if self._rows else empty
         labels = torch.stack([row[1] for row in self._rows]) if self._rows else empty
-        return Consumed(
+        return ConsumedBatches(
             fingerprints=prints.float().cpu().numpy(),
             labels=labels.to(torch.int32).cpu().numpy(),
         )

@@ -32,8 +32,8 @@ from benchharness.model.network import Conv, Dense, Dropout, Flatten, Layer, Max
 from benchharness.model.task import Execution, Optimizer, Preprocessing, Task
 from benchharness.model.work import Backend, Batches
 from benchharness.plugins import load_backend
-from benchharness.run.trial.lesson import Lesson
 from benchharness.weights.initial import initial_weights
+from benchharness.worker.training_loop import TrainingLoop
 
 SETTINGS = tomllib.loads(Path(__file__).with_name("settings.toml").read_text(encoding="utf-8"))
 SEED = 0
@@ -158,7 +158,7 @@ class Job:
         # The runner closes the pipe before the extra epoch begins, in which this process ends.
         epochs = self.epochs(self.rounds.prepare() + 1)
         training = self.backend.train(self.task())
-        lesson = Lesson(
+        lesson = TrainingLoop(
             training=training,
             clock=PhaseClock(started_s=now_s()),
             validation=[],
@@ -167,7 +167,7 @@ class Job:
             on_turn=self.rounds.wait,
         )
         lesson.warm_up([epochs[0]])
-        lesson.teach(epochs)
+        lesson.run(epochs)
 
     def feed(self) -> None:
         """Feed, epoch by epoch, whenever a round is due; as the strategy ``dataset`` does."""

@@ -149,7 +149,7 @@ class Epochs:
         if idiom.gather == "device":
             self._tensor = self._tensor.to(self._device)
         self._float_labels = torch.from_numpy(self.labels.astype(np.float32)).to(self._device)
-        self._places = Places()
+        self._places = SearchPaths()
         self._loader = DataLoader(
             Gathered(self.inputs),
             batch_size=None,
@@ -192,7 +192,7 @@ class Epochs:
         return (self._tensor.index_select(0, torch.from_numpy(ids)) for ids in places)
 
 
-class Places:
+class SearchPaths:
     """A sampler whose batches are set before each epoch."""
 
     batches: Sequence[NDArray[np.int64]] = ()

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import altair as alt
 
+from benchharness.report.html.charts.axis import Span, spread_out
 from benchharness.report.html.charts.chart import (
     DIGITS,
     Chart,
@@ -18,9 +19,8 @@ from benchharness.report.html.charts.chart import (
     shapes,
     source,
 )
-from benchharness.report.html.charts.scales import Span, spread_out
 from benchharness.report.html.theme import Series, css
-from benchharness.report.lines import Line, printable
+from benchharness.report.rows import Line, printable
 from benchharness.results.cells import Cell
 
 DATA, FRONT, TRIALS, LABELS = "cells", "front", "trials", "labels"

@@ -9,7 +9,7 @@ from typing import Any
 import altair as alt
 
 from benchharness.report.html.theme import Series
-from benchharness.report.lines import printable
+from benchharness.report.rows import printable
 
 Row = dict[str, Any]
 Drawing = alt.LayerChart | alt.FacetChart

@@ -9,6 +9,7 @@ from typing import Any
 
 import altair as alt
 
+from benchharness.report.html.charts.axis import spread_out
 from benchharness.report.html.charts.chart import (
     DIGITS,
     Chart,
@@ -20,9 +21,8 @@ from benchharness.report.html.charts.chart import (
     shapes,
     source,
 )
-from benchharness.report.html.charts.scales import spread_out
 from benchharness.report.html.theme import Series, css
-from benchharness.report.lines import Line, printable
+from benchharness.report.rows import Line, printable
 from benchharness.results.cells import Cell
 from benchharness.results.record import Record
 

@@ -18,8 +18,8 @@ from benchharness.report.html.charts.chart import (
     source,
 )
 from benchharness.report.html.theme import Series
-from benchharness.report.lines import Line, printable
 from benchharness.report.numbers import alike
+from benchharness.report.rows import Line, printable
 
 DATA = "cells"
 PLACES = {"host": "peak_host_bytes", "device": "peak_device_bytes"}

@@ -19,8 +19,8 @@ from benchharness.report.html.charts.chart import (
     source,
 )
 from benchharness.report.html.theme import Series, css
-from benchharness.report.lines import Line, printable
 from benchharness.report.numbers import alike
+from benchharness.report.rows import Line, printable
 from benchharness.results.cells import Cell
 from benchharness.results.columns import PHASES
 from benchharness.results.derived import CHECKS
@@ -175,7 +175,7 @@ def _drawing(count: int, series: Sequence[Series]) -> Drawing:
                     axis=alt.Axis(title="seconds", tickCount=5, format=DIGITS),
                 ),
                 color=alt.Color("kind:N", scale=kinds, legend=None),
-                order=alt.Order("order:O"),
+                order=alt.ComparisonOptions("order:O"),
                 tooltip=tip,
             ),
             rows.marks(CELLS, colours(series), shapes(series)),

@@ -8,13 +8,13 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 
 from benchharness.measure.sequential import FEWEST
-from benchharness.report.answers import Family, measure_of
-from benchharness.report.claims import Finding, certainty, times_text
+from benchharness.report.comparisons import Finding, certainty, times_text
 from benchharness.report.html.charts import rows
 from benchharness.report.html.charts.chart import Chart, Drawing, Row, Section, source
 from benchharness.report.html.theme import Series, css
-from benchharness.report.lines import Line, printable
 from benchharness.report.pairs import Pair
+from benchharness.report.rows import Line, printable
+from benchharness.report.summary import Family, measure_of
 from benchharness.results.cells import proof_word
 
 DATA, EVEN = "ratios", "even"

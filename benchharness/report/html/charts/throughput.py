@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from benchharness.report.html.charts import rows
+from benchharness.report.html.charts.axis import upper_end
 from benchharness.report.html.charts.chart import (
     DIGITS,
     Chart,
@@ -19,12 +20,11 @@ from benchharness.report.html.charts.chart import (
     shapes,
     source,
 )
-from benchharness.report.html.charts.scales import upper_end
 from benchharness.report.html.theme import Series, css
 from benchharness.report.intervals import interval_of
-from benchharness.report.lines import Line, printable
-from benchharness.report.measures import speed_metric
+from benchharness.report.metric_columns import speed_metric
 from benchharness.report.numbers import alike
+from benchharness.report.rows import Line, printable
 from benchharness.results.cells import Cell
 
 TEXT = (

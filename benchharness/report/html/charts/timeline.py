@@ -8,7 +8,7 @@ from typing import Literal
 
 import altair as alt
 
-from benchharness.regression.history import Series
+from benchharness.history.history import Series
 from benchharness.report.history_words import Scale, heading, size_words, state_words, step_words
 from benchharness.report.html.charts.chart import DIGITS, Chart, Drawing, Row, source
 from benchharness.report.html.theme import SERIES_COLOURS, css
@@ -26,7 +26,7 @@ def chart(series: Series, *, name: str) -> Chart:
         name=name,
         title="",
         alt=alt_text(series),
-        data={RUNS: runs, LEVELS: levels_of(series), STEPS: steps_of(series)},
+        data={RUNS: runs, LEVELS: find_segments(series), STEPS: steps_of(series)},
         drawing=_drawing(runs, unit=Scale.of(series).unit),
     )
 
@@ -55,7 +55,7 @@ def runs_of(series: Series) -> list[Row]:
     ]
 
 
-def levels_of(series: Series) -> list[Row]:
+def find_segments(series: Series) -> list[Row]:
     """Return a row per level, from its first run to its last."""
     factor = Scale.of(series).factor
     return [

@@ -18,10 +18,10 @@ from benchharness.report.html.charts.chart import (
     source,
 )
 from benchharness.report.html.theme import Series, css
-from benchharness.report.lines import Line, printable
-from benchharness.report.measures import speed_metric
+from benchharness.report.metric_columns import speed_metric
 from benchharness.report.notes import STEADY
 from benchharness.report.numbers import alike
+from benchharness.report.rows import Line, printable
 from benchharness.results.cells import Cell
 
 DATA, CELLS, CALM, EVEN = "trials", "cells", "calm", "even"

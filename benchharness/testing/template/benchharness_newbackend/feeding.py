@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from benchharness.api import AfterStep, Batches, Consumed, Setting, Task
+from benchharness.api import AfterStep, Batches, ConsumedBatches, Setting, Task
 from benchharness_newbackend.device import synchronize
 from benchharness_newbackend.files import build_loader
 from benchharness_newbackend.images import Inputs, to_device
@@ -30,7 +30,7 @@ class NewFeeding:
             self._ledger.write(self._inputs(arrays), arrays.labels)
             after_step()
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last call of ``feed``."""
         return self._ledger.consumed()
 

@@ -13,7 +13,7 @@ from benchharness.api import (
     AfterStep,
     Batch,
     Batches,
-    Consumed,
+    ConsumedBatches,
     Scores,
     Setting,
     Task,
@@ -77,7 +77,7 @@ class NewTraining:
 
         return step
 
-    def consumed(self) -> Consumed:
+    def consumed(self) -> ConsumedBatches:
         """Return the record of the last epoch."""
         return self._ledger.consumed()
 

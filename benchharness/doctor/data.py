@@ -1,0 +1,161 @@
+"""What of data and weights is on this machine, and how to get the rest; nothing is downloaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchharness.data.added import info, names
+from benchharness.data.listing import Listing
+from benchharness.data.sources import find
+from benchharness.download.caches import keras_home, torch_checkpoints
+from benchharness.download.registry import REGISTRY, RemoteResource, weights_home
+from benchharness.errors import AbsentError, BenchError
+from benchharness.model.backbones import BACKBONES, Release
+from benchharness.weights.pretrained import find_pretrained, require_arrays
+
+# A class folder of the user's own has no name by which to look for it.
+_NAMED_BY_USERS = ("folder", "flat")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """One dataset or one release of weights.
+
+    Attributes:
+        name: For example ``cats_dogs`` or ``vgg16 imagenet``.
+        place: Where it is, in words; empty where it is not.
+        is_real: Whether it is more than drawings, or learnt from more than them.
+        download_bytes: To fetch where it is not here and has a public home; None for no home.
+        remedy: How to get it.
+        damage: Why a run would refuse what is here, or what is named; empty where it would not.
+    """
+
+    name: str
+    place: str
+    is_real: bool = True
+    download_bytes: int | None = None
+    remedy: str = ""
+    damage: str = ""
+
+    @property
+    def is_here(self) -> bool:
+        """Whether it can be read without a network."""
+        return bool(self.place)
+
+
+def datasets(*, environment: Mapping[str, str], cache: Path) -> Iterator[Resource]:
+    """Yield each source of images that has a name of its own.
+
+    Args:
+        cache: Folder of what was fetched before.
+    """
+    for name in names():
+        if name == "drawn":
+            yield Resource(name=name, place="drawn when they are needed", is_real=False)
+        elif name not in _NAMED_BY_USERS:
+            yield _dataset(name, environment=environment, cache=cache)
+
+
+def weights(*, environment: Mapping[str, str], cache: Path) -> Iterator[Resource]:
+    """Yield each release of each backbone."""
+    for backbone, facts in BACKBONES.items():
+        for name, release in facts.releases.items():
+            yield _weights(backbone, name, release, environment=environment, cache=cache)
+
+
+def fetched(cache: Path) -> Path:
+    """Return the folder of what was downloaded."""
+    return cache / "downloads"
+
+
+def _dataset(name: str, *, environment: Mapping[str, str], cache: Path) -> Resource:
+    home, kept = REGISTRY.get(name), fetched(cache) / name
+    try:
+        listing = _listing(name, None, environment=environment, cache=cache)
+        if listing is None and kept.is_dir():
+            listing = _listing(name, kept, environment=environment, cache=cache)
+    except BenchError as error:
+        return Resource(name=name, place="", damage=str(error))
+    if listing is None:
+        return Resource(
+            name=name,
+            place="",
+            download_bytes=home.size_bytes if home else None,
+            remedy=_remedy(home) or info(name).remedy,
+        )
+    count = len(listing.train) + len(listing.test)
+    place = f" in {_tilde(listing.place, environment)}" if listing.place else ""
+    return Resource(
+        name=name, place=f"{count:,} images{place}: {listing.origin}", is_real=listing.is_real
+    )
+
+
+def _listing(
+    name: str, path: Path | None, *, environment: Mapping[str, str], cache: Path
+) -> Listing | None:
+    try:
+        return find(
+            name,
+            path=path,
+            environment=environment,
+            cache_dir=cache,
+            train_images=None,
+            test_images=None,
+            seed=0,
+            fallback=None,
+        )
+    except AbsentError:
+        return None
+
+
+def _weights(
+    backbone: str, name: str, release: Release, *, environment: Mapping[str, str], cache: Path
+) -> Resource:
+    label, home = f"{backbone} {name}", REGISTRY.get(weights_home(backbone, name))
+    is_real = not release.is_embedded
+    try:
+        found = find_pretrained(
+            backbone, {name: release}, path=None, environment=environment, fallback=None
+        )
+        require_arrays(found)
+        place = "part of benchharness" if release.is_embedded else _tilde(found.path, environment)
+        return Resource(name=label, place=place, is_real=is_real)
+    except (BenchError, OSError) as error:
+        # Without a name it is looked for elsewhere, or is not part of this installation.
+        if environment.get("BENCHHARNESS_WEIGHTS") and not release.is_embedded:
+            return Resource(name=label, place="", is_real=is_real, damage=str(error))
+    kept = fetched(cache) / Path(release.file).stem / release.file
+    for file in (kept, *_cached(home, environment)):
+        if file.is_file():
+            return Resource(name=label, place=_tilde(file, environment), is_real=is_real)
+    named = f"put {release.file} into a folder and name it in BENCHHARNESS_WEIGHTS"
+    missing = "part of benchharness and gone: pip install --force-reinstall benchharness"
+    return Resource(
+        name=label,
+        place="",
+        is_real=is_real,
+        download_bytes=home.size_bytes if home else None,
+        remedy=missing if release.is_embedded else _remedy(home) or named,
+    )
+
+
+def _cached(home: RemoteResource | None, environment: Mapping[str, str]) -> Iterator[Path]:
+    """Yield where frameworks would keep what is published."""
+    keras, torch = keras_home(environment), torch_checkpoints(environment)
+    for place in (keras / "models" if keras else None, torch):
+        if home is not None and place is not None:
+            yield place / home.files[0].name
+
+
+def _remedy(home: RemoteResource | None) -> str:
+    if home is None:
+        return ""
+    return f"downloaded by itself when a run needs it, {home.size_bytes / 1e6:,.0f} MB"
+
+
+def _tilde(path: Path | None, environment: Mapping[str, str]) -> str:
+    home = environment.get("HOME")
+    text = str(path)
+    return f"~{text[len(home) :]}" if home and home != "/" and text.startswith(f"{home}/") else text

@@ -1,0 +1,79 @@
+"""Folders of fetched files: whole or absent, each with a list of what it holds."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a folder holds.
+
+    Attributes:
+        source: Where it comes from, in words for the user.
+        remark: Who publishes it, and on what terms.
+        files: SHA-256, hexadecimal, by path below the folder.
+    """
+
+    source: str
+    remark: str
+    files: Mapping[str, str]
+
+
+@contextmanager
+def atomic_dir(target: Path) -> Iterator[Path]:
+    """Give an empty folder that becomes ``target`` if the block succeeds, and vanishes if not.
+
+    Whoever calls holds the target's lock: what an earlier call left behind is removed.
+    """
+    building = target.with_name(f".{target.name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    try:
+        yield building
+        shutil.rmtree(target, ignore_errors=True)
+        building.rename(target)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write what a folder holds into it."""
+    text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """Return what a folder should hold; None where it does not say, or says nonsense."""
+    try:
+        return Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def damages(folder: Path) -> Iterator[str]:
+    """Yield what is wrong with a folder: one line for each file that is not as it was."""
+    manifest = read_manifest(folder)
+    if manifest is None:
+        yield f"{folder}: expected a {MANIFEST} that says what is here, found none to read"
+        return
+    for name, digest in manifest.files.items():
+        file = folder / name
+        if not file.is_file():
+            yield f"{file}: expected a file, found none"
+        elif (found := file_digest(file)) != digest:
+            yield f"{file}: expected SHA-256 {digest}, found {found}"
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,1 @@
+"""Results over time, and the points where they changed."""

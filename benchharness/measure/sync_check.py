@@ -1,0 +1,241 @@
+"""Check of ``synchronize``: after it has waited, nothing is left to wait for.
+
+A stretch of steps is handed to the device, ``synchronize`` is called, and results of the last step
+are read back, which no device can answer early. What the reading takes beyond its own cost is work
+that ``synchronize`` has left undone. Its own cost shows in stretches with a pause before the
+reading, long enough for any device to finish what it has begun.
+
+A lazy framework may have begun nothing by then: the pause changes nothing, and the reading takes
+longer the more steps there were.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from math import inf
+from statistics import median
+
+from benchharness.errors import RunError
+from benchharness.measure.blocks import Block
+from benchharness.measure.clock import now_s
+from benchharness.model.work import AfterStep
+
+# A stretch lasts about so long, so that a device with a long queue leaves much of it undone. Of
+# long steps there are two, since a device with a short queue leaves one undone.
+_STRETCH_S = 0.05
+_FEWEST, MOST_STEPS = 2, 256
+# So much may be left undone: half a step, or what noise can be taken for. It is a fiftieth of a
+# stretch, and equal at both of its edges.
+_TOLERATED_STEPS, _TOLERATED_S = 0.5, 0.001
+# What a framework does before it reads, or to end its loop, may last as long as what was left
+# undone and hide it. A stretch then lasts so many times as long.
+_TIMES_READING = 3
+# Noise only ever adds time, so the shortest readings decide. A backend passes as soon as two
+# attempts agree that nothing was left; it is refused only after all attempts.
+_AGREEING, _ATTEMPTS = 2, 6
+# Attempts before a refusal where steps are too long for more.
+_FEW_ATTEMPTS = 3
+# A pause is so much longer than the reading before it, and a little, for the device may be slower
+# the next time.
+_TIMES_PAUSED, _PAUSED_S = 1.5, 0.002
+# Of work that nobody has begun, half the steps take half as long to read; of anything else that
+# makes a reading long, as long. Half of the difference tells them apart.
+_GROWN_BY = 0.5
+# An honest middle of an epoch is at 1; where only handing over is timed, near 0. Half leaves room
+# for an epoch's overhead, and a suspicion costs no more than a few steps.
+_EARLY_BELOW = 0.5
+
+
+class UnsynchronizedError(RunError):
+    """A backend's ``synchronize`` returns before the device has finished."""
+
+
+class Stretches:
+    """Stretches of steps, each ended by ``synchronize`` and by reading results back.
+
+    Args:
+        work: Takes so many steps, and calls back after each has been handed to the device.
+        synchronize: As the backend has it.
+        read_back: Returns when results of the last step have reached the host.
+        now: Monotonic clock in seconds.
+        pause: Sleeps for so many seconds.
+
+    Attributes:
+        now: As given.
+        blocks: Each stretch, from the first step to the end of ``synchronize``.
+    """
+
+    def __init__(
+        self,
+        *,
+        work: Callable[[int, AfterStep], None],
+        synchronize: Callable[[], None],
+        read_back: Callable[[], object],
+        now: Callable[[], float] = now_s,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._work = work
+        self._synchronize = synchronize
+        self._read_back = read_back
+        self.now = now
+        self._pause = pause
+        self.blocks: list[Block] = []
+
+    def run(self, steps: int, *, pause_s: float = 0.0) -> float:
+        """Take so many steps, synchronize, pause and read back.
+
+        Returns:
+            Seconds from the end of the pause until results of the last step are on the host.
+        """
+        done, edge_s = 0, 0.0
+
+        def after_step() -> None:
+            nonlocal done, edge_s
+            done += 1
+            if done == steps:
+                self._synchronize()
+                self.blocks.append(Block(steps, self.now() - began_s))
+                self._pause(pause_s)
+                edge_s = self.now()
+
+        self._synchronize()
+        began_s = self.now()
+        self._work(steps, after_step)
+        self._read_back()
+        return self.now() - edge_s
+
+    def read_alone(self) -> float:
+        """Return the seconds of a reading with nothing before it."""
+        began_s = self.now()
+        self._read_back()
+        return self.now() - began_s
+
+
+def stretch_steps(step_s: float, *, at_most_s: float = inf) -> int:
+    """Return how many steps make a stretch.
+
+    Args:
+        step_s: What a step takes, about.
+        at_most_s: What a stretch may take; it has a step in any case.
+    """
+    steps = max(_FEWEST, min(MOST_STEPS, round(_STRETCH_S / max(step_s, 1e-9))))
+    return steps if steps * step_s <= at_most_s else max(1, int(at_most_s / step_s))
+
+
+def require_synchronize(
+    stretches: Stretches,
+    *,
+    steps: int,
+    step_s: float,
+    budget_s: float = inf,
+    reading_s: float | None = None,
+    most: int = MOST_STEPS,
+) -> None:
+    """Refuse a ``synchronize`` that leaves work undone, and steps that nobody has begun.
+
+    Args:
+        stretches: Whose first step need not be compiled any more.
+        steps: Of a stretch.
+        step_s: What a step takes, about.
+        budget_s: Seconds that the check of an honest backend may take, beyond a single attempt. A
+            suspicion takes as many attempts as it needs.
+        reading_s: What reading back takes where nothing is left to wait for, as far as known: it
+            decides where the budget allows no second stretch.
+        most: Steps that a stretch may have.
+
+    Raises:
+        UnsynchronizedError: ``synchronize`` does not wait for the device, or ``after_step`` comes
+            before a step is handed over.
+    """
+    first, rested = inf, inf
+    agreeing, spent_s = 0, 0.0
+    for attempt in range(1, _ATTEMPTS + 1):
+        read_s, cost_s = _timed(stretches, steps)
+        first, spent_s = min(first, read_s), spent_s + cost_s
+        # A step takes no longer than its share of all that was waited for.
+        step_s = min(step_s, cost_s / steps)
+        tolerated_s = max(_TOLERATED_STEPS * step_s, _TOLERATED_S)
+        if first <= tolerated_s:
+            # No more can be left undone than the whole reading has taken.
+            return
+        if reading_s is not None and first - reading_s <= tolerated_s and 3 * spent_s > budget_s:
+            return
+        read_s, cost_s = _timed(stretches, steps, pause_s=_TIMES_PAUSED * read_s + _PAUSED_S)
+        rested, spent_s = min(rested, read_s), spent_s + cost_s
+        longer = min(most, int(_TIMES_READING * rested / step_s))
+        if attempt == 1 and longer > steps and longer * step_s <= budget_s / 4:
+            steps, first, rested = longer, inf, inf
+            continue
+        agreeing = agreeing + 1 if first - rested <= tolerated_s else 0
+        is_over = spent_s + spent_s / attempt > budget_s
+        if agreeing == _AGREEING or (agreeing and is_over):
+            _demand_begun(stretches, steps, rested, tolerated_s=tolerated_s)
+            return
+        if is_over and attempt == _FEW_ATTEMPTS:
+            break
+    if not agreeing:
+        raise UnsynchronizedError(
+            f"timing refused: synchronize() returned {1e3 * (first - rested):.0f} ms before "
+            f"{steps} steps of {1e3 * step_s:.3g} ms were done: it does not wait for the device"
+        )
+
+
+def _demand_begun(stretches: Stretches, steps: int, rested: float, *, tolerated_s: float) -> None:
+    """Refuse steps that begin when their result is read.
+
+    Args:
+        rested: Seconds of a reading after so many steps and a pause. One of a single step may take
+            longer than a reading alone for many a reason, and says nothing.
+    """
+    few, less = steps // 2, inf
+    for _ in range(_FEW_ATTEMPTS if few else 0):
+        alone = stretches.read_alone()
+        if rested - alone <= tolerated_s:
+            return
+        less = min(less, _timed(stretches, few, pause_s=alone)[0])
+        begun_late_s = _GROWN_BY * (rested - alone) * (steps - few) / steps
+        if rested - less <= max(begun_late_s, tolerated_s):
+            return
+        rested = min(rested, _timed(stretches, steps, pause_s=alone)[0])
+    if few:
+        raise UnsynchronizedError(
+            f"timing refused: {steps} steps took {1e3 * (rested - alone):.0f} ms when their result "
+            "was read, long after synchronize(): they were not handed to the device before "
+            "after_step(); a lazy framework has to evaluate each step"
+        )
+
+
+def _timed(stretches: Stretches, steps: int, *, pause_s: float = 0.0) -> tuple[float, float]:
+    """Return the seconds of a reading, and those of the whole stretch."""
+    began_s = stretches.now()
+    read_s = stretches.run(steps, pause_s=pause_s)
+    return read_s, stretches.now() - began_s
+
+
+def middle_share(blocks: Sequence[Block]) -> float | None:
+    """Return how the time at an epoch's middle edge compares with its share of the steps.
+
+    Returns:
+        1 where both halves are equally fast, below 1 where the middle came early; None for an
+        epoch of one step, or where no edge is at its middle.
+    """
+    steps = sum(block.steps for block in blocks)
+    total_s = sum(block.seconds for block in blocks)
+    done, elapsed_s = 0, 0.0
+    for block in blocks[:-1]:
+        done += block.steps
+        elapsed_s += block.seconds
+        if done == steps // 2:
+            return (elapsed_s / total_s) / (done / steps) if total_s else None
+    return None
+
+
+def is_suspicious(epochs: Sequence[Sequence[Block]]) -> bool:
+    """Return whether the middle of most epochs came too early, or none of them has a middle.
+
+    Overhead at the end of a short epoch, or a busy machine, can also make it early: a suspicion is
+    no verdict.
+    """
+    shares = [share for blocks in epochs if (share := middle_share(blocks)) is not None]
+    return not shares or median(shares) < _EARLY_BELOW

@@ -1,0 +1,80 @@
+"""The plugin for pytest: suites are collected, and their times go to pytest-benchmark.
+
+Loaded in every pytest session of everybody who has us installed, so it imports nothing of ours
+before there is a suite, or a test with the fixture ``benchharness``.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchharness.pytest_plugin.options import add_options
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add our options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Add the fixture ``benchharness``."""
+    from benchharness.pytest_plugin import fixtures
+
+    offered = fixtures.Offered if _has_benchmark(config) else fixtures.Refused
+    config.pluginmanager.register(offered(), "benchharness-fixture")
+
+
+def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
+    """Return the collector of a suite, and nothing for any other file."""
+    if file_path.suffix != ".toml" or not _is_asked_for(file_path, parent.config):
+        return None
+    from benchharness.pytest_plugin.suites import SuiteFile, is_suite
+
+    return SuiteFile.from_parent(parent, path=file_path) if is_suite(file_path) else None
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Watch over the baseline, where anything of ours is to be timed."""
+    has_suites = "benchharness.pytest_plugin.suites" in sys.modules
+    has_steps = any("benchharness" in getattr(item, "fixturenames", ()) for item in session.items)
+    if has_suites or has_steps:
+        from benchharness.pytest_plugin.gate import set_watch
+
+        set_watch(session)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_benchmark_compare_machine_info(
+    machine_info: dict[str, Any], compared_benchmark: dict[str, Any]
+) -> None:
+    """Describe this machine to pytest-benchmark as it is described in the file beside it.
+
+    It compares before anything is collected, when nobody can know that ours will be added.
+    """
+    if "benchharness" in compared_benchmark.get("machine_info", {}):
+        from benchharness.measure.machine_id import fingerprint
+
+        machine_info.setdefault("benchharness", fingerprint())
+
+
+def _is_asked_for(path: Path, config: pytest.Config) -> bool:
+    """Return whether suites are to be collected here.
+
+    They may train for hours: a bare ``pytest`` in a folder that happens to hold some leaves them
+    alone, unless it asks for benchmarks and nothing else, or names their folder in ``testpaths``.
+    """
+    if not _has_benchmark(config):
+        # Whoever names a suite is told what it takes.
+        names = (name.split("::", maxsplit=1)[0] for name in config.args)
+        return path in {Path(config.invocation_params.dir, name) for name in names}
+    is_bare = config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR
+    return not is_bare or bool(config.getoption("benchmark_only", False))
+
+
+def _has_benchmark(config: pytest.Config) -> bool:
+    names = ("benchmark", "pytest_benchmark.plugin")
+    return any(config.pluginmanager.has_plugin(name) for name in names)

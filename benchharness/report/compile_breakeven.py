@@ -1,0 +1,123 @@
+"""After how many steps a compiled training has made good what compiling took."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+from benchharness.measure.sequential import Rule, rule_for
+from benchharness.report.comparisons import certainty, times_text
+from benchharness.report.pairs import Pair
+from benchharness.report.rows import Line, Note, where
+from benchharness.results.cells import Cell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakEven:
+    """A compiled cell beside the one that differs from it in compiling alone.
+
+    Attributes:
+        compiled_step_s: Seconds of a step of training, all epochs taken together.
+        plain_step_s: Likewise, not compiled.
+        compiled_s: Seconds of the first steps, compiling included.
+        plain_s: Likewise, not compiled.
+        steps_per_epoch: Steps of one pass over the training images.
+    """
+
+    compiled_step_s: float
+    plain_step_s: float
+    compiled_s: float
+    plain_s: float
+    steps_per_epoch: int
+
+    @property
+    def steps(self) -> int | None:
+        """Steps after which both have taken as long; None where the compiled one never gains."""
+        saved_s = self.plain_step_s - self.compiled_step_s
+        if saved_s <= 0:
+            return None
+        return max(math.ceil((self.compiled_s - self.plain_s) / saved_s), 0)
+
+    def __str__(self) -> str:
+        """Return what was measured, and when it pays."""
+        measured = (
+            f"a step takes {self.compiled_step_s * 1000:.3g} ms instead of "
+            f"{self.plain_step_s * 1000:.3g}, the first steps with compiling "
+            f"{self.compiled_s:.3g} s instead of {self.plain_s:.3g}"
+        )
+        if self.steps is None:
+            return f"{measured}: compiling never pays"
+        epochs, seconds = self.steps / self.steps_per_epoch, self.steps * self.compiled_step_s
+        return (
+            f"{measured}: compiling pays after {self.steps:,} steps "
+            f"({epochs:,.3g} epochs, {seconds:,.3g} s of training)"
+        )
+
+
+def paybacks_of(lines: Sequence[Line]) -> Iterator[Note]:
+    """Yield a remark for every compiled cell whose run holds its uncompiled twin too."""
+    cells = [(line, cell) for line in lines for cell in line.recorded if cell.ok]
+    twins = [
+        (line, Pair(compiled, plain, (compiled, plain)))
+        for (line, compiled), (_, plain) in product(cells, cells)
+        if _are_twins(compiled, plain)
+    ]
+    speeds = [speed for _, pair in twins if (speed := pair.speed())]
+    rule = rule_for(speeds, comparisons=max(len(twins), 1))
+    for line, pair in twins:
+        if payback := payback_of(pair.ours, pair.theirs):
+            text = f"{where(line, pair.ours)}: {payback}{_doubt(pair, rule)}"
+            yield Note(label="compiled", text=text)
+
+
+def payback_of(compiled: Cell, plain: Cell) -> BreakEven | None:
+    """Return when compiling pays; None where a figure is missing, as for feeding."""
+    steps_per_epoch = _steps_per_epoch(compiled)
+    known = [cell.median(name) for cell in (compiled, plain) for name in ("epoch_s", "compile_s")]
+    if steps_per_epoch is None or None in known or compiled.strategy == "dataset":
+        return None
+    epoch_s, compiled_s, plain_epoch_s, plain_s = (float(value or 0.0) for value in known)
+    return BreakEven(
+        compiled_step_s=epoch_s / steps_per_epoch,
+        plain_step_s=plain_epoch_s / steps_per_epoch,
+        compiled_s=compiled_s,
+        plain_s=plain_s,
+        steps_per_epoch=steps_per_epoch,
+    )
+
+
+def _are_twins(compiled: Cell, plain: Cell) -> bool:
+    """Whether the first was compiled, the second was not, and all else is alike.
+
+    By what the frameworks tell of themselves: some compile whether asked or not.
+    """
+    return (_is_compiled(compiled), _is_compiled(plain)) == (True, False) and _rest(
+        compiled
+    ) == _rest(plain)
+
+
+def _is_compiled(cell: Cell) -> object:
+    return (cell.ok[-1].get("effective") or {}).get("compile")
+
+
+def _rest(cell: Cell) -> tuple[object, ...]:
+    trial = cell.ok[-1]
+    settings = {name: value for name, value in trial["settings"].items() if name != "compile"}
+    effective = trial.get("effective") or {}
+    return cell.benchmark, cell.track, settings, effective.get("engine"), trial.get("versions")
+
+
+def _steps_per_epoch(cell: Cell) -> int | None:
+    trial = cell.ok[-1]
+    images, batch_size = trial.get("train_count"), trial["settings"].get("batch_size")
+    return math.ceil(images / batch_size) if images and batch_size else None
+
+
+def _doubt(pair: Pair, rule: Rule) -> str:
+    """Return how sure the gain is, where it is not."""
+    speed = pair.speed()
+    if speed is None or rule.verdict(speed) in ("faster", "slower"):
+        return ""
+    return f"; not sure: {times_text(speed)}x as fast ({certainty(speed)})"

@@ -1,0 +1,116 @@
+"""What planning needs to know of a dataset before an image is decoded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from benchharness.data import cats_dogs, fashion_mnist, synthetic
+from benchharness.data.listing import Examples, Listing, shares
+from benchharness.download.registry import RemoteResource
+
+Split = Literal["train", "test"]
+
+# Of each class, for training and for the test. Of the 12,500 cats and dogs one of each is empty.
+_PUBLISHED = {
+    "cats_dogs": (cats_dogs.CLASSES, 3, 8_928, 3_571),
+    "fashion_mnist": (fashion_mnist.CLASSES, 1, 6_000, 1_000),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetInfo:
+    """A dataset in numbers.
+
+    Attributes:
+        title: What reports call it.
+        train: Training images there are of each class, those for validation included.
+        test: Test images there are of each class.
+        is_own: Whether the images are the user's own, of which the suite knows nothing.
+        is_lenient: Whether fewer images than a suite asks for are enough.
+        is_real: False for pictures that a program drew.
+        notes: How the folder was read, and what in it was left out, a sentence each.
+        place: The folder; None where the images are in none.
+    """
+
+    title: str
+    origin: str
+    classes: tuple[str, ...]
+    channels: int
+    train: tuple[int, ...]
+    test: tuple[int, ...]
+    is_own: bool = False
+    is_lenient: bool = False
+    is_real: bool = True
+    notes: tuple[str, ...] = ()
+    place: Path | None = None
+
+    @classmethod
+    def of(cls, listing: Listing) -> DatasetInfo:
+        """Return the facts of a listing."""
+        return cls(
+            title=listing.title or listing.name,
+            origin=listing.origin,
+            classes=listing.classes,
+            channels=listing.channels,
+            train=_counts(listing.train, len(listing.classes)),
+            test=_counts(listing.test, len(listing.classes)),
+            is_own=listing.is_own,
+            is_lenient=listing.is_lenient,
+            is_real=listing.is_real,
+            notes=listing.notes,
+            place=listing.place,
+        )
+
+    @classmethod
+    def of_drawn(cls) -> DatasetInfo:
+        """Return the facts of the drawn pictures, none of which need be drawn for it."""
+        return cls(
+            title="drawn",
+            origin="drawn pictures of cats and dogs",
+            classes=("cats", "dogs"),
+            channels=3,
+            train=(synthetic.TRAIN // 2,) * 2,
+            test=(synthetic.TEST // 2,) * 2,
+            is_real=False,
+        )
+
+    @classmethod
+    def of_published(cls, source: str, home: RemoteResource) -> DatasetInfo:
+        """Return the facts of a dataset that will be fetched, before it is."""
+        classes, channels, train, test = _PUBLISHED[source]
+        return cls(
+            title=source,
+            origin=f"to be downloaded: {home.source}, {home.size_bytes / 1e6:,.0f} MB",
+            classes=classes,
+            channels=channels,
+            train=(train,) * len(classes),
+            test=(test,) * len(classes),
+        )
+
+    @property
+    def description(self) -> str:
+        """What the images are, and where on this machine."""
+        return f"{self.origin}, at {self.place}" if self.place else self.origin
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Images of each class."""
+        return tuple(sum(counts) for counts in zip(self.train, self.test, strict=True))
+
+    def used(self, split: Split, limit: int | None) -> int:
+        """Return how many images of a split are used under a limit; None for all there are."""
+        counts = self.train if split == "train" else self.test
+        if limit is None:
+            return sum(counts)
+        if not self.is_lenient:
+            # Fewer are an error, and drawn pictures are as many as are asked for.
+            return limit
+        return sum(map(min, counts, shares(limit, classes=len(counts))))
+
+
+def _counts(examples: Examples, classes: int) -> tuple[int, ...]:
+    return tuple(np.bincount(examples.labels, minlength=classes).tolist())

@@ -1,1 +1,0 @@
-"""Probing backends and certifying pairs of them, in processes of their own."""
