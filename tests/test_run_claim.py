@@ -15,8 +15,8 @@ from benchharness.run.run_locks import RunLock, claim_gpu, device_file
 HOLD = """
 import sys
 from pathlib import Path
-from benchharness.run.run_locks import Claim
-claim = Claim.make(Path(sys.argv[1]))
+from benchharness.run.run_locks import RunLock
+claim = RunLock.make(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """

@@ -355,7 +355,7 @@ def names_winner_in_records(
     """Whether the answers of a whole report of equal backends name a winner, from its records.
 
     Args:
-        is_apart: The second backend was run again an hour later, on a machine that had become 5 %
+        is_far: The second backend was run again an hour later, on a machine that had become 5 %
             slower.
     """
     records, clock = [], datetime(2026, 1, 1, tzinfo=UTC)

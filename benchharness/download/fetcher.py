@@ -38,7 +38,7 @@ class Fetcher:
         is_offline: Whether the network is not to be touched.
         on_download: Called with what is fetched, bytes there are, and bytes in all.
         announce: Called with one line when something begins or is given up.
-        is_trusting: Whether what is there is taken for whole, as those do who only look.
+        skip_verify: Whether what is there is taken for whole, as those do who only look.
     """
 
     folder: Path

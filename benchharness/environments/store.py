@@ -132,7 +132,7 @@ class Environments:
             base: The interpreter to build it from.
             environment: Variables of the process.
             tell: Told before anything that takes long.
-            is_anew: Whether to build it again where it is there.
+            rebuild: Whether to build it again where it is there.
 
         Raises:
             RunError: It cannot be built; nothing of it is left.

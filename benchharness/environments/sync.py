@@ -96,7 +96,7 @@ class EnvironmentSync:
         """Yield whether each backend's interpreter is ready, having built what is to be built.
 
         Args:
-            is_anew: Whether to build again what is there.
+            rebuild: Whether to build again what is there.
             tell: Told before anything that takes long.
         """
         for backend in self.backends:

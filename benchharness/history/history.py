@@ -190,7 +190,7 @@ class History:
 
     Attributes:
         source: Where the runs lie.
-        set_aside: Why runs were left out, to how many.
+        excluded: Why runs were left out, to how many.
         damages: What could not be read, a line each.
     """
 

@@ -278,7 +278,7 @@ class Task:
             classes; positive means class 1). The loss is its cross-entropy, from logits.
         optimizer: None when nothing is trained, and in the native track.
         preprocessing: From uint8 image to network input; None when the inputs are features.
-        is_augmented: Whether training batches carry a Warp.
+        is_augmented: Whether training batches carry ``AugmentationParams``.
         seed: For what only the framework can draw (dropout masks).
         witness: What to write down of the batches that are fed or trained on; None for nothing.
         files: What to load when training or feeding; None for the images of the batches. Scores,

@@ -34,7 +34,7 @@ class Estimate:
 
     Attributes:
         seconds: Never negative.
-        is_at_least: Whether something of which nothing is known comes on top.
+        is_lower_bound: Whether something of which nothing is known comes on top.
     """
 
     seconds: float

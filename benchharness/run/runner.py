@@ -52,7 +52,7 @@ class Runner:
         requests: What the workers are asked; the executor's environment shows only their device.
         proofs: Verdicts of the certificates by cell and other backend; empty for unproven runs.
         elsewhere: Executors of backends whose code is not what this process would import.
-        own_heads: Whether each backend starts from the head that it has trained itself.
+        own_head_per_backend: Whether each backend starts from the head that it has trained itself.
         retries: How often a trial is repeated whose process failed, and not the trial itself.
         backlog: Which trials are still to be run.
     """

@@ -103,7 +103,7 @@ class Session:
         elsewhere: Executors of backends whose code is not what this process would import.
         quarters: Of the backends that have an interpreter of their own, once they are needed.
         left_out: Why some backends of the suite are not in the plan, a line each.
-        own_heads: Whether each backend starts from the head that it has trained itself.
+        own_head_per_backend: Whether each backend starts from the head that it has trained itself.
         resumed: The run that goes on; None for a new one.
         folder: Of the run, once it has begun.
     """

@@ -28,7 +28,7 @@ class TrialIds:
         device: ``cpu`` or ``gpu``.
         variables: Of the workers' environment, those that are part of what is measured.
         elsewhere: Executors of backends whose code is not what this process would import.
-        own_heads: Whether each backend starts from the head that it has trained itself.
+        own_head_per_backend: Whether each backend starts from the head that it has trained itself.
     """
 
     plan: Plan

@@ -50,7 +50,7 @@ def _definitions(models: Sequence[type[BaseModel]]) -> Schema:
 def _named_tables(definitions: Schema, settings: Mapping[str, Schema]) -> Schema:
     """Return the tables that hold settings, by the names that others refer to them with."""
     every = _changes({key: value for known in settings.values() for key, value in known.items()})
-    extras = definitions["Extras"]["properties"]
+    extras = definitions["Overridable"]["properties"]
     profile = definitions["Profile"]
     profile["properties"]["defaults"] = {"$ref": "#/$defs/Defaults"}
     profile["properties"]["dataset"] = _table(
@@ -60,7 +60,7 @@ def _named_tables(definitions: Schema, settings: Mapping[str, Schema]) -> Schema
     return {
         "Profile": profile,
         "Defaults": _table("Settings, for every benchmark that knows them.", every),
-        "Extras": _table(
+        "Overridable": _table(
             "What to change in one benchmark.", every | extras | {"matrix": _matrix(every, least=0)}
         ),
         "Benchmark": {"oneOf": [{"$ref": f"#/$defs/{name}"} for name in settings]},

@@ -39,7 +39,7 @@ def examine(code: int, words: tuple[str, ...], *, oom_kill_count: int) -> ExitRe
     Args:
         code: As ``subprocess`` tells it: negative for a signal.
         words: What it printed last.
-        kernel_kills: Processes that the kernel has ended for want of memory while it ran.
+        oom_kill_count: Processes that the kernel has ended for want of memory while it ran.
     """
     if code == -signal.SIGKILL and oom_kill_count:
         return ExitReason(

@@ -32,7 +32,7 @@ class Outcome:
         phase: The one that it entered last; empty before the first.
         epochs_done: How many were trained, or fed.
         last_words: What its process printed last, where it did not end well.
-        is_mishap: Whether machine or process failed rather than the trial: another attempt may
+        is_retryable: Whether machine or process failed rather than the trial: another attempt may
             go well.
         held_bytes: Device memory that was not given back, though its processes are gone.
         is_final: Whether the worker itself said how it ended.
