@@ -39,7 +39,7 @@ def test_trials_of_a_turn_are_neighbours():
     )
 
     assert [(one["trial"], other["trial"]) for one, other in comparison.couples] == [(1, 1), (2, 2)]
-    assert not comparison.has_own_interpreter
+    assert not comparison.is_separate_run
 
 
 def test_one_side_after_the_other_is_apart():
@@ -50,13 +50,13 @@ def test_one_side_after_the_other_is_apart():
     )
 
     assert comparison.couples == ()
-    assert (comparison.apart, comparison.has_own_interpreter) == (3, True)
+    assert (comparison.apart, comparison.is_separate_run) == (3, True)
 
 
-@pytest.mark.parametrize(("start", "is_apart"), [("10:01:49", False), ("10:01:51", True)])
-def test_a_pause_of_more_than_a_minute_parts_a_turn(start, has_own_interpreter):
+@pytest.mark.parametrize(("start", "is_separate_run"), [("10:01:49", False), ("10:01:51", True)])
+def test_a_pause_of_more_than_a_minute_parts_a_turn(start, is_separate_run):
     """The first one ended at 10:00:50."""
-    assert turns(("a", "10:00:00", 1), ("b", start, 1)).has_own_interpreter is has_own_interpreter
+    assert turns(("a", "10:00:00", 1), ("b", start, 1)).is_separate_run is is_separate_run
 
 
 def test_unknown_times_are_taken_for_neighbours():

@@ -40,14 +40,14 @@ class Finding:
         verdict: Of ours against theirs.
         rule: What the verdict follows from.
         comparisons: Size of the family.
-        is_apart: Whether the sides ran at different times.
+        is_separate_run: Whether the sides ran at different times.
     """
 
     ratio: Ratio
     verdict: Verdict
     rule: Rule
     comparisons: int
-    has_own_interpreter: bool = False
+    is_separate_run: bool = False
 
     @property
     def inverse(self) -> Finding:
@@ -71,7 +71,7 @@ def claim(measure: Measure, finding: Finding, *, ours: str, theirs: str, proof: 
     plain = f"{ours} {times} {theirs} in {measure.noun}"
     if proof != "proven":
         return f"{measure.noun}: ratio {times}, {ours} to {theirs} ({why}), but {same_work(proof)}"
-    if finding.has_own_interpreter:
+    if finding.is_separate_run:
         said = f"{plain} ({why}): the sides ran at different times, so no winner is named"
     elif ratio.trials < 2:
         said = f"{plain} (only one trial, no confidence interval)"

@@ -42,7 +42,7 @@ class Mean:
         return len({pair.ours.benchmark for pair in self.proven}) > 1
 
     @property
-    def has_own_interpreter(self) -> bool:
+    def is_separate_run(self) -> bool:
         """False: pairs whose sides ran at different times are left out."""
         return False
 
@@ -87,7 +87,7 @@ class Mean:
         known = {
             pair: ratio
             for pair in self.proven
-            if not pair.has_own_interpreter and (ratio := pair.ratio(work_speed))
+            if not pair.is_separate_run and (ratio := pair.ratio(work_speed))
         }
         # A benchmark with few trials would take the certainty from all others.
         needed = min(FEWEST, max((ratio.trials for ratio in known.values()), default=0))
@@ -96,7 +96,7 @@ class Mean:
     def _reason(self, pair: Pair) -> str:
         if pair.proof != "proven":
             return "not proven"
-        if pair.has_own_interpreter:
+        if pair.is_separate_run:
             return "its sides ran at different times"
         trials = len(pair.logs(work_speed))
         if trials < len(pair.couples):

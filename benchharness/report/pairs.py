@@ -59,7 +59,7 @@ class Pair(Comparison):
         Args:
             speed: By default that of ``metric``.
         """
-        if self.has_own_interpreter:
+        if self.is_separate_run:
             sides = self.sides(speed)
             return unpaired_ratio(*sides) if all(sides) else None
         logs = self.logs(speed)

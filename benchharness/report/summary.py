@@ -93,7 +93,7 @@ class Family:
         means = means_of(pair for of_line in pairs.values() for pair in of_line)
         size = family_size(cell for line in lines for cell in line.recorded)
         compared: list[Pair | Mean] = [*chain(*pairs.values()), *means]
-        ratios = [pair.ratio() for pair in compared if not pair.has_own_interpreter]
+        ratios = [pair.ratio() for pair in compared if not pair.is_separate_run]
         rule = rule_for(
             [ratio for ratio in ratios if ratio],
             comparisons=max(size, 1),
@@ -106,15 +106,15 @@ class Family:
         """Return what a pair of the family, or one of its means, shows."""
         ratio = pair.ratio()
         assert ratio is not None, "what cannot be compared has no answer"
-        if not pair.has_own_interpreter:
+        if not pair.is_separate_run:
             level = confidence(ratio.trials, max_trials=pair.max_trials, comparisons=self.size)
             ratio = replace(ratio, confidence=level)
         return Finding(
             ratio=ratio,
-            verdict="open" if pair.has_own_interpreter else self.rule.verdict(ratio),
+            verdict="open" if pair.is_separate_run else self.rule.verdict(ratio),
             rule=self.rule,
             comparisons=self.size,
-            has_own_interpreter=pair.has_own_interpreter,
+            is_separate_run=pair.is_separate_run,
         )
 
 
@@ -157,7 +157,7 @@ def _work(pair: Pair) -> Measure:
 def _details(pair: Pair) -> Iterator[str]:
     """Yield the ratios behind the first one, in its order of backends."""
     speed, extraction = pair.speed(), pair.extraction()
-    if pair.apart and not pair.has_own_interpreter:
+    if pair.apart and not pair.is_separate_run:
         trials = "1 trial" if pair.apart == 1 else f"{pair.apart} trials"
         yield f"{trials} of each side left out, which did not run next to each other"
     if pair.is_target_met and speed:

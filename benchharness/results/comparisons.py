@@ -102,7 +102,7 @@ class Comparison:
         return len(self._of_one_index) - len(self.couples)
 
     @property
-    def has_own_interpreter(self) -> bool:
+    def is_separate_run(self) -> bool:
         """Whether the sides ran at different times: too few of their trials ran in pairs."""
         return self.apart > 0 and len(self.couples) < FEWEST_PAIRS
 
