@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -46,3 +49,18 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def json_digest(value: Any, *, length: int = 32) -> str:
+    """Return the SHA-256 of a JSON-able value, hexadecimal and cut to so many digits.
+
+    Mappings count by their content, whatever the order of their keys.
+    """
+    text = json.dumps(value, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchharness.errors import RunError
-from benchharness.text import visible
+from benchharness.text import escape_control_chars
 
 LOGGER = logging.getLogger(__name__)
 
@@ -137,7 +137,9 @@ def lock(descriptor: int, file: Path, *, longest_s: float) -> bool:
         if waited_s >= _SILENT_S and not is_logged:
             is_logged = True
             LOGGER.warning(
-                visible(f"waiting for {_holder(descriptor)}, which holds the lock {file}")
+                escape_control_chars(
+                    f"waiting for {_holder(descriptor)}, which holds the lock {file}"
+                )
             )
         time.sleep(_LOOK_S)
 
@@ -161,7 +163,7 @@ def _log_lockless(descriptor: int, file: Path, error: OSError) -> None:
     if device not in _lockless_devices:
         _lockless_devices.add(device)
         LOGGER.warning(
-            visible(
+            escape_control_chars(
                 f"{file.parent}: its file system knows no locks ({error.strerror}); going on "
                 "without: let one process at a time write there"
             )

@@ -34,7 +34,7 @@ from benchharness.progress.plain import Lines
 from benchharness.report.table import markdown, plain_text
 from benchharness.results.csvfiles import csv_text, write_csv_files
 from benchharness.run.events import Announced
-from benchharness.text import visible
+from benchharness.text import escape_control_chars
 from benchharness.weights.reading import read
 
 ROOT = Path(__file__).parent.parent
@@ -89,7 +89,7 @@ HOSTILE = (
 @given(text=st.text(max_size=40))
 def test_no_text_acts_on_a_terminal(text: str):
     """Whatever a name holds, only printable characters come out, as many as went in."""
-    shown = visible(text)
+    shown = escape_control_chars(text)
 
     assert shown.isprintable()
     assert len(shown) == len(text)
@@ -98,7 +98,7 @@ def test_no_text_acts_on_a_terminal(text: str):
 @given(text=st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]), max_size=40))
 def test_ordinary_names_are_shown_as_they_are(text: str):
     """Letters of any script, accents, emoji: none of them is suspicious."""
-    assert visible(text) == text
+    assert escape_control_chars(text) == text
 
 
 class Screen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from benchharness.text import visible
+from benchharness.text import escape_control_chars
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -14,4 +14,4 @@ def say(line: str, *, err: bool = False) -> None:
         line: Perhaps with names from suites, data and libraries.
         err: To standard error.
     """
-    click.echo(visible(line), err=err)
+    click.echo(escape_control_chars(line), err=err)

@@ -9,7 +9,7 @@ from typing import Any
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.quantities import QUANTITIES, USUAL, Quantity
 from benchharness.suite.regression import DRIFT
-from benchharness.suite.text import quote, suggest
+from benchharness.text import quote, suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

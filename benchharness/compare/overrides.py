@@ -12,7 +12,7 @@ from benchharness.suite.findings import Finding, check
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.rules import clashes
 from benchharness.suite.settings import STRATEGIES, StrategySettings, setting_names
-from benchharness.suite.text import quote, suggest
+from benchharness.text import quote, suggest
 
 # Keys that concern the plugin rather than its work.
 OPTIONS = "options"

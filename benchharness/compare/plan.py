@@ -8,6 +8,7 @@ from typing import Any
 
 from benchharness.compare.targets import Side, invalid_targets
 from benchharness.errors import SuiteError
+from benchharness.model.cell import cell_label
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.file import BackendTable
 from benchharness.suite.plan import Cell, Plan, group_key
@@ -32,9 +33,7 @@ class CellPair:
     def label(self) -> str:
         """Benchmark, point of its matrix, backend and, unless it is the equal one, track."""
         cell = self.ours
-        matrix = (f"{key}={value}" for key, value in cell.matrix.items())
-        track = "" if cell.track == "equal" else f"({cell.track})"
-        return " ".join(filter(None, [cell.benchmark, *matrix, self.backend, track]))
+        return cell_label(cell.benchmark, cell.matrix, cell.track, self.backend)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what identifies it, as JSON knows it."""
@@ -61,9 +60,10 @@ class ComparisonPlan:
 
     def settled(self, plan: Plan) -> ComparisonPlan:
         """Return it with the cells of its plan once data and weights have settled them."""
-        cells = dict(zip(map(_key, self.plan.cells), plan.cells, strict=True))
+        keys = (cell.key for cell in self.plan.cells)
+        cells = dict(zip(keys, plan.cells, strict=True))
         couples = tuple(
-            replace(one, ours=cells[_key(one.ours)], theirs=cells[_key(one.theirs)])
+            replace(one, ours=cells[one.ours.key], theirs=cells[one.theirs.key])
             for one in self.couples
         )
         return replace(self, plan=plan, couples=couples)
@@ -167,7 +167,3 @@ def _table(plan: Plan, backend: str, side: Side) -> BackendTable:
     table = plan.suite.backend.get(backend, BackendTable())
     changed = {"plugin": plugin, "options": {**options, **side.changes.options}}
     return table.model_copy(update=changed)
-
-
-def _key(cell: Cell) -> tuple[str, str, str, str]:
-    return cell.benchmark, repr(sorted(cell.matrix.items())), cell.track, cell.backend

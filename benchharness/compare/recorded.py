@@ -14,6 +14,7 @@ from benchharness.compare.notes import software, unequal_work
 from benchharness.compare.sessions import ran_in_turn
 from benchharness.compare.targets import Recorded
 from benchharness.errors import Problem, SuiteError
+from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results.cells import Cell, cells_of, worst_proof
 from benchharness.results.record import Record
 
@@ -84,7 +85,7 @@ def compare_recorded(a: Recorded, b: Recorded, question: RecordedOptions) -> Com
     if not is_same_run:
         notes += software(one.get("environment", {}), other.get("environment", {}))
     notes += [f"differs, as allowed: {p}" for kind, p in problems if kind in question.across]
-    new = [_label(cell) for cell in theirs if not any(cell is match for _, match in matched)]
+    new = [cell.label for cell in theirs if not any(cell is match for _, match in matched)]
     notes += [f"only in B: {', '.join(new)}"] if new else []
     return Comparison(
         suite=a.run.suite,
@@ -182,9 +183,9 @@ def _cells(side: Recorded, question: RecordedOptions) -> list[Cell]:
 def _counterpart(cell: Cell, a: Recorded, b: Recorded, theirs: Sequence[Cell]) -> Cell | None:
     are_backends = a.backend is not None and b.backend is not None
 
-    def key(one: Cell) -> tuple[str, str, str, str]:
+    def key(one: Cell) -> CellKey:
         backend = "" if are_backends else one.backend
-        return one.benchmark, repr(sorted(one.matrix)), one.track, backend
+        return cell_key(one.benchmark, dict(one.matrix), one.track, backend)
 
     return next((one for one in theirs if key(one) == key(cell)), None)
 
@@ -199,17 +200,18 @@ def _compared(
     is_same_run: bool,
 ) -> CellComparison:
     identity = {
-        "cell": _label(cell),
+        "cell": cell.label,
         "benchmark": cell.benchmark,
         "matrix": dict(cell.matrix),
         "track": cell.track,
         "backends": [cell.backend, match.backend if match else cell.backend],
     }
     if match is None or trials is None:
-        return CellComparison(label=_label(cell), identity=identity, failure=_missing(cell, theirs))
+        return CellComparison(label=cell.label, identity=identity, failure=_missing(cell, theirs))
     failure = trials.failure()
+    backend = cell.backend if cell.backend == match.backend else ""
     return CellComparison(
-        label=_label(cell) if cell.backend == match.backend else _label(cell, with_backend=False),
+        label=cell_label(cell.benchmark, dict(cell.matrix), cell.track, backend),
         identity=identity,
         verdicts=()
         if failure
@@ -221,8 +223,8 @@ def _compared(
 
 
 def _missing(cell: Cell, theirs: Sequence[Cell]) -> str:
-    names = [_label(one) for one in theirs]
-    near = difflib.get_close_matches(_label(cell), names, n=1)
+    names = [one.label for one in theirs]
+    near = difflib.get_close_matches(cell.label, names, n=1)
     hint = f"did you rename it to {near[0]}?" if near else f"B has: {', '.join(names)}"
     return f"not in B ({hint})"
 
@@ -253,7 +255,7 @@ def _settings(matched: Sequence[tuple[Cell, Cell | None]]) -> Iterator[tuple[str
         ours, theirs = cell.trials[0]["settings"], match.trials[0]["settings"]
         for key in sorted(ours.keys() | theirs.keys()):
             if ours.get(key) != theirs.get(key):
-                where = f"{_label(cell)}: {key}"
+                where = f"{cell.label}: {key}"
                 yield "settings", _problem("settings", ours.get(key), theirs.get(key), where=where)
 
 
@@ -277,10 +279,3 @@ def _described(found: Mapping[str, Any]) -> str:
     name = found.get("name") or found.get("origin") or ""
     digest = str(found.get("digest", ""))[:16]
     return f"{name} {digest}".strip() or "none"
-
-
-def _label(cell: Cell, *, with_backend: bool = True) -> str:
-    matrix = (f"{key}={value}" for key, value in cell.matrix)
-    track = "" if cell.track == "equal" else f"({cell.track})"
-    backend = cell.backend if with_backend else ""
-    return " ".join(filter(None, [cell.benchmark, *matrix, backend, track]))

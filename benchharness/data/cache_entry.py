@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.download.stock import file_digest
 from benchharness.errors import DatasetError
-from benchharness.files import sync
+from benchharness.files import file_digest, sync
 
 _FORMAT = 3
 _SYNC_BYTES = 16_000_000

@@ -11,8 +11,9 @@ from benchharness.data.build_folder import atomic_dir, build_lock, discard
 from benchharness.data.cache_entry import require_space
 from benchharness.data.folder import folder
 from benchharness.data.listing import Listing
-from benchharness.download.stock import Manifest, damages, file_digest, write_manifest
+from benchharness.download.stock import Manifest, damages, write_manifest
 from benchharness.errors import DatasetError
+from benchharness.files import file_digest
 
 Progress = Callable[[int, int], None]
 TRAIN, TEST = 2000, 800

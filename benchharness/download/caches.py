@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchharness.files import expanded
-from benchharness.text import visible
+from benchharness.text import escape_control_chars
 
 LOGGER = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def _temporary_cache(obstacle: str) -> Path | None:
     except OSError:
         return None
     LOGGER.warning(
-        visible(
+        escape_control_chars(
             f"{obstacle}: downloads and prepared images are kept in {folder} for the time being; "
             "BENCHHARNESS_CACHE names a folder that stays"
         )

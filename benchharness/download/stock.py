@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from benchharness.files import file_digest
 
 MANIFEST = "manifest.json"
 
@@ -71,9 +72,3 @@ def damages(folder: Path) -> Iterator[str]:
             yield f"{file}: expected a file, found none"
         elif (found := file_digest(file)) != digest:
             yield f"{file}: expected SHA-256 {digest}, found {found}"
-
-
-def file_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from benchharness.environments.store import Environment, Environments, Use
 from benchharness.errors import BenchError, Problem, SuiteError
 from benchharness.run.interpreters import InterpreterResolver
 from benchharness.suite.load import load
-from benchharness.suite.text import quote, suggest
+from benchharness.text import quote, suggest
 
 Tell = Callable[[str], None]
 

@@ -156,7 +156,7 @@ def _readings(
             continue
         commit = facts.get("commit") or {}
         yield Observation(
-            cell=prefix + label(cell),
+            cell=prefix + cell.label,
             quantity=quantity,
             terms=_terms(facts, cell),
             point=Point(
@@ -172,13 +172,6 @@ def _readings(
             ),
         )
         return
-
-
-def label(cell: Cell) -> str:
-    """Return benchmark, point of its matrix, backend and, unless it is the equal one, track."""
-    matrix = (f"{key}={value}" for key, value in cell.matrix)
-    track = "" if cell.track == "equal" else f"({cell.track})"
-    return " ".join(filter(None, [cell.benchmark, *matrix, cell.backend, track]))
 
 
 def _terms(facts: Mapping[str, Any], cell: Cell) -> Conditions:

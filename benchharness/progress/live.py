@@ -17,7 +17,7 @@ from benchharness.progress.state import RunState
 from benchharness.progress.stream import BrokenPipeSafeStream
 from benchharness.progress.view import Picture
 from benchharness.run.events import Event, TrialFinished, TrialStarted
-from benchharness.text import visible
+from benchharness.text import escape_control_chars
 
 # Drawing takes a third of a millisecond of a core that the trial may want: twice a second is
 # enough for clocks that tick.
@@ -81,4 +81,6 @@ class Live:
 
     def _say(self, line: str) -> None:
         # Long reasons are wrapped by the terminal, so that they can be copied in one piece.
-        self._drawing.console.print(visible(line), soft_wrap=True, markup=False, highlight=False)
+        self._drawing.console.print(
+            escape_control_chars(line), soft_wrap=True, markup=False, highlight=False
+        )

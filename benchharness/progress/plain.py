@@ -21,7 +21,7 @@ from benchharness.run.events import (
     TrialFinished,
     TrialStarted,
 )
-from benchharness.text import visible
+from benchharness.text import escape_control_chars
 
 _INDENT = " " * 8
 # A log of a night should still be read with pleasure.
@@ -95,7 +95,7 @@ class Lines:
         return ", ".join(parts)
 
     def _say(self, line: str) -> None:
-        self._outlet.line(visible(line))
+        self._outlet.line(escape_control_chars(line))
 
     def _is_time(self) -> bool:
         now = self._now()

@@ -13,7 +13,7 @@ from benchharness.progress.plain import phase
 from benchharness.progress.state import BackgroundTask, RunState, TrialStanding
 from benchharness.progress.text import Field
 from benchharness.run.events import Downloading, Preparing, Probing
-from benchharness.text import visible
+from benchharness.text import escape_control_chars
 
 # A terminal that has its last cell written may begin a new line.
 _MARGIN = 1
@@ -133,4 +133,6 @@ def _phase_width(trial: TrialStanding) -> int:
 
 
 def _line(text: str, style: str) -> Text:
-    return Text(visible(text), style=style, no_wrap=True, overflow="ellipsis", end="\n")
+    return Text(
+        escape_control_chars(text), style=style, no_wrap=True, overflow="ellipsis", end="\n"
+    )

@@ -13,6 +13,7 @@ from typing import Any
 from benchharness.errors import BenchError
 from benchharness.measure.variables import recorded_variables
 from benchharness.pytest_plugin.samples import facts
+from benchharness.results.cells import record_key
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.run.events import Announced, Event
@@ -85,7 +86,7 @@ class Course:
             BenchError: The run cannot go on; the same for each cell that asks.
         """
         assert self._runner is not None
-        settled = next(one for one in self._runner.plan.cells if _key(one) == _key(cell))
+        settled = next(one for one in self._runner.plan.cells if one.key == cell.key)
         with self._remembering():
             while len(found := self._of(settled)) < settled.trials:
                 self._records.append(next(self._trials))
@@ -147,7 +148,7 @@ class Course:
         self._trials = self._runner.advance(self._take)
 
     def _of(self, cell: Cell) -> tuple[Record, ...]:
-        return tuple(record for record in self._records if _key_of(record) == _key(cell))
+        return tuple(record for record in self._records if record_key(record) == cell.key)
 
     def _take(self, event: Event) -> None:
         if isinstance(event, Announced):
@@ -156,8 +157,8 @@ class Course:
 
 def narrowed(plan: Plan, cells: Iterable[Cell]) -> Plan:
     """Return the plan of these cells alone, with those they take their heads from."""
-    wanted = {_key(cell) for cell in cells}
-    kept = [cell for cell in plan.cells if _key(cell) in wanted]
+    wanted = {cell.key for cell in cells}
+    kept = [cell for cell in plan.cells if cell.key in wanted]
     heads = {
         (cell.settings.head_from, cell.track, cell.backend)
         for cell in kept
@@ -168,7 +169,7 @@ def narrowed(plan: Plan, cells: Iterable[Cell]) -> Plan:
         cells=tuple(
             cell
             for cell in plan.cells
-            if _key(cell) in wanted or (cell.benchmark, cell.track, cell.backend) in heads
+            if cell.key in wanted or (cell.benchmark, cell.track, cell.backend) in heads
         ),
     )
 
@@ -184,12 +185,3 @@ def _smallest(settings: StrategySettings) -> StrategySettings:
     wanted = {"train_images": max(batch, _FEW_TRAIN), "test_images": _FEW_TEST}
     few = {name: min(count, getattr(settings, name) or count) for name, count in wanted.items()}
     return settings.model_copy(update={**few, "epochs": 1})
-
-
-def _key(cell: Cell) -> tuple[str, ...]:
-    return cell.benchmark, cell.backend, cell.track, repr(sorted(cell.matrix.items()))
-
-
-def _key_of(record: Record) -> tuple[str, ...]:
-    matrix = repr(sorted(record["matrix"].items()))
-    return record["benchmark"], record["backend"], record["track"], matrix

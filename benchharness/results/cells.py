@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results.derived import measured
 from benchharness.results.record import Record
 
@@ -32,6 +33,16 @@ class Cell:
     track: str
     matrix: Matrix
     trials: tuple[Record, ...]
+
+    @property
+    def key(self) -> CellKey:
+        """What tells it from every other cell of its run."""
+        return cell_key(self.benchmark, dict(self.matrix), self.track, self.backend)
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return cell_label(self.benchmark, dict(self.matrix), self.track, self.backend)
 
     @property
     def ok(self) -> tuple[Record, ...]:
@@ -97,7 +108,7 @@ def cells_of(records: Iterable[Record]) -> list[Cell]:
     """Return the cells of some trials, in the order in which they first occur."""
     groups: dict[tuple[Any, ...], list[Record]] = {}
     for record in records:
-        groups.setdefault(_key(record), []).append(record)
+        groups.setdefault(record_key(record), []).append(record)
     return [_cell(trials) for trials in groups.values()]
 
 
@@ -124,10 +135,9 @@ def proof_word(verdict: str) -> str:
     return word
 
 
-def _key(record: Record) -> tuple[Any, ...]:
-    names = (record["benchmark"], record["strategy"], record["backend"], record["track"])
-    # repr: a matrix value may be a list, and 1 and True are two points.
-    return (*names, repr(sorted(record["matrix"].items())))
+def record_key(record: Record) -> CellKey:
+    """Return the key of the cell that a trial is of."""
+    return cell_key(record["benchmark"], record["matrix"], record["track"], record["backend"])
 
 
 def _cell(trials: Sequence[Record]) -> Cell:

@@ -21,7 +21,7 @@ from benchharness.errors import RunError
 from benchharness.results import journal
 from benchharness.results.record import Record, without_nan
 from benchharness.files import atomic_write_text, sync
-from benchharness.text import visible
+from benchharness.text import escape_control_chars
 
 LOGGER = logging.getLogger(__name__)
 
@@ -316,9 +316,9 @@ def _point_without_link(link: Path, target: str, *, reason: str) -> None:
     try:
         atomic_write_text(link, f"{target}\n")
     except OSError:
-        LOGGER.warning(visible(f"{problem}; left as it is, and the run goes on"))
+        LOGGER.warning(escape_control_chars(f"{problem}; left as it is, and the run goes on"))
     else:
-        LOGGER.warning(visible(f"{problem}; a text file with its name is in its place"))
+        LOGGER.warning(escape_control_chars(f"{problem}; a text file with its name is in its place"))
 
 
 def _latest_of(suite: Path) -> Path | None:

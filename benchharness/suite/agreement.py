@@ -11,7 +11,7 @@ from benchharness.suite.findings import Finding
 from benchharness.suite.merge import ResolvedBenchmark, dataset, matrix_of, settle
 from benchharness.suite.rules import clashes, fileless_clash, head_clashes
 from benchharness.suite.settings import BottleneckSettings, FineTuneSettings
-from benchharness.suite.text import join_or, quote, suggest
+from benchharness.text import join_or, quote, suggest
 
 
 def disagreements(suite: SuiteFile, *, names: Collection[str]) -> list[Finding]:

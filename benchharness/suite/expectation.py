@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
-from benchharness.suite.text import KeyPath, join_or
+from benchharness.suite.text import KeyPath
+from benchharness.text import join_or
 
 KINDS = {
     "boolean": "true or false",

@@ -14,7 +14,8 @@ from pydantic_core import ErrorDetails
 from benchharness.errors import Problem
 from benchharness.suite.expectation import describe, schema_at
 from benchharness.suite.settings import STRATEGIES, setting_names
-from benchharness.suite.text import KeyPath, did_you_mean, dotted, place, show, suggest
+from benchharness.suite.text import KeyPath, dotted, place, show
+from benchharness.text import did_you_mean, suggest
 
 PLAIN_VALUE = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?(e[-+]?[0-9]+)?|true|false")
 

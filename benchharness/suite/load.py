@@ -11,7 +11,8 @@ from typing import Any
 from benchharness.errors import Problem, SuiteError
 from benchharness.suite.checks import problems_of
 from benchharness.suite.file import SuiteFile
-from benchharness.suite.text import did_you_mean, place, quote
+from benchharness.suite.text import place
+from benchharness.text import did_you_mean, quote
 
 PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 DEEPEST = 20

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.suite.file import DatasetSettings, Published, SuiteFile, Track
 from benchharness.suite.regression import described
 from benchharness.suite.settings import StrategySettings
@@ -34,6 +35,16 @@ class Cell:
     published: Published | None
     trials: int
     max_trials: int | None = None
+
+    @property
+    def key(self) -> CellKey:
+        """What tells it from every other cell of its run."""
+        return cell_key(self.benchmark, self.matrix, self.track, self.backend)
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return cell_label(self.benchmark, self.matrix, self.track, self.backend)
 
     @property
     def most(self) -> int:

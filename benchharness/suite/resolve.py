@@ -20,7 +20,7 @@ from benchharness.suite.file import (
 from benchharness.suite.merge import ResolvedBenchmark, dataset, settle
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings
-from benchharness.suite.text import join_or, quote, suggest
+from benchharness.text import join_or, quote, suggest
 
 OFFLINE = "offline"
 

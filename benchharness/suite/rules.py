@@ -14,7 +14,8 @@ from benchharness.suite.settings import (
     TransferSettings,
 )
 from benchharness.suite.tables import OptimizerSettings
-from benchharness.suite.text import join_or, quote, show
+from benchharness.suite.text import show
+from benchharness.text import join_or, quote
 
 USED_BY_ALL = {"name", "lr", "weight_decay"}
 USED_BY = {

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import difflib
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from benchharness.text import as_key, quote
+
 KeyPath = tuple[str | int, ...]
-BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 NAMED_TABLES = {"benchmark": "benchmark", "backend": "backend", "profiles": "profile"}
-
-
-def quote(text: str) -> str:
-    """Return text in double quotes on one line, shortened past 60 characters."""
-    short = text if len(text) <= 60 else text[:57] + "..."
-    visible = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in short)
-    return json.dumps(visible, ensure_ascii=False)
 
 
 def show(value: Any) -> str:
@@ -39,24 +30,6 @@ def show(value: Any) -> str:
             return f"[{short}, ...]" if len(value) > 5 else f"[{short}]"
         case _:
             return "a table" if value else "an empty table"
-
-
-def join_or(names: Iterable[str], *, word: str = "or") -> str:
-    """Return ``"a", "b" or "c"``."""
-    *most, last = (quote(name) for name in names)
-    return f"{', '.join(most)} {word} {last}" if most else last
-
-
-def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """Return the hint that names the nearest known spelling, empty where none is near."""
-    close = difflib.get_close_matches(wrong.lower()[:100], list(known), n=1)
-    return f"did you mean {quote(close[0])}?" if close else ""
-
-
-def suggest(wrong: str, known: Iterable[str]) -> str:
-    """Return the hint that names the nearest known spelling, or else all that is known."""
-    names = list(known)
-    return did_you_mean(wrong, names) or f"known: {', '.join(map(_key, names)) or 'none'}"
 
 
 def place(at: KeyPath, document: Mapping[str, Any]) -> str:
@@ -91,10 +64,5 @@ def dotted(at: KeyPath) -> str:
         if isinstance(part, int):
             text += f", item {part + 1}"
         else:
-            text += f".{_key(part)}" if text else _key(part)
+            text += f".{as_key(part)}" if text else as_key(part)
     return text
-
-
-def _key(name: str) -> str:
-    """Return a name as TOML writes a key: quoted where it must be."""
-    return name if BARE_KEY.fullmatch(name) and len(name) <= 60 else quote(name)

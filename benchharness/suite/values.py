@@ -12,7 +12,7 @@ from typing import Any
 from benchharness.suite.file import Benchmark, DatasetSettings, Overridable, SuiteFile
 from benchharness.suite.findings import Finding, check, check_value, unknown_key
 from benchharness.suite.settings import STRATEGIES, setting_names
-from benchharness.suite.text import quote, suggest
+from benchharness.text import quote, suggest
 
 Document = Mapping[str, Any]
 Strategies = tuple[str, ...]

@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.download.fetcher import Fetcher
-from benchharness.download.stock import file_digest
 from benchharness.errors import WeightsError
-from benchharness.files import expanded
+from benchharness.files import expanded, file_digest
 from benchharness.model.backbones import BACKBONES, Release
 from benchharness.model.network import Network
 from benchharness.model.signatures import nature

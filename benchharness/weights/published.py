@@ -17,11 +17,11 @@ from benchharness.download.stock import (
     Manifest,
     atomic_dir,
     damages,
-    file_digest,
     read_manifest,
     write_manifest,
 )
 from benchharness.errors import FetchError, WeightsError
+from benchharness.files import file_digest
 from benchharness.model.backbones import Release
 from benchharness.model.signatures import nature
 from benchharness.plugins import install_command, weight_readers

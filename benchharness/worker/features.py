@@ -17,8 +17,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from benchharness.download.stock import file_digest
 from benchharness.errors import DatasetError
+from benchharness.files import file_digest
 from benchharness.model.network import Shape
 from benchharness.model.work import Batches, Extraction
 from benchharness.run.estimate.costs import FLOAT_BYTES
