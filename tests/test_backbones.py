@@ -14,7 +14,7 @@ from benchharness.data.preprocessing import fit
 from benchharness.errors import WeightsError
 from benchharness.model.backbones import BACKBONES, LEARNT_WITH
 from benchharness.model.network import Network
-from benchharness.run.inputs import RunInputs, SearchPaths
+from benchharness.run.inputs import SearchPaths, find_inputs
 from benchharness.suite.resolve import resolve
 from benchharness.suite.settings import Preprocessing, TransferSettings
 from benchharness.weights.pretrained import find_pretrained
@@ -35,7 +35,7 @@ def settled_preprocessing(folder: Path, benchmark: str, weights: Path) -> list[s
     """Return the preprocessing of each cell of a suite once its weights are found."""
     plan = resolve(suite_of(folder, DRAWN + benchmark + TINY), profile=None, backends=("torch",))
     places = SearchPaths(environment={"BENCHHARNESS_WEIGHTS": str(weights)}, cache=folder / "cache")
-    materials = RunInputs(plan, places=places, workers=1)
+    materials = find_inputs(plan, places=places, workers=1)
     return [cell.settings.preprocessing for cell in materials.plan.cells]
 
 

@@ -20,7 +20,8 @@ from benchharness.doctor.check import DoctorReport, Finding
 from benchharness.doctor.report import Examination, examine
 from benchharness.errors import PluginError
 from benchharness.measure.machine import Machine
-from benchharness.run.session import Request, open_session
+from benchharness.run.options import RunOptions
+from benchharness.run.session import open_session
 
 MACHINE = Machine(
     cpu="a processor",
@@ -283,11 +284,11 @@ def test_what_is_measured_is_kept_and_estimates_without_measuring(install, visit
     assert after.facts["suite"]["estimate"]["low_s"] > 0
     assert "speed measured just now" in about(after, "working").text
     session = open_session(
-        Request(suite=tmp_path / "little.toml", device="cpu", offline=True),
+        RunOptions(suite=tmp_path / "little.toml", device="cpu", offline=True),
         environment={},
         cache=tmp_path / "cache",
     )
-    assert session.outlook(session.survey()).estimate() is not None
+    assert session.estimate_resources(session.dataset_info()).estimate() is not None
 
 
 # The real reference takes seconds over networks that it would never be asked to train.

@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 from suite_files import BOTTLENECK, CNN, PETS, suite_of
 
+from benchharness.data.info import DatasetInfo
 from benchharness.doctor.backends import BackendStatus
 from benchharness.doctor.check import DoctorReport, Finding, Section
 from benchharness.doctor.data import Resource
@@ -26,7 +27,6 @@ from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
 from benchharness.measure.machine import Machine
 from benchharness.report.doctor import checkup_view, outcome
 from benchharness.report.preview import asks
-from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.device import Device
 from benchharness.run.estimate.duration import time_findings
 from benchharness.run.estimate.estimate import Estimate

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from suite_files import PETS, suite_of
 
-from benchharness.run.dataset_info import DatasetInfo
-from benchharness.run.dry_run import TrialPreview, forecast
+from benchharness.data.info import DatasetInfo
+from benchharness.run.dry_run import TrialPreview, preview_trials
 from benchharness.run.estimate.calibration import BackendSpeed, CalibrationStore, ImageSpeed
 from benchharness.run.estimate.costs import Cost, forward_step, training_step
 from benchharness.run.estimate.duration import format_duration_range
@@ -55,7 +55,7 @@ def forecasts(tmp_path: Path):
 
     def make(benchmarks: str, *, head: str = PETS) -> list[TrialPreview]:
         plan = resolve(suite_of(tmp_path, head + SMALL + benchmarks), profile=None)
-        return list(forecast(plan, DatasetInfo.of_drawn()))
+        return list(preview_trials(plan, DatasetInfo.of_drawn()))
 
     return make
 

@@ -206,7 +206,7 @@ def test_a_run_is_carried_out_by_one_process_at_a_time(place: Path):
     afterwards = run("--resume")
 
     assert isinstance(while_held.exception, RunError)
-    assert f"found process {other.pid} (" in str(while_held.exception)
+    assert f"executed by process {other.pid} (" in str(while_held.exception)
     assert afterwards.return_value == 0
 
 

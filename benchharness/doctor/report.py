@@ -21,11 +21,13 @@ from benchharness.errors import Problem, SuiteError
 from benchharness.measure.machine import Machine, read_machine
 from benchharness.plugins import installed
 from benchharness.run.device import Device, choose_device
-from benchharness.run.downloads import open_fetcher
 from benchharness.run.estimate.calibration import CalibrationStore, now
+from benchharness.run.inputs import open_fetcher
+from benchharness.run.interpreters import BackendInterpreter
+from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
-from benchharness.run.session import Request, Session, open_session
+from benchharness.run.session import Session, open_session
 
 Calibration = Literal["kept", "anew", "no"]
 # A framework that takes longer to import and to be measured is not well.
@@ -100,9 +102,11 @@ def examine(
         load=machine.load,
     )
     backends = _backends(session, wanted.backends)
-    healths = _healths(
+    healths, interpreters = _healths(
         session, checker, store, wanted.calibration, backends=backends, announce=announce
     )
+    if session is not None:
+        session = replace(session, interpreters=interpreters)
     _measure_images(store, wanted.calibration)
     supplies = _supplies(environment=environment, cache=cache)
     sections = [
@@ -140,7 +144,7 @@ def examine(
 def _session(wanted: Examination, *, environment: Mapping[str, str], cache: Path) -> Session | None:
     if wanted.suite is None:
         return None
-    request = Request(
+    request = RunOptions(
         suite=wanted.suite,
         backends=wanted.backends,
         profile=wanted.profile,
@@ -168,9 +172,10 @@ def _healths(
     *,
     backends: Mapping[str, tuple[str, Mapping[str, Any]]],
     announce: Callable[[str], None],
-) -> list[BackendStatus]:
-    """Return how each backend is; those of a suite are measured."""
-    own = session.ward.apart(backends) if session else []
+) -> tuple[list[BackendStatus], dict[str, BackendInterpreter]]:
+    """Return how each backend is, and its own interpreter; those of a suite are measured."""
+    own = session.resolver.apart(backends) if session else []
+    interpreters: dict[str, BackendInterpreter] = {}
     # Without a suite nothing is estimated, so nothing is measured.
     wanted = _needed(session)
     healths = []
@@ -178,11 +183,11 @@ def _healths(
         quarters = None
         if session and backend in own:
             try:
-                quarters = session.ward.of(backend)
+                quarters = session.resolver.of(backend)
             except SuiteError as error:
                 healths.append(_unusable(backend, plugin, options, error.problems[0]))
                 continue
-            session.quarters = {**session.quarters, backend: quarters}
+            interpreters[backend] = quarters
         code = quarters.code if quarters else None
         kept = store.load(plugin, options, code=code) if calibration != "anew" else None
         if kept is not None and calibration == "kept" and checker.is_outdated(kept):
@@ -197,7 +202,7 @@ def _healths(
         elif health.is_well:
             health = replace(health, tempo=kept)
         healths.append(health)
-    return healths
+    return healths, interpreters
 
 
 def _unusable(

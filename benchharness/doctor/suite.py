@@ -49,7 +49,7 @@ def suit(
         _data(outlook),
         *(Finding(mark="warn", subject="data", text=note) for note in outlook.facts.notes),
         *_weights(session, supplies),
-        *folder_findings(folders(outlook, results=session.request.results, supplies=supplies)),
+        *folder_findings(folders(outlook, results=session.options.results, supplies=supplies)),
         *memory_findings(cells, _memory(machine, session.device)),
         *sharing_findings(outlook.forecasts(), cores=machine.cores),
         *time_findings(
@@ -76,7 +76,7 @@ def _outlook(session: Session, healths: Sequence[BackendStatus]) -> ResourceEsti
         plan=session.plan,
         places=session.places,
         device=session.device,
-        facts=session.survey(),
+        facts=session.dataset_info(),
         framework_bytes={
             health.backend: health.framework_bytes
             for health in healths
@@ -123,12 +123,12 @@ def _profile(session: Session) -> Iterator[Finding]:
     profile = session.plan.profile
     if profile is None:
         return
-    is_makeshift = profile == OFFLINE and session.request.profile is None
+    is_makeshift = profile == OFFLINE and session.options.profile is None
     yield Finding(
         mark="warn" if is_makeshift else "ok",
         subject="profile",
         text=f"{profile}, "
-        + ("as asked" if session.request.profile else "chosen for this machine"),
+        + ("as asked" if session.options.profile else "chosen for this machine"),
         remedy="pretrained weights are not here; with a network, a run downloads them and takes "
         "another profile"
         if is_makeshift

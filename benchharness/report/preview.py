@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from benchharness.data.info import DatasetInfo
 from benchharness.doctor.check import size
-from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.dry_run import TrialPreview
 from benchharness.run.estimate.duration import time_words
 from benchharness.run.estimate.estimate import Estimate
 from benchharness.run.estimate.memory import CellNeeds, largest_per_benchmark
-from benchharness.run.messages import on_facts
+from benchharness.run.messages import source_messages
 
 _HEADINGS = (
     ("#", ">"),
@@ -41,7 +41,7 @@ def preview(facts: DatasetInfo, forecasts: Sequence[TrialPreview]) -> str:
         ).rstrip()
         for row in (headings, *rows)
     ]
-    return "\n".join([*on_facts(facts), *lines, f"{_count(forecasts)}; none was run"])
+    return "\n".join([*source_messages(facts), *lines, f"{_count(forecasts)}; none was run"])
 
 
 def _count(forecasts: Sequence[TrialPreview]) -> str:

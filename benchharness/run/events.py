@@ -1,4 +1,4 @@
-"""What happens in a run, as its observers are told; ``--json`` prints each as one object a line.
+"""Events of a run, for its observers; ``--json`` prints each as one JSON object a line.
 
 An observer is called with every event, in the order in which things happen. ``ORDER`` lists the
 kinds of events; the docstring of each says what its fields mean, and the documentation's table is
@@ -7,11 +7,29 @@ made from these docstrings.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from benchharness.errors import RunError
 from benchharness.results.record import Record, failed_in
+from benchharness.results.store import RunFolder, runs_of
+
+if TYPE_CHECKING:
+    from benchharness.suite.plan import Plan
+
+# Settings that decide most of a trial's seconds.
+_DURATION_SETTINGS = (
+    "epochs",
+    "image_size",
+    "batch_size",
+    "train_images",
+    "test_images",
+    "threads",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -395,22 +413,22 @@ Observer = Callable[[Event], None]
 
 
 def unobserved(event: Event) -> None:
-    """Take no note of an event."""
+    """Ignore an event."""
 
 
 def announce(observe: Observer, lines: list[str]) -> None:
-    """Tell an observer what the user should know, a line each."""
+    """Send an observer messages; those that begin with ``WARNING`` are warnings."""
     for line in lines:
         level = "warning" if line.startswith("WARNING") else "note"
         observe(Announced(level=level, text=line.removeprefix("WARNING: ")))
 
 
 def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | None:
-    """Return what a worker's event means to an observer; None for what concerns the record alone.
+    """Return the event for observers of a worker's event; None where only the record needs it.
 
     Args:
-        event: As it came through the worker's pipe.
-        started: How the trial began.
+        event: From the worker's pipe.
+        started: The start of its trial.
     """
     name = started.name
     match event["event"]:
@@ -454,3 +472,66 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return [_plain(item) for item in value] if isinstance(value, tuple) else value
+
+
+def run_started(
+    plan: Plan, *, command: str, device: str, folder: RunFolder | None, results: Path, trials: int
+) -> RunStarted:
+    """Return the first event of a run.
+
+    Args:
+        command: As the user called it.
+        device: Its name.
+        folder: Of the run, made or not; None where nothing is recorded.
+        results: Folder of earlier runs.
+        trials: How many will run, before the first look.
+    """
+    expected_s = previous_durations(results, plan, device=device)
+    return RunStarted(
+        command=command,
+        suite=plan.suite.name,
+        profile=plan.profile,
+        device=device,
+        folder=str(folder.path) if folder else None,
+        trials=trials if folder else 0,
+        cells=tuple(
+            PlannedCell(
+                benchmark=cell.benchmark,
+                matrix=cell.matrix,
+                backend=cell.backend,
+                track=cell.track,
+                trials=cell.trials,
+                max_trials=cell.max_trials,
+                epochs=cell.settings.epochs,
+                expected_s=expected_s.get(place),
+            )
+            for place, cell in enumerate(plan.cells)
+        ),
+    )
+
+
+def previous_durations(results: Path, plan: Plan, *, device: str) -> dict[int, float]:
+    """Return the median seconds of a cell's trials in the suite's latest run, by place in the plan.
+
+    Cells that the run did not finish are missing, and all where it was on another device.
+    """
+    try:
+        folder = runs_of(results / plan.suite.name)[-1]
+        run, (records, _) = folder.read_run(), folder.records()
+    except (IndexError, RunError, OSError):
+        return {}
+    if run.get("device") != device:
+        return {}
+    seconds: dict[str, list[float]] = {}
+    for record in records:
+        if "wall_s" in record["metrics"]:
+            seconds.setdefault(_duration_key(record), []).append(record["metrics"]["wall_s"])
+    keys = (_duration_key(cell.as_dict()) for cell in plan.cells)
+    return {place: median(seconds[key]) for place, key in enumerate(keys) if key in seconds}
+
+
+def _duration_key(described: Mapping[str, Any]) -> str:
+    names = [described.get(key) for key in ("benchmark", "backend", "track", "matrix")]
+    settings = described.get("settings", {})
+    values = [*names, *(settings.get(key) for key in _DURATION_SETTINGS)]
+    return json.dumps(values, sort_keys=True)

@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from benchharness.data.info import DatasetInfo
 from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import Accelerator, read_gpus
 from benchharness.measure.machine import read_memory
-from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.device import Device
-from benchharness.run.dry_run import TrialPreview, forecast
+from benchharness.run.dry_run import TrialPreview, preview_trials
 from benchharness.run.estimate.calibration import BackendSpeed, CalibrationStore
 from benchharness.run.estimate.estimate import Estimate, estimate
 from benchharness.run.estimate.memory import CellNeeds, Memory, memory_warnings
@@ -55,7 +55,7 @@ class ResourceEstimate:
         Raises:
             SuiteError: A cell's settings do not suit the dataset.
         """
-        return list(forecast(self.plan, self.facts))
+        return list(preview_trials(self.plan, self.facts))
 
     def cells(self) -> list[CellNeeds]:
         """Return the memory that each cell needs, in the plan's order."""
