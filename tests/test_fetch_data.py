@@ -311,7 +311,7 @@ def test_data_are_available_where_weights_are_not(server, tmp_path):
     listing = find_listing(plan, places=places(tmp_path, fetcher), fallback=None)
 
     assert listing.is_real
-    with pytest.raises(WeightsError, match="no vgg16_notop_imagenet.safetensors was found"):
+    with pytest.raises(WeightsError, match=r"no vgg16_notop_imagenet\.safetensors was found"):
         find_weights(plan, settings, places=places(tmp_path, fetcher), fallback=None)
 
 
