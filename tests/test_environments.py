@@ -384,7 +384,7 @@ class TestInterpreter:
 
         done = desk.call("run", str(path))
 
-        assert "apart runs in an environment of its own" in done.stderr
+        assert "apart runs in a separate environment" in done.stderr
         assert "equal work proven for 1 of 1 pairs" in done.stderr
         assert {one["status"] for one in desk.records() if "status" in one} == {"ok"}
 

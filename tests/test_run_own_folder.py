@@ -160,7 +160,7 @@ def test_every_class_of_many_gets_images(tmp_path):
 
     assert (settings.train_images, settings.test_images) == (52, 26)
     assert any(
-        "52 in place of 40 for training, 26 in place of 10 for the test" in line
+        "52 instead of 40 for training, 26 instead of 10 for the test" in line
         for line in messages.adaptation_messages(plan, many)
     )
 
@@ -194,9 +194,9 @@ def test_own_pictures_are_not_called_cats_and_dogs(tmp_path):
 
     assert all(cell.published is None for cell in fitted.cells)
     assert fitted.dataset.source == "folder"
-    assert messages.title(plan, mine) == "mine: 2 classes, as suite pets has it"
+    assert messages.title(plan, mine) == "mine: 2 classes, with suite pets"
     told = list(messages.adaptation_messages(plan, mine))
-    assert told[0] == "mine: pictures of your own, 2 classes: a (18), b (18)"
+    assert told[0] == "mine: your pictures, 2 classes: a (18), b (18)"
     assert "cats_dogs" in told[1]
     assert "figures published of others are left out" in told[1]
 
@@ -215,7 +215,7 @@ def test_grey_pictures_get_three_channels_where_a_backbone_wants_them(tmp_path, 
     assert materials.prepared(materials.plan.cells[0]).images.shape[3] == depth
     assert channels(plan, materials.dataset) == materials.describe_dataset()["channels"] == depth
     told = list(messages.adaptation_messages(plan, materials.dataset))
-    assert any("grey pictures are given three channels" in line for line in told) == (depth == 3)
+    assert any("grayscale images are converted to RGB" in line for line in told) == (depth == 3)
 
 
 def test_grey_clothes_can_be_told_apart_by_a_backbone(tmp_path):
@@ -335,7 +335,7 @@ def test_a_folder_is_all_that_a_run_needs(odd: Path):
     assert "suite images on " in done.stderr
     assert "a copy to change: benchharness run --write-suite my_suite.toml" in done.stderr
     assert f"3 classes: {CLASSES[0]} (10), {CLASSES[1]} (11), {CLASSES[2]} (10)" in done.stderr
-    assert "left out 1 unreadable images: " in done.stderr
+    assert "skipped 1 unreadable images: " in done.stderr
     converted = (
         "converted while decoding: 3 CMYK, 3 with transparency (laid on white), "
         "3 rotated by EXIF, 3 of 16 bits (scaled to 8), 9 grey (given three channels), "
@@ -343,7 +343,7 @@ def test_a_folder_is_all_that_a_run_needs(odd: Path):
     )
     assert converted in done.stderr
     shown = " ".join(done.stdout.split())
-    assert "Mes [red]photos: 3 classes, as suite images has it" in shown
+    assert "Mes [red]photos: 3 classes, with suite images" in shown
     assert converted in shown
     written = latest(odd / "one")
     assert written["dataset"]["converted"]["cmyk"] == 3
@@ -365,13 +365,13 @@ def test_the_suite_of_cats_and_dogs_runs_on_any_classes(odd: Path):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    assert "they take the place of cats_dogs" in done.stderr
+    assert "they replace cats_dogs" in done.stderr
     assert "3 CMYK" in done.stderr
     assert "Cats and dogs" not in done.stdout
     assert "0.8000" not in done.stdout
     written = latest(odd / "two")
     assert written["dataset"]["classes"] == list(CLASSES)
-    assert written["title"] == "Mes [red]photos: 3 classes, as suite cats_dogs has it"
+    assert written["title"] == "Mes [red]photos: 3 classes, with suite cats_dogs"
     (settings,) = [
         cell["settings"]
         for cell in written["resolved"]["cells"]

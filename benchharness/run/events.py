@@ -127,7 +127,7 @@ class Announced(Event):
         text: A sentence.
     """
 
-    kind: ClassVar[str] = "announcement"
+    kind: ClassVar[str] = "message"
     level: str
     text: str
 
@@ -157,7 +157,7 @@ class Preparing(Event):
         count: Images in all.
     """
 
-    kind: ClassVar[str] = "prepared"
+    kind: ClassVar[str] = "preparing"
     done: int
     count: int
 
@@ -178,7 +178,7 @@ class Probing(Event):
         count: How many are probed in all.
     """
 
-    kind: ClassVar[str] = "proof"
+    kind: ClassVar[str] = "probe"
     backend: str
     benchmark: str
     matrix: Mapping[str, Any]
@@ -266,7 +266,7 @@ class TrialProgress(OfTrial):
         seconds: Timed so far, of the epoch or of the phase.
     """
 
-    kind: ClassVar[str] = "advance"
+    kind: ClassVar[str] = "progress"
     phase: str
     epoch: int | None
     done: int

@@ -44,7 +44,7 @@ from benchharness.run.requests import (
     head_benchmarks,
 )
 from benchharness.run.resume import SUCCESS, PendingTrials
-from benchharness.run.stopping import begun, look_at, next_round
+from benchharness.run.stopping import look_at, next_round, started_trials
 from benchharness.suite.plan import Cell, Plan, Trial, group_key
 
 # Metrics of a worker that are sizes of the splits, and fields of the record.
@@ -201,7 +201,7 @@ class Runner:
     def _rounds(self, observe: Observer) -> Iterator[list[Trial]]:
         """Yield the pending trials, then a round as often as a look asks for one."""
         began_s = now_s()
-        trials = begun(self.plan, self.folder.records()[0])
+        trials = started_trials(self.plan, self.folder.records()[0])
         yield [trial for trial in trials if self.pending.has(self._ids.of(trial))]
         while looks := look_at(self.plan, self.folder.records()[0], spent_s=now_s() - began_s):
             trials = next_round(self.plan, looks)
