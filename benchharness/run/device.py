@@ -29,13 +29,13 @@ class Device:
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of a worker, which sees this device and no other accelerator."""
-        own = {
+        visible = {
             VISIBLE: self.selector,
             # The driver's order; CUDA's default order begins with the fastest.
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "PYTHONUNBUFFERED": "1",
         }
-        return {**environment, **own}
+        return {**environment, **visible}
 
 
 def choose_device(wanted: str, accelerators: Sequence[Accelerator]) -> Device:

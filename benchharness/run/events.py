@@ -78,22 +78,22 @@ class PlannedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happens."""
+    """Event of a run."""
 
     kind: ClassVar[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON knows them; those of the trial's name stand among them."""
-        found: dict[str, Any] = {"event": self.kind}
+        """Return the fields, JSON-able; those of the trial's name are among them."""
+        event: dict[str, Any] = {"event": self.kind}
         for field in fields(self):
-            value = _plain(getattr(self, field.name))
-            found |= value if field.name == "name" else {field.name: value}
-        return found
+            value = _as_json(getattr(self, field.name))
+            event |= value if field.name == "name" else {field.name: value}
+        return event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """The run begins; only downloads that decide how it is run come before.
+    """The run starts; only downloads that the choice of the profile needs come before.
 
     Attributes:
         command: ``run``, ``certify``, ``compare`` or ``noise``.
@@ -120,7 +120,7 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced(Event):
-    """Something the user should know of the run: what was decided, or a warning.
+    """A message to the user: a choice that was made, or a warning.
 
     Attributes:
         level: ``note`` or ``warning``.
@@ -134,7 +134,7 @@ class Announced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloading(Event):
-    """A download goes on; at most one event a second.
+    """A download makes progress; at most one event a second.
 
     Attributes:
         what: Which file; null where it is not known.
@@ -209,7 +209,7 @@ class Certified(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfTrial(Event):
-    """Something that happens in a trial."""
+    """Event of a trial."""
 
     name: TrialName
 
@@ -243,7 +243,7 @@ class TrialStarted(OfTrial):
 class PhaseEntered(OfTrial):
     """A trial enters a phase: its seconds will be those of the column ``PHASE_s``.
 
-    After the end of an epoch the training goes on by itself, and no phase is told.
+    After the end of an epoch the training continues, without an event.
 
     Attributes:
         phase: ``startup``, ``import``, ``data``, ``build``, ``compile``, ``extract``, ``feed``,
@@ -256,11 +256,11 @@ class PhaseEntered(OfTrial):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialProgress(OfTrial):
-    """How far a phase has come, told at most once a second and off its clock.
+    """Progress of a phase, at most once a second and outside its timing.
 
     Attributes:
         phase: ``extract``, ``feed`` or ``train``.
-        epoch: Which one is going on, from 1; null where the phase has none.
+        epoch: Current epoch, from 1; null where the phase has none.
         done: Images.
         images: In all, of the epoch or of the phase.
         seconds: Timed so far, of the epoch or of the phase.
@@ -307,10 +307,10 @@ class TrialFinished(OfTrial):
     Attributes:
         status: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
         reason: Why it is not ok, and what to try; else empty.
-        failed_in: The phase in which it went wrong, and the epoch; null where none did or nobody
-            knows.
-        proof: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not comparable: WHY``; empty when
-            nobody asked for a proof.
+        failed_in: The phase in which it went wrong, and the epoch; null where none did, or
+            unknown.
+        proof: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not comparable: WHY``; empty
+            without a proof.
         flags: What looks wrong with its numbers.
         metrics: The columns of ``trials.csv`` that became known.
         log: What its process printed, a path below the run's folder; empty for none.
@@ -435,7 +435,8 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
         case "phase":
             return PhaseEntered(name=name, phase=event["phase"])
         case "advance":
-            return TrialProgress(name=name, **_without_kind(event))
+            details = {key: value for key, value in event.items() if key != "event"}
+            return TrialProgress(name=name, **details)
         case "epoch":
             scores = {key: event[key] for key in _SCORES}
             return _epoch(started, event["epoch"], event["train_s"], scores=scores)
@@ -461,17 +462,12 @@ def _epoch(
     )
 
 
-def _without_kind(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in event.items() if key != "event"}
-
-
-def _plain(value: Any) -> Any:
-    """Return a field as JSON knows it."""
+def _as_json(value: Any) -> Any:
     if isinstance(value, TrialName | PlannedCell):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return dict(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [_as_json(item) for item in value] if isinstance(value, tuple) else value
 
 
 def run_started(

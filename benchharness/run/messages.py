@@ -74,9 +74,9 @@ def _number_of_trials(plan: Plan) -> Iterator[str]:
 
 def interpreter_messages(interpreters: Mapping[str, BackendInterpreter]) -> Iterator[str]:
     """Yield the interpreter of each backend that has its own."""
-    for backend, found in interpreters.items():
-        interpreter = found.interpreter
-        purpose = f" for {', '.join(found.requirements)}" if found.requirements else ""
+    for backend, resolved in interpreters.items():
+        interpreter = resolved.interpreter
+        purpose = f" for {', '.join(resolved.requirements)}" if resolved.requirements else ""
         yield (
             f"{backend} runs in a separate environment{purpose}: python {interpreter.python}, "
             f"{len(interpreter.packages)} packages ({interpreter.digest})"
@@ -112,7 +112,7 @@ def source_messages(dataset: DatasetInfo) -> Iterator[str]:
 
 
 def dataset_messages(dataset: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what was found while decoding.
+    """Yield what decoding revealed.
 
     Args:
         dataset: As in run.json.

@@ -77,8 +77,8 @@ class TrialRun:
 
     def take(self, event: Mapping[str, Any]) -> None:
         """Pass on an event of the worker to the observer, where it concerns one."""
-        if (told := of_worker(event, started=self.started)) is not None:
-            self.observe(told)
+        if (passed_on := of_worker(event, started=self.started)) is not None:
+            self.observe(passed_on)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -271,7 +271,7 @@ class Runner:
     def _begin(
         self, trial: Trial, earlier: Sequence[Record], observe: Observer, *, number: int, count: int
     ) -> TrialRun:
-        """Return a trial about to run, of which the observer has been told."""
+        """Return a trial about to run, and notify the observer."""
         cell = trial.cell
         started = TrialStarted(
             name=TrialName(
@@ -368,7 +368,7 @@ class Runner:
             "status": outcome.status,
             "reason": outcome.reason,
             "failure": outcome.failure(epochs=cell.settings.epochs),
-            "attempts": [{"status": one.status, "reason": one.reason} for one in run.failed],
+            "attempts": [{"status": o.status, "reason": o.reason} for o in run.failed],
             "held_bytes": outcome.held_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
@@ -390,7 +390,7 @@ class Runner:
         return record | {"flags": list(flags(record))}
 
     def _proof(self, cell: Cell, outcome: Outcome) -> dict[str, Any]:
-        """Return the fields ``proof`` and ``proofs``, the trial's own deviations included."""
+        """Return the fields ``proof`` and ``proofs``, with the deviations of this trial."""
         from benchharness.fairness.certificate import amended, overall
 
         rivals = [other.backend for other in self.plan.cells if group_key(other) == group_key(cell)]

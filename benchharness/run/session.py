@@ -133,16 +133,19 @@ class Session:
         Raises:
             SuiteError: One is missing, or lacks what its workers need; each of them is named.
         """
-        found = self.resolver.quarters(cell.backend for cell in self.plan.cells)
-        own = {name: one.with_interpreter(self.executor()) for name, one in found.items()}
+        interpreters = self.resolver.quarters(cell.backend for cell in self.plan.cells)
+        executors = {
+            name: interpreter.with_interpreter(self.executor())
+            for name, interpreter in interpreters.items()
+        }
         # A revision's code comes before that of any environment.
-        return replace(self, interpreters=found, executors={**own, **self.executors})
+        return replace(self, interpreters=interpreters, executors={**executors, **self.executors})
 
     def codes(self) -> dict[str, str]:
         """Return the code digest of each backend that has its own interpreter, once resolved."""
-        own = self.resolver.apart(cell.backend for cell in self.plan.cells)
-        found = self.interpreters
-        return {name: found[name].code if name in found else "" for name in own}
+        backends = self.resolver.apart(cell.backend for cell in self.plan.cells)
+        known = self.interpreters
+        return {name: known[name].code if name in known else "" for name in backends}
 
     def executor(
         self,
@@ -407,7 +410,7 @@ def _requests(session: Session, inputs: RunInputs) -> Requests:
 
 def resident_bytes(session: Session) -> int:
     """Return how much of the GPU's memory a trial's inputs may take; 0 on a CPU."""
-    used = [one for one in session.accelerators if one.index == session.device.index]
+    used = [gpu for gpu in session.accelerators if gpu.index == session.device.index]
     return sum(
         int(_RESIDENT_SHARE * (state.free_bytes or state.accelerator.memory_bytes))
         for state in read_gpus(used)
