@@ -333,7 +333,7 @@ def test_a_folder_is_all_that_a_run_needs(odd: Path):
 
     assert done.returncode == 0, done.stderr
     assert "suite images on " in done.stderr
-    assert "a copy to change: benchharness run --write-suite my_suite.toml" in done.stderr
+    assert "for a copy to edit: benchharness run --write-suite my_suite.toml" in done.stderr
     assert f"3 classes: {CLASSES[0]} (10), {CLASSES[1]} (11), {CLASSES[2]} (10)" in done.stderr
     assert "skipped 1 unreadable images: " in done.stderr
     converted = (
