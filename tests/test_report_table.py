@@ -341,7 +341,7 @@ def test_a_busy_machine_is_told_once():
 
     assert (
         "the machine was busy other processes used 1.2 of this machine's 2 cores while 1 trial was "
-        "timed"
+        "timed, so no winner is named from them; close other programs and run again"
     ) in text
     assert "busy" not in quiet
 

@@ -38,7 +38,9 @@ epochs = 1
 
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("--depth", action="store_true", help="run a trial to count the functions")
     arguments = parser.parse_args()
     modules = parsed(PACKAGE)
@@ -56,7 +58,9 @@ def main() -> None:
         "private functions with one caller": (
             f"{private_with_one} ({private_with_one / functions:.0%})"
         ),
-        "module docstrings that open with a question": sum(map(opens_with_question, modules.values())),
+        "module docstrings that open with a question": sum(
+            map(opens_with_question, modules.values())
+        ),
     }
     if arguments.depth:
         rows |= depth()

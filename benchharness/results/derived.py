@@ -1,4 +1,4 @@
-"""Figures that follow from what was measured: seconds without checks, and shares of a peak."""
+"""Figures that follow from what was measured: checks, shares of a peak, disturbed trials."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from benchharness.results.record import Record
 
 # Phases in which the harness checks what was measured: no user of a framework has them.
 CHECKS = ("calibrate_s", "replay_s", "ledger_s")
+# A machine is busy where other processes use more than this share of its cores: what is timed then
+# is disturbed.
+BUSY = 0.25
 
 
 def measured(metrics: Mapping[str, Any], name: str) -> Any:
@@ -37,6 +40,25 @@ def with_one_peak(records: Sequence[Record]) -> list[Record]:
         if peak := record["metrics"].get("peak_flops_per_s"):
             peaks[_computing(record)] = max(peak, peaks.get(_computing(record), 0.0))
     return [_against(record, peaks.get(_computing(record))) for record in records]
+
+
+def with_disturbance(records: Sequence[Record], cores: int | None) -> list[Record]:
+    """Return records with ``is_disturbed``: whether the machine was busy while a trial was timed.
+
+    Args:
+        records: Of one run.
+        cores: Of its machine; where unknown, one is assumed, which calls more trials disturbed.
+    """
+    limit = BUSY * (cores or 1)
+    return [
+        {**record, "is_disturbed": (record["metrics"].get("foreign_cores") or 0.0) > limit}
+        for record in records
+    ]
+
+
+def disturbed_count(records: Sequence[Record], cores: int | None) -> int:
+    """Return during how many trials the machine was busy, see ``with_disturbance``."""
+    return sum(record["is_disturbed"] for record in with_disturbance(records, cores))
 
 
 def _computing(record: Record) -> object:

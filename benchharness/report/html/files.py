@@ -13,7 +13,7 @@ from benchharness.report.html.bundle import bundle
 from benchharness.report.html.charts import static
 from benchharness.report.html.charts.throughput import speeds_of
 from benchharness.report.html.page import page
-from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.rows import backends_of, cores_of, lines_of
 from benchharness.report.summary import answers_in_parts
 from benchharness.results.recovery import load_run
 from benchharness.results.store import RunFolder
@@ -33,7 +33,7 @@ def write_report(folder: RunFolder) -> list[Path]:
     records, _ = folder.records()
     run, _ = load_run(folder, records)
     backends = backends_of(run, records)
-    lines = lines_of(records, backends)
+    lines = lines_of(records, backends, cores=cores_of(run))
     answers, speeds = answers_in_parts(lines), speeds_of(lines)
     svg = ""
     if speeds:
