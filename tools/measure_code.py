@@ -1,4 +1,4 @@
-"""Size and shape of the code: modules, lines, single importers, helpers with one caller, call depth.
+"""Size and shape of the code: modules, lines, importers, callers and call depth.
 
 ``python tools/measure_code.py`` prints a table. The call depth is that of a real trial: functions
 of benchharness between the command and the worker's start, and between the worker's start and the
