@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchharness.doctor.data_checks import weights_findings
 from photographs import save_classes
 
 from benchharness.doctor.data import datasets, weights
-from benchharness.doctor.data_checks import weights_findings
 from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.pytest_plugin.run import smallest

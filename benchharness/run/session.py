@@ -35,7 +35,7 @@ from benchharness.run.description import describe_run
 from benchharness.run.device import Device, choose_device
 from benchharness.run.downloads import listen, open_fetcher
 from benchharness.run.dry_run import check, dataset_info
-from benchharness.run.estimate.outlook import ResourceEstimate, warnings
+from benchharness.run.estimate import ResourceEstimate, warnings
 from benchharness.run.events import (
     Observer,
     Preparing,
@@ -145,13 +145,7 @@ class Session:
 
     def outlook(self, facts: DatasetInfo) -> ResourceEstimate:
         """Return what the plan asks of this machine, on a dataset of these facts."""
-        return ResourceEstimate(
-            plan=self.plan,
-            places=self.places,
-            device=self.device,
-            facts=facts,
-            codes=self.codes(),
-        )
+        return ResourceEstimate(plan=self.plan, device=self.device, facts=facts)
 
     def run(self, observe: Observer) -> tuple[RunFolder, list[Record]]:
         """Prepare data and weights, carry out every trial, write the tables.
@@ -200,7 +194,7 @@ class Session:
         require_room(results, needed=RUN_BYTES)
         requests = self._prepare(observe)
         materials = requests.materials
-        forecasts = self.outlook(materials.facts).forecasts()
+        forecasts = self.outlook(materials.facts).previews()
         require_room(results, needed=RUN_BYTES + heads_bytes(forecasts))
         self.folder = folder = self._open_folder(materials, started, token, command=command)
         backlog = self._backlog(observe)
