@@ -198,9 +198,9 @@ def command(
 
 def _preview(options: RunOptions) -> None:
     """Print what would run."""
-    from benchharness.report.preview import asks, preview
+    from benchharness.report.preview import preview, resources_text
     from benchharness.run.dry_run import check_weights, preview_trials
-    from benchharness.run.estimate.outlook import warnings
+    from benchharness.run.estimate import warnings
     from benchharness.run.messages import adaptation_messages
     from benchharness.run.session import open_session
 
@@ -213,8 +213,7 @@ def _preview(options: RunOptions) -> None:
         say(line, err=True)
     for line in preview(dataset, list(preview_trials(session.plan, dataset))).split("\n"):
         say(line)
-    has_proof = options.proof != "no"
-    click.echo(asks(estimate.estimate(has_proof=has_proof), estimate.cells()))
+    click.echo(resources_text(estimate.seconds(options.results), estimate.cells()))
 
 
 def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import PluginError
-from benchharness.files import json_digest
+from benchharness.files import ANOTHER_CACHE, json_digest, writable
 from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import REFERENCE, find, package_digest
 from benchharness.run.events import Certified, Observer, Probing
@@ -125,7 +125,8 @@ class Certifier:
 
     def _probe_missing(self, jobs: Iterable[ProbeJob]) -> None:
         """Run the jobs whose probe is not in the cache, a process for each backend."""
-        self.cache.mkdir(parents=True, exist_ok=True)
+        with writable(self.cache, elsewhere=ANOTHER_CACHE):
+            self.cache.mkdir(parents=True, exist_ok=True)
         missing: dict[str, dict[Path, ProbeJob]] = {}
         for job in jobs:
             if isinstance(self._read(job), str):

@@ -70,6 +70,15 @@ def without_unsupported(plan: Plan, *, requested: Sequence[str]) -> tuple[Plan, 
     return replace(plan, cells=cells), warnings
 
 
+def absent_warnings(plan: Plan) -> list[str]:
+    """Return a warning for each backend that is not installed: its trials will fail."""
+    return [
+        f"WARNING: {backend} is not installed, and its trials fail; benchharness list shows what is"
+        for backend, plugin in _local_plugins(plan).items()
+        if plugin not in (*installed(), *barred())
+    ]
+
+
 def _local_plugins(plan: Plan) -> dict[str, str]:
     """Return the plugin of each backend that runs on the interpreter of this process."""
     tables = plan.suite.backend
@@ -78,6 +87,16 @@ def _local_plugins(plan: Plan) -> dict[str, str]:
         for cell in plan.cells
         if cell.backend not in tables or not tables[cell.backend].has_own_interpreter
     }
+
+
+def told_absent(plan: Plan) -> list[str]:
+    """Return a line for each backend that is not installed, so that its trials will fail."""
+    return [
+        f"WARNING: {name} is not installed, and its trials fail; benchharness list shows what is"
+        for name in dict.fromkeys(cell.backend for cell in plan.cells)
+        if not (name in plan.suite.backend and plan.suite.backend[name].has_own_interpreter)
+        and backend_plugin(plan, name)[0] not in (*installed(), *barred())
+    ]
 
 
 def require_proven(certificates: Sequence[Certificate]) -> None:

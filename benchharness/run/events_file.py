@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchharness.api import Event, Observer, PluginError, hookimpl
-from benchharness.files import expanded
+from benchharness.files import expanded, unwritten
 
 VARIABLE = "BENCHHARNESS_EVENTS"
 
@@ -35,7 +35,7 @@ class EventsFile:
         try:
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
-            raise PluginError(f"{VARIABLE}: cannot write {path}: {error.strerror}") from error
+            raise PluginError(f"{VARIABLE}: cannot write {path}: {unwritten(error)}") from error
 
     def __call__(self, event: Event) -> None:
         """Append an event."""

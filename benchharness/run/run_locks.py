@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from benchharness.errors import RunError
+from benchharness.files import ANOTHER_RESULTS, unwritten, writable
 from benchharness.locks import Lock, LockedError
 from benchharness.results.store import RunFolder
 
@@ -71,8 +72,8 @@ def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLoc
         ) from error
     except OSError as error:
         raise RunError(
-            f"{name}: cannot lock {error.filename}: {error.strerror}; set TMPDIR to a writable "
-            "folder, or pass --share-device"
+            f"{name}: cannot lock {error.filename}: "
+            + unwritten(error, elsewhere="set TMPDIR to another folder, or pass --share-device")
         ) from error
 
 
@@ -83,16 +84,12 @@ def claim_run(folder: RunFolder) -> RunLock:
         RunError: Another process is running it.
     """
     try:
-        return RunLock.make(folder.path.resolve() / ".lock")
+        with writable(folder.path, elsewhere=ANOTHER_RESULTS):
+            return RunLock.make(folder.path.resolve() / ".lock")
     except LockedError as error:
         raise RunError(
             f"{folder.path}: this run is being executed by {error.holder}; wait for it, or start "
             "a new run without --resume"
-        ) from error
-    except OSError as error:
-        raise RunError(
-            f"{folder.path}: cannot write here: {error.strerror}; change its permissions, or "
-            "choose a folder with --results"
         ) from error
 
 

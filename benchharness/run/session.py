@@ -17,6 +17,7 @@ from benchharness.data.info import DatasetInfo
 from benchharness.doctor.disk import RUN_BYTES, heads_bytes
 from benchharness.download.caches import cache_folder
 from benchharness.errors import SuiteError
+from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import (
     Accelerator,
@@ -28,10 +29,14 @@ from benchharness.measure.gpu import (
 from benchharness.results.store import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
-from benchharness.run.checks import require_known_backends, without_unsupported
+from benchharness.run.checks import (
+    absent_warnings,
+    require_known_backends,
+    without_unsupported,
+)
 from benchharness.run.device import Device, choose_device
-from benchharness.run.dry_run import build_workloads, dataset_info
-from benchharness.run.estimate.outlook import ResourceEstimate, warnings
+from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
+from benchharness.run.estimate import ResourceEstimate, warnings
 from benchharness.run.events import (
     Observer,
     Preparing,
@@ -82,7 +87,7 @@ class Session:
         plan: As requested; ``RunInputs.plan`` is adapted to the data.
         executors: Of backends whose code is not what this process would import.
         interpreters: Of the backends that have their own, once resolved.
-        skipped: Warnings about backends of the suite that are not in the plan.
+        skipped: Warnings about backends of the suite that do not run here.
         own_head_per_backend: Whether each backend starts from the head that it trained itself.
         resumed: The run to resume; None for a new one.
     """
@@ -116,7 +121,7 @@ class Session:
 
     def estimate_resources(self, dataset: DatasetInfo) -> ResourceEstimate:
         """Return what the plan needs of this machine."""
-        return _estimate(self, self.plan, dataset)
+        return ResourceEstimate(plan=self.plan, device=self.device, facts=dataset)
 
     @property
     def resolver(self) -> InterpreterResolver:
@@ -140,12 +145,6 @@ class Session:
         }
         # A revision's code comes before that of any environment.
         return replace(self, interpreters=interpreters, executors={**executors, **self.executors})
-
-    def codes(self) -> dict[str, str]:
-        """Return the code digest of each backend that has its own interpreter, once resolved."""
-        backends = self.resolver.apart(cell.backend for cell in self.plan.cells)
-        known = self.interpreters
-        return {name: known[name].code if name in known else "" for name in backends}
 
     def executor(
         self,
@@ -225,7 +224,7 @@ def open_session(
         device=device,
         accelerators=accelerators,
         places=places,
-        skipped=tuple(skipped),
+        skipped=(*skipped, *absent_warnings(plan)),
         resumed=resumed,
     )
 
@@ -265,7 +264,8 @@ def prepare(session: Session, observe: Observer) -> RunInputs:
     announce(observe, list(messages.source_messages(dataset)))
     announce(observe, list(messages.adaptation_messages(session.plan, dataset)))
     build_workloads(inputs.plan, channels=listing.channels, classes=len(listing.classes))
-    announce(observe, warnings(_estimate(session, inputs.plan, dataset), session.accelerators))
+    estimate = ResourceEstimate(plan=inputs.plan, device=session.device, facts=dataset)
+    announce(observe, warnings(estimate, session.accelerators))
     inputs.prepare()
     announce(observe, [*messages.dataset_messages(inputs.describe_dataset())])
     announce(observe, [*messages.weights_messages(inputs.describe_weights())])
@@ -284,7 +284,8 @@ def certify(session: Session, observe: Observer) -> list[Certificate]:
         _lock_device(session, locks)
         inputs = prepare(session, observe)
         logs = session.places.cache / "probes" / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
+        with writable(logs, elsewhere=ANOTHER_CACHE):
+            logs.mkdir(parents=True, exist_ok=True)
         return _certifier(session, _requests(session, inputs), logs, observe).certificates()
 
 
@@ -310,7 +311,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         _lock_device(session, locks)
         require_room(options.results, needed=RUN_BYTES)
         inputs = prepare(session, observe)
-        previews = _estimate(session, inputs.plan, inputs.dataset).forecasts()
+        previews = list(preview_trials(inputs.plan, inputs.dataset))
         require_room(options.results, needed=RUN_BYTES + heads_bytes(previews))
         described = describe_run(session, inputs, started=started, is_resumable=command == "run")
         if session.resumed is None:
@@ -426,14 +427,4 @@ def _certifier(session: Session, requests: Requests, logs: Path, observe: Observ
         cache=session.places.cache / "probes",
         logs=logs,
         observe=observe,
-    )
-
-
-def _estimate(session: Session, plan: Plan, dataset: DatasetInfo) -> ResourceEstimate:
-    return ResourceEstimate(
-        plan=plan,
-        places=session.places,
-        device=session.device,
-        facts=dataset,
-        codes=session.codes(),
     )
