@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from benchharness.doctor.data_checks import weights_findings
 from photographs import save_classes
 
 from benchharness.data.info import DatasetInfo
-from benchharness.doctor.data import datasets, weights
+from benchharness.doctor.data import datasets, weights, weights_checks
 from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.pytest_plugin.run import smallest
@@ -128,7 +127,7 @@ def test_weights_that_are_a_pointer_are_called_so(tmp_path: Path, where: str) ->
 
     if variables:
         supplies = list(weights(environment=places.environment, cache=places.cache))
-        (finding,) = weights_findings(plan, supplies)
+        (finding,) = weights_checks(plan, supplies)
         assert finding.mark == "missing"
         assert "Git LFS pointer, run `git lfs pull`" in finding.text
 
@@ -147,7 +146,7 @@ def test_a_variable_that_names_no_weights_is_refused_by_all(tmp_path: Path) -> N
     with pytest.raises(WeightsError, match="found none"):
         run(plan, places)
     supplies = list(weights(environment=places.environment, cache=places.cache))
-    assert [finding.mark for finding in weights_findings(plan, supplies)] == ["missing"]
+    assert [finding.mark for finding in weights_checks(plan, supplies)] == ["missing"]
 
 
 def test_run_and_preview_print_the_same_of_a_folder(tmp_path: Path) -> None:
