@@ -54,6 +54,7 @@ from benchharness.run.inputs import (
     report_downloads,
 )
 from benchharness.run.interpreters import BackendInterpreter, InterpreterResolver
+from benchharness.run.locks import lock_gpu, lock_run
 from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import Requests
@@ -64,7 +65,6 @@ from benchharness.run.resume import (
     restore_options,
     run_to_resume,
 )
-from benchharness.run.run_locks import claim_gpu, claim_run
 from benchharness.run.runner import Runner
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.file import SuiteFile
@@ -321,7 +321,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         else:
             folder = session.resumed
             check_same_setup(folder, described)
-        locks.callback(claim_run(folder).release)
+        locks.callback(lock_run(folder).release)
         # The looks of the resumed run no longer hold once a trial is added.
         run = folder.read_run()
         if run.pop("looks", None):
@@ -371,7 +371,7 @@ def _lock_device(session: Session, locks: ExitStack) -> None:
     """
     device = session.device
     if device.index is not None and not session.options.share_device:
-        locks.callback(claim_gpu(device.selector, device.name).release)
+        locks.callback(lock_gpu(device.selector, device.name).release)
 
 
 def _pending(session: Session, observe: Observer) -> PendingTrials:
