@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from benchharness.doctor.report import DoctorOptions, examine
 from benchharness.errors import PluginError
 from benchharness.measure.machine import Machine
 from benchharness.run.options import RunOptions
-from benchharness.run.session import open_session
+from benchharness.run.session import open_session, start_run
 
 MACHINE = Machine(
     cpu="a processor",
@@ -286,7 +287,8 @@ def test_the_time_is_that_of_the_last_run(install, visit, tmp_path: Path):
         cache=tmp_path / "cache",
     )
 
-    _, records = session.run(lambda event: None)
+    with closing(start_run(session, lambda event: None)) as runner:
+        records = runner.run(lambda event: None)
     after = visit("working")
 
     (trial,) = records

@@ -252,7 +252,8 @@ def test_a_backend_that_is_not_installed_is_said_beforehand(
 
     (line,) = (line for line in done.stderr.splitlines() if "not installed" in line)
     assert line == (
-        "WARNING: mxnet is not installed, and its trials fail; benchharness list shows what is"
+        "WARNING: mxnet is not installed, and its trials fail; "
+        "benchharness list shows what is installed"
     )
     assert "numpy" in done.stdout
     assert done.returncode == (0 if arguments else 1)

@@ -74,7 +74,7 @@ def _again(given: RunOptions) -> str:
     """Return the command that certifies the same again."""
     from benchharness.suite.builtin import IMAGES
 
-    options = [
+    values = [
         ("--profile", given.profile),
         *(("--backend", backend) for backend in given.backends),
         *(("--benchmark", benchmark) for benchmark in given.benchmarks),
@@ -83,6 +83,6 @@ def _again(given: RunOptions) -> str:
         ("--timeout", given.timeout_s),
     ]
     words = ["benchharness", "certify", *([] if given.suite == IMAGES else [given.suite])]
-    words += [word for name, value in options if value is not None for word in (name, value)]
+    words += [word for name, value in values if value is not None for word in (name, value)]
     words += ["--offline"] if given.offline else []
     return shlex.join(map(str, words))
