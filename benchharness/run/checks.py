@@ -70,10 +70,11 @@ def without_unsupported(plan: Plan, *, requested: Sequence[str]) -> tuple[Plan, 
     return replace(plan, cells=cells), warnings
 
 
-def absent_warnings(plan: Plan) -> list[str]:
+def absent_backends(plan: Plan) -> list[str]:
     """Return a warning for each backend that is not installed: its trials will fail."""
     return [
-        f"WARNING: {backend} is not installed, and its trials fail; benchharness list shows what is"
+        f"WARNING: {backend} is not installed, and its trials fail; "
+        "benchharness list shows what is installed"
         for backend, plugin in _local_plugins(plan).items()
         if plugin not in (*installed(), *barred())
     ]

@@ -30,7 +30,7 @@ from benchharness.results.store import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
 from benchharness.run.checks import (
-    absent_warnings,
+    absent_backends,
     require_known_backends,
     without_unsupported,
 )
@@ -224,7 +224,7 @@ def open_session(
         device=device,
         accelerators=accelerators,
         places=places,
-        skipped=(*skipped, *absent_warnings(plan)),
+        skipped=(*skipped, *absent_backends(plan)),
         resumed=resumed,
     )
 
