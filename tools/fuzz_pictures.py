@@ -230,8 +230,8 @@ def objections(place: Path, *, count: int, seed: int) -> Iterator[str]:
     refused = {path.name for path, reason, _ in verdicts if reason}
     yield from (f"{p}: not named: {why}" for p, why, _ in verdicts if why and str(p) not in why)
     yield from (f"{p}: took {spent:.0f} s" for p, _, spent in verdicts if spent > IMAGE_S)
-    if refused and f"left out {len(refused)} unreadable images" not in said:
-        yield f"skip: expected {len(refused)} left out, found: {said}"
+    if refused and f"skipped {len(refused)} unreadable images" not in said:
+        yield f"skip: expected {len(refused)} skipped, found: {said}"
     code, said = prepared(place, policy="error")
     if refused and not (code == 1 and any(name in said for name in refused)):
         yield f"error: exit {code}: {said}"
@@ -246,7 +246,7 @@ def objections(place: Path, *, count: int, seed: int) -> Iterator[str]:
         found = {one.replace("cat.", "cats.").replace("dog.", "dogs.")
                  for one in skipped_in(listing, place / "cache")}  # fmt: skip
         if found != refused:
-            yield f"{name}: expected {len(refused)} left out, found {len(found)}"
+            yield f"{name}: expected {len(refused)} skipped, found {len(found)}"
     slowest = max(verdicts, key=lambda one: one[2])
     print(f"{count:,} damaged pictures: {len(refused):,} refused by name, "
           f"{count - len(refused):,} decoded; slowest {1000 * slowest[2]:.0f} ms")  # fmt: skip
