@@ -29,7 +29,7 @@ from benchharness.locks import Lock, LockedError, locked
 from benchharness.measure.git import describe_commit
 from benchharness.results import journal
 from benchharness.results.store import LATEST, find_run, runs_of
-from benchharness.run.run_locks import claim_gpu
+from benchharness.run.locks import lock_gpu
 
 SUITE = """
 name = "tiny"
@@ -404,7 +404,7 @@ class TestLocks:
     def test_a_gpu_whose_lock_cannot_be_made_is_refused_in_words(self, tmp_path: Path):
         """A container may have no folder for it."""
         with pytest.raises(RunError, match=r"cuda:7.*expected to lock .*No such file.*TMPDIR"):
-            claim_gpu(7, "cuda:7", folder=tmp_path / "none")
+            lock_gpu(7, "cuda:7", folder=tmp_path / "none")
 
 
 class TestGit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -181,7 +181,9 @@ class Certifier:
                 self._failures[jobs[finished].file] = reason
                 finished += 1
 
-    def _execute(self, jobs: Sequence[ProbeJob], on_event: Any) -> str:
+    def _execute(
+        self, jobs: Sequence[ProbeJob], on_event: Callable[[Mapping[str, Any]], None]
+    ) -> str:
         """Run jobs of one backend in one process; return how it died, empty if it did not."""
         backend = jobs[0].backend
         executor = self.executors.get(backend)

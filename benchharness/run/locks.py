@@ -29,7 +29,7 @@ class RunLock:
     count: int = field(default=1)
 
     @classmethod
-    def make(cls, file: Path) -> Self:
+    def acquire(cls, file: Path) -> Self:
         """Lock a file for this process.
 
         Raises:
@@ -52,7 +52,7 @@ class RunLock:
             self.lock.release()
 
 
-def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLock:
+def lock_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLock:
     """Lock a GPU: two runs on it would disturb each other's timings.
 
     Args:
@@ -64,7 +64,7 @@ def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLoc
         RunError: Another run holds it.
     """
     try:
-        return RunLock.make(device_file(f"gpu-{selector}", folder=folder))
+        return RunLock.acquire(lock_file(f"gpu-{selector}", folder=folder))
     except LockedError as error:
         raise RunError(
             f"{name}: GPU is in use by another benchharness run ({error.holder}). "
@@ -77,7 +77,7 @@ def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLoc
         ) from error
 
 
-def claim_run(folder: RunFolder) -> RunLock:
+def lock_run(folder: RunFolder) -> RunLock:
     """Lock the folder of a run, so that no trial of it runs twice.
 
     Raises:
@@ -85,7 +85,7 @@ def claim_run(folder: RunFolder) -> RunLock:
     """
     try:
         with writable(folder.path, elsewhere=ANOTHER_RESULTS):
-            return RunLock.make(folder.path.resolve() / ".lock")
+            return RunLock.acquire(folder.path.resolve() / ".lock")
     except LockedError as error:
         raise RunError(
             f"{folder.path}: this run is being executed by {error.holder}; wait for it, or start "
@@ -93,7 +93,7 @@ def claim_run(folder: RunFolder) -> RunLock:
         ) from error
 
 
-def device_file(device: str, *, folder: Path | None = None) -> Path:
+def lock_file(device: str, *, folder: Path | None = None) -> Path:
     """Return the lock file of a device, the same for every process of the machine.
 
     Args:
