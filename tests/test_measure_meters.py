@@ -9,11 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchharness.measure.cpu_time import others_seconds
-from benchharness.measure.energy import find_rapl
+from benchharness.measure.clock import others_seconds
+from benchharness.measure.energy_meter import find_rapl
 from benchharness.measure.gpu import ForeignProcess, Gpu, foreign_processes, open_gpu
-from benchharness.measure.memory import peak_rss_bytes, tree
-from benchharness.measure.meters import Meters, base_bytes
+from benchharness.measure.meters import Meters, base_bytes, peak_rss_bytes, tree
 
 BEGIN = {"event": "timing", "state": "begin"}
 END = {"event": "timing", "state": "end"}
@@ -117,7 +116,7 @@ def test_the_peak_stays_when_memory_is_given_back_and_the_process_has_ended():
 def test_a_process_has_its_own_peak_and_not_that_of_its_parent():
     """A small program started by one that holds 300 MB reports a small peak."""
     held = bytearray(b"x") * 300_000_000
-    code = "from benchharness.measure.memory import peak_rss_bytes; print(peak_rss_bytes())"
+    code = "from benchharness.measure.meters import peak_rss_bytes; print(peak_rss_bytes())"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert peak_rss_bytes() > len(held)
@@ -308,7 +307,7 @@ def test_cores_at_work_for_others_are_counted_from_the_timed_part_to_the_end_of_
 def test_a_process_of_another_tree_is_foreign_and_one_of_ours_is_not():
     """One that computes below us, and the same seen by a process that is not its parent."""
     seen = (
-        "import time; from benchharness.measure.cpu_time import others_seconds; "
+        "import time; from benchharness.measure.clock import others_seconds; "
         "began = others_seconds(); print(flush=True); input(); print(others_seconds() - began)"
     )
     with subprocess.Popen(

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from benchharness.measure.cgroup import oom_kill_count
+from benchharness.measure.gpu import wait_until_released
+from benchharness.measure.machine import oom_kill_count
 from benchharness.run.process.exit import examine, last_words
 from benchharness.run.process.oom import is_oom, mentions_oom
 from benchharness.run.process.outcome import Outcome
-from benchharness.run.process.settling import wait_until_released
 
 GIB = 2**30
 

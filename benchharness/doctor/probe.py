@@ -16,7 +16,7 @@ from typing import Any
 from benchharness.doctor.probe_request import GaugeRequest
 from benchharness.errors import BenchError
 from benchharness.measure.clock import PhaseClock, now_s
-from benchharness.measure.memory import peak_rss_bytes
+from benchharness.measure.meters import peak_rss_bytes
 from benchharness.plugins import load_backend
 from benchharness.run.process.limits import die_with_parent, set_affinity
 from benchharness.run.process.process_exit import exit_process

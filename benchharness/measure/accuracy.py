@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from benchharness.measure.proportions import paired_p_value
+from benchharness.measure.statistics import paired_p_value
 
 if TYPE_CHECKING:
     import numpy as np

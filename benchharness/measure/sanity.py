@@ -117,29 +117,6 @@ def explain(flag: str) -> str:
     return EXPLANATIONS[flag]
 
 
-def lower_tail(*, successes: int, draws: int, chance: float) -> float:
-    """Return the probability of at most this many successes.
-
-    Args:
-        successes: From 0 to ``draws``.
-        draws: Independent of each other.
-        chance: Of one success, above 0 and below 1.
-
-    Source:
-        Binomial distribution; summed as logarithms, for the terms of 10,000 draws underflow.
-    """
-    logs = [
-        math.lgamma(draws + 1)
-        - math.lgamma(count + 1)
-        - math.lgamma(draws - count + 1)
-        + count * math.log(chance)
-        + (draws - count) * math.log1p(-chance)
-        for count in range(successes + 1)
-    ]
-    largest = max(logs)
-    return math.exp(largest) * math.fsum(math.exp(log - largest) for log in logs)
-
-
 def _is_not_a_number(record: Mapping[str, Any]) -> bool:
     scores = (
         value for name, value in record["metrics"].items() if name.endswith(("_loss", "_top1"))
@@ -172,7 +149,10 @@ def _is_below_chance(record: Mapping[str, Any], split: str) -> bool:
     chance = min(_shares(record, split), default=0.0)
     if score is None or not chance < 1 or not score.top1 < chance:
         return False
-    return lower_tail(successes=score.right, draws=score.of, chance=chance) < SIGNIFICANCE
+    from scipy.special import bdtr
+
+    # The binomial probability of at most so many right answers.
+    return float(bdtr(score.right, score.of, chance)) < SIGNIFICANCE
 
 
 def _shares(record: Mapping[str, Any], split: str) -> list[float]:

@@ -9,10 +9,9 @@ from typing import Any
 
 from benchharness import __version__
 from benchharness.errors import PluginError
-from benchharness.measure.environment import describe_environment
 from benchharness.measure.git import describe_commit
 from benchharness.measure.gpu import Accelerator
-from benchharness.measure.machine_id import fingerprint, in_words
+from benchharness.measure.machine import describe_environment, fingerprint, machine_label
 from benchharness.plugins import code_digest, distribution, find, installed, requirements
 from benchharness.run import messages
 from benchharness.run.inputs import RunInputs
@@ -60,7 +59,7 @@ def describe_run(
         "title": messages.title(plan, materials.facts),
         "profile": plan.profile,
         "device": device,
-        "machine": in_words(fingerprint()),
+        "machine": machine_label(fingerprint()),
         "commit": describe_commit(Path.cwd()),
         "started": started.isoformat(timespec="seconds"),
         "backends": list(backends),

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from benchharness.doctor.disk import RUN_BYTES, heads_bytes
 from benchharness.download.caches import cache_folder
-from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import Accelerator, find_accelerators, read_gpus, unread_gpus
-from benchharness.measure.variables import recorded_variables
+from benchharness.measure.machine import recorded_variables, usable_cores
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder, require_room

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchharness.data.checking import check_images
 from benchharness.download.stock import damages, read_manifest
 from benchharness.errors import BenchError
-from benchharness.measure.environment import usable_cores
+from benchharness.measure.machine import usable_cores
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.run.events import Observer, Preparing

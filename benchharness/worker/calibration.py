@@ -11,7 +11,7 @@ from math import inf
 from benchharness.fairness.ledger import witness
 from benchharness.measure.blocks import Block, seconds, step_percentiles
 from benchharness.measure.clock import now_s
-from benchharness.measure.memory import peak_rss_bytes
+from benchharness.measure.meters import peak_rss_bytes
 from benchharness.measure.peak import backend_flops_per_s, cpu_flops_per_s
 from benchharness.measure.sync_check import (
     MOST_STEPS,

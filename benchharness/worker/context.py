@@ -14,8 +14,7 @@ from benchharness.data.fitted import fitted
 from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
 from benchharness.data.prepared import Prepared
 from benchharness.errors import UnsupportedError
-from benchharness.measure.clock import PhaseClock
-from benchharness.measure.cpu_time import CpuTimer
+from benchharness.measure.clock import CpuTimer, PhaseClock
 from benchharness.model.network import Network
 from benchharness.model.task import (
     AugmentationParams,

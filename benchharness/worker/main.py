@@ -16,7 +16,7 @@ from typing import Any
 
 from benchharness.errors import BenchError, UnsupportedError
 from benchharness.measure.clock import PhaseClock
-from benchharness.measure.memory import peak_rss_bytes
+from benchharness.measure.meters import peak_rss_bytes
 from benchharness.run.process.limits import die_with_parent, set_affinity
 from benchharness.run.process.oom import REMEDY, is_oom
 from benchharness.run.process.process_exit import exit_process

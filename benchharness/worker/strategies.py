@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchharness.measure.accuracy import packed
 from benchharness.measure.clock import now_s
-from benchharness.measure.variables import recorded_variables
+from benchharness.measure.machine import recorded_variables
 from benchharness.model.network import Network
 from benchharness.model.task import Batch, Task
 from benchharness.model.work import Batches, Training

@@ -89,7 +89,7 @@ def warm(scene: TrialContext, work: Callable[[], None]) -> None:
 
 def report_timing(scene: TrialContext, is_timed: bool) -> None:
     """Tell the runner, whose meters want to know, that timed work begins or ends."""
-    scene.processor.turn(is_timed)
+    (scene.processor.start if is_timed else scene.processor.stop)()
     scene.metrics["cpu_s"] = scene.processor.seconds
     scene.emit({"event": "timing", "state": "begin" if is_timed else "end"})
 

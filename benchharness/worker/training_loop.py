@@ -10,8 +10,7 @@ from typing import Any
 
 from benchharness.errors import RunError
 from benchharness.measure.blocks import Block, BlockTimer, seconds
-from benchharness.measure.clock import PhaseClock, now_s
-from benchharness.measure.input_wait import InputTimer
+from benchharness.measure.clock import InputTimer, PhaseClock, now_s
 from benchharness.model.task import ConsumedBatches, Scores
 from benchharness.model.work import Batches, Training
 

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from benchharness.measure.memory import tree
+from benchharness.measure.meters import tree
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.process.interleave import Course
 from benchharness.run.process.outcome import Outcome

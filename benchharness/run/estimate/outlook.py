@@ -6,9 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import Accelerator, read_gpus
-from benchharness.measure.machine import read_memory
+from benchharness.measure.machine import read_memory, usable_cores
 from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.device import Device
 from benchharness.run.dry_run import TrialPreview, forecast

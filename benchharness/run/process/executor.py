@@ -8,16 +8,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchharness.doctor.probe_request import GaugeRequest
-from benchharness.measure.cgroup import oom_kill_count
 from benchharness.measure.clock import now_s
-from benchharness.measure.gpu import open_gpu
+from benchharness.measure.gpu import open_gpu, wait_until_released
+from benchharness.measure.machine import oom_kill_count, recorded_variables
 from benchharness.measure.meters import base_bytes, make_meters
-from benchharness.measure.variables import recorded_variables
 from benchharness.run.process.exit import examine, last_words
 from benchharness.run.process.interleave import Course, run_to_completion
 from benchharness.run.process.outcome import Outcome
 from benchharness.run.process.process import TURN, OnEvent, TimeoutKind, Worker
-from benchharness.run.process.settling import wait_until_released
 from benchharness.worker.probe_request import ProbeRequest
 from benchharness.worker.request import TrialRequest
 
