@@ -204,8 +204,8 @@ def test_last_words_of_a_dead_worker_are_part_of_the_reason(workplace: Path):
 @pytest.mark.parametrize(
     ("options", "settings", "reason"),
     [
-        (["--timeout", "8"], "", "no sign of life for 8 s"),
-        ([], "time_limit_s = 10", "still running after the 10 s that it was given"),
+        (["--timeout", "8"], "", "no progress for 8 s"),
+        ([], "time_limit_s = 10", "exceeded time_limit_s = 10"),
     ],
     ids=["silence", "limit"],
 )

@@ -11,13 +11,13 @@ import psutil
 import pytest
 
 from benchharness.measure.clock import now_s
-from benchharness.run.process.process import Worker
+from benchharness.run.process.worker_process import WorkerProcess
 
 # Ends as the workers do; the interpreter's own shutdown would take longer than a test may.
 PROGRAM = """
 import ctypes, multiprocessing, os, sys, tempfile, threading, time
 from pathlib import Path
-from benchharness.run.process.process_exit import exit_process
+from benchharness.worker.process import exit_process
 
 class Slow:
     def __del__(self):
@@ -44,12 +44,12 @@ if __name__ == "__main__":
 """
 
 
-def worker(tmp_path: Path, *, code: int) -> Worker:
+def worker(tmp_path: Path, *, code: int) -> WorkerProcess:
     """Return a worker that has begun to end itself with an exit code."""
     program, scratch = tmp_path / "program.py", tmp_path / "scratch"
     program.write_text(PROGRAM)
     scratch.mkdir()
-    return Worker.start(
+    return WorkerProcess.start(
         [sys.executable, str(program), str(scratch), str(code)],
         # With buffers, which have to be written out.
         environment={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
@@ -63,12 +63,13 @@ def test_a_worker_ends_without_shutdown_of_its_interpreter(tmp_path, code):
     events: list[dict] = []
     started = worker(tmp_path, code=code)
 
-    stop = started.listen(events.append, silence_s=50, limit_s=50)
+    while not isinstance(event := started.next_event(silence_s=50, limit_s=50), str):
+        events.append(event)
     began_s = now_s()
     exit_code = started.process.wait(timeout=50)
-    started.end(patient=True)
+    started.end(is_patient=True)
 
-    assert (stop, exit_code) == ("", code)
+    assert (event, exit_code) == ("ended", code)
     assert now_s() - began_s < 20
     assert list((tmp_path / "scratch").iterdir()) == []
     assert not psutil.pid_exists(events[0]["pid"])
@@ -82,13 +83,13 @@ def test_the_end_of_a_worker_is_waited_for(tmp_path, monkeypatch, has_descriptor
     """With the kernel's descriptor of the process, and where the system has none."""
     if not has_descriptors:
         monkeypatch.delattr(os, "pidfd_open")
-    started = Worker.start(
+    started = WorkerProcess.start(
         [sys.executable, "-c", "import time; time.sleep(0.5); print('done')"],
         environment=dict(os.environ),
         log=tmp_path / "log",
     )
 
-    started.end(patient=True)
+    started.end(is_patient=True)
 
     assert started.process.returncode == 0
     assert (tmp_path / "log").read_text() == "done\n"
@@ -99,14 +100,14 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch, has_descrip
     """After a second where it has sent no final event."""
     if not has_descriptors:
         monkeypatch.delattr(os, "pidfd_open")
-    started = Worker.start(
+    started = WorkerProcess.start(
         [sys.executable, "-c", "import time; time.sleep(100)"],
         environment=dict(os.environ),
         log=tmp_path / "log",
     )
 
     began_s = time.monotonic()
-    started.end(patient=False)
+    started.end(is_patient=False)
 
     assert started.process.returncode == -9
     assert 1 <= time.monotonic() - began_s < 50

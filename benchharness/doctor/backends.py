@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from benchharness.doctor.probe_request import GaugeRequest
 from benchharness.environments.install import origin_of
 from benchharness.errors import PluginError
 from benchharness.plugins import distribution, find, obstacle
 from benchharness.run.estimate.calibration import BackendSpeed, now
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.process.outcome import Outcome
+from benchharness.run.process.exit import Outcome
+from benchharness.worker.request import WorkerRequest
 
 _INSTALL = "; install it with: "
 
@@ -107,12 +107,13 @@ class Checker:
         self.folder.mkdir(parents=True, exist_ok=True)
         heard: dict[str, Any] = {}
         outcome = executor.run(
-            GaugeRequest(
+            WorkerRequest(
+                job="calibrate",
                 plugin=plugin,
                 options=options,
                 device=self.device,
                 threads=self.threads,
-                is_measured=is_measured,
+                arguments={"is_measured": is_measured},
             ),
             request_file=self.folder / f"{backend}.json",
             log=self.folder / f"{backend}.log",

@@ -16,7 +16,7 @@ from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.suite.plan import Cell, Plan
-from benchharness.worker.probe_request import ProbeRequest
+from benchharness.worker.request import WorkerRequest
 
 if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
@@ -179,7 +179,10 @@ class Certifier:
         if name not in self.elsewhere:
             find(plugin)
         cells = tuple(
-            self.requests.make_for_proof(errand.cell, plugin=plugin, options=options)
+            replace(
+                self.requests.make_for_proof(errand.cell, plugin=plugin, options=options),
+                probe_file=str(errand.file),
+            )
             for errand in errands
         )
         stem = f"certificate-{name or 'reference'}"
@@ -187,9 +190,13 @@ class Certifier:
         if executor.silence_s is None:
             executor = replace(executor, silence_s=SILENCE_S)
         outcome = executor.run(
-            ProbeRequest(
+            WorkerRequest(
+                job="probe",
+                plugin=plugin,
+                options=options,
+                device=cells[0].device,
+                threads=cells[0].threads,
                 cells=cells,
-                files=tuple(str(errand.file) for errand in errands),
                 is_reference=not name,
             ),
             request_file=self.logs / f"{stem}.json",

@@ -11,9 +11,9 @@ from benchharness.errors import AbsentError, Problem, SuiteError, WeightsError
 from benchharness.run.adapt import channels, fit
 from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.inputs import SearchPaths, Subset, check_images, find_listing, find_weights
-from benchharness.run.workload import Workload, build_workload
 from benchharness.suite.plan import Cell, Plan, Trial
 from benchharness.suite.settings import TransferSettings
+from benchharness.suite.workload import Workload, build_workload
 from benchharness.weights.pretrained import require_arrays
 
 

@@ -416,7 +416,7 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
     match event["event"]:
         case "phase":
             return PhaseEntered(name=name, phase=event["phase"])
-        case "advance":
+        case "progress":
             return TrialProgress(name=name, **_without_kind(event))
         case "epoch":
             scores = {key: event[key] for key in _SCORES}

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from benchharness.run.inputs import RunInputs
 from benchharness.suite.plan import Cell, Plan, Trial
 from benchharness.suite.settings import TrainingSettings
-from benchharness.worker.request import TrialRequest
+from benchharness.worker.request import WorkerRequest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Requests:
 
     def make(
         self, trial: Trial, *, head_file: Path | None = None, weights_file: Path | None = None
-    ) -> TrialRequest:
+    ) -> WorkerRequest:
         """Return what a worker needs to carry out a trial.
 
         Args:
@@ -43,7 +43,7 @@ class Requests:
         cell = trial.cell
         plugin, options = backend_plugin(self.plan, cell.backend)
         pretrained = self.materials.pretrained(cell)
-        return TrialRequest(
+        return WorkerRequest(
             plugin=plugin,
             options=options,
             settings=cell.settings.model_dump(mode="json"),
@@ -58,12 +58,11 @@ class Requests:
             resident_bytes=self.resident_bytes,
             threads=min(cell.settings.threads or self.cores, self.cores),
             seed=trial.seed,
-            spawned_s=0.0,
         )
 
     def make_for_proof(
         self, cell: Cell, *, plugin: str, options: Mapping[str, Any]
-    ) -> TrialRequest:
+    ) -> WorkerRequest:
         """Return what a prober needs: the cell's first trial, on prepared images.
 
         Args:

@@ -28,9 +28,8 @@ from benchharness.run.events import (
 from benchharness.run.heads import find_head_record, head_name, needs_pretrained_head, wanted
 from benchharness.run.inputs import RunInputs
 from benchharness.run.pending import PendingTrials
-from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.process.interleave import Course, run_interleaved, run_to_completion
-from benchharness.run.process.outcome import Outcome
+from benchharness.run.process.executor import LocalExecutor, TrialSteps, run_interleaved
+from benchharness.run.process.exit import Outcome
 from benchharness.run.process.signals import defer_signals
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.run.stopping import begun, look_at, next_round
@@ -130,7 +129,8 @@ class Runner:
             number: Its place in the run, from 1.
             count: Trials of the run, as far as that is known.
         """
-        return run_to_completion(self._course(trial, before, observe, number=number, count=count))
+        steps = self._course(trial, before, observe, number=number, count=count)
+        return run_interleaved([steps])[0]
 
     def carry_out_in_turn(
         self,
@@ -164,7 +164,7 @@ class Runner:
         number: int,
         count: int,
         takes_turns: bool = False,
-    ) -> Course[Record]:
+    ) -> TrialSteps[Record]:
         head = find_head_record(self.plan, trial, before, own=self.own_head_per_backend)
         name = _name(trial, self.identity(trial), number=number)
         started = self._started(trial, name, count=count)
@@ -199,7 +199,9 @@ class Runner:
             trains_on=trains_on(cell.strategy, cell.settings.model_dump()),
         )
 
-    def _run_trial(self, trial: Trial, head: Record | None, reporter: _Reporter) -> Course[Record]:
+    def _run_trial(
+        self, trial: Trial, head: Record | None, reporter: _Reporter
+    ) -> TrialSteps[Record]:
         started = datetime.now(UTC)
         trial_id = reporter.started.name.trial_id
         failed: list[Outcome] = []
@@ -218,7 +220,7 @@ class Runner:
 
     def _attempt(
         self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
-    ) -> Course[Outcome]:
+    ) -> TrialSteps[Outcome]:
         if head is None and needs_pretrained_head(trial.cell):
             return Outcome(reason=f"no trial of {head_name(trial.cell)} has left a head")
         self.folder.set_aside_log(trial_id)
@@ -229,11 +231,11 @@ class Runner:
 
     def _execute(
         self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
-    ) -> Course[Outcome]:
+    ) -> TrialSteps[Outcome]:
         cell = trial.cell
         plugin, _ = backend_plugin(self.plan, cell.backend)
-        executor = self.elsewhere.get(cell.backend)
-        if executor is None:
+        executor = self.elsewhere.get(cell.backend, self.executor)
+        if executor is self.executor:
             # A backend that is not installed needs no process to find out.
             find(plugin)
         request = self.requests.make(
@@ -241,16 +243,15 @@ class Runner:
             head_file=self._weights_file(head["id"]) if head else None,
             weights_file=self._weights_file(trial_id) if cell.benchmark in self._sources else None,
         )
-        return (
-            yield from (executor or self.executor).course(
-                request,
-                request_file=self.folder.logs / f"{trial_id}.json",
-                log=self.folder.log_path(trial_id),
-                on_event=reporter.take,
-                limit_s=cell.settings.time_limit_s,
-                takes_turns=reporter.takes_turns,
-            )
-        )
+        options: dict[str, Any] = {
+            "request_file": self.folder.logs / f"{trial_id}.json",
+            "log": self.folder.log_path(trial_id),
+            "on_event": reporter.take,
+            "limit_s": cell.settings.time_limit_s,
+        }
+        if not reporter.takes_turns:
+            return executor.run(request, **options)
+        return (yield from executor.steps(request, **options))
 
     def _weights_file(self, trial_id: str) -> Path:
         return self.folder.weights / f"{trial_id}.safetensors"
@@ -280,7 +281,7 @@ class Runner:
             "reason": outcome.reason,
             "failure": outcome.failure(epochs=cell.settings.epochs),
             "attempts": [{"status": one.status, "reason": one.reason} for one in failed],
-            "held_bytes": outcome.held_bytes,
+            "held_bytes": outcome.unreleased_device_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
             "settings": cell.settings.model_dump(mode="json"),
@@ -313,7 +314,7 @@ class Runner:
             others = [backend for backend in rivals if backend != cell.backend]
             return {"proof": _NATIVE, "proofs": dict.fromkeys(others, _NATIVE)}
         certified = self.proofs.get((point_of(cell), cell.backend), {})
-        troubles = outcome.troubles()
+        troubles = outcome.deviations()
         proofs = {other: amended(verdict, troubles) for other, verdict in certified.items()}
         return {"proof": overall(proofs, anchor=rivals[0]), "proofs": proofs}
 

@@ -1,25 +1,27 @@
-"""Reads weights in a framework's own format, in a process of its own.
+"""Conversion of weights in a framework's own format to safetensors, in a worker.
 
-``python -m benchharness.weights.reading FILE BACKBONE OUT METADATA`` writes safetensors. Apart,
-because a file of another format is other people's code at work: a damaged one harms this process
-alone, and a framework that reads it is imported here and nowhere else.
+A damaged file of a foreign format harms that process alone, and a framework that reads it is
+imported there and nowhere else.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.errors import BenchError, WeightsError
+from benchharness.errors import WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.plugins import read_weights
+
+if TYPE_CHECKING:
+    from benchharness.worker.progress import Channel
+    from benchharness.worker.request import WorkerRequest
 
 
 def read(file: Path, network: Network) -> dict[str, NDArray[np.float32]]:
@@ -28,13 +30,13 @@ def read(file: Path, network: Network) -> dict[str, NDArray[np.float32]]:
     Raises:
         BenchError: It cannot be read, or holds another network.
     """
-    found = _of_keras(file, network) if file.suffix == ".h5" else read_weights(file, network)
+    weights = _of_keras(file, network) if file.suffix == ".h5" else read_weights(file, network)
     arrays = {}
     for name, parameter in network.parameters().items():
-        array = found.get(name)
+        array = weights.get(name)
         if array is None or array.shape != parameter.shape:
-            was = "none of that name" if array is None else f"shape {array.shape}"
-            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {was}")
+            found = "none of that name" if array is None else f"shape {array.shape}"
+            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {found}")
         arrays[name] = np.ascontiguousarray(array, dtype=np.float32)
     return arrays
 
@@ -98,20 +100,17 @@ def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
-def main(arguments: list[str]) -> None:
-    """Convert one file; what is wrong is one line on standard error and exit code 1."""
+def run_job(request: WorkerRequest, channel: Channel) -> None:
+    """Convert one file.
+
+    Raises:
+        BenchError: It cannot be read, or holds another network.
+    """
     from safetensors.numpy import save_file
 
-    file, backbone, out, metadata = arguments
-    layers = BACKBONES[backbone]
+    wanted = request.arguments
+    layers, out = BACKBONES[wanted["backbone"]], Path(wanted["out"])
     side = 2 * layers.smallest_image
     network = Network(input_shape=(side, side, 3), layers=layers.layers)
-    try:
-        save_file(read(Path(file), network), out, metadata=json.loads(metadata))
-        _put_in_order(Path(out))
-    except BenchError as error:
-        sys.exit(str(error))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+    save_file(read(Path(wanted["file"]), network), out, metadata=wanted["metadata"])
+    _put_in_order(out)

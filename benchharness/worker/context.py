@@ -1,9 +1,10 @@
-"""What a trial works with once everything is loaded."""
+"""Context of a trial: its settings, data, networks, clock and channel to the runner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,9 @@ from benchharness.data.fitted import fitted
 from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
 from benchharness.data.prepared import Prepared
 from benchharness.errors import UnsupportedError
-from benchharness.measure.clock import CpuTimer, PhaseClock
+from benchharness.fairness.settings import deviations, stated
+from benchharness.measure.clock import CpuTimer, PhaseClock, now_s
+from benchharness.measure.meters import peak_rss_bytes
 from benchharness.model.network import Network
 from benchharness.model.task import (
     AugmentationParams,
@@ -25,13 +28,16 @@ from benchharness.model.task import (
     Preprocessing,
     Task,
 )
-from benchharness.model.work import Backend, Batches, Work
-from benchharness.run.workload import Workload, build_workload
+from benchharness.model.work import Backend, Batches, Setting, Work
 from benchharness.suite.settings import StrategySettings, TrainingSettings, settings_from_dict
-from benchharness.worker.request import TrialRequest
+from benchharness.suite.workload import Workload, build_workload
+from benchharness.worker.progress import Emit
+from benchharness.worker.request import WorkerRequest
+from benchharness.worker.training_loop import Metrics
 
-Emit = Callable[[Mapping[str, Any]], None]
-Metrics = dict[str, float | int | bool | str | None]
+# A GPU at rest takes so long to raise its clock from some hundred MHz.
+_GPU_WARM_UP_S = 1.0
+
 Weights = Mapping[str, NDArray[np.float32]]
 
 
@@ -40,12 +46,12 @@ class TrialContext:
     """One trial, loaded.
 
     Attributes:
-        emit: Takes each event for the runner, JSON-able.
+        emit: Sends an event to the runner, JSON-able.
         metrics: Columns of the result, filled as they become known.
-        processor: Counts while work is timed.
+        cpu: Counts while work is timed.
     """
 
-    request: TrialRequest
+    request: WorkerRequest
     settings: StrategySettings
     backend: Backend
     prepared: Prepared
@@ -54,7 +60,7 @@ class TrialContext:
     clock: PhaseClock
     emit: Emit
     metrics: Metrics
-    processor: CpuTimer = field(default_factory=CpuTimer)
+    cpu: CpuTimer = field(default_factory=CpuTimer)
 
     def image_task(self, network: Network, *, weights: Weights, trainable: tuple[str, ...]) -> Task:
         """Return the work of a network that sees images."""
@@ -114,6 +120,43 @@ class TrialContext:
         return BatchSequence(
             inputs, self.prepared.labels, ids, batch_size=self.settings.batch_size, warp=warp
         )
+
+    def report_settings(
+        self, task: Task, work: Work, *, observed: Mapping[str, Setting] = MappingProxyType({})
+    ) -> None:
+        """Report the effective settings, and which are not what the task states.
+
+        Args:
+            observed: Of the settings of speed, what the work itself has shown of them.
+        """
+        effective = dict(work.settings())
+        if getattr(work, "holds_inputs", False):
+            effective["inputs"] = "on the device"
+        self.emit(
+            {
+                "event": "settings",
+                "settings": {**effective, **observed},
+                "deviations": list(deviations(effective, stated(task))),
+            }
+        )
+
+    def report_timing(self, is_timed: bool) -> None:
+        """Report to the runner's meters that timed work begins or ends."""
+        (self.cpu.start if is_timed else self.cpu.stop)()
+        self.metrics["cpu_s"] = self.cpu.seconds
+        self.emit({"event": "timing", "state": "begin" if is_timed else "end"})
+
+    def warm_device(self, work: Callable[[], None]) -> None:
+        """Repeat work, as overhead, until a GPU is as fast as it will be."""
+        if self.request.device == "gpu":
+            with self.clock.phase("overhead"):
+                began_s = now_s()
+                while now_s() - began_s < _GPU_WARM_UP_S:
+                    work()
+
+    def keep_peak_memory(self) -> None:
+        """Record the peak of the work's memory: what follows is the harness's, and may be more."""
+        self.metrics.setdefault("peak_host_bytes", peak_rss_bytes())
 
     def _task(
         self,
@@ -186,7 +229,7 @@ def rows_of(inputs: NDArray[Any], work: Work) -> NDArray[Any]:
 
 
 def load_context(
-    request: TrialRequest, *, backend: Backend, clock: PhaseClock, emit: Emit, metrics: Metrics
+    request: WorkerRequest, *, backend: Backend, clock: PhaseClock, emit: Emit, metrics: Metrics
 ) -> TrialContext:
     """Open the dataset, fit the preprocessing and describe the networks.
 

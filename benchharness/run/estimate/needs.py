@@ -9,8 +9,8 @@ from typing import Literal
 
 from benchharness.model.network import Flatten, Network
 from benchharness.run.estimate.costs import FLOAT_BYTES, optimizer_states
-from benchharness.run.workload import Workload
 from benchharness.suite.settings import StrategySettings, TrainingSettings
+from benchharness.suite.workload import Workload
 
 # A process with a framework imported and its first network trained: 0.63 to 0.87 GB measured for
 # PyTorch 2.15 and for Keras 3.15 on TensorFlow 2.21. Used where this machine has not measured its
