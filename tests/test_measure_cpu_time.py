@@ -47,9 +47,9 @@ def test_memory_of_checking_the_clock_is_not_the_works(monkeypatch):
     meters = Meters(pid=1)
 
     meters.sample()
-    meters.take({"event": "phase", "phase": "train"})
+    meters.on_event({"event": "phase", "phase": "train"})
     meters.sample()
-    meters.take({"event": "phase", "phase": "calibrate"})
+    meters.on_event({"event": "phase", "phase": "calibrate"})
     meters.sample()
 
     assert meters.metrics()["peak_host_bytes"] == 700

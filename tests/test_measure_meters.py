@@ -172,11 +172,11 @@ def test_energy_counts_while_work_is_timed():
     meters.sample()
     nvml.energy_mj += 10_000
     for drawn_mj in (2_000, 3_000):
-        meters.take(BEGIN)
+        meters.on_event(BEGIN)
         for _ in range(5):
             meters.sample()
         nvml.energy_mj += drawn_mj
-        meters.take(END)
+        meters.on_event(END)
         nvml.energy_mj += 100_000
         meters.sample()
 
@@ -191,10 +191,10 @@ def test_utilisation_clock_and_throttling_are_those_of_the_timed_part():
     meters = gpu_meters(nvml)
     nvml.gpu_percent, nvml.reasons = 0, 0x80
     meters.sample()
-    meters.take(BEGIN)
+    meters.on_event(BEGIN)
     for nvml.gpu_percent, nvml.reasons in 4 * ((90, 0x01), (100, 0x04), (80, 0x44)):
         meters.sample()
-    meters.take(END)
+    meters.on_event(END)
 
     metrics = meters.metrics()
     assert metrics["device_utilization"] == pytest.approx(0.9)
@@ -207,7 +207,7 @@ def test_of_timed_work_of_a_moment_the_driver_tells_nothing():
     nvml = FakeNvml()
     nvml.reasons = 0x04
     meters = gpu_meters(nvml)
-    meters.take(BEGIN)
+    meters.on_event(BEGIN)
     for _ in range(9):
         meters.sample()
     few = meters.metrics()
@@ -234,9 +234,9 @@ def test_what_the_driver_does_not_tell_is_absent_and_never_zero():
         "nvmlDeviceGetCurrentClocksThrottleReasons",
     }
     meters = gpu_meters(nvml, base_bytes=base_bytes(Gpu(nvml, 0)))
-    meters.take(BEGIN)
+    meters.on_event(BEGIN)
     meters.sample()
-    meters.take(END)
+    meters.on_event(END)
 
     found = meters.metrics()
     assert "foreign_cores" in found
@@ -295,10 +295,10 @@ def test_cores_at_work_for_others_are_counted_from_the_timed_part_to_the_end_of_
     meters = Meters(pid=NOBODY, others=lambda: spent_s[0], now=lambda: now_s[0])
     spent_s[0] += 50
     for event in (BEGIN, END, BEGIN, END):
-        meters.take(event)
+        meters.on_event(event)
         now_s[0] += 0.5
         spent_s[0] += 0.75
-    meters.take({"event": "phase", "phase": "calibrate"})
+    meters.on_event({"event": "phase", "phase": "calibrate"})
     now_s[0], spent_s[0] = 9.0, 999.0
 
     assert meters.metrics()["foreign_cores"] == pytest.approx(1.5)

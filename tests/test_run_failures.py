@@ -7,6 +7,8 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -77,7 +79,7 @@ def poison(training):
 FAULTS = {
     "nan": poison,
     "allocation": allocation,
-    "killed once": killed_once,
+    "killed_once": killed_once,
     "bug": bug,
     "memory": memory,
     "hang": hang,
@@ -95,14 +97,12 @@ def benchharness_backend(options):
 SUITE = """
 name = "faults"
 trials = 1
-backends = ["faulty", "numpy"]
+backends = {backends}
 
 [dataset]
 source = "drawn"
 
-[backend.faulty]
-options = {{ fault = "{fault}" }}
-
+{tables}
 [[benchmark]]
 name = "small"
 strategy = "simple_cnn"
@@ -116,10 +116,19 @@ batch_size = 5
 """
 
 
-@pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    """A folder with an installed plugin whose training fails in the way its option says."""
-    plugin = tmp_path / "plugin"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """A run that has ended: its exit code, records by backend, and everything printed."""
+
+    code: int
+    records: dict[str, dict]
+    output: str
+    folder: Path
+
+
+def make_workplace(folder: Path) -> Path:
+    """Install a plugin whose training fails in the way its option says."""
+    plugin = folder / "plugin"
     metadata = plugin / "benchharness_faulty-1.0.dist-info"
     metadata.mkdir(parents=True)
     (plugin / "faulty_backend.py").write_text(FAULTY)
@@ -127,26 +136,44 @@ def workplace(tmp_path: Path) -> Path:
         "Metadata-Version: 2.1\nName: benchharness-faulty\nVersion: 1.0\n"
     )
     (metadata / "entry_points.txt").write_text("[benchharness]\nfaulty = faulty_backend\n")
-    return tmp_path
+    return folder
 
 
-def run(
-    workplace: Path, fault: str, *options: str, settings: str = ""
-) -> tuple[int, dict[str, dict], str]:
-    """Run the suite; return exit code, records by backend, and everything printed."""
-    process = start(workplace, fault, *options, settings=settings)
-    output, errors = process.communicate(timeout=120)
-    lines = (workplace / "results/faults/latest/records.jsonl").read_text().splitlines()
-    records = [json.loads(line) for line in lines]
-    return process.returncode, {r["backend"]: r for r in records}, output + errors
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """A folder with the faulty plugin."""
+    return make_workplace(tmp_path)
 
 
-def start(workplace: Path, fault: str, *options: str, settings: str = "") -> subprocess.Popen[str]:
+def run(workplace: Path, *faults: str, options: Sequence[str] = (), settings: str = "") -> Finished:
+    """Run a backend for each fault, named after it, and the sound one."""
+    process = start(workplace, *faults, options=options, settings=settings)
+    output, errors = process.communicate(timeout=180)
+    folder = workplace / "results/faults/latest"
+    records = map(json.loads, (folder / "records.jsonl").read_text().splitlines())
+    return Finished(
+        code=process.returncode,
+        records={record["backend"]: record for record in records},
+        output=output + errors,
+        folder=folder,
+    )
+
+
+def start(
+    workplace: Path, *faults: str, options: Sequence[str] = (), settings: str = ""
+) -> subprocess.Popen[str]:
     """Begin to run the suite, unproven: a prober would meet the fault first."""
+    known = [fault for fault in faults if fault != "mxnet"]
+    tables = "".join(
+        f'[backend.{fault}]\nplugin = "faulty"\noptions = {{ fault = "{fault}" }}\n\n'
+        for fault in known
+    )
     suite = workplace / "faults.toml"
-    suite.write_text(SUITE.format(fault=fault, settings=settings))
+    backends = json.dumps([*known, "numpy"])
+    suite.write_text(SUITE.format(backends=backends, tables=tables, settings=settings))
+    chosen = [word for name in (*faults, "numpy") for word in ("--backend", name)]
     return subprocess.Popen(
-        [sys.executable, "-m", "benchharness", "run", str(suite), "--no-proof", *options],
+        [sys.executable, "-m", "benchharness", "run", str(suite), "--no-proof", *chosen, *options],
         cwd=workplace,
         env={
             **os.environ,
@@ -160,6 +187,30 @@ def start(workplace: Path, fault: str, *options: str, settings: str = "") -> sub
     )
 
 
+@pytest.fixture(scope="module")
+def failed(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One run in which every backend but the last fails, each in a way of its own."""
+    return run(
+        make_workplace(tmp_path_factory.mktemp("failed")),
+        *("bug", "exit", "segfault", "kill", "memory", "allocation", "nan", "mxnet"),
+        settings="epochs = 3",
+    )
+
+
+@pytest.fixture(scope="module")
+def retried(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """One run with a retry, in which nothing fails in the end."""
+    workplace = make_workplace(tmp_path_factory.mktemp("retried"))
+    return run(workplace, "killed_once", "unsupported", options=["--retries", "1"])
+
+
+def test_one_backends_failure_leaves_the_others_complete(failed: Finished):
+    """The last backend's trial is complete; exit code 1, and no traceback on the screen."""
+    assert failed.code == 1
+    assert failed.records["numpy"]["status"] == "ok"
+    assert "Traceback" not in failed.output
+
+
 @pytest.mark.parametrize(
     ("fault", "status", "reason"),
     [
@@ -171,34 +222,74 @@ def start(workplace: Path, fault: str, *options: str, settings: str = "") -> sub
         ("allocation", "oom", "SIGABRT: memory ran out"),
     ],
 )
-def test_a_failing_worker_leaves_a_row_with_the_reason_and_the_rest_goes_on(
-    workplace: Path, fault: str, status: str, reason: str
+def test_a_failing_worker_leaves_a_row_with_the_reason(
+    failed: Finished, fault: str, status: str, reason: str
 ):
-    """One backend's failure is a row; the other backend's trial is complete; exit code 1."""
-    code, records, output = run(workplace, fault)
+    """The row says in which phase it failed, and why."""
+    record = failed.records[fault]
 
-    assert code == 1
     # The first steps of all are those that compile.
-    assert records["faulty"]["failure"]["phase"] == "compile"
-    assert records["faulty"]["status"] == status
-    assert reason in records["faulty"]["reason"]
-    assert records["numpy"]["status"] == "ok"
-    assert "Traceback" not in output
+    assert record["failure"]["phase"] == "compile"
+    assert record["status"] == status
+    assert reason in record["reason"]
 
 
-def test_a_bug_leaves_its_traceback_in_the_log_of_the_trial(workplace: Path):
+def test_a_bug_leaves_its_traceback_in_the_log_of_the_trial(failed: Finished):
     """The reason is one line; whoever wants more finds the traceback in the log."""
-    _, records, _ = run(workplace, "bug")
+    log = failed.folder / failed.records["bug"]["log"]
 
-    log = workplace / "results/faults/latest" / records["faulty"]["log"]
     assert "in bug" in log.read_text()
 
 
-def test_last_words_of_a_dead_worker_are_part_of_the_reason(workplace: Path):
-    """What a worker printed before it died is told, not lost."""
-    _, records, _ = run(workplace, "exit")
+def test_what_a_dead_worker_printed_last_is_part_of_the_reason(failed: Finished):
+    """It is reported, not lost."""
+    assert "last words of the worker" in failed.records["exit"]["reason"]
 
-    assert "last words of the worker" in records["faulty"]["reason"]
+
+def test_a_loss_that_is_no_number_is_a_diverged_row_with_its_epoch(failed: Finished):
+    """Training that blows up ends there, and says when."""
+    assert failed.records["nan"]["status"] == "diverged"
+    assert failed.records["nan"]["reason"].startswith("epoch 1: ")
+
+
+def test_a_backend_that_is_not_installed_leaves_rows_that_say_so(failed: Finished):
+    """Only its own cells fail; nobody is sent to install what somebody may have called so."""
+    record = failed.records["mxnet"]
+
+    assert record["status"] == "failed"
+    assert "backend mxnet: expected an installed plugin (" in record["reason"]
+    assert "pip install" not in record["reason"]
+
+
+def test_a_trial_whose_process_was_killed_is_repeated_as_often_as_asked(retried: Finished):
+    """The second attempt is the record; the first stands beside it, and its log is kept."""
+    record = retried.records["killed_once"]
+
+    assert retried.code == 0
+    assert record["status"] == "ok"
+    assert [attempt["status"] for attempt in record["attempts"]] == ["failed"]
+    assert "SIGKILL" in record["attempts"][0]["reason"]
+    assert (retried.folder / f"logs/{record['id']}.1.log").exists()
+
+
+def test_a_setting_that_a_backend_cannot_honour_skips_its_cell(retried: Finished):
+    """A skipped cell is no failure, and is never done in some other way in silence."""
+    record = retried.records["unsupported"]
+
+    assert retried.code == 0
+    assert record["status"] == "skipped"
+    assert record["reason"] == "precision: only on Sundays"
+
+
+def test_a_trial_that_fails_by_itself_is_not_repeated_and_ends_the_run_where_asked(workplace: Path):
+    """A bug fails alike each time; --fail-fast: nothing runs after it, and tables are written."""
+    done = run(workplace, "bug", options=["--retries", "3", "--fail-fast"])
+
+    assert done.code == 1
+    assert list(done.records) == ["bug"]
+    assert done.records["bug"]["attempts"] == []
+    assert "stopped at the first failure" in done.output
+    assert (done.folder / "trials.csv").exists()
 
 
 @pytest.mark.parametrize(
@@ -213,12 +304,12 @@ def test_a_hanging_trial_is_ended_with_all_its_children(
     workplace: Path, options: list[str], settings: str, reason: str
 ):
     """The worker and what it started are gone, wherever that went, and the run goes on."""
-    code, records, _ = run(workplace, "hang", *options, settings=settings)
+    done = run(workplace, "hang", options=options, settings=settings)
 
-    assert code == 1
-    assert records["faulty"]["status"] == "timeout"
-    assert reason in records["faulty"]["reason"]
-    assert records["numpy"]["status"] == "ok"
+    assert done.code == 1
+    assert done.records["hang"]["status"] == "timeout"
+    assert reason in done.records["hang"]["reason"]
+    assert done.records["numpy"]["status"] == "ok"
     assert _is_gone(int((workplace / "child.pid").read_text()))
 
 
@@ -238,65 +329,6 @@ def test_no_process_outlives_a_run_that_is_killed(workplace: Path):
 
     assert _is_gone(worker)
     assert _is_gone(child)
-
-
-def test_a_trial_whose_process_was_killed_is_repeated_as_often_as_asked(workplace: Path):
-    """The second attempt is the record; the first stands beside it, and its log is kept."""
-    code, records, _ = run(workplace, "killed once", "--retries", "1")
-
-    again = records["faulty"]
-    assert code == 0
-    assert again["status"] == "ok"
-    assert [one["status"] for one in again["attempts"]] == ["failed"]
-    assert "SIGKILL" in again["attempts"][0]["reason"]
-    assert (workplace / f"results/faults/latest/logs/{again['id']}.1.log").exists()
-
-
-def test_a_trial_that_fails_by_itself_is_not_repeated(workplace: Path):
-    """A bug fails alike each time."""
-    _, records, _ = run(workplace, "bug", "--retries", "3")
-
-    assert records["faulty"]["attempts"] == []
-
-
-def test_the_first_failure_ends_the_run_where_that_is_asked(workplace: Path):
-    """--fail-fast: what comes after the failed trial does not run, and the tables are written."""
-    code, records, output = run(workplace, "bug", "--fail-fast")
-
-    assert code == 1
-    assert list(records) == ["faulty"]
-    assert "stopped at the first failure" in output
-    assert (workplace / "results/faults/latest/trials.csv").exists()
-
-
-def test_a_setting_that_a_backend_cannot_honour_skips_its_cell(workplace: Path):
-    """A skipped cell is no failure, and is never done in some other way in silence."""
-    code, records, _ = run(workplace, "unsupported")
-
-    assert code == 0
-    assert records["faulty"]["status"] == "skipped"
-    assert records["faulty"]["reason"] == "precision: only on Sundays"
-
-
-def test_a_loss_that_is_no_number_is_a_diverged_row_with_its_epoch(workplace: Path):
-    """Training that blows up ends there, and says when."""
-    code, records, _ = run(workplace, "nan", settings="epochs = 3")
-
-    assert code == 1
-    assert records["faulty"]["status"] == "diverged"
-    assert records["faulty"]["reason"].startswith("epoch 1: ")
-    assert records["numpy"]["status"] == "ok"
-
-
-def test_a_backend_that_is_not_installed_leaves_rows_that_say_so(workplace: Path):
-    """Only its own cells fail; nobody is sent to install what somebody may have called so."""
-    code, records, _ = run(workplace, "none", "--backend", "mxnet", "--backend", "numpy")
-
-    assert code == 1
-    assert records["mxnet"]["status"] == "failed"
-    assert "backend mxnet: expected an installed plugin (" in records["mxnet"]["reason"]
-    assert "pip install" not in records["mxnet"]["reason"]
-    assert records["numpy"]["status"] == "ok"
 
 
 def _is_gone(pid: int) -> bool:

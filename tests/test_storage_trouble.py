@@ -137,9 +137,7 @@ def test_features_have_their_room_before_a_step_is_done(tmp_path: Path):
     """A memory map that outgrows a disk would end the worker by a signal, without a word."""
     with (
         small_disk(tmp_path / "disk", kilobytes=256) as disk,
-        pytest.raises(
-            DatasetError, match=r"expected room for 2\.0 MB of features, found: No space"
-        ),
+        pytest.raises(DatasetError, match=r"cannot write 2\.0 MB of features: No space"),
     ):
         compute_features(
             disk / "features", "key", extraction=Nothing(), batches=[np.zeros(10)] * 50,

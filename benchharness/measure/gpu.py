@@ -47,7 +47,7 @@ class Accelerator:
     Attributes:
         index: As in ``cuda:INDEX``, counted among those that this process may use.
         memory_bytes: All there is on it; of an instance, its own.
-        uuid: What tells it from all others; empty where the driver does not say.
+        uuid: Unique name; empty where the driver does not report it.
     """
 
     index: int
@@ -211,7 +211,7 @@ class Gpu:
         try:
             return question(self._handle, *arguments)
         except self._nvml.NVMLError:
-            # This GPU, its driver or a container around us does not tell.
+            # This GPU, its driver or a container around us does not report it.
             return None
 
 
@@ -277,7 +277,7 @@ def read_gpus(
 
 
 def foreign_processes(selector: str, *, own: Iterable[int] = ()) -> tuple[ForeignProcess, ...]:
-    """Return the processes on a GPU that are none of ours; none where nobody tells.
+    """Return the processes on a GPU that are none of ours; none if unknown.
 
     Args:
         selector: As of an accelerator.

@@ -20,7 +20,7 @@ from benchharness.measure.sync_check import (
     require_synchronize,
     stretch_steps,
 )
-from benchharness.model.task import Batch, Execution, Task
+from benchharness.model.task import Batch, Task
 from benchharness.model.work import AfterStep, Batches, Feeding, Replayable
 from benchharness.worker.context import TrialContext
 from benchharness.worker.training_loop import Metrics, TrainingLoop
@@ -276,14 +276,8 @@ def _require_synchronize(
 def _peak_flops_per_s(context: TrialContext) -> float | None:
     if context.request.device == "cpu":
         return cpu_flops_per_s(now=now_s)
-    settings = context.settings
-    execution = Execution(
-        device=context.request.device,
-        threads=context.request.threads,
-        precision=settings.precision,
-        layout=settings.layout,
-    )
     try:
+        execution = replace(context.execution, compile=False)
         return backend_flops_per_s(context.backend, execution, now=now_s)
     except Exception:
         # A device too full for the matrix product takes nothing from what the trial has measured;

@@ -25,6 +25,7 @@ from benchharness.model.task import (
     FileSource,
     NativeSettings,
     Optimizer,
+    Output,
     Preprocessing,
     Task,
 )
@@ -64,29 +65,57 @@ class TrialContext:
 
     def image_task(self, network: Network, *, weights: Weights, trainable: tuple[str, ...]) -> Task:
         """Return the work of a network that sees images."""
-        files = self._files()
-        return self._task(
-            network,
-            weights=weights,
-            trainable=trainable,
+        files = self.request.files
+        source = FileSource(paths=tuple(files["paths"]), folder=files["folder"]) if files else None
+        return replace(
+            self.feature_task(network, weights=weights, trainable=trainable),
             preprocessing=self.preprocessing,
             # A loader of folders varies the images by itself.
             is_augmented=not self.settings.augmentation.is_identity
-            and not (files and files.folder),
-            files=files,
+            and not (source and source.folder),
+            files=source,
         )
 
     def feature_task(
         self, network: Network, *, weights: Weights, trainable: tuple[str, ...]
     ) -> Task:
         """Return the work of a network that sees stored features."""
-        return self._task(
-            network,
+        request, settings = self.request, self.settings
+        native = None
+        if request.native is not None:
+            native = NativeSettings(
+                optimizer=request.native,
+                augmentation=settings.augmentation.model_dump(exclude_defaults=True),
+                batch_size=settings.batch_size,
+            )
+        output: Output = "softmax"
+        optimizer = None
+        if isinstance(settings, TrainingSettings):
+            output = settings.output_for(len(self.prepared.classes))
+            optimizer = None if native else Optimizer(**settings.optimizer.model_dump())
+        return Task(
+            network=network,
             weights=weights,
             trainable=trainable,
+            output=output,
+            optimizer=optimizer,
             preprocessing=None,
             is_augmented=False,
+            execution=self.execution,
+            seed=request.seed,
             files=None,
+            native=native,
+        )
+
+    @property
+    def execution(self) -> Execution:
+        """Device, threads and arithmetic of the trial."""
+        return Execution(
+            device=self.request.device,
+            threads=self.request.threads,
+            precision=self.settings.precision,
+            layout=self.settings.layout,
+            compile=self.settings.compile,
         )
 
     def resident(self, task: Task, inputs: NDArray[Any]) -> Task:
@@ -157,54 +186,6 @@ class TrialContext:
     def keep_peak_memory(self) -> None:
         """Record the peak of the work's memory: what follows is the harness's, and may be more."""
         self.metrics.setdefault("peak_host_bytes", peak_rss_bytes())
-
-    def _task(
-        self,
-        network: Network,
-        *,
-        weights: Weights,
-        trainable: tuple[str, ...],
-        preprocessing: Preprocessing | None,
-        is_augmented: bool,
-        files: FileSource | None,
-    ) -> Task:
-        settings, native = self.settings, self._native()
-        learner = settings if isinstance(settings, TrainingSettings) else None
-        optimizer = Optimizer(**learner.optimizer.model_dump()) if learner else None
-        return Task(
-            network=network,
-            weights=weights,
-            trainable=trainable,
-            output=learner.output_for(len(self.prepared.classes)) if learner else "softmax",
-            optimizer=None if native else optimizer,
-            preprocessing=preprocessing,
-            is_augmented=is_augmented,
-            execution=Execution(
-                device=self.request.device,
-                threads=self.request.threads,
-                precision=settings.precision,
-                layout=settings.layout,
-                compile=settings.compile,
-            ),
-            seed=self.request.seed,
-            files=files,
-            native=native,
-        )
-
-    def _files(self) -> FileSource | None:
-        files = self.request.files
-        if files is None:
-            return None
-        return FileSource(paths=tuple(files["paths"]), folder=files["folder"])
-
-    def _native(self) -> NativeSettings | None:
-        if self.request.native is None:
-            return None
-        return NativeSettings(
-            optimizer=self.request.native,
-            augmentation=self.settings.augmentation.model_dump(exclude_defaults=True),
-            batch_size=self.settings.batch_size,
-        )
 
     def _augmentation(self, epoch: int) -> AugmentationPlan:
         images = self.prepared.images

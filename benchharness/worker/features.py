@@ -128,7 +128,7 @@ def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.
 
 
 def _publish(source: Path, target: Path) -> None:
-    """Move a finished folder to its place; whoever came first or was damaged gives way."""
+    """Move a finished folder to its place; one that is there, perhaps damaged, is removed."""
     if target.exists():
         retired = target.with_name(f".old-{uuid.uuid4().hex[:8]}")
         target.replace(retired)

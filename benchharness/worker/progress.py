@@ -30,7 +30,7 @@ class Channel:
         clock: Started where the runner spawned this process.
         resume_fd: Descriptor on which the runner answers a pause; None where it never pauses.
         metrics: Columns of the result, filled as they become known, so that a job that fails
-            leaves what it had.
+            leaves those.
     """
 
     emit: Emit

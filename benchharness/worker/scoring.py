@@ -65,13 +65,13 @@ def answers_to(batches: Batches, *, training: Training, output: str) -> Answers:
     parts: list[Answers] = []
     logits: list[NDArray[np.float32]] = []
     for batch in batches:
-        found = training.logits(batch)
-        if len(found) != len(batch):
+        rows = training.logits(batch)
+        if len(rows) != len(batch):
             raise PluginError(
-                f"logits: expected a row for each of {len(batch)} images, found {len(found)}"
+                f"logits: expected a row for each of {len(batch)} images, found {len(rows)}"
             )
-        parts.append(judged(found, batch.labels, output=output))
-        logits = [*logits, found][-_SAMPLE:]
+        parts.append(judged(rows, batch.labels, output=output))
+        logits = [*logits, rows][-_SAMPLE:]
     return Answers(
         losses=np.concatenate([part.losses for part in parts]),
         hits=np.concatenate([part.hits for part in parts]),
@@ -197,5 +197,5 @@ def margins(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     if values.shape[1] == 1:
         return np.abs(values[:, 0])
     best = np.sort(values, axis=1)
-    found: NDArray[np.float64] = best[:, -1] - best[:, -2]
-    return found
+    lead: NDArray[np.float64] = best[:, -1] - best[:, -2]
+    return lead

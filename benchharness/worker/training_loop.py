@@ -265,7 +265,7 @@ def training_metrics(
 
     Args:
         is_waiting_known: Whether the images come from the batches; a backend that loads files
-            waits for them where nobody can see it.
+            waits for them where it cannot be measured.
     """
     epochs, last = loop.epochs, loop.epochs[-1]
     validated = [epoch for epoch in epochs if epoch.validation_top1 is not None]

@@ -215,7 +215,7 @@ def initial_values(context: TrialContext) -> Weights:
 
 
 def front_features(context: TrialContext, front: Network, weights: Weights) -> Features:
-    """Return the front's outputs for every image, computed now or found in the cache."""
+    """Return the front's outputs for every image, computed now or read from the cache."""
     own = {name: weights[name] for name in front.parameters()}
     task = context.image_task(front, weights=own, trainable=())
     folder = Path(context.request.features_folder)
@@ -289,9 +289,9 @@ def _compare_counts(counts: EpochCounts, context: TrialContext, check: BatchChec
 def _test(
     context: TrialContext, training: Training, task: Task, inputs: NDArray[Any], check: BatchCheck
 ) -> Metrics:
-    """Score the test images, once: whoever looks twice has chosen by them.
+    """Score the test images, once: a second look would select by them.
 
-    From logits, for that tells which images are right.
+    From logits, which show which images are right.
     """
     ids = context.prepared.splits["test"]
     if not len(ids):

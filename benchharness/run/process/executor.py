@@ -187,7 +187,7 @@ class RunningWorker:
                 return event
             if event["event"] == YIELD:
                 return "paused"
-            self._meters.take(event)
+            self._meters.on_event(event)
             self._outcome.add(event)
             self.on_event(event)
 

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 # In the environment of a worker and so of all that it starts, wherever in the system that goes.
 WORKER_ID = "BENCHHARNESS_WORKER"
 _PROCESSES = "/proc"
-# Processes that start meanwhile are found in the next round; one that holds much memory takes a
+# Processes that start meanwhile are killed in the next round; one that holds much memory takes a
 # moment to go.
 _ROUNDS, _PAUSE_S = 100, 0.02
 
 
 class Reaper:
-    """The reaper's process, told of each worker; it sees by itself when this process is gone."""
+    """The reaper's process; it notices by itself when this process is gone."""
 
     def __init__(self) -> None:
         import subprocess
@@ -122,7 +122,7 @@ def _processes_of(worker_id: str) -> list[int]:
 
 
 def main() -> None:
-    """Keep the list of living workers until nobody writes it any more, then kill them."""
+    """Keep the list of living workers until the writer is gone, then kill them."""
     alive: dict[str, int] = {}
     for line in sys.stdin:
         group, worker_id = line.split()
