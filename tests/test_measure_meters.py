@@ -9,7 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchharness.measure.clock import others_seconds
+from benchharness.measure.clock import CpuTimer, others_seconds
 from benchharness.measure.energy_meter import find_rapl
 from benchharness.measure.gpu import ForeignProcess, Gpu, foreign_processes, open_gpu
 from benchharness.measure.meters import Meters, base_bytes, peak_rss_bytes, tree
@@ -307,7 +307,7 @@ def test_cores_at_work_for_others_are_counted_from_the_timed_part_to_the_end_of_
 def test_a_process_of_another_tree_is_foreign_and_one_of_ours_is_not():
     """One that computes below us, and the same seen by a process that is not its parent."""
     seen = (
-        "import time; from benchharness.measure.clock import others_seconds; "
+        "import time; from benchharness.measure.clock import CpuTimer, others_seconds; "
         "began = others_seconds(); print(flush=True); input(); print(others_seconds() - began)"
     )
     with subprocess.Popen(
@@ -325,3 +325,52 @@ def test_a_process_of_another_tree_is_foreign_and_one_of_ours_is_not():
     # The kernel counts in hundredths of a second, of each core and kind by itself.
     assert float(told) > burnt_s - 0.2
     assert float(told) - ours_s > burnt_s - 0.2
+
+
+def test_only_timed_stretches_are_added_up():
+    """From 1 to 3 and from 10 to 14 seconds; what lies between is evaluation."""
+    readings = iter([1.0, 3.0, 10.0, 14.0])
+    timer = CpuTimer(now=lambda: next(readings), threads_now=dict)
+
+    for step in (timer.start, timer.stop, timer.start, timer.stop, timer.stop):
+        step()
+
+    assert timer.seconds == 6.0
+
+
+def test_a_stretch_that_is_started_twice_counts_once():
+    """Two starts in a row go on with the same stretch."""
+    readings = iter([1.0, 5.0])
+    timer = CpuTimer(now=lambda: next(readings), threads_now=dict)
+
+    for step in (timer.start, timer.start, timer.stop):
+        step()
+
+    assert timer.seconds == 4.0
+
+
+def test_threads_that_share_the_work_are_counted():
+    """Beside the busiest, who did a quarter as much or more; only of timed work."""
+    seconds = iter([{1: 0.0, 2: 5.0}, {1: 4.0, 2: 7.0, 3: 0.5}])
+    timer = CpuTimer(now=lambda: 0.0, threads_now=lambda: next(seconds))
+
+    for step in (timer.start, timer.stop, timer.stop):
+        step()
+
+    assert timer.threads == {1: 4.0, 2: 2.0, 3: 0.5}
+    assert timer.sharing == 2
+
+
+def test_memory_of_checking_the_clock_is_not_the_works(monkeypatch):
+    """The yardstick's matrices, and steps that are timed again, are ours."""
+    held = iter([{1: 500}, {1: 700}, {1: 900}])
+    monkeypatch.setattr("benchharness.measure.meters.tree", lambda pid: next(held))
+    meters = Meters(pid=1)
+
+    meters.sample()
+    meters.on_event({"event": "phase", "phase": "train"})
+    meters.sample()
+    meters.on_event({"event": "phase", "phase": "calibrate"})
+    meters.sample()
+
+    assert meters.metrics()["peak_host_bytes"] == 700

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from math import inf
@@ -109,16 +110,15 @@ class TrainingCheck:
         # A loader of folders has no more batches than an epoch.
         epoch_steps = sum(block.steps for block in self.loop.epochs[0].blocks)
         most = MOST_STEPS if self.is_replayed else min(MOST_STEPS, epoch_steps)
-        _require_synchronize(
-            self.context,
-            stretches,
-            phase="train",
-            steps=min(steps, most),
-            step_s=self._step_s,
-            budget_s=budget_s,
-            most=most,
-            reading_s=None if image_s is None else image_s * len(self.probe),
-        )
+        with _drops_times(self.context, "train"):
+            require_synchronize(
+                stretches,
+                steps=min(steps, most),
+                step_s=self._step_s,
+                budget_s=budget_s,
+                most=most,
+                reading_s=None if image_s is None else image_s * len(self.probe),
+            )
         return stretches.blocks if is_replayed else []
 
     def _train(self, steps: int, after_step: AfterStep) -> None:
@@ -222,15 +222,14 @@ def check_feeding(
         )
         # The first may compile something.
         stretches.run(steps)
-        _require_synchronize(
-            context,
-            stretches,
-            phase="feed",
-            steps=steps,
-            step_s=step_s,
-            budget_s=inf if is_suspect else _GRACE_S,
-            most=MOST_STEPS if is_suspect else 1,
-        )
+        with _drops_times(context, "feed"):
+            require_synchronize(
+                stretches,
+                steps=steps,
+                step_s=step_s,
+                budget_s=inf if is_suspect else _GRACE_S,
+                most=MOST_STEPS if is_suspect else 1,
+            )
 
 
 def calibrate(context: TrialContext) -> None:
@@ -247,26 +246,11 @@ def calibrate(context: TrialContext) -> None:
         metrics["fraction_of_peak"] = speed * flops / peak
 
 
-def _require_synchronize(
-    context: TrialContext,
-    stretches: Stretches,
-    *,
-    phase: str,
-    steps: int,
-    step_s: float,
-    budget_s: float = inf,
-    reading_s: float | None = None,
-    most: int = MOST_STEPS,
-) -> None:
+@contextmanager
+def _drops_times(context: TrialContext, phase: str) -> Iterator[None]:
+    """Leave no seconds of a phase where its clock turns out not to have waited."""
     try:
-        require_synchronize(
-            stretches,
-            steps=steps,
-            step_s=step_s,
-            budget_s=budget_s,
-            reading_s=reading_s,
-            most=most,
-        )
+        yield
     except UnsynchronizedError:
         # No column may hold what this clock has read.
         context.clock.drop(phase, rest="overhead")
