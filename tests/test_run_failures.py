@@ -159,10 +159,18 @@ def run(workplace: Path, *faults: str, options: Sequence[str] = (), settings: st
     )
 
 
-def start(
-    workplace: Path, *faults: str, options: Sequence[str] = (), settings: str = ""
-) -> subprocess.Popen[str]:
-    """Begin to run the suite, unproven: a prober would meet the fault first."""
+def environment(workplace: Path) -> dict[str, str]:
+    """Return the variables under which the plugin and a cache of its own are found."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(workplace / "plugin"),
+        "BENCHHARNESS_CACHE": str(workplace / "cache"),
+        "CHILD_PID_FILE": str(workplace / "child.pid"),
+    }
+
+
+def write_suite(workplace: Path, *faults: str, settings: str = "") -> Path:
+    """Write a suite of a backend for each fault, and the sound one."""
     known = [fault for fault in faults if fault != "mxnet"]
     tables = "".join(
         f'[backend.{fault}]\nplugin = "faulty"\noptions = {{ fault = "{fault}" }}\n\n'
@@ -171,19 +179,36 @@ def start(
     suite = workplace / "faults.toml"
     backends = json.dumps([*known, "numpy"])
     suite.write_text(SUITE.format(backends=backends, tables=tables, settings=settings))
+    return suite
+
+
+def start(
+    workplace: Path, *faults: str, options: Sequence[str] = (), settings: str = ""
+) -> subprocess.Popen[str]:
+    """Begin to run the suite, unproven: a prober would meet the fault first."""
+    suite = write_suite(workplace, *faults, settings=settings)
     chosen = [word for name in (*faults, "numpy") for word in ("--backend", name)]
     return subprocess.Popen(
         [sys.executable, "-m", "benchharness", "run", str(suite), "--no-proof", *chosen, *options],
         cwd=workplace,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(workplace / "plugin"),
-            "BENCHHARNESS_CACHE": str(workplace / "cache"),
-            "CHILD_PID_FILE": str(workplace / "child.pid"),
-        },
+        env=environment(workplace),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+    )
+
+
+def certified(workplace: Path, fault: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Certify the suite."""
+    suite = write_suite(workplace, fault)
+    return subprocess.run(
+        [sys.executable, "-m", "benchharness", "certify", suite.name, *options],
+        cwd=workplace,
+        env=environment(workplace),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
 
 
@@ -290,6 +315,29 @@ def test_a_trial_that_fails_by_itself_is_not_repeated_and_ends_the_run_where_ask
     assert done.records["bug"]["attempts"] == []
     assert "stopped at the first failure" in done.output
     assert (done.folder / "trials.csv").exists()
+
+
+def test_a_killed_prober_is_told_with_the_command_that_repeats_the_proof(workplace: Path):
+    """The command does what it promises: this one is killed once, then the pair is proven."""
+    options = ("--backend", "killed_once", "--backend", "numpy", "--device", "cpu")
+
+    killed = certified(workplace, "killed_once", *options)
+
+    again = "benchharness certify faults.toml --backend killed_once --backend numpy --device cpu"
+    assert killed.returncode == 1
+    assert "the worker was ended by SIGKILL" in " ".join(killed.stdout.split())
+    assert f"to repeat what could not be compared: {again}; the rest is kept" in killed.stderr
+    repeated = certified(workplace, "killed_once", *options)
+    assert repeated.returncode == 0, repeated.stdout
+    assert "to repeat" not in repeated.stderr
+
+
+def test_a_quiet_certificate_tells_no_remedy(workplace: Path):
+    """Nothing but the table."""
+    killed = certified(workplace, "kill", "--quiet")
+
+    assert killed.returncode == 1
+    assert killed.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from statistics import fmean, stdev
+from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -175,7 +175,8 @@ def centre(values: Sequence[float]) -> float:
     """Return the median of the means of all pairs of values, each with itself too.
 
     Nearly as precise as the mean where noise is normal, and robust: a quarter of the values may be
-    anything, infinite too.
+    anything, infinite too. NaN where half of the means are infinite in one direction and half in
+    the other.
 
     Raises:
         ValueError: There is no value.
@@ -187,7 +188,9 @@ def centre(values: Sequence[float]) -> float:
 
     if not len(values):
         raise ValueError("expected at least one value, found none")
-    return float(np.nanmedian(_pair_means(np.asarray([values], np.float64))))
+    means = _pair_means(np.asarray([values], np.float64))
+    # In Python: NumPy warns of the mean of two opposite infinities. NaN are left out.
+    return float(median(means[~np.isnan(means)].tolist()))
 
 
 def lower_bound(values: Sequence[float], level: float) -> float:

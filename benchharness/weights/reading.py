@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import WeightsError
+from benchharness.files import ANOTHER_CACHE, save_arrays, unwritten
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.plugins import read_weights
@@ -104,13 +105,16 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
     """Convert one file.
 
     Raises:
-        BenchError: It cannot be read, or holds another network.
+        WeightsError: It cannot be read or written, or holds another network.
     """
-    from safetensors.numpy import save_file
-
     wanted = request.arguments
     layers, out = BACKBONES[wanted["backbone"]], Path(wanted["out"])
     side = 2 * layers.smallest_image
     network = Network(input_shape=(side, side, 3), layers=layers.layers)
-    save_file(read(Path(wanted["file"]), network), out, metadata=wanted["metadata"])
-    _put_in_order(out)
+    arrays = read(Path(wanted["file"]), network)
+    try:
+        save_arrays(out, arrays, metadata=wanted["metadata"])
+        _put_in_order(out)
+    except OSError as error:
+        reason = unwritten(error, elsewhere=ANOTHER_CACHE)
+        raise WeightsError(f"{out}: expected to be able to write here, found: {reason}") from error

@@ -18,7 +18,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from benchharness.errors import DatasetError
-from benchharness.files import file_digest
+from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
 from benchharness.model.network import Shape
 from benchharness.model.work import Batches, Extraction
 from benchharness.worker.progress import ProgressReporter
@@ -122,7 +122,7 @@ def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.
         needed = np.dtype(np.float32).itemsize * math.prod(shape)
         raise DatasetError(
             f"{file.parent.parent}: cannot write {needed / 1e6:,.1f} MB of features: "
-            f"{error.strerror}; free some space, or set BENCHHARNESS_CACHE to another folder"
+            f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error
     return values
 

@@ -23,7 +23,7 @@ from benchharness.worker.request import WorkerRequest
 JOBS = {
     "trial": "benchharness.worker.trial",
     "probe": "benchharness.worker.probe",
-    "calibrate": "benchharness.doctor.probe",
+    "inspect": "benchharness.doctor.probe",
     "load": "benchharness.testing.loading",
     "check": "benchharness.testing.examiner",
     "convert-weights": "benchharness.weights.reading",

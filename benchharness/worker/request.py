@@ -14,7 +14,7 @@ from typing import Any, Literal
 from benchharness.errors import RunError
 from benchharness.subprocesses import python_environment
 
-Job = Literal["trial", "probe", "calibrate", "load", "check", "convert-weights"]
+Job = Literal["trial", "probe", "inspect", "load", "check", "convert-weights"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +22,13 @@ class WorkerRequest:
     """Everything a worker needs; it looks nowhere else. Each job reads the fields it is about.
 
     Attributes:
-        job: Carry out a trial, probe cells for a certificate, calibrate a backend's speed, load a
-            plugin and observe that, check it against the contract, or convert weights.
+        job: Carry out a trial, probe cells for a certificate, inspect whether a backend works, load
+            a plugin and observe that, check it against the contract, or convert weights.
         plugin: Entry point of the backend.
         options: The suite's options for it.
         threads: CPU cores that the worker may use; 0 for all.
         spawned_s: Monotonic seconds at which the worker was started.
-        arguments: Of the small jobs: ``load``, ``calibrate`` and ``convert-weights``.
+        arguments: Of the small jobs: ``load`` and ``convert-weights``.
         cells: Of ``probe``: its cells, one after the other.
         probe_file: Where such a cell's probe goes.
         is_reference: Whether it is the slow backend, which leaves out what takes too long.
