@@ -190,7 +190,11 @@ class Gpu:
             *(self._ask(nvml.nvmlDeviceGetGraphicsRunningProcesses) or ()),
         ]
         return tuple(
-            ForeignProcess(pid=pid, name=self._name(pid), bytes=used)
+            ForeignProcess(
+                pid=pid,
+                name=_text(self._ask(lambda _, pid=pid: nvml.nvmlSystemGetProcessName(pid))),
+                bytes=used,
+            )
             for pid, used in sorted({p.pid: p.usedGpuMemory for p in running}.items())
         )
 
@@ -203,9 +207,6 @@ class Gpu:
             driver=_text(self._ask(lambda _: self._nvml.nvmlSystemGetDriverVersion())),
             uuid=_text(self._ask(self._nvml.nvmlDeviceGetUUID)),
         )
-
-    def _name(self, pid: int) -> str:
-        return _text(self._ask(lambda _: self._nvml.nvmlSystemGetProcessName(pid)))
 
     def _ask(self, question: Callable[..., Value], *arguments: object) -> Value | None:
         try:

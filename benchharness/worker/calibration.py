@@ -71,7 +71,12 @@ class TrainingCheck:
         if step is None:
             return {}
         with self.context.clock.phase("replay"):
-            return self._computation(self._replayed(step, blocks))
+            compute_ms = step_ms(self._replayed(step, blocks))
+        timed = [block for epoch in self.loop.epochs for block in epoch.blocks]
+        return {
+            "compute_ms": compute_ms,
+            "outside_fraction": max(0.0, 1 - compute_ms / step_ms(timed)),
+        }
 
     @property
     def _step_s(self) -> float:
@@ -97,10 +102,16 @@ class TrainingCheck:
         """Return the stretches of replayed steps that the check has timed on the way."""
         training, train_s = self.loop.training, self.loop.train_s
         timed = [epoch.blocks for epoch in self.loop.epochs]
+
+        def train(steps: int, after_step: AfterStep) -> None:
+            training.train(
+                [[self.batch] * steps], after_step=after_step, after_epoch=lambda scores: None
+            )
+
         # A replay may wait where training does not.
         is_replayed = step is not None and not is_suspicious(timed)
         stretches = Stretches(
-            work=repeated(step) if step and is_replayed else self._train,
+            work=repeated(step) if step and is_replayed else train,
             synchronize=training.synchronize,
             read_back=lambda: training.evaluate([self.probe]),
             now=now_s,
@@ -121,11 +132,6 @@ class TrainingCheck:
                 reading_s=None if image_s is None else image_s * len(self.probe),
             )
         return stretches.blocks if is_replayed else []
-
-    def _train(self, steps: int, after_step: AfterStep) -> None:
-        self.loop.training.train(
-            [[self.batch] * steps], after_step=after_step, after_epoch=lambda scores: None
-        )
 
     def _replayed(self, step: Step, checked: Sequence[Block]) -> Sequence[Block]:
         """Return stretches that make a time of a step: no more than it takes.
@@ -158,14 +164,6 @@ class TrainingCheck:
             training.synchronize()
             blocks.append(Block(steps, now_s() - began_s))
         return timed() or blocks
-
-    def _computation(self, blocks: Sequence[Block]) -> Metrics:
-        timed = [block for epoch in self.loop.epochs for block in epoch.blocks]
-        compute_ms = step_ms(blocks)
-        return {
-            "compute_ms": compute_ms,
-            "outside_fraction": max(0.0, 1 - compute_ms / step_ms(timed)),
-        }
 
 
 def step_ms(blocks: Sequence[Block]) -> float:

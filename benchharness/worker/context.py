@@ -130,11 +130,20 @@ class TrialContext:
         """
         rows = inputs if task.files is None else _without_pixels(inputs)
 
+        images, seed = self.prepared.images, self.request.seed
+        augmentation = Augmentation(**self.settings.augmentation.model_dump())
+
         def make(epoch: int) -> Batches:
-            train = self.prepared.splits["train"]
-            order = epoch_order(train, seed=self.request.seed, epoch=epoch)
-            warp = self._augmentation(epoch).warp if task.is_augmented else None
-            return self.batches(rows, order, warp=warp)
+            order = epoch_order(self.prepared.splits["train"], seed=seed, epoch=epoch)
+            plan = AugmentationPlan(
+                augmentation,
+                images=len(images),
+                seed=seed,
+                epoch=epoch,
+                size=images.shape[1],
+                channels=images.shape[3],
+            )
+            return self.batches(rows, order, warp=plan.warp if task.is_augmented else None)
 
         return EpochSequence(self.settings.epochs, make=make)
 
@@ -186,17 +195,6 @@ class TrialContext:
     def keep_peak_memory(self) -> None:
         """Record the peak of the work's memory: what follows is the harness's, and may be more."""
         self.metrics.setdefault("peak_host_bytes", peak_rss_bytes())
-
-    def _augmentation(self, epoch: int) -> AugmentationPlan:
-        images = self.prepared.images
-        return AugmentationPlan(
-            Augmentation(**self.settings.augmentation.model_dump()),
-            images=len(images),
-            seed=self.request.seed,
-            epoch=epoch,
-            size=images.shape[1],
-            channels=images.shape[3],
-        )
 
 
 def _without_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:

@@ -167,7 +167,9 @@ class CellProbe:
                 arrays.setdefault(stage, {}).update(values)
         del training
         if task.preprocessing is not None:
-            arrays["pixels"] = {"pixels": self._pixels(_without_dropout(task), batches[0])}
+            few = batches[0].take(slice(_PIXEL_IMAGES))
+            pixels = learnt_inputs(context.backend, few, task=_without_dropout(task))
+            arrays["pixels"] = {"pixels": fold(pixels)}
         return replace(
             self._rules(arrays),
             settings=effective,
@@ -177,7 +179,8 @@ class CellProbe:
 
     def _rules(self, arrays: dict[str, Arrays]) -> Probe:
         """Return the probe with what the update rule and dropout do, on networks of their own."""
-        task = self._rule_task()
+        learner = self.context.workload.learner
+        task = self.context.feature_task(learner, weights={}, trainable=())
         rule, execution = task.optimizer, _deterministic(task.execution)
         assert rule is not None
         still = replace(rule, weight_decay=0.0)
@@ -185,18 +188,11 @@ class CellProbe:
         arrays["decay"] = {"movement": self.rules.decay(rule, execution=execution)}
         if rule != still:
             arrays["update"] = {"movement": self.rules.movement(rule, execution=execution)}
-        for rate in sorted(_dropout_rates(task.network)):
+        dropouts = [layer for layer in task.network.layers if isinstance(layer, Dropout)]
+        for rate in sorted({layer.rate for layer in dropouts if layer.rate}):
             for stage, values in self.rules.dropout(rate, execution=execution).items():
                 arrays.setdefault(stage, {}).update(values)
         return Probe(arrays=arrays, settings={}, deviations=(), is_deep=False)
-
-    def _rule_task(self) -> Task:
-        return self.context.feature_task(self.context.workload.learner, weights={}, trainable=())
-
-    def _pixels(self, task: Task, batch: Batch) -> Array:
-        """Return what the network learns from, of a few images."""
-        few = batch.take(slice(_PIXEL_IMAGES))
-        return fold(learnt_inputs(self.context.backend, few, task=task))
 
     def _features(self, front: Network, weights: Mapping[str, Array]) -> NDArray[np.float32]:
         """Return the front's outputs, by image id; zeros for images that are not looked at."""
@@ -247,7 +243,11 @@ def _answers(training: Training, task: Task, batches: Sequence[Batch]) -> dict[s
     gradients = training.gradients(batches[0])
     scores = training.evaluate(plain)
     return {
-        "counts": _counts(initial, gradients),
+        # Of each array its number of values, and how many of them learn.
+        "counts": {
+            name: np.array([array.size, gradients[name].size if name in gradients else 0])
+            for name, array in initial.items()
+        },
         "weights": {
             name: _max_difference(initial[name], task.weights[name]) for name in task.weights
         },
@@ -341,14 +341,6 @@ def _trained(training: Training, epochs: Sequence[Batches]) -> tuple[list[Scores
     return scores, steps.taken
 
 
-def _counts(weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> Arrays:
-    """Return for each array its number of values, and how many of them learn."""
-    return {
-        name: np.array([array.size, gradients[name].size if name in gradients else 0])
-        for name, array in weights.items()
-    }
-
-
 def _max_difference(one: Array, other: Array) -> Array:
     """Return the largest difference; infinite where the shapes are not even the same."""
     if one.shape != other.shape:
@@ -371,10 +363,6 @@ def _without_dropout(task: Task) -> Task:
 
 def _deterministic(execution: Execution) -> Execution:
     return replace(execution, precision="float32", is_deterministic=True)
-
-
-def _dropout_rates(network: Network) -> set[float]:
-    return {layer.rate for layer in network.layers if isinstance(layer, Dropout) and layer.rate}
 
 
 def _depth(network: Network) -> int:

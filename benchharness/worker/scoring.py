@@ -101,21 +101,18 @@ class ScoreCheck:
     def trouble(self) -> str:
         """Return what is wrong with the scores of a sample; empty for nothing."""
         try:
-            return self._compared()
+            sample = self._sample()
+            logits = self.answers.logits[-len(sample) :]
+            return self._against(
+                self.training.evaluate(sample),
+                self.answers.last(sum(map(len, sample))).scores,
+                margins=np.concatenate([margins(part) for part in logits]),
+            ) or self._against_reference(sample[-1], logits[-1])
         except Exception as error:
             # A full device may have no room for it. What has been measured stays, unproven; the
             # traceback is in the log.
             traceback.print_exc()
             return f"evaluation: could not be checked ({type(error).__name__})"
-
-    def _compared(self) -> str:
-        sample = self._sample()
-        logits = self.answers.logits[-len(sample) :]
-        return self._against(
-            self.training.evaluate(sample),
-            self.answers.last(sum(map(len, sample))).scores,
-            margins=np.concatenate([margins(part) for part in logits]),
-        ) or self._against_reference(sample[-1], logits[-1])
 
     @property
     def _tolerance(self) -> float:

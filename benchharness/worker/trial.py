@@ -68,7 +68,14 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
         context = load_context(
             request, backend=backend, clock=clock, emit=emit, metrics=channel.metrics
         )
-    _run_strategy(context, EpochBarrier(clock=clock, emit=emit, resume_fd=channel.resume_fd))
+    for split in ("train", "validation", "test"):
+        context.metrics[f"{split}_count"] = len(context.prepared.splits[split])
+    barrier = EpochBarrier(clock=clock, emit=emit, resume_fd=channel.resume_fd)
+    if isinstance(context.settings, FeedSettings):
+        feed(context, epochs=context.settings.epochs, barrier=barrier)
+    else:
+        train(context, context.settings, barrier)
+        calibrate(context)
 
 
 def _modules(entry: EntryPoint, versions: Mapping[str, str]) -> dict[str, dict[str, str]]:
@@ -80,17 +87,6 @@ def _modules(entry: EntryPoint, versions: Mapping[str, str]) -> dict[str, dict[s
         name: getattr(sys.modules.get(name.replace("-", "_")), "__file__", None) for name in known
     }
     return {name: {"version": known[name], "file": file} for name, file in files.items() if file}
-
-
-def _run_strategy(context: TrialContext, barrier: EpochBarrier) -> None:
-    """Carry out the trial's strategy and fill in its metrics."""
-    for split in ("train", "validation", "test"):
-        context.metrics[f"{split}_count"] = len(context.prepared.splits[split])
-    if isinstance(context.settings, FeedSettings):
-        feed(context, epochs=context.settings.epochs, barrier=barrier)
-    else:
-        train(context, context.settings, barrier)
-        calibrate(context)
 
 
 def train(context: TrialContext, settings: TrainingSettings, barrier: EpochBarrier) -> None:
@@ -136,7 +132,10 @@ def train(context: TrialContext, settings: TrainingSettings, barrier: EpochBarri
     tested = _test(context, training, task, inputs, check)
     check.report()
     context.keep_peak_memory()
-    _save(context, training)
+    if context.request.weights_file is not None:
+        # Another benchmark starts from what was learnt.
+        with context.clock.phase("save"):
+            write_arrays(Path(context.request.weights_file), training.weights())
     # From here on nothing needs what was learnt: steps may be repeated, and no copy is kept.
     timing_check = TrainingCheck(
         context=context,
@@ -314,11 +313,3 @@ def _test(
     context.emit({"event": "tested", "bits": packed(answers.hits)})
     scores = answers.scores
     return {"test_loss": scores.loss, "test_top1": scores.top1, "test_right": scores.right}
-
-
-def _save(context: TrialContext, training: Training) -> None:
-    """Keep what was learnt where another benchmark starts from it."""
-    if context.request.weights_file is None:
-        return
-    with context.clock.phase("save"):
-        write_arrays(Path(context.request.weights_file), training.weights())

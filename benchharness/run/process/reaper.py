@@ -12,10 +12,6 @@ import signal
 import sys
 import time
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import subprocess
-
 # In the environment of a worker and so of all that it starts, wherever in the system that goes.
 WORKER_ID = "BENCHHARNESS_WORKER"
 _PROCESSES = "/proc"
