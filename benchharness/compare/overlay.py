@@ -26,8 +26,11 @@ entries = importlib.metadata.entry_points(group={GROUP!r})
 plugins = {{entry.name: origin(entry.module.partition(".")[0]) for entry in entries}}
 modules = {{module: origin(module) for module in json.loads(sys.argv[1])}}
 from dataclasses import fields
-from benchharness.worker.request import WorkerRequest
-request = sorted(field.name for field in fields(WorkerRequest))
+try:
+    from benchharness.worker.request import WorkerRequest
+    request = sorted(field.name for field in fields(WorkerRequest))
+except ImportError:
+    request = []
 print(json.dumps({{"plugins": plugins, "modules": modules, "request": request}}))
 """
 _PATIENCE_S = 120
