@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 
 from benchharness.measure.clock import now_s
 from benchharness.run.process.worker_process import WorkerProcess
+from benchharness.worker.request import WorkerRequest, worker_command
 
 # Ends as the workers do; the interpreter's own shutdown would take longer than a test may.
 PROGRAM = """
@@ -111,3 +114,53 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch, has_descrip
 
     assert started.process.returncode == -9
     assert 1 <= time.monotonic() - began_s < 50
+
+
+TALKATIVE = """
+import os, sys, time
+os.write(int(sys.argv[-1]), b'{"event": "phase", "phase": "a"}\\n{"event": "phase", ')
+time.sleep(0.2)
+os.write(int(sys.argv[-1]), b'"phase": "b"}\\n')
+time.sleep(100)
+"""
+
+
+def test_events_come_one_by_one_until_the_worker_is_silent_or_late(tmp_path: Path):
+    """An event whose line comes in two parts is whole; then nothing comes for half a second."""
+    started = WorkerProcess.start(
+        [sys.executable, "-c", TALKATIVE], environment=dict(os.environ), log=tmp_path / "log"
+    )
+
+    phases = [started.next_event(silence_s=50)["phase"] for _ in range(2)]
+    stops = [started.next_event(silence_s=0.5), started.next_event(silence_s=50, limit_s=0.1)]
+    started.end(is_patient=False)
+
+    assert phases == ["a", "b"]
+    assert stops == ["silent", "late"]
+
+
+def test_a_request_is_read_as_it_was_written(tmp_path: Path):
+    """Its cells, which are requests themselves, too."""
+    cell = WorkerRequest(plugin="numpy", settings={"epochs": 2}, probe_file="probe.safetensors")
+    request = WorkerRequest(job="probe", plugin="numpy", cells=(cell, cell), is_reference=True)
+
+    request.write(tmp_path / "request.json")
+
+    assert WorkerRequest.read(tmp_path / "request.json") == request
+
+
+def test_without_descriptors_events_are_on_standard_output_and_all_else_on_standard_error(
+    tmp_path: Path,
+):
+    """So a job is repeated by hand from its request; what else is printed is no event."""
+    request = WorkerRequest(job="convert-weights", arguments={"backbone": "none", "out": ""})
+    request.write(tmp_path / "request.json")
+
+    done = subprocess.run(
+        worker_command(tmp_path / "request.json"), capture_output=True, text=True, timeout=50
+    )
+
+    *_, finished = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 0
+    assert (finished["status"], finished["reason"]) == ("failed", "KeyError: 'none'")
+    assert "Traceback" in done.stderr

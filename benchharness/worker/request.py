@@ -6,8 +6,9 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,7 +93,7 @@ def run_job(request: WorkerRequest, *, timeout_s: float | None = None) -> list[d
     """
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "request.json")
-        request.write(file)
+        replace(request, spawned_s=time.monotonic()).write(file)
         done = subprocess.run(
             worker_command(file),
             capture_output=True,
