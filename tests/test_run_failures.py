@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -97,12 +96,13 @@ def benchharness_backend(options):
 SUITE = """
 name = "faults"
 trials = 1
-backends = {backends}
+backends = [{names}]
 
 [dataset]
 source = "drawn"
 
 {tables}
+
 [[benchmark]]
 name = "small"
 strategy = "simple_cnn"
@@ -114,20 +114,11 @@ dense = 4
 batch_size = 5
 {settings}
 """
+FAILURES = ("bug", "exit", "segfault", "kill", "memory", "allocation", "nan")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
-    """A run that has ended: its exit code, records by backend, and everything printed."""
-
-    code: int
-    records: dict[str, dict]
-    output: str
-    folder: Path
-
-
-def make_workplace(folder: Path) -> Path:
-    """Install a plugin whose training fails in the way its option says."""
+def install(folder: Path) -> Path:
+    """Install a plugin in a folder whose training fails in the way its option says."""
     plugin = folder / "plugin"
     metadata = plugin / "benchharness_faulty-1.0.dist-info"
     metadata.mkdir(parents=True)
@@ -142,98 +133,67 @@ def make_workplace(folder: Path) -> Path:
 @pytest.fixture
 def workplace(tmp_path: Path) -> Path:
     """A folder with the faulty plugin."""
-    return make_workplace(tmp_path)
+    return install(tmp_path)
 
 
-def run(workplace: Path, *faults: str, options: Sequence[str] = (), settings: str = "") -> Finished:
-    """Run a backend for each fault, named after it, and the sound one."""
-    process = start(workplace, *faults, options=options, settings=settings)
-    output, errors = process.communicate(timeout=180)
-    folder = workplace / "results/faults/latest"
-    records = map(json.loads, (folder / "records.jsonl").read_text().splitlines())
-    return Finished(
-        code=process.returncode,
-        records={record["backend"]: record for record in records},
-        output=output + errors,
-        folder=folder,
-    )
+@pytest.fixture(scope="module")
+def failures(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[int, dict[str, dict], str, Path]:
+    """One run of backends that each fail in their own way, beside one that does not."""
+    folder = install(tmp_path_factory.mktemp("failures"))
+    settings = "epochs = 3"
+    found = run(folder, *FAILURES, others=("mxnet",), options=["--retries", "1"], settings=settings)
+    return *found, folder
 
 
-def environment(workplace: Path) -> dict[str, str]:
-    """Return the variables under which the plugin and a cache of its own are found."""
-    return {
-        **os.environ,
-        "PYTHONPATH": str(workplace / "plugin"),
-        "BENCHHARNESS_CACHE": str(workplace / "cache"),
-        "CHILD_PID_FILE": str(workplace / "child.pid"),
-    }
-
-
-def write_suite(workplace: Path, *faults: str, settings: str = "") -> Path:
-    """Write a suite of a backend for each fault, and the sound one."""
-    known = [fault for fault in faults if fault != "mxnet"]
-    tables = "".join(
-        f'[backend.{fault}]\nplugin = "faulty"\noptions = {{ fault = "{fault}" }}\n\n'
-        for fault in known
-    )
-    suite = workplace / "faults.toml"
-    backends = json.dumps([*known, "numpy"])
-    suite.write_text(SUITE.format(backends=backends, tables=tables, settings=settings))
-    return suite
+def run(
+    workplace: Path,
+    *faults: str,
+    options: Sequence[str] = (),
+    settings: str = "",
+    others: Sequence[str] = (),
+) -> tuple[int, dict[str, dict], str]:
+    """Run the suite; return exit code, records by backend, and everything printed."""
+    process = start(workplace, *faults, options=options, settings=settings, others=others)
+    output, errors = process.communicate(timeout=240)
+    lines = (workplace / "results/faults/latest/records.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
+    return process.returncode, {r["backend"]: r for r in records}, output + errors
 
 
 def start(
-    workplace: Path, *faults: str, options: Sequence[str] = (), settings: str = ""
+    workplace: Path,
+    *faults: str,
+    options: Sequence[str] = (),
+    settings: str = "",
+    others: Sequence[str] = (),
 ) -> subprocess.Popen[str]:
-    """Begin to run the suite, unproven: a prober would meet the fault first."""
-    suite = write_suite(workplace, *faults, settings=settings)
-    chosen = [word for name in (*faults, "numpy") for word in ("--backend", name)]
+    """Start a run with a backend for each fault; unproven, for a probe would meet the fault first.
+
+    Args:
+        others: Backends beside these and ``numpy``.
+    """
+    suite = workplace / "faults.toml"
+    names = json.dumps([*faults, *others, "numpy"]).strip("[]")
+    tables = "\n".join(
+        f'[backend.{fault}]\nplugin = "faulty"\noptions = {{ fault = "{fault}" }}'
+        for fault in faults
+    )
+    suite.write_text(SUITE.format(names=names, tables=tables, settings=settings))
     return subprocess.Popen(
-        [sys.executable, "-m", "benchharness", "run", str(suite), "--no-proof", *chosen, *options],
+        [sys.executable, "-m", "benchharness", "run", str(suite), "--no-proof", *options],
         cwd=workplace,
-        env=environment(workplace),
+        env={
+            **os.environ,
+            "PYTHONPATH": str(workplace / "plugin"),
+            "BENCHHARNESS_CACHE": str(workplace / "cache"),
+            "CHILD_PID_FILE": str(workplace / "child.pid"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def certified(workplace: Path, fault: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Certify the suite."""
-    suite = write_suite(workplace, fault)
-    return subprocess.run(
-        [sys.executable, "-m", "benchharness", "certify", suite.name, *options],
-        cwd=workplace,
-        env=environment(workplace),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-@pytest.fixture(scope="module")
-def failed(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """One run in which every backend but the last fails, each in a way of its own."""
-    return run(
-        make_workplace(tmp_path_factory.mktemp("failed")),
-        *("bug", "exit", "segfault", "kill", "memory", "allocation", "nan", "mxnet"),
-        settings="epochs = 3",
-    )
-
-
-@pytest.fixture(scope="module")
-def retried(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """One run with a retry, in which nothing fails in the end."""
-    workplace = make_workplace(tmp_path_factory.mktemp("retried"))
-    return run(workplace, "killed_once", "unsupported", options=["--retries", "1"])
-
-
-def test_one_backends_failure_leaves_the_others_complete(failed: Finished):
-    """The last backend's trial is complete; exit code 1, and no traceback on the screen."""
-    assert failed.code == 1
-    assert failed.records["numpy"]["status"] == "ok"
-    assert "Traceback" not in failed.output
 
 
 @pytest.mark.parametrize(
@@ -247,97 +207,57 @@ def test_one_backends_failure_leaves_the_others_complete(failed: Finished):
         ("allocation", "oom", "SIGABRT: memory ran out"),
     ],
 )
-def test_a_failing_worker_leaves_a_row_with_the_reason(
-    failed: Finished, fault: str, status: str, reason: str
+def test_a_failing_worker_leaves_a_row_with_the_reason_and_the_rest_goes_on(
+    failures: tuple[int, dict[str, dict], str, Path], fault: str, status: str, reason: str
 ):
-    """The row says in which phase it failed, and why."""
-    record = failed.records[fault]
+    """One backend's failure is a row; the other backends' trials are complete; exit code 1."""
+    code, records, output, _ = failures
 
+    assert code == 1
     # The first steps of all are those that compile.
-    assert record["failure"]["phase"] == "compile"
-    assert record["status"] == status
-    assert reason in record["reason"]
+    assert records[fault]["failure"]["phase"] == "compile"
+    assert records[fault]["status"] == status
+    assert reason in records[fault]["reason"]
+    assert records["numpy"]["status"] == "ok"
+    assert "Traceback" not in output
 
 
-def test_a_bug_leaves_its_traceback_in_the_log_of_the_trial(failed: Finished):
-    """The reason is one line; whoever wants more finds the traceback in the log."""
-    log = failed.folder / failed.records["bug"]["log"]
+def test_a_bug_leaves_its_traceback_in_the_log_and_is_not_repeated(failures):
+    """The reason is one line, more is in the log; a bug would fail again, a killed process not."""
+    _, records, _, folder = failures
 
+    log = folder / "results/faults/latest" / records["bug"]["log"]
     assert "in bug" in log.read_text()
+    assert records["bug"]["attempts"] == []
+    assert len(records["kill"]["attempts"]) == 1
 
 
-def test_what_a_dead_worker_printed_last_is_part_of_the_reason(failed: Finished):
-    """It is reported, not lost."""
-    assert "last words of the worker" in failed.records["exit"]["reason"]
+def test_last_words_of_a_dead_worker_are_part_of_the_reason(failures):
+    """What a worker printed before it died is in the record."""
+    _, records, _, _ = failures
+
+    assert "last words of the worker" in records["exit"]["reason"]
 
 
-def test_a_loss_that_is_no_number_is_a_diverged_row_with_its_epoch(failed: Finished):
+def test_a_loss_that_is_no_number_is_a_diverged_row_with_its_epoch(failures):
     """Training that blows up ends there, and says when."""
-    assert failed.records["nan"]["status"] == "diverged"
-    assert failed.records["nan"]["reason"].startswith("epoch 1: ")
+    code, records, _, _ = failures
+
+    assert code == 1
+    assert records["nan"]["status"] == "diverged"
+    assert records["nan"]["reason"].startswith("epoch 1: ")
+    assert records["numpy"]["status"] == "ok"
 
 
-def test_a_backend_that_is_not_installed_leaves_rows_that_say_so(failed: Finished):
+def test_a_backend_that_is_not_installed_leaves_rows_that_say_so(failures):
     """Only its own cells fail; nobody is sent to install what somebody may have called so."""
-    record = failed.records["mxnet"]
+    code, records, _, _ = failures
 
-    assert record["status"] == "failed"
-    assert "backend mxnet: expected an installed plugin (" in record["reason"]
-    assert "pip install" not in record["reason"]
-
-
-def test_a_trial_whose_process_was_killed_is_repeated_as_often_as_asked(retried: Finished):
-    """The second attempt is the record; the first stands beside it, and its log is kept."""
-    record = retried.records["killed_once"]
-
-    assert retried.code == 0
-    assert record["status"] == "ok"
-    assert [attempt["status"] for attempt in record["attempts"]] == ["failed"]
-    assert "SIGKILL" in record["attempts"][0]["reason"]
-    assert (retried.folder / f"logs/{record['id']}.1.log").exists()
-
-
-def test_a_setting_that_a_backend_cannot_honour_skips_its_cell(retried: Finished):
-    """A skipped cell is no failure, and is never done in some other way in silence."""
-    record = retried.records["unsupported"]
-
-    assert retried.code == 0
-    assert record["status"] == "skipped"
-    assert record["reason"] == "precision: only on Sundays"
-
-
-def test_a_trial_that_fails_by_itself_is_not_repeated_and_ends_the_run_where_asked(workplace: Path):
-    """A bug fails alike each time; --fail-fast: nothing runs after it, and tables are written."""
-    done = run(workplace, "bug", options=["--retries", "3", "--fail-fast"])
-
-    assert done.code == 1
-    assert list(done.records) == ["bug"]
-    assert done.records["bug"]["attempts"] == []
-    assert "stopped at the first failure" in done.output
-    assert (done.folder / "trials.csv").exists()
-
-
-def test_a_killed_prober_is_told_with_the_command_that_repeats_the_proof(workplace: Path):
-    """The command does what it promises: this one is killed once, then the pair is proven."""
-    options = ("--backend", "killed_once", "--backend", "numpy", "--device", "cpu")
-
-    killed = certified(workplace, "killed_once", *options)
-
-    again = "benchharness certify faults.toml --backend killed_once --backend numpy --device cpu"
-    assert killed.returncode == 1
-    assert "the worker was ended by SIGKILL" in " ".join(killed.stdout.split())
-    assert f"to repeat what could not be compared: {again}; the rest is kept" in killed.stderr
-    repeated = certified(workplace, "killed_once", *options)
-    assert repeated.returncode == 0, repeated.stdout
-    assert "to repeat" not in repeated.stderr
-
-
-def test_a_quiet_certificate_tells_no_remedy(workplace: Path):
-    """Nothing but the table."""
-    killed = certified(workplace, "kill", "--quiet")
-
-    assert killed.returncode == 1
-    assert killed.stderr == ""
+    assert code == 1
+    assert records["mxnet"]["status"] == "failed"
+    assert "backend mxnet: expected an installed plugin (" in records["mxnet"]["reason"]
+    assert "pip install" not in records["mxnet"]["reason"]
+    assert records["numpy"]["status"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -352,12 +272,12 @@ def test_a_hanging_trial_is_ended_with_all_its_children(
     workplace: Path, options: list[str], settings: str, reason: str
 ):
     """The worker and what it started are gone, wherever that went, and the run goes on."""
-    done = run(workplace, "hang", options=options, settings=settings)
+    code, records, _ = run(workplace, "hang", options=options, settings=settings)
 
-    assert done.code == 1
-    assert done.records["hang"]["status"] == "timeout"
-    assert reason in done.records["hang"]["reason"]
-    assert done.records["numpy"]["status"] == "ok"
+    assert code == 1
+    assert records["hang"]["status"] == "timeout"
+    assert reason in records["hang"]["reason"]
+    assert records["numpy"]["status"] == "ok"
     assert _is_gone(int((workplace / "child.pid").read_text()))
 
 
@@ -377,6 +297,30 @@ def test_no_process_outlives_a_run_that_is_killed(workplace: Path):
 
     assert _is_gone(worker)
     assert _is_gone(child)
+
+
+def test_a_killed_trial_is_repeated_and_a_setting_not_supported_is_skipped(workplace: Path):
+    """Neither fails the run. The second attempt is the record; the first one's log is kept."""
+    code, records, _ = run(workplace, "killed_once", "unsupported", options=["--retries", "1"])
+
+    again = records["killed_once"]
+    assert code == 0
+    assert again["status"] == "ok"
+    assert [attempt["status"] for attempt in again["attempts"]] == ["failed"]
+    assert "SIGKILL" in again["attempts"][0]["reason"]
+    assert (workplace / f"results/faults/latest/logs/{again['id']}.1.log").exists()
+    assert records["unsupported"]["status"] == "skipped"
+    assert records["unsupported"]["reason"] == "precision: only on Sundays"
+
+
+def test_the_first_failure_ends_the_run_where_that_is_asked(workplace: Path):
+    """--fail-fast: what comes after the failed trial does not run, and the tables are written."""
+    code, records, output = run(workplace, "bug", options=["--fail-fast"])
+
+    assert code == 1
+    assert list(records) == ["bug"]
+    assert "stopped at the first failure" in output
+    assert (workplace / "results/faults/latest/trials.csv").exists()
 
 
 def _is_gone(pid: int) -> bool:
