@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -25,6 +22,7 @@ from benchharness.model.network import Conv, MaxPool, Network
 from benchharness.weights.initial import initial_weights
 from benchharness.weights.pretrained import Pretrained, find_pretrained, read_pretrained
 from benchharness.weights.reading import read
+from benchharness.worker.request import WorkerRequest, run_job
 
 KERAS_FILE, TORCH_FILE = (
     REGISTRY[weights_home("vgg16", release)].files[0].name
@@ -274,19 +272,20 @@ def test_a_missing_layer_is_named(tmp_path):
         read(keras_file(tmp_path / "w.h5", arrays), SMALL)
 
 
-def test_a_child_that_fails_gives_one_line(tmp_path):
+def test_a_worker_that_fails_gives_one_line(tmp_path):
     """No traceback for what a user can mend."""
-    arguments = [str(tmp_path / "no.h5"), "vgg16", str(tmp_path / "out"), json.dumps({})]
+    arguments = {
+        "file": str(tmp_path / "no.h5"),
+        "backbone": "vgg16",
+        "out": str(tmp_path / "out"),
+        "metadata": {},
+    }
 
-    done = subprocess.run(
-        [sys.executable, "-m", "benchharness.weights.reading", *arguments],
-        capture_output=True,
-        text=True,
-    )
+    *_, finished = run_job(WorkerRequest(job="convert-weights", arguments=arguments))
 
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1
-    assert "no.h5: expected a weights file of Keras" in done.stderr
+    assert finished["status"] == "failed"
+    assert "\n" not in finished["reason"]
+    assert "no.h5: expected a weights file of Keras" in finished["reason"]
 
 
 def test_every_release_with_a_home_is_a_release_of_a_backbone():

@@ -516,6 +516,6 @@ def loaders_of(run: int) -> list[psutil.Process]:
     for process in psutil.Process(run).children(recursive=True):
         with suppress(psutil.Error):
             parent = process.parent()
-            if parent is not None and "benchharness.worker.main" in parent.cmdline():
+            if parent is not None and "benchharness.worker" in parent.cmdline():
                 found.append(process)
     return found

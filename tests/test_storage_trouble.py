@@ -137,13 +137,11 @@ def test_features_have_their_room_before_a_step_is_done(tmp_path: Path):
     """A memory map that outgrows a disk would end the worker by a signal, without a word."""
     with (
         small_disk(tmp_path / "disk", kilobytes=256) as disk,
-        pytest.raises(
-            DatasetError, match=r"expected room for 2\.0 MB of features, found: No space"
-        ),
+        pytest.raises(DatasetError, match=r"cannot write 2\.0 MB of features: No space"),
     ):
         compute_features(
             disk / "features", "key", extraction=Nothing(), batches=[np.zeros(10)] * 50,
-            shape=(1024,), now=lambda: 0.0, advance=None,
+            shape=(1024,), now=lambda: 0.0, progress=None,
         )  # fmt: skip
 
 
@@ -170,7 +168,7 @@ def test_stored_features_with_a_turned_bit_are_none(tmp_path: Path):
     """Whole ones are read back as they were; a bit that turned is found, and they are made anew."""
     made = compute_features(
         tmp_path, "key", extraction=Doubling(), batches=[np.arange(4), np.arange(4, 7)],
-        shape=(3,), now=time.monotonic, advance=Unwatched(),
+        shape=(3,), now=time.monotonic, progress=Unwatched(),
     )  # fmt: skip
     expected = np.array(made.values)
     whole = np.array(load_features(tmp_path, "key").values)

@@ -218,7 +218,7 @@ def _links(place: Path, work: Work) -> None:
 def _features(place: Path, work: Work) -> None:
     compute_features(
         place / "features", "key", extraction=None, batches=[np.zeros(4)], shape=(4,),
-        now=lambda: 0.0, advance=None,
+        now=lambda: 0.0, progress=None,
     )  # fmt: skip
 
 

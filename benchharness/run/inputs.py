@@ -20,7 +20,7 @@ from benchharness.data.user_images import user_images
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.stock import damages, read_manifest
 from benchharness.errors import BenchError, WeightsError
-from benchharness.measure.environment import usable_cores
+from benchharness.measure.machine import usable_cores
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.model.signatures import nature

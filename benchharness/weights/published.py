@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,12 @@ from benchharness.download.stock import (
     read_manifest,
     write_manifest,
 )
-from benchharness.errors import FetchError, WeightsError
+from benchharness.errors import FetchError, RunError, WeightsError
 from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
 from benchharness.model.backbones import Release
 from benchharness.model.signatures import nature
 from benchharness.plugins import install_command, weight_readers
-from benchharness.subprocesses import python_environment
+from benchharness.worker.request import WorkerRequest, run_job
 
 FOREIGN = (".h5", ".pth")
 _LONGEST_S = 600.0
@@ -215,23 +213,25 @@ def _convert(offer: _Offer, file: Path, out: Path, *, source: str) -> None:
         "release": offer.name,
         "preprocessing": offer.release.preprocessing,
     }
-    arguments = [str(file), offer.backbone, str(out), json.dumps(metadata)]
-    command = [sys.executable, "-m", "benchharness.weights.reading", *arguments]
+    request = WorkerRequest(
+        job="convert-weights",
+        arguments={
+            "file": str(file),
+            "backbone": offer.backbone,
+            "out": str(out),
+            "metadata": metadata,
+        },
+    )
     try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_LONGEST_S,
-            env=python_environment(),
-        )
+        *_, finished = run_job(request, timeout_s=_LONGEST_S)
     except subprocess.TimeoutExpired as error:
         raise WeightsError(
             f"{file}: expected to be read within {_LONGEST_S:.0f} s, found it was not"
         ) from error
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise WeightsError(words[-1])
+    except RunError as error:
+        raise WeightsError(f"{file}: reading it {error}") from error
+    if finished["status"] != "ok":
+        raise WeightsError(finished["reason"])
 
 
 def _published(offer: _Offer) -> Published:

@@ -11,10 +11,16 @@ from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import Scores
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import linear, make_batches, make_task
-from benchharness.worker import summary as summary_module
-from benchharness.worker import training_loop as lesson_module
-from benchharness.worker.summary import summarize, time_to_top1, warm, warm_up_epochs
-from benchharness.worker.training_loop import DivergedError, TrainingLoop
+from benchharness.worker import context as context_module
+from benchharness.worker import training_loop as loop_module
+from benchharness.worker.context import TrialContext
+from benchharness.worker.training_loop import (
+    DivergedError,
+    TrainingLoop,
+    time_to_top1,
+    training_metrics,
+    warmup_epochs,
+)
 
 
 class FakeClock:
@@ -31,7 +37,7 @@ class FakeClock:
 def fake_clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     """A clock that training and evaluation below move by hand."""
     clock = FakeClock()
-    monkeypatch.setattr(lesson_module, "now_s", clock)
+    monkeypatch.setattr(loop_module, "now_s", clock)
     return clock
 
 
@@ -66,9 +72,9 @@ class SlowTraining:
 def taught(
     clock: FakeClock, losses: list[float], *, timings: list[tuple[bool, float]] | None = None
 ) -> tuple[TrainingLoop, PhaseClock]:
-    """Return a lesson after as many epochs as there are losses, of one step each."""
+    """Return a loop after as many epochs as there are losses, of one step each."""
     phases = PhaseClock(started_s=clock.now_s, now=clock)
-    lesson = TrainingLoop(
+    loop = TrainingLoop(
         training=SlowTraining(clock, losses),
         clock=phases,
         validation=make_batches(sizes=(4,)),
@@ -76,30 +82,30 @@ def taught(
         on_timing=lambda is_timed: None if timings is None else timings.append((is_timed, clock())),
     )
     with phases.phase("train"):
-        lesson.run([make_batches(sizes=(4,))] * len(losses))
-    return lesson, phases
+        loop.run([make_batches(sizes=(4,))] * len(losses))
+    return loop, phases
 
 
 def test_evaluation_does_not_count_as_training_time(fake_clock: FakeClock):
     """Seconds spent in evaluate() are absent from train_s, of the epochs and of the phase."""
-    lesson, phases = taught(fake_clock, [0.7, 0.6])
+    loop, phases = taught(fake_clock, [0.7, 0.6])
 
-    assert [epoch.train_s for epoch in lesson.epochs] == [2.5, 2.5]
+    assert [epoch.train_s for epoch in loop.epochs] == [2.5, 2.5]
     assert phases.seconds == {"train": 5.0, "evaluate": 60.0}
 
 
 def test_work_still_on_the_device_counts_as_training_time(fake_clock: FakeClock):
     """An epoch ends when the device has finished, not when the last step was queued."""
-    lesson, _ = taught(fake_clock, [0.7])
+    loop, _ = taught(fake_clock, [0.7])
 
-    assert lesson.epochs[0].train_s == 2.5
+    assert loop.epochs[0].train_s == 2.5
 
 
 def test_throughput_is_images_over_training_seconds(fake_clock: FakeClock):
     """Two epochs of 10 images in 2 x 2.5 s."""
-    lesson, _ = taught(fake_clock, [0.7, 0.6])
+    loop, _ = taught(fake_clock, [0.7, 0.6])
 
-    metrics = summarize(lesson, target_top1=0.7)
+    metrics = training_metrics(loop, target_top1=0.7)
     assert metrics["train_images_per_s"] == 4.0
     assert metrics["time_to_top1_s"] == 2.5
     assert metrics["best_epoch"] == 1
@@ -107,10 +113,10 @@ def test_throughput_is_images_over_training_seconds(fake_clock: FakeClock):
 
 def test_a_target_that_is_missed_has_no_time(fake_clock: FakeClock):
     """Missing is empty, not zero and not the whole time."""
-    lesson, _ = taught(fake_clock, [0.7, 0.6])
+    loop, _ = taught(fake_clock, [0.7, 0.6])
 
-    assert time_to_top1(lesson.epochs, 0.9) is None
-    assert time_to_top1(lesson.epochs, None) is None
+    assert time_to_top1(loop.epochs, 0.9) is None
+    assert time_to_top1(loop.epochs, None) is None
 
 
 @pytest.mark.parametrize("loss", [float("nan"), float("inf")])
@@ -129,15 +135,15 @@ def test_warm_up_does_not_teach():
     trained = []
     for is_warmed_up in (False, True):
         training = NumpyBackend().train(task)
-        lesson = TrainingLoop(
+        loop = TrainingLoop(
             training=training,
             clock=PhaseClock(started_s=0.0),
             validation=batches[:1],
             on_epoch=lambda epoch: None,
         )
         if is_warmed_up:
-            lesson.warm_up(warm_up_epochs(batches), warm=lambda work: work())
-        lesson.run([batches, batches])
+            loop.warm_up(warmup_epochs(batches), warm=lambda work: work())
+        loop.run([batches, batches])
         trained.append(training.weights())
 
     for name in trained[0]:
@@ -150,20 +156,20 @@ def test_a_gpu_is_warmed_for_a_second_which_is_no_compiling(
 ):
     """Its clock rises only under load: work of 0.4 s is repeated three times, as overhead."""
     now = FakeClock()
-    monkeypatch.setattr(summary_module, "now_s", now)
-    scene = SimpleNamespace(
+    monkeypatch.setattr(context_module, "now_s", now)
+    context = SimpleNamespace(
         request=SimpleNamespace(device=device), clock=PhaseClock(started_s=now(), now=now)
     )
 
     def work() -> None:
         now.now_s += 0.4
 
-    with scene.clock.phase("compile"):
+    with context.clock.phase("compile"):
         work()
-        warm(scene, work)
+        TrialContext.warm_device(context, work)
 
-    assert scene.clock.seconds["compile"] == pytest.approx(0.4)
-    assert scene.clock.seconds.get("overhead", 0) == pytest.approx(0.4 * repeats)
+    assert context.clock.seconds["compile"] == pytest.approx(0.4)
+    assert context.clock.seconds.get("overhead", 0) == pytest.approx(0.4 * repeats)
 
 
 @pytest.mark.parametrize(
@@ -181,7 +187,7 @@ def test_warm_up_takes_every_kind_of_step(sizes: tuple[int, ...], epochs: list[l
 
     The first step of an epoch is recorded, the second is not.
     """
-    found = warm_up_epochs(make_batches(sizes=sizes))
+    found = warmup_epochs(make_batches(sizes=sizes))
 
     assert [[len(batch) for batch in batches] for batches in found] == epochs
 
@@ -229,17 +235,17 @@ def test_telling_how_far_an_epoch_has_come_takes_no_training_time(fake_clock: Fa
         told.append((epoch, sum(block.steps for block in blocks)))
         fake_clock.now_s += 60.0
 
-    lesson = TrainingLoop(
+    loop = TrainingLoop(
         training=SlowTraining(fake_clock, [0.7, 0.6]),
         clock=PhaseClock(started_s=fake_clock.now_s, now=fake_clock),
         validation=[],
         on_epoch=lambda epoch: None,
         on_edge=tell,
     )
-    lesson.run([make_batches(sizes=(4, 4))] * 2)
+    loop.run([make_batches(sizes=(4, 4))] * 2)
 
     assert told == [(1, 1), (1, 2), (2, 1), (2, 2)]
-    assert [epoch.train_s for epoch in lesson.epochs] == [5.0, 5.0]
+    assert [epoch.train_s for epoch in loop.epochs] == [5.0, 5.0]
 
 
 def test_a_phase_leaves_the_rest_of_its_seconds_to_another():
@@ -258,10 +264,10 @@ def test_a_phase_leaves_the_rest_of_its_seconds_to_another():
 
 def test_the_blocks_of_an_epoch_are_its_training_seconds(fake_clock: FakeClock):
     """One step of 2 s and 0.5 s of waiting for it; the row of an epoch carries them as a list."""
-    lesson, _ = taught(fake_clock, [0.7])
+    loop, _ = taught(fake_clock, [0.7])
 
-    assert lesson.epochs[0].as_dict()["blocks"] == [[1, 2.5]]
-    assert summarize(lesson, target_top1=None)["step_ms_p50"] == 2500.0
+    assert loop.epochs[0].as_dict()["blocks"] == [[1, 2.5]]
+    assert training_metrics(loop, target_top1=None)["step_ms_p50"] == 2500.0
 
 
 @pytest.mark.parametrize(("right", "reached_s"), [(36, 2.5), (34, None)])
@@ -270,21 +276,21 @@ def test_a_target_is_reached_by_count(fake_clock: FakeClock, right: int, reached
     training = SlowTraining(fake_clock, [0.7])
     share = float(np.float32(right / 40))
     training.evaluate = lambda batches: Scores(loss=0.6, top1=share, count=40)
-    lesson = TrainingLoop(
+    loop = TrainingLoop(
         training=training,
         clock=PhaseClock(started_s=fake_clock(), now=fake_clock),
         validation=make_batches(sizes=(4,)),
         on_epoch=lambda epoch: None,
     )
-    with lesson.clock.phase("train"):
-        lesson.run([make_batches(sizes=(4,))])
+    with loop.clock.phase("train"):
+        loop.run([make_batches(sizes=(4,))])
 
-    found = summarize(lesson, target_top1=0.9)
+    found = training_metrics(loop, target_top1=0.9)
 
     assert share != right / 40
     assert found["time_to_top1_s"] == reached_s
     assert (found["validation_top1"], found["validation_right"]) == (right / 40, right)
-    assert lesson.epochs[0].as_dict()["validation_right"] == right
+    assert loop.epochs[0].as_dict()["validation_right"] == right
 
 
 def test_meters_are_told_that_evaluation_is_not_timed(fake_clock: FakeClock):
@@ -304,23 +310,23 @@ def test_a_turn_is_waited_for_before_each_epoch_and_on_no_clock(fake_clock: Fake
     turns: list[tuple[int, bool]] = []
 
     def wait() -> None:
-        turns.append((len(lesson.epochs), timings[-1]))
+        turns.append((len(loop.epochs), timings[-1]))
         with clock.standstill():
             fake_clock.now_s += 100.0
 
-    lesson = TrainingLoop(
+    loop = TrainingLoop(
         training=SlowTraining(fake_clock, [0.7, 0.6]),
         clock=clock,
         validation=make_batches(sizes=(4,)),
         on_epoch=lambda epoch: None,
         on_timing=timings.append,
-        on_turn=wait,
+        before_epoch=wait,
     )
     with clock.phase("train"):
-        lesson.run([make_batches(sizes=(4,))] * 2)
+        loop.run([make_batches(sizes=(4,))] * 2)
 
     assert turns == [(0, False), (1, False)]
-    assert lesson.train_s == 5.0
+    assert loop.train_s == 5.0
     assert clock.seconds == {"train": 5.0, "evaluate": 60.0}
     assert clock.wall_s() == 65.0
     assert clock.other_s() == 0.0
@@ -341,16 +347,16 @@ class SlowBatches(list):
 
 def test_waiting_for_input_is_its_share_of_training_time(fake_clock: FakeClock):
     """1 s to get the batch and 2.5 s to learn from it: 1 of 3.5."""
-    lesson = TrainingLoop(
+    loop = TrainingLoop(
         training=SlowTraining(fake_clock, [0.7]),
         clock=PhaseClock(started_s=0.0, now=fake_clock),
         validation=[],
         on_epoch=lambda epoch: None,
     )
-    lesson.run([SlowBatches(fake_clock, make_batches(sizes=(4,)))])
+    loop.run([SlowBatches(fake_clock, make_batches(sizes=(4,)))])
 
-    metrics = summarize(lesson, target_top1=None)
+    metrics = training_metrics(loop, target_top1=None)
     assert metrics["train_s"] == 3.5
     assert metrics["input_wait_fraction"] == pytest.approx(1 / 3.5)
-    hidden = summarize(lesson, target_top1=None, is_waiting_known=False)
+    hidden = training_metrics(loop, target_top1=None, is_waiting_known=False)
     assert hidden["input_wait_fraction"] is None

@@ -1,4 +1,4 @@
-"""How far a phase has come: told once a second, of whole batches, and in no time at all."""
+"""Progress of a phase: reported once a second, in whole batches, and in no time at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchharness.worker.progress import ProgressReporter
 
 
 class FakeClock:
-    """Seconds that pass only when told."""
+    """Seconds that pass only when events."""
 
     def __init__(self) -> None:
         self.now_s = 10.0
@@ -24,34 +24,36 @@ class FakeClock:
         return self.now_s
 
 
-def advance(clock: FakeClock, told: list[Any], *, images: int = 10) -> ProgressReporter:
-    """Return what tells of batches of four."""
-    return ProgressReporter(emit=told.append, phase="train", images=images, batch_size=4, now=clock)
+def reporter(clock: FakeClock, events: list[Any], *, images: int = 10) -> ProgressReporter:
+    """Return a reporter of batches of four."""
+    return ProgressReporter(
+        emit=events.append, phase="train", images=images, batch_size=4, now=clock
+    )
 
 
-def test_it_is_told_once_a_second_at_most():
+def test_it_is_reported_once_a_second_at_most():
     """Asked every 0.4 s: every third time, the first second left out."""
-    clock, told = FakeClock(), []
-    teller = advance(clock, told, images=100)
+    clock, events = FakeClock(), []
+    progress = reporter(clock, events, images=100)
     for step in range(1, 11):
-        teller.at_edge(1, [Block(1, 0.4)] * step)
+        progress.at_edge(1, [Block(1, 0.4)] * step)
         clock.now_s += 0.4
 
-    assert [event["done"] for event in told] == [16, 28, 40]
-    assert [event["seconds"] for event in told] == pytest.approx([1.6, 2.8, 4.0])
+    assert [event["done"] for event in events] == [16, 28, 40]
+    assert [event["seconds"] for event in events] == pytest.approx([1.6, 2.8, 4.0])
 
 
 def test_the_smaller_last_batch_is_counted_as_it_is():
     """Three batches of four hold ten images, where there are ten."""
-    clock, told = FakeClock(), []
-    teller = advance(clock, told)
-    teller.at_edge(2, [])
+    clock, events = FakeClock(), []
+    progress = reporter(clock, events)
+    progress.at_edge(2, [])
     clock.now_s += 2
-    teller.at_edge(2, [Block(3, 2.0)])
+    progress.at_edge(2, [Block(3, 2.0)])
 
-    assert told == [
+    assert events == [
         {
-            "event": "advance",
+            "event": "progress",
             "phase": "train",
             "epoch": 2,
             "done": 10,
@@ -77,12 +79,12 @@ class SlowExtraction:
         """Have nothing to wait for."""
 
 
-def test_telling_of_an_extraction_takes_none_of_its_time(tmp_path: Path):
+def test_reporting_an_extraction_takes_none_of_its_time(tmp_path: Path):
     """Three batches of 2 s, and 30 s for each of two messages: 6 s."""
-    clock, told = FakeClock(), []
+    clock, events = FakeClock(), []
 
     def emit(event: Any) -> None:
-        told.append((event["done"], event["seconds"]))
+        events.append((event["done"], event["seconds"]))
         clock.now_s += 30.0
 
     features = compute_features(
@@ -92,8 +94,8 @@ def test_telling_of_an_extraction_takes_none_of_its_time(tmp_path: Path):
         batches=make_batches(sizes=(4, 4, 2)),
         shape=(1,),
         now=clock,
-        advance=ProgressReporter(emit=emit, phase="extract", images=10, batch_size=4, now=clock),
+        progress=ProgressReporter(emit=emit, phase="extract", images=10, batch_size=4, now=clock),
     )
 
     assert features.seconds == 6.0
-    assert told == [(8, 4.0), (10, 6.0)]
+    assert events == [(8, 4.0), (10, 6.0)]

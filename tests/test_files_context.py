@@ -55,7 +55,7 @@ def materials_of(plan: Plan, folder: Path) -> RunInputs:
     return materials
 
 
-def scenes(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
+def contexts(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
     """Return what the trial of each track works with."""
     plan = plan_of(folder, settings=settings)
     requests = Requests(
@@ -78,26 +78,26 @@ def scenes(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
 
 def test_equal_track_states_everything_and_gives_pixels(tmp_path: Path) -> None:
     """The task is as if there were no tracks."""
-    scene = scenes(tmp_path)["equal"]
+    context = contexts(tmp_path)["equal"]
 
-    task = scene.image_task(scene.workload.learner, weights={}, trainable=())
+    task = context.image_task(context.workload.learner, weights={}, trainable=())
 
     assert (task.files, task.native, task.is_augmented) == (None, None, True)
     assert task.optimizer is not None
-    batch = scene.epochs(scene.prepared.images, task)[0][0]
+    batch = context.epochs(context.prepared.images, task)[0][0]
     assert batch.inputs.shape == (3, 16, 16, 3)
 
 
 def test_equal_track_may_load_files_in_the_cores_order(tmp_path: Path) -> None:
     """Batches tell ids and warps, and hold no pixels; paths are by id."""
-    scene = scenes(tmp_path, settings='input = "files"\n')["equal"]
+    context = contexts(tmp_path, settings='input = "files"\n')["equal"]
 
-    task = scene.image_task(scene.workload.learner, weights={}, trainable=())
+    task = context.image_task(context.workload.learner, weights={}, trainable=())
 
     assert task.files is not None
     assert task.files.folder is None
-    assert len(task.files.paths) == len(scene.prepared.images)
-    for batch in scene.epochs(scene.prepared.images, task)[0]:
+    assert len(task.files.paths) == len(context.prepared.images)
+    for batch in context.epochs(context.prepared.images, task)[0]:
         assert batch.inputs.shape == (len(batch), 0, 0, 0)
         assert batch.warp is not None
         names = [Path(task.files.paths[image]).parent.name for image in batch.ids]
@@ -106,9 +106,9 @@ def test_equal_track_may_load_files_in_the_cores_order(tmp_path: Path) -> None:
 
 def test_native_track_states_only_what_the_suite_does(tmp_path: Path) -> None:
     """The recipe's rule, the suite's rate, and the kinds of augmentation that are in use."""
-    scene = scenes(tmp_path)["native"]
+    context = contexts(tmp_path)["native"]
 
-    task = scene.image_task(scene.workload.learner, weights={}, trainable=())
+    task = context.image_task(context.workload.learner, weights={}, trainable=())
 
     assert task.native is not None
     assert dict(task.native.optimizer) == {"name": "adam", "lr": 0.5}
@@ -119,23 +119,23 @@ def test_native_track_states_only_what_the_suite_does(tmp_path: Path) -> None:
 
 def test_native_track_loads_a_folder_of_the_training_images(tmp_path: Path) -> None:
     """Its loader varies the images, so that batches carry no warps; they tell how many to load."""
-    scene = scenes(tmp_path)["native"]
+    context = contexts(tmp_path)["native"]
 
-    task = scene.image_task(scene.workload.learner, weights={}, trainable=())
+    task = context.image_task(context.workload.learner, weights={}, trainable=())
 
     assert task.files is not None
     assert len(list(Path(task.files.folder or "").glob("*/*.jpg"))) == 8
     assert not task.is_augmented
-    batches = scene.epochs(scene.prepared.images, task)[0]
+    batches = context.epochs(context.prepared.images, task)[0]
     assert [len(batch) for batch in batches] == [3, 3, 2]
     assert all(batch.warp is None for batch in batches)
 
 
 def test_native_track_on_prepared_images_takes_the_cores_warps(tmp_path: Path) -> None:
     """Only the loader is the core's then."""
-    scene = scenes(tmp_path, settings='input = "prepared"\n')["native"]
+    context = contexts(tmp_path, settings='input = "prepared"\n')["native"]
 
-    task = scene.image_task(scene.workload.learner, weights={}, trainable=())
+    task = context.image_task(context.workload.learner, weights={}, trainable=())
 
     assert task.files is None
     assert task.native is not None

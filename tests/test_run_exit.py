@@ -1,4 +1,4 @@
-"""What a worker died of, and what is seen of the machine after it."""
+"""Reasons of a worker's death, and the state of the machine after it."""
 
 from __future__ import annotations
 
@@ -7,32 +7,31 @@ from pathlib import Path
 
 import pytest
 
-from benchharness.measure.cgroup import oom_kill_count
-from benchharness.run.process.exit import examine, last_words
-from benchharness.run.process.oom import is_oom, mentions_oom
-from benchharness.run.process.outcome import Outcome
-from benchharness.run.process.settling import wait_until_released
+from benchharness.measure.gpu import wait_until_released
+from benchharness.measure.machine import oom_kill_count
+from benchharness.run.process.exit import Outcome, diagnose_exit, log_tail
+from benchharness.worker.process import is_oom, mentions_oom
 
 GIB = 2**30
 
 
 def test_a_kill_by_the_kernel_for_want_of_memory_is_told_from_any_other():
     """SIGKILL is out of memory where the kernel has counted such a kill meanwhile, else not."""
-    by_kernel = examine(-signal.SIGKILL, (), oom_kill_count=1)
-    by_someone = examine(-signal.SIGKILL, (), oom_kill_count=0)
+    by_kernel = diagnose_exit(-signal.SIGKILL, (), oom_kills=1)
+    by_someone = diagnose_exit(-signal.SIGKILL, (), oom_kills=0)
 
     assert by_kernel.status == "oom"
     assert "the host's memory ran out" in by_kernel.cause
     assert by_someone.status == "failed"
-    assert by_someone.reason(("almost", "done")) == (
+    assert by_someone.sentence(("almost", "done")) == (
         "the worker was ended by SIGKILL; it printed last: almost / done; "
-        "somebody, or a limit of the system, ended it; repeat it once that is gone"
+        "killed by a user or a resource limit; fix that and retry"
     )
 
 
 def test_a_real_time_signal_has_a_number_for_a_name():
     """Python knows no name for it, and the run goes on."""
-    assert examine(-40, (), oom_kill_count=0).cause == "the worker was ended by signal 40"
+    assert diagnose_exit(-40, (), oom_kills=0).cause == "the worker was ended by signal 40"
 
 
 @pytest.mark.parametrize(
@@ -67,13 +66,13 @@ def test_a_wrapped_lack_of_memory_is_one():
     assert not is_oom(ValueError("expected 3 channels"))
 
 
-def test_last_words_are_the_last_lines_that_say_anything(tmp_path: Path):
+def test_the_log_tail_is_the_last_lines_that_are_not_blank(tmp_path: Path):
     """Of a log of any size, and none where there is no log."""
     log = tmp_path / "trial.log"
     log.write_text("noise\n" * 100_000 + "one\n\ntwo\n  three  \n\n")
 
-    assert last_words(log) == ("one", "two", "three")
-    assert last_words(tmp_path / "none.log") == ()
+    assert log_tail(log) == ("one", "two", "three")
+    assert log_tail(tmp_path / "none.log") == ()
 
 
 def test_kills_are_counted_in_our_own_groups_before_the_whole_system(tmp_path: Path):
@@ -134,12 +133,12 @@ def test_where_no_gpu_tells_nothing_is_waited_for():
 
 def test_a_failure_is_placed_in_its_phase_and_epoch():
     """The epoch is the one that was going on; before and after training there is none."""
-    outcome = Outcome(last_words=("ouch",))
-    outcome.take({"event": "phase", "phase": "train"})
-    outcome.take({"event": "epoch", "epoch": 1, "blocks": []})
+    outcome = Outcome(log_tail=("ouch",))
+    outcome.add({"event": "phase", "phase": "train"})
+    outcome.add({"event": "epoch", "epoch": 1, "blocks": []})
 
     assert outcome.failure(epochs=3) == {"phase": "train", "epoch": 2, "last_words": ["ouch"]}
-    outcome.take({"event": "phase", "phase": "save"})
+    outcome.add({"event": "phase", "phase": "save"})
     assert outcome.failure(epochs=3) == {"phase": "save", "epoch": None, "last_words": ["ouch"]}
     outcome.status = "ok"
     assert outcome.failure(epochs=3) is None
