@@ -1,4 +1,4 @@
-"""Files that are always whole: readers see the old one or the new one."""
+"""Files and folders that are always whole: readers see the old one or the new one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ import errno
 import hashlib
 import json
 import os
+import shutil
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from benchharness.errors import BenchError
+from benchharness.locks import locked
+
+# No build takes a day; a younger folder may be another process's, still growing.
+_ABANDONED_S = 86_400.0
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
@@ -64,3 +75,87 @@ def json_digest(value: Any, *, length: int = 32) -> str:
     """
     text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+@contextmanager
+def atomic_dir(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``target`` if the block succeeds, and vanishes if not.
+
+    When another process has built ``target`` meanwhile, its folder stays and ours goes.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target, older_s=_ABANDONED_S)
+    building = _beside(target)
+    building.mkdir()
+    try:
+        yield building
+        try:
+            building.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+        else:
+            sync(target.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def build_lock(target: Path) -> Iterator[None]:
+    """Hold the right to build ``target``, having waited for any other process that does.
+
+    Where the disk knows no locks, several may build; then the first to finish wins.
+    """
+    file = target.parent.parent / "locks" / f"{target.parent.name}-{target.name}.lock"
+    with locked(file) as is_held:
+        if is_held:
+            # Whoever left something behind here was killed: nobody else builds now.
+            _remove_leftovers(target, older_s=0.0)
+        yield
+
+
+def remove_dir(target: Path) -> None:
+    """Remove ``target`` in one step, so that nobody sees half of it; fine if it is gone."""
+    doomed = _beside(target)
+    with suppress(FileNotFoundError):
+        target.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _remove_leftovers(target: Path, *, older_s: float) -> None:
+    """Remove what processes that were killed left beside ``target``."""
+    for left in target.parent.glob(f".{target.name}-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime >= older_s:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+
+
+def require_free_space(
+    folder: Path,
+    *,
+    needed: int,
+    what: str,
+    error: type[BenchError],
+    remedy: str = "free some space or choose another cache folder (BENCHHARNESS_CACHE)",
+) -> None:
+    """Refuse to begin what a disk cannot hold.
+
+    Args:
+        folder: Where the bytes will go; it need not exist yet.
+        needed: Bytes.
+        what: They are, in words.
+
+    Raises:
+        BenchError: Fewer bytes are free; of the class ``error``.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise error(
+            f"{folder}: expected {needed / 1e6:,.1f} MB of free space for {what}, "
+            f"found {free / 1e6:,.1f} MB; {remedy}"
+        )

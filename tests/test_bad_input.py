@@ -18,11 +18,11 @@ from photographs import picture, save_classes
 from PIL import Image
 from suite_files import CNN, PETS, problems_of, suite_of
 
-from benchharness.data.checking import check_images
 from benchharness.data.fashion_mnist import FashionMnist
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image, sample_channels
 from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.verify import check_images
 from benchharness.errors import DatasetError, SuiteError
 from benchharness.report.title import inputs
 from benchharness.run.messages import dataset_messages

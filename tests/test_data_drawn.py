@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from benchharness.data.drawn import draw, write_drawn
+from benchharness.data.drawn.picture import draw
+from benchharness.data.synthetic import write_drawn
 
 Pixels = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from benchharness.data.drawn.zoo import KINDS, draw_kind
+from zoo import KINDS, draw_kind
 
 
 def test_there_are_many_kinds_and_neither_cats_nor_dogs():

@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchharness.data import fitted as module
-from benchharness.data.fitted import fitted
+from benchharness.data import preprocessing as module
 from benchharness.data.prepared import Prepared, prepare
-from benchharness.data.synthetic import pictures
+from benchharness.data.preprocessing import fitted
+from benchharness.data.synthetic import synthetic_images
 
 
 @pytest.fixture
 def prepared(tmp_path: Path) -> Prepared:
     """Forty drawn pictures, sixteen pixels wide."""
     return prepare(
-        pictures(cache_dir=tmp_path / "cache", train=32, test=8, seed=1),
+        synthetic_images(cache_dir=tmp_path / "cache", train=32, test=8, seed=1),
         size=16,
         channels=3,
         train_images=None,

@@ -9,7 +9,7 @@ import pytest
 from photographs import save, save_classes
 
 from benchharness.data.cats_dogs import cats_dogs
-from benchharness.data.flat import flat
+from benchharness.data.folder import flat
 from benchharness.errors import DatasetError
 
 

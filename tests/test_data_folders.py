@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from photographs import save, save_classes
 
-from benchharness.data.folder import folder
-from benchharness.data.folders import class_folder, image_files
+from benchharness.data.folder import class_folder, folder, image_files
 from benchharness.data.listing import ArrayExamples, Listing
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from benchharness.data import images
 from benchharness.data.images import sample_channels
-from benchharness.data.layout import pictures_in
+from benchharness.data.tree import pictures_in
 from benchharness.errors import DatasetError
 
 

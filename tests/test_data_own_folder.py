@@ -15,14 +15,11 @@ from odd_pictures import CLASSES, odd_class, odd_folder, transparent, turned
 from photographs import picture, save, save_classes
 from PIL import Image
 
-from benchharness.data import indexed_images
+from benchharness.data import listing as listings
 from benchharness.data.cats_dogs import cats_dogs
-from benchharness.data.flat import flat
-from benchharness.data.folder import folder
-from benchharness.data.folders import image_files, require_alike
+from benchharness.data.folder import flat, folder, image_files, require_alike, user_images
 from benchharness.data.images import read_image, sample_channels
 from benchharness.data.prepared import Prepared, prepare
-from benchharness.data.user_images import user_images
 from benchharness.errors import DatasetError
 from benchharness.model.conversions import in_words
 
@@ -404,7 +401,7 @@ def test_cats_and_dogs_in_colour_are_the_dataset_that_they_were(tmp_path, monkey
                 path = tmp_path / split / name / f"{number}.bmp"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8)).save(path)
-    monkeypatch.setattr(indexed_images, "DECODER", "pillow-bilinear-antialias-1")
+    monkeypatch.setattr(listings, "DECODER", "pillow-bilinear-antialias-1")
 
     prepared = ready(
         cats_dogs(tmp_path), tmp_path / "cache", train_images=8, test_images=4, validation=0.25

@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from photographs import save_classes
 
+from benchharness.data.batches import split
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image
 from benchharness.data.listing import FileExamples
 from benchharness.data.prepared import Prepared, prepare
-from benchharness.data.splits import split
 from benchharness.errors import DatasetError
 
 

@@ -9,7 +9,7 @@ import time
 import pytest
 from serving import remote, serving
 
-from benchharness.download.download import UnreachableError, download
+from benchharness.download.fetcher import UnreachableError, download
 from benchharness.download.transfer import Timeouts
 from benchharness.errors import FetchError
 
@@ -27,7 +27,7 @@ def server():
 def fetch(tmp_path, *urls, body=BODY, progress=None):
     """Download a file of that content from these addresses."""
     file = remote("file.bin", body, *urls)
-    return download(file, tmp_path / "in", patience=QUICK, progress=progress)
+    return download(file, tmp_path / "in", timeouts=QUICK, progress=progress)
 
 
 def nothing_left(tmp_path):

@@ -123,7 +123,7 @@ def test_drawn_pictures_leave_nothing_half_on_a_full_disk(tmp_path: Path):
         small_disk(tmp_path / "disk", kilobytes=64) as disk,
         pytest.raises(DatasetError, match="free space for pictures"),
     ):
-        drawn_pictures.pictures(train=20, test=10, seed=0, cache_dir=disk)
+        drawn_pictures.synthetic_images(train=20, test=10, seed=0, cache_dir=disk)
 
 
 class Nothing:
@@ -325,8 +325,10 @@ def test_a_turned_bit_in_the_cache_is_found_mended_and_told(listing, tmp_path: P
 
     assert np.array_equal(again.images, pixels)
     assert again.seconds > 0
-    assert again.mended.endswith(f"{name}: expected the bytes that were written, found others")
-    assert ready(listing, tmp_path / "cache").mended == ""
+    assert again.rebuilt_because.endswith(
+        f"{name}: expected the bytes that were written, found others"
+    )
+    assert ready(listing, tmp_path / "cache").rebuilt_because == ""
 
 
 @pytest.mark.parametrize("change", [{"classes": ["dogs", "cats"]}, {"train": 29}, {"name": "x"}])
@@ -340,18 +342,18 @@ def test_a_description_that_is_not_that_of_the_images_is_not_believed(listing, t
 
     assert again.classes == good.classes
     assert again.seconds > 0
-    assert again.mended
+    assert again.rebuilt_because
 
 
 def test_drawn_pictures_that_are_damaged_are_drawn_again(tmp_path: Path):
     """A lost file and a changed one; the others come out as they were."""
-    listing = drawn_pictures.pictures(train=4, test=2, seed=1, cache_dir=tmp_path)
+    listing = drawn_pictures.synthetic_images(train=4, test=2, seed=1, cache_dir=tmp_path)
     paths = [*listing.train.paths, *listing.test.paths]
     before = [path.read_bytes() for path in paths]
     paths[0].unlink()
     paths[-1].write_bytes(before[-1][:-1])
 
-    drawn_pictures.pictures(train=4, test=2, seed=1, cache_dir=tmp_path)
+    drawn_pictures.synthetic_images(train=4, test=2, seed=1, cache_dir=tmp_path)
 
     assert [path.read_bytes() for path in paths] == before
 

@@ -1,4 +1,4 @@
-"""Augmentation drawn by the core: one affine map and one colour shift for each image."""
+"""Augmentation, drawn by the core: one affine map and one colour shift for each image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.rng import Stream, generator
+from benchharness.data.batches import Stream, generator
 from benchharness.model.task import AugmentationParams
 
 Table = NDArray[np.float64]

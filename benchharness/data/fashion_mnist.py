@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Dataset, DatasetError, Images, Pictures, hookimpl
-from benchharness.data.registry import SOURCES
+from benchharness.data.sources import SOURCES
 from benchharness.download.caches import keras_home
 
 CLASSES = (

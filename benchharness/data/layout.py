@@ -5,19 +5,17 @@ docs/data.md has the rules as a table.
 
 from __future__ import annotations
 
-import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from benchharness.data.image_formats import FOREIGN, SUFFIXES
-from benchharness.data.tree import Node, Tree, is_folder, is_hidden, read_tree
-from benchharness.download.stock import MANIFEST
+from benchharness.data.images import FOREIGN, SUFFIXES
+from benchharness.data.tree import Node, Tree, class_folders, display_name, read_tree
+from benchharness.download.manifest import MANIFEST
 from benchharness.errors import DatasetError
 
 Index = Mapping[str, tuple[Path, ...]]
@@ -78,7 +76,7 @@ class _Split:
     Attributes:
         bottom: Where its classes are: the folder, or one below.
         classes: Their folders; none where the names of the files tell.
-        index: Pictures by class, by names as they are shown; perhaps none.
+        index: Pictures by class, by display name; perhaps none.
     """
 
     folder: Node
@@ -87,7 +85,7 @@ class _Split:
     index: Index
 
 
-def understand(path: Path) -> Layout:
+def read_layout(path: Path) -> Layout:
     """Return the layout of a folder.
 
     Raises:
@@ -108,15 +106,14 @@ def understand(path: Path) -> Layout:
         test = _renamed(test, like=train)
         _require_same_classes(train, test)
     left_out = _left_out(tree, train=train, test=test, tests=tests)
+    splits = [split for split in (train, test) if split and split.folder is not top]
     return Layout(
         place=top.path,
         train=train.index,
         test=test.index if test else None,
-        splits=tuple(
-            split.folder.name for split in (train, test) if split and split.folder is not top
-        ),
+        splits=tuple(split.folder.name for split in splits),
         is_flat=not train.classes,
-        left_out={reason: tuple(found) for reason, found in left_out.items() if found},
+        left_out={reason: tuple(files) for reason, files in left_out.items() if files},
         notes=tuple(_notes(tree, left_out, train=train, test=test)),
     )
 
@@ -137,28 +134,6 @@ def places(path: Path) -> Iterator[Path]:
         place = place / best if best is not None else None
 
 
-def class_folders(path: Path) -> list[str]:
-    """Return the names of the visible folders at ``path``, sorted."""
-    return sorted(
-        entry.name for entry in _entries(path) if is_folder(entry) and not is_hidden(entry.name)
-    )
-
-
-def pictures_in(path: Path) -> list[Path]:
-    """Return the visible files at ``path`` that have a picture's name."""
-    files = (Path(entry.path) for entry in _entries(path) if not is_hidden(entry.name))
-    return [file for file in files if file.suffix.lower() in SUFFIXES]
-
-
-def _entries(path: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder; nothing where it is none, or cannot be read."""
-    try:
-        with os.scandir(path) as entries:
-            return list(entries)
-    except OSError:
-        return []
-
-
 def by_name(pictures: Iterable[Path]) -> dict[str, tuple[Path, ...]]:
     """Return the pictures whose names tell a class, as in cat.0.jpg, by class and number."""
     index: dict[str, list[Path]] = {}
@@ -172,13 +147,6 @@ def natural(path: Path) -> tuple[list[str | int], str]:
     """Return a sorting key that puts cat.2 before cat.10."""
     parts = re.split(r"([0-9]+)", path.name)
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
-
-
-def shown(name: str) -> str:
-    """Return a name for the eye: accents composed, and nothing that cannot be printed."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    composed = unicodedata.normalize("NFC", text)
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in composed)
 
 
 def role(name: str) -> tuple[Role | None, tuple[str, ...]]:
@@ -219,7 +187,7 @@ def _order(name: str, words: Sequence[str]) -> tuple[int, str]:
 
 def _key(name: str) -> str:
     """Return what two spellings of one class have in common."""
-    return shown(name).casefold()
+    return display_name(name).casefold()
 
 
 def _is_wrapper(name: str, parent: str) -> bool:
@@ -296,12 +264,12 @@ def _split(folder: Node, *, without: Sequence[Node] = ()) -> _Split:
             folder=folder,
             bottom=bottom,
             classes=(),
-            index={shown(name): files for name, files in named.items()},
+            index={display_name(name): files for name, files in named.items()},
         )
     index = {
-        shown(node.name): tuple(sorted(node.all_pictures(), key=_place_in(node.path)))
+        node.label: tuple(sorted(node.all_pictures(), key=_place_in(node.path)))
         # By the name as it is read: two splits may write the same accent in two ways.
-        for node in sorted(classes, key=lambda node: shown(node.name))
+        for node in sorted(classes, key=lambda node: node.label)
     }
     return _Split(folder=folder, bottom=bottom, classes=classes, index=index)
 
@@ -327,12 +295,12 @@ def _require_classes(train: _Split) -> None:
 
 def _require_no_splits(train: _Split) -> None:
     place, names = train.bottom.path, [node.name for node in train.classes]
-    told = ", ".join(f"{shown(node.name)} ({_count(node)})" for node in train.classes)
+    counts = ", ".join(f"{node.label} ({_count(node)})" for node in train.classes)
     roles = set(map(role, names))
     kinds = {kind for kind, _ in roles}
     if kinds and None not in kinds and kinds != {"part"} and len({rest for _, rest in roles}) == 1:
         raise DatasetError(
-            f"{place}: expected class folders, found names of splits or of contents: {told}; "
+            f"{place}: expected class folders, found names of splits or of contents: {counts}; "
             "put the pictures of each class into a folder of its name, in train and in test"
             f"{_table_hint(train.bottom)}{_deeper_hint(train.classes)}"
         )
@@ -345,8 +313,8 @@ def _require_no_splits(train: _Split) -> None:
     if len(same) > 1 and kinds & {"train", "test", "part"}:
         raise DatasetError(
             f"{place}: expected class folders, found folders that seem to be parts of a dataset: "
-            f"{told}, each with {', '.join(sorted(map(shown, same)))}; call them train and test, "
-            f"or name one of them{_deeper_hint(train.classes)}"
+            f"{counts}, each with {', '.join(sorted(map(display_name, same)))}; call them train "
+            f"and test, or name one of them{_deeper_hint(train.classes)}"
         )
 
 
@@ -358,7 +326,7 @@ def _require_whole(split: _Split) -> None:
     names = [node.name for node in split.classes] or list(split.index)
     alike = [name for name, count in Counter(map(_key, names)).items() if count > 1]
     if alike:
-        twins = ", ".join(shown(name) for name in names if _key(name) in alike)
+        twins = ", ".join(display_name(name) for name in names if _key(name) in alike)
         raise DatasetError(
             f"{place}: expected different class names, found some that read alike: {twins}; "
             "merge or rename them"
@@ -373,7 +341,7 @@ def _require_whole(split: _Split) -> None:
 def _of_other_formats(node: Node) -> str:
     """Return the name of a class without pictures, and what there is in their place."""
     kinds = Counter(FOREIGN[file.suffix.lower()] for inner in node.walk() for file in inner.foreign)
-    return shown(node.name) + (f" but {_listed(kinds)}" if kinds else "")
+    return node.label + (f" but {_listed(kinds)}" if kinds else "")
 
 
 def _require_same_classes(train: _Split, test: _Split) -> None:
@@ -405,12 +373,7 @@ def _renamed(test: _Split, *, like: _Split) -> _Split:
     """Return the test split with its classes spelt and ordered as in the training."""
     known = {_key(name): (place, name) for place, name in enumerate(like.index)}
     spelt = {known.get(_key(name), (len(known), name)): files for name, files in test.index.items()}
-    return _Split(
-        folder=test.folder,
-        bottom=test.bottom,
-        classes=test.classes,
-        index={name: spelt[place, name] for place, name in sorted(spelt)},
-    )
+    return replace(test, index={name: spelt[place, name] for place, name in sorted(spelt)})
 
 
 def _first_obstacle(split: _Split) -> Node | None:
@@ -429,7 +392,7 @@ def _unreadable(node: Node) -> DatasetError:
 def _no_classes(train: _Split) -> str:
     """Return what is wrong with a folder of fewer than two classes, and what was perhaps meant."""
     bottom = train.bottom
-    names = ", ".join(shown(node.name) for node in train.classes) or "none"
+    names = ", ".join(node.label for node in train.classes) or "none"
     hint = _deeper_hint(train.classes)
     if not hint and bottom.pictures:
         hint = (
@@ -448,7 +411,7 @@ def _deeper_hint(folders: Sequence[Node]) -> str:
 
 def _table_hint(node: Node) -> str:
     tables = [file.name for file in node.others if file.suffix.lower() in (".csv", ".tsv")]
-    return f"; labels in tables such as {shown(tables[0])} are not read" if tables else ""
+    return f"; labels in tables such as {display_name(tables[0])} are not read" if tables else ""
 
 
 def _count(node: Node) -> str:
@@ -465,14 +428,14 @@ def _left_out(
     chosen = [split.folder for split in (train, test) if split]
     parts = [part for split in (train, test) if split for part in split.index.values()]
     names = set(map(_key, train.index))
-    found: dict[str, list[Path]] = {HIDDEN: tree.hidden, BLIND: [], SPLIT: [], STRAY: []}
+    left_out: dict[str, list[Path]] = {HIDDEN: tree.hidden, BLIND: [], SPLIT: [], STRAY: []}
     for split in tests:
         if split.folder not in chosen:
             is_labelled = bool(names & set(map(_key, split.index)))
-            found[SPLIT if is_labelled else BLIND] += split.folder.all_pictures()
-    seen = {*chain.from_iterable(parts), *found[BLIND], *found[SPLIT]}
-    found[STRAY] = [file for file in tree.root.all_pictures() if file not in seen]
-    return found
+            left_out[SPLIT if is_labelled else BLIND] += split.folder.all_pictures()
+    seen = {*chain.from_iterable(parts), *left_out[BLIND], *left_out[SPLIT]}
+    left_out[STRAY] = [file for file in tree.root.all_pictures() if file not in seen]
+    return left_out
 
 
 def _notes(
@@ -480,7 +443,7 @@ def _notes(
 ) -> Iterator[str]:
     root = tree.root.path
     nodes = list(tree.root.walk())
-    chosen = f"the test set is {shown(test.folder.name)}" if test else "there is no test set"
+    chosen = f"the test set is {test.folder.label}" if test else "there is no test set"
     reasons = {
         BLIND: "of a test folder without these classes",
         SPLIT: f"of a further split, as {chosen}",
@@ -517,7 +480,7 @@ def _notes(
     for split in (train, test):
         for node in split.classes if split else ():
             for folder in node.folders:
-                inner[shown(folder.name)] += len(folder.all_pictures())
+                inner[folder.label] += len(folder.all_pictures())
     if inner := +inner:
         yield f"folders inside classes, read with their class: {_listed(inner)}"
 
@@ -527,7 +490,7 @@ def _pictures(count: int) -> str:
 
 
 def _place(path: Path, root: Path) -> str:
-    return shown(str(path.relative_to(root)))
+    return display_name(str(path.relative_to(root)))
 
 
 def _listed(counts: Counter[str]) -> str:

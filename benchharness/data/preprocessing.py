@@ -1,12 +1,17 @@
-"""From pixels to network inputs: the constants, fitted once by the core on training images."""
+"""Preprocessing, from pixels to network inputs: fitted once to training images, kept by content."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import hashlib
+import json
+import uuid
+from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.data.prepared import Prepared
 from benchharness.errors import DatasetError
 from benchharness.model.host import preprocess_on_host
 from benchharness.model.task import Preprocessing, Whitening
@@ -33,6 +38,28 @@ _EPSILON = 0.1
 # Images, and values of an image, converted to floats at a time; they bound the memory.
 _CHUNK = 128
 _VALUES = 4096
+# Of the fitting: another formula makes another file.
+_VERSION = 1
+_ARRAYS = ("mean", "basis", "gain")
+
+
+def fitted(name: str, prepared: Prepared) -> Preprocessing:
+    """Return the preprocessing of that name, fitted to a dataset's training images.
+
+    What takes long to fit is kept in the cache beside the prepared images, by the digest of images,
+    training split and name.
+
+    Raises:
+        DatasetError: The name is unknown or does not suit the images.
+    """
+    file = _file(name, prepared)
+    found = _read(file)
+    if found is None:
+        images = prepared.images
+        train = prepared.splits["train"]
+        found = fit(name, images=images, ids=train, channels=images.shape[3])
+        _write(file, found)
+    return found
 
 
 def fit(
@@ -162,3 +189,53 @@ def _components(
     weights = vectors[:, leading] / lengths
     axes = np.concatenate([samples[:, part].T.astype(np.float64) @ weights for part in parts])
     return axes, lengths**2 / max(1, count - 1)
+
+
+def _file(name: str, prepared: Prepared) -> Path:
+    train = prepared.splits["train"].tobytes()
+    facts = [str(_VERSION), name, prepared.digest, hashlib.sha256(train).hexdigest()]
+    key = hashlib.sha256("\n".join(facts).encode()).hexdigest()[:32]
+    return prepared.folder.parent.parent / "fitted" / f"{key}.safetensors"
+
+
+def _read(file: Path) -> Preprocessing | None:
+    """Return what ``_write`` wrote; None where there is nothing, or nothing whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as content:
+            facts = json.loads(content.metadata()["facts"])
+            has_whitening = set(_ARRAYS) <= set(content.keys())
+            arrays = {name: content.get_tensor(name) for name in _ARRAYS if has_whitening}
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    return Preprocessing(
+        name=facts["name"],
+        order=tuple(facts["order"]),
+        mean=tuple(facts["mean"]),
+        scale=tuple(facts["scale"]),
+        whitening=Whitening(**arrays) if has_whitening else None,
+    )
+
+
+def _write(file: Path, preprocessing: Preprocessing) -> None:
+    from safetensors.numpy import save_file
+
+    whitening = preprocessing.whitening
+    arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
+    facts = {
+        name: value
+        for name, value in asdict(preprocessing).items()
+        if name in ("name", "order", "mean", "scale")
+    }
+    partial = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file(arrays, partial, metadata={"facts": json.dumps(facts)})
+        partial.replace(file)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DatasetError(
+            f"{file}: expected to be able to write here, found: {error.strerror}; "
+            "free some space, or set BENCHHARNESS_CACHE to another folder"
+        ) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchharness.data.added import info
+from benchharness.data.sources import info
 from benchharness.doctor.backends import BackendStatus
 from benchharness.doctor.check import Finding, Section
 from benchharness.doctor.data import Resource

@@ -55,7 +55,7 @@ def dataset_info(plan: Plan, *, places: SearchPaths) -> DatasetInfo:
     dataset, fetcher = plan.dataset, places.fetcher
     if dataset.source == "drawn" and places.data is None:
         return DatasetInfo.of_drawn()
-    resting = replace(places, fetcher=fetcher.at_rest() if fetcher else None)
+    resting = replace(places, fetcher=fetcher.offline() if fetcher else None)
     try:
         listing = find_listing(plan, places=resting, fallback=None)
     except AbsentError:
@@ -77,7 +77,7 @@ def check_weights(plan: Plan, *, places: SearchPaths) -> None:
         WeightsError: As a run would.
     """
     fetcher = places.fetcher
-    resting = replace(places, fetcher=fetcher.at_rest() if fetcher else None)
+    resting = replace(places, fetcher=fetcher.offline() if fetcher else None)
     for settings in (cell.settings for cell in plan.cells):
         if not isinstance(settings, TransferSettings):
             continue

@@ -8,13 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchharness.data.fitted import fitted
-from benchharness.data.folders import class_folder, image_files, require_alike
+from benchharness.data.batches import require_two
+from benchharness.data.folder import class_folder, image_files, require_alike, user_images
 from benchharness.data.listing import Listing
 from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.preprocessing import fitted
 from benchharness.data.sources import find, holds
-from benchharness.data.splits import require_two
-from benchharness.data.user_images import user_images
 from benchharness.download.fetcher import Fetcher
 from benchharness.model.signatures import nature
 from benchharness.run.adapt import channels, fit
@@ -174,7 +173,9 @@ class RunInputs:
             "is_own": self.listing.is_own,
             "notes": list(self.listing.notes),
             "leaks": {"count": len(largest.leaks), "first": leaks},
-            "mended": [part.mended for part in self._prepared.values() if part.mended],
+            "mended": [
+                part.rebuilt_because for part in self._prepared.values() if part.rebuilt_because
+            ],
             "converted": {kind: len(ids) for kind, ids in largest.kinds.items()},
             "majority_share": largest.majority_share,
             "is_real": self.listing.is_real,

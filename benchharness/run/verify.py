@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchharness.data.checking import check_images
-from benchharness.download.stock import damages, read_manifest
+from benchharness.data.verify import check_images
+from benchharness.download.manifest import damages, read_manifest
 from benchharness.errors import BenchError
 from benchharness.measure.environment import usable_cores
 from benchharness.model.backbones import BACKBONES
@@ -46,7 +46,7 @@ def verify(session: Session, observe: Observer) -> Iterator[Verdict]:
     places = session.places
     if places.fetcher is not None:
         yield from _downloads(places.fetcher.folder)
-        places = replace(places, fetcher=places.fetcher.at_rest())
+        places = replace(places, fetcher=places.fetcher.offline())
     materials = RunInputs(session.plan, places=places, workers=usable_cores())
     yield from _images(materials, places, observe)
     yield from _weights(materials)
