@@ -150,7 +150,9 @@ def test_too_small_a_disk_is_said_before_anything_is_fetched(server, tmp_path, m
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(0, 0, 7_000_000))
 
-    with pytest.raises(FetchError, match=r"expected 50\.0 MB of free.*found 7\.0 MB.*BENCHHARNESS_CACHE"):
+    with pytest.raises(
+        FetchError, match=r"expected 50\.0 MB of free.*found 7\.0 MB.*BENCHHARNESS_CACHE"
+    ):
         fetcher(tmp_path, plain(server)).fetch("pair")
 
     assert server.asked == []

@@ -70,10 +70,7 @@ def cats_dogs(
 
 
 def holds(path: Path) -> bool:
-    """Return whether cats and dogs, and no other class, lie at ``path`` or in an archive's folder.
-
-    That is, in the folder that the archive unpacked into, as its publisher named it.
-    """
+    """Return whether cats and dogs, and no others, are at ``path`` or in an archive's folder."""
     return _places_of(path) is not None
 
 

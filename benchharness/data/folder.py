@@ -151,7 +151,7 @@ def examples(index: Index) -> FileExamples:
 def by_number(
     index: Index, *, train: int | None, test: int | None, is_lenient: bool = False
 ) -> tuple[Index, Index]:
-    """Return the files for training and for the test, told apart by their order.
+    """Return the files for training and for the test, by their order.
 
     In each class, the first ``train`` files are for training and the next ``test`` for the test.
 

@@ -54,7 +54,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
 _GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L"})
 _SAMPLES = 32
-# Source: Exif 2.32, 4.6.4 A, tag 0x0112: what stands a picture up that is stored otherwise.
+# Source: Exif 2.32, 4.6.4 A, tag 0x0112: what turns a picture upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -84,9 +84,9 @@ class Decoded:
 def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     """Return the file's picture, resized straight to a square without cropping.
 
-    It stands as its EXIF orientation says, what is transparent lies on white, 16 bits are scaled
-    to 8, and of an animation the first picture counts. JPEGs are decoded in full, never at a
-    reduced scale, as the loaders of Keras and torchvision do it.
+    It is turned as its EXIF orientation says, what is transparent is put on white, 16 bits are
+    scaled to 8, and of an animation the first picture counts. JPEGs are decoded in full, never at
+    a reduced scale, as the loaders of Keras and torchvision do it.
 
     Args:
         path: A file in one of the formats of ``SUFFIXES``, whatever its name says.

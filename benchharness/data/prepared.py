@@ -36,7 +36,7 @@ class Prepared:
         labels: int32, shape (images,).
         splits: Ids, int64, by "train", "validation" and "test"; no id is in two.
         name: Identity of the source, for example ``cats_dogs``.
-        digest: Identity of the content, SHA-256 in hex; the same wherever the files lie.
+        digest: Identity of the content, SHA-256 in hex; the same wherever the files are.
         origin: Where the images came from, in words for the user.
         is_real: False for pictures that a program drew.
         skipped: Images left out because they could not be read.
@@ -125,7 +125,7 @@ def prepare(
 ) -> Prepared:
     """Return the listing's images decoded, from the cache where it has them.
 
-    Neither ``validation`` nor ``seed`` decodes anything anew.
+    Neither ``validation`` nor ``seed`` decodes anything again.
 
     Args:
         listing: What to decode.
@@ -135,7 +135,7 @@ def prepare(
         test_images: Test images to take; None for all.
         validation: Share of each class of the training images to hold out, 0-1.
         seed: Decides which ones.
-        cache_dir: The entry lies in ``prepared`` below it.
+        cache_dir: The entry is in ``prepared`` below it.
         workers: Decoding threads.
         on_bad_image: "skip" leaves out images that cannot be read.
         on_leak: "error" refuses images of the test that are for training too.

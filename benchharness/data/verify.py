@@ -94,7 +94,7 @@ def find_leaks(
 ) -> tuple[Leak, ...]:
     """Return the test images that also occur in the training set, each with the first such twin.
 
-    Twins are the same to the byte: a picture that was stored anew is another one here.
+    Twins are the same to the byte: a picture that was stored again counts as another.
 
     Args:
         listing: The dataset.

@@ -13,7 +13,7 @@ class RemoteFile:
 
     Attributes:
         name: What its publisher calls it, and its name on disk.
-        urls: Where the same bytes lie, the preferred first.
+        urls: Where the same bytes are, the preferred first.
         sha256: Hexadecimal.
     """
 

@@ -29,7 +29,7 @@ class Pretrained:
     Attributes:
         backbone: For example ``vgg16``.
         release: Which of its pretrained weights, for example ``imagenet``; ``random`` for none.
-        preprocessing: What their inputs went through when they were learnt.
+        preprocessing: What their inputs went through when they were trained.
         path: The safetensors file; None for random initial weights.
         digest: SHA-256 of the file, hexadecimal; ``random`` without a file.
         reason: Why there is no file, for the announcement; empty where there is one.
@@ -46,7 +46,7 @@ class Pretrained:
 
     @property
     def is_random(self) -> bool:
-        """Whether the weights are drawn, not learnt."""
+        """Whether the weights are random."""
         return self.path is None
 
     def as_dict(self) -> dict[str, str | None]:

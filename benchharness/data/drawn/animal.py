@@ -210,59 +210,35 @@ FOLDED = Ears(front=_folded, near=_folded_near)
 DROOPING = Ears(front=_drooping, near=_drooping_near, is_hanging=True)
 
 
+# Measures of an animal, drawn uniformly and in this order.
+_CAT = {
+    "ear_length": (0.9, 1.25), "cheek": (0.84, 1.0), "chin": (0.78, 0.9), "snout": (0.12, 0.3),
+    "muzzle": (0.34, 0.44), "nose": (0.1, 0.14), "eye": (0.25, 0.31), "pupil": (0.16, 0.5),
+    "almond": (0.5, 1.0), "whiskers": (0.9, 1.4), "torso": (1.7, 2.3), "girth": (0.72, 0.95),
+    "belly": (0.65, 0.95), "leg": (1.1, 1.6), "leg_width": (0.2, 0.26), "neck": (0.5, 0.8),
+    "tail": (2.4, 3.3), "tail_width": (0.13, 0.2), "tail_curl": (0.6, 2.2),
+}  # fmt: skip
+_DOG = {
+    "cheek": (0.6, 0.8), "chin": (1.0, 1.25), "snout": (0.65, 1.1), "muzzle": (0.42, 0.54),
+    "nose": (0.24, 0.32), "eye": (0.15, 0.2), "pupil": (0.6, 0.75), "almond": (0.0, 0.3),
+    "torso": (1.7, 2.3), "girth": (0.85, 1.15), "belly": (0.55, 0.85), "leg": (1.3, 1.9),
+    "leg_width": (0.24, 0.32), "neck": (0.8, 1.2), "tail": (0.8, 1.7), "tail_width": (0.2, 0.3),
+    "tail_curl": (-0.4, 1.2),
+}  # fmt: skip
+
+
 def cat(rng: np.random.Generator) -> Anatomy:
     """Return a cat: pointed ears, a short muzzle with whiskers, slit pupils, a long thin tail."""
-    u = rng.uniform
-    return Anatomy(
-        ears=POINTED,
-        ear_length=u(0.9, 1.25),
-        cheek=u(0.84, 1.0),
-        chin=u(0.78, 0.9),
-        snout=u(0.12, 0.3),
-        muzzle=u(0.34, 0.44),
-        nose=u(0.1, 0.14),
-        eye=u(0.25, 0.31),
-        pupil=u(0.16, 0.5),
-        almond=u(0.5, 1.0),
-        whiskers=u(0.9, 1.4),
-        torso=u(1.7, 2.3),
-        girth=u(0.72, 0.95),
-        belly=u(0.65, 0.95),
-        leg=u(1.1, 1.6),
-        leg_width=u(0.2, 0.26),
-        neck=u(0.5, 0.8),
-        tail=u(2.4, 3.3),
-        tail_width=u(0.13, 0.2),
-        tail_curl=u(0.6, 2.2),
-    )
+    measures = {name: float(rng.uniform(*bounds)) for name, bounds in _CAT.items()}
+    return Anatomy(ears=POINTED, **measures)
 
 
 def dog(rng: np.random.Generator) -> Anatomy:
     """Return a dog: hanging ears, a long muzzle with a big nose, round eyes, a short tail."""
-    u = rng.uniform
-    ears = choose(rng, (DROOPING, DROOPING, FOLDED))
-    return Anatomy(
-        ears=ears,
-        ear_length=u(1.15, 1.7) if ears is DROOPING else u(0.75, 1.0),
-        cheek=u(0.6, 0.8),
-        chin=u(1.0, 1.25),
-        snout=u(0.65, 1.1),
-        muzzle=u(0.42, 0.54),
-        nose=u(0.24, 0.32),
-        eye=u(0.15, 0.2),
-        pupil=u(0.6, 0.75),
-        almond=u(0.0, 0.3),
-        whiskers=0.0,
-        torso=u(1.7, 2.3),
-        girth=u(0.85, 1.15),
-        belly=u(0.55, 0.85),
-        leg=u(1.3, 1.9),
-        leg_width=u(0.24, 0.32),
-        neck=u(0.8, 1.2),
-        tail=u(0.8, 1.7),
-        tail_width=u(0.2, 0.3),
-        tail_curl=u(-0.4, 1.2),
-    )
+    ears, bounds = choose(rng, ((DROOPING, (1.15, 1.7)),) * 2 + ((FOLDED, (0.75, 1.0)),))
+    ranges = {"ear_length": bounds, **_DOG}
+    measures = {name: float(rng.uniform(*bounds)) for name, bounds in ranges.items()}
+    return Anatomy(ears=ears, whiskers=0.0, **measures)
 
 
 def head(anatomy: Anatomy, coat: Coat, rng: np.random.Generator, *, facing: float) -> Figure:

@@ -28,6 +28,15 @@ _PAINTS: tuple[Colour, ...] = (
     (104, 92, 84), (176, 120, 104), (92, 110, 132), (200, 178, 130), (74, 78, 80),
     (142, 106, 128), (232, 228, 224), (110, 142, 96), (152, 180, 200),
 )  # fmt: skip
+# Outlines of things that lie about, and how round they look.
+_CUSHION = [-1 - 1j, -0.85j, 1 - 1j, 0.85, 1 + 1j, 0.85j, -1 + 1j, -0.85]
+_THINGS: dict[str, tuple[Outline, float]] = {
+    "ball": (ellipse(0, 1.0, 1.0), 0.9),
+    "book": (box(-1.0, -0.6, 1.0, 0.6), 0.3),
+    "leaf": (np.array([-1 + 0.6j, 1.4 + 0j, -1 - 0.6j]), 0.3),
+    "stick": (ribbon([-2, 0.4j, 2], 0.2, 0.1), 0.0),
+    "cushion": (blob(_CUSHION), 0.5),
+}
 
 
 def paint(rng: np.random.Generator) -> Colour:
@@ -87,7 +96,12 @@ def _blanket(width: float, height: float, rng: np.random.Generator) -> Figure:
 
 def _clutter(width: float, height: float, rng: np.random.Generator) -> Figure:
     """Return a ball, book, leaf, stick or cushion somewhere within width x height."""
-    thing = choose(rng, (_ball, _book, _leaf, _stick, _cushion))(paint(rng))
+    name = choose(rng, tuple(_THINGS))
+    colour, thing = paint(rng), Figure()
+    outline, depth = _THINGS[name]
+    thing.fill(outline, colour, depth=depth)
+    if name == "stick":
+        thing.line(curve([-2, -0.4j, 2]), mix(colour, INK, 0.3), 0.05)
     size = min(width, height) * rng.uniform(0.05, 0.17)
     turn = complex(np.exp(1j * rng.uniform(0, 2 * np.pi)))
     return thing.moved(size * turn, complex(width * rng.uniform(0, 1), height * rng.uniform(0, 1)))
@@ -130,32 +144,4 @@ def _grass(
         tip = complex(x + rng.normal(0, 0.3) * tall, bottom - tall * rng.uniform(0.5, 1.2))
         blade = np.array([x - 0.05 * tall + 1j * bottom, tip, x + 0.05 * tall + 1j * bottom])
         figure.fill(blade, choose(rng, greens))
-    return figure
-
-
-def _ball(colour: Colour) -> Figure:
-    return _solid(ellipse(0, 1.0, 1.0), colour, depth=0.9)
-
-
-def _book(colour: Colour) -> Figure:
-    return _solid(box(-1.0, -0.6, 1.0, 0.6), colour, depth=0.3)
-
-
-def _leaf(colour: Colour) -> Figure:
-    return _solid(np.array([-1 + 0.6j, 1.4 + 0j, -1 - 0.6j]), colour, depth=0.3)
-
-
-def _stick(colour: Colour) -> Figure:
-    figure = _solid(ribbon([-2, 0.4j, 2], 0.2, 0.1), colour, depth=0.0)
-    figure.line(curve([-2, -0.4j, 2]), mix(colour, INK, 0.3), 0.05)
-    return figure
-
-
-def _cushion(colour: Colour) -> Figure:
-    return _solid(blob([-1 - 1j, -0.85j, 1 - 1j, 0.85, 1 + 1j, 0.85j, -1 + 1j, -0.85]), colour, 0.5)
-
-
-def _solid(outline: Outline, colour: Colour, depth: float) -> Figure:
-    figure = Figure()
-    figure.fill(outline, colour, depth=depth)
     return figure

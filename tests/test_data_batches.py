@@ -1,4 +1,4 @@
-"""The batch plan."""
+"""Batches: the order of each epoch, and what each batch holds."""
 
 from __future__ import annotations
 
