@@ -37,7 +37,7 @@ def test_train_and_test_folders_are_the_splits(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["validation", "val"])
-def test_a_validation_folder_stands_in_for_the_test(tmp_path, name):
+def test_a_validation_folder_serves_as_the_test_set(tmp_path, name):
     """Where there is no test folder, validation or val takes its place."""
     save_classes(tmp_path, train=2, test=1)
     (tmp_path / "test").rename(tmp_path / name)
@@ -352,7 +352,7 @@ def test_unreadable_image_is_left_out_of_the_folder(tmp_path: Path) -> None:
     assert len(list(links.glob("*/*"))) == 8
 
 
-def test_sorted_class_folders_stand_in_the_order_of_the_labels(tmp_path: Path) -> None:
+def test_sorted_class_folders_have_the_order_of_the_labels(tmp_path: Path) -> None:
     """Also where the names of the classes sort otherwise than their labels."""
     root = save_classes(tmp_path / "data", train=2, test=1, classes=("B", "a", "C"))
     listing = folder(root)

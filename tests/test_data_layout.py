@@ -139,7 +139,7 @@ def test_parts_with_the_same_folders_are_no_classes(tmp_path: Path, parts: tuple
         read_layout(tmp_path)
 
 
-def test_labels_in_a_table_are_said_to_be_unread(tmp_path: Path) -> None:
+def test_labels_in_a_table_are_reported_as_unread(tmp_path: Path) -> None:
     """Pictures without classes beside a CSV file."""
     files(touch(tmp_path, "train"), "train/labels.csv")
 
@@ -175,7 +175,7 @@ def test_a_test_folder_beside_the_classes_is_the_test(tmp_path: Path) -> None:
     assert found.notes == ("not read: 1 picture of a test folder without these classes: val (1)",)
 
 
-def test_a_further_split_and_what_is_in_no_class_are_said(tmp_path: Path) -> None:
+def test_a_further_split_and_what_is_in_no_class_are_reported(tmp_path: Path) -> None:
     """With their numbers and places; as Roboflow exports them."""
     touch(tmp_path, *(f"{part}/{name}" for part in ("train", "valid", "test") for name in PETS))
     touch(tmp_path, "extra/cats", count=5)
@@ -230,7 +230,9 @@ def test_a_class_of_one_split_alone_is_refused(tmp_path: Path, extra: str) -> No
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", [".", "train", "train/cats"])
-def test_what_a_system_adds_is_no_class_and_is_said(tmp_path: Path, name: str, place: str) -> None:
+def test_what_a_system_adds_is_no_class_and_is_reported(
+    tmp_path: Path, name: str, place: str
+) -> None:
     """As a folder among splits, among classes and inside one; its pictures are copies."""
     touch(tmp_path, *(f"{part}/{pet}" for part in ("train", "test") for pet in PETS))
     touch(tmp_path, f"{place}/{name}/cat.jpg", count=3)
@@ -266,7 +268,7 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     assert found.notes == ("folders inside classes, read with their class: more (2)",)
 
 
-def test_links_in_circles_and_to_what_is_read_are_said(tmp_path: Path) -> None:
+def test_links_in_circles_and_to_what_is_read_are_reported(tmp_path: Path) -> None:
     """None is followed for ever, and no picture has two classes."""
     data = touch(tmp_path / "data", *PETS)
     (data / "cats/self").symlink_to(".")

@@ -268,7 +268,7 @@ def test_a_process_that_finished_first_wins(listing, tmp_path):
     assert entries(tmp_path) == [winner]
 
 
-def test_too_little_space_is_said_before_decoding(listing, tmp_path, monkeypatch):
+def test_too_little_space_is_an_error_before_decoding(listing, tmp_path, monkeypatch):
     """Needed and free, in the message; nothing stays behind."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 9, 1))

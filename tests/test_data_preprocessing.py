@@ -188,7 +188,7 @@ def test_nothing_is_fitted_twice(prepared: Prepared, monkeypatch: pytest.MonkeyP
     assert fitted("zca", prepared).whitening is not None
 
 
-def test_another_training_split_is_fitted_anew(prepared: Prepared):
+def test_another_training_split_is_fitted_again(prepared: Prepared):
     """Constants follow the images that are trained on, and no others."""
     whole = fitted("standard", prepared)
     fewer = replace(prepared, splits={**prepared.splits, "train": prepared.splits["train"][:5]})

@@ -130,7 +130,7 @@ def test_pictures_are_drawn_once(tmp_path, drawing):
     assert drawing == [(4, 2, 0), (4, 2, 1), (6, 2, 0)]
 
 
-def test_what_we_wrote_beside_drawn_pictures_is_not_told(tmp_path, drawing):
+def test_our_manifest_beside_drawn_pictures_is_no_note(tmp_path, drawing):
     """Their manifest is no news."""
     assert look("drawn", tmp_path, train_images=4, test_images=2).notes == ()
 

@@ -77,7 +77,7 @@ def short_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_too_small_for_the_cache_is_told_before_decoding(listing, tmp_path: Path):
+def test_a_disk_too_small_for_the_cache_is_an_error_before_decoding(listing, tmp_path: Path):
     """A real disk of 256 kB, and images of 480 kB."""
     with (
         small_disk(tmp_path / "disk", kilobytes=256) as disk,
@@ -110,8 +110,8 @@ def test_a_disk_that_fills_while_images_are_decoded_stops_in_words(listing, tmp_
 
 def test_a_quota_while_images_are_written_leaves_nothing_half(listing, tmp_path):
     """No file may grow beyond a limit: the same sentence as on a full disk."""
-    told = r"expected to write prepared images.*File too large"
-    with short_files(), pytest.raises(DatasetError, match=told):
+    message = r"expected to write prepared images.*File too large"
+    with short_files(), pytest.raises(DatasetError, match=message):
         ready(listing, tmp_path / "cache", size=64)
 
     assert files_in(tmp_path / "cache") == []
@@ -249,7 +249,7 @@ def called(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_results_without_a_place_are_told_before_anything_is_decoded(tmp_path: Path):
+def test_results_without_a_place_are_an_error_before_anything_is_decoded(tmp_path: Path):
     """A disk that is full, a file in the way, a link in a circle: exit 1, and no image is read."""
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "loop").symlink_to("loop")
@@ -266,7 +266,7 @@ def test_results_without_a_place_are_told_before_anything_is_decoded(tmp_path: P
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_results_disk_that_is_read_only_is_told(tmp_path: Path):
+def test_a_results_disk_that_is_read_only_is_an_error(tmp_path: Path):
     """Permissions say nothing there, writing does."""
     with small_disk(tmp_path / "disk", kilobytes=64) as disk:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, capture_output=True)
@@ -313,7 +313,9 @@ def test_a_dataset_that_is_a_link_in_a_circle_is_no_folder(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy"])
-def test_a_turned_bit_in_the_cache_is_found_mended_and_told(listing, tmp_path: Path, name: str):
+def test_a_turned_bit_in_the_cache_is_detected_repaired_and_reported(
+    listing, tmp_path: Path, name: str
+):
     """Same length, same header: only the digest tells."""
     good = ready(listing, tmp_path / "cache")
     pixels, path = np.array(good.images), good.folder / name
@@ -377,11 +379,11 @@ def test_processes_that_prepare_the_same_at_once_decode_it_once(listing, tmp_pat
     arguments = [sys.executable, "-c", PREPARER, str(tmp_path / "data"), str(tmp_path / "cache")]
     started = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(4)]
 
-    told = [one.communicate(timeout=120)[0].split() for one in started]
+    outputs = [process.communicate(timeout=120)[0].split() for process in started]
 
     assert [one.returncode for one in started] == [0] * 4
-    assert sorted(has_built for has_built, _, _ in told) == ["False"] * 3 + ["True"]
-    assert len({(digest, total) for _, digest, total in told}) == 1
+    assert sorted(has_built for has_built, _, _ in outputs) == ["False"] * 3 + ["True"]
+    assert len({(digest, total) for _, digest, total in outputs}) == 1
 
 
 def test_a_builder_that_was_killed_holds_nobody_up(listing, tmp_path: Path):

@@ -5,9 +5,9 @@ One unit is half of a head's width. The eyes are near y = 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -229,16 +229,17 @@ _DOG = {
 
 def cat(rng: np.random.Generator) -> Anatomy:
     """Return a cat: pointed ears, a short muzzle with whiskers, slit pupils, a long thin tail."""
-    measures = {name: float(rng.uniform(*bounds)) for name, bounds in _CAT.items()}
-    return Anatomy(ears=POINTED, **measures)
+    return Anatomy(ears=POINTED, **_measures(_CAT, rng))
 
 
 def dog(rng: np.random.Generator) -> Anatomy:
     """Return a dog: hanging ears, a long muzzle with a big nose, round eyes, a short tail."""
     ears, bounds = choose(rng, ((DROOPING, (1.15, 1.7)),) * 2 + ((FOLDED, (0.75, 1.0)),))
-    ranges = {"ear_length": bounds, **_DOG}
-    measures = {name: float(rng.uniform(*bounds)) for name, bounds in ranges.items()}
-    return Anatomy(ears=ears, whiskers=0.0, **measures)
+    return Anatomy(ears=ears, whiskers=0.0, **_measures({"ear_length": bounds, **_DOG}, rng))
+
+
+def _measures(ranges: Mapping[str, tuple[float, float]], rng: np.random.Generator) -> Any:
+    return {name: float(rng.uniform(*bounds)) for name, bounds in ranges.items()}
 
 
 def head(anatomy: Anatomy, coat: Coat, rng: np.random.Generator, *, facing: float) -> Figure:

@@ -342,7 +342,7 @@ def test_the_network_is_forbidden_by_option_or_environment(tmp_path, value, aske
     assert fetcher.is_offline is expected
 
 
-def test_an_observer_is_told_of_downloads(server, tmp_path):
+def test_an_observer_is_notified_of_downloads(server, tmp_path):
     """A line as it begins, then bytes."""
     body = pet_images()
     fetcher, events = fetcher_of(tmp_path, homes_of(body, server.put("pets", body))), []

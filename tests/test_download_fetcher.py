@@ -129,7 +129,7 @@ def test_without_a_network_one_failure_is_enough(tmp_path):
     assert "no network" in one.refusal()
 
 
-def test_a_bad_server_does_not_stop_what_lies_elsewhere(server, tmp_path):
+def test_a_bad_server_does_not_stop_downloads_from_others(server, tmp_path):
     """It is asked once, and other things are still fetched."""
     homes = plain(server) | {
         "gone": RemoteResource(files=(remote("x", ONE, server.put("x", status=404)),), remark="")
@@ -145,7 +145,7 @@ def test_a_bad_server_does_not_stop_what_lies_elsewhere(server, tmp_path):
     assert visible(tmp_path / "downloads") == ["pair"]
 
 
-def test_too_small_a_disk_is_said_before_anything_is_fetched(server, tmp_path, monkeypatch):
+def test_too_small_a_disk_is_an_error_before_anything_is_fetched(server, tmp_path, monkeypatch):
     """Needed and free space are named, and the variable that moves the cache."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(0, 0, 7_000_000))
@@ -158,7 +158,7 @@ def test_too_small_a_disk_is_said_before_anything_is_fetched(server, tmp_path, m
     assert server.asked == []
 
 
-def test_a_cache_that_cannot_be_written_is_said(server, tmp_path):
+def test_a_cache_that_cannot_be_written_is_an_error(server, tmp_path):
     """Its place is named."""
     (tmp_path / "downloads").write_text("in the way")
 
