@@ -1,4 +1,4 @@
-"""One picture: a subject in a scene, seen through an ordinary camera."""
+"""Pictures: a subject in a scene, seen through an ordinary camera."""
 
 from __future__ import annotations
 
