@@ -23,6 +23,7 @@ from benchharness.files import (
     remove_dir,
     require_free_space,
     sync,
+    writable,
 )
 
 Progress = Callable[[int, int], None]
@@ -126,7 +127,7 @@ def open_or_build(
     Raises:
         DatasetError: An image cannot be read, or the disk is full.
     """
-    try:
+    with writable(folder, what="to write prepared images", error=DatasetError):
         # A cache that cannot be written, and so not locked, may still hold what is needed.
         entry, _ = _open_whole(folder, meta=meta)
         if entry is not None:
@@ -141,11 +142,6 @@ def open_or_build(
             _build(
                 folder, listing, meta=meta, workers=workers, may_skip=may_skip, progress=progress
             )
-    except OSError as error:
-        raise DatasetError(
-            f"{folder}: expected to write prepared images, found: {error}; "
-            "free some space or choose another cache folder"
-        ) from error
     seconds = time.perf_counter() - started
     return replace(open_entry(folder), seconds=seconds, rebuilt_because=damage)
 

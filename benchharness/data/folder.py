@@ -18,7 +18,7 @@ from benchharness.data.listing import Examples, FileExamples, Listing
 from benchharness.data.prepared import Prepared
 from benchharness.data.tree import class_folders, display_name, pictures_in
 from benchharness.errors import DatasetError
-from benchharness.files import atomic_dir
+from benchharness.files import ANOTHER_CACHE, atomic_dir, writable
 from benchharness.model.conversions import ALIKE, describe
 
 _TEST_SHARE = 0.2
@@ -273,16 +273,13 @@ def class_folder(paths: Sequence[Path], prepared: Prepared, *, cache_dir: Path) 
     }
     identity = json.dumps([names, {link: str(path) for link, path in links.items()}])
     target = cache_dir / "folders" / hashlib.sha256(identity.encode()).hexdigest()[:32]
-    try:
+    what = f"to link {len(links)} images by class"
+    elsewhere = f'{ANOTHER_CACHE}, or set input = "prepared"'
+    with writable(target, elsewhere=elsewhere, what=what, error=DatasetError):
         if not target.is_dir():
             with atomic_dir(target) as building:
                 for name in names:
                     (building / name).mkdir()
                 for link, path in links.items():
                     (building / link).symlink_to(path)
-    except OSError as error:
-        raise DatasetError(
-            f"{target}: expected to link {len(links)} images by class, found: {error}; "
-            'choose another cache folder, or set input = "prepared"'
-        ) from error
     return target

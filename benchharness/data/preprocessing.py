@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchharness.data.prepared import Prepared
 from benchharness.errors import DatasetError
-from benchharness.files import atomic_write_bytes
+from benchharness.files import atomic_write_bytes, writable
 from benchharness.model.host import preprocess_on_host
 from benchharness.model.task import Preprocessing, Whitening
 
@@ -196,11 +196,6 @@ def _write(file: Path, preprocessing: Preprocessing) -> None:
     whitening = preprocessing.whitening
     arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
     facts = {name: getattr(preprocessing, name) for name in ("name", "order", "mean", "scale")}
-    try:
+    with writable(file, error=DatasetError):
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(file, save(arrays, metadata={"facts": json.dumps(facts)}))
-    except OSError as error:
-        raise DatasetError(
-            f"{file}: expected to be able to write here, found: {error.strerror}; "
-            "free some space, or set BENCHHARNESS_CACHE to another folder"
-        ) from error

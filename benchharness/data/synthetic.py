@@ -13,7 +13,14 @@ from benchharness.data.folder import folder
 from benchharness.data.listing import Listing
 from benchharness.download.manifest import Manifest, damages, write_manifest
 from benchharness.errors import DatasetError
-from benchharness.files import atomic_dir, build_lock, file_digest, remove_dir, require_free_space
+from benchharness.files import (
+    atomic_dir,
+    build_lock,
+    file_digest,
+    remove_dir,
+    require_free_space,
+    writable,
+)
 
 Progress = Callable[[int, int], None]
 # Part of the cache's path and so of a dataset's identity: raise it when any picture changes.
@@ -45,18 +52,13 @@ def synthetic_images(
     """
     train, test = train or TRAIN, test or TEST
     place = cache_dir / "drawn" / f"{train}-{test}-{seed}-v{VERSION}"
-    try:
+    with writable(place, what=f"to write {train + test} pictures", error=DatasetError):
         if not _is_whole(place):
             with build_lock(place):
                 # Another process may have drawn them while we waited.
                 if not _is_whole(place):
                     remove_dir(place)
                     _draw(place, train=train, test=test, seed=seed, progress=progress)
-    except OSError as error:
-        raise DatasetError(
-            f"{place}: expected to write {train + test} pictures, found: {error}; "
-            "free some space or choose another cache folder"
-        ) from error
     origin = f"drawn by benchharness (version {VERSION}, seed {seed}), no photographs"
     return replace(folder(place), name="drawn", is_real=False, origin=origin)
 

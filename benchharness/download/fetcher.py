@@ -13,12 +13,11 @@ from benchharness.download.manifest import Manifest, damages, write_manifest
 from benchharness.download.registry import REGISTRY, RemoteFile, RemoteResource
 from benchharness.download.transfer import Progress, Timeouts, Transfer, TransferError
 from benchharness.errors import FetchError
-from benchharness.files import atomic_dir, build_lock, remove_dir, require_free_space
+from benchharness.files import atomic_dir, build_lock, remove_dir, require_free_space, writable
 
 OnDownload = Callable[[str, int, int], None]
 
 _SPARE_BYTES = 50_000_000
-_REMEDY = "free some space or choose another cache folder (BENCHHARNESS_CACHE)"
 
 
 class UnreachableError(FetchError):
@@ -96,7 +95,8 @@ class Fetcher:
                 )
             raise FetchError(f"{name}: {home.source} was not fetched: {refusal}")
         try:
-            with build_lock(target):
+            what = f"to write {home.source}"
+            with writable(target, what=what, error=FetchError), build_lock(target):
                 # Another process may have fetched it while we waited.
                 if not self._is_whole(name):
                     self._build(name, home, target)
@@ -106,10 +106,6 @@ class Fetcher:
             hosts = ", ".join(dict.fromkeys(file.hosts for file in home.files))
             self._say(f"no network, going on without downloads: cannot reach {hosts}")
             raise FetchError(f"{name}: {error}") from error
-        except OSError as error:
-            raise FetchError(
-                f"{target}: expected to write {home.source}, found: {error}; {_REMEDY}"
-            ) from error
 
     def _build(self, name: str, home: RemoteResource, target: Path) -> None:
         incoming = self.folder / f".{name}.incoming"
@@ -190,25 +186,22 @@ def download(
             progress=progress,
         )
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            was_begun = transfer.arrived > 0
-            try:
-                return _retrieve(file, folder, transfer)
-            except ValueError:
-                if not was_begun:
-                    raise
-                # An earlier part of it was bad.
-                return _retrieve(file, folder, transfer)
+            with writable(folder, what=f"to write {file.name}", error=FetchError):
+                folder.mkdir(parents=True, exist_ok=True)
+                was_begun = transfer.arrived > 0
+                try:
+                    return _retrieve(file, folder, transfer)
+                except ValueError:
+                    if not was_begun:
+                        raise
+                    # An earlier part of it was bad.
+                    return _retrieve(file, folder, transfer)
         except ValueError as error:
             actual = str(error).rsplit("but got ", 1)[-1].partition(". ")[0]
             problem = TransferError(f"expected SHA-256 {file.sha256}, found {actual}")
             failures.append((url, problem))
         except TransferError as error:
             failures.append((url, error))
-        except OSError as error:
-            raise FetchError(
-                f"{folder}: expected to write {file.name}, found: {error}; {_REMEDY}"
-            ) from error
     reasons = "; ".join(f"{url}: {error}" for url, error in failures)
     is_unreachable = all(error.is_unreachable for _, error in failures)
     raise (UnreachableError if is_unreachable else FetchError)(

@@ -15,7 +15,7 @@ from benchharness.download.fetcher import Fetcher
 from benchharness.download.manifest import Manifest, damages, read_manifest, write_manifest
 from benchharness.download.registry import RemoteResource, weights_home
 from benchharness.errors import FetchError, WeightsError
-from benchharness.files import atomic_dir, build_lock, file_digest, remove_dir
+from benchharness.files import atomic_dir, build_lock, file_digest, remove_dir, writable
 from benchharness.model.backbones import Release
 from benchharness.model.signatures import nature
 from benchharness.plugins import install_command, weight_readers
@@ -184,20 +184,15 @@ class _Offer:
         Raises:
             WeightsError: The file cannot be read, or the converted one not be written.
         """
-        try:
-            with build_lock(self.folder):
-                if any(damages(self.folder)):
-                    with atomic_dir(self.folder) as building:
-                        self._convert(file, building / self.file, source=source)
-                        digests = {self.file: file_digest(building / self.file)}
-                        manifest = Manifest(source=source, remark=self.home.remark, files=digests)
-                        write_manifest(building, manifest)
-                        remove_dir(self.folder)
-        except OSError as error:
-            raise WeightsError(
-                f"{self.folder}: expected to write converted weights, found: {error}; "
-                "free some space or choose another cache folder (BENCHHARNESS_CACHE)"
-            ) from error
+        what = "to write converted weights"
+        with writable(self.folder, what=what, error=WeightsError), build_lock(self.folder):
+            if any(damages(self.folder)):
+                with atomic_dir(self.folder) as building:
+                    self._convert(file, building / self.file, source=source)
+                    digests = {self.file: file_digest(building / self.file)}
+                    manifest = Manifest(source=source, remark=self.home.remark, files=digests)
+                    write_manifest(building, manifest)
+                    remove_dir(self.folder)
         return self.kept()
 
     def _convert(self, file: Path, out: Path, *, source: str) -> None:
