@@ -49,11 +49,13 @@ def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: boo
     understood.
     """
     from benchharness.progress import watch
-    from benchharness.run.session import Request, open_session
+    from benchharness.run.options import RunOptions
+    from benchharness.run.session import open_session
+    from benchharness.run.session import prepare as prepare_inputs
 
-    request = Request(suite=suite, profile=profile, data=data, offline=offline)
+    run_options = RunOptions(suite=suite, profile=profile, data=data, offline=offline)
     with watch() as observe:
-        inputs = open_session(request, observe=observe).prepare(observe)
+        inputs = prepare_inputs(open_session(run_options, observe=observe), observe)
     for line in _summary(inputs):
         say(line)
     return 0
@@ -71,13 +73,15 @@ def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
     2 the request could not be understood.
     """
     from benchharness.progress import watch
-    from benchharness.run.session import Request, open_session
-    from benchharness.run.verify import verify as verdicts
+    from benchharness.run.inputs import verify_inputs
+    from benchharness.run.options import RunOptions
+    from benchharness.run.session import open_session
 
-    request = Request(suite=suite, profile=profile, data=data, offline=True)
+    run_options = RunOptions(suite=suite, profile=profile, data=data, offline=True)
     is_whole = True
     with watch() as observe:
-        for verdict in verdicts(open_session(request), observe):
+        session = open_session(run_options)
+        for verdict in verify_inputs(session.plan, places=session.places, observe=observe):
             is_whole &= not verdict.damages
             state = f"DAMAGED ({len(verdict.damages)})" if verdict.damages else "ok"
             say(f"{state}: {verdict.what}")
