@@ -345,8 +345,8 @@ class TestLocks:
         assert list((desk / "cache/locks").iterdir())
         assert_whole(done, desk / "again")
         assert_whole(shown, desk / "results")
-        assert done.stderr.count("knows no locks (") == 1
-        assert "knows no locks" not in shown.stderr
+        assert done.stderr.count("has no locks (") == 1
+        assert "has no locks" not in shown.stderr
 
     def test_a_wait_is_told_with_the_holder_and_bounded(self, tmp_path: Path, caplog):
         """After two seconds; what is left in the file of an earlier holder is not believed."""
@@ -363,8 +363,8 @@ class TestLocks:
 
         assert f"waiting for process {other.pid} (" in caplog.records[0].message
         assert str(file) in caplog.records[0].message
-        assert f"found process {other.pid} (" in str(refusal.value)
-        assert "for more than 2.5 s; wait for its end, or end it" in str(refusal.value)
+        assert f"locked by process {other.pid} (" in str(refusal.value)
+        assert "for more than 2.5 s; wait for that process, or end it" in str(refusal.value)
 
     def test_a_run_tells_whom_it_waits_for_and_goes_on(self, desk: Path):
         """The announcement is among the others, on standard error."""

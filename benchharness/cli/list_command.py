@@ -12,7 +12,7 @@ import click
 
 from benchharness.cli.disable import disable_plugin
 from benchharness.cli.saying import say
-from benchharness.data.registry import SOURCES
+from benchharness.data.sources import SOURCES
 from benchharness.extensions import extensions
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, install_command, installed, obstacle

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.plan import epoch_order
+from benchharness.data.batches import epoch_order
 from benchharness.fairness.ledger import TOLERANCE, Ledger, witness
 from benchharness.model.host import preprocess_on_host, warp_on_host
 from benchharness.model.task import Batch, ConsumedBatches, Task

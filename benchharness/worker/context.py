@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.data.augmentation import Augmentation, AugmentationPlan
-from benchharness.data.fitted import fitted
-from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
+from benchharness.data.batches import BatchSequence, EpochSequence, epoch_order
 from benchharness.data.prepared import Prepared
+from benchharness.data.preprocessing import fitted
 from benchharness.errors import UnsupportedError
 from benchharness.fairness.settings import deviations, stated
 from benchharness.measure.clock import CpuTimer, PhaseClock, now_s

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.plan import epoch_order
+from benchharness.data.batches import epoch_order
 from benchharness.errors import BenchError
 from benchharness.fairness import settings
 from benchharness.fairness.ledger import witness

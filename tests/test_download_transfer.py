@@ -9,7 +9,7 @@ import time
 import pytest
 from serving import remote, serving
 
-from benchharness.download.download import UnreachableError, download
+from benchharness.download.fetcher import UnreachableError, download
 from benchharness.download.transfer import Timeouts
 from benchharness.errors import FetchError
 
@@ -27,7 +27,7 @@ def server():
 def fetch(tmp_path, *urls, body=BODY, progress=None):
     """Download a file of that content from these addresses."""
     file = remote("file.bin", body, *urls)
-    return download(file, tmp_path / "in", patience=QUICK, progress=progress)
+    return download(file, tmp_path / "in", timeouts=QUICK, progress=progress)
 
 
 def nothing_left(tmp_path):
@@ -65,7 +65,7 @@ def test_a_file_that_was_changed_on_disk_is_fetched_again(server, tmp_path):
     assert fetch(tmp_path, url).read_bytes() == BODY
 
 
-def test_a_connection_that_ends_on_the_way_is_continued_where_it_ended(server, tmp_path):
+def test_a_connection_that_ends_early_is_continued_where_it_ended(server, tmp_path):
     """The second answer begins at the first missing byte, of the same edition."""
     url = server.put("a", BODY, etag='"v1"', breaks_after=[150_000, 100_000])
 
@@ -192,7 +192,7 @@ def test_mirrors_are_tried_in_their_order(server, tmp_path):
     assert [path for path, _, _ in server.asked] == ["a", "b", "c", "d"]
 
 
-def test_all_failures_stand_in_one_message(server, tmp_path):
+def test_all_failures_are_in_one_message(server, tmp_path):
     """Each address with what it gave."""
     urls = [server.put("a", status=404), server.put("b", status=503), server.put("c", b"short")]
 
@@ -246,7 +246,7 @@ def test_a_server_that_never_answers_is_unreachable_within_seconds(tmp_path):
     ("url", "reason"),
     [("http://127.0.0.1:9/a", "refused"), ("http://no-such-host.invalid/a", "resolve")],
 )
-def test_no_network_is_told_from_a_bad_server(tmp_path, url, reason):
+def test_no_network_is_distinguished_from_a_bad_server(tmp_path, url, reason):
     """Who cannot be reached at all has not refused."""
     with pytest.raises(UnreachableError, match=reason):
         fetch(tmp_path, url)

@@ -94,7 +94,7 @@ def homes_of(body: bytes, *urls: str) -> dict[str, RemoteResource]:
 
 def fetcher_of(tmp_path: Path, homes, **options) -> Fetcher:
     """Return a fetcher that gives up soon."""
-    return Fetcher(folder=tmp_path / "cache/downloads", homes=homes, patience=QUICK, **options)
+    return Fetcher(folder=tmp_path / "cache/downloads", homes=homes, timeouts=QUICK, **options)
 
 
 def look(tmp_path: Path, name: str = "cats_dogs", **options):
@@ -154,7 +154,7 @@ def spoil(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_damaged_download_is_had_anew_and_that_is_told(server, tmp_path):
+def test_a_damaged_download_is_fetched_again_with_a_warning(server, tmp_path):
     """The archive is fetched once more, and the photographs are what they were."""
     body, said = pet_images(), []
     homes = homes_of(body, server.put("pets", body))
@@ -165,7 +165,7 @@ def test_a_damaged_download_is_had_anew_and_that_is_told(server, tmp_path):
     again = look(tmp_path, fetcher=fetcher_of(tmp_path, homes, announce=said.append))
 
     assert [again.train.digest(i) for i in range(6)] == digests
-    assert said[0].startswith(f"WARNING: damaged in the cache, to be fetched anew: {file}: ")
+    assert said[0].startswith(f"WARNING: damaged in the cache, to be fetched again: {file}: ")
     assert len(server.asked) == 2
 
 
@@ -175,7 +175,7 @@ def test_nothing_takes_the_place_of_damaged_photographs(server, tmp_path):
     look(tmp_path, fetcher=fetcher_of(tmp_path, homes))
     file = spoil(tmp_path)
 
-    with pytest.raises(DatasetError, match=r"not fetched anew: offline.*or remove") as caught:
+    with pytest.raises(DatasetError, match=r"not downloaded again: offline.*or delete") as caught:
         look(tmp_path, fetcher=fetcher_of(tmp_path, homes, is_offline=True), fallback="drawn")
 
     assert str(file) in str(caught.value)
@@ -242,7 +242,8 @@ def test_offline_the_message_names_home_and_remedy(tmp_path):
 def test_the_fallback_says_why_nothing_was_downloaded(tmp_path, monkeypatch):
     """A server that has moved is told from a missing network."""
     monkeypatch.setattr(
-        "benchharness.data.synthetic.pictures", lambda **_: cats_dogs(unpacked(tmp_path / "drawn"))
+        "benchharness.data.synthetic.synthetic_images",
+        lambda **_: cats_dogs(unpacked(tmp_path / "drawn")),
     )
     homes = homes_of(b"x" * 99, "http://127.0.0.1:9/pets")
 
@@ -347,13 +348,13 @@ def test_the_network_is_forbidden_by_option_or_environment(tmp_path, value, aske
     assert fetcher.is_offline is expected
 
 
-def test_an_observer_is_told_of_downloads(server, tmp_path):
+def test_an_observer_is_notified_of_downloads(server, tmp_path):
     """A line as it begins, then bytes."""
     body = pet_images()
     fetcher, events = fetcher_of(tmp_path, homes_of(body, server.put("pets", body))), []
     report_downloads(fetcher, events.append)
 
-    fetcher.obtain("cats_dogs")
+    fetcher.fetch("cats_dogs")
 
     assert isinstance(events[0], Announced)
     assert events[0].text.startswith("fetching cats_dogs: pets.zip from 127.0.0.1")

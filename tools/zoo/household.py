@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchharness.data.drawn.colours import INK, LIGHT, PALE, mix
-from benchharness.data.drawn.figure import Figure
-from benchharness.data.drawn.shapes import blob, box, curve, ellipse, symmetric
-from benchharness.data.drawn.things import paint
+from benchharness.data.drawn.figure import (
+    INK,
+    LIGHT,
+    PALE,
+    Figure,
+    blob,
+    box,
+    curve,
+    ellipse,
+    mix,
+    symmetric,
+)
+from benchharness.data.drawn.scene import paint
 
 
 def bottle(rng: np.random.Generator) -> Figure:

@@ -13,8 +13,8 @@ from safetensors import safe_open
 from serving import remote, serving
 
 from benchharness.download.fetcher import Fetcher
+from benchharness.download.manifest import damages
 from benchharness.download.registry import REGISTRY, RemoteResource, weights_home
-from benchharness.download.stock import damages
 from benchharness.download.transfer import Timeouts
 from benchharness.errors import WeightsError
 from benchharness.model.backbones import BACKBONES
@@ -107,7 +107,7 @@ def homes_of(**files: tuple[bytes, str]) -> dict[str, RemoteResource]:
 def find(tmp_path, homes, *, releases=RELEASES, is_offline=False, **options) -> Pretrained:
     """Find VGG16 with a cache of its own and no fallback."""
     fetcher = Fetcher(
-        folder=tmp_path / "downloads", homes=homes, is_offline=is_offline, patience=QUICK
+        folder=tmp_path / "downloads", homes=homes, is_offline=is_offline, timeouts=QUICK
     )
     given = {"path": None, "environment": {}, "fallback": None}
     return find_pretrained("vgg16", releases, **{**given, **options}, fetcher=fetcher)

@@ -1,11 +1,9 @@
-"""Folders of fetched files: whole or absent, each with a list of what it holds."""
+"""Manifests: what a folder of downloaded or generated files holds, by digest."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,23 +27,6 @@ class Manifest:
     files: Mapping[str, str]
 
 
-@contextmanager
-def atomic_dir(target: Path) -> Iterator[Path]:
-    """Give an empty folder that becomes ``target`` if the block succeeds, and vanishes if not.
-
-    Whoever calls holds the target's lock: what an earlier call left behind is removed.
-    """
-    building = target.with_name(f".{target.name}.building")
-    shutil.rmtree(building, ignore_errors=True)
-    building.mkdir(parents=True)
-    try:
-        yield building
-        shutil.rmtree(target, ignore_errors=True)
-        building.rename(target)
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
-
-
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write what a folder holds into it."""
     text = json.dumps(asdict(manifest), indent=1, ensure_ascii=False)
@@ -53,7 +34,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 
 def read_manifest(folder: Path) -> Manifest | None:
-    """Return what a folder should hold; None where it does not say, or says nonsense."""
+    """Return what a folder should hold; None where it has no readable manifest."""
     try:
         return Manifest(**json.loads((folder / MANIFEST).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -61,7 +42,7 @@ def read_manifest(folder: Path) -> Manifest | None:
 
 
 def damages(folder: Path) -> Iterator[str]:
-    """Yield what is wrong with a folder: one line for each file that is not as it was."""
+    """Yield a line for each file of a folder that is missing or changed."""
     manifest = read_manifest(folder)
     if manifest is None:
         yield f"{folder}: expected a {MANIFEST} that says what is here, found none to read"
@@ -70,5 +51,5 @@ def damages(folder: Path) -> Iterator[str]:
         file = folder / name
         if not file.is_file():
             yield f"{file}: expected a file, found none"
-        elif (found := file_digest(file)) != digest:
-            yield f"{file}: expected SHA-256 {digest}, found {found}"
+        elif (actual := file_digest(file)) != digest:
+            yield f"{file}: expected SHA-256 {digest}, found {actual}"

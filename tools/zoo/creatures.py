@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchharness.data.drawn.colours import INK, PALE, WHITE, Colour, coat, mix, varied
-from benchharness.data.drawn.figure import Figure
-from benchharness.data.drawn.shapes import (
+from benchharness.data.drawn.animal import coat
+from benchharness.data.drawn.figure import (
+    INK,
+    PALE,
+    WHITE,
+    Colour,
+    Figure,
     blob,
     curve,
     ellipse,
     mirrored,
+    mix,
     ribbon,
     ruffled,
     symmetric,
+    varied,
 )
 
 _BEAK: Colour = (222, 160, 60)

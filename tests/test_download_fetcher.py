@@ -12,8 +12,8 @@ import pytest
 from serving import remote, serving
 
 from benchharness.download.fetcher import Fetcher
+from benchharness.download.manifest import MANIFEST, damages, read_manifest
 from benchharness.download.registry import REGISTRY, ArchiveLimits, RemoteResource
-from benchharness.download.stock import MANIFEST, damages, read_manifest
 from benchharness.download.transfer import Timeouts
 from benchharness.errors import FetchError
 
@@ -49,7 +49,7 @@ def packed(server, tmp_path) -> dict[str, RemoteResource]:
 
 def fetcher(tmp_path, homes, **options) -> Fetcher:
     """Return a fetcher that gives up soon."""
-    return Fetcher(folder=tmp_path / "downloads", homes=homes, patience=QUICK, **options)
+    return Fetcher(folder=tmp_path / "downloads", homes=homes, timeouts=QUICK, **options)
 
 
 def visible(folder):
@@ -59,7 +59,7 @@ def visible(folder):
 
 def test_files_appear_together_with_a_list_of_what_they_are(server, tmp_path):
     """The manifest says whence, on what terms, and which bytes."""
-    folder = fetcher(tmp_path, plain(server)).obtain("pair")
+    folder = fetcher(tmp_path, plain(server)).fetch("pair")
 
     manifest = read_manifest(folder)
     assert visible(folder) == ["a", "b", MANIFEST]
@@ -72,7 +72,7 @@ def test_an_archive_is_unpacked_and_not_kept(server, tmp_path):
     """Pictures need the disk once, not twice."""
     downloads = tmp_path / "downloads"
 
-    folder = fetcher(tmp_path, packed(server, tmp_path)).obtain("pets")
+    folder = fetcher(tmp_path, packed(server, tmp_path)).fetch("pets")
 
     assert visible(folder / "pets") == ["0.jpg", "1.jpg"]
     assert not list(downloads.rglob("*.zip"))
@@ -82,10 +82,10 @@ def test_an_archive_is_unpacked_and_not_kept(server, tmp_path):
 def test_what_is_there_is_not_fetched_again_not_even_offline(server, tmp_path):
     """A second session, without a network, finds it."""
     homes = plain(server)
-    folder = fetcher(tmp_path, homes).obtain("pair")
+    folder = fetcher(tmp_path, homes).fetch("pair")
     asked = len(server.asked)
 
-    again = fetcher(tmp_path, homes, is_offline=True).obtain("pair")
+    again = fetcher(tmp_path, homes, is_offline=True).fetch("pair")
 
     assert again == folder
     assert len(server.asked) == asked
@@ -94,7 +94,7 @@ def test_what_is_there_is_not_fetched_again_not_even_offline(server, tmp_path):
 def test_offline_touches_no_network_and_says_what_was_not_fetched(server, tmp_path):
     """The message names the thing, its home and the reason."""
     with pytest.raises(FetchError, match=r"pair: 2 files from 127.0.0.1 was not fetched: offline"):
-        fetcher(tmp_path, plain(server), is_offline=True).obtain("pair")
+        fetcher(tmp_path, plain(server), is_offline=True).fetch("pair")
 
     assert server.asked == []
 
@@ -104,7 +104,7 @@ def test_a_session_says_what_it_fetches_and_how_far_it_is(server, tmp_path):
     lines, seen = [], []
     options = {"announce": lines.append, "on_download": lambda *now: seen.append(now)}
 
-    fetcher(tmp_path, packed(server, tmp_path), **options).obtain("pets")
+    fetcher(tmp_path, packed(server, tmp_path), **options).fetch("pets")
 
     assert lines == ["fetching pets: made.zip from 127.0.0.1, 0 MB"]
     assert seen[0][0] == "made.zip" and seen[0][1] == seen[0][2]
@@ -118,18 +118,18 @@ def test_without_a_network_one_failure_is_enough(tmp_path):
     lines = []
     one = fetcher(tmp_path, homes, announce=lines.append)
     with pytest.raises(FetchError, match="refused"):
-        one.obtain("a")
+        one.fetch("a")
     started = time.perf_counter()
 
     with pytest.raises(FetchError, match="was not fetched: no network"):
-        one.obtain("b")
+        one.fetch("b")
 
     assert time.perf_counter() - started < 0.1
     assert [line for line in lines if "no network" in line] == lines[1:]
     assert "no network" in one.refusal()
 
 
-def test_a_bad_server_does_not_stop_what_lies_elsewhere(server, tmp_path):
+def test_a_bad_server_does_not_stop_downloads_from_others(server, tmp_path):
     """It is asked once, and other things are still fetched."""
     homes = plain(server) | {
         "gone": RemoteResource(files=(remote("x", ONE, server.put("x", status=404)),), remark="")
@@ -138,30 +138,32 @@ def test_a_bad_server_does_not_stop_what_lies_elsewhere(server, tmp_path):
 
     for _ in range(2):
         with pytest.raises(FetchError, match="404"):
-            one.obtain("gone")
-    one.obtain("pair")
+            one.fetch("gone")
+    one.fetch("pair")
 
     assert [path for path, _, _ in server.asked] == ["x", "a", "b"]
     assert visible(tmp_path / "downloads") == ["pair"]
 
 
-def test_too_small_a_disk_is_said_before_anything_is_fetched(server, tmp_path, monkeypatch):
+def test_too_small_a_disk_is_an_error_before_anything_is_fetched(server, tmp_path, monkeypatch):
     """Needed and free space are named, and the variable that moves the cache."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(0, 0, 7_000_000))
 
-    with pytest.raises(FetchError, match=r"expected 50 MB of free.*found 7 MB.*BENCHHARNESS_CACHE"):
-        fetcher(tmp_path, plain(server)).obtain("pair")
+    with pytest.raises(
+        FetchError, match=r"expected 50\.0 MB of free.*found 7\.0 MB.*BENCHHARNESS_CACHE"
+    ):
+        fetcher(tmp_path, plain(server)).fetch("pair")
 
     assert server.asked == []
 
 
-def test_a_cache_that_cannot_be_written_is_said(server, tmp_path):
+def test_a_cache_that_cannot_be_written_is_an_error(server, tmp_path):
     """Its place is named."""
     (tmp_path / "downloads").write_text("in the way")
 
     with pytest.raises(FetchError, match="BENCHHARNESS_CACHE"):
-        fetcher(tmp_path, plain(server)).obtain("pair")
+        fetcher(tmp_path, plain(server)).fetch("pair")
 
 
 def test_an_archive_that_means_harm_leaves_no_folder(server, tmp_path):
@@ -176,7 +178,7 @@ def test_an_archive_that_means_harm_leaves_no_folder(server, tmp_path):
     )
 
     with pytest.raises(FetchError, match="stay in their folder"):
-        fetcher(tmp_path, {"pets": home}).obtain("pets")
+        fetcher(tmp_path, {"pets": home}).fetch("pets")
 
     assert visible(tmp_path / "downloads") == []
     assert not (tmp_path / "evil").exists()
@@ -184,8 +186,8 @@ def test_an_archive_that_means_harm_leaves_no_folder(server, tmp_path):
 
 def _obtain(folder, homes, barrier, results) -> None:
     barrier.wait()
-    one = Fetcher(folder=folder, homes=homes, patience=QUICK)
-    results.put(sorted(p.name for p in one.obtain("pair").iterdir()))
+    one = Fetcher(folder=folder, homes=homes, timeouts=QUICK)
+    results.put(sorted(p.name for p in one.fetch("pair").iterdir()))
 
 
 def test_two_processes_fetch_the_same_thing_once(server, tmp_path):
@@ -210,7 +212,7 @@ def test_two_processes_fetch_the_same_thing_once(server, tmp_path):
 
 def test_damage_is_found_file_by_file(server, tmp_path):
     """Changed, missing, and a list that cannot be read."""
-    folder = fetcher(tmp_path, plain(server)).obtain("pair")
+    folder = fetcher(tmp_path, plain(server)).fetch("pair")
     (folder / "a").write_bytes(b"spoilt")
     (folder / "b").unlink()
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchharness.data.drawn.anatomy import Anatomy, Ears, Extra
-from benchharness.data.drawn.colours import Coat, choose, coat
-from benchharness.data.drawn.figure import Figure
+from benchharness.data.drawn.animal import Anatomy, Coat, coat
+from benchharness.data.drawn.figure import Figure, choose
 from benchharness.data.drawn.poses import POSES
+from zoo.extras import EARS, EXTRAS
 
 Range = tuple[float, float]
 
@@ -43,13 +43,14 @@ class _Mammal:
     """One kind.
 
     Attributes:
+        ears, extras: Keys of EARS and EXTRAS.
         ranges: Bounds of the measures that are its own.
         tufts: Roughness of its outline; None for what its coat has.
     """
 
-    ears: Ears
+    ears: str
     ranges: Mapping[str, Range]
-    extras: tuple[Extra, ...] = ()
+    extras: tuple[str, ...] = ()
     tufts: float | None = None
 
 
@@ -202,7 +203,8 @@ def mammal(name: str, rng: np.random.Generator) -> Figure:
 def _anatomy(kind: _Mammal, rng: np.random.Generator) -> Anatomy:
     ranges = {**_BOUNDS, **kind.ranges}
     measures = {name: float(rng.uniform(*bounds)) for name, bounds in ranges.items()}
-    return Anatomy(ears=kind.ears, extras=kind.extras, **measures)
+    extras = tuple(EXTRAS[name] for name in kind.extras)
+    return Anatomy(ears=EARS[kind.ears], extras=extras, **measures)
 
 
 def _coat(kind: _Mammal, rng: np.random.Generator) -> Coat:

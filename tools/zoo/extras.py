@@ -1,70 +1,90 @@
-"""What only some animals have on their heads: horns, manes, trunks and the like."""
+"""Ears, and extras such as horns, manes and trunks, that neither cats nor dogs have."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
 
 import numpy as np
 
-from benchharness.data.drawn.anatomy import Anatomy, Extra
-from benchharness.data.drawn.colours import INK, PALE, WHITE, Coat, Colour, mix
-from benchharness.data.drawn.figure import Figure
-from benchharness.data.drawn.shapes import (
+from benchharness.data.drawn.animal import (
+    DROOPING,
+    FOLDED,
+    NO_OUTLINE,
+    POINTED,
+    Anatomy,
+    Coat,
+    Ears,
+    Extra,
+)
+from benchharness.data.drawn.figure import (
+    INK,
+    PALE,
+    WHITE,
+    Colour,
+    Figure,
     Outline,
     blob,
     box,
     curve,
     ellipse,
     mirrored,
+    mix,
     ribbon,
     ruffled,
     symmetric,
 )
 
-Layer = Literal["behind", "under", "over"]
-_Front = Callable[[Figure, Anatomy, Coat, np.random.Generator, complex], None]
-_Side = Callable[[Figure, Anatomy, Coat, np.random.Generator], None]
 _HORN: Colour = (206, 190, 160)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Kind:
-    """One extra.
-
-    Attributes:
-        layer: Behind the head, under the muzzle and the eyes, or over the muzzle.
-        front, side: How it is added to a head that looks at us, or to the right.
-    """
-
-    layer: Layer
-    front: _Front
-    side: _Side
+def _round(n: float, spread: float) -> tuple[Outline, Outline]:
+    middle, r = 0.72 + spread - 1j * (0.42 + 0.3 * n), 0.5 * n
+    return ellipse(middle, r, r), ellipse(middle + 0.06j, 0.6 * r, 0.62 * r)
 
 
-def add_front(
-    figure: Figure,
-    anatomy: Anatomy,
-    coat: Coat,
-    rng: np.random.Generator,
-    look: complex,
-    *,
-    layer: Layer,
-) -> None:
-    """Add the extras of one layer to a head seen from the front."""
-    for extra in anatomy.extras:
-        if _KINDS[extra].layer == layer:
-            _KINDS[extra].front(figure, anatomy, coat, rng, look)
+def _round_near(n: float) -> tuple[Outline, Outline, float]:
+    middle = -0.3 - 0.55j - 0.3j * n
+    return ellipse(middle, 0.42 * n, 0.48 * n), ellipse(middle, 0.24 * n, 0.3 * n), 0.4
 
 
-def add_side(
-    figure: Figure, anatomy: Anatomy, coat: Coat, rng: np.random.Generator, *, layer: Layer
-) -> None:
-    """Add the extras of one layer to a head seen from the side."""
-    for extra in anatomy.extras:
-        if _KINDS[extra].layer == layer:
-            _KINDS[extra].side(figure, anatomy, coat, rng)
+def _round_beyond(n: float) -> Outline:
+    return ellipse(0.22 - 0.62j - 0.28j * n, 0.3 * n, 0.42 * n)
+
+
+def _long(n: float, spread: float) -> tuple[Outline, Outline]:
+    middle, lean = 0.42 + 0.8 * spread - 1j * (0.6 + 0.5 * n), 0.15 + 1.2 * spread
+    ear = ellipse(middle, 0.24, 0.5 * n + 0.15, lean)
+    return ear, ellipse(middle + 0.05j, 0.13, 0.42 * n, lean)
+
+
+def _long_near(n: float) -> tuple[Outline, Outline, float]:
+    middle = -0.3 - 0.6j - 0.5j * n
+    return ellipse(middle, 0.25, 0.5 * n + 0.15, -0.2), ellipse(middle, 0.13, 0.4 * n, -0.2), 0.4
+
+
+def _long_beyond(n: float) -> Outline:
+    return ellipse(0.12 - 0.65j - 0.5j * n, 0.18, 0.5 * n + 0.1, 0.15)
+
+
+def _level(n: float, spread: float) -> tuple[Outline, Outline]:
+    middle, lean = complex(0.78 + 0.5 * n, -0.5 + 0.5 * spread), 0.15 + 2 * spread
+    return ellipse(middle, 0.5 * n, 0.22, lean), ellipse(middle, 0.36 * n, 0.12, lean)
+
+
+def _level_near(n: float) -> tuple[Outline, Outline, float]:
+    middle = complex(-0.45 - 0.3 * n, -0.5)
+    return ellipse(middle, 0.45 * n, 0.2, 0.3), ellipse(middle, 0.3 * n, 0.1, 0.3), 0.4
+
+
+def _flapping(n: float, spread: float) -> tuple[Outline, Outline]:
+    edge = [1.0 + n * (0.75 + spread) - 0.7j, complex(0.9 + n, 0.15), complex(0.8 + 0.6 * n, 0.95)]
+    ear = blob([0.5 - 0.75j, 0.9 - 0.95j, *edge, 0.75 + 0.6j])
+    return ear, (ear - 0.6) * 0.7 + 0.62
+
+
+def _flapping_near(n: float) -> tuple[Outline, Outline, float]:
+    back = [complex(-0.5 - 0.7 * n, -0.6), complex(-0.6 - 0.75 * n, 0.3), complex(-0.5, 1.0)]
+    return blob([0.1 - 0.7j, *back, 0.05 + 0.4j]), NO_OUTLINE, 0.5
 
 
 def _antlers(f: Figure, a: Anatomy, coat: Coat, rng: np.random.Generator, look: complex) -> None:
@@ -198,15 +218,25 @@ def _add_tuft(figure: Figure, coat: Coat, rng: np.random.Generator, centre: comp
     figure.fill(tuft, mix(coat.fur, PALE, 0.35), depth=0.4)
 
 
-_KINDS: Mapping[Extra, _Kind] = {
-    "antlers": _Kind(layer="behind", front=_antlers, side=_antlers_side),
-    "beard": _Kind(layer="over", front=_beard, side=_beard_side),
-    "disc": _Kind(layer="over", front=_disc, side=_disc_side),
-    "face": _Kind(layer="under", front=_face, side=_face_side),
-    "horns": _Kind(layer="behind", front=_horns, side=_horns_side),
-    "mane": _Kind(layer="behind", front=_mane, side=_mane_side),
-    "mask": _Kind(layer="under", front=_mask, side=_mask_side),
-    "teeth": _Kind(layer="over", front=_teeth, side=_teeth_side),
-    "trunk": _Kind(layer="over", front=_trunk, side=_trunk_side),
-    "wool": _Kind(layer="over", front=_wool, side=_wool_side),
+EARS: Mapping[str, Ears] = {
+    "pointed": POINTED,
+    "folded": FOLDED,
+    "drooping": DROOPING,
+    "round": Ears(front=_round, near=_round_near, beyond=_round_beyond),
+    "long": Ears(front=_long, near=_long_near, beyond=_long_beyond),
+    "level": Ears(front=_level, near=_level_near),
+    "flapping": Ears(front=_flapping, near=_flapping_near),
+}
+
+EXTRAS: Mapping[str, Extra] = {
+    "antlers": Extra(layer="behind", front=_antlers, side=_antlers_side),
+    "beard": Extra(layer="over", front=_beard, side=_beard_side),
+    "disc": Extra(layer="over", front=_disc, side=_disc_side),
+    "face": Extra(layer="under", front=_face, side=_face_side),
+    "horns": Extra(layer="behind", front=_horns, side=_horns_side),
+    "mane": Extra(layer="behind", front=_mane, side=_mane_side),
+    "mask": Extra(layer="under", front=_mask, side=_mask_side),
+    "teeth": Extra(layer="over", front=_teeth, side=_teeth_side),
+    "trunk": Extra(layer="over", front=_trunk, side=_trunk_side),
+    "wool": Extra(layer="over", front=_wool, side=_wool_side),
 }

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchharness.data.drawn.colours import INK, LIGHT, PALE, choose, mix, varied
-from benchharness.data.drawn.figure import Figure
-from benchharness.data.drawn.shapes import blob, box, curve, ellipse, ribbon, ruffled
-from benchharness.data.drawn.things import paint
+from benchharness.data.drawn.figure import (
+    INK,
+    LIGHT,
+    PALE,
+    Figure,
+    blob,
+    box,
+    choose,
+    curve,
+    ellipse,
+    mix,
+    ribbon,
+    ruffled,
+    varied,
+)
+from benchharness.data.drawn.scene import paint
 
 
 def boat(rng: np.random.Generator) -> Figure:

@@ -1,4 +1,4 @@
-"""The batch plan."""
+"""Batches: the order of each epoch, and what each batch holds."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
-from benchharness.data.rng import Stream, generator
+from benchharness.data.batches import BatchSequence, EpochSequence, Stream, epoch_order, generator
 from benchharness.model.task import AugmentationParams
 
 
