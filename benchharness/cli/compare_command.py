@@ -232,9 +232,8 @@ def _refuse_changes(changes: list[Changes]) -> None:
 def _described(suite: Path | None, profile: str | None) -> dict[str, object] | None:
     """Return what a suite says of regressions; None without one."""
     from benchharness.suite.load import load
-    from benchharness.suite.regression import described
 
-    return described(load(suite), profile=profile) if suite else None
+    return load(suite).regression_settings(profile=profile) if suite else None
 
 
 def _compare_recorded(

@@ -284,7 +284,7 @@ def find_weights(
     return find_pretrained(
         settings.backbone,
         settings.releases,
-        path=plan.suite.beside(written) if written else None,
+        path=plan.suite.resolve_path(written) if written else None,
         environment=places.environment,
         fallback=fallback,
         fetcher=places.fetcher,

@@ -10,7 +10,6 @@ from typing import Any
 
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.suite.file import DatasetSettings, Published, SuiteFile, Track
-from benchharness.suite.regression import described
 from benchharness.suite.settings import StrategySettings
 
 
@@ -110,7 +109,7 @@ class Plan:
     @property
     def dataset_path(self) -> Path | None:
         """The absolute path of the dataset that the suite names, None where it names none."""
-        return self.suite.beside(self.dataset.path) if self.dataset.path else None
+        return self.suite.resolve_path(self.dataset.path) if self.dataset.path else None
 
     @property
     def most(self) -> int:
@@ -167,7 +166,7 @@ class Plan:
             "left_out": list(self.left_out),
             "fileless": list(self.fileless),
             "cells": [cell.as_dict() for cell in self.cells],
-            "regression": described(self.suite, profile=self.profile),
+            "regression": self.suite.regression_settings(profile=self.profile),
         }
 
 
