@@ -22,7 +22,7 @@ from benchharness.compare.overrides import parse_overrides
 from benchharness.compare.plan import plan_comparison
 from benchharness.compare.targets import Side
 from benchharness.doctor import report
-from benchharness.doctor.report import Examination, examine
+from benchharness.doctor.report import DoctorOptions, examine
 from benchharness.environments import build
 from benchharness.environments.build import build_once, create, python_of
 from benchharness.environments.install import bring, needs
@@ -242,7 +242,7 @@ class TestTwoVersions:
     def test_doctor_looks_at_them_where_they_live(self, built: Desk, alone: None):
         """Neither is missing, though neither is installed here."""
         checkup = examine(
-            Examination(suite=built.folder / "two.toml", calibration="no"),
+            DoctorOptions(suite=built.folder / "two.toml"),
             environment=built.environment,
             cache=built.cache,
         )
@@ -493,7 +493,7 @@ class TestInterpreter:
         """Of a backend whose environment was not built; the rest is looked at all the same."""
         path = desk.write("numpy", "slowpoke-1", tables=OLD)
         checkup = examine(
-            Examination(suite=path, calibration="no"),
+            DoctorOptions(suite=path),
             environment=desk.environment,
             cache=desk.cache,
         )
@@ -575,7 +575,7 @@ class TestFolder:
         (desk.cache / "environments").write_text("not a folder")
         ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
 
-        with pytest.raises(RunError, match="BENCHHARNESS_CACHE names another folder"):
+        with pytest.raises(RunError, match="set BENCHHARNESS_CACHE to another folder"):
             _sync(ward, "slowpoke-1")
 
 

@@ -196,9 +196,9 @@ def command(
 
 def _preview(request: Request) -> None:
     """Print what would run."""
-    from benchharness.report.preview import asks, preview
+    from benchharness.report.preview import preview, resources_text
     from benchharness.run.dry_run import check_weights, forecast
-    from benchharness.run.estimate.outlook import warnings
+    from benchharness.run.estimate import warnings
     from benchharness.run.messages import adaptation_messages
     from benchharness.run.session import open_session
 
@@ -211,8 +211,7 @@ def _preview(request: Request) -> None:
         say(line, err=True)
     for line in preview(facts, list(forecast(session.plan, facts))).split("\n"):
         say(line)
-    has_proof = request.proof != "no"
-    click.echo(asks(outlook.estimate(has_proof=has_proof), outlook.cells()))
+    click.echo(resources_text(outlook.seconds(request.results), outlook.cells()))
 
 
 def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
