@@ -18,30 +18,20 @@ def disable_plugin(function: F) -> F:
         metavar="NAME",
         expose_value=False,
         is_eager=True,
-        callback=_bar,
-        help="Leave the plugin of this name alone, as if it were not installed; repeatable.",
+        callback=_disable,
+        help="Disable this plugin (repeatable).",
     )(function)
 
 
-def _bar(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> None:
+def _disable(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> None:
     if not names:
         return
-    from benchharness.plugins import bar
+    from benchharness.plugins import disable, disabled, installed_names
 
-    known = _installed()
+    known = sorted({*installed_names(), *disabled()})
     if unknown := [name for name in names if name not in known]:
         raise click.BadParameter(
             f"expected an installed plugin ({', '.join(known) or 'none'}), "
             f"found {', '.join(unknown)}"
         )
-    bar(names)
-
-
-def _installed() -> list[str]:
-    """Return the names of all plugins, whatever they add."""
-    from importlib.metadata import distributions
-
-    from benchharness.plugins import GROUP
-
-    every = (entry for found in distributions() for entry in found.entry_points)
-    return sorted({one.name for one in every if f"{one.group}.".startswith(f"{GROUP}.")})
+    disable(names)

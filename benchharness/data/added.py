@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benchharness.data.registry import SOURCES, SourceInfo
-from benchharness.extensions import extensions, load_extension
+from benchharness.plugins import extensions, load_extension
 
 if TYPE_CHECKING:
     from benchharness.data.listing import Examples, Listing

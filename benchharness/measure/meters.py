@@ -12,11 +12,11 @@ from statistics import fmean, median
 from types import TracebackType
 from typing import Any, Self
 
-from benchharness.extensions import hooks
 from benchharness.measure.cpu_time import others_seconds
 from benchharness.measure.gpu import Gpu, GpuReading
 from benchharness.measure.memory import tree
 from benchharness.model.extension import Measured, Meter
+from benchharness.plugins import hooks
 
 # Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
 PERIOD_S = 0.25

@@ -9,8 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from benchharness.cli.errors import exit_code, explanation
-from benchharness.extensions import broken, extensions, load_extension
-from benchharness.plugins import title
+from benchharness.plugins import broken, extensions, load_extension, title
 from benchharness.progress.serialize import EventSerializer
 from benchharness.run.events import Announced, Event, Observer, RunFinished, RunStarted
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.fairness.certificate import Certificate
-from benchharness.plugins import Obstacle, barred, installed, obstacle
+from benchharness.plugins import Obstacle, disabled, installed, obstacle
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Plan
 
@@ -25,7 +25,7 @@ def require_known_backends(plan: Plan) -> None:
         if backend in plan.suite.backend and plan.suite.backend[backend].has_own_interpreter:
             continue
         near = difflib.get_close_matches(plugin, installed(), n=1)
-        if plugin not in (*installed(), *barred()) and near:
+        if plugin not in (*installed(), *disabled()) and near:
             problems.append(
                 Problem(
                     where="backends",
@@ -80,7 +80,7 @@ def told_absent(plan: Plan) -> list[str]:
         f"WARNING: {name} is not installed, and its trials fail; benchharness list shows what is"
         for name in dict.fromkeys(cell.backend for cell in plan.cells)
         if not (name in plan.suite.backend and plan.suite.backend[name].has_own_interpreter)
-        and backend_plugin(plan, name)[0] not in (*installed(), *barred())
+        and backend_plugin(plan, name)[0] not in (*installed(), *disabled())
     ]
 
 

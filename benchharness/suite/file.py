@@ -27,9 +27,9 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from benchharness.extensions import extensions, load_extension
 from benchharness.files import expanded
 from benchharness.model.quantities import QUANTITIES, Quantity
+from benchharness.plugins import extensions, load_extension
 from benchharness.suite.settings import SETTINGS, STRATEGIES, StrictModel, setting_names
 
 T = TypeVar("T")
