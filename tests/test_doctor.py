@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from benchharness.doctor.check import Check, DoctorReport
 from benchharness.doctor.report import DoctorOptions, examine
 from benchharness.errors import PluginError
 from benchharness.measure.machine import Machine
-from benchharness.run.session import Request, open_session
+from benchharness.run.options import RunOptions
+from benchharness.run.session import open_session, start_run
 
 MACHINE = Machine(
     cpu="a processor",
@@ -274,7 +276,7 @@ def test_the_time_is_that_of_the_last_run(install, visit, tmp_path: Path):
     install("working", WORKING)
     before = visit("working")
     session = open_session(
-        Request(
+        RunOptions(
             suite=tmp_path / "little.toml",
             device="cpu",
             offline=True,
@@ -285,7 +287,8 @@ def test_the_time_is_that_of_the_last_run(install, visit, tmp_path: Path):
         cache=tmp_path / "cache",
     )
 
-    _, records = session.run(lambda event: None)
+    with closing(start_run(session, lambda event: None)) as runner:
+        records = runner.run(lambda event: None)
     after = visit("working")
 
     (trial,) = records

@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 from suite_files import BOTTLENECK, CNN, PETS, suite_of
 
+from benchharness.data.info import DatasetInfo
 from benchharness.doctor.backends import BackendStatus, backend_checks
 from benchharness.doctor.check import Check, DoctorReport, Section
 from benchharness.doctor.data import Resource, resource_checks, weights_checks
@@ -21,7 +22,6 @@ from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
 from benchharness.measure.machine import Machine
 from benchharness.report.doctor import doctor_view, outcome
 from benchharness.report.preview import resources_text
-from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.device import Device
 from benchharness.run.estimate import (
     AvailableMemory,

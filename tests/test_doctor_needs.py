@@ -6,13 +6,13 @@ import pytest
 
 from benchharness.model.network import Conv, Dense, Flatten, MaxPool, Network
 from benchharness.run.estimate import memory_needs, optimizer_states, peak_activation_bytes
-from benchharness.run.workload import Workload, build_workload
 from benchharness.suite.settings import (
     BottleneckSettings,
     FeedSettings,
     FineTuneSettings,
     SimpleCnnSettings,
 )
+from benchharness.suite.workload import Workload, build_workload
 
 # 6 x 6 x 2 -> conv 4 x 4 x 3 -> pool 2 x 2 x 3 -> 12 -> 5 -> 1.
 SMALL = Network(

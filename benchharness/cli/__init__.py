@@ -10,6 +10,7 @@ import warnings
 import click
 
 from benchharness import __version__
+from benchharness.cli.echo import echo
 from benchharness.cli.errors import (
     Terminated,
     exit_code,
@@ -18,7 +19,6 @@ from benchharness.cli.errors import (
     is_disk_error,
     open_missing_streams,
 )
-from benchharness.cli.saying import say
 from benchharness.errors import BenchError, PluginError
 from benchharness.files import expanded
 from benchharness.plugins import distribution, extensions, load_extension, title
@@ -107,6 +107,6 @@ def main() -> None:
             raise
         mark = "error: " if isinstance(error, BenchError | OSError) else ""
         for line in explanation(error):
-            say(f"{mark}{line}", err=True)
+            echo(f"{mark}{line}", err=True)
         code = exit_code(error)
     sys.exit(code if isinstance(code, int) else 0)

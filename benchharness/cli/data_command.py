@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.run.inputs import RunInputs
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
 F = TypeVar("F", bound=Callable[..., int])
 
@@ -51,12 +51,13 @@ def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: boo
     """
     from benchharness.progress import watch
     from benchharness.run.session import open_session
+    from benchharness.run.session import prepare as prepare_inputs
 
     request = _request(suite, profile=profile, data=data, offline=offline)
     with watch() as observe:
-        materials = open_session(request, observe=observe).prepare(observe)
-    for line in _ready(materials):
-        say(line)
+        inputs = prepare_inputs(open_session(request, observe=observe), observe)
+    for line in _ready(inputs):
+        echo(line)
     return 0
 
 
@@ -72,25 +73,25 @@ def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
     2 the request could not be understood.
     """
     from benchharness.progress import watch
+    from benchharness.run.inputs import verify_inputs
     from benchharness.run.session import open_session
-    from benchharness.run.verify import verify as verdicts
 
     is_whole = True
     with watch() as observe:
         session = open_session(_request(suite, profile=profile, data=data, offline=True))
-        for verdict in verdicts(session, observe):
+        for verdict in verify_inputs(session.plan, places=session.places, observe=observe):
             is_whole &= not verdict.damages
             state = f"DAMAGED ({len(verdict.damages)})" if verdict.damages else "ok"
-            say(f"{state}: {verdict.what}")
+            echo(f"{state}: {verdict.what}")
             for damage in verdict.damages:
-                say(f"error: {damage}", err=True)
+                echo(f"error: {damage}", err=True)
     return 0 if is_whole else 1
 
 
-def _request(suite: Path, *, profile: str | None, data: Path | None, offline: bool) -> Request:
-    from benchharness.run.session import Request
+def _request(suite: Path, *, profile: str | None, data: Path | None, offline: bool) -> RunOptions:
+    from benchharness.run.options import RunOptions
 
-    return Request(suite=suite, profile=profile, data=data, offline=offline)
+    return RunOptions(suite=suite, profile=profile, data=data, offline=offline)
 
 
 def _ready(materials: RunInputs) -> list[str]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import click
 
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
 from benchharness.data.registry import SOURCES
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, extensions, install_command, installed, obstacle
@@ -47,7 +47,7 @@ def command() -> None:
     for title, rows in sections.items():
         click.echo(f"{title}:")
         for name, description in rows.items():
-            say(f"  {name:<26} {description}")
+            echo(f"  {name:<26} {description}")
 
 
 def _described(entry: EntryPoint) -> str:

@@ -9,7 +9,7 @@ import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
+from benchharness.cli.options import disable_plugin
 
 
 @click.command("noise")
@@ -59,11 +59,11 @@ def command(
     from benchharness.progress import watch
     from benchharness.report.noise import NoiseTable, noise_line
     from benchharness.run.events import RunFinished
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
     if problems := unknown_columns(columns, option="--column"):
         raise SuiteError("command line", problems)
-    request = Request(
+    request = RunOptions(
         suite=suite,
         profile=profile,
         backends=backends,

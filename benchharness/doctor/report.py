@@ -19,10 +19,11 @@ from benchharness.errors import Problem, SuiteError
 from benchharness.measure.machine import Machine, read_machine
 from benchharness.plugins import installed
 from benchharness.run.device import Device, choose_device
-from benchharness.run.downloads import open_fetcher
+from benchharness.run.inputs import open_fetcher
+from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
-from benchharness.run.session import Request, Session, open_session
+from benchharness.run.session import Session, open_session
 
 # A framework that takes longer to import does not work.
 LONGEST_S = 60.0
@@ -123,7 +124,7 @@ def _session(
 ) -> Session | None:
     if options.suite is None:
         return None
-    request = Request(
+    given = RunOptions(
         suite=options.suite,
         backends=options.backends,
         profile=options.profile,
@@ -133,7 +134,7 @@ def _session(
         # Whatever the profile depends on, nothing is downloaded to decide it.
         offline=True,
     )
-    session = open_session(request, environment=environment, cache=cache)
+    session = open_session(given, environment=environment, cache=cache)
     fetcher = open_fetcher(cache, environment=environment, is_offline=False)
     # The survey fetches nothing, and names what a run would fetch.
     return replace(session, places=replace(session.places, fetcher=fetcher))
@@ -158,12 +159,12 @@ def _statuses(
         backends = {
             cell.backend: backend_plugin(session.plan, cell.backend) for cell in session.plan.cells
         }
-    isolated = session.ward.apart(backends) if session else []
+    isolated = session.resolver.apart(backends) if session else []
     for backend, (plugin, options) in backends.items():
         interpreter = None
         if session and backend in isolated:
             try:
-                interpreter = session.ward.of(backend)
+                interpreter = session.resolver.of(backend)
             except SuiteError as error:
                 yield _unusable(backend, plugin, options, error.problems[0])
                 continue

@@ -34,15 +34,15 @@ def check_suite(
     resources: Sequence[Resource],
 ) -> tuple[Section, dict[str, Any]]:
     """Return the checks of a suite, and the same in numbers."""
-    plan, results, cache = session.plan, session.request.results, session.places.cache
+    plan, results, cache = session.plan, session.options.results, session.places.cache
     measured = {
         status.backend: status.framework_bytes
         for status in statuses
         if status.framework_bytes is not None
     }
     try:
-        facts = session.survey()
-        estimate = replace(session.outlook(facts), framework_bytes=measured)
+        facts = session.dataset_info()
+        estimate = replace(session.estimate_resources(facts), framework_bytes=measured)
         cells = estimate.cells()
     except BenchError as error:
         found = (Check(mark="missing", subject="suite", text=line) for line in error.lines())
@@ -130,12 +130,12 @@ def _profile(session: Session) -> Iterator[Check]:
     profile = session.plan.profile
     if profile is None:
         return
-    is_substitute = profile == OFFLINE and session.request.profile is None
+    is_substitute = profile == OFFLINE and session.options.profile is None
     yield Check(
         mark="warn" if is_substitute else "ok",
         subject="profile",
         text=f"{profile}, "
-        + ("as asked" if session.request.profile else "chosen for this machine"),
+        + ("as asked" if session.options.profile else "chosen for this machine"),
         remedy="pretrained weights are not here; with a network, a run downloads them and takes "
         "another profile"
         if is_substitute

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchharness.run.dataset_info import DatasetInfo
+from benchharness.data.info import DatasetInfo
 from benchharness.run.dry_run import TrialPreview
 from benchharness.run.estimate import CellMemory, duration_text, largest_per_benchmark
-from benchharness.run.messages import on_facts
+from benchharness.run.messages import source_messages
 from benchharness.text import format_bytes
 
 _HEADINGS = (
@@ -39,7 +39,7 @@ def preview(facts: DatasetInfo, forecasts: Sequence[TrialPreview]) -> str:
         ).rstrip()
         for row in (headings, *rows)
     ]
-    return "\n".join([*on_facts(facts), *lines, f"{_count(forecasts)}; none was run"])
+    return "\n".join([*source_messages(facts), *lines, f"{_count(forecasts)}; none was run"])
 
 
 def _count(forecasts: Sequence[TrialPreview]) -> str:

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from benchharness.data.info import DatasetInfo
 from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import Accelerator, read_gpus
 from benchharness.measure.machine import read_memory
 from benchharness.model.network import Flatten, Network
-from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.device import Device
-from benchharness.run.dry_run import TrialPreview, forecast
-from benchharness.run.earlier import previous_durations
+from benchharness.run.dry_run import TrialPreview, preview_trials
+from benchharness.run.events import previous_durations
 from benchharness.run.inputs import Subset
-from benchharness.run.workload import Workload
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings, TrainingSettings
+from benchharness.suite.workload import Workload
 from benchharness.text import format_bytes
 
 FLOAT_BYTES = 4
@@ -143,7 +143,7 @@ class ResourceEstimate:
         Raises:
             SuiteError: The settings of a cell do not fit the dataset.
         """
-        return list(forecast(self.plan, self.facts))
+        return list(preview_trials(self.plan, self.facts))
 
     def cells(self) -> list[CellMemory]:
         """Return the memory that each cell needs, in the plan's order."""
