@@ -46,7 +46,7 @@ def is_disk_error(error: OSError) -> bool:
 
 
 def explanation(error: BaseException) -> list[str]:
-    """Return what the user is told of an error, a line each."""
+    """Return the message for an error, one line per problem."""
     match error:
         case BenchError():
             return [line for text in error.lines() for line in text.splitlines()]

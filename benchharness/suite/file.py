@@ -1,4 +1,4 @@
-"""Suite file: its tables as pydantic models, a benchmark's told apart by its strategy.
+"""Suite file: its tables as pydantic models, those of benchmarks discriminated by strategy.
 
 Tables of settings are checked and then kept as written, because what they mean is known only once
 defaults, benchmark, profile and matrix are merged: see `resolve`.
@@ -258,7 +258,7 @@ class Regression(Thresholds):
 
 
 class DatasetSettings(StrictModel):
-    """Where images come from.
+    """Source of the images.
 
     Attributes:
         path: As written; `SuiteFile.resolve_path` gives the place it means.
@@ -322,7 +322,7 @@ class Published(StrictModel):
 
 
 class BenchmarkOptions(StrictModel):
-    """What a benchmark, and a profile's table for it, may say beside settings."""
+    """Keys of a benchmark, and of a profile's table for it, that are no settings."""
 
     backends: Names | None = Field(default=None, description="Only these backends run it.")
     trials: Trials | None = None
@@ -389,7 +389,7 @@ else:
 
 
 class Profile(StrictModel):
-    """What changes on a kind of machine, or for a purpose."""
+    """Changes for a kind of machine, or for a purpose."""
 
     description: str = Field(default="", description="One line for the reader.")
     device: Literal["cpu", "gpu"] | None = Field(

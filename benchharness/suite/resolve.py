@@ -331,7 +331,7 @@ def _require_numbers(
     max_trials: int | None,
     max_minutes: float | None,
 ) -> None:
-    """Refuse numbers of trials and minutes that a suite could not state either."""
+    """Raise an error for numbers of trials and minutes that a suite could not state either."""
     if trials not in (None, AUTO) and not 1 <= int(trials) <= MOST_TRIALS:
         raise _refusal(
             suite, "--trials", f'a number from 1 to {MOST_TRIALS}, or "auto"', str(trials)
@@ -350,7 +350,7 @@ def _require_auto(
     max_trials: int | None,
     max_minutes: float | None,
 ) -> None:
-    """Refuse a limit where every number of trials is fixed."""
+    """Raise an error for a limit where every number of trials is fixed."""
     if any(benchmark.trials == AUTO for benchmark in running):
         return
     for option, value in (("--max-trials", max_trials), ("--max-minutes", max_minutes)):
@@ -362,7 +362,7 @@ def _require_auto(
 def _require_known(
     suite: SuiteFile, option: str, names: Iterable[str], known: Iterable[str]
 ) -> None:
-    """Refuse names that the suite does not have."""
+    """Raise an error for names that the suite does not have."""
     known = list(known)
     problems = [
         Problem(
@@ -384,7 +384,7 @@ def _require_backends(
     resolved: Mapping[str, ResolvedBenchmark],
     asked: tuple[str, ...],
 ) -> None:
-    """Refuse a run without backends, or one in which a backend would lack the head it needs."""
+    """Raise an error for a run without backends, or with a backend that lacks its head."""
     if not any(resolved[name].backends for name in order):
         if asked:
             expected = "a backend that a chosen benchmark may run on"

@@ -73,7 +73,7 @@ class OptimizerSettings(StrictModel):
 
 
 class AugmentationSettings(StrictModel):
-    """How far training images are varied, drawn anew for each image and epoch."""
+    """Range of random changes to training images, drawn for each image and epoch."""
 
     flip_horizontal: bool = Field(
         default=False, description="Mirror half of the images left to right."
@@ -124,7 +124,7 @@ Output = Annotated[
 
 
 class Settings(StrictModel):
-    """What every strategy can be asked for."""
+    """Settings of every strategy."""
 
     image_size: int = Field(
         default=64, ge=8, le=1024, description="Side in pixels that images are resized to."
@@ -145,7 +145,7 @@ class Settings(StrictModel):
         description="Arithmetic; float32 means no TF32 anywhere, bfloat16 is mixed.",
     )
     layout: Literal["channels_last", "channels_first"] = Field(
-        default="channels_last", description="How feature maps lie in memory."
+        default="channels_last", description="Memory order of feature maps."
     )
     compile: bool = Field(default=False, description="Hand the step to the framework's compiler.")
     preprocessing: Preprocessing = "unit"
@@ -182,7 +182,7 @@ class FeedSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """What every strategy that learns can be asked for."""
+    """Settings of every strategy that learns."""
 
     epochs: Epochs = 1
     validation: float = Field(
@@ -231,20 +231,20 @@ class SimpleCnnSettings(TrainingSettings):
     )
     pool: Literal["end", "each"] = Field(
         default="end",
-        description="Where 2x2 max pooling stands: after the last convolution or each one.",
+        description="Where 2x2 max pooling is: after the last convolution or each one.",
     )
 
 
 class TransferSettings(TrainingSettings):
-    """What the strategies on a pretrained backbone share."""
+    """Settings of the strategies on a pretrained backbone."""
 
     backbone: Literal["vgg16", "vgg_mini"] = Field(
         default="vgg16", description="The pretrained feature extractor."
     )
     weights: Literal["pretrained", "imagenet", "imagenet_torchvision", "drawn", "random"] = Field(
         default="pretrained",
-        description="What the backbone starts from. pretrained: the first of its releases that can "
-        "be had. vgg16: imagenet (Keras's), imagenet_torchvision. vgg_mini: drawn.",
+        description="What the backbone starts from. pretrained: its first release that is "
+        "available. vgg16: imagenet (Keras's), imagenet_torchvision. vgg_mini: drawn.",
     )
     dropout: Dropout = 0.5
     output: Output = "auto"
@@ -293,7 +293,7 @@ class FineTuneSettings(TransferSettings):
 
     @property
     def trains_on_images(self) -> bool:
-        """Whether the frozen blocks see the images anew in each epoch."""
+        """Whether the frozen blocks see the images in each epoch."""
         return not self.reuse_frozen
 
 
