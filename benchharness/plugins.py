@@ -169,15 +169,18 @@ def load(entry: EntryPoint) -> object:
     return module
 
 
-def load_hook(entry: EntryPoint, hook: str) -> HookCaller:
+def load_hook(entry: EntryPoint, name: str, *, remedy: str = "") -> HookCaller:
     """Import one plugin and return a hook that calls this plugin alone.
 
     Raises:
-        PluginError: As ``load`` does.
+        PluginError: As ``load`` does, or the plugin does not implement the hook.
     """
     module = load(entry)
     others = [plugin for plugin in _manager().get_plugins() if plugin is not module]
-    return _manager().subset_hook_caller(hook, others)
+    hook = _manager().subset_hook_caller(name, others)
+    if not hook.get_hookimpls():
+        raise PluginError(f"{title(entry)}: expected the hook {name}, found none{remedy}")
+    return hook
 
 
 def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
@@ -207,18 +210,14 @@ def load_synchronize(name: str, *, device: str) -> Callable[[], None]:
     """Import one plugin and return what waits for its framework's device.
 
     Args:
+        name: Of the backend.
         device: ``cpu`` or ``cuda:N``, as the driver counts.
 
     Raises:
         PluginError: The plugin is absent, cannot be imported, or does not know how to wait.
     """
-    entry = find(name)
-    hook = load_hook(entry, "benchharness_synchronize")
-    if not hook.get_hookimpls():
-        raise PluginError(
-            f"{title(entry)}: expected the hook benchharness_synchronize, found none; "
-            "say yourself how to wait for the device: synchronize=..."
-        )
+    remedy = "; say yourself how to wait for the device: synchronize=..."
+    hook = load_hook(find(name), "benchharness_synchronize", remedy=remedy)
     synchronize: Callable[[], None] = hook(device=device)
     return synchronize
 
@@ -232,9 +231,7 @@ def weight_readers() -> Mapping[str, WeightReader]:
     for name, entry in installed().items():
         # Nobody asked for this plugin by name: whatever is wrong with it is no concern here.
         with suppress(Exception):
-            hook = load_hook(entry, "benchharness_read_weights")
-            if hook.get_hookimpls():
-                readers[name] = hook
+            readers[name] = load_hook(entry, "benchharness_read_weights")
     return readers
 
 
@@ -269,11 +266,7 @@ def load_extension(kind: str, name: str) -> HookCaller:
     Raises:
         PluginError: It cannot be imported, or does not implement the hook of its kind.
     """
-    entry = extensions(kind)[name]
-    hook = load_hook(entry, KINDS[kind])
-    if not hook.get_hookimpls():
-        raise PluginError(f"{title(entry)}: expected the hook {KINDS[kind]}, found none")
-    return hook
+    return load_hook(extensions(kind)[name], KINDS[kind])
 
 
 def hooks(kind: str) -> Iterator[tuple[str, HookCaller]]:
