@@ -37,7 +37,16 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
-        raise SuiteError(str(path), [_unreadable(path, error)]) from error
+        reason = error.strerror if isinstance(error, OSError) else "a name that no file can have"
+        folder = path.parent
+        siblings = [file.name for file in folder.glob("*.toml")] if folder.is_dir() else []
+        problem = Problem(
+            where="file",
+            expected="a suite in TOML",
+            found=(reason or "an unreadable file").lower(),
+            hint=did_you_mean(path.name, siblings),
+        )
+        raise SuiteError(str(path), [problem]) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -59,18 +68,6 @@ def _read(path: Path) -> dict[str, Any]:
     if excess := _excess_in(document):
         raise SuiteError(str(path), [excess])
     return document
-
-
-def _unreadable(path: Path, error: OSError | ValueError) -> Problem:
-    """Return why a file cannot be read, with the file that was perhaps meant."""
-    reason = error.strerror if isinstance(error, OSError) else "a name that no file can have"
-    siblings = [file.name for file in path.parent.glob("*.toml")] if path.parent.is_dir() else []
-    return Problem(
-        where="file",
-        expected="a suite in TOML",
-        found=(reason or "an unreadable file").lower(),
-        hint=did_you_mean(path.name, siblings),
-    )
 
 
 def _syntax_problem(error: tomllib.TOMLDecodeError, text: str) -> Problem:

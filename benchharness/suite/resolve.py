@@ -134,10 +134,12 @@ def resolve(
         _require_known(suite, "--profile", [profile], suite.profiles)
     names = [benchmark.name for benchmark in suite.benchmark]
     _require_known(suite, "--benchmark", benchmarks, names)
-    _require_numbers(suite, trials=trials, max_trials=max_trials, max_minutes=max_minutes)
+    if unknown := [name for name in tracks if name not in get_args(Track)]:
+        expected, found = join_or(get_args(Track)), join_or(unknown, word="and")
+        raise _refusal(suite, "--track", expected, found)
     overrides = suite.profiles[profile] if profile is not None else Profile()
     asked = tuple(dict.fromkeys(backends))
-    asked_tracks = _known_tracks(suite, tracks)
+    asked_tracks = tuple(track for track in get_args(Track) if track in tracks)
     resolved = {
         benchmark.name: merge_settings(
             suite, benchmark, overrides, asked=asked, tracks=asked_tracks
@@ -152,12 +154,12 @@ def resolve(
     running = [
         replace(
             resolved[name],
-            trials=trials or resolved[name].trials,
+            trials=resolved[name].trials if trials is None else trials,
             max_trials=max_trials or resolved[name].max_trials,
         )
         for name in order
     ]
-    _require_auto(suite, running, max_trials=max_trials, max_minutes=max_minutes)
+    _require_limits(suite, running, trials=trials, max_trials=max_trials, max_minutes=max_minutes)
     added = tuple(name for name in order if name not in chosen)
     return Plan(
         suite=suite,
@@ -316,47 +318,28 @@ def _lacks_files(benchmark: ResolvedBenchmark, dataset: DatasetSettings) -> bool
     )
 
 
-def _known_tracks(suite: SuiteFile, names: tuple[str, ...]) -> tuple[Track, ...]:
-    """Return the tracks asked for, each once."""
-    tracks: tuple[Track, ...] = get_args(Track)
-    if unknown := [name for name in names if name not in tracks]:
-        raise _refusal(suite, "--track", join_or(tracks), join_or(unknown, word="and"))
-    return tuple(track for track in tracks if track in names)
-
-
-def _require_numbers(
+def _require_limits(
     suite: SuiteFile,
+    running: Iterable[ResolvedBenchmark],
     *,
     trials: int | Literal["auto"] | None,
     max_trials: int | None,
     max_minutes: float | None,
 ) -> None:
-    """Raise an error for numbers of trials and minutes that a suite could not state either."""
+    """Raise an error for limits that a suite could not state either, or that have no effect."""
     if trials not in (None, AUTO) and not 1 <= int(trials) <= MOST_TRIALS:
-        raise _refusal(
-            suite, "--trials", f'a number from 1 to {MOST_TRIALS}, or "auto"', str(trials)
-        )
+        expected = f'a number from 1 to {MOST_TRIALS}, or "auto"'
+        raise _refusal(suite, "--trials", expected, str(trials))
     if max_trials is not None and not FEWEST_TRIALS <= max_trials <= MOST_TRIALS:
         expected = f"a number from {FEWEST_TRIALS} to {MOST_TRIALS}"
         raise _refusal(suite, "--max-trials", expected, str(max_trials))
     if max_minutes is not None and not max_minutes > 0:
         raise _refusal(suite, "--max-minutes", "more than 0", f"{max_minutes:g}")
-
-
-def _require_auto(
-    suite: SuiteFile,
-    running: Iterable[ResolvedBenchmark],
-    *,
-    max_trials: int | None,
-    max_minutes: float | None,
-) -> None:
-    """Raise an error for a limit where every number of trials is fixed."""
-    if any(benchmark.trials == AUTO for benchmark in running):
-        return
-    for option, value in (("--max-trials", max_trials), ("--max-minutes", max_minutes)):
-        if value is not None:
-            expected = "a benchmark whose number of trials is auto"
-            raise _refusal(suite, option, expected, "none", hint="add --trials auto")
+    if not any(benchmark.trials == AUTO for benchmark in running):
+        for option, value in (("--max-trials", max_trials), ("--max-minutes", max_minutes)):
+            if value is not None:
+                expected = "a benchmark whose number of trials is auto"
+                raise _refusal(suite, option, expected, "none", hint="add --trials auto")
 
 
 def _require_known(

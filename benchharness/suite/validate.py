@@ -13,7 +13,6 @@ from benchharness.model.backbones import BACKBONES
 from benchharness.suite.errors import FieldError, KeyPath, check, format_value, unknown_key
 from benchharness.suite.file import (
     BenchmarkOptions,
-    DatasetSettings,
     Profile,
     SuiteFile,
 )
@@ -62,7 +61,13 @@ def problems_of(document: Document) -> list[Problem]:
             if isinstance(key, str)
             for setting in closest(key, SETTINGS)
         }
-        conflicts = _conflicts(suite, names=_entries(document))
+        names = _entries(document)
+        conflicts = always = list(_conflicts_under(suite, Profile(), names))
+        for name, profile in suite.profiles.items():
+            under = _conflicts_under(suite, profile, names)
+            conflicts = conflicts + [
+                each.under("profiles", name) for each in under if each not in always
+            ]
         errors += [conflict for conflict in conflicts if doubtful.isdisjoint(conflict.at)]
     return list(dict.fromkeys(error.problem(document) for error in errors))
 
@@ -176,25 +181,16 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _conflicts(suite: SuiteFile, *, names: Collection[str]) -> list[FieldError]:
-    """Return what conflicts without a profile, then what further conflicts under each.
-
-    Args:
-        suite: The suite, or the part of it that is valid.
-        names: All its benchmarks, also those that are not.
-    """
-    always = list(_conflicts_under(suite, Profile(), names))
-    conflicts = list(always)
-    for name, profile in suite.profiles.items():
-        for conflict in _conflicts_under(suite, profile, names):
-            if conflict not in always:
-                conflicts.append(conflict.under("profiles", name))
-    return conflicts
-
-
 def _conflicts_under(
     suite: SuiteFile, profile: Profile, names: Collection[str]
 ) -> Iterator[FieldError]:
+    """Yield what conflicts in a suite under a profile.
+
+    Args:
+        suite: The suite, or the part of it that is valid.
+        profile: Empty for none.
+        names: All benchmarks of the suite, also those that are not valid.
+    """
     resolved: dict[str, ResolvedBenchmark] = {}
     for benchmark in suite.benchmark:
         try:
@@ -204,8 +200,11 @@ def _conflicts_under(
     dataset = merge_dataset(suite, profile)
     for name, each in resolved.items():
         for point in each.points:
-            for conflict in (*conflicts_of(point.settings), *_needs_files(point.settings, dataset)):
+            for conflict in conflicts_of(point.settings):
                 yield conflict.under("benchmark", name)
+            if point.settings.input == "files" and not dataset.has_files:
+                reason = f"dataset {dataset.source} has no image files"
+                yield _no_files(reason).under("benchmark", name)
         for head in each.heads:
             yield from _head_conflicts(each, head, resolved=resolved, names=names)
     for benchmark in suite.benchmark:
@@ -292,11 +291,6 @@ def _backbone_conflicts(settings: TransferSettings) -> Iterator[FieldError]:
             found=format_value(settings.preprocessing),
             hint="this preprocessing belongs to other weights",
         )
-
-
-def _needs_files(settings: StrategySettings, dataset: DatasetSettings) -> Iterator[FieldError]:
-    if settings.input == "files" and not dataset.has_files:
-        yield _no_files(f"dataset {dataset.source} has no image files")
 
 
 def _no_files(reason: str) -> FieldError:
