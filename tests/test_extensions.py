@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from plugins_here import benchharness, install
 
-from benchharness.extensions import KINDS, extensions
 from benchharness.measure.energy_meter import EnergyMeter, benchharness_meter
 from benchharness.measure.meters import Meters
+from benchharness.plugins import KINDS, extensions
 from benchharness.run.events_file import benchharness_observer
 
 SUITE = """

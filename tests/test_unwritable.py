@@ -17,7 +17,7 @@ from photographs import save_classes
 from serving import remote
 from small_disks import fill, small_disk
 
-from benchharness.cli.disk_errors import disk_sentence
+from benchharness.cli.errors import explanation
 from benchharness.data.folder import class_folder, folder, image_files
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.preprocessing import fitted
@@ -296,7 +296,7 @@ def test_learnt_weights_are_refused_as_files_are(tmp_path: Path):
         error = refusal_of(lambda: write_arrays(disk / "weights.safetensors", WEIGHTS))
 
     assert error.errno == errno.ENOSPC
-    assert disk_sentence(error).count(SPACE) == 1
+    assert explanation(error)[0].count(SPACE) == 1
 
 
 def test_a_place_in_the_way_is_an_error_of_ours(tmp_path: Path):

@@ -230,7 +230,7 @@ def objections(place: Path, *, count: int, seed: int) -> Iterator[str]:
     refused = {path.name for path, reason, _ in verdicts if reason}
     yield from (f"{p}: not named: {why}" for p, why, _ in verdicts if why and str(p) not in why)
     yield from (f"{p}: took {spent:.0f} s" for p, _, spent in verdicts if spent > IMAGE_S)
-    if refused and f"left out {len(refused)} unreadable images" not in said:
+    if refused and f"skipped {len(refused)} unreadable images" not in said:
         yield f"skip: expected {len(refused)} left out, found: {said}"
     code, said = prepared(place, policy="error")
     if refused and not (code == 1 and any(name in said for name in refused)):

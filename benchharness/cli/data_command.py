@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.run.inputs import RunInputs
@@ -57,7 +57,7 @@ def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: boo
     with watch() as observe:
         inputs = prepare_inputs(open_session(run_options, observe=observe), observe)
     for line in _summary(inputs):
-        say(line)
+        echo(line)
     return 0
 
 
@@ -84,9 +84,9 @@ def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
         for verdict in verify_inputs(session.plan, places=session.places, observe=observe):
             is_whole &= not verdict.damages
             state = f"DAMAGED ({len(verdict.damages)})" if verdict.damages else "ok"
-            say(f"{state}: {verdict.what}")
+            echo(f"{state}: {verdict.what}")
             for damage in verdict.damages:
-                say(f"error: {damage}", err=True)
+                echo(f"error: {damage}", err=True)
     return 0 if is_whole else 1
 
 

@@ -29,7 +29,7 @@ from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, start_run
-from benchharness.suite.regression import Regression, described
+from benchharness.suite.file import Regression
 
 # Below the results folder: what compares two sides is no run of the suite.
 FOLDER = "comparisons"
@@ -168,7 +168,7 @@ def _criteria(session: Session, order: ComparisonOptions) -> Criteria:
     """Return what counts as worse in a session's suite."""
     plan = session.plan
     return Criteria.of(
-        described(plan.suite, profile=plan.profile),
+        plan.suite.regression_settings(profile=plan.profile),
         columns=order.columns,
         thresholds=order.thresholds,
     )

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from benchharness.download.caches import keras_home
 from benchharness.download.manifest import read_manifest
 from benchharness.errors import AbsentError, DatasetError, FetchError
-from benchharness.extensions import extensions, load_extension
 from benchharness.files import expanded
+from benchharness.plugins import extensions, load_extension
 from benchharness.text import did_you_mean
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from statistics import fmean, median
 from types import TracebackType
 from typing import Any, Self
 
-from benchharness.extensions import hooks
 from benchharness.measure.clock import others_seconds
 from benchharness.measure.gpu import Gpu, GpuReading
 from benchharness.model.extension import Measured, Meter
+from benchharness.plugins import hooks
 
 _STATUS = Path("/proc/self/status")
 

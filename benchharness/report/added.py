@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from benchharness.errors import PluginError
-from benchharness.extensions import extensions, hooks
 from benchharness.files import atomic_write_bytes
-from benchharness.plugins import title
+from benchharness.plugins import extensions, hooks, title
 from benchharness.results.recovery import load_run
 from benchharness.results.store import RunFolder
 

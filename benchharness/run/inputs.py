@@ -293,7 +293,7 @@ def find_inputs(
         return settings
 
     return RunInputs(
-        plan=adapt_plan(plan, dataset).settled(resolve),
+        plan=adapt_plan(plan, dataset).map_settings(resolve),
         listing=replace(listing, channels=channels(plan, dataset)),
         dataset=dataset,
         weights=weights,
@@ -341,7 +341,7 @@ def find_weights(
     return find_pretrained(
         settings.backbone,
         settings.releases,
-        path=plan.suite.beside(written) if written else None,
+        path=plan.suite.resolve_path(written) if written else None,
         environment=places.environment,
         fallback=fallback,
         fetcher=places.fetcher,

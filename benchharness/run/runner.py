@@ -44,7 +44,7 @@ from benchharness.run.requests import (
 )
 from benchharness.run.resume import SUCCESS, PendingTrials
 from benchharness.run.stopping import look_at, next_round, started_trials
-from benchharness.suite.plan import Cell, Plan, Trial, group_key
+from benchharness.suite.plan import Cell, Plan, Trial
 
 # Metrics of a worker that are sizes of the splits, and fields of the record.
 _COUNTS = ("train_count", "validation_count", "test_count")
@@ -392,7 +392,7 @@ class Runner:
         """Return the fields ``proof`` and ``proofs``, with the deviations of this trial."""
         from benchharness.fairness.certificate import amended, overall
 
-        rivals = [other.backend for other in self.plan.cells if group_key(other) == group_key(cell)]
+        rivals = [other.backend for other in self.plan.cells if other.group_key == cell.group_key]
         if cell.track != "equal":
             others = [backend for backend in rivals if backend != cell.backend]
             return {"proof": _NATIVE, "proofs": dict.fromkeys(others, _NATIVE)}

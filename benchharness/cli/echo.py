@@ -7,7 +7,7 @@ import click
 from benchharness.text import escape_control_chars
 
 
-def say(line: str, *, err: bool = False) -> None:
+def echo(line: str, *, err: bool = False) -> None:
     """Print a line in which no name acts on the terminal.
 
     Args:
