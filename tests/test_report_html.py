@@ -18,12 +18,9 @@ from results_records import record
 
 from benchharness.cli.report_command import command, publish
 from benchharness.report import extra
-from benchharness.report.html.charts.throughput import speeds_of
 from benchharness.report.html.files import write_report
-from benchharness.report.html.page import page
-from benchharness.report.html.templating import embedded
-from benchharness.report.rows import backends_of, lines_of
-from benchharness.report.summary import answers_in_parts
+from benchharness.report.html.page import embedded, report_page
+from benchharness.report.table import Report
 from benchharness.results.csvfiles import TABLES, csv_text
 from benchharness.results.store import RunFolder
 
@@ -86,17 +83,8 @@ def report(
     proofs: dict[str, Any] | None = None,
 ) -> Parsed:
     """Return the page of some records, without the drawing library."""
-    lines = lines_of(records, backends_of(run, records))
-    return Parsed(
-        page(
-            run,
-            records,
-            proofs or {},
-            answers=answers_in_parts(lines),
-            speeds=speeds_of(lines),
-            vega="/* the library */",
-        )
-    )
+    page = report_page(Report.of(run, records), proofs or {}, vega="/* the library */")
+    return Parsed(page)
 
 
 def sections(parsed: Parsed) -> list[str]:
@@ -206,7 +194,7 @@ def test_nothing_outside_is_asked_for(records):
 
 def test_the_styles_fetch_nothing():
     """No style sheet imports another, or names a picture or a font by address."""
-    css = page(RUN, [], {}, answers=[], speeds=[], vega="")
+    css = report_page(Report.of(RUN, []), {}, vega="")
     style = re.search(r"<style>(.*?)</style>", css, re.DOTALL)
 
     assert style is not None
@@ -345,7 +333,7 @@ def test_three_backends_are_all_shown():
     """Two ratios to the first, and three bars."""
     parsed = report(trials(backends=["keras", "torch", "jax"]))
 
-    assert [row["name"] for row in parsed.charts["ratios"]["datasets"]["ratios"]] == [
+    assert [row["name"] for row in parsed.charts["ratios"]["datasets"]["cells"]] == [
         "fine_tune, torch",
         "fine_tune, jax",
     ]

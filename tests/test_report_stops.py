@@ -8,7 +8,7 @@ import pytest
 from report_runs import RUN
 
 from benchharness.report.stops import stops_of
-from benchharness.report.title import lacking
+from benchharness.report.title import missing_trials
 
 LOOK = {
     "benchmark": "cnn",
@@ -61,9 +61,9 @@ def test_a_run_without_its_last_look_is_not_complete():
     run: dict[str, Any] = {"asked": {}, "resolved": {"file": "pets.toml", "cells": cells}}
     records: list[dict[str, Any]] = [{}] * 6
 
-    assert lacking(run, records[:5]).startswith("NOT COMPLETE: 5 of 6 trials;")
-    assert lacking(run, records) == (
+    assert missing_trials(run, records[:5]).startswith("NOT COMPLETE: 5 of 6 trials;")
+    assert missing_trials(run, records) == (
         "NOT COMPLETE: 6 trials, ended before a look found them enough; "
         "benchharness run pets.toml --resume does the rest"
     )
-    assert lacking(run | {"looks": []}, records) == ""
+    assert missing_trials(run | {"looks": []}, records) == ""

@@ -125,11 +125,10 @@ def _write(history: History, page: Path) -> None:
             "pip install 'benchharness[report]'"
         )
     from benchharness.files import atomic_write_text
-    from benchharness.report.html.bundle import bundle
-    from benchharness.report.html.history import history_page
+    from benchharness.report.html.page import history_page, vega_bundle
 
     try:
-        atomic_write_text(page, history_page(history, vega=bundle()))
+        atomic_write_text(page, history_page(history, vega=vega_bundle()))
     except OSError as error:
         raise RunError(
             f"{page}: expected to be able to write here, found: {error.strerror}"

@@ -39,7 +39,7 @@ def inputs(run: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def lacking(run: Mapping[str, Any], records: Sequence[Record]) -> str:
+def missing_trials(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     """Return that a run is not complete, and how it goes on; empty where it is, or unknown."""
     resolved = run.get("resolved") or {}
     cells = resolved.get("cells", ())
