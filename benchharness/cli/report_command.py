@@ -24,7 +24,7 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     RUN is the folder of a run, the folder of a suite (its latest run), or the name of a suite.
     """
     from benchharness.results.csvfiles import write_csv_files
-    from benchharness.results.recovery import load_run
+    from benchharness.results.load import load_run
     from benchharness.results.store import find_run
 
     folder = find_run(run, results)
@@ -84,7 +84,7 @@ def show(folder: Path) -> None:
     from rich.console import Console
 
     from benchharness.report.table import results_table
-    from benchharness.results.recovery import load_run
+    from benchharness.results.load import load_run
     from benchharness.results.store import RunFolder
 
     run = RunFolder.open(folder)

@@ -9,7 +9,7 @@ from benchharness.errors import PluginError
 from benchharness.extensions import extensions, hooks
 from benchharness.files import atomic_write_bytes
 from benchharness.plugins import title
-from benchharness.results.recovery import load_run
+from benchharness.results.load import load_run
 from benchharness.results.store import RunFolder
 
 # What a run is read from again; no writer replaces it.

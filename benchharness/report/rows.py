@@ -9,8 +9,7 @@ from typing import Any
 
 from benchharness.measure.sanity import flags
 from benchharness.results.cells import Cell, Number, cells_of
-from benchharness.results.derived import with_one_peak
-from benchharness.results.record import Record
+from benchharness.results.record import Record, with_one_peak
 
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchharness.model.cell import CellKey, cell_key, cell_label
-from benchharness.results.derived import measured
-from benchharness.results.record import Record
+from benchharness.results.record import Record, measured
 
 Number = int | float
 Matrix = tuple[tuple[str, Any], ...]

@@ -229,9 +229,7 @@ def are_adjacent(one: Record, other: Record, trials: Iterable[Record]) -> bool:
         return True
     first, last = sorted((started_s(one), started_s(other)))
     between = [
-        trial
-        for trial in trials
-        if trial.get("started") and first <= started_s(trial) <= last
+        trial for trial in trials if trial.get("started") and first <= started_s(trial) <= last
     ]
     ended = first
     for trial in sorted(between, key=started_s):

@@ -20,21 +20,23 @@ from benchharness.results.columns import (
     Column,
     matrix_column,
 )
-from benchharness.results.derived import measured
-from benchharness.results.record import Record, failed_in
+from benchharness.results.record import Record, failed_in, measured
 
 Row = dict[str, Any]
 
 
 def trial_rows(records: Sequence[Record]) -> list[Row]:
     """Return one row per trial."""
-    settings, added = matrix_settings(records), _added_metrics(records)
+    settings, added = _matrix_settings(records), _added_metrics(records)
     return [
         _identity(record, settings)
         | _pick(record, TRIAL)
-        | _failure(record)
-        | {"ledger": (record.get("ledger") or {}).get("verdict")}
-        | {"flags": join(record.get("flags", ()))}
+        | {
+            "ledger": (record.get("ledger") or {}).get("verdict"),
+            "flags": _join(record.get("flags", ())),
+            "failed_in": failed_in(record),
+            "attempts": len(record.get("attempts", ())) + 1,
+        }
         | {column.name: measured(record["metrics"], column.name) for column in METRICS}
         | _pick(record, ORIGIN)
         | {name: record["metrics"].get(name) for name in added}
@@ -44,7 +46,7 @@ def trial_rows(records: Sequence[Record]) -> list[Row]:
 
 def epoch_rows(records: Sequence[Record]) -> list[Row]:
     """Return one row per epoch of every trial."""
-    settings = matrix_settings(records)
+    settings = _matrix_settings(records)
     return [
         _identity(record, settings)
         | {"trial": record["trial"], "seed": record["seed"]}
@@ -56,14 +58,17 @@ def epoch_rows(records: Sequence[Record]) -> list[Row]:
 
 def summary_rows(records: Sequence[Record]) -> list[Row]:
     """Return one row per cell: medians over its ok trials, and the spread of the main ones."""
-    settings = matrix_settings(records)
+    settings = _matrix_settings(records)
     return [
-        _identity(cell.trials[0], settings) | _counts(cell) | _medians(cell) | _published(cell)
+        _identity(cell.trials[0], settings)
+        | _counts(cell)
+        | _medians(cell)
+        | {f"published_{name}": cell.published(name) for name in ("top1", "epoch_s", "note")}
         for cell in cells_of(records)
     ]
 
 
-def matrix_settings(records: Iterable[Record]) -> list[str]:
+def _matrix_settings(records: Iterable[Record]) -> list[str]:
     """Return every setting that some matrix varies, in the order of first occurrence."""
     return list(dict.fromkeys(setting for record in records for setting in record["matrix"]))
 
@@ -73,13 +78,9 @@ def _added_metrics(records: Iterable[Record]) -> list[str]:
     return sorted({name for record in records for name in record["metrics"] if "." in name})
 
 
-def join(parts: Iterable[str]) -> str:
+def _join(parts: Iterable[str]) -> str:
     """Return several texts as one cell, each once."""
     return "; ".join(dict.fromkeys(parts))
-
-
-def _failure(record: Record) -> Row:
-    return {"failed_in": failed_in(record), "attempts": len(record.get("attempts", ())) + 1}
 
 
 def _identity(record: Record, settings: Iterable[str]) -> Row:
@@ -95,11 +96,11 @@ def _counts(cell: Cell) -> Row:
     return {
         "trials": len(cell.trials),
         "trials_ok": len(cell.ok),
-        "reasons": join(reason for _, reason in cell.troubles),
+        "reasons": _join(reason for _, reason in cell.troubles),
         "proof": cell.proof,
         "target_top1": cell.target_top1,
         "target_misses": cell.target_misses,
-        "flags": join(flag for trial in cell.trials for flag in trial.get("flags", ())),
+        "flags": _join(flag for trial in cell.trials for flag in trial.get("flags", ())),
     }
 
 
@@ -113,7 +114,3 @@ def _medians(cell: Cell) -> Row:
             row[f"{column.name}_min"] = min(values, default=None)
             row[f"{column.name}_max"] = max(values, default=None)
     return row
-
-
-def _published(cell: Cell) -> Row:
-    return {f"published_{name}": cell.published(name) for name in ("top1", "epoch_s", "note")}

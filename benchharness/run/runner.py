@@ -280,7 +280,7 @@ class Runner:
             "reason": outcome.reason,
             "failure": outcome.failure(epochs=cell.settings.epochs),
             "attempts": [{"status": one.status, "reason": one.reason} for one in failed],
-            "held_bytes": outcome.held_bytes,
+            "unreleased_device_bytes": outcome.held_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
             "settings": cell.settings.model_dump(mode="json"),

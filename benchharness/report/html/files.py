@@ -18,7 +18,7 @@ from benchharness.report.html.charts.chart import ROW_HEIGHT, Frame
 from benchharness.report.html.page import report_page, vega_bundle
 from benchharness.report.html.theme import STATIC_FONT, config, css, in_light
 from benchharness.report.table import Report
-from benchharness.results.recovery import load_run
+from benchharness.results.load import load_run
 from benchharness.results.store import RunFolder
 
 PAGE, SVG, PNG = "report.html", "chart.svg", "chart.png"

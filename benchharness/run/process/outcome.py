@@ -75,7 +75,7 @@ class Outcome:
         return {
             "phase": self.phase or None,
             "epoch": self.epochs_done + 1 if is_in_epoch else None,
-            "last_words": list(self.last_words),
+            "log_tail": list(self.last_words),
         }
 
     def take(self, event: Mapping[str, Any]) -> None:

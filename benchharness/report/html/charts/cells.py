@@ -39,7 +39,7 @@ from benchharness.report.rows import printable
 from benchharness.report.summary import Family, measure_of
 from benchharness.results.cells import proof_word
 from benchharness.results.columns import PHASES
-from benchharness.results.derived import CHECKS
+from benchharness.results.record import CHECKS
 
 CELL_TIP = alt.Tooltip("name:N", title="cell")
 TRIAL_TIPS = [alt.Tooltip("trial:O"), alt.Tooltip("seed:O")]
