@@ -575,7 +575,7 @@ class TestFolder:
         (desk.cache / "environments").write_text("not a folder")
         ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
 
-        with pytest.raises(RunError, match="BENCHHARNESS_CACHE names another folder"):
+        with pytest.raises(RunError, match="set BENCHHARNESS_CACHE to another folder"):
             _sync(ward, "slowpoke-1")
 
 

@@ -32,7 +32,7 @@ SERIES = theme.series_of(BACKENDS)
 def frame(records: list[dict], backends: list[str] | None = None) -> Frame:
     """Return the data of the charts of some records."""
     backends = backends or backends_of(RUN, records)
-    return Frame.of(lines_of(records, backends), backends)
+    return Frame.of(lines_of(records, backends, cores=2), backends)
 
 
 def chart_names(records: list[dict]) -> list[str]:
@@ -133,6 +133,56 @@ def test_without_proof_a_ratio_has_no_winners_colour(proof):
     (row,) = cells.ratios_of(frame(records))
 
     assert row["colour"] == theme.css("even")
+
+
+BUSY = "machine busy: unreliable"
+
+
+def disturbed() -> list[dict]:
+    """Return trials of two benchmarks, one of them disturbed in one trial of torch."""
+    records = [*trials(), *trials("simple_cnn")]
+    records[3]["metrics"] = records[3]["metrics"] | {"foreign_cores": 1.2}
+    return records
+
+
+def test_a_disturbed_ratio_is_grey_without_whisker_and_says_so():
+    """In the figure, the tooltip, and for those who do not see the chart."""
+    busy, quiet = cells.ratios_of(frame(disturbed()))
+    (chart,) = cells.ratios(frame(disturbed()))
+
+    assert busy["figure"] == f"torch 1.50x ({BUSY})"
+    assert busy["certainty"].startswith(BUSY)
+    assert busy["colour"] == theme.css("even")
+    assert (busy["low"], busy["high"]) == (None, None)
+    assert (quiet["figure"], quiet["colour"]) == ("torch 1.50x", SERIES[1].colour)
+    assert f"fine_tune torch 1.50x ({BUSY})" in chart.alt
+
+
+def test_a_disturbed_speed_says_so():
+    """Over the chart, at the backend, and for those who do not see it."""
+    busy, quiet = cells.throughput(frame(disturbed()))
+
+    assert [bar["name"] for bar in busy.data["bars"]] == [
+        "keras (n=3)",
+        "torch (n=3), machine busy",
+    ]
+    assert busy.caption == BUSY
+    assert busy.alt.count(BUSY) == 1
+    assert quiet.caption == ""
+    assert "busy" not in quiet.alt + str(quiet.data)
+
+
+def test_the_main_chart_says_which_line_was_disturbed():
+    """A picture is sent on without its page: title, bar and answer say it."""
+    svg = vl_convert.vegalite_to_svg(poster(Report.of(RUN, disturbed())))
+
+    assert f">fine_tune ({BUSY})<" in svg
+    assert ">torch (n=3), machine busy<" in svg
+    assert f"overall: torch 1.50x keras in speed of training ({BUSY}; " in svg
+    assert "no winner is named" in svg
+    assert ">simple_cnn<" in svg
+    quiet = [*trials(), *trials("simple_cnn")]
+    assert "busy" not in vl_convert.vegalite_to_svg(poster(Report.of(RUN, quiet)))
 
 
 def test_a_slower_backend_lies_left_and_the_first_one_is_named():

@@ -108,6 +108,28 @@ def folder(tmp_path) -> RunFolder:
     return RunFolder.open(tmp_path)
 
 
+def test_a_page_of_disturbed_trials_says_so_at_every_ratio(folder):
+    """In the answers, the charts, the note, and the picture for readers without scripts."""
+    records = trials()
+    records[0]["metrics"] = records[0]["metrics"] | {"foreign_cores": 1.2}
+    stored(folder, records)
+    write_report(folder)
+
+    parsed = report(records)
+
+    words = "machine busy: unreliable"
+    assert f"torch 1.50x keras in training throughput ({words}; 95 % CI" in parsed.text
+    assert "faster than" not in parsed.text
+    assert "the machine was busy other processes used 1.2 of this machine's 2 cores" in parsed.text
+    drawn = {name: json.dumps(chart) for name, chart in parsed.charts.items()}
+    assert f"torch 1.50x ({words})" in drawn["ratios"]
+    assert "keras (n=3), machine busy" in drawn["throughput-1"]
+    assert sum(words in label for label in parsed.attributes("aria-label")) == 2
+    assert f"fine_tune ({words})" in (folder.path / "chart.svg").read_text()
+    assert f"fine_tune ({words})" in (folder.path / "report.html").read_text()
+    assert "busy" not in report(trials()).text.replace("where chance, a busy machine or", "")
+
+
 def test_the_page_has_every_part_in_order():
     """Answers first, then the table, the charts, and what a stranger needs to judge them."""
     parsed = report(trials(), proofs=certificates())

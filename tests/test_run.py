@@ -126,6 +126,7 @@ def test_what_only_a_trainings_clock_can_tell_is_in_its_record_and_in_no_other(f
     speed = learnt["train_images_per_s"] * learnt["train_flops_per_image"]
     assert learnt["fraction_of_peak"] == pytest.approx(speed / learnt["peak_flops_per_s"])
     assert 0 < learnt["fraction_of_peak"] < 1
+    assert learnt["peak_source"] == "numpy"
     assert 0 < learnt["input_wait_fraction"] < 1
     assert not {"fraction_of_peak", "peak_flops_per_s", "input_wait_fraction"} & set(fed)
     assert fed["feed_images_per_s"] > 0

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -226,3 +229,31 @@ def test_a_class_of_pointers_alone_is_told_what_they_are(tmp_path: Path) -> None
 
     with pytest.raises(DatasetError, match=r"found none of cats; the first of 3: .*`git lfs pull`"):
         run(plan_of(tmp_path, text), places_of(tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_a_backend_that_is_not_installed_is_said_beforehand(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """By a run and by its preview; the others run."""
+    save_classes(tmp_path / "data", train=4, test=2)
+    backends = 'backends = ["numpy"]'
+    text = HEAD + 'source = "folder"\npath = "data"\n' + CNN
+    assert backends in text
+    (tmp_path / "pets.toml").write_text(text.replace(backends, 'backends = ["numpy", "mxnet"]'))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "benchharness", "run", "pets.toml", "--no-proof", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "BENCHHARNESS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    (line,) = (line for line in done.stderr.splitlines() if "not installed" in line)
+    assert line == (
+        "WARNING: mxnet is not installed, and its trials fail; benchharness list shows what is"
+    )
+    assert "numpy" in done.stdout
+    assert done.returncode == (0 if arguments else 1)

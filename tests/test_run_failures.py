@@ -141,6 +141,16 @@ def run(
     return process.returncode, {r["backend"]: r for r in records}, output + errors
 
 
+def environment(workplace: Path) -> dict[str, str]:
+    """Return the variables under which the plugin and a cache of its own are found."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(workplace / "plugin"),
+        "BENCHHARNESS_CACHE": str(workplace / "cache"),
+        "CHILD_PID_FILE": str(workplace / "child.pid"),
+    }
+
+
 def start(workplace: Path, fault: str, *options: str, settings: str = "") -> subprocess.Popen[str]:
     """Begin to run the suite, unproven: a prober would meet the fault first."""
     suite = workplace / "faults.toml"
@@ -148,16 +158,49 @@ def start(workplace: Path, fault: str, *options: str, settings: str = "") -> sub
     return subprocess.Popen(
         [sys.executable, "-m", "benchharness", "run", str(suite), "--no-proof", *options],
         cwd=workplace,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(workplace / "plugin"),
-            "BENCHHARNESS_CACHE": str(workplace / "cache"),
-            "CHILD_PID_FILE": str(workplace / "child.pid"),
-        },
+        env=environment(workplace),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def certified(workplace: Path, fault: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Certify the suite."""
+    suite = workplace / "faults.toml"
+    suite.write_text(SUITE.format(fault=fault, settings=""))
+    return subprocess.run(
+        [sys.executable, "-m", "benchharness", "certify", suite.name, *options],
+        cwd=workplace,
+        env=environment(workplace),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_killed_prober_is_told_with_the_command_that_repeats_the_proof(workplace: Path):
+    """The command does what it promises: this one is killed once, then the pair is proven."""
+    options = ("--backend", "faulty", "--backend", "numpy", "--device", "cpu")
+
+    killed = certified(workplace, "killed once", *options)
+
+    again = "benchharness certify faults.toml --backend faulty --backend numpy --device cpu"
+    assert killed.returncode == 1
+    assert "the worker was ended by SIGKILL" in " ".join(killed.stdout.split())
+    assert f"to repeat what could not be compared: {again}; the rest is kept" in killed.stderr
+    repeated = certified(workplace, "killed once", *options)
+    assert repeated.returncode == 0, repeated.stdout
+    assert "to repeat" not in repeated.stderr
+
+
+def test_a_quiet_certificate_tells_no_remedy(workplace: Path):
+    """Nothing but the table."""
+    killed = certified(workplace, "kill", "--quiet")
+
+    assert killed.returncode == 1
+    assert killed.stderr == ""
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from benchharness.cli import options
 from benchharness.cli.builtin import builtin_suite
 from benchharness.cli.disable import disable_plugin
+from benchharness.cli.saying import say
+
+if TYPE_CHECKING:
+    from benchharness.run.session import Request
 
 
 @click.command("certify")
@@ -75,4 +81,24 @@ def command(
         from benchharness.report.certificates import certificates_table
 
         Console().print(certificates_table(certificates))
+    if not (as_json or quiet) and any(certificate.obstacle for certificate in certificates):
+        say(f"to repeat what could not be compared: {_again(request)}; the rest is kept", err=True)
     return code
+
+
+def _again(request: Request) -> str:
+    """Return the command that certifies the same again."""
+    from benchharness.suite.builtin import IMAGES
+
+    options = [
+        ("--profile", request.profile),
+        *(("--backend", backend) for backend in request.backends),
+        *(("--benchmark", benchmark) for benchmark in request.benchmarks),
+        ("--data", request.data),
+        ("--device", request.device if request.device != "auto" else None),
+        ("--timeout", request.timeout_s),
+    ]
+    words = ["benchharness", "certify", *([] if request.suite == IMAGES else [request.suite])]
+    words += [word for name, value in options if value is not None for word in (name, value)]
+    words += ["--offline"] if request.offline else []
+    return shlex.join(map(str, words))

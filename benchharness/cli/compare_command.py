@@ -304,7 +304,7 @@ def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None)
     Raises:
         click.BadParameter: One cannot be written.
     """
-    from benchharness.files import atomic_write_text
+    from benchharness.files import atomic_write_text, unwritten
     from benchharness.report.comparison import markdown as as_markdown
     from benchharness.report.junit import junit as as_junit
 
@@ -318,6 +318,6 @@ def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None)
             atomic_write_text(path, render(comparison))
         except OSError as error:
             raise click.BadParameter(
-                f"{path}: expected to be able to write it, found: {error.strerror}",
+                f"{path}: expected to be able to write it, found: {unwritten(error)}",
                 param_hint=option,
             ) from error

@@ -124,14 +124,14 @@ def _write(history: History, page: Path) -> None:
             f"{page}: expected {', '.join(absent)} to draw it with, found none; "
             "pip install 'benchharness[report]'"
         )
-    from benchharness.files import atomic_write_text
+    from benchharness.files import atomic_write_text, unwritten
     from benchharness.report.html.page import history_page, vega_bundle
 
     try:
         atomic_write_text(page, history_page(history, vega=vega_bundle()))
     except OSError as error:
         raise RunError(
-            f"{page}: expected to be able to write here, found: {error.strerror}"
+            f"{page}: expected to be able to write here, found: {unwritten(error)}"
         ) from error
     click.echo(f"page: {page}", err=True)
 

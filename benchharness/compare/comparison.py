@@ -70,6 +70,7 @@ class Comparison:
         notes: What a reader must know of it, a sentence each.
         minutes: Of all trials; None for recorded runs.
         folder: Of the run; empty for recorded ones.
+        disturbed: How many trials were timed while other processes kept the machine busy.
     """
 
     suite: str
@@ -81,6 +82,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     minutes: float | None = None
     folder: str = ""
+    disturbed: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -110,6 +112,7 @@ class Comparison:
             "minutes": self.minutes,
             "folder": self.folder,
             "notes": list(self.notes),
+            "disturbed": self.disturbed,
             "cells": [cell.as_dict() for cell in self.cells],
         }
 

@@ -15,7 +15,7 @@ from benchharness.compare.run import ComparisonOptions, ComparisonRun, run_compa
 from benchharness.compare.sampling import Series
 from benchharness.compare.scatter import Scatter
 from benchharness.compare.targets import Side
-from benchharness.errors import RunError
+from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.run.events import Observer
 from benchharness.run.session import Request
 
@@ -158,13 +158,8 @@ def floor_of(series: Series, criteria: Criteria) -> NoiseFloor:
 def _noise(series: Series, meeting: ComparisonRun) -> list[Noise]:
     """Return the noise of a cell, and keep it."""
     floor = floor_of(series, meeting.criteria)
-    try:
+    with writable(meeting.floors.folder, elsewhere=ANOTHER_CACHE):
         meeting.floors.keep(meeting.lineup.plan, series.couple.ours, floor)
-    except OSError as error:
-        raise RunError(
-            f"{meeting.floors.folder}: expected to be able to write here, found: {error.strerror}; "
-            "name another folder with BENCHHARNESS_CACHE"
-        ) from error
     words = {verdict.column: verdict.word for verdict in series.verdicts}
     return [
         Noise(

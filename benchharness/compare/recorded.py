@@ -16,7 +16,7 @@ from benchharness.compare.targets import Recorded
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results.cells import Cell, cells_of, worst_proof
-from benchharness.results.record import Record
+from benchharness.results.record import Record, disturbed_count
 
 IGNORABLE = ("machine", "data", "weights", "settings")
 # What tells machines apart where a run does not say it in one line.
@@ -95,7 +95,17 @@ def compare_recorded(a: Recorded, b: Recorded, question: RecordedOptions) -> Com
         machine=str(one.get("device", "")),
         cells=tuple(cells),
         notes=tuple(notes),
+        disturbed=sum(
+            disturbed_count(both.ours, _cores(one)) + disturbed_count(both.theirs, _cores(other))
+            for both in trials
+            if both
+        ),
     )
+
+
+def _cores(run: Mapping[str, Any]) -> int | None:
+    cores: int | None = (run.get("environment") or {}).get("cores")
+    return cores
 
 
 def _trials(cell: Cell, match: Cell, criteria: Criteria, run: Sequence[Record] | None) -> Trials:

@@ -19,9 +19,11 @@ from benchharness.compare.power import PowerEstimate
 from benchharness.compare.sampling import Limits, Sampler, Series, spent_minutes
 from benchharness.compare.targets import Checkout, Side
 from benchharness.errors import SuiteError
+from benchharness.measure.environment import usable_cores
 from benchharness.measure.machine import read_memory
 from benchharness.results.cells import worst_proof
 from benchharness.results.csvfiles import write_csv_files
+from benchharness.results.record import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.process.executor import LocalExecutor
@@ -281,6 +283,15 @@ def _comparison(
         notes=(*dict.fromkeys(unequal_work(cells, asked=asked)), *notes),
         minutes=spent_minutes(every),
         folder=str(runner.folder.path),
+        disturbed=disturbed_count(
+            [
+                trial
+                for one in every
+                if one.couple.is_compared
+                for trial in (*one.ours, *one.theirs)
+            ],
+            usable_cores(),
+        ),
     )
 
 

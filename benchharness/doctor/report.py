@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -88,21 +90,22 @@ def examine(
     session = _session(wanted, environment=environment, cache=cache)
     device = session.device if session else _device(wanted.device, machine)
     store = CalibrationStore(cache, machine=device.name)
-    checker = Checker(
-        executor=LocalExecutor(
-            environment=device.environment(environment),
-            silence_s=longest_s,
-            gpu=device.selector,
-        ),
-        folder=cache / "doctor",
-        device=device.kind,
-        threads=machine.cores,
-        load=machine.load,
-    )
     backends = _backends(session, wanted.backends)
-    healths = _healths(
-        session, checker, store, wanted.calibration, backends=backends, announce=announce
-    )
+    with _scratch(cache / "doctor") as scratch:
+        checker = Checker(
+            executor=LocalExecutor(
+                environment=device.environment(environment),
+                silence_s=longest_s,
+                gpu=device.selector,
+            ),
+            folder=scratch,
+            device=device.kind,
+            threads=machine.cores,
+            load=machine.load,
+        )
+        healths = _healths(
+            session, checker, store, wanted.calibration, backends=backends, announce=announce
+        )
     _measure_images(store, wanted.calibration)
     supplies = _supplies(environment=environment, cache=cache)
     sections = [
@@ -135,6 +138,20 @@ def examine(
         sections=(*sections, section),
         facts=facts,
     )
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a folder for requests and logs: a temporary one where that cannot be written."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError:
+            # What stands in the way is among the findings.
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        yield folder
 
 
 def _session(wanted: Examination, *, environment: Mapping[str, str], cache: Path) -> Session | None:

@@ -17,7 +17,7 @@ from benchharness.report import title
 from benchharness.report.column_groups import Group
 from benchharness.report.metric_columns import STATUS_WORDS, groups_of
 from benchharness.report.notes import busy_of, notes_of
-from benchharness.report.rows import Line, Note, backends_of, lines_of
+from benchharness.report.rows import Line, Note, backends_of, cores_of, lines_of
 from benchharness.report.stops import stops_of
 from benchharness.report.summary import SummaryLine, answers_in_parts
 from benchharness.report.work import work_of
@@ -51,7 +51,7 @@ class Report:
     def of(cls, run: Mapping[str, Any], records: Sequence[Record]) -> Report:
         """Return the report of a run with its records, as ``RunFolder.records`` gives them."""
         backends = backends_of(run, records)
-        lines = lines_of(records, backends)
+        lines = lines_of(records, backends, cores=cores_of(run))
         answers = answers_in_parts(lines)
         return cls(run=run, records=records, backends=backends, lines=lines, answers=answers)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
-from benchharness.files import atomic_write_text
+from benchharness.files import atomic_write_text, unwritten
 from benchharness.results.record import Record, with_one_peak
 from benchharness.results.tables import Row, epoch_rows, summary_rows, trial_rows
 
@@ -35,9 +35,8 @@ def write_csv_files(folder: Path, records: Sequence[Record]) -> list[Path]:
             atomic_write_text(path, csv_text(rows(records)))
         except OSError as error:
             raise RunError(
-                f"cannot write {path}: {error.strerror}; free some space or change its "
-                "permissions; the records are whole, and `benchharness report` makes this file "
-                "from them"
+                f"{path}: expected to be able to write here, found: {unwritten(error)}; "
+                "the records are whole, and `benchharness report` makes this file from them"
             ) from error
         paths.append(path)
     return paths

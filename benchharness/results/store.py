@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
-from benchharness.files import atomic_write_text, sync
+from benchharness.files import ANOTHER_RESULTS, atomic_write_text, sync, writable
 from benchharness.results import journal
 from benchharness.results.record import Record, without_nan
 from benchharness.text import escape_control_chars
@@ -72,7 +72,7 @@ class RunFolder:
         suite = folder.path.parent
         hidden = cls(path=suite / f".{folder.path.name}")
         try:
-            with _writable(folder.path):
+            with writable(folder.path, elsewhere=ANOTHER_RESULTS):
                 for path in (suite, hidden.path, hidden.logs, hidden.weights):
                     path.mkdir(parents=True, exist_ok=path == suite)
                 if run is not None:
@@ -138,7 +138,7 @@ class RunFolder:
         log = self.log_path(trial_id)
         if log.exists():
             names = (log.with_suffix(f".{number}.log") for number in itertools.count(1))
-            with _writable(log):
+            with writable(log, elsewhere=ANOTHER_RESULTS):
                 log.rename(next(path for path in names if not path.exists()))
 
     def append(self, record: Record) -> None:
@@ -147,7 +147,7 @@ class RunFolder:
         Raises:
             RunError: It could not be written, and no part of it was.
         """
-        with _writable(self.path / RECORDS):
+        with writable(self.path / RECORDS, elsewhere=ANOTHER_RESULTS):
             journal.append(self.path / RECORDS, record)
 
     def records(self) -> tuple[list[Record], list[str]]:
@@ -190,7 +190,7 @@ class RunFolder:
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         path = self.path / name
-        with _writable(path):
+        with writable(path, elsewhere=ANOTHER_RESULTS):
             text = json.dumps(without_nan(content), indent=2, ensure_ascii=False)
             atomic_write_text(path, text + "\n")
 
@@ -205,7 +205,7 @@ def require_room(results_dir: Path, *, needed: int) -> None:
     Raises:
         RunError: It cannot be written, or has fewer bytes.
     """
-    with _writable(results_dir):
+    with writable(results_dir, elsewhere=ANOTHER_RESULTS):
         places = (results_dir, *results_dir.absolute().parents)
         # A link that leads nowhere counts: no folder can be made in its place.
         folder = next(place for place in places if place.exists() or place.is_symlink())
@@ -218,7 +218,7 @@ def require_room(results_dir: Path, *, needed: int) -> None:
     if free < needed:
         raise RunError(
             f"{results_dir}: expected {needed / 1e6:,.1f} MB of free space for results, "
-            f"found {free / 1e6:,.1f} MB; free some space, or choose a folder with --results"
+            f"found {free / 1e6:,.1f} MB; free some space, or {ANOTHER_RESULTS}"
         )
 
 
@@ -307,17 +307,6 @@ def _latest_of(suite: Path) -> Path | None:
         return (suite / Path(link.read_text(encoding="utf-8").strip()).name).resolve()
     except (OSError, ValueError):
         return None
-
-
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"cannot write {path}: {error.strerror}; "
-            "free some space, change its permissions, or choose a folder with --results"
-        ) from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import PluginError
+from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.plugins import REFERENCE, code_digest, find, package_digest
 from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.process.executor import LocalExecutor
@@ -128,7 +129,8 @@ class Certifier:
 
     def _probe(self, errands: Iterable[ProbeJob]) -> None:
         """Probe what is not in the cache, a process for each backend."""
-        self.cache.mkdir(parents=True, exist_ok=True)
+        with writable(self.cache, elsewhere=ANOTHER_CACHE):
+            self.cache.mkdir(parents=True, exist_ok=True)
         by_backend: dict[str, dict[Path, ProbeJob]] = {}
         for errand in errands:
             if isinstance(self._read(errand), str):

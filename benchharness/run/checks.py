@@ -74,6 +74,16 @@ def without_wheelless(plan: Plan, *, asked: Sequence[str]) -> tuple[Plan, list[s
     return replace(plan, cells=cells), lines
 
 
+def told_absent(plan: Plan) -> list[str]:
+    """Return a line for each backend that is not installed, so that its trials will fail."""
+    return [
+        f"WARNING: {name} is not installed, and its trials fail; benchharness list shows what is"
+        for name in dict.fromkeys(cell.backend for cell in plan.cells)
+        if not (name in plan.suite.backend and plan.suite.backend[name].has_own_interpreter)
+        and backend_plugin(plan, name)[0] not in (*installed(), *barred())
+    ]
+
+
 def require_proven(certificates: Sequence[Certificate]) -> None:
     """Refuse to time what is not proven to be the same work.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchharness.api import Event, Observer, PluginError, hookimpl
-from benchharness.files import expanded
+from benchharness.files import expanded, unwritten
 
 VARIABLE = "BENCHHARNESS_EVENTS"
 
@@ -36,7 +36,7 @@ class EventsFile:
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise PluginError(
-                f"{VARIABLE}: {path}: expected to be able to write here, found: {error.strerror}"
+                f"{VARIABLE}: {path}: expected to be able to write here, found: {unwritten(error)}"
             ) from error
 
     def __call__(self, event: Event) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from benchharness.errors import RunError
+from benchharness.files import ANOTHER_RESULTS, unwritten, writable
 from benchharness.locks import Lock, LockedError
 from benchharness.results.store import RunFolder
 
@@ -72,8 +73,8 @@ def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLoc
         ) from error
     except OSError as error:
         raise RunError(
-            f"{name}: expected to lock {error.filename}, found: {error.strerror}; set TMPDIR to a "
-            "folder that can be written, or add --share-device"
+            f"{name}: expected to lock {error.filename}, found: "
+            + unwritten(error, elsewhere="set TMPDIR to another folder, or add --share-device")
         ) from error
 
 
@@ -84,16 +85,12 @@ def claim_run(folder: RunFolder) -> RunLock:
         RunError: Another process carries the run out.
     """
     try:
-        return RunLock.make(folder.path.resolve() / ".lock")
+        with writable(folder.path, elsewhere=ANOTHER_RESULTS):
+            return RunLock.make(folder.path.resolve() / ".lock")
     except LockedError as error:
         raise RunError(
             f"{folder.path}: expected a run that nobody is carrying out, found "
             f"{error.holder} at it; wait for its end, or begin a run of its own without --resume"
-        ) from error
-    except OSError as error:
-        raise RunError(
-            f"{folder.path}: expected to be able to write here, found: {error.strerror}; "
-            "change its permissions, or choose a folder with --results"
         ) from error
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 
 from benchharness.doctor.disk import RUN_BYTES, heads_bytes
 from benchharness.download.caches import cache_folder
+from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import Accelerator, find_accelerators, read_gpus, unread_gpus
 from benchharness.measure.variables import recorded_variables
@@ -23,7 +24,12 @@ from benchharness.results.store import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.availability import has_real_weights
 from benchharness.run.certify import Certifier, as_dict, verdicts
-from benchharness.run.checks import require_known_backends, require_proven, without_wheelless
+from benchharness.run.checks import (
+    require_known_backends,
+    require_proven,
+    told_absent,
+    without_wheelless,
+)
 from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.description import describe_run
 from benchharness.run.device import Device, choose_device
@@ -102,7 +108,7 @@ class Session:
     Attributes:
         elsewhere: Executors of backends whose code is not what this process would import.
         quarters: Of the backends that have an interpreter of their own, once they are needed.
-        left_out: Why some backends of the suite are not in the plan, a line each.
+        left_out: Why some backends of the suite do not run here, a line each.
         own_head_per_backend: Whether each backend starts from the head that it has trained itself.
         resumed: The run that goes on; None for a new one.
         folder: Of the run, once it has begun.
@@ -330,7 +336,8 @@ class Session:
         try:
             requests = self._prepare(observe)
             logs = self.places.cache / "probes" / "logs"
-            logs.mkdir(parents=True, exist_ok=True)
+            with writable(logs, elsewhere=ANOTHER_CACHE):
+                logs.mkdir(parents=True, exist_ok=True)
             return self._certify(requests, logs=logs, observe=observe)
         finally:
             self.close()
@@ -498,6 +505,6 @@ def open_session(
         device=device,
         accelerators=accelerators,
         places=places,
-        left_out=tuple(left_out),
+        left_out=(*left_out, *told_absent(plan)),
         resumed=resumed,
     )

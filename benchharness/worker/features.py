@@ -18,7 +18,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from benchharness.errors import DatasetError
-from benchharness.files import file_digest
+from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
 from benchharness.model.network import Shape
 from benchharness.model.work import Batches, Extraction
 from benchharness.run.estimate.costs import FLOAT_BYTES
@@ -123,7 +123,7 @@ def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.
         needed = FLOAT_BYTES * math.prod(shape)
         raise DatasetError(
             f"{file.parent.parent}: expected room for {needed / 1e6:,.1f} MB of features, found: "
-            f"{error.strerror}; free some space, or set BENCHHARNESS_CACHE to another folder"
+            f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error
     return values
 

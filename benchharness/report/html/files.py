@@ -12,7 +12,8 @@ import altair as alt
 import vl_convert
 
 from benchharness.errors import RunError
-from benchharness.files import atomic_write_bytes
+from benchharness.files import atomic_write_bytes, unwritten
+from benchharness.report.comparisons import DISTURBED
 from benchharness.report.html.charts.cells import speed_layers, speeds_of
 from benchharness.report.html.charts.chart import ROW_HEIGHT, Frame
 from benchharness.report.html.page import report_page, vega_bundle
@@ -49,8 +50,8 @@ def write_report(folder: RunFolder) -> list[Path]:
             atomic_write_bytes(folder.path / name, content)
         except OSError as error:
             raise RunError(
-                f"cannot write {folder.path / name}: {error.strerror}; "
-                "free some space or change its permissions"
+                f"{folder.path / name}: expected to be able to write here, found: "
+                f"{unwritten(error)}"
             ) from error
     return [folder.path / name for name in contents]
 
@@ -71,7 +72,11 @@ def poster(report: Report) -> dict[str, Any]:
             speed_layers(speeds, frame, bars=bars, trials=trials).properties(
                 width=WIDTH,
                 height=ROW_HEIGHT * len(speeds.bars),
-                title=alt.TitleParams(text=speeds.line, subtitle=_wrapped(said), offset=8),
+                title=alt.TitleParams(
+                    text=speeds.line + (f" ({DISTURBED})" if speeds.is_disturbed else ""),
+                    subtitle=_wrapped(said),
+                    offset=8,
+                ),
             )
         )
     if not panels:

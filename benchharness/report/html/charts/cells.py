@@ -11,10 +11,11 @@ from typing import Any
 import altair as alt
 
 from benchharness.measure.sequential import FEWEST
-from benchharness.report.comparisons import Finding, certainty, times_text
+from benchharness.report.comparisons import DISTURBED, Finding, certainty, times_text
 from benchharness.report.html.charts.chart import (
     BAR,
     DIGITS,
+    FIGURE_WIDTH,
     MARKS_DOWN,
     ROW_HEIGHT,
     Chart,
@@ -48,6 +49,8 @@ TIMES = "format(datum.value < 1 ? 1 / datum.value : datum.value, '.3~r') + 'x'"
 # The axis shows at least this much on either side of 1, and at most so many times the medians.
 NARROWEST_RATIO, LONGEST_WHISKER = 1.25, 3.0
 NARROWEST_SPREAD = 1.15
+# Pixels for a figure that says that the machine was busy.
+BUSY_WIDTH = 230
 # Either side of the median, 19 of 20 trials of a steady machine.
 STEADY_BAND = 2 * STEADY
 # Of the kinds of memory the metric.
@@ -87,12 +90,14 @@ class Speeds:
 
     Attributes:
         line: Its name.
+        is_disturbed: Whether other processes kept the machine busy during any of the trials.
         bars: A row per backend that has a speed: the median, its interval, and where that is cut.
         trials: A row per trial of theirs.
         end: Of the axis, in images/s, or features/s.
     """
 
     line: str
+    is_disturbed: bool
     bars: tuple[Row, ...]
     trials: tuple[Row, ...]
     end: float
@@ -104,6 +109,7 @@ def throughput(frame: Frame) -> list[Chart]:
         Chart(
             name=f"throughput-{number}",
             title=speeds.line,
+            caption=DISTURBED if speeds.is_disturbed else "",
             alt=f"Speed, {speeds.line}: {'; '.join(map(_bar_text, speeds.bars))}.",
             data={"bars": speeds.bars, "trials": speeds.trials},
             drawing=sized(speed_layers(speeds, frame), height=ROW_HEIGHT * len(speeds.bars)),
@@ -128,7 +134,15 @@ def speeds_of(frame: Frame) -> list[Speeds]:
         bars = _bars(cells)
         end = upper_end([row["value"] for row in trials], [row["high"] for row in bars])
         bars = [cut(bar, 0.0, end) for bar in bars]
-        lines.append(Speeds(line=line.name, bars=tuple(bars), trials=trials, end=end))
+        lines.append(
+            Speeds(
+                line=line.name,
+                is_disturbed=any(map(_is_disturbed, cells)),
+                bars=tuple(bars),
+                trials=trials,
+                end=end,
+            )
+        )
     return lines
 
 
@@ -182,11 +196,13 @@ def _bars(cells: Sequence[Sequence[Row]]) -> list[Row]:
         interval = interval_of(_speeds(cell))
         ok = sum(trial["is_ok"] for trial in cell)
         count = f" (n={ok})" if len(cell) > 1 else ""
+        busy = ", machine busy" if _is_disturbed(cell) else ""
         bars.append(
             {
                 "row": row,
                 "backend": cell[0]["backend"],
-                "name": cell[0]["backend"] + count,
+                "is_disturbed": _is_disturbed(cell),
+                "name": f"{cell[0]['backend']}{count}{busy}",
                 "value": float(middle),
                 "low": interval.low if interval else None,
                 "high": interval.high if interval else None,
@@ -197,10 +213,11 @@ def _bars(cells: Sequence[Sequence[Row]]) -> list[Row]:
 
 
 def _bar_text(bar: Row) -> str:
+    busy = f" ({DISTURBED})" if bar["is_disturbed"] else ""
     if bar["low"] is None:
-        return f"{bar['backend']} {bar['figure']}, one trial"
+        return f"{bar['backend']} {bar['figure']}, one trial{busy}"
     low, high = alike([bar["low"], bar["high"]])
-    return f"{bar['backend']} {bar['figure']}, 95 % interval {low} to {high}"
+    return f"{bar['backend']} {bar['figure']}, 95 % interval {low} to {high}{busy}"
 
 
 def cut(row: Row, low: float, high: float) -> Row:
@@ -250,8 +267,9 @@ def ratios_of(frame: Frame) -> list[Row]:
         has_winner = finding.verdict in ("faster", "slower") and proof_word(pair.proof) == "proven"
         ahead = pair.ours if ratio.log >= 0 else pair.theirs
         shown = ratio if ratio.log >= 0 else ratio.inverse
-        # Two trials have an interval, but a whisker would pass for a claim.
-        has_interval = ratio.trials >= FEWEST
+        # Two trials have an interval, and disturbed ones too, but a whisker would pass for a claim.
+        has_interval = ratio.trials >= FEWEST and not finding.is_disturbed
+        busy = f" ({DISTURBED})" if finding.is_disturbed else ""
         versus = f", {printable(pair.ours.backend)}" if len(frame.backends) > 2 else ""
         rows.append(
             {
@@ -263,9 +281,10 @@ def ratios_of(frame: Frame) -> list[Row]:
                 "value": ratio.times,
                 "low": ratio.low if has_interval else None,
                 "high": ratio.high if has_interval else None,
-                "certainty": certainty(ratio),
+                "certainty": certainty(ratio, is_disturbed=finding.is_disturbed),
                 "proof": printable(pair.proof) or "not asked",
-                "figure": f"{printable(ahead.backend)} {times_text(shown)}x",
+                "figure": f"{printable(ahead.backend)} {times_text(shown)}x{busy}",
+                "is_disturbed": finding.is_disturbed,
                 "colour": colours[ahead.backend] if has_winner else css("even"),
             }
         )
@@ -306,12 +325,13 @@ def _ratio_layers(rows: Sequence[Row], *, first: str) -> list[alt.Chart]:
         alt.Tooltip("certainty:N"),
         alt.Tooltip("proof:N", title="same work"),
     ]
+    room = BUSY_WIDTH if any(row["is_disturbed"] for row in rows) else FIGURE_WIDTH
     point = base("cells").mark_point(filled=True, size=75, opacity=1, yOffset=MARKS_DOWN)
     return [
         base("even").mark_rule(color=css("muted"), strokeWidth=1).encode(x=x),
         *intervals("cells", colour, strokeWidth=2.5, opacity=0.55),
         point.encode(x=x, y=in_row(), color=colour, tooltip=tips),
-        *row_texts("cells", indent=0),
+        *row_texts("cells", indent=0, room=room),
     ]
 
 
@@ -493,6 +513,10 @@ def _range_label(row: int, cell: Sequence[Row]) -> Row:
 
 def _timed_cells(frame: Frame) -> list[list[Row]]:
     return [cell for cell in frame.cells() if any(_speeds(cell))]
+
+
+def _is_disturbed(cell: Sequence[Row]) -> bool:
+    return any(trial["is_ok"] and trial["is_disturbed"] for trial in cell)
 
 
 def _has_speed(trial: Row) -> bool:

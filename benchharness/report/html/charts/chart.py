@@ -67,8 +67,8 @@ class Frame:
         lines: Of the table.
         backends: In the order of the page; ratios are to the first.
         trials: A row per trial: ``line``, ``backend`` and ``name`` of its cell for people,
-            ``trial``, ``seed``, ``is_ok``, ``unit`` and ``speed`` (None where unknown), ``target``,
-            and ``metrics`` and ``epochs`` as recorded.
+            ``trial``, ``seed``, ``is_ok``, ``is_disturbed``, ``unit`` and ``speed`` (None where
+            unknown), ``target``, and ``metrics`` and ``epochs`` as recorded.
     """
 
     lines: Sequence[Line]
@@ -86,6 +86,7 @@ class Frame:
                 "trial": trial["trial"],
                 "seed": trial["seed"],
                 "is_ok": trial["status"] == "ok",
+                "is_disturbed": bool(trial.get("is_disturbed")),
                 "unit": cell.speed_unit,
                 "speed": trial["metrics"].get(speed_metric(cell)),
                 "target": cell.target_top1,

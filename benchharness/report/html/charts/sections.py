@@ -50,7 +50,7 @@ SECTIONS = (
         short="Ratios",
         text="How many times as fast as {first}, to the target where one is stated and reached, "
         "on a logarithmic scale; whiskers are 95 % intervals over paired trials. In colour where a "
-        "winner can be named; grey where chance or a missing proof forbids it.",
+        "winner can be named; grey where chance, a busy machine or a missing proof forbids it.",
         make=cells.ratios,
     ),
     Section(
