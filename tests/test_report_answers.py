@@ -264,7 +264,7 @@ def test_a_trial_that_ran_at_another_time_is_left_out():
     (answer,) = answers(records)
 
     assert "torch trains 1.18x faster than keras (95 % CI 1.18-1.18, 3 trials)" in answer
-    assert "; 1 trial of each side left out, which did not run next to each other" in answer
+    assert "; 1 trial of each side excluded, because they did not run next to each other" in answer
 
 
 def test_trials_of_a_third_backend_between_two_do_not_part_them():
@@ -519,7 +519,7 @@ def test_features_read_from_an_earlier_trial_have_no_vote():
     overall = answers([*head, *trials(benchmark="b")])[0]
 
     assert overall == (
-        "overall: no ratio, for fewer than two benchmarks measured all of the work: "
+        "overall: no ratio, because fewer than two benchmarks measured all of the work: "
         "a (stored features were read)"
     )
 

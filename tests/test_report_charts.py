@@ -16,7 +16,7 @@ from benchharness.report.html.charts import cells, curves
 from benchharness.report.html.charts.chart import AxisRange, Frame, spread_out, upper_end
 from benchharness.report.html.charts.sections import sections_of
 from benchharness.report.html.files import poster
-from benchharness.report.intervals import interval_of
+from benchharness.report.pairs import interval_of
 from benchharness.report.rows import backends_of, lines_of
 from benchharness.report.table import Report
 from benchharness.results.columns import METRICS

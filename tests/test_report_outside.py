@@ -53,7 +53,7 @@ def answer(records: list[dict[str, Any]]) -> str:
 
 def notes(records: list[dict[str, Any]]) -> dict[str, str]:
     """Return the notes under a table, text by label."""
-    return {note.label: note.text for note in notes_of(lines_of(records, ["keras", "torch"]))}
+    return {note.label: note.text for note in notes_of({}, lines_of(records, ["keras", "torch"]))}
 
 
 def test_the_share_is_a_column_in_per_cent():

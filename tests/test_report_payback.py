@@ -45,7 +45,7 @@ COMPILED = variant("torch-compiled", is_compiled=True, epoch_s=0.6, compile_s=20
 def remarks(*records: dict[str, Any]) -> list[str]:
     """Return what is said of compiling."""
     lines = lines_of(records, backends_of({}, records))
-    return [note.text for note in notes_of(lines) if note.label == "compiled"]
+    return [note.text for note in notes_of({}, lines) if note.label == "compiled"]
 
 
 def test_compiling_pays_when_the_saved_time_has_made_it_good():

@@ -15,7 +15,7 @@ from benchharness.compare.comparison import CellComparison, Comparison
 from benchharness.compare.looks import ERROR
 from benchharness.compare.verdict import Verdict
 from benchharness.model.quantities import QUANTITIES
-from benchharness.report.numbers import UNKNOWN
+from benchharness.report.rows import UNKNOWN
 from benchharness.report.scatter import scatter_words
 
 HEADINGS = ("cell", "column", "verdict", "change", "interval", "pairs", "limit")

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from benchharness.history.changepoints import FEWEST
 from benchharness.history.history import History, Point, Series, Step, differences
 from benchharness.model.quantities import QUANTITIES, Kind
-from benchharness.report.numbers import UNKNOWN, alike, share
-from benchharness.report.rows import printable
+from benchharness.report.rows import UNKNOWN, alike, printable, share
 from benchharness.results.columns import METRICS
 
 BARS = "▁▂▃▄▅▆▇█"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from benchharness.compare.noise import DIFFERENCES, Noise, NoiseReport
 from benchharness.model.quantities import QUANTITIES
-from benchharness.report.numbers import UNKNOWN
+from benchharness.report.rows import UNKNOWN
 from benchharness.report.scatter import scatter_words
 
 MEANING = (

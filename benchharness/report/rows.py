@@ -1,7 +1,8 @@
-"""Lines of the results table: one per benchmark and matrix point, with a cell per backend."""
+"""Rows of the results table, and text and numbers as reports write them."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,10 @@ from benchharness.results.cells import Cell, Number, cells_of
 from benchharness.results.record import Record, with_disturbance, with_one_peak
 
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
+UNKNOWN = "-"
+MAX_DECIMALS = 3
+# Above this share of a step, a ratio of speeds compares feeding and adapters as much as frameworks.
+NOTABLE_ABOVE = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +106,14 @@ def raised_flags(cell: Cell) -> list[str]:
     return list(dict.fromkeys(flag for trial in cell.trials for flag in flags(trial)))
 
 
+def notable_outside_share(cell: Cell) -> float | None:
+    """Return the share of a step outside the framework's computation; None where it is small."""
+    share = cell.median("outside_fraction")
+    return share if share is not None and share > NOTABLE_ABOVE else None
+
+
 def where(line: Line, cell: Cell) -> str:
-    """Return how remarks name a cell."""
+    """Return how notes name a cell."""
     return f"{line.name} ({printable(cell.backend)})"
 
 
@@ -111,6 +122,30 @@ def printable(text: object) -> str:
     plain = COLOUR_CODE.sub("", str(text))
     visible = "".join(char if char.isprintable() else " " for char in plain)
     return " ".join(visible.split())
+
+
+def alike(values: Sequence[float | None], *, digits: int = 3) -> list[str]:
+    """Return numbers with the same count of decimals, enough for the smallest of them.
+
+    Args:
+        values: None where unknown.
+        digits: Significant digits of the smallest, within ``MAX_DECIMALS``.
+    """
+    sizes = [abs(value) for value in values if value]
+    leading = math.floor(math.log10(min(sizes))) if sizes else digits
+    decimals = min(MAX_DECIMALS, max(0, digits - 1 - leading))
+    return [UNKNOWN if value is None else f"{value:,.{decimals}f}" for value in values]
+
+
+def share(value: float | None) -> str:
+    """Return a share of 0-1 with four decimals, as accuracies are published."""
+    return UNKNOWN if value is None else f"{value:.4f}"
+
+
+def aligned(texts: Sequence[str]) -> list[str]:
+    """Return texts of one width, right-aligned."""
+    width = max(map(len, texts), default=0)
+    return [text.rjust(width) for text in texts]
 
 
 def _name(cell: Cell, *, shows_track: bool) -> str:

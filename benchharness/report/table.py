@@ -13,14 +13,12 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchharness.report import title
-from benchharness.report.column_groups import Group
-from benchharness.report.metric_columns import STATUS_WORDS, groups_of
-from benchharness.report.notes import busy_of, notes_of
-from benchharness.report.rows import Line, Note, backends_of, cores_of, lines_of
-from benchharness.report.stops import stops_of
-from benchharness.report.summary import SummaryLine, answers_in_parts
-from benchharness.report.work import work_of
+from benchharness.measure.sanity import is_unbalanced
+from benchharness.model.conversions import in_words
+from benchharness.report.metric_columns import STATUS_WORDS, ColumnGroup, groups_of
+from benchharness.report.notes import notes_of, work_of
+from benchharness.report.rows import Line, Note, backends_of, cores_of, lines_of, printable
+from benchharness.report.summary import SummaryLine, summary_of
 from benchharness.results.record import Record
 
 # What rich puts between two columns of the box we use: a space, a bar, a space.
@@ -52,45 +50,45 @@ class Report:
         """Return the report of a run with its records, as ``RunFolder.records`` gives them."""
         backends = backends_of(run, records)
         lines = lines_of(records, backends, cores=cores_of(run))
-        answers = answers_in_parts(lines)
+        answers = summary_of(lines)
         return cls(run=run, records=records, backends=backends, lines=lines, answers=answers)
 
     @property
     def heading(self) -> str:
         """The suite's title, or its name."""
-        return title.heading(self.run)
+        return _heading(self.run)
 
     @property
     def setting(self) -> str:
         """Suite, profile, device and time."""
-        return title.setting(self.run)
+        return _setting(self.run)
 
     @property
     def inputs(self) -> str:
         """Where images and weights come from."""
-        return title.inputs(self.run)
+        return inputs_text(self.run)
 
     @property
     def missing_trials(self) -> str:
         """That the run is not complete, and how it goes on; else empty."""
-        return title.missing_trials(self.run, self.records)
+        return missing_trials(self.run, self.records)
 
     @property
     def uses_substitutes(self) -> bool:
         """Whether the images are drawn or the pretrained weights random."""
-        return title.uses_substitutes(self.run)
+        return uses_substitutes(self.run)
 
     @property
     def notes(self) -> list[Note]:
         """What a reader must know, what went wrong first."""
-        return [*notes_of(self.lines), *busy_of(self.run, self.lines), *stops_of(self.run)]
+        return notes_of(self.run, self.lines)
 
     @property
     def legend(self) -> list[Note]:
         """What the numbers are, and what each benchmark did."""
         return [MEDIANS, *work_of(self.lines)]
 
-    def groups(self, *, is_detailed: bool = False) -> list[Group]:
+    def groups(self, *, is_detailed: bool = False) -> list[ColumnGroup]:
         """Return the columns of the table, from left to right.
 
         Args:
@@ -201,7 +199,7 @@ def escaped(text: str) -> str:
     return text
 
 
-def _fitting(report: Report, width: int) -> tuple[Sequence[Line], list[Group]]:
+def _fitting(report: Report, width: int) -> tuple[Sequence[Line], list[ColumnGroup]]:
     """Return lines and groups for a width: of all backends, or else a line for each."""
     groups = report.groups()
     widest = max((len(group.block()[0]) for group in groups), default=0)
@@ -211,9 +209,11 @@ def _fitting(report: Report, width: int) -> tuple[Sequence[Line], list[Group]]:
     return single, groups_of(single, [""])
 
 
-def _panels(lines: Sequence[Line], groups: Sequence[Group], width: int) -> list[list[Group]]:
+def _panels(
+    lines: Sequence[Line], groups: Sequence[ColumnGroup], width: int
+) -> list[list[ColumnGroup]]:
     """Return the groups of each table, as many side by side as the width holds."""
-    panels: list[list[Group]] = [[]]
+    panels: list[list[ColumnGroup]] = [[]]
     room = width - _name_width(lines, width)
     left = room
     for group in groups:
@@ -231,7 +231,7 @@ def _name_width(lines: Sequence[Line], width: int) -> int:
     return min(longest, max(NARROWEST_NAME, width * 28 // 100))
 
 
-def _panel(lines: Sequence[Line], groups: Sequence[Group], width: int) -> Table:
+def _panel(lines: Sequence[Line], groups: Sequence[ColumnGroup], width: int) -> Table:
     table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, header_style="")
     name_width = _name_width(lines, width)
     table.add_column(Text("benchmark"), width=name_width, overflow="fold")
@@ -250,7 +250,7 @@ def _coloured(text: str) -> Text:
     return coloured
 
 
-def _meanings(groups: Sequence[Group]) -> list[Note]:
+def _meanings(groups: Sequence[ColumnGroup]) -> list[Note]:
     return [Note(label=group.title, text=group.meaning) for group in groups]
 
 
@@ -259,3 +259,72 @@ def _grid(notes: Sequence[Note], style: str) -> Table:
     for note in notes:
         grid.add_row(Text(note.label, style=style), Text(note.text, style=style))
     return grid
+
+
+def _heading(run: Mapping[str, Any]) -> str:
+    """Return the suite's title, or its name."""
+    return printable(run.get("title") or run.get("suite") or "results")
+
+
+def _setting(run: Mapping[str, Any]) -> str:
+    """Return suite, profile, device and time, as far as known."""
+    parts = (
+        ("suite ", run.get("suite")),
+        ("profile ", run.get("profile")),
+        ("", run.get("device")),
+        ("", run.get("started")),
+    )
+    return " | ".join(f"{word}{printable(value)}" for word, value in parts if value)
+
+
+def inputs_text(run: Mapping[str, Any]) -> str:
+    """Return where images and weights come from; drawn and random ones are called so."""
+    dataset, weights = run.get("dataset") or {}, run.get("weights") or {}
+    parts = []
+    if dataset:
+        parts.append(f"data: {_dataset(dataset)}")
+    if weights:
+        origin = "random" if weights.get("is_random") else printable(weights.get("origin", ""))
+        parts.append(f"weights: {origin}")
+    return ", ".join(parts)
+
+
+def missing_trials(run: Mapping[str, Any], records: Sequence[Record]) -> str:
+    """Return that a run is not complete, and how it goes on; empty where it is, or unknown."""
+    resolved = run.get("resolved") or {}
+    cells = resolved.get("cells", ())
+    planned = sum(cell.get("trials", 0) for cell in cells)
+    # A comparison decides by itself how many there are.
+    if "asked" not in run:
+        return ""
+    if len(records) < planned:
+        missing = f"{len(records)} of {planned} trials"
+    elif any(cell.get("max_trials") for cell in cells) and "looks" not in run:
+        missing = f"{len(records)} trials, ended before a look found them enough"
+    else:
+        return ""
+    file = printable(resolved.get("file", "SUITE"))
+    return f"NOT COMPLETE: {missing}; benchharness run {file} --resume does the rest"
+
+
+def uses_substitutes(run: Mapping[str, Any]) -> bool:
+    """Whether the images are drawn or the pretrained weights random."""
+    is_drawn = not (run.get("dataset") or {}).get("is_real", True)
+    return is_drawn or bool((run.get("weights") or {}).get("is_random"))
+
+
+def _dataset(dataset: Mapping[str, Any]) -> str:
+    if not dataset.get("is_real", True):
+        return "drawn pictures"
+    name, origin = printable(dataset.get("name", "")), printable(dataset.get("origin", ""))
+    notes = [origin] if origin and origin != name else []
+    if converted := dataset.get("converted"):
+        notes.append(f"converted while decoding: {printable(in_words(converted))}")
+    if leaks := (dataset.get("leaks") or {}).get("count"):
+        notes.append(f"{leaks:,} test images also occur in the training set (data leakage)")
+    share = dataset.get("majority_share")
+    if share and is_unbalanced(share, classes=len(dataset.get("classes", ()))):
+        notes.append(
+            f"always guessing the largest class is right on {share:.2f} of the test images"
+        )
+    return f"{name} ({'; '.join(notes)})" if notes else name

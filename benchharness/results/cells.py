@@ -13,7 +13,7 @@ from benchharness.results.record import Record, measured
 
 Number = int | float
 Matrix = tuple[tuple[str, Any], ...]
-# From good to bad; nothing is known where nobody asked.
+# From good to bad; nothing is known where no proof was requested.
 PROOFS = ("proven", "", "partial", "not comparable")
 
 

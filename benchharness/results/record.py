@@ -25,7 +25,7 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``modules``: ``version`` and ``file`` of what was imported of the core, the plugin and its
   framework; absent in older records.
 - ``proof``: the verdict on this trial: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not
-  comparable: WHY``; empty when nobody asked for one.
+  comparable: WHY``; empty when no proof was requested.
 - ``proofs``: other backend to the verdict on the pair, this trial's ledger and settings included.
 - ``ledger``: ``verdict`` (``as planned``, or what is not), ``epochs``, ``steps`` and ``digest`` of
   the batches that were really consumed.

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchharness.fairness.settings import decides_work, differences
-from benchharness.report.numbers import UNKNOWN
-from benchharness.report.rows import Line, printable
+from benchharness.report.rows import UNKNOWN, Line, printable
 from benchharness.results.cells import proof_word
 
 Fact = tuple[str, str]

@@ -13,11 +13,11 @@ import vl_convert
 
 from benchharness.errors import RunError
 from benchharness.files import atomic_write_bytes, unwritten
-from benchharness.report.comparisons import DISTURBED
 from benchharness.report.html.charts.cells import speed_layers, speeds_of
 from benchharness.report.html.charts.chart import ROW_HEIGHT, Frame
 from benchharness.report.html.page import report_page, vega_bundle
 from benchharness.report.html.theme import STATIC_FONT, config, css, in_light
+from benchharness.report.summary import DISTURBED
 from benchharness.report.table import Report
 from benchharness.results.load import load_run
 from benchharness.results.store import RunFolder

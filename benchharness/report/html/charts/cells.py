@@ -11,7 +11,6 @@ from typing import Any
 import altair as alt
 
 from benchharness.measure.sequential import FEWEST
-from benchharness.report.comparisons import DISTURBED, Finding, certainty, times_text
 from benchharness.report.html.charts.chart import (
     BAR,
     DIGITS,
@@ -32,12 +31,10 @@ from benchharness.report.html.charts.chart import (
     values_of,
 )
 from benchharness.report.html.theme import css
-from benchharness.report.intervals import interval_of
 from benchharness.report.notes import STEADY
-from benchharness.report.numbers import alike
-from benchharness.report.pairs import Pair
-from benchharness.report.rows import printable
-from benchharness.report.summary import Family, measure_of
+from benchharness.report.pairs import Family, Finding, Pair, interval_of
+from benchharness.report.rows import alike, printable
+from benchharness.report.summary import DISTURBED, format_ci, times_text
 from benchharness.results.cells import proof_word
 from benchharness.results.columns import PHASES
 from benchharness.results.record import CHECKS
@@ -277,11 +274,11 @@ def ratios_of(frame: Frame) -> list[Row]:
                 "line": line,
                 "name": f"{line}{versus}",
                 "backend": printable(pair.ours.backend),
-                "measure": measure_of(pair).noun,
+                "measure": pair.measure.noun,
                 "value": ratio.times,
                 "low": ratio.low if has_interval else None,
                 "high": ratio.high if has_interval else None,
-                "certainty": certainty(ratio, is_disturbed=finding.is_disturbed),
+                "certainty": format_ci(ratio, is_disturbed=finding.is_disturbed),
                 "proof": printable(pair.proof) or "not asked",
                 "figure": f"{printable(ahead.backend)} {times_text(shown)}x{busy}",
                 "is_disturbed": finding.is_disturbed,
