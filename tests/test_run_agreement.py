@@ -12,15 +12,14 @@ from pathlib import Path
 import pytest
 from photographs import save_classes
 
-from benchharness.doctor.data import datasets, weights
-from benchharness.doctor.data_checks import weights_findings
+from benchharness.data.info import DatasetInfo
+from benchharness.doctor.data import datasets, weights, weights_checks
 from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.pytest_plugin.run import smallest
 from benchharness.run import messages
-from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.dry_run import check_weights, dataset_info
-from benchharness.run.inputs import RunInputs, SearchPaths
+from benchharness.run.inputs import SearchPaths, find_inputs
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
@@ -49,7 +48,7 @@ def places_of(folder: Path, **environment: str) -> SearchPaths:
 
 def run(plan: Plan, places: SearchPaths) -> None:
     """Find and decode what a run reads."""
-    RunInputs(plan, places=places, workers=1).prepare()
+    find_inputs(plan, places=places, workers=1).prepare()
 
 
 def preview(plan: Plan, places: SearchPaths) -> DatasetInfo:
@@ -128,7 +127,7 @@ def test_weights_that_are_a_pointer_are_called_so(tmp_path: Path, where: str) ->
 
     if variables:
         supplies = list(weights(environment=places.environment, cache=places.cache))
-        (finding,) = weights_findings(plan, supplies)
+        (finding,) = weights_checks(plan, supplies)
         assert finding.mark == "missing"
         assert "Git LFS pointer, run `git lfs pull`" in finding.text
 
@@ -147,7 +146,7 @@ def test_a_variable_that_names_no_weights_is_refused_by_all(tmp_path: Path) -> N
     with pytest.raises(WeightsError, match="found none"):
         run(plan, places)
     supplies = list(weights(environment=places.environment, cache=places.cache))
-    assert [finding.mark for finding in weights_findings(plan, supplies)] == ["missing"]
+    assert [finding.mark for finding in weights_checks(plan, supplies)] == ["missing"]
 
 
 def test_run_and_preview_print_the_same_of_a_folder(tmp_path: Path) -> None:
@@ -158,11 +157,11 @@ def test_run_and_preview_print_the_same_of_a_folder(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, HEAD + 'source = "folder"\npath = "data"\n' + CNN)
     named = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
 
-    said = [list(messages.on_facts(dataset_info(plan, places=places_of(tmp_path))))]
-    materials = RunInputs(plan, places=places_of(tmp_path), workers=1)
-    said.append(list(messages.on_facts(materials.facts)))
+    said = [list(messages.source_messages(dataset_info(plan, places=places_of(tmp_path))))]
+    materials = find_inputs(plan, places=places_of(tmp_path), workers=1)
+    said.append(list(messages.source_messages(materials.dataset)))
     own = plan_of(tmp_path, HEAD + 'source = "cats_dogs"\n' + CNN)
-    said.append(list(messages.on_facts(dataset_info(own, places=named))))
+    said.append(list(messages.source_messages(dataset_info(own, places=named))))
 
     origin, *notes = said[0]
     assert said[1] == said[0]
@@ -186,7 +185,7 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
     source = "folder" if layout == "folders" else "flat"
     plan = plan_of(tmp_path, HEAD + f'source = "{source}"\npath = "data"\n' + CNN)
 
-    materials = RunInputs(smallest(plan), places=places_of(tmp_path), workers=1)
+    materials = find_inputs(smallest(plan), places=places_of(tmp_path), workers=1)
     materials.prepare()
 
     (cell,) = materials.plan.cells
@@ -200,7 +199,7 @@ def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None
     (data / "test/cats/twin.jpg").write_bytes((data / "train/cats/cats.0.jpg").read_bytes())
     text = HEAD + 'source = "folder"\non_bad_image = "skip"\n' + CNN
     places = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
-    materials = RunInputs(plan_of(tmp_path, text), places=places, workers=1)
+    materials = find_inputs(plan_of(tmp_path, text), places=places, workers=1)
     materials.prepare()
 
     dataset = materials.describe_dataset()
@@ -253,7 +252,8 @@ def test_a_backend_that_is_not_installed_is_said_beforehand(
 
     (line,) = (line for line in done.stderr.splitlines() if "not installed" in line)
     assert line == (
-        "WARNING: mxnet is not installed, and its trials fail; benchharness list shows what is"
+        "WARNING: mxnet is not installed, and its trials fail; "
+        "benchharness list shows what is installed"
     )
     assert "numpy" in done.stdout
     assert done.returncode == (0 if arguments else 1)

@@ -127,7 +127,7 @@ def command(
     from benchharness.compare.criteria import read_thresholds, unknown_columns
     from benchharness.compare.sampling import read_pairs
     from benchharness.compare.targets import parse_targets
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
     if as_json and quiet:
         raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
@@ -175,7 +175,7 @@ def command(
     ours, theirs = (fresh_side(*pair) for pair in zip(sides, changes, strict=True))
     named = tuple(dict.fromkeys(one.backend for one in (ours, theirs) if one.backend))
     order = ComparisonOptions(
-        request=Request(
+        request=RunOptions(
             suite=suite,
             profile=profile,
             backends=named or backends,

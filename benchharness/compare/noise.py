@@ -17,7 +17,7 @@ from benchharness.compare.scatter import Scatter
 from benchharness.compare.targets import Side
 from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.run.events import Observer
-from benchharness.run.session import Request
+from benchharness.run.options import RunOptions
 
 DIFFERENCES = (0.02, 0.05, 0.10, 0.20)
 PAIRS = 12
@@ -95,7 +95,7 @@ class NoiseReport:
 
 
 def measure_noise(
-    request: Request, *, pairs: int, columns: tuple[str, ...], observe: Observer
+    request: RunOptions, *, pairs: int, columns: tuple[str, ...], observe: Observer
 ) -> NoiseReport:
     """Run every cell against itself, and keep what it showed for later comparisons.
 

@@ -12,7 +12,7 @@ import pytest
 from benchharness.errors import RunError
 
 if TYPE_CHECKING:
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
 T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
@@ -82,15 +82,15 @@ def _add_keys(parser: pytest.Parser) -> None:
     )
 
 
-def request_of(config: pytest.Config, suite: Path) -> Request:
+def request_of(config: pytest.Config, suite: Path) -> RunOptions:
     """Return what the session asks of one suite.
 
     Raises:
         RunError: A value of an ini key is not what it takes.
     """
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
-    return Request(
+    return RunOptions(
         suite=suite,
         profile=_asked(config, "profile"),
         backends=backends(config),

@@ -21,7 +21,6 @@ from benchharness.errors import DatasetError
 from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
 from benchharness.model.network import Shape
 from benchharness.model.work import Batches, Extraction
-from benchharness.run.estimate.costs import FLOAT_BYTES
 from benchharness.worker.progress import ProgressReporter
 
 _FEATURES, _META = "features.npy", "meta.json"
@@ -120,7 +119,7 @@ def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
     except OSError as error:
-        needed = FLOAT_BYTES * math.prod(shape)
+        needed = np.dtype(np.float32).itemsize * math.prod(shape)
         raise DatasetError(
             f"{file.parent.parent}: expected room for {needed / 1e6:,.1f} MB of features, found: "
             f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
