@@ -14,7 +14,7 @@ from benchharness.cli.history_command import command
 from benchharness.errors import RunError
 from benchharness.history.history import Series, history_of
 from benchharness.history.runs import Choice, read_runs
-from benchharness.report import extra
+from benchharness.report import plugins
 from benchharness.report.html.charts.curves import timeline
 from benchharness.report.html.page import history_page
 
@@ -83,7 +83,7 @@ def test_chart_can_be_drawn(series: Series):
 def test_without_the_libraries_it_says_how_to_get_them(tmp_path: Path, monkeypatch):
     """After the tables, which need none."""
     write_runs(tmp_path, speeds())
-    monkeypatch.setattr(extra, "missing", lambda: ["altair"])
+    monkeypatch.setattr(plugins, "missing_libraries", lambda: ["altair"])
 
     result = CliRunner().invoke(
         command,

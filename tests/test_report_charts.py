@@ -21,7 +21,7 @@ from benchharness.report.rows import backends_of, lines_of
 from benchharness.report.table import Report
 from benchharness.results.columns import METRICS
 from benchharness.results.columns import PHASES as PHASE_COLUMNS
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import epoch_rows, summary_rows, trial_rows
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"

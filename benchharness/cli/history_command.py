@@ -117,9 +117,9 @@ def _write(history: History, page: Path) -> None:
         RunError: It cannot be written, or the libraries that draw are not installed.
     """
     from benchharness.errors import RunError
-    from benchharness.report.extra import missing
+    from benchharness.report.plugins import missing_libraries
 
-    if absent := missing():
+    if absent := missing_libraries():
         raise RunError(
             f"{page}: expected {', '.join(absent)} to draw it with, found none; "
             "pip install 'benchharness[report]'"

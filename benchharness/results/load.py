@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from benchharness.errors import RunError
 from benchharness.results.columns import CELL, METRICS, ORIGIN, TRIAL
 from benchharness.results.record import Record, with_one_peak
-from benchharness.results.store import RECORDS, RunFolder, runs_of
+from benchharness.results.run_folder import RECORDS, RunFolder, runs_of
 from benchharness.results.tables import Row, trial_rows
 
 if TYPE_CHECKING:

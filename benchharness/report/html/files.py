@@ -20,7 +20,7 @@ from benchharness.report.html.theme import STATIC_FONT, config, css, in_light
 from benchharness.report.summary import DISTURBED
 from benchharness.report.table import Report
 from benchharness.results.load import load_run
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 
 PAGE, SVG, PNG = "report.html", "chart.svg", "chart.png"
 # Of the main chart: pixels, characters in a line of text, and how much finer the PNG is.

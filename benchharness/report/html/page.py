@@ -14,9 +14,10 @@ import vl_convert
 
 from benchharness import __version__
 from benchharness.history.history import History, Series
-from benchharness.report.history import COLUMNS, LEGEND
-from benchharness.report.history_words import (
-    aside_words,
+from benchharness.report.history import (
+    COLUMNS,
+    LEGEND,
+    excluded_text,
     heading,
     newest_versions,
     rows_of,
@@ -32,8 +33,8 @@ from benchharness.report.html.evidence import Proof, anchor_of, facts_of, proofs
 from benchharness.report.metric_columns import STATUS_WORDS
 from benchharness.report.rows import printable
 from benchharness.report.table import Report
-from benchharness.results.csvfiles import TABLES, csv_text
 from benchharness.results.record import Record
+from benchharness.results.tables import TABLES, csv_text
 
 # A page may draw and style itself, and fetch nothing. Vega compiles its expressions.
 POLICY = (
@@ -134,7 +135,7 @@ def history_page(history: History, *, vega: str) -> str:
             for series, chart in zip(history.series, charts, strict=True)
         ],
         columns=COLUMNS,
-        excluded=aside_words(history),
+        excluded=excluded_text(history),
         damages=list(map(printable, history.damages)),
         legend=LEGEND,
     )

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 
 from benchharness.history.history import Series
-from benchharness.report.history_words import Scale, heading, size_words, state_words, step_words
+from benchharness.report.history import Scale, heading, size_words, state_words, step_words
 from benchharness.report.html.charts.chart import (
     DIGITS,
     AxisRange,
