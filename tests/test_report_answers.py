@@ -11,7 +11,7 @@ import pytest
 from results_records import record
 
 from benchharness.measure.accuracy import packed
-from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.rows import backends_of, rows_of
 from benchharness.report.summary import answers_in, answers_of
 from benchharness.report.table import markdown, plain_text
 
@@ -57,7 +57,7 @@ def timed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def answers(records: list[dict[str, Any]]) -> list[str]:
     """Return the answer lines of some records."""
-    return answers_of(lines_of(records, backends_of({}, records)))
+    return answers_of(rows_of(records, backends_of({}, records)))
 
 
 def test_a_proven_and_certain_difference_has_a_winner():

@@ -17,7 +17,7 @@ from benchharness.report.html.charts.chart import AxisRange, Frame, spread_out, 
 from benchharness.report.html.charts.sections import sections_of
 from benchharness.report.html.files import poster
 from benchharness.report.pairs import interval_of
-from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.rows import backends_of, rows_of
 from benchharness.report.table import Report
 from benchharness.results.columns import METRICS
 from benchharness.results.columns import PHASES as PHASE_COLUMNS
@@ -32,7 +32,7 @@ SERIES = theme.series_of(BACKENDS)
 def frame(records: list[dict], backends: list[str] | None = None) -> Frame:
     """Return the data of the charts of some records."""
     backends = backends or backends_of(RUN, records)
-    return Frame.of(lines_of(records, backends, cores=2), backends)
+    return Frame.of(rows_of(records, backends, cores=2), backends)
 
 
 def chart_names(records: list[dict]) -> list[str]:

@@ -9,7 +9,7 @@ from itertools import product
 
 from benchharness.measure.sequential import Rule, rule_for
 from benchharness.report.pairs import Pair
-from benchharness.report.rows import Line, Note, where
+from benchharness.report.rows import Note, Row, cell_label
 from benchharness.report.summary import format_ci, times_text
 from benchharness.results.cells import Cell
 
@@ -56,19 +56,19 @@ class BreakEven:
         )
 
 
-def breakeven_notes(lines: Sequence[Line]) -> Iterator[Note]:
+def breakeven_notes(rows: Sequence[Row]) -> Iterator[Note]:
     """Yield a note for every compiled cell whose run holds its uncompiled twin too."""
-    cells = [(line, cell) for line in lines for cell in line.recorded if cell.ok]
+    cells = [(row, cell) for row in rows for cell in row.recorded if cell.ok]
     twins = [
-        (line, Pair(compiled, plain, (compiled, plain)))
-        for (line, compiled), (_, plain) in product(cells, cells)
+        (row, Pair(compiled, plain, (compiled, plain)))
+        for (row, compiled), (_, plain) in product(cells, cells)
         if _are_twins(compiled, plain)
     ]
     speeds = [speed for _, pair in twins if (speed := pair.speed())]
     rule = rule_for(speeds, comparisons=max(len(twins), 1))
-    for line, pair in twins:
+    for row, pair in twins:
         if break_even := break_even_of(pair.ours, pair.theirs):
-            text = f"{where(line, pair.ours)}: {break_even}{_doubt(pair, rule)}"
+            text = f"{cell_label(row, pair.ours)}: {break_even}{_doubt(pair, rule)}"
             yield Note(label="compiled", text=text)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from benchharness.report.rows import UNKNOWN, Line, alike, printable, raised_flags, share
+from benchharness.report.rows import UNKNOWN, Row, alike, printable, raised_flags, share
 from benchharness.results.cells import Cell, Number, proof_word, worst_proof
 
 STATUS_WORDS = {
@@ -28,7 +28,7 @@ class ColumnGroup:
     Attributes:
         title: Over all of its columns.
         columns: Headings; a single empty one where the title says it all.
-        rows: For each line of the table the text of each column.
+        rows: For each row of the table the text of each column.
         meaning: For the legend.
     """
 
@@ -39,7 +39,7 @@ class ColumnGroup:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no line has a value here."""
+        """Whether no row has a value here."""
         return all(text == UNKNOWN for row in self.rows for text in row)
 
     def block(self) -> list[str]:
@@ -70,10 +70,10 @@ class MetricColumn:
     meaning: str
     factor: float = 1.0
 
-    def group(self, lines: Sequence[Line], headings: Headings) -> ColumnGroup:
+    def group(self, rows: Sequence[Row], headings: Headings) -> ColumnGroup:
         """Return its columns."""
-        rows = tuple(_numbers(line, self._value) for line in lines)
-        return ColumnGroup(title=self.title, columns=headings, rows=rows, meaning=self.meaning)
+        texts = tuple(_numbers(row, self._value) for row in rows)
+        return ColumnGroup(title=self.title, columns=headings, rows=texts, meaning=self.meaning)
 
     def _value(self, cell: Cell) -> Number | None:
         value = cell.median(self.metric)
@@ -137,17 +137,17 @@ ENERGY = MetricColumn(title="energy J", metric="energy_j", meaning="joules of tr
 
 
 def groups_of(
-    lines: Sequence[Line], backends: Sequence[str], *, is_detailed: bool = False
+    rows: Sequence[Row], backends: Sequence[str], *, is_detailed: bool = False
 ) -> list[ColumnGroup]:
     """Return the groups that have something to show, from left to right.
 
     Args:
-        lines: At least one.
-        backends: Headings of the lines' cells.
+        rows: At least one.
+        backends: Headings of the rows' cells.
         is_detailed: Whether there is room for measures that follow from others.
     """
     headings = tuple(map(printable, backends))
-    makers: list[Callable[[Sequence[Line], Headings], ColumnGroup]] = [
+    makers: list[Callable[[Sequence[Row], Headings], ColumnGroup]] = [
         _same_work,
         _speed(
             "images/s",
@@ -174,7 +174,7 @@ def groups_of(
         _parameters,
         _published,
     ]
-    groups = (make(lines, headings) for make in makers)
+    groups = (make(rows, headings) for make in makers)
     return [group for group in groups if not group.is_empty]
 
 
@@ -190,30 +190,30 @@ def shown_top1(cell: Cell) -> Number | None:
     return cell.median("validation_top1") if test is None else test
 
 
-def _same_work(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
-    proofs = (worst_proof(cell.proof for cell in line.recorded) for line in lines)
-    rows = tuple((proof_word(proof) or UNKNOWN,) for proof in proofs)
+def _same_work(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    proofs = (worst_proof(cell.proof for cell in row.recorded) for row in rows)
+    texts = tuple((proof_word(proof) or UNKNOWN,) for proof in proofs)
     meaning = "equivalence check; -: not requested"
-    return ColumnGroup(title="same work", columns=("",), rows=rows, meaning=meaning)
+    return ColumnGroup(title="same work", columns=("",), rows=texts, meaning=meaning)
 
 
-def _speed(unit: str, meaning: str) -> Callable[[Sequence[Line], Headings], ColumnGroup]:
-    def group(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
-        rows = tuple(
-            _with_status(line, _numbers(line, lambda cell: cell.median(speed_metric(cell))))
-            if any(cell.speed_unit == unit for cell in line.recorded)
-            else tuple(UNKNOWN for _ in line.cells)
-            for line in lines
+def _speed(unit: str, meaning: str) -> Callable[[Sequence[Row], Headings], ColumnGroup]:
+    def group(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+        texts = tuple(
+            _with_status(row, _numbers(row, lambda cell: cell.median(speed_metric(cell))))
+            if any(cell.speed_unit == unit for cell in row.recorded)
+            else tuple(UNKNOWN for _ in row.cells)
+            for row in rows
         )
-        return ColumnGroup(title=unit, columns=headings, rows=rows, meaning=meaning)
+        return ColumnGroup(title=unit, columns=headings, rows=texts, meaning=meaning)
 
     return group
 
 
-def _of_peak(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
-    group = OF_PEAK.group(lines, headings)
-    group = replace(group, meaning=group.meaning + _peak_sources(lines))
-    shares = (cell.median(OF_PEAK.metric) for line in lines for cell in line.recorded)
+def _of_peak(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    group = OF_PEAK.group(rows, headings)
+    group = replace(group, meaning=group.meaning + _peak_sources(rows))
+    shares = (cell.median(OF_PEAK.metric) for row in rows for cell in row.recorded)
     if max((share for share in shares if share is not None), default=0.0) <= 1:
         return group
     above = (
@@ -223,10 +223,10 @@ def _of_peak(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
     return replace(group, meaning=group.meaning + above)
 
 
-def _peak_sources(lines: Sequence[Line]) -> str:
+def _peak_sources(rows: Sequence[Row]) -> str:
     """Return whose product the peak is, with the precision where there are several."""
     precisions: dict[str, set[str]] = {}
-    for trial in (trial for line in lines for cell in line.recorded for trial in cell.ok):
+    for trial in (trial for row in rows for cell in row.recorded for trial in cell.ok):
         if source := trial["metrics"].get("peak_source"):
             precisions.setdefault(source, set()).add(trial["settings"].get("precision", ""))
     names = [
@@ -236,27 +236,27 @@ def _peak_sources(lines: Sequence[Line]) -> str:
     return f", measured in {', '.join(names)}" if names else ""
 
 
-def _compile(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
+def _compile(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
     """Return what compiling took, where a benchmark asks for it; else nothing worth a column."""
-    trials = (cell.trials[-1] for line in lines for cell in line.recorded)
+    trials = (cell.trials[-1] for row in rows for cell in row.recorded)
     is_asked = any(trial["settings"].get("compile") for trial in trials)
-    group = COMPILE.group(lines, headings)
+    group = COMPILE.group(rows, headings)
     nothing = tuple(tuple(UNKNOWN for _ in row) for row in group.rows)
     return group if is_asked else replace(group, rows=nothing)
 
 
-def _target(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
-    rows = tuple(tuple(_times_to_target(line)) for line in lines)
-    targets = {cell.target_top1 for line in lines for cell in line.recorded}
+def _target(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    texts = tuple(tuple(_times_to_target(row)) for row in rows)
+    targets = {cell.target_top1 for row in rows for cell in row.recorded}
     known = ", ".join(f"{target:g}" for target in sorted(filter(None, targets)))
     meaning = f"seconds of training until validation top-1 reached the target ({known})"
-    meaning += ", of the trials that did" if "/" in "".join(chain(*rows)) else ""
-    return ColumnGroup(title="target s", columns=headings, rows=rows, meaning=meaning)
+    meaning += ", of the trials that did" if "/" in "".join(chain(*texts)) else ""
+    return ColumnGroup(title="target s", columns=headings, rows=texts, meaning=meaning)
 
 
-def _times_to_target(line: Line) -> Iterator[str]:
-    texts = _numbers(line, lambda cell: cell.median("time_to_top1_s"))
-    for cell, text in zip(line.cells, texts, strict=True):
+def _times_to_target(row: Row) -> Iterator[str]:
+    texts = _numbers(row, lambda cell: cell.median("time_to_top1_s"))
+    for cell, text in zip(row.cells, texts, strict=True):
         if cell is None or not cell.ok or not cell.target_misses:
             yield text
         elif cell.target_misses == len(cell.ok):
@@ -265,82 +265,84 @@ def _times_to_target(line: Line) -> Iterator[str]:
             yield f"{text} ({len(cell.ok) - cell.target_misses}/{len(cell.ok)})"
 
 
-def _step(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
+def _step(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
     meaning = (
         "step time in ms: median and 90th percentile, each step with the mean of its block (the "
         "steps of 0.1 s, or a single step that takes longer)"
     )
-    rows = tuple(tuple(_step_times(line)) for line in lines)
+    texts = tuple(tuple(_step_times(row)) for row in rows)
     return ColumnGroup(
-        title="step ms p50/p90 by block", columns=headings, rows=rows, meaning=meaning
+        title="step ms p50/p90 by block", columns=headings, rows=texts, meaning=meaning
     )
 
 
-def _step_times(line: Line) -> Iterator[str]:
+def _step_times(row: Row) -> Iterator[str]:
     names = ("step_ms_p50", "step_ms_p90")
-    values = [_median(cell, name) for cell in line.cells for name in names]
+    values = [_median(cell, name) for cell in row.cells for name in names]
     texts = iter(alike(values))
     for middle, high in zip(texts, texts, strict=True):
         yield UNKNOWN if UNKNOWN in (middle, high) else f"{middle}/{high}"
 
 
-def _outside(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
+def _outside(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
     meaning = (
         "share of a training step outside the framework's computation: feeding, copying, or the "
         "adapter"
     )
-    rows = tuple(
+    texts = tuple(
         tuple(
             # Repeated measurements differ by a per cent or two.
             UNKNOWN
             if (share := _median(cell, "outside_fraction")) is None
             else f"{round(100 * share)}"
-            for cell in line.cells
+            for cell in row.cells
         )
-        for line in lines
+        for row in rows
     )
-    return ColumnGroup(title="outside %", columns=headings, rows=rows, meaning=meaning)
+    return ColumnGroup(title="outside %", columns=headings, rows=texts, meaning=meaning)
 
 
-def _top1(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
-    marks = {_mark(cell) for line in lines for cell in line.recorded}
+def _top1(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    marks = {_mark(cell) for row in rows for cell in row.recorded}
     room = max(map(len, marks), default=0)
-    rows = tuple(
-        _with_status(line, tuple(_marked_top1(cell, room) for cell in line.cells)) for line in lines
+    texts = tuple(
+        _with_status(row, tuple(_marked_top1(cell, room) for cell in row.cells)) for row in rows
     )
     meaning = "share of test images whose best guess is right"
     meaning += "; v: of validation images, there being no test" if "v" in "".join(marks) else ""
     meaning += "; !: implausible, see above" if "!" in "".join(marks) else ""
-    return ColumnGroup(title="test top-1", columns=headings, rows=rows, meaning=meaning)
+    return ColumnGroup(title="test top-1", columns=headings, rows=texts, meaning=meaning)
 
 
-def _parameters(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
-    rows = tuple(_millions(line) for line in lines)
+def _parameters(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    texts = tuple(_millions(row) for row in rows)
     meaning = "millions of values in the network, and of those that the optimizer updates"
-    return ColumnGroup(title="params (M)", columns=("all", "trainable"), rows=rows, meaning=meaning)
+    return ColumnGroup(
+        title="params (M)", columns=("all", "trainable"), rows=texts, meaning=meaning
+    )
 
 
-def _published(lines: Sequence[Line], headings: Headings) -> ColumnGroup:
-    rows = tuple(
-        (share(line.recorded[0].published("top1")), *alike([line.recorded[0].published("epoch_s")]))
-        for line in lines
+def _published(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    texts = tuple(
+        (share(row.recorded[0].published("top1")), *alike([row.recorded[0].published("epoch_s")]))
+        for row in rows
     )
     meaning = "figures of the source that the benchmark reproduces, on its machine and data"
-    return ColumnGroup(title="published", columns=("top-1", "epoch s"), rows=rows, meaning=meaning)
+    return ColumnGroup(title="published", columns=("top-1", "epoch s"), rows=texts, meaning=meaning)
 
 
 def _median(cell: Cell | None, metric: str) -> Number | None:
     return None if cell is None else cell.median(metric)
 
 
-def _numbers(line: Line, measure: Callable[[Cell], Number | None]) -> tuple[str, ...]:
-    return tuple(alike([None if cell is None else measure(cell) for cell in line.cells]))
+def _numbers(row: Row, measure: Callable[[Cell], Number | None]) -> tuple[str, ...]:
+    return tuple(alike([None if cell is None else measure(cell) for cell in row.cells]))
 
 
-def _with_status(line: Line, texts: tuple[str, ...]) -> tuple[str, ...]:
+def _with_status(row: Row, texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
         text if cell is None or cell.ok else STATUS_WORDS.get(cell.status, printable(cell.status))
-        for cell, text in zip(line.cells, texts, strict=True)
+        for cell, text in zip(row.cells, texts, strict=True)
     )
 
 
@@ -358,9 +360,9 @@ def _mark(cell: Cell) -> str:
     return "v" * is_validation + "!" * bool(raised_flags(cell))
 
 
-def _millions(line: Line) -> tuple[str, ...]:
+def _millions(row: Row) -> tuple[str, ...]:
     """Return both counts, as far as all backends agree; a note tells where they do not."""
-    values = [line.distinct("params"), line.distinct("trainable_params")]
+    values = [row.distinct("params"), row.distinct("trainable_params")]
     agreed = [known.pop() / 1e6 if len(known) == 1 else None for known in map(set, values)]
     texts = alike(agreed)
     return tuple(

@@ -11,7 +11,7 @@ from itertools import chain, combinations
 from benchharness.measure.accuracy import Difference, Score, accuracy_difference
 from benchharness.measure.sequential import FEWEST, Rule, Verdict, confidence, rule_for
 from benchharness.measure.statistics import Ratio, mean_ratio, paired_ratio, unpaired_ratio
-from benchharness.report.rows import Line
+from benchharness.report.rows import Row
 from benchharness.results.cells import worst_proof
 from benchharness.results.comparisons import (
     Comparison,
@@ -98,7 +98,7 @@ class Accuracy:
 
 @dataclass(frozen=True, eq=False)
 class Pair(Comparison):
-    """Two backends on one line of the table, with the ratios that a report prints."""
+    """Two backends in one row of the table, with the ratios that a report prints."""
 
     @property
     def swapped(self) -> Pair:
@@ -295,7 +295,7 @@ class Family:
     """All comparisons of a report that may name a winner, judged together.
 
     Attributes:
-        pairs: Every two backends of each line that have trials to compare.
+        pairs: Every two backends of each row that have trials to compare.
         means: Every two backends over several benchmarks.
         size: How many comparisons there are, those counted too that have no trial to compare.
         scored: How many of the pairs have accuracies to compare.
@@ -309,11 +309,11 @@ class Family:
     rule: Rule
 
     @classmethod
-    def of(cls, lines: Sequence[Line]) -> Family:
-        """Return the family of the lines of a report."""
-        pairs = {line.name: pairs_of(line) for line in lines}
+    def of(cls, rows: Sequence[Row]) -> Family:
+        """Return the family of the rows of a report."""
+        pairs = {row.name: pairs_of(row) for row in rows}
         means = means_of(pair for of_line in pairs.values() for pair in of_line)
-        size = family_size(cell for line in lines for cell in line.recorded)
+        size = family_size(cell for row in rows for cell in row.recorded)
         compared: list[Pair | Mean] = [*chain(*pairs.values()), *means]
         ratios = [pair.ratio() for pair in compared if _may_decide(pair)]
         rule = rule_for(
@@ -346,9 +346,9 @@ def _may_decide(pair: Pair | Mean) -> bool:
     return not (pair.is_separate_run or pair.is_disturbed)
 
 
-def pairs_of(line: Line) -> list[Pair]:
-    """Return every two backends of a line that have trials to compare, the earlier one as ours."""
-    cells = line.recorded
+def pairs_of(row: Row) -> list[Pair]:
+    """Return every two backends of a row that have trials to compare, the earlier one as ours."""
+    cells = row.recorded
     pairs = (Pair(ours, theirs, cells) for ours, theirs in combinations(cells, 2))
     return [pair for pair in pairs if pair.ratio()]
 

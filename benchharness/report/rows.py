@@ -20,8 +20,8 @@ NOTABLE_ABOVE = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line of the table.
+class Row:
+    """One row of the table.
 
     Attributes:
         name: The benchmark, ``[setting=value]`` for its matrix point, ``(track)`` where a run has
@@ -51,10 +51,10 @@ class Line:
         values = (cell.median(metric) for cell in self.recorded)
         return {value for value in values if value is not None}
 
-    def by_backend(self) -> list[Line]:
-        """Return one line per backend, for terminals too narrow to set them side by side."""
+    def by_backend(self) -> list[Row]:
+        """Return one row per backend, for terminals too narrow to set them side by side."""
         return [
-            Line(name=f"{self.name}, {printable(cell.backend)}", cells=(cell,))
+            Row(name=f"{self.name}, {printable(cell.backend)}", cells=(cell,))
             for cell in self.recorded
         ]
 
@@ -80,10 +80,10 @@ def cores_of(run: Mapping[str, Any]) -> int | None:
     return cores
 
 
-def lines_of(
+def rows_of(
     records: Sequence[Record], backends: Sequence[str], *, cores: int | None = None
-) -> list[Line]:
-    """Return the lines of a table in the order in which their first trials were recorded.
+) -> list[Row]:
+    """Return the rows of a table in the order in which their first trials were recorded.
 
     Args:
         records: The last of each trial.
@@ -92,12 +92,12 @@ def lines_of(
     """
     cells = cells_of(with_disturbance(with_one_peak(records), cores))
     shows_track = len({cell.track for cell in cells}) > 1
-    lines: dict[str, dict[str, Cell]] = {}
+    rows: dict[str, dict[str, Cell]] = {}
     for cell in cells:
-        lines.setdefault(_name(cell, shows_track=shows_track), {})[cell.backend] = cell
+        rows.setdefault(_name(cell, shows_track=shows_track), {})[cell.backend] = cell
     return [
-        Line(name=name, cells=tuple(by_backend.get(backend) for backend in backends))
-        for name, by_backend in lines.items()
+        Row(name=name, cells=tuple(by_backend.get(backend) for backend in backends))
+        for name, by_backend in rows.items()
     ]
 
 
@@ -112,9 +112,9 @@ def notable_outside_share(cell: Cell) -> float | None:
     return share if share is not None and share > NOTABLE_ABOVE else None
 
 
-def where(line: Line, cell: Cell) -> str:
+def cell_label(row: Row, cell: Cell) -> str:
     """Return how notes name a cell."""
-    return f"{line.name} ({printable(cell.backend)})"
+    return f"{row.name} ({printable(cell.backend)})"
 
 
 def printable(text: object) -> str:

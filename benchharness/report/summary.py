@@ -14,12 +14,12 @@ from benchharness.measure.sequential import FEWEST
 from benchharness.measure.statistics import Ratio
 from benchharness.report.pairs import Accuracy, Family, Finding, Mean, Measure, Pair
 from benchharness.report.rows import (
-    Line,
+    Row,
     backends_of,
     cores_of,
-    lines_of,
     notable_outside_share,
     printable,
+    rows_of,
 )
 from benchharness.results.cells import proof_word
 from benchharness.results.record import Record
@@ -40,7 +40,7 @@ class SummaryLine:
     """One answer line.
 
     Attributes:
-        subject: What it is about: a line of the table, or ``overall``.
+        subject: What it is about: a row of the table, or ``overall``.
         said: The claim with its verdict.
         beside: What else a reader wants to know, a clause each.
     """
@@ -54,12 +54,12 @@ class SummaryLine:
         return f"{self.subject}: {'; '.join([self.said, *self.beside])}"
 
 
-def answers_of(lines: Sequence[Line]) -> list[str]:
-    """Return the overall answers, then those of each line, the fastest backend against the others.
+def answers_of(rows: Sequence[Row]) -> list[str]:
+    """Return the overall answers, then those of each row, the fastest backend against the others.
 
-    A line with fewer than two backends that came to an end has no answer.
+    A row with fewer than two backends that came to an end has no answer.
     """
-    return list(map(str, summary_of(lines)))
+    return list(map(str, summary_of(rows)))
 
 
 def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
@@ -69,13 +69,13 @@ def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
         run: As in run.json.
         records: The last of each trial.
     """
-    return answers_of(lines_of(records, backends_of(run, records), cores=cores_of(run)))
+    return answers_of(rows_of(records, backends_of(run, records), cores=cores_of(run)))
 
 
-def summary_of(lines: Sequence[Line]) -> list[SummaryLine]:
+def summary_of(rows: Sequence[Row]) -> list[SummaryLine]:
     """Return the same answers, not yet put together."""
-    family = Family.of(lines)
-    return [*_overall(family), *(answer for line in lines for answer in _of_line(line, family))]
+    family = Family.of(rows)
+    return [*_overall(family), *(answer for row in rows for answer in _of_line(row, family))]
 
 
 def format_comparison(
@@ -147,8 +147,8 @@ def times_text(ratio: Ratio) -> str:
     return f"{ratio.times:.{_decimals(ratio)}f}"
 
 
-def _of_line(line: Line, family: Family) -> Iterator[SummaryLine]:
-    pairs = family.pairs[line.name]
+def _of_line(row: Row, family: Family) -> Iterator[SummaryLine]:
+    pairs = family.pairs[row.name]
     rates = {
         cell.backend: cell.median(pair.rate) or 0.0
         for pair in pairs
@@ -157,7 +157,7 @@ def _of_line(line: Line, family: Family) -> Iterator[SummaryLine]:
     fastest = max(rates, key=rates.__getitem__, default="")
     for pair in pairs:
         if fastest in (pair.ours.backend, pair.theirs.backend):
-            yield _answer(line.name, pair, family)
+            yield _answer(row.name, pair, family)
 
 
 def _answer(subject: str, pair: Pair, family: Family) -> SummaryLine:
@@ -273,10 +273,10 @@ def _overall_answer(mean: Mean, finding: Finding, family: Family) -> SummaryLine
     won, lost = verdicts["faster"], verdicts["slower"]
     if finding.ratio.log < 0:
         finding, ours, theirs, won, lost = finding.inverse, theirs, ours, lost, won
-    lines = len(mean.proven)
+    rows = len(mean.proven)
     beside = [
         f"geometric mean over {len(mean.counted)} benchmarks, one vote each: their typical ratio",
-        f"of {lines} line{'s' if lines > 1 else ''} {ours} wins {won}, {theirs} {lost}, "
+        f"of {rows} line{'s' if rows > 1 else ''} {ours} wins {won}, {theirs} {lost}, "
         f"equal {verdicts['equal']}, undecided {verdicts['open']}",
     ]
     if mean.left_out:

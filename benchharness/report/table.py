@@ -17,7 +17,7 @@ from benchharness.measure.sanity import is_unbalanced
 from benchharness.model.conversions import in_words
 from benchharness.report.metric_columns import STATUS_WORDS, ColumnGroup, groups_of
 from benchharness.report.notes import notes_of, work_of
-from benchharness.report.rows import Line, Note, backends_of, cores_of, lines_of, printable
+from benchharness.report.rows import Note, Row, backends_of, cores_of, printable, rows_of
 from benchharness.report.summary import SummaryLine, summary_of
 from benchharness.results.record import Record
 
@@ -35,23 +35,23 @@ class Report:
         run: As in run.json.
         records: The last of each trial.
         backends: Those with records, in the order of the run.
-        lines: Of the table; none before a trial has finished.
-        answers: Overall, then line by line.
+        rows: Of the table; none before a trial has finished.
+        answers: Overall, then row by row.
     """
 
     run: Mapping[str, Any]
     records: Sequence[Record]
     backends: Sequence[str]
-    lines: Sequence[Line]
+    rows: Sequence[Row]
     answers: Sequence[SummaryLine]
 
     @classmethod
     def of(cls, run: Mapping[str, Any], records: Sequence[Record]) -> Report:
         """Return the report of a run with its records, as ``RunFolder.records`` gives them."""
         backends = backends_of(run, records)
-        lines = lines_of(records, backends, cores=cores_of(run))
-        answers = summary_of(lines)
-        return cls(run=run, records=records, backends=backends, lines=lines, answers=answers)
+        rows = rows_of(records, backends, cores=cores_of(run))
+        answers = summary_of(rows)
+        return cls(run=run, records=records, backends=backends, rows=rows, answers=answers)
 
     @property
     def heading(self) -> str:
@@ -81,12 +81,12 @@ class Report:
     @property
     def notes(self) -> list[Note]:
         """What a reader must know, what went wrong first."""
-        return notes_of(self.run, self.lines)
+        return notes_of(self.run, self.rows)
 
     @property
     def legend(self) -> list[Note]:
         """What the numbers are, and what each benchmark did."""
-        return [MEDIANS, *work_of(self.lines)]
+        return [MEDIANS, *work_of(self.rows)]
 
     def groups(self, *, is_detailed: bool = False) -> list[ColumnGroup]:
         """Return the columns of the table, from left to right.
@@ -94,7 +94,7 @@ class Report:
         Args:
             is_detailed: Whether there is room for measures that follow from others.
         """
-        return groups_of(self.lines, self.backends, is_detailed=is_detailed) if self.lines else []
+        return groups_of(self.rows, self.backends, is_detailed=is_detailed) if self.rows else []
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,14 +120,14 @@ class ResultsTable:
         ):
             if text:
                 yield Text(text, style=style)
-        if not report.lines:
+        if not report.rows:
             yield Text("no trial has finished")
             return
         yield from (Text(str(answer), style="bold") for answer in report.answers)
         yield Text()
-        lines, groups = _fitting(report, options.max_width)
-        for panel in _panels(lines, groups, options.max_width):
-            yield _panel(lines, panel, options.max_width)
+        rows, groups = _fitting(report, options.max_width)
+        for panel in _panels(rows, groups, options.max_width):
+            yield _panel(rows, panel, options.max_width)
             yield Text()
         if notes := report.notes:
             yield _grid(notes, "yellow")
@@ -162,24 +162,24 @@ def as_text(content: RenderableType, *, width: int) -> str:
     )
     with console.capture() as capture:
         console.print(content)
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    return "".join(f"{row.rstrip()}\n" for row in capture.get().splitlines())
 
 
 def markdown(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     """Return the report in Markdown, all measures side by side, with its notes below."""
     report = Report.of(run, records)
-    texts = (report.setting, report.inputs, report.missing_trials)
-    parts = [f"### {escaped(report.heading)}", *map(escaped, texts)]
-    if report.lines:
+    above = (report.setting, report.inputs, report.missing_trials)
+    parts = [f"### {escaped(report.heading)}", *map(escaped, above)]
+    if report.rows:
         parts.append("\n".join(f"- {escaped(str(answer))}" for answer in report.answers))
         groups = report.groups()
         headings = [f"{group.title} {column}" for group in groups for column in group.columns]
-        rows = [
-            [line.label, *(text for group in groups for text in group.rows[index])]
-            for index, line in enumerate(report.lines)
+        texts = [
+            [row.label, *(text for group in groups for text in group.rows[index])]
+            for index, row in enumerate(report.rows)
         ]
         alignment = "|".join(["", "---", *("---:" for _ in headings), ""])
-        first, *rest = map(markdown_row, (["benchmark", *headings], *rows))
+        first, *rest = map(markdown_row, (["benchmark", *headings], *texts))
         parts.append("\n".join([first, alignment, *rest]))
         medians, *work = report.legend
         notes = [*report.notes, *work, *_meanings(groups), medians]
@@ -199,22 +199,22 @@ def escaped(text: str) -> str:
     return text
 
 
-def _fitting(report: Report, width: int) -> tuple[Sequence[Line], list[ColumnGroup]]:
-    """Return lines and groups for a width: of all backends, or else a line for each."""
+def _fitting(report: Report, width: int) -> tuple[Sequence[Row], list[ColumnGroup]]:
+    """Return rows and groups for a width: of all backends, or else a row for each."""
     groups = report.groups()
     widest = max((len(group.block()[0]) for group in groups), default=0)
     if len(report.backends) < 2 or NARROWEST_NAME + SEPARATOR + widest <= width:
-        return report.lines, groups
-    single = [part for line in report.lines for part in line.by_backend()]
+        return report.rows, groups
+    single = [part for row in report.rows for part in row.by_backend()]
     return single, groups_of(single, [""])
 
 
 def _panels(
-    lines: Sequence[Line], groups: Sequence[ColumnGroup], width: int
+    rows: Sequence[Row], groups: Sequence[ColumnGroup], width: int
 ) -> list[list[ColumnGroup]]:
     """Return the groups of each table, as many side by side as the width holds."""
     panels: list[list[ColumnGroup]] = [[]]
-    room = width - _name_width(lines, width)
+    room = width - _name_width(rows, width)
     left = room
     for group in groups:
         needed = SEPARATOR + len(group.block()[0])
@@ -226,20 +226,20 @@ def _panels(
     return panels
 
 
-def _name_width(lines: Sequence[Line], width: int) -> int:
-    longest = max(cell_len(text) for text in ("benchmark", *(line.label for line in lines)))
+def _name_width(rows: Sequence[Row], width: int) -> int:
+    longest = max(cell_len(text) for text in ("benchmark", *(row.label for row in rows)))
     return min(longest, max(NARROWEST_NAME, width * 28 // 100))
 
 
-def _panel(lines: Sequence[Line], groups: Sequence[ColumnGroup], width: int) -> Table:
+def _panel(rows: Sequence[Row], groups: Sequence[ColumnGroup], width: int) -> Table:
     table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, header_style="")
-    name_width = _name_width(lines, width)
+    name_width = _name_width(rows, width)
     table.add_column(Text("benchmark"), width=name_width, overflow="fold")
     blocks = [group.block() for group in groups]
     for heading, columns, *_ in blocks:
         table.add_column(Text(f"{heading}\n{columns}"), no_wrap=True)
-    for index, line in enumerate(lines, start=2):
-        table.add_row(Text(line.label), *(_coloured(block[index]) for block in blocks))
+    for index, row in enumerate(rows, start=2):
+        table.add_row(Text(row.label), *(_coloured(block[index]) for block in blocks))
     return table
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchharness.fairness.settings import decides_work, differences
-from benchharness.report.rows import UNKNOWN, Line, printable
+from benchharness.report.rows import UNKNOWN, Row, printable
 from benchharness.results.cells import proof_word
 
 Fact = tuple[str, str]
@@ -76,7 +76,7 @@ class Setting:
 
     Attributes:
         values: A text per backend, in the page's order.
-        where: The lines that have these values; empty for all that report any.
+        where: The rows that have these values; empty for all that report any.
         kind: ``work`` where it differs and decides the work, ``speed`` where it differs and does
             not, ``same`` where all backends that report it agree.
     """
@@ -100,9 +100,9 @@ def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
     ]
 
 
-def anchor_of(line: Line, proofs: Sequence[Proof]) -> str:
-    """Return where the page shows a line's first certificate that is not proven, or its first."""
-    cell = line.recorded[0]
+def anchor_of(row: Row, proofs: Sequence[Proof]) -> str:
+    """Return where the page shows a row's first certificate that is not proven, or its first."""
+    cell = row.recorded[0]
     if cell.track != "equal":
         return ""
     point = (cell.benchmark, dict(cell.matrix))
@@ -156,12 +156,12 @@ def _difference(finding: Mapping[str, Any] | None) -> Difference:
     return Difference(text=f"{off:.1e}" if off else "0", fill=fill, is_within=is_within)
 
 
-def settings_of(lines: Sequence[Line], backends: Sequence[str]) -> list[Setting]:
-    """Return every effective setting of a run, equal ones of several lines in one row."""
+def settings_of(rows: Sequence[Row], backends: Sequence[str]) -> list[Setting]:
+    """Return every effective setting of a run, one where several rows of the table share it."""
     places: dict[tuple[str, tuple[str, ...], str], list[str]] = {}
-    for line in lines:
-        for setting in _settings_of_line(line, backends):
-            places.setdefault(setting, []).append(line.name)
+    for row in rows:
+        for setting in _settings_of_line(row, backends):
+            places.setdefault(setting, []).append(row.name)
     reporting = {name for names in places.values() for name in names}
     settings = [
         Setting(
@@ -176,9 +176,9 @@ def settings_of(lines: Sequence[Line], backends: Sequence[str]) -> list[Setting]
 
 
 def _settings_of_line(
-    line: Line, backends: Sequence[str]
+    row: Row, backends: Sequence[str]
 ) -> Iterator[tuple[str, tuple[str, ...], str]]:
-    reported = {cell.backend: cell.trials[-1].get("effective") or {} for cell in line.recorded}
+    reported = {cell.backend: cell.trials[-1].get("effective") or {} for cell in row.recorded}
     known = {backend: settings for backend, settings in reported.items() if settings}
     differing = {one.setting for one in differences(known)} if len(known) > 1 else set()
     for name in dict.fromkeys(name for settings in known.values() for name in settings):
@@ -188,13 +188,13 @@ def _settings_of_line(
         yield printable(name), texts, kind
 
 
-def facts_of(run: Mapping[str, Any], lines: Sequence[Line]) -> list[tuple[str, list[Fact]]]:
+def facts_of(run: Mapping[str, Any], rows: Sequence[Row]) -> list[tuple[str, list[Fact]]]:
     """Return what is known of machine, software, data and weights, by heading."""
     return [
         (heading, [(printable(n), printable(v)) for n, v in facts if v not in (None, "")])
         for heading, facts in (
             ("Machine", _machine(run)),
-            ("Software", _software(run, lines)),
+            ("Software", _software(run, rows)),
             ("Data and weights", _inputs(run)),
         )
     ]
@@ -215,12 +215,12 @@ def _machine(run: Mapping[str, Any]) -> list[tuple[str, Any]]:
     ]
 
 
-def _software(run: Mapping[str, Any], lines: Sequence[Line]) -> list[tuple[str, Any]]:
+def _software(run: Mapping[str, Any], rows: Sequence[Row]) -> list[tuple[str, Any]]:
     known = run.get("environment") or {}
     python = " ".join(filter(None, (known.get("implementation"), known.get("python"))))
     frameworks: dict[str, dict[str, None]] = {}
-    for line in lines:
-        for cell in line.recorded:
+    for row in rows:
+        for cell in row.recorded:
             if versions := cell.trials[-1].get("versions"):
                 frameworks.setdefault(cell.backend, {})[_versions(versions)] = None
     return [

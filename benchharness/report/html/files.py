@@ -61,7 +61,7 @@ def poster(report: Report) -> dict[str, Any]:
 
     What was run, where and on what is part of it: a picture is sent on without its page.
     """
-    frame = Frame.of(report.lines, report.backends)
+    frame = Frame.of(report.rows, report.backends)
     data: dict[str, Any] = {}
     panels = []
     for number, speeds in enumerate(speeds_of(frame), start=1):

@@ -77,10 +77,10 @@ def report_page(
         vega: The script that draws, see ``vega_bundle``.
         poster: The main chart as SVG, for readers without scripts.
     """
-    lines, backends = report.lines, report.backends
+    rows, backends = report.rows, report.backends
     proofs = proofs_of(certificates)
     groups = report.groups(is_detailed=True)
-    sections = sections_of(Frame.of(lines, backends))
+    sections = sections_of(Frame.of(rows, backends))
     resolved = report.run.get("resolved") or {}
     return _render(
         "page.html",
@@ -93,19 +93,18 @@ def report_page(
         uses_substitutes=report.uses_substitutes,
         version=printable(report.run.get("benchharness") or __version__),
         answers=report.answers,
-        lines=lines,
         series=[(printable(series.backend), series) for series in theme.series_of(backends)],
         groups=groups,
         rows=[
-            (line.label, [*_table_cells(report, index, proofs)]) for index, line in enumerate(lines)
+            (row.label, [*_table_cells(report, index, proofs)]) for index, row in enumerate(rows)
         ],
         legend=report.legend,
         notes=report.notes,
         sections=sections,
         phases=phase_legend(),
         proofs=proofs,
-        settings=settings_of(lines, backends),
-        facts=facts_of(report.run, lines),
+        settings=settings_of(rows, backends),
+        facts=facts_of(report.run, rows),
         resolved=json.dumps(resolved, indent=1, ensure_ascii=False, default=str)
         if resolved
         else "",
@@ -179,16 +178,16 @@ def _render(name: str, *, charts: Sequence[Chart], vega: str, **content: Any) ->
 
 
 def _table_cells(report: Report, index: int, proofs: Sequence[Proof]) -> Iterable[TableCell]:
-    line = report.lines[index]
+    row = report.rows[index]
     # Nobody expects native rows to do the same work, so that their verdict is no bad news.
-    is_native = line.recorded[0].track == "native"
+    is_native = row.recorded[0].track == "native"
     for group in report.groups(is_detailed=True):
         for position, text in enumerate(map(str.strip, group.rows[index])):
             is_verdict = text in VERDICTS
             yield TableCell(
                 text=text,
                 mood="" if is_native and is_verdict else _mood(text),
-                anchor=anchor_of(line, proofs) if is_verdict else "",
+                anchor=anchor_of(row, proofs) if is_verdict else "",
                 is_first=position == 0,
             )
 

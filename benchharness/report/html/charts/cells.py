@@ -18,9 +18,9 @@ from benchharness.report.html.charts.chart import (
     MARKS_DOWN,
     ROW_HEIGHT,
     Chart,
+    Datum,
     Drawing,
     Frame,
-    Row,
     axis,
     base,
     in_row,
@@ -95,8 +95,8 @@ class Speeds:
 
     line: str
     is_disturbed: bool
-    bars: tuple[Row, ...]
-    trials: tuple[Row, ...]
+    bars: tuple[Datum, ...]
+    trials: tuple[Datum, ...]
     end: float
 
 
@@ -118,7 +118,7 @@ def throughput(frame: Frame) -> list[Chart]:
 def speeds_of(frame: Frame) -> list[Speeds]:
     """Return the speeds of each line that has any."""
     lines = []
-    for line in frame.lines:
+    for line in frame.rows:
         cells = [cell for cell in _timed_cells(frame) if cell[0]["line"] == line.name]
         if not cells:
             continue
@@ -186,7 +186,7 @@ def speed_layers(
     )
 
 
-def _bars(cells: Sequence[Sequence[Row]]) -> list[Row]:
+def _bars(cells: Sequence[Sequence[Datum]]) -> list[Datum]:
     medians = [median(_speeds(cell)) for cell in cells]
     bars = []
     for row, (cell, middle, text) in enumerate(zip(cells, medians, alike(medians), strict=True)):
@@ -209,7 +209,7 @@ def _bars(cells: Sequence[Sequence[Row]]) -> list[Row]:
     return bars
 
 
-def _bar_text(bar: Row) -> str:
+def _bar_text(bar: Datum) -> str:
     busy = f" ({DISTURBED})" if bar["is_disturbed"] else ""
     if bar["low"] is None:
         return f"{bar['backend']} {bar['figure']}, one trial{busy}"
@@ -217,7 +217,7 @@ def _bar_text(bar: Row) -> str:
     return f"{bar['backend']} {bar['figure']}, 95 % interval {low} to {high}{busy}"
 
 
-def cut(row: Row, low: float, high: float) -> Row:
+def cut(row: Datum, low: float, high: float) -> Datum:
     """Return a row with an interval, and to where that is drawn within the ends of an axis."""
     if row["low"] is None:
         drawn = {"drawn_low": None, "drawn_high": None}
@@ -255,10 +255,10 @@ def ratios(frame: Frame) -> list[Chart]:
     return [row_chart("ratios", f"Ratios of speed to {first}", rows, layers, data=data)]
 
 
-def ratios_of(frame: Frame) -> list[Row]:
+def ratios_of(frame: Frame) -> list[Datum]:
     """Return a row per line and backend that can be compared with the first backend."""
     colours = {series.backend: series.colour for series in frame.series}
-    rows: list[Row] = []
+    rows: list[Datum] = []
     for line, pair, finding in _pairs_with_first(frame):
         ratio = finding.ratio
         has_winner = finding.verdict in ("faster", "slower") and proof_word(pair.proof) == "proven"
@@ -291,8 +291,8 @@ def ratios_of(frame: Frame) -> list[Row]:
 
 def _pairs_with_first(frame: Frame) -> Iterator[tuple[str, Pair, Finding]]:
     """Yield the pairs with the first backend, it as theirs."""
-    family = Family.of(frame.lines)
-    for line in frame.lines:
+    family = Family.of(frame.rows)
+    for line in frame.rows:
         for pair in family.pairs[line.name]:
             finding = family.finding(pair)
             if pair.ours.backend == frame.backends[0]:
@@ -301,7 +301,7 @@ def _pairs_with_first(frame: Frame) -> Iterator[tuple[str, Pair, Finding]]:
                 yield line.name, pair, finding
 
 
-def _ratio_layers(rows: Sequence[Row], *, first: str) -> list[alt.Chart]:
+def _ratio_layers(rows: Sequence[Datum], *, first: str) -> list[alt.Chart]:
     others = dict.fromkeys(row["backend"] for row in rows)
     other = next(iter(others)) if len(others) == 1 else "the other"
     end = _ratio_end(rows)
@@ -332,7 +332,7 @@ def _ratio_layers(rows: Sequence[Row], *, first: str) -> list[alt.Chart]:
     ]
 
 
-def _ratio_end(rows: Sequence[Row]) -> float:
+def _ratio_end(rows: Sequence[Datum]) -> float:
     """Return the upper end of the axis; the lower is its reciprocal."""
     medians = max((max(row["value"], 1 / row["value"]) for row in rows), default=1.0)
     intervals = [max(row["high"], 1 / row["low"]) for row in rows if row["low"]]
@@ -376,7 +376,7 @@ def phases(frame: Frame) -> list[Chart]:
     return [row_chart("phases", "Seconds of a whole trial", cells, layers, data=data)]
 
 
-def phase_totals(frame: Frame) -> list[Row]:
+def phase_totals(frame: Frame) -> list[Datum]:
     """Return a row per cell: the wall time of its middle trial."""
     trials = _middle_trials(frame)
     texts = alike([trial["metrics"]["wall_s"] for trial in trials])
@@ -387,7 +387,7 @@ def phase_totals(frame: Frame) -> list[Row]:
     ]
 
 
-def phase_parts(frame: Frame) -> list[Row]:
+def phase_parts(frame: Frame) -> list[Datum]:
     """Return a row per cell and group of phases, in order, those of no length left out."""
     rows = []
     for row, trial in enumerate(_middle_trials(frame)):
@@ -420,7 +420,7 @@ def phase_legend() -> list[tuple[str, str]]:
     return [(group.title, css(group.colour)) for group in PHASE_GROUPS]
 
 
-def _middle_trials(frame: Frame) -> list[Row]:
+def _middle_trials(frame: Frame) -> list[Datum]:
     """Return of each cell the ok trial of median wall time, the quicker of two."""
     trials = []
     for cell in frame.cells():
@@ -448,7 +448,7 @@ def memory(frame: Frame) -> list[Chart]:
     return charts
 
 
-def memory_of(frame: Frame, metric: str) -> list[Row]:
+def memory_of(frame: Frame, metric: str) -> list[Datum]:
     """Return a row per cell that knows a metric of bytes."""
     known = [(cell[0], median(v)) for cell in frame.cells() if (v := values_of(cell, metric))]
     texts = alike([value / GIGA for _, value in known])
@@ -489,7 +489,7 @@ def trials(frame: Frame) -> list[Chart]:
     return [row_chart("trials", about, labels, layers, data=data)]
 
 
-def relative_speeds(frame: Frame) -> list[Row]:
+def relative_speeds(frame: Frame) -> list[Datum]:
     """Return a row per trial of the cells with two trials or more."""
     cells = [cell for cell in _timed_cells(frame) if len(_speeds(cell)) > 1]
     return [
@@ -502,36 +502,36 @@ def relative_speeds(frame: Frame) -> list[Row]:
     ]
 
 
-def _range_label(row: int, cell: Sequence[Row]) -> Row:
+def _range_label(row: int, cell: Sequence[Datum]) -> Datum:
     low, high = alike([min(_speeds(cell)), max(_speeds(cell))])
     figure = f"{low} to {high} {cell[0]['unit']}"
     return {"row": row, "figure": figure} | _part(cell[0], "name", "backend")
 
 
-def _timed_cells(frame: Frame) -> list[list[Row]]:
+def _timed_cells(frame: Frame) -> list[list[Datum]]:
     return [cell for cell in frame.cells() if any(_speeds(cell))]
 
 
-def _is_disturbed(cell: Sequence[Row]) -> bool:
+def _is_disturbed(cell: Sequence[Datum]) -> bool:
     return any(trial["is_ok"] and trial["is_disturbed"] for trial in cell)
 
 
-def _has_speed(trial: Row) -> bool:
+def _has_speed(trial: Datum) -> bool:
     return trial["is_ok"] and trial["speed"] is not None
 
 
-def _speeds(cell: Sequence[Row]) -> list[float]:
+def _speeds(cell: Sequence[Datum]) -> list[float]:
     return [trial["speed"] for trial in cell if _has_speed(trial)]
 
 
 def row_chart(
     name: str,
     about: str,
-    cells: Sequence[Row],
+    cells: Sequence[Datum],
     layers: Sequence[alt.Chart],
     *,
     title: str = "",
-    data: Mapping[str, Sequence[Row]] | None = None,
+    data: Mapping[str, Sequence[Datum]] | None = None,
 ) -> Chart:
     """Return a chart with a row per cell, its colours scaled layer by layer.
 
@@ -552,5 +552,5 @@ def row_chart(
     )
 
 
-def _part(row: Mapping[str, Any], *names: str) -> Row:
+def _part(row: Mapping[str, Any], *names: str) -> Datum:
     return {name: row[name] for name in names}

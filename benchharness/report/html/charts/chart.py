@@ -12,9 +12,9 @@ import altair as alt
 
 from benchharness.report.html.theme import Series, css, series_of
 from benchharness.report.metric_columns import speed_metric
-from benchharness.report.rows import Line, printable
+from benchharness.report.rows import Row, printable
 
-Row = dict[str, Any]
+Datum = dict[str, Any]
 Drawing = alt.LayerChart | alt.FacetChart
 # Of axes: as many digits as tell ticks apart, never an exponent.
 DIGITS = ",.4~r"
@@ -48,7 +48,7 @@ class Chart:
     title: str = ""
     caption: str = ""
     alt: str
-    data: Mapping[str, Sequence[Row]]
+    data: Mapping[str, Sequence[Datum]]
     drawing: Drawing
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,25 +64,25 @@ class Frame:
     """The data of all charts.
 
     Attributes:
-        lines: Of the table.
+        rows: Of the table.
         backends: In the order of the page; ratios are to the first.
         trials: A row per trial: ``line``, ``backend`` and ``name`` of its cell for people,
             ``trial``, ``seed``, ``is_ok``, ``is_disturbed``, ``unit`` and ``speed`` (None where
             unknown), ``target``, and ``metrics`` and ``epochs`` as recorded.
     """
 
-    lines: Sequence[Line]
+    rows: Sequence[Row]
     backends: Sequence[str]
-    trials: Sequence[Row]
+    trials: Sequence[Datum]
 
     @classmethod
-    def of(cls, lines: Sequence[Line], backends: Sequence[str]) -> Frame:
+    def of(cls, rows: Sequence[Row], backends: Sequence[str]) -> Frame:
         """Return the data of some lines of the table."""
         trials = [
             {
-                "line": line.name,
+                "line": row.name,
                 "backend": printable(cell.backend),
-                "name": f"{printable(cell.backend)}, {line.name}",
+                "name": f"{printable(cell.backend)}, {row.name}",
                 "trial": trial["trial"],
                 "seed": trial["seed"],
                 "is_ok": trial["status"] == "ok",
@@ -93,22 +93,22 @@ class Frame:
                 "metrics": trial["metrics"],
                 "epochs": trial["epochs"],
             }
-            for line in lines
-            for cell in line.recorded
+            for row in rows
+            for cell in row.recorded
             for trial in cell.trials
         ]
-        return cls(lines=lines, backends=backends, trials=trials)
+        return cls(rows=rows, backends=backends, trials=trials)
 
     @property
     def series(self) -> list[Series]:
         """The look of each backend."""
         return series_of(self.backends)
 
-    def by_line(self) -> Iterator[tuple[str, list[Row]]]:
+    def by_line(self) -> Iterator[tuple[str, list[Datum]]]:
         """Yield the trials of each line with its name."""
         return _grouped(self.trials, "line")
 
-    def cells(self) -> list[list[Row]]:
+    def cells(self) -> list[list[Datum]]:
         """Return the trials of each cell."""
         return cells_of(self.trials)
 
@@ -126,17 +126,17 @@ class Frame:
         return alt.Scale(domain=list(map(printable, self.backends)), range=list(looks))
 
 
-def cells_of(trials: Iterable[Row]) -> list[list[Row]]:
+def cells_of(trials: Iterable[Datum]) -> list[list[Datum]]:
     """Return the trials of each cell."""
     return [list(rows) for _, rows in _grouped(trials, "name")]
 
 
-def _grouped(rows: Iterable[Row], key: str) -> Iterator[tuple[str, list[Row]]]:
+def _grouped(rows: Iterable[Datum], key: str) -> Iterator[tuple[str, list[Datum]]]:
     for value, group in itertools.groupby(rows, key=lambda row: row[key]):
         yield value, list(group)
 
 
-def values_of(trials: Iterable[Row], metric: str) -> list[float]:
+def values_of(trials: Iterable[Datum], metric: str) -> list[float]:
     """Return what is known of a metric over the ok trials."""
     known = (row["metrics"].get(metric) for row in trials if row["is_ok"])
     return [value for value in known if value is not None]

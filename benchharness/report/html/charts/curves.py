@@ -16,9 +16,9 @@ from benchharness.report.html.charts.chart import (
     DIGITS,
     AxisRange,
     Chart,
+    Datum,
     Drawing,
     Frame,
-    Row,
     at,
     axis,
     base,
@@ -54,7 +54,7 @@ def learning(frame: Frame) -> list[Chart]:
     return charts
 
 
-def curves_of(trials: Sequence[Row], metric: str) -> list[Row]:
+def curves_of(trials: Sequence[Datum], metric: str) -> list[Datum]:
     """Return a row per trial and epoch with the seconds trained so far; all that began count."""
     return [
         {"backend": trial["backend"], "trial": trial["trial"], **point}
@@ -63,11 +63,11 @@ def curves_of(trials: Sequence[Row], metric: str) -> list[Row]:
     ]
 
 
-def medians_of(trials: Sequence[Row], metric: str) -> list[Row]:
+def medians_of(trials: Sequence[Datum], metric: str) -> list[Datum]:
     """Return a row per backend and epoch: medians over the ok trials that have the epoch."""
     rows = []
     for cell in cells_of(trials):
-        by_epoch: dict[int, list[Row]] = {}
+        by_epoch: dict[int, list[Datum]] = {}
         for trial in [trial for trial in cell if trial["is_ok"]] or cell:
             for point in _epochs(trial, metric):
                 by_epoch.setdefault(point["epoch"], []).append(point)
@@ -79,7 +79,7 @@ def medians_of(trials: Sequence[Row], metric: str) -> list[Row]:
 
 
 def _curve(
-    frame: Frame, line: str, trials: Sequence[Row], metric: str, unit: str, name: str
+    frame: Frame, line: str, trials: Sequence[Datum], metric: str, unit: str, name: str
 ) -> Chart:
     curves, medians = curves_of(trials, metric), medians_of(trials, metric)
     target = next((trial["target"] for trial in trials if trial["target"]), None)
@@ -103,7 +103,7 @@ def _curve(
     )
 
 
-def _ends(medians: Sequence[Row], unit: str, domain: tuple[float, float]) -> list[Row]:
+def _ends(medians: Sequence[Datum], unit: str, domain: tuple[float, float]) -> list[Datum]:
     """Return where each backend's median ends, its label moved clear of the others."""
     last = {row["backend"]: row for row in medians}
     places = spread_out(
@@ -116,7 +116,7 @@ def _ends(medians: Sequence[Row], unit: str, domain: tuple[float, float]) -> lis
 
 
 def _curve_layers(
-    frame: Frame, curves: Sequence[Row], *, unit: str, domain: tuple[float, float]
+    frame: Frame, curves: Sequence[Datum], *, unit: str, domain: tuple[float, float]
 ) -> Drawing:
     last = max(row[unit] for row in curves)
     if unit == "epoch":
@@ -152,7 +152,7 @@ def _curve_layers(
     return sized(layers, height=CURVE_HEIGHT)
 
 
-def _epochs(trial: Row, metric: str) -> Iterator[Row]:
+def _epochs(trial: Datum, metric: str) -> Iterator[Datum]:
     seconds = accumulate(epoch.get("train_s") or 0.0 for epoch in trial["epochs"])
     for epoch, so_far in zip(trial["epochs"], seconds, strict=True):
         if epoch.get(metric) is not None:
@@ -190,16 +190,16 @@ def accuracy(frame: Frame) -> list[Chart]:
     ]
 
 
-def front_of(cells: Sequence[Row]) -> list[Row]:
+def front_of(cells: Sequence[Datum]) -> list[Datum]:
     """Return the cells that no other one beats in both, the quickest first."""
-    front: list[Row] = []
+    front: list[Datum] = []
     for row in sorted(cells, key=lambda row: (row["seconds"], -row["value"])):
         if not front or row["value"] > front[-1]["value"]:
             front.append(row)
     return front
 
 
-def _point(trial: Row) -> Row | None:
+def _point(trial: Datum) -> Datum | None:
     """Return seconds and final top-1 of an ok trial that has both."""
     metrics = trial["metrics"]
     split = "validation" if metrics.get("test_top1") is None else "test"
@@ -212,17 +212,17 @@ def _point(trial: Row) -> Row | None:
     return names | {"seconds": seconds, "value": top1, "split": split}
 
 
-def _split(cells: Sequence[Row]) -> str:
+def _split(cells: Sequence[Datum]) -> str:
     splits = {row["split"] for row in cells}
     return splits.pop() if len(splits) == 1 else "test or validation"
 
 
-def _labels(cells: Sequence[Row], seconds: AxisRange, domain: tuple[float, float]) -> list[Row]:
+def _labels(cells: Sequence[Datum], seconds: AxisRange, domain: tuple[float, float]) -> list[Datum]:
     """Return one label per line, at its most accurate cell, moved clear of the others.
 
     It stands on that side of its mark where there is more room.
     """
-    best: dict[str, Row] = {}
+    best: dict[str, Datum] = {}
     for row in cells:
         if row["line"] not in best or row["value"] > best[row["line"]]["value"]:
             best[row["line"]] = row
@@ -325,7 +325,7 @@ def timeline(series: Series, *, name: str) -> Chart:
     )
 
 
-def _timeline_layers(runs: Sequence[Row], *, unit: str) -> Drawing:
+def _timeline_layers(runs: Sequence[Datum], *, unit: str) -> Drawing:
     scale = alt.Scale(domain=[-0.6, len(runs) - 0.4], nice=False)
     days = json.dumps([row["when"][:10] for row in runs])
     dates = alt.Axis(
@@ -381,5 +381,5 @@ def _label_gap(domain: tuple[float, float], height: int) -> float:
     return LABEL_GAP * (domain[1] - domain[0]) / height
 
 
-def _medians(points: Sequence[Row]) -> Row:
+def _medians(points: Sequence[Datum]) -> Datum:
     return {name: median(point[name] for point in points) for name in ("seconds", "value")}
