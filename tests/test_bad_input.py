@@ -24,7 +24,7 @@ from benchharness.data.images import read_image, sample_channels
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.verify import check_images
 from benchharness.errors import DatasetError, SuiteError
-from benchharness.report.title import inputs
+from benchharness.report.table import inputs_text
 from benchharness.run.messages import dataset_messages
 from benchharness.suite.resolve import resolve
 
@@ -200,7 +200,9 @@ def test_leaks_are_a_warning_before_the_run_and_above_its_table():
 
     assert lines[-1].startswith("WARNING: 2 test images also occur in the training set")
     assert "test/a.jpg is train/b.jpg" in lines[-1]
-    assert "2 pictures of the test are for training too" in inputs({"dataset": dataset})
+    assert "2 test images also occur in the training set (data leakage)" in inputs_text(
+        {"dataset": dataset}
+    )
 
 
 def test_verifying_does_not_stop_at_damage(tmp_path: Path):

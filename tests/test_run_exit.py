@@ -137,8 +137,8 @@ def test_a_failure_is_placed_in_its_phase_and_epoch():
     outcome.add({"event": "phase", "phase": "train"})
     outcome.add({"event": "epoch", "epoch": 1, "blocks": []})
 
-    assert outcome.failure(epochs=3) == {"phase": "train", "epoch": 2, "last_words": ["ouch"]}
+    assert outcome.failure(epochs=3) == {"phase": "train", "epoch": 2, "log_tail": ["ouch"]}
     outcome.add({"event": "phase", "phase": "save"})
-    assert outcome.failure(epochs=3) == {"phase": "save", "epoch": None, "last_words": ["ouch"]}
+    assert outcome.failure(epochs=3) == {"phase": "save", "epoch": None, "log_tail": ["ouch"]}
     outcome.status = "ok"
     assert outcome.failure(epochs=3) is None

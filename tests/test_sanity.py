@@ -210,7 +210,7 @@ def test_unknown_numbers_raise_no_flag(changes):
 def test_every_flag_is_explained_with_what_to_check():
     """Each has a sentence."""
     metrics = {"train_top1": 0.5, "test_top1": 0.1, "test_loss": math.inf}
-    bad = record(metrics=metrics, train_count=2000, held_bytes=2**30)
+    bad = record(metrics=metrics, train_count=2000, unreleased_device_bytes=2**30)
 
     assert set(flags(bad)) == set(EXPLANATIONS)
     assert all(len(explain(flag)) > 40 for flag in flags(bad))

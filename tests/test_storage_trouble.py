@@ -24,8 +24,8 @@ from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError, RunError
 from benchharness.files import atomic_write_text
 from benchharness.results import journal
-from benchharness.results.csvfiles import write_csv_files
-from benchharness.results.store import require_room
+from benchharness.results.run_folder import require_room
+from benchharness.results.tables import write_csv_files
 from benchharness.worker.features import compute_features, load_features
 
 SUITE = """

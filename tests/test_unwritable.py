@@ -29,8 +29,8 @@ from benchharness.environments.spec import EnvironmentSpec
 from benchharness.environments.store import Environments, Use
 from benchharness.errors import BenchError
 from benchharness.files import ANOTHER_CACHE, ANOTHER_RESULTS, save_arrays, unwritten, writable
-from benchharness.results.csvfiles import write_csv_files
-from benchharness.results.store import require_room
+from benchharness.results.run_folder import require_room
+from benchharness.results.tables import write_csv_files
 from benchharness.weights.store import write_arrays
 from benchharness.worker.features import compute_features
 

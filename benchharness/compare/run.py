@@ -21,7 +21,7 @@ from benchharness.compare.targets import Checkout, Side
 from benchharness.errors import SuiteError
 from benchharness.measure.machine import read_memory, usable_cores
 from benchharness.results.cells import worst_proof
-from benchharness.results.derived import disturbed_count
+from benchharness.results.record import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.options import RunOptions

@@ -15,7 +15,7 @@ from benchharness.history.history import Conditions, Observation, Point
 from benchharness.measure.machine import machine_label
 from benchharness.model.quantities import QUANTITIES, Quantity
 from benchharness.results.cells import Cell, cells_of
-from benchharness.results.store import RunFolder, runs_of
+from benchharness.results.run_folder import RunFolder, runs_of
 
 # What tells a cell's speed, the first that it has.
 SPEEDS = ("train_images_per_s", "feed_images_per_s")

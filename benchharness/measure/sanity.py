@@ -55,14 +55,14 @@ def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
 
     Args:
         record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``,
-            ``class_counts``, the counts of the splits and ``held_bytes``; also ``flags``, for a
-            stored record has null where a number was not one.
+            ``class_counts``, the counts of the splits and ``unreleased_device_bytes``; also
+            ``flags``, for a stored record has null where a number was not one.
     """
     raised = {
         "not_a_number": _is_not_a_number(record),
         "below_chance": any(_is_below_chance(record, split) for split in ("test", "validation")),
         "stuck_at_chance": learning(record) == "stuck",
-        "device_memory_held": bool(record.get("held_bytes")),
+        "device_memory_held": bool(record.get("unreleased_device_bytes")),
     }
     return tuple(flag for flag, is_raised in raised.items() if is_raised)
 

@@ -302,7 +302,7 @@ def _tell_suite(reporter: pytest.TerminalReporter, suite: SuiteFile) -> None:
     if not suite.is_begun or suite.course.folder is None:
         return
     from benchharness.report.summary import answers_in
-    from benchharness.results.store import RunFolder
+    from benchharness.results.run_folder import RunFolder
 
     folder = RunFolder.open(suite.course.folder)
     reporter.section(f"benchharness: {suite.nodeid}", sep="-")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchharness.errors import RunError
 from benchharness.results.record import Record, failed_in
-from benchharness.results.store import RunFolder, runs_of
+from benchharness.results.run_folder import RunFolder, runs_of
 
 if TYPE_CHECKING:
     from benchharness.suite.plan import Plan

@@ -20,7 +20,7 @@ from benchharness.measure.machine import (
 )
 from benchharness.plugins import code_digest, distribution, find, installed, requirements
 from benchharness.results.record import Record, without_nan
-from benchharness.results.store import RunFolder, find_run, runs_of
+from benchharness.results.run_folder import RunFolder, find_run, runs_of
 from benchharness.run import messages
 from benchharness.run.inputs import RunInputs
 from benchharness.run.options import RunOptions

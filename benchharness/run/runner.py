@@ -16,9 +16,9 @@ from benchharness.measure.sanity import flags
 from benchharness.model.cell import CellKey
 from benchharness.plugins import find
 from benchharness.results.cells import trains_on
-from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import FORMAT, Record
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
+from benchharness.results.tables import write_csv_files
 from benchharness.run.certify import Certifier, as_dict, verdicts
 from benchharness.run.checks import require_proven
 from benchharness.run.events import (
@@ -368,7 +368,7 @@ class Runner:
             "reason": outcome.reason,
             "failure": outcome.failure(epochs=cell.settings.epochs),
             "attempts": [{"status": o.status, "reason": o.reason} for o in run.failed],
-            "held_bytes": outcome.unreleased_device_bytes,
+            "unreleased_device_bytes": outcome.unreleased_device_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
             "settings": cell.settings.model_dump(mode="json"),

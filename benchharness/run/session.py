@@ -26,7 +26,7 @@ from benchharness.measure.gpu import (
     unread_gpus,
 )
 from benchharness.measure.machine import usable_cores
-from benchharness.results.store import RunFolder, require_room
+from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
 from benchharness.run.checks import (

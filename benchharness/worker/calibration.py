@@ -23,7 +23,7 @@ from benchharness.measure.sync_check import (
 )
 from benchharness.model.task import Batch, Task
 from benchharness.model.work import AfterStep, Batches, Feeding, Replayable
-from benchharness.results.derived import BACKEND, NUMPY
+from benchharness.results.record import BACKEND, NUMPY
 from benchharness.worker.context import TrialContext
 from benchharness.worker.training_loop import Metrics, TrainingLoop
 

@@ -81,7 +81,7 @@ class Outcome:
         return {
             "phase": self.phase or None,
             "epoch": self.epochs_done + 1 if is_in_epoch else None,
-            "last_words": list(self.log_tail),
+            "log_tail": list(self.log_tail),
         }
 
     def add(self, event: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""The folder of one run: ``<results>/<suite>/<UTC time>-<token>/``, records.jsonl its truth."""
+"""Folders of runs: ``<results>/<suite>/<UTC time>-<token>/``, records.jsonl their truth."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
+from benchharness.files import ANOTHER_RESULTS, atomic_write_text, sync, writable
 from benchharness.results import journal
 from benchharness.results.record import Record, without_nan
-from benchharness.files import ANOTHER_RESULTS, atomic_write_text, sync, writable
 from benchharness.text import escape_control_chars
 
 LOGGER = logging.getLogger(__name__)
@@ -49,15 +49,15 @@ class RunFolder:
     ) -> RunFolder:
         """Make the folder of a new run and let the suite's ``latest`` point at it.
 
-        It has its name once all of that is in it, so that a run which can be found can be resumed.
-        Where a file system knows no links, ``latest`` is a text file with the run's name; where
-        that cannot be either, there is none. Both are logged.
+        It gets its name once it is complete, so that a run which can be found can be resumed.
+        Where a file system knows no links, ``latest`` is a text file with the run's name, or there
+        is none; both are logged.
 
         Args:
             results_dir: Made when missing.
             suite_name: One folder name.
             now: With a time zone.
-            token: Tells runs of the same second apart.
+            token: Distinguishes runs of the same second.
             run: What ``write_run`` is to store first; None for nothing.
 
         Raises:
@@ -68,28 +68,26 @@ class RunFolder:
                 f"{results_dir}: expected a suite name that can be a folder's, "
                 f"found {suite_name!r}; rename the suite"
             )
-        found = cls.at(results_dir, suite_name, now=now, token=token)
-        suite = found.path.parent
-        made = cls(path=suite / f".{found.path.name}")
+        folder = cls.at(results_dir, suite_name, now=now, token=token)
+        suite = folder.path.parent
+        hidden = cls(path=suite / f".{folder.path.name}")
         try:
-            with writable(found.path, elsewhere=ANOTHER_RESULTS):
-                suite.mkdir(parents=True, exist_ok=True)
-                made.path.mkdir()
-                made.logs.mkdir()
-                made.weights.mkdir()
+            with writable(folder.path, elsewhere=ANOTHER_RESULTS):
+                for path in (suite, hidden.path, hidden.logs, hidden.weights):
+                    path.mkdir(parents=True, exist_ok=path == suite)
                 if run is not None:
-                    made.write_run(run)
-                (made.path / RECORDS).touch()
-                sync(made.path)
-                if found.path.exists():
+                    hidden.write_run(run)
+                (hidden.path / RECORDS).touch()
+                sync(hidden.path)
+                if folder.path.exists():
                     raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
-                made.path.rename(found.path)
+                hidden.path.rename(folder.path)
                 sync(suite)
         except RunError:
-            shutil.rmtree(made.path, ignore_errors=True)
+            shutil.rmtree(hidden.path, ignore_errors=True)
             raise
-        _point(suite / LATEST, found.path.name)
-        return found
+        _point(suite / LATEST, folder.path.name)
+        return folder
 
     @classmethod
     def at(cls, results_dir: Path, suite_name: str, *, now: datetime, token: str) -> RunFolder:
@@ -139,16 +137,15 @@ class RunFolder:
         """Keep what an earlier attempt at a trial has printed, under the next free number."""
         log = self.log_path(trial_id)
         if log.exists():
-            numbers = itertools.count(1)
-            free = (log.with_suffix(f".{number}.log") for number in numbers)
+            names = (log.with_suffix(f".{number}.log") for number in itertools.count(1))
             with writable(log, elsewhere=ANOTHER_RESULTS):
-                log.rename(next(path for path in free if not path.exists()))
+                log.rename(next(path for path in names if not path.exists()))
 
     def append(self, record: Record) -> None:
         """Store the record of a finished trial; when this returns, it survives a power cut.
 
         Raises:
-            RunError: It could not be written. Nothing half-written is left behind.
+            RunError: It could not be written, and no part of it was.
         """
         with writable(self.path / RECORDS, elsewhere=ANOTHER_RESULTS):
             journal.append(self.path / RECORDS, record)
@@ -168,24 +165,16 @@ class RunFolder:
         """Replace run.json: the resolved suite, the environment and the digests.
 
         Raises:
-            RunError: The folder cannot be written.
+            RunError: The folder cannot be written; likewise for the other files.
         """
         self._write("run.json", run)
 
     def write_certificates(self, certificates: dict[str, Any]) -> None:
-        """Replace certificate.json: every pair of cells, its verdict and its figures.
-
-        Raises:
-            RunError: The folder cannot be written.
-        """
+        """Replace certificate.json: every pair of cells, its verdict and its figures."""
         self._write("certificate.json", certificates)
 
     def write_comparison(self, comparison: dict[str, Any]) -> None:
-        """Replace comparison.json: what comparing the run's two sides has found.
-
-        Raises:
-            RunError: The folder cannot be written.
-        """
+        """Replace comparison.json: the verdicts on the run's two sides."""
         self._write("comparison.json", comparison)
 
     def read_run(self) -> dict[str, Any]:
@@ -217,25 +206,20 @@ def require_room(results_dir: Path, *, needed: int) -> None:
         RunError: It cannot be written, or has fewer bytes.
     """
     with writable(results_dir, elsewhere=ANOTHER_RESULTS):
-        there = next(
-            place for place in (results_dir, *results_dir.absolute().parents) if _is_there(place)
-        )
+        places = (results_dir, *results_dir.absolute().parents)
+        # A link that leads nowhere counts: no folder can be made in its place.
+        folder = next(place for place in places if place.exists() or place.is_symlink())
         # Only writing tells: permissions say nothing of quotas and read-only disks.
-        with tempfile.TemporaryFile(dir=there) as probe:
+        with tempfile.TemporaryFile(dir=folder) as probe:
             probe.write(b"\0")
             probe.flush()
             os.fsync(probe.fileno())
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(folder).free
     if free < needed:
         raise RunError(
             f"{results_dir}: expected {needed / 1e6:,.1f} MB of free space for results, "
             f"found {free / 1e6:,.1f} MB; free some space, or {ANOTHER_RESULTS}"
         )
-
-
-def _is_there(place: Path) -> bool:
-    # A link that leads nowhere is there too: no folder can be made in its place.
-    return place.exists() or place.is_symlink()
 
 
 def find_run(path: Path, results_dir: Path) -> RunFolder:
@@ -247,10 +231,10 @@ def find_run(path: Path, results_dir: Path) -> RunFolder:
         RunError: Nothing was recorded under that name.
     """
     for place in (path, results_dir / path):
-        is_words = place.name == LATEST and place.is_file()
-        named = _latest_of(place.parent) if is_words else place
-        if named and _is_run(named):
-            return RunFolder.open(named)
+        is_text_file = place.name == LATEST and place.is_file()
+        folder = _latest_of(place.parent) if is_text_file else place
+        if folder and _is_run(folder):
+            return RunFolder.open(folder)
         if runs := runs_of(place):
             return runs[-1]
     raise RunError(
@@ -267,16 +251,12 @@ def runs_of(suite: Path) -> list[RunFolder]:
     # Hidden is what a process was still making when it was ended.
     shown = [path for path in suite.iterdir() if not path.name.startswith(".")]
     runs = [path for path in shown if _is_run(path) and not path.is_symlink()]
-    # A folder of another name, as a ``latest`` that was copied, comes before those of our names.
-    runs.sort(key=lambda path: (path.resolve() == latest, bool(_NAME.fullmatch(path.name)), path.name))
-    return [RunFolder.open(path) for path in _without_copies(runs)]
-
-
-def _without_copies(runs: list[Path]) -> list[Path]:
-    """Return the runs but for copies of them under another name, as of a ``latest`` followed."""
     named = {path for path in runs if _NAME.fullmatch(path.name)}
+    # Folders of other names come first, but for copies of a run, as of a ``latest`` followed.
     known = {_first_line(path) for path in named} if len(named) < len(runs) else set()
-    return [path for path in runs if path in named or _first_line(path) not in known - {b""}]
+    runs = [path for path in runs if path in named or _first_line(path) not in known - {b""}]
+    runs.sort(key=lambda path: (path.resolve() == latest, path in named, path.name))
+    return [RunFolder.open(path) for path in runs]
 
 
 def _first_line(run: Path) -> bytes:
@@ -308,17 +288,14 @@ def _point(link: Path, target: str) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink()
-        _point_without_link(link, target, reason=error.strerror or str(error))
-
-
-def _point_without_link(link: Path, target: str, *, reason: str) -> None:
-    problem = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
-    try:
-        atomic_write_text(link, f"{target}\n")
-    except OSError:
-        LOGGER.warning(escape_control_chars(f"{problem}; left as it is, and the run goes on"))
-    else:
-        LOGGER.warning(escape_control_chars(f"{problem}; a text file with its name is in its place"))
+        try:
+            atomic_write_text(link, f"{target}\n")
+            instead = "a text file with its name is in its place"
+        except OSError:
+            instead = "left as it is, and the run goes on"
+        reason = error.strerror or str(error)
+        problem = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
+        LOGGER.warning(escape_control_chars(f"{problem}; {instead}"))
 
 
 def _latest_of(suite: Path) -> Path | None:
@@ -337,11 +314,8 @@ def _readable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise RunError(
-            f"{path}: expected a readable file, found: {error.strerror}; "
-            "choose another run, or repeat this one"
-        ) from error
+        reason = f"cannot read {path}: {error.strerror}"
+        raise RunError(f"{reason}; choose another run, or repeat this one") from error
     except ValueError as error:
-        raise RunError(
-            f"{path}: expected JSON, found: {error}; choose another run, or repeat this one"
-        ) from error
+        reason = f"{path}: expected JSON, found: {error}"
+        raise RunError(f"{reason}; choose another run, or repeat this one") from error
