@@ -10,8 +10,8 @@ import click
 
 from benchharness.cli import options
 from benchharness.cli.builtin import builtin_suite
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.run.options import RunOptions
@@ -66,7 +66,7 @@ def command(
 
         Console().print(certificates_table(certificates))
     if not (as_json or quiet) and any(certificate.obstacle for certificate in certificates):
-        say(f"to repeat what could not be compared: {_again(given)}; the rest is kept", err=True)
+        echo(f"to repeat what could not be compared: {_again(given)}; the rest is kept", err=True)
     return code
 
 

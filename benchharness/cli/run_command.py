@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
+from benchharness.cli.echo import echo
 from benchharness.cli.errors import Terminated
-from benchharness.cli.saying import say
+from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.results.record import Record
@@ -186,9 +186,9 @@ def _preview(options: RunOptions) -> None:
     estimate = session.estimate_resources(dataset)
     lines = [*session.plan_messages(), *adaptation_messages(session.plan, dataset)]
     for line in [*lines, *warnings(estimate, session.accelerators)]:
-        say(line, err=True)
+        echo(line, err=True)
     for line in preview(dataset, list(preview_trials(session.plan, dataset))).split("\n"):
-        say(line)
+        echo(line)
     click.echo(resources_text(estimate.seconds(options.results), estimate.cells()))
 
 
@@ -229,7 +229,7 @@ def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
     except (KeyboardInterrupt, Terminated):
         # After the live display has ended.
         for line in [] if is_silent else hints:
-            say(line, err=True)
+            echo(line, err=True)
         raise
     if any(record["status"] not in SUCCESS for record in records):
         hints.append(f"to repeat failed trials: {again} --only-failed")
@@ -238,7 +238,7 @@ def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
     if not as_json:
         show(folder.path)
     for line in [] if is_silent else hints:
-        say(line, err=True)
+        echo(line, err=True)
     return code
 
 

@@ -16,8 +16,7 @@ from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import Requests, backend_plugin, installed_code
 from benchharness.suite.plan import Cell
-from benchharness.worker.probe_request import ProbeRequest
-from benchharness.worker.request import TrialRequest
+from benchharness.worker.request import WorkerRequest
 
 if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
@@ -41,7 +40,7 @@ class ProbeJob:
 
     backend: str
     cell: Cell
-    request: TrialRequest
+    request: WorkerRequest
     file: Path
 
 
@@ -195,9 +194,10 @@ class Certifier:
             executor = replace(executor, silence_s=SILENCE_S)
         stem = f"certificate-{backend or 'reference'}"
         outcome = executor.run(
-            ProbeRequest(
-                cells=tuple(job.request for job in jobs),
-                files=tuple(str(job.file) for job in jobs),
+            WorkerRequest(
+                job="probe",
+                threads=jobs[0].request.threads,
+                cells=tuple(replace(job.request, probe_file=str(job.file)) for job in jobs),
                 is_reference=not backend,
             ),
             request_file=self.logs / f"{stem}.json",

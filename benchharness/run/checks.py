@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.fairness.certificate import Certificate
-from benchharness.plugins import barred, installed, obstacle
+from benchharness.plugins import disabled, installed, obstacle
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Plan
 from benchharness.text import did_you_mean
@@ -21,7 +21,7 @@ def require_known_backends(plan: Plan) -> None:
     """
     problems = []
     for plugin in _local_plugins(plan).values():
-        if plugin in (*installed(), *barred()):
+        if plugin in (*installed(), *disabled()):
             continue
         if hint := did_you_mean(plugin, installed()):
             problems.append(
@@ -76,7 +76,7 @@ def absent_backends(plan: Plan) -> list[str]:
         f"WARNING: {backend} is not installed, and its trials fail; "
         "benchharness list shows what is installed"
         for backend, plugin in _local_plugins(plan).items()
-        if plugin not in (*installed(), *barred())
+        if plugin not in (*installed(), *disabled())
     ]
 
 

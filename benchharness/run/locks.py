@@ -10,7 +10,7 @@ from typing import Self
 from benchharness.errors import RunError
 from benchharness.files import ANOTHER_RESULTS, unwritten, writable
 from benchharness.locks import Lock, LockedError
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 
 # Locks of this process: to lock the same file twice in one process is no conflict.
 _LOCKS: dict[Path, RunLock] = {}

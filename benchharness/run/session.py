@@ -18,7 +18,6 @@ from benchharness.doctor.disk import RUN_BYTES, heads_bytes
 from benchharness.download.caches import cache_folder
 from benchharness.errors import SuiteError
 from benchharness.files import ANOTHER_CACHE, writable
-from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import (
     Accelerator,
     find_accelerators,
@@ -26,7 +25,8 @@ from benchharness.measure.gpu import (
     read_gpus,
     unread_gpus,
 )
-from benchharness.results.store import RunFolder, require_room
+from benchharness.measure.machine import usable_cores
+from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
 from benchharness.run.checks import (
