@@ -75,7 +75,7 @@ class WorkerRequest:
     def read(cls, path: Path) -> WorkerRequest:
         """Return the request that ``write`` wrote."""
         data = json.loads(path.read_text(encoding="utf-8"))
-        cells = tuple(cls(**cell) for cell in data.pop("cells"))
+        cells = tuple(cls(**cell | {"cells": ()}) for cell in data.pop("cells"))
         return cls(cells=cells, **data)
 
 
