@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -80,17 +82,18 @@ def examine(
     executor = LocalExecutor(
         environment=device.environment(environment), silence_s=longest_s, gpu=device.selector
     )
-    statuses = list(
-        _statuses(
-            session,
-            options.backends,
-            executor=executor,
-            folder=cache / "doctor",
-            device=device,
-            threads=machine.cores,
-            announce=announce,
+    with _scratch(cache / "doctor") as folder:
+        statuses = list(
+            _statuses(
+                session,
+                options.backends,
+                executor=executor,
+                folder=folder,
+                device=device,
+                threads=machine.cores,
+                announce=announce,
+            )
         )
-    )
     resources = [
         *datasets(environment=environment, cache=cache),
         *weights(environment=environment, cache=cache),
@@ -138,6 +141,20 @@ def _session(
     fetcher = open_fetcher(cache, environment=environment, is_offline=False)
     # The survey fetches nothing, and names what a run would fetch.
     return replace(session, places=replace(session.places, fetcher=fetcher))
+
+
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """Yield a folder for requests and logs: a temporary one where that cannot be written."""
+    with ExitStack() as stack:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=folder):
+                pass
+        except OSError:
+            # Why it cannot be written is among the checks.
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        yield folder
 
 
 def _statuses(
