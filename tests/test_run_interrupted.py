@@ -127,7 +127,7 @@ def _workers(folder: Path) -> list[str]:
             line = process.read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
-        if "benchharness.worker.main" in line and str((process.parent / "cwd").readlink()) == str(
+        if "benchharness.worker" in line and str((process.parent / "cwd").readlink()) == str(
             folder
         ):
             lines.append(line)

@@ -31,7 +31,7 @@ from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.progress.plain import PlainReporter
 from benchharness.report.table import markdown, plain_text
-from benchharness.results.csvfiles import csv_text, write_csv_files
+from benchharness.results.tables import csv_text, write_csv_files
 from benchharness.run.events import Announced
 from benchharness.text import escape_control_chars
 from benchharness.weights.reading import read

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -35,17 +35,7 @@ if TYPE_CHECKING:
 @options.json_events
 @options.quiet
 def command(
-    *,
-    suite: Path | None,
-    profile: str | None,
-    backends: tuple[str, ...],
-    benchmarks: tuple[str, ...],
-    data: Path | None,
-    device: str,
-    timeout_s: float | None,
-    offline: bool,
-    as_json: bool,
-    quiet: bool,
+    *, suite: Path | None, data: Path | None, as_json: bool, quiet: bool, **others: Any
 ) -> int:
     """Prove that the backends of SUITE do the same work; nothing is timed.
 
@@ -64,17 +54,7 @@ def command(
 
     if as_json and quiet:
         raise click.BadParameter("cannot be combined with --quiet", param_hint="--json")
-    given = RunOptions(
-        suite=suite or builtin_suite(data),
-        profile=profile,
-        backends=backends,
-        benchmarks=benchmarks,
-        data=data,
-        device=device,
-        tracks=("equal",),
-        timeout_s=timeout_s,
-        offline=offline,
-    )
+    given = RunOptions(suite=suite or builtin_suite(data), data=data, tracks=("equal",), **others)
     with watch(as_json=as_json, is_quiet=quiet) as observe:
         certificates = certify(open_session(given, observe=observe), observe)
         code = 0 if all(certificate.is_proven for certificate in certificates) else 1

@@ -12,7 +12,7 @@ import click
 
 from benchharness.cli.echo import echo
 from benchharness.cli.options import disable_plugin
-from benchharness.data.registry import SOURCES
+from benchharness.data.sources import SOURCES
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, extensions, install_command, installed, obstacle
 from benchharness.suite.builtin import IMAGES

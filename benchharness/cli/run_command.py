@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -112,29 +112,17 @@ def _trials(
 def command(
     *,
     suite: Path | None,
-    profile: str | None,
-    backends: tuple[str, ...],
-    benchmarks: tuple[str, ...],
-    trials: int | Literal["auto"] | None,
-    max_trials: int | None,
-    max_minutes: float | None,
     data: Path | None,
-    device: str,
-    results: Path,
     timeout_s: float | None,
-    retries: int,
-    fail_fast: bool,
     resume: Path | None,
     only_failed: bool,
-    share_device: bool,
-    tracks: tuple[str, ...],
     proof: bool,
     require_proof: bool,
-    offline: bool,
     write_suite: Path | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    **others: Any,
 ) -> int:
     """Run SUITE, a TOML file, and print its table.
 
@@ -171,24 +159,12 @@ def command(
         )
     given = RunOptions(
         suite=builtin_suite(data) if suite is None else suite,
-        profile=profile,
-        backends=backends,
-        benchmarks=benchmarks,
-        trials=trials,
-        max_trials=max_trials,
-        max_minutes=max_minutes,
         data=data,
-        device=device,
-        results=results,
         timeout_s=timeout_s,
-        retries=retries,
-        fail_fast=fail_fast,
         resume=resume,
         only_failed=only_failed,
-        share_device=share_device,
-        tracks=tracks,
         proof="required" if require_proof else "yes" if proof else "no",
-        offline=offline,
+        **others,
     )
     if dry_run:
         _preview(given)

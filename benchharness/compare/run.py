@@ -19,10 +19,9 @@ from benchharness.compare.power import PowerEstimate
 from benchharness.compare.sampling import Limits, Sampler, Series, spent_minutes
 from benchharness.compare.targets import Checkout, Side
 from benchharness.errors import SuiteError
-from benchharness.measure.environment import usable_cores
-from benchharness.measure.machine import read_memory
+from benchharness.measure.machine import read_memory, usable_cores
 from benchharness.results.cells import worst_proof
-from benchharness.results.derived import disturbed_count
+from benchharness.results.record import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.options import RunOptions
