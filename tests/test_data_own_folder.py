@@ -21,7 +21,7 @@ from benchharness.data.folder import flat, folder, image_files, require_alike, u
 from benchharness.data.images import read_image, sample_channels
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError
-from benchharness.model.conversions import in_words
+from benchharness.model.image_files import describe_conversions
 
 # What a viewer does to show a picture that is stored in each of the ways.
 SHOWN = {
@@ -218,7 +218,7 @@ def test_what_was_converted_is_counted_and_kept_with_the_images(tmp_path):
 
 def test_conversions_are_described_in_words():
     """Counts first, conversions before formats."""
-    words = in_words({"PNG": 1200, "turned": 2, "cmyk": 3})
+    words = describe_conversions({"PNG": 1200, "turned": 2, "cmyk": 3})
 
     assert words == "3 CMYK, 2 rotated by EXIF, 1,200 PNG"
 

@@ -43,7 +43,7 @@ class Meta:
         shape: Of the images: (images, size, size, channels).
         train: How many of them, the first ones, are training images.
         skipped: Ids of images that could not be read; their pixels are black.
-        kinds: Ids of images that were special, by the keys of ``model.conversions.WORDS``.
+        kinds: Ids of images that were special, by the keys of ``model.image_files.WORDS``.
         files: SHA-256 of each array's file, hexadecimal, by name.
     """
 

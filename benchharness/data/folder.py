@@ -19,7 +19,7 @@ from benchharness.data.prepared import Prepared
 from benchharness.data.tree import class_folders, display_name, pictures_in
 from benchharness.errors import DatasetError
 from benchharness.files import ANOTHER_CACHE, atomic_dir, writable
-from benchharness.model.conversions import ALIKE, describe
+from benchharness.model.image_files import ALIKE, describe_kinds
 
 _TEST_SHARE = 0.2
 # The tutorial's proportion: 1000 of 1400 images of each class are for training.
@@ -242,7 +242,7 @@ def require_alike(paths: Sequence[Path], prepared: Prepared) -> None:
     odd = {image for kind, ids in prepared.kinds.items() if kind not in ALIKE for image in ids}
     if odd:
         first = min(odd)
-        kinds = describe([kind for kind, ids in prepared.kinds.items() if first in ids])
+        kinds = describe_kinds([kind for kind, ids in prepared.kinds.items() if first in ids])
         raise DatasetError(
             f"{paths[first]}: expected an upright, opaque JPEG or PNG of 8 bits in RGB or grey, "
             f"which every framework's loader decodes alike, found: {kinds} ({len(odd)} such in "

@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
 from benchharness.errors import DatasetError
-from benchharness.model.conversions import WORDS
-from benchharness.model.signatures import nature
+from benchharness.model.image_files import WORDS, nature
 
 # Part of every dataset's identity: raise it whenever the same file would give other pixels.
 DECODER = "pillow-bilinear-antialias-2"
@@ -74,7 +73,7 @@ class Decoded:
 
     Attributes:
         pixels: uint8, shape (size, size, channels).
-        kinds: What was special about the file, keys of ``model.conversions.WORDS``.
+        kinds: What was special about the file, keys of ``model.image_files.WORDS``.
     """
 
     pixels: NDArray[np.uint8]

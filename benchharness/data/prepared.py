@@ -40,7 +40,7 @@ class Prepared:
         origin: Where the images came from, in words for the user.
         is_real: False for pictures that a program drew.
         skipped: Images left out because they could not be read.
-        kinds: Ids of images that were special, by the keys of ``model.conversions.WORDS``.
+        kinds: Ids of images that were special, by the keys of ``model.image_files.WORDS``.
         seconds: Time spent decoding now; 0.0 when they came from the cache.
         folder: The cache entry.
         validation: Share of the training images held out, 0-1.

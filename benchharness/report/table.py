@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchharness.measure.sanity import is_unbalanced
-from benchharness.model.conversions import in_words
+from benchharness.model.image_files import describe_conversions
 from benchharness.report.metric_columns import STATUS_WORDS, ColumnGroup, groups_of
 from benchharness.report.notes import notes_of, work_of
 from benchharness.report.rows import Note, Row, backends_of, cores_of, printable, rows_of
@@ -319,7 +319,7 @@ def _dataset(dataset: Mapping[str, Any]) -> str:
     name, origin = printable(dataset.get("name", "")), printable(dataset.get("origin", ""))
     notes = [origin] if origin and origin != name else []
     if converted := dataset.get("converted"):
-        notes.append(f"converted while decoding: {printable(in_words(converted))}")
+        notes.append(f"converted while decoding: {printable(describe_conversions(converted))}")
     if leaks := (dataset.get("leaks") or {}).get("count"):
         notes.append(f"{leaks:,} test images also occur in the training set (data leakage)")
     share = dataset.get("majority_share")

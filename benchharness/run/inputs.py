@@ -21,8 +21,8 @@ from benchharness.download.manifest import damages, read_manifest
 from benchharness.errors import BenchError, WeightsError
 from benchharness.measure.machine import usable_cores
 from benchharness.model.backbones import BACKBONES
+from benchharness.model.image_files import nature
 from benchharness.model.network import Network
-from benchharness.model.signatures import nature
 from benchharness.run.adapt import adapt_plan, channels
 from benchharness.run.events import Downloading, Observer, Preparing, announce
 from benchharness.suite.plan import Cell, Plan

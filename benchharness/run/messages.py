@@ -7,7 +7,7 @@ from typing import Any
 
 from benchharness.data.info import DatasetInfo, Split
 from benchharness.measure.sanity import is_unbalanced
-from benchharness.model.conversions import in_words
+from benchharness.model.image_files import describe_conversions
 from benchharness.run.adapt import changes_output, channels, needs_colour, raised_limit
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.suite.plan import Cell, Plan
@@ -130,7 +130,7 @@ def dataset_messages(dataset: Mapping[str, Any]) -> Iterator[str]:
             f'{test} is {train}; on_leak = "error" in [dataset] refuses them'
         )
     if dataset["converted"]:
-        yield f"converted while decoding: {in_words(dataset['converted'])}"
+        yield f"converted while decoding: {describe_conversions(dataset['converted'])}"
     if is_unbalanced(dataset["majority_share"], classes=len(dataset["classes"])):
         yield (
             "unbalanced classes: always guessing the largest is right on "

@@ -15,8 +15,8 @@ from benchharness.download.fetcher import Fetcher
 from benchharness.errors import WeightsError
 from benchharness.files import expanded, file_digest
 from benchharness.model.backbones import BACKBONES, Release
+from benchharness.model.image_files import nature
 from benchharness.model.network import Network
-from benchharness.model.signatures import nature
 from benchharness.weights.published import FOREIGN, Published, adopt, adopt_from, find_published
 
 _EMBEDDED = Path(__file__).parent / "embedded"

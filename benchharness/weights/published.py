@@ -15,7 +15,7 @@ from benchharness.download.registry import RemoteResource, weights_home
 from benchharness.errors import FetchError, RunError, WeightsError
 from benchharness.files import atomic_dir, build_lock, file_digest, remove_dir, writable
 from benchharness.model.backbones import Release
-from benchharness.model.signatures import nature
+from benchharness.model.image_files import nature
 from benchharness.plugins import install_command, weight_readers
 from benchharness.worker.request import WorkerRequest, run_job
 

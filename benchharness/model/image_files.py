@@ -1,8 +1,29 @@
-"""Signatures of files: their kind by the first bytes, where the name promises another."""
+"""Image files: kinds that decoding converts, and files of other kinds with an image's name."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
+
+# A count goes before each. JPEGs in colour, which are the rule, have no kind.
+WORDS = {
+    "cmyk": "CMYK",
+    "transparent": "with transparency (laid on white)",
+    "turned": "rotated by EXIF",
+    "deep": "of 16 bits (scaled to 8)",
+    "grey": "grey (given three channels)",
+    "colour": "in colour (made grey)",
+    "moving": "of several pictures (the first taken)",
+    "misnamed": "named as another format",
+    "PNG": "PNG",
+    "WEBP": "WebP",
+    "GIF": "GIF",
+    "BMP": "BMP",
+    "TIFF": "TIFF",
+}
+
+# Every framework's own loader gives these the same pixels as our decoder.
+ALIKE = frozenset({"PNG", "grey", "colour"})
 
 _LONGEST = 256
 _POINTER = "a Git LFS pointer, run `git lfs pull`"
@@ -25,6 +46,16 @@ _BRANDS = {
     b"heic": "HEIC", b"heix": "HEIC", b"hevc": "HEIC", b"hevx": "HEIC", b"heim": "HEIC",
     b"heis": "HEIC", b"mif1": "HEIC", b"msf1": "HEIC", b"avif": "AVIF", b"avis": "AVIF",
 }  # fmt: skip
+
+
+def describe_conversions(counts: Mapping[str, int]) -> str:
+    """Return how many images there are of each kind, for the user."""
+    return ", ".join(f"{counts[kind]:,} {word}" for kind, word in WORDS.items() if kind in counts)
+
+
+def describe_kinds(kinds: Collection[str]) -> str:
+    """Return the kinds of one image, for the user."""
+    return ", ".join(word for kind, word in WORDS.items() if kind in kinds)
 
 
 def nature(path: Path) -> str:
