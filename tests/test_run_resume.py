@@ -207,9 +207,9 @@ def test_options_of_the_run_are_taken_over_and_others_refused(place: Path):
 def test_a_run_is_carried_out_by_one_process_at_a_time(place: Path):
     """Who resumes what another process is carrying out is told who that is."""
     script = (
-        "import sys, pathlib; from benchharness.run.run_locks import claim_run\n"
+        "import sys, pathlib; from benchharness.run.locks import lock_run\n"
         "from benchharness.results.run_folder import RunFolder\n"
-        "claim = claim_run(RunFolder(path=pathlib.Path(sys.argv[1])))\n"
+        "claim = lock_run(RunFolder(path=pathlib.Path(sys.argv[1])))\n"
         "print('held', flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(

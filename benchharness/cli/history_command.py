@@ -10,7 +10,7 @@ import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
 
 if TYPE_CHECKING:
     from benchharness.history.history import History
@@ -84,7 +84,7 @@ def command(
         damages=found.damages,
     )
     for damage in history.damages:
-        say(f"warning: {damage}", err=True)
+        echo(f"warning: {damage}", err=True)
     return _show(history, last=last, page=page, as_json=as_json)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
 from benchharness.errors import BenchError, RunError
 
 
@@ -30,21 +30,21 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     folder = find_run(run, results)
     records, damages = folder.records()
     for damage in damages:
-        say(f"warning: {damage}", err=True)
+        echo(f"warning: {damage}", err=True)
     described, remarks = load_run(folder, records)
     for remark in remarks:
-        say(f"warning: {remark}", err=True)
+        echo(f"warning: {remark}", err=True)
     try:
         write_csv_files(folder.path, records)
     except RunError as error:
-        say(f"warning: {error}", err=True)
+        echo(f"warning: {error}", err=True)
     if markdown:
         from benchharness.report.table import markdown as as_markdown
 
         click.echo(as_markdown(described, records))
     else:
         show(folder.path)
-    publish(folder.path, tell=lambda line: say(line, err=True))
+    publish(folder.path, tell=lambda line: echo(line, err=True))
     return 0
 
 

@@ -7,9 +7,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from benchharness.errors import PluginError
-from benchharness.extensions import extensions, hooks
 from benchharness.files import atomic_write_bytes
-from benchharness.plugins import title
+from benchharness.plugins import extensions, hooks, title
 from benchharness.results.load import load_run
 from benchharness.results.run_folder import RunFolder
 

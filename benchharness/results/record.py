@@ -20,7 +20,7 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
   unknown.
 - ``flags``: what looks wrong with its numbers, from ``benchharness.measure.sanity``.
 - ``settings``, ``effective``, ``versions``: what was asked, what the framework says it did (flat,
-  named as in ``Work.settings``, with the variables of ``benchharness.measure.variables``;
+  named as in ``Work.settings``, with the variables of ``benchharness.measure.machine``;
   ``UNCONFIRMED`` where the timed work does not show it), and which versions did it.
 - ``modules``: ``version`` and ``file`` of what was imported of the core, the plugin and its
   framework; absent in older records.

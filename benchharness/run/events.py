@@ -444,7 +444,7 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
     match event["event"]:
         case "phase":
             return PhaseEntered(name=name, phase=event["phase"])
-        case "advance":
+        case "progress":
             details = {key: value for key, value in event.items() if key != "event"}
             return TrialProgress(name=name, **details)
         case "epoch":
