@@ -11,6 +11,7 @@ from functools import cached_property
 from itertools import combinations
 from typing import Any, Protocol
 
+from benchharness.model.cell import CellKey, cell_key
 from benchharness.results.cells import Cell
 from benchharness.results.record import Record
 
@@ -22,7 +23,7 @@ LONGEST_IDLE_S = 60.0
 # With fewer pairs of trials, all trials are compared, as they come.
 FEWEST_PAIRS = 3
 
-Line = tuple[str, str, str]
+Line = CellKey
 # Gives the logarithm of a trial's speed; None where unknown.
 Speed = Callable[[Record], float | None]
 
@@ -181,7 +182,7 @@ def is_in_overall(cell: InLine) -> bool:
 
 def line_of(cell: InLine) -> Line:
     """Return what the cells of one line have in common."""
-    return cell.benchmark, repr(sorted(dict(cell.matrix).items())), cell.track
+    return cell_key(cell.benchmark, dict(cell.matrix), cell.track)
 
 
 def log_speed(metric: str) -> Speed:
