@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchharness.compare.comparison import CellComparison, Comparison
 from benchharness.compare.noise import Noise, NoiseReport, RequiredPairs
-from benchharness.compare.scatter import Scatter
+from benchharness.compare.sampling import Scatter
 from benchharness.compare.verdict import Verdict
 from benchharness.report.comparison import headline, markdown, plain_text
 from benchharness.report.junit import junit

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchharness.compare.comparison import CellComparison, Comparison
-from benchharness.compare.looks import ERROR
+from benchharness.compare.sampling import ERROR
 from benchharness.compare.verdict import Verdict
 from benchharness.model.quantities import QUANTITIES
 from benchharness.report.numbers import UNKNOWN
@@ -80,7 +80,7 @@ LEGEND = (
     "change: B / A of seconds or bytes, above 1 where B is worse; of top-1 A - B, above 0 where B "
     "is worse"
 )
-WATCHED = "*: nothing waits for it; --column NAME has it decided"
+WATCHED = "*: informational; use --column NAME to require a decision"
 _LEGENDS = ("change: ", "*: ", "level: ")
 
 
@@ -111,7 +111,7 @@ def headline(comparison: Comparison) -> str:
     verdicts = list(comparison.verdicts())
     worse = [f"{cell.label} {_said(one)}" for cell, one in verdicts if one.is_worse]
     failed = [cell.label for cell in comparison.cells if cell.failure and not cell.is_skipped]
-    undecided = [f"{cell.label} {_words(one)}" for cell, one in verdicts if one.is_open]
+    undecided = [f"{cell.label} {_words(one)}" for cell, one in verdicts if one.is_undecided]
     cells = f"{_count(len(verdicts), 'figure')} of {_count(len(comparison.cells), 'cell')}"
     match comparison.exit_code:
         case 3:
@@ -151,7 +151,9 @@ def remarks(comparison: Comparison) -> list[str]:
     failures = [f"{cell.label}: {cell.failure}" for cell in comparison.cells if cell.failure]
     verdicts = [verdict for _, verdict in comparison.verdicts()]
     misses = [f"{cell.label}: {missed_words(v)}" for cell, v in comparison.verdicts() if v.misses]
-    is_watched = any(v.word == "undecidable" and not v.is_open for v in verdicts if not v.misses)
+    is_watched = any(
+        v.word == "undecidable" and not v.is_undecided for v in verdicts if not v.misses
+    )
     legend = [
         *([WATCHED] if is_watched else []),
         LEGEND,
@@ -160,7 +162,7 @@ def remarks(comparison: Comparison) -> list[str]:
     scatters = [
         scatter_words(cell.label, cell.scatter)
         for cell in comparison.cells
-        if cell.scatter and any(v.is_open and v.kind == "speed" for v in cell.verdicts)
+        if cell.scatter and any(v.is_undecided and v.kind == "speed" for v in cell.verdicts)
     ]
     return [*failures, *misses, *scatters, *comparison.notes, *legend]
 

@@ -109,7 +109,7 @@ def aside_words(history: History) -> list[str]:
     """Return which runs were left out, and why, the most frequent reason first."""
     ordered = sorted(history.excluded.items(), key=lambda item: -item[1])
     return [
-        f"{count} run{'s' if count != 1 else ''} set aside: {printable(reason)}"
+        f"{count} run{'s' if count != 1 else ''} excluded: {printable(reason)}"
         for reason, count in ordered
     ]
 

@@ -50,7 +50,7 @@ def _add(suite: ElementTree.Element, cell: CellComparison, verdict: Verdict) -> 
         else f"{verdict.word}: change {verdict.change}, interval {verdict.low} to {verdict.high}, "
         f"threshold {verdict.threshold}, {verdict.pairs} pairs"
     )
-    if verdict.is_worse or verdict.is_open:
+    if verdict.is_worse or verdict.is_undecided:
         ElementTree.SubElement(case, "failure", type=verdict.word, message=message)
     elif verdict.word == "undecidable":
         ElementTree.SubElement(case, "skipped", message=message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchharness.compare.scatter import Scatter
+from benchharness.compare.sampling import Scatter
 
 
 def scatter_words(label: str, scatter: Scatter) -> str:

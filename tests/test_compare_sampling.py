@@ -11,12 +11,20 @@ import pytest
 from results_records import record
 from suite_files import suite_of
 
-from benchharness.compare.criteria import Criteria
-from benchharness.compare.looks import level_of, level_of_misses, planned
-from benchharness.compare.overrides import Changes
+from benchharness.compare.overrides import Overrides
 from benchharness.compare.plan import ComparisonPlan, plan_comparison
-from benchharness.compare.sampling import Limits, Sampler, Series, read_pairs, spent_minutes
+from benchharness.compare.sampling import (
+    Limits,
+    PairSeries,
+    Sampler,
+    level_of,
+    level_of_misses,
+    planned_looks,
+    read_pairs,
+    spent_minutes,
+)
 from benchharness.compare.targets import Side
+from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
 from benchharness.run.events import unobserved
 from benchharness.suite.plan import Plan, Trial
@@ -39,7 +47,7 @@ strategy = "simple_cnn"
 name = "two"
 strategy = "simple_cnn"
 """
-A, B = Side(label="A", changes=Changes()), Side(label="B", changes=Changes())
+A, B = Side(label="A", overrides=Overrides()), Side(label="B", overrides=Overrides())
 SPEED = Criteria(columns=("train_images_per_s",))
 Metrics = Callable[[Trial], dict[str, Any]]
 
@@ -90,7 +98,7 @@ class FakeRunner:
         )
 
 
-def lineup_of(folder: Path, text: str = SUITE, a: Side = A, b: Side = B) -> ComparisonPlan:
+def planned(folder: Path, text: str = SUITE, a: Side = A, b: Side = B) -> ComparisonPlan:
     """Return two sides of a suite in one plan."""
     plan = resolve(suite_of(folder, text), profile=None)
     return plan_comparison(plan, a, b, pairs=6, is_extracting=False)
@@ -104,14 +112,14 @@ def pair_up(
     criteria: Criteria = SPEED,
     first: dict[str, int] | None = None,
     is_by_epoch: bool = False,
-) -> tuple[list[Series], FakeRunner]:
+) -> tuple[list[PairSeries], FakeRunner]:
     """Return the pairs of both benchmarks, and who carried them out."""
-    lineup = lineup_of(folder)
+    both = planned(folder)
     clock = [0.0]
-    runner = FakeRunner(plan=lineup.plan, metrics=metrics, clock=clock)
+    runner = FakeRunner(plan=both.plan, metrics=metrics, clock=clock)
     every = Sampler(
         runner=runner,  # type: ignore[arg-type]
-        couples=lineup.couples,
+        cells=both.cells,
         criteria=criteria,
         limits=limits or Limits(),
         observe=unobserved,
@@ -276,9 +284,9 @@ def test_best_epoch_and_throughput_are_alternatives(tmp_path: Path, noisy: str, 
     )
 
     assert [series.pairs for series in every] == [8, 6]
-    assert every[0].verdicts[0].is_open
+    assert every[0].verdicts[0].is_undecided
     assert [v.word for v in every[1].verdicts] == ["same", "undecidable"]
-    assert [v.is_open for v in every[1].verdicts] == [False, False]
+    assert [v.is_undecided for v in every[1].verdicts] == [False, False]
     # Whoever names a column has it decided.
     assert [series.pairs for series in named] == [8, 8]
 
@@ -341,7 +349,7 @@ def test_a_target_missed_in_every_other_trial_is_a_regression_of_its_own(tmp_pat
     )
 
     assert [verdict.word for verdict in every[0].verdicts] == ["undecidable", "missed"]
-    assert not any(verdict.is_open for verdict in every[0].verdicts)
+    assert not any(verdict.is_undecided for verdict in every[0].verdicts)
     assert every[0].pairs == 20
 
 
@@ -382,7 +390,7 @@ def test_a_target_that_neither_side_reaches_decides_nothing(tmp_path: Path):
     )
 
     assert [verdict.word for verdict in every[0].verdicts] == ["undecidable"] * 2
-    assert every[0].verdicts[0].is_open
+    assert every[0].verdicts[0].is_undecided
     # Nothing to decide takes no more pairs.
     assert every[1].verdicts == ()
     assert [series.pairs for series in every] == [8, 6]
@@ -394,7 +402,7 @@ def test_an_end_that_nobody_planned_is_no_further_look(tmp_path: Path):
 
     (verdict,) = every[1].verdicts
     assert (every[1].pairs, verdict.pairs) == (7, 6)
-    assert verdict.level == level_of(planned(6, 20))
+    assert verdict.level == level_of(planned_looks(6, 20))
 
 
 def test_a_few_test_images_are_no_loss_of_accuracy(tmp_path: Path):

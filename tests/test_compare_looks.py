@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchharness.compare.looks import ERROR, ERROR_OF_MISSES, level_of, level_of_misses, planned
+from benchharness.compare.sampling import (
+    ERROR,
+    ERROR_OF_MISSES,
+    level_of,
+    level_of_misses,
+    planned_looks,
+)
 from benchharness.measure.proportions import paired_p_value
 from benchharness.measure.signed_rank import lower_bounds
 
@@ -22,21 +28,23 @@ from benchharness.measure.signed_rank import lower_bounds
 )
 def test_looks_follow_whole_turns_and_the_last_is_after_all_pairs(fewest, most, looks):
     """Every other pair, of many pairs every twentieth."""
-    assert planned(fewest, most) == looks
+    assert planned_looks(fewest, most) == looks
 
 
 def test_the_more_looks_the_surer_each_has_to_be():
     """One may err as often as all of them may together."""
-    levels = [level_of(planned(6, most)) for most in (6, 8, 12, 20, 40, 100)]
+    levels = [level_of(planned_looks(6, most)) for most in (6, 8, 12, 20, 40, 100)]
 
     assert levels[0] == ERROR
     assert levels == sorted(levels, reverse=True)
     # Of two looks at six and eight pairs it is that of all six on one side, and one more case.
     assert levels[1] == 8 / 256
-    assert 0.016 < level_of(planned(6, 20)) < 0.018
+    assert 0.016 < level_of(planned_looks(6, 20)) < 0.018
 
 
-@pytest.mark.parametrize("looks", [planned(6, 12), planned(6, 20), planned(10, 30)])
+@pytest.mark.parametrize(
+    "looks", [planned_looks(6, 12), planned_looks(6, 20), planned_looks(10, 30)]
+)
 @pytest.mark.parametrize("tails", ["normal", "heavy"])
 def test_all_looks_together_err_as_often_as_one_may(looks: tuple[int, ...], tails: str):
     """Five in a hundred, whatever the tails, with room for chance in 10,000 samples."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchharness.compare.scatter import scatter_of
+from benchharness.compare.sampling import scatter_of
 
 
 def trials(*epochs: list[float]) -> list[dict[str, Any]]:
