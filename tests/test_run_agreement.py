@@ -13,7 +13,7 @@ from benchharness.doctor.data import datasets, weights
 from benchharness.doctor.data_checks import weights_findings
 from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
-from benchharness.pytest_plugin.run import smallest
+from benchharness.pytest_plugin.run import smallest_plan
 from benchharness.run import messages
 from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.dry_run import check_weights, dataset_info
@@ -183,7 +183,7 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
     source = "folder" if layout == "folders" else "flat"
     plan = plan_of(tmp_path, HEAD + f'source = "{source}"\npath = "data"\n' + CNN)
 
-    materials = RunInputs(smallest(plan), places=places_of(tmp_path), workers=1)
+    materials = RunInputs(smallest_plan(plan), places=places_of(tmp_path), workers=1)
     materials.prepare()
 
     (cell,) = materials.plan.cells

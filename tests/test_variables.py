@@ -14,7 +14,7 @@ from benchharness.errors import SuiteError
 from benchharness.history.history import history_of
 from benchharness.history.runs import Choice, read_runs
 from benchharness.measure.variables import recorded_variables
-from benchharness.pytest_plugin.baseline import differences
+from benchharness.pytest_plugin.gate import differences
 
 SUITE = """
 name = "small"

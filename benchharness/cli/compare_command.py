@@ -81,7 +81,9 @@ if TYPE_CHECKING:
     type=options.PATH,
     help="Also write the table as Markdown here.",
 )
-@click.option("--junit", type=options.PATH, help="Also write JUnit XML here.")
+@click.option(
+    "--junit-xml", "--junit", "junit", type=options.PATH, help="Also write JUnit XML here."
+)
 @options.json_events
 @options.quiet
 def command(
@@ -141,7 +143,7 @@ def command(
         a, suite = str(suite), None
     if minutes is not None and minutes <= 0:
         raise click.BadParameter("expected more than 0 minutes", param_hint="--max-minutes")
-    for option, path in (("--markdown", markdown), ("--junit", junit)):
+    for option, path in (("--markdown", markdown), ("--junit-xml", junit)):
         if path is not None and not path.parent.is_dir():
             raise click.BadParameter(
                 f"{path}: expected a folder to write it in, found none", param_hint=option
@@ -246,7 +248,7 @@ def _report(
         comparison = compare(observe)
         for option, path, render in (
             ("--markdown", markdown, as_markdown),
-            ("--junit", junit, as_junit),
+            ("--junit-xml", junit, as_junit),
         ):
             if path is None:
                 continue

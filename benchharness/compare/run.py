@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import Request, Session, open_session
+from benchharness.suite.plan import Plan
 from benchharness.suite.regression import Regression, described
 
 if TYPE_CHECKING:
@@ -87,6 +88,46 @@ class ComparisonRun:
     noise: NoiseStore
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonSession:
+    """Two sides that are ready to run in turn.
+
+    Attributes:
+        a: What A is, for people.
+        b: What B is.
+        sampler: Runs the pairs of any cells of the plan.
+        noise: The noise floors of this machine.
+        overrides: Settings in which the sides differ because the user compares them.
+    """
+
+    session: Session
+    runner: Runner
+    plan: ComparisonPlan
+    a: str
+    b: str
+    sampler: Sampler
+    noise: NoiseStore
+    overrides: str
+
+    def comparison(self, every: Sequence[PairSeries]) -> Comparison:
+        """Return the comparison of the cells that have been sampled."""
+        cells = tuple(_compare_cell(series) for series in every if series.cells.is_compared)
+        return Comparison(
+            suite=self.plan.plan.suite.name,
+            a=self.a,
+            b=self.b,
+            how="interleaved",
+            machine=self.session.device.name,
+            cells=cells,
+            notes=(
+                *dict.fromkeys(proof_notes(cells, asked=self.overrides)),
+                *(f"skipped, as only one side runs it: {name}" for name in self.plan.unmatched),
+            ),
+            minutes=spent_minutes(every),
+            folder=str(self.runner.folder.path),
+        )
+
+
 def run_comparison(options: ComparisonOptions, observe: Observer) -> ComparisonRun:
     """Run both sides in turn, pair after pair, until each cell is decided.
 
@@ -94,16 +135,47 @@ def run_comparison(options: ComparisonOptions, observe: Observer) -> ComparisonR
         observe: Receives all events, but for the end.
 
     Raises:
+        BenchError: As ``open_comparison`` does.
+    """
+    with open_comparison(options, observe) as session:
+        every = session.sampler.run(session.plan.cells)
+    comparison = session.comparison(every)
+    session.runner.folder.write_comparison(comparison.as_dict())
+    observe(Compared(comparison=comparison.as_dict()))
+    return ComparisonRun(
+        comparison=comparison,
+        series=tuple(series for series in every if series.cells.is_compared),
+        criteria=session.sampler.criteria,
+        plan=session.plan,
+        noise=session.noise,
+    )
+
+
+@contextmanager
+def open_comparison(
+    options: ComparisonOptions,
+    observe: Observer,
+    *,
+    select: Callable[[Plan], Plan] = lambda plan: plan,
+) -> Iterator[ComparisonSession]:
+    """Prepare both sides, and write the tables of what has run afterwards.
+
+    Args:
+        observe: Receives all events, but for the end.
+        select: Narrows the plan of the suite.
+
+    Raises:
         BenchError: The sides, data, weights or the results folder are unavailable; or a threshold
             is below what the noise of this machine lets so many pairs detect.
     """
     request = replace(options.request, results=options.request.results / FOLDER)
     session = open_session(request, environment=with_retained_heap(os.environ), observe=observe)
-    suite_criteria = described(session.plan.suite, profile=session.plan.profile)
+    suite_plan = select(session.plan)
+    suite_criteria = described(suite_plan.suite, profile=suite_plan.profile)
     criteria = Criteria.of(suite_criteria, columns=options.columns, thresholds=options.thresholds)
     limits = _limits(session, options)
     plan = plan_comparison(
-        session.plan,
+        suite_plan,
         options.a,
         options.b,
         pairs=limits.fewest,
@@ -118,51 +190,39 @@ def run_comparison(options: ComparisonOptions, observe: Observer) -> ComparisonR
     _require_power(PowerEstimate.of(plan, noise, criteria), options, limits)
     with ExitStack() as stack:
         checkouts = _check_out(options, session, plan, observe, stack)
+        stack.callback(session.close)
         runner = session.begin(observe, command=options.command)
         try:
             plan = plan.settled(session.plan)
             power = PowerEstimate.of(plan, noise, criteria)
             _require_power(power, options, limits)
+            a, b = _label(options.a, checkouts.get("A")), _label(options.b, checkouts.get("B"))
             is_by_epoch = _can_run_side_by_side(session, runner)
-            announce(observe, [*_intro(options, plan, limits, checkouts, is_by_epoch=is_by_epoch)])
+            announce(observe, [*_intro(plan, limits, a, b, is_by_epoch=is_by_epoch)])
             if retains_heap(session.places.environment):
                 announce(observe, ["malloc is set to retain freed memory (less noise)"])
             announce(observe, [*power.warnings(most=limits.most)])
-            every = Sampler(
+            yield ComparisonSession(
+                session=session,
                 runner=runner,
-                cells=plan.cells,
-                criteria=criteria,
-                limits=limits,
-                observe=observe,
-                first=power.first_look(most=limits.most),
-                is_by_epoch=is_by_epoch,
-            ).run()
+                plan=plan,
+                a=a,
+                b=b,
+                sampler=Sampler(
+                    runner=runner,
+                    criteria=criteria,
+                    limits=limits,
+                    observe=observe,
+                    first=power.first_look(most=limits.most),
+                    is_by_epoch=is_by_epoch,
+                ),
+                noise=noise,
+                overrides=", ".join([*options.a.overrides.written, *options.b.overrides.written]),
+            )
         finally:
             session.close()
             records, _ = runner.folder.records()
             write_csv_files(runner.folder.path, records)
-    series = tuple(one for one in every if one.cells.is_compared)
-    overrides = ", ".join([*options.a.overrides.written, *options.b.overrides.written])
-    cells = tuple(map(_compare_cell, series))
-    comparison = Comparison(
-        suite=session.plan.suite.name,
-        a=_label(options.a, checkouts.get("A")),
-        b=_label(options.b, checkouts.get("B")),
-        how="interleaved",
-        machine=session.device.name,
-        cells=cells,
-        notes=(
-            *dict.fromkeys(proof_notes(cells, asked=overrides)),
-            *(f"skipped, as only one side runs it: {name}" for name in plan.unmatched),
-        ),
-        minutes=spent_minutes(every),
-        folder=str(runner.folder.path),
-    )
-    runner.folder.write_comparison(comparison.as_dict())
-    observe(Compared(comparison=comparison.as_dict()))
-    return ComparisonRun(
-        comparison=comparison, series=series, criteria=criteria, plan=plan, noise=noise
-    )
 
 
 def with_retained_heap(environment: Mapping[str, str]) -> dict[str, str]:
@@ -274,14 +334,8 @@ def _in_environment(
 
 
 def _intro(
-    options: ComparisonOptions,
-    plan: ComparisonPlan,
-    limits: Limits,
-    checkouts: Mapping[str, Checkout],
-    *,
-    is_by_epoch: bool,
+    plan: ComparisonPlan, limits: Limits, a: str, b: str, *, is_by_epoch: bool
 ) -> Iterator[str]:
-    a, b = _label(options.a, checkouts.get("A")), _label(options.b, checkouts.get("B"))
     cells = sum(pair.is_compared for pair in plan.cells)
     is_fixed = limits.fewest == limits.most
     pairs = f"{limits.fewest}" if is_fixed else f"{limits.fewest} to {limits.most}"

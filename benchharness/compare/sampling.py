@@ -276,7 +276,6 @@ class Sampler:
     """
 
     runner: Runner
-    cells: Sequence[CellPair]
     criteria: Criteria
     limits: Limits
     observe: Observer
@@ -284,29 +283,29 @@ class Sampler:
     is_by_epoch: bool = False
     now: Callable[[], float] = time.monotonic
     _records: list[Record] = field(default_factory=list)
+    _spent_s: float = 0.0
 
-    def run(self) -> list[PairSeries]:
+    def run(self, cells: Sequence[CellPair]) -> list[PairSeries]:
         """Run pairs until each cell is decided, or its limit is reached."""
         limits = self.limits
         every = []
-        for cells in self.cells:
-            fewest = min(max(limits.fewest, self.first.get(cells.label, 0)), limits.most)
-            every.append(PairSeries(cells=cells, looks=planned_looks(fewest, limits.most)))
-        began_s = self.now()
+        for pair in cells:
+            fewest = min(max(limits.fewest, self.first.get(pair.label, 0)), limits.most)
+            every.append(PairSeries(cells=pair, looks=planned_looks(fewest, limits.most)))
         while waiting := [series for series in every if not series.is_over]:
             for series in waiting:
-                is_late = self._is_late(series, spent_s=self.now() - began_s)
+                is_late = self._is_late(series)
                 if not is_late:
                     self._add_pair(series, every)
                 series.decide(self.criteria, is_last=is_late)
         return every
 
-    def _is_late(self, series: PairSeries, *, spent_s: float) -> bool:
+    def _is_late(self, series: PairSeries) -> bool:
         """Return whether another pair would not end in time."""
         minutes = self.limits.minutes
         if minutes is None or series.pairs < self.limits.fewest:
             return False
-        return spent_s + series.seconds[-1] > 60 * minutes
+        return self._spent_s + series.seconds[-1] > 60 * minutes
 
     def _add_pair(self, series: PairSeries, every: Sequence[PairSeries]) -> None:
         """Run the next pair, in the other order than the pair before."""
@@ -326,6 +325,7 @@ class Sampler:
         for (_, records), record in zip(ordered, self._records[-2:], strict=True):
             records.append(record)
         series.seconds.append(self.now() - began_s)
+        self._spent_s += series.seconds[-1]
 
 
 def spent_minutes(every: Sequence[PairSeries]) -> float:

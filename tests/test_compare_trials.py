@@ -1,4 +1,4 @@
-"""Recorded trials told apart by when they ran."""
+"""Sessions of recorded trials, and trials that ran in turn."""
 
 from __future__ import annotations
 
