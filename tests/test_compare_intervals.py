@@ -32,6 +32,16 @@ def test_a_quarter_of_wild_values_leaves_the_centre_where_it_was():
     assert abs(centre([1.0, 1.01, 0.99, 1.0, 1.0, 0.98, 1000.0, 1.02]) - 1) < 0.02
 
 
+def test_a_centre_between_opposite_infinities_is_unknown(recwarn):
+    """Targets missed by A as often as by B leave a centre anywhere; NumPy has no warning of it."""
+    values = [-math.inf, 0.1, math.inf]
+
+    assert math.isnan(centre([-math.inf, math.inf]))
+    # Of the means -inf, -inf, 0.1, inf, inf, without that of the two infinities.
+    assert centre(values) == 0.1
+    assert not recwarn.list
+
+
 def test_six_values_are_bounded_by_the_smallest_at_one_in_64():
     """All six on one side happens once in 64 times, and nothing rarer can."""
     values = [5.0, 3.0, 4.0, 1.0, 6.0, 2.0]

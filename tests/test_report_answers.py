@@ -12,7 +12,7 @@ from results_records import record
 
 from benchharness.measure.accuracy import packed
 from benchharness.report.rows import backends_of, lines_of
-from benchharness.report.summary import answers_of
+from benchharness.report.summary import answers_in, answers_of
 from benchharness.report.table import markdown, plain_text
 
 FASTER = (117.0, 118.0, 119.5)
@@ -120,6 +120,100 @@ def test_one_trial_has_no_interval():
         "simple_cnn: torch 1.18x keras in training throughput (only one trial, no confidence "
         "interval); same work: proven"
     )
+
+
+BUSY = {"foreign_cores": 1.2}
+MARK = "(machine busy: unreliable; "
+
+
+@pytest.mark.parametrize("side", ["keras", "torch"])
+def test_disturbed_trials_name_no_winner_and_the_answer_says_so(side):
+    """However certain the ratio is, and whichever side was disturbed."""
+    (answer,) = answers(trials(extra={side: BUSY}))
+
+    assert answer.startswith(f"simple_cnn: torch 1.18x keras in training throughput {MARK}95 % CI")
+    assert answer.endswith("3 trials): no winner is named; same work: proven")
+    assert "faster" not in answer
+
+
+@pytest.mark.parametrize(
+    ("rates", "said"),
+    [
+        ((118.0,), "only one trial, no confidence interval)"),
+        ((118.0, 118.5), "two trials: too few to name a winner)"),
+    ],
+)
+def test_few_disturbed_trials_say_so_too(rates, said):
+    """The ratio of one disturbed trial does not pass for a quiet one."""
+    (answer,) = answers(trials(rates, [100.0] * len(rates), extra={"torch": BUSY}))
+
+    assert f"x keras in training throughput {MARK}{said}" in answer
+
+
+def test_one_disturbed_trial_of_many_is_enough():
+    """Nobody can tell how much it has moved the ratio."""
+    records = trials([118.0, 118.2, 118.1, 118.4], [100.0] * 4)
+    records[0]["metrics"] = records[0]["metrics"] | BUSY
+
+    (answer,) = answers(records)
+
+    assert MARK in answer
+    assert "faster" not in answer
+
+
+def test_disturbed_backends_are_not_called_equal_and_hide_no_difference():
+    """Neither of those is sure either."""
+    rates = [100.0 + trial % 3 for trial in range(10)]
+
+    (equal,) = answers(trials(rates, [101.0] * 10, extra={"keras": BUSY}))
+    (open_one,) = answers(trials([92.0, 107.0, 101.0], extra={"keras": BUSY}))
+
+    for answer in (equal, open_one):
+        assert MARK in answer
+        assert "no winner is named" in answer
+        assert "equal in" not in answer
+        assert "no difference shown" not in answer
+
+
+def test_disturbed_trials_say_so_beside_a_missing_proof_and_another_hour():
+    """The qualifier stands with the ratio, whatever else is wrong with it."""
+    (unproven,) = answers(trials(proof=PARTIAL, extra={"torch": BUSY}))
+    records = timed(trials([120.0, 121.0, 122.0], [100.0, 101.0, 102.0], extra={"torch": BUSY}))
+    for one in records[3:]:
+        one["started"] = one["started"].replace("T10", "T15")
+    (other_hour,) = answers(records)
+
+    assert f"ratio 1.18x, torch to keras {MARK}" in unproven
+    assert f"torch 1.20x keras in training throughput {MARK}" in other_hour
+
+
+def test_a_disturbed_benchmark_disturbs_the_overall_answer_alone_beside_its_own():
+    """The other benchmark was measured on a quiet machine and has its winner."""
+    records = [*trials(benchmark="a", extra={"torch": BUSY}), *trials(benchmark="b")]
+
+    overall, busy, quiet = answers(records)
+
+    assert overall.startswith(f"overall: torch 1.18x keras in speed of training {MARK}")
+    assert "of 2 lines torch wins 1, keras 0, equal 0, undecided 1" in overall
+    assert MARK in busy
+    assert quiet.startswith("b: torch trains 1.18x faster than keras (95 % CI")
+
+
+@pytest.mark.parametrize(
+    ("used", "cores", "is_busy"),
+    [(0.5, 2, False), (0.51, 2, True), (3.9, 16, False), (4.1, 16, True), (0.3, None, True)],
+)
+def test_a_machine_is_busy_beyond_a_quarter_of_its_cores(used, cores, is_busy):
+    """A machine of unknown size is taken for one of a single core."""
+    records = trials(extra={"torch": {"foreign_cores": used}})
+    run = {"environment": {"cores": cores}} if cores else {}
+
+    (answer,) = answers_in(run, records)
+
+    assert (MARK in answer) == is_busy
+    assert ("faster" in answer) != is_busy
+    for text in (plain_text(run, records, width=300), markdown(run, records)):
+        assert ("machine busy: unreliable" in text) == is_busy
 
 
 def test_more_comparisons_ask_for_more_certainty():

@@ -143,6 +143,66 @@ def test_without_proof_a_ratio_has_no_winners_colour(proof):
     assert row["colour"] == theme.css("even")
 
 
+BUSY = "machine busy: unreliable"
+
+
+def disturbed() -> list[dict]:
+    """Return trials of two benchmarks, one of them disturbed in one trial of torch."""
+    records = [*trials(), *trials("simple_cnn")]
+    records[3]["metrics"] = records[3]["metrics"] | {"foreign_cores": 1.2}
+    return records
+
+
+def test_a_disturbed_ratio_is_grey_without_whisker_and_says_so():
+    """In the figure, the tooltip, and for those who do not see the chart."""
+    busy, quiet = ratios.ratios_of(lines(disturbed()), BACKENDS, SERIES)
+    section = ratios.section(lines(disturbed()), BACKENDS, SERIES)
+
+    assert busy["figure"] == f"torch 1.50x ({BUSY})"
+    assert busy["certainty"].startswith(BUSY)
+    assert busy["colour"] == theme.css("even")
+    assert (busy["low"], busy["high"]) == (None, None)
+    assert (quiet["figure"], quiet["colour"]) == ("torch 1.50x", SERIES[1].colour)
+    assert section is not None
+    assert f"fine_tune torch 1.50x ({BUSY})" in section.charts[0].alt
+
+
+def test_a_disturbed_speed_says_so():
+    """Over the chart, at the backend, and for those who do not see it."""
+    section = throughput.section(throughput.speeds_of(lines(disturbed())), SERIES)
+
+    assert section is not None
+    busy, quiet = section.charts
+    assert [bar["name"] for bar in busy.data[throughput.BARS]] == [
+        "keras (n=3)",
+        "torch (n=3), machine busy",
+    ]
+    assert busy.caption == BUSY
+    assert busy.alt.count(BUSY) == 1
+    assert quiet.caption == ""
+    assert "busy" not in quiet.alt + str(quiet.data)
+
+
+def test_the_main_chart_says_which_line_was_disturbed():
+    """A picture is sent on without its page: title, bar and answer say it."""
+    records = disturbed()
+    speeds = throughput.speeds_of(lines(records))
+
+    spec = static.poster(RUN, speeds, SERIES, answers_in_parts(lines(records)))
+
+    svg = static.as_svg(spec)
+    assert f">fine_tune ({BUSY})<" in svg
+    assert ">torch (n=3), machine busy<" in svg
+    assert f"overall: torch 1.50x keras in speed of training ({BUSY}; " in svg
+    assert "no winner is named" in svg
+    assert ">simple_cnn<" in svg
+    quiet = [*trials(), *trials("simple_cnn")]
+    drawn = static.poster(
+        RUN, throughput.speeds_of(lines(quiet)), SERIES, answers_in_parts(lines(quiet))
+    )
+    assert "busy" not in static.as_svg(drawn)
+
+
 def test_a_slower_backend_lies_left_and_the_first_one_is_named():
     """Seen from torch, keras is 1.50x as slow."""
     (row,) = ratios.ratios_of(lines(trials()), BACKENDS[::-1], SERIES)

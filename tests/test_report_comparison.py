@@ -251,6 +251,25 @@ def test_junit_has_a_test_for_each_cell_and_column():
     assert "change 1.121, interval 1.094 to 1.153" in str(failure.get("message"))
 
 
+def test_a_busy_machine_qualifies_a_comparison_wherever_it_is_told():
+    """The headline, Markdown, and the message of each test in JUnit; not on a quiet machine."""
+    words = "machine busy during 3 trials: small changes are unreliable"
+    quiet = comparison(cell(verdict("slower")))
+    busy = comparison(cell(verdict("slower"), SAME), disturbed=3)
+    suite = ElementTree.fromstring(junit(busy)).find("testsuite")
+    assert suite is not None
+    (failure,) = suite.iter("failure")
+
+    assert headline(busy) == f"REGRESSION: cnn torch training 12.1% slower ({words})"
+    assert words in " ".join(plain_text(busy).split())
+    assert words in markdown(busy)
+    assert failure.attrib["message"].endswith(f"; {words}")
+    assert words in (suite.findtext("testcase/system-out") or "")
+    assert words in (suite.findtext("system-out") or "")
+    assert busy.as_dict()["disturbed"] == 3
+    assert "busy" not in headline(quiet) + markdown(quiet) + junit(quiet)
+
+
 def test_junit_says_how_often_a_target_is_missed():
     """In place of an interval that there is none of."""
     document = ElementTree.fromstring(junit(comparison(cell(MISSED))))

@@ -22,7 +22,7 @@ from benchharness.report.html.charts.throughput import speeds_of
 from benchharness.report.html.files import write_report
 from benchharness.report.html.page import page
 from benchharness.report.html.templating import embedded
-from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.rows import backends_of, cores_of, lines_of
 from benchharness.report.summary import answers_in_parts
 from benchharness.results.csvfiles import TABLES, csv_text
 from benchharness.results.store import RunFolder
@@ -86,7 +86,7 @@ def report(
     proofs: dict[str, Any] | None = None,
 ) -> Parsed:
     """Return the page of some records, without the drawing library."""
-    lines = lines_of(records, backends_of(run, records))
+    lines = lines_of(records, backends_of(run, records), cores=cores_of(run))
     return Parsed(
         page(
             run,
@@ -118,6 +118,28 @@ def folder(tmp_path) -> RunFolder:
     """Return an empty run folder."""
     (tmp_path / "records.jsonl").touch()
     return RunFolder.open(tmp_path)
+
+
+def test_a_page_of_disturbed_trials_says_so_at_every_ratio(folder):
+    """In the answers, the charts, the note, and the picture for readers without scripts."""
+    records = trials()
+    records[0]["metrics"] = records[0]["metrics"] | {"foreign_cores": 1.2}
+    stored(folder, records)
+    write_report(folder)
+
+    parsed = report(records)
+
+    words = "machine busy: unreliable"
+    assert f"torch 1.50x keras in training throughput ({words}; 95 % CI" in parsed.text
+    assert "faster than" not in parsed.text
+    assert "the machine was busy other processes used 1.2 of this machine's 2 cores" in parsed.text
+    drawn = {name: json.dumps(chart) for name, chart in parsed.charts.items()}
+    assert f"torch 1.50x ({words})" in drawn["ratios"]
+    assert "keras (n=3), machine busy" in drawn["throughput-1"]
+    assert sum(words in label for label in parsed.attributes("aria-label")) == 2
+    assert f"fine_tune ({words})" in (folder.path / "chart.svg").read_text()
+    assert f"fine_tune ({words})" in (folder.path / "report.html").read_text()
+    assert "busy" not in report(trials()).text.replace("where chance, a busy machine or", "")
 
 
 def test_the_page_has_every_part_in_order():

@@ -198,3 +198,13 @@ def test_markdown_has_the_clauses_too():
 
     assert "keras: 75 % of a step is outside its computation; computation alone 1.02" in text
     assert "- outside computation: simple\\_cnn (keras 75 %)" in text
+
+
+def test_disturbed_trials_say_so_beside_the_computation_alone():
+    """It is a ratio like any other."""
+    records = trials()
+    records[0]["metrics"]["foreign_cores"] = 1.2
+
+    assert re.search(
+        r"computation alone [\d.]+x \(machine busy: unreliable; 95 % CI", answer(records)
+    )

@@ -118,3 +118,16 @@ def test_compile_seconds_are_a_column_where_compiling_is_asked_for():
     ]
 
     assert ["compile s" in found for found in titles] == [True, False]
+
+
+def test_disturbed_trials_make_a_payback_unsure():
+    """However far the speeds are from each other."""
+    plain = [PLAIN | {"trial": trial} for trial in (1, 2, 3)]
+    compiled = [COMPILED | {"trial": trial} for trial in (1, 2, 3)]
+    compiled[0] = compiled[0] | {"metrics": compiled[0]["metrics"] | {"foreign_cores": 1.2}}
+
+    (quiet,) = remarks(*plain, *[COMPILED | {"trial": trial} for trial in (1, 2, 3)])
+    (busy,) = remarks(*plain, *compiled)
+
+    assert "not sure" not in quiet
+    assert "; not sure: 2.00x as fast (machine busy: unreliable; 95 % CI" in busy

@@ -341,7 +341,7 @@ def test_a_busy_machine_is_told_once():
 
     assert (
         "the machine was busy other processes used 1.2 of this machine's 2 cores while 1 trial was "
-        "timed"
+        "timed, so no winner is named from them; close other programs and run again"
     ) in text
     assert "busy" not in quiet
 
@@ -406,3 +406,24 @@ def test_more_than_the_peak_is_explained_where_it_is_seen(speed: float, is_expla
     text = plain_text(RUN, pair(metrics=known), width=160)
 
     assert ("Winograd" in text) == is_explained
+
+
+def test_whose_matrix_product_the_peak_is_stands_in_the_legend():
+    """It is the denominator of every backend; precisions have peaks of their own."""
+    speed = {"train_images_per_s": 10.0, "train_flops_per_image": 4e9}
+    product = {"peak_flops_per_s": 2e11, "peak_source": "backend"}
+    faster = product | {"peak_flops_per_s": 4e11}
+    records = pair(metrics=METRICS | speed | product, settings={"precision": "float32"})
+    records[1]["metrics"] = METRICS | speed | faster
+    halved = {"precision": "bfloat16"}
+    mixed = pair("simple_cnn", metrics=METRICS | speed | faster, settings=halved)
+    mixed[1]["metrics"] = METRICS | speed | product
+
+    alone, several = (
+        " ".join(plain_text(RUN, trials, width=200).split())
+        for trials in (records, records + mixed)
+    )
+
+    assert re.search(r"fine_tune .*10\.0 +10\.0", alone)
+    assert "in the same time, measured in torch" in alone
+    assert "measured in keras (bfloat16), torch (float32)" in several

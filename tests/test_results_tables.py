@@ -59,20 +59,44 @@ def test_the_total_is_without_our_own_checks():
 
 def test_all_trials_of_a_run_are_held_against_its_best_matrix_product():
     """80 and 200 GFLOP/s of one machine are 200; another precision or thread count has its own."""
+    run = [
+        trial(80e9),
+        trial(200e9, backend="jax"),
+        trial(100e9, precision="tf32"),
+        trial(50e9, source="numpy", threads=1),
+    ]
 
-    def trial(peak: float, **settings: object) -> Record:
-        metrics = {"train_images_per_s": 10.0, "train_flops_per_image": 4e9}
-        peaks = {"peak_flops_per_s": peak, "fraction_of_peak": 4e10 / peak}
-        return record(metrics=metrics | peaks, settings={"precision": "float32"} | settings)
+    held = with_one_peak(run)
 
-    run = [trial(80e9), trial(200e9), trial(100e9, precision="tf32"), trial(50e9, threads=1)]
-
-    found = [record["metrics"] for record in with_one_peak(run)]
-
+    found = [record["metrics"] for record in held]
     assert [metrics["peak_flops_per_s"] for metrics in found] == [200e9, 200e9, 100e9, 50e9]
     assert [metrics["fraction_of_peak"] for metrics in found] == [0.2, 0.2, 0.4, 0.8]
+    # On a GPU by the name of the backend.
+    assert [metrics["peak_source"] for metrics in found] == ["jax", "jax", "keras", "numpy"]
+    assert with_one_peak(held) == held
     assert run[0]["metrics"]["fraction_of_peak"] == 0.5
     assert with_one_peak([record(metrics={})])[0]["metrics"] == {}
+
+
+def test_a_trial_without_a_product_is_held_against_that_of_the_others():
+    """Its device was too full to measure one, which changes nothing about the device."""
+    run = [trial(None), trial(160e9, backend="torch")]
+
+    metrics = with_one_peak(run)[0]["metrics"]
+
+    assert (metrics["fraction_of_peak"], metrics["peak_source"]) == (0.25, "torch")
+
+
+def trial(
+    peak: float | None, *, backend: str = "keras", source: str = "backend", **settings: object
+) -> Record:
+    """Return the record of a trial that trains at 40 GFLOP/s; None for no known peak."""
+    metrics = {"train_images_per_s": 10.0, "train_flops_per_image": 4e9}
+    if peak is not None:
+        shares = {"peak_flops_per_s": peak, "fraction_of_peak": 4e10 / peak}
+        metrics |= {"peak_source": source, **shares}
+    settings = {"precision": "float32"} | settings
+    return record(backend=backend, metrics=metrics, settings=settings)
 
 
 def test_all_rows_share_their_columns():

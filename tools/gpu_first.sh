@@ -164,7 +164,7 @@ if [ ${#backends[@]} -eq 0 ]; then
     say 'no backend is here: nothing can be run'
     exit 1
 fi
-step doctor 90 "${bench[@]}" doctor "$suite" --profile "$profile" --device "$device" --no-calibration
+step doctor 90 "${bench[@]}" doctor "$suite" --profile "$profile" --device "$device"
 if has torch; then
     step peak 60 "$python" -P "$tools/peak.py" --device "$kind"
 else
@@ -214,9 +214,10 @@ if [ "$kind" = cpu ]; then
 elif [ -z "$tests" ]; then
     leave_out tests 'no test is marked gpu'
 else
+    # The step proof-smoke has proven the smoke suite.
     # shellcheck disable=SC2086
     step tests 150 "$python" -P -m pytest -c "$root/pyproject.toml" --rootdir "$root" -m gpu \
-        -p no:cacheprovider -q $tests
+        -k 'not smoke_suite_is_proven' -p no:cacheprovider -q $tests
 fi
 if [ ${#measured[@]} -gt 0 ]; then
     step ceilings 240 "$python" -P "$root/tests/benchmarks/ceilings/run.py" --restarts 1 \

@@ -189,12 +189,12 @@ def command(
         def compare(observe: Observer) -> Comparison:
             from benchharness.compare.run import ComparisonOptions, run_comparison
             from benchharness.compare.targets import side_of
-            from benchharness.run.session import Request
+            from benchharness.run.options import RunOptions
 
             assert suite is not None
             ours, theirs = map(side_of, targets, overrides)
             named = tuple(dict.fromkeys(side.backend for side in (ours, theirs) if side.backend))
-            request = Request(
+            request = RunOptions(
                 suite=suite,
                 profile=profile,
                 backends=named or backends,
@@ -237,7 +237,7 @@ def _report(
     Raises:
         click.BadParameter: A file cannot be written.
     """
-    from benchharness.files import atomic_write_text
+    from benchharness.files import atomic_write_text, unwritten
     from benchharness.progress import watch
     from benchharness.report.comparison import ComparisonTable, headline
     from benchharness.report.comparison import markdown as as_markdown
@@ -256,7 +256,7 @@ def _report(
                 atomic_write_text(path, render(comparison))
             except OSError as error:
                 raise click.BadParameter(
-                    f"cannot write {path}: {error.strerror}", param_hint=option
+                    f"cannot write {path}: {unwritten(error)}", param_hint=option
                 ) from error
         observe(
             RunFinished(

@@ -123,14 +123,14 @@ def _write(history: History, page: Path) -> None:
             f"{page}: expected {', '.join(absent)} to draw it with, found none; "
             "pip install 'benchharness[report]'"
         )
-    from benchharness.files import atomic_write_text
+    from benchharness.files import atomic_write_text, unwritten
     from benchharness.report.html.bundle import bundle
     from benchharness.report.html.history import history_page
 
     try:
         atomic_write_text(page, history_page(history, vega=bundle()))
     except OSError as error:
-        raise RunError(f"cannot write {page}: {error.strerror}") from error
+        raise RunError(f"cannot write {page}: {unwritten(error)}") from error
     click.echo(f"page: {page}", err=True)
 
 

@@ -59,6 +59,7 @@ class Comparison:
         notes: For the reader, a sentence each.
         minutes: Of all trials; None for recorded runs.
         folder: Of the run; empty for recorded runs.
+        disturbed: How many trials were timed while other processes kept the machine busy.
     """
 
     suite: str
@@ -70,6 +71,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     minutes: float | None = None
     folder: str = ""
+    disturbed: int = 0
 
     @property
     def exit_code(self) -> int:
@@ -99,6 +101,7 @@ class Comparison:
             "minutes": self.minutes,
             "folder": self.folder,
             "notes": list(self.notes),
+            "disturbed": self.disturbed,
             "cells": [cell.as_dict() for cell in self.cells],
         }
 

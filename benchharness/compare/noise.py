@@ -22,8 +22,8 @@ from benchharness.compare.sampling import (
     planned_looks,
 )
 from benchharness.compare.verdict import Criteria
-from benchharness.errors import Problem, RunError
-from benchharness.files import atomic_write_text, json_digest
+from benchharness.errors import Problem
+from benchharness.files import ANOTHER_CACHE, atomic_write_text, json_digest, writable
 from benchharness.measure.environment import usable_cores
 from benchharness.measure.machine_id import fingerprint
 from benchharness.measure.signed_rank import lower_bounds
@@ -417,13 +417,8 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
 def _noise_of(series: PairSeries, run: ComparisonRun) -> Iterator[Noise]:
     """Yield the noise of each column of a cell, and store it."""
     floor = NoiseFloor.of(series, run.criteria)
-    try:
+    with writable(run.noise.folder, elsewhere=ANOTHER_CACHE):
         run.noise.keep(run.plan.plan, series.cells.ours, floor)
-    except OSError as error:
-        raise RunError(
-            f"{run.noise.folder}: cannot write here: {error.strerror}; "
-            "name another folder with BENCHHARNESS_CACHE"
-        ) from error
     words = {verdict.column: verdict.word for verdict in series.verdicts}
     for column, ratios in floor.log_ratios.items():
         yield Noise(

@@ -19,6 +19,7 @@ from benchharness.compare.verdict import Criteria
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results.cells import Cell, cells_of, worst_proof
+from benchharness.results.derived import disturbed_count
 from benchharness.results.record import Record
 from benchharness.text import closest
 
@@ -86,7 +87,8 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
 
     cells = [_compare(match, theirs, criteria, is_same_run=is_same_run) for match in matches]
     notes = [*proof_notes(cells)]
-    notes += dict.fromkeys(_session_notes([match.trials for match in matches if match.trials]))
+    trials = [match.trials for match in matches if match.trials]
+    notes += dict.fromkeys(_session_notes(trials))
     if not is_same_run:
         notes += version_notes(run_a.get("environment", {}), run_b.get("environment", {}))
     notes += [f"differs, as allowed: {p}" for kind, p in differences if kind in options.ignore]
@@ -100,7 +102,16 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
         machine=str(run_a.get("device", "")),
         cells=tuple(cells),
         notes=tuple(notes),
+        disturbed=sum(
+            disturbed_count(both.ours, _cores(run_a)) + disturbed_count(both.theirs, _cores(run_b))
+            for both in trials
+        ),
     )
+
+
+def _cores(run: Mapping[str, Any]) -> int | None:
+    cores: int | None = (run.get("environment") or {}).get("cores")
+    return cores
 
 
 def _cells(side: RecordedRun, options: RecordedOptions) -> list[Cell]:

@@ -17,15 +17,17 @@ from benchharness.compare.sampling import FEWEST_PAIRS, Limits, PairSeries, Samp
 from benchharness.compare.targets import Side
 from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
+from benchharness.measure.environment import usable_cores
 from benchharness.measure.machine import read_memory
 from benchharness.results.cells import worst_proof
-from benchharness.results.csvfiles import write_csv_files
+from benchharness.results.derived import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
 from benchharness.run.interpreters import BackendInterpreter
+from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
-from benchharness.run.session import Request, Session, open_session
+from benchharness.run.session import Session, open_session, start_run
 from benchharness.suite.plan import Plan
 from benchharness.suite.regression import Regression, described
 
@@ -60,7 +62,7 @@ class ComparisonOptions:
         command: ``compare``, or ``noise`` for equal sides.
     """
 
-    request: Request
+    request: RunOptions
     a: Side
     b: Side
     columns: tuple[str, ...] = ()
@@ -125,6 +127,15 @@ class ComparisonSession:
             ),
             minutes=spent_minutes(every),
             folder=str(self.runner.folder.path),
+            disturbed=disturbed_count(
+                [
+                    trial
+                    for series in every
+                    if series.cells.is_compared
+                    for trial in (*series.ours, *series.theirs)
+                ],
+                usable_cores(),
+            ),
         )
 
 
@@ -181,19 +192,20 @@ def open_comparison(
         pairs=limits.fewest,
         is_extracting=criteria.is_extraction_compared,
     )
-    session.plan = plan.plan
-    session.own_head_per_backend = (
-        options.a.backend is None or options.a.backend == options.b.backend
+    session = replace(
+        session,
+        plan=plan.plan,
+        own_head_per_backend=options.a.backend is None or options.a.backend == options.b.backend,
     )
     noise = NoiseStore(folder=session.places.cache / "noise", device=session.device.name)
     # Once before anything is built or proven, and again when the data has settled all settings.
     _require_power(PowerEstimate.of(plan, noise, criteria), options, limits)
     with ExitStack() as stack:
-        checkouts = _check_out(options, session, plan, observe, stack)
-        stack.callback(session.close)
-        runner = session.begin(observe, command=options.command)
+        session, checkouts = _check_out(options, session, plan, observe, stack)
+        runner = stack.enter_context(start_run(session, observe, command=options.command))
+        runner.prove()
         try:
-            plan = plan.settled(session.plan)
+            plan = plan.settled(runner.plan)
             power = PowerEstimate.of(plan, noise, criteria)
             _require_power(power, options, limits)
             a, b = _label(options.a, checkouts.get("A")), _label(options.b, checkouts.get("B"))
@@ -220,9 +232,7 @@ def open_comparison(
                 overrides=", ".join([*options.a.overrides.written, *options.b.overrides.written]),
             )
         finally:
-            session.close()
-            records, _ = runner.folder.records()
-            write_csv_files(runner.folder.path, records)
+            runner.write_tables()
 
 
 def with_retained_heap(environment: Mapping[str, str]) -> dict[str, str]:
@@ -272,7 +282,7 @@ def _can_run_side_by_side(session: Session, runner: Runner) -> bool:
     if session.device.index is not None:
         return False
     _, free_bytes = read_memory()
-    cells = session.outlook(runner.materials.facts).cells()
+    cells = session.estimate_resources(runner.inputs.dataset).cells()
     return all(2 * one.needs.host_bytes <= free_bytes for one in cells)
 
 
@@ -282,12 +292,12 @@ def _check_out(
     plan: ComparisonPlan,
     observe: Observer,
     stack: ExitStack,
-) -> dict[str, Checkout]:
-    """Check out the revisions, set the executors of their backends, and return them by letter."""
-    session.settle()
+) -> tuple[Session, dict[str, Checkout]]:
+    """Check out the revisions; return the session with their executors, and them by letter."""
+    session = session.resolve_interpreters()
     checkouts: dict[str, Checkout] = {}
     plugins = {backend_plugin(plan.plan, cell.backend)[0] for cell in plan.plan.cells}
-    elsewhere: dict[str, LocalExecutor] = {}
+    executors: dict[str, LocalExecutor] = {}
     for letter, side in (("A", options.a), ("B", options.b)):
         if side.revision is None:
             continue
@@ -313,12 +323,11 @@ def _check_out(
         )
         cells = (pair.ours if letter == "A" else pair.theirs for pair in plan.cells)
         for backend in dict.fromkeys(cell.backend for cell in cells):
-            own = session.quarters.get(backend)
-            elsewhere[backend] = (
+            own = session.interpreters.get(backend)
+            executors[backend] = (
                 executor if own is None else _in_environment(own, executor, checkout)
             )
-    session.elsewhere = elsewhere
-    return checkouts
+    return replace(session, executors={**session.executors, **executors}), checkouts
 
 
 def _in_environment(

@@ -319,7 +319,7 @@ class Sampler:
             Trial(cell=replace(cell, trials=planned), index=index, seed=seed) for cell, _ in ordered
         ]
         for turn in [trials] if self.is_by_epoch else [[trial] for trial in trials]:
-            self._records += self.runner.carry_out_in_turn(
+            self._records += self.runner.run_in_turn(
                 turn, self._records, self.observe, number=len(self._records) + 1, count=total
             )
         for (_, records), record in zip(ordered, self._records[-2:], strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from statistics import median
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ def centre(values: Sequence[float]) -> float:
     """Return the median of all means of two values (Hodges and Lehmann), each with itself too.
 
     Nearly as precise as the mean where noise is normal, and as hard to disturb as a median should
-    be: a quarter of the values may be anything, infinite too.
+    be: a quarter of the values may be anything, infinite too. NaN where half of the means are
+    infinite in one direction and half in the other.
 
     Raises:
         ValueError: There is no value.
@@ -29,7 +31,9 @@ def centre(values: Sequence[float]) -> float:
 
     if not len(values):
         raise ValueError("expected at least one value, found none")
-    return float(np.nanmedian(_means(np.asarray([values], np.float64))))
+    means = _means(np.asarray([values], np.float64))
+    # In Python: NumPy warns of the mean of two opposite infinities. NaN are left out.
+    return float(median(means[~np.isnan(means)].tolist()))
 
 
 def lower_bound(values: Sequence[float], level: float) -> float:

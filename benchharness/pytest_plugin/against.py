@@ -19,7 +19,7 @@ from benchharness.model.cell import CellKey, cell_key
 from benchharness.pytest_plugin.run import select_cells
 from benchharness.pytest_plugin.samples import cell_facts, seconds_per_step
 from benchharness.run.events import Announced, Event
-from benchharness.run.session import Request
+from benchharness.run.options import RunOptions
 from benchharness.suite.plan import Cell
 from benchharness.suite.settings import FineTuneSettings
 
@@ -48,7 +48,7 @@ class AgainstRun:
         notes: Announcements for the user.
     """
 
-    def __init__(self, request: Request, target: str, *, repository: Path) -> None:
+    def __init__(self, request: RunOptions, target: str, *, repository: Path) -> None:
         """Take what ``--against`` names: ``rev:REVISION``, or a revision alone."""
         kind, colon, text = target.partition(":")
         if colon and kind in ("run", "backend"):
@@ -151,7 +151,7 @@ class AgainstRun:
             session.plan.plan,
             cell,
             records,
-            materials=session.runner.materials,
+            inputs=session.runner.inputs,
             device=session.session.device.name,
             variables=recorded_variables(session.session.places.environment),
         )

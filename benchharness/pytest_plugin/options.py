@@ -12,20 +12,20 @@ import pytest
 from benchharness.errors import RunError
 
 if TYPE_CHECKING:
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
 T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
 PREFIX = "benchharness"
 _OPTION = re.compile(r": --(?=profile|backend|trials|data|device)")
 # Options with a value: name, metavar, help, type of the ini key.
-_VALUES: tuple[tuple[str, str, str, Literal["args", "paths"] | None], ...] = (
+_VALUES: tuple[tuple[str, str, str, Literal["args"] | None], ...] = (
     ("profile", "NAME", "Profile of the suites.", None),
     ("backend", "NAME", "Only this backend (repeatable).", "args"),
     ("trials", "N", "Trials per cell.", None),
-    ("data", "DIR", "Folder of the dataset.", "paths"),
+    ("data", "DIR", "Folder of the dataset.", "args"),
     ("device", "NAME", "auto, cpu or cuda:N.", None),
-    ("results", "DIR", "Folder for the records of runs.", "paths"),
+    ("results", "DIR", "Folder for the records of runs.", "args"),
     ("timeout", "S", "Kill a trial that reports no progress for this many seconds.", None),
 )
 
@@ -37,7 +37,7 @@ def add_options(parser: pytest.Parser) -> None:
         group.addoption(
             f"--{PREFIX}-{name}",
             metavar=metavar,
-            action="append" if kind == "args" else "store",
+            action="append" if name == "backend" else "store",
             help=text,
             **({"type": {"trials": int, "timeout": float}[name]} if metavar in "NS" else {}),
         )
@@ -72,15 +72,15 @@ def against(config: pytest.Config) -> str | None:
     return target
 
 
-def request_of(config: pytest.Config, suite: Path) -> Request:
+def request_of(config: pytest.Config, suite: Path) -> RunOptions:
     """Return the session's request for one suite.
 
     Raises:
         RunError: The value of an ini key is invalid.
     """
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
-    return Request(
+    return RunOptions(
         suite=suite,
         profile=_value(config, "profile"),
         backends=tuple(_value(config, "backend")),
@@ -116,13 +116,16 @@ def _value(config: pytest.Config, name: str) -> Any:
 
 
 def _folder(config: pytest.Config, name: str) -> Path | None:
-    """Return a folder; on the command line it is relative to where pytest was called."""
+    """Return a folder: relative to where pytest was called, or to the ini file that names it."""
     from benchharness.files import expanded
 
     value = _value(config, name)
     if isinstance(value, str):
         return config.invocation_params.dir / expanded(value)
-    return value[0] if value else None
+    if len(value) > 1:
+        raise _invalid(name, "one folder, in quotes where it has blanks", " ".join(value))
+    home = config.inipath.parent if config.inipath else config.invocation_params.dir
+    return home / expanded(value[0]) if value else None
 
 
 def _number(config: pytest.Config, name: str, kind: Callable[[str], T]) -> T | None:

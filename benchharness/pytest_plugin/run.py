@@ -16,10 +16,9 @@ from benchharness.pytest_plugin.samples import cell_facts
 from benchharness.results.cells import record_key
 from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
-from benchharness.run.certify import point_of
 from benchharness.run.events import Announced, Event
 from benchharness.run.runner import Runner
-from benchharness.run.session import Session
+from benchharness.run.session import Session, start_run
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import FineTuneSettings, StrategySettings, TrainingSettings
 
@@ -81,15 +80,18 @@ class SuiteRun:
             if self._runner is not None:
                 return
             # Items are asked for one by one, and a look is at all of them.
-            self._session.plan = select_cells(self._session.plan, selected).fixed()
+            plan, options = (
+                select_cells(self._session.plan, selected).fixed(),
+                self._session.options,
+            )
             if self._is_smoke:
                 self._temporary = tempfile.TemporaryDirectory(prefix="benchharness-smoke-")
-                self._session.plan = smallest_plan(self._session.plan)
-                self._session.request = replace(
-                    self._session.request, proof="no", results=Path(self._temporary.name)
-                )
-            self._runner = self._session.begin(self._observe)
-            self._trials = self._runner.advance(self._observe)
+                plan = smallest_plan(plan)
+                options = replace(options, proof="no", results=Path(self._temporary.name))
+            session = replace(self._session, plan=plan, options=options)
+            self._runner = start_run(session, self._observe)
+            self._runner.prove()
+            self._trials = self._runner.run_trials(self._observe)
 
     def result(self, cell: Cell) -> CellResult:
         """Return the result of a cell, after running what comes before it in the plan.
@@ -107,7 +109,7 @@ class SuiteRun:
 
     def verdicts(self, cell: Cell) -> Mapping[str, str]:
         """Return the verdict of the certificates on a cell, by the other backend."""
-        return self._started.proofs.get((point_of(cell), cell.backend), {})
+        return self._started.proofs.get(cell.key, {})
 
     def facts(self, result: CellResult) -> dict[str, Any]:
         """Return the facts to store with a cell's samples."""
@@ -115,7 +117,7 @@ class SuiteRun:
             self._started.plan,
             result.cell,
             result.records,
-            materials=self._started.materials,
+            inputs=self._started.inputs,
             device=self._session.device.name,
             variables=recorded_variables(self._session.places.environment),
         )
@@ -126,7 +128,8 @@ class SuiteRun:
 
     def close(self) -> None:
         """Write the tables of what has run, and release the device."""
-        self._session.close()
+        if self._runner is not None:
+            self._runner.close()
         if self.folder is not None:
             write_csv_files(self.folder, self._records)
         if self._temporary is not None:

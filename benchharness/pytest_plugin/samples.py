@@ -159,7 +159,7 @@ def cell_facts(
     cell: Cell,
     records: Sequence[Record],
     *,
-    materials: RunInputs,
+    inputs: RunInputs,
     device: str,
     variables: Mapping[str, str],
 ) -> dict[str, Any]:
@@ -169,13 +169,13 @@ def cell_facts(
         plan: Of the run.
         cell: With settled settings.
         records: Of its trials, all of them ok.
-        materials: Data and weights of the run.
+        inputs: Data and weights of the run.
         device: Name.
         variables: Of the workers' environment, those that affect what is measured.
     """
     (result,) = cells_of(records)
     settings = cell.settings.model_dump(mode="json")
-    pretrained = materials.pretrained(cell)
+    pretrained = inputs.pretrained(cell)
     plugin, options = backend_plugin(plan, cell.backend)
     return {
         "benchharness": __version__,
@@ -195,8 +195,8 @@ def cell_facts(
         "device": device,
         "precision": cell.settings.precision,
         "dataset": {
-            "name": materials.facts.title,
-            "digest": materials.prepared(cell).digest,
+            "name": inputs.dataset.title,
+            "digest": inputs.prepared(cell).digest,
         },
         "weights": pretrained and {"name": pretrained.backbone, "digest": pretrained.digest},
         "settings": {**settings, **variables},

@@ -107,7 +107,20 @@ def markdown(comparison: Comparison) -> str:
 
 
 def headline(comparison: Comparison) -> str:
-    """Return the line that says it all."""
+    """Return the line that says it all, a busy machine too."""
+    busy = busy_words(comparison)
+    return _outcome(comparison) + (f" ({busy})" if busy else "")
+
+
+def busy_words(comparison: Comparison) -> str:
+    """Return that other processes disturbed trials; empty where they did not."""
+    if not comparison.disturbed:
+        return ""
+    trials = _count(comparison.disturbed, "trial")
+    return f"machine busy during {trials}: small changes are unreliable"
+
+
+def _outcome(comparison: Comparison) -> str:
     verdicts = list(comparison.verdicts())
     worse = [f"{cell.label} {_said(one)}" for cell, one in verdicts if one.is_worse]
     failed = [cell.label for cell in comparison.cells if cell.failure and not cell.is_skipped]

@@ -11,6 +11,8 @@ from benchharness.results.cells import proof_word
 
 # Nearer to 1 than this, an end of an interval would be rounded onto it.
 CLOSE_TO_ONE = 0.005
+# What stands beside every figure of trials that other processes disturbed.
+DISTURBED = "machine busy: unreliable"
 # A larger factor than this is no difference that anyone looks for.
 LARGEST_DETECTABLE = 10
 MIRRORED: dict[Verdict, Verdict] = {"faster": "slower", "slower": "faster"}
@@ -41,6 +43,7 @@ class Finding:
         rule: What the verdict follows from.
         comparisons: Size of the family.
         is_separate_run: Whether the sides ran at different times.
+        is_disturbed: Whether other processes kept the machine busy during a trial behind it.
     """
 
     ratio: Ratio
@@ -48,6 +51,7 @@ class Finding:
     rule: Rule
     comparisons: int
     is_separate_run: bool = False
+    is_disturbed: bool = False
 
     @property
     def inverse(self) -> Finding:
@@ -67,16 +71,20 @@ def claim(measure: Measure, finding: Finding, *, ours: str, theirs: str, proof: 
         proof: Verdict on the pair.
     """
     ratio = finding.ratio
-    times, why = f"{times_text(ratio)}x", certainty(ratio)
+    times = f"{times_text(ratio)}x"
+    why = certainty(ratio, is_disturbed=finding.is_disturbed)
+    busy = f"{DISTURBED}; " if finding.is_disturbed else ""
     plain = f"{ours} {times} {theirs} in {measure.noun}"
     if proof != "proven":
         return f"{measure.noun}: ratio {times}, {ours} to {theirs} ({why}), but {same_work(proof)}"
     if finding.is_separate_run:
         said = f"{plain} ({why}): the sides ran at different times, so no winner is named"
     elif ratio.trials < 2:
-        said = f"{plain} (only one trial, no confidence interval)"
+        said = f"{plain} ({busy}only one trial, no confidence interval)"
     elif ratio.trials < FEWEST:
-        said = f"{plain} (two trials: too few to name a winner)"
+        said = f"{plain} ({busy}two trials: too few to name a winner)"
+    elif finding.is_disturbed:
+        said = f"{plain} ({why}): no winner is named"
     elif finding.verdict == "faster":
         said = f"{ours} {measure.verb} {times} {measure.adverb} than {theirs} ({why})"
     elif finding.verdict == "equal":
@@ -104,13 +112,14 @@ def same_work(proof: str) -> str:
     return f"same work: {word or 'not asked'}"
 
 
-def certainty(ratio: Ratio) -> str:
-    """Return the interval and the number of trials behind a ratio."""
+def certainty(ratio: Ratio, *, is_disturbed: bool = False) -> str:
+    """Return the interval and the number of trials behind a ratio, and that they were disturbed."""
+    busy = f"{DISTURBED}; " if is_disturbed else ""
     if ratio.trials < FEWEST:
-        return "one trial" if ratio.trials < 2 else "two trials"
+        return f"{busy}{'one trial' if ratio.trials < 2 else 'two trials'}"
     decimals = _decimals(ratio)
     low, high = (f"{end:.{decimals}f}" for end in (ratio.low, ratio.high))
-    return f"95 % CI {low}-{high}, {ratio.trials} trials"
+    return f"{busy}95 % CI {low}-{high}, {ratio.trials} trials"
 
 
 def times_text(ratio: Ratio) -> str:

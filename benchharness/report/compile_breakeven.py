@@ -118,6 +118,13 @@ def _steps_per_epoch(cell: Cell) -> int | None:
 def _doubt(pair: Pair, rule: Rule) -> str:
     """Return how sure the gain is, where it is not."""
     speed = pair.speed()
-    if speed is None or rule.verdict(speed) in ("faster", "slower"):
+    is_disturbed = _is_disturbed(pair)
+    if speed is None or (not is_disturbed and rule.verdict(speed) in ("faster", "slower")):
         return ""
-    return f"; not sure: {times_text(speed)}x as fast ({certainty(speed)})"
+    why = certainty(speed, is_disturbed=is_disturbed)
+    return f"; not sure: {times_text(speed)}x as fast ({why})"
+
+
+def _is_disturbed(pair: Pair) -> bool:
+    # Payback is of medians over all trials, those included that have no partner.
+    return bool(pair.ours.disturbed or pair.theirs.disturbed)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 from benchharness.compare.comparison import CellComparison, Comparison
 from benchharness.compare.verdict import Verdict
-from benchharness.report.comparison import headline, missed_words
+from benchharness.report.comparison import busy_words, headline, missed_words
 
 # What XML 1.0 cannot hold at all.
 _FORBIDDEN = {code: None for code in range(32) if code not in (9, 10, 13)}
@@ -23,7 +23,7 @@ def junit(comparison: Comparison) -> str:
         if not cell.verdicts:
             _add_failed(suite, cell)
         for verdict in cell.verdicts:
-            _add(suite, cell, verdict)
+            _add(suite, cell, verdict, busy=busy_words(comparison))
     counts = {
         name: str(len(suite.findall(f"testcase/{name}")))
         for name in ("failure", "error", "skipped")
@@ -42,14 +42,15 @@ def junit(comparison: Comparison) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _add(suite: ElementTree.Element, cell: CellComparison, verdict: Verdict) -> None:
+def _add(suite: ElementTree.Element, cell: CellComparison, verdict: Verdict, *, busy: str) -> None:
     case = _case(suite, cell, verdict.column)
-    message = _text(
+    said = (
         missed_words(verdict)
         if verdict.misses is not None
         else f"{verdict.word}: change {verdict.change}, interval {verdict.low} to {verdict.high}, "
         f"threshold {verdict.threshold}, {verdict.pairs} pairs"
     )
+    message = _text(f"{said}; {busy}" if busy else said)
     if verdict.is_worse or verdict.is_undecided:
         ElementTree.SubElement(case, "failure", type=verdict.word, message=message)
     elif verdict.word == "undecidable":

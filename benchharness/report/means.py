@@ -47,6 +47,11 @@ class Mean:
         return False
 
     @property
+    def is_disturbed(self) -> bool:
+        """Whether the machine was busy during a trial behind a benchmark that has a vote."""
+        return any(pair.is_disturbed for pair in self._counted_pairs)
+
+    @property
     def max_trials(self) -> int | None:
         """As that of a pair."""
         return max((pair.max_trials or 0 for pair in self.proven), default=0) or None

@@ -181,6 +181,7 @@ def _speed(lines: Sequence[Line], headings: Headings, *, unit: str, meaning: str
 
 def _of_peak(lines: Sequence[Line], headings: Headings) -> Group:
     group = OF_PEAK.group(lines, headings)
+    group = replace(group, meaning=group.meaning + _peak_sources(lines))
     shares = (cell.median(OF_PEAK.metric) for line in lines for cell in line.recorded)
     if max((share for share in shares if share is not None), default=0.0) <= 1:
         return group
@@ -189,6 +190,19 @@ def _of_peak(lines: Sequence[Line], headings: Headings) -> Group:
         "the machine was busier while it measured the product"
     )
     return replace(group, meaning=group.meaning + above)
+
+
+def _peak_sources(lines: Sequence[Line]) -> str:
+    """Return whose product the peak is, with the precision where there are several."""
+    precisions: dict[str, set[str]] = {}
+    for trial in (trial for line in lines for cell in line.recorded for trial in cell.ok):
+        if source := trial["metrics"].get("peak_source"):
+            precisions.setdefault(source, set()).add(trial["settings"].get("precision", ""))
+    names = [
+        printable(source) + (f" ({', '.join(sorted(known))})" if len(precisions) > 1 else "")
+        for source, known in sorted(precisions.items())
+    ]
+    return f", measured in {', '.join(names)}" if names else ""
 
 
 def _compile(lines: Sequence[Line], headings: Headings) -> Group:

@@ -12,7 +12,7 @@ from benchharness.report import outside, work
 from benchharness.report.compile_breakeven import paybacks_of
 from benchharness.report.metric_columns import STATUS_WORDS
 from benchharness.report.numbers import alike
-from benchharness.report.rows import Line, Note, printable, raised_flags, where
+from benchharness.report.rows import Line, Note, cores_of, printable, raised_flags, where
 from benchharness.results.cells import Cell
 
 # A machine is steady where the speeds of equal trials have at most this standard deviation, as a
@@ -20,8 +20,6 @@ from benchharness.results.cells import Cell
 STEADY = 0.05
 # Probability that a report calls any cell of a steady machine unstable.
 UNSTABLE_LEVEL = 0.05
-# A machine is busy where other processes use more than this share of its cores.
-_BUSY = 0.25
 
 
 def notes_of(lines: Sequence[Line]) -> list[Note]:
@@ -54,14 +52,16 @@ def busy_of(run: Mapping[str, Any], lines: Sequence[Line]) -> Iterator[Note]:
         run: As in run.json.
         lines: Its lines.
     """
-    cores = (run.get("environment") or {}).get("cores")
-    known = [used for _, cell in _cells(lines) for used in cell.values("foreign_cores")]
-    busy = [used for used in known if cores and used > _BUSY * cores]
+    cores = cores_of(run)
+    busy = [
+        trial["metrics"]["foreign_cores"] for _, cell in _cells(lines) for trial in cell.disturbed
+    ]
     if busy:
+        of = f"{cores} cores" if cores else "cores"
         trials = "1 trial was" if len(busy) == 1 else f"{len(busy)} trials were"
         text = (
-            f"other processes used {median(busy):.1f} of this machine's {cores} cores while "
-            f"{trials} timed; close them, or trust small differences less"
+            f"other processes used {median(busy):.1f} of this machine's {of} while {trials} timed, "
+            "so no winner is named from them; close other programs and run again"
         )
         yield Note(label="the machine was busy", text=text)
 

@@ -68,7 +68,8 @@ def clauses_of(pair: Pair) -> Iterator[str]:
         return
     times = speed.times / computation.times
     if notable or not 1 / NEAR <= times <= NEAR:
-        yield f"computation alone {times_text(computation)}x ({certainty(computation)})"
+        why = certainty(computation, is_disturbed=pair.is_disturbed)
+        yield f"computation alone {times_text(computation)}x ({why})"
 
 
 def _notable_share(cell: Cell) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
+from itertools import chain, combinations
 
 from benchharness.measure.accuracy import Difference, Score, accuracy_difference
 from benchharness.measure.sequential import confidence
@@ -40,6 +40,14 @@ class Pair(Comparison):
     def swapped(self) -> Pair:
         """The pair seen from the other side."""
         return Pair(self.theirs, self.ours, self.line)
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether other processes kept the machine busy during a trial that is compared."""
+        compared = (
+            chain(self.ours.ok, self.theirs.ok) if self.is_separate_run else chain(*self.couples)
+        )
+        return any(trial.get("is_disturbed") for trial in compared)
 
     @property
     def proof(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchharness.measure.sanity import flags
 from benchharness.results.cells import Cell, Number, cells_of
-from benchharness.results.derived import with_one_peak
+from benchharness.results.derived import with_disturbance, with_one_peak
 from benchharness.results.record import Record
 
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
@@ -70,9 +70,23 @@ def backends_of(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     return list(dict.fromkeys([*named, *seen]))
 
 
-def lines_of(records: Sequence[Record], backends: Sequence[str]) -> list[Line]:
-    """Return the lines of a table in the order in which their first trials were recorded."""
-    cells = cells_of(with_one_peak(records))
+def cores_of(run: Mapping[str, Any]) -> int | None:
+    """Return the number of cores of a run's machine; None where unknown."""
+    cores: int | None = (run.get("environment") or {}).get("cores")
+    return cores
+
+
+def lines_of(
+    records: Sequence[Record], backends: Sequence[str], *, cores: int | None = None
+) -> list[Line]:
+    """Return the lines of a table in the order in which their first trials were recorded.
+
+    Args:
+        records: The last of each trial.
+        backends: In the order of the table.
+        cores: Of the machine; decides which trials were disturbed.
+    """
+    cells = cells_of(with_disturbance(with_one_peak(records), cores))
     shows_track = len({cell.track for cell in cells}) > 1
     lines: dict[str, dict[str, Cell]] = {}
     for cell in cells:

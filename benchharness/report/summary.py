@@ -11,11 +11,12 @@ from typing import Any
 
 from benchharness.measure.accuracy import Difference
 from benchharness.measure.sequential import Rule, confidence, rule_for
+from benchharness.measure.statistics import Ratio
 from benchharness.report.comparisons import Finding, Measure, certainty, claim, times_text
 from benchharness.report.means import Mean, means_of
 from benchharness.report.outside import clauses_of
 from benchharness.report.pairs import Accuracy, Pair, pairs_of
-from benchharness.report.rows import Line, backends_of, lines_of, printable
+from benchharness.report.rows import Line, backends_of, cores_of, lines_of, printable
 from benchharness.results.comparisons import family_size
 from benchharness.results.record import Record
 
@@ -59,7 +60,7 @@ def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
         run: As in run.json.
         records: The last of each trial.
     """
-    return answers_of(lines_of(records, backends_of(run, records)))
+    return answers_of(lines_of(records, backends_of(run, records), cores=cores_of(run)))
 
 
 def answers_in_parts(lines: Sequence[Line]) -> list[SummaryLine]:
@@ -93,7 +94,7 @@ class Family:
         means = means_of(pair for of_line in pairs.values() for pair in of_line)
         size = family_size(cell for line in lines for cell in line.recorded)
         compared: list[Pair | Mean] = [*chain(*pairs.values()), *means]
-        ratios = [pair.ratio() for pair in compared if not pair.is_separate_run]
+        ratios = [pair.ratio() for pair in compared if _may_decide(pair)]
         rule = rule_for(
             [ratio for ratio in ratios if ratio],
             comparisons=max(size, 1),
@@ -111,11 +112,17 @@ class Family:
             ratio = replace(ratio, confidence=level)
         return Finding(
             ratio=ratio,
-            verdict="open" if pair.is_separate_run else self.rule.verdict(ratio),
+            verdict=self.rule.verdict(ratio) if _may_decide(pair) else "open",
             rule=self.rule,
             comparisons=self.size,
             is_separate_run=pair.is_separate_run,
+            is_disturbed=pair.is_disturbed,
         )
+
+
+def _may_decide(pair: Pair | Mean) -> bool:
+    """Whether a ratio may name a winner, or call two backends equal."""
+    return not (pair.is_separate_run or pair.is_disturbed)
 
 
 def measure_of(pair: Pair) -> Measure:
@@ -161,14 +168,18 @@ def _details(pair: Pair) -> Iterator[str]:
         trials = "1 trial" if pair.apart == 1 else f"{pair.apart} trials"
         yield f"{trials} of each side left out, which did not run next to each other"
     if pair.is_target_met and speed:
-        yield f"{_work(pair).noun} {times_text(speed)}x ({certainty(speed)})"
+        yield f"{_work(pair).noun} {times_text(speed)}x ({_certainty(speed, pair)})"
     if pair.ours.strategy == "bottleneck":
         yield (
-            f"extraction before it {times_text(extraction)}x ({certainty(extraction)})"
+            f"extraction before it {times_text(extraction)}x ({_certainty(extraction, pair)})"
             if extraction
             else "extraction not compared, stored features were read"
         )
     yield from clauses_of(pair)
+
+
+def _certainty(ratio: Ratio, pair: Pair) -> str:
+    return certainty(ratio, is_disturbed=pair.is_disturbed)
 
 
 def _misses(pair: Pair) -> Iterator[str]:

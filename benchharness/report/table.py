@@ -17,7 +17,7 @@ from benchharness.report import title
 from benchharness.report.column_groups import Group
 from benchharness.report.metric_columns import STATUS_WORDS, groups_of
 from benchharness.report.notes import busy_of, notes_of
-from benchharness.report.rows import Line, Note, backends_of, lines_of
+from benchharness.report.rows import Line, Note, backends_of, cores_of, lines_of
 from benchharness.report.stops import stops_of
 from benchharness.report.summary import answers_of
 from benchharness.report.work import work_of
@@ -73,7 +73,7 @@ def results_table(run: Mapping[str, Any], records: Sequence[Record]) -> Renderab
     backends = backends_of(run, records)
     return ResultsTable(
         run=run,
-        lines=tuple(lines_of(records, backends)),
+        lines=tuple(lines_of(records, backends, cores=cores_of(run))),
         backends=tuple(backends),
         lacking=title.lacking(run, records),
     )
@@ -104,7 +104,7 @@ def markdown(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     parts = [f"### {_escaped(title.heading(run))}", _escaped(title.setting(run))]
     parts += [_escaped(title.inputs(run)), _escaped(title.lacking(run, records))]
     backends = backends_of(run, records)
-    if lines := lines_of(records, backends):
+    if lines := lines_of(records, backends, cores=cores_of(run)):
         parts.append("\n".join(f"- {_escaped(answer)}" for answer in answers_of(lines)))
         groups = groups_of(lines, backends)
         parts.append("\n".join(_markdown_rows(lines, groups)))

@@ -72,6 +72,11 @@ class Cell:
         return worst_proof((trial.get("proofs") or {}).get(backend) or "" for trial in self.ok)
 
     @property
+    def disturbed(self) -> tuple[Record, ...]:
+        """The ok trials that were timed while other processes kept the machine busy."""
+        return tuple(trial for trial in self.ok if trial.get("is_disturbed"))
+
+    @property
     def target_top1(self) -> float | None:
         """The validation top-1 to reach; None where the benchmark has no target."""
         target: float | None = self.trials[-1]["settings"].get("target_top1")

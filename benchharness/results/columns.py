@@ -116,6 +116,7 @@ METRICS = (
     _column("device_clock_mhz", "float", "MHz", "median clock of the device"),
     _column("throttled", "text", "", "why the device slowed down; empty: it did not, or unknown"),
     _column("peak_flops_per_s", "float", "FLOP/s", "of the run's fastest matrix product"),
+    _column("peak_source", "text", "", "whose product it was: numpy's or a backend's, by its name"),
     _column("fraction_of_peak", "float", "0-1", "training FLOP/s over peak_flops_per_s; Winograd: above 1"),
     _column("head_from", "text", "", "the trial whose trained head this one started from"),
 )

@@ -23,6 +23,7 @@ from benchharness.measure.sync_check import (
 )
 from benchharness.model.task import Batch, Execution, Task
 from benchharness.model.work import AfterStep, Batches, Feeding, Replayable
+from benchharness.results.derived import BACKEND, NUMPY
 from benchharness.worker.context import Metrics, TrialContext
 from benchharness.worker.training_loop import TrainingLoop
 
@@ -245,6 +246,7 @@ def calibrate(scene: TrialContext) -> None:
     speed = metrics["train_images_per_s"]
     if peak is not None and isinstance(speed, float):
         metrics["peak_flops_per_s"] = peak
+        metrics["peak_source"] = NUMPY if scene.request.device == "cpu" else BACKEND
         metrics["fraction_of_peak"] = speed * flops / peak
 
 

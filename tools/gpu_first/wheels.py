@@ -28,7 +28,7 @@ WANTED = (
 # holds that nothing imports the others: checkpoints of Flax, and pictures of the report's charts.
 LEFT_OUT = {"torch", "torchvision", "jax", "jaxlib", "numpy", "scipy", "ml-dtypes", "opt-einsum"}
 LEFT_OUT |= {"orbax-checkpoint", "tensorstore", "vl-convert-python"}
-# In place of the version in constraints.txt, which cannot be imported with JAX 0.11.
+# With JAX 0.11; of constraints.txt pip takes the line for the Python that it runs in.
 NEWER = "flax>=0.12.10,<0.13"
 PYTHON = "3.12"
 # pip takes a wheel of exactly these names: those of glibc 2.5 to 2.39.

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
-from benchharness.files import atomic_write_bytes
+from benchharness.files import atomic_write_bytes, unwritten
 from benchharness.report.html import theme
 from benchharness.report.html.bundle import bundle
 from benchharness.report.html.charts import static
 from benchharness.report.html.charts.throughput import speeds_of
 from benchharness.report.html.page import page
-from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.rows import backends_of, cores_of, lines_of
 from benchharness.report.summary import answers_in_parts
 from benchharness.results.recovery import load_run
 from benchharness.results.store import RunFolder
@@ -33,7 +33,7 @@ def write_report(folder: RunFolder) -> list[Path]:
     records, _ = folder.records()
     run, _ = load_run(folder, records)
     backends = backends_of(run, records)
-    lines = lines_of(records, backends)
+    lines = lines_of(records, backends, cores=cores_of(run))
     answers, speeds = answers_in_parts(lines), speeds_of(lines)
     svg = ""
     if speeds:
@@ -74,7 +74,6 @@ def _write(path: Path, content: bytes) -> Path:
         atomic_write_bytes(path, content)
     except OSError as error:
         raise RunError(
-            f"{path}: expected to be able to write here, found: {error.strerror}; "
-            "free some space or change its permissions"
+            f"{path}: expected to be able to write here, found: {unwritten(error)}"
         ) from error
     return path

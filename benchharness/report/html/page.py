@@ -26,7 +26,7 @@ from benchharness.report.html.settings import settings_of
 from benchharness.report.html.table import table_of
 from benchharness.report.html.templating import POLICY, embedded, own, template
 from benchharness.report.notes import busy_of, notes_of
-from benchharness.report.rows import Line, backends_of, lines_of, printable
+from benchharness.report.rows import Line, backends_of, cores_of, lines_of, printable
 from benchharness.report.stops import stops_of
 from benchharness.report.summary import SummaryLine
 from benchharness.report.table import MEDIANS
@@ -56,7 +56,7 @@ def page(
         poster: The main chart as SVG, for readers without scripts.
     """
     backends = backends_of(run, records)
-    lines = lines_of(records, backends)
+    lines = lines_of(records, backends, cores=cores_of(run))
     series = theme.series_of(backends)
     proofs = proofs_of(certificates)
     table = table_of(lines, backends, proofs)

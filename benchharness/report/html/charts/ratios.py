@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import altair as alt
 
 from benchharness.measure.sequential import FEWEST
-from benchharness.report.comparisons import Finding, certainty, times_text
+from benchharness.report.comparisons import DISTURBED, Finding, certainty, times_text
 from benchharness.report.html.charts import rows
 from benchharness.report.html.charts.chart import Chart, Drawing, Row, Section, source
 from benchharness.report.html.theme import Series, css
@@ -22,6 +22,8 @@ DATA, EVEN = "ratios", "even"
 TIMES = "format(datum.value < 1 ? 1 / datum.value : datum.value, '.3~r') + 'x'"
 # The axis shows at least this much on either side of 1, and at most so many times the medians.
 NARROWEST, ROOM = 1.25, 3.0
+# Pixels for a figure that says that the machine was busy.
+BUSY_ROOM = 230
 
 
 def section(
@@ -47,7 +49,7 @@ def section(
         short="Ratios",
         text=f"How many times as fast as {anchor}, to the target where one is stated and reached, "
         "on a logarithmic scale; whiskers are 95 % intervals over paired trials. In colour where a "
-        "winner can be named; grey where chance or a missing proof forbids it.",
+        "winner can be named; grey where chance, a busy machine or a missing proof forbids it.",
         charts=[chart],
     )
 
@@ -64,8 +66,9 @@ def ratios_of(
         is_said = is_winner and proof_word(pair.proof) == "proven"
         ahead = pair.ours if ratio.log >= 0 else pair.theirs
         shown = ratio if ratio.log >= 0 else ratio.inverse
-        # Two trials have an interval, but a whisker would pass for a claim.
-        has_interval = ratio.trials >= FEWEST
+        # Two trials have an interval, and disturbed ones too, but a whisker would pass for a claim.
+        has_interval = ratio.trials >= FEWEST and not finding.is_disturbed
+        busy = f" ({DISTURBED})" if finding.is_disturbed else ""
         versus = f", {printable(pair.ours.backend)}" if len(backends) > 2 else ""
         found.append(
             {
@@ -77,9 +80,10 @@ def ratios_of(
                 "value": ratio.times,
                 "low": ratio.low if has_interval else None,
                 "high": ratio.high if has_interval else None,
-                "certainty": certainty(ratio),
+                "certainty": certainty(ratio, is_disturbed=finding.is_disturbed),
                 "proof": printable(pair.proof) or "not asked",
-                "figure": f"{printable(ahead.backend)} {times_text(shown)}x",
+                "figure": f"{printable(ahead.backend)} {times_text(shown)}x{busy}",
+                "is_disturbed": finding.is_disturbed,
                 "colour": looks[ahead.backend] if is_said else css("even"),
             }
         )
@@ -104,6 +108,7 @@ def drawing(found: Sequence[Row], *, anchor: str) -> Drawing:
         alt.Tooltip("certainty:N"),
         alt.Tooltip("proof:N", title="same work"),
     ]
+    room = BUSY_ROOM if any(one["is_disturbed"] for one in found) else rows.ROOM
     base = alt.Chart(source(DATA))
     even = alt.Chart(source(EVEN)).mark_rule(color=css("muted"), strokeWidth=1)
     whisker = base.mark_rule(strokeWidth=2.5, opacity=0.55, yOffset=down, y2Offset=down)
@@ -119,7 +124,7 @@ def drawing(found: Sequence[Row], *, anchor: str) -> Drawing:
         whisker.encode(x=alt.X("drawn_low:Q"), x2=alt.X2("drawn_high:Q"), y=y, color=colour),
         *arrows,
         point.encode(x=x, y=y, color=colour, tooltip=tip),
-        rows.names(DATA, indent=0),
+        rows.names(DATA, indent=0, room=room),
         rows.figures(DATA),
     ).properties(width="container", height=rows.height(len(found)))
 

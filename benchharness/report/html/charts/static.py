@@ -10,6 +10,7 @@ import altair as alt
 import vl_convert
 
 from benchharness.report import title
+from benchharness.report.comparisons import DISTURBED
 from benchharness.report.html.charts import rows, throughput
 from benchharness.report.html.charts.chart import Drawing, Row
 from benchharness.report.html.charts.throughput import Speeds
@@ -63,7 +64,8 @@ def as_png(svg: str) -> bytes:
 def _panel(
     speeds: Speeds, series: Sequence[Series], said: Sequence[str], *, bars: str, trials: str
 ) -> Drawing:
-    heading = alt.TitleParams(text=speeds.line, subtitle=_wrapped(said), offset=8)
+    busy = f" ({DISTURBED})" if speeds.is_disturbed else ""
+    heading = alt.TitleParams(text=f"{speeds.line}{busy}", subtitle=_wrapped(said), offset=8)
     drawing = throughput.layers(speeds, series, bars=bars, trials=trials)
     drawn: Drawing = drawing.properties(
         width=WIDTH, height=rows.height(len(speeds.bars)), title=heading

@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 
+from benchharness.report.comparisons import DISTURBED
 from benchharness.report.html.charts import rows
 from benchharness.report.html.charts.axis import upper_end
 from benchharness.report.html.charts.chart import (
@@ -40,12 +41,14 @@ class Speeds:
 
     Attributes:
         line: Its name.
+        is_disturbed: Whether other processes kept the machine busy during any of the trials.
         bars: A row per backend that has a speed: the median, its interval, and where that is cut.
         trials: A row per trial of theirs.
         end: Of the axis, in images/s, or features/s.
     """
 
     line: str
+    is_disturbed: bool
     bars: tuple[Row, ...]
     trials: tuple[Row, ...]
     end: float
@@ -57,6 +60,7 @@ def section(speeds: Sequence[Speeds], series: Sequence[Series]) -> Section | Non
         Chart(
             name=f"throughput-{number}",
             title=one.line,
+            caption=DISTURBED if one.is_disturbed else "",
             alt=f"Speed, {one.line}: {'; '.join(map(_told, one.bars))}.",
             data={BARS: one.bars, TRIALS: one.trials},
             drawing=layers(one, series).properties(
@@ -87,7 +91,15 @@ def speeds_of(lines: Sequence[Line]) -> list[Speeds]:
             bars = _bars(cells)
             end = upper_end([row["value"] for row in trials], [row["high"] for row in bars])
             cut = tuple(row | _cut(row, end) for row in bars)
-            found.append(Speeds(line=line.name, bars=cut, trials=trials, end=end))
+            found.append(
+                Speeds(
+                    line=line.name,
+                    is_disturbed=any(cell.disturbed for cell in cells),
+                    bars=cut,
+                    trials=trials,
+                    end=end,
+                )
+            )
     return found
 
 
@@ -132,11 +144,13 @@ def _bars(cells: Sequence[Cell]) -> list[Row]:
     for row, (cell, median, text) in enumerate(zip(cells, medians, alike(medians), strict=True)):
         interval = interval_of(cell.values(speed_metric(cell)))
         count = f" (n={len(cell.ok)})" if len(cell.trials) > 1 else ""
+        busy = ", machine busy" if cell.disturbed else ""
         found.append(
             {
                 "row": row,
+                "is_disturbed": bool(cell.disturbed),
                 "backend": printable(cell.backend),
-                "name": printable(cell.backend) + count,
+                "name": f"{printable(cell.backend)}{count}{busy}",
                 "value": median,
                 "low": interval.low if interval else None,
                 "high": interval.high if interval else None,
@@ -204,7 +218,8 @@ def _trial_tip() -> list[alt.Tooltip]:
 
 
 def _told(bar: Row) -> str:
+    busy = f" ({DISTURBED})" if bar["is_disturbed"] else ""
     if bar["low"] is None:
-        return f"{bar['backend']} {bar['figure']}, one trial"
+        return f"{bar['backend']} {bar['figure']}, one trial{busy}"
     low, high = alike([bar["low"], bar["high"]])
-    return f"{bar['backend']} {bar['figure']}, 95 % interval {low} to {high}"
+    return f"{bar['backend']} {bar['figure']}, 95 % interval {low} to {high}{busy}"
