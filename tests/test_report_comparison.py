@@ -228,6 +228,20 @@ def test_markdown_is_a_table_with_what_is_worse_in_bold():
     assert len(rows) == 3
 
 
+def test_markdown_shows_what_changed_and_folds_the_rest():
+    """Short enough for a comment: noise and the command that repeats it in sight, too."""
+    found = comparison(cell(verdict("slower"), SAME), cell(SAME, label="mlp torch"))
+
+    text = markdown(found, command="benchharness compare rev:main --suite ci.toml")
+
+    seen, _, folded = text.partition("<details>")
+    assert len([line for line in seen.splitlines() if line.startswith("|")]) == 3
+    assert len([line for line in folded.splitlines() if line.startswith("|")]) == 5
+    assert "Noise of this machine: intervals of speeds are ± " in seen
+    assert "Repeat it: `benchharness compare rev:main --suite ci.toml`" in seen
+    assert folded.rstrip().endswith("</details>")
+
+
 def test_junit_has_a_test_for_each_cell_and_column():
     """Worse and undecided fail, failed trials are errors, what nobody can do is skipped."""
     found = comparison(cell(verdict("slower"), TOP1, SAME), cell(OPEN), BROKEN, SKIPPED)

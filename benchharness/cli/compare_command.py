@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,6 +227,11 @@ def command(
     return _report(compare, markdown=markdown, junit=junit, as_json=as_json, is_quiet=is_quiet)
 
 
+def _command_line() -> str:
+    """Return the command as the user wrote it."""
+    return shlex.join(["benchharness", *sys.argv[1:]])
+
+
 def _report(
     compare: Callable[[Observer], Comparison],
     *,
@@ -247,7 +255,7 @@ def _report(
     with watch(as_json=as_json, is_quiet=is_quiet) as observe:
         comparison = compare(observe)
         for option, path, render in (
-            ("--markdown", markdown, as_markdown),
+            ("--markdown", markdown, partial(as_markdown, command=_command_line())),
             ("--junit-xml", junit, as_junit),
         ):
             if path is None:

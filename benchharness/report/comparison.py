@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -29,6 +30,8 @@ _STYLES = {
     "failed": "bold red",
     "skipped": "dim",
 }
+# Verdicts that a comment need not show.
+_UNREMARKABLE = ("same", "undecidable *", "skipped")
 _MOST_NAMED = 3
 # Below so many columns the gaps of the table make room for names.
 _ROOMY = 100
@@ -92,18 +95,56 @@ def plain_text(comparison: Comparison, *, width: int = 100) -> str:
     return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
 
 
-def markdown(comparison: Comparison) -> str:
-    """Return the comparison in Markdown, for a comment on a pull request."""
+def markdown(comparison: Comparison, *, command: str = "") -> str:
+    """Return the comparison in Markdown, short enough for a comment on a pull request.
+
+    Cells that changed, failed or are undecided are in sight, with the notes; the rest is folded.
+
+    Args:
+        comparison: To write.
+        command: That repeats it; empty for none.
+    """
     mark = {0: "✅", 4: "❔"}.get(comparison.exit_code, "❌")
+    every = rows(comparison)
+    notable = [row for row in every if row[2] not in _UNREMARKABLE]
     parts = [f"### {mark} {_escaped(headline(comparison))}", _escaped(setting(comparison))]
+    if notable:
+        parts.append(_markdown_table(notable))
+    notes, legend = [], []
+    for note in remarks(comparison):
+        (legend if note.startswith(_LEGENDS) else notes).append(f"- {_escaped(note)}")
+    if notes:
+        parts.append("\n".join(notes))
+    if noise := noise_words(comparison):
+        parts.append(_escaped(noise))
+    if command:
+        parts.append(f"Repeat it: `{command}`")
+    folded = [_markdown_table(every)] if len(notable) < len(every) else []
+    summary = "<details><summary>All figures</summary>"
+    return "\n\n".join([*parts, summary, *folded, "\n".join(legend), "</details>"]) + "\n"
+
+
+def noise_words(comparison: Comparison) -> str:
+    """Return how precisely speeds were measured; empty if no interval is known."""
+    widths = sorted(
+        math.sqrt(v.high / v.low) - 1
+        for _, v in comparison.verdicts()
+        if v.kind == "speed" and v.low and v.high
+    )
+    if not widths:
+        return ""
+    span = f"± {widths[0]:.1%}" if len(widths) == 1 else f"± {widths[0]:.1%} to {widths[-1]:.1%}"
+    return f"Noise of this machine: intervals of speeds are {span}."
+
+
+def _markdown_table(table: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|---:|---:|---:|---:|"]
-    for row in rows(comparison):
+    for row in table:
         cells = [_escaped(text) for text in row]
         if row[2] not in _STYLES:
             cells[2] = f"**{cells[2]}**"
         lines.append("| " + " | ".join(cells) + " |")
-    parts += ["\n".join(lines), "\n".join(f"- {_escaped(note)}" for note in remarks(comparison))]
-    return "\n\n".join(parts) + "\n"
+    return "\n".join(lines)
 
 
 def headline(comparison: Comparison) -> str:
