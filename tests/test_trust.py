@@ -30,7 +30,7 @@ from benchharness.cli.errors import explanation
 from benchharness.errors import DatasetError, PluginError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
-from benchharness.progress.plain import Lines
+from benchharness.progress.plain import PlainReporter
 from benchharness.report.table import markdown, plain_text
 from benchharness.results.csvfiles import csv_text, write_csv_files
 from benchharness.run.events import Announced
@@ -120,7 +120,9 @@ def test_announcements_do_not_act_on_the_terminal():
     """Names of files and classes come to the user in them."""
     screen = Screen()
 
-    Lines(screen)(Announced(level="warning", text=f"left out 1 unreadable images: {HOSTILE}"))
+    PlainReporter(screen)(
+        Announced(level="warning", text=f"left out 1 unreadable images: {HOSTILE}")
+    )
 
     assert "\x1b" not in screen.text
     assert "[bold red]x[/]" in screen.text

@@ -147,6 +147,11 @@ class Downloading(Event):
     done_bytes: int | None
     count_bytes: int | None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole file is there."""
+        return self.count_bytes is not None and self.done_bytes == self.count_bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparing(Event):
@@ -160,6 +165,11 @@ class Preparing(Event):
     kind: ClassVar[str] = "preparing"
     done: int
     count: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all images are done."""
+        return self.done == self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

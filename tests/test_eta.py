@@ -1,10 +1,10 @@
-"""How long a run still takes, by a clock that is moved by hand."""
+"""Time left of a run, by a clock that is moved by hand."""
 
 from __future__ import annotations
 
 import pytest
 
-from benchharness.run.eta import Estimate, EtaEstimator
+from benchharness.progress.eta import Estimate, EtaEstimator
 from benchharness.run.events import (
     EpochEnded,
     Looked,
@@ -156,14 +156,14 @@ def test_part_of_the_first_epoch_is_enough_to_judge_by():
     assert run.remaining.trial(name) == Estimate(37.5)
 
 
-def test_an_extraction_is_a_lower_bound_until_the_training_begins():
-    """A fifth of the images in 6 s: 24 s at least."""
+def test_an_extraction_says_nothing_of_the_training_that_follows():
+    """Only epochs do, or a trial of the same cell."""
     run = FakeRun()
     name = run.start()
     run.enter(name, "extract", after_s=STARTUP_S)
     run.advance(name, 0.2, after_s=6.0)
 
-    assert run.remaining.trial(name) == Estimate(24.0, is_lower_bound=True)
+    assert run.remaining.trial(name) is None
 
 
 def test_a_trial_is_expected_to_take_what_the_latest_of_its_cell_took():
@@ -173,17 +173,6 @@ def test_a_trial_is_expected_to_take_what_the_latest_of_its_cell_took():
     name = run.start()
 
     assert run.remaining.trial(name) == Estimate(48.0)
-
-
-def test_what_follows_the_last_epoch_is_learnt_from_others():
-    """3 s from the last epoch to the end come on top of the epochs that are left."""
-    run = FakeRun()
-    run.carry_out()
-    name = run.start(backend="other")
-    run.enter(name, "train", after_s=STARTUP_S)
-    run.end_epoch(name, 1)
-
-    assert run.remaining.trial(name) == Estimate(33.0)
 
 
 def test_the_suite_counts_other_backends_like_known_ones_and_says_what_it_does_not_know():
@@ -234,20 +223,6 @@ def test_what_is_overdue_has_no_seconds_left_and_never_fewer():
 
     assert run.remaining.trial(name) == Estimate(0.0)
     assert run.remaining.suite().seconds >= 0
-
-
-def test_an_uneven_epoch_does_not_make_the_estimate_jump():
-    """An epoch that takes three times as long moves the end by less than it was late."""
-    run = FakeRun()
-    name = run.start()
-    run.enter(name, "train", after_s=STARTUP_S)
-    run.end_epoch(name, 1)
-    run.end_epoch(name, 2)
-    end_s = run.now_s + run.remaining.trial(name).seconds
-    run.end_epoch(name, 3, after_s=3 * EPOCH_S)
-    later_s = run.now_s + run.remaining.trial(name).seconds
-
-    assert end_s < later_s < end_s + 2 * EPOCH_S
 
 
 @pytest.mark.parametrize("expected_s", [20.0, 400.0])
