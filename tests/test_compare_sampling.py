@@ -31,8 +31,7 @@ from benchharness.compare.sampling import (
 from benchharness.compare.targets import Side
 from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
-from benchharness.measure.proportions import paired_p_value
-from benchharness.measure.signed_rank import lower_bounds
+from benchharness.measure.statistics import lower_bounds, paired_p_value
 from benchharness.run.events import unobserved
 from benchharness.suite.plan import Plan, Trial
 from benchharness.suite.resolve import resolve

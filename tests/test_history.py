@@ -431,7 +431,7 @@ class TestStorage:
 def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
     """What `benchharness run` writes is what `benchharness history` reads."""
     from benchharness.measure.git import describe_commit
-    from benchharness.measure.machine_id import fingerprint, in_words
+    from benchharness.measure.machine import fingerprint, machine_label
     from benchharness.run.events import unobserved
     from benchharness.run.options import RunOptions
     from benchharness.run.session import open_session, start_run
@@ -452,7 +452,7 @@ def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
     run = folder.read_run()
     history = history_of(read_runs([folder.path.parent], Choice()).readings, source="tiny")
 
-    assert run["machine"] == in_words(fingerprint())
+    assert run["machine"] == machine_label(fingerprint())
     here = describe_commit(Path.cwd())
     assert run["commit"].get("id") == here.get("id")
     (series,) = history.series

@@ -307,7 +307,7 @@ def test_a_program_is_not_flooded():
             2,
             ["x.toml: epochs: expected 1, found 0"],
         ),
-        (KeyboardInterrupt(), 130, ["interrupted; finished trials are on disk"]),
+        (KeyboardInterrupt(), 130, ["interrupted; finished trials have been saved"]),
         (ZeroDivisionError("our bug"), 1, ["ZeroDivisionError: our bug"]),
     ],
 )

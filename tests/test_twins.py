@@ -46,7 +46,7 @@ DATA = {
     "data/sources.py": "where a framework keeps datasets",
     "fetch/caches.py": "folders in which frameworks keep what they download",
     "fetch/homes.py": "addresses of published files",
-    "measure/variables.py": "names of variables that frameworks read",
+    "measure/machine.py": "names of variables that frameworks read",
     "model/backbones.py": "names of published weights",
     "plugins.py": "what to install for a format of weights",
     "pytest_support/timing.py": "an example in a message",

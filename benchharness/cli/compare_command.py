@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
+from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.compare.comparison import Comparison
@@ -173,7 +173,6 @@ def command(
             from benchharness.compare.targets import recorded_run
             from benchharness.run.events import Compared
             from benchharness.suite.load import load
-            from benchharness.suite.regression import described
 
             options = RecordedOptions(
                 benchmarks=benchmarks,
@@ -181,7 +180,7 @@ def command(
                 columns=columns,
                 thresholds=limits,
                 ignore=ignore,
-                described=described(load(suite), profile=profile) if suite else None,
+                described=load(suite).regression_settings(profile=profile) if suite else None,
             )
             ours, theirs = (recorded_run(target.text, results=results) for target in targets)
             comparison = compare_recorded(ours, theirs, options)

@@ -24,10 +24,8 @@ from benchharness.compare.sampling import (
 from benchharness.compare.verdict import Criteria
 from benchharness.errors import Problem
 from benchharness.files import ANOTHER_CACHE, atomic_write_text, json_digest, writable
-from benchharness.measure.environment import usable_cores
-from benchharness.measure.machine_id import fingerprint
-from benchharness.measure.signed_rank import lower_bounds
-from benchharness.measure.variables import recorded_variables
+from benchharness.measure.machine import fingerprint, recorded_variables, usable_cores
+from benchharness.measure.statistics import lower_bounds
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Cell, Plan
 

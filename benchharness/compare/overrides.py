@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchharness.errors import Problem
-from benchharness.suite.findings import Finding, check
+from benchharness.suite.errors import FieldError, check
 from benchharness.suite.plan import Cell, Plan
-from benchharness.suite.rules import clashes
 from benchharness.suite.settings import STRATEGIES, StrategySettings, setting_names
+from benchharness.suite.validate import conflicts_of
 from benchharness.text import quote, suggest
 
 
@@ -63,15 +63,15 @@ class Overrides:
             problems = [replace(p, where=f"{self.option} {p.where}") for p in problems]
         return list(dict.fromkeys(problems))
 
-    def _findings(self, cell: Cell) -> Iterator[Finding]:
+    def _findings(self, cell: Cell) -> Iterator[FieldError]:
         for key in self.settings.keys() & cell.matrix.keys():
-            yield Finding(
+            yield FieldError(
                 at=(key,),
                 expected="a key that no matrix varies",
                 found=f"one that benchmark {quote(cell.benchmark)} varies",
             )
         wrong = check(STRATEGIES[cell.strategy], self._merged(cell.settings))
-        yield from wrong or clashes(self.apply(cell.settings))
+        yield from wrong or conflicts_of(self.apply(cell.settings))
 
     def _merged(self, settings: StrategySettings) -> dict[str, Any]:
         """Return all settings as a suite would write them."""

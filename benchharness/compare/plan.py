@@ -11,7 +11,7 @@ from benchharness.errors import SuiteError
 from benchharness.model.cell import cell_label
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.file import BackendTable
-from benchharness.suite.plan import Cell, Plan, group_key
+from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import BottleneckSettings, StrategySettings
 
 
@@ -87,7 +87,7 @@ def plan_comparison(
         raise SuiteError(str(plan.suite.path), problems)
     names = _backend_names(plan, a, b)
     if is_extracting:
-        plan = plan.settled(_without_stored_features)
+        plan = plan.map_settings(_without_stored_features)
     # A comparison has looks of its own.
     plan = plan.fixed(pairs)
     cells = tuple(_cell_pairs(plan, (a, b), names))
@@ -143,7 +143,7 @@ def _cell_pairs(
         if a.backend not in (None, cell.backend):
             continue
         wanted = b.backend or cell.backend
-        rivals = (rival for rival in plan.cells if group_key(rival) == group_key(cell))
+        rivals = (rival for rival in plan.cells if rival.group_key == cell.group_key)
         counterpart = next((rival for rival in rivals if rival.backend == wanted), None)
         if counterpart is None:
             continue

@@ -19,8 +19,7 @@ from benchharness.compare.verdict import Criteria
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results.cells import Cell, cells_of, worst_proof
-from benchharness.results.derived import disturbed_count
-from benchharness.results.record import Record
+from benchharness.results.record import Record, disturbed_count
 from benchharness.text import closest
 
 IGNORABLE = ("machine", "data", "weights", "settings")

@@ -32,7 +32,7 @@ from benchharness.measure.git import GitError, changes, git
 from benchharness.plugins import GROUP
 from benchharness.subprocesses import python_environment
 from benchharness.text import closest
-from benchharness.worker.request import TrialRequest
+from benchharness.worker.request import WorkerRequest
 
 _NO_HOOKS = ("-c", f"core.hooksPath={os.devnull}")
 _CHECK_TIMEOUT_S = 120
@@ -46,8 +46,11 @@ entries = importlib.metadata.entry_points(group={GROUP!r})
 origins = {{module: origin(module) for module in json.loads(sys.argv[1])}}
 origins |= {{entry.name: origin(entry.module.partition(".")[0]) for entry in entries}}
 from dataclasses import fields
-from benchharness.worker.request import TrialRequest
-request = sorted(field.name for field in fields(TrialRequest))
+try:
+    from benchharness.worker.request import WorkerRequest
+    request = sorted(field.name for field in fields(WorkerRequest))
+except ImportError:
+    request = []
 print(json.dumps({{"origins": origins, "request": request}}))
 """
 
@@ -309,7 +312,7 @@ def _check_imports(
                     f"found {origin or 'nothing to import'}; a package that has to be compiled, or "
                     "is not where its pyproject.toml says, cannot be compared by revision"
                 )
-    ours = sorted(field.name for field in fields(TrialRequest))
+    ours = sorted(field.name for field in fields(WorkerRequest))
     if answer["request"] != ours:
         differing = ", ".join(sorted(set(ours) ^ set(answer["request"])))
         raise RunError(

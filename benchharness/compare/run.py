@@ -17,10 +17,9 @@ from benchharness.compare.sampling import FEWEST_PAIRS, Limits, PairSeries, Samp
 from benchharness.compare.targets import Side
 from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
-from benchharness.measure.environment import usable_cores
-from benchharness.measure.machine import read_memory
+from benchharness.measure.machine import read_memory, usable_cores
 from benchharness.results.cells import worst_proof
-from benchharness.results.derived import disturbed_count
+from benchharness.results.record import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.options import RunOptions
@@ -28,8 +27,8 @@ from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, start_run
+from benchharness.suite.file import Regression
 from benchharness.suite.plan import Plan
-from benchharness.suite.regression import Regression, described
 
 if TYPE_CHECKING:
     from benchharness.compare.revisions import Checkout
@@ -182,7 +181,7 @@ def open_comparison(
     request = replace(options.request, results=options.request.results / FOLDER)
     session = open_session(request, environment=with_retained_heap(os.environ), observe=observe)
     suite_plan = select(session.plan)
-    suite_criteria = described(suite_plan.suite, profile=suite_plan.profile)
+    suite_criteria = suite_plan.suite.regression_settings(profile=suite_plan.profile)
     criteria = Criteria.of(suite_criteria, columns=options.columns, thresholds=options.thresholds)
     limits = _limits(session, options)
     plan = plan_comparison(

@@ -19,12 +19,12 @@ from benchharness.compare.plan import CellPair
 from benchharness.compare.trials import Trials
 from benchharness.compare.verdict import MISSES, Criteria, Verdict
 from benchharness.errors import Problem, SuiteError
-from benchharness.measure.signed_rank import tail
+from benchharness.measure.statistics import tail
 from benchharness.results.record import Record
 from benchharness.run.events import Observer
 from benchharness.run.runner import Runner
+from benchharness.suite.file import MINIMUM_PAIRS
 from benchharness.suite.plan import Trial
-from benchharness.suite.regression import MINIMUM_PAIRS
 
 # Probability that a change of exactly the limit is called worse at any look, and that it is called
 # the same: 5 % each.

@@ -15,10 +15,15 @@ from statistics import median
 from typing import Any, Literal
 
 from benchharness.errors import Problem, SuiteError
-from benchharness.measure.proportions import paired_p_value, unpaired_p_value
-from benchharness.measure.signed_rank import centre, lower_bound, upper_bound
+from benchharness.measure.statistics import (
+    centre,
+    lower_bound,
+    paired_p_value,
+    unpaired_p_value,
+    upper_bound,
+)
 from benchharness.model.quantities import QUANTITIES, USUAL, Kind, Quantity
-from benchharness.suite.regression import DRIFT
+from benchharness.suite.file import DRIFT
 from benchharness.text import quote, suggest
 
 # The column of trials that never reach their target.
@@ -408,7 +413,7 @@ def _moses(sample: Sample, level: float) -> tuple[float, float]:
         Moses's interval of the rank-sum test: Hollander, Wolfe and Chicken, "Nonparametric
         Statistical Methods" (2014), 4.3.
     """
-    from benchharness.measure.rank_sum import smallest_rank
+    from benchharness.measure.statistics import smallest_rank
 
     rank = smallest_rank(*sample.trials, level=level)
     if not rank:

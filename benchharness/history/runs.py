@@ -12,10 +12,10 @@ from typing import Any
 
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.history.history import Conditions, Observation, Point
-from benchharness.measure.machine_id import in_words
+from benchharness.measure.machine import machine_label
 from benchharness.model.quantities import QUANTITIES, Quantity
 from benchharness.results.cells import Cell, cells_of
-from benchharness.results.store import RunFolder, runs_of
+from benchharness.results.run_folder import RunFolder, runs_of
 from benchharness.text import closest
 
 # Speed of a cell: the first of these that it has.
@@ -314,7 +314,7 @@ def _parse_time(text: str) -> datetime:
 def _machine_line(
     *, cpu: Any, cores: Any, accelerators: Sequence[str], architecture: Any, system: Any
 ) -> str:
-    return in_words(
+    return machine_label(
         {
             "cpu": cpu or "unknown processor",
             "cores": "?" if cores is None else cores,

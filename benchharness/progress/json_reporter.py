@@ -13,8 +13,7 @@ from types import TracebackType
 from typing import Any, Self, TextIO
 
 from benchharness.cli.errors import exit_code, explanation
-from benchharness.extensions import broken, extensions, load_extension
-from benchharness.plugins import title
+from benchharness.plugins import broken, extensions, load_extension, title
 from benchharness.progress.eta import EtaEstimator
 from benchharness.progress.text import BrokenPipeSafeStream
 from benchharness.results.record import without_nan

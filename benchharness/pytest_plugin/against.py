@@ -14,7 +14,7 @@ from benchharness.compare.run import ComparisonOptions, ComparisonSession, open_
 from benchharness.compare.sampling import PairSeries
 from benchharness.compare.targets import WORKTREE, Side
 from benchharness.errors import BenchError, RunError
-from benchharness.measure.variables import recorded_variables
+from benchharness.measure.machine import recorded_variables
 from benchharness.model.cell import CellKey, cell_key
 from benchharness.pytest_plugin.run import select_cells
 from benchharness.pytest_plugin.samples import cell_facts, seconds_per_step

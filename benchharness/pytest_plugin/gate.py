@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from benchharness.measure.machine_id import fingerprint, in_words
+from benchharness.measure.machine import fingerprint, machine_label
 from benchharness.pytest_plugin.samples import session_of
 from benchharness.pytest_plugin.suites import SUITES, CellItem, SuiteFile
 
@@ -51,7 +51,7 @@ class Baseline:
     def machine_mismatch(self) -> str:
         """Return that it is of another machine than this."""
         return (
-            f"baseline {self.name}: expected one of this machine ({in_words(fingerprint())}), "
+            f"baseline {self.name}: expected one of this machine ({machine_label(fingerprint())}), "
             f"found one of {'; '.join(sorted(self.machines))}; {_SAVE}, on this machine"
         )
 
@@ -147,7 +147,7 @@ class BaselineGate:
         problem = self._missing_baseline()
         ours = [baseline for baseline in self._baselines if baseline.infos]
         if not problem and ours:
-            here = in_words(fingerprint())
+            here = machine_label(fingerprint())
             if not any(here in baseline.machines for baseline in ours):
                 problem = ours[-1].machine_mismatch()
         if problem:

@@ -13,7 +13,7 @@ import pytest
 from benchharness import __version__
 from benchharness.errors import RunError
 from benchharness.files import json_digest
-from benchharness.measure.machine_id import fingerprint, in_words
+from benchharness.measure.machine import fingerprint, machine_label
 from benchharness.results.cells import cells_of
 from benchharness.results.record import Record
 from benchharness.run.inputs import RunInputs
@@ -191,7 +191,7 @@ def cell_facts(
         "batch_size": cell.settings.batch_size,
         "proof": result.proof,
         "proofs": {other: result.proof_against(other) for other in records[0]["proofs"]},
-        "machine": in_words(fingerprint()),
+        "machine": machine_label(fingerprint()),
         "device": device,
         "precision": cell.settings.precision,
         "dataset": {

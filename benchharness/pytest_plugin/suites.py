@@ -128,7 +128,7 @@ class SuiteFile(pytest.File):
         if "run" not in vars(self) or self.run.folder is None:
             return
         from benchharness.report.summary import answers_in
-        from benchharness.results.store import RunFolder
+        from benchharness.results.run_folder import RunFolder
 
         folder = RunFolder.open(self.run.folder)
         reporter.section(f"benchharness: {self.nodeid}", sep="-")

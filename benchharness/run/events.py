@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchharness.errors import RunError
 from benchharness.results.record import Record, failed_in
-from benchharness.results.store import RunFolder, runs_of
+from benchharness.results.run_folder import RunFolder, runs_of
 
 if TYPE_CHECKING:
     from benchharness.suite.plan import Plan
@@ -444,7 +444,7 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
     match event["event"]:
         case "phase":
             return PhaseEntered(name=name, phase=event["phase"])
-        case "advance":
+        case "progress":
             details = {key: value for key, value in event.items() if key != "event"}
             return TrialProgress(name=name, **details)
         case "epoch":

@@ -19,9 +19,8 @@ from benchharness.api import (
     UnsupportedError,
     Work,
 )
-from benchharness.measure.clock import now_s
-from benchharness.measure.cpu_time import CpuTimer
-from benchharness.measure.environment import usable_cores
+from benchharness.measure.clock import CpuTimer, now_s
+from benchharness.measure.machine import usable_cores
 from benchharness.testing.compare import (
     LOGITS,
     WEIGHTS,
@@ -113,10 +112,10 @@ class SettingsContract(Contract):
 
         # Threads are counted in hundredths of a second.
         while max(processor.threads.values(), default=0.0) < 0.3:
-            processor.turn(True)
+            processor.start()
             learn(training, batches)
             training.synchronize()
-            processor.turn(False)
+            processor.stop()
 
         assert processor.sharing > 1, "threads: two were asked for, and one did all the work"
 
