@@ -71,13 +71,13 @@ class PluginRepository:
     def write(
         self,
         *,
-        step_s: float = 0.0,
+        step_s: float | str = 0.0,
         dependencies: tuple[str, ...] = ("numpy>=1.26",),
         entry: str = "slowpoke",
         version: str = "1.0",
         folder: str = "src",
     ) -> None:
-        """Write the plugin's files."""
+        """Write the plugin's files; seconds of a step may be an expression of Python."""
         package = self.top / folder / "benchharness_slowpoke"
         package.mkdir(parents=True, exist_ok=True)
         (package / "__init__.py").touch()

@@ -17,7 +17,7 @@ import yaml
 from documents import ROOT, blocks
 
 from benchharness.cli import cli
-from benchharness.compare.criteria import read_thresholds
+from benchharness.compare.verdict import read_thresholds
 from benchharness.suite.load import load
 
 OWN = ROOT / ".github" / "workflows" / "ci.yml"

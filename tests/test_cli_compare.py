@@ -168,7 +168,7 @@ def test_the_noise_of_a_machine_is_told_and_used(desk: Path):
         ),
         (["lagging.toml", "--set", "batchsize=3"], 'did you mean "batch_size"?'),
         (["lagging.toml", "--set", "=3"], "--set: expected key=value"),
-        (["slow", "slower", "--suite", "two.toml", "--budget", "0"], "more than 0 minutes"),
+        (["slow", "slower", "--suite", "two.toml", "--max-minutes", "0"], "more than 0 minutes"),
         (
             ["slow", "slower", "--suite", "two.toml", "--junit", "nowhere/found.xml"],
             "nowhere/found.xml: expected a folder to write it in, found none",
@@ -202,7 +202,7 @@ def test_a_recorded_run_and_a_fresh_side_are_not_compared(desk: Path):
     assert done.returncode == 2
     assert "expected two sides that are both recorded, or both to be run" in done.stderr
     assert changed.returncode == 2
-    assert "expected none beside recorded runs" in changed.stderr
+    assert "cannot be used with recorded runs" in changed.stderr
 
 
 def test_a_target_that_is_never_reached_is_a_regression(desk: Path):

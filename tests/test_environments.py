@@ -225,14 +225,14 @@ class TestTwoVersions:
             cache=built.cache,
         )
         changes, _ = parse_overrides(["dense=8"], option="--set")
-        changed = Side(label="more", changes=changes)
+        changed = Side(label="more", overrides=changes)
 
         lineup = plan_comparison(
             session.plan, Side(label="same"), changed, pairs=6, is_extracting=True
         )
         session = replace(session, plan=lineup.plan).resolve_interpreters()
 
-        (couple,) = lineup.couples
+        (couple,) = lineup.cells
         backends = [couple.ours.backend, couple.theirs.backend]
         assert len(set(backends)) == 2
         pythons = {session.executors[name].python for name in backends}

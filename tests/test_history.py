@@ -1,4 +1,4 @@
-"""Runs over time: what is joined, what is set aside, and what is said of a step."""
+"""Runs over time: what is joined, what is excluded, and what is said of a step."""
 
 from __future__ import annotations
 
@@ -136,20 +136,20 @@ class TestRecords:
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
-            ({"facts": {"machine": "a big one"}}, "another machine (a big one)"),
-            ({"facts": {"device": "cuda:0"}}, "another device (cuda:0)"),
+            ({"facts": {"machine": "a big one"}}, "different machine (a big one)"),
+            ({"facts": {"device": "cuda:0"}}, "different device (cuda:0)"),
             (
                 {"facts": {"dataset": {"slices": [{"image_size": 64, "digest": "d2"}]}}},
-                "other data",
+                "different data",
             ),
-            ({"train_count": 400}, "other data"),
+            ({"train_count": 400}, "different data"),
             (
                 {"settings": {"batch_size": 25, "image_size": 64}},
-                "other settings (batch_size)",
+                "different settings (batch_size)",
             ),
             (
                 {"facts": {"resolved": {"backend": {"torch": {"options": {"batch_size": 9}}}}}},
-                "other settings (batch_size)",
+                "different settings (batch_size)",
             ),
         ],
     )
@@ -185,7 +185,7 @@ class TestRecords:
 
         assert "excluded" not in show("--results", str(tmp_path / "cnn")).stdout
         aside = show("--results", str(tmp_path / "fine_tune")).stdout
-        assert "1 run excluded: other weights" in aside
+        assert "1 run excluded: different weights" in aside
 
     def test_setting_of_a_later_version_sets_nothing_aside(self, tmp_path: Path):
         """What an earlier version did not know, it did by default."""
@@ -221,7 +221,7 @@ class TestRecords:
 
         text = show("--results", str(tmp_path)).stdout
 
-        assert "1 run excluded: another machine (a processor, 8 cores, Linux x86_64)" in text
+        assert "1 run excluded: different machine (a processor, 8 cores, Linux x86_64)" in text
 
     def test_other_columns_can_be_seen(self, tmp_path: Path):
         """Bytes in GB; more of them is worse."""
@@ -324,7 +324,7 @@ class TestRecords:
         """Rather than an empty page."""
         write_run(tmp_path, 0, 100.0)
 
-        with pytest.raises(RunError, match="another --column, --benchmark or --backend may be"):
+        with pytest.raises(RunError, match="try another --column, --benchmark or --backend"):
             show("--results", str(tmp_path), "--column", "energy_j")
 
 
@@ -351,16 +351,16 @@ class TestStorage:
 
         text = show("--storage", str(tmp_path)).stdout
 
-        assert "1 run excluded: another machine (a processor, 8 cores, Linux x86_64)" in text
+        assert "1 run excluded: different machine (a processor, 8 cores, Linux x86_64)" in text
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [
-            ({"dataset": {"digest": "d2"}}, "other data"),
-            ({"weights": {"digest": "w2"}}, "other weights"),
-            ({"settings": {"batch_size": 8}}, "other settings (batch_size)"),
-            ({"options": {"plugin": "lamp"}}, "other settings (plugin)"),
-            ({"machine": "a big one"}, "another machine (a big one)"),
+            ({"dataset": {"digest": "d2"}}, "different data"),
+            ({"weights": {"digest": "w2"}}, "different weights"),
+            ({"settings": {"batch_size": 8}}, "different settings (batch_size)"),
+            ({"options": {"plugin": "lamp"}}, "different settings (plugin)"),
+            ({"machine": "a big one"}, "different machine (a big one)"),
         ],
     )
     def test_cells_of_our_plugin_are_bound_to_more(self, tmp_path: Path, changes, reason):
@@ -385,7 +385,7 @@ class TestStorage:
 
         assert series_of("pets", "--storage", str(tmp_path), "--backend", "torch")
         for words in (["zoo"], ["pets", "--backend", "keras"], ["--benchmark", "feed"]):
-            with pytest.raises(RunError, match="expected runs that know what was asked for"):
+            with pytest.raises(RunError, match="no recorded run has this column"):
                 series_of(*words, "--storage", str(tmp_path))
 
     def test_operations_per_second_are_a_rate(self, tmp_path: Path):

@@ -13,7 +13,7 @@ import pytest
 from pytest_sessions import CNN, FEED, HEAD, install, run, saved
 
 from benchharness.errors import RunError
-from benchharness.pytest_plugin import handover
+from benchharness.pytest_plugin import samples
 from benchharness.pytest_plugin.options import request_of
 from benchharness.results.run_folder import find_run
 from benchharness.suite.load import load
@@ -282,7 +282,7 @@ def test_data_that_cannot_be_had_fail_each_cell_with_a_line(project: pytest.Pyte
 
 def test_only_selected_cells_run_and_those_they_take_their_heads_from(tmp_path: Path):
     """Heads of the backends that were selected, in the track that was."""
-    from benchharness.pytest_plugin.run import narrowed
+    from benchharness.pytest_plugin.run import select_cells
 
     transfer = 'weights = "random"\nbackbone = "vgg_mini"\n'
     before = '[[benchmark]]\nname = "before"\nstrategy = "bottleneck"\n'
@@ -292,7 +292,7 @@ def test_only_selected_cells_run_and_those_they_take_their_heads_from(tmp_path: 
     plan = resolve(load(tmp_path / "pace.toml"), profile=None)
     chosen = [one for one in plan.cells if (one.benchmark, one.backend) == ("after", "numpy")]
 
-    kept = narrowed(plan, chosen).cells
+    kept = select_cells(plan, chosen).cells
 
     assert [(cell.benchmark, cell.backend) for cell in kept] == [
         ("before", "numpy"),
@@ -356,13 +356,13 @@ def test_another_pytest_benchmark_is_refused(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, found: str, is_known: bool
 ):
     """What is private may be otherwise there."""
-    monkeypatch.setattr(handover, "version", lambda name: found)
+    monkeypatch.setattr(samples, "version", lambda name: found)
 
     if is_known:
-        handover.require_pytest_benchmark(request.config)
+        samples.require_pytest_benchmark(request.config)
     else:
         with pytest.raises(RunError, match=f"expected pytest-benchmark 5.2 .*, found {found}"):
-            handover.require_pytest_benchmark(request.config)
+            samples.require_pytest_benchmark(request.config)
 
 
 def test_tools_of_pytest_benchmark_read_what_was_saved(tmp_path: Path):

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from benchharness.compare.comparison import CellComparison, Comparison
 from benchharness.compare.noise import Noise, NoiseReport, RequiredPairs
-from benchharness.compare.scatter import Scatter
+from benchharness.compare.sampling import Scatter
 from benchharness.compare.verdict import Verdict
 from benchharness.report.comparison import headline, markdown, plain_text
 from benchharness.report.junit import junit
@@ -226,6 +226,20 @@ def test_markdown_is_a_table_with_what_is_worse_in_bold():
     assert rows[0] == "| cell | column | verdict | change | interval | pairs | limit |"
     assert rows[2].startswith(r"| fine\_tune\|a torch | training | **slower** | 1.121 |")
     assert len(rows) == 3
+
+
+def test_markdown_shows_what_changed_and_folds_the_rest():
+    """Short enough for a comment: noise and the command that repeats it in sight, too."""
+    found = comparison(cell(verdict("slower"), SAME), cell(SAME, label="mlp torch"))
+
+    text = markdown(found, command="benchharness compare rev:main --suite ci.toml")
+
+    seen, _, folded = text.partition("<details>")
+    assert len([line for line in seen.splitlines() if line.startswith("|")]) == 3
+    assert len([line for line in folded.splitlines() if line.startswith("|")]) == 5
+    assert "Noise of this machine: intervals of speeds are ± " in seen
+    assert "Repeat it: `benchharness compare rev:main --suite ci.toml`" in seen
+    assert folded.rstrip().endswith("</details>")
 
 
 def test_junit_has_a_test_for_each_cell_and_column():

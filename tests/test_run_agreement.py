@@ -16,7 +16,7 @@ from benchharness.data.info import DatasetInfo
 from benchharness.doctor.data import datasets, weights, weights_checks
 from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
-from benchharness.pytest_plugin.run import smallest
+from benchharness.pytest_plugin.run import smallest_plan
 from benchharness.run import messages
 from benchharness.run.dry_run import check_weights, dataset_info
 from benchharness.run.inputs import SearchPaths, find_inputs
@@ -185,7 +185,7 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
     source = "folder" if layout == "folders" else "flat"
     plan = plan_of(tmp_path, HEAD + f'source = "{source}"\npath = "data"\n' + CNN)
 
-    materials = find_inputs(smallest(plan), places=places_of(tmp_path), workers=1)
+    materials = find_inputs(smallest_plan(plan), places=places_of(tmp_path), workers=1)
     materials.prepare()
 
     (cell,) = materials.plan.cells

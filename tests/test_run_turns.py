@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from laggards import SUITE, benchharness, install
 
-from benchharness.compare.malloc import KEPT, retains_heap, with_retained_heap
+from benchharness.compare.run import RETAINED_HEAP, retains_heap, with_retained_heap
 from benchharness.run.process.executor import run_interleaved
 
 EPOCHS = 4
@@ -65,7 +65,7 @@ def test_where_one_course_raises_the_other_is_ended():
 
 def test_freed_memory_is_kept_unless_somebody_has_tuned_the_allocator():
     """Whoever names one of its settings, or another allocator, has it as he wants it."""
-    assert with_retained_heap({"HOME": "/root"}) == {"HOME": "/root", **KEPT}
+    assert with_retained_heap({"HOME": "/root"}) == {"HOME": "/root", **RETAINED_HEAP}
     for own in ({"MALLOC_ARENA_MAX": "1"}, {"LD_PRELOAD": "libjemalloc.so.2"}):
         assert with_retained_heap(own) == own
         assert not retains_heap(with_retained_heap(own))
@@ -149,7 +149,7 @@ def test_where_two_do_not_fit_into_memory_they_run_one_by_one(tmp_path: Path):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the two of a pair in turn, one by one" in done.stderr
-    assert "trials keep the memory they free" in done.stderr
+    assert "malloc is set to retain freed memory" in done.stderr
     pairs = epochs(tmp_path / "diary")
     assert ["".join(name for name, *_ in pair) for pair in pairs] == ["AAAABBBB", "BBBBAAAA"] * 3
 

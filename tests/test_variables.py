@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from history_runs import write_run
 from plugins_here import benchharness
-from test_regression_recorded import STEADY, compare, of, recorded
+from test_compare_recorded import STEADY, compare, of, recorded
 
 from benchharness.errors import SuiteError
 from benchharness.history.history import history_of
 from benchharness.history.runs import Choice, read_runs
 from benchharness.measure.machine import recorded_variables
-from benchharness.pytest_plugin.baseline import differences
+from benchharness.pytest_plugin.gate import differences
 
 SUITE = """
 name = "small"
@@ -97,7 +97,7 @@ def test_runs_of_other_variables_are_other_runs(tmp_path: Path):
     )
     compared = benchharness(tmp_path, "compare", f"run:{one}", f"run:{other}")
     allowed = benchharness(
-        tmp_path, "compare", f"run:{one}", f"run:{other}", "--across", "settings"
+        tmp_path, "compare", f"run:{one}", f"run:{other}", "--ignore", "settings"
     )
 
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr

@@ -119,7 +119,7 @@ def compare(folder: Path, kind: str, backend: str) -> dict[str, Any]:
     options = [f"options.{name}={values[name]}" for name in KINDS[kind]]
     began_s = time.monotonic()
     done = benchharness(
-        folder, "compare", "lagging.toml", "--backend", backend, "--json", "--budget", "10",
+        folder, "compare", "lagging.toml", "--backend", backend, "--json", "--max-minutes", "10",
         *(part for option in options or ["options.slower=0.0"] for part in ("--set", option)),
         timeout_s=3600,
     )  # fmt: skip

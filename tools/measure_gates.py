@@ -1,7 +1,7 @@
 """Measure how often ``benchharness compare``, ``noise`` and ``history`` are right, by simulation.
 
 Trials are drawn, not run: epoch by epoch, with the noise of a machine, and handed to the functions
-that judge real ones, look by look.
+that decide real ones, look by look.
 
     python tools/measure_gates.py --repeats 1000
 
@@ -20,14 +20,19 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.compare.comparison import CellComparison, Comparison, Trials
-from benchharness.compare.criteria import Criteria
-from benchharness.compare.floors import NoiseFloor
-from benchharness.compare.looks import ERROR, FEWEST_PAIRS, level_of, planned
+from benchharness.compare.comparison import CellComparison, Comparison
+from benchharness.compare.noise import NoiseFloor
 from benchharness.compare.plan import CellPair
-from benchharness.compare.sampling import Series
-from benchharness.compare.scatter import scatter_of
-from benchharness.compare.verdict import Sample, Verdict, judge
+from benchharness.compare.sampling import (
+    ERROR,
+    FEWEST_PAIRS,
+    PairSeries,
+    level_of,
+    planned_looks,
+    scatter_of,
+)
+from benchharness.compare.trials import Trials
+from benchharness.compare.verdict import Criteria, Sample, Verdict, decide
 from benchharness.history.changepoints import find_segments
 from benchharness.measure.blocks import Block, best_epoch
 from benchharness.model.quantities import QUANTITIES
@@ -201,13 +206,14 @@ def pairs_of(machine: Machine, planted: Planted, random: Random) -> Iterator[tup
 
 def compare(machine: Machine, planted: Planted, random: Random) -> tuple[int, int]:
     """Return the exit code of a comparison, and after how many pairs it ends."""
-    series = Series(
-        couple=CellPair(ours=CELL, theirs=CELL, backend="torch"), looks=planned(FEWEST_PAIRS, PAIRS)
+    series = PairSeries(
+        cells=CellPair(ours=CELL, theirs=CELL, backend="torch"),
+        looks=planned_looks(FEWEST_PAIRS, PAIRS),
     )
     for ours, theirs in pairs_of(machine, planted, random):
         series.ours.append(ours)
         series.theirs.append(theirs)
-        series.judge(planted.criteria)
+        series.decide(planted.criteria)
         if series.is_over:
             break
     return exit_code(series.verdicts), series.pairs
@@ -223,10 +229,12 @@ def exit_code(verdicts: Sequence[Verdict]) -> int:
 
 def decided(costs: Values, *, threshold: float, most: int) -> str:
     """Return the word at which a sequence of pairs ends."""
-    looks, word = planned(FEWEST_PAIRS, most), "undecidable"
+    looks, word = planned_looks(FEWEST_PAIRS, most), "undecidable"
     for look in looks:
-        sample = Sample(quantity=SECONDS, costs=tuple(costs[:look].tolist()), trials=(look, look))
-        word = judge(sample, threshold=threshold, level=level_of(looks)).word
+        sample = Sample(
+            quantity=SECONDS, log_ratios=tuple(costs[:look].tolist()), trials=(look, look)
+        )
+        word = decide(sample, threshold=threshold, level=level_of(looks)).word
         if word != "undecidable":
             break
     return word
@@ -254,13 +262,13 @@ def noise_promise(
     same, slower, shown = [], [], []
     for _ in range(repeats):
         costs = tuple(machine.costs(random, pairs).tolist())
-        floor = NoiseFloor(costs={"wall_s": costs}, pair_s=1.0, measured="")
-        threshold = floor.reach("wall_s", pairs)
+        floor = NoiseFloor(log_ratios={"wall_s": costs}, pair_s=1.0, measured="")
+        threshold = floor.smallest_detectable("wall_s", pairs)
         shown.append(threshold)
         if math.isinf(threshold):
             continue
         for _ in range(10):
-            again, worse = machine.costs(random, pairs), machine.costs(random, pairs)
+            again, worse = machine.costs(random, pairs), machine.log_ratios(random, pairs)
             worse += math.log1p(2 * threshold)
             same.append(decided(again, threshold=threshold, most=pairs) == "same")
             slower.append(decided(worse, threshold=threshold, most=pairs) == "slower")
@@ -360,7 +368,7 @@ def false_steps(
 ) -> float:
     """Return the share of histories of equal code that have a step."""
     return float(
-        np.mean([len(find_segments([*history(random, runs)])) > 1 for _ in range(repeats)])
+        np.mean([len(find_segments([*history(random, runs)]).levels) > 1 for _ in range(repeats)])
     )
 
 
@@ -372,7 +380,7 @@ def found_steps(
     def is_found() -> bool:
         values = history(random, 20 + after)
         values[20:] += 0.15
-        return any(abs(level.first - 20) <= 1 for level in find_segments([*values])[1:])
+        return any(abs(level.first - 20) <= 1 for level in find_segments([*values]).levels[1:])
 
     return float(np.mean([is_found() for _ in range(repeats)]))
 
@@ -382,7 +390,7 @@ def tables(repeats: int) -> Iterator[str]:
     random = np.random.default_rng(2026)
     yield from ("| pairs | looks | level of each |", "|---|---|---|")
     for fewest, most in ((12, 12), (6, 8), (6, 12), (6, 20), (10, 20), (6, 40), (6, 100)):
-        looks = planned(fewest, most)
+        looks = planned_looks(fewest, most)
         yield f"| {fewest} to {most} | {len(looks)} | {level_of(looks):.2%} |"
     yield from ("", "| noise | limit called slower | limit called the same |", "|---|---|---|")
     for name, machine in MACHINES.items():

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,11 +16,7 @@ from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.compare.comparison import Comparison
-    from benchharness.compare.overrides import Changes
-    from benchharness.compare.recorded import RecordedOptions
-    from benchharness.compare.run import ComparisonOptions
-    from benchharness.compare.targets import TargetSpec
-    from benchharness.errors import Problem
+    from benchharness.run.events import Observer
 
 
 @click.command("compare")
@@ -27,31 +26,35 @@ if TYPE_CHECKING:
 @click.option(
     "--suite",
     type=options.PATH,
-    help="What both sides run; needed to run them.",
+    help="Suite that both sides run; not needed for recorded runs.",
 )
 @options.profile
 @options.benchmarks
 @options.backends
 @click.option(
-    "--set-a", "set_a", multiple=True, help="A setting of A alone: key=value; repeatable."
+    "--set-a", "set_a", multiple=True, help="Override a setting of A: key=value (repeatable)."
 )
 @click.option(
-    "--set", "--set-b", "set_b", multiple=True, help="A setting of B alone: key=value; repeatable."
+    "--set",
+    "--set-b",
+    "set_b",
+    multiple=True,
+    help="Override a setting of B: key=value (repeatable).",
 )
 @click.option(
     "--threshold",
     "thresholds",
     multiple=True,
-    help="How much worse counts: 5% for every speed, COLUMN=2% for one column; repeatable.",
+    help="How much worse counts: 5% for every speed, COLUMN=2% for one column (repeatable).",
 )
 @options.columns
 @click.option("--pairs", help="Pairs of trials of each cell: at most N, or FEWEST..MOST.")
-@click.option("--budget", "minutes", type=float, help="Minutes after which no pairs are added.")
+@click.option("--max-minutes", "minutes", type=float, help="Stop sampling after this many minutes.")
 @click.option(
-    "--across",
+    "--ignore",
     multiple=True,
     type=click.Choice(["machine", "data", "weights", "settings"]),
-    help="Compare recorded runs although this differs; may be repeated.",
+    help="Ignore differences in this when comparing recorded runs (repeatable).",
 )
 @options.data
 @options.device
@@ -60,13 +63,13 @@ if TYPE_CHECKING:
     type=options.PATH,
     default=Path("results"),
     show_default=True,
-    help="Where runs are recorded; comparisons are in its folder of that name.",
+    help="Folder of recorded runs; comparisons go to its subfolder `comparisons`.",
 )
 @click.option(
     "--repository",
     type=options.FilePath(path_type=Path, exists=True, file_okay=False),
     default=Path(),
-    help="Whose revisions are compared; the current folder by default.",
+    help="Repository whose revisions are compared; the current folder by default.",
 )
 @options.timeout
 @options.tracks
@@ -81,7 +84,9 @@ if TYPE_CHECKING:
     type=options.PATH,
     help="Also write the table as Markdown here.",
 )
-@click.option("--junit", type=options.PATH, help="Also write JUnit XML here.")
+@click.option(
+    "--junit-xml", "--junit", "junit", type=options.PATH, help="Also write JUnit XML here."
+)
 @options.json_events
 @options.quiet
 def command(
@@ -98,7 +103,7 @@ def command(
     columns: tuple[str, ...],
     pairs: str | None,
     minutes: float | None,
-    across: tuple[str, ...],
+    ignore: tuple[str, ...],
     data: Path | None,
     device: str,
     results: Path,
@@ -112,25 +117,26 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Say whether B is worse than A: slower, larger or less accurate.
+    """Compare A and B and report regressions: slower, larger or less accurate.
 
-    A and B are backends of --suite, git revisions (rev:HEAD~1; rev:. for the files as they lie,
-    which B is by default), or recorded runs (a folder, a suite's name, RUN@BACKEND for one of its
+    A and B are backends of --suite, git revisions (rev:HEAD~1; rev:. for the working tree, the
+    default of B), or recorded runs (a folder, a suite's name, RUN@BACKEND for one of its
     backends). With a suite alone, A is the suite as written and B the same with --set.
 
-    What is run is run in turn, A B, B A, in fresh processes, until each cell is decided or there
-    are no more pairs. Recorded runs are compared as they are.
+    Both sides run in turn, A B, B A, in new processes, until each cell is decided or there are no
+    more pairs. Recorded runs are compared as they are.
 
-    Exit codes: 0 nothing is worse; 1 a trial failed; 2 the request could not be understood; 3 B is
-    worse; 4 undecidable; 130 interrupted.
+    Exit codes: 0 nothing is worse; 1 a trial failed; 2 invalid request; 3 B is worse; 4
+    undecidable; 130 interrupted.
     """
-    from benchharness.compare.criteria import read_thresholds, unknown_columns
+    from benchharness.compare.overrides import parse_overrides
     from benchharness.compare.sampling import read_pairs
     from benchharness.compare.targets import parse_targets
-    from benchharness.run.options import RunOptions
+    from benchharness.compare.verdict import read_thresholds, unknown_columns
+    from benchharness.errors import SuiteError
 
     if as_json and quiet:
-        raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
+        raise click.BadParameter("cannot be combined with --quiet", param_hint="--json")
     if a is None:
         if suite is None:
             raise click.UsageError(
@@ -139,184 +145,140 @@ def command(
             )
         a, suite = str(suite), None
     if minutes is not None and minutes <= 0:
-        raise click.BadParameter("expected more than 0 minutes", param_hint="--budget")
-    for option, path in (("--markdown", markdown), ("--junit", junit)):
+        raise click.BadParameter("expected more than 0 minutes", param_hint="--max-minutes")
+    for option, path in (("--markdown", markdown), ("--junit-xml", junit)):
         if path is not None and not path.parent.is_dir():
             raise click.BadParameter(
                 f"{path}: expected a folder to write it in, found none", param_hint=option
             )
     limits = read_thresholds(thresholds)
-    _require(unknown_columns(columns, option="--column"))
-    fewest, most = read_pairs(pairs)
-    changes = [_changes(set_a, "--set-a"), _changes(set_b, "--set")]
-    suite, sides = parse_targets(a, b, suite=suite, is_changed=any(changes), results=results)
-
-    def deliver(comparison: Comparison) -> int:
-        _write(comparison, markdown=markdown, junit=junit)
-        return comparison.exit_code
-
-    if sides[0].kind == "run":
-        from benchharness.compare.recorded import RecordedOptions
-
-        _refuse_changes(changes)
-        question = RecordedOptions(
-            benchmarks=benchmarks,
-            backends=backends,
-            columns=columns,
-            thresholds=limits,
-            across=across,
-            described=_described(suite, profile),
-        )
-        return _compare_recorded(sides, question, deliver, results=results, as_json=as_json)
-    from benchharness.compare.run import ComparisonOptions
-    from benchharness.compare.targets import fresh_side
-
-    assert suite is not None
-    ours, theirs = (fresh_side(*pair) for pair in zip(sides, changes, strict=True))
-    named = tuple(dict.fromkeys(one.backend for one in (ours, theirs) if one.backend))
-    order = ComparisonOptions(
-        request=RunOptions(
-            suite=suite,
-            profile=profile,
-            backends=named or backends,
-            benchmarks=benchmarks,
-            data=data,
-            device=device,
-            results=results,
-            timeout_s=timeout_s,
-            tracks=tracks,
-            proof="yes" if proof else "no",
-            offline=offline,
-        ),
-        a=ours,
-        b=theirs,
-        columns=columns,
-        thresholds=limits,
-        fewest=fewest,
-        most=most,
-        minutes=minutes,
-        repository=repository,
-    )
-    return _compare_fresh(order, deliver, as_json=as_json, is_quiet=quiet)
-
-
-def _changes(texts: tuple[str, ...], option: str) -> Changes:
-    from benchharness.compare.overrides import parse_overrides
-
-    changes, problems = parse_overrides(texts, option=option)
-    _require(problems)
-    return changes
-
-
-def _require(problems: list[Problem]) -> None:
-    """Refuse the request where there is a problem with it.
-
-    Raises:
-        SuiteError: There is; all of them are in it.
-    """
-    from benchharness.errors import SuiteError
-
+    set_on_a, problems_of_a = parse_overrides(set_a, option="--set-a")
+    set_on_b, problems_of_b = parse_overrides(set_b, option="--set")
+    problems = [*unknown_columns(columns, option="--column"), *problems_of_a, *problems_of_b]
     if problems:
         raise SuiteError("command line", problems)
+    overrides = (set_on_a, set_on_b)
+    fewest, most = read_pairs(pairs)
+    suite, targets = parse_targets(a, b, suite=suite, has_overrides=any(overrides), results=results)
 
+    if targets[0].kind == "run":
+        for given in overrides:
+            if given:
+                raise click.BadParameter(
+                    "cannot be used with recorded runs", param_hint=given.option
+                )
 
-def _refuse_changes(changes: list[Changes]) -> None:
-    for one in changes:
-        if one:
-            raise click.BadParameter(
-                "expected none beside recorded runs, whose settings are history",
-                param_hint=one.option,
+        def compare(observe: Observer) -> Comparison:
+            from benchharness.compare.recorded import RecordedOptions, compare_recorded
+            from benchharness.compare.targets import recorded_run
+            from benchharness.run.events import Compared
+            from benchharness.suite.load import load
+
+            options = RecordedOptions(
+                benchmarks=benchmarks,
+                backends=backends,
+                columns=columns,
+                thresholds=limits,
+                ignore=ignore,
+                described=load(suite).regression_settings(profile=profile) if suite else None,
             )
+            ours, theirs = (recorded_run(target.text, results=results) for target in targets)
+            comparison = compare_recorded(ours, theirs, options)
+            observe(Compared(comparison=comparison.as_dict()))
+            return comparison
+    else:
+
+        def compare(observe: Observer) -> Comparison:
+            from benchharness.compare.run import ComparisonOptions, run_comparison
+            from benchharness.compare.targets import side_of
+            from benchharness.run.options import RunOptions
+
+            assert suite is not None
+            ours, theirs = map(side_of, targets, overrides)
+            named = tuple(dict.fromkeys(side.backend for side in (ours, theirs) if side.backend))
+            request = RunOptions(
+                suite=suite,
+                profile=profile,
+                backends=named or backends,
+                benchmarks=benchmarks,
+                data=data,
+                device=device,
+                results=results,
+                timeout_s=timeout_s,
+                tracks=tracks,
+                proof="yes" if proof else "no",
+                offline=offline,
+            )
+            options = ComparisonOptions(
+                request=request,
+                a=ours,
+                b=theirs,
+                columns=columns,
+                thresholds=limits,
+                fewest=fewest,
+                most=most,
+                minutes=minutes,
+                repository=repository,
+            )
+            return run_comparison(options, observe).comparison
+
+    is_quiet = quiet or (targets[0].kind == "run" and not as_json)
+    return _report(compare, markdown=markdown, junit=junit, as_json=as_json, is_quiet=is_quiet)
 
 
-def _described(suite: Path | None, profile: str | None) -> dict[str, object] | None:
-    """Return what a suite says of regressions; None without one."""
-    from benchharness.suite.load import load
-
-    return load(suite).regression_settings(profile=profile) if suite else None
+def _command_line() -> str:
+    """Return the command as the user wrote it."""
+    return shlex.join(["benchharness", *sys.argv[1:]])
 
 
-def _compare_recorded(
-    sides: tuple[TargetSpec, TargetSpec],
-    question: RecordedOptions,
-    deliver: Callable[[Comparison], int],
+def _report(
+    compare: Callable[[Observer], Comparison],
     *,
-    results: Path,
+    markdown: Path | None,
+    junit: Path | None,
     as_json: bool,
+    is_quiet: bool,
 ) -> int:
-    from benchharness.compare.recorded import compare_recorded
-    from benchharness.compare.targets import recorded_side
+    """Compare, write the files, print the table, and return the exit code.
+
+    Raises:
+        click.BadParameter: A file cannot be written.
+    """
+    from benchharness.files import atomic_write_text, unwritten
     from benchharness.progress import watch
-    from benchharness.report.comparison import headline
-    from benchharness.run.events import Compared, RunFinished
-
-    with watch(as_json=as_json, is_quiet=not as_json) as observe:
-        a, b = (recorded_side(side.text, results=results) for side in sides)
-        comparison = compare_recorded(a, b, question)
-        code = deliver(comparison)
-        observe(Compared(comparison=comparison.as_dict()))
-        observe(RunFinished(exit_code=code, answers=(headline(comparison),)))
-    if not as_json:
-        _show(comparison)
-    return code
-
-
-def _compare_fresh(
-    order: ComparisonOptions, deliver: Callable[[Comparison], int], *, as_json: bool, is_quiet: bool
-) -> int:
-    from benchharness.compare.run import run_comparison
-    from benchharness.progress import watch
-    from benchharness.report.comparison import headline
+    from benchharness.report.comparison import ComparisonTable, headline
+    from benchharness.report.comparison import markdown as as_markdown
+    from benchharness.report.junit import junit as as_junit
     from benchharness.run.events import RunFinished
 
     with watch(as_json=as_json, is_quiet=is_quiet) as observe:
-        comparison = run_comparison(order, observe).comparison
-        code = deliver(comparison)
+        comparison = compare(observe)
+        for option, path, render in (
+            ("--markdown", markdown, partial(as_markdown, command=_command_line())),
+            ("--junit-xml", junit, as_junit),
+        ):
+            if path is None:
+                continue
+            try:
+                atomic_write_text(path, render(comparison))
+            except OSError as error:
+                raise click.BadParameter(
+                    f"cannot write {path}: {unwritten(error)}", param_hint=option
+                ) from error
         observe(
-            RunFinished(exit_code=code, folder=comparison.folder, answers=(headline(comparison),))
+            RunFinished(
+                exit_code=comparison.exit_code,
+                folder=comparison.folder or None,
+                answers=(headline(comparison),),
+            )
         )
     if not as_json:
-        _show(comparison)
-    return code
+        from rich.console import Console
 
-
-def _show(comparison: Comparison) -> None:
-    from rich.console import Console
-
-    from benchharness.report.comparison import ComparisonTable
-
-    console = Console()
-    console.print()
-    console.print(ComparisonTable(comparison=comparison))
-    if comparison.folder:
-        console.print(
-            f"records, logs and comparison.json: {comparison.folder}",
-            style="dim",
-            highlight=False,
-            markup=False,
-        )
-
-
-def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None) -> None:
-    """Write the files that were asked for.
-
-    Raises:
-        click.BadParameter: One cannot be written.
-    """
-    from benchharness.files import atomic_write_text, unwritten
-    from benchharness.report.comparison import markdown as as_markdown
-    from benchharness.report.junit import junit as as_junit
-
-    for option, path, render in (
-        ("--markdown", markdown, as_markdown),
-        ("--junit", junit, as_junit),
-    ):
-        if path is None:
-            continue
-        try:
-            atomic_write_text(path, render(comparison))
-        except OSError as error:
-            raise click.BadParameter(
-                f"{path}: expected to be able to write it, found: {unwritten(error)}",
-                param_hint=option,
-            ) from error
+        console = Console()
+        console.print()
+        console.print(ComparisonTable(comparison=comparison))
+        if comparison.folder:
+            line = f"records, logs and comparison.json: {comparison.folder}"
+            console.print(line, style="dim", highlight=False, markup=False)
+    return comparison.exit_code

@@ -18,24 +18,24 @@ if TYPE_CHECKING:
 
 @click.command("history")
 @click.argument("suite", required=False)
-@click.option("--column", help="What to show; by default images per second, or the median time.")
+@click.option("--column", help="Column to show; by default images per second, or the median time.")
 @options.benchmarks
 @options.backends
 @options.results
 @click.option(
     "--storage",
     type=options.FilePath(path_type=Path, file_okay=False),
-    help="Read the files of pytest-benchmark in this folder instead, as a rule .benchmarks.",
+    help="Read the files of pytest-benchmark in this folder instead (usually .benchmarks).",
 )
 @click.option(
-    "--all-machines", "every_machine", is_flag=True, help="Also other machines, a series each."
+    "--all-machines", "every_machine", is_flag=True, help="Show every machine, a series each."
 )
 @click.option(
     "--smallest",
     type=click.FloatRange(0, 1, min_open=True),
     default=0.03,
     show_default=True,
-    help="Steps below it do not matter: a share, or of an accuracy the difference.",
+    help="Smallest step to report: a share, or of an accuracy the difference.",
 )
 @click.option(
     "--last", type=click.IntRange(1), default=12, show_default=True, help="Rows of each table."
@@ -56,32 +56,31 @@ def command(
     page: Path | None,
     as_json: bool,
 ) -> int:
-    """Show how the runs of SUITE went over time, and where they stepped to another level.
+    """Show the results of SUITE over time and detect change points.
 
     SUITE is a name, a file or a folder of recorded runs; without it, every suite is shown. Runs of
-    another machine, on other data or with other settings are never joined to a series; how many
-    were set aside, and why, is said. A step is at least three runs long.
+    a different machine, on different data or with different settings are not joined; the number of
+    excluded runs is shown with the reason. A step is at least three runs long.
 
-    Exit codes: 0 all well; 1 nothing was recorded; 2 the request could not be understood.
+    Exit codes: 0 success; 1 nothing was recorded; 2 invalid request.
     """
     from benchharness.history.history import history_of
-    from benchharness.history.runs import Choice, read_runs, suite_folders
-    from benchharness.history.storage import read_storage
+    from benchharness.history.runs import Choice, read_runs, read_storage, suite_folders
 
     choice = Choice(column=column, benchmarks=benchmarks, backends=backends)
     if storage is None:
         folders = suite_folders(suite, results)
-        found = read_runs(folders, choice)
+        observations = read_runs(folders, choice)
         source = ", ".join(map(str, folders))
     else:
-        found = read_storage(storage, choice, suite=suite)
+        observations = read_storage(storage, choice, suite=suite)
         source = str(storage)
     history = history_of(
-        found.readings,
+        observations.readings,
         source=source,
         every_machine=every_machine,
         smallest=smallest,
-        damages=found.damages,
+        damages=observations.damages,
     )
     for damage in history.damages:
         echo(f"warning: {damage}", err=True)
@@ -94,8 +93,8 @@ def _show(history: History, *, last: int, page: Path | None, as_json: bool) -> i
 
     if not history.series:
         raise RunError(
-            f"{history.source}: expected runs that know what was asked for, found none; "
-            "another --column, --benchmark or --backend may be there"
+            f"{history.source}: no recorded run has this column; try another --column, --benchmark "
+            "or --backend"
         )
     if as_json:
         click.echo(json.dumps(history.as_dict(), indent=1))
@@ -130,9 +129,7 @@ def _write(history: History, page: Path) -> None:
     try:
         atomic_write_text(page, history_page(history, vega=vega_bundle()))
     except OSError as error:
-        raise RunError(
-            f"{page}: expected to be able to write here, found: {unwritten(error)}"
-        ) from error
+        raise RunError(f"cannot write {page}: {unwritten(error)}") from error
     click.echo(f"page: {page}", err=True)
 
 

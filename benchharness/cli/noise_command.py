@@ -27,7 +27,7 @@ from benchharness.cli.options import disable_plugin
 @options.results
 @options.timeout
 @options.offline
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the noise as JSON.")
 @options.quiet
 def command(
     *,
@@ -45,16 +45,17 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Say how small a difference this machine can show in SUITE.
+    """Measure the noise of this machine: how small a difference it can show in SUITE.
 
-    Every cell runs against itself, as `benchharness compare` would run two sides. What it showed is
-    kept for this machine, and compare uses it.
+    Every cell runs against itself, as `benchharness compare` runs two sides. The noise is stored
+    for this machine, and later comparisons use it.
 
-    Exit codes: 0 all measured; 1 a trial failed; 2 the request could not be understood; 130
-    interrupted.
+    Exit codes: 0 all measured; 1 a trial failed; 2 invalid request; 130 interrupted.
     """
-    from benchharness.compare.criteria import unknown_columns
-    from benchharness.compare.noise import measure_noise
+    from benchharness.compare.noise import report_noise
+    from benchharness.compare.run import ComparisonOptions, run_comparison
+    from benchharness.compare.targets import Side
+    from benchharness.compare.verdict import unknown_columns
     from benchharness.errors import SuiteError
     from benchharness.progress import watch
     from benchharness.report.noise import NoiseTable, noise_line
@@ -63,6 +64,7 @@ def command(
 
     if problems := unknown_columns(columns, option="--column"):
         raise SuiteError("command line", problems)
+    itself = Side(label="itself")
     request = RunOptions(
         suite=suite,
         profile=profile,
@@ -72,10 +74,20 @@ def command(
         device=device,
         results=results,
         timeout_s=timeout_s,
+        proof="no",
         offline=offline,
     )
+    comparison = ComparisonOptions(
+        request=request,
+        a=itself,
+        b=itself,
+        columns=columns,
+        fewest=pairs,
+        most=pairs,
+        command="noise",
+    )
     with watch(is_quiet=quiet or as_json) as observe:
-        survey = measure_noise(request, pairs=pairs, columns=columns, observe=observe)
+        survey = report_noise(run_comparison(comparison, observe))
         code = 1 if survey.failures else 0
         observe(RunFinished(exit_code=code, folder=survey.folder, answers=(noise_line(survey),)))
     if as_json:

@@ -1,27 +1,16 @@
-"""What comparing two sides has found: cell by cell, and as a whole."""
+"""Comparison of two sides: the verdicts of every cell, the exit code and the notes."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from statistics import median
+from dataclasses import dataclass
 from typing import Any
 
-from benchharness.compare.criteria import Criteria
-from benchharness.compare.scatter import Scatter
-from benchharness.compare.sessions import sessions_of
-from benchharness.compare.verdict import MISSES, Sample, Verdict, judge, judge_misses
-from benchharness.model.quantities import QUANTITIES, Quantity
-from benchharness.results.record import Record
+from benchharness.compare.sampling import Scatter
+from benchharness.compare.verdict import Verdict
 
 OK, FAILED, REGRESSION, UNDECIDABLE = 0, 1, 3, 4
-# Images on which equally good networks disagree, all in favour of one: once in 64 times.
-_FEWEST_IMAGES = 6
-# Words on misses after which nobody need time what is missed.
-_TELLING = ("missed", "reached")
-# Times of either side at which trials ran: of fewer not even the most extreme order is rare enough.
-FEWEST_SESSIONS = 3
+_LONGEST_REASON = 160
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,10 +20,10 @@ class CellComparison:
     Attributes:
         label: For people.
         identity: As JSON knows it.
-        verdicts: Of each column that both sides know.
-        proof: Of equal work, ``proven`` or what is not; empty where nobody asked.
-        failure: Why it cannot be compared; empty where it can.
-        scatter: Of its epochs within and between trials; None where unknown.
+        verdicts: On each column that both sides have.
+        proof: Of equal work, ``proven`` or what is not; empty if not requested.
+        failure: Why it cannot be compared; empty if it can.
+        scatter: Of its epochs within and between trials; None if unknown.
         is_skipped: Whether neither side can do it: no fault, and nothing to compare.
     """
 
@@ -60,16 +49,16 @@ class CellComparison:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Everything that was found.
+    """All results of a comparison.
 
     Attributes:
         a: What A is.
         b: What B is.
         how: ``interleaved``, ``same run`` or ``recorded``.
         machine: For people.
-        notes: What a reader must know of it, a sentence each.
+        notes: For the reader, a sentence each.
         minutes: Of all trials; None for recorded runs.
-        folder: Of the run; empty for recorded ones.
+        folder: Of the run; empty for recorded runs.
         disturbed: How many trials were timed while other processes kept the machine busy.
     """
 
@@ -91,7 +80,7 @@ class Comparison:
             return REGRESSION
         if any(cell.failure and not cell.is_skipped for cell in self.cells):
             return FAILED
-        return UNDECIDABLE if any(v.is_open for _, v in self.verdicts()) else OK
+        return UNDECIDABLE if any(v.is_undecided for _, v in self.verdicts()) else OK
 
     def verdicts(self) -> Iterator[tuple[CellComparison, Verdict]]:
         """Yield every verdict with its cell."""
@@ -117,191 +106,32 @@ class Comparison:
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Trials:
-    """The trials of a cell on both sides.
+def proof_notes(cells: Sequence[CellComparison], *, asked: str = "") -> Iterator[str]:
+    """Yield where the sides do different work, or are not proven to do the same.
 
-    Attributes:
-        is_paired: Whether those of one index ran next to each other, with one seed.
-        drift: How far equal code may differ in speed between two times, a share.
+    Args:
+        asked: The settings in which they differ because the user compares them.
     """
-
-    ours: Sequence[Record]
-    theirs: Sequence[Record]
-    is_paired: bool = True
-    drift: float = 0.0
-
-    @property
-    def sessions(self) -> tuple[int, int]:
-        """At how many different times A and B ran."""
-        return len(sessions_of(self.ours)), len(sessions_of(self.theirs))
-
-    @property
-    def allowance(self) -> float:
-        """How far B's speed may differ from A's for another reason than the code, a share.
-
-        0 where trials are paired, and where both sides ran at several times, for then the
-        differences between these are seen.
-        """
-        return 0.0 if self.is_paired or min(self.sessions) >= FEWEST_SESSIONS else self.drift
-
-    def sample(self, quantity: Quantity) -> Sample | None:
-        """Return how much worse B is in a column; None where not both know it."""
-        ours, theirs = _values(self.ours, quantity), _values(self.theirs, quantity)
-        if self.is_paired:
-            pairs = [(ours[index], theirs[index]) for index in sorted(ours.keys() & theirs.keys())]
-            return Sample.paired(quantity, pairs) if pairs else None
-        if not ours or not theirs:
-            return None
-        if quantity.kind == "speed" and min(self.sessions) >= FEWEST_SESSIONS:
-            # Trials of one time share what the machine was like then, and count as one.
-            by_session = (_medians(self.ours, quantity), _medians(self.theirs, quantity))
-            return Sample.unpaired(quantity, *by_session, drift=0.0)
-        both = ([*ours.values()], [*theirs.values()])
-        return Sample.unpaired(quantity, *both, drift=self.allowance)
-
-    def misses(self, quantity: Quantity, *, level: float, is_required: bool) -> Verdict | None:
-        """Return which side misses a column's target more often.
-
-        None where neither ever does; unless it is required and there are too few trials to say so.
-        """
-        ours, theirs = (
-            {index: math.isinf(value) for index, value in _values(side, quantity).items()}
-            for side in (self.ours, self.theirs)
-        )
-        if self.is_paired:
-            both = sorted(ours.keys() & theirs.keys())
-            ours, theirs = ({index: side[index] for index in both} for side in (ours, theirs))
-        found = judge_misses(
-            [*ours.values()],
-            [*theirs.values()],
-            is_paired=self.is_paired,
-            level=level,
-            is_required=is_required and bool(ours) and bool(theirs),
-        )
-        are_any = any(ours.values()) or any(theirs.values())
-        return found if are_any or found.is_open else None
-
-    def verdicts(
-        self, criteria: Criteria, benchmark: str, *, level: float, level_of_misses: float
-    ) -> tuple[Verdict, ...]:
-        """Return what is said of each column that both sides know.
-
-        Args:
-            criteria: What counts as worse.
-            benchmark: Name.
-            level: How often each end of an interval may err at this look.
-            level_of_misses: How often a word on missed targets may.
-        """
-        found = []
-        for quantity in criteria.quantities:
-            sample = self.sample(quantity)
-            if sample is not None:
-                threshold = criteria.threshold(benchmark, quantity.name, drift=self.allowance)
-                if quantity.kind == "accuracy":
-                    threshold = max(threshold, _resolution([*self.ours, *self.theirs], quantity))
-                required = criteria.is_required(quantity)
-                found.append(judge(sample, threshold=threshold, level=level, is_required=required))
-        for quantity in criteria.targets:
-            misses = self.misses(quantity, level=level_of_misses, is_required=criteria.is_chosen)
-            found += [misses] if misses is not None else []
-        return tuple(_without_moot(found, is_chosen=criteria.is_chosen))
-
-    def failure(self) -> str:
-        """Return why the first trial that is not ok is not; empty where all are."""
-        for side, records in (("A", self.ours), ("B", self.theirs)):
-            for record in records:
-                if record["status"] != "ok":
-                    reason = record.get("reason") or record["status"]
-                    return f"{side}, trial {record['trial']}: {record['status']}: {reason}"
-        return ""
-
-    @property
-    def is_skipped(self) -> bool:
-        """Whether neither side can do the work."""
-        records = [*self.ours, *self.theirs]
-        return bool(records) and all(record["status"] == "skipped" for record in records)
-
-
-def _values(records: Sequence[Record], quantity: Quantity) -> dict[int, float]:
-    """Return what is known of a column, by trial; infinity where its target was never reached."""
-    found = {}
-    for record in records:
-        value = record["metrics"].get(quantity.name)
-        if value is None and record["status"] == "ok" and _has_target(record, quantity):
-            found[record["trial"]] = math.inf
-            continue
-        if value is None or record["status"] != "ok" or not math.isfinite(value):
-            continue
-        if quantity.kind != "accuracy" and value <= 0:
-            continue
-        # What an earlier trial took to extract tells nothing of this one.
-        if quantity.name.startswith("extract_") and record["metrics"].get("extract_reused"):
-            continue
-        found[record["trial"]] = float(value)
-    return found
-
-
-def _medians(records: Sequence[Record], quantity: Quantity) -> list[float]:
-    """Return the median of a column at each time at which trials ran."""
-    values = (_values(session, quantity).values() for session in sessions_of(records))
-    return [median(known) for known in values if known]
-
-
-def _has_target(record: Record, quantity: Quantity) -> bool:
-    """Return whether a trial was to reach a value in time; without epochs there is nothing to."""
-    return bool(quantity.target) and record["settings"].get(quantity.target) is not None
-
-
-def _without_moot(verdicts: Sequence[Verdict], *, is_chosen: bool) -> Iterator[Verdict]:
-    """Yield verdicts, those no longer required that others make superfluous.
-
-    Who misses a target more often need not be timed. Of alternatives one has to be decided, where
-    nobody has chosen them.
-    """
-    are_misses_decided = any(v.column == MISSES and v.word in _TELLING for v in verdicts)
-    decided = [QUANTITIES[v.column] for v in verdicts if v.kind != "misses" and _decides(v)]
-    for verdict in verdicts:
-        quantity = QUANTITIES.get(verdict.column)
-        is_moot = quantity is not None and (
-            (bool(quantity.target) and are_misses_decided)
-            or (not is_chosen and quantity.is_alternative and _is_replaced(verdict, decided))
-        )
-        yield replace(verdict, is_required=verdict.is_required and not is_moot)
-
-
-def _decides(verdict: Verdict) -> bool:
-    return QUANTITIES[verdict.column].is_alternative and verdict.word != "undecidable"
-
-
-def _is_replaced(verdict: Verdict, decided: Sequence[Quantity]) -> bool:
-    """Return whether a decided alternative speaks for an undecided one too.
-
-    The fastest epochs know nothing of what slows down some of the others.
-    """
-    return any(not (one.is_best_case and verdict.may_be_worse) for one in decided)
-
-
-def _resolution(records: Sequence[Record], quantity: Quantity) -> float:
-    """Return the difference of accuracy that so few images cannot show.
-
-    Both sides see the same images. Where they disagree on some, chance alone has all of those in
-    A's favour less than one time in 64 only if they are six or more.
-
-    Source:
-        McNemar, "Note on the sampling error of the difference between correlated proportions or
-        percentages" (1947): what both sides agree on tells nothing.
-    """
-    split = quantity.name.removesuffix("_top1")
-    counts = [record.get(f"{split}_count") for record in records]
-    known = [count for count in counts if count]
-    return _FEWEST_IMAGES / min(known) if known else 0.0
-
-
-def unproven(cells: Sequence[CellComparison]) -> dict[str, list[str]]:
-    """Return the verdicts on equal work that are no proof, each with its cells."""
-    found: dict[str, list[str]] = {}
+    unproven: dict[str, list[str]] = {}
     for cell in cells:
         if cell.proof not in ("", "proven"):
-            found.setdefault(cell.proof, []).append(cell.label)
-    return found
+            unproven.setdefault(cell.proof, []).append(cell.label)
+    for verdict, labels in unproven.items():
+        why = verdict
+        if len(why) > _LONGEST_REASON:
+            why = f"{verdict[: _LONGEST_REASON - 3]}..."
+        if asked:
+            yield f"not the same work, as asked by {asked}: {', '.join(labels)}"
+        else:
+            yield f"not proven to be the same work: {', '.join(labels)}: {why}"
+
+
+def version_notes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the versions that differ between the environments of two runs."""
+    for name in ("python", "system"):
+        if ours.get(name) != theirs.get(name):
+            yield f"{name}: A {ours.get(name)}, B {theirs.get(name)}"
+    a, b = ours.get("packages", {}), theirs.get("packages", {})
+    for name in sorted(a.keys() | b.keys()):
+        if a.get(name) != b.get(name):
+            yield f"{name}: A {a.get(name, 'absent')}, B {b.get(name, 'absent')}"

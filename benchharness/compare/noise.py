@@ -1,31 +1,328 @@
-"""The noise of a machine: what equal code differs by, and what differences that lets show."""
+"""Noise of a machine: how much equal code differs, and which differences that lets show."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from benchharness.compare.criteria import Criteria
-from benchharness.compare.floors import MOST_PAIRS, NoiseFloor, now
-from benchharness.compare.overrides import Changes
-from benchharness.compare.run import ComparisonOptions, ComparisonRun, run_comparison
-from benchharness.compare.sampling import Series
-from benchharness.compare.scatter import Scatter
-from benchharness.compare.targets import Side
-from benchharness.files import ANOTHER_CACHE, writable
-from benchharness.run.events import Observer
-from benchharness.run.options import RunOptions
+from benchharness.compare.plan import CellPair, ComparisonPlan
+from benchharness.compare.sampling import (
+    FEWEST_PAIRS,
+    PairSeries,
+    Scatter,
+    level_of,
+    planned_looks,
+)
+from benchharness.compare.verdict import Criteria
+from benchharness.errors import Problem
+from benchharness.files import ANOTHER_CACHE, atomic_write_text, json_digest, writable
+from benchharness.measure.machine import fingerprint, recorded_variables, usable_cores
+from benchharness.measure.statistics import lower_bounds
+from benchharness.run.requests import backend_plugin
+from benchharness.suite.plan import Cell, Plan
+
+if TYPE_CHECKING:
+    from benchharness.compare.run import ComparisonRun
 
 DIFFERENCES = (0.02, 0.05, 0.10, 0.20)
-PAIRS = 12
+MOST_PAIRS = 2000
+# Part of the key: raise it when the contents of a file, or their meaning, change.
+_FORMAT = 2
+# How often out of so many a comparison shall come to a decision.
+_POWER = 0.9
+_DRAWS = 300
+# How far off a pair is taken to be that has not been seen, in the farthest of those that have.
+_UNSEEN = 2.0
+# Beyond so many pairs the detectable difference is taken to shrink with the root of their number.
+_MOST_DRAWN = 40
+# Settings that change nothing of what is measured.
+_IGNORED_SETTINGS = ("reuse_features",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseFloor:
+    """Differences of one cell when A and B were the same.
+
+    Attributes:
+        log_ratios: Logarithms of B / A, pair by pair, by column.
+        pair_s: Seconds of a pair of trials.
+        measured: UTC, ISO 8601.
+    """
+
+    log_ratios: Mapping[str, tuple[float, ...]]
+    pair_s: float
+    measured: str
+
+    @classmethod
+    def of(cls, series: PairSeries, criteria: Criteria) -> NoiseFloor:
+        """Return the floor that some pairs of equal code show."""
+        samples = {
+            quantity.name: series.trials.sample(quantity)
+            for quantity in criteria.quantities
+            if quantity.kind != "accuracy"
+        }
+        # Targets that are missed are no noise of the machine.
+        log_ratios = {
+            name: sample.log_ratios
+            for name, sample in samples.items()
+            if sample is not None
+            and sample.log_ratios
+            and all(map(math.isfinite, sample.log_ratios))
+        }
+        return cls(
+            log_ratios=log_ratios,
+            pair_s=median(series.seconds),
+            measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def smallest_detectable(self, column: str, pairs: int) -> float:
+        """Return the smallest threshold that so many pairs decide on, nine times out of ten.
+
+        Equal code is then called the same, and code that is worse by twice the threshold is called
+        worse; a share.
+        """
+        grown = math.exp(_half_width(self.log_ratios[column], pairs))
+        # The threshold that lies as far from no change as from twice itself.
+        return math.inf if grown >= 2 else (grown - 1) / (2 - grown)
+
+    def pairs_needed(self, column: str, threshold: float) -> int:
+        """Return how many pairs it takes to decide on a threshold; at most ``MOST_PAIRS``."""
+        target = _target_half_width(threshold)
+        for pairs in range(FEWEST_PAIRS, _MOST_DRAWN + 1, 2):
+            if _half_width(self.log_ratios[column], pairs) <= target:
+                return pairs
+        excess = _half_width(self.log_ratios[column], _MOST_DRAWN) / target
+        return min(MOST_PAIRS, 2 * math.ceil(_MOST_DRAWN * excess**2 / 2))
+
+    def is_hopeless(self, column: str, threshold: float, pairs: int) -> bool:
+        """Return whether so many pairs would more often not decide on a threshold than do so.
+
+        Computed of the noise as it was seen: refusing a threshold takes more certainty than
+        promising one.
+        """
+        pairs = min(pairs, _MOST_DRAWN)
+        half_width = _half_width(self.log_ratios[column], pairs, power=0.5, unseen=())
+        return half_width > _target_half_width(threshold)
+
+
+def _target_half_width(threshold: float) -> float:
+    """Return the half width of an interval that lets twice the threshold be called worse."""
+    return math.log((1 + 2 * threshold) / (1 + threshold))
+
+
+@cache
+def _half_width(
+    log_ratios: tuple[float, ...],
+    pairs: int,
+    *,
+    power: float = _POWER,
+    unseen: tuple[float, ...] = (_UNSEEN,),
+) -> float:
+    """Return the half width of an interval that is not exceeded in so many comparisons.
+
+    Pairs are drawn from those that were seen; each may as well have come out the other way round,
+    for A and B were the same. One more is drawn from than was seen, farther off than all of those:
+    of noise with heavy tails or bursts a few pairs show too little.
+
+    Args:
+        log_ratios: That were seen.
+        pairs: Of a comparison.
+        power: The share of comparisons.
+        unseen: How far off pairs are that were not seen, in the farthest of those that were.
+
+    Source:
+        The next value is farther off than n others once in n + 1 times (the rule of succession);
+        how far was chosen by simulation, see docs/statistics.md.
+    """
+    import numpy as np
+
+    if not any(log_ratios):
+        return 0.0
+    random = np.random.default_rng(0)
+    sizes = np.abs(log_ratios)
+    every = [*sizes, *(times * sizes.max() for times in unseen)]
+    drawn = random.choice(every, size=(_DRAWS, pairs))
+    drawn *= random.choice((-1.0, 1.0), size=drawn.shape)
+    level = level_of(planned_looks(FEWEST_PAIRS, pairs))
+    low, high = lower_bounds(drawn, level), -lower_bounds(-drawn, level)
+    return float(np.quantile(np.maximum(high, -low), power))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseStore:
+    """Noise floors that were measured on this machine, in a folder.
+
+    Attributes:
+        device: Name of the device that computes.
+    """
+
+    folder: Path
+    device: str
+
+    def find(self, plan: Plan, cell: Cell) -> NoiseFloor | None:
+        """Return the floor of a cell; None if there is none, or its file is damaged."""
+        try:
+            kept = json.loads(self._file(plan, cell).read_text(encoding="utf-8"))
+            ratios = {name: tuple(map(float, values)) for name, values in kept["costs"].items()}
+            return NoiseFloor(
+                log_ratios=ratios, pair_s=float(kept["pair_s"]), measured=kept["measured"]
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return None
+
+    def keep(self, plan: Plan, cell: Cell, floor: NoiseFloor) -> None:
+        """Store the floor of a cell, in place of an earlier one.
+
+        Raises:
+            OSError: The folder cannot be written.
+        """
+        file = self._file(plan, cell)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        kept = {
+            "machine": fingerprint(),
+            "cell": self._identity(plan, cell),
+            "costs": {name: list(values) for name, values in floor.log_ratios.items()},
+            "pair_s": floor.pair_s,
+            "measured": floor.measured,
+        }
+        atomic_write_text(file, json.dumps(kept, indent=1) + "\n")
+
+    def _file(self, plan: Plan, cell: Cell) -> Path:
+        key = {"format": _FORMAT, "machine": fingerprint(), "cell": self._identity(plan, cell)}
+        return self.folder / f"{json_digest(key, length=24)}.json"
+
+    def _identity(self, plan: Plan, cell: Cell) -> dict[str, Any]:
+        plugin, options = backend_plugin(plan, cell.backend)
+        settings = cell.settings.model_dump(mode="json")
+        return {
+            "plugin": plugin,
+            "options": dict(options),
+            "track": cell.track,
+            "device": self.device,
+            "settings": {key: settings[key] for key in settings if key not in _IGNORED_SETTINGS}
+            | recorded_variables(os.environ),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PowerEstimate:
+    """Power of a planned comparison, by the noise floors of its cells.
+
+    Attributes:
+        floors: By the label of the cell pair, if its noise was measured.
+    """
+
+    plan: ComparisonPlan
+    criteria: Criteria
+    floors: Mapping[str, NoiseFloor]
+
+    @classmethod
+    def of(cls, plan: ComparisonPlan, store: NoiseStore, criteria: Criteria) -> PowerEstimate:
+        """Return the estimate of a plan; the floor of a pair is that of its A."""
+        stored = {pair.label: store.find(plan.plan, pair.ours) for pair in plan.cells}
+        floors = {label: floor for label, floor in stored.items() if floor is not None}
+        return cls(plan=plan, criteria=criteria, floors=floors)
+
+    def first_look(self, *, most: int) -> dict[str, int]:
+        """Return when to look first: at half of the pairs that it should take, or may."""
+        return {
+            pair.label: min(most, max(needed.values())) // 4 * 2
+            for pair in self.plan.cells
+            if (needed := self._pairs_needed(pair))
+        }
+
+    def problems(self, *, most: int) -> Iterator[Problem]:
+        """Yield the stated thresholds on which so many pairs would more often not decide than do.
+
+        Thresholds that nobody stated are warned of instead.
+        """
+        for pair, column, needed in self._beyond(most):
+            floor, benchmark = self.floors[pair.label], pair.ours.benchmark
+            threshold = self.criteria.threshold(benchmark, column)
+            is_asked = self.criteria.is_chosen or self.criteria.stated_threshold(benchmark, column)
+            if not is_asked or not floor.is_hopeless(column, threshold, most):
+                continue
+            detectable = floor.smallest_detectable(column, most)
+            # Rounded up, or it would be refused again.
+            enough = f"--threshold {column}={math.ceil(1000 * detectable) / 10:g}%"
+            remedies = [enough] * math.isfinite(detectable)
+            remedies += [f"--pairs {needed}"] * (needed < MOST_PAIRS)
+            remedies += ["longer trials or a quieter machine; then measure it again"]
+            yield Problem(
+                where=f"{pair.label}: {column}",
+                expected=f"a threshold that {most} pairs can decide on here, such as "
+                f"{detectable:.1%} (measured {floor.measured[:10]})",
+                found=f"{threshold:.3g}",
+                hint=f"{', '.join(remedies)}: benchharness noise",
+            )
+
+    def warnings(self, *, most: int) -> Iterator[str]:
+        """Yield what may prevent a decision with so many pairs at most."""
+        yield from load_warning(load_average(), usable_cores())
+        for pair, column, needed in self._beyond(most):
+            floor = self.floors[pair.label]
+            threshold = self.criteria.threshold(pair.ours.benchmark, column)
+            yield (
+                f"WARNING: {pair.label}: {column}: a threshold of {threshold:.3g} needs "
+                f"{needed} pairs here, and there will be at most {most}, which detect "
+                f"{floor.smallest_detectable(column, most):.1%} (measured {floor.measured[:10]})"
+            )
+
+    def _beyond(self, most: int) -> Iterator[tuple[CellPair, str, int]]:
+        """Yield cells and columns that need more pairs than there will be, and how many."""
+        for pair in self.plan.cells:
+            for column, needed in self._pairs_needed(pair).items():
+                if needed > most:
+                    yield pair, column, needed
+
+    def _pairs_needed(self, pair: CellPair) -> dict[str, int]:
+        """Return how many pairs each column needs that has to be decided and has a floor."""
+        floor = self.floors.get(pair.label)
+        if floor is None:
+            return {}
+        required = [
+            quantity
+            for quantity in self.criteria.quantities
+            if quantity.name in floor.log_ratios and self.criteria.is_required(quantity)
+        ]
+        needed = {
+            quantity.name: floor.pairs_needed(
+                quantity.name, self.criteria.threshold(pair.ours.benchmark, quantity.name)
+            )
+            for quantity in required
+        }
+        if self.criteria.is_chosen:
+            return needed
+        # One of the alternatives decides: the one that scatters least.
+        others = sorted(
+            (quantity.name for quantity in required if quantity.is_alternative),
+            key=needed.__getitem__,
+        )[1:]
+        return {name: pairs for name, pairs in needed.items() if name not in others}
+
+
+def load_average() -> float:
+    """Return how many processes wanted to run in the last minute; 0 if unknown."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+
+
+def load_warning(load: float, cores: int) -> Iterator[str]:
+    """Yield a warning if other processes are using the machine."""
+    if load > cores / 2:
+        yield f"WARNING: load average is {load:.1f} on {cores} cores; timings will be noisy"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequiredPairs:
-    """What it takes to decide on a difference.
+    """Pairs that it takes to decide on a difference.
 
     Attributes:
         difference: A share.
@@ -40,14 +337,13 @@ class RequiredPairs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
-    """What a machine shows of one column of one cell.
+    """Noise of one column of one cell.
 
     Attributes:
         cell: For people.
         pairs: That were run.
-        word: What the rule says of A against A; ``same``, or a false alarm.
-        reach: Smallest threshold that so many pairs decide on, a share; infinite where every one
-            drowns.
+        word: Verdict on A against A; ``same``, or a false alarm.
+        reach: Smallest threshold that so many pairs decide on, a share; infinite if none is.
         pair_s: Seconds of a pair of trials.
     """
 
@@ -66,12 +362,12 @@ class Noise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseReport:
-    """The noise of all cells.
+    """Noise of all cells of a suite.
 
     Attributes:
-        scatters: Of the epochs of each cell within and between trials, by its label.
         failures: Why a cell could not be measured, by its label.
         folder: Of the run.
+        scatters: Of the epochs of each cell within and between trials, by its label.
     """
 
     machine: str
@@ -94,88 +390,47 @@ class NoiseReport:
         }
 
 
-def measure_noise(
-    request: RunOptions, *, pairs: int, columns: tuple[str, ...], observe: Observer
-) -> NoiseReport:
-    """Run every cell against itself, and keep what it showed for later comparisons.
-
-    Args:
-        request: As for a run of the suite.
-        pairs: Of trials of each cell.
-        columns: To look at; empty for the suite's.
-        observe: Told of all that happens, but for the end.
+def report_noise(run: ComparisonRun) -> NoiseReport:
+    """Return the noise that a comparison of equal sides shows, and store it for later ones.
 
     Raises:
-        BenchError: Data, weights, the results folder or the cache are not to be had.
+        RunError: The cache cannot be written.
     """
-    side = Side(label="itself", changes=Changes())
-    order = ComparisonOptions(
-        request=replace(request, proof="no"),
-        a=side,
-        b=side,
-        columns=columns,
-        fewest=pairs,
-        most=pairs,
-        command="noise",
-    )
-    meeting = run_comparison(order, observe)
     failures = {
-        series.couple.label: reason
-        for series in meeting.series
-        if (reason := series.trials.failure())
+        series.cells.label: reason for series in run.series if (reason := series.trials.failure())
     }
-    sound = [series for series in meeting.series if series.couple.label not in failures]
+    ok = [series for series in run.series if series.cells.label not in failures]
     return NoiseReport(
-        machine=meeting.comparison.machine,
-        minutes=meeting.comparison.minutes or 0.0,
-        found=tuple(noise for series in sound for noise in _noise(series, meeting)),
+        machine=run.comparison.machine,
+        minutes=run.comparison.minutes or 0.0,
+        found=tuple(noise for series in ok for noise in _noise_of(series, run)),
         failures=failures,
-        folder=meeting.comparison.folder,
+        folder=run.comparison.folder,
         scatters={
-            series.couple.label: scatter
-            for series in sound
-            if (scatter := series.scatter) is not None
+            series.cells.label: scatter for series in ok if (scatter := series.scatter) is not None
         },
     )
 
 
-def floor_of(series: Series, criteria: Criteria) -> NoiseFloor:
-    """Return what some pairs of equal code differed by."""
-    samples = {
-        quantity.name: series.trials.sample(quantity)
-        for quantity in criteria.quantities
-        if quantity.kind != "accuracy"
-    }
-    # Targets that are missed are no noise of the machine.
-    costs = {
-        name: sample.costs
-        for name, sample in samples.items()
-        if sample is not None and sample.costs and all(map(math.isfinite, sample.costs))
-    }
-    return NoiseFloor(costs=costs, pair_s=median(series.seconds), measured=now())
-
-
-def _noise(series: Series, meeting: ComparisonRun) -> list[Noise]:
-    """Return the noise of a cell, and keep it."""
-    floor = floor_of(series, meeting.criteria)
-    with writable(meeting.floors.folder, elsewhere=ANOTHER_CACHE):
-        meeting.floors.keep(meeting.lineup.plan, series.couple.ours, floor)
+def _noise_of(series: PairSeries, run: ComparisonRun) -> Iterator[Noise]:
+    """Yield the noise of each column of a cell, and store it."""
+    floor = NoiseFloor.of(series, run.criteria)
+    with writable(run.noise.folder, elsewhere=ANOTHER_CACHE):
+        run.noise.keep(run.plan.plan, series.cells.ours, floor)
     words = {verdict.column: verdict.word for verdict in series.verdicts}
-    return [
-        Noise(
-            cell=series.couple.label,
+    for column, ratios in floor.log_ratios.items():
+        yield Noise(
+            cell=series.cells.label,
             column=column,
-            pairs=len(costs),
+            pairs=len(ratios),
             word=words[column],
-            reach=floor.reach(column, len(costs)),
+            reach=floor.smallest_detectable(column, len(ratios)),
             pair_s=floor.pair_s,
-            needs=tuple(_need(floor, column, difference) for difference in DIFFERENCES),
+            needs=tuple(_required_pairs(floor, column, difference) for difference in DIFFERENCES),
         )
-        for column, costs in floor.costs.items()
-    ]
 
 
-def _need(floor: NoiseFloor, column: str, difference: float) -> RequiredPairs:
+def _required_pairs(floor: NoiseFloor, column: str, difference: float) -> RequiredPairs:
     pairs = floor.pairs_needed(column, difference)
     if pairs >= MOST_PAIRS:
         return RequiredPairs(difference=difference, pairs=None, minutes=None)

@@ -1,4 +1,4 @@
-"""Both sides in one plan: every cell of A beside its counterpart of B, each under its own name."""
+"""Plan of a comparison: every cell of A beside its counterpart of B."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from benchharness.suite.settings import BottleneckSettings, StrategySettings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellPair:
-    """A cell of A and the cell of B that it is held against.
+    """A cell of A and its counterpart of B.
 
     Attributes:
-        backend: Of both; empty where the sides are backends.
-        is_compared: False where it only trains heads for others.
+        backend: Of both; empty if the sides are backends.
+        is_compared: False if it only trains heads for other cells.
     """
 
     ours: Cell
@@ -48,25 +48,25 @@ class CellPair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonPlan:
-    """A plan in which both sides are backends, and its couples.
+    """Plan in which the sides are backends, and the pairs of its cells.
 
     Attributes:
-        alone: Benchmarks that only one of the sides runs, and that are left out.
+        unmatched: Benchmarks that only one side runs; they are skipped.
     """
 
     plan: Plan
-    couples: tuple[CellPair, ...]
-    alone: tuple[str, ...]
+    cells: tuple[CellPair, ...]
+    unmatched: tuple[str, ...]
 
     def settled(self, plan: Plan) -> ComparisonPlan:
-        """Return it with the cells of its plan once data and weights have settled them."""
+        """Return it with the settings that data and weights have given to its plan."""
         keys = (cell.key for cell in self.plan.cells)
-        cells = dict(zip(keys, plan.cells, strict=True))
-        couples = tuple(
-            replace(one, ours=cells[one.ours.key], theirs=cells[one.theirs.key])
-            for one in self.couples
+        settled = dict(zip(keys, plan.cells, strict=True))
+        pairs = tuple(
+            replace(pair, ours=settled[pair.ours.key], theirs=settled[pair.theirs.key])
+            for pair in self.cells
         )
-        return replace(self, plan=plan, couples=couples)
+        return replace(self, plan=plan, cells=pairs)
 
 
 def plan_comparison(
@@ -77,21 +77,21 @@ def plan_comparison(
     Args:
         plan: The suite as written, with the backends of both sides.
         pairs: So many trials of each cell are planned.
-        is_extracting: Whether features are to be extracted anew in each trial.
+        is_extracting: Whether each trial extracts its features again.
 
     Raises:
-        SuiteError: A change of settings is not understood, or no cell has a counterpart.
+        SuiteError: An override is not understood, or no cell has a counterpart.
     """
-    problems = [problem for side in (a, b) for problem in side.changes.problems(plan)]
+    problems = [problem for side in (a, b) for problem in side.overrides.problems(plan)]
     if problems:
         raise SuiteError(str(plan.suite.path), problems)
-    names = _names(plan, a, b)
+    names = _backend_names(plan, a, b)
     if is_extracting:
         plan = plan.map_settings(_without_stored_features)
     # A comparison has looks of its own.
     plan = plan.fixed(pairs)
-    couples = tuple(_couples(plan, (a, b), names))
-    if not any(couple.is_compared for couple in couples):
+    cells = tuple(_cell_pairs(plan, (a, b), names))
+    if not any(pair.is_compared for pair in cells):
         raise invalid_targets(
             f"{a.label}, {b.label}",
             expected="a benchmark that both sides run",
@@ -99,23 +99,28 @@ def plan_comparison(
             hint="`benchharness run SUITE --dry-run` shows which backend runs which",
         )
     tables = dict(plan.suite.backend)
-    for side, own in zip((a, b), names, strict=True):
-        tables |= {name: _table(plan, backend, side) for backend, name in own.items()}
-    matched = {couple.ours.benchmark for couple in couples}
-    alone = dict.fromkeys(c.benchmark for c in plan.cells if c.benchmark not in matched)
+    for side, renamed in zip((a, b), names, strict=True):
+        for backend, name in renamed.items():
+            plugin, options = backend_plugin(plan, backend)
+            # Its interpreter stays what it is.
+            table = plan.suite.backend.get(backend, BackendTable())
+            update = {"plugin": plugin, "options": {**options, **side.overrides.options}}
+            tables[name] = table.model_copy(update=update)
+    matched = {pair.ours.benchmark for pair in cells}
+    unmatched = dict.fromkeys(c.benchmark for c in plan.cells if c.benchmark not in matched)
     return ComparisonPlan(
         plan=replace(
             plan,
             suite=plan.suite.model_copy(update={"backend": tables}),
-            cells=tuple(cell for couple in couples for cell in (couple.ours, couple.theirs)),
+            cells=tuple(cell for pair in cells for cell in (pair.ours, pair.theirs)),
         ),
-        couples=couples,
-        alone=tuple(alone),
+        cells=cells,
+        unmatched=tuple(unmatched),
     )
 
 
-def _names(plan: Plan, a: Side, b: Side) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what each backend of A and of B is called here, by the name it has in the suite."""
+def _backend_names(plan: Plan, a: Side, b: Side) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the name of each backend on A and on B, by its name in the suite."""
     every = dict.fromkeys(cell.backend for cell in plan.cells)
     ours, theirs = (
         {
@@ -125,12 +130,12 @@ def _names(plan: Plan, a: Side, b: Side) -> tuple[dict[str, str], dict[str, str]
         for side in (a, b)
     )
     if set(ours.values()) & set(theirs.values()):
-        ours = {own: f"{name} A" for own, name in ours.items()}
-        theirs = {own: f"{name} B" for own, name in theirs.items()}
+        ours = {backend: f"{name} A" for backend, name in ours.items()}
+        theirs = {backend: f"{name} B" for backend, name in theirs.items()}
     return ours, theirs
 
 
-def _couples(
+def _cell_pairs(
     plan: Plan, sides: tuple[Side, Side], names: tuple[Mapping[str, str], ...]
 ) -> Iterator[CellPair]:
     a, b = sides
@@ -138,20 +143,20 @@ def _couples(
         if a.backend not in (None, cell.backend):
             continue
         wanted = b.backend or cell.backend
-        rivals = (one for one in plan.cells if one.group_key == cell.group_key)
-        counterpart = next((one for one in rivals if one.backend == wanted), None)
+        rivals = (rival for rival in plan.cells if rival.group_key == cell.group_key)
+        counterpart = next((rival for rival in rivals if rival.backend == wanted), None)
         if counterpart is None:
             continue
         yield CellPair(
-            ours=_cell(cell, a, names[0]),
-            theirs=_cell(counterpart, b, names[1]),
+            ours=_cell_of(cell, a, names[0]),
+            theirs=_cell_of(counterpart, b, names[1]),
             backend=cell.backend if wanted == cell.backend else "",
             is_compared=cell.benchmark not in plan.added,
         )
 
 
-def _cell(cell: Cell, side: Side, names: Mapping[str, str]) -> Cell:
-    settings = side.changes.apply(cell.settings)
+def _cell_of(cell: Cell, side: Side, names: Mapping[str, str]) -> Cell:
+    settings = side.overrides.apply(cell.settings)
     return replace(cell, backend=names[cell.backend], settings=settings)
 
 
@@ -159,11 +164,3 @@ def _without_stored_features(settings: StrategySettings) -> StrategySettings:
     if not isinstance(settings, BottleneckSettings):
         return settings
     return settings.model_copy(update={"reuse_features": False})
-
-
-def _table(plan: Plan, backend: str, side: Side) -> BackendTable:
-    plugin, options = backend_plugin(plan, backend)
-    # Its interpreter stays what it is.
-    table = plan.suite.backend.get(backend, BackendTable())
-    changed = {"plugin": plugin, "options": {**options, **side.changes.options}}
-    return table.model_copy(update=changed)

@@ -1,23 +1,21 @@
-"""Both sides run afresh, next to each other."""
+"""Comparison run: both sides run in turn until each cell is decided."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchharness.compare.comparison import CellComparison, Comparison
-from benchharness.compare.criteria import Criteria
-from benchharness.compare.floors import NoiseStore
-from benchharness.compare.looks import FEWEST_PAIRS
-from benchharness.compare.malloc import retains_heap, with_retained_heap
-from benchharness.compare.notes import unequal_work
+from benchharness.compare.comparison import CellComparison, Comparison, proof_notes
+from benchharness.compare.noise import NoiseStore, PowerEstimate
 from benchharness.compare.plan import ComparisonPlan, plan_comparison
-from benchharness.compare.power import PowerEstimate
-from benchharness.compare.sampling import Limits, Sampler, Series, spent_minutes
-from benchharness.compare.targets import Checkout, Side
+from benchharness.compare.sampling import FEWEST_PAIRS, Limits, PairSeries, Sampler, spent_minutes
+from benchharness.compare.targets import Side
+from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
 from benchharness.measure.machine import read_memory, usable_cores
 from benchharness.results.cells import worst_proof
@@ -30,24 +28,37 @@ from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, start_run
 from benchharness.suite.file import Regression
+from benchharness.suite.plan import Plan
 
-# Below the results folder: what compares two sides is no run of the suite.
+if TYPE_CHECKING:
+    from benchharness.compare.revisions import Checkout
+
+# Below the results folder: a comparison is no run of the suite.
 FOLDER = "comparisons"
+# glibc gives large arrays back to the kernel when they are freed, and the kernel clears every page
+# that is asked for again: 30 % of a PyTorch step on one processor, and most of what equal steps
+# differed by there. Other allocators do not read these.
+RETAINED_HEAP: Mapping[str, str] = {
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(2**40),
+    "MALLOC_TOP_PAD_": str(2**26),
+}
+_ALLOCATOR_VARIABLES = ("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonOptions:
-    """What is to be compared, and how.
+    """Options of a comparison.
 
     Attributes:
         request: As for a run of the suite; its backends are those of both sides.
-        columns: To compare in place of the suite's; empty for those.
+        columns: In place of the suite's; empty for those.
         thresholds: By column; they win over the suite's.
         fewest: Pairs before anything is decided; None for as few as can be.
-        most: Pairs of each cell; None for the suite's word.
-        minutes: For all pairs; None for the suite's word.
+        most: Pairs of each cell; None for the suite's number.
+        minutes: For all pairs; None for the suite's number.
         repository: A folder of the repository whose revisions are compared.
-        command: What the user has called.
+        command: ``compare``, or ``noise`` for equal sides.
     """
 
     request: RunOptions
@@ -64,98 +75,208 @@ class ComparisonOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRun:
-    """What came of it.
+    """Results of a comparison run.
 
     Attributes:
-        series: The pairs of each couple that was compared.
-        floors: Where what is known of this machine is kept.
+        series: The pairs of every cell that was compared.
+        noise: The noise floors of this machine.
     """
 
     comparison: Comparison
-    series: tuple[Series, ...]
+    series: tuple[PairSeries, ...]
     criteria: Criteria
-    lineup: ComparisonPlan
-    floors: NoiseStore
+    plan: ComparisonPlan
+    noise: NoiseStore
 
 
-def run_comparison(order: ComparisonOptions, observe: Observer) -> ComparisonRun:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparisonSession:
+    """Two sides that are ready to run in turn.
+
+    Attributes:
+        a: What A is, for people.
+        b: What B is.
+        sampler: Runs the pairs of any cells of the plan.
+        noise: The noise floors of this machine.
+        overrides: Settings in which the sides differ because the user compares them.
+    """
+
+    session: Session
+    runner: Runner
+    plan: ComparisonPlan
+    a: str
+    b: str
+    sampler: Sampler
+    noise: NoiseStore
+    overrides: str
+
+    def comparison(self, every: Sequence[PairSeries]) -> Comparison:
+        """Return the comparison of the cells that have been sampled."""
+        cells = tuple(_compare_cell(series) for series in every if series.cells.is_compared)
+        return Comparison(
+            suite=self.plan.plan.suite.name,
+            a=self.a,
+            b=self.b,
+            how="interleaved",
+            machine=self.session.device.name,
+            cells=cells,
+            notes=(
+                *dict.fromkeys(proof_notes(cells, asked=self.overrides)),
+                *(f"skipped, as only one side runs it: {name}" for name in self.plan.unmatched),
+            ),
+            minutes=spent_minutes(every),
+            folder=str(self.runner.folder.path),
+            disturbed=disturbed_count(
+                [
+                    trial
+                    for series in every
+                    if series.cells.is_compared
+                    for trial in (*series.ours, *series.theirs)
+                ],
+                usable_cores(),
+            ),
+        )
+
+
+def run_comparison(options: ComparisonOptions, observe: Observer) -> ComparisonRun:
     """Run both sides in turn, pair after pair, until each cell is decided.
 
     Args:
-        observe: Told of all that happens, but for the end.
+        observe: Receives all events, but for the end.
 
     Raises:
-        BenchError: The sides, data, weights or the results folder are not to be had; or a
-            threshold is below what the noise of this machine lets so many pairs show.
+        BenchError: As ``open_comparison`` does.
     """
-    request = replace(order.request, results=order.request.results / FOLDER)
+    with open_comparison(options, observe) as session:
+        every = session.sampler.run(session.plan.cells)
+    comparison = session.comparison(every)
+    session.runner.folder.write_comparison(comparison.as_dict())
+    observe(Compared(comparison=comparison.as_dict()))
+    return ComparisonRun(
+        comparison=comparison,
+        series=tuple(series for series in every if series.cells.is_compared),
+        criteria=session.sampler.criteria,
+        plan=session.plan,
+        noise=session.noise,
+    )
+
+
+@contextmanager
+def open_comparison(
+    options: ComparisonOptions,
+    observe: Observer,
+    *,
+    select: Callable[[Plan], Plan] = lambda plan: plan,
+) -> Iterator[ComparisonSession]:
+    """Prepare both sides, and write the tables of what has run afterwards.
+
+    Args:
+        observe: Receives all events, but for the end.
+        select: Narrows the plan of the suite.
+
+    Raises:
+        BenchError: The sides, data, weights or the results folder are unavailable; or a threshold
+            is below what the noise of this machine lets so many pairs detect.
+    """
+    request = replace(options.request, results=options.request.results / FOLDER)
     session = open_session(request, environment=with_retained_heap(os.environ), observe=observe)
-    criteria, limits = _criteria(session, order), _limits(session, order)
-    lineup = plan_comparison(
-        session.plan,
-        order.a,
-        order.b,
+    suite_plan = select(session.plan)
+    suite_criteria = suite_plan.suite.regression_settings(profile=suite_plan.profile)
+    criteria = Criteria.of(suite_criteria, columns=options.columns, thresholds=options.thresholds)
+    limits = _limits(session, options)
+    plan = plan_comparison(
+        suite_plan,
+        options.a,
+        options.b,
         pairs=limits.fewest,
         is_extracting=criteria.is_extraction_compared,
     )
     session = replace(
         session,
-        plan=lineup.plan,
-        own_head_per_backend=order.a.backend is None or order.a.backend == order.b.backend,
+        plan=plan.plan,
+        own_head_per_backend=options.a.backend is None or options.a.backend == options.b.backend,
     )
-    floors = NoiseStore(folder=session.places.cache / "noise", device=session.device.name)
+    noise = NoiseStore(folder=session.places.cache / "noise", device=session.device.name)
     # Once before anything is built or proven, and again when the data has settled all settings.
-    _require_visible(PowerEstimate.of(lineup, floors, criteria), order, limits)
-    with ExitStack() as made:
-        session, built = _build(order, session, lineup, observe, made)
-        runner = made.enter_context(start_run(session, observe, command=order.command))
+    _require_power(PowerEstimate.of(plan, noise, criteria), options, limits)
+    with ExitStack() as stack:
+        session, checkouts = _check_out(options, session, plan, observe, stack)
+        runner = stack.enter_context(start_run(session, observe, command=options.command))
         runner.prove()
         try:
-            lineup = lineup.settled(runner.plan)
-            prospect = PowerEstimate.of(lineup, floors, criteria)
-            _require_visible(prospect, order, limits)
-            is_by_epoch = _can_live_side_by_side(session, runner)
-            announce(observe, [*_opening(order, lineup, limits, built, is_by_epoch=is_by_epoch)])
+            plan = plan.settled(runner.plan)
+            power = PowerEstimate.of(plan, noise, criteria)
+            _require_power(power, options, limits)
+            a, b = _label(options.a, checkouts.get("A")), _label(options.b, checkouts.get("B"))
+            is_by_epoch = _can_run_side_by_side(session, runner)
+            announce(observe, [*_intro(plan, limits, a, b, is_by_epoch=is_by_epoch)])
             if retains_heap(session.places.environment):
-                announce(
-                    observe, ["trials keep the memory they free, which steadies and speeds them up"]
-                )
-            announce(observe, [*prospect.warnings(most=limits.most)])
-            every = Sampler(
+                announce(observe, ["malloc is set to retain freed memory (less noise)"])
+            announce(observe, [*power.warnings(most=limits.most)])
+            yield ComparisonSession(
+                session=session,
                 runner=runner,
-                couples=lineup.couples,
-                criteria=criteria,
-                limits=limits,
-                observe=observe,
-                first=prospect.first(most=limits.most),
-                is_by_epoch=is_by_epoch,
-            ).run()
+                plan=plan,
+                a=a,
+                b=b,
+                sampler=Sampler(
+                    runner=runner,
+                    criteria=criteria,
+                    limits=limits,
+                    observe=observe,
+                    first=power.first_look(most=limits.most),
+                    is_by_epoch=is_by_epoch,
+                ),
+                noise=noise,
+                overrides=", ".join([*options.a.overrides.written, *options.b.overrides.written]),
+            )
         finally:
             runner.write_tables()
-    series = tuple(one for one in every if one.couple.is_compared)
-    comparison = _comparison(order, session, runner, lineup, every, built)
-    runner.folder.write_comparison(comparison.as_dict())
-    observe(Compared(comparison=comparison.as_dict()))
-    return ComparisonRun(
-        comparison=comparison, series=series, criteria=criteria, lineup=lineup, floors=floors
+
+
+def with_retained_heap(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment whose processes keep the memory they free.
+
+    An environment that already tunes the allocator is left as it is.
+
+    Source:
+        mallopt(3) of glibc: M_MMAP_MAX, M_TRIM_THRESHOLD, M_TOP_PAD.
+    """
+    if any(name.startswith(_ALLOCATOR_VARIABLES) for name in environment):
+        return dict(environment)
+    return {**environment, **RETAINED_HEAP}
+
+
+def retains_heap(environment: Mapping[str, str]) -> bool:
+    """Return whether the processes of an environment keep freed memory because of us."""
+    return RETAINED_HEAP.items() <= environment.items()
+
+
+def _limits(session: Session, options: ComparisonOptions) -> Limits:
+    stated = session.plan.suite.regression or Regression()
+    fewest = options.fewest or FEWEST_PAIRS
+    return Limits(
+        fewest=fewest,
+        most=max(options.most or stated.pairs, fewest),
+        minutes=options.minutes or stated.minutes,
     )
 
 
-def _require_visible(prospect: PowerEstimate, order: ComparisonOptions, limits: Limits) -> None:
-    """Refuse thresholds that this machine cannot show; its noise is measured with any.
+def _require_power(power: PowerEstimate, options: ComparisonOptions, limits: Limits) -> None:
+    """Refuse thresholds that this machine cannot detect; its noise is measured with any.
 
     Raises:
-        SuiteError: There are such; all of them are in it.
+        SuiteError: There are such thresholds; all of them are in it.
     """
-    problems = [*prospect.problems(most=limits.most)] if order.command == "compare" else []
+    problems = [*power.problems(most=limits.most)] if options.command == "compare" else []
     if problems:
         raise SuiteError("compare", problems)
 
 
-def _can_live_side_by_side(session: Session, runner: Runner) -> bool:
+def _can_run_side_by_side(session: Session, runner: Runner) -> bool:
     """Return whether both trials of any pair may hold their memory at once.
 
-    Not on a GPU: its memory is scarce, and what one worker takes of it is seen by what all take.
+    Not on a GPU: its memory is scarce, and one worker's use of it shows in the figures of all.
     """
     if session.device.index is not None:
         return False
@@ -164,69 +285,55 @@ def _can_live_side_by_side(session: Session, runner: Runner) -> bool:
     return all(2 * one.needs.host_bytes <= free_bytes for one in cells)
 
 
-def _criteria(session: Session, order: ComparisonOptions) -> Criteria:
-    """Return what counts as worse in a session's suite."""
-    plan = session.plan
-    return Criteria.of(
-        plan.suite.regression_settings(profile=plan.profile),
-        columns=order.columns,
-        thresholds=order.thresholds,
-    )
-
-
-def _limits(session: Session, order: ComparisonOptions) -> Limits:
-    stated = session.plan.suite.regression or Regression()
-    fewest = order.fewest or FEWEST_PAIRS
-    return Limits(
-        fewest=fewest,
-        most=max(order.most or stated.pairs, fewest),
-        minutes=order.minutes or stated.minutes,
-    )
-
-
-def _build(
-    order: ComparisonOptions,
+def _check_out(
+    options: ComparisonOptions,
     session: Session,
-    lineup: ComparisonPlan,
+    plan: ComparisonPlan,
     observe: Observer,
-    made: ExitStack,
+    stack: ExitStack,
 ) -> tuple[Session, dict[str, Checkout]]:
-    """Make revisions ready; return the session with their executors, and them by letter."""
+    """Check out the revisions; return the session with their executors, and them by letter."""
     session = session.resolve_interpreters()
-    built: dict[str, Checkout] = {}
-    plugins = {backend_plugin(lineup.plan, cell.backend)[0] for cell in lineup.plan.cells}
+    checkouts: dict[str, Checkout] = {}
+    plugins = {backend_plugin(plan.plan, cell.backend)[0] for cell in plan.plan.cells}
     executors: dict[str, LocalExecutor] = {}
-    for letter, side in (("A", order.a), ("B", order.b)):
+    for letter, side in (("A", options.a), ("B", options.b)):
         if side.revision is None:
             continue
         # Not at the top: most comparisons need no git.
-        from benchharness.compare.revisions import prepare
+        from benchharness.compare.revisions import check_out
 
-        checkout = prepare(
-            side.revision,
-            repository=order.repository,
-            cache=session.places.cache,
-            tell=lambda line: announce(observe, [line]),
-            plugins=plugins,
-            environment=session.places.environment,
+        checkouts[letter] = checkout = stack.enter_context(
+            check_out(
+                side.revision,
+                repository=options.repository,
+                cache=session.places.cache,
+                tell=lambda line: announce(observe, [line]),
+                plugins=plugins,
+                environment=session.places.environment,
+            )
         )
-        made.callback(checkout.close)
+        # Modified files have no lasting name.
+        modified = f" changed {secrets.token_hex(8)}" if checkout.is_dirty else ""
         executor = session.executor(
-            python=str(checkout.python), variables=checkout.environment, code=_code(checkout)
+            python=str(checkout.python),
+            variables=checkout.environment,
+            code=checkout.commit + modified,
         )
-        cells = (one.ours if letter == "A" else one.theirs for one in lineup.couples)
+        cells = (pair.ours if letter == "A" else pair.theirs for pair in plan.cells)
         for backend in dict.fromkeys(cell.backend for cell in cells):
             own = session.interpreters.get(backend)
-            executors[backend] = executor if own is None else _within(own, executor, checkout)
-        built[letter] = checkout
-    return replace(session, executors={**session.executors, **executors}), built
+            executors[backend] = (
+                executor if own is None else _in_environment(own, executor, checkout)
+            )
+    return replace(session, executors={**session.executors, **executors}), checkouts
 
 
-def _within(
-    quarters: BackendInterpreter, executor: LocalExecutor, checkout: Checkout
+def _in_environment(
+    interpreter: BackendInterpreter, executor: LocalExecutor, checkout: Checkout
 ) -> LocalExecutor:
-    """Return an executor of a revision's code among the packages of a backend's own environment."""
-    with_interpreter = quarters.with_interpreter(executor)
+    """Return an executor of a revision's code among the packages of a backend's environment."""
+    with_interpreter = interpreter.with_interpreter(executor)
     return replace(
         with_interpreter,
         environment={**with_interpreter.environment, **checkout.environment},
@@ -234,74 +341,24 @@ def _within(
     )
 
 
-def _code(checkout: Checkout) -> str:
-    """Return what tells a revision's code; files that are changed have no lasting name."""
-    if not checkout.is_dirty:
-        return checkout.commit
-    import secrets
-
-    return f"{checkout.commit} changed {secrets.token_hex(8)}"
-
-
-def _opening(
-    order: ComparisonOptions,
-    lineup: ComparisonPlan,
-    limits: Limits,
-    built: Mapping[str, Checkout],
-    *,
-    is_by_epoch: bool,
+def _intro(
+    plan: ComparisonPlan, limits: Limits, a: str, b: str, *, is_by_epoch: bool
 ) -> Iterator[str]:
-    a, b = (_label(side, letter, built) for letter, side in (("A", order.a), ("B", order.b)))
-    cells = sum(couple.is_compared for couple in lineup.couples)
-    span = (
-        f"{limits.fewest}" if limits.fewest == limits.most else f"{limits.fewest} to {limits.most}"
-    )
+    cells = sum(pair.is_compared for pair in plan.cells)
+    is_fixed = limits.fewest == limits.most
+    pairs = f"{limits.fewest}" if is_fixed else f"{limits.fewest} to {limits.most}"
     turns = "the two of a pair in turn, " + ("epoch by epoch" if is_by_epoch else "one by one")
-    yield f"A: {a}; B: {b}; {span} pairs of trials of each of {cells} cells, {turns}"
-    if lineup.alone:
-        yield f"left out, as only one side runs it: {', '.join(lineup.alone)}"
+    yield f"A: {a}; B: {b}; {pairs} pairs of trials of each of {cells} cells, {turns}"
+    if plan.unmatched:
+        yield f"skipped, as only one side runs it: {', '.join(plan.unmatched)}"
 
 
-def _comparison(
-    order: ComparisonOptions,
-    session: Session,
-    runner: Runner,
-    lineup: ComparisonPlan,
-    every: Sequence[Series],
-    built: Mapping[str, Checkout],
-) -> Comparison:
-    cells = tuple(_cell(one) for one in every if one.couple.is_compared)
-    asked = ", ".join([*order.a.changes.written, *order.b.changes.written])
-    notes = [f"left out, as only one side runs it: {name}" for name in lineup.alone]
-    return Comparison(
-        suite=session.plan.suite.name,
-        a=_label(order.a, "A", built),
-        b=_label(order.b, "B", built),
-        how="interleaved",
-        machine=session.device.name,
-        cells=cells,
-        notes=(*dict.fromkeys(unequal_work(cells, asked=asked)), *notes),
-        minutes=spent_minutes(every),
-        folder=str(runner.folder.path),
-        disturbed=disturbed_count(
-            [
-                trial
-                for one in every
-                if one.couple.is_compared
-                for trial in (*one.ours, *one.theirs)
-            ],
-            usable_cores(),
-        ),
-    )
-
-
-def _cell(series: Series) -> CellComparison:
-    couple, trials = series.couple, series.trials
-    other = couple.theirs.backend
-    proofs = (record["proofs"].get(other, "") for record in trials.ours)
+def _compare_cell(series: PairSeries) -> CellComparison:
+    cells, trials = series.cells, series.trials
+    proofs = (record["proofs"].get(cells.theirs.backend, "") for record in trials.ours)
     return CellComparison(
-        label=couple.label,
-        identity=couple.as_dict(),
+        label=cells.label,
+        identity=cells.as_dict(),
         verdicts=series.verdicts,
         proof=worst_proof(proofs),
         failure=trials.failure(),
@@ -310,7 +367,7 @@ def _cell(series: Series) -> CellComparison:
     )
 
 
-def _label(side: Side, letter: str, built: Mapping[str, Checkout]) -> str:
-    if letter not in built:
+def _label(side: Side, checkout: Checkout | None) -> str:
+    if checkout is None:
         return side.label
-    return " ".join([built[letter].label, *side.changes.written])
+    return " ".join([checkout.label, *side.overrides.written])

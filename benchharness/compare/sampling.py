@@ -1,32 +1,137 @@
-"""Fresh pairs of trials, A B and B A in turn, as many as it takes to decide."""
+"""Sampling of pairs of trials, A B and B A in turn: how many, when to look, when to stop.
+
+Looking several times raises the probability of an error. The level of each look is therefore
+computed from all looks that are planned, so that the errors of all of them stay at ``ERROR``.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from statistics import median
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from itertools import count
+from statistics import mean, median, variance
+from typing import Any
 
-from benchharness.compare.comparison import Trials
-from benchharness.compare.criteria import Criteria
-from benchharness.compare.looks import FEWEST_PAIRS, TURN, level_of, level_of_misses, planned
 from benchharness.compare.plan import CellPair
-from benchharness.compare.scatter import Scatter, scatter_of
-from benchharness.compare.verdict import MISSES, Verdict
+from benchharness.compare.trials import Trials
+from benchharness.compare.verdict import MISSES, Criteria, Verdict
 from benchharness.errors import Problem, SuiteError
+from benchharness.measure.statistics import tail
 from benchharness.results.record import Record
 from benchharness.run.events import Observer
 from benchharness.run.runner import Runner
+from benchharness.suite.file import MINIMUM_PAIRS
 from benchharness.suite.plan import Trial
 
+# Probability that a change of exactly the limit is called worse at any look, and that it is called
+# the same: 5 % each.
+ERROR = 0.05
+# Probability that a side is called the one that misses its target more often when both do alike. An
+# equal speed is far from its limit and errs less than ``ERROR``; equally rare misses are at it.
+ERROR_OF_MISSES = 0.005
+FEWEST_PAIRS = MINIMUM_PAIRS
+# Only whole turns of A B, B A are decided on: drift of the machine then hits both sides alike.
+_TURN = 2
+_MOST_DRAWS, _FEWEST_DRAWS = 40_000, 2_000
+# Comparisons of numbers that drawing may take: a second.
+_EFFORT = 4e8
 # How many times as many pairs there may be where B seems to miss its target, or too few have shown
 # that it does not: of a B that misses half, twenty pairs show too little in two of five cases.
 _MORE_FOR_MISSES = 2
+# Fewest pairs and epochs for which scatter is estimated.
+_SCATTER_PAIRS, _SCATTER_EPOCHS = 3, 2
+# Pairs scatter by more than their epochs explain if an F test gives chance less than this.
+_CHANCE = 0.1
+
+
+# --- Looks ---------------------------------------------------------------------------------------
+
+
+def planned_looks(fewest: int, most: int) -> tuple[int, ...]:
+    """Return after how many pairs a cell is decided on.
+
+    After every turn, beyond 40 pairs after every twentieth more, and after the last pair.
+    """
+    looks, pairs = [], fewest + fewest % _TURN
+    while pairs < most:
+        looks.append(pairs)
+        pairs += _TURN * max(1, pairs // 40)
+    return (*looks, most)
+
+
+@cache
+def level_of(looks: tuple[int, ...]) -> float:
+    """Return the probability of error that one look may have at one end of its interval.
+
+    The signed-rank statistics of a growing sample depend on signs and on the order of absolute
+    values alone, which are the same for all symmetric noise. Drawn samples therefore give the
+    distribution of the smallest p-value of all looks whatever the noise, and its ``ERROR``
+    quantile is the level.
+
+    Args:
+        looks: Pairs at each look, ascending.
+
+    Source:
+        One level for all looks: Pocock, "Group sequential methods in the design and analysis of
+        clinical trials" (1977).
+    """
+    import numpy as np
+
+    if len(looks) == 1:
+        return ERROR
+    most = looks[-1]
+    draws = int(np.clip(_EFFORT / most**2, _FEWEST_DRAWS, _MOST_DRAWS))
+    values = np.random.default_rng(0).standard_normal((most, draws), np.float32)
+    below = np.zeros(draws, np.int64)
+    smallest = np.ones(draws)
+    for place in range(most):
+        below += (values[: place + 1] + values[place] <= 0).sum(axis=0)
+        if place + 1 in looks:
+            smallest = np.minimum(smallest, tail(place + 1)[below])
+    levels, counts = np.unique(smallest, return_counts=True)
+    within = int(np.searchsorted(np.cumsum(counts), ERROR * draws, side="right"))
+    return float(levels[within - 1])
+
+
+@cache
+def level_of_misses(most: int) -> float:
+    """Return the level of each look at who misses a target more often: 1 in 2, 4, 8, ...
+
+    Only pairs in which one side misses count, and each of these may be the other way round. A look
+    after every one of them errs at least as often as those that are planned.
+
+    Args:
+        most: Pairs at the last look.
+    """
+    return next(
+        level
+        for power in count(1)
+        if _error_of_misses(level := 0.5**power, most) <= ERROR_OF_MISSES
+    )
+
+
+def _error_of_misses(level: float, most: int) -> float:
+    """Return how often equal sides differ in misses after any of so many pairs that disagree."""
+    import numpy as np
+    from scipy.stats import binom
+
+    # Shares of comparisons that are still open, by how many of the pairs speak against B.
+    open_shares = np.ones(1)
+    for pairs in range(1, most + 1):
+        open_shares = np.convolve(open_shares, (0.5, 0.5))
+        open_shares[binom.sf(np.arange(pairs + 1) - 1, pairs, 0.5) <= level] = 0
+    return float(1 - open_shares.sum())
+
+
+# --- Pairs ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How many pairs there may be.
+    """Limits on the number of pairs.
 
     Attributes:
         fewest: Before anything is decided.
@@ -39,165 +144,8 @@ class Limits:
     minutes: float | None = None
 
 
-@dataclass(slots=True, kw_only=True)
-class Series:
-    """The pairs of one couple.
-
-    Attributes:
-        looks: After how many pairs it is judged, ascending.
-        seconds: That each pair took.
-        is_over: Whether it gets no more.
-    """
-
-    couple: CellPair
-    looks: tuple[int, ...]
-    ours: list[Record] = field(default_factory=list)
-    theirs: list[Record] = field(default_factory=list)
-    seconds: list[float] = field(default_factory=list)
-    verdicts: tuple[Verdict, ...] = ()
-    is_over: bool = False
-
-    @property
-    def pairs(self) -> int:
-        """How many there are."""
-        return len(self.theirs)
-
-    @property
-    def trials(self) -> Trials:
-        """What has been run."""
-        return Trials(ours=self.ours, theirs=self.theirs)
-
-    @property
-    def scatter(self) -> Scatter | None:
-        """What the pairs' epochs differ by within trials and between them; None if unknown."""
-        if self.trials.failure() or not self.seconds:
-            return None
-        return scatter_of(self.ours, self.theirs, pair_s=median(self.seconds))
-
-    def judge(self, criteria: Criteria, *, is_last: bool = False) -> None:
-        """Say what the pairs tell; the series is over where that is enough, or all there is.
-
-        Args:
-            is_last: Whether there will be no more pairs, although more were planned.
-        """
-        if self.trials.failure() or not self.couple.is_compared:
-            self.is_over = True
-            return
-        # An end that nobody planned is no look of its own where there was one before.
-        is_look = self.pairs in self._every_look or (is_last and not self.verdicts)
-        if is_look:
-            found = self.trials.verdicts(
-                criteria,
-                self.couple.ours.benchmark,
-                level=level_of(self.looks),
-                level_of_misses=level_of_misses(self._every_look[-1]),
-            )
-            # Other columns have had the last of the looks that make their level.
-            is_late = self.pairs > self.looks[-1]
-            self.verdicts = _misses_renewed(self.verdicts, found) if is_late else found
-        is_decided = is_look and not any(verdict.is_open for verdict in self.verdicts)
-        is_worth_more = any(map(_may_show_misses, self.verdicts))
-        most = self._every_look[-1] if is_worth_more else self.looks[-1]
-        self.is_over = is_last or self.pairs >= most or is_decided
-
-    def planned(self) -> int:
-        """Return how many pairs it will have had, as far as can be told."""
-        if self.is_over:
-            return self.pairs
-        if not self.couple.is_compared:
-            return 1
-        return next(look for look in self._every_look if look > self.pairs)
-
-    @property
-    def _every_look(self) -> tuple[int, ...]:
-        """All looks, those at nothing but misses included."""
-        most = self.looks[-1]
-        return (*self.looks, *planned(most + TURN, _MORE_FOR_MISSES * most))
-
-
-@dataclass(slots=True, kw_only=True)
-class Sampler:
-    """Carries out the pairs of all couples, each couple once a round.
-
-    Going round spreads the pairs of a cell over the whole time: a burst of noise then spoils one
-    pair of several cells and not several of one.
-
-    Attributes:
-        first: Fewest pairs of some couples, where that is more than the limits say.
-        is_by_epoch: Whether the trials of a pair live side by side and take turns epoch by epoch,
-            and not one whole trial after the other.
-        now: Monotonic clock in seconds.
-    """
-
-    runner: Runner
-    couples: Sequence[CellPair]
-    criteria: Criteria
-    limits: Limits
-    observe: Observer
-    first: Mapping[str, int] = field(default_factory=dict)
-    is_by_epoch: bool = False
-    now: Callable[[], float] = time.monotonic
-    _records: list[Record] = field(default_factory=list)
-
-    def run(self) -> list[Series]:
-        """Carry out pairs until each couple is decided, or its limit is reached."""
-        limits = self.limits
-        every = [
-            Series(couple=one, looks=planned(self._fewest(one), limits.most))
-            for one in self.couples
-        ]
-        began_s = self.now()
-        while waiting := [series for series in every if not series.is_over]:
-            for series in waiting:
-                if self._is_late(series, spent_s=self.now() - began_s):
-                    series.judge(self.criteria, is_last=True)
-                    continue
-                self._add(series, every)
-                series.judge(self.criteria)
-        return every
-
-    def _fewest(self, couple: CellPair) -> int:
-        """Return after how many pairs a couple is judged first."""
-        limits = self.limits
-        return min(max(limits.fewest, self.first.get(couple.label, 0)), limits.most)
-
-    def _is_late(self, series: Series, *, spent_s: float) -> bool:
-        """Whether another pair would not end in time."""
-        minutes = self.limits.minutes
-        if minutes is None or series.pairs < self.limits.fewest:
-            return False
-        return spent_s + series.seconds[-1] > 60 * minutes
-
-    def _add(self, series: Series, every: Sequence[Series]) -> None:
-        """Carry out the next pair, in the other order than the one before."""
-        began_s = self.now()
-        index, planned = series.pairs + 1, series.planned()
-        count = 2 * sum(one.planned() for one in every)
-        seed = self.runner.plan.suite.seed + index - 1
-        sides = [(series.couple.ours, series.ours), (series.couple.theirs, series.theirs)]
-        ordered = sides if index % 2 else sides[::-1]
-        trials = [
-            Trial(cell=replace(cell, trials=planned), index=index, seed=seed) for cell, _ in ordered
-        ]
-        made = self._run_trials(trials, count=count)
-        for (_, records), record in zip(ordered, made, strict=True):
-            records.append(record)
-        series.seconds.append(self.now() - began_s)
-
-    def _run_trials(self, trials: Sequence[Trial], *, count: int) -> list[Record]:
-        """Carry out the two trials of a pair, the first of them first."""
-        turns = [trials] if self.is_by_epoch else [[trial] for trial in trials]
-        made: list[Record] = []
-        for turn in turns:
-            made += self.runner.run_in_turn(
-                turn, self._records, self.observe, number=len(self._records) + 1, count=count
-            )
-            self._records += made[-len(turn) :]
-        return made
-
-
 def read_pairs(text: str | None) -> tuple[int | None, int | None]:
-    """Return the fewest and the most pairs of ``FEWEST..MOST`` or ``MOST``; None for no word.
+    """Return the fewest and the most pairs of ``FEWEST..MOST`` or ``MOST``; None if not stated.
 
     Raises:
         SuiteError: It is neither, or fewer than can decide anything.
@@ -219,25 +167,252 @@ def read_pairs(text: str | None) -> tuple[int | None, int | None]:
     return fewest, most
 
 
-def spent_minutes(every: Sequence[Series]) -> float:
-    """Return what all pairs took."""
-    return sum(_seconds(every)) / 60
+@dataclass(slots=True, kw_only=True)
+class PairSeries:
+    """All pairs of trials of one pair of cells.
+
+    Attributes:
+        looks: After how many pairs it is decided on, ascending.
+        seconds: That each pair took.
+        is_over: Whether it gets no more.
+    """
+
+    cells: CellPair
+    looks: tuple[int, ...]
+    ours: list[Record] = field(default_factory=list)
+    theirs: list[Record] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    verdicts: tuple[Verdict, ...] = ()
+    is_over: bool = False
+
+    @property
+    def pairs(self) -> int:
+        """How many there are."""
+        return len(self.theirs)
+
+    @property
+    def trials(self) -> Trials:
+        """The trials that have run."""
+        return Trials(ours=self.ours, theirs=self.theirs)
+
+    @property
+    def scatter(self) -> Scatter | None:
+        """Scatter of the epochs within and between trials; None if unknown."""
+        if self.trials.failure() or not self.seconds:
+            return None
+        return scatter_of(self.ours, self.theirs, pair_s=median(self.seconds))
+
+    @property
+    def planned(self) -> int:
+        """How many pairs there will be, as far as is known."""
+        if self.is_over:
+            return self.pairs
+        if not self.cells.is_compared:
+            return 1
+        return next(look for look in self._all_looks if look > self.pairs)
+
+    def decide(self, criteria: Criteria, *, is_last: bool = False) -> None:
+        """Decide on the pairs so far; the series is over if that is enough, or all there is.
+
+        Args:
+            is_last: Whether there will be no more pairs, although more were planned.
+        """
+        if self.trials.failure() or not self.cells.is_compared:
+            self.is_over = True
+            return
+        # An end that nobody planned is no look of its own if there was one before.
+        is_look = self.pairs in self._all_looks or (is_last and not self.verdicts)
+        if is_look:
+            verdicts = self.trials.verdicts(
+                criteria,
+                self.cells.ours.benchmark,
+                level=level_of(self.looks),
+                level_of_misses=level_of_misses(self._all_looks[-1]),
+            )
+            # Other columns have had the last of the looks that make their level.
+            is_late = self.pairs > self.looks[-1]
+            self.verdicts = _with_new_misses(self.verdicts, verdicts) if is_late else verdicts
+        is_decided = is_look and not any(verdict.is_undecided for verdict in self.verdicts)
+        is_worth_more = any(map(_may_show_misses, self.verdicts))
+        most = self._all_looks[-1] if is_worth_more else self.looks[-1]
+        self.is_over = is_last or self.pairs >= most or is_decided
+
+    @property
+    def _all_looks(self) -> tuple[int, ...]:
+        """All looks, those at misses alone included."""
+        most = self.looks[-1]
+        return (*self.looks, *planned_looks(most + _TURN, _MORE_FOR_MISSES * most))
 
 
 def _may_show_misses(verdict: Verdict) -> bool:
-    """Whether more pairs may tell who misses more often: B looks worse, or never missed."""
-    if verdict.misses is None or not verdict.is_open:
+    """Return whether more pairs may tell who misses more often: B looks worse, or never missed."""
+    if verdict.misses is None or not verdict.is_undecided:
         return False
     (missed, _) = verdict.misses[1]
     return verdict.may_be_worse or not missed
 
 
-def _misses_renewed(before: Sequence[Verdict], found: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Return earlier verdicts with those on misses that were found since."""
-    kept = {one.column: one for one in before if one.column != MISSES}
-    return tuple(replace(kept.get(one.column, one), is_required=one.is_required) for one in found)
+def _with_new_misses(before: Sequence[Verdict], new: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Return earlier verdicts with the new ones on misses."""
+    kept = {verdict.column: verdict for verdict in before if verdict.column != MISSES}
+    return tuple(
+        replace(kept.get(verdict.column, verdict), is_required=verdict.is_required)
+        for verdict in new
+    )
 
 
-def _seconds(every: Sequence[Series]) -> Iterator[float]:
-    for series in every:
-        yield from series.seconds
+@dataclass(slots=True, kw_only=True)
+class Sampler:
+    """Runs the pairs of all cells, each cell once a round.
+
+    Going round spreads the pairs of a cell over the whole time: a burst of noise then spoils one
+    pair of several cells and not several of one.
+
+    Attributes:
+        first: Fewest pairs of some cells by label, where that is more than the limits say.
+        is_by_epoch: Whether the trials of a pair live side by side and take turns epoch by epoch,
+            and not one whole trial after the other.
+        now: Monotonic clock in seconds.
+    """
+
+    runner: Runner
+    criteria: Criteria
+    limits: Limits
+    observe: Observer
+    first: Mapping[str, int] = field(default_factory=dict)
+    is_by_epoch: bool = False
+    now: Callable[[], float] = time.monotonic
+    _records: list[Record] = field(default_factory=list)
+    _spent_s: float = 0.0
+
+    def run(self, cells: Sequence[CellPair]) -> list[PairSeries]:
+        """Run pairs until each cell is decided, or its limit is reached."""
+        limits = self.limits
+        every = []
+        for pair in cells:
+            fewest = min(max(limits.fewest, self.first.get(pair.label, 0)), limits.most)
+            every.append(PairSeries(cells=pair, looks=planned_looks(fewest, limits.most)))
+        while waiting := [series for series in every if not series.is_over]:
+            for series in waiting:
+                is_late = self._is_late(series)
+                if not is_late:
+                    self._add_pair(series, every)
+                series.decide(self.criteria, is_last=is_late)
+        return every
+
+    def _is_late(self, series: PairSeries) -> bool:
+        """Return whether another pair would not end in time."""
+        minutes = self.limits.minutes
+        if minutes is None or series.pairs < self.limits.fewest:
+            return False
+        return self._spent_s + series.seconds[-1] > 60 * minutes
+
+    def _add_pair(self, series: PairSeries, every: Sequence[PairSeries]) -> None:
+        """Run the next pair, in the other order than the pair before."""
+        began_s = self.now()
+        index, planned = series.pairs + 1, series.planned
+        total = 2 * sum(other.planned for other in every)
+        seed = self.runner.plan.suite.seed + index - 1
+        sides = [(series.cells.ours, series.ours), (series.cells.theirs, series.theirs)]
+        ordered = sides if index % 2 else sides[::-1]
+        trials = [
+            Trial(cell=replace(cell, trials=planned), index=index, seed=seed) for cell, _ in ordered
+        ]
+        for turn in [trials] if self.is_by_epoch else [[trial] for trial in trials]:
+            self._records += self.runner.run_in_turn(
+                turn, self._records, self.observe, number=len(self._records) + 1, count=total
+            )
+        for (_, records), record in zip(ordered, self._records[-2:], strict=True):
+            records.append(record)
+        series.seconds.append(self.now() - began_s)
+        self._spent_s += series.seconds[-1]
+
+
+def spent_minutes(every: Sequence[PairSeries]) -> float:
+    """Return how long all pairs took."""
+    return sum(sum(series.seconds) for series in every) / 60
+
+
+# --- Scatter -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scatter:
+    """Standard deviations of the logarithm of B / A of the seconds of an epoch.
+
+    A pair's result varies for two reasons: its epochs differ, and so do the processes in which they
+    run, by where their memory lies and by the state of the machine. Longer trials average over the
+    first alone, more pairs over both.
+
+    Attributes:
+        within: Of the epochs of a pair.
+        between: Of pairs, beyond what their epochs explain.
+        epochs: Of a trial.
+        best_epochs: Of a trial, with which a given time shows the smallest difference; None if
+            pairs scatter by no more than their epochs explain: the more the better.
+    """
+
+    within: float
+    between: float
+    epochs: int
+    best_epochs: int | None
+
+    @property
+    def of_means(self) -> float:
+        """Deviation of a pair's mean that is due to its epochs."""
+        return self.within / math.sqrt(self.epochs)
+
+    @property
+    def are_longer_trials_better(self) -> bool:
+        """Whether time is better spent on longer trials than on more of them."""
+        return self.best_epochs is None or self.best_epochs >= 2 * self.epochs
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return asdict(self)
+
+
+def scatter_of(
+    ours: Sequence[Record], theirs: Sequence[Record], *, pair_s: float
+) -> Scatter | None:
+    """Return the scatter of the epochs of some pairs; None if there are too few of either.
+
+    Args:
+        ours: Trials of A.
+        theirs: Of B, in the same order.
+        pair_s: Seconds that a pair takes, starting its processes included.
+
+    Source:
+        Kalibera and Jones, "Rigorous benchmarking in reasonable time" (2013): variances of the
+        levels of an experiment, and the number of repetitions at each that makes the most of the
+        time. Georges, Buytaert and Eeckhout, "Statistically rigorous Java performance evaluation"
+        (2007): why processes have to be repeated, and not their iterations alone.
+    """
+    from scipy.special import fdtrc
+
+    seconds = [
+        list(zip(_epoch_s(a), _epoch_s(b), strict=False)) for a, b in zip(ours, theirs, strict=True)
+    ]
+    epochs = min((len(pair) for pair in seconds), default=0)
+    if len(seconds) < _SCATTER_PAIRS or epochs < _SCATTER_EPOCHS:
+        return None
+    ratios = [[math.log(b / a) for a, b in pair[:epochs]] for pair in seconds]
+    within = mean(variance(pair) for pair in ratios)
+    of_pairs, by_epochs = variance([mean(pair) for pair in ratios]), within / epochs
+    degrees = len(ratios) - 1, len(ratios) * (epochs - 1)
+    is_beyond = not by_epochs or fdtrc(*degrees, of_pairs / by_epochs) < _CHANCE
+    between = of_pairs - by_epochs if is_beyond and of_pairs > by_epochs else 0.0
+    epoch_s = mean(a + b for pair in seconds for a, b in pair)
+    # What a pair takes beside its epochs, at least an epoch of it: a pair cannot do without one.
+    other_s = max(epoch_s, pair_s - epochs * epoch_s)
+    best = math.sqrt(other_s / epoch_s * within / between) if between else None
+    return Scatter(
+        within=math.sqrt(within),
+        between=math.sqrt(between),
+        epochs=epochs,
+        best_epochs=None if best is None else max(1, round(best)),
+    )
+
+
+def _epoch_s(record: Record) -> Iterator[float]:
+    return (epoch["train_s"] for epoch in record["epochs"] if epoch.get("train_s"))

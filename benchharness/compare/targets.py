@@ -1,81 +1,29 @@
-"""What is compared: the two sides, A and B, and what they mean to the user who named them."""
+"""Targets of a comparison: what the user named as A and B."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
-from benchharness.compare.overrides import Changes
+from benchharness.compare.overrides import Overrides
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.plugins import installed
 from benchharness.results.run_folder import RunFolder, find_run
 from benchharness.suite.file import SuiteFile
 from benchharness.suite.load import load
 
-
-class Checkout(Protocol):
-    """A git revision, ready for workers, as ``revisions.prepare`` returns it.
-
-    Attributes:
-        label: What was asked for, and its commit.
-        commit: Full hash; of the commit below, where the files lie changed.
-        is_dirty: Whether they do.
-        python: Interpreter of the workers.
-        environment: Variables that they need beside their own.
-    """
-
-    label: str
-    commit: str
-    is_dirty: bool
-    python: str
-    environment: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Side:
-    """One of the two, to be run afresh.
-
-    Attributes:
-        label: What the user calls it.
-        backend: The only backend it runs; None for all of the suite.
-        changes: Settings that it lays over the suite.
-        revision: Whose code runs, as git understands it; None for what is installed here.
-    """
-
-    label: str
-    backend: str | None = None
-    changes: Changes = field(default_factory=Changes)
-    revision: str | None = None
-
-    @property
-    def suffix(self) -> str:
-        """What tells it from the other side of the same backend; empty where nothing does."""
-        code = "worktree" if self.revision == "." else self.revision or ""
-        return " ".join(filter(None, [code, *self.changes.written]))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """One of the two, as it was recorded.
-
-    Attributes:
-        label: What the user calls it.
-        backend: The only backend of the run that counts; None for all.
-    """
-
-    label: str
-    run: RunFolder
-    backend: str | None = None
+# The revision that stands for the working tree, changes included.
+WORKTREE = "."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSpec:
-    """What the user wrote for a side, told apart.
+    """Target as the user named it.
 
     Attributes:
-        kind: ``backend`` of a suite, revision of git (``rev``), recorded ``run``, or the suite as
+        kind: ``backend`` of a suite, git revision (``rev``), recorded ``run``, or the suite as
             ``written``.
         text: Without the kind.
     """
@@ -84,24 +32,60 @@ class TargetSpec:
     text: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """A or B, to be run.
+
+    Attributes:
+        label: The user's name for it.
+        backend: The only backend it runs; None for all of the suite.
+        overrides: Settings that differ from the suite.
+        revision: Git revision whose code runs; None for the installed code.
+    """
+
+    label: str
+    backend: str | None = None
+    overrides: Overrides = field(default_factory=Overrides)
+    revision: str | None = None
+
+    @property
+    def suffix(self) -> str:
+        """What distinguishes it from the other side of the same backend; empty if nothing does."""
+        code = "worktree" if self.revision == WORKTREE else self.revision or ""
+        return " ".join(filter(None, [code, *self.overrides.written]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedRun:
+    """A or B, as it was recorded.
+
+    Attributes:
+        label: The user's name for it.
+        backend: The only backend of the run that counts; None for all.
+    """
+
+    label: str
+    run: RunFolder
+    backend: str | None = None
+
+
 def parse_targets(
-    a: str, b: str | None, *, suite: Path | None, is_changed: bool, results: Path
+    a: str, b: str | None, *, suite: Path | None, has_overrides: bool, results: Path
 ) -> tuple[Path | None, tuple[TargetSpec, TargetSpec]]:
-    """Return the suite and what its two sides are.
+    """Return the suite and its two targets.
 
     Args:
-        a: A side; or a suite alone, whose variants are then compared.
-        b: The other side; None for the files of A's repository as they lie, where A is a revision.
-        suite: What both run; may be None for recorded sides.
-        is_changed: Whether a side lays settings over the suite.
+        a: A target; or a suite alone, whose variants are then compared.
+        b: The other target; None for the working tree of A's repository, if A is a revision.
+        suite: What both run; may be None for recorded runs.
+        has_overrides: Whether a side has settings that differ from the suite.
         results: Where runs are recorded.
 
     Raises:
-        SuiteError: There is only one side, nothing to run, or one side is recorded and the other
-            is to be run.
+        SuiteError: There is only one target, nothing to run, or one is recorded and the other not.
     """
     if b is None and suite is None and a.endswith(".toml"):
-        if not is_changed:
+        if not has_overrides:
             raise invalid_targets(
                 a,
                 expected="--set key=value beside a suite alone, or a second side",
@@ -109,10 +93,11 @@ def parse_targets(
             )
         return Path(a), (TargetSpec(kind="written", text=""), TargetSpec(kind="written", text=""))
     known = [*backends_of(load(suite)), *installed()] if suite else []
-    ours = name_side(a, backends=known, results=results)
+    ours = parse_target(a, backends=known, results=results)
     if b is None and ours.kind != "rev":
         raise invalid_targets(a, expected=f"a second side to compare {a} with", found="none")
-    theirs = name_side(b or "rev:.", backends=known, results=results)
+    b = b or f"rev:{WORKTREE}"
+    theirs = parse_target(b, backends=known, results=results)
     if (ours.kind == "run") != (theirs.kind == "run"):
         raise invalid_targets(
             f"{a}, {b}",
@@ -122,14 +107,14 @@ def parse_targets(
         )
     if ours.kind != "run" and suite is None:
         raise invalid_targets(
-            f"{a}, {b or 'rev:.'}",
+            f"{a}, {b}",
             expected="--suite, which both are to run, or two recorded runs",
             found="neither",
         )
     return suite, (ours, theirs)
 
 
-def name_side(text: str, *, backends: Collection[str], results: Path) -> TargetSpec:
+def parse_target(text: str, *, backends: Collection[str], results: Path) -> TargetSpec:
     """Return what a text names: ``KIND:TEXT``, a backend, a recorded run, or else a revision.
 
     Args:
@@ -142,19 +127,21 @@ def name_side(text: str, *, backends: Collection[str], results: Path) -> TargetS
             return TargetSpec(kind=kind, text=rest)
     if text in backends:
         return TargetSpec(kind="backend", text=text)
-    if _is_recorded(text, results):
-        return TargetSpec(kind="run", text=text)
-    return TargetSpec(kind="rev", text=text)
+    try:
+        recorded_run(text, results=results)
+    except (RunError, OSError, ValueError):
+        return TargetSpec(kind="rev", text=text)
+    return TargetSpec(kind="run", text=text)
 
 
-def recorded_side(text: str, *, results: Path) -> Recorded:
-    """Return a recorded side: a run, or ``RUN@BACKEND`` for one backend of it.
+def recorded_run(text: str, *, results: Path) -> RecordedRun:
+    """Return a recorded run, or ``RUN@BACKEND``: one backend of it.
 
     Raises:
         RunError: Nothing was recorded under that name, or not of that backend.
     """
     try:
-        return Recorded(label=text, run=find_run(Path(text), results))
+        return RecordedRun(label=text, run=find_run(Path(text), results))
     except RunError:
         name, at, backend = text.rpartition("@")
         if not at:
@@ -167,16 +154,18 @@ def recorded_side(text: str, *, results: Path) -> Recorded:
             f"{text}: expected a backend of {run.path} ({', '.join(known) or 'none'}), "
             f"found {backend!r}"
         )
-    return Recorded(label=text, run=run, backend=backend)
+    return RecordedRun(label=text, run=run, backend=backend)
 
 
-def fresh_side(named: TargetSpec, changes: Changes) -> Side:
-    """Return a side that is to be run."""
-    backend = named.text if named.kind == "backend" else None
-    revision = named.text if named.kind == "rev" else None
-    words = [named.text] if named.kind != "written" else []
-    label = " ".join([*words, *changes.written]) or "as written"
-    return Side(label=label, backend=backend, changes=changes, revision=revision)
+def side_of(target: TargetSpec, overrides: Overrides) -> Side:
+    """Return the side of a target that is to be run."""
+    words = [target.text] if target.kind != "written" else []
+    return Side(
+        label=" ".join([*words, *overrides.written]) or "as written",
+        backend=target.text if target.kind == "backend" else None,
+        overrides=overrides,
+        revision=target.text if target.kind == "rev" else None,
+    )
 
 
 def backends_of(suite: SuiteFile) -> list[str]:
@@ -188,14 +177,6 @@ def backends_of(suite: SuiteFile) -> list[str]:
 
 
 def invalid_targets(where: str, *, expected: str, found: str, hint: str = "") -> SuiteError:
-    """Return the refusal of sides that cannot be compared."""
+    """Return the error for targets that cannot be compared."""
     problem = Problem(where=where, expected=expected, found=found, hint=hint)
     return SuiteError("compare", [problem])
-
-
-def _is_recorded(text: str, results: Path) -> bool:
-    try:
-        recorded_side(text, results=results)
-    except (RunError, OSError, ValueError):
-        return False
-    return True

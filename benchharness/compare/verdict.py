@@ -1,20 +1,20 @@
-"""When a difference is one: pairs of measurements, an interval, a threshold, a word.
+"""Verdict on a cell: limits, samples, intervals, and the rule that decides what counts as worse.
 
 The intervals are those of the signed-rank test, exact for symmetric noise with tails of any weight,
-as the noise of a quotient of two like measurements is; of trials that are no pairs those of the
-rank-sum test. Both know only the order of the differences, so that a target which is never reached
-counts as an infinite time. How often one look may err is the caller's to say, for it follows from
-the number of looks (``benchharness.compare.looks``).
+as the noise of a ratio of two like measurements is; for unpaired trials those of the rank-sum test.
+Both use only the order of the differences, so a target that is never reached counts as an infinite
+time. The error allowed at one look follows from the number of looks (``sampling.level_of``).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from statistics import median
 from typing import Any, Literal
 
+from benchharness.errors import Problem, SuiteError
 from benchharness.measure.statistics import (
     centre,
     lower_bound,
@@ -22,7 +22,9 @@ from benchharness.measure.statistics import (
     unpaired_p_value,
     upper_bound,
 )
-from benchharness.model.quantities import Kind, Quantity
+from benchharness.model.quantities import QUANTITIES, USUAL, Kind, Quantity
+from benchharness.suite.file import DRIFT
+from benchharness.text import quote, suggest
 
 # The column of trials that never reach their target.
 MISSES = "target_misses"
@@ -41,31 +43,170 @@ Word = Literal[
     "reached",
     "undecidable",
 ]
-# What the sides are called that are beyond the threshold: B worse, B better.
-_WORDS: dict[Kind | Literal["misses"], tuple[Word, Word]] = {
+# The words for a side beyond the threshold: B worse, B better.
+WORDS: dict[Kind | Literal["misses"], tuple[Word, Word]] = {
     "speed": ("slower", "faster"),
     "amount": ("more", "less"),
     "accuracy": ("worse", "better"),
     "misses": ("missed", "reached"),
 }
-WORSE = frozenset(worse for worse, _ in _WORDS.values())
+WORSE = frozenset(worse for worse, _ in WORDS.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Criteria:
+    """Columns to compare, and how much worse counts.
+
+    Attributes:
+        columns: Compared, in this order.
+        is_chosen: Whether the user or the suite named them: then each has to be decided.
+        stated: Thresholds of the suite by benchmark and column.
+        asked: Thresholds of the user by column; they win.
+        drift: How far equal code may differ in speed between two runs, a share.
+    """
+
+    columns: tuple[str, ...] = USUAL
+    is_chosen: bool = False
+    stated: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    asked: Mapping[str, float] = field(default_factory=dict)
+    drift: float = DRIFT
+
+    @classmethod
+    def of(
+        cls,
+        described: Mapping[str, Any],
+        *,
+        columns: Sequence[str] = (),
+        thresholds: Mapping[str, float],
+    ) -> Criteria:
+        """Return the criteria of a suite.
+
+        Args:
+            described: Its regression settings, as in ``resolved`` of run.json; may be empty.
+            columns: In place of the suite's; empty for those.
+            thresholds: Of the user, by column.
+        """
+        chosen = tuple(dict.fromkeys(columns)) or tuple(described.get("columns") or ())
+        # A threshold for a column outside the usual ones asks for that column, too.
+        extra = [name for name in thresholds if name not in USUAL and not chosen]
+        usual = (*USUAL, *(name for name in extra if QUANTITIES[name].kind != "speed"))
+        return cls(
+            columns=chosen or usual,
+            is_chosen=bool(chosen),
+            stated=described.get("thresholds") or {},
+            asked=thresholds,
+            drift=described.get("drift", DRIFT),
+        )
+
+    @property
+    def quantities(self) -> tuple[Quantity, ...]:
+        """The columns with what is known of them."""
+        return tuple(QUANTITIES[name] for name in self.columns)
+
+    @property
+    def targets(self) -> tuple[Quantity, ...]:
+        """Columns whose missed targets are counted: those compared, or all if none is chosen."""
+        quantities = self.quantities if self.is_chosen else tuple(QUANTITIES.values())
+        return tuple(quantity for quantity in quantities if quantity.target)
+
+    @property
+    def is_extraction_compared(self) -> bool:
+        """Whether each trial has to extract its features again."""
+        return "extract_images_per_s" in self.columns
+
+    def threshold(self, benchmark: str, column: str, *, drift: float = 0.0) -> float:
+        """Return how much worse counts.
+
+        Args:
+            benchmark: Its name.
+            column: Its name.
+            drift: How far equal code may differ in speed for other reasons. An unstated threshold
+                is at least twice that: with less, equal code would hardly ever be called the same.
+        """
+        quantity = QUANTITIES[column]
+        usual = quantity.threshold
+        if quantity.kind == "speed":
+            usual = max(usual, 2 * drift)
+        return self.stated_threshold(benchmark, column) or usual
+
+    def stated_threshold(self, benchmark: str, column: str) -> float | None:
+        """Return the threshold of the user, or else of the suite; None if neither states one."""
+        return self.asked.get(column) or self.stated.get(benchmark, {}).get(column)
+
+    def is_required(self, quantity: Quantity) -> bool:
+        """Return whether a column has to be decided; of alternatives one decided column will do."""
+        return self.is_chosen or not quantity.is_watched
+
+
+def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
+    """Return the thresholds of the command line by column.
+
+    Args:
+        texts: ``5%`` or ``0.05`` for every speed, ``COLUMN=2%`` for one column.
+
+    Raises:
+        SuiteError: A text is not understood; every such text is named.
+    """
+    of_all: dict[str, float] = {}
+    of_columns: dict[str, float] = {}
+    problems: list[Problem] = []
+    for text in texts:
+        column, sign, value = text.rpartition("=")
+        share = _share(value)
+        if share is None:
+            problems.append(
+                Problem(where="--threshold", expected="a share above 0 as 5%", found=quote(text))
+            )
+        elif sign:
+            problems += unknown_columns([column], option="--threshold")
+            of_columns[column] = share
+        else:
+            of_all |= {
+                name: share for name, quantity in QUANTITIES.items() if quantity.kind == "speed"
+            }
+    if problems:
+        raise SuiteError("command line", problems)
+    return of_all | of_columns
+
+
+def unknown_columns(names: Sequence[str], *, option: str) -> list[Problem]:
+    """Return a problem for each name that is no column to compare."""
+    return [
+        Problem(
+            where=option,
+            expected="a column that can be compared",
+            found=quote(name),
+            hint=suggest(name, QUANTITIES),
+        )
+        for name in names
+        if name not in QUANTITIES
+    ]
+
+
+def _share(text: str) -> float | None:
+    number = text.strip().removesuffix("%")
+    try:
+        share = float(number) / (100 if text.strip().endswith("%") else 1)
+    except ValueError:
+        return None
+    return share if 0 < share <= 10 else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How much worse B is, pair by pair.
+    """How much worse B is in one column, pair by pair.
 
     Attributes:
-        costs: Logarithms of the quotients B / A of seconds or bytes; of accuracies the differences
-            A - B. Positive where B is worse, infinite where one side never got there; pairs in
-            which neither did are left out, and between unpaired trials are NaN.
-        drift: How far the sides may differ for another reason than B; 0 where they took turns.
+        log_ratios: Logarithms of B / A of seconds or bytes; of accuracies the differences A - B.
+            Positive where B is worse, infinite where one side missed its target; pairs in which
+            both did are left out, and between unpaired trials are NaN.
+        drift: Logarithm of how far the sides may differ for other reasons; 0 if they took turns.
         is_paired: Whether each entry comes from two trials that ran next to each other.
         trials: Of A and of B.
     """
 
     quantity: Quantity
-    costs: tuple[float, ...]
+    log_ratios: tuple[float, ...]
     trials: tuple[int, int]
     drift: float = 0.0
     is_paired: bool = True
@@ -73,48 +214,52 @@ class Sample:
     @classmethod
     def paired(cls, quantity: Quantity, pairs: Sequence[tuple[float, float]]) -> Sample:
         """Return the sample of some pairs (A, B) of a column's values."""
-        costs = (cost(quantity, ours, theirs) for ours, theirs in pairs)
-        known = tuple(cost for cost in costs if not math.isnan(cost))
-        return cls(quantity=quantity, costs=known, trials=(len(pairs), len(pairs)))
+        ratios = (log_ratio(quantity, ours, theirs) for ours, theirs in pairs)
+        known = tuple(ratio for ratio in ratios if not math.isnan(ratio))
+        return cls(quantity=quantity, log_ratios=known, trials=(len(pairs), len(pairs)))
 
     @classmethod
     def unpaired(
         cls, quantity: Quantity, ours: Sequence[float], theirs: Sequence[float], *, drift: float
     ) -> Sample:
-        """Return the sample of trials that ran at different times: every one against every other.
+        """Return the sample of trials that ran at different times: each against each.
 
         Args:
             drift: How far equal code may differ between those times, a share.
         """
-        costs = tuple(cost(quantity, one, other) for one in ours for other in theirs)
         return cls(
             quantity=quantity,
-            costs=costs,
+            log_ratios=tuple(log_ratio(quantity, a, b) for a in ours for b in theirs),
             trials=(len(ours), len(theirs)),
             drift=math.log1p(drift) if quantity.kind == "speed" else 0.0,
             is_paired=False,
         )
 
 
+def log_ratio(quantity: Quantity, ours: float, theirs: float) -> float:
+    """Return how much worse B's value is than A's, as in ``Sample.log_ratios``."""
+    if quantity.kind == "accuracy":
+        return ours - theirs
+    ratio = math.log(theirs) - math.log(ours)
+    return -ratio if quantity.is_rate else ratio
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What is said of one column of one cell.
+    """Decision on one column of one cell.
 
     Attributes:
-        change: How many times as slow or as large B is, above 1 where it is worse; of accuracies
-            how much lower B is, above 0 where it is worse. None without a pair, and where most
-            trials of one side never got there.
-        low: Lower end of its interval; None where there are too few pairs for one, or it is
-            infinite.
+        change: B / A of seconds or bytes, above 1 where B is worse; of accuracies A - B. None
+            without a pair, and if most trials of one side missed their target.
+        low: Lower end of its interval; None if there are too few pairs, or if it is infinite.
         high: Its upper end.
-        pairs: Of trials; of the side that has fewer, where they are no pairs.
+        pairs: Of trials; of the side that has fewer, if they are unpaired.
         threshold: How much worse counts.
         level: How often each end of the interval may err at this look.
-        may_be_worse: Whether B is worse by more than the threshold at the end of an interval that
-            errs one time in five there, or its misses are as rare by chance.
-        misses: Of A and of B how many trials missed the target, and of how many; of the column
-            ``target_misses`` alone.
-        is_paired: Whether trials were compared that ran next to each other.
+        may_be_worse: Whether B is beyond the threshold at the end of an interval that errs one time
+            in five, or its misses are as rare by chance.
+        misses: Of A and of B, missed targets and trials; of the column ``target_misses`` alone.
+        is_paired: Whether the trials ran next to each other.
         is_required: Whether being undecided matters.
     """
 
@@ -138,8 +283,8 @@ class Verdict:
         return self.word in WORSE
 
     @property
-    def is_open(self) -> bool:
-        """Whether something matters that is not known."""
+    def is_undecided(self) -> bool:
+        """Whether something that matters is not known."""
         return self.word == "undecidable" and self.is_required
 
     def as_dict(self) -> dict[str, Any]:
@@ -147,19 +292,11 @@ class Verdict:
         return asdict(self)
 
 
-def cost(quantity: Quantity, ours: float, theirs: float) -> float:
-    """Return how much worse B's value is than A's, as ``Sample.costs`` counts it."""
-    if quantity.kind == "accuracy":
-        return ours - theirs
-    quotient = math.log(theirs) - math.log(ours)
-    return -quotient if quantity.is_rate else quotient
+def decide(sample: Sample, *, threshold: float, level: float, is_required: bool = True) -> Verdict:
+    """Return the verdict on a sample.
 
-
-def judge(sample: Sample, *, threshold: float, level: float, is_required: bool = True) -> Verdict:
-    """Return what a sample says.
-
-    ``same`` where the whole interval is within the threshold on both sides, a word for worse or
-    better where all of it is beyond, ``undecidable`` where it straddles the threshold.
+    ``same`` if the whole interval is within the threshold on both sides, a word for worse or better
+    if all of it is beyond, ``undecidable`` if it straddles the threshold.
 
     Args:
         threshold: A share; of accuracies a difference.
@@ -169,7 +306,7 @@ def judge(sample: Sample, *, threshold: float, level: float, is_required: bool =
     quantity = sample.quantity
     limit = threshold if quantity.kind == "accuracy" else math.log1p(threshold)
     low, high = bounds(sample, level=level)
-    worse, better = _WORDS[quantity.kind]
+    worse, better = WORDS[quantity.kind]
     word: Word = "undecidable"
     if low > limit:
         word = worse
@@ -181,9 +318,9 @@ def judge(sample: Sample, *, threshold: float, level: float, is_required: bool =
         column=quantity.name,
         kind=quantity.kind,
         word=word,
-        change=_shown(_centre(sample), quantity.kind) if sample.costs else None,
-        low=_shown(low, quantity.kind),
-        high=_shown(high, quantity.kind),
+        change=_finite(_centre(sample), quantity.kind) if sample.log_ratios else None,
+        low=_finite(low, quantity.kind),
+        high=_finite(high, quantity.kind),
         pairs=min(sample.trials),
         threshold=threshold,
         level=level,
@@ -193,7 +330,7 @@ def judge(sample: Sample, *, threshold: float, level: float, is_required: bool =
     )
 
 
-def judge_misses(
+def decide_misses(
     ours: Sequence[bool],
     theirs: Sequence[bool],
     *,
@@ -203,14 +340,14 @@ def judge_misses(
 ) -> Verdict:
     """Return whether B misses a target more often than A.
 
-    ``same`` where a B that misses half of what A reaches would have missed more.
+    ``same`` if a B that misses half of what A reaches would have missed more.
 
     Args:
         ours: Whether each trial of A missed it.
-        theirs: Of B; where they are pairs, in the same order.
+        theirs: Of B; in the same order if they are pairs.
         is_paired: Whether trials ran next to each other, with one seed.
         level: How often each word may be wrong.
-        is_required: Whether being undecided matters however it looks; it does where B looks worse.
+        is_required: Whether being undecided always matters; it does where B looks worse.
     """
     from scipy.stats import binom
 
@@ -223,7 +360,7 @@ def judge_misses(
         p_worse, p_better = unpaired_p_value(*counts), unpaired_p_value(*counts[::-1])
     reached = [b for a, b in zip(ours, theirs, strict=True) if not a] if is_paired else theirs
     is_rare = binom.cdf(sum(reached), len(reached), 0.5) <= level
-    worse, better = _WORDS["misses"]
+    worse, better = WORDS["misses"]
     word: Word = "same" if is_rare else "undecidable"
     word = worse if p_worse <= level else better if p_better <= level else word
     return Verdict(
@@ -244,13 +381,13 @@ def judge_misses(
 
 
 def bounds(sample: Sample, *, level: float) -> tuple[float, float]:
-    """Return the interval of a sample's centre; infinite where there are too few trials.
+    """Return the interval of a sample's centre; infinite if there are too few trials.
 
     Args:
         level: Probability of error at one end.
     """
     if sample.is_paired:
-        low, high = lower_bound(sample.costs, level), upper_bound(sample.costs, level)
+        low, high = lower_bound(sample.log_ratios, level), upper_bound(sample.log_ratios, level)
     else:
         low, high = _moses(sample, level)
     return low - sample.drift, high + sample.drift
@@ -264,8 +401,8 @@ def _centre(sample: Sample) -> float:
         location based on rank tests" (1963).
     """
     if sample.is_paired:
-        return centre(sample.costs)
-    known = [cost for cost in sample.costs if not math.isnan(cost)]
+        return centre(sample.log_ratios)
+    known = [ratio for ratio in sample.log_ratios if not math.isnan(ratio)]
     return median(known) if known else math.nan
 
 
@@ -281,15 +418,15 @@ def _moses(sample: Sample, level: float) -> tuple[float, float]:
     rank = smallest_rank(*sample.trials, level=level)
     if not rank:
         return -math.inf, math.inf
-    # Where neither side got there, either may be the slower one by any factor.
+    # If neither side got there, either may be the slower by any factor.
     low, high = (
-        sorted(other if math.isnan(cost) else cost for cost in sample.costs)
+        sorted(other if math.isnan(ratio) else ratio for ratio in sample.log_ratios)
         for other in (-math.inf, math.inf)
     )
     return low[rank - 1], high[-rank]
 
 
-def _shown(value: float, kind: Kind) -> float | None:
+def _finite(value: float, kind: Kind) -> float | None:
     if not math.isfinite(value):
         return None
     return value if kind == "accuracy" else math.exp(value)

@@ -1,4 +1,4 @@
-"""Where a series of measurements moves to another level and stays there.
+"""Change points: where a series of measurements moves to another level and stays there.
 
 The levels are medians: one run that stands out moves none of them, and two do not either. A step
 is believed when it is larger than the noise between neighbouring runs and around the levels lets
@@ -10,20 +10,20 @@ no step when it does so once more.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 from statistics import median
 
 # Runs that have to agree on a level.
 FEWEST = 3
-# Of less nobody can say that it was not the machine; a share, as all sizes here are logarithms.
+# A smaller step may always be due to the machine; a share, as all sizes here are logarithms.
 SMALLEST = 0.03
 # Chosen by simulation, with the figures in docs/statistics.md (tools/measure_gates.py).
 _PENALTY, _CERTAIN = 2.0, 4.5
 # Of neighbouring runs at most: beyond it a series wanders, and has no levels.
 _MOST_CORRELATED = 0.9
-# A change between two levels is nothing new where there were so many already between stretches of
+# A change between two levels is nothing new if there were so many already between stretches of
 # two runs at least, or between runs close to either level, and one in so many runs on average.
 _CHANGES_OF_STRETCHES, _CHANGES_OF_RUNS, _RUNS_OF_A_CHANGE = 3, 4, 15
 _LEAST_NOISE = 0.002
@@ -33,7 +33,7 @@ _NORMAL = 1.4826
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """A stretch of runs about one value.
+    """Stretch of runs about one value.
 
     Attributes:
         first: Index of its first run.
@@ -56,8 +56,6 @@ class TwoSpeeds:
     """Two levels between which a series changes time and again.
 
     Attributes:
-        low: As the values are.
-        high: The other.
         changes: How often it went from one to the other.
     """
 
@@ -67,30 +65,20 @@ class TwoSpeeds:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Split:
-    """A series in levels.
+class Segments:
+    """Levels of a series.
 
     Attributes:
-        levels: At least one.
-        two_speeds: What looked like steps, and is the farthest pair of levels that the series
-            keeps changing between; None where it does not.
+        levels: At least one; between two of them is a step.
+        two_speeds: The farthest pair of levels between which the series keeps changing; None if it
+            does not.
     """
 
     levels: list[Level]
     two_speeds: TwoSpeeds | None = None
 
 
-def find_segments(values: Sequence[float], *, smallest: float = SMALLEST) -> list[Level]:
-    """Return the levels of a series, at least one; between two of them lies a step.
-
-    Args:
-        values: In order of time, at least one; logarithms, or shares of 0-1.
-        smallest: Steps below it do not matter.
-    """
-    return split(values, smallest=smallest).levels
-
-
-def split(values: Sequence[float], *, smallest: float = SMALLEST) -> Split:
+def find_segments(values: Sequence[float], *, smallest: float = SMALLEST) -> Segments:
     """Return the levels of a series, and the two speeds of a machine that has such.
 
     Args:
@@ -98,21 +86,24 @@ def split(values: Sequence[float], *, smallest: float = SMALLEST) -> Split:
         smallest: Steps below it do not matter.
     """
     ends = _breaks(values) if len(values) >= 2 * FEWEST else [len(values)]
-    found: list[TwoSpeeds] = []
+    two_speeds: list[TwoSpeeds] = []
     while True:
-        levels = _levels(values, ends)
-        growth = _growth(values, levels)
+        levels = [
+            Level(first=first, last=end - 1, value=median(values[first:end]))
+            for first, end in pairwise([0, *ends])
+        ]
+        growth = _correlation_factor(values, levels)
         weights = []
-        for one, other in pairwise(levels):
-            weight = _weight(values, one, other, smallest, growth)
-            speeds = _two_speeds(values, one, other)
+        for before, after in pairwise(levels):
+            weight = _significance(values, before, after, smallest, growth)
+            speeds = _two_speeds(values, before, after)
             if speeds is not None and weight >= 1:
-                found.append(speeds)
+                two_speeds.append(speeds)
                 weight = 0.0
             weights.append(weight)
         if not weights or min(weights) >= 1:
-            farthest = max(found, key=lambda speeds: speeds.high - speeds.low, default=None)
-            return Split(levels=levels, two_speeds=farthest)
+            farthest = max(two_speeds, key=lambda speeds: speeds.high - speeds.low, default=None)
+            return Segments(levels=levels, two_speeds=farthest)
         # One at a time, the faintest first: without it, its neighbours may be beyond doubt.
         ends.pop(weights.index(min(weights)))
 
@@ -131,7 +122,7 @@ def _breaks(values: Sequence[float]) -> list[int]:
     for end in range(FEWEST, len(values) + 1):
         starts.append(end - FEWEST)
         costs = {
-            start: best[start][0] + _deviations(values[start:end]) + penalty
+            start: best[start][0] + _deviation(values[start:end]) + penalty
             for start in starts
             if start in best
         }
@@ -142,44 +133,43 @@ def _breaks(values: Sequence[float]) -> list[int]:
     return best[len(values)][1]
 
 
-def _deviations(values: Sequence[float]) -> float:
+def _deviation(values: Sequence[float]) -> float:
     middle = median(values)
     return sum(abs(value - middle) for value in values)
 
 
-def _levels(values: Sequence[float], ends: Sequence[int]) -> list[Level]:
-    return [
-        Level(first=first, last=end - 1, value=median(values[first:end]))
-        for first, end in pairwise([0, *ends])
-    ]
+def _noise(values: Sequence[float]) -> float:
+    """Return the standard deviation between neighbouring runs, which few steps cannot inflate."""
+    moves = [abs(later - earlier) for earlier, later in pairwise(values)]
+    return max(_LEAST_NOISE, _NORMAL * median(moves) / math.sqrt(2))
 
 
-def _weight(
-    values: Sequence[float], one: Level, other: Level, smallest: float, growth: float
+def _significance(
+    values: Sequence[float], before: Level, after: Level, smallest: float, growth: float
 ) -> float:
     """Return how far a step is beyond doubt: 1 where it just is.
 
     Args:
         values: Of the series.
-        one: The level before.
-        other: The level after.
+        before: A level.
+        after: The next level.
         smallest: Steps below it do not matter.
         growth: By which factor correlation makes the levels less sure.
     """
-    size = abs(other.value - one.value)
+    size = abs(after.value - before.value)
     around: list[float] = []
-    for level in (one, other):
+    for level in (before, after):
         moves = [abs(value - level.value) for value in values[level.first : level.last + 1]]
         if sum(2 * move < size for move in moves) < FEWEST:
             # Two runs that stand out, and one that belongs to the other level.
             return 0.0
         around += moves
     noise = max(_noise(values), _NORMAL * median(around))
-    doubt = _CERTAIN * noise * growth * math.sqrt(1 / one.runs + 1 / other.runs)
+    doubt = _CERTAIN * noise * growth * math.sqrt(1 / before.runs + 1 / after.runs)
     return size / max(smallest, doubt)
 
 
-def _growth(values: Sequence[float], levels: Sequence[Level]) -> float:
+def _correlation_factor(values: Sequence[float], levels: Sequence[Level]) -> float:
     """Return by which factor the correlation of neighbouring runs makes a level less sure.
 
     The correlation is that of the distances from the levels, outliers clipped. Taken around levels
@@ -191,7 +181,7 @@ def _growth(values: Sequence[float], levels: Sequence[Level]) -> float:
     """
     import numpy as np
 
-    parts = [np.asarray(values[one.first : one.last + 1]) - one.value for one in levels]
+    parts = [np.asarray(values[level.first : level.last + 1]) - level.value for level in levels]
     most = 3 * max(_LEAST_NOISE, _NORMAL * median(np.abs(np.concatenate(parts))))
     clipped = [part.clip(-most, most) for part in parts]
     centred = [part - part.mean() for part in clipped]
@@ -206,10 +196,12 @@ def _growth(values: Sequence[float], levels: Sequence[Level]) -> float:
 
 
 def _two_speeds(values: Sequence[float], one: Level, other: Level) -> TwoSpeeds | None:
-    """Return two levels as those of a machine with two speeds; None where it is none."""
+    """Return two levels as those of a machine with two speeds; None if it has one."""
     low, high = sorted((one.value, other.value))
     near, middle = (high - low) / 8, (low + high) / 2
-    stretches = [side for side, runs in groupby(value > middle for value in values) if _many(runs)]
+    stretches = [
+        side for side, runs in groupby(value > middle for value in values) if len(list(runs)) > 1
+    ]
     # Outliers rarely come close to a level.
     close = [value > middle for value in values if min(abs(value - low), abs(value - high)) < near]
     of_stretches, of_runs = (
@@ -220,13 +212,3 @@ def _two_speeds(values: Sequence[float], one: Level, other: Level) -> TwoSpeeds 
     if not are_many or len(values) >= _RUNS_OF_A_CHANGE * (changes + 1):
         return None
     return TwoSpeeds(low=low, high=high, changes=changes)
-
-
-def _many(runs: Iterable[bool]) -> bool:
-    return len(list(runs)) > 1
-
-
-def _noise(values: Sequence[float]) -> float:
-    """Return the standard deviation between neighbouring runs, which few steps cannot inflate."""
-    moves = [abs(later - earlier) for earlier, later in pairwise(values)]
-    return max(_LEAST_NOISE, _NORMAL * median(moves) / math.sqrt(2))

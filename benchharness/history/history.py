@@ -1,4 +1,4 @@
-"""One cell over time: runs that can be joined to a line, and where that line has a step."""
+"""History of cells: runs that can be joined to a series, and the steps of each series."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from itertools import groupby, pairwise
 from statistics import median
 from typing import Any
 
-from benchharness.history.changepoints import FEWEST, SMALLEST, Level, TwoSpeeds, split
+from benchharness.history.changepoints import FEWEST, SMALLEST, Level, TwoSpeeds, find_segments
 from benchharness.model.quantities import Quantity
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """What one run says of a cell.
+    """Result of one run of a cell.
 
     Attributes:
         run: Its name.
         when: With a time zone.
         value: The median of its trials or rounds.
-        low: Their least, or the lower quartile of rounds; equal to the value where there is one.
+        low: Their least, or the lower quartile of rounds; equal to the value if there is one.
         high: Their most, or the upper quartile.
-        samples: How many trials or rounds there were.
-        commit: Full hash; empty where unknown.
+        samples: Number of trials or rounds.
+        commit: Full hash; empty if unknown.
         is_dirty: Whether tracked files differed from it.
-        versions: Of whatever could make a difference: frameworks, packages, Python, driver.
+        versions: Of frameworks, packages, Python, driver.
     """
 
     run: str
@@ -50,13 +50,13 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
-    """What has to be equal for two points to be joined.
+    """Conditions that have to be equal for two points to be joined.
 
     Attributes:
-        machine: What decides how fast it is, on one line.
-        device: Where the work was done; empty where unknown.
-        data: Digest; empty where unknown.
-        weights: Digest; empty where there are none.
+        machine: Its hardware, on one line.
+        device: That computed; empty if unknown.
+        data: Digest; empty if unknown.
+        weights: Digest; empty if there are none.
         settings: Of the work, options of the backend among them.
     """
 
@@ -67,27 +67,27 @@ class Conditions:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def mismatch(self, other: Conditions) -> str:
-        """Return why points on these terms cannot be joined to points on others; empty if not.
+        """Return why points of two conditions cannot be joined; empty if they can.
 
-        A setting that only one of them knows has come with a later version, whose default is what
-        the earlier one did.
+        A setting that only one of them has came with a later version, whose default is the
+        behaviour of the earlier one.
         """
         if self.machine != other.machine:
-            return f"another machine ({other.machine})"
+            return f"different machine ({other.machine})"
         if self.device != other.device:
-            return f"another device ({other.device})"
+            return f"different device ({other.device})"
         if self.data != other.data:
-            return "other data"
+            return "different data"
         if self.weights != other.weights:
-            return "other weights"
+            return "different weights"
         common = self.settings.keys() & other.settings.keys()
         differing = sorted(key for key in common if self.settings[key] != other.settings[key])
-        return f"other settings ({', '.join(differing)})" if differing else ""
+        return f"different settings ({', '.join(differing)})" if differing else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Observation:
-    """One point of one cell, and the terms on which it was taken."""
+    """Point of a cell, with the conditions under which it was measured."""
 
     cell: str
     quantity: Quantity
@@ -97,15 +97,14 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Where a series moves to another level.
+    """Step of a series to another level.
 
     Attributes:
         before: Last point of the old level.
         after: First point of the new one.
         was: The old level, as it was measured.
         became: The new one.
-        is_worse: Which way it goes.
-        differences: What was another thing in the two runs beside the step, each in words.
+        differences: Other changes between the two runs, each in words.
     """
 
     before: Point
@@ -115,10 +114,22 @@ class Step:
     is_worse: bool
     differences: tuple[str, ...]
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return the step as JSON knows it."""
+        return {
+            "before": self.before.run,
+            "after": self.after.run,
+            "when": self.after.when.isoformat(),
+            "was": self.was,
+            "became": self.became,
+            "is_worse": self.is_worse,
+            "differences": list(self.differences),
+        }
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """The points of a cell that can be joined.
+    """Points of a cell that can be joined.
 
     Attributes:
         points: In order of time, at least one.
@@ -134,23 +145,42 @@ class Series:
     levels: tuple[Level, ...]
     two_speeds: TwoSpeeds | None = None
 
+    @classmethod
+    def of(cls, readings: Sequence[Observation], *, smallest: float) -> Series:
+        """Return observations as a series, its steps no smaller than a share or difference."""
+        newest, points = readings[-1], tuple(reading.point for reading in readings)
+        is_accuracy = newest.quantity.kind == "accuracy"
+        values = [point.value if is_accuracy else math.log(point.value) for point in points]
+        segments = find_segments(values, smallest=smallest if is_accuracy else math.log1p(smallest))
+        speeds = segments.two_speeds
+        if speeds is not None and not is_accuracy:
+            speeds = replace(speeds, low=math.exp(speeds.low), high=math.exp(speeds.high))
+        return cls(
+            cell=newest.cell,
+            quantity=newest.quantity,
+            terms=newest.terms,
+            points=points,
+            levels=tuple(segments.levels),
+            two_speeds=speeds,
+        )
+
     @property
     def steps(self) -> list[Step]:
-        """Where levels meet, in order of time."""
-        return [self._step(one, other) for one, other in pairwise(self.levels)]
+        """Steps between levels, in order of time."""
+        return [self._step(before, after) for before, after in pairwise(self.levels)]
 
     @property
     def is_short(self) -> bool:
-        """Whether there are too few runs to see a step."""
+        """Whether there are too few runs to detect a step."""
         return len(self.points) < 2 * FEWEST
 
     def value_of(self, level: Level) -> float:
         """Return a level as its points are measured."""
         return median(point.value for point in self.points[level.first : level.last + 1])
 
-    def _step(self, one: Level, other: Level) -> Step:
-        before, after = self.points[one.last], self.points[other.first]
-        was, became = self.value_of(one), self.value_of(other)
+    def _step(self, old: Level, new: Level) -> Step:
+        before, after = self.points[old.last], self.points[new.first]
+        was, became = self.value_of(old), self.value_of(new)
         return Step(
             before=before,
             after=after,
@@ -168,30 +198,19 @@ class Series:
             "machine": self.terms.machine,
             "device": self.terms.device,
             "points": [asdict(point) | {"when": point.when.isoformat()} for point in self.points],
-            "steps": [
-                {
-                    "before": step.before.run,
-                    "after": step.after.run,
-                    "when": step.after.when.isoformat(),
-                    "was": step.was,
-                    "became": step.became,
-                    "is_worse": step.is_worse,
-                    "differences": list(step.differences),
-                }
-                for step in self.steps
-            ],
+            "steps": [step.as_dict() for step in self.steps],
             "two_speeds": asdict(self.two_speeds) if self.two_speeds else None,
         }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class History:
-    """Every series that was asked for.
+    """Series of a suite.
 
     Attributes:
-        source: Where the runs lie.
-        excluded: Why runs were left out, to how many.
-        damages: What could not be read, a line each.
+        source: Folder of the runs.
+        excluded: Number of runs by the reason for which they were left out.
+        damages: Files that could not be read, a line each.
     """
 
     source: str
@@ -201,11 +220,11 @@ class History:
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON knows it, unrounded."""
-        aside = [{"reason": reason, "runs": runs} for reason, runs in self.excluded.items()]
+        excluded = [{"reason": reason, "runs": runs} for reason, runs in self.excluded.items()]
         return {
             "source": self.source,
             "series": [series.as_dict() for series in self.series],
-            "set_aside": aside,
+            "set_aside": excluded,
             "damages": list(self.damages),
         }
 
@@ -218,31 +237,40 @@ def history_of(
     smallest: float = SMALLEST,
     damages: Sequence[str] = (),
 ) -> History:
-    """Join readings that were taken on equal terms.
+    """Return observations joined to series, where their conditions are equal.
 
-    The newest reading of a cell sets the terms; what was taken on others is counted.
+    The newest observation of a cell sets the conditions; others are excluded and counted.
 
     Args:
-        every_machine: The newest of each machine sets them, in a series of its own.
+        every_machine: Whether each machine has a series of its own.
         smallest: Steps below it do not matter; a share, of accuracies a difference.
     """
+    cells: dict[tuple[str, str], list[Observation]] = {}
+    for reading in readings:
+        cells.setdefault((reading.cell, reading.quantity.name), []).append(reading)
     series: list[Series] = []
-    aside: dict[str, set[str]] = {}
-    for group in _cells(readings):
-        for joined, others in _joined(group, every_machine=every_machine):
-            series.append(_series(joined, smallest))
-            for reason, run in others:
-                aside.setdefault(reason, set()).add(run)
+    excluded: dict[str, set[str]] = {}
+    for cell in cells.values():
+        ordered = sorted(cell, key=lambda reading: reading.point.when)
+        for group in _by_machine(ordered) if every_machine else [ordered]:
+            joined = []
+            for reading in group:
+                reason = group[-1].terms.mismatch(reading.terms)
+                if reason:
+                    excluded.setdefault(reason, set()).add(reading.point.run)
+                else:
+                    joined.append(reading)
+            series.append(Series.of(joined, smallest=smallest))
     return History(
         source=source,
         series=tuple(series),
-        excluded={reason: len(runs) for reason, runs in aside.items()},
+        excluded={reason: len(runs) for reason, runs in excluded.items()},
         damages=tuple(damages),
     )
 
 
 def differences(before: Point, after: Point) -> Iterator[str]:
-    """Yield what was another thing in two runs."""
+    """Yield the commits and versions that differ between two runs."""
     if before.commit and after.commit and before.commit != after.commit:
         yield f"commit {before.commit[:9]} -> {after.commit[:9]}"
     elif before.commit and after.is_dirty:
@@ -253,45 +281,8 @@ def differences(before: Point, after: Point) -> Iterator[str]:
             yield f"{name} {was} -> {became}"
 
 
-def _cells(readings: Iterable[Observation]) -> list[list[Observation]]:
-    """Return the readings of each cell in order of time; cells as they first come."""
-    cells: dict[tuple[str, str], list[Observation]] = {}
-    for reading in readings:
-        cells.setdefault((reading.cell, reading.quantity.name), []).append(reading)
-    return [sorted(group, key=lambda reading: reading.point.when) for group in cells.values()]
+def _by_machine(readings: Sequence[Observation]) -> list[list[Observation]]:
+    def machine(reading: Observation) -> tuple[str, str]:
+        return reading.terms.machine, reading.terms.device
 
-
-def _joined(
-    group: Sequence[Observation], *, every_machine: bool
-) -> Iterator[tuple[list[Observation], list[tuple[str, str]]]]:
-    """Yield readings on equal terms, and for each left out the reason and its run."""
-    parts = _machines(group) if every_machine else [list(group)]
-    for part in parts:
-        terms = part[-1].terms
-        reasons = [(terms.mismatch(reading.terms), reading) for reading in part]
-        joined = [reading for reason, reading in reasons if not reason]
-        yield joined, [(reason, reading.point.run) for reason, reading in reasons if reason]
-
-
-def _machines(group: Sequence[Observation]) -> list[list[Observation]]:
-    ordered = sorted(group, key=lambda reading: (reading.terms.machine, reading.terms.device))
-    parts = groupby(ordered, key=lambda reading: (reading.terms.machine, reading.terms.device))
-    return [list(part) for _, part in parts]
-
-
-def _series(readings: Sequence[Observation], smallest: float) -> Series:
-    newest, points = readings[-1], tuple(reading.point for reading in readings)
-    is_accuracy = newest.quantity.kind == "accuracy"
-    values = [point.value if is_accuracy else math.log(point.value) for point in points]
-    found = split(values, smallest=smallest if is_accuracy else math.log1p(smallest))
-    speeds = found.two_speeds
-    if speeds is not None and not is_accuracy:
-        speeds = replace(speeds, low=math.exp(speeds.low), high=math.exp(speeds.high))
-    return Series(
-        cell=newest.cell,
-        quantity=newest.quantity,
-        terms=newest.terms,
-        points=points,
-        levels=tuple(found.levels),
-        two_speeds=speeds,
-    )
+    return [list(group) for _, group in groupby(sorted(readings, key=machine), key=machine)]

@@ -1,4 +1,4 @@
-"""The plugin for pytest: suites are collected, and their times go to pytest-benchmark.
+"""Plugin for pytest: it collects suites, and hands their times to pytest-benchmark.
 
 Loaded in every pytest session of everybody who has us installed, so it imports nothing of ours
 before there is a suite, or a test with the fixture ``benchharness``.
@@ -38,13 +38,13 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Watch over the baseline, where anything of ours is to be timed."""
+    """Set the gate on a baseline, if anything of ours is to be timed."""
     has_suites = "benchharness.pytest_plugin.suites" in sys.modules
     has_steps = any("benchharness" in getattr(item, "fixturenames", ()) for item in session.items)
     if has_suites or has_steps:
-        from benchharness.pytest_plugin.gate import set_watch
+        from benchharness.pytest_plugin.gate import set_gate
 
-        set_watch(session)
+        set_gate(session)
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -64,11 +64,11 @@ def pytest_benchmark_compare_machine_info(
 def _is_asked_for(path: Path, config: pytest.Config) -> bool:
     """Return whether suites are to be collected here.
 
-    They may train for hours: a bare ``pytest`` in a folder that happens to hold some leaves them
-    alone, unless it asks for benchmarks and nothing else, or names their folder in ``testpaths``.
+    They may train for hours: a bare ``pytest`` skips them, unless it has ``--benchmark-only``, or
+    names their folder in ``testpaths``.
     """
     if not _has_benchmark(config):
-        # Whoever names a suite is told what it takes.
+        # A suite that is named fails with what it needs.
         names = (name.split("::", maxsplit=1)[0] for name in config.args)
         return path in {Path(config.invocation_params.dir, name) for name in names}
     is_bare = config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR

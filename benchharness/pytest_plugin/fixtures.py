@@ -1,4 +1,4 @@
-"""The fixture ``benchharness``."""
+"""Fixture ``benchharness``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Offered:
-    """Holds the fixture where pytest-benchmark is there to report what it times."""
+    """Holder of the fixture, if pytest-benchmark is there to report."""
 
     @pytest.fixture
     def benchharness(self, request: pytest.FixtureRequest, benchmark: Any) -> Bench:
@@ -20,7 +20,7 @@ class Offered:
         ``benchharness(backend="torch").time(step)``, or
         ``benchharness.time(step, synchronize=torch.cuda.synchronize)``.
         """
-        from benchharness.pytest_plugin.handover import require_pytest_benchmark
+        from benchharness.pytest_plugin.samples import require_pytest_benchmark
         from benchharness.pytest_plugin.timing import Bench
 
         require_pytest_benchmark(request.config)
@@ -28,7 +28,7 @@ class Offered:
 
 
 class Refused:
-    """Holds the fixture where there is no pytest-benchmark."""
+    """Holder of the fixture without pytest-benchmark."""
 
     @pytest.fixture
     def benchharness(self) -> None:

@@ -1,71 +1,94 @@
-"""Watching over a session that times anything of ours: its baseline, and what is said at the end.
+"""Gate on a baseline that pytest-benchmark has saved: which cells it covers, and which got slower.
 
-pytest-benchmark compares what bears the same name and says nothing of the rest; a regression ends
-in a traceback. Of our benchmarks, every reason not to compare is told in a line, and every
-regression too; the user's own benchmarks stay as pytest-benchmark has them.
+pytest-benchmark compares benchmarks of one name, whatever they measured, and ends in a traceback
+after a regression. For our benchmarks a line gives every regression, and every reason not to
+compare; the user's own benchmarks stay as pytest-benchmark has them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
-from benchharness.pytest_plugin.baseline import (
-    Baseline,
-    changes,
-    differences,
-    is_cell,
-    is_ours,
-    listed,
-    short,
-    versions_in_words,
-)
-from benchharness.pytest_plugin.handover import session_of
-from benchharness.pytest_plugin.options import allows_new, backends
+from benchharness.measure.machine import fingerprint, machine_label
+from benchharness.pytest_plugin.samples import session_of
 from benchharness.pytest_plugin.suites import SUITES, CellItem, SuiteFile
 
+Info = Mapping[str, Any]
 _SAVE = "save a new baseline with --benchmark-autosave"
-# Fewer samples than these, on either side, are said to be few: a process differs from the next, and
-# the median of a handful of rounds is one of them.
+# With fewer samples on either side a change cannot be told from chance: processes differ, and the
+# median of a handful of rounds is one of them.
 _ROUNDS, _TRIALS = 20, 3
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """Something to say of the baseline."""
-
-    text: str
-    is_failure: bool
-
-
-@dataclass(slots=True)
-class Check:
-    """A check of ``--benchmark-compare-fail``: ours are told to us, others to pytest-benchmark.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Baseline:
+    """File of pytest-benchmark.
 
     Attributes:
-        check: As pytest-benchmark has it.
-        found: Takes a line for each of ours that fails it.
-        held: Takes the name of each of ours that was checked; for cells with few samples also how
-            many those are, of the side that has fewer.
-        infos: What the baselines tell of ours, by their paths and full names.
+        name: Of the file, as pytest-benchmark's table shortens it.
+        infos: ``extra_info`` of our benchmarks, by full name.
+    """
+
+    name: str
+    infos: Mapping[str, Info]
+
+    @classmethod
+    def of(cls, path: object, benchmarks: Mapping[str, Info]) -> Baseline:
+        """Return the baseline of a file that pytest-benchmark has loaded."""
+        infos = {name: one.get("extra_info") or {} for name, one in benchmarks.items()}
+        ours = {name: info for name, info in infos.items() if _is_ours(info)}
+        return cls(name=_short(str(path)), infos=ours)
+
+    @property
+    def machines(self) -> set[str]:
+        """The machines that it was measured on."""
+        return {info["machine"] for info in self.infos.values()}
+
+    def machine_mismatch(self) -> str:
+        """Return that it is of another machine than this."""
+        return (
+            f"baseline {self.name}: expected one of this machine ({machine_label(fingerprint())}), "
+            f"found one of {'; '.join(sorted(self.machines))}; {_SAVE}, on this machine"
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class RegressionCheck:
+    """Check of ``--benchmark-compare-fail`` that reports our regressions to us.
+
+    Attributes:
+        check: Of pytest-benchmark.
+        infos: ``extra_info`` of the baselines, by their paths and full names.
+        regressions: A line for each of ours that fails it.
+        compared: Names of ours that were checked; of cells with few samples also how many.
     """
 
     check: Any
-    found: list[Line]
-    held: dict[str, str]
-    infos: Mapping[tuple[str, str], Mapping[str, Any]]
+    infos: Mapping[tuple[str, str], Info]
+    regressions: list[str]
+    compared: dict[str, str]
 
     def fails(self, current: Any, compared: Mapping[str, Any]) -> str | None:
-        """Return what pytest-benchmark is to report; None for ours, and where nothing failed."""
+        """Return what pytest-benchmark is to report; None for ours, and if nothing failed."""
         failure: str | None = self.check.fails(current, compared)
-        if not is_ours(current.extra_info):
+        if not _is_ours(current.extra_info):
             return failure
-        self.held[current.fullname] = self._few(current, compared)
+        info = self.infos[compared["path"], current.fullname]
+        self.compared[current.fullname] = _few_samples(current, compared, info)
         if failure:
-            self.found.append(Line(self._told(current, compared), True))
+            field = self.check.field
+            now, then = current[field], compared[field]
+            growth = f" ({100 * (now / then - 1):+.0f} %)" if then else ""
+            versions = version_changes(current.extra_info, info)
+            self.regressions.append(
+                f"{current.fullname}: {field} of a step: expected at most {self.allowance} more "
+                f"than the {_in_ms(then)} of baseline {_short(compared['path'])}, found "
+                f"{_in_ms(now)}{growth}" + (f"; {versions}" if versions else "")
+            )
         return None
 
     @property
@@ -76,95 +99,88 @@ class Check:
         is_relative = isinstance(self.check, PercentageRegressionCheck)
         return f"{self.check.threshold:g} %" if is_relative else _in_ms(self.check.threshold)
 
-    def _few(self, current: Any, compared: Mapping[str, Any]) -> str:
-        if not is_cell(current.extra_info):
-            return ""
-        infos = (current.extra_info, self.infos[compared["path"], current.fullname])
-        trials = min(len(info["trials"]) for info in infos)
-        rounds = min(current["rounds"], compared["rounds"])
-        is_few = trials < _TRIALS or rounds < _ROUNDS
-        return f"rounds: {rounds}, trials: {trials}" if is_few else ""
 
-    def _told(self, current: Any, compared: Mapping[str, Any]) -> str:
-        field, now, then = self.check.field, current[self.check.field], compared[self.check.field]
-        info = self.infos[compared["path"], current.fullname]
-        changed = versions_in_words(current.extra_info, info)
-        growth = f" ({100 * (now / then - 1):+.0f} %)" if then else ""
-        return (
-            f"{current.fullname}: {field} of a step: expected at most {self.allowance} more than "
-            f"the {_in_ms(then)} of baseline {short(compared['path'])}, found {_in_ms(now)}{growth}"
-            + (f"; {changed}" if changed else "")
-        )
-
-
-class Watch:
-    """The plugin that a session has where it times anything of ours."""
+class BaselineGate:
+    """Plugin of a session that times anything of ours."""
 
     def __init__(self, session: pytest.Session, benchmarks: Any) -> None:
         self._session = session
         self._config = session.config
         self._benchmarks = benchmarks
-        self._lines: list[Line] = []
-        self._held: dict[str, str] = {}
-        self._baselines = [
-            Baseline.of(path, mapping)
-            for path, mapping in (benchmarks.compared_mapping or {}).items()
-        ]
-        if benchmarks.compare_fail:
+        self._regressions: list[str] = []
+        self._compared: dict[str, str] = {}
+        # Why benchmarks cannot be compared; a gate fails for the first of these lists.
+        self._mismatches: list[str] = []
+        self._notes: list[str] = []
+        mapping = benchmarks.compared_mapping or {}
+        self._baselines = [Baseline.of(path, found) for path, found in mapping.items()]
+        self._is_gate = bool(benchmarks.compare_fail)
+        if self._is_gate:
             infos = {
                 (str(path), name): info
-                for path, baseline in zip(benchmarks.compared_mapping, self._baselines, strict=True)
-                for name, info in baseline.benchmarks.items()
+                for path, baseline in zip(mapping, self._baselines, strict=True)
+                for name, info in baseline.infos.items()
             }
             benchmarks.compare_fail = [
-                Check(check, self._lines, self._held, infos) for check in benchmarks.compare_fail
+                RegressionCheck(
+                    check=check,
+                    infos=infos,
+                    regressions=self._regressions,
+                    compared=self._compared,
+                )
+                for check in benchmarks.compare_fail
             ]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> None:
-        """Refuse to time what there is nothing to hold against, before anything is timed.
+        """Refuse a gate without a usable baseline before anything is timed.
 
         Raises:
             pytest.UsageError: There is no baseline, or none of this machine.
         """
         is_timed = session.items and not (self._config.option.collectonly or self._is_idle)
-        if is_timed and not session.testsfailed and self._is_gate and self._is_alone:
-            problem = self._no_baseline() or self._no_machine()
-            if problem:
-                raise pytest.UsageError(f"benchharness: {problem}")
+        if not (is_timed and self._is_gate) or session.testsfailed:
+            return
+        # A session that times the user's own benchmarks, too, is not ours to refuse.
+        if any(self._is_users(item) for item in session.items):
+            return
+        problem = self._missing_baseline()
+        ours = [baseline for baseline in self._baselines if baseline.infos]
+        if not problem and ours:
+            here = machine_label(fingerprint())
+            if not any(here in baseline.machines for baseline in ours):
+                problem = ours[-1].machine_mismatch()
+        if problem:
+            raise pytest.UsageError(f"benchharness: {problem}")
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> Generator[None, None, None]:
-        """Judge the baseline before pytest-benchmark compares; fail the session afterwards."""
+        """Leave out what cannot be compared, before pytest-benchmark compares the rest."""
         for suite in self._suites:
-            if suite.is_begun:
-                suite.course.close()
+            suite.close()
         if not self._is_idle:
             self._judge()
         try:
             yield
         finally:
-            failed = any(line.is_failure for line in self._lines)
-            if failed and session.exitstatus == pytest.ExitCode.OK:
+            if self._failures and session.exitstatus == pytest.ExitCode.OK:
                 session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_terminal_summary(
         self, terminalreporter: pytest.TerminalReporter
     ) -> Generator[None, None, None]:
-        """Say where the records are, and what is to be said of the baseline, after the table."""
+        """Report the runs and the baseline, after the table."""
         try:
             yield
         finally:
             for suite in self._suites:
-                _tell_suite(terminalreporter, suite)
-            self._tell_baseline(terminalreporter)
+                suite.report(terminalreporter)
+            self._report(terminalreporter)
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
         """Add the machine's fingerprint."""
-        from benchharness.measure.machine import fingerprint
-
         machine_info["benchharness"] = fingerprint()
 
     @property
@@ -175,160 +191,169 @@ class Watch:
     def _is_idle(self) -> bool:
         return bool(self._benchmarks.disabled or self._benchmarks.skip)
 
-    @property
-    def _is_gate(self) -> bool:
-        return bool(self._benchmarks.compare_fail)
-
-    @property
-    def _is_alone(self) -> bool:
-        """Whether nothing of the user's own would be timed, which is not ours to refuse."""
-        return not any(map(self._is_own, self._session.items))
-
-    def _is_own(self, item: pytest.Item) -> bool:
-        """Whether an item is no business of ours."""
+    def _is_users(self, item: pytest.Item) -> bool:
         names = getattr(item, "fixturenames", ())
         is_run = "benchmark" in names or not self._benchmarks.only
         return is_run and not isinstance(item, CellItem) and "benchharness" not in names
 
-    def _no_baseline(self) -> str:
+    def _missing_baseline(self) -> str:
+        """Return why there is no baseline; empty if there is one."""
         if self._benchmarks.compared_mapping:
             return ""
-        asked = self._benchmarks.compare
-        found = {True: "none is saved there", (): "no --benchmark-compare"}.get(
-            asked or (), f"no file there matches {asked!r}"
-        )
-        saved = self._benchmarks.storage.query(*([] if asked is True else [asked])) if asked else []
-        if saved:
-            found = f"{listed([file.name for file in saved])}, which cannot be read"
+        storage, asked = self._benchmarks.storage, self._benchmarks.compare
+        if not asked:
+            found = "no --benchmark-compare"
+        elif saved := storage.query(*([] if asked is True else [asked])):
+            found = f"{_listed([file.name for file in saved])}, which cannot be read"
+        elif asked is True:
+            found = "none is saved there"
+        else:
+            found = f"no file there matches {asked!r}"
         return (
-            "--benchmark-compare-fail: expected a baseline in "
-            f"{self._benchmarks.storage.location}, found {found}; {_SAVE}"
+            f"--benchmark-compare-fail: expected a baseline in {storage.location}, found {found}; "
+            f"{_SAVE}"
         )
-
-    def _no_machine(self) -> str:
-        """Return that every baseline is of another machine; empty where one is of this one."""
-        baselines = [baseline for baseline in self._baselines if baseline.benchmarks]
-        if not baselines or any(_machine() in one.machines() for one in baselines):
-            return ""
-        return _other_machine(baselines[-1])
 
     def _judge(self) -> None:
-        """Add a line for everything that cannot be compared, and keep it from being compared."""
-        timed = [one for one in self._benchmarks.benchmarks if one and is_ours(one.extra_info)]
-        loaded: Mapping[Any, dict[str, Any]] = self._benchmarks.compared_mapping or {}
-        for baseline, mapping in zip(self._baselines, loaded.values(), strict=True):
-            self._judge_one(baseline, mapping, timed)
-        if self._baselines:
-            self._judge_names(self._baselines, timed)
+        """Find the benchmarks of ours that cannot be compared, and leave them out."""
+        timed = [one for one in self._benchmarks.benchmarks if one and _is_ours(one.extra_info)]
+        mappings = (self._benchmarks.compared_mapping or {}).values()
+        for mapping, baseline in zip(mappings, self._baselines, strict=True):
+            self._leave_out(mapping, baseline, timed)
+        known = {name for baseline in self._baselines for name in baseline.infos}
+        new = [one.fullname for one in timed if one.fullname not in known]
+        if self._baselines and new:
+            newest = self._baselines[-1].name
+            self._notes.append(
+                f"not in baseline {newest}, so not compared: {_listed(new)}; {_SAVE}"
+            )
 
-    def _judge_one(self, baseline: Baseline, mapping: dict[str, Any], timed: Sequence[Any]) -> None:
-        common = [one for one in timed if one.fullname in baseline.benchmarks]
-        alien = [
+    def _leave_out(self, mapping: dict[str, Any], baseline: Baseline, timed: Sequence[Any]) -> None:
+        """Remove from a baseline what was measured under different conditions."""
+        common = [one for one in timed if one.fullname in baseline.infos]
+        elsewhere = [
             one.fullname
             for one in common
-            if baseline.benchmarks[one.fullname]["machine"] != one.extra_info["machine"]
+            if baseline.infos[one.fullname]["machine"] != one.extra_info["machine"]
         ]
-        if alien:
-            self._say(f"{_other_machine(baseline)} (not compared: {listed(alien)})")
+        if elsewhere:
+            mismatch = baseline.machine_mismatch()
+            self._mismatches.append(f"{mismatch} (not compared: {_listed(elsewhere)})")
         for one in common:
-            reasons = differences(one.extra_info, baseline.benchmarks[one.fullname])
-            if one.fullname not in alien:
+            reasons = differences(one.extra_info, baseline.infos[one.fullname])
+            if one.fullname not in elsewhere:
                 for reason in reasons:
-                    self._say(f"{one.fullname}: {reason} ({baseline.name}): not compared")
-            if reasons or one.fullname in alien:
+                    self._mismatches.append(
+                        f"{one.fullname}: {reason} ({baseline.name}): not compared"
+                    )
+            if reasons or one.fullname in elsewhere:
                 del mapping[one.fullname]
 
-    def _judge_names(self, baselines: Sequence[Baseline], timed: Sequence[Any]) -> None:
-        """Say what the baselines lack, and what the newest of them has that is not there now."""
-        newest = baselines[-1]
-        known = {name for baseline in baselines for name in baseline.benchmarks}
-        there = {name for suite in self._suites for name in suite.names}
-        gone = [
-            name
-            for name, info in newest.benchmarks.items()
-            if name not in there and self._is_expected(name, info)
-        ]
-        lacking = [one.fullname for one in timed if one.fullname not in known]
-        found = changes(lacking, gone)
-        for new, old in found.renamed.items():
-            self._say(
-                f"{new}: expected a cell of baseline {newest.name}, found a new one; the nearest "
-                f"there is {old}, which is missing now (renamed? {_SAVE})"
-            )
-        for name in found.new:
-            text = f"{name}: expected a cell of baseline {newest.name}, found a new one ({_SAVE})"
-            self._say(text, may_pass=allows_new(self._config))
-        for name in found.missing:
-            self._say(f"{name}: expected it, as in baseline {newest.name}, found it gone ({_SAVE})")
+    @property
+    def _failures(self) -> list[str]:
+        return [*self._regressions, *(self._mismatches if self._is_gate else [])]
 
-    def _is_expected(self, name: str, info: Mapping[str, Any]) -> bool:
-        """Whether a cell of the baseline belongs to what was collected."""
-        asked = backends(self._config)
-        files = {suite.nodeid for suite in self._suites}
-        is_wanted = not asked or info["backend"] in asked
-        return is_cell(info) and name.split("::", maxsplit=1)[0] in files and is_wanted
-
-    def _say(self, text: str, *, may_pass: bool = False) -> None:
-        self._lines.append(Line(text, self._is_gate and not may_pass))
-
-    def _tell_baseline(self, reporter: pytest.TerminalReporter) -> None:
-        if not (self._lines or self._held):
-            return
-        reporter.section("benchharness: baseline", sep="-")
-        for line in self._lines:
-            kind = "FAILED" if line.is_failure else "note"
-            reporter.write_line(f"{kind} {line.text}", red=line.is_failure)
-        if self._held and not any(line.is_failure for line in self._lines):
-            asked = ", ".join(map(_expression, self._benchmarks.compare_fail))
-            reporter.write_line(f"{len(self._held)} compared, none slower than {asked} allows")
-        few = [f"{name} ({count})" for name, count in self._held.items() if count]
+    def _report(self, reporter: pytest.TerminalReporter) -> None:
+        failures = self._failures
+        notes = [*self._notes] if self._is_gate else [*self._mismatches, *self._notes]
+        few = [f"{name} ({count})" for name, count in self._compared.items() if count]
         if few:
-            reporter.write_line(
-                f"note too few samples to tell a change from chance: {listed(few)}; expected at "
-                f"least {_ROUNDS} rounds and {_TRIALS} trials on both sides (--benchharness-trials "
+            notes.append(
+                f"too few samples to tell a change from chance: {_listed(few)}; expected at least "
+                f"{_ROUNDS} rounds and {_TRIALS} trials on both sides (--benchharness-trials "
                 f"{_TRIALS}, longer benchmarks; or benchharness compare)"
             )
+        if not (failures or notes or self._compared):
+            return
+        reporter.section("benchharness: baseline", sep="-")
+        for text in failures:
+            reporter.write_line(f"FAILED {text}", red=True)
+        if self._compared and not failures:
+            checks = self._benchmarks.compare_fail
+            allowed = ", ".join(f"{check.check.field} + {check.allowance}" for check in checks)
+            reporter.write_line(
+                f"{len(self._compared)} compared, none slower than {allowed} allows"
+            )
+        for text in notes:
+            reporter.write_line(f"note {text}")
 
 
-def set_watch(session: pytest.Session) -> None:
-    """Watch over a session, where pytest-benchmark is there to report."""
+def set_gate(session: pytest.Session) -> None:
+    """Register the gate of a session, if pytest-benchmark is there to report."""
     benchmarks = session_of(session.config)
     if benchmarks is not None:
-        session.config.pluginmanager.register(Watch(session, benchmarks), "benchharness-watch")
+        gate = BaselineGate(session, benchmarks)
+        session.config.pluginmanager.register(gate, "benchharness-gate")
 
 
-def _tell_suite(reporter: pytest.TerminalReporter, suite: SuiteFile) -> None:
-    """Say what was announced of a suite's run, its answers and where it is recorded."""
-    if not suite.is_begun or suite.course.folder is None:
-        return
-    from benchharness.report.summary import answers_in
-    from benchharness.results.run_folder import RunFolder
-
-    folder = RunFolder.open(suite.course.folder)
-    reporter.section(f"benchharness: {suite.nodeid}", sep="-")
-    for note in suite.course.notes:
-        reporter.write_line(suite.shortened(note.text), yellow=note.level == "warning")
-    for answer in answers_in(folder.read_run(), folder.records()[0]):
-        reporter.write_line(answer)
-    reporter.write_line(f"recorded in {suite.shortened(str(folder.path))}")
+def differences(now: Info, then: Info) -> list[str]:
+    """Return the differences, beside the machine, for which two times cannot be compared."""
+    return [*_differences(now, then)]
 
 
-def _machine() -> str:
-    from benchharness.measure.machine import fingerprint, machine_label
+def version_changes(now: Info, then: Info) -> str:
+    """Return which versions have changed, on one line; empty if none has."""
+    return _changes(now.get("versions") or {}, then.get("versions") or {}, missing="none")
 
-    return machine_label(fingerprint())
+
+def _differences(now: Info, then: Info) -> Iterator[str]:
+    def expected(what: str, theirs: object, ours: object) -> str:
+        return f"{what}: expected {theirs}, as in the baseline, found {ours}"
+
+    # What a fixture's benchmark never states is equal on both sides.
+    for key in ("device", "precision"):
+        if now.get(key) != then.get(key):
+            yield expected(key, then.get(key), now.get(key))
+    for key in ("dataset", "weights"):
+        ours, theirs = now.get(key) or {}, then.get(key) or {}
+        if ours.get("digest") != theirs.get("digest"):
+            yield expected(
+                key, *(f"{c['name']} {c['digest'][:12]}" if c else "none" for c in (theirs, ours))
+            )
+    for key, what in (("settings", "settings"), ("options", "backend options")):
+        changed = _changes(now.get(key) or {}, then.get(key) or {}, leave_out=("precision",))
+        if changed:
+            yield f"{what}: expected those of the baseline, found others: {changed}"
 
 
-def _other_machine(baseline: Baseline) -> str:
-    return (
-        f"baseline {baseline.name}: expected one of this machine ({_machine()}), "
-        f"found one of {'; '.join(sorted(baseline.machines()))}; {_SAVE}, on this machine"
+def _changes(
+    now: Info, then: Info, *, missing: str | None = None, leave_out: tuple[str, ...] = ()
+) -> str:
+    return ", ".join(
+        f"{key} {then.get(key, missing)} then, {now.get(key, missing)} now"
+        for key in sorted({*now, *then} - {*leave_out})
+        if now.get(key) != then.get(key)
     )
 
 
-def _expression(check: Check) -> str:
-    return f"{check.check.field} + {check.allowance}"
+def _few_samples(current: Any, compared: Mapping[str, Any], info: Info) -> str:
+    """Return how many samples a cell has, of the side with fewer; empty if they are enough."""
+    if not _is_cell(current.extra_info):
+        return ""
+    trials = min(len(one["trials"]) for one in (current.extra_info, info))
+    rounds = min(current["rounds"], compared["rounds"])
+    is_few = trials < _TRIALS or rounds < _ROUNDS
+    return f"rounds: {rounds}, trials: {trials}" if is_few else ""
+
+
+def _is_ours(info: Info) -> bool:
+    return "benchharness" in info
+
+
+def _is_cell(info: Info) -> bool:
+    """Return whether a benchmark is a cell of a suite, which is there each time."""
+    return info.get("kind") == "cell"
+
+
+def _short(path: str) -> str:
+    """Return the name of a file as pytest-benchmark's table has it."""
+    return path.rsplit("/", maxsplit=1)[-1].removesuffix(".json")[:12]
 
 
 def _in_ms(seconds: float) -> str:
     return f"{1e3 * seconds:.4g} ms"
+
+
+def _listed(names: Sequence[str], *, most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

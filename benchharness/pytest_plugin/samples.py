@@ -1,19 +1,30 @@
-"""What the records of a cell are to pytest-benchmark: rounds, and facts about them."""
+"""Samples for pytest-benchmark, which takes none from outside, and the facts stored with them."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import pytest
+
 from benchharness import __version__
+from benchharness.errors import RunError
+from benchharness.files import json_digest
 from benchharness.measure.machine import fingerprint, machine_label
 from benchharness.results.cells import cells_of
 from benchharness.results.record import Record
 from benchharness.run.inputs import RunInputs
+from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Cell, Plan
 
+# Of pytest-benchmark: `report_samples` was tried with 5.2.0, 5.2.3, 5.3.0 and 5.3.1, and raises an
+# error if another differs. 5.1 cannot fail a median.
+FIRST, BEFORE = (5, 2), (6,)
+_SESSION = "pytest-benchmark"
+_INSTALL = "pip install 'benchharness[pytest]'"
 # Medians over the trials, beside the times.
 _METRICS = (
     "test_top1",
@@ -25,22 +36,94 @@ _METRICS = (
 )
 
 
-def label(cell: Cell) -> str:
-    """Return the name of a cell's item: ``simple_cnn[batch_size=64]-torch``."""
-    track = "" if cell.track == "equal" else f"-{cell.track}"
-    return f"{_point(cell)}-{cell.backend}{track}"
+def session_of(config: pytest.Config) -> Any | None:
+    """Return pytest-benchmark's session; None if it is not installed or switched off."""
+    return config.pluginmanager.get_plugin(_SESSION)
 
 
-def group(plan: Plan, cell: Cell) -> str:
-    """Return what cells have in common that are held against each other."""
-    track = "" if cell.track == "equal" else f" ({cell.track})"
-    return f"{plan.suite.name}: {_point(cell)}{track}"
+def require_pytest_benchmark(config: pytest.Config) -> None:
+    """Require a version of pytest-benchmark that we know how to hand samples to.
+
+    Raises:
+        RunError: There is none, or another.
+    """
+    try:
+        found = version(_SESSION)
+    except PackageNotFoundError:
+        found = "none"
+    leading = found.split("+", maxsplit=1)[0].split(".")[:2]
+    numbers = tuple(int(part) for part in leading if part.isdigit())
+    if not FIRST <= numbers < BEFORE:
+        raise RunError(
+            f"{_SESSION}: expected {_SESSION} {_dotted(FIRST)} or newer, before {_dotted(BEFORE)}, "
+            f"found {found}; install it with: {_INSTALL}"
+        )
+    if session_of(config) is None:
+        raise RunError(
+            f"{_SESSION}: expected it to be loaded, found it switched off; "
+            "leave out -p no:benchmark, or name it with -p pytest_benchmark.plugin"
+        )
 
 
-def params(cell: Cell) -> dict[str, Any]:
-    """Return what ``--benchmark-group-by=param:NAME`` can group by."""
-    own = {"benchmark": cell.benchmark, "backend": cell.backend, "track": cell.track}
-    return {**cell.matrix, **own}
+def report_samples(
+    item: pytest.Item,
+    samples: Sequence[float],
+    *,
+    extra_info: Mapping[str, Any],
+    group: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    suffix: str = "",
+) -> None:
+    """Let pytest-benchmark report an item by samples that it has not taken.
+
+    If benchmarks are disabled it only learns that the item has run.
+
+    Everything private that we use of pytest-benchmark is here: making its fixture, ``_mode`` and
+    ``_make_stats``.
+
+    Args:
+        item: A test with the fixture ``benchmark``, or an item of ours without fixtures.
+        samples: Seconds of each round.
+        extra_info: Stored with them.
+        group: Of the table; None for the fixture's own.
+        params: As of a parametrised test; None for the fixture's own.
+        suffix: Of the name, for further samples of one item.
+
+    Raises:
+        RunError: The item was timed before, or pytest-benchmark has changed.
+    """
+    make_fixture: Any = import_module("pytest_benchmark.fixture").BenchmarkFixture
+    session = session_of(item.config)
+    try:
+        assert session is not None
+        fixture = getattr(item, "funcargs", {}).get("benchmark")
+        if fixture is None:
+            fixture = make_fixture(
+                item,
+                add_stats=session.benchmarks.append,
+                logger=session.logger,
+                warner=item.warn,
+                disabled=session.disabled,
+                **session.options,
+            )
+        if fixture._mode:
+            raise RunError(f"{item.nodeid}: expected one timing, found another before it")
+        fixture._mode = "benchharness"
+        if session.disabled:
+            return
+        fixture.group = group or fixture.group
+        fixture.name, fixture.fullname = f"{fixture.name}{suffix}", f"{fixture.fullname}{suffix}"
+        if params is not None:
+            fixture.param, fixture.params = item.name, dict(params)
+        fixture.extra_info.update(extra_info)
+        stats = fixture._make_stats(1)
+        for seconds in samples:
+            stats.update(seconds)
+    except (AttributeError, TypeError) as error:
+        raise RunError(
+            f"{_SESSION} {version(_SESSION)}: expected it to take samples as {_dotted(FIRST)} "
+            f"does, found: {error}; install another with: {_INSTALL}"
+        ) from error
 
 
 def seconds_per_step(records: Iterable[Record]) -> list[float]:
@@ -53,26 +136,47 @@ def seconds_per_step(records: Iterable[Record]) -> list[float]:
     ]
 
 
-def facts(
+def item_name(cell: Cell) -> str:
+    """Return the name of a cell's item: ``simple_cnn[batch_size=64]-torch``."""
+    track = "" if cell.track == "equal" else f"-{cell.track}"
+    return f"{_point(cell)}-{cell.backend}{track}"
+
+
+def group(plan: Plan, cell: Cell) -> str:
+    """Return the group in which a cell is compared with its rivals."""
+    track = "" if cell.track == "equal" else f" ({cell.track})"
+    return f"{plan.suite.name}: {_point(cell)}{track}"
+
+
+def params(cell: Cell) -> dict[str, Any]:
+    """Return what ``--benchmark-group-by=param:NAME`` can group by."""
+    own = {"benchmark": cell.benchmark, "backend": cell.backend, "track": cell.track}
+    return {**cell.matrix, **own}
+
+
+def cell_facts(
     plan: Plan,
     cell: Cell,
     records: Sequence[Record],
     *,
-    materials: RunInputs,
+    inputs: RunInputs,
     device: str,
     variables: Mapping[str, str],
 ) -> dict[str, Any]:
-    """Return what a file of pytest-benchmark tells of a cell, JSON-able.
+    """Return the ``extra_info`` of a cell, JSON-able.
 
     Args:
+        plan: Of the run.
         cell: With settled settings.
         records: Of its trials, all of them ok.
+        inputs: Data and weights of the run.
         device: Name.
-        variables: Of the workers' environment, those that are part of what is measured.
+        variables: Of the workers' environment, those that affect what is measured.
     """
-    (found,) = cells_of(records)
+    (result,) = cells_of(records)
     settings = cell.settings.model_dump(mode="json")
-    pretrained = materials.pretrained(cell)
+    pretrained = inputs.pretrained(cell)
+    plugin, options = backend_plugin(plan, cell.backend)
     return {
         "benchharness": __version__,
         "kind": "cell",
@@ -85,41 +189,34 @@ def facts(
         "track": cell.track,
         "matrix": dict(cell.matrix),
         "batch_size": cell.settings.batch_size,
-        "proof": found.proof,
-        "proofs": {other: found.proof_against(other) for other in records[0]["proofs"]},
+        "proof": result.proof,
+        "proofs": {other: result.proof_against(other) for other in records[0]["proofs"]},
         "machine": machine_label(fingerprint()),
         "device": device,
         "precision": cell.settings.precision,
         "dataset": {
-            "name": materials.dataset.title,
-            "digest": materials.prepared(cell).digest,
+            "name": inputs.dataset.title,
+            "digest": inputs.prepared(cell).digest,
         },
         "weights": pretrained and {"name": pretrained.backbone, "digest": pretrained.digest},
         "settings": {**settings, **variables},
-        "settings_digest": _digest(settings),
-        "options": _options(plan, cell.backend),
+        "settings_digest": json_digest(settings, length=16),
+        "options": {"plugin": plugin, **options},
         "versions": records[-1]["versions"],
-        **{name: found.median(name) for name in _METRICS if found.values(name)},
+        **{name: result.median(name) for name in _METRICS if result.values(name)},
         "trials": [record["id"] for record in records],
     }
 
 
-def _options(plan: Plan, backend: str) -> dict[str, Any]:
-    """Return which plugin a backend is, and with which options."""
-    table = plan.suite.backend.get(backend)
-    plugin = (table.plugin if table else None) or backend
-    return {"plugin": plugin, **(table.options if table else {})}
-
-
 def _point(cell: Cell) -> str:
     """Return a benchmark and the point of its matrix."""
-    settings = ",".join(f"{name}={_shown(value)}" for name, value in cell.matrix.items())
+
+    def shown(value: Any) -> str:
+        return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+
+    settings = ",".join(f"{name}={shown(value)}" for name, value in cell.matrix.items())
     return f"{cell.benchmark}[{settings}]" if settings else cell.benchmark
 
 
-def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
-
-
-def _digest(settings: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+def _dotted(numbers: tuple[int, ...]) -> str:
+    return ".".join(map(str, numbers))

@@ -1,4 +1,4 @@
-"""Suite files as pytest collects them: an item for each cell."""
+"""Suite files that pytest collects: an item for each cell."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from benchharness.errors import BenchError, RunError
-from benchharness.pytest_plugin.handover import report_samples, require_pytest_benchmark, session_of
-from benchharness.pytest_plugin.options import in_our_words, proof, request_of
+from benchharness.pytest_plugin.options import against, proof, request_of, with_our_options
 
 if TYPE_CHECKING:
-    from benchharness.pytest_plugin.run import Course, Result
+    from benchharness.pytest_plugin.against import AgainstRun
+    from benchharness.pytest_plugin.run import CellResult, SuiteRun
     from benchharness.results.record import Record
     from benchharness.run.session import Session
     from benchharness.suite.plan import Cell
@@ -37,6 +37,10 @@ class ImplausibleWarning(pytest.PytestWarning):
     """A trial ended well, with numbers that look wrong."""
 
 
+class UndecidedWarning(pytest.PytestWarning):
+    """The machine cannot tell whether a cell got worse."""
+
+
 def is_suite(path: Path) -> bool:
     """Return whether a file has the tables of a suite; cheap, for every file is asked."""
     if path.suffix != ".toml":
@@ -51,13 +55,7 @@ def is_suite(path: Path) -> bool:
 
 
 class SuiteFile(pytest.File):
-    """One suite.
-
-    Attributes:
-        names: Node ids of all its items, those included that nobody selects.
-    """
-
-    names: tuple[str, ...] = ()
+    """Suite of a file."""
 
     def collect(self) -> Iterator[CellItem]:
         """Yield an item for each cell; benchmarks that only give their heads have none.
@@ -65,53 +63,92 @@ class SuiteFile(pytest.File):
         Raises:
             BenchError: The suite says something that is not understood, or cannot run here.
         """
-        from benchharness.pytest_plugin.samples import label
+        from benchharness.pytest_plugin.samples import item_name, require_pytest_benchmark
 
         require_pytest_benchmark(self.config)
         plan = self.suite_session.plan
-        items = [
-            CellItem.from_parent(self, name=label(cell), cell=cell)
-            for cell in plan.cells
-            if cell.benchmark not in plan.added
-        ]
-        self.names = tuple(item.nodeid for item in items)
         self.config.stash.setdefault(SUITES, []).append(self)
-        yield from items
+        for cell in plan.cells:
+            if cell.benchmark not in plan.added:
+                yield CellItem.from_parent(self, name=item_name(cell), cell=cell)
 
     @cached_property
     def suite_session(self) -> Session:
-        """The run as it was asked for."""
+        """The session, before anything is prepared."""
         from benchharness.run.session import open_session
 
-        # A test may change the environment; the trials are to have that of the session.
+        # A test may change the environment; trials have that of the session.
         return open_session(request_of(self.config, self.path), environment=dict(os.environ))
 
     @cached_property
-    def course(self) -> Course:
-        """The run as far as it has come."""
-        from benchharness.pytest_plugin.run import Course
+    def run(self) -> SuiteRun:
+        """The run of the suite."""
+        from benchharness.pytest_plugin.run import SuiteRun
 
-        benchmarks = session_of(self.config)
-        return Course(self.suite_session, is_smoke=benchmarks is None or benchmarks.disabled)
+        return SuiteRun(self.suite_session, is_smoke=not self.is_timed)
+
+    @cached_property
+    def against_run(self) -> AgainstRun:
+        """The comparison of the suite with a revision."""
+        from benchharness.pytest_plugin.against import AgainstRun
+
+        return AgainstRun(
+            request_of(self.config, self.path),
+            against(self.config) or "",
+            repository=self.config.invocation_params.dir,
+        )
 
     @property
-    def is_begun(self) -> bool:
-        """Whether any of its items has been run."""
-        return "course" in vars(self)
+    def is_timed(self) -> bool:
+        """Whether pytest-benchmark is there, and not disabled."""
+        from benchharness.pytest_plugin.samples import session_of
 
-    def begin(self) -> Course:
-        """Return the run, ready for trials of the items that are selected.
+        benchmarks = session_of(self.config)
+        return benchmarks is not None and not benchmarks.disabled
 
-        Raises:
-            BenchError: It cannot begin.
-        """
-        selected = [
+    @property
+    def selected(self) -> list[Cell]:
+        """The cells of the items that will run."""
+        return [
             item.cell
             for item in self.session.items
             if isinstance(item, CellItem) and item.parent is self
         ]
-        self.course.begin(selected)
-        return self.course
+
+    def close(self) -> None:
+        """End what its items have begun."""
+        for begun in ("run", "against_run"):
+            if begun in vars(self):
+                vars(self)[begun].close()
+
+    def report(self, reporter: pytest.TerminalReporter) -> None:
+        """Write the announcements of what has run, its results and its folder."""
+        if "against_run" in vars(self):
+            self._report_comparison(reporter)
+        if "run" not in vars(self) or self.run.folder is None:
+            return
+        from benchharness.report.summary import answers_in
+        from benchharness.results.run_folder import RunFolder
+
+        folder = RunFolder.open(self.run.folder)
+        reporter.section(f"benchharness: {self.nodeid}", sep="-")
+        for note in self.run.notes:
+            reporter.write_line(self.shortened(note.text), yellow=note.level == "warning")
+        for answer in answers_in(folder.read_run(), folder.records()[0]):
+            reporter.write_line(answer)
+        reporter.write_line(f"recorded in {self.shortened(str(folder.path))}")
+
+    def _report_comparison(self, reporter: pytest.TerminalReporter) -> None:
+        from benchharness.report.comparison import plain_text
+
+        comparison = self.against_run.comparison
+        reporter.section(f"benchharness: {self.nodeid}", sep="-")
+        for note in self.against_run.notes:
+            reporter.write_line(self.shortened(note.text), yellow=note.level == "warning")
+        if comparison is not None:
+            width = max(80, reporter._tw.fullwidth)
+            reporter.write_line(plain_text(comparison, width=width).rstrip())
+            reporter.write_line(f"recorded in {self.shortened(comparison.folder)}")
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return what is wrong with the suite, a line for each problem."""
@@ -120,8 +157,8 @@ class SuiteFile(pytest.File):
         return super().repr_failure(excinfo)
 
     def shortened(self, line: str) -> str:
-        """Return a line with paths told from where pytest was called, and options as here."""
-        return in_our_words(line).replace(f"{self.config.invocation_params.dir}{os.sep}", "")
+        """Return a line with paths relative to where pytest was called, and options as here."""
+        return with_our_options(line).replace(f"{self.config.invocation_params.dir}{os.sep}", "")
 
 
 class CellItem(pytest.Item):
@@ -136,54 +173,91 @@ class CellItem(pytest.Item):
 
     @property
     def suite(self) -> SuiteFile:
-        """The file it stands in."""
+        """Its suite."""
         assert isinstance(self.parent, SuiteFile)
         return self.parent
 
     def runtest(self) -> None:
-        """Have the cell's trials run, and hand their times to pytest-benchmark.
+        """Run the cell's trials, and hand their times to pytest-benchmark.
 
         Raises:
             BenchError: A trial has not ended well, or a proof was required and is not there.
         """
-        from benchharness.pytest_plugin.samples import group, params, seconds_per_step
+        from benchharness.pytest_plugin import samples
 
-        course = self.suite.begin()
+        if against(self.config) is not None and self.suite.is_timed:
+            self._compare()
+            return
+        run = self.suite.run
+        run.begin(self.suite.selected)
         is_required = proof(self.config) == "required" and self.cell.track == "equal"
         if is_required:
-            self._require_proven(course.verdicts(self.cell))
-        result = course.result(self.cell)
-        self._require_well(result)
-        # A trial's own ledger and settings may have taken the proof back.
+            self._require_proven(run.verdicts(self.cell))
+        result = run.result(self.cell)
+        self._require_ok(result)
+        # A trial's own batch check and settings may have taken the proof back.
         verdicts = {k: v for record in result.records for k, v in record["proofs"].items()}
         if is_required:
             self._require_proven(verdicts)
         self._warn_of_proof(verdicts)
         self._warn_of_flags(result)
-        benchmarks = session_of(self.config)
-        if benchmarks is None or benchmarks.disabled:
+        if not self.suite.is_timed:
             return
-        report_samples(
+        samples.report_samples(
             self,
-            seconds_per_step(result.records),
-            extra_info=course.facts(result),
-            group=group(self.suite.suite_session.plan, self.cell),
-            params=params(self.cell),
+            samples.seconds_per_step(result.records),
+            extra_info=run.facts(result),
+            group=samples.group(self.suite.suite_session.plan, self.cell),
+            params=samples.params(self.cell),
         )
 
-    def _require_well(self, result: Result) -> None:
-        """Skip what a backend cannot do, and fail what it has failed at."""
+    def _compare(self) -> None:
+        """Run the cell and its counterpart of the revision in turn, and fail if it got worse.
+
+        Raises:
+            BenchError: A trial has failed, or the cell got worse.
+        """
+        from benchharness.compare.comparison import FAILED, OK, UNDECIDABLE
+        from benchharness.pytest_plugin import samples
+        from benchharness.report.comparison import headline
+
+        run = self.suite.against_run
+        run.begin(self.suite.selected)
+        comparison, sides = run.compare(self.cell)
+        (cell,) = comparison.cells
+        if cell.is_skipped:
+            pytest.skip(f"{self.name}: {cell.failure}")
+        for side in sides:
+            if side.seconds:
+                samples.report_samples(
+                    self,
+                    side.seconds,
+                    extra_info=side.facts,
+                    group=samples.group(self.suite.suite_session.plan, self.cell),
+                    params=samples.params(self.cell),
+                    suffix=side.suffix,
+                )
+        code = comparison.exit_code
+        if code == FAILED:
+            raise RunError(f"{self.name}: {cell.failure}")
+        if code == UNDECIDABLE and not self.config.getoption("against_strict"):
+            self.warn(UndecidedWarning(f"{self.nodeid}: {headline(comparison)}"))
+        elif code != OK:
+            raise RunError(f"{self.name}: {headline(comparison)} (A {comparison.a})")
+
+    def _require_ok(self, result: CellResult) -> None:
+        """Skip what a backend cannot do, and fail if a trial has failed."""
         for record in result.records:
             if record["status"] == "skipped":
                 pytest.skip(f"{self.name}: {record['reason']}")
             if record["status"] != "ok":
-                raise RunError(self._account(record))
+                raise RunError(self._failure(record))
 
-    def _account(self, record: Record) -> str:
+    def _failure(self, record: Record) -> str:
         """Return how a trial ended, with the last lines of what it printed."""
         of = f"{record['trial']} of {self.cell.trials}"
         head = f"{self.name}: trial {of}: {record['status']}: {record['reason']}"
-        log = self.suite.course.log(record)
+        log = self.suite.run.log(record)
         if log is None:
             return head
         text = log.read_text(encoding="utf-8", errors="replace")
@@ -204,7 +278,7 @@ class CellItem(pytest.Item):
         if unproven and self.cell.track == "equal":
             self.warn(UnprovenWarning(f"{self.nodeid}: the same work is not proven: {unproven}"))
 
-    def _warn_of_flags(self, result: Result) -> None:
+    def _warn_of_flags(self, result: CellResult) -> None:
         from benchharness.measure.sanity import explain
 
         for flag in dict.fromkeys(flag for record in result.records for flag in record["flags"]):
@@ -217,12 +291,12 @@ class CellItem(pytest.Item):
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[os.PathLike[str], int, str]:
-        """Return where the item stands."""
+        """Return the place of the item."""
         return self.path, 0, self.name
 
 
 def _unproven(verdicts: Mapping[str, str]) -> str:
-    """Return what is not proven, by the other backend; empty where all is, or nobody asked."""
+    """Return what is not proven, by the other backend; empty if all is, or none was requested."""
     return "; ".join(
         f"{verdict} (against {other})" for other, verdict in verdicts.items() if verdict != "proven"
     )

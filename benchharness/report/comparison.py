@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,8 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchharness.compare.comparison import Comparison
-from benchharness.compare.looks import ERROR
-from benchharness.compare.scatter import Scatter
+from benchharness.compare.sampling import ERROR, Scatter
 from benchharness.compare.verdict import Verdict
 from benchharness.model.quantities import QUANTITIES
 from benchharness.report.rows import UNKNOWN
@@ -29,6 +29,8 @@ _STYLES = {
     "failed": "bold red",
     "skipped": "dim",
 }
+# Verdicts that a comment need not show.
+_UNREMARKABLE = ("same", "undecidable *", "skipped")
 _MAX_NAMED = 3
 # Below so many columns of text the gaps of the table make room for names.
 ROOMY = 100
@@ -97,22 +99,57 @@ def plain_text(comparison: Comparison, *, width: int = 100) -> str:
     return as_text(ComparisonTable(comparison=comparison), width=width)
 
 
-def markdown(comparison: Comparison) -> str:
-    """Return the comparison in Markdown, for a comment on a pull request."""
+def markdown(comparison: Comparison, *, command: str = "") -> str:
+    """Return the comparison in Markdown, short enough for a comment on a pull request.
+
+    Cells that changed, failed or are undecided are in sight, with the notes; the rest is folded.
+
+    Args:
+        comparison: To write.
+        command: That repeats it; empty for none.
+    """
     mark = {0: "✅", 4: "❔"}.get(comparison.exit_code, "❌")
+    every = rows(comparison)
+    notable = [row for row in every if row[2] not in _UNREMARKABLE]
+    parts = [f"### {mark} {escaped(headline(comparison))}", escaped(setting(comparison))]
+    if notable:
+        parts.append(_markdown_table(notable))
+    notes: list[str] = []
+    legend: list[str] = []
+    for note in notes_of(comparison):
+        (legend if note.startswith(_LEGENDS) else notes).append(f"- {escaped(note)}")
+    if notes:
+        parts.append("\n".join(notes))
+    if noise := noise_words(comparison):
+        parts.append(escaped(noise))
+    if command:
+        parts.append(f"Repeat it: `{command}`")
+    folded = [_markdown_table(every)] if len(notable) < len(every) else []
+    summary = "<details><summary>All figures</summary>"
+    return "\n\n".join([*parts, summary, *folded, "\n".join(legend), "</details>"]) + "\n"
+
+
+def noise_words(comparison: Comparison) -> str:
+    """Return how precisely speeds were measured; empty if no interval is known."""
+    widths = sorted(
+        math.sqrt(v.high / v.low) - 1
+        for _, v in comparison.verdicts()
+        if v.kind == "speed" and v.low and v.high
+    )
+    if not widths:
+        return ""
+    span = f"± {widths[0]:.1%}" if len(widths) == 1 else f"± {widths[0]:.1%} to {widths[-1]:.1%}"
+    return f"Noise of this machine: intervals of speeds are {span}."
+
+
+def _markdown_table(table: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|---:|---:|---:|---:|"]
-    for row in rows(comparison):
+    for row in table:
         cells = [escaped(text) for text in row]
         if row[2] not in _STYLES:
             cells[2] = f"**{cells[2]}**"
         lines.append("| " + " | ".join(cells) + " |")
-    parts = [
-        f"### {mark} {escaped(headline(comparison))}",
-        escaped(setting(comparison)),
-        "\n".join(lines),
-        "\n".join(f"- {escaped(note)}" for note in notes_of(comparison)),
-    ]
-    return "\n\n".join(parts) + "\n"
+    return "\n".join(lines)
 
 
 def headline(comparison: Comparison) -> str:
@@ -133,7 +170,7 @@ def _outcome(comparison: Comparison) -> str:
     verdicts = list(comparison.verdicts())
     worse = [f"{cell.label} {_said(one)}" for cell, one in verdicts if one.is_worse]
     failed = [cell.label for cell in comparison.cells if cell.failure and not cell.is_skipped]
-    undecided = [f"{cell.label} {_words(one)}" for cell, one in verdicts if one.is_open]
+    undecided = [f"{cell.label} {_words(one)}" for cell, one in verdicts if one.is_undecided]
     cells = f"{_count(len(verdicts), 'figure')} of {_count(len(comparison.cells), 'cell')}"
     match comparison.exit_code:
         case 3:
@@ -172,7 +209,7 @@ def notes_of(comparison: Comparison) -> list[str]:
     """Return what a reader must know besides the table, the legend last."""
     verdicts = [verdict for _, verdict in comparison.verdicts()]
     is_informational = any(
-        v.word == "undecidable" and not v.is_open for v in verdicts if not v.misses
+        v.word == "undecidable" and not v.is_undecided for v in verdicts if not v.misses
     )
     return [
         *(f"{cell.label}: {cell.failure}" for cell in comparison.cells if cell.failure),
@@ -180,7 +217,7 @@ def notes_of(comparison: Comparison) -> list[str]:
         *(
             scatter_words(cell.label, cell.scatter)
             for cell in comparison.cells
-            if cell.scatter and any(v.is_open and v.kind == "speed" for v in cell.verdicts)
+            if cell.scatter and any(v.is_undecided and v.kind == "speed" for v in cell.verdicts)
         ),
         *comparison.notes,
         *([INFORMATIONAL] if is_informational else []),

@@ -51,7 +51,7 @@ def _add(suite: ElementTree.Element, cell: CellComparison, verdict: Verdict, *, 
         f"threshold {verdict.threshold}, {verdict.pairs} pairs"
     )
     message = _text(f"{said}; {busy}" if busy else said)
-    if verdict.is_worse or verdict.is_open:
+    if verdict.is_worse or verdict.is_undecided:
         ElementTree.SubElement(case, "failure", type=verdict.word, message=message)
     elif verdict.word == "undecidable":
         ElementTree.SubElement(case, "skipped", message=message)

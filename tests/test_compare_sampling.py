@@ -1,23 +1,37 @@
-"""In which order pairs are run, when they end, and what the machine's noise changes of that."""
+"""Sampling of pairs: their order and number, the looks at them, and their scatter."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from results_records import record
 from suite_files import suite_of
 
-from benchharness.compare.criteria import Criteria
-from benchharness.compare.looks import level_of, level_of_misses, planned
-from benchharness.compare.overrides import Changes
+from benchharness.compare.overrides import Overrides
 from benchharness.compare.plan import ComparisonPlan, plan_comparison
-from benchharness.compare.sampling import Limits, Sampler, Series, read_pairs, spent_minutes
+from benchharness.compare.sampling import (
+    ERROR,
+    ERROR_OF_MISSES,
+    Limits,
+    PairSeries,
+    Sampler,
+    level_of,
+    level_of_misses,
+    planned_looks,
+    read_pairs,
+    scatter_of,
+    spent_minutes,
+)
 from benchharness.compare.targets import Side
+from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
+from benchharness.measure.statistics import lower_bounds, paired_p_value
 from benchharness.run.events import unobserved
 from benchharness.suite.plan import Plan, Trial
 from benchharness.suite.resolve import resolve
@@ -39,7 +53,7 @@ strategy = "simple_cnn"
 name = "two"
 strategy = "simple_cnn"
 """
-A, B = Side(label="A", changes=Changes()), Side(label="B", changes=Changes())
+A, B = Side(label="A", overrides=Overrides()), Side(label="B", overrides=Overrides())
 SPEED = Criteria(columns=("train_images_per_s",))
 Metrics = Callable[[Trial], dict[str, Any]]
 
@@ -90,7 +104,7 @@ class FakeRunner:
         )
 
 
-def lineup_of(folder: Path, text: str = SUITE, a: Side = A, b: Side = B) -> ComparisonPlan:
+def planned(folder: Path, text: str = SUITE, a: Side = A, b: Side = B) -> ComparisonPlan:
     """Return two sides of a suite in one plan."""
     plan = resolve(suite_of(folder, text), profile=None)
     return plan_comparison(plan, a, b, pairs=6, is_extracting=False)
@@ -104,21 +118,20 @@ def pair_up(
     criteria: Criteria = SPEED,
     first: dict[str, int] | None = None,
     is_by_epoch: bool = False,
-) -> tuple[list[Series], FakeRunner]:
+) -> tuple[list[PairSeries], FakeRunner]:
     """Return the pairs of both benchmarks, and who carried them out."""
-    lineup = lineup_of(folder)
+    both = planned(folder)
     clock = [0.0]
-    runner = FakeRunner(plan=lineup.plan, metrics=metrics, clock=clock)
+    runner = FakeRunner(plan=both.plan, metrics=metrics, clock=clock)
     every = Sampler(
         runner=runner,  # type: ignore[arg-type]
-        couples=lineup.couples,
         criteria=criteria,
         limits=limits or Limits(),
         observe=unobserved,
         first=first or {},
         is_by_epoch=is_by_epoch,
         now=lambda: clock[0],
-    ).run()
+    ).run(both.cells)
     return every, runner
 
 
@@ -276,9 +289,9 @@ def test_best_epoch_and_throughput_are_alternatives(tmp_path: Path, noisy: str, 
     )
 
     assert [series.pairs for series in every] == [8, 6]
-    assert every[0].verdicts[0].is_open
+    assert every[0].verdicts[0].is_undecided
     assert [v.word for v in every[1].verdicts] == ["same", "undecidable"]
-    assert [v.is_open for v in every[1].verdicts] == [False, False]
+    assert [v.is_undecided for v in every[1].verdicts] == [False, False]
     # Whoever names a column has it decided.
     assert [series.pairs for series in named] == [8, 8]
 
@@ -341,7 +354,7 @@ def test_a_target_missed_in_every_other_trial_is_a_regression_of_its_own(tmp_pat
     )
 
     assert [verdict.word for verdict in every[0].verdicts] == ["undecidable", "missed"]
-    assert not any(verdict.is_open for verdict in every[0].verdicts)
+    assert not any(verdict.is_undecided for verdict in every[0].verdicts)
     assert every[0].pairs == 20
 
 
@@ -382,7 +395,7 @@ def test_a_target_that_neither_side_reaches_decides_nothing(tmp_path: Path):
     )
 
     assert [verdict.word for verdict in every[0].verdicts] == ["undecidable"] * 2
-    assert every[0].verdicts[0].is_open
+    assert every[0].verdicts[0].is_undecided
     # Nothing to decide takes no more pairs.
     assert every[1].verdicts == ()
     assert [series.pairs for series in every] == [8, 6]
@@ -394,7 +407,7 @@ def test_an_end_that_nobody_planned_is_no_further_look(tmp_path: Path):
 
     (verdict,) = every[1].verdicts
     assert (every[1].pairs, verdict.pairs) == (7, 6)
-    assert verdict.level == level_of(planned(6, 20))
+    assert verdict.level == level_of(planned_looks(6, 20))
 
 
 def test_a_few_test_images_are_no_loss_of_accuracy(tmp_path: Path):
@@ -439,3 +452,120 @@ def test_pairs_that_decide_nothing_are_refused(text: str):
     """Fewer than six, or no numbers at all."""
     with pytest.raises(SuiteError, match=r"--pairs: expected N or FEWEST\.\.MOST, at least 6"):
         read_pairs(text)
+
+
+@pytest.mark.parametrize(
+    ("fewest", "most", "looks"),
+    [
+        (6, 6, (6,)),
+        (6, 12, (6, 8, 10, 12)),
+        (7, 11, (8, 10, 11)),
+        (38, 52, (38, 40, 42, 44, 46, 48, 50, 52)),
+        (80, 100, (80, 84, 88, 92, 96, 100)),
+    ],
+)
+def test_looks_follow_whole_turns_and_the_last_is_after_all_pairs(fewest, most, looks):
+    """Every other pair, of many pairs every twentieth."""
+    assert planned_looks(fewest, most) == looks
+
+
+def test_the_more_looks_the_surer_each_has_to_be():
+    """One may err as often as all of them may together."""
+    levels = [level_of(planned_looks(6, most)) for most in (6, 8, 12, 20, 40, 100)]
+
+    assert levels[0] == ERROR
+    assert levels == sorted(levels, reverse=True)
+    # Of two looks at six and eight pairs it is that of all six on one side, and one more case.
+    assert levels[1] == 8 / 256
+    assert 0.016 < level_of(planned_looks(6, 20)) < 0.018
+
+
+@pytest.mark.parametrize(
+    "looks", [planned_looks(6, 12), planned_looks(6, 20), planned_looks(10, 30)]
+)
+@pytest.mark.parametrize("tails", ["normal", "heavy"])
+def test_all_looks_together_err_as_often_as_one_may(looks: tuple[int, ...], tails: str):
+    """Five in a hundred, whatever the tails, with room for chance in 10,000 samples."""
+    random = np.random.default_rng(7)
+    shape = (10_000, looks[-1])
+    values = random.standard_t(2, shape) if tails == "heavy" else random.standard_normal(shape)
+    level = level_of(looks)
+
+    above = [lower_bounds(values[:, :look], level) > 0 for look in looks]
+
+    assert 0.044 < np.mean(np.any(above, axis=0)) < 0.056
+
+
+def test_sides_that_miss_alike_are_hardly_ever_told_apart():
+    """Both miss half of forty trials at random: looks after every pair err as promised."""
+    level, comparisons = level_of_misses(40), 2000
+    random = np.random.default_rng(11)
+    ours, theirs = random.random((2, comparisons, 40)) < 0.5
+    more, fewer = ((one & ~other).cumsum(axis=1) for one, other in ((theirs, ours), (ours, theirs)))
+
+    is_told = np.vectorize(paired_p_value)(more, fewer) <= level
+
+    assert level == 1 / 1024
+    assert np.mean(is_told.any(axis=1)) <= ERROR_OF_MISSES
+    assert level_of_misses(12) == 1 / 512
+
+
+def trials(*epochs: list[float]) -> list[dict[str, Any]]:
+    """Return trials whose epochs took so many seconds."""
+    return [{"epochs": [{"train_s": seconds} for seconds in one]} for one in epochs]
+
+
+def test_variances_are_those_of_both_levels():
+    """By hand, in logarithms: pairs at 0.1, 0.2 and 0.3, the two epochs 0.01 to either side.
+
+    Within: 2 x 0.01**2. Of the means 0.01, less half of the former: between.
+    """
+    ours = trials([1.0, 1.0], [1.0, 1.0], [1.0, 1.0])
+    theirs = trials(*([math.exp(m - 0.01), math.exp(m + 0.01)] for m in (0.1, 0.2, 0.3)))
+
+    found = scatter_of(ours, theirs, pair_s=10.0)
+
+    assert found is not None
+    assert found.within == pytest.approx(math.sqrt(2e-4))
+    assert found.between == pytest.approx(math.sqrt(0.01 - 1e-4))
+    assert found.of_means == pytest.approx(0.01)
+    assert found.epochs == 2
+    # An epoch of both sides takes 2.2 s, and 5.5 s of a pair's ten are for something else:
+    # the root of 5.5 / 2.2 x 2e-4 / 0.0099 is 0.22.
+    assert found.best_epochs == 1
+    assert not found.are_longer_trials_better
+
+
+def test_pairs_that_scatter_no_more_than_their_epochs_ask_for_longer_trials():
+    """All pairs alike: the more epochs the better."""
+    theirs = trials(*[[math.exp(0.05), math.exp(-0.05)]] * 4)
+
+    found = scatter_of(trials(*[[1.0, 1.0]] * 4), theirs, pair_s=10.0)
+
+    assert found is not None
+    assert (found.between, found.best_epochs) == (0.0, None)
+    assert found.are_longer_trials_better
+
+
+def test_the_best_length_grows_with_what_starting_a_pair_costs():
+    """With the square root of it: four times the cost, twice the epochs."""
+    random = np.random.default_rng(4)
+    ours = trials(*[[0.5] * 40] * 40)
+    theirs = trials(
+        *(0.5 * np.exp(random.normal(cost, 0.1, 40)) for cost in random.normal(0, 0.02, 40))
+    )
+
+    cheap, dear = (scatter_of(ours, theirs, pair_s=40.2 + other) for other in (10, 40))
+
+    assert cheap is not None and dear is not None
+    assert cheap.best_epochs is not None and dear.best_epochs is not None
+    assert dear.best_epochs == pytest.approx(2 * cheap.best_epochs, rel=0.15)
+    assert cheap.within == pytest.approx(0.1, rel=0.05)
+    assert cheap.between == pytest.approx(0.02, rel=0.4)
+
+
+@pytest.mark.parametrize("epochs", [[], [1.0]])
+def test_one_epoch_cannot_be_told_from_its_trial(epochs: list[float]):
+    """Nor can two trials be told from chance."""
+    assert scatter_of(trials(*[epochs] * 6), trials(*[epochs] * 6), pair_s=1.0) is None
+    assert scatter_of(trials(*[[1.0] * 6] * 2), trials(*[[1.0] * 6] * 2), pair_s=1.0) is None

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchharness.compare.looks import FEWEST_PAIRS, level_of, planned
-from benchharness.compare.verdict import Sample, Verdict, judge, judge_misses
+from benchharness.compare.sampling import FEWEST_PAIRS, level_of, planned_looks
+from benchharness.compare.verdict import Sample, Verdict, decide, decide_misses
 from benchharness.model.quantities import QUANTITIES
 
 RATE = QUANTITIES["train_images_per_s"]
@@ -18,7 +18,7 @@ MEMORY = QUANTITIES["peak_host_bytes"]
 TOP1 = QUANTITIES["test_top1"]
 SECONDS = QUANTITIES["wall_s"]
 
-LOOKS = planned(FEWEST_PAIRS, 20)
+LOOKS = planned_looks(FEWEST_PAIRS, 20)
 LEVEL = level_of(LOOKS)
 
 Noise = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
@@ -26,7 +26,7 @@ Noise = Callable[[np.random.Generator, tuple[int, int]], NDArray[np.float64]]
 
 def verdict_of(quantity, pairs, *, threshold: float = 0.05) -> Verdict:
     """Return what is said of pairs (A, B)."""
-    return judge(Sample.paired(quantity, pairs), threshold=threshold, level=LEVEL)
+    return decide(Sample.paired(quantity, pairs), threshold=threshold, level=LEVEL)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_an_interval_that_straddles_the_threshold_decides_nothing():
     found = verdict_of(SECONDS, pairs)
 
     assert found.word == "undecidable"
-    assert found.is_open
+    assert found.is_undecided
     assert (found.low, found.high) == (pytest.approx(1.02), pytest.approx(1.08))
 
 
@@ -69,9 +69,9 @@ def test_what_nobody_requires_may_stay_undecided():
     """An accuracy that is merely watched keeps nobody waiting."""
     pairs = [(0.9, 0.9 + step) for step in (-0.1, 0.1, 0.0, 0.05, -0.05, 0.02)]
 
-    found = judge(Sample.paired(TOP1, pairs), threshold=0.02, level=LEVEL, is_required=False)
+    found = decide(Sample.paired(TOP1, pairs), threshold=0.02, level=LEVEL, is_required=False)
 
-    assert (found.word, found.is_open) == ("undecidable", False)
+    assert (found.word, found.is_undecided) == ("undecidable", False)
 
 
 def test_fewer_than_six_pairs_decide_nothing():
@@ -106,7 +106,7 @@ def test_trials_of_different_times_get_a_wider_interval():
     ours, theirs = [1.0, 1.01, 1.02, 1.03], [1.3, 1.31, 1.32, 1.33]
 
     still, drifting, memory = (
-        judge(Sample.unpaired(quantity, ours, theirs, drift=drift), threshold=0.05, level=LEVEL)
+        decide(Sample.unpaired(quantity, ours, theirs, drift=drift), threshold=0.05, level=LEVEL)
         for quantity, drift in ((SECONDS, 0.0), (SECONDS, 0.1), (MEMORY, 0.1))
     )
 
@@ -120,7 +120,7 @@ def test_trials_of_different_times_get_a_wider_interval():
 
 def test_of_trials_that_are_no_pairs_the_change_is_the_median_of_all_quotients():
     """By hand: of 1 and 2 against 2, 4 and 8 the quotients are 1, 2, 2, 4, 4 and 8."""
-    found = judge(
+    found = decide(
         Sample.unpaired(SECONDS, [1.0, 2.0], [2.0, 4.0, 8.0], drift=0.0),
         threshold=0.05,
         level=LEVEL,
@@ -151,7 +151,7 @@ def test_a_target_missed_in_half_the_trials_is_not_the_same_time(is_paired: bool
         else Sample.unpaired(SECONDS, ours, theirs, drift=0.0)
     )
 
-    found = judge(sample, threshold=0.05, level=LEVEL)
+    found = decide(sample, threshold=0.05, level=LEVEL)
 
     assert found.word == "undecidable"
     assert found.high is None
@@ -164,7 +164,7 @@ def test_pairs_that_neither_side_ends_tell_nothing_of_time():
 
     both = verdict_of(SECONDS, [*pairs, (NEVER, NEVER), (NEVER, NEVER)])
     nothing = verdict_of(SECONDS, [(NEVER, NEVER)] * 8)
-    unpaired = judge(
+    unpaired = decide(
         Sample.unpaired(SECONDS, [NEVER] * 8, [NEVER] * 8, drift=0.0), threshold=0.05, level=LEVEL
     )
 
@@ -190,20 +190,20 @@ def test_who_misses_a_target_more_often_is_told_by_the_pairs_that_disagree(
     """Six in one direction and none in the other happen by chance once in 64 times."""
     missed = ([True] * ours + [False] * (12 - ours), [True] * theirs + [False] * (12 - theirs))
 
-    found = judge_misses(*missed, is_paired=True, level=LEVEL)
+    found = decide_misses(*missed, is_paired=True, level=LEVEL)
 
     assert found.word == word
     assert found.misses == ((ours, 12), (theirs, 12))
     assert found.is_worse == (word == "missed")
     # Twelve that neither side reaches tell nothing, and look no worse.
-    assert found.is_open == (ours == 0 and word == "undecidable")
+    assert found.is_undecided == (ours == 0 and word == "undecidable")
 
 
 def test_misses_of_trials_that_are_no_pairs_are_told_by_their_numbers():
     """None of eight against six: 28 ways of 8,008 (Fisher), one in 286; five: one in 78."""
-    six = judge_misses([False] * 8, [True] * 6 + [False] * 2, is_paired=False, level=0.0035)
-    five = judge_misses([False] * 8, [True] * 5 + [False] * 3, is_paired=False, level=0.0128)
-    surer = judge_misses([False] * 8, [True] * 5 + [False] * 3, is_paired=False, level=0.0129)
+    six = decide_misses([False] * 8, [True] * 6 + [False] * 2, is_paired=False, level=0.0035)
+    five = decide_misses([False] * 8, [True] * 5 + [False] * 3, is_paired=False, level=0.0128)
+    surer = decide_misses([False] * 8, [True] * 5 + [False] * 3, is_paired=False, level=0.0129)
 
     assert (six.word, five.word, surer.word) == ("missed", "undecidable", "missed")
 
@@ -258,9 +258,9 @@ def compare(costs: NDArray[np.float64]) -> tuple[str, int]:
     """Return the word at which a sequence of pairs ends, and how many it took."""
     for pairs in LOOKS:
         sample = Sample(
-            quantity=SECONDS, costs=tuple(costs[:pairs].tolist()), trials=(pairs, pairs)
+            quantity=SECONDS, log_ratios=tuple(costs[:pairs].tolist()), trials=(pairs, pairs)
         )
-        word = judge(sample, threshold=0.05, level=LEVEL).word
+        word = decide(sample, threshold=0.05, level=LEVEL).word
         if word != "undecidable":
             return word, pairs
     return "undecidable", LOOKS[-1]

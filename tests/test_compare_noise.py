@@ -13,16 +13,12 @@ import pytest
 from results_records import record
 from suite_files import suite_of
 
-from benchharness.compare.criteria import Criteria
-from benchharness.compare.floors import MOST_PAIRS, NoiseFloor, NoiseStore
-from benchharness.compare.looks import FEWEST_PAIRS, level_of, planned
-from benchharness.compare.noise import floor_of as floor_of_series
-from benchharness.compare.overrides import Changes
+from benchharness.compare.noise import MOST_PAIRS, NoiseFloor, NoiseStore, PowerEstimate
+from benchharness.compare.overrides import Overrides
 from benchharness.compare.plan import plan_comparison
-from benchharness.compare.power import PowerEstimate
-from benchharness.compare.sampling import Series
+from benchharness.compare.sampling import FEWEST_PAIRS, PairSeries, level_of, planned_looks
 from benchharness.compare.targets import Side
-from benchharness.compare.verdict import Sample, judge
+from benchharness.compare.verdict import Criteria, Sample, decide
 from benchharness.model.quantities import QUANTITIES
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
@@ -47,7 +43,7 @@ def floor_of(spread: float, *, pairs: int = 20) -> NoiseFloor:
     """Return the floor of a machine with normal noise."""
     costs = np.random.default_rng(3).normal(0, spread, pairs)
     return NoiseFloor(
-        costs={COLUMN: tuple(costs.tolist())}, pair_s=6.0, measured="2026-11-24T12:00:00"
+        log_ratios={COLUMN: tuple(costs.tolist())}, pair_s=6.0, measured="2026-11-24T12:00:00"
     )
 
 
@@ -85,7 +81,11 @@ def test_more_pairs_and_less_noise_show_smaller_differences():
     """As they do everywhere."""
     quiet, noisy = floor_of(0.01), floor_of(0.04)
 
-    assert quiet.reach(COLUMN, 20) < quiet.reach(COLUMN, 6) < noisy.reach(COLUMN, 6)
+    assert (
+        quiet.smallest_detectable(COLUMN, 20)
+        < quiet.smallest_detectable(COLUMN, 6)
+        < noisy.smallest_detectable(COLUMN, 6)
+    )
     needs = [noisy.pairs_needed(COLUMN, threshold) for threshold in (0.2, 0.1, 0.05, 0.02, 0.001)]
     assert needs == sorted(needs)
     assert needs[0] == 6
@@ -98,26 +98,26 @@ def test_of_alternatives_the_one_that_scatters_least_says_how_many_pairs_it_take
     tmp_path: Path, plan: Plan
 ):
     """A noisy best epoch keeps nobody waiting where the throughput is steady; named, it does."""
-    side = Side(label="itself", changes=Changes())
-    lineup = plan_comparison(plan, side, side, pairs=6, is_extracting=False)
+    side = Side(label="itself", overrides=Overrides())
+    both = plan_comparison(plan, side, side, pairs=6, is_extracting=False)
     floors = NoiseStore(folder=tmp_path / "noise", device="a processor")
-    noisy, steady = floor_of(0.08).costs[COLUMN], floor_of(0.001).costs[COLUMN]
+    noisy, steady = floor_of(0.08).log_ratios[COLUMN], floor_of(0.001).log_ratios[COLUMN]
     costs = {"best_epoch_s": noisy, COLUMN: steady}
-    for couple in lineup.couples:
-        floors.keep(lineup.plan, couple.ours, replace(floor_of(0.0), costs=costs))
-    usual = PowerEstimate.of(lineup, floors, Criteria())
-    named = PowerEstimate.of(lineup, floors, Criteria(columns=tuple(costs), is_chosen=True))
+    for pair in both.cells:
+        floors.keep(both.plan, pair.ours, replace(floor_of(0.0), log_ratios=costs))
+    usual = PowerEstimate.of(both, floors, Criteria())
+    named = PowerEstimate.of(both, floors, Criteria(columns=tuple(costs), is_chosen=True))
 
     warned = [line for line in named.warnings(most=20) if "best_epoch_s" in line]
     refused = [str(problem) for problem in named.problems(most=20)]
-    assert set(usual.first(most=20).values()) == {2}
+    assert set(usual.first_look(most=20).values()) == {2}
     assert not [line for line in usual.warnings(most=20) if "best_epoch_s" in line]
     assert not [*usual.problems(most=20)]
     assert len(warned) == 2
-    assert len(refused) == len(lineup.couples) == 2
+    assert len(refused) == len(both.cells) == 2
     assert "best_epoch_s: expected a threshold that 20 pairs can decide on here" in refused[0]
     assert "(measured 2026-11-24), found 0.05 (--threshold best_epoch_s=" in refused[0]
-    assert set(named.first(most=20).values()) == {10}
+    assert set(named.first_look(most=20).values()) == {10}
 
 
 def test_a_threshold_is_refused_only_where_it_is_more_often_undecided_than_not():
@@ -132,9 +132,9 @@ def test_a_threshold_is_refused_only_where_it_is_more_often_undecided_than_not()
 
 def test_a_machine_without_noise_shows_everything():
     """Memory is often equal to the byte."""
-    still = NoiseFloor(costs={"peak_host_bytes": (0.0,) * 6}, pair_s=1.0, measured="")
+    still = NoiseFloor(log_ratios={"peak_host_bytes": (0.0,) * 6}, pair_s=1.0, measured="")
 
-    assert still.reach("peak_host_bytes", 6) == 0
+    assert still.smallest_detectable("peak_host_bytes", 6) == 0
     assert still.pairs_needed("peak_host_bytes", 0.001) == 6
 
 
@@ -142,7 +142,7 @@ def test_a_machine_without_noise_shows_everything():
 def test_a_threshold_that_can_be_shown_is_decided_nine_times_in_ten(tails: str):
     """Equal code is the same and twice the threshold is slower, on machines measured once."""
     random = np.random.default_rng(9)
-    level = level_of(planned(FEWEST_PAIRS, 12))
+    level = level_of(planned_looks(FEWEST_PAIRS, 12))
 
     def costs() -> np.ndarray:
         if tails == "heavy":
@@ -154,13 +154,13 @@ def test_a_threshold_that_can_be_shown_is_decided_nine_times_in_ten(tails: str):
 
     same, slower = [], []
     for _ in range(60):
-        floor = NoiseFloor(costs={COLUMN: tuple(costs().tolist())}, pair_s=1.0, measured="")
-        threshold = min(100.0, floor.reach(COLUMN, 12))
+        floor = NoiseFloor(log_ratios={COLUMN: tuple(costs().tolist())}, pair_s=1.0, measured="")
+        threshold = min(100.0, floor.smallest_detectable(COLUMN, 12))
         for worse, hits, word in ((0.0, same, "same"), (2 * threshold, slower, "slower")):
             for _ in range(5):
                 drawn = tuple((costs() + math.log1p(worse)).tolist())
-                sample = Sample(quantity=QUANTITIES["wall_s"], costs=drawn, trials=(12, 12))
-                hits.append(judge(sample, threshold=threshold, level=level).word == word)
+                sample = Sample(quantity=QUANTITIES["wall_s"], log_ratios=drawn, trials=(12, 12))
+                hits.append(decide(sample, threshold=threshold, level=level).word == word)
 
     # 300 each, with room for chance.
     assert np.mean(same) > 0.87
@@ -178,11 +178,11 @@ def test_missed_targets_are_no_noise_of_the_machine():
             metrics={"time_to_top1_s": to_target_s, "wall_s": 2.0},
         )
 
-    couple = SimpleNamespace(label="one", is_compared=True)
-    series = Series(couple=couple, looks=(6,), seconds=[1.0] * 6)  # type: ignore[arg-type]
+    pair = SimpleNamespace(label="one", is_compared=True)
+    series = PairSeries(cells=pair, looks=(6,), seconds=[1.0] * 6)  # type: ignore[arg-type]
     series.ours += [trial(number, 1.0) for number in range(1, 7)]
     series.theirs += [trial(number, None if number == 3 else 1.0) for number in range(1, 7)]
 
-    floor = floor_of_series(series, Criteria(columns=("time_to_top1_s", "wall_s")))
+    floor = NoiseFloor.of(series, Criteria(columns=("time_to_top1_s", "wall_s")))
 
-    assert floor.costs == {"wall_s": (0.0,) * 6}
+    assert floor.log_ratios == {"wall_s": (0.0,) * 6}

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from suite_files import problems_of, suite_of
 
-from benchharness.compare.criteria import Criteria, read_thresholds
-from benchharness.compare.overrides import Changes, parse_overrides
+from benchharness.compare.overrides import Overrides, parse_overrides
 from benchharness.compare.plan import ComparisonPlan, plan_comparison
-from benchharness.compare.targets import Side, TargetSpec, backends_of, fresh_side, name_side
+from benchharness.compare.targets import Side, TargetSpec, backends_of, parse_target, side_of
+from benchharness.compare.verdict import Criteria, read_thresholds
 from benchharness.errors import SuiteError
 from benchharness.model.quantities import QUANTITIES
 from benchharness.run.requests import backend_plugin
@@ -44,7 +44,7 @@ head_from = "features"
 """
 
 
-def changes_of(*texts: str, option: str = "--set") -> Changes:
+def overrides_of(*texts: str, option: str = "--set") -> Overrides:
     """Return the changes that texts say; they say nothing wrong."""
     changes, problems = parse_overrides(texts, option=option)
     assert not problems
@@ -53,12 +53,10 @@ def changes_of(*texts: str, option: str = "--set") -> Changes:
 
 def side(backend: str | None = None, *texts: str, revision: str | None = None) -> Side:
     """Return a side."""
-    return Side(label="", backend=backend, changes=changes_of(*texts), revision=revision)
+    return Side(label="", backend=backend, overrides=overrides_of(*texts), revision=revision)
 
 
-def lineup_of(
-    folder: Path, a: Side, b: Side, *, benchmarks: tuple[str, ...] = ()
-) -> ComparisonPlan:
+def planned(folder: Path, a: Side, b: Side, *, benchmarks: tuple[str, ...] = ()) -> ComparisonPlan:
     """Return two sides of the suite in one plan."""
     names = tuple(dict.fromkeys(one.backend for one in (a, b) if one.backend))
     plan = resolve(suite_of(folder, SUITE), profile=None, backends=names, benchmarks=benchmarks)
@@ -67,64 +65,64 @@ def lineup_of(
 
 def test_two_backends_meet_at_every_point(tmp_path: Path):
     """Each keeps its name and its table, and the cell is named without a backend."""
-    lineup = lineup_of(tmp_path, side("keras"), side("torch"))
+    both = planned(tmp_path, side("keras"), side("torch"))
 
-    assert [couple.label for couple in lineup.couples] == [
+    assert [pair.label for pair in both.cells] == [
         "cnn batch_size=16",
         "cnn batch_size=32",
         "features",
         "tuned",
     ]
-    assert {(c.ours.backend, c.theirs.backend) for c in lineup.couples} == {("keras", "torch")}
-    assert backend_plugin(lineup.plan, "keras") == ("keras", {"engine": "jax"})
+    assert {(c.ours.backend, c.theirs.backend) for c in both.cells} == {("keras", "torch")}
+    assert backend_plugin(both.plan, "keras") == ("keras", {"engine": "jax"})
 
 
 def test_variants_of_a_suite_meet_on_every_backend(tmp_path: Path):
     """B is a backend of its own, with the same plugin and other settings."""
-    lineup = lineup_of(tmp_path, side(), side(None, "precision=bfloat16", "options.engine=torch"))
+    both = planned(tmp_path, side(), side(None, "precision=bfloat16", "options.engine=torch"))
 
     named = "precision=bfloat16 options.engine=torch"
-    assert [(c.ours.backend, c.theirs.backend) for c in lineup.couples[:2]] == [
+    assert [(c.ours.backend, c.theirs.backend) for c in both.cells[:2]] == [
         ("keras", f"keras {named}"),
         ("torch", f"torch {named}"),
     ]
-    assert lineup.couples[0].label == "cnn batch_size=16 keras"
-    assert {c.ours.settings.precision for c in lineup.couples} == {"float32"}
-    assert {c.theirs.settings.precision for c in lineup.couples} == {"bfloat16"}
-    assert backend_plugin(lineup.plan, f"keras {named}") == ("keras", {"engine": "torch"})
-    assert backend_plugin(lineup.plan, "keras") == ("keras", {"engine": "jax"})
+    assert both.cells[0].label == "cnn batch_size=16 keras"
+    assert {c.ours.settings.precision for c in both.cells} == {"float32"}
+    assert {c.theirs.settings.precision for c in both.cells} == {"bfloat16"}
+    assert backend_plugin(both.plan, f"keras {named}") == ("keras", {"engine": "torch"})
+    assert backend_plugin(both.plan, "keras") == ("keras", {"engine": "jax"})
 
 
 def test_sides_that_nothing_tells_apart_are_called_a_and_b(tmp_path: Path):
     """As for the noise of a machine."""
-    lineup = lineup_of(tmp_path, side("torch"), side("torch"))
+    both = planned(tmp_path, side("torch"), side("torch"))
 
-    assert {(c.ours.backend, c.theirs.backend) for c in lineup.couples} == {("torch A", "torch B")}
-    assert backend_plugin(lineup.plan, "torch B") == ("torch", {})
+    assert {(c.ours.backend, c.theirs.backend) for c in both.cells} == {("torch A", "torch B")}
+    assert backend_plugin(both.plan, "torch B") == ("torch", {})
 
 
 def test_revisions_are_told_apart_by_their_names(tmp_path: Path):
-    """The files as they lie are the worktree."""
-    lineup = lineup_of(tmp_path, side("torch", revision="HEAD~1"), side("torch", revision="."))
+    """The working tree is called worktree."""
+    both = planned(tmp_path, side("torch", revision="HEAD~1"), side("torch", revision="."))
 
-    assert {(c.ours.backend, c.theirs.backend) for c in lineup.couples} == {
+    assert {(c.ours.backend, c.theirs.backend) for c in both.cells} == {
         ("torch HEAD~1", "torch worktree")
     }
 
 
 def test_features_are_extracted_anew_where_that_is_timed(tmp_path: Path):
     """Else B would read what A has stored."""
-    lineup = lineup_of(tmp_path, side(), side())
+    both = planned(tmp_path, side(), side())
 
-    features = [c.theirs.settings for c in lineup.couples if c.ours.benchmark == "features"]
+    features = [c.theirs.settings for c in both.cells if c.ours.benchmark == "features"]
     assert all(one.reuse_features is False for one in features)
 
 
 def test_a_benchmark_that_only_trains_heads_is_not_compared(tmp_path: Path):
     """Nobody asked for it."""
-    lineup = lineup_of(tmp_path, side("keras"), side("torch"), benchmarks=("tuned",))
+    both = planned(tmp_path, side("keras"), side("torch"), benchmarks=("tuned",))
 
-    assert [(c.label, c.is_compared) for c in lineup.couples] == [
+    assert [(c.label, c.is_compared) for c in both.cells] == [
         ("features", False),
         ("tuned", True),
     ]
@@ -145,14 +143,14 @@ def test_a_benchmark_that_only_trains_heads_is_not_compared(tmp_path: Path):
 )
 def test_changes_are_read_as_toml_or_else_as_text(texts: list[str], expected: dict[str, Any]):
     """A dot leads into a table."""
-    assert changes_of(*texts).settings == expected
+    assert overrides_of(*texts).settings == expected
 
 
 def test_a_change_of_one_constant_leaves_the_others(tmp_path: Path):
     """The optimizer is still the strategy's own."""
-    lineup = lineup_of(tmp_path, side(), side(None, "optimizer.lr=0.25"))
+    both = planned(tmp_path, side(), side(None, "optimizer.lr=0.25"))
 
-    ours, theirs = (getattr(lineup.couples[-1], name).settings for name in ("ours", "theirs"))
+    ours, theirs = (getattr(both.cells[-1], name).settings for name in ("ours", "theirs"))
     assert theirs.optimizer == ours.optimizer.model_copy(update={"lr": 0.25})
     assert theirs.optimizer.momentum == 0.9
 
@@ -170,7 +168,7 @@ def test_a_change_of_one_constant_leaves_the_others(tmp_path: Path):
 def test_changes_that_are_not_understood_are_refused(tmp_path: Path, text: str, message: str):
     """Where, what was expected, what was found, and the nearest spelling."""
     with pytest.raises(SuiteError, match=message):
-        lineup_of(tmp_path, side(), side(None, text))
+        planned(tmp_path, side(), side(None, text))
 
 
 def test_a_change_without_a_value_is_a_problem():
@@ -195,7 +193,7 @@ def test_sides_are_backends_runs_or_else_revisions(tmp_path: Path):
         "backend:main": "backend",
     }
 
-    found = {text: name_side(text, backends=["torch"], results=tmp_path).kind for text in kinds}
+    found = {text: parse_target(text, backends=["torch"], results=tmp_path).kind for text in kinds}
 
     assert found == kinds
 
@@ -204,9 +202,9 @@ def test_labels_say_what_a_side_is():
     """What the user wrote, or that nothing is changed."""
     written = TargetSpec(kind="written", text="")
 
-    assert fresh_side(written, changes_of()).label == "as written"
-    assert fresh_side(written, changes_of("epochs=2")).label == "epochs=2"
-    assert fresh_side(TargetSpec(kind="backend", text="torch"), changes_of("epochs=2")).label == (
+    assert side_of(written, overrides_of()).label == "as written"
+    assert side_of(written, overrides_of("epochs=2")).label == "epochs=2"
+    assert side_of(TargetSpec(kind="backend", text="torch"), overrides_of("epochs=2")).label == (
         "torch epochs=2"
     )
 

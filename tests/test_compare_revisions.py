@@ -16,9 +16,13 @@ from pathlib import Path
 import pytest
 from repositories import PluginRepository
 
-from benchharness.compare.environments import Requirements, interpreter_for, read_pins
-from benchharness.compare.projects import find_projects
-from benchharness.compare.revisions import Checkout, prepare
+from benchharness.compare.projects import (
+    Requirements,
+    find_projects,
+    interpreter_for,
+    read_pins,
+)
+from benchharness.compare.revisions import check_out
 from benchharness.environments import build
 from benchharness.errors import RunError, SuiteError
 from benchharness.measure.git import describe_commit
@@ -76,8 +80,8 @@ def told() -> list[str]:
 def take(tmp_path: Path, repository: PluginRepository, told: list[str]):
     """Return a function that prepares a revision of the repository."""
 
-    def take(revision: str, **changes) -> Checkout:
-        return prepare(
+    def take(revision: str, **changes):
+        return check_out(
             revision,
             **{
                 "repository": repository.top,
@@ -90,7 +94,7 @@ def take(tmp_path: Path, repository: PluginRepository, told: list[str]):
     return take
 
 
-def seen_by(checkout: Checkout) -> dict:
+def seen_by(checkout) -> dict:
     """Return what a process of the revision finds to import."""
     done = subprocess.run(
         [checkout.python, "-c", LOOK],
@@ -141,24 +145,26 @@ def test_folder_of_the_user_wins_over_nothing(take, repository, monkeypatch):
         assert seen_by(quick)["step_s"] == 0.0
 
 
-def test_files_as_they_lie_are_a_revision_too(take, repository: PluginRepository):
+def test_the_working_tree_is_a_revision_too(take, repository: PluginRepository):
     """With changes that nobody has committed; no copy is made."""
     repository.write(step_s=0.25)
 
-    with take(".") as lying:
-        assert seen_by(lying)["step_s"] == 0.25
-        assert lying.is_dirty
-        assert lying.top == repository.top
-        assert lying.label.startswith("the files as they lie (")
+    with take(".") as tree:
+        assert seen_by(tree)["step_s"] == 0.25
+        assert tree.is_dirty
+        assert tree.top == repository.top
+        assert tree.label.startswith("working tree (")
 
 
 def test_changes_that_a_revision_leaves_out_are_told(take, repository, told):
     """Who compares HEAD may believe that it holds them; who compares another does not."""
     repository.write(step_s=0.25)
-    take("quick").close()
+    with take("quick"):
+        pass
     assert told == []
 
-    take("HEAD").close()
+    with take("HEAD"):
+        pass
 
     (line,) = told
     assert "without the changes in pyproject.toml and 1 more" in line
@@ -190,7 +196,8 @@ def test_no_hook_runs(take, repository: PluginRepository, tmp_path: Path):
     hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n", encoding="utf-8")
     hook.chmod(0o755)
 
-    take("quick").close()
+    with take("quick"):
+        pass
 
     assert not (tmp_path / "ran").exists()
 
@@ -216,8 +223,8 @@ def test_error_removes_the_worktree(take, repository: PluginRepository, tmp_path
 INTERRUPTED = """
 import sys, time
 from pathlib import Path
-from benchharness.compare.revisions import prepare
-with prepare("quick", repository=Path(sys.argv[1]), cache=Path(sys.argv[2]), tell=print):
+from benchharness.compare.revisions import check_out
+with check_out("quick", repository=Path(sys.argv[1]), cache=Path(sys.argv[2]), tell=print):
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -255,14 +262,14 @@ def test_next_call_removes_what_a_killed_one_left(take, repository, tmp_path: Pa
 
 def test_unknown_revision_names_the_nearest(take):
     """A misspelt tag is an error of the request."""
-    with pytest.raises(SuiteError, match=r"rev:quik: .*did you mean quick\?"):
-        take("quik")
+    with pytest.raises(SuiteError, match=r"rev:quik: .*did you mean quick\?"), take("quik"):
+        pass
 
 
 def test_option_is_no_revision(take):
     """What begins with a dash is never an option of git."""
-    with pytest.raises(SuiteError, match="rev:--all: expected a commit"):
-        take("--all")
+    with pytest.raises(SuiteError, match="rev:--all: expected a commit"), take("--all"):
+        pass
 
 
 def test_shallow_clone_says_how_to_get_the_rest(take, repository, tmp_path: Path):
@@ -270,14 +277,17 @@ def test_shallow_clone_says_how_to_get_the_rest(take, repository, tmp_path: Path
     clone = tmp_path / "clone"
     repository.git("clone", "--quiet", "--depth=1", f"file://{repository.top}", str(clone))
 
-    with pytest.raises(SuiteError, match="git fetch --unshallow"):
-        take("HEAD~1", repository=clone)
+    with pytest.raises(SuiteError, match="git fetch --unshallow"), take("HEAD~1", repository=clone):
+        pass
 
 
 def test_folder_outside_of_git_is_refused(take, tmp_path: Path):
     """There are no revisions in it."""
-    with pytest.raises(SuiteError, match="expected a folder of a git repository"):
-        take("HEAD", repository=tmp_path)
+    with (
+        pytest.raises(SuiteError, match="expected a folder of a git repository"),
+        take("HEAD", repository=tmp_path),
+    ):
+        pass
 
 
 def test_repository_of_something_else_is_refused(take, repository: PluginRepository):
@@ -285,8 +295,11 @@ def test_repository_of_something_else_is_refused(take, repository: PluginReposit
     repository.git("rm", "--quiet", "-r", ".")
     repository.commit("emptied")
 
-    with pytest.raises(SuiteError, match=r"expected a pyproject.toml of benchharness or of a plug"):
-        take("HEAD")
+    with (
+        pytest.raises(SuiteError, match=r"expected a pyproject.toml of benchharness or of a plug"),
+        take("HEAD"),
+    ):
+        pass
 
 
 def test_code_that_lies_elsewhere_is_refused(take, repository: PluginRepository):
@@ -294,8 +307,11 @@ def test_code_that_lies_elsewhere_is_refused(take, repository: PluginRepository)
     repository.git("mv", "src", "lib")
     repository.commit("moved")
 
-    with pytest.raises(RunError, match="expected the revision's code to be imported from"):
-        take("HEAD")
+    with (
+        pytest.raises(RunError, match="expected the revision's code to be imported from"),
+        take("HEAD"),
+    ):
+        pass
 
 
 def test_python_that_a_revision_does_not_admit_is_said(take, repository: PluginRepository):
@@ -304,8 +320,11 @@ def test_python_that_a_revision_does_not_admit_is_said(take, repository: PluginR
     text = file.read_text(encoding="utf-8")
     file.write_text(text.replace("[project]", '[project]\nrequires-python = ">=3.99"', 1), "utf-8")
 
-    with pytest.raises(SuiteError, match=r"requires-python: expected one that admits this Python"):
-        take(".")
+    with (
+        pytest.raises(SuiteError, match=r"requires-python: expected one that admits this Python"),
+        take("."),
+    ):
+        pass
 
 
 def test_renamed_backend_is_found_under_its_new_name(take, repository: PluginRepository):
@@ -407,7 +426,7 @@ class TestEnvironments:
         code = "import slowpoke_helper; print(slowpoke_helper.VERSION)"
         assert subprocess.check_output([python, "-c", code], text=True) == "1.0\n"
         (line,) = told
-        assert "as here is no slowpoke-helper>=1" in line
+        assert "because slowpoke-helper>=1 is missing here" in line
 
     def test_failing_installer_is_quoted(self, tmp_path: Path, offline, told):
         """Its last lines say what is missing; nothing half-made is taken for whole."""
@@ -425,13 +444,15 @@ class TestEnvironments:
         """One pin changes one package, and what cannot go with it."""
         requirements = Requirements(wanted=("pydantic>=2",), pins=("pydantic-core==0.0.1",))
 
-        held = {line.partition("==")[0]: line for line in requirements.holding().held}
+        held = {
+            line.partition("==")[0]: line for line in requirements.with_installed_versions().held
+        }
 
         assert held["pydantic"] == f"pydantic=={version('pydantic')}"
         assert "pydantic-core" not in held
         # Editable: imported from where it lies, not installed.
         assert "benchharness" not in held
-        assert requirements.digest != requirements.holding().digest
+        assert requirements.digest != requirements.with_installed_versions().digest
 
     def test_pins_count_where_a_worker_could_import_them(self):
         """Another version of what we or the plugin need matters; another linter does not."""

@@ -1,10 +1,10 @@
-"""Recorded trials told apart by when they ran."""
+"""Sessions of recorded trials, and trials that ran in turn."""
 
 from __future__ import annotations
 
 from results_records import record
 
-from benchharness.compare.sessions import ran_in_turn, sessions_of
+from benchharness.compare.trials import ran_in_turn, sessions_of
 
 
 def trial(number: int, time: str, *, backend: str = "keras", wall_s: float = 60.0):

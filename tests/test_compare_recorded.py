@@ -10,7 +10,7 @@ import pytest
 from report_runs import RUN, trial
 
 from benchharness.compare.recorded import RecordedOptions, compare_recorded
-from benchharness.compare.targets import Recorded, recorded_side
+from benchharness.compare.targets import RecordedRun, recorded_run
 from benchharness.errors import RunError, SuiteError
 from benchharness.results.journal import append
 from benchharness.results.run_folder import RunFolder
@@ -50,7 +50,9 @@ def compare(one: RunFolder, other: RunFolder, **question: Any):
     """Compare two runs by their training."""
     asked = {"columns": ("train_images_per_s",)} | question
     return compare_recorded(
-        Recorded(label="one", run=one), Recorded(label="other", run=other), RecordedOptions(**asked)
+        RecordedRun(label="one", run=one),
+        RecordedRun(label="other", run=other),
+        RecordedOptions(**asked),
     )
 
 
@@ -67,7 +69,7 @@ def test_equal_runs_are_the_same_within_twice_the_drift(tmp_path: Path):
     assert found.exit_code == 0
     assert found.how == "recorded"
     assert "recorded at different times: speeds of equal code may differ by 10%" in found.notes[0]
-    assert "the limit is 20% where none is stated" in found.notes[0]
+    assert "an unstated limit is 20%" in found.notes[0]
     (verdict,) = found.cells[0].verdicts
     assert verdict.low == pytest.approx(99.0 / 100.5 / 1.1)
     assert verdict.threshold == pytest.approx(0.2)
@@ -101,7 +103,7 @@ def test_a_limit_below_the_drift_is_refused(tmp_path: Path, is_asked: bool):
 
     (line,) = refused.value.lines()
     assert "threshold of train_images_per_s: expected more than the 10%" in line
-    assert "--threshold 20%; or compare both sides afresh" in line
+    assert "--threshold 20%; or run both sides" in line
     assert wider.exit_code == 0
 
 
@@ -140,8 +142,8 @@ def test_trials_of_one_run_that_did_not_run_in_turn_are_no_pairs(tmp_path: Path)
     run = recorded(tmp_path, "one", [*ours, *theirs])
 
     found = compare_recorded(
-        recorded_side(f"{run.path}@keras", results=tmp_path),
-        recorded_side(f"{run.path}@torch", results=tmp_path),
+        recorded_run(f"{run.path}@keras", results=tmp_path),
+        recorded_run(f"{run.path}@torch", results=tmp_path),
         RecordedOptions(columns=("train_images_per_s",)),
     )
 
@@ -184,8 +186,8 @@ def test_backends_of_one_run_are_paired_by_trial(tmp_path: Path):
     )
 
     found = compare_recorded(
-        recorded_side(f"{run.path}@keras", results=tmp_path),
-        recorded_side(f"{run.path}@torch", results=tmp_path),
+        recorded_run(f"{run.path}@keras", results=tmp_path),
+        recorded_run(f"{run.path}@torch", results=tmp_path),
         RecordedOptions(columns=("train_images_per_s",)),
     )
 
@@ -220,12 +222,12 @@ def test_what_decides_how_long_work_takes_must_be_the_same(
 
     with pytest.raises(SuiteError) as caught:
         compare(one, other)
-    allowed = compare(one, other, across=(kind,))
+    allowed = compare(one, other, ignore=(kind,))
 
     (line,) = caught.value.lines()
     assert f"{kind}: expected the same {kind} on both sides, found A" in line
     assert told in line
-    assert f"--across {kind}" in line
+    assert f"--ignore {kind}" in line
     assert any(note.startswith(f"differs, as allowed: {kind}") for note in allowed.notes)
 
 
@@ -293,7 +295,7 @@ def test_what_was_not_recorded_is_refused(tmp_path: Path):
     run = recorded(tmp_path, "one", of("torch", *STEADY))
 
     with pytest.raises(RunError, match=r"expected a backend of .* \(torch\), found 'keras'"):
-        recorded_side("pets@keras", results=tmp_path)
+        recorded_run("pets@keras", results=tmp_path)
     with pytest.raises(SuiteError, match="expected trials of other, found cnn on torch"):
         compare(run, run, benchmarks=("other",))
 
