@@ -12,7 +12,7 @@ import pytest
 from benchharness.api import AfterEpoch, AfterStep, Batch, Batches, Task
 from benchharness.testing import BackendContract
 from benchharness.testing.checklist import BACKEND, Result
-from benchharness.testing.contract_replay import RULES
+from benchharness.testing.contract_timing import REPLAYED_RULES as RULES
 from benchharness.testing.examination import examine
 from benchharness.testing.reference import NumpyBackend, NumpyTraining
 from benchharness.testing.reference_layers import Array

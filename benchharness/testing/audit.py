@@ -9,10 +9,9 @@ from typing import Any
 from benchharness.api import Setting
 from benchharness.plugins import distribution, find
 from benchharness.testing.checklist import PACKAGE, Item, Result
-from benchharness.testing.contract_plugin import PluginContract
+from benchharness.testing.contract_plugin import CORE, PluginContract, core_imports
 from benchharness.testing.examination import Finding, examine
 from benchharness.testing.examiner import Examination
-from benchharness.testing.imports import CORE, core_imports
 from benchharness.testing.loading import framework_of, observe_loading
 
 # The kinds of work that each strategy is made of.

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import pytest
 
 from benchharness.api import Backend, Execution, UnsupportedError
-from benchharness.testing.skip import Contract
+from benchharness.testing.assertions import Clause
 from benchharness.testing.tasks import learn, make_batches, make_network, make_task, small_cnn
 
 Outcome = Literal["kept", "broken", "refused"]
@@ -35,7 +35,7 @@ class Finding:
     reason: str = ""
 
 
-def examine(contract: Contract, check: str, **fixtures: object) -> Iterator[Finding]:
+def examine(contract: Clause, check: str, **fixtures: object) -> Iterator[Finding]:
     """Yield how a check goes, once for each set of its parameters.
 
     Args:
