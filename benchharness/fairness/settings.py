@@ -57,7 +57,7 @@ def stated(task: Task) -> dict[str, Setting]:
     common["precision"] = execution.precision
     # Some frameworks compile whether asked or not, and tell; only who asks must get it.
     common |= {"compile": True} if execution.compile else {}
-    return common if task.optimizer is None else common | _learning(task, task.optimizer)
+    return common if task.optimizer is None else common | learning_settings(task, task.optimizer)
 
 
 def deviations(effective: Mapping[str, Setting], stated: Mapping[str, Setting]) -> tuple[str, ...]:
@@ -93,7 +93,8 @@ def optimizer_settings(optimizer: Optimizer) -> dict[str, Setting]:
     return {f"optimizer.{name}": getattr(optimizer, name) for name in names}
 
 
-def _learning(task: Task, optimizer: Optimizer) -> dict[str, Setting]:
+def learning_settings(task: Task, optimizer: Optimizer) -> dict[str, Setting]:
+    """Return what decides how a network learns: its rule, dropout and trainable layers."""
     rates = [layer.rate for layer in task.network.layers if isinstance(layer, Dropout)]
     learning = [name for name in task.network.learning_layers() if name in task.trainable]
     return {
