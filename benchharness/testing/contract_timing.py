@@ -224,14 +224,16 @@ class ReplayTimer:
     """Timer of steps, trained and replayed in turns, the device finished at both edges.
 
     Attributes:
-        steps: Between two edges.
+        train_steps: Between two edges of training.
+        replay_steps: Likewise, of replay.
         fastest_s: Seconds of a step of training and of a replayed step.
     """
 
     training: Training
     batch: Batch
     replay: Callable[[], None]
-    steps: int = _FEWEST
+    train_steps: int = _FEWEST
+    replay_steps: int = _FEWEST
     fastest_s: tuple[float, float] = (inf, inf)
 
     def compare(self) -> tuple[float, float]:
@@ -248,25 +250,25 @@ class ReplayTimer:
         def after_step() -> None:
             nonlocal done
             done += 1
-            if done in (_LEAD, _LEAD + self.steps):
+            if done in (_LEAD, _LEAD + self.train_steps):
                 self.training.synchronize()
                 edges_s.append(now_s())
 
         # One step more, so that leaving the loop is beyond the last edge.
-        batches = [self.batch] * (_LEAD + self.steps + 1)
+        batches = [self.batch] * (_LEAD + self.train_steps + 1)
         self.training.train([batches], after_step=after_step, after_epoch=lambda scores: None)
         first_s, last_s = edges_s
-        return (last_s - first_s) / self.steps
+        return (last_s - first_s) / self.train_steps
 
     def replay_s(self) -> float:
         """Return the seconds of a replayed step."""
         self.replay()
         self.training.synchronize()
         began_s = now_s()
-        for _ in range(self.steps):
+        for _ in range(self.replay_steps):
             self.replay()
         self.training.synchronize()
-        return (now_s() - began_s) / self.steps
+        return (now_s() - began_s) / self.replay_steps
 
 
 def replay_timer(backend: Backend, execution: Execution) -> ReplayTimer:
@@ -282,6 +284,8 @@ def replay_timer(backend: Backend, execution: Execution) -> ReplayTimer:
     # The first may compile something.
     timer.train_s()
     timer.replay_s()
-    step_s = max(timer.replay_s(), 1e-9)
-    timer.steps = max(_FEWEST, min(_MOST, round(_STRETCH_S / step_s)))
+    timer.train_steps, timer.replay_steps = (
+        max(_FEWEST, min(_MOST, round(_STRETCH_S / max(step_s, 1e-9))))
+        for step_s in (timer.train_s(), timer.replay_s())
+    )
     return timer
