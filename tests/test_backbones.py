@@ -14,7 +14,7 @@ from benchharness.data.preprocessing import fit
 from benchharness.errors import WeightsError
 from benchharness.model.backbones import BACKBONES, LEARNT_WITH
 from benchharness.model.network import Network
-from benchharness.run.inputs import RunInputs, SearchPaths
+from benchharness.run.inputs import SearchPaths, find_inputs
 from benchharness.suite.resolve import resolve
 from benchharness.suite.settings import Preprocessing, TransferSettings
 from benchharness.weights.pretrained import find_pretrained
@@ -35,7 +35,7 @@ def settled_preprocessing(folder: Path, benchmark: str, weights: Path) -> list[s
     """Return the preprocessing of each cell of a suite once its weights are found."""
     plan = resolve(suite_of(folder, DRAWN + benchmark + TINY), profile=None, backends=("torch",))
     places = SearchPaths(environment={"BENCHHARNESS_WEIGHTS": str(weights)}, cache=folder / "cache")
-    materials = RunInputs(plan, places=places, workers=1)
+    materials = find_inputs(plan, places=places, workers=1)
     return [cell.settings.preprocessing for cell in materials.plan.cells]
 
 
@@ -98,27 +98,21 @@ def test_without_a_backbone_there_is_no_pretrained_preprocessing(tmp_path: Path)
 
 @pytest.mark.parametrize("release", ["imagenet", "imagenet_torchvision"])
 def test_each_release_brings_its_own_preprocessing_along(tmp_path: Path, release: str):
-    """What the suite leaves open is settled by the weights that are found."""
+    """What the suite leaves open is settled by the weights; a tutorial's pixels / 255 stay."""
     network = Network(input_shape=(64, 64, 3), layers=VGG16.layers)
     arrays = {
         name: np.zeros(parameter.shape, np.float16)
         for name, parameter in network.parameters().items()
     }
     save_file(arrays, tmp_path / VGG16.releases[release].file)
-    benchmark = BOTTLENECK + 'preprocessing = "pretrained"\n'
+    left_open, stated = (
+        f'{BOTTLENECK}preprocessing = "{name}"\n' for name in ("pretrained", "unit")
+    )
 
-    settled = settled_preprocessing(tmp_path, benchmark, tmp_path)
-
-    assert settled == [VGG16.releases[release].preprocessing]
-
-
-def test_a_preprocessing_that_the_suite_states_is_kept(tmp_path: Path):
-    """A tutorial's pixels / 255 stay, wrong as they are."""
-    stored(tmp_path, VGG16.releases["imagenet"].file)
-
-    settled = settled_preprocessing(tmp_path, BOTTLENECK + 'preprocessing = "unit"\n', tmp_path)
-
-    assert settled == ["unit"]
+    assert settled_preprocessing(tmp_path, left_open, tmp_path) == [
+        VGG16.releases[release].preprocessing
+    ]
+    assert settled_preprocessing(tmp_path, stated, tmp_path) == ["unit"]
 
 
 def test_a_file_of_another_name_is_known_by_what_it_says_of_its_inputs(tmp_path: Path):

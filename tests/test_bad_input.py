@@ -198,7 +198,7 @@ def test_leaks_are_a_warning_before_the_run_and_stand_over_its_table():
 
     lines = list(dataset_messages(dataset))
 
-    assert lines[-1].startswith("WARNING: 2 pictures of the test are for training too")
+    assert lines[-1].startswith("WARNING: 2 test images also occur in the training set")
     assert "test/a.jpg is train/b.jpg" in lines[-1]
     assert "2 pictures of the test are for training too" in inputs({"dataset": dataset})
 

@@ -292,7 +292,9 @@ def test_a_cache_that_is_a_file_is_a_dataset_error(listing, tmp_path):
     """The remedy is another cache folder."""
     (tmp_path / "cache").write_text("not a folder")
 
-    with pytest.raises(DatasetError, match="choose another cache folder"):
+    with pytest.raises(
+        DatasetError, match=r"move \S+ away, which is no folder, or set BENCHHARNESS_CACHE"
+    ):
         ready(listing, tmp_path)
 
 

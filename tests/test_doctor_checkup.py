@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +10,33 @@ import pytest
 from rich.console import Console
 from suite_files import BOTTLENECK, CNN, PETS, suite_of
 
-from benchharness.doctor.backends import BackendStatus
-from benchharness.doctor.check import DoctorReport, Finding, Section
-from benchharness.doctor.data import Resource
-from benchharness.doctor.data_checks import (
-    backend_findings,
-    extra_findings,
-    supply_findings,
-    weights_findings,
-)
-from benchharness.doctor.disk import Folder, folder_findings
-from benchharness.doctor.machine import machine_findings
+from benchharness.data.info import DatasetInfo
+from benchharness.doctor.backends import BackendStatus, backend_checks
+from benchharness.doctor.check import Check, DoctorReport, Section
+from benchharness.doctor.data import Resource, resource_checks, weights_checks
+from benchharness.doctor.disk import Folder, folder_checks
+from benchharness.doctor.machine import machine_checks
+from benchharness.doctor.report import extra_checks
+from benchharness.doctor.suite import time_check
 from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
 from benchharness.measure.machine import Machine
-from benchharness.report.doctor import checkup_view, outcome
-from benchharness.report.preview import asks
-from benchharness.run.dataset_info import DatasetInfo
+from benchharness.report.doctor import doctor_view, outcome
+from benchharness.report.preview import resources_text
 from benchharness.run.device import Device
-from benchharness.run.estimate.duration import time_findings
-from benchharness.run.estimate.estimate import Estimate
-from benchharness.run.estimate.memory import CellNeeds, Memory, memory_findings, memory_warnings
-from benchharness.run.estimate.needs import MemoryEstimate
-from benchharness.run.estimate.outlook import ResourceEstimate, warnings
-from benchharness.run.inputs import SearchPaths
+from benchharness.run.estimate import (
+    AvailableMemory,
+    CellMemory,
+    MemoryEstimate,
+    ResourceEstimate,
+    duration_text,
+    memory_problems,
+    memory_text,
+    warnings,
+)
 from benchharness.suite.plan import Cell
 from benchharness.suite.resolve import resolve
 from benchharness.suite.settings import SimpleCnnSettings
 
-NOW = datetime(2026, 1, 1, tzinfo=UTC)
 MACHINE = Machine(
     cpu="a processor",
     cores=4,
@@ -58,7 +56,7 @@ def marks(findings: Any) -> dict[str, str]:
     return {finding.subject: finding.mark for finding in findings}
 
 
-def only(findings: Any, subject: str) -> Finding:
+def only(findings: Any, subject: str) -> Check:
     """Return the one finding about a subject."""
     (found,) = [finding for finding in findings if finding.subject == subject]
     return found
@@ -78,10 +76,15 @@ def cell(benchmark: str = "cnn", backend: str = "torch", **matrix: Any) -> Cell:
     )
 
 
-def needing(host: int, *, device: int = 0, learning: int = 0, **names: Any) -> CellNeeds:
+def memory_marks(cells: Any, memory: AvailableMemory) -> dict[str, str]:
+    """Return the mark of each benchmark's memory."""
+    return {one.cell.benchmark: mark for one, mark, _ in memory_problems(cells, memory)}
+
+
+def needing(host: int, *, device: int = 0, learning: int = 0, **names: Any) -> CellMemory:
     """Return a cell that needs so much, of which some for what learns."""
     parts = {"weights": learning, "activations": (device or host) - learning}
-    return CellNeeds(
+    return CellMemory(
         cell=cell(**names),
         needs=MemoryEstimate(host={"copies": host}, device=parts)
         if device
@@ -91,26 +94,26 @@ def needing(host: int, *, device: int = 0, learning: int = 0, **names: Any) -> C
 
 def test_a_quiet_machine_is_well():
     """Nothing to do, whether or not anybody counts energy."""
-    assert set(marks(machine_findings(MACHINE)).values()) == {"ok"}
+    assert set(marks(machine_checks(MACHINE)).values()) == {"ok"}
 
 
 def test_others_who_compute_are_worth_a_warning():
     """Timing beside them means little."""
-    found = only(machine_findings(replace(MACHINE, load=3.0)), "load")
+    found = only(machine_checks(replace(MACHINE, load=3.0)), "load")
 
     assert found.mark == "warn" and "end other programs" in found.remedy
 
 
 def test_less_time_than_cores_names_the_setting():
     """A container with the time of one core and a half, on four: frameworks would start four."""
-    found = only(machine_findings(replace(MACHINE, quota=1.5)), "processor")
+    found = only(machine_checks(replace(MACHINE, quota=1.5)), "processor")
 
     assert found.mark == "warn" and "threads = 1" in found.remedy
 
 
 def test_a_gpu_that_nobody_can_read_is_worth_a_warning():
     """The CPU computes, and not in silence."""
-    found = only(machine_findings(replace(MACHINE, gpu_trouble="no driver")), "gpu")
+    found = only(machine_checks(replace(MACHINE, gpu_trouble="no driver")), "gpu")
 
     assert (found.mark, found.text) == ("warn", "no driver")
 
@@ -125,7 +128,7 @@ def test_a_gpu_that_nobody_can_read_is_worth_a_warning():
 def test_a_gpu_that_others_use_or_nobody_may_is_worth_a_warning(changes: Any, word: str):
     """With what to do."""
     machine = replace(MACHINE, gpus=(replace(GPU, **changes),))
-    found = [f for f in machine_findings(machine) if f.mark == "warn"]
+    found = [f for f in machine_checks(machine) if f.mark == "warn"]
 
     assert [finding.subject for finding in found] == ["cuda:0"]
     assert word in found[0].remedy
@@ -134,14 +137,14 @@ def test_a_gpu_that_others_use_or_nobody_may_is_worth_a_warning(changes: Any, wo
 def test_a_gpu_tells_what_it_is():
     """In one line."""
     state = replace(GPU, free_bytes=70_000_000_000, cuda="12.8", mode="exclusive process")
-    found = only(machine_findings(replace(MACHINE, gpus=(state,))), "cuda:0")
+    found = only(machine_checks(replace(MACHINE, gpus=(state,))), "cuda:0")
 
     assert found.text == "H100, 80.0 GB, 70.0 GB free, driver 570.1, CUDA 12.8, exclusive process"
 
 
 def test_energy_that_only_root_reads_names_the_command():
     """The files are there."""
-    found = only(machine_findings(replace(MACHINE, energy="locked")), "energy")
+    found = only(machine_checks(replace(MACHINE, energy="locked")), "energy")
 
     assert found.mark == "warn" and found.remedy.startswith("sudo chmod")
 
@@ -151,7 +154,7 @@ def test_a_backend_that_the_suite_needs_is_missed_and_another_is_not():
     broken = BackendStatus(backend="torch", plugin="torch", reason="gone", remedy="pip install it")
     other = replace(broken, backend="keras")
 
-    found = marks(backend_findings([broken, other], needed=("torch",), now=NOW))
+    found = marks(backend_checks([broken, other], needed=("torch",)))
 
     assert found == {"torch": "missing", "keras": "warn"}
 
@@ -168,7 +171,7 @@ def test_a_healthy_backend_tells_versions_device_and_threads():
         import_s=1.24,
     )
 
-    found = only(backend_findings([health], needed=(), now=NOW), "torch")
+    found = only(backend_checks([health], needed=()), "torch")
 
     assert found.mark == "ok"
     assert found.text == (
@@ -178,7 +181,7 @@ def test_a_healthy_backend_tells_versions_device_and_threads():
 
 def test_without_any_backend_the_command_is_named():
     """An empty installation is told what to do."""
-    found = only(backend_findings([], needed=(), now=NOW), "backends")
+    found = only(backend_checks([], needed=()), "backends")
 
     assert found.mark == "missing" and "pip install -e plugins/benchharness-torch" in found.remedy
 
@@ -187,23 +190,23 @@ def test_a_disk_that_is_too_full_is_missed():
     """What the suite needs against what is free."""
     folder = Folder(path=Path("/cache"), free_bytes=10**9, needed_bytes=3 * 10**9)
 
-    assert marks(folder_findings({"cache": folder})) == {"cache": "missing"}
+    assert marks(folder_checks({"cache": folder})) == {"cache": "missing"}
     roomy = replace(folder, free_bytes=4 * 10**9)
-    assert marks(folder_findings({"cache": roomy})) == {"cache": "ok"}
+    assert marks(folder_checks({"cache": roomy})) == {"cache": "ok"}
 
 
 def test_a_folder_that_cannot_be_written_is_missed():
     """However much room there is."""
     folder = Folder(path=Path("/results"), free_bytes=10**12, obstacle="no permission")
 
-    found = only(folder_findings({"results": folder}), "results")
+    found = only(folder_checks({"results": folder}), "results")
 
     assert found.mark == "missing" and "no permission" in found.text
 
 
 def test_an_optional_package_names_the_command():
     """Nothing stops for want of it."""
-    found = only(extra_findings({"report": {"altair": "6.0", "vl-convert-python": None}}), "report")
+    found = only(extra_checks({"report": {"altair": "6.0", "vl-convert-python": None}}), "report")
 
     assert found.mark == "warn"
     assert found.remedy == "pip install vl-convert-python"
@@ -216,10 +219,10 @@ def test_what_is_not_here_is_worth_a_warning_with_how_to_get_it():
         Resource(name="gone", place="", remedy="fetch"),
     ]
 
-    assert marks(supply_findings(supplies)) == {"here": "ok", "gone": "warn"}
+    assert marks(resource_checks(supplies)) == {"here": "ok", "gone": "warn"}
 
 
-MEMORY = Memory(host_bytes=16 * 10**9, free_bytes=12 * 10**9)
+MEMORY = AvailableMemory(host_bytes=16 * 10**9, free_bytes=12 * 10**9)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +236,7 @@ MEMORY = Memory(host_bytes=16 * 10**9, free_bytes=12 * 10**9)
 )
 def test_memory_that_is_not_free_warns_and_what_can_never_fit_is_missed(host, learning, mark):
     """An estimate warns; weights, gradients and moments larger than all there is are certain."""
-    assert marks(memory_findings([needing(host, learning=learning)], MEMORY)) == {"cnn": mark}
+    assert memory_marks([needing(host, learning=learning)], MEMORY) == {"cnn": mark}
 
 
 def test_of_a_benchmark_the_hungriest_cell_is_told_with_its_point():
@@ -243,20 +246,13 @@ def test_of_a_benchmark_the_hungriest_cell_is_told_with_its_point():
         needing(20 * 10**9, learning=11 * 10**9, batch_size=200, backend="keras"),
     ]
 
-    (found,) = memory_findings(cells, MEMORY)
+    ((found, mark, remedy),) = memory_problems(cells, MEMORY)
 
-    assert "20.0 GB of memory on keras batch_size=200" in found.text
-    assert "11.0 GB for weights, gradients and optimizer state" in found.text
-    assert "12.0 GB free" in found.text
-
-
-def test_a_run_is_warned_of_what_is_not_free_and_of_nothing_else():
-    """One line for the benchmark that is too large."""
-    cells = [needing(10**9, benchmark="small"), needing(30 * 10**9, benchmark="large")]
-
-    (line,) = memory_warnings(cells, MEMORY)
-
-    assert line.startswith("WARNING: large needs about 30.0 GB")
+    text = memory_text(found, MEMORY)
+    assert "20.0 GB of memory on keras batch_size=200" in text
+    assert "11.0 GB for weights, gradients, optimizer state" in text
+    assert "12.0 GB free" in text
+    assert mark == "warn" and "image_size" in remedy
 
 
 @pytest.mark.parametrize(("free_bytes", "count"), [(10**9, 1), (60 * 10**9, 0)])
@@ -265,7 +261,6 @@ def test_a_run_is_warned_before_anything_is_decoded(tmp_path: Path, free_bytes: 
     suite = suite_of(tmp_path, PETS + CNN + "image_size = 150\n")
     outlook = ResourceEstimate(
         plan=resolve(suite, profile=None, backends=("torch",)),
-        places=SearchPaths(environment={}, cache=tmp_path),
         device=Device(kind="cpu", index=None, name="a processor"),
         facts=DatasetInfo.of_drawn(),
     )
@@ -273,20 +268,28 @@ def test_a_run_is_warned_before_anything_is_decoded(tmp_path: Path, free_bytes: 
     lines = warnings(outlook, (), host=lambda: (64 * 10**9, free_bytes))
 
     assert len(lines) == count
-    assert all("11.2 GB for weights, gradients and optimizer state" in line for line in lines)
+    assert all(line.startswith("WARNING: cnn needs about 2") for line in lines)
+    assert all("11.2 GB for weights, gradients, optimizer state" in line for line in lines)
 
 
-def test_a_preview_tells_time_where_it_is_known_and_memory():
-    """Without measurements it says who measures."""
+def test_a_preview_tells_the_time_of_the_last_run_and_the_most_memory():
+    """Before a first run nobody knows the time."""
     cells = [needing(2 * 10**9, benchmark="large"), needing(10**9, benchmark="small")]
-    found = Estimate(trials_s=300.0, first_s=120.0, uncertainty=(0.8, 1.4), cells=())
 
-    assert asks(found, cells) == (
-        "about 5-10 min the first time, 4-7 min from then on; most memory: 2.0 GB (large)"
+    assert resources_text(240.0, cells) == (
+        "time: about 4 min, by the last run; most memory: 2.0 GB (large)"
     )
-    assert (
-        asks(None, cells) == "most memory: 2.0 GB (large); time: benchharness doctor estimates it"
+    assert resources_text(None, cells) == (
+        "most memory: 2.0 GB (large); time: unknown before a first run"
     )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.2, "1 s"), (45.4, "45 s"), (170.0, "3 min"), (9000.0, "2.5 h")]
+)
+def test_a_duration_has_the_unit_that_people_use(seconds: float, text: str):
+    """Never closer than it is known."""
+    assert duration_text(seconds) == text
 
 
 def test_on_a_gpu_its_own_memory_is_what_counts():
@@ -294,44 +297,26 @@ def test_on_a_gpu_its_own_memory_is_what_counts():
     gpu = replace(MEMORY, gpu_bytes=8 * 10**9)
     cells = [needing(10**9, device=5 * 10**9, learning=4 * 10**9)]
 
-    assert marks(memory_findings(cells, gpu)) == {"cnn": "ok"}
-    assert marks(memory_findings(cells, replace(gpu, gpu_free_bytes=3 * 10**9))) == {"cnn": "warn"}
-    assert marks(memory_findings(cells, replace(gpu, gpu_bytes=3 * 10**9))) == {"cnn": "missing"}
+    assert memory_marks(cells, gpu) == {"cnn": "ok"}
+    assert memory_marks(cells, replace(gpu, gpu_free_bytes=3 * 10**9)) == {"cnn": "warn"}
+    assert memory_marks(cells, replace(gpu, gpu_bytes=3 * 10**9)) == {"cnn": "missing"}
 
 
-def test_time_is_told_as_a_range_and_again_for_later_runs():
-    """300 s for the trials, 120 for what is kept."""
-    found = Estimate(trials_s=300.0, first_s=120.0, uncertainty=(0.8, 1.4), cells=())
+def test_the_time_of_the_last_run_is_told_with_a_warning_on_a_busy_machine():
+    """And no time before a first run."""
+    quiet, busy = (time_check(240.0, is_busy=is_busy) for is_busy in (False, True))
 
-    quiet, busy = (only(time_findings(found, is_busy=is_busy), "time") for is_busy in (0, 1))
-
-    assert quiet.text == "about 5-10 min the first time, 4-7 min from then on"
+    assert quiet.text == busy.text == "about 4 min, by the last run"
     assert (quiet.mark, busy.mark) == ("ok", "warn")
+    assert "machine is busy" in busy.remedy
+    assert time_check(None, is_busy=True).text == "unknown before a first run"
 
 
-def test_time_that_looks_may_ask_for_widens_the_range_up_to_its_limit():
-    """300 s for the first trials, 700 for all others, of which max_minutes = 10 leave 600 s."""
-    found = Estimate(
-        trials_s=300.0, first_s=0.0, uncertainty=(0.8, 1.4), cells=(), later_s=700.0, limit_s=600.0
-    )
-
-    assert found.trials_range_s == (240.0, 600.0)
-    assert replace(found, limit_s=60.0).trials_range_s == (240.0, 1.4 * 300)
-    assert replace(found, limit_s=1e6).trials_range_s == (240.0, 1.4 * 1000)
-
-
-def test_without_an_estimate_the_reason_is_told():
-    """Not a silence."""
-    found = only(time_findings(None, is_busy=False, obstacle="nothing was measured"), "time")
-
-    assert found.mark == "warn" and "nothing was measured" in found.text
-
-
-def weights(tmp_path: Path, extra: str, supply: Resource) -> Finding:
+def weights(tmp_path: Path, extra: str, supply: Resource) -> Check:
     """Return what is said of the weights of a suite with a bottleneck."""
     plan = resolve(suite_of(tmp_path, extra + PETS + BOTTLENECK), profile=None)
     other = Resource(name="vgg16 imagenet_torchvision", place="")
-    return only(weights_findings(plan, [supply, other]), "weights")
+    return only(weights_checks(plan, [supply, other]), "weights")
 
 
 @pytest.mark.parametrize(
@@ -350,16 +335,16 @@ def test_weights_are_missed_where_they_can_neither_be_had_nor_replaced(
     assert weights(tmp_path, extra, Resource(name="vgg16 imagenet", **supply)).mark == mark
 
 
-def checkup(*findings: Finding) -> DoctorReport:
+def checkup(*findings: Check) -> DoctorReport:
     """Return a checkup of one section."""
     return DoctorReport(
         title="suite pets", sections=(Section(title="machine", findings=findings),), facts={"x": 1}
     )
 
 
-SUCCESS = Finding(mark="ok", subject="memory", text="16.0 GB")
-ODD = Finding(mark="warn", subject="load", text="busy", remedy="wait")
-GONE = Finding(mark="missing", subject="torch", text="not installed", remedy="pip install it")
+SUCCESS = Check(mark="ok", subject="memory", text="16.0 GB")
+ODD = Check(mark="warn", subject="load", text="busy", remedy="wait")
+GONE = Check(mark="missing", subject="torch", text="not installed", remedy="pip install it")
 
 
 def test_a_suite_can_run_unless_something_is_missing():
@@ -389,7 +374,7 @@ def test_the_sections_fit_the_terminal_with_a_mark_on_each_line(width: int):
     long = replace(GONE, text="words " * 40)
     console = Console(width=width, record=True, file=None, force_terminal=False, quiet=False)
     with console.capture() as captured:
-        console.print(checkup_view(checkup(SUCCESS, ODD, long)))
+        console.print(doctor_view(checkup(SUCCESS, ODD, long)))
     lines = captured.get().splitlines()
 
     assert max(map(len, lines)) <= width

@@ -1,19 +1,18 @@
-"""Memory and costs of a step, against sums done by hand."""
+"""Memory of a trial, against sums done by hand."""
 
 from __future__ import annotations
 
 import pytest
 
 from benchharness.model.network import Conv, Dense, Flatten, MaxPool, Network
-from benchharness.run.estimate.costs import Cost, forward_step, optimizer_states, training_step
-from benchharness.run.estimate.needs import memory_needs, peak_activation_bytes
-from benchharness.run.workload import Workload, build_workload
+from benchharness.run.estimate import memory_needs, optimizer_states, peak_activation_bytes
 from benchharness.suite.settings import (
     BottleneckSettings,
     FeedSettings,
     FineTuneSettings,
     SimpleCnnSettings,
 )
+from benchharness.suite.workload import Workload, build_workload
 
 # 6 x 6 x 2 -> conv 4 x 4 x 3 -> pool 2 x 2 x 3 -> 12 -> 5 -> 1.
 SMALL = Network(
@@ -26,7 +25,6 @@ SMALL = Network(
         Dense(name="logits", units=1),
     ),
 )
-CONV_FLOPS, DENSE_FLOPS = 2 * 9 * 2 * 48, 2 * (12 * 5 + 5 * 1)
 CONV_PARAMS, DENSE_PARAMS = 9 * 2 * 3 + 3, 12 * 5 + 5 + 5 * 1 + 1
 
 
@@ -42,46 +40,6 @@ def workload(network: Network, trainable: tuple[str, ...]) -> Workload:
 def test_an_optimizer_keeps_as_many_arrays_as_its_rule_has_moments(name, momentum, states):
     """Plain descent keeps nothing; Adam keeps two."""
     assert optimizer_states(name, momentum=momentum) == states
-
-
-def test_a_training_step_costs_what_its_layers_add_up_to():
-    """Every layer learns; three images; an optimizer with two states."""
-    cost = training_step(SMALL, SMALL.learning_layers(), batch_size=3, states=2)
-
-    values = (72 + 48) + (48 + 12) + (12 + 5) + (5 + 1)
-    kernels = 3 * (12 * 5 + 5 * 1)
-    updated = (CONV_PARAMS + DENSE_PARAMS) * 7
-    assert cost == Cost(
-        calls=1,
-        flops=3 * (2 * CONV_FLOPS + 3 * DENSE_FLOPS),
-        activation_bytes=3 * 4 * 3 * values,
-        parameter_bytes=4 * (kernels + updated),
-    )
-
-
-def test_frozen_layers_pass_forward_once_and_no_optimizer_touches_them():
-    """Only the dense layers learn: the convolution and the pooling read and write once."""
-    cost = training_step(SMALL, ("hidden", "logits"), batch_size=1, states=0)
-
-    assert cost.flops == CONV_FLOPS + 2 * 12 * 5 * 2 + 2 * 5 * 3
-    assert cost.activation_bytes == 4 * ((72 + 48) + (48 + 12) + 3 * (12 + 5) + 3 * (5 + 1))
-    assert cost.parameter_bytes == 4 * (2 * 12 * 5 + 3 * 5 * 1 + DENSE_PARAMS * 3)
-
-
-def test_a_forward_step_updates_nothing():
-    """Each kernel and each output passes once."""
-    cost = forward_step(SMALL, batch_size=2)
-
-    assert cost.flops == 2 * (CONV_FLOPS + DENSE_FLOPS)
-    assert cost.parameter_bytes == 4 * (12 * 5 + 5 * 1)
-
-
-def test_twice_the_batch_doubles_what_images_cost_and_not_what_parameters_do():
-    """A symmetry that every step keeps."""
-    one, two = (training_step(SMALL, ("logits",), batch_size=b, states=1) for b in (4, 8))
-
-    assert (two.flops, two.activation_bytes) == (2 * one.flops, 2 * one.activation_bytes)
-    assert (two.calls, two.parameter_bytes) == (one.calls, one.parameter_bytes)
 
 
 def test_training_holds_every_output_and_the_gradients_of_one_layer():

@@ -10,7 +10,7 @@ import sysconfig
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from benchharness.compare.overrides import parse_overrides
 from benchharness.compare.plan import plan_comparison
 from benchharness.compare.targets import Side
 from benchharness.doctor import report
-from benchharness.doctor.report import Examination, examine
+from benchharness.doctor.report import DoctorOptions, examine
 from benchharness.environments import build
 from benchharness.environments.build import build_once, create, python_of
 from benchharness.environments.install import bring, needs
@@ -32,7 +32,8 @@ from benchharness.environments.store import Environments, Use
 from benchharness.environments.trust import TrustedInterpreters
 from benchharness.errors import RunError, SuiteError
 from benchharness.run.interpreters import InterpreterResolver
-from benchharness.run.session import Request, open_session
+from benchharness.run.options import RunOptions
+from benchharness.run.session import open_session
 from benchharness.suite.load import load
 
 SUITE = """
@@ -219,7 +220,7 @@ class TestTwoVersions:
     def test_comparison_keeps_the_interpreter_of_each_side(self, built: Desk):
         """Sides have names of their own; a variant of a backend lives where the backend does."""
         session = open_session(
-            Request(suite=built.folder / "two.toml", device="cpu", backends=("slowpoke-1",)),
+            RunOptions(suite=built.folder / "two.toml", device="cpu", backends=("slowpoke-1",)),
             environment=built.environment,
             cache=built.cache,
         )
@@ -229,20 +230,19 @@ class TestTwoVersions:
         lineup = plan_comparison(
             session.plan, Side(label="same"), changed, pairs=6, is_extracting=True
         )
-        session.plan = lineup.plan
-        session.settle()
+        session = replace(session, plan=lineup.plan).resolve_interpreters()
 
         (couple,) = lineup.couples
         backends = [couple.ours.backend, couple.theirs.backend]
         assert len(set(backends)) == 2
-        pythons = {session.elsewhere[name].python for name in backends}
-        assert pythons == {str(session.ward.of(backends[0]).interpreter.path)}
+        pythons = {session.executors[name].python for name in backends}
+        assert pythons == {str(session.resolver.of(backends[0]).interpreter.path)}
         assert str(built.cache) in pythons.pop()
 
     def test_doctor_looks_at_them_where_they_live(self, built: Desk, alone: None):
         """Neither is missing, though neither is installed here."""
         checkup = examine(
-            Examination(suite=built.folder / "two.toml", calibration="no"),
+            DoctorOptions(suite=built.folder / "two.toml"),
             environment=built.environment,
             cache=built.cache,
         )
@@ -384,7 +384,7 @@ class TestInterpreter:
 
         done = desk.call("run", str(path))
 
-        assert "apart runs in an environment of its own" in done.stderr
+        assert "apart runs in a separate environment" in done.stderr
         assert "equal work proven for 1 of 1 pairs" in done.stderr
         assert {one["status"] for one in desk.records() if "status" in one} == {"ok"}
 
@@ -394,14 +394,14 @@ class TestInterpreter:
         path = desk.write("apart", tables=_table(other))
         desk.introduce(path)
         session = open_session(
-            Request(suite=path, device="cpu"),
+            RunOptions(suite=path, device="cpu"),
             environment={**desk.environment, "PYTHONPATH": "mine"},
             cache=desk.cache,
         )
 
-        session.settle()
+        session = session.resolve_interpreters()
 
-        executor = session.elsewhere["apart"]
+        executor = session.executors["apart"]
         assert executor.python == str(python_of(other))
         assert "PYTHONPATH" not in executor.environment
         assert executor.environment["CUDA_VISIBLE_DEVICES"] == ""
@@ -493,7 +493,7 @@ class TestInterpreter:
         """Of a backend whose environment was not built; the rest is looked at all the same."""
         path = desk.write("numpy", "slowpoke-1", tables=OLD)
         checkup = examine(
-            Examination(suite=path, calibration="no"),
+            DoctorOptions(suite=path),
             environment=desk.environment,
             cache=desk.cache,
         )
@@ -575,7 +575,7 @@ class TestFolder:
         (desk.cache / "environments").write_text("not a folder")
         ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
 
-        with pytest.raises(RunError, match="BENCHHARNESS_CACHE names another folder"):
+        with pytest.raises(RunError, match="set BENCHHARNESS_CACHE to another folder"):
             _sync(ward, "slowpoke-1")
 
 

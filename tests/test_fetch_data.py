@@ -20,13 +20,20 @@ from benchharness.data.sources import find
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.registry import REGISTRY, RemoteResource
 from benchharness.download.transfer import Timeouts
-from benchharness.errors import DatasetError
-from benchharness.run.availability import check_availability, has_real_weights
-from benchharness.run.downloads import listen, open_fetcher
+from benchharness.errors import DatasetError, WeightsError
 from benchharness.run.events import Announced, Downloading
-from benchharness.run.inputs import SearchPaths
-from benchharness.run.session import Request, open_session
+from benchharness.run.inputs import (
+    SearchPaths,
+    find_listing,
+    find_weights,
+    has_real_weights,
+    open_fetcher,
+    report_downloads,
+)
+from benchharness.run.options import RunOptions
+from benchharness.run.session import open_session
 from benchharness.suite.load import load
+from benchharness.suite.resolve import resolve
 
 QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
 SUITE = """
@@ -294,28 +301,27 @@ def places(tmp_path: Path, fetcher: Fetcher | None = None, **variables: str) -> 
     return SearchPaths(environment=variables, cache=tmp_path / "cache", fetcher=fetcher)
 
 
-def test_availability_tells_data_from_weights(server, tmp_path):
-    """The photographs can be had, the weights cannot, and why."""
+def test_data_are_available_where_weights_are_not(server, tmp_path):
+    """The photographs are downloaded; of the weights the file is named that is missing."""
     body = pet_images()
     fetcher = fetcher_of(tmp_path, homes_of(body, server.put("pets", body)))
+    plan = resolve(load(suite_file(tmp_path, SUITE)), profile=None)
+    settings = next(cell.settings for cell in plan.cells if cell.benchmark == "bottleneck")
+
+    listing = find_listing(plan, places=places(tmp_path, fetcher), fallback=None)
+
+    assert listing.is_real
+    with pytest.raises(WeightsError, match=r"no vgg16_notop_imagenet\.safetensors was found"):
+        find_weights(plan, settings, places=places(tmp_path, fetcher), fallback=None)
+
+
+def test_only_the_weights_of_what_runs_count(tmp_path):
+    """Without the bottleneck no weights are needed."""
     suite = load(suite_file(tmp_path, SUITE))
+    cnn = resolve(suite, profile=None, benchmarks=("cnn",))
 
-    found = check_availability(suite, places(tmp_path, fetcher))
-
-    assert (found.has_data, found.has_weights) == (True, False)
-    assert len(found.reasons) == 1
-    assert "no vgg16_notop_imagenet.safetensors was found" in found.reasons[0]
-
-
-def test_availability_asks_only_for_what_runs(tmp_path):
-    """Without the bottleneck there is no need of weights; drawn pictures are no missing data."""
-    suite = load(suite_file(tmp_path, SUITE.replace('"cats_dogs"', '"drawn"')))
-
-    found = check_availability(suite, places(tmp_path), benchmarks=("cnn",))
-
-    assert (found.has_data, found.has_weights, found.reasons) == (True, True, ())
-    assert has_real_weights(suite, places(tmp_path), benchmarks=("cnn",))
-    assert not has_real_weights(suite, places(tmp_path))
+    assert has_real_weights(cnn, places=places(tmp_path))
+    assert not has_real_weights(resolve(suite, profile=None), places=places(tmp_path))
 
 
 def test_the_offline_profile_is_chosen_where_no_weights_can_be_had(tmp_path):
@@ -323,8 +329,8 @@ def test_the_offline_profile_is_chosen_where_no_weights_can_be_had(tmp_path):
     suite = suite_file(tmp_path, SUITE + '\n[profiles.offline]\n[profiles.cpu]\ndevice = "cpu"\n')
     options = {"environment": {"BENCHHARNESS_OFFLINE": "1"}, "cache": tmp_path / "cache"}
 
-    chosen = open_session(Request(suite=suite, device="cpu"), **options)
-    asked = open_session(Request(suite=suite, device="cpu", profile="cpu"), **options)
+    chosen = open_session(RunOptions(suite=suite, device="cpu"), **options)
+    asked = open_session(RunOptions(suite=suite, device="cpu", profile="cpu"), **options)
 
     assert chosen.plan.profile == "offline"
     assert asked.plan.profile == "cpu"
@@ -345,7 +351,7 @@ def test_an_observer_is_told_of_downloads(server, tmp_path):
     """A line as it begins, then bytes."""
     body = pet_images()
     fetcher, events = fetcher_of(tmp_path, homes_of(body, server.put("pets", body))), []
-    listen(fetcher, events.append)
+    report_downloads(fetcher, events.append)
 
     fetcher.obtain("cats_dogs")
 
@@ -359,12 +365,12 @@ def test_an_observer_is_told_of_downloads(server, tmp_path):
 def test_a_preview_tells_what_would_be_downloaded_and_downloads_nothing(server, tmp_path):
     """The counts are those of the public archive."""
     session = open_session(
-        Request(suite=suite_file(tmp_path, SUITE), device="cpu"),
+        RunOptions(suite=suite_file(tmp_path, SUITE), device="cpu"),
         environment={},
         cache=tmp_path / "cache",
     )
 
-    facts = session.survey()
+    facts = session.dataset_info()
 
     assert facts.origin.startswith("to be downloaded: kagglecatsanddogs_5340.zip from download.")
     assert sum(facts.sizes) == 24_998
@@ -376,7 +382,7 @@ def test_a_preview_tells_what_would_be_downloaded_and_downloads_nothing(server, 
 def test_a_request_decides_whether_its_session_may_download(tmp_path, offline):
     """The option of the command line reaches what fetches."""
     session = open_session(
-        Request(suite=suite_file(tmp_path, SUITE), device="cpu", offline=offline),
+        RunOptions(suite=suite_file(tmp_path, SUITE), device="cpu", offline=offline),
         environment={},
         cache=tmp_path / "cache",
     )

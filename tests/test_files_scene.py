@@ -10,7 +10,7 @@ from photographs import save_classes
 
 from benchharness.errors import DatasetError
 from benchharness.measure.clock import PhaseClock
-from benchharness.run.inputs import RunInputs, SearchPaths
+from benchharness.run.inputs import RunInputs, SearchPaths, find_inputs
 from benchharness.run.requests import Requests
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
@@ -50,7 +50,7 @@ def plan_of(folder: Path, *, settings: str = "", suite: str = SUITE) -> Plan:
 def materials_of(plan: Plan, folder: Path) -> RunInputs:
     """Return the plan's images, prepared."""
     places = SearchPaths(environment={}, cache=folder / "cache")
-    materials = RunInputs(plan, places=places, workers=1)
+    materials = find_inputs(plan, places=places, workers=1)
     materials.prepare()
     return materials
 
@@ -59,15 +59,14 @@ def scenes(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
     """Return what the trial of each track works with."""
     plan = plan_of(folder, settings=settings)
     requests = Requests(
-        plan=plan,
-        materials=materials_of(plan, folder),
+        inputs=materials_of(plan, folder),
         device="cpu",
         cores=1,
         features=folder / "features",
     )
     return {
         trial.cell.track: load_context(
-            requests.make(trial),
+            requests.trial(trial),
             backend=benchharness_backend(options={}),
             clock=PhaseClock(started_s=0.0),
             emit=lambda event: None,

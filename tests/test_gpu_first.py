@@ -18,9 +18,9 @@ from types import ModuleType
 import pytest
 from documents import commands_of
 
-from benchharness.run.workload import build_workload
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
+from benchharness.suite.workload import build_workload
 
 ROOT = Path(__file__).parent.parent
 SCRIPT = ROOT / "tools/gpu_first.sh"

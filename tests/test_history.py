@@ -433,7 +433,8 @@ def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
     from benchharness.measure.git import describe_commit
     from benchharness.measure.machine_id import fingerprint, in_words
     from benchharness.run.events import unobserved
-    from benchharness.run.session import Request, open_session
+    from benchharness.run.options import RunOptions
+    from benchharness.run.session import open_session, start_run
 
     suite = tmp_path / "tiny.toml"
     suite.write_text(
@@ -442,9 +443,12 @@ def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
         '[[benchmark]]\nname = "feed"\nstrategy = "dataset"\n',
         encoding="utf-8",
     )
-    request = Request(suite=suite, results=tmp_path / "results", proof="no")
-    folder, _ = open_session(request, cache=tmp_path / "cache").run(unobserved)
+    request = RunOptions(suite=suite, results=tmp_path / "results", proof="no")
+    session = open_session(request, cache=tmp_path / "cache")
+    with start_run(session, unobserved) as runner:
+        runner.run(unobserved)
 
+    folder = runner.folder
     run = folder.read_run()
     history = history_of(read_runs([folder.path.parent], Choice()).readings, source="tiny")
 

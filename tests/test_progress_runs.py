@@ -126,11 +126,11 @@ def test_events_come_in_the_order_in_which_things_happen(told):
 
     assert kinds[0] == "run_started"
     assert kinds[-1] == "run_finished"
-    apart = dict.fromkeys(kind for kind in kinds if kind not in ("announcement", "advance"))
+    apart = dict.fromkeys(kind for kind in kinds if kind not in ("message", "progress"))
     assert list(apart) == [
         "run_started",
-        "prepared",
-        "proof",
+        "preparing",
+        "probe",
         "certificate",
         "trial_started",
         "phase",

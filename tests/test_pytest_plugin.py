@@ -14,6 +14,7 @@ from pytest_sessions import CNN, FEED, HEAD, install, run, saved
 
 from benchharness.errors import RunError
 from benchharness.pytest_plugin import handover
+from benchharness.pytest_plugin.options import request_of
 from benchharness.results.store import find_run
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
@@ -381,3 +382,39 @@ def test_tools_of_pytest_benchmark_read_what_was_saved(tmp_path: Path):
     assert done.code == 0, done.text
     assert done.lines("feed-paced")
     assert list(tmp_path.glob("plot*.svg"))
+
+
+@pytest.mark.parametrize("key", ["data", "results"])
+@pytest.mark.parametrize("written", ["~/a place", "elsewhere", "/far/away"])
+def test_a_folder_of_an_ini_file_may_lie_at_home(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, key: str, written: str
+):
+    """``~`` is the home folder, and a relative one is beside the file."""
+    monkeypatch.setenv("HOME", "/homes/me")
+    ini = pytester.makeini(f'[pytest]\nbenchharness_{key} = "{written}"')
+    (pytester.path / "deeper").mkdir()
+    config = pytester.parseconfig("-c", str(ini), "--rootdir", "deeper")
+
+    found = getattr(request_of(config, Path("pace.toml")), key)
+
+    expected = {"~/a place": Path("/homes/me/a place"), "elsewhere": ini.parent / "elsewhere"}
+    assert found == expected.get(written, Path(written))
+
+
+@pytest.mark.parametrize("key", ["data", "results"])
+def test_a_folder_on_the_command_line_may_lie_at_home(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, key: str
+):
+    """A shell leaves ``~`` alone that follows an equals sign."""
+    monkeypatch.setenv("HOME", "/homes/me")
+    config = pytester.parseconfig(f"--benchharness-{key}=~/pets")
+
+    assert getattr(request_of(config, Path("pace.toml")), key) == Path("/homes/me/pets")
+
+
+def test_a_folder_with_blanks_is_to_be_in_quotes(pytester: pytest.Pytester):
+    """Not taken for its first word."""
+    pytester.makeini("[pytest]\nbenchharness_data = my pictures")
+
+    with pytest.raises(RunError, match=r"benchharness_data: expected one folder.*'my pictures'"):
+        request_of(pytester.parseconfig(), Path("pace.toml"))

@@ -68,7 +68,7 @@ def test_a_backend_without_a_wheel_is_left_out_of_a_run(tardy: Path):
     assert done.returncode == 0, done.stdout + done.stderr
     (line,) = (line for line in done.stderr.splitlines() if "left out" in line)
     assert (
-        f"tardy is left out: tardy-framework has no wheel for Python {HERE}; "
+        f"tardy is skipped: tardy-framework has no wheel for Python {HERE}; "
         f"Python {OTHERS} brings it; prompt of the same plugin can run here" in line
     )
     assert "numpy" in done.stdout

@@ -56,7 +56,7 @@ class FakeRunner:
     counts: list[int] = field(default_factory=list)
     together: list[int] = field(default_factory=list)
 
-    def carry_out_in_turn(
+    def run_in_turn(
         self,
         trials: Sequence[Trial],
         before: Sequence[dict[str, Any]],

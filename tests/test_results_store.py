@@ -84,7 +84,7 @@ def test_a_records_file_that_cannot_be_written_is_said_with_a_remedy(results):
     (run.path / "records.jsonl").unlink()
     (run.path / "records.jsonl").mkdir()
 
-    with pytest.raises(RunError, match=r"records\.jsonl.*Is a directory.*free some space"):
+    with pytest.raises(RunError, match=r"records\.jsonl.*Is a directory.*move the folder away"):
         run.append(record())
 
 

@@ -15,7 +15,8 @@ from benchharness.results.columns import PHASES
 from benchharness.results.record import Record
 from benchharness.results.store import RunFolder
 from benchharness.run.events import unobserved
-from benchharness.run.session import Request, open_session
+from benchharness.run.options import RunOptions
+from benchharness.run.session import open_session, start_run
 
 SUITE = """
 name = "four_ways"
@@ -69,11 +70,12 @@ def run(folder: Path, text: str, **request: Any) -> tuple[RunFolder, list[Record
     suite = folder / "suite.toml"
     suite.write_text(text)
     session = open_session(
-        Request(suite=suite, results=folder / "results", device="cpu", **request),
+        RunOptions(suite=suite, results=folder / "results", device="cpu", **request),
         environment=dict(os.environ),
         cache=folder / "cache",
     )
-    return session.run(unobserved)
+    with start_run(session, unobserved) as runner:
+        return runner.folder, runner.run(unobserved)
 
 
 @pytest.fixture(scope="module")
@@ -223,10 +225,10 @@ def test_asking_for_fine_tuning_alone_brings_its_bottleneck_along(tmp_path: Path
     """A head has to come from somewhere; what was added is announced."""
     suite = tmp_path / "suite.toml"
     suite.write_text(SUITE)
-    session = open_session(Request(suite=suite, benchmarks=("fine_tune",), device="cpu"))
+    session = open_session(RunOptions(suite=suite, benchmarks=("fine_tune",), device="cpu"))
 
     assert session.plan.added == ("bottleneck",)
-    assert any("bottleneck" in line for line in session.announcements())
+    assert any("bottleneck" in line for line in session.plan_messages())
 
 
 def test_reusing_frozen_blocks_is_recorded_as_another_workload(four_ways):

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from photographs import save_classes
 
-from benchharness.doctor.data import datasets, weights
-from benchharness.doctor.data_checks import weights_findings
+from benchharness.data.info import DatasetInfo
+from benchharness.doctor.data import datasets, weights, weights_checks
 from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.pytest_plugin.run import smallest
 from benchharness.run import messages
-from benchharness.run.dataset_info import DatasetInfo
 from benchharness.run.dry_run import check_weights, dataset_info
-from benchharness.run.inputs import RunInputs, SearchPaths
+from benchharness.run.inputs import SearchPaths, find_inputs
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
@@ -46,7 +48,7 @@ def places_of(folder: Path, **environment: str) -> SearchPaths:
 
 def run(plan: Plan, places: SearchPaths) -> None:
     """Find and decode what a run reads."""
-    RunInputs(plan, places=places, workers=1).prepare()
+    find_inputs(plan, places=places, workers=1).prepare()
 
 
 def preview(plan: Plan, places: SearchPaths) -> DatasetInfo:
@@ -125,7 +127,7 @@ def test_weights_that_are_a_pointer_are_called_so(tmp_path: Path, where: str) ->
 
     if variables:
         supplies = list(weights(environment=places.environment, cache=places.cache))
-        (finding,) = weights_findings(plan, supplies)
+        (finding,) = weights_checks(plan, supplies)
         assert finding.mark == "missing"
         assert "Git LFS pointer, run `git lfs pull`" in finding.text
 
@@ -144,7 +146,7 @@ def test_a_variable_that_names_no_weights_is_refused_by_all(tmp_path: Path) -> N
     with pytest.raises(WeightsError, match="found none"):
         run(plan, places)
     supplies = list(weights(environment=places.environment, cache=places.cache))
-    assert [finding.mark for finding in weights_findings(plan, supplies)] == ["missing"]
+    assert [finding.mark for finding in weights_checks(plan, supplies)] == ["missing"]
 
 
 def test_run_and_preview_print_the_same_of_a_folder(tmp_path: Path) -> None:
@@ -155,11 +157,11 @@ def test_run_and_preview_print_the_same_of_a_folder(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, HEAD + 'source = "folder"\npath = "data"\n' + CNN)
     named = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
 
-    said = [list(messages.on_facts(dataset_info(plan, places=places_of(tmp_path))))]
-    materials = RunInputs(plan, places=places_of(tmp_path), workers=1)
-    said.append(list(messages.on_facts(materials.facts)))
+    said = [list(messages.source_messages(dataset_info(plan, places=places_of(tmp_path))))]
+    materials = find_inputs(plan, places=places_of(tmp_path), workers=1)
+    said.append(list(messages.source_messages(materials.dataset)))
     own = plan_of(tmp_path, HEAD + 'source = "cats_dogs"\n' + CNN)
-    said.append(list(messages.on_facts(dataset_info(own, places=named))))
+    said.append(list(messages.source_messages(dataset_info(own, places=named))))
 
     origin, *notes = said[0]
     assert said[1] == said[0]
@@ -183,7 +185,7 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
     source = "folder" if layout == "folders" else "flat"
     plan = plan_of(tmp_path, HEAD + f'source = "{source}"\npath = "data"\n' + CNN)
 
-    materials = RunInputs(smallest(plan), places=places_of(tmp_path), workers=1)
+    materials = find_inputs(smallest(plan), places=places_of(tmp_path), workers=1)
     materials.prepare()
 
     (cell,) = materials.plan.cells
@@ -197,7 +199,7 @@ def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None
     (data / "test/cats/twin.jpg").write_bytes((data / "train/cats/cats.0.jpg").read_bytes())
     text = HEAD + 'source = "folder"\non_bad_image = "skip"\n' + CNN
     places = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
-    materials = RunInputs(plan_of(tmp_path, text), places=places, workers=1)
+    materials = find_inputs(plan_of(tmp_path, text), places=places, workers=1)
     materials.prepare()
 
     dataset = materials.describe_dataset()
@@ -226,3 +228,32 @@ def test_a_class_of_pointers_alone_is_told_what_they_are(tmp_path: Path) -> None
 
     with pytest.raises(DatasetError, match=r"found none of cats; the first of 3: .*`git lfs pull`"):
         run(plan_of(tmp_path, text), places_of(tmp_path))
+
+
+@pytest.mark.parametrize("arguments", [(), ("--dry-run",)])
+def test_a_backend_that_is_not_installed_is_said_beforehand(
+    tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    """By a run and by its preview; the others run."""
+    save_classes(tmp_path / "data", train=4, test=2)
+    backends = 'backends = ["numpy"]'
+    text = HEAD + 'source = "folder"\npath = "data"\n' + CNN
+    assert backends in text
+    (tmp_path / "pets.toml").write_text(text.replace(backends, 'backends = ["numpy", "mxnet"]'))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "benchharness", "run", "pets.toml", "--no-proof", *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "BENCHHARNESS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+    (line,) = (line for line in done.stderr.splitlines() if "not installed" in line)
+    assert line == (
+        "WARNING: mxnet is not installed, and its trials fail; "
+        "benchharness list shows what is installed"
+    )
+    assert "numpy" in done.stdout
+    assert done.returncode == (0 if arguments else 1)

@@ -14,7 +14,9 @@ from benchharness import plugins
 from benchharness.fairness.certificate import Certificate
 from benchharness.run import certify as certify_module
 from benchharness.run.events import Event, Probing, unobserved
-from benchharness.run.session import Request, Session, open_session
+from benchharness.run.options import RunOptions
+from benchharness.run.session import Session, open_session, start_run
+from benchharness.run.session import certify as certify_suite
 
 SUITE = """
 name = "equal"
@@ -87,7 +89,7 @@ def session(folder: Path, text: str = SUITE, **request: Any) -> Session:
     suite = folder / "suite.toml"
     suite.write_text(text)
     return open_session(
-        Request(suite=suite, results=folder / "results", device="cpu", **request),
+        RunOptions(suite=suite, results=folder / "results", device="cpu", **request),
         environment=dict(os.environ),
         cache=folder / "cache",
     )
@@ -96,7 +98,7 @@ def session(folder: Path, text: str = SUITE, **request: Any) -> Session:
 def certify(folder: Path, text: str = SUITE) -> tuple[list[Certificate], list[str]]:
     """Return the certificates of a suite, and how many cells each backend was probed at."""
     events: list[Event] = []
-    found = session(folder, text).certify(events.append)
+    found = certify_suite(session(folder, text), events.append)
     probed = (event for event in events if isinstance(event, Probing))
     return found, [f"{event.backend}: {event.cells}" for event in probed if event.cell == 1]
 
@@ -225,7 +227,8 @@ def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):
 
 def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
     """certificate.json holds every figure; each record its verdict and its ledger."""
-    folder, records = session(workplace, benchmarks=("small",)).run(unobserved)
+    with start_run(session(workplace, benchmarks=("small",)), unobserved) as runner:
+        folder, records = runner.folder, runner.run(unobserved)
 
     stored = json.loads((folder.path / "certificate.json").read_text())
     assert [one["verdict"] for one in stored["certificates"]] == ["proven", "proven"]
@@ -240,7 +243,9 @@ def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
 
 def test_a_run_without_proof_says_so(workplace: Path):
     """Nothing is certified, and no record claims anything."""
-    folder, records = session(workplace, benchmarks=("dataset",), proof="no").run(unobserved)
+    unproven = session(workplace, benchmarks=("dataset",), proof="no")
+    with start_run(unproven, unobserved) as runner:
+        folder, records = runner.folder, runner.run(unobserved)
 
     assert not (folder.path / "certificate.json").exists()
     assert {record["proof"] for record in records} == {""}

@@ -55,7 +55,7 @@ def test_a_gpu_in_use_is_refused_with_three_ways_out(tmp_path: Path):
             claim_gpu("GPU-7", "NVIDIA X (cuda:7)", folder=tmp_path)
         other.kill()
 
-    assert f"found process {other.pid} (" in str(refusal.value)
+    assert f"(process {other.pid} (" in str(refusal.value)
     assert "--device" in str(refusal.value)
     assert "--share-device" in str(refusal.value)
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ def poison(training):
 FAULTS = {
     "nan": poison,
     "allocation": allocation,
-    "killed once": killed_once,
+    "killed_once": killed_once,
     "bug": bug,
     "memory": memory,
     "hang": hang,
@@ -95,13 +96,12 @@ def benchharness_backend(options):
 SUITE = """
 name = "faults"
 trials = 1
-backends = ["faulty", "numpy"]
+backends = [{names}]
 
 [dataset]
 source = "drawn"
 
-[backend.faulty]
-options = {{ fault = "{fault}" }}
+{tables}
 
 [[benchmark]]
 name = "small"
@@ -114,12 +114,12 @@ dense = 4
 batch_size = 5
 {settings}
 """
+FAILURES = ("bug", "exit", "segfault", "kill", "memory", "allocation", "nan")
 
 
-@pytest.fixture
-def workplace(tmp_path: Path) -> Path:
-    """A folder with an installed plugin whose training fails in the way its option says."""
-    plugin = tmp_path / "plugin"
+def install(folder: Path) -> Path:
+    """Install a plugin in a folder whose training fails in the way its option says."""
+    plugin = folder / "plugin"
     metadata = plugin / "benchharness_faulty-1.0.dist-info"
     metadata.mkdir(parents=True)
     (plugin / "faulty_backend.py").write_text(FAULTY)
@@ -127,80 +127,73 @@ def workplace(tmp_path: Path) -> Path:
         "Metadata-Version: 2.1\nName: benchharness-faulty\nVersion: 1.0\n"
     )
     (metadata / "entry_points.txt").write_text("[benchharness]\nfaulty = faulty_backend\n")
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    """A folder with the faulty plugin."""
+    return install(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def failures(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[int, dict[str, dict], str, Path]:
+    """One run of backends that each fail in their own way, beside one that does not."""
+    folder = install(tmp_path_factory.mktemp("failures"))
+    settings = "epochs = 3"
+    found = run(folder, *FAILURES, others=("mxnet",), options=["--retries", "1"], settings=settings)
+    return *found, folder
 
 
 def run(
-    workplace: Path, fault: str, *options: str, settings: str = ""
+    workplace: Path,
+    *faults: str,
+    options: Sequence[str] = (),
+    settings: str = "",
+    others: Sequence[str] = (),
 ) -> tuple[int, dict[str, dict], str]:
     """Run the suite; return exit code, records by backend, and everything printed."""
-    process = start(workplace, fault, *options, settings=settings)
-    output, errors = process.communicate(timeout=120)
+    process = start(workplace, *faults, options=options, settings=settings, others=others)
+    output, errors = process.communicate(timeout=240)
     lines = (workplace / "results/faults/latest/records.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     return process.returncode, {r["backend"]: r for r in records}, output + errors
 
 
-def environment(workplace: Path) -> dict[str, str]:
-    """Return the variables under which the plugin and a cache of its own are found."""
-    return {
-        **os.environ,
-        "PYTHONPATH": str(workplace / "plugin"),
-        "BENCHHARNESS_CACHE": str(workplace / "cache"),
-        "CHILD_PID_FILE": str(workplace / "child.pid"),
-    }
+def start(
+    workplace: Path,
+    *faults: str,
+    options: Sequence[str] = (),
+    settings: str = "",
+    others: Sequence[str] = (),
+) -> subprocess.Popen[str]:
+    """Start a run with a backend for each fault; unproven, for a probe would meet the fault first.
 
-
-def start(workplace: Path, fault: str, *options: str, settings: str = "") -> subprocess.Popen[str]:
-    """Begin to run the suite, unproven: a prober would meet the fault first."""
+    Args:
+        others: Backends beside these and ``numpy``.
+    """
     suite = workplace / "faults.toml"
-    suite.write_text(SUITE.format(fault=fault, settings=settings))
+    names = json.dumps([*faults, *others, "numpy"]).strip("[]")
+    tables = "\n".join(
+        f'[backend.{fault}]\nplugin = "faulty"\noptions = {{ fault = "{fault}" }}'
+        for fault in faults
+    )
+    suite.write_text(SUITE.format(names=names, tables=tables, settings=settings))
     return subprocess.Popen(
         [sys.executable, "-m", "benchharness", "run", str(suite), "--no-proof", *options],
         cwd=workplace,
-        env=environment(workplace),
+        env={
+            **os.environ,
+            "PYTHONPATH": str(workplace / "plugin"),
+            "BENCHHARNESS_CACHE": str(workplace / "cache"),
+            "CHILD_PID_FILE": str(workplace / "child.pid"),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def certified(workplace: Path, fault: str, *options: str) -> subprocess.CompletedProcess[str]:
-    """Certify the suite."""
-    suite = workplace / "faults.toml"
-    suite.write_text(SUITE.format(fault=fault, settings=""))
-    return subprocess.run(
-        [sys.executable, "-m", "benchharness", "certify", suite.name, *options],
-        cwd=workplace,
-        env=environment(workplace),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def test_a_killed_prober_is_told_with_the_command_that_repeats_the_proof(workplace: Path):
-    """The command does what it promises: this one is killed once, then the pair is proven."""
-    options = ("--backend", "faulty", "--backend", "numpy", "--device", "cpu")
-
-    killed = certified(workplace, "killed once", *options)
-
-    again = "benchharness certify faults.toml --backend faulty --backend numpy --device cpu"
-    assert killed.returncode == 1
-    assert "the worker was ended by SIGKILL" in " ".join(killed.stdout.split())
-    assert f"to repeat what could not be compared: {again}; the rest is kept" in killed.stderr
-    repeated = certified(workplace, "killed once", *options)
-    assert repeated.returncode == 0, repeated.stdout
-    assert "to repeat" not in repeated.stderr
-
-
-def test_a_quiet_certificate_tells_no_remedy(workplace: Path):
-    """Nothing but the table."""
-    killed = certified(workplace, "kill", "--quiet")
-
-    assert killed.returncode == 1
-    assert killed.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -215,33 +208,56 @@ def test_a_quiet_certificate_tells_no_remedy(workplace: Path):
     ],
 )
 def test_a_failing_worker_leaves_a_row_with_the_reason_and_the_rest_goes_on(
-    workplace: Path, fault: str, status: str, reason: str
+    failures: tuple[int, dict[str, dict], str, Path], fault: str, status: str, reason: str
 ):
-    """One backend's failure is a row; the other backend's trial is complete; exit code 1."""
-    code, records, output = run(workplace, fault)
+    """One backend's failure is a row; the other backends' trials are complete; exit code 1."""
+    code, records, output, _ = failures
 
     assert code == 1
     # The first steps of all are those that compile.
-    assert records["faulty"]["failure"]["phase"] == "compile"
-    assert records["faulty"]["status"] == status
-    assert reason in records["faulty"]["reason"]
+    assert records[fault]["failure"]["phase"] == "compile"
+    assert records[fault]["status"] == status
+    assert reason in records[fault]["reason"]
     assert records["numpy"]["status"] == "ok"
     assert "Traceback" not in output
 
 
-def test_a_bug_leaves_its_traceback_in_the_log_of_the_trial(workplace: Path):
-    """The reason is one line; whoever wants more finds the traceback in the log."""
-    _, records, _ = run(workplace, "bug")
+def test_a_bug_leaves_its_traceback_in_the_log_and_is_not_repeated(failures):
+    """The reason is one line, more is in the log; a bug would fail again, a killed process not."""
+    _, records, _, folder = failures
 
-    log = workplace / "results/faults/latest" / records["faulty"]["log"]
+    log = folder / "results/faults/latest" / records["bug"]["log"]
     assert "in bug" in log.read_text()
+    assert records["bug"]["attempts"] == []
+    assert len(records["kill"]["attempts"]) == 1
 
 
-def test_last_words_of_a_dead_worker_are_part_of_the_reason(workplace: Path):
-    """What a worker printed before it died is told, not lost."""
-    _, records, _ = run(workplace, "exit")
+def test_last_words_of_a_dead_worker_are_part_of_the_reason(failures):
+    """What a worker printed before it died is in the record."""
+    _, records, _, _ = failures
 
-    assert "last words of the worker" in records["faulty"]["reason"]
+    assert "last words of the worker" in records["exit"]["reason"]
+
+
+def test_a_loss_that_is_no_number_is_a_diverged_row_with_its_epoch(failures):
+    """Training that blows up ends there, and says when."""
+    code, records, _, _ = failures
+
+    assert code == 1
+    assert records["nan"]["status"] == "diverged"
+    assert records["nan"]["reason"].startswith("epoch 1: ")
+    assert records["numpy"]["status"] == "ok"
+
+
+def test_a_backend_that_is_not_installed_leaves_rows_that_say_so(failures):
+    """Only its own cells fail; nobody is sent to install what somebody may have called so."""
+    code, records, _, _ = failures
+
+    assert code == 1
+    assert records["mxnet"]["status"] == "failed"
+    assert "backend mxnet: expected an installed plugin (" in records["mxnet"]["reason"]
+    assert "pip install" not in records["mxnet"]["reason"]
+    assert records["numpy"]["status"] == "ok"
 
 
 @pytest.mark.parametrize(
@@ -256,11 +272,11 @@ def test_a_hanging_trial_is_ended_with_all_its_children(
     workplace: Path, options: list[str], settings: str, reason: str
 ):
     """The worker and what it started are gone, wherever that went, and the run goes on."""
-    code, records, _ = run(workplace, "hang", *options, settings=settings)
+    code, records, _ = run(workplace, "hang", options=options, settings=settings)
 
     assert code == 1
-    assert records["faulty"]["status"] == "timeout"
-    assert reason in records["faulty"]["reason"]
+    assert records["hang"]["status"] == "timeout"
+    assert reason in records["hang"]["reason"]
     assert records["numpy"]["status"] == "ok"
     assert _is_gone(int((workplace / "child.pid").read_text()))
 
@@ -283,63 +299,28 @@ def test_no_process_outlives_a_run_that_is_killed(workplace: Path):
     assert _is_gone(child)
 
 
-def test_a_trial_whose_process_was_killed_is_repeated_as_often_as_asked(workplace: Path):
-    """The second attempt is the record; the first stands beside it, and its log is kept."""
-    code, records, _ = run(workplace, "killed once", "--retries", "1")
+def test_a_killed_trial_is_repeated_and_a_setting_not_supported_is_skipped(workplace: Path):
+    """Neither fails the run. The second attempt is the record; the first one's log is kept."""
+    code, records, _ = run(workplace, "killed_once", "unsupported", options=["--retries", "1"])
 
-    again = records["faulty"]
+    again = records["killed_once"]
     assert code == 0
     assert again["status"] == "ok"
-    assert [one["status"] for one in again["attempts"]] == ["failed"]
+    assert [attempt["status"] for attempt in again["attempts"]] == ["failed"]
     assert "SIGKILL" in again["attempts"][0]["reason"]
     assert (workplace / f"results/faults/latest/logs/{again['id']}.1.log").exists()
-
-
-def test_a_trial_that_fails_by_itself_is_not_repeated(workplace: Path):
-    """A bug fails alike each time."""
-    _, records, _ = run(workplace, "bug", "--retries", "3")
-
-    assert records["faulty"]["attempts"] == []
+    assert records["unsupported"]["status"] == "skipped"
+    assert records["unsupported"]["reason"] == "precision: only on Sundays"
 
 
 def test_the_first_failure_ends_the_run_where_that_is_asked(workplace: Path):
     """--fail-fast: what comes after the failed trial does not run, and the tables are written."""
-    code, records, output = run(workplace, "bug", "--fail-fast")
+    code, records, output = run(workplace, "bug", options=["--fail-fast"])
 
     assert code == 1
-    assert list(records) == ["faulty"]
+    assert list(records) == ["bug"]
     assert "stopped at the first failure" in output
     assert (workplace / "results/faults/latest/trials.csv").exists()
-
-
-def test_a_setting_that_a_backend_cannot_honour_skips_its_cell(workplace: Path):
-    """A skipped cell is no failure, and is never done in some other way in silence."""
-    code, records, _ = run(workplace, "unsupported")
-
-    assert code == 0
-    assert records["faulty"]["status"] == "skipped"
-    assert records["faulty"]["reason"] == "precision: only on Sundays"
-
-
-def test_a_loss_that_is_no_number_is_a_diverged_row_with_its_epoch(workplace: Path):
-    """Training that blows up ends there, and says when."""
-    code, records, _ = run(workplace, "nan", settings="epochs = 3")
-
-    assert code == 1
-    assert records["faulty"]["status"] == "diverged"
-    assert records["faulty"]["reason"].startswith("epoch 1: ")
-    assert records["numpy"]["status"] == "ok"
-
-
-def test_a_backend_that_is_not_installed_leaves_rows_that_say_so(workplace: Path):
-    """Only its own cells fail; nobody is sent to install what somebody may have called so."""
-    code, records, _ = run(workplace, "none", "--backend", "mxnet", "--backend", "numpy")
-
-    assert code == 1
-    assert records["mxnet"]["status"] == "failed"
-    assert "backend mxnet: expected an installed plugin (" in records["mxnet"]["reason"]
-    assert "pip install" not in records["mxnet"]["reason"]
-    assert records["numpy"]["status"] == "ok"
 
 
 def _is_gone(pid: int) -> bool:

@@ -11,7 +11,8 @@ import psutil
 import pytest
 
 from benchharness.run.events import EpochEnded, Event
-from benchharness.run.session import Request, open_session
+from benchharness.run.options import RunOptions
+from benchharness.run.session import open_session, start_run
 
 pytestmark = pytest.mark.full
 
@@ -86,7 +87,7 @@ def test_a_backend_that_is_ended_in_mid_epoch_leaves_a_row_and_the_rest_goes_on(
     # Where memory is to run out, a step needs so much that its allocator asks the system for it.
     size, filters, batch = (128, 32, 64) if harm is starve else (16, 8, 16)
     suite.write_text(SUITE.format(backend=backend, size=size, filters=filters, batch=batch))
-    request = Request(
+    request = RunOptions(
         suite=suite, results=tmp_path / "results", proof="no", device="cpu", timeout_s=12
     )
 
@@ -94,7 +95,9 @@ def test_a_backend_that_is_ended_in_mid_epoch_leaves_a_row_and_the_rest_goes_on(
         if isinstance(event, EpochEnded) and event.epoch == 2 and event.name.benchmark == "victim":
             harm(worker())
 
-    folder, records = open_session(request, cache=tmp_path / "cache").run(watch)
+    session = open_session(request, cache=tmp_path / "cache")
+    with start_run(session, watch) as runner:
+        folder, records = runner.folder, runner.run(watch)
 
     found = {record["benchmark"]: record for record in records if record["backend"] == backend}
     with capsys.disabled():

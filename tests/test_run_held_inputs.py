@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_run import run
 
-from benchharness.run.session import Session
+from benchharness.run import session as session_module
 
 pytestmark = pytest.mark.full
 BACKENDS = {"torch": "benchharness_torch", "jax": "benchharness_jax"}
@@ -55,7 +55,7 @@ def test_images_that_stay_on_the_device_are_those_of_the_plan(
     backends = [name for name, package in BACKENDS.items() if importlib.util.find_spec(package)]
     if not backends:
         pytest.skip("needs a backend that keeps images on the device")
-    monkeypatch.setattr(Session, "_resident_bytes", lambda session: 10**9)
+    monkeypatch.setattr(session_module, "resident_bytes", lambda session: 10**9)
 
     _, records = run(tmp_path, SUITE.format(backends=json.dumps(backends)), proof="no")
 

@@ -50,7 +50,7 @@ def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path
     assert {record["status"] for record in finished} == {"ok"}
     assert len(rows) == 1 + len(finished) >= 3
     assert "NOT COMPLETE" in (records.parent / "report.html").read_text()
-    assert f"to go on: benchharness run long.toml --resume {records.parent.resolve()}" in (
+    assert f"to resume: benchharness run long.toml --resume {records.parent.resolve()}" in (
         errors.replace("results/long", str(tmp_path / "results/long"))
     )
     assert _workers(tmp_path) == []

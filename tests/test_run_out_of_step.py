@@ -15,7 +15,8 @@ import pytest
 
 from benchharness.report.table import plain_text
 from benchharness.run.events import unobserved
-from benchharness.run.session import Request, open_session
+from benchharness.run.options import RunOptions
+from benchharness.run.session import open_session, start_run
 
 SUITE = """
 name = "out_of_step"
@@ -61,12 +62,13 @@ def test_labels_out_of_step_are_flagged_as_below_chance(tmp_path, moved, flags):
     suite = tmp_path / "suite.toml"
     suite.write_text(SUITE)
     session = open_session(
-        Request(suite=suite, data=tmp_path, results=tmp_path / "results", device="cpu"),
+        RunOptions(suite=suite, data=tmp_path, results=tmp_path / "results", device="cpu"),
         environment=dict(os.environ),
         cache=tmp_path / "cache",
     )
 
-    folder, records = session.run(unobserved)
+    with start_run(session, unobserved) as runner:
+        folder, records = runner.folder, runner.run(unobserved)
 
     table = plain_text(folder.read_run(), records)
     assert records[0]["flags"] == flags

@@ -15,13 +15,13 @@ import pytest
 from odd_pictures import CLASSES, odd_folder
 from photographs import save, save_classes
 
+from benchharness.data.info import DatasetInfo
 from benchharness.errors import DatasetError, SuiteError
 from benchharness.report import title
 from benchharness.run import messages
-from benchharness.run.adapt import channels, fit
-from benchharness.run.dataset_info import DatasetInfo
-from benchharness.run.dry_run import check, dataset_info, forecast
-from benchharness.run.inputs import RunInputs, SearchPaths
+from benchharness.run.adapt import adapt_plan, channels
+from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
+from benchharness.run.inputs import RunInputs, SearchPaths, find_inputs
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
@@ -77,7 +77,7 @@ def settings_of(plan: Plan) -> Mapping[str, Any]:
 def materials_of(plan: Plan, folder: Path, data: Path | None) -> RunInputs:
     """Return what a run on some data reads, decoded."""
     places = SearchPaths(environment={}, cache=folder / "cache", data=data)
-    materials = RunInputs(plan, places=places, workers=1)
+    materials = find_inputs(plan, places=places, workers=1)
     materials.prepare()
     return materials
 
@@ -107,7 +107,7 @@ def latest(results: Path) -> dict[str, Any]:
 )
 def test_an_output_of_auto_is_settled_by_the_classes(tmp_path, classes, output):
     """Before any worker sees it."""
-    plan = fit(plan_of(tmp_path), facts(*classes, is_own=False, is_lenient=False))
+    plan = adapt_plan(plan_of(tmp_path), facts(*classes, is_own=False, is_lenient=False))
 
     assert settings_of(plan)["bottleneck"].output == output
 
@@ -116,28 +116,28 @@ def test_a_sigmoid_gives_way_to_own_pictures_of_more_classes(tmp_path):
     """And the user is told of it."""
     plan, three = plan_of(tmp_path), facts(20, 20, 20)
 
-    assert settings_of(fit(plan, three))["cnn"].output == "softmax"
-    assert "output softmax in place of sigmoid, for 3 classes: cnn" in messages.adaptation_messages(
+    assert settings_of(adapt_plan(plan, three))["cnn"].output == "softmax"
+    assert "output softmax instead of sigmoid, for 3 classes: cnn" in messages.adaptation_messages(
         plan, three
     )
-    assert settings_of(fit(plan, facts(20, 20)))["cnn"].output == "sigmoid"
+    assert settings_of(adapt_plan(plan, facts(20, 20)))["cnn"].output == "sigmoid"
 
 
 def test_a_sigmoid_over_the_suites_own_classes_stays_a_mistake(tmp_path):
     """A suite that contradicts itself is refused, not mended."""
-    fitted = fit(plan_of(tmp_path), facts(20, 20, 20, is_own=False, is_lenient=False))
+    fitted = adapt_plan(plan_of(tmp_path), facts(20, 20, 20, is_own=False, is_lenient=False))
 
     with pytest.raises(SuiteError, match="sigmoid tells 2 classes apart, the dataset has 3"):
-        check(fitted, channels=3, classes=3)
+        build_workloads(fitted, channels=3, classes=3)
 
 
 def test_limits_that_leave_nothing_out_are_lifted(tmp_path):
     """Others stay; where a class is smaller than its share, it gives what it has."""
     plan = plan_of(tmp_path)
 
-    assert settings_of(fit(plan, facts(15, 20)))["cnn"].train_images is None
-    assert settings_of(fit(plan, facts(15, 60)))["cnn"].train_images == 40
-    (first, *_) = forecast(plan, facts(15, 60))
+    assert settings_of(adapt_plan(plan, facts(15, 20)))["cnn"].train_images is None
+    assert settings_of(adapt_plan(plan, facts(15, 60)))["cnn"].train_images == 40
+    (first, *_) = preview_trials(plan, facts(15, 60))
     assert first.train_images + first.validation_images == 15 + 20
 
 
@@ -156,11 +156,11 @@ def test_every_class_of_many_gets_images(tmp_path):
     """Two to learn and validate with, one for the test, whatever the suite's limits."""
     plan, many = plan_of(tmp_path), facts(*(9,) * 26)
 
-    settings = settings_of(fit(plan, many))["cnn"]
+    settings = settings_of(adapt_plan(plan, many))["cnn"]
 
     assert (settings.train_images, settings.test_images) == (52, 26)
     assert any(
-        "52 in place of 40 for training, 26 in place of 10 for the test" in line
+        "52 instead of 40 for training, 26 instead of 10 for the test" in line
         for line in messages.adaptation_messages(plan, many)
     )
 
@@ -170,7 +170,7 @@ def test_a_suites_own_dataset_is_not_adapted(tmp_path):
     plan = plan_of(tmp_path)
     given = facts(9, 9, is_own=False, is_lenient=False)
 
-    fitted = fit(plan, given)
+    fitted = adapt_plan(plan, given)
 
     assert settings_of(fitted)["cnn"] == settings_of(plan)["cnn"]
     assert [cell.published for cell in fitted.cells] == [cell.published for cell in plan.cells]
@@ -181,7 +181,7 @@ def test_a_suites_own_dataset_is_not_adapted(tmp_path):
 
 def test_no_figure_of_photographs_stands_beside_drawn_pictures(tmp_path):
     """Whoever reads both in one row compares them."""
-    fitted = fit(plan_of(tmp_path), DatasetInfo.of_drawn())
+    fitted = adapt_plan(plan_of(tmp_path), DatasetInfo.of_drawn())
 
     assert all(cell.published is None for cell in fitted.cells)
 
@@ -190,13 +190,13 @@ def test_own_pictures_are_not_called_cats_and_dogs(tmp_path):
     """No figure and no title of another dataset stands over them."""
     plan, mine = plan_of(tmp_path), facts(9, 9)
 
-    fitted = fit(plan, mine)
+    fitted = adapt_plan(plan, mine)
 
     assert all(cell.published is None for cell in fitted.cells)
     assert fitted.dataset.source == "folder"
-    assert messages.title(plan, mine) == "mine: 2 classes, as suite pets has it"
+    assert messages.title(plan, mine) == "mine: 2 classes, with suite pets"
     told = list(messages.adaptation_messages(plan, mine))
-    assert told[0] == "mine: pictures of your own, 2 classes: a (18), b (18)"
+    assert told[0] == "mine: your pictures, 2 classes: a (18), b (18)"
     assert "cats_dogs" in told[1]
     assert "figures published of others are left out" in told[1]
 
@@ -213,9 +213,9 @@ def test_grey_pictures_get_three_channels_where_a_backbone_wants_them(tmp_path, 
     materials = materials_of(plan, tmp_path, tmp_path / "data")
 
     assert materials.prepared(materials.plan.cells[0]).images.shape[3] == depth
-    assert channels(plan, materials.facts) == materials.describe_dataset()["channels"] == depth
-    told = list(messages.adaptation_messages(plan, materials.facts))
-    assert any("grey pictures are given three channels" in line for line in told) == (depth == 3)
+    assert channels(plan, materials.dataset) == materials.describe_dataset()["channels"] == depth
+    told = list(messages.adaptation_messages(plan, materials.dataset))
+    assert any("grayscale images are converted to RGB" in line for line in told) == (depth == 3)
 
 
 def test_grey_clothes_can_be_told_apart_by_a_backbone(tmp_path):
@@ -265,7 +265,7 @@ def test_own_cats_and_dogs_are_the_suites_dataset(tmp_path):
     materials = materials_of(plan, tmp_path, tmp_path / "data")
 
     assert materials.listing.name == materials.describe_dataset()["name"] == "cats_dogs"
-    assert not materials.facts.is_own
+    assert not materials.dataset.is_own
     assert materials.plan.cells[0].published is not None
     assert [len(ids) for ids in materials.prepared(materials.plan.cells[0]).splits.values()] == [
         12,
@@ -290,7 +290,7 @@ def test_a_preview_counts_own_pictures(tmp_path):
     places = SearchPaths(environment={}, cache=tmp_path / "cache", data=tmp_path / "data")
 
     found = dataset_info(plan, places=places)
-    (first, *_) = forecast(plan, found)
+    (first, *_) = preview_trials(plan, found)
 
     assert found.sizes == (10, 10, 10)
     assert (first.train_images + first.validation_images, first.test_images) == (24, 6)
@@ -333,9 +333,9 @@ def test_a_folder_is_all_that_a_run_needs(odd: Path):
 
     assert done.returncode == 0, done.stderr
     assert "suite images on " in done.stderr
-    assert "a copy to change: benchharness run --write-suite my_suite.toml" in done.stderr
+    assert "for a copy to edit: benchharness run --write-suite my_suite.toml" in done.stderr
     assert f"3 classes: {CLASSES[0]} (10), {CLASSES[1]} (11), {CLASSES[2]} (10)" in done.stderr
-    assert "left out 1 unreadable images: " in done.stderr
+    assert "skipped 1 unreadable images: " in done.stderr
     converted = (
         "converted while decoding: 3 CMYK, 3 with transparency (laid on white), "
         "3 rotated by EXIF, 3 of 16 bits (scaled to 8), 9 grey (given three channels), "
@@ -343,7 +343,7 @@ def test_a_folder_is_all_that_a_run_needs(odd: Path):
     )
     assert converted in done.stderr
     shown = " ".join(done.stdout.split())
-    assert "Mes [red]photos: 3 classes, as suite images has it" in shown
+    assert "Mes [red]photos: 3 classes, with suite images" in shown
     assert converted in shown
     written = latest(odd / "one")
     assert written["dataset"]["converted"]["cmyk"] == 3
@@ -365,13 +365,13 @@ def test_the_suite_of_cats_and_dogs_runs_on_any_classes(odd: Path):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stderr
-    assert "they take the place of cats_dogs" in done.stderr
+    assert "they replace cats_dogs" in done.stderr
     assert "3 CMYK" in done.stderr
     assert "Cats and dogs" not in done.stdout
     assert "0.8000" not in done.stdout
     written = latest(odd / "two")
     assert written["dataset"]["classes"] == list(CLASSES)
-    assert written["title"] == "Mes [red]photos: 3 classes, as suite cats_dogs has it"
+    assert written["title"] == "Mes [red]photos: 3 classes, with suite cats_dogs"
     (settings,) = [
         cell["settings"]
         for cell in written["resolved"]["cells"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -62,6 +63,27 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> tuple[Path, list[str]]:
+    """Return a folder with a complete run of the suite, and the ids of its two trials."""
+    folder = tmp_path_factory.mktemp("complete")
+    (folder / "tiny.toml").write_text(SUITE)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("BENCHHARNESS_CACHE", str(cache))
+        trials = started(run())
+    assert len(trials) == 2
+    return folder, trials
+
+
+@pytest.fixture
+def finished(place: Path, complete: tuple[Path, list[str]]) -> list[str]:
+    """Copy the complete run into the working folder; return the ids of its trials."""
+    folder, trials = complete
+    shutil.copytree(folder / "results", place / "results", symlinks=True)
+    return trials
+
+
 def run(*options: str) -> Result:
     """Call ``benchharness run`` on the suite."""
     words = ["run", "tiny.toml", "--no-proof", "--json", *options]
@@ -85,27 +107,23 @@ def rewrite(path: Path, change: Any) -> None:
     path.write_bytes(b"".join(journal.encode(record) for record in change(records)))
 
 
-def test_resuming_does_what_is_missing_and_nothing_else(place: Path):
+def test_resuming_does_what_is_missing_and_nothing_else(place: Path, finished: list[str]):
     """Of two trials one is lost: it runs again under its own id, the other is not touched."""
-    whole = started(run())
     kept = records_file(place).read_bytes().splitlines(keepends=True)[0]
     records_file(place).write_bytes(kept)
 
     again = run("--resume")
 
     assert again.return_value == 0
-    assert started(again) == whole[1:]
+    assert started(again) == finished[1:]
     assert records_file(place).read_bytes().startswith(kept)
     assert len((records_file(place).parent / "trials.csv").read_text().splitlines()) == 3
 
 
-def test_resuming_a_complete_run_does_nothing_and_is_well(place: Path):
+def test_resuming_a_complete_run_does_nothing_and_is_well(place: Path, finished: list[str]):
     """Whoever resumes until all is done can do so in a loop."""
-    first = run()
-
     again = run("--resume", str(records_file(place).parent.resolve()))
 
-    assert len(started(first)) == 2
     assert started(again) == []
     assert again.return_value == 0
     assert len(list((place / "results/tiny").glob("2*"))) == 1
@@ -121,9 +139,9 @@ def test_resuming_where_nothing_was_run_begins(place: Path):
     assert len(started(result)) == 2
 
 
-def test_only_what_failed_is_repeated(place: Path):
+def test_only_what_failed_is_repeated(place: Path, finished: list[str]):
     """--only-failed leaves alone what is well and what is missing; the last record counts."""
-    first, second = started(run())
+    first, second = finished
     rewrite(
         records_file(place), lambda found: [found[0] | {"status": "failed", "reason": "bad luck"}]
     )
@@ -161,9 +179,9 @@ def test_nothing_is_mixed_into_a_run(tmp_path: Path, change: dict[str, Any], whe
     assert [problem.where for problem in refusal.value.problems] == [where]
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_changed_suite_is_another_run(place: Path):
     """The setting that was changed is named."""
-    run()
     (place / "tiny.toml").write_text(SUITE.replace("batch_size = 5", "batch_size = 6"))
 
     again = run("--resume")
@@ -185,9 +203,9 @@ def test_options_of_the_run_are_taken_over_and_others_refused(place: Path):
     assert "--trials: expected 1, as when the run began, found 3" in str(other.exception)
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_run_is_carried_out_by_one_process_at_a_time(place: Path):
     """Who resumes what another process is carrying out is told who that is."""
-    run()
     script = (
         "import sys, pathlib; from benchharness.run.run_locks import claim_run\n"
         "from benchharness.results.store import RunFolder\n"
@@ -206,7 +224,7 @@ def test_a_run_is_carried_out_by_one_process_at_a_time(place: Path):
     afterwards = run("--resume")
 
     assert isinstance(while_held.exception, RunError)
-    assert f"found process {other.pid} (" in str(while_held.exception)
+    assert f"executed by process {other.pid} (" in str(while_held.exception)
     assert afterwards.return_value == 0
 
 
@@ -221,9 +239,9 @@ def test_two_runs_in_one_results_folder_do_not_meet(place: Path):
     assert (place / "results/tiny/latest").resolve() in runs
 
 
+@pytest.mark.usefixtures("finished")
 def test_a_report_needs_nothing_but_the_records(place: Path):
     """All that is derived is lost, and run.json too: report makes the tables again and says so."""
-    run()
     folder = records_file(place).parent
     table = (folder / "trials.csv").read_bytes()
     for name in ("run.json", "trials.csv", "epochs.csv", "summary.csv", "report.html"):
@@ -237,9 +255,9 @@ def test_a_report_needs_nothing_but_the_records(place: Path):
     assert "small" in result.stdout
 
 
+@pytest.mark.usefixtures("finished")
 def test_what_is_missing_is_said_over_the_table(place: Path):
     """A table of half a run is never taken for one of the whole."""
-    run()
     rewrite(records_file(place), lambda found: found[:1])
 
     words = ["report", "tiny", "--markdown"]

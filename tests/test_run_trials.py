@@ -179,7 +179,7 @@ def test_a_run_out_of_time_says_what_would_decide_it_and_goes_on(place: Path, un
     assert (kept["trials"], kept["stop"], kept["more_trials"]) == (3, "time", 2)
     assert "out of time" in first.stdout
     assert "small: 2 more trials of each" in " ".join(first.stdout.split())
-    assert "out of time; to go on: benchharness run until.toml --resume" in first.stderr
+    assert "time limit reached; to resume: benchharness run until.toml --resume" in first.stderr
     assert "NOT COMPLETE" not in first.stdout
     assert turns(again) == [("same", 4), ("numpy", 4), ("numpy", 5), ("same", 5)]
     assert looks_of(place)[0]["stop"] == "decided"
@@ -271,8 +271,8 @@ def test_a_preview_says_how_many_trials_there_may_be(place: Path):
 
     assert "6 trials, up to 10 where looks ask for more; none was run" in result.stdout
     assert (
-        "3 to 5 trials of each cell, until the backends of a benchmark are told apart or equal, "
-        "or 2 minutes are over" in result.stderr
+        "3 to 5 trials of each cell, until the backends of a benchmark differ or are "
+        "equal with confidence, at most 2 minutes" in result.stderr
     )
 
 

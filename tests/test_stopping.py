@@ -12,7 +12,7 @@ import pytest
 from results_records import record
 from suite_files import suite_of
 
-from benchharness.run.stopping import LineLook, begun, look_at, next_round
+from benchharness.run.stopping import LineLook, look_at, next_round, started_trials
 from benchharness.suite.plan import Plan, Trial
 from benchharness.suite.resolve import resolve
 
@@ -171,10 +171,10 @@ def test_a_round_that_was_begun_is_completed_before_anything_else(tmp_path: Path
     rates = {"keras": STEADY, "torch": RESTLESS, "jax": (0.0, 0.0, 0.0)}
     records = [*recorded(plan, rates), record("cnn", "torch", trial=4)]
 
-    first, fourth = list(begun(plan, []))[:3], list(begun(plan, records))[9:]
+    first, fourth = list(started_trials(plan, []))[:3], list(started_trials(plan, records))[9:]
 
     assert named(first) == [("cnn", "keras", 1), ("cnn", "torch", 1), ("cnn", "jax", 1)]
-    assert begun(plan, []) == list(plan.trials())
+    assert started_trials(plan, []) == list(plan.trials())
     assert named(fourth) == [("cnn", "torch", 4), ("cnn", "keras", 4)]
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from benchharness.model.network import Conv, Dense, Flatten, MaxPool, Network
-from benchharness.run.workload import build_workload
 from benchharness.suite.settings import (
     BottleneckSettings,
     FeedSettings,
     FineTuneSettings,
     SimpleCnnSettings,
 )
+from benchharness.suite.workload import build_workload
 
 
 def test_vgg16_with_its_head_has_the_published_counts():

@@ -164,7 +164,7 @@ if [ ${#backends[@]} -eq 0 ]; then
     say 'no backend is here: nothing can be run'
     exit 1
 fi
-step doctor 90 "${bench[@]}" doctor "$suite" --profile "$profile" --device "$device" --no-calibration
+step doctor 90 "${bench[@]}" doctor "$suite" --profile "$profile" --device "$device"
 if has torch; then
     step peak 60 "$python" -P "$tools/peak.py" --device "$kind"
 else

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from benchharness.files import unwritten
+
 
 def builtin_suite(data: Path | None) -> Path:
     """Return the built-in suite.
@@ -39,7 +41,7 @@ def write_copy(path: Path) -> None:
             file.write(IMAGES.read_text(encoding="utf-8"))
     except OSError as error:
         raise click.BadParameter(
-            f"{path}: expected to write a new file, found: {error.strerror}",
+            f"{path}: expected to write a new file, found: {unwritten(error)}",
             param_hint="--write-suite",
         ) from error
     click.echo(f"{path} written; run it: benchharness run {path} --data DIR")

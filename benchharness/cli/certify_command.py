@@ -14,7 +14,7 @@ from benchharness.cli.disable import disable_plugin
 from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
 
 @click.command("certify")
@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @options.data
 @options.device
 @click.option(
-    "--timeout", "timeout_s", type=float, help="Seconds that a backend may give no sign of life."
+    "--timeout",
+    "timeout_s",
+    type=float,
+    help="Kill a probe that reports no progress for this many seconds.",
 )
 @options.offline
 @options.json_events
@@ -44,23 +47,24 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Prove for SUITE that the backends do the same work, and time nothing.
+    """Prove that the backends of SUITE do the same work; nothing is timed.
 
-    Without SUITE, --data DIR is taken through the built-in one.
+    Without SUITE, the built-in suite is used, with the pictures in --data.
 
-    Every pair of backends is compared at each benchmark and point of its matrix, in float32,
-    without dropout, with deterministic kernels. What has been proven before is not proven again
-    until code, versions, data, weights, settings or machine change.
+    Every pair of backends is compared for each benchmark and point of its matrix, in float32,
+    without dropout, with deterministic kernels. Results are cached until code, versions, data,
+    weights, settings or machine change.
 
-    Exit codes: 0 all proven; 1 a pair is not; 2 the request could not be understood.
+    Exit codes: 0 every pair is proven; 1 a pair is not; 2 invalid suite or options.
     """
     from benchharness.progress import watch
     from benchharness.run.events import RunFinished
-    from benchharness.run.session import Request, open_session
+    from benchharness.run.options import RunOptions
+    from benchharness.run.session import certify, open_session
 
     if as_json and quiet:
-        raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
-    request = Request(
+        raise click.BadParameter("cannot be combined with --quiet", param_hint="--json")
+    given = RunOptions(
         suite=suite or builtin_suite(data),
         profile=profile,
         backends=backends,
@@ -72,7 +76,7 @@ def command(
         offline=offline,
     )
     with watch(as_json=as_json, is_quiet=quiet) as observe:
-        certificates = open_session(request, observe=observe).certify(observe)
+        certificates = certify(open_session(given, observe=observe), observe)
         code = 0 if all(certificate.is_proven for certificate in certificates) else 1
         observe(RunFinished(exit_code=code))
     if not as_json:
@@ -82,23 +86,23 @@ def command(
 
         Console().print(certificates_table(certificates))
     if not (as_json or quiet) and any(certificate.obstacle for certificate in certificates):
-        say(f"to repeat what could not be compared: {_again(request)}; the rest is kept", err=True)
+        say(f"to repeat what could not be compared: {_again(given)}; the rest is kept", err=True)
     return code
 
 
-def _again(request: Request) -> str:
+def _again(given: RunOptions) -> str:
     """Return the command that certifies the same again."""
     from benchharness.suite.builtin import IMAGES
 
-    options = [
-        ("--profile", request.profile),
-        *(("--backend", backend) for backend in request.backends),
-        *(("--benchmark", benchmark) for benchmark in request.benchmarks),
-        ("--data", request.data),
-        ("--device", request.device if request.device != "auto" else None),
-        ("--timeout", request.timeout_s),
+    values = [
+        ("--profile", given.profile),
+        *(("--backend", backend) for backend in given.backends),
+        *(("--benchmark", benchmark) for benchmark in given.benchmarks),
+        ("--data", given.data),
+        ("--device", given.device if given.device != "auto" else None),
+        ("--timeout", given.timeout_s),
     ]
-    words = ["benchharness", "certify", *([] if request.suite == IMAGES else [request.suite])]
-    words += [word for name, value in options if value is not None for word in (name, value)]
-    words += ["--offline"] if request.offline else []
+    words = ["benchharness", "certify", *([] if given.suite == IMAGES else [given.suite])]
+    words += [word for name, value in values if value is not None for word in (name, value)]
+    words += ["--offline"] if given.offline else []
     return shlex.join(map(str, words))

@@ -127,7 +127,7 @@ def command(
     from benchharness.compare.criteria import read_thresholds, unknown_columns
     from benchharness.compare.sampling import read_pairs
     from benchharness.compare.targets import parse_targets
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
     if as_json and quiet:
         raise click.BadParameter("expected no --quiet beside it", param_hint="--json")
@@ -175,7 +175,7 @@ def command(
     ours, theirs = (fresh_side(*pair) for pair in zip(sides, changes, strict=True))
     named = tuple(dict.fromkeys(one.backend for one in (ours, theirs) if one.backend))
     order = ComparisonOptions(
-        request=Request(
+        request=RunOptions(
             suite=suite,
             profile=profile,
             backends=named or backends,
@@ -304,7 +304,7 @@ def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None)
     Raises:
         click.BadParameter: One cannot be written.
     """
-    from benchharness.files import atomic_write_text
+    from benchharness.files import atomic_write_text, unwritten
     from benchharness.report.comparison import markdown as as_markdown
     from benchharness.report.junit import junit as as_junit
 
@@ -318,6 +318,6 @@ def _write(comparison: Comparison, *, markdown: Path | None, junit: Path | None)
             atomic_write_text(path, render(comparison))
         except OSError as error:
             raise click.BadParameter(
-                f"{path}: expected to be able to write it, found: {error.strerror}",
+                f"{path}: expected to be able to write it, found: {unwritten(error)}",
                 param_hint=option,
             ) from error

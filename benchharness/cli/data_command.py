@@ -14,7 +14,7 @@ from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
     from benchharness.run.inputs import RunInputs
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
 F = TypeVar("F", bound=Callable[..., int])
 
@@ -51,11 +51,12 @@ def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: boo
     """
     from benchharness.progress import watch
     from benchharness.run.session import open_session
+    from benchharness.run.session import prepare as prepare_inputs
 
     request = _request(suite, profile=profile, data=data, offline=offline)
     with watch() as observe:
-        materials = open_session(request, observe=observe).prepare(observe)
-    for line in _ready(materials):
+        inputs = prepare_inputs(open_session(request, observe=observe), observe)
+    for line in _ready(inputs):
         say(line)
     return 0
 
@@ -72,13 +73,13 @@ def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
     2 the request could not be understood.
     """
     from benchharness.progress import watch
+    from benchharness.run.inputs import verify_inputs
     from benchharness.run.session import open_session
-    from benchharness.run.verify import verify as verdicts
 
     is_whole = True
     with watch() as observe:
         session = open_session(_request(suite, profile=profile, data=data, offline=True))
-        for verdict in verdicts(session, observe):
+        for verdict in verify_inputs(session.plan, places=session.places, observe=observe):
             is_whole &= not verdict.damages
             state = f"DAMAGED ({len(verdict.damages)})" if verdict.damages else "ok"
             say(f"{state}: {verdict.what}")
@@ -87,10 +88,10 @@ def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
     return 0 if is_whole else 1
 
 
-def _request(suite: Path, *, profile: str | None, data: Path | None, offline: bool) -> Request:
-    from benchharness.run.session import Request
+def _request(suite: Path, *, profile: str | None, data: Path | None, offline: bool) -> RunOptions:
+    from benchharness.run.options import RunOptions
 
-    return Request(suite=suite, profile=profile, data=data, offline=offline)
+    return RunOptions(suite=suite, profile=profile, data=data, offline=offline)
 
 
 def _ready(materials: RunInputs) -> list[str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from benchharness.files import unwritten
+
 _REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
@@ -16,6 +18,6 @@ def disk_sentence(error: OSError) -> str:
     """Return what the user is told of it."""
     return (
         f"{error.filename or 'a file'}: expected to be able to write here, "
-        f"found: {error.strerror}; free some space, or choose a folder on another disk; "
+        f"found: {unwritten(error, elsewhere='choose a folder on another disk')}; "
         "finished trials are recorded"
     )

@@ -29,17 +29,10 @@ _MAIN = Path("suites/cats_dogs.toml")
     help="Where runs would be recorded.",
 )
 @click.option(
-    "--calibrate/--no-calibration",
-    "calibration",
-    default=None,
-    help="Measure the backends' speed again, or not at all; by default, what was measured on this "
-    "machine with these versions is kept.",
-)
-@click.option(
     "--timeout",
     "timeout_s",
     type=click.FloatRange(min=0, min_open=True),
-    help="Seconds that a backend may give no sign of life.",
+    help="Kill a check of a backend that reports no progress for this many seconds.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def command(
@@ -50,45 +43,43 @@ def command(
     data: Path | None,
     device: str,
     results: Path,
-    calibration: bool | None,
     timeout_s: float | None,
     as_json: bool,
 ) -> int:
-    """Say what this machine can do, what SUITE lacks here, and how to get it.
+    """Check this machine: what works, what SUITE lacks, and how to get it.
 
-    Without SUITE, suites/cats_dogs.toml is looked at where it is there, else the suite for your
+    Without SUITE, suites/cats_dogs.toml is checked where it exists, else the suite for your
     own pictures where --data names them, else the machine alone. Backends that SUITE does not
-    need are not imported. Nothing is downloaded, and nothing is changed but the cache.
+    need are not imported. Nothing is downloaded, and nothing but the cache is changed.
 
     Exit codes: 0 the suite can run; 1 something that it needs is missing; 2 the request could not
     be understood.
     """
-    from benchharness.doctor.report import LONGEST_S, Examination, examine
+    from benchharness.doctor.report import LONGEST_S, DoctorOptions, examine
     from benchharness.suite.builtin import IMAGES
 
     if suite is None and _MAIN.is_file():
         suite = _MAIN
     elif suite is None and data is not None:
         suite = IMAGES
-    checkup = examine(
-        Examination(
+    report = examine(
+        DoctorOptions(
             suite=suite,
             profile=profile,
             backends=backends,
             data=data,
             device=device,
             results=results,
-            calibration="kept" if calibration is None else "anew" if calibration else "no",
         ),
         announce=lambda line: say(line, err=True),
         longest_s=timeout_s or LONGEST_S,
     )
     if as_json:
-        click.echo(json.dumps(checkup.as_dict(), indent=2, default=str))
+        click.echo(json.dumps(report.as_dict(), indent=2, default=str))
     else:
         from rich.console import Console
 
-        from benchharness.report.doctor import checkup_view
+        from benchharness.report.doctor import doctor_view
 
-        Console(highlight=False).print(checkup_view(checkup))
-    return 0 if checkup.is_able else 1
+        Console(highlight=False).print(doctor_view(report))
+    return 0 if report.is_able else 1

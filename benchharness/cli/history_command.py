@@ -124,7 +124,7 @@ def _write(history: History, page: Path) -> None:
             f"{page}: expected {', '.join(absent)} to draw it with, found none; "
             "pip install 'benchharness[report]'"
         )
-    from benchharness.files import atomic_write_text
+    from benchharness.files import atomic_write_text, unwritten
     from benchharness.report.html.bundle import bundle
     from benchharness.report.html.history import history_page
 
@@ -132,7 +132,7 @@ def _write(history: History, page: Path) -> None:
         atomic_write_text(page, history_page(history, vega=bundle()))
     except OSError as error:
         raise RunError(
-            f"{page}: expected to be able to write here, found: {error.strerror}"
+            f"{page}: expected to be able to write here, found: {unwritten(error)}"
         ) from error
     click.echo(f"page: {page}", err=True)
 

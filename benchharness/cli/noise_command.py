@@ -59,11 +59,11 @@ def command(
     from benchharness.progress import watch
     from benchharness.report.noise import NoiseTable, noise_line
     from benchharness.run.events import RunFinished
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
     if problems := unknown_columns(columns, option="--column"):
         raise SuiteError("command line", problems)
-    request = Request(
+    request = RunOptions(
         suite=suite,
         profile=profile,
         backends=backends,

@@ -1,4 +1,4 @@
-"""Options that several commands have, each said once."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchharness.files import expanded
 
 
 class FilePath(click.Path):
-    """A path in which ``~`` is the home folder, also where no shell has seen to that."""
+    """A path in which ``~`` is the home folder, even where no shell has expanded it."""
 
     def convert(
         self,
@@ -19,35 +19,33 @@ class FilePath(click.Path):
         param: click.Parameter | None,
         ctx: click.Context | None,
     ) -> str | bytes | os.PathLike[str]:
-        """Return the path of what was written."""
+        """Return the path of an argument."""
         return super().convert(expanded(value), param, ctx)
 
 
 PATH = FilePath(path_type=Path)
 
 profile = click.option(
-    "--profile", help="Overrides for a kind of machine or purpose; chosen by default."
+    "--profile", help="Named overrides in the suite; chosen for this machine by default."
 )
 backends = click.option(
-    "--backend", "backends", multiple=True, help="Only this backend; may be repeated."
+    "--backend", "backends", multiple=True, help="Only this backend (repeatable)."
 )
 benchmarks = click.option(
-    "--benchmark", "benchmarks", multiple=True, help="Only this benchmark; repeatable."
+    "--benchmark", "benchmarks", multiple=True, help="Only this benchmark (repeatable)."
 )
 tracks = click.option(
     "--track",
     "tracks",
     multiple=True,
     type=click.Choice(["equal", "native"]),
-    help="Only this track; may be repeated.",
+    help="Only this track (repeatable).",
 )
-columns = click.option(
-    "--column", "columns", multiple=True, help="Only this column; may be repeated."
-)
+columns = click.option("--column", "columns", multiple=True, help="Only this column (repeatable).")
 data = click.option(
     "--data",
     type=FilePath(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA.",
+    help="Folder of the dataset; overrides the suite and BENCHHARNESS_DATA.",
 )
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 results = click.option(
@@ -55,15 +53,18 @@ results = click.option(
     type=PATH,
     default=Path("results"),
     show_default=True,
-    help="Where runs are recorded.",
+    help="Folder where runs are stored.",
 )
 timeout = click.option(
-    "--timeout", "timeout_s", type=float, help="Seconds that a trial may give no sign of life."
+    "--timeout",
+    "timeout_s",
+    type=float,
+    help="Kill a trial that reports no progress for this many seconds.",
 )
 offline = click.option(
-    "--offline", is_flag=True, help="Download nothing; also by BENCHHARNESS_OFFLINE=1."
+    "--offline", is_flag=True, help="Do not download anything (also BENCHHARNESS_OFFLINE=1)."
 )
 json_events = click.option(
-    "--json", "as_json", is_flag=True, help="Print events for programs, one JSON object a line."
+    "--json", "as_json", is_flag=True, help="Print events as JSON, one object per line."
 )
-quiet = click.option("-q", "--quiet", is_flag=True, help="Print nothing but the table and errors.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print only the table and errors.")

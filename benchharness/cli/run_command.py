@@ -14,14 +14,13 @@ from benchharness.cli.saying import say
 
 if TYPE_CHECKING:
     from benchharness.results.record import Record
-    from benchharness.results.store import RunFolder
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
 
 def _trials(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> int | Literal["auto"] | None:
-    """Return a number of trials; its range is the suite's to judge."""
+    """Return a number of trials, or ``auto``; the suite checks its range."""
     if value == "auto":
         return "auto"
     try:
@@ -41,23 +40,26 @@ def _trials(
     callback=_trials,
     metavar="N|auto",
     help="Trials per cell. auto, the default where the suite states no number: until each "
-    "benchmark's backends are told apart or found equal.",
+    "benchmark's backends differ or are equal with confidence.",
 )
 @click.option(
-    "--max-trials", type=int, metavar="N", help="With --trials auto: at most so many (default 10)."
+    "--max-trials",
+    type=int,
+    metavar="N",
+    help="With --trials auto: at most this many (default 10).",
 )
 @click.option(
     "--max-minutes",
     type=float,
     metavar="M",
-    help="With --trials auto: no trials beyond the first three of each cell after so many minutes "
-    "of timing.",
+    help="With --trials auto: only the first three trials of each cell after this many minutes of "
+    "timing.",
 )
 @click.option(
     "--data",
     type=options.FilePath(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; wins over the suite and BENCHHARNESS_DATA. May hold pictures "
-    "of your own, in a folder for each class.",
+    help="Folder of the dataset; overrides the suite and BENCHHARNESS_DATA. May hold your "
+    "pictures, in a folder for each class.",
 )
 @options.device
 @options.results
@@ -65,45 +67,46 @@ def _trials(
     "--timeout",
     "timeout_s",
     type=float,
-    help="Seconds that a trial may give no sign of life; time_limit_s in a suite is for all.",
+    help="Kill a trial that reports no progress for this many seconds. For a total limit use "
+    "time_limit_s in the suite.",
 )
 @click.option(
     "--retries",
     type=click.IntRange(min=0),
     default=0,
     show_default=True,
-    help="How often to repeat a trial whose process died or hung; never one that failed by itself.",
+    help="Retries for trials whose process crashed or hung (not for ordinary failures).",
 )
-@click.option("--fail-fast", is_flag=True, help="End the run with the first trial that fails.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails.")
 @click.option(
     "--resume",
     type=options.PATH,
     is_flag=False,
     flag_value=".",
-    help="Go on with a run: do what is missing, and only that. RUN is its folder or name; the "
-    "suite's latest by default.",
+    help="Resume a run: run only the missing trials. RUN is its folder or name; the suite's "
+    "latest by default.",
     metavar="[RUN]",
 )
-@click.option("--only-failed", is_flag=True, help="Go on with a run: repeat what failed in it.")
-@click.option(
-    "--share-device", is_flag=True, help="Time although another run is using the same GPU."
-)
+@click.option("--only-failed", is_flag=True, help="Resume a run: repeat its failed trials.")
+@click.option("--share-device", is_flag=True, help="Allow sharing the GPU with another run.")
 @options.tracks
 @click.option(
     "--proof/--no-proof",
     default=True,
-    help="Prove first that the backends do the same work (default), or time them unproven.",
+    help="Prove that the backends do the same work before timing (default), or skip the proof.",
 )
 @click.option(
-    "--require-proof", is_flag=True, help="Time nothing, and exit 1, unless all is proven."
+    "--require-proof",
+    is_flag=True,
+    help="Exit 1 before timing if any pair is not proven equivalent.",
 )
 @options.offline
 @click.option(
     "--write-suite",
     type=options.PATH,
-    help="Write a copy of the built-in suite to this file, and run nothing.",
+    help="Write a copy of the built-in suite to this file and exit.",
 )
-@click.option("--dry-run", is_flag=True, help="Show every trial and run none.")
+@click.option("--dry-run", is_flag=True, help="Show every trial without running any.")
 @options.json_events
 @options.quiet
 def command(
@@ -135,27 +138,26 @@ def command(
 ) -> int:
     """Run SUITE, a TOML file, and print its table.
 
-    Without SUITE, a built-in one runs on the pictures that --data names.
+    Without SUITE, the built-in suite runs on the pictures in --data.
 
-    Every trial runs in a process of its own, the backends taking turns. Records, CSV files and
-    logs are written below the results folder as the trials finish.
+    Every trial runs in a separate process; the backends alternate. Records, CSV files and logs
+    are written to the results folder as the trials finish.
 
-    Exit codes: 0 all well; 1 a trial failed, or work was timed that is not proven to be the same
-    (--no-proof asks for none); 2 the request could not be understood; 130 interrupted, and --resume
-    goes on.
+    Exit codes: 0 success; 1 a trial failed, or a timed pair is not proven equivalent (unless
+    --no-proof is given); 2 invalid suite or options; 130 interrupted (--resume continues).
     """
     from benchharness.cli.builtin import builtin_suite, write_copy
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
     if timeout_s is not None and timeout_s <= 0:
         raise click.BadParameter("expected more than 0 seconds", param_hint="--timeout")
     if require_proof and not proof:
-        raise click.BadParameter("expected no --no-proof beside it", param_hint="--require-proof")
+        raise click.BadParameter("cannot be combined with --no-proof", param_hint="--require-proof")
     if as_json and (dry_run or quiet):
         other = "--dry-run" if dry_run else "--quiet"
-        raise click.BadParameter(f"expected no {other} beside it", param_hint="--json")
+        raise click.BadParameter(f"cannot be combined with {other}", param_hint="--json")
     if suite is None and resume is not None and resume.suffix == ".toml":
-        # "run --resume SUITE": the option takes the word that is meant for the argument.
+        # "run --resume SUITE": the option has taken the argument.
         suite, resume = resume, Path()
     if only_failed and resume is None:
         resume = Path()
@@ -164,10 +166,10 @@ def command(
         return 0
     if suite is None and data is None and resume is not None:
         raise click.UsageError(
-            "expected SUITE beside --resume and --only-failed, or the --data DIR of a run without "
-            "one: benchharness run SUITE --resume [RUN]; found neither"
+            "--resume and --only-failed need SUITE, or --data DIR for a run of the built-in suite: "
+            "benchharness run SUITE --resume [RUN]"
         )
-    request = Request(
+    given = RunOptions(
         suite=builtin_suite(data) if suite is None else suite,
         profile=profile,
         backends=backends,
@@ -189,54 +191,57 @@ def command(
         offline=offline,
     )
     if dry_run:
-        _preview(request)
+        _preview(given)
         return 0
-    return _run(request, as_json=as_json, is_quiet=quiet)
+    return _run(given, as_json=as_json, is_quiet=quiet)
 
 
-def _preview(request: Request) -> None:
+def _preview(options: RunOptions) -> None:
     """Print what would run."""
-    from benchharness.report.preview import asks, preview
-    from benchharness.run.dry_run import check_weights, forecast
-    from benchharness.run.estimate.outlook import warnings
+    from benchharness.report.preview import preview, resources_text
+    from benchharness.run.dry_run import check_weights, preview_trials
+    from benchharness.run.estimate import warnings
     from benchharness.run.messages import adaptation_messages
     from benchharness.run.session import open_session
 
-    session = open_session(request)
-    facts = session.survey()
+    session = open_session(options)
+    dataset = session.dataset_info()
     check_weights(session.plan, places=session.places)
-    outlook = session.outlook(facts)
-    said = [*session.announcements(), *adaptation_messages(session.plan, facts)]
-    for line in [*said, *warnings(outlook, session.accelerators)]:
+    estimate = session.estimate_resources(dataset)
+    lines = [*session.plan_messages(), *adaptation_messages(session.plan, dataset)]
+    for line in [*lines, *warnings(estimate, session.accelerators)]:
         say(line, err=True)
-    for line in preview(facts, list(forecast(session.plan, facts))).split("\n"):
+    for line in preview(dataset, list(preview_trials(session.plan, dataset))).split("\n"):
         say(line)
-    has_proof = request.proof != "no"
-    click.echo(asks(outlook.estimate(has_proof=has_proof), outlook.cells()))
+    click.echo(resources_text(estimate.seconds(options.results), estimate.cells()))
 
 
-def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
-    """Carry out a run, watched, and print its table; return the exit code."""
+def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
+    """Run with progress, print the table, and return the exit code."""
     from benchharness.cli.report_command import publish, show
     from benchharness.progress import watch
     from benchharness.report.summary import answers_in
     from benchharness.run.events import RunFinished
-    from benchharness.run.pending import SUCCESS
-    from benchharness.run.session import open_session
+    from benchharness.run.resume import SUCCESS
+    from benchharness.run.session import open_session, start_run
 
-    remarks: list[str] = []
+    hints: list[str] = []
     is_silent = as_json or is_quiet
+    again = _command(options)
     try:
         with watch(as_json=as_json, is_quiet=is_quiet) as observe:
-            session = open_session(request, observe=observe)
-            try:
-                folder, records = session.run(observe)
-            except (KeyboardInterrupt, Terminated):
-                if session.folder is not None:
-                    remarks += _left(session.folder, request)
-                raise
-            page = publish(folder.path, tell=remarks.append)
-            code = _exit_code(records, proof=request.proof)
+            session = open_session(options, observe=observe)
+            with start_run(session, observe) as runner:
+                folder = runner.folder
+                try:
+                    records = runner.run(observe)
+                except (KeyboardInterrupt, Terminated):
+                    if folder.records()[0]:
+                        publish(folder.path, tell=hints.append)
+                    hints.append(f"to resume: {again} --resume {folder.path}")
+                    raise
+            page = publish(folder.path, tell=hints.append)
+            code = _exit_code(records, proof=options.proof)
             observe(
                 RunFinished(
                     exit_code=code,
@@ -246,59 +251,47 @@ def _run(request: Request, *, as_json: bool, is_quiet: bool) -> int:
                 )
             )
     except (KeyboardInterrupt, Terminated):
-        # Now that the live picture is gone.
-        for line in [] if is_silent else remarks:
+        # After the live display has ended.
+        for line in [] if is_silent else hints:
             say(line, err=True)
         raise
     if any(record["status"] not in SUCCESS for record in records):
-        remarks.append(f"to repeat what failed: {_again(request)} --only-failed")
+        hints.append(f"to repeat failed trials: {again} --only-failed")
     if any(look["stop"] == "time" for look in folder.read_run().get("looks", ())):
-        remarks.append(f"out of time; to go on: {_again(request)} --resume")
+        hints.append(f"time limit reached; to resume: {again} --resume")
     if not as_json:
         show(folder.path)
-    for line in [] if is_silent else remarks:
+    for line in [] if is_silent else hints:
         say(line, err=True)
     return code
 
 
-def _left(folder: RunFolder, request: Request) -> list[str]:
-    """Write the report of what has finished; return where it is, and how to go on."""
-    from benchharness.cli.report_command import publish
-
-    remarks: list[str] = []
-    if folder.records()[0]:
-        publish(folder.path, tell=remarks.append)
-    return [*remarks, f"to go on: {_again(request)} --resume {folder.path}"]
-
-
-def _again(request: Request) -> str:
+def _command(options: RunOptions) -> str:
     """Return the command that runs a suite."""
     from benchharness.suite.builtin import IMAGES
 
-    suite = f"--data {request.data}" if request.suite == IMAGES else request.suite
+    suite = f"--data {options.data}" if options.suite == IMAGES else options.suite
     return f"benchharness run {suite}"
 
 
 def _exit_code(records: list[Record], *, proof: str) -> int:
     from benchharness.fairness.certificate import PROVEN
-    from benchharness.run.pending import SUCCESS
+    from benchharness.model.cell import cell_key
+    from benchharness.results.cells import record_key
+    from benchharness.run.resume import SUCCESS
 
     if any(record["status"] not in SUCCESS for record in records):
         return 1
     if proof == "no":
         return 0
-    timed = {_point(record, record["backend"]) for record in records if record["status"] == "ok"}
-    unproven = (
-        verdict != PROVEN
-        for record in records
-        for other, verdict in record["proofs"].items()
-        # The native track claims no equal work; of what one backend cannot do, nothing is compared.
-        if record["track"] == "equal"
-        and {_point(record, record["backend"]), _point(record, other)} <= timed
-    )
-    return 1 if any(unproven) else 0
-
-
-def _point(record: Record, backend: str) -> tuple[str, str, str, str]:
-    """Return what a record was timed at, as one of a backend."""
-    return record["benchmark"], repr(sorted(record["matrix"].items())), record["track"], backend
+    timed = {record_key(record) for record in records if record["status"] == "ok"}
+    for record in records:
+        # The native track does not claim equal work.
+        if record["track"] != "equal" or record_key(record) not in timed:
+            continue
+        for other, verdict in record["proofs"].items():
+            rival = cell_key(record["benchmark"], record["matrix"], record["track"], other)
+            # Nothing is compared with what a backend does not support.
+            if verdict != PROVEN and rival in timed:
+                return 1
+    return 0

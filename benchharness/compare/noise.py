@@ -15,9 +15,9 @@ from benchharness.compare.run import ComparisonOptions, ComparisonRun, run_compa
 from benchharness.compare.sampling import Series
 from benchharness.compare.scatter import Scatter
 from benchharness.compare.targets import Side
-from benchharness.errors import RunError
+from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.run.events import Observer
-from benchharness.run.session import Request
+from benchharness.run.options import RunOptions
 
 DIFFERENCES = (0.02, 0.05, 0.10, 0.20)
 PAIRS = 12
@@ -95,7 +95,7 @@ class NoiseReport:
 
 
 def measure_noise(
-    request: Request, *, pairs: int, columns: tuple[str, ...], observe: Observer
+    request: RunOptions, *, pairs: int, columns: tuple[str, ...], observe: Observer
 ) -> NoiseReport:
     """Run every cell against itself, and keep what it showed for later comparisons.
 
@@ -158,13 +158,8 @@ def floor_of(series: Series, criteria: Criteria) -> NoiseFloor:
 def _noise(series: Series, meeting: ComparisonRun) -> list[Noise]:
     """Return the noise of a cell, and keep it."""
     floor = floor_of(series, meeting.criteria)
-    try:
+    with writable(meeting.floors.folder, elsewhere=ANOTHER_CACHE):
         meeting.floors.keep(meeting.lineup.plan, series.couple.ours, floor)
-    except OSError as error:
-        raise RunError(
-            f"{meeting.floors.folder}: expected to be able to write here, found: {error.strerror}; "
-            "name another folder with BENCHHARNESS_CACHE"
-        ) from error
     words = {verdict.column: verdict.word for verdict in series.verdicts}
     return [
         Noise(

@@ -22,14 +22,14 @@ from benchharness.errors import SuiteError
 from benchharness.measure.environment import usable_cores
 from benchharness.measure.machine import read_memory
 from benchharness.results.cells import worst_proof
-from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.derived import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
 from benchharness.run.interpreters import BackendInterpreter
+from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
-from benchharness.run.session import Request, Session, open_session
+from benchharness.run.session import Session, open_session, start_run
 from benchharness.suite.regression import Regression, described
 
 # Below the results folder: what compares two sides is no run of the suite.
@@ -51,7 +51,7 @@ class ComparisonOptions:
         command: What the user has called.
     """
 
-    request: Request
+    request: RunOptions
     a: Side
     b: Side
     columns: tuple[str, ...] = ()
@@ -99,16 +99,20 @@ def run_comparison(order: ComparisonOptions, observe: Observer) -> ComparisonRun
         pairs=limits.fewest,
         is_extracting=criteria.is_extraction_compared,
     )
-    session.plan = lineup.plan
-    session.own_head_per_backend = order.a.backend is None or order.a.backend == order.b.backend
+    session = replace(
+        session,
+        plan=lineup.plan,
+        own_head_per_backend=order.a.backend is None or order.a.backend == order.b.backend,
+    )
     floors = NoiseStore(folder=session.places.cache / "noise", device=session.device.name)
     # Once before anything is built or proven, and again when the data has settled all settings.
     _require_visible(PowerEstimate.of(lineup, floors, criteria), order, limits)
     with ExitStack() as made:
-        built = _build(order, session, lineup, observe, made)
-        runner = session.begin(observe, command=order.command)
+        session, built = _build(order, session, lineup, observe, made)
+        runner = made.enter_context(start_run(session, observe, command=order.command))
+        runner.prove()
         try:
-            lineup = lineup.settled(session.plan)
+            lineup = lineup.settled(runner.plan)
             prospect = PowerEstimate.of(lineup, floors, criteria)
             _require_visible(prospect, order, limits)
             is_by_epoch = _can_live_side_by_side(session, runner)
@@ -128,9 +132,7 @@ def run_comparison(order: ComparisonOptions, observe: Observer) -> ComparisonRun
                 is_by_epoch=is_by_epoch,
             ).run()
         finally:
-            session.close()
-            records, _ = runner.folder.records()
-            write_csv_files(runner.folder.path, records)
+            runner.write_tables()
     series = tuple(one for one in every if one.couple.is_compared)
     comparison = _comparison(order, session, runner, lineup, every, built)
     runner.folder.write_comparison(comparison.as_dict())
@@ -159,7 +161,7 @@ def _can_live_side_by_side(session: Session, runner: Runner) -> bool:
     if session.device.index is not None:
         return False
     _, free_bytes = read_memory()
-    cells = session.outlook(runner.materials.facts).cells()
+    cells = session.estimate_resources(runner.inputs.dataset).cells()
     return all(2 * one.needs.host_bytes <= free_bytes for one in cells)
 
 
@@ -189,12 +191,12 @@ def _build(
     lineup: ComparisonPlan,
     observe: Observer,
     made: ExitStack,
-) -> dict[str, Checkout]:
-    """Make revisions ready, tell the session where their code is, and return them by letter."""
-    session.settle()
+) -> tuple[Session, dict[str, Checkout]]:
+    """Make revisions ready; return the session with their executors, and them by letter."""
+    session = session.resolve_interpreters()
     built: dict[str, Checkout] = {}
     plugins = {backend_plugin(lineup.plan, cell.backend)[0] for cell in lineup.plan.cells}
-    elsewhere: dict[str, LocalExecutor] = {}
+    executors: dict[str, LocalExecutor] = {}
     for letter, side in (("A", order.a), ("B", order.b)):
         if side.revision is None:
             continue
@@ -215,11 +217,10 @@ def _build(
         )
         cells = (one.ours if letter == "A" else one.theirs for one in lineup.couples)
         for backend in dict.fromkeys(cell.backend for cell in cells):
-            own = session.quarters.get(backend)
-            elsewhere[backend] = executor if own is None else _within(own, executor, checkout)
+            own = session.interpreters.get(backend)
+            executors[backend] = executor if own is None else _within(own, executor, checkout)
         built[letter] = checkout
-    session.elsewhere = elsewhere
-    return built
+    return replace(session, executors={**session.executors, **executors}), built
 
 
 def _within(

@@ -189,7 +189,7 @@ class Sampler:
         turns = [trials] if self.is_by_epoch else [[trial] for trial in trials]
         made: list[Record] = []
         for turn in turns:
-            made += self.runner.carry_out_in_turn(
+            made += self.runner.run_in_turn(
                 turn, self._records, self.observe, number=len(self._records) + 1, count=count
             )
             self._records += made[-len(turn) :]

@@ -24,6 +24,7 @@ from benchharness.data.cache_entry import (
 )
 from benchharness.data.indexed_images import IndexedImages, decode
 from benchharness.errors import DatasetError
+from benchharness.files import ANOTHER_CACHE, unwritten
 
 Progress = Callable[[int, int], None]
 
@@ -81,8 +82,8 @@ def obtain(
             _build(folder, images, meta=meta, workers=workers, may_skip=may_skip, progress=progress)
     except OSError as error:
         raise DatasetError(
-            f"{folder}: expected to write prepared images, found: {error}; "
-            "free some space or choose another cache folder"
+            f"{folder}: expected to write prepared images, found: "
+            f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error
     return CacheResult(
         entry=open_entry(folder), seconds=time.perf_counter() - started, damage=damage

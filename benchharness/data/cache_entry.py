@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import DatasetError
-from benchharness.files import file_digest, sync
+from benchharness.files import ANOTHER_CACHE, file_digest, sync
 
 _FORMAT = 3
 _SYNC_BYTES = 16_000_000
@@ -163,7 +163,7 @@ def require_space(folder: Path, *, needed: int, what: str = "prepared images") -
     if free < needed:
         raise DatasetError(
             f"{folder}: expected {needed / 1e6:,.1f} MB of free space for {what}, "
-            f"found {free / 1e6:,.1f} MB; free some space or choose another cache folder"
+            f"found {free / 1e6:,.1f} MB; free some space, or {ANOTHER_CACHE}"
         )
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from benchharness.data.prepared import Prepared
 from benchharness.data.preprocessing import fit
 from benchharness.errors import DatasetError
+from benchharness.files import ANOTHER_CACHE, save_arrays, unwritten
 from benchharness.model.task import Preprocessing, Whitening
 
 # Of the fitting: another formula makes another file.
@@ -65,8 +67,6 @@ def _read(file: Path) -> Preprocessing | None:
 
 
 def _write(file: Path, preprocessing: Preprocessing) -> None:
-    from safetensors.numpy import save_file
-
     whitening = preprocessing.whitening
     arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
     facts = {
@@ -77,11 +77,12 @@ def _write(file: Path, preprocessing: Preprocessing) -> None:
     partial = file.with_name(f".{file.name}-{uuid.uuid4().hex[:8]}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        save_file(arrays, partial, metadata={"facts": json.dumps(facts)})
+        save_arrays(partial, arrays, metadata={"facts": json.dumps(facts)})
         partial.replace(file)
     except OSError as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise DatasetError(
-            f"{file}: expected to be able to write here, found: {error.strerror}; "
-            "free some space, or set BENCHHARNESS_CACHE to another folder"
+            f"{file}: expected to be able to write here, found: "
+            f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error

@@ -12,6 +12,7 @@ from benchharness.data.image_formats import SUFFIXES
 from benchharness.data.listing import Examples, FileExamples, Listing, Selection
 from benchharness.data.prepared import Prepared
 from benchharness.errors import DatasetError
+from benchharness.files import ANOTHER_CACHE, unwritten
 from benchharness.model.conversions import ALIKE, describe
 
 # What the loaders of all frameworks decode, and what they know it by.
@@ -96,8 +97,8 @@ def class_folder(paths: Sequence[Path], prepared: Prepared, *, cache_dir: Path) 
                     (building / link).symlink_to(path)
     except OSError as error:
         raise DatasetError(
-            f"{folder}: expected to link {len(links)} images by class, found: {error}; "
-            'choose another cache folder, or set input = "prepared"'
+            f"{folder}: expected to link {len(links)} images by class, found: "
+            f'{unwritten(error, elsewhere=ANOTHER_CACHE)}, or set input = "prepared"'
         ) from error
     return folder
 

@@ -13,7 +13,7 @@ from benchharness.data.folder import folder
 from benchharness.data.listing import Listing
 from benchharness.download.stock import Manifest, damages, write_manifest
 from benchharness.errors import DatasetError
-from benchharness.files import file_digest
+from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
 
 Progress = Callable[[int, int], None]
 TRAIN, TEST = 2000, 800
@@ -52,8 +52,8 @@ def pictures(
                     _draw(place, train=train, test=test, seed=seed, progress=progress)
     except OSError as error:
         raise DatasetError(
-            f"{place}: expected to write {train + test} pictures, found: {error}; "
-            "free some space or choose another cache folder"
+            f"{place}: expected to write {train + test} pictures, found: "
+            f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error
     origin = f"drawn by benchharness (version {drawn.VERSION}, seed {seed}), no photographs"
     return replace(folder(place), name="drawn", is_real=False, origin=origin)

@@ -1,40 +1,39 @@
-"""Whether a backend works on this machine, seen in a process of its own."""
+"""Checks of the backends, each in a process of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from benchharness.doctor.check import Check
 from benchharness.doctor.probe_request import GaugeRequest
 from benchharness.environments.install import origin_of
 from benchharness.errors import PluginError
-from benchharness.plugins import distribution, find, obstacle
-from benchharness.run.estimate.calibration import BackendSpeed, now
+from benchharness.plugins import distribution, find, install_command, obstacle
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.process.outcome import Outcome
 
 _INSTALL = "; install it with: "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendStatus:
-    """How one backend is.
+    """State of one backend.
 
     Attributes:
         backend: As a suite calls it.
         plugin: Its entry point.
         options: As the suite states them.
-        distribution: What the plugin came with; empty where it is not installed.
+        distribution: Of the plugin; empty where it is not installed.
         versions: Of the framework.
-        device: As the framework calls what it computes on.
-        threads: That its arithmetic uses; None if it does not tell.
+        device: As the framework calls it.
+        threads: Of its arithmetic; None if it does not tell.
         import_s: Importing the framework.
+        framework_bytes: Host memory of a worker that is idle.
         reason: Why it does not work; empty where it does.
         remedy: What to do about that.
-        tempo: How fast it is; None where that was not measured.
     """
 
     backend: str
@@ -48,129 +47,111 @@ class BackendStatus:
     framework_bytes: int | None = None
     reason: str = ""
     remedy: str = ""
-    tempo: BackendSpeed | None = None
 
     @property
-    def is_well(self) -> bool:
-        """Whether it can work."""
+    def ok(self) -> bool:
+        """Whether it works."""
         return not self.reason
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Checker:
-    """Looks at backends, one after the other so that none disturbs another.
+def check_backend(
+    backend: str,
+    *,
+    plugin: str,
+    options: Mapping[str, Any],
+    executor: LocalExecutor,
+    folder: Path,
+    device: Literal["cpu", "gpu"],
+    threads: int,
+    interpreter: BackendInterpreter | None = None,
+) -> BackendStatus:
+    """Return the state of a backend; never raises for what a backend does.
 
-    Attributes:
-        executor: With the limit of time that a backend has.
+    Args:
+        executor: With the time limit of a backend.
         folder: For requests and logs.
-        load: Of the machine, to be noted beside what is measured.
+        interpreter: Of the backend's workers; None for this one.
     """
 
-    executor: LocalExecutor
-    folder: Path
-    device: Literal["cpu", "gpu"]
-    threads: int
-    load: float | None = None
-
-    def look(
-        self,
-        backend: str,
-        *,
-        plugin: str,
-        options: Mapping[str, Any],
-        is_measured: bool,
-        quarters: BackendInterpreter | None = None,
-    ) -> BackendStatus:
-        """Return how a backend is; never raises for what a backend does.
-
-        Args:
-            is_measured: Whether to measure its tempo.
-            quarters: Where its workers live; None for here.
-        """
-        try:
-            came_with = distribution(find(plugin)) if quarters is None else quarters.distribution
-        except PluginError as error:
-            reason, remedy = _parted(str(error), backend=backend)
-            return BackendStatus(
-                backend=backend, plugin=plugin, options=options, reason=reason, remedy=remedy
-            )
-        if quarters is None and (found := obstacle(find(plugin))):
-            return BackendStatus(
-                backend=backend,
-                plugin=plugin,
-                options=options,
-                distribution=came_with,
-                reason=str(found),
-                remedy=found.remedy,
-            )
-        executor = self.executor if quarters is None else quarters.with_interpreter(self.executor)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        heard: dict[str, Any] = {}
-        outcome = executor.run(
-            GaugeRequest(
-                plugin=plugin,
-                options=options,
-                device=self.device,
-                threads=self.threads,
-                is_measured=is_measured,
-            ),
-            request_file=self.folder / f"{backend}.json",
-            log=self.folder / f"{backend}.log",
-            on_event=lambda event: heard.update({event["event"]: event}),
-        )
-        reason, remedy = _parted(outcome.reason, backend=backend)
-        framework_bytes = heard.get("base", {}).get("bytes")
+    def status(reason: str, remedy: str, **facts: Any) -> BackendStatus:
         return BackendStatus(
-            backend=backend,
-            plugin=plugin,
-            options=options,
-            distribution=came_with,
-            versions=outcome.versions,
-            device=str(outcome.effective.get("device", "")),
-            threads=_whole(outcome.effective.get("threads")),
-            import_s=outcome.metrics.get("import_s"),
-            framework_bytes=framework_bytes,
-            reason=reason,
-            remedy=remedy or (_reinstall(plugin, quarters) if reason else ""),
-            tempo=self._tempo(heard.get("measures"), outcome, framework_bytes),
+            backend=backend, plugin=plugin, options=options, reason=reason, remedy=remedy, **facts
         )
 
-    def is_outdated(self, tempo: BackendSpeed) -> bool:
-        """Return whether a tempo was measured beside others, who have left."""
-        return self._is_busy(tempo.load) and not self._is_busy(self.load)
-
-    def _is_busy(self, load: float | None) -> bool:
-        return load is not None and load > self.threads / 2
-
-    def _tempo(
-        self, told: Mapping[str, Any] | None, outcome: Outcome, framework_bytes: int | None
-    ) -> BackendSpeed | None:
-        if told is None or framework_bytes is None or outcome.status != "ok":
-            return None
-        process = ("startup_s", "import_s", "teardown_s")
-        return BackendSpeed(
-            **told["measures"],
-            start_s=sum(outcome.metrics.get(name, 0.0) for name in process),
-            framework_bytes=framework_bytes,
-            load=self.load,
-            measured=now().isoformat(timespec="seconds"),
-        )
-
-
-def _parted(message: str, *, backend: str) -> tuple[str, str]:
-    """Return what is wrong, and the command that mends it where the message names one."""
-    reason, _, remedy = (
-        message.removeprefix(f"backend {backend}").removeprefix(": ").partition(_INSTALL)
+    try:
+        installed_by = interpreter.distribution if interpreter else distribution(find(plugin))
+    except PluginError as error:
+        return status(*_split(str(error), backend))
+    if interpreter is None and (found := obstacle(find(plugin))):
+        return status(str(found), found.remedy, distribution=installed_by)
+    folder.mkdir(parents=True, exist_ok=True)
+    events: dict[str, Any] = {}
+    outcome = (interpreter.with_interpreter(executor) if interpreter else executor).run(
+        GaugeRequest(plugin=plugin, options=options, device=device, threads=threads),
+        request_file=folder / f"{backend}.json",
+        log=folder / f"{backend}.log",
+        on_event=lambda event: events.update({event["event"]: event}),
     )
+    reason, remedy = _split(outcome.reason, backend)
+    threads_used = outcome.effective.get("threads")
+    return status(
+        reason,
+        remedy or (_reinstall(plugin, interpreter) if reason else ""),
+        distribution=installed_by,
+        versions=outcome.versions,
+        device=str(outcome.effective.get("device", "")),
+        threads=threads_used if type(threads_used) is int else None,
+        import_s=outcome.metrics.get("import_s"),
+        framework_bytes=events.get("base", {}).get("bytes"),
+    )
+
+
+def backend_checks(statuses: Sequence[BackendStatus], *, needed: Sequence[str]) -> Iterator[Check]:
+    """Yield the check of each backend.
+
+    Args:
+        needed: Backends without which the suite cannot run.
+    """
+    if not statuses:
+        yield Check(
+            mark="missing",
+            subject="backends",
+            text="none is installed",
+            remedy=f"{install_command('torch')}, or {install_command('keras')}",
+        )
+    for status in statuses:
+        if status.ok:
+            yield Check(mark="ok", subject=status.backend, text=_description(status))
+        else:
+            yield Check(
+                mark="missing" if status.backend in needed else "warn",
+                subject=status.backend,
+                text=status.reason,
+                remedy=status.remedy,
+            )
+
+
+def _description(status: BackendStatus) -> str:
+    threads = f"{status.threads} thread{'s' if status.threads != 1 else ''}"
+    parts = [
+        status.distribution,
+        ", ".join(f"{name} {version}" for name, version in status.versions.items()),
+        f"on {status.device}" if status.device else "",
+        threads if status.threads else "",
+        "" if status.import_s is None else f"imported in {status.import_s:.1f} s",
+    ]
+    return "; ".join(filter(None, parts))
+
+
+def _split(message: str, backend: str) -> tuple[str, str]:
+    """Return the reason, and the command that helps where the message names one."""
+    message = message.removeprefix(f"backend {backend}").removeprefix(": ")
+    reason, _, remedy = message.partition(_INSTALL)
     return reason, remedy
 
 
-def _reinstall(plugin: str, quarters: BackendInterpreter | None) -> str:
-    if quarters is not None:
-        return quarters.remedy
+def _reinstall(plugin: str, interpreter: BackendInterpreter | None) -> str:
+    if interpreter is not None:
+        return interpreter.remedy
     entry = find(plugin)
     return f"pip install --force-reinstall {origin_of(entry.dist.name)}" if entry.dist else ""
-
-
-def _whole(value: object) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) else None

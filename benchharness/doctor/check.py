@@ -1,25 +1,24 @@
-"""What was found on a machine: each thing well, worth a warning or missing, with its remedy."""
+"""Checks of a machine: each ok, worth a warning or missing something, with its remedy."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-Mark = Literal["ok", "warn", "missing"]
-_GB, _MB = 1e9, 1e6
+Severity = Literal["ok", "warn", "missing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One thing that was looked at.
+class Check:
+    """Result of one check.
 
     Attributes:
-        mark: ``missing`` for what the suite cannot do without, ``warn`` for what is worth knowing.
-        remedy: What to do about it; empty where there is nothing to do.
+        mark: ``missing`` for what the suite needs and lacks, ``warn`` for what is worth knowing.
+        remedy: Empty where nothing is to be done.
     """
 
-    mark: Mark
+    mark: Severity
     subject: str
     text: str
     remedy: str = ""
@@ -27,18 +26,18 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Section:
-    """Findings that belong together."""
+    """Checks that belong together."""
 
     title: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Check, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
-    """All findings, for people and for programs.
+    """All checks, for people and for programs.
 
     Attributes:
-        title: What was looked at, in a line.
+        title: The suite and the device, in a line.
         facts: The same in numbers, JSON-able.
     """
 
@@ -49,11 +48,12 @@ class DoctorReport:
     @property
     def is_able(self) -> bool:
         """Whether nothing is missing."""
-        return not any(self.count("missing"))
+        return not self.marked("missing")
 
-    def count(self, mark: Mark) -> Iterator[Finding]:
-        """Yield the findings with a mark."""
-        return (one for section in self.sections for one in section.findings if one.mark == mark)
+    def marked(self, mark: Severity) -> list[Check]:
+        """Return the checks with a mark."""
+        checks = (check for section in self.sections for check in section.findings)
+        return [check for check in checks if check.mark == mark]
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON-able values."""
@@ -64,8 +64,3 @@ class DoctorReport:
             "sections": [asdict(section) for section in self.sections],
             **self.facts,
         }
-
-
-def size(count: float) -> str:
-    """Return bytes in words."""
-    return f"{count / _GB:.1f} GB" if count >= _GB / 2 else f"{count / _MB:.0f} MB"

@@ -1,18 +1,22 @@
-"""What of data and weights is on this machine, and how to get the rest; nothing is downloaded."""
+"""Datasets and weights on this machine, and how to get the rest; nothing is downloaded."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchharness.data.added import info, names
 from benchharness.data.listing import Listing
 from benchharness.data.sources import find
+from benchharness.doctor.check import Check
 from benchharness.download.caches import keras_home, torch_checkpoints
 from benchharness.download.registry import REGISTRY, RemoteResource, weights_home
 from benchharness.errors import AbsentError, BenchError
 from benchharness.model.backbones import BACKBONES, Release
+from benchharness.suite.plan import Plan
+from benchharness.suite.settings import TransferSettings
+from benchharness.text import format_bytes
 from benchharness.weights.pretrained import find_pretrained, require_arrays
 
 # A class folder of the user's own has no name by which to look for it.
@@ -131,7 +135,7 @@ def _weights(
         if file.is_file():
             return Resource(name=label, place=_tilde(file, environment), is_real=is_real)
     named = f"put {release.file} into a folder and name it in BENCHHARNESS_WEIGHTS"
-    missing = "part of benchharness and gone: pip install --force-reinstall benchharness"
+    missing = "part of benchharness but missing: pip install --force-reinstall benchharness"
     return Resource(
         name=label,
         place="",
@@ -152,10 +156,50 @@ def _cached(home: RemoteResource | None, environment: Mapping[str, str]) -> Iter
 def _remedy(home: RemoteResource | None) -> str:
     if home is None:
         return ""
-    return f"downloaded by itself when a run needs it, {home.size_bytes / 1e6:,.0f} MB"
+    return f"downloaded automatically when a run needs it, {format_bytes(home.size_bytes)}"
 
 
 def _tilde(path: Path | None, environment: Mapping[str, str]) -> str:
     home = environment.get("HOME")
     text = str(path)
     return f"~{text[len(home) :]}" if home and home != "/" and text.startswith(f"{home}/") else text
+
+
+def resource_checks(resources: Sequence[Resource]) -> Iterator[Check]:
+    """Yield which data and weights are here; without a suite none of them is missing."""
+    for resource in resources:
+        yield Check(
+            mark="ok" if resource.is_here else "warn",
+            subject=resource.name,
+            text=resource.damage or resource.place or "not on this machine",
+            remedy=resource.remedy,
+        )
+
+
+def weights_checks(plan: Plan, resources: Sequence[Resource]) -> Iterator[Check]:
+    """Yield for each backbone of the plan whether its pretrained weights are available."""
+    here = {resource.name: resource for resource in resources}
+    wanted: dict[str, TransferSettings] = {}
+    for cell in plan.cells:
+        if isinstance(cell.settings, TransferSettings) and cell.settings.weights != "random":
+            wanted.setdefault(cell.settings.backbone, cell.settings)
+    for backbone, settings in wanted.items():
+        if backbone in plan.suite.weights:
+            continue
+        known = [here[f"{backbone} {name}"] for name in settings.releases]
+        yield _weights_check(backbone, known, has_fallback=plan.suite.weights_fallback is not None)
+
+
+def _weights_check(backbone: str, known: Sequence[Resource], *, has_fallback: bool) -> Check:
+    found = next((resource for resource in known if resource.is_here), None)
+    if found is not None:
+        return Check(mark="ok", subject="weights", text=f"{found.name}: {found.place}")
+    if damaged := next((resource for resource in known if resource.damage), None):
+        return Check(mark="missing", subject="weights", text=damaged.damage)
+    fetchable = next((resource for resource in known if resource.download_bytes), None)
+    names = " or ".join(resource.name for resource in known)
+    remedy = fetchable.remedy if fetchable else next((s.remedy for s in known), "")
+    if fetchable is None and not has_fallback:
+        return Check(mark="missing", subject="weights", text=f"{names}: not here", remedy=remedy)
+    text = f"{names}: not here" + ("; else random ones" if has_fallback else "")
+    return Check(mark="warn", subject="weights", text=text, remedy=remedy)

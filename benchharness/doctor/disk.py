@@ -1,4 +1,4 @@
-"""Room on disks: what a suite may write, and where."""
+"""Disk space that a suite needs, by folder."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from benchharness.doctor.check import Finding, size
+from benchharness.doctor.check import Check
 from benchharness.doctor.data import Resource
 from benchharness.download.registry import REGISTRY, weights_home
 from benchharness.run.dry_run import TrialPreview
-from benchharness.run.estimate.costs import FLOAT_BYTES
-from benchharness.run.estimate.outlook import ResourceEstimate
+from benchharness.run.estimate import FLOAT_BYTES, ResourceEstimate
 from benchharness.run.inputs import Subset
 from benchharness.suite.settings import FineTuneSettings, TransferSettings
+from benchharness.text import format_bytes
 
 # What a run writes besides what other benchmarks start from; a drawn JPEG.
 RUN_BYTES = 50_000_000
@@ -43,60 +43,60 @@ class Folder:
 
 
 def folders(
-    outlook: ResourceEstimate, *, results: Path, supplies: Sequence[Resource]
+    estimate: ResourceEstimate, *, results: Path, cache: Path, resources: Sequence[Resource]
 ) -> dict[str, Folder]:
     """Return the places that a run writes to, with what it may write there."""
-    forecasts, cache = outlook.forecasts(), outlook.places.cache
-    needed = prepared_bytes(forecasts) + features_bytes(forecasts)
-    if outlook.is_drawn:
-        needed += _DRAWN_BYTES * max((one.images for one in forecasts), default=0)
-    needed += sum(_fetched_bytes(outlook, supplies))
+    previews, cache = estimate.previews(), cache
+    needed = prepared_bytes(previews) + features_bytes(previews)
+    if not estimate.facts.is_real:
+        needed += _DRAWN_BYTES * max((one.images for one in previews), default=0)
+    needed += sum(_fetched_bytes(estimate, resources))
     return {
         "cache": _folder(cache, needed_bytes=needed, has_size=True),
-        "results": _folder(results, needed_bytes=RUN_BYTES + heads_bytes(forecasts)),
+        "results": _folder(results, needed_bytes=RUN_BYTES + heads_bytes(previews)),
     }
 
 
-def folder_findings(folders: Mapping[str, Folder]) -> Iterator[Finding]:
+def folder_checks(folders: Mapping[str, Folder]) -> Iterator[Check]:
     """Yield whether what a run writes has a place."""
     for subject, folder in folders.items():
-        text = f"{folder.path}: {size(folder.free_bytes)} free"
+        text = f"{folder.path}: {format_bytes(folder.free_bytes)} free"
         if folder.held_bytes:
-            text += f", {size(folder.held_bytes)} in it"
+            text += f", {format_bytes(folder.held_bytes)} in it"
         if folder.needed_bytes:
-            text += f", the suite may need {size(folder.needed_bytes)}"
+            text += f", the suite may need {format_bytes(folder.needed_bytes)}"
         if folder.obstacle:
-            yield Finding(
+            yield Check(
                 mark="missing",
                 subject=subject,
                 text=f"{folder.path}: cannot be written: {folder.obstacle}",
                 remedy="name another folder, or make this one writable",
             )
         elif folder.free_bytes < folder.needed_bytes:
-            yield Finding(
+            yield Check(
                 mark="missing",
                 subject=subject,
                 text=text,
                 remedy="free some space, or name a folder on another disk",
             )
         else:
-            yield Finding(mark="ok", subject=subject, text=text)
+            yield Check(mark="ok", subject=subject, text=text)
 
 
-def prepared_bytes(forecasts: Sequence[TrialPreview]) -> int:
+def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
     """Return what decoded images take on disk, each picture of a size once."""
     sizes = {}
-    for one in forecasts:
+    for one in previews:
         part = Subset.of(one.trial.cell)
         image = part.image_size**2 * one.channels
         sizes[part.image_size, part.train_images, part.test_images] = one.images * image
     return sum(sizes.values())
 
 
-def features_bytes(forecasts: Sequence[TrialPreview]) -> int:
+def features_bytes(previews: Sequence[TrialPreview]) -> int:
     """Return what stored features take on disk: one set for each backend, front and slice."""
     sizes = {}
-    for one in forecasts:
+    for one in previews:
         cell, front = one.trial.cell, one.workload.front
         if front is None or not isinstance(cell.settings, TransferSettings):
             continue
@@ -109,27 +109,29 @@ def features_bytes(forecasts: Sequence[TrialPreview]) -> int:
     return sum(sizes.values())
 
 
-def heads_bytes(forecasts: Sequence[TrialPreview]) -> int:
+def heads_bytes(previews: Sequence[TrialPreview]) -> int:
     """Return what may be kept of trained heads, from which other benchmarks start."""
-    settings = [one.trial.cell.settings for one in forecasts]
+    settings = [one.trial.cell.settings for one in previews]
     wanted = {one.head_from for one in settings if isinstance(one, FineTuneSettings)} - {None}
     return sum(
         FLOAT_BYTES * one.workload.learner.count() * one.trial.cell.most // one.trial.cell.trials
-        for one in forecasts
+        for one in previews
         if one.trial.cell.benchmark in wanted
     )
 
 
-def _fetched_bytes(outlook: ResourceEstimate, supplies: Sequence[Resource]) -> Iterator[int]:
+def _fetched_bytes(estimate: ResourceEstimate, resources: Sequence[Resource]) -> Iterator[int]:
     """Yield what must fit on the disk of each thing that a run would fetch."""
-    wanted = {outlook.facts.title}
-    for cell in outlook.plan.cells:
+    wanted = {estimate.facts.title}
+    for cell in estimate.plan.cells:
         if isinstance(cell.settings, TransferSettings):
             wanted |= {f"{cell.settings.backbone} {name}" for name in cell.settings.releases}
-    for supply in supplies:
-        if supply.name in wanted and not supply.is_here and supply.download_bytes:
-            home = REGISTRY[weights_home(*supply.name.split(" "))] if " " in supply.name else None
-            yield (home or REGISTRY[supply.name]).needed_bytes
+    for resource in resources:
+        if resource.name in wanted and not resource.is_here and resource.download_bytes:
+            home = (
+                REGISTRY[weights_home(*resource.name.split(" "))] if " " in resource.name else None
+            )
+            yield (home or REGISTRY[resource.name]).needed_bytes
 
 
 def _folder(path: Path, *, needed_bytes: int, has_size: bool = False) -> Folder:

@@ -1,4 +1,4 @@
-"""The process that looks at one backend: whether it works, on what, and how fast.
+"""The process that looks at one backend: whether it works, on what, and its settings.
 
 Started by the doctor as ``python -m benchharness.doctor.probe REQUEST.json EVENTS_FD``.
 """
@@ -13,13 +13,19 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchharness.doctor.probe_request import GaugeRequest
 from benchharness.errors import BenchError
-from benchharness.measure.clock import PhaseClock, now_s
+from benchharness.measure.clock import PhaseClock
 from benchharness.measure.memory import peak_rss_bytes
+from benchharness.model.network import Network
+from benchharness.model.task import Batch, Execution, Optimizer, Preprocessing, Task
+from benchharness.model.work import Backend, Setting
 from benchharness.plugins import load_backend
 from benchharness.run.process.limits import die_with_parent, set_affinity
 from benchharness.run.process.process_exit import exit_process
+from benchharness.weights.initial import initial_weights
 
 Emit = Callable[[Mapping[str, Any]], None]
 
@@ -68,20 +74,39 @@ def _look(request: GaugeRequest, *, clock: PhaseClock, emit: Emit) -> None:
     with clock.phase("import"):
         backend = load_backend(request.plugin, options=request.options)
     emit({"event": "versions", "versions": dict(backend.versions())})
-    # Only here, so that a failing import is told like any other failure.
-    from benchharness.doctor.calibrate import Calibrator
-    from benchharness.model.task import Execution
-
     execution = Execution(device=request.device, threads=request.threads)
-    measuring = Calibrator(backend=backend, execution=execution, now=now_s)
     with clock.phase("feed"):
-        settings = measuring.settings()
+        settings = _feed(backend, execution)
     emit({"event": "settings", "settings": settings, "deviations": []})
     emit({"event": "base", "bytes": peak_rss_bytes()})
-    if request.is_measured:
-        with clock.phase("calibrate"):
-            measures = measuring.measures()
-        emit({"event": "measures", "measures": measures})
+
+
+def _feed(backend: Backend, execution: Execution) -> dict[str, Setting]:
+    """Feed two small images and return the settings in effect."""
+    network = Network(input_shape=(8, 8, 3), layers=())
+    task = Task(
+        network=network,
+        weights=initial_weights(network, seed=1),
+        trainable=network.learning_layers(),
+        output="sigmoid",
+        optimizer=Optimizer(name="adam", lr=1e-4),
+        preprocessing=Preprocessing(
+            name="unit", order=(0, 1, 2), mean=(0.0,) * 3, scale=(1 / 255,) * 3
+        ),
+        is_augmented=False,
+        execution=execution,
+        seed=1,
+    )
+    batch = Batch(
+        ids=np.arange(2),
+        inputs=np.zeros((2, 8, 8, 3), np.uint8),
+        labels=np.arange(2, dtype=np.int32),
+        warp=None,
+    )
+    feeding = backend.feed(task)
+    feeding.feed([batch], after_step=lambda: None)
+    feeding.synchronize()
+    return dict(feeding.settings())
 
 
 if __name__ == "__main__":

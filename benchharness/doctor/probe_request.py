@@ -16,7 +16,6 @@ class GaugeRequest:
     Attributes:
         plugin: Its entry point.
         options: As a suite states them.
-        is_measured: Whether to measure how fast it is, or only to see that it works.
         spawned_s: Monotonic seconds at which the process was started.
     """
 
@@ -26,7 +25,6 @@ class GaugeRequest:
     options: Mapping[str, Any]
     device: Literal["cpu", "gpu"]
     threads: int
-    is_measured: bool
     spawned_s: float = 0.0
 
     def write(self, path: Path) -> None:

@@ -1,56 +1,46 @@
-"""Looking at a machine for a suite: every fact gathered once, nothing imported, nothing fetched."""
+"""Report of a machine for a suite: no framework is imported here, and nothing is fetched."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from benchharness.doctor.backends import BackendStatus, Checker
-from benchharness.doctor.check import DoctorReport, Finding, Section
-from benchharness.doctor.data import Resource, datasets, weights
-from benchharness.doctor.data_checks import backend_findings, extra_findings, supply_findings
-from benchharness.doctor.imaging import measure_images
-from benchharness.doctor.machine import machine_findings
-from benchharness.doctor.suite import suit
+from benchharness.doctor.backends import BackendStatus, backend_checks, check_backend
+from benchharness.doctor.check import Check, DoctorReport, Section
+from benchharness.doctor.data import datasets, resource_checks, weights
+from benchharness.doctor.machine import machine_checks
+from benchharness.doctor.suite import check_suite
 from benchharness.download.caches import cache_folder
 from benchharness.errors import Problem, SuiteError
 from benchharness.measure.machine import Machine, read_machine
 from benchharness.plugins import installed
 from benchharness.run.device import Device, choose_device
-from benchharness.run.downloads import open_fetcher
-from benchharness.run.estimate.calibration import CalibrationStore, now
+from benchharness.run.inputs import open_fetcher
+from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
-from benchharness.run.session import Request, Session, open_session
+from benchharness.run.session import Session, open_session
 
-Calibration = Literal["kept", "anew", "no"]
-# A framework that takes longer to import and to be measured is not well.
+# A framework that takes longer to import does not work.
 LONGEST_S = 60.0
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "report": ("altair", "vl-convert-python"),
     "gpu": ("nvidia-ml-py",),
     "pytest": ("pytest-benchmark",),
 }
-_OBSTACLES: Mapping[Calibration, str] = {
-    "kept": "measuring failed; see the log in the cache folder, doctor",
-    "anew": "measuring failed; see the log in the cache folder, doctor",
-    "no": "measuring was left out; benchharness doctor does it",
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Examination:
-    """What the user wants looked at; fields as the options of ``benchharness doctor``.
+class DoctorOptions:
+    """Options of ``benchharness doctor``.
 
     Attributes:
-        suite: None to look at the machine alone.
-        backends: None but these; empty for those of the suite, or all that are installed.
-        calibration: ``kept``: measure what was not measured before. ``anew``: measure again.
-            ``no``: estimate only from what was measured before.
+        suite: None for the machine alone.
+        backends: Empty for those of the suite, or all that are installed.
     """
 
     suite: Path | None
@@ -59,11 +49,10 @@ class Examination:
     data: Path | None = None
     device: str = "auto"
     results: Path = Path("results")
-    calibration: Calibration = "kept"
 
 
 def examine(
-    wanted: Examination,
+    options: DoctorOptions,
     *,
     environment: Mapping[str, str] = os.environ,
     cache: Path | None = None,
@@ -71,139 +60,131 @@ def examine(
     machine: Machine | None = None,
     longest_s: float = LONGEST_S,
 ) -> DoctorReport:
-    """Return what this machine can do, what is missing, and how to get it.
+    """Return what works on this machine, what is missing, and how to get it.
 
     Args:
         environment: Variables of the process.
         cache: None for $BENCHHARNESS_CACHE or the user's cache folder.
-        announce: Told before anything that takes seconds.
+        announce: Told before each backend.
         machine: Its facts; None to read them.
-        longest_s: That a backend may take.
+        longest_s: Time limit of a backend.
 
     Raises:
-        SuiteError: The request cannot be understood; every problem is named.
+        SuiteError: The options or the suite are wrong; every problem is named.
     """
     cache = cache or cache_folder(environment)
     machine = machine or read_machine(environment)
-    session = _session(wanted, environment=environment, cache=cache)
-    device = session.device if session else _device(wanted.device, machine)
-    store = CalibrationStore(cache, machine=device.name)
-    checker = Checker(
-        executor=LocalExecutor(
-            environment=device.environment(environment),
-            silence_s=longest_s,
-            gpu=device.selector,
-        ),
-        folder=cache / "doctor",
-        device=device.kind,
-        threads=machine.cores,
-        load=machine.load,
+    session = _session(options, environment=environment, cache=cache)
+    gpus = [state.accelerator for state in machine.gpus]
+    device = session.device if session else choose_device(options.device, gpus)
+    executor = LocalExecutor(
+        environment=device.environment(environment), silence_s=longest_s, gpu=device.selector
     )
-    backends = _backends(session, wanted.backends)
-    healths = _healths(
-        session, checker, store, wanted.calibration, backends=backends, announce=announce
+    statuses = list(
+        _statuses(
+            session,
+            options.backends,
+            executor=executor,
+            folder=cache / "doctor",
+            device=device,
+            threads=machine.cores,
+            announce=announce,
+        )
     )
-    _measure_images(store, wanted.calibration)
-    supplies = _supplies(environment=environment, cache=cache)
+    resources = [
+        *datasets(environment=environment, cache=cache),
+        *weights(environment=environment, cache=cache),
+    ]
+    needed = {cell.backend for cell in session.plan.cells} if session else options.backends
     sections = [
-        _section("machine", machine_findings(machine)),
-        _section(
-            "backends",
-            backend_findings(healths, needed=_needed(session) or wanted.backends, now=now()),
-        ),
-        _section("data and weights", supply_findings(supplies)),
-        _section("extras", extra_findings(_extras(device))),
+        _section("machine", machine_checks(machine)),
+        _section("backends", backend_checks(statuses, needed=tuple(needed))),
+        _section("data and weights", resource_checks(resources)),
+        _section("extras", extra_checks(_extras(device))),
     ]
     facts: dict[str, Any] = {
         "machine": asdict(machine),
-        "backends": [asdict(health) for health in healths],
-        "supplies": [asdict(supply) for supply in supplies],
+        "backends": [asdict(status) for status in statuses],
+        "supplies": [asdict(resource) for resource in resources],
         "suite": None,
     }
-    if session is None:
-        return DoctorReport(title=f"{device.name}; no suite", sections=tuple(sections), facts=facts)
-    section, facts["suite"] = suit(
-        session,
-        machine,
-        healths=healths,
-        supplies=supplies,
-        obstacle=_OBSTACLES[wanted.calibration],
-    )
-    profile = f", profile {session.plan.profile}" if session.plan.profile else ""
-    return DoctorReport(
-        title=f"suite {session.plan.suite.name}{profile} on {device.name}",
-        sections=(*sections, section),
-        facts=facts,
-    )
+    title = f"{device.name}; no suite"
+    if session is not None:
+        section, facts["suite"] = check_suite(
+            session, machine, statuses=statuses, resources=resources
+        )
+        sections.append(section)
+        profile = f", profile {session.plan.profile}" if session.plan.profile else ""
+        title = f"suite {session.plan.suite.name}{profile} on {device.name}"
+    return DoctorReport(title=title, sections=tuple(sections), facts=facts)
 
 
-def _session(wanted: Examination, *, environment: Mapping[str, str], cache: Path) -> Session | None:
-    if wanted.suite is None:
+def _session(
+    options: DoctorOptions, *, environment: Mapping[str, str], cache: Path
+) -> Session | None:
+    if options.suite is None:
         return None
-    request = Request(
-        suite=wanted.suite,
-        backends=wanted.backends,
-        profile=wanted.profile,
-        data=wanted.data,
-        device=wanted.device,
-        results=wanted.results,
+    given = RunOptions(
+        suite=options.suite,
+        backends=options.backends,
+        profile=options.profile,
+        data=options.data,
+        device=options.device,
+        results=options.results,
         # Whatever the profile depends on, nothing is downloaded to decide it.
         offline=True,
     )
-    session = open_session(request, environment=environment, cache=cache)
+    session = open_session(given, environment=environment, cache=cache)
     fetcher = open_fetcher(cache, environment=environment, is_offline=False)
-    # Surveying fetches nothing, and is to see what a run would fetch.
+    # The survey fetches nothing, and names what a run would fetch.
     return replace(session, places=replace(session.places, fetcher=fetcher))
 
 
-def _device(wanted: str, machine: Machine) -> Device:
-    return choose_device(wanted, [state.accelerator for state in machine.gpus])
-
-
-def _healths(
+def _statuses(
     session: Session | None,
-    checker: Checker,
-    store: CalibrationStore,
-    calibration: Calibration,
+    wanted: tuple[str, ...],
     *,
-    backends: Mapping[str, tuple[str, Mapping[str, Any]]],
+    executor: LocalExecutor,
+    folder: Path,
+    device: Device,
+    threads: int,
     announce: Callable[[str], None],
-) -> list[BackendStatus]:
-    """Return how each backend is; those of a suite are measured."""
-    own = session.ward.apart(backends) if session else []
-    # Without a suite nothing is estimated, so nothing is measured.
-    wanted = _needed(session)
-    healths = []
+) -> Iterator[BackendStatus]:
+    """Yield the state of each backend, one after the other so that none disturbs another."""
+    backends: dict[str, tuple[str, Mapping[str, Any]]]
+    if session is None:
+        backends = {name: (name, {}) for name in wanted or installed()}
+    else:
+        # Importing backends that the suite does not need may take minutes.
+        backends = {
+            cell.backend: backend_plugin(session.plan, cell.backend) for cell in session.plan.cells
+        }
+    isolated = session.resolver.apart(backends) if session else []
     for backend, (plugin, options) in backends.items():
-        quarters = None
-        if session and backend in own:
+        interpreter = None
+        if session and backend in isolated:
             try:
-                quarters = session.ward.of(backend)
+                interpreter = session.resolver.of(backend)
             except SuiteError as error:
-                healths.append(_unusable(backend, plugin, options, error.problems[0]))
+                yield _unusable(backend, plugin, options, error.problems[0])
                 continue
-            session.quarters = {**session.quarters, backend: quarters}
-        code = quarters.code if quarters else None
-        kept = store.load(plugin, options, code=code) if calibration != "anew" else None
-        if kept is not None and calibration == "kept" and checker.is_outdated(kept):
-            kept = None
-        is_measured = backend in wanted and calibration != "no" and kept is None
-        announce(f"{'measuring' if is_measured else 'looking at'} {backend}")
-        health = checker.look(
-            backend, plugin=plugin, options=options, is_measured=is_measured, quarters=quarters
+        announce(f"checking {backend}")
+        yield check_backend(
+            backend,
+            plugin=plugin,
+            options=options,
+            executor=executor,
+            folder=folder,
+            device=device.kind,
+            threads=threads,
+            interpreter=interpreter,
         )
-        if health.tempo is not None:
-            store.save(plugin, options, health.tempo, code=code)
-        elif health.is_well:
-            health = replace(health, tempo=kept)
-        healths.append(health)
-    return healths
 
 
 def _unusable(
     backend: str, plugin: str, options: Mapping[str, Any], problem: Problem
 ) -> BackendStatus:
-    """Return the health of a backend whose interpreter cannot be used."""
+    """Return the state of a backend whose interpreter cannot be used."""
     return BackendStatus(
         backend=backend,
         plugin=plugin,
@@ -213,33 +194,25 @@ def _unusable(
     )
 
 
-def _needed(session: Session | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(cell.backend for cell in session.plan.cells)) if session else ()
+def _section(title: str, checks: Iterable[Check]) -> Section:
+    return Section(title=title, findings=tuple(checks))
 
 
-def _measure_images(store: CalibrationStore, calibration: Calibration) -> None:
-    if calibration == "anew" or (calibration == "kept" and store.load_images() is None):
-        store.save_images(measure_images())
+def extra_checks(packages: Mapping[str, Mapping[str, str | None]]) -> Iterator[Check]:
+    """Yield which optional packages are here.
 
-
-def _section(title: str, findings: Iterator[Finding]) -> Section:
-    return Section(title=title, findings=tuple(findings))
-
-
-def _backends(
-    session: Session | None, wanted: tuple[str, ...]
-) -> dict[str, tuple[str, Mapping[str, Any]]]:
-    """Return plugin and options of each backend to look at: importing more may take minutes."""
-    if session is None:
-        return {name: (name, {}) for name in wanted or installed()}
-    return {cell.backend: backend_plugin(session.plan, cell.backend) for cell in session.plan.cells}
-
-
-def _supplies(*, environment: Mapping[str, str], cache: Path) -> list[Resource]:
-    return [
-        *datasets(environment=environment, cache=cache),
-        *weights(environment=environment, cache=cache),
-    ]
+    Args:
+        packages: By extra of benchharness; versions by distribution, None for what is missing.
+    """
+    for extra, found in packages.items():
+        missing = [name for name, version in found.items() if version is None]
+        here = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+        yield Check(
+            mark="warn" if missing else "ok",
+            subject=extra,
+            text=f"without {', '.join(missing)}" if missing else here,
+            remedy=f"pip install {' '.join(missing)}" if missing else "",
+        )
 
 
 def _extras(device: Device) -> dict[str, dict[str, str | None]]:

@@ -16,6 +16,7 @@ from benchharness.download.transfer import (
     transfer,
 )
 from benchharness.errors import FetchError
+from benchharness.files import ANOTHER_CACHE, unwritten
 
 
 class UnreachableError(FetchError):
@@ -85,8 +86,8 @@ def download(
             failures.append((url, error))
         except OSError as error:
             raise FetchError(
-                f"{folder}: expected to write {file.name}, found: {error}; "
-                "free some space or choose another cache folder (BENCHHARNESS_CACHE)"
+                f"{folder}: expected to write {file.name}, found: "
+                f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
             ) from error
     found = "; ".join(f"{url}: {error}" for url, error in failures)
     is_unreachable = all(error.is_unreachable for _, error in failures)

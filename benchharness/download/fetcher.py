@@ -14,6 +14,7 @@ from benchharness.download.registry import REGISTRY, RemoteResource
 from benchharness.download.stock import Manifest, atomic_dir, damages, write_manifest
 from benchharness.download.transfer import Progress, Timeouts
 from benchharness.errors import FetchError
+from benchharness.files import ANOTHER_CACHE, unwritten
 from benchharness.locks import locked
 
 
@@ -110,8 +111,8 @@ class Fetcher:
             raise FetchError(f"{name}: {error}") from error
         except OSError as error:
             raise FetchError(
-                f"{target}: expected to write {home.source}, found: {error}; "
-                "free some space or choose another cache folder (BENCHHARNESS_CACHE)"
+                f"{target}: expected to write {home.source}, found: "
+                f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
             ) from error
         return target
 
@@ -156,8 +157,7 @@ class Fetcher:
         if free < needed:
             raise FetchError(
                 f"{self.folder}: expected {needed / 1e6:,.0f} MB of free space for "
-                f"{home.source}, found {free / 1e6:,.0f} MB; free some space or choose another "
-                "cache folder (BENCHHARNESS_CACHE)"
+                f"{home.source}, found {free / 1e6:,.0f} MB; free some space, or {ANOTHER_CACHE}"
             )
 
     def _progress(self, what: str) -> Progress | None:

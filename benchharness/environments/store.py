@@ -20,6 +20,7 @@ from benchharness.environments.install import bring
 from benchharness.environments.interpreter import UnusableError, look
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.errors import RunError
+from benchharness.files import ANOTHER_CACHE, unwritten
 
 Tell = Callable[[str], None]
 
@@ -154,7 +155,7 @@ class Environments:
         except OSError as error:
             raise RunError(
                 f"{folder}: expected to be able to keep an environment there, found: "
-                f"{error.strerror} (BENCHHARNESS_CACHE names another folder)"
+                f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
             ) from error
 
     def _serves(self, recipe: EnvironmentSpec, environment: Mapping[str, str]) -> bool:
@@ -177,7 +178,7 @@ class Environments:
             _remove(found.folder)
         except OSError as error:
             raise RunError(
-                f"{found.folder}: expected to remove it, found: {error.strerror}"
+                f"{found.folder}: expected to remove it, found: {unwritten(error)}"
             ) from error
 
 

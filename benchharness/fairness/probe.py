@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.files import save_arrays
 from benchharness.model.work import Setting
 
 Array = NDArray[Any]
@@ -38,8 +39,6 @@ class Probe:
 
     def write(self, path: Path) -> None:
         """Write the probe to a safetensors file."""
-        from safetensors.numpy import save_file
-
         flat = {
             f"{stage}|{name}": np.ascontiguousarray(array)
             for stage, arrays in self.arrays.items()
@@ -50,7 +49,7 @@ class Probe:
             "deviations": list(self.deviations),
             "is_deep": self.is_deep,
         }
-        save_file(flat, path, metadata={"facts": json.dumps(facts)})
+        save_arrays(path, flat, metadata={"facts": json.dumps(facts)})
 
     @classmethod
     def read(cls, path: Path) -> Probe:

@@ -12,7 +12,7 @@ import pytest
 from benchharness.errors import RunError
 
 if TYPE_CHECKING:
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
 T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
@@ -67,9 +67,9 @@ def _add_keys(parser: pytest.Parser) -> None:
     parser.addini("benchharness_profile", "Profile of the suites.", default=None)
     parser.addini("benchharness_backend", "Only these backends.", type="args", default=[])
     parser.addini("benchharness_trials", "Trials per cell.", default=None)
-    parser.addini("benchharness_data", "Folder of the dataset.", type="paths", default=[])
+    parser.addini("benchharness_data", "Folder of the dataset.", type="args", default=[])
     parser.addini("benchharness_device", "auto, cpu or cuda:N.", default=None)
-    parser.addini("benchharness_results", "Where runs are recorded.", type="paths", default=[])
+    parser.addini("benchharness_results", "Where runs are recorded.", type="args", default=[])
     parser.addini(
         "benchharness_timeout", "Seconds that a trial may give no sign of life.", default=None
     )
@@ -82,15 +82,15 @@ def _add_keys(parser: pytest.Parser) -> None:
     )
 
 
-def request_of(config: pytest.Config, suite: Path) -> Request:
+def request_of(config: pytest.Config, suite: Path) -> RunOptions:
     """Return what the session asks of one suite.
 
     Raises:
         RunError: A value of an ini key is not what it takes.
     """
-    from benchharness.run.session import Request
+    from benchharness.run.options import RunOptions
 
-    return Request(
+    return RunOptions(
         suite=suite,
         profile=_asked(config, "profile"),
         backends=backends(config),
@@ -131,13 +131,16 @@ def _asked(config: pytest.Config, name: str) -> Any:
 
 
 def _folder(config: pytest.Config, name: str) -> Path | None:
-    """Return a folder: one on the command line is relative to where pytest was called."""
+    """Return a folder: relative to where pytest was called, one of an ini file to that file."""
     from benchharness.files import expanded
 
     found = _asked(config, name)
     if isinstance(found, str):
         return config.invocation_params.dir / expanded(found)
-    return found[0] if found else None
+    if len(found) > 1:
+        raise _refusal(name, "one folder, in quotes where it has blanks", " ".join(found))
+    home = config.inipath.parent if config.inipath else config.invocation_params.dir
+    return home / expanded(found[0]) if found else None
 
 
 def _number(config: pytest.Config, name: str, kind: Callable[[str], T]) -> T | None:

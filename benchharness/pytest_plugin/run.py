@@ -18,7 +18,7 @@ from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
 from benchharness.run.events import Announced, Event
 from benchharness.run.runner import Runner
-from benchharness.run.session import Session
+from benchharness.run.session import Session, start_run
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import FineTuneSettings, StrategySettings, TrainingSettings
 
@@ -105,10 +105,8 @@ class Course:
 
     def verdicts(self, cell: Cell) -> Mapping[str, str]:
         """Return the verdict of the certificates on a cell, by the other backend."""
-        from benchharness.run.certify import point_of
-
         assert self._runner is not None
-        return self._runner.proofs.get((point_of(cell), cell.backend), {})
+        return self._runner.proofs.get(cell.key, {})
 
     def facts(self, result: Result) -> dict[str, Any]:
         """Return what is to be filed with a cell's samples."""
@@ -117,7 +115,7 @@ class Course:
             self._runner.plan,
             result.cell,
             result.records,
-            materials=self._runner.materials,
+            materials=self._runner.inputs,
             device=self._session.device.name,
             variables=recorded_variables(self._session.places.environment),
         )
@@ -129,7 +127,8 @@ class Course:
 
     def close(self) -> None:
         """Write the tables of what has run, and let others have the device."""
-        self._session.close()
+        if self._runner is not None:
+            self._runner.close()
         if self.folder is not None:
             write_csv_files(self.folder, self._records)
         if self._scratch is not None:
@@ -137,15 +136,15 @@ class Course:
 
     def _begin(self, among: Iterable[Cell]) -> None:
         # Items are asked for one by one, and a look is at all of them.
-        self._session.plan = narrowed(self._session.plan, among).fixed()
+        plan, options = narrowed(self._session.plan, among).fixed(), self._session.options
         if self._is_smoke:
             self._scratch = tempfile.TemporaryDirectory(prefix="benchharness-smoke-")
-            self._session.plan = smallest(self._session.plan)
-            self._session.request = replace(
-                self._session.request, proof="no", results=Path(self._scratch.name)
-            )
-        self._runner = self._session.begin(self._take)
-        self._trials = self._runner.advance(self._take)
+            plan = smallest(plan)
+            options = replace(options, proof="no", results=Path(self._scratch.name))
+        session = replace(self._session, plan=plan, options=options)
+        self._runner = start_run(session, self._take)
+        self._runner.prove()
+        self._trials = self._runner.run_trials(self._take)
 
     def _of(self, cell: Cell) -> tuple[Record, ...]:
         return tuple(record for record in self._records if record_key(record) == cell.key)

@@ -91,7 +91,7 @@ def facts(
         "device": device,
         "precision": cell.settings.precision,
         "dataset": {
-            "name": materials.facts.title,
+            "name": materials.dataset.title,
             "digest": materials.prepared(cell).digest,
         },
         "weights": pretrained and {"name": pretrained.backbone, "digest": pretrained.digest},

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from benchharness.doctor.check import size
-from benchharness.run.dataset_info import DatasetInfo
+from benchharness.data.info import DatasetInfo
 from benchharness.run.dry_run import TrialPreview
-from benchharness.run.estimate.duration import time_words
-from benchharness.run.estimate.estimate import Estimate
-from benchharness.run.estimate.memory import CellNeeds, largest_per_benchmark
-from benchharness.run.messages import on_facts
+from benchharness.run.estimate import CellMemory, duration_text, largest_per_benchmark
+from benchharness.run.messages import source_messages
+from benchharness.text import format_bytes
 
 _HEADINGS = (
     ("#", ">"),
@@ -41,7 +39,7 @@ def preview(facts: DatasetInfo, forecasts: Sequence[TrialPreview]) -> str:
         ).rstrip()
         for row in (headings, *rows)
     ]
-    return "\n".join([*on_facts(facts), *lines, f"{_count(forecasts)}; none was run"])
+    return "\n".join([*source_messages(facts), *lines, f"{_count(forecasts)}; none was run"])
 
 
 def _count(forecasts: Sequence[TrialPreview]) -> str:
@@ -75,10 +73,10 @@ def _row(number: int, forecast: TrialPreview) -> list[str]:
     ]
 
 
-def asks(expected: Estimate | None, cells: Sequence[CellNeeds]) -> str:
-    """Return in a line what a plan asks of this machine: time, where it is known, and memory."""
-    most = max(largest_per_benchmark(cells), key=lambda one: one.needs.host_bytes)
-    memory = f"most memory: {size(most.needs.host_bytes)} ({most.cell.benchmark})"
-    if expected is None:
-        return f"{memory}; time: benchharness doctor estimates it"
-    return f"{time_words(expected)}; {memory}"
+def resources_text(seconds: float | None, cells: Sequence[CellMemory]) -> str:
+    """Return in a line the time of a plan, by its last run, and the most memory it needs."""
+    largest = max(largest_per_benchmark(cells), key=lambda cell: cell.needs.host_bytes)
+    memory = f"most memory: {format_bytes(largest.needs.host_bytes)} ({largest.cell.benchmark})"
+    if seconds is None:
+        return f"{memory}; time: unknown before a first run"
+    return f"time: about {duration_text(seconds)}, by the last run; {memory}"

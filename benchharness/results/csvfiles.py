@@ -12,7 +12,7 @@ from benchharness.errors import RunError
 from benchharness.results.derived import with_one_peak
 from benchharness.results.record import Record
 from benchharness.results.tables import Row, epoch_rows, summary_rows, trial_rows
-from benchharness.files import atomic_write_text
+from benchharness.files import atomic_write_text, unwritten
 
 # The last four are = + - @ as East Asian keyboards have them, which spreadsheets take for the same.
 _FORMULA_STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
@@ -36,8 +36,8 @@ def write_csv_files(folder: Path, records: Sequence[Record]) -> list[Path]:
             atomic_write_text(path, csv_text(rows(records)))
         except OSError as error:
             raise RunError(
-                f"{path}: expected to be able to write here, found: {error.strerror}; "
-                "free some space or change its permissions; the records are whole, and "
+                f"{path}: expected to be able to write here, found: {unwritten(error)}; "
+                "the records are whole, and "
                 "`benchharness report` makes this file from them"
             ) from error
         paths.append(path)

@@ -20,7 +20,7 @@ from typing import Any
 from benchharness.errors import RunError
 from benchharness.results import journal
 from benchharness.results.record import Record, without_nan
-from benchharness.files import atomic_write_text, sync
+from benchharness.files import ANOTHER_RESULTS, atomic_write_text, sync, writable
 from benchharness.text import escape_control_chars
 
 LOGGER = logging.getLogger(__name__)
@@ -72,7 +72,7 @@ class RunFolder:
         suite = found.path.parent
         made = cls(path=suite / f".{found.path.name}")
         try:
-            with _writable(found.path):
+            with writable(found.path, elsewhere=ANOTHER_RESULTS):
                 suite.mkdir(parents=True, exist_ok=True)
                 made.path.mkdir()
                 made.logs.mkdir()
@@ -141,7 +141,7 @@ class RunFolder:
         if log.exists():
             numbers = itertools.count(1)
             free = (log.with_suffix(f".{number}.log") for number in numbers)
-            with _writable(log):
+            with writable(log, elsewhere=ANOTHER_RESULTS):
                 log.rename(next(path for path in free if not path.exists()))
 
     def append(self, record: Record) -> None:
@@ -150,7 +150,7 @@ class RunFolder:
         Raises:
             RunError: It could not be written. Nothing half-written is left behind.
         """
-        with _writable(self.path / RECORDS):
+        with writable(self.path / RECORDS, elsewhere=ANOTHER_RESULTS):
             journal.append(self.path / RECORDS, record)
 
     def records(self) -> tuple[list[Record], list[str]]:
@@ -201,7 +201,7 @@ class RunFolder:
 
     def _write(self, name: str, content: dict[str, Any]) -> None:
         path = self.path / name
-        with _writable(path):
+        with writable(path, elsewhere=ANOTHER_RESULTS):
             text = json.dumps(without_nan(content), indent=2, ensure_ascii=False)
             atomic_write_text(path, text + "\n")
 
@@ -216,7 +216,7 @@ def require_room(results_dir: Path, *, needed: int) -> None:
     Raises:
         RunError: It cannot be written, or has fewer bytes.
     """
-    with _writable(results_dir):
+    with writable(results_dir, elsewhere=ANOTHER_RESULTS):
         there = next(
             place for place in (results_dir, *results_dir.absolute().parents) if _is_there(place)
         )
@@ -229,7 +229,7 @@ def require_room(results_dir: Path, *, needed: int) -> None:
     if free < needed:
         raise RunError(
             f"{results_dir}: expected {needed / 1e6:,.1f} MB of free space for results, "
-            f"found {free / 1e6:,.1f} MB; free some space, or choose a folder with --results"
+            f"found {free / 1e6:,.1f} MB; free some space, or {ANOTHER_RESULTS}"
         )
 
 
@@ -330,17 +330,6 @@ def _latest_of(suite: Path) -> Path | None:
         return (suite / Path(link.read_text(encoding="utf-8").strip()).name).resolve()
     except (OSError, ValueError):
         return None
-
-
-@contextmanager
-def _writable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise RunError(
-            f"{path}: expected to be able to write here, found: {error.strerror}; "
-            "free some space, change its permissions, or choose a folder with --results"
-        ) from error
 
 
 @contextmanager

@@ -1,302 +1,259 @@
-"""Certificates for a plan: every backend probed once, each pair compared, nothing proven twice."""
+"""Certificates of a plan: each backend is probed once, each pair compared, each result cached."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import PluginError
-from benchharness.plugins import REFERENCE, code_digest, find, package_digest
+from benchharness.files import ANOTHER_CACHE, json_digest, writable
+from benchharness.model.cell import CellKey, cell_key
+from benchharness.plugins import REFERENCE, find, package_digest
 from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.requests import Requests, backend_plugin
-from benchharness.suite.plan import Cell, Plan
+from benchharness.run.requests import Requests, backend_plugin, installed_code
+from benchharness.suite.plan import Cell
 from benchharness.worker.probe_request import ProbeRequest
+from benchharness.worker.request import TrialRequest
 
 if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
     from benchharness.fairness.probe import Probe
 
-Point = tuple[str, str]
-# Longest that a backend may take to be probed at a cell, unless the user says otherwise: the
-# slowest that were seen took minutes, and one that hangs would keep a run from ever beginning.
+# Longest that a probe may report no progress, unless the user says otherwise: the slowest seen
+# took minutes, and one that hangs would keep a run from starting.
 SILENCE_S = 1800.0
-# What changes how long a cell runs, and nothing of what it does.
-_INDIFFERENT = ("epochs", "target_top1", "threads", "reuse_features", "head_from", "input")
+# Settings that change how long a cell runs, or where its inputs come from, but not its work.
+_IRRELEVANT = ("epochs", "target_top1", "threads", "reuse_features", "head_from", "input")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeJob:
-    """One cell to be probed in one backend, or in the reference.
+    """Probe of one backend at one cell.
 
     Attributes:
-        name: Of the backend, or ``reference``.
-        file: Where its probe is, or will be.
+        backend: Name; empty for the reference.
+        file: Where the probe is cached, or will be.
     """
 
-    name: str
+    backend: str
     cell: Cell
+    request: TrialRequest
     file: Path
 
 
 @dataclass(slots=True, kw_only=True)
 class Certifier:
-    """Proves for each pair of cells that differ only in their backend that the work is the same.
+    """Proof that the backends of a plan do the same work, for each pair of rival cells.
 
     Attributes:
-        machine: What the arithmetic depends on besides software: the device's name.
+        machine: The device's name: arithmetic depends on it.
         cache: Folder of the probes, each named after all that decides it.
-        logs: Folder of what the probers print.
-        observe: Told of each cell before it is probed, and of each certificate.
-        elsewhere: Executors of backends whose code is not what this process would import.
-        seconds: What probing took; 0 where every probe was there.
+        logs: Folder of what the probing workers print.
+        observe: Called with each probe before it begins, and with each certificate.
+        executors: Of backends whose code is not what this process would import.
     """
 
-    plan: Plan
     requests: Requests
     executor: LocalExecutor
     machine: str
     cache: Path
     logs: Path
     observe: Observer
-    elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
-    seconds: float = 0.0
-    _obstacles: dict[Path, str] = field(default_factory=dict)
+    executors: Mapping[str, LocalExecutor] = field(default_factory=dict)
+    _failures: dict[Path, str] = field(default_factory=dict)
 
     def certificates(self) -> list[Certificate]:
-        """Return the certificate of every pair, probing what has not been probed before."""
-        groups = rivals(self.plan.cells)
-        errands = {point: self._errands(cells) for point, cells in groups.items()}
-        self._probe(itertools.chain.from_iterable(errands.values()))
-        found = [
-            certificate
-            for point, cells in groups.items()
-            for certificate in self._compared(cells, errands[point])
+        """Return the certificate of every pair, probing what is not in the cache."""
+        groups = [
+            (
+                cells,
+                [*map(self._job, cells), self._job(cells[0], is_reference=True)],
+            )
+            for cells in rivals(self.requests.inputs.plan.cells)
         ]
-        for number, certificate in enumerate(found, start=1):
+        self._probe_missing([job for _, jobs in groups for job in jobs])
+        certificates = [
+            certificate for cells, jobs in groups for certificate in self._compare(cells, jobs)
+        ]
+        for number, certificate in enumerate(certificates, start=1):
             self.observe(
                 Certified(
                     number=number,
-                    count=len(found),
+                    count=len(certificates),
                     is_proven=certificate.is_proven,
                     certificate=certificate.as_dict(),
                 )
             )
-        return found
+        return certificates
 
-    def _errands(self, cells: Sequence[Cell]) -> list[ProbeJob]:
-        own = [
-            ProbeJob(name=cell.backend, cell=cell, file=self._file(cell, cell.backend))
-            for cell in cells
-        ]
-        plain = _reference_cell(cells[0])
-        return [*own, ProbeJob(name="", cell=plain, file=self._file(plain, None))]
+    def _job(self, cell: Cell, *, is_reference: bool = False) -> ProbeJob:
+        backend, plugin = "", REFERENCE
+        options: Mapping[str, Any] = {}
+        if is_reference:
+            # Settings that the reference supports; its work is the same.
+            supported = {"compile": False, "layout": "channels_last"}
+            cell = replace(cell, settings=cell.settings.model_copy(update=supported))
+        else:
+            backend = cell.backend
+            plugin, options = backend_plugin(self.requests.inputs.plan, backend)
+        request = self.requests.probe(cell, plugin=plugin, options=options)
+        executor = self.executors.get(backend)
+        settings = {k: v for k, v in request.settings.items() if k not in _IRRELEVANT}
+        digest = json_digest(
+            {
+                "core": package_digest("benchharness"),
+                "plugin": [
+                    plugin,
+                    dict(options),
+                    executor.code if executor else installed_code(plugin),
+                    # The reference skips what takes it too long; as a backend it does not.
+                    "reference" if is_reference else "backend",
+                ],
+                "settings": {**settings, **self.executor.variables},
+                "data": self.requests.inputs.prepared(cell).digest,
+                "weights": (request.pretrained or {}).get("digest"),
+                "seed": request.seed,
+                "device": [request.device, self.machine],
+            }
+        )
+        file = self.cache / f"{digest}.safetensors"
+        return ProbeJob(backend=backend, cell=cell, request=request, file=file)
 
-    def _file(self, cell: Cell, backend: str | None) -> Path:
-        """Return where a probe is kept: under the digest of all that decides it."""
-        plugin, options = self._plugin(backend)
-        try:
-            code = code_digest(find(plugin))
-        except PluginError:
-            code = "not installed"
-        if backend is not None and backend in self.elsewhere:
-            code = self.elsewhere[backend].code
-        request = asdict(self.requests.make_for_proof(cell, plugin=plugin, options=options))
-        settings = {
-            name: value for name, value in request["settings"].items() if name not in _INDIFFERENT
-        }
-        facts = {
-            "core": package_digest("benchharness"),
-            # The reference leaves out what takes it too long; the same plugin as a backend may not.
-            "plugin": [plugin, dict(options), code, "reference" if backend is None else "backend"],
-            "settings": {**settings, **self.executor.variables},
-            "data": self.requests.materials.prepared(cell).digest,
-            "weights": (request["pretrained"] or {}).get("digest"),
-            "seed": request["seed"],
-            "device": [request["device"], self.machine],
-        }
-        text = json.dumps(facts, sort_keys=True)
-        return self.cache / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+    def _probe_missing(self, jobs: Iterable[ProbeJob]) -> None:
+        """Run the jobs whose probe is not in the cache, a process for each backend."""
+        with writable(self.cache, elsewhere=ANOTHER_CACHE):
+            self.cache.mkdir(parents=True, exist_ok=True)
+        missing: dict[str, dict[Path, ProbeJob]] = {}
+        for job in jobs:
+            if isinstance(self._read(job), str):
+                missing.setdefault(job.backend, {})[job.file] = job
+        done, count = 0, sum(map(len, missing.values()))
+        for unique in missing.values():
+            self._probe_backend(list(unique.values()), done=done, count=count)
+            done += len(unique)
 
-    def _plugin(self, backend: str | None) -> tuple[str, Mapping[str, Any]]:
-        return backend_plugin(self.plan, backend) if backend else (REFERENCE, {})
+    def _probe_backend(self, jobs: Sequence[ProbeJob], *, done: int, count: int) -> None:
+        """Run one backend's jobs; a cell that ends the process fails, the others continue.
 
-    def _probe(self, errands: Iterable[ProbeJob]) -> None:
-        """Probe what is not in the cache, a process for each backend."""
-        self.cache.mkdir(parents=True, exist_ok=True)
-        by_backend: dict[str, dict[Path, ProbeJob]] = {}
-        for errand in errands:
-            if isinstance(self._read(errand), str):
-                by_backend.setdefault(errand.name, {})[errand.file] = errand
-        done, count = 0, sum(map(len, by_backend.values()))
-        for name, missing in by_backend.items():
-            turn = _ProbeBatch(name, list(missing.values()), before=done, count=count)
-            self._run(turn)
-            done += len(missing)
+        Args:
+            done: Jobs of other backends before these.
+            count: Jobs in all.
+        """
+        finished = 0
 
-    def _run(self, turn: _ProbeBatch) -> None:
-        """Probe cells in one process; where it dies, note the cell and go on in another."""
-        name, pending = turn.name, turn.errands
-        while pending:
-            reasons: list[str] = []
+        def on_event(event: Mapping[str, Any]) -> None:
+            nonlocal finished
+            if event["event"] == "probed":
+                if event["reason"]:
+                    self._failures[jobs[finished].file] = event["reason"]
+                finished += 1
+                if finished < len(jobs):
+                    announce_next()
 
-            def take(
-                event: Mapping[str, Any],
-                reasons: list[str] = reasons,
-                pending: list[ProbeJob] = pending,
-            ) -> None:
-                if event["event"] != "probed":
-                    return
-                reasons.append(event["reason"])
-                if len(reasons) < len(pending):
-                    self.observe(turn.probing(pending[len(reasons)]))
+        def announce_next() -> None:
+            cell = jobs[finished].cell
+            self.observe(
+                Probing(
+                    backend=jobs[0].backend or "float64 reference",
+                    benchmark=cell.benchmark,
+                    matrix=cell.matrix,
+                    cell=finished + 1,
+                    cells=len(jobs),
+                    number=done + finished + 1,
+                    count=count,
+                )
+            )
 
-            self.observe(turn.probing(pending[0]))
+        while finished < len(jobs):
+            announce_next()
             try:
-                reason = self._execute(name, pending, take)
+                reason = self._execute(jobs[finished:], on_event)
             except PluginError as error:
-                self._obstacles |= {errand.file: str(error) for errand in pending}
+                self._failures |= {job.file: str(error) for job in jobs[finished:]}
                 return
-            for errand, obstacle in zip(pending, reasons, strict=False):
-                if obstacle:
-                    self._obstacles[errand.file] = obstacle
             if not reason:
                 return
-            pending = pending[len(reasons) :]
-            self._obstacles[pending[0].file] = reason
-            pending = pending[1:]
+            if finished < len(jobs):
+                self._failures[jobs[finished].file] = reason
+                finished += 1
 
-    def _execute(
-        self, name: str, errands: Sequence[ProbeJob], take: Callable[[Mapping[str, Any]], None]
-    ) -> str:
-        """Run one prober and return how it died; empty when it did not."""
-        plugin, options = self._plugin(name or None)
-        if name not in self.elsewhere:
-            find(plugin)
-        cells = tuple(
-            self.requests.make_for_proof(errand.cell, plugin=plugin, options=options)
-            for errand in errands
-        )
-        stem = f"certificate-{name or 'reference'}"
-        executor = self.elsewhere.get(name, self.executor)
+    def _execute(self, jobs: Sequence[ProbeJob], on_event: Any) -> str:
+        """Run jobs of one backend in one process; return how it died, empty if it did not."""
+        backend = jobs[0].backend
+        executor = self.executors.get(backend)
+        if executor is None:
+            # Whether a backend is installed is known without a process.
+            find(jobs[0].request.plugin)
+            executor = self.executor
         if executor.silence_s is None:
             executor = replace(executor, silence_s=SILENCE_S)
+        stem = f"certificate-{backend or 'reference'}"
         outcome = executor.run(
             ProbeRequest(
-                cells=cells,
-                files=tuple(str(errand.file) for errand in errands),
-                is_reference=not name,
+                cells=tuple(job.request for job in jobs),
+                files=tuple(str(job.file) for job in jobs),
+                is_reference=not backend,
             ),
             request_file=self.logs / f"{stem}.json",
             log=self.logs / f"{stem}.log",
-            on_event=take,
+            on_event=on_event,
         )
         return "" if outcome.is_final else outcome.reason
 
-    def _compared(
-        self, cells: Sequence[Cell], errands: Sequence[ProbeJob]
-    ) -> Iterator[Certificate]:
+    def _compare(self, cells: Sequence[Cell], jobs: Sequence[ProbeJob]) -> Iterator[Certificate]:
+        """Yield the certificate of each pair of cells; the last job is the reference's."""
         from benchharness.fairness.certificate import Certificate, compare
 
-        *own, reference = errands
-        expected = self._read(reference)
-        for (one, mine), (other, theirs) in itertools.combinations(zip(cells, own, strict=True), 2):
-            sides = {one.backend: self._read(mine), other.backend: self._read(theirs)}
-            names = (one.backend, other.backend)
-            probes = {name: side for name, side in sides.items() if not isinstance(side, str)}
-            if len(probes) < 2:
-                obstacle = "; ".join(
-                    f"{name}: {side}" for name, side in sides.items() if isinstance(side, str)
-                )
-                yield Certificate(
-                    benchmark=one.benchmark, matrix=one.matrix, backends=names, obstacle=obstacle
-                )
-                continue
-            findings, deviations = compare(
-                probes, reference=None if isinstance(expected, str) else expected
+        *probes, reference = map(self._read, jobs)
+        for pair in itertools.combinations(zip(cells, probes, strict=True), 2):
+            usable = {cell.backend: probe for cell, probe in pair if not isinstance(probe, str)}
+            certificate = Certificate(
+                benchmark=cells[0].benchmark,
+                matrix=cells[0].matrix,
+                backends=(pair[0][0].backend, pair[1][0].backend),
+                obstacle="; ".join(
+                    f"{cell.backend}: {probe}" for cell, probe in pair if isinstance(probe, str)
+                ),
             )
-            yield Certificate(
-                benchmark=one.benchmark,
-                matrix=one.matrix,
-                backends=names,
-                findings=findings,
-                deviations=deviations,
-            )
+            if len(usable) == 2:
+                expected = None if isinstance(reference, str) else reference
+                findings, deviations = compare(usable, reference=expected)
+                certificate = replace(certificate, findings=findings, deviations=deviations)
+            yield certificate
 
-    def _read(self, errand: ProbeJob) -> Probe | str:
+    def _read(self, job: ProbeJob) -> Probe | str:
         """Return a probe, or why there is none."""
         from benchharness.fairness.probe import Probe
 
-        if errand.file in self._obstacles:
-            return self._obstacles[errand.file]
+        if job.file in self._failures:
+            return self._failures[job.file]
         try:
-            return Probe.read(errand.file)
+            return Probe.read(job.file)
         except (OSError, ValueError) as error:
             return f"its probe cannot be read: {error}"
 
 
-@dataclass(frozen=True, slots=True)
-class _ProbeBatch:
-    """The cells that one backend is probed at.
-
-    Attributes:
-        name: Of the backend; empty for the reference.
-        before: How many cells other backends were probed at before.
-        count: How many are probed in all.
-    """
-
-    name: str
-    errands: list[ProbeJob]
-    before: int
-    count: int
-
-    def probing(self, errand: ProbeJob) -> Probing:
-        """Return the event that one of them begins."""
-        place = self.errands.index(errand) + 1
-        return Probing(
-            backend=self.name or "float64 reference",
-            benchmark=errand.cell.benchmark,
-            matrix=errand.cell.matrix,
-            cell=place,
-            cells=len(self.errands),
-            number=self.before + place,
-            count=self.count,
-        )
-
-
-def _reference_cell(cell: Cell) -> Cell:
-    """Return the cell as the reference can compute it: how is the others' affair, not what."""
-    how = {"compile": False, "layout": "channels_last"}
-    return replace(cell, settings=cell.settings.model_copy(update=how))
-
-
-def rivals(cells: Iterable[Cell]) -> dict[Point, list[Cell]]:
+def rivals(cells: Iterable[Cell]) -> list[list[Cell]]:
     """Return the cells of the equal track that differ only in their backend, two or more each."""
-    groups: dict[Point, list[Cell]] = {}
+    groups: dict[CellKey, list[Cell]] = {}
     for cell in cells:
         if cell.track == "equal":
-            groups.setdefault(point_of(cell), []).append(cell)
-    return {point: group for point, group in groups.items() if len(group) > 1}
+            key = cell_key(cell.benchmark, cell.matrix, cell.track)
+            groups.setdefault(key, []).append(cell)
+    return [group for group in groups.values() if len(group) > 1]
 
 
-def point_of(cell: Cell) -> Point:
-    """Return what the cells of one comparison have in common."""
-    return cell.benchmark, repr(sorted(cell.matrix.items()))
-
-
-def verdicts(certificates: Iterable[Certificate]) -> dict[tuple[Point, str], dict[str, str]]:
-    """Return the verdict of every pair, by cell (its point and backend) and other backend."""
-    found: dict[tuple[Point, str], dict[str, str]] = {}
+def verdicts(certificates: Iterable[Certificate]) -> dict[CellKey, dict[str, str]]:
+    """Return the verdict of every pair, by cell and by the other backend."""
+    found: dict[CellKey, dict[str, str]] = {}
     for certificate in certificates:
-        point = certificate.benchmark, repr(sorted(certificate.matrix.items()))
-        one, other = certificate.backends
-        found.setdefault((point, one), {})[other] = certificate.verdict
-        found.setdefault((point, other), {})[one] = certificate.verdict
+        for backend, other in itertools.permutations(certificate.backends):
+            key = cell_key(certificate.benchmark, certificate.matrix, "equal", backend)
+            found.setdefault(key, {})[other] = certificate.verdict
     return found
 
 

@@ -1,16 +1,16 @@
-"""Reasons not to begin: backends that nobody has, work that is not proven to be the same."""
+"""Checks before a run: known backends, frameworks that this Python supports, proven pairs."""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.fairness.certificate import Certificate
-from benchharness.plugins import Obstacle, barred, installed, obstacle
+from benchharness.plugins import barred, installed, obstacle
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Plan
+from benchharness.text import did_you_mean
 
 
 def require_known_backends(plan: Plan) -> None:
@@ -20,65 +20,81 @@ def require_known_backends(plan: Plan) -> None:
         SuiteError: Every backend whose name is nearly that of an installed one is named.
     """
     problems = []
-    for backend in dict.fromkeys(cell.backend for cell in plan.cells):
-        plugin, _ = backend_plugin(plan, backend)
-        if backend in plan.suite.backend and plan.suite.backend[backend].has_own_interpreter:
+    for plugin in _local_plugins(plan).values():
+        if plugin in (*installed(), *barred()):
             continue
-        near = difflib.get_close_matches(plugin, installed(), n=1)
-        if plugin not in (*installed(), *barred()) and near:
+        if hint := did_you_mean(plugin, installed()):
             problems.append(
                 Problem(
                     where="backends",
                     expected=f"an installed plugin ({', '.join(installed())})",
                     found=f'"{plugin}"',
-                    hint=f'did you mean "{near[0]}"?',
+                    hint=hint,
                 )
             )
     if problems:
         raise SuiteError(str(plan.suite.path), problems)
 
 
-def without_wheelless(plan: Plan, *, asked: Sequence[str]) -> tuple[Plan, list[str]]:
-    """Return a plan without the backends that cannot run on this Python, and a line for each.
+def without_unsupported(plan: Plan, *, requested: Sequence[str]) -> tuple[Plan, list[str]]:
+    """Return a plan without the backends that this Python does not support, and a warning for each.
 
     Args:
-        asked: Backends that the user has named; they are refused and not left out.
+        requested: Backends that the user has named; they are refused and not left out.
 
     Raises:
-        SuiteError: Such a backend was asked for, or there is no other.
+        SuiteError: Such a backend was requested, or there is no other.
     """
-    found: dict[str, Obstacle] = {}
-    for backend in dict.fromkeys(cell.backend for cell in plan.cells):
-        table, (plugin, _) = plan.suite.backend.get(backend), backend_plugin(plan, backend)
-        has_own_interpreter = table is not None and table.has_own_interpreter
-        if (
-            not has_own_interpreter
-            and plugin in installed()
-            and (one := obstacle(installed()[plugin]))
-        ):
-            found[backend] = one
-    cells = tuple(cell for cell in plan.cells if cell.backend not in found)
-    refused = [name for name in found if name in asked or not cells]
-    if refused:
-        problems = [
-            Problem(
-                where=f'backend "{name}"',
-                expected="a framework that this Python can have",
-                found=str(found[name]),
-                hint=found[name].remedy,
-            )
-            for name in refused
-        ]
+    unsupported = {
+        backend: reason
+        for backend, plugin in _local_plugins(plan).items()
+        if plugin in installed() and (reason := obstacle(installed()[plugin]))
+    }
+    cells = tuple(cell for cell in plan.cells if cell.backend not in unsupported)
+    problems = [
+        Problem(
+            where=f'backend "{backend}"',
+            expected="a framework that this Python supports",
+            found=str(reason),
+            hint=reason.remedy,
+        )
+        for backend, reason in unsupported.items()
+        if backend in requested or not cells
+    ]
+    if problems:
         raise SuiteError(str(plan.suite.path), problems)
-    lines = [f"WARNING: {name} is left out: {one}; {one.remedy}" for name, one in found.items()]
-    return replace(plan, cells=cells), lines
+    warnings = [
+        f"WARNING: {backend} is skipped: {reason}; {reason.remedy}"
+        for backend, reason in unsupported.items()
+    ]
+    return replace(plan, cells=cells), warnings
+
+
+def _local_plugins(plan: Plan) -> dict[str, str]:
+    """Return the plugin of each backend that runs on the interpreter of this process."""
+    tables = plan.suite.backend
+    return {
+        cell.backend: backend_plugin(plan, cell.backend)[0]
+        for cell in plan.cells
+        if cell.backend not in tables or not tables[cell.backend].has_own_interpreter
+    }
+
+
+def absent_backends(plan: Plan) -> list[str]:
+    """Return a warning for each backend that is not installed."""
+    return [
+        f"WARNING: {backend} is not installed, and its trials fail; "
+        "benchharness list shows what is installed"
+        for backend, plugin in _local_plugins(plan).items()
+        if plugin not in (*installed(), *barred())
+    ]
 
 
 def require_proven(certificates: Sequence[Certificate]) -> None:
-    """Refuse to time what is not proven to be the same work.
+    """Refuse to time pairs that are not proven to do the same work.
 
     Raises:
-        RunError: The verdict of a pair is another than proven; every such pair is named.
+        RunError: A pair is not proven; every such pair is named.
     """
     unproven = [
         f"{certificate.name}: {certificate.verdict}"
@@ -87,7 +103,6 @@ def require_proven(certificates: Sequence[Certificate]) -> None:
     ]
     if unproven:
         raise RunError(
-            "proof: expected every pair of backends to be proven to do the same work, found "
-            + "; ".join(unproven)
-            + " (nothing was timed; leave out --require-proof to time it all the same)"
+            f"not every pair of backends is proven to do the same work: {'; '.join(unproven)} "
+            "(nothing was timed; to time it anyway, leave out --require-proof)"
         )

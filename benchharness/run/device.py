@@ -1,4 +1,4 @@
-"""Where the trials compute, and how a worker is kept to it."""
+"""Device of a run, and the environment in which a worker sees only that device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from benchharness.measure.gpu import VISIBLE, Accelerator
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
-    """Where the trials compute.
+    """CPU or GPU that trials run on.
 
     Attributes:
         kind: ``cpu`` or ``gpu``.
@@ -28,14 +28,14 @@ class Device:
     selector: str = ""
 
     def environment(self, environment: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables of a worker, which sees this device and no other accelerator."""
-        own = {
+        """Return the environment of a worker, which sees this device and no other accelerator."""
+        visible = {
             VISIBLE: self.selector,
-            # As the driver counts; CUDA's own order begins with the fastest.
+            # The driver's order; CUDA's default order begins with the fastest.
             "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
             "PYTHONUNBUFFERED": "1",
         }
-        return {**environment, **own}
+        return {**environment, **visible}
 
 
 def choose_device(wanted: str, accelerators: Sequence[Accelerator]) -> Device:

@@ -1,19 +1,19 @@
-"""What a run would do, counted without decoding an image or importing a framework."""
+"""Dry run: the steps, images and networks of each trial; nothing is decoded or downloaded."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from benchharness.data.info import DatasetInfo
 from benchharness.download.registry import weights_home
 from benchharness.errors import AbsentError, Problem, SuiteError, WeightsError
-from benchharness.run.adapt import channels, fit
-from benchharness.run.dataset_info import DatasetInfo
+from benchharness.run.adapt import adapt_plan, channels
 from benchharness.run.inputs import SearchPaths, Subset, check_images, find_listing, find_weights
-from benchharness.run.workload import Workload, build_workload
-from benchharness.suite.plan import Cell, Plan, Trial
+from benchharness.suite.plan import Plan, Trial
 from benchharness.suite.settings import TransferSettings
+from benchharness.suite.workload import Workload, build_workload
 from benchharness.weights.pretrained import require_arrays
 
 
@@ -23,7 +23,7 @@ class TrialPreview:
 
     Attributes:
         steps: Optimizer updates, or batches fed, over all epochs.
-        train_images: Seen per epoch.
+        train_images: Of an epoch.
         validation_images: Scored after each epoch.
         test_images: Scored once, at the end.
         workload: The networks.
@@ -42,12 +42,12 @@ class TrialPreview:
 
     @property
     def images(self) -> int:
-        """Of all splits."""
+        """Images of all splits."""
         return self.train_images + self.validation_images + self.test_images
 
 
 def dataset_info(plan: Plan, *, places: SearchPaths) -> DatasetInfo:
-    """Return the facts of the plan's dataset; nothing is drawn or fetched for it.
+    """Return the plan's dataset in numbers; nothing is drawn or downloaded.
 
     Raises:
         DatasetError: There is none, and no fallback.
@@ -55,9 +55,8 @@ def dataset_info(plan: Plan, *, places: SearchPaths) -> DatasetInfo:
     dataset, fetcher = plan.dataset, places.fetcher
     if dataset.source == "drawn" and places.data is None:
         return DatasetInfo.of_drawn()
-    resting = replace(places, fetcher=fetcher.at_rest() if fetcher else None)
     try:
-        listing = find_listing(plan, places=resting, fallback=None)
+        listing = find_listing(plan, places=places.offline, fallback=None)
     except AbsentError:
         is_named = places.data or plan.dataset_path
         if not is_named and fetcher and fetcher.may_fetch(dataset.source):
@@ -65,25 +64,24 @@ def dataset_info(plan: Plan, *, places: SearchPaths) -> DatasetInfo:
         if dataset.fallback is None or is_named:
             raise
         return DatasetInfo.of_drawn()
-    facts = DatasetInfo.of(listing)
-    check_images(fit(plan, facts), listing)
-    return facts
+    info = DatasetInfo.of(listing)
+    check_images(adapt_plan(plan, info), listing)
+    return info
 
 
 def check_weights(plan: Plan, *, places: SearchPaths) -> None:
-    """Refuse a plan whose pretrained weights are damaged, or can neither be found nor fetched.
+    """Refuse a plan whose pretrained weights are damaged, or neither here nor downloadable.
 
     Raises:
         WeightsError: As a run would.
     """
     fetcher = places.fetcher
-    resting = replace(places, fetcher=fetcher.at_rest() if fetcher else None)
     for settings in (cell.settings for cell in plan.cells):
         if not isinstance(settings, TransferSettings):
             continue
         try:
-            found = find_weights(
-                plan, settings, places=resting, fallback=plan.suite.weights_fallback
+            weights = find_weights(
+                plan, settings, places=places.offline, fallback=plan.suite.weights_fallback
             )
         except WeightsError:
             homes = (weights_home(settings.backbone, name) for name in settings.releases)
@@ -93,24 +91,21 @@ def check_weights(plan: Plan, *, places: SearchPaths) -> None:
             if is_named or not fetcher or not any(map(fetcher.may_fetch, homes)):
                 raise
         else:
-            require_arrays(found)
+            require_arrays(weights)
 
 
-def forecast(plan: Plan, facts: DatasetInfo) -> Iterator[TrialPreview]:
-    """Yield what each trial would do, in running order.
+def preview_trials(plan: Plan, dataset: DatasetInfo) -> Iterator[TrialPreview]:
+    """Yield the preview of each trial, in running order.
 
     Raises:
         SuiteError: A cell's settings do not suit the dataset.
     """
-    plan, depth = fit(plan, facts), channels(plan, facts)
-    # The trials of a cell do the same, and there may be thousands.
-    workloads = {
-        id(cell): _workload(cell, plan, channels=depth, classes=len(facts.classes))
-        for cell in plan.cells
-    }
+    plan, depth = adapt_plan(plan, dataset), channels(plan, dataset)
+    # One for each cell: there may be thousands of trials.
+    workloads = build_workloads(plan, channels=depth, classes=len(dataset.classes))
     for trial in plan.trials():
         settings, part = trial.cell.settings, Subset.of(trial.cell)
-        images = facts.used("train", part.train_images)
+        images = dataset.used("train", part.train_images)
         validation = round(images * part.validation)
         workload = workloads[id(trial.cell)]
         yield TrialPreview(
@@ -118,7 +113,7 @@ def forecast(plan: Plan, facts: DatasetInfo) -> Iterator[TrialPreview]:
             steps=settings.epochs * math.ceil((images - validation) / settings.batch_size),
             train_images=images - validation,
             validation_images=validation,
-            test_images=facts.used("test", part.test_images),
+            test_images=dataset.used("test", part.test_images),
             params=workload.params,
             trainable_params=workload.trainable_params,
             workload=workload,
@@ -126,29 +121,25 @@ def forecast(plan: Plan, facts: DatasetInfo) -> Iterator[TrialPreview]:
         )
 
 
-def check(plan: Plan, *, channels: int, classes: int) -> None:
-    """Refuse a plan whose networks cannot be built on its dataset, all problems at once.
+def build_workloads(plan: Plan, *, channels: int, classes: int) -> dict[int, Workload]:
+    """Return the networks of each cell, by ``id(cell)``.
 
     Raises:
-        SuiteError: A cell's settings do not suit the dataset.
+        SuiteError: Some cannot be built on the dataset; each of them is named.
     """
+    workloads: dict[int, Workload] = {}
     problems: list[Problem] = []
     for cell in plan.cells:
         try:
-            _workload(cell, plan, channels=channels, classes=classes)
-        except SuiteError as error:
-            problems += [problem for problem in error.problems if problem not in problems]
+            workloads[id(cell)] = build_workload(cell.settings, channels=channels, classes=classes)
+        except ValueError as error:
+            problem = Problem(
+                where=f'benchmark "{cell.benchmark}"',
+                expected="settings that suit the dataset",
+                found=str(error),
+            )
+            if problem not in problems:
+                problems.append(problem)
     if problems:
         raise SuiteError(str(plan.suite.path), problems)
-
-
-def _workload(cell: Cell, plan: Plan, *, channels: int, classes: int) -> Workload:
-    try:
-        return build_workload(cell.settings, channels=channels, classes=classes)
-    except ValueError as error:
-        problem = Problem(
-            where=f'benchmark "{cell.benchmark}"',
-            expected="settings that suit the dataset",
-            found=str(error),
-        )
-        raise SuiteError(str(plan.suite.path), [problem]) from error
+    return workloads

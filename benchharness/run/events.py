@@ -1,4 +1,4 @@
-"""What happens in a run, as its observers are told; ``--json`` prints each as one object a line.
+"""Events of a run, for its observers; ``--json`` prints each as one JSON object a line.
 
 An observer is called with every event, in the order in which things happen. ``ORDER`` lists the
 kinds of events; the docstring of each says what its fields mean, and the documentation's table is
@@ -7,11 +7,29 @@ made from these docstrings.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from benchharness.errors import RunError
 from benchharness.results.record import Record, failed_in
+from benchharness.results.store import RunFolder, runs_of
+
+if TYPE_CHECKING:
+    from benchharness.suite.plan import Plan
+
+# Settings that decide most of a trial's seconds.
+_DURATION_SETTINGS = (
+    "epochs",
+    "image_size",
+    "batch_size",
+    "train_images",
+    "test_images",
+    "threads",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,22 +78,22 @@ class PlannedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happens."""
+    """Event of a run."""
 
     kind: ClassVar[str]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON knows them; those of the trial's name stand among them."""
-        found: dict[str, Any] = {"event": self.kind}
+        """Return the fields, JSON-able; those of the trial's name are among them."""
+        event: dict[str, Any] = {"event": self.kind}
         for field in fields(self):
-            value = _plain(getattr(self, field.name))
-            found |= value if field.name == "name" else {field.name: value}
-        return found
+            value = _as_json(getattr(self, field.name))
+            event |= value if field.name == "name" else {field.name: value}
+        return event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunStarted(Event):
-    """The run begins; only downloads that decide how it is run come before.
+    """The run starts; only downloads that the choice of the profile needs come before.
 
     Attributes:
         command: ``run``, ``certify``, ``compare`` or ``noise``.
@@ -102,21 +120,21 @@ class RunStarted(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Announced(Event):
-    """Something the user should know of the run: what was decided, or a warning.
+    """A message to the user: a choice that was made, or a warning.
 
     Attributes:
         level: ``note`` or ``warning``.
         text: A sentence.
     """
 
-    kind: ClassVar[str] = "announcement"
+    kind: ClassVar[str] = "message"
     level: str
     text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Downloading(Event):
-    """A download goes on; at most one event a second.
+    """A download makes progress; at most one event a second.
 
     Attributes:
         what: Which file; null where it is not known.
@@ -139,7 +157,7 @@ class Preparing(Event):
         count: Images in all.
     """
 
-    kind: ClassVar[str] = "prepared"
+    kind: ClassVar[str] = "preparing"
     done: int
     count: int
 
@@ -160,7 +178,7 @@ class Probing(Event):
         count: How many are probed in all.
     """
 
-    kind: ClassVar[str] = "proof"
+    kind: ClassVar[str] = "probe"
     backend: str
     benchmark: str
     matrix: Mapping[str, Any]
@@ -191,7 +209,7 @@ class Certified(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfTrial(Event):
-    """Something that happens in a trial."""
+    """Event of a trial."""
 
     name: TrialName
 
@@ -225,7 +243,7 @@ class TrialStarted(OfTrial):
 class PhaseEntered(OfTrial):
     """A trial enters a phase: its seconds will be those of the column ``PHASE_s``.
 
-    After the end of an epoch the training goes on by itself, and no phase is told.
+    After the end of an epoch the training continues, without an event.
 
     Attributes:
         phase: ``startup``, ``import``, ``data``, ``build``, ``compile``, ``extract``, ``feed``,
@@ -238,17 +256,17 @@ class PhaseEntered(OfTrial):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialProgress(OfTrial):
-    """How far a phase has come, told at most once a second and off its clock.
+    """Progress of a phase, at most once a second and outside its timing.
 
     Attributes:
         phase: ``extract``, ``feed`` or ``train``.
-        epoch: Which one is going on, from 1; null where the phase has none.
+        epoch: Current epoch, from 1; null where the phase has none.
         done: Images.
         images: In all, of the epoch or of the phase.
         seconds: Timed so far, of the epoch or of the phase.
     """
 
-    kind: ClassVar[str] = "advance"
+    kind: ClassVar[str] = "progress"
     phase: str
     epoch: int | None
     done: int
@@ -289,10 +307,10 @@ class TrialFinished(OfTrial):
     Attributes:
         status: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
         reason: Why it is not ok, and what to try; else empty.
-        failed_in: The phase in which it went wrong, and the epoch; null where none did or nobody
-            knows.
-        proof: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not comparable: WHY``; empty when
-            nobody asked for a proof.
+        failed_in: The phase in which it went wrong, and the epoch; null where none did, or
+            unknown.
+        proof: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not comparable: WHY``; empty
+            without a proof.
         flags: What looks wrong with its numbers.
         metrics: The columns of ``trials.csv`` that became known.
         log: What its process printed, a path below the run's folder; empty for none.
@@ -395,29 +413,30 @@ Observer = Callable[[Event], None]
 
 
 def unobserved(event: Event) -> None:
-    """Take no note of an event."""
+    """Ignore an event."""
 
 
 def announce(observe: Observer, lines: list[str]) -> None:
-    """Tell an observer what the user should know, a line each."""
+    """Send an observer messages; those that begin with ``WARNING`` are warnings."""
     for line in lines:
         level = "warning" if line.startswith("WARNING") else "note"
         observe(Announced(level=level, text=line.removeprefix("WARNING: ")))
 
 
 def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | None:
-    """Return what a worker's event means to an observer; None for what concerns the record alone.
+    """Return the event for observers of a worker's event; None where only the record needs it.
 
     Args:
-        event: As it came through the worker's pipe.
-        started: How the trial began.
+        event: From the worker's pipe.
+        started: The start of its trial.
     """
     name = started.name
     match event["event"]:
         case "phase":
             return PhaseEntered(name=name, phase=event["phase"])
         case "advance":
-            return TrialProgress(name=name, **_without_kind(event))
+            details = {key: value for key, value in event.items() if key != "event"}
+            return TrialProgress(name=name, **details)
         case "epoch":
             scores = {key: event[key] for key in _SCORES}
             return _epoch(started, event["epoch"], event["train_s"], scores=scores)
@@ -443,14 +462,72 @@ def _epoch(
     )
 
 
-def _without_kind(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in event.items() if key != "event"}
-
-
-def _plain(value: Any) -> Any:
-    """Return a field as JSON knows it."""
+def _as_json(value: Any) -> Any:
     if isinstance(value, TrialName | PlannedCell):
-        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+        return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return dict(value)
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value
+    return [_as_json(item) for item in value] if isinstance(value, tuple) else value
+
+
+def run_started(
+    plan: Plan, *, command: str, device: str, folder: RunFolder | None, results: Path, trials: int
+) -> RunStarted:
+    """Return the first event of a run.
+
+    Args:
+        command: As the user called it.
+        device: Its name.
+        folder: Of the run, made or not; None where nothing is recorded.
+        results: Folder of earlier runs.
+        trials: How many will run, before the first look.
+    """
+    expected_s = previous_durations(results, plan, device=device)
+    return RunStarted(
+        command=command,
+        suite=plan.suite.name,
+        profile=plan.profile,
+        device=device,
+        folder=str(folder.path) if folder else None,
+        trials=trials if folder else 0,
+        cells=tuple(
+            PlannedCell(
+                benchmark=cell.benchmark,
+                matrix=cell.matrix,
+                backend=cell.backend,
+                track=cell.track,
+                trials=cell.trials,
+                max_trials=cell.max_trials,
+                epochs=cell.settings.epochs,
+                expected_s=expected_s.get(place),
+            )
+            for place, cell in enumerate(plan.cells)
+        ),
+    )
+
+
+def previous_durations(results: Path, plan: Plan, *, device: str) -> dict[int, float]:
+    """Return the median seconds of a cell's trials in the suite's latest run, by place in the plan.
+
+    Cells that the run did not finish are missing, and all where it was on another device.
+    """
+    try:
+        folder = runs_of(results / plan.suite.name)[-1]
+        run, (records, _) = folder.read_run(), folder.records()
+    except (IndexError, RunError, OSError):
+        return {}
+    if run.get("device") != device:
+        return {}
+    seconds: dict[str, list[float]] = {}
+    for record in records:
+        if "wall_s" in record["metrics"]:
+            seconds.setdefault(_duration_key(record), []).append(record["metrics"]["wall_s"])
+    keys = (_duration_key(cell.as_dict()) for cell in plan.cells)
+    return {place: median(seconds[key]) for place, key in enumerate(keys) if key in seconds}
+
+
+def _duration_key(described: Mapping[str, Any]) -> str:
+    names = [described.get(key) for key in ("benchmark", "backend", "track", "matrix")]
+    settings = described.get("settings", {})
+    values = [*names, *(settings.get(key) for key in _DURATION_SETTINGS)]
+    return json.dumps(values, sort_keys=True)

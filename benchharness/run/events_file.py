@@ -1,4 +1,4 @@
-"""Events of a run in a file beside what the terminal shows; an observer like any plugin's."""
+"""Event file: an observer, like those of plugins, that appends events as JSON lines."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchharness.api import Event, Observer, PluginError, hookimpl
-from benchharness.files import expanded
+from benchharness.files import expanded, unwritten
 
 VARIABLE = "BENCHHARNESS_EVENTS"
 
 
 @hookimpl
 def benchharness_observer(environment: Mapping[str, str] = os.environ) -> Observer | None:
-    """Return what appends events to the file that $BENCHHARNESS_EVENTS names; None for no name.
+    """Return the observer that appends to the file in $BENCHHARNESS_EVENTS; None if unset.
 
     Raises:
         PluginError: The file cannot be written.
@@ -25,7 +25,7 @@ def benchharness_observer(environment: Mapping[str, str] = os.environ) -> Observ
 
 
 class EventsFile:
-    """A file of events, one JSON object a line, each on disk before the run goes on.
+    """A file of events, one JSON object per line, flushed after each.
 
     Raises:
         PluginError: The file cannot be written.
@@ -35,9 +35,7 @@ class EventsFile:
         try:
             self._file = path.open("a", encoding="utf-8")
         except OSError as error:
-            raise PluginError(
-                f"{VARIABLE}: {path}: expected to be able to write here, found: {error.strerror}"
-            ) from error
+            raise PluginError(f"{VARIABLE}: cannot write {path}: {unwritten(error)}") from error
 
     def __call__(self, event: Event) -> None:
         """Append an event."""

@@ -1,48 +1,57 @@
-"""What the trials of a run read: the prepared datasets and the pretrained weights."""
+"""Inputs of a run: its dataset and pretrained weights, and the plan adapted to them."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from benchharness.data.checking import check_images as check_image_files
 from benchharness.data.fitted import fitted
 from benchharness.data.folders import class_folder, image_files, require_alike
+from benchharness.data.info import DatasetInfo
 from benchharness.data.listing import Listing
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.sources import find, holds
 from benchharness.data.splits import require_two
 from benchharness.data.user_images import user_images
 from benchharness.download.fetcher import Fetcher
+from benchharness.download.stock import damages, read_manifest
+from benchharness.errors import BenchError, WeightsError
+from benchharness.measure.environment import usable_cores
+from benchharness.model.backbones import BACKBONES
+from benchharness.model.network import Network
 from benchharness.model.signatures import nature
-from benchharness.run.adapt import channels, fit
-from benchharness.run.dataset_info import DatasetInfo
+from benchharness.run.adapt import adapt_plan, channels
+from benchharness.run.events import Downloading, Observer, Preparing, announce
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
 from benchharness.weights.pretrained import (
     Pretrained,
     find_pretrained,
     random_weights,
+    read_pretrained,
     require_arrays,
 )
 
 Progress = Callable[[int, int], None]
 
+OFFLINE = "BENCHHARNESS_OFFLINE"
 # Leaks that are stored by name.
 _NAMED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchPaths:
-    """Where a run looks for what it reads.
+    """Places where a run looks for what it reads.
 
     Attributes:
         environment: Of the process; ``BENCHHARNESS_DATA`` and ``BENCHHARNESS_WEIGHTS`` are read.
         cache: For prepared images, drawn pictures and extracted features.
         data: A folder given on the command line; wins over the suite's.
-        fetcher: Fetches what is nowhere on this machine; None for nothing.
+        fetcher: Downloads what is not on this machine; None for no downloads.
     """
 
     environment: Mapping[str, str]
@@ -50,10 +59,37 @@ class SearchPaths:
     data: Path | None = None
     fetcher: Fetcher | None = None
 
+    @property
+    def offline(self) -> SearchPaths:
+        """The same places without downloads."""
+        return replace(self, fetcher=self.fetcher.at_rest() if self.fetcher else None)
+
+
+def open_fetcher(cache: Path, *, environment: Mapping[str, str], is_offline: bool) -> Fetcher:
+    """Return the fetcher of a session.
+
+    Args:
+        cache: Downloads are kept in ``downloads`` below it.
+        environment: ``BENCHHARNESS_OFFLINE`` forbids the network, unless it is empty or 0.
+        is_offline: Whether the user forbids it.
+    """
+    is_forbidden = environment.get(OFFLINE, "") not in ("", "0")
+    return Fetcher(folder=cache / "downloads", is_offline=is_offline or is_forbidden)
+
+
+def report_downloads(fetcher: Fetcher | None, observe: Observer) -> None:
+    """Send an observer a message when a download begins, and its progress."""
+    if fetcher is None:
+        return
+    fetcher.on_download = lambda what, done, count: observe(
+        Downloading(what=what, done_bytes=done, count_bytes=count)
+    )
+    fetcher.announce = lambda line: announce(observe, [line])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subset:
-    """Which part of a dataset a cell reads, at which size."""
+    """Part of a dataset that a cell reads, and its image size."""
 
     image_size: int
     train_images: int | None
@@ -62,7 +98,7 @@ class Subset:
 
     @classmethod
     def of(cls, cell: Cell) -> Subset:
-        """Return what a cell reads."""
+        """Return the subset of a cell."""
         settings = cell.settings
         return cls(
             image_size=settings.image_size,
@@ -72,46 +108,40 @@ class Subset:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RunInputs:
-    """Datasets and weights of a plan, each found, decoded or hashed once.
+    """Dataset and weights of a plan; each part is decoded or hashed once.
 
     Attributes:
-        listing: The dataset.
-        facts: The dataset in numbers, as it was found.
-        plan: The plan with every setting concrete that data and weights decide.
+        plan: Adapted: every setting that depends on data and weights is concrete.
+        dataset: The dataset in numbers.
+        weights: Pretrained weights by the settings that name them.
+        workers: Processes that decode.
+        progress: Called with images done and images in all.
     """
 
-    def __init__(
-        self, plan: Plan, *, places: SearchPaths, workers: int, progress: Progress | None = None
-    ) -> None:
-        self._plan = plan
-        self._places = places
-        self._workers = workers
-        self._progress = progress
-        self._prepared: dict[Subset, Prepared] = {}
-        self._files: dict[tuple[Subset, str], dict[str, Any]] = {}
-        self._pretrained: dict[tuple[str, ...], Pretrained] = {}
-        self.listing = find_listing(
-            plan, places=places, fallback=plan.dataset.fallback, progress=progress
-        )
-        self.facts = DatasetInfo.of(self.listing)
-        self.listing = replace(self.listing, channels=channels(plan, self.facts))
-        self.plan = fit(plan, self.facts).settled(self._settled)
+    plan: Plan
+    listing: Listing
+    dataset: DatasetInfo
+    weights: Mapping[tuple[str, ...], Pretrained]
+    places: SearchPaths
+    workers: int
+    progress: Progress | None = None
+    _prepared: dict[Subset, Prepared] = field(default_factory=dict)
+    _files: dict[tuple[Subset, str], dict[str, Any]] = field(default_factory=dict)
 
     def prepare(self) -> None:
-        """Decode and find everything that the plan's cells need, before any of them runs.
+        """Decode all images that the plan's cells read, and fit preprocessing to them.
 
         Raises:
             DatasetError: Images are missing or unreadable, or not in files that every backend
-                can load where one is to.
-            WeightsError: Weights are missing, with no fallback, or damaged.
+                can load where a cell loads files.
         """
         check_images(self.plan, self.listing)
         for cell in self.plan.cells:
             # So that no worker fits what all of them read.
             fitted(cell.settings.preprocessing, self.prepared(cell))
             self.files(cell)
-            self.pretrained(cell)
 
     def prepared(self, cell: Cell) -> Prepared:
         """Return the images that a cell reads."""
@@ -124,20 +154,20 @@ class RunInputs:
                 train_images=part.train_images,
                 test_images=part.test_images,
                 validation=part.validation,
-                seed=self._plan.suite.seed,
-                cache_dir=self._places.cache,
-                workers=self._workers,
-                on_bad_image=self._plan.dataset.on_bad_image,
-                on_leak=self._plan.dataset.on_leak,
-                progress=self._progress,
+                seed=self.plan.suite.seed,
+                cache_dir=self.places.cache,
+                workers=self.workers,
+                on_bad_image=self.plan.dataset.on_bad_image,
+                on_leak=self.plan.dataset.on_leak,
+                progress=self.progress,
             )
         return self._prepared[part]
 
     def files(self, cell: Cell) -> Mapping[str, Any] | None:
         """Return the fields of the ``FileSource`` that a cell's backend loads, ready for JSON.
 
-        None where its training reads prepared images. A folder of classes is there for the native
-        track alone.
+        None where its training reads prepared images. Only the native track has a folder of
+        classes.
         """
         if cell.settings.input != "files":
             return None
@@ -147,7 +177,7 @@ class RunInputs:
             require_alike(paths, self.prepared(cell))
             folder = None
             if cell.track == "native":
-                folder = class_folder(paths, self.prepared(cell), cache_dir=self._places.cache)
+                folder = class_folder(paths, self.prepared(cell), cache_dir=self.places.cache)
             self._files[part, cell.track] = {
                 "paths": [str(path) for path in paths],
                 "folder": str(folder) if folder else None,
@@ -159,17 +189,17 @@ class RunInputs:
         settings = cell.settings
         if not isinstance(settings, TransferSettings):
             return None
-        return self._weights_of(settings)
+        return self.weights[_weights_key(settings)]
 
     def describe_dataset(self) -> dict[str, Any]:
-        """Return what the results say of the data, JSON-able.
+        """Return the dataset's description for the results, JSON-able.
 
-        What of a slice holds for the run as a whole is told of the largest.
+        Facts that differ between subsets are those of the largest.
         """
-        largest = max(self._prepared.values(), key=lambda found: len(found.labels))
-        leaks = [[*map(self._shared, names)] for names in largest.leaks[:_NAMED]]
+        largest = max(self._prepared.values(), key=lambda prepared: len(prepared.labels))
+        leaks = [[*map(self._relative, names)] for names in largest.leaks[:_NAMED]]
         return {
-            "name": self.facts.title,
+            "name": self.dataset.title,
             "origin": self.listing.origin,
             "is_own": self.listing.is_own,
             "notes": list(self.listing.notes),
@@ -183,78 +213,104 @@ class RunInputs:
             "slices": [
                 {
                     "image_size": part.image_size,
-                    "train": len(found.splits["train"]),
-                    "validation": len(found.splits["validation"]),
-                    "test": len(found.splits["test"]),
-                    "skipped": [*map(self._called, found.skipped)],
-                    "majority_share": found.majority_share,
-                    "digest": found.digest,
+                    "train": len(prepared.splits["train"]),
+                    "validation": len(prepared.splits["validation"]),
+                    "test": len(prepared.splits["test"]),
+                    "skipped": [*map(self._with_kind, prepared.skipped)],
+                    "majority_share": prepared.majority_share,
+                    "digest": prepared.digest,
                 }
-                for part, found in self._prepared.items()
+                for part, prepared in self._prepared.items()
             ],
             "digest": "-".join(sorted({p.digest[:12] for p in self._prepared.values()})),
         }
 
-    def _shared(self, name: str) -> str:
-        """Return the name of an image from the data's folder on, as others may read it."""
+    def _relative(self, name: str) -> str:
+        """Return an image's name from the data's folder on, as others may read it."""
         place = self.listing.place
         return name.removeprefix(f"{place.parent}{os.sep}") if place else name
 
-    def _called(self, name: str) -> str:
-        """Return the name of an unreadable image, and what it is where that is known."""
+    def _with_kind(self, name: str) -> str:
+        """Return the name of an unreadable image, with its file type where that is known."""
         kind = nature(Path(name))
-        return self._shared(name) + (f" ({kind})" if kind else "")
+        return self._relative(name) + (f" ({kind})" if kind else "")
 
     def describe_weights(self) -> dict[str, Any] | None:
-        """Return what the results say of the backbones' weights; None where no cell has any.
+        """Return the description of the backbones' weights; None where no cell has a backbone.
 
-        Weights count as random when pretrained ones were wanted but not to be had, or when the
+        Weights count as random when pretrained ones were wanted but unavailable, or when the
         suite wants none at all.
         """
-        # The same weights may have been asked for in several words.
-        different = {
-            (one.backbone, one.digest, one.reason): one for one in self._pretrained.values()
-        }
-        found = list(different.values())
-        if not found:
+        # Settings may name the same weights in several ways.
+        weights = {(w.backbone, w.digest, w.reason): w for w in self.weights.values()}.values()
+        if not weights:
             return None
-        learnt = [one for one in found if not one.is_random]
-        missing = list(dict.fromkeys(one.reason for one in found if one.reason))
+        learnt = [w for w in weights if not w.is_random]
+        missing = list(dict.fromkeys(w.reason for w in weights if w.reason))
         return {
             "origin": ", ".join(
-                f"{one.backbone} from {one.origin or one.path.name}" for one in learnt if one.path
+                f"{w.backbone} from {w.origin or w.path.name}" for w in learnt if w.path
             ),
             "is_random": bool(missing) or not learnt,
             "reason": "; ".join(missing) or "as the suite asks",
-            "digest": "-".join(one.digest[:12] for one in found),
+            "digest": "-".join(w.digest[:12] for w in weights),
         }
 
-    def _weights_of(self, settings: TransferSettings) -> Pretrained:
-        key = (settings.backbone, settings.weights, *settings.releases)
-        if key not in self._pretrained:
-            self._pretrained[key] = self._find(settings)
-            require_arrays(self._pretrained[key])
-        return self._pretrained[key]
 
-    def _settled(self, settings: StrategySettings) -> StrategySettings:
-        """Return the settings with what only data and weights decide put in its place."""
-        if settings.preprocessing == "pretrained" and isinstance(settings, TransferSettings):
-            learnt_with = self._weights_of(settings).preprocessing
-            return settings.model_copy(update={"preprocessing": learnt_with})
+def find_inputs(
+    plan: Plan, *, places: SearchPaths, workers: int, progress: Progress | None = None
+) -> RunInputs:
+    """Return the inputs of a plan, with the plan adapted to them; nothing is decoded yet.
+
+    Args:
+        workers: Processes that decode.
+        progress: Called with images done and images in all.
+
+    Raises:
+        DatasetError: There is no dataset, and no fallback.
+        WeightsError: Weights are missing, with no fallback, or damaged.
+    """
+    listing = find_listing(plan, places=places, fallback=plan.dataset.fallback, progress=progress)
+    dataset = DatasetInfo.of(listing)
+    weights: dict[tuple[str, ...], Pretrained] = {}
+
+    def find_once(settings: TransferSettings) -> Pretrained:
+        key = _weights_key(settings)
+        if key not in weights:
+            fallback = plan.suite.weights_fallback
+            weights[key] = find_weights(plan, settings, places=places, fallback=fallback)
+            require_arrays(weights[key])
+        return weights[key]
+
+    def resolve(settings: StrategySettings) -> StrategySettings:
+        if not isinstance(settings, TransferSettings):
+            return settings
+        if settings.preprocessing == "pretrained":
+            preprocessing = find_once(settings).preprocessing
+            settings = settings.model_copy(update={"preprocessing": preprocessing})
+        find_once(settings)
         return settings
 
-    def _find(self, settings: TransferSettings) -> Pretrained:
-        plan = self._plan
-        return find_weights(
-            plan, settings, places=self._places, fallback=plan.suite.weights_fallback
-        )
+    return RunInputs(
+        plan=adapt_plan(plan, dataset).settled(resolve),
+        listing=replace(listing, channels=channels(plan, dataset)),
+        dataset=dataset,
+        weights=weights,
+        places=places,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _weights_key(settings: TransferSettings) -> tuple[str, ...]:
+    return settings.backbone, settings.weights, *settings.releases
 
 
 def check_images(plan: Plan, listing: Listing) -> None:
-    """Refuse a plan that asks for images which its dataset has not; none is decoded for it.
+    """Refuse a plan that asks for images which its dataset lacks; none is decoded.
 
     Args:
-        plan: Fitted to the dataset.
+        plan: Adapted to the dataset.
 
     Raises:
         DatasetError: There are too few, or they are in no files that a framework's loader reads.
@@ -273,7 +329,7 @@ def find_weights(
     """Return the weights that a benchmark's backbone starts from.
 
     Args:
-        fallback: What to use where none can be had; None for an error.
+        fallback: Substitute where there are none; None for an error.
 
     Raises:
         WeightsError: There are none.
@@ -291,6 +347,17 @@ def find_weights(
     )
 
 
+def has_real_weights(plan: Plan, *, places: SearchPaths) -> bool:
+    """Return whether all pretrained weights of a plan are available; may download them."""
+    try:
+        for cell in plan.cells:
+            if isinstance(cell.settings, TransferSettings):
+                find_weights(plan, cell.settings, places=places, fallback=None)
+    except WeightsError:
+        return False
+    return True
+
+
 def find_listing(
     plan: Plan, *, places: SearchPaths, fallback: str | None, progress: Progress | None = None
 ) -> Listing:
@@ -300,7 +367,7 @@ def find_listing(
     own.
 
     Args:
-        fallback: What to use where nothing real can be had; None for an error.
+        fallback: Substitute where nothing real is available; None for an error.
         progress: Called with pictures done and pictures in all, where any are drawn.
 
     Raises:
@@ -315,8 +382,8 @@ def find_listing(
         path=data or plan.dataset_path,
         environment=places.environment,
         cache_dir=places.cache,
-        train_images=_most([part.train_images for part in parts]),
-        test_images=_most([part.test_images for part in parts]),
+        train_images=_largest(part.train_images for part in parts),
+        test_images=_largest(part.test_images for part in parts),
         seed=plan.suite.seed,
         fallback=fallback,
         progress=progress,
@@ -325,7 +392,78 @@ def find_listing(
     )
 
 
-def _most(counts: list[int | None]) -> int | None:
+def _largest(counts: Iterable[int | None]) -> int | None:
     """Return the largest count; None, which means all, is larger than any."""
+    counts = list(counts)
     known = [count for count in counts if count is not None]
     return max(known) if known and len(known) == len(counts) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyResult:
+    """Result of checking one download, one image size or one set of weights.
+
+    Attributes:
+        what: Which, and how much of it was checked.
+        damages: A line for each thing that is wrong, with its remedy.
+    """
+
+    what: str
+    damages: tuple[str, ...]
+
+
+def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iterator[VerifyResult]:
+    """Yield the result for each download, each size of the images, and the weights.
+
+    Nothing is downloaded.
+
+    Raises:
+        BenchError: The dataset or the weights are unavailable.
+    """
+    if places.fetcher is not None:
+        yield from _verify_downloads(places.fetcher.folder)
+    inputs = find_inputs(plan, places=places.offline, workers=usable_cores())
+    for part in dict.fromkeys(replace(Subset.of(c), validation=0.0) for c in inputs.plan.cells):
+        checked = check_image_files(
+            inputs.listing,
+            size=part.image_size,
+            train_images=part.train_images,
+            test_images=part.test_images,
+            cache_dir=places.cache,
+            workers=inputs.workers,
+            progress=lambda done, count: observe(Preparing(done=done, count=count)),
+        )
+        where = f"as in {checked.entry}" if checked.entry else "not prepared yet"
+        yield VerifyResult(
+            what=f"images of {part.image_size} px: {checked.images:,} decoded, {where}",
+            damages=checked.damages,
+        )
+    for weights in dict.fromkeys(w for w in map(inputs.pretrained, inputs.plan.cells) if w):
+        if weights.path:
+            yield VerifyResult(
+                what=f"weights of {weights.backbone}, release {weights.release}: {weights.path}",
+                damages=tuple(_weights_damages(weights)),
+            )
+
+
+def _verify_downloads(folder: Path) -> Iterator[VerifyResult]:
+    items = folder.iterdir() if folder.is_dir() else ()
+    for item in sorted(item for item in items if not item.name.startswith(".")):
+        manifest = read_manifest(item)
+        count = len(manifest.files) if manifest else 0
+        yield VerifyResult(
+            what=f"download {item.name}: {count:,} file{'' if count == 1 else 's'} in {item}",
+            damages=tuple(
+                f"{line}; remove {item} and run: benchharness data prepare SUITE"
+                for line in damages(item)
+            ),
+        )
+
+
+def _weights_damages(pretrained: Pretrained) -> Iterator[str]:
+    backbone = BACKBONES[pretrained.backbone]
+    side = 2 * backbone.smallest_image
+    try:
+        read_pretrained(pretrained, Network(input_shape=(side, side, 3), layers=backbone.layers))
+    except BenchError as error:
+        yield str(error)

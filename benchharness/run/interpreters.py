@@ -19,6 +19,7 @@ from benchharness.environments.spec import EnvironmentSpec
 from benchharness.environments.store import Environment, Environments, Use
 from benchharness.environments.trust import TrustedInterpreters, is_path
 from benchharness.errors import Problem, RunError, SuiteError
+from benchharness.files import ANOTHER_CACHE, unwritten
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.suite.file import BackendTable, SuiteFile
 
@@ -213,8 +214,8 @@ class InterpreterResolver:
             known.add(program)
         except OSError as error:
             raise RunError(
-                f"{self.cache}: expected to remember {program} there, found: {error.strerror} "
-                "(BENCHHARNESS_CACHE names another folder)"
+                f"{self.cache}: expected to remember {program} there, found: "
+                f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
             ) from error
 
     def _look(self, path: Path, *, where: str, remedy: str = "") -> Interpreter:

@@ -1,23 +1,34 @@
-"""Going on with a run: which one is meant, what was asked of it, whether it is still the same."""
+"""Resumption of a run: its recorded options and setup, and the trials that are still pending."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
-from benchharness.errors import Problem, RunError, SuiteError
-from benchharness.results.record import without_nan
+from benchharness import __version__
+from benchharness.errors import PluginError, Problem, RunError, SuiteError
+from benchharness.measure.environment import describe_environment
+from benchharness.measure.git import describe_commit
+from benchharness.measure.machine_id import fingerprint, in_words
+from benchharness.measure.variables import recorded_variables
+from benchharness.plugins import code_digest, distribution, find, installed, requirements
+from benchharness.results.record import Record, without_nan
 from benchharness.results.store import RunFolder, find_run, runs_of
+from benchharness.run import messages
+from benchharness.run.inputs import RunInputs
+from benchharness.run.options import RunOptions
+from benchharness.run.requests import backend_plugin
 
 if TYPE_CHECKING:
-    from benchharness.run.session import Request
+    from benchharness.run.session import Session
 
-# What decides which trials there are, and what a look at them asks for (its level depends on how
-# many there may be); the rest may be another each time.
-_DECISIVE = (
+SUCCESS = ("ok", "skipped")
+# Options that decide which trials there are, and when looks end them; the rest may change.
+_FIXED = (
     "profile",
     "backends",
     "benchmarks",
@@ -27,25 +38,56 @@ _DECISIVE = (
     "device",
     "proof",
 )
-_START_NEW = "begin a run of its own: leave out --resume"
+_START_NEW = "start a new run: leave out --resume"
+_PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
+_CODE_DIGITS = 12
 
 
-def asked(request: Request) -> dict[str, Any]:
-    """Return what of a request a later one has to repeat, JSON-able."""
-    return {name: _plain(getattr(request, name)) for name in _DECISIVE}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingTrials:
+    """Trials that a run has not finished yet.
+
+    Attributes:
+        finished: The status of each trial that has a record, by its id.
+        only_failed: Whether failed trials are repeated, and missing ones left out.
+    """
+
+    finished: Mapping[str, str] = field(default_factory=dict)
+    only_failed: bool = False
+
+    @classmethod
+    def of(cls, records: Iterable[Record], *, only_failed: bool) -> Self:
+        """Return the pending trials of a run with these records."""
+        return cls(
+            finished={record["id"]: record["status"] for record in records},
+            only_failed=only_failed,
+        )
+
+    def has(self, trial_id: str) -> bool:
+        """Return whether a trial is pending."""
+        status = self.finished.get(trial_id)
+        if self.only_failed:
+            return status is not None and status not in SUCCESS
+        return status is None
+
+    def count(self, *, of: int) -> int:
+        """Return how many of so many trials are pending."""
+        if self.only_failed:
+            return sum(status not in SUCCESS for status in self.finished.values())
+        return max(0, of - len(self.finished))
 
 
-def run_to_resume(request: Request, *, suite: str) -> RunFolder | None:
-    """Return the run that is to go on; None where the suite has none yet, and none was named.
+def run_to_resume(options: RunOptions, *, suite: str) -> RunFolder | None:
+    """Return the run to resume; None where the suite has none yet, and none was named.
 
     Raises:
         RunError: There is no such run, or it is one of another suite.
     """
-    if request.resume is None:
+    if options.resume is None:
         return None
-    if request.resume == Path():
-        return next(reversed(runs_of(request.results / suite)), None)
-    folder = find_run(request.resume, request.results)
+    if options.resume == Path():
+        return next(reversed(runs_of(options.results / suite)), None)
+    folder = find_run(options.resume, options.results)
     recorded = folder.read_run().get("suite")
     if recorded != suite:
         raise RunError(
@@ -55,25 +97,30 @@ def run_to_resume(request: Request, *, suite: str) -> RunFolder | None:
     return folder
 
 
-def restore_options(request: Request, folder: RunFolder) -> Request:
-    """Return a request with what was asked of a run when it began.
+def recorded_options(options: RunOptions) -> dict[str, Any]:
+    """Return the options that a resumed run has to repeat, JSON-able."""
+    return {name: _as_json(getattr(options, name)) for name in _FIXED}
+
+
+def restore_options(options: RunOptions, folder: RunFolder) -> RunOptions:
+    """Return options with those that a run was started with.
 
     Raises:
-        SuiteError: Something else is asked of it now; every such option is named.
+        SuiteError: The user gives others now; every such option is named.
     """
     run = folder.read_run()
     if "asked" not in run or "code" not in run:
         problem = Problem(
             where="format",
-            expected="a run that tells what was asked of it",
+            expected="a run that records its options",
             found="one of an earlier version of benchharness",
             hint=_START_NEW,
         )
         raise SuiteError(str(folder.path / "run.json"), [problem])
-    # Not what was asked but what was decided: weights may have come since.
+    # The profile that was chosen, whatever was asked: weights may have become available since.
     before = {"max_trials": None, **run["asked"], "profile": run["profile"]}
-    defaults = {field.name: field.default for field in fields(request)}
-    now = asked(request)
+    defaults = {field.name: _as_json(field.default) for field in fields(options)}
+    now = recorded_options(options)
     problems = [
         Problem(
             where=f"--{_option(name)}",
@@ -81,74 +128,133 @@ def restore_options(request: Request, folder: RunFolder) -> Request:
             found=_words(now[name]),
             hint=f"leave it out, or {_START_NEW}",
         )
-        for name in _DECISIVE
-        if now[name] not in (_plain(defaults[name]), before[name])
+        for name in _FIXED
+        if now[name] not in (defaults[name], before[name])
     ]
     if problems:
         raise SuiteError(str(folder.path), problems)
     restored: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in before.items()
     }
-    return replace(request, **restored)
+    return replace(options, **restored)
+
+
+def describe_run(
+    session: Session, inputs: RunInputs, *, started: datetime, is_resumable: bool
+) -> dict[str, Any]:
+    """Return the contents of run.json: the resolved suite and the setup.
+
+    Args:
+        inputs: Prepared.
+        is_resumable: Whether to record the options, so that the run can be resumed.
+    """
+    plan, executors = inputs.plan, session.executors
+    plugins = {cell.backend: backend_plugin(plan, cell.backend)[0] for cell in plan.cells}
+    entries = [installed().get(plugin) for plugin in plugins.values()]
+    packages = {entry.dist.name for entry in entries if entry and entry.dist}
+    return {
+        "format": 1,
+        "benchharness": __version__,
+        "suite": plan.suite.name,
+        "title": messages.title(plan, inputs.dataset),
+        "profile": plan.profile,
+        "device": session.device.name,
+        "machine": in_words(fingerprint()),
+        "commit": describe_commit(Path.cwd()),
+        "started": started.isoformat(timespec="seconds"),
+        "backends": list(plugins),
+        "dataset": inputs.describe_dataset(),
+        "weights": inputs.describe_weights(),
+        "environment": describe_environment(session.accelerators, packages=[*_PACKAGES, *packages]),
+        "environments": {
+            name: interpreter.as_dict() for name, interpreter in session.interpreters.items()
+        },
+        "variables": recorded_variables(session.places.environment),
+        **({"asked": recorded_options(session.options)} if is_resumable else {}),
+        "code": {
+            name: executors[name].code if name in executors else _code(plugin)
+            for name, plugin in plugins.items()
+        },
+        "resolved": plan.as_dict(),
+    }
+
+
+def _code(plugin: str) -> str:
+    """Return a plugin's distribution, the versions it runs on and the digest of its code."""
+    try:
+        entry = find(plugin)
+    except PluginError:
+        return "not installed"
+    versions = ", ".join(f"{name} {version}" for name, version in requirements(entry))
+    return f"{distribution(entry)} with {versions}; code {code_digest(entry)[:_CODE_DIGITS]}"
 
 
 def check_same_setup(folder: RunFolder, now: Mapping[str, Any]) -> None:
-    """Refuse to add trials to a run that others of another kind would stand in.
+    """Refuse to add trials to a run that was started with another setup.
 
     Args:
-        folder: Of the run.
-        now: What ``run.json`` would say of a run that began now.
+        now: The contents of run.json if the run began now.
 
     Raises:
         SuiteError: Machine, device, code, suite, data or weights are not those of the run; each
             that is not is named.
     """
     before = folder.read_run()
-    problems = list(_differences(before, json.loads(json.dumps(without_nan(now)))))
+    problems = [
+        Problem(
+            where=where,
+            expected=f"{_words(expected)}, as in the run",
+            found=_words(found),
+            hint=_START_NEW,
+        )
+        for where, expected, found in _differences(before, json.loads(json.dumps(without_nan(now))))
+    ]
     if problems:
         raise SuiteError(str(folder.path), problems)
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[Problem]:
-    for name in ("benchharness", "machine", "device"):
-        if before[name] != now[name]:
-            yield _problem(name, before[name], now[name])
-    for backend in dict.fromkeys([*before["code"], *now["code"]]):
-        one, other = before["code"].get(backend), now["code"].get(backend)
-        if one != other:
-            yield _problem(f"backend {backend}", one, other)
-    # Runs of before recorded none, which says nothing of what there were.
+def _differences(
+    before: Mapping[str, Any], now: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what differs: its name, the recorded value and the present one."""
+    # Runs of earlier versions recorded no variables, which says nothing of those there were.
     variables = before.get("variables", now["variables"])
-    for name in sorted({*variables, *now["variables"]}):
-        if variables.get(name) != now["variables"].get(name):
-            yield _problem(name, variables.get(name), now["variables"].get(name))
+    pairs = [
+        *((name, before[name], now[name]) for name in ("benchharness", "machine", "device")),
+        *(
+            (f"backend {backend}", before["code"].get(backend), now["code"].get(backend))
+            for backend in dict.fromkeys([*before["code"], *now["code"]])
+        ),
+        *(
+            (name, variables.get(name), now["variables"].get(name))
+            for name in sorted({*variables, *now["variables"]})
+        ),
+    ]
+    yield from (pair for pair in pairs if pair[1] != pair[2])
     for name, word in (("dataset", "data"), ("weights", "weights")):
-        one, other = before[name] or {}, now[name] or {}
-        if one.get("digest") != other.get("digest"):
-            yield _problem(word, _material(one), _material(other))
-    if (found := _first_difference(before["resolved"], now["resolved"])) is not None:
-        where, one, other = found
-        yield _problem(f"suite{where}", one, other)
+        old, new = before[name] or {}, now[name] or {}
+        if old.get("digest") != new.get("digest"):
+            yield word, _input_label(old), _input_label(new)
+    yield from _first_difference(before["resolved"], now["resolved"], where="suite")
 
 
-def _first_difference(one: Any, other: Any, where: str = "") -> tuple[str, Any, Any] | None:
-    if isinstance(one, dict) and isinstance(other, dict):
-        pairs = [(f".{key}", one.get(key), other.get(key)) for key in {**one, **other}]
-    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        pairs = [(f"[{place}]", *pair) for place, pair in enumerate(zip(one, other, strict=True))]
+def _first_difference(old: Any, new: Any, *, where: str) -> Iterator[tuple[str, Any, Any]]:
+    """Yield the first difference of two JSON values, if any."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        parts = [(f".{key}", old.get(key), new.get(key)) for key in {**old, **new}]
+    elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        parts = [(f"[{index}]", *pair) for index, pair in enumerate(zip(old, new, strict=True))]
     else:
-        return None if one == other else (where, one, other)
-    found = (_first_difference(a, b, f"{where}{part}") for part, a, b in pairs)
-    return next((one for one in found if one is not None), None)
+        if old != new:
+            yield where, old, new
+        return
+    for part, a, b in parts:
+        if a != b:
+            yield from _first_difference(a, b, where=f"{where}{part}")
+            return
 
 
-def _problem(where: str, before: Any, now: Any) -> Problem:
-    return Problem(
-        where=where, expected=f"{_words(before)}, as in the run", found=_words(now), hint=_START_NEW
-    )
-
-
-def _material(described: Mapping[str, Any]) -> str:
+def _input_label(described: Mapping[str, Any]) -> str:
     name = described.get("name") or described.get("origin") or "none"
     return f"{name} ({described.get('digest') or 'no digest'})"
 
@@ -165,5 +271,5 @@ def _option(name: str) -> str:
     )
 
 
-def _plain(value: Any) -> Any:
+def _as_json(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value

@@ -1,4 +1,4 @@
-"""Holding a GPU or a run, so that no other process does what this one is doing."""
+"""Locks on a GPU or a run, held by one process at a time."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import Self
 
 from benchharness.errors import RunError
+from benchharness.files import ANOTHER_RESULTS, unwritten, writable
 from benchharness.locks import Lock, LockedError
 from benchharness.results.store import RunFolder
 
-# Claims of this process: the same thing claimed twice by one process is no conflict.
+# Locks of this process: to lock the same file twice in one process is no conflict.
 _LOCKS: dict[Path, RunLock] = {}
 
 
 @dataclass(slots=True, kw_only=True)
 class RunLock:
-    """A file that this process holds; the system lets go of it when the process ends.
+    """A locked file; the system unlocks it when the process ends.
 
     Attributes:
-        count: How often it was claimed and not yet released.
+        count: How often it was locked and not yet released.
     """
 
     file: Path
@@ -29,7 +30,7 @@ class RunLock:
 
     @classmethod
     def make(cls, file: Path) -> Self:
-        """Hold a file for this process.
+        """Lock a file for this process.
 
         Raises:
             LockedError: Another process holds it.
@@ -44,7 +45,7 @@ class RunLock:
         return made
 
     def release(self) -> None:
-        """Let go of it, once it was released as often as claimed."""
+        """Unlock the file, once it was released as often as locked."""
         self.count -= 1
         if self.count == 0:
             del _LOCKS[self.file]
@@ -52,10 +53,10 @@ class RunLock:
 
 
 def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLock:
-    """Hold a GPU: what times on it beside us would spoil our figures, and we theirs.
+    """Lock a GPU: two runs on it would disturb each other's timings.
 
     Args:
-        selector: What tells it from all others of the machine: its UUID, else its number.
+        selector: Its UUID, else its number.
         name: For people.
         folder: Of the machine's locks; None for the system's folder of temporary files.
 
@@ -66,42 +67,37 @@ def claim_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLoc
         return RunLock.make(device_file(f"gpu-{selector}", folder=folder))
     except LockedError as error:
         raise RunError(
-            f"{name}: expected a GPU that no other run is using, found {error.holder} "
-            "timing on it; wait for its end, choose another GPU with --device, or add "
-            "--share-device where the figures do not matter"
+            f"{name}: GPU is in use by another benchharness run ({error.holder}). "
+            "Wait, choose another --device, or pass --share-device."
         ) from error
     except OSError as error:
         raise RunError(
-            f"{name}: expected to lock {error.filename}, found: {error.strerror}; set TMPDIR to a "
-            "folder that can be written, or add --share-device"
+            f"{name}: cannot lock {error.filename}: "
+            + unwritten(error, elsewhere="set TMPDIR to another folder, or pass --share-device")
         ) from error
 
 
 def claim_run(folder: RunFolder) -> RunLock:
-    """Hold the folder of a run, so that no trial of it is carried out twice.
+    """Lock the folder of a run, so that no trial of it runs twice.
 
     Raises:
-        RunError: Another process carries the run out.
+        RunError: Another process is running it.
     """
     try:
-        return RunLock.make(folder.path.resolve() / ".lock")
+        with writable(folder.path, elsewhere=ANOTHER_RESULTS):
+            return RunLock.make(folder.path.resolve() / ".lock")
     except LockedError as error:
         raise RunError(
-            f"{folder.path}: expected a run that nobody is carrying out, found "
-            f"{error.holder} at it; wait for its end, or begin a run of its own without --resume"
-        ) from error
-    except OSError as error:
-        raise RunError(
-            f"{folder.path}: expected to be able to write here, found: {error.strerror}; "
-            "change its permissions, or choose a folder with --results"
+            f"{folder.path}: this run is being executed by {error.holder}; wait for it, or start "
+            "a new run without --resume"
         ) from error
 
 
 def device_file(device: str, *, folder: Path | None = None) -> Path:
-    """Return the file that stands for a device, the same for every process of the machine.
+    """Return the lock file of a device, the same for every process of the machine.
 
     Args:
-        device: What tells it from all others, as its UUID.
+        device: Its UUID or number.
         folder: Where; None for the system's folder of temporary files.
     """
     name = "".join(letter if letter.isalnum() else "-" for letter in device)

@@ -1,21 +1,26 @@
-"""Running a plan: every trial in its order, a record for each, nothing lost."""
+"""Runner of a plan: certificates first, then every trial in its order, a record for each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from benchharness.errors import PluginError
 from benchharness.measure.clock import now_s
 from benchharness.measure.sanity import flags
+from benchharness.model.cell import CellKey
 from benchharness.plugins import find
 from benchharness.results.cells import trains_on
+from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import FORMAT, Record
 from benchharness.results.store import RunFolder
-from benchharness.run.certify import Point, point_of
+from benchharness.run.certify import Certifier, as_dict, verdicts
+from benchharness.run.checks import require_proven
 from benchharness.run.events import (
     Looked,
     Observer,
@@ -25,249 +30,333 @@ from benchharness.run.events import (
     announce,
     of_worker,
 )
-from benchharness.run.heads import find_head_record, head_name, needs_pretrained_head, wanted
 from benchharness.run.inputs import RunInputs
-from benchharness.run.pending import PendingTrials
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.process.interleave import Course, run_interleaved, run_to_completion
+from benchharness.run.process.interleave import Course, run_interleaved
 from benchharness.run.process.outcome import Outcome
 from benchharness.run.process.signals import defer_signals
-from benchharness.run.requests import Requests, backend_plugin
-from benchharness.run.stopping import begun, look_at, next_round
-from benchharness.run.trial_ids import TrialIds
+from benchharness.run.requests import (
+    Requests,
+    TrialIds,
+    backend_plugin,
+    find_head_record,
+    head_benchmark,
+    head_benchmarks,
+)
+from benchharness.run.resume import SUCCESS, PendingTrials
+from benchharness.run.stopping import look_at, next_round, started_trials
 from benchharness.suite.plan import Cell, Plan, Trial, group_key
 
-# Sizes of the splits: what a score is worth, not something measured.
+# Metrics of a worker that are sizes of the splits, and fields of the record.
 _COUNTS = ("train_count", "validation_count", "test_count")
 _NATIVE = "not comparable: native track"
-# What is needed of a record to start from what its trial has learnt; a whole one may be large.
-_OF_HEAD = ("id", "benchmark", "backend", "track", "trial", "status")
+# Fields of a record that later trials need to start from its head; a whole record may be large.
+_HEAD_FIELDS = ("id", "benchmark", "backend", "track", "trial", "status")
+
+
+@dataclass(slots=True, kw_only=True)
+class TrialRun:
+    """Execution of one trial: its attempts, until one counts.
+
+    Attributes:
+        head: Record of the trial whose head it starts from; None for none.
+        failed: Outcomes of attempts that were repeated.
+    """
+
+    trial: Trial
+    started: TrialStarted
+    began: datetime
+    head: Record | None
+    observe: Observer
+    failed: list[Outcome] = field(default_factory=list)
+
+    @property
+    def trial_id(self) -> str:
+        """Digest of all that decides the trial's outcome."""
+        return self.started.name.trial_id
+
+    def take(self, event: Mapping[str, Any]) -> None:
+        """Pass on an event of the worker to the observer, where it concerns one."""
+        if (passed_on := of_worker(event, started=self.started)) is not None:
+            self.observe(passed_on)
 
 
 @dataclass(slots=True, kw_only=True)
 class Runner:
-    """Carries out the trials of a plan, of which one is at work at any time.
+    """Runs the trials of a plan, one at a time, and records them in the run's folder.
+
+    A context: on leaving it, device and folder are unlocked.
 
     Attributes:
-        requests: What the workers are asked; the executor's environment shows only their device.
-        proofs: Verdicts of the certificates by cell and other backend; empty for unproven runs.
-        elsewhere: Executors of backends whose code is not what this process would import.
-        own_head_per_backend: Whether each backend starts from the head that it has trained itself.
-        retries: How often a trial is repeated whose process failed, and not the trial itself.
-        backlog: Which trials are still to be run.
+        executor: Of backends that run on the interpreter of this process.
+        executors: Of the other backends.
+        certifier: Proves that the backends do the same work; None for unproven runs.
+        is_proof_required: Whether to refuse pairs that are not proven.
+        own_head_per_backend: Whether each backend starts from the head that it trained itself.
+        retries: How often a trial is repeated whose process crashed or hung.
+        fail_fast: Whether the first failed trial ends the run.
+        proofs: Verdicts of the certificates, by cell and by the other backend.
     """
 
-    plan: Plan
-    materials: RunInputs
+    inputs: RunInputs
     folder: RunFolder
     executor: LocalExecutor
     requests: Requests
-    proofs: Mapping[tuple[Point, str], Mapping[str, str]] = field(default_factory=dict)
-    elsewhere: Mapping[str, LocalExecutor] = field(default_factory=dict)
-    own_head_per_backend: bool = False
-    retries: int = 0
-    backlog: PendingTrials = field(default_factory=PendingTrials)
-    _identities: TrialIds = field(init=False)
-    _sources: frozenset[str] = field(init=False)
+    executors: Mapping[str, LocalExecutor]
+    certifier: Certifier | None
+    is_proof_required: bool
+    own_head_per_backend: bool
+    retries: int
+    fail_fast: bool
+    pending: PendingTrials
+    locks: ExitStack
+    proofs: Mapping[CellKey, Mapping[str, str]] = field(default_factory=dict)
+    _ids: TrialIds = field(init=False)
+    _head_benchmarks: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Prepare what every trial asks for."""
-        self._sources = wanted(self.plan.cells)
-        self._identities = TrialIds(
-            plan=self.plan,
-            materials=self.materials,
+        self._head_benchmarks = head_benchmarks(self.plan.cells)
+        self._ids = TrialIds(
+            inputs=self.inputs,
             device=self.requests.device,
             variables=self.executor.variables,
-            elsewhere=self.elsewhere,
+            executors=self.executors,
             own_head_per_backend=self.own_head_per_backend,
         )
 
+    @property
+    def plan(self) -> Plan:
+        """The plan, adapted to data and weights."""
+        return self.inputs.plan
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Unlock device and folder."""
+        self.locks.close()
+
     def run(self, observe: Observer) -> list[Record]:
-        """Carry out every trial and return the records, each on disk before the next begins."""
-        return list(self.advance(observe))
+        """Prove, run every pending trial and write the tables; return all records of the run.
 
-    def pending(self) -> list[Trial]:
-        """Return the trials of rounds that have begun which are still to be run, in their order."""
+        Raises:
+            RunError: A proof is required and missing; or a record cannot be written.
+        """
+        self.prove()
+        try:
+            for record in self.run_trials(observe):
+                if self.fail_fast and record["status"] not in SUCCESS:
+                    announce(observe, ["WARNING: stopped at the first failure (--fail-fast)"])
+                    break
+        finally:
+            # Also when the user interrupts: the tables of what has finished.
+            records = self.write_tables()
+        return records
+
+    def prove(self) -> None:
+        """Make the certificates of all pairs and store them.
+
+        Raises:
+            RunError: Proofs are required, and a pair is not proven.
+        """
+        if self.certifier is None:
+            return
+        certificates = self.certifier.certificates()
+        self.folder.write_certificates(as_dict(certificates))
+        if self.is_proof_required:
+            require_proven(certificates)
+        self.proofs = verdicts(certificates)
+
+    def write_tables(self) -> list[Record]:
+        """Write the CSV files; return all records of the run."""
         records, _ = self.folder.records()
-        trials = begun(self.plan, records)
-        return [trial for trial in trials if self.backlog.has(self.identity(trial))]
+        write_csv_files(self.folder.path, records)
+        return records
 
-    def advance(self, observe: Observer) -> Iterator[Record]:
-        """Carry out a trial for each record that is asked for, round after round."""
-        before = self._earlier() if self._sources else []
+    def run_trials(self, observe: Observer) -> Iterator[Record]:
+        """Run a trial for each record that is asked for, round after round."""
+        earlier = [
+            _head_fields(record)
+            for record in self.folder.records()[0]
+            if record["benchmark"] in self._head_benchmarks
+        ]
         number = count = 0
         for trials in self._rounds(observe):
             count += len(trials)
             for trial in trials:
                 number += 1
-                record = self.carry_out(trial, before, observe, number=number, count=count)
-                if trial.cell.benchmark in self._sources:
-                    before.append(_of_head(record))
+                record = self.run_trial(trial, earlier, observe, number=number, count=count)
+                if trial.cell.benchmark in self._head_benchmarks:
+                    earlier.append(_head_fields(record))
                 yield record
 
     def _rounds(self, observe: Observer) -> Iterator[list[Trial]]:
-        """Yield the trials that are missing, then a round as often as a look asks for one."""
+        """Yield the pending trials, then a round as often as a look asks for one."""
         began_s = now_s()
-        yield self.pending()
+        trials = started_trials(self.plan, self.folder.records()[0])
+        yield [trial for trial in trials if self.pending.has(self._ids.of(trial))]
         while looks := look_at(self.plan, self.folder.records()[0], spent_s=now_s() - began_s):
             trials = next_round(self.plan, looks)
-            if trials and self.backlog.only_failed:
+            if trials and self.pending.only_failed:
                 return
-            told = tuple(one.as_dict() for one in looks)
-            observe(Looked(lines=told, trials=len(trials)))
+            lines = tuple(look.as_dict() for look in looks)
+            observe(Looked(lines=lines, trials=len(trials)))
             if not trials:
-                self.folder.write_run({**self.folder.read_run(), "looks": list(told)})
+                self.folder.write_run({**self.folder.read_run(), "looks": list(lines)})
                 return
             yield trials
 
-    def carry_out(
-        self, trial: Trial, before: Sequence[Record], observe: Observer, *, number: int, count: int
+    def run_trial(
+        self,
+        trial: Trial,
+        earlier: Sequence[Record],
+        observe: Observer,
+        *,
+        number: int,
+        count: int,
     ) -> Record:
-        """Carry out one trial of the plan and return its record, which is on disk.
+        """Run one trial; when its record is returned, it is on disk.
 
         Args:
-            before: Records of earlier trials: one of them may have trained the head it starts from.
+            earlier: Records of earlier trials: one of them may have trained the head it needs.
             number: Its place in the run, from 1.
             count: Trials of the run, as far as that is known.
         """
-        return run_to_completion(self._course(trial, before, observe, number=number, count=count))
+        run = self._begin(trial, earlier, observe, number=number, count=count)
+        while True:
+            try:
+                executor, options = self._attempt(run)
+                outcome = executor.run(**options)
+            except PluginError as error:
+                outcome = Outcome(reason=str(error))
+            if not self._is_repeated(run, outcome):
+                return self._finish(run, outcome)
 
-    def carry_out_in_turn(
+    def run_in_turn(
         self,
         trials: Sequence[Trial],
-        before: Sequence[Record],
+        earlier: Sequence[Record],
         observe: Observer,
         *,
         number: int,
         count: int,
     ) -> list[Record]:
-        """Carry out several trials, an epoch of each in turn, and return their records in order.
+        """Run several trials, an epoch of each in turn, and return their records in order.
 
-        Their processes live at the same time, and one of them is at work. The arguments are those
-        of ``carry_out``; the number is that of the first.
+        Their processes live at the same time, and one of them computes. The arguments are those
+        of ``run_trial``; the number is that of the first.
         """
-        return run_interleaved(
-            [
-                self._course(
-                    trial, before, observe, number=number + place, count=count, takes_turns=True
-                )
-                for place, trial in enumerate(trials)
-            ]
-        )
 
-    def _course(
-        self,
-        trial: Trial,
-        before: Sequence[Record],
-        observe: Observer,
-        *,
-        number: int,
-        count: int,
-        takes_turns: bool = False,
-    ) -> Course[Record]:
-        head = find_head_record(self.plan, trial, before, own=self.own_head_per_backend)
-        name = _name(trial, self.identity(trial), number=number)
-        started = self._started(trial, name, count=count)
-        observe(started)
-        reporter = _Reporter(started, observe, takes_turns=takes_turns)
-        record = yield from self._run_trial(trial, head, reporter)
-        # A record and the word of it are one: who is told of a trial finds it on disk.
-        with defer_signals():
-            self.folder.append(record)
-            observe(TrialFinished.of(name, record))
-        return record
+        def steps(place: int, trial: Trial) -> Course[Record]:
+            run = self._begin(trial, earlier, observe, number=number + place, count=count)
+            while True:
+                try:
+                    executor, options = self._attempt(run)
+                    outcome = yield from executor.course(**options, takes_turns=True)
+                except PluginError as error:
+                    outcome = Outcome(reason=str(error))
+                if not self._is_repeated(run, outcome):
+                    return self._finish(run, outcome)
 
-    def identity(self, trial: Trial) -> str:
-        """Return the digest of all that decides a trial's outcome."""
-        return self._identities.of(trial)
+        return run_interleaved([steps(place, trial) for place, trial in enumerate(trials)])
 
-    def _earlier(self) -> list[Record]:
-        """Return what an earlier part of this run has left to start from."""
-        records, _ = self.folder.records()
-        return [_of_head(record) for record in records if record["benchmark"] in self._sources]
-
-    def _started(self, trial: Trial, name: TrialName, *, count: int) -> TrialStarted:
+    def _begin(
+        self, trial: Trial, earlier: Sequence[Record], observe: Observer, *, number: int, count: int
+    ) -> TrialRun:
+        """Return a trial about to run, and notify the observer."""
         cell = trial.cell
-        return TrialStarted(
-            name=name,
+        started = TrialStarted(
+            name=TrialName(
+                trial_id=self._ids.of(trial),
+                number=number,
+                benchmark=cell.benchmark,
+                matrix=cell.matrix,
+                backend=cell.backend,
+                track=cell.track,
+                trial=trial.index,
+            ),
             count=count,
             trials=max(cell.trials, trial.index),
             max_trials=cell.max_trials,
             seed=trial.seed,
             epochs=cell.settings.epochs,
-            images=len(self.materials.prepared(cell).splits["train"]),
+            images=len(self.inputs.prepared(cell).splits["train"]),
             trains_on=trains_on(cell.strategy, cell.settings.model_dump()),
         )
+        observe(started)
+        head = find_head_record(self.plan, trial, earlier, own=self.own_head_per_backend)
+        return TrialRun(
+            trial=trial, started=started, began=datetime.now(UTC), head=head, observe=observe
+        )
 
-    def _run_trial(self, trial: Trial, head: Record | None, reporter: _Reporter) -> Course[Record]:
-        started = datetime.now(UTC)
-        trial_id = reporter.started.name.trial_id
-        failed: list[Outcome] = []
-        while True:
-            outcome = yield from self._attempt(trial, trial_id, head, reporter)
-            if not outcome.is_retryable or len(failed) == self.retries:
-                break
-            failed.append(outcome)
-            announce(
-                reporter.observe,
-                [f"WARNING: attempt {len(failed)} of {self.retries + 1}: {outcome.reason}"],
-            )
-        if head is not None:
-            outcome.metrics["head_from"] = f"{head['benchmark']} {head['backend']} {head['trial']}"
-        return self._record(trial, trial_id, outcome, started, failed)
+    def _attempt(self, run: TrialRun) -> tuple[LocalExecutor, dict[str, Any]]:
+        """Return who runs an attempt at a trial, and with which arguments.
 
-    def _attempt(
-        self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
-    ) -> Course[Outcome]:
-        if head is None and needs_pretrained_head(trial.cell):
-            return Outcome(reason=f"no trial of {head_name(trial.cell)} has left a head")
+        Raises:
+            PluginError: It cannot be run: the backend is not installed, or the head is missing.
+        """
+        cell, trial_id = run.trial.cell, run.trial_id
+        name = head_benchmark(cell)
+        if name and run.head is None:
+            raise PluginError(f"no trial of {name} has trained a head")
         self.folder.set_aside_log(trial_id)
-        try:
-            return (yield from self._execute(trial, trial_id, head, reporter))
-        except PluginError as error:
-            return Outcome(reason=str(error))
-
-    def _execute(
-        self, trial: Trial, trial_id: str, head: Record | None, reporter: _Reporter
-    ) -> Course[Outcome]:
-        cell = trial.cell
-        plugin, _ = backend_plugin(self.plan, cell.backend)
-        executor = self.elsewhere.get(cell.backend)
+        executor = self.executors.get(cell.backend)
         if executor is None:
-            # A backend that is not installed needs no process to find out.
-            find(plugin)
-        request = self.requests.make(
-            trial,
-            head_file=self._weights_file(head["id"]) if head else None,
-            weights_file=self._weights_file(trial_id) if cell.benchmark in self._sources else None,
+            # Whether a backend is installed is known without a process.
+            find(backend_plugin(self.plan, cell.backend)[0])
+            executor = self.executor
+        is_source = cell.benchmark in self._head_benchmarks
+        request = self.requests.trial(
+            run.trial,
+            head_file=self._weights_file(run.head["id"]) if run.head else None,
+            weights_file=self._weights_file(trial_id) if is_source else None,
         )
-        return (
-            yield from (executor or self.executor).course(
-                request,
-                request_file=self.folder.logs / f"{trial_id}.json",
-                log=self.folder.log_path(trial_id),
-                on_event=reporter.take,
-                limit_s=cell.settings.time_limit_s,
-                takes_turns=reporter.takes_turns,
-            )
-        )
+        return executor, {
+            "request": request,
+            "request_file": self.folder.logs / f"{trial_id}.json",
+            "log": self.folder.log_path(trial_id),
+            "on_event": run.take,
+            "limit_s": cell.settings.time_limit_s,
+        }
 
     def _weights_file(self, trial_id: str) -> Path:
         return self.folder.weights / f"{trial_id}.safetensors"
 
-    def _record(
-        self,
-        trial: Trial,
-        trial_id: str,
-        outcome: Outcome,
-        started: datetime,
-        failed: Sequence[Outcome],
-    ) -> Record:
-        cell = trial.cell
-        log = self.folder.log_path(trial_id)
+    def _is_repeated(self, run: TrialRun, outcome: Outcome) -> bool:
+        """Return whether there will be another attempt, and say so."""
+        if not outcome.is_retryable or len(run.failed) == self.retries:
+            return False
+        run.failed.append(outcome)
+        attempt = f"attempt {len(run.failed)} of {self.retries + 1}"
+        announce(run.observe, [f"WARNING: {attempt}: {outcome.reason}"])
+        return True
+
+    def _finish(self, run: TrialRun, outcome: Outcome) -> Record:
+        """Store the record of a trial and tell the observer: both or neither."""
+        if run.head is not None:
+            source = f"{run.head['benchmark']} {run.head['backend']} {run.head['trial']}"
+            outcome.metrics["head_from"] = source
+        record = self._record(run, outcome)
+        with defer_signals():
+            self.folder.append(record)
+            run.observe(TrialFinished.of(run.started.name, record))
+        return record
+
+    def _record(self, run: TrialRun, outcome: Outcome) -> Record:
+        trial, cell = run.trial, run.trial.cell
+        log = self.folder.log_path(run.trial_id)
+        metrics = outcome.metrics
         record: Record = {
             "format": FORMAT,
-            "id": trial_id,
+            "id": run.trial_id,
             "benchmark": cell.benchmark,
             "strategy": cell.strategy,
             "backend": cell.backend,
@@ -279,76 +368,42 @@ class Runner:
             "status": outcome.status,
             "reason": outcome.reason,
             "failure": outcome.failure(epochs=cell.settings.epochs),
-            "attempts": [{"status": one.status, "reason": one.reason} for one in failed],
+            "attempts": [{"status": o.status, "reason": o.reason} for o in run.failed],
             "held_bytes": outcome.held_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
             "settings": cell.settings.model_dump(mode="json"),
-            "metrics": {
-                name: value for name, value in outcome.metrics.items() if name not in _COUNTS
-            },
+            "metrics": {name: value for name, value in metrics.items() if name not in _COUNTS},
             "epochs": outcome.epochs,
             "blocks": outcome.blocks,
             "effective": outcome.effective and {**outcome.effective, **self.executor.variables},
             "versions": outcome.versions,
             "modules": outcome.modules,
-            "classes": len(self.materials.listing.classes),
-            "train_count": outcome.metrics.get("train_count"),
-            "validation_count": outcome.metrics.get("validation_count"),
-            "test_count": outcome.metrics.get("test_count"),
+            "classes": len(self.inputs.listing.classes),
+            **{name: metrics.get(name) for name in _COUNTS},
             "test_bits": outcome.test_bits,
-            "class_counts": self.materials.prepared(cell).class_counts(),
+            "class_counts": self.inputs.prepared(cell).class_counts(),
             "published": cell.published.model_dump() if cell.published else None,
             "log": str(log.relative_to(self.folder.path)) if log.exists() else "",
-            "started": started.isoformat(timespec="milliseconds"),
+            "started": run.began.isoformat(timespec="milliseconds"),
         }
         return record | {"flags": list(flags(record))}
 
     def _proof(self, cell: Cell, outcome: Outcome) -> dict[str, Any]:
-        """Return the fields ``proof`` and ``proofs``, the trial's own troubles included."""
+        """Return the fields ``proof`` and ``proofs``, with the deviations of this trial."""
         from benchharness.fairness.certificate import amended, overall
 
         rivals = [other.backend for other in self.plan.cells if group_key(other) == group_key(cell)]
         if cell.track != "equal":
             others = [backend for backend in rivals if backend != cell.backend]
             return {"proof": _NATIVE, "proofs": dict.fromkeys(others, _NATIVE)}
-        certified = self.proofs.get((point_of(cell), cell.backend), {})
-        troubles = outcome.troubles()
-        proofs = {other: amended(verdict, troubles) for other, verdict in certified.items()}
+        deviations = outcome.troubles()
+        proofs = {
+            other: amended(verdict, deviations)
+            for other, verdict in self.proofs.get(cell.key, {}).items()
+        }
         return {"proof": overall(proofs, anchor=rivals[0]), "proofs": proofs}
 
 
-@dataclass(frozen=True, slots=True)
-class _Reporter:
-    """Tells an observer of a trial what its worker tells.
-
-    Attributes:
-        takes_turns: Whether another trial is at work between its epochs.
-    """
-
-    started: TrialStarted
-    observe: Observer
-    takes_turns: bool
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Pass on an event of the worker, where it concerns an observer."""
-        told = of_worker(event, started=self.started)
-        if told is not None:
-            self.observe(told)
-
-
-def _name(trial: Trial, trial_id: str, *, number: int) -> TrialName:
-    cell = trial.cell
-    return TrialName(
-        trial_id=trial_id,
-        number=number,
-        benchmark=cell.benchmark,
-        matrix=cell.matrix,
-        backend=cell.backend,
-        track=cell.track,
-        trial=trial.index,
-    )
-
-
-def _of_head(record: Record) -> Record:
-    return {key: record[key] for key in _OF_HEAD}
+def _head_fields(record: Record) -> Record:
+    return {key: record[key] for key in _HEAD_FIELDS}

@@ -1,16 +1,16 @@
-"""When there are enough trials: a look at every line after each round, and what ends a line.
+"""Stopping rule: a look at every line after each round of trials decides whether it gets more.
 
 A line is a benchmark at one point of its matrix and in one track, on all its backends. Where its
 number of trials is ``auto``, it gets its first trials and then, round after round, one more of each
 backend, until one of these ends it:
 
-- ``decided``: the fastest backend is told from every other one, or equal to it;
-- ``max_trials``: it has as many trials as it may have;
-- ``time``: another round would not end within ``max_minutes`` of timing;
+- ``decided``: the fastest backend differs from, or equals, every other one with confidence;
+- ``max_trials``: it has the most trials allowed;
+- ``time``: another round would exceed ``max_minutes`` of timing;
 - ``failed``: fewer than two of its backends have a trial that is ok.
 
-How sure a look has to be, ``benchharness.measure.sequential`` says; it depends on the number of
-looks and on that of all comparisons of the plan, both of which are known before the first trial.
+The confidence of a look comes from ``benchharness.measure.sequential``; it depends on the number of
+looks and of all comparisons of the plan, both known before the first trial.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineLook:
-    """A line after some rounds.
+    """Look at a line after some rounds.
 
     Attributes:
         line: All its cells.
-        cells: Those with a trial that is ok; they get another one where a round follows.
+        cells: Those with a trial that is ok; they run again if a round follows.
         trials: Of each backend so far.
-        looks: At every two of the cells; None without trials of both that ran side by side.
+        looks: By pair of cells; None without trials of both that ran side by side.
         round_s: Seconds of one more round, by the latest trials.
-        stop: What ends the line; None where another round follows.
+        stop: Why the line ends; None if another round follows.
     """
 
     line: tuple[Cell, ...]
@@ -54,7 +54,7 @@ class LineLook:
 
     @property
     def undecided(self) -> list[Look | None]:
-        """The looks at the fastest backend and another one that do not decide."""
+        """The undecided looks at the fastest backend and another one."""
         ahead = Counter(
             pair[look.ratio < 1] for pair, look in self.looks.items() if look is not None
         )
@@ -67,7 +67,7 @@ class LineLook:
 
     @property
     def more(self) -> int | None:
-        """How many more rounds would probably decide the line; None where none is known to."""
+        """How many more rounds would probably decide the line; None if unknown or too many."""
         needed = [look.more if look else None for look in self.undecided]
         known = [rounds for rounds in needed if rounds is not None]
         if not known or len(known) < len(needed):
@@ -102,11 +102,11 @@ class LineLook:
 
 
 def look_at(plan: Plan, records: Sequence[Record], *, spent_s: float) -> list[LineLook]:
-    """Return how each line stands whose number of trials is ``auto``, in the plan's order.
+    """Return a look at each line whose number of trials is ``auto``, in the plan's order.
 
     Args:
-        records: The last of each trial; every round that has begun is complete.
-        spent_s: Seconds since the timing began, which ``max_minutes`` limit.
+        records: The last of each trial; every round that has started is complete.
+        spent_s: Seconds since timing began, which ``max_minutes`` limits.
     """
     left_s = 60 * (plan.max_minutes or math.inf) - spent_s
     lines = []
@@ -119,23 +119,23 @@ def look_at(plan: Plan, records: Sequence[Record], *, spent_s: float) -> list[Li
     return lines
 
 
-def begun(plan: Plan, records: Sequence[Record]) -> list[Trial]:
-    """Return the trials of all rounds that have begun, in running order.
+def started_trials(plan: Plan, records: Sequence[Record]) -> list[Trial]:
+    """Return the trials of all rounds that have started, in running order.
 
-    The first rounds count as begun; a later one has a record.
+    The first rounds count as started; a later one has a record.
     """
     recorded = _by_line(records)
     trials: list[Trial] = []
     for line in plan.lines():
-        own = recorded.get(line_of(line[0]), [])
+        cells = recorded.get(line_of(line[0]), [])
         first = line[0].trials
-        for index in range(1, max([first, *map(_reached, own)]) + 1):
-            trials += plan.turn(line if index <= first else _able(line, own), index)
+        for index in range(1, max([first, *map(_last_index, cells)]) + 1):
+            trials += plan.turn(line if index <= first else _ok_cells(line, cells), index)
     return trials
 
 
 def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
-    """Return one more trial of each backend of the lines that go on."""
+    """Return one more trial of each backend of the lines that continue."""
     return [
         trial
         for line in lines
@@ -145,44 +145,44 @@ def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
 
 
 def _looks(plan: Plan, records: Sequence[Record]) -> Iterator[LineLook]:
-    """Yield how each line stands, time aside."""
-    watched = [line for line in plan.lines() if line[0].max_trials is not None]
-    if not watched:
+    """Yield a look at each line, without the time limit."""
+    automatic = [line for line in plan.lines() if line[0].max_trials is not None]
+    if not automatic:
         # The statistics take a second to load.
         return
     pairs, recorded = _pairs(plan, records), _by_line(records)
-    for line in watched:
+    for line in automatic:
         key = line_of(line[0])
-        own = recorded.get(key, [])
+        cells = recorded.get(key, [])
         look = LineLook(
             line=line,
-            cells=_able(line, own),
-            trials=max(map(_reached, own), default=0),
+            cells=_ok_cells(line, cells),
+            trials=max(map(_last_index, cells), default=0),
             looks=pairs.get(key, {}),
-            round_s=sum(one.ok[-1]["metrics"].get("wall_s", 0.0) for one in own if one.ok),
+            round_s=sum(cell.ok[-1]["metrics"].get("wall_s", 0.0) for cell in cells if cell.ok),
         )
         yield replace(look, stop=_stop(look))
 
 
 def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look | None]]:
-    """Return the look at every two backends of each line that have a trial that is ok.
+    """Return the look at each pair of backends of a line that both have a trial that is ok.
 
-    All are looked at together, for what one may claim depends on the others.
+    All are computed together, because the confidence of each depends on the others.
     """
     comparisons = [
-        one for one in comparisons_of(cells_of(records)) if one.ours.ok and one.theirs.ok
+        pair for pair in comparisons_of(cells_of(records)) if pair.ours.ok and pair.theirs.ok
     ]
-    logs = {index: logs for index, one in enumerate(comparisons) if (logs := one.logs())}
-    judged = looks(
+    logs = {index: logs for index, pair in enumerate(comparisons) if (logs := pair.logs())}
+    all_looks = looks(
         list(logs.values()),
         comparisons=family_size(plan.cells),
         max_trials=max(cell.most for cell in plan.cells),
     )
-    by_index = dict(zip(logs, judged, strict=True))
+    by_index = dict(zip(logs, all_looks, strict=True))
     lines: dict[Line, dict[Pair, Look | None]] = {}
-    for index, one in enumerate(comparisons):
-        pair = one.ours.backend, one.theirs.backend
-        lines.setdefault(line_of(one.ours), {})[pair] = by_index.get(index)
+    for index, pair in enumerate(comparisons):
+        backends = pair.ours.backend, pair.theirs.backend
+        lines.setdefault(line_of(pair.ours), {})[backends] = by_index.get(index)
     return lines
 
 
@@ -194,10 +194,10 @@ def _stop(look: LineLook) -> Stop | None:
     return "max_trials" if look.trials >= look.line[0].most else None
 
 
-def _able(line: Sequence[Cell], recorded: Sequence[RecordedCell]) -> tuple[Cell, ...]:
+def _ok_cells(line: Sequence[Cell], recorded: Sequence[RecordedCell]) -> tuple[Cell, ...]:
     """Return the cells of a line with a trial that is ok."""
-    able = {one.backend for one in recorded if one.ok}
-    return tuple(cell for cell in line if cell.backend in able)
+    ok = {cell.backend for cell in recorded if cell.ok}
+    return tuple(cell for cell in line if cell.backend in ok)
 
 
 def _by_line(records: Sequence[Record]) -> dict[Line, list[RecordedCell]]:
@@ -208,5 +208,5 @@ def _by_line(records: Sequence[Record]) -> dict[Line, list[RecordedCell]]:
     return lines
 
 
-def _reached(cell: RecordedCell) -> int:
+def _last_index(cell: RecordedCell) -> int:
     return max(int(trial["trial"]) for trial in cell.trials)

@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 from benchharness.errors import Problem, RunError, SuiteError
+from benchharness.files import unwritten
 from benchharness.plugins import distribution, installed
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -48,8 +49,8 @@ def write_plugin(name: str, folder: Path) -> list[Path]:
         return [_write(source, folder, name) for source in sources()]
     except OSError as error:
         raise RunError(
-            f"{folder}: expected to be able to write here, found: {error.strerror}; "
-            "choose another folder with --dir"
+            f"{folder}: expected to be able to write here, found: "
+            f"{unwritten(error, elsewhere='choose another folder with --dir')}"
         ) from error
 
 

@@ -21,7 +21,7 @@ from benchharness.download.stock import (
     write_manifest,
 )
 from benchharness.errors import FetchError, WeightsError
-from benchharness.files import file_digest
+from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
 from benchharness.model.backbones import Release
 from benchharness.model.signatures import nature
 from benchharness.plugins import install_command, weight_readers
@@ -201,8 +201,8 @@ def _converted(offer: _Offer, file: Path, *, source: str, at: Fetcher) -> Publis
                     write_manifest(building, manifest)
     except OSError as error:
         raise WeightsError(
-            f"{offer.kept}: expected to write converted weights, found: {error}; "
-            "free some space or choose another cache folder (BENCHHARNESS_CACHE)"
+            f"{offer.kept}: expected to write converted weights, found: "
+            f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error
     return _published(offer)
 

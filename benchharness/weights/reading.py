@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import BenchError, WeightsError
+from benchharness.files import ANOTHER_CACHE, save_arrays, unwritten
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.plugins import read_weights
@@ -100,17 +101,18 @@ def _text(name: str | bytes) -> str:
 
 def main(arguments: list[str]) -> None:
     """Convert one file; what is wrong is one line on standard error and exit code 1."""
-    from safetensors.numpy import save_file
-
     file, backbone, out, metadata = arguments
     layers = BACKBONES[backbone]
     side = 2 * layers.smallest_image
     network = Network(input_shape=(side, side, 3), layers=layers.layers)
     try:
-        save_file(read(Path(file), network), out, metadata=json.loads(metadata))
+        save_arrays(Path(out), read(Path(file), network), metadata=json.loads(metadata))
         _put_in_order(Path(out))
     except BenchError as error:
         sys.exit(str(error))
+    except OSError as error:
+        told = unwritten(error, elsewhere=ANOTHER_CACHE)
+        sys.exit(f"{out}: expected to be able to write here, found: {told}")
 
 
 if __name__ == "__main__":

@@ -9,15 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import WeightsError
+from benchharness.files import save_arrays
 
 
 def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
     """Write float32 arrays by name; the file appears only when it is whole."""
-    from safetensors.numpy import save_file
-
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".partial")
-    save_file({name: np.ascontiguousarray(array) for name, array in arrays.items()}, temporary)
+    save_arrays(temporary, {name: np.ascontiguousarray(array) for name, array in arrays.items()})
     temporary.replace(path)
 
 

@@ -27,8 +27,8 @@ from benchharness.model.task import (
     Task,
 )
 from benchharness.model.work import Backend, Batches, Work
-from benchharness.run.workload import Workload, build_workload
 from benchharness.suite.settings import StrategySettings, TrainingSettings, settings_from_dict
+from benchharness.suite.workload import Workload, build_workload
 from benchharness.worker.request import TrialRequest
 
 Emit = Callable[[Mapping[str, Any]], None]

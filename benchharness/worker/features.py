@@ -18,10 +18,9 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from benchharness.errors import DatasetError
-from benchharness.files import file_digest
+from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
 from benchharness.model.network import Shape
 from benchharness.model.work import Batches, Extraction
-from benchharness.run.estimate.costs import FLOAT_BYTES
 from benchharness.worker.progress import ProgressReporter
 
 _FEATURES, _META = "features.npy", "meta.json"
@@ -120,10 +119,10 @@ def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.
         with file.open("r+b") as opened:
             os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
     except OSError as error:
-        needed = FLOAT_BYTES * math.prod(shape)
+        needed = np.dtype(np.float32).itemsize * math.prod(shape)
         raise DatasetError(
             f"{file.parent.parent}: expected room for {needed / 1e6:,.1f} MB of features, found: "
-            f"{error.strerror}; free some space, or set BENCHHARNESS_CACHE to another folder"
+            f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error
     return values
 

@@ -21,10 +21,10 @@ from typing import Any, ClassVar
 import pytest
 
 from benchharness.measure.memory import tree
+from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.process.interleave import Course
 from benchharness.run.process.outcome import Outcome
-from benchharness.run.session import Request, open_session
+from benchharness.run.session import open_session, start_run
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
 
@@ -60,9 +60,8 @@ with os.fdopen(int(sys.argv[2]), "w") as pipe:
 class Immediate:
     """An executor whose trials end well at once."""
 
-    def course(self, request: Any, **words: Any) -> Course[Outcome]:
-        """Return how a trial of three epochs ends, without giving up its turn."""
-        yield from ()
+    def run(self, request: Any, **words: Any) -> Outcome:
+        """Return how a trial of three epochs ends."""
         epochs = [{"epoch": n, "train_s": 0.1, "train_loss": 0.5} for n in (1, 2, 3)]
         return Outcome(status="ok", metrics={"wall_s": 0.1}, epochs=epochs, is_final=True)
 
@@ -101,14 +100,14 @@ def test_each_trial(
 ) -> None:
     """Time the trials of a run, beside their processes; its memory does not grow with them."""
     count = TRIED if benchmark.disabled else TRIALS
-    request = Request(suite=suite, results=tmp_path / "results", proof="no", device="cpu")
+    request = RunOptions(suite=suite, results=tmp_path / "results", proof="no", device="cpu")
     session = open_session(request, cache=tmp_path / "cache")
-    runner = session.begin(lambda event: None)
+    runner = start_run(session, lambda event: None)
     runner.executor = Immediate()  # type: ignore[assignment]
     held: list[int] = []
 
     def carry_out() -> None:
-        for number, _ in enumerate(runner.advance(lambda event: None), start=1):
+        for number, _ in enumerate(runner.run_trials(lambda event: None), start=1):
             if number % (count // 10) == 0:
                 held.append(tree(os.getpid())[os.getpid()])
             if number == count:
@@ -117,7 +116,7 @@ def test_each_trial(
     began_s = time.perf_counter()
     benchmark.pedantic(carry_out, rounds=1)
     trial_ms = 1e3 * (time.perf_counter() - began_s) / count
-    session.close()
+    runner.close()
     # The first tenth fills what every trial asks for.
     growth = held[-1] - held[0]
     with capsys.disabled():

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
-from benchharness.files import atomic_write_bytes
+from benchharness.files import atomic_write_bytes, unwritten
 from benchharness.report.html import theme
 from benchharness.report.html.bundle import bundle
 from benchharness.report.html.charts import static
@@ -74,7 +74,6 @@ def _write(path: Path, content: bytes) -> Path:
         atomic_write_bytes(path, content)
     except OSError as error:
         raise RunError(
-            f"{path}: expected to be able to write here, found: {error.strerror}; "
-            "free some space or change its permissions"
+            f"{path}: expected to be able to write here, found: {unwritten(error)}"
         ) from error
     return path

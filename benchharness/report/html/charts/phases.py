@@ -175,7 +175,7 @@ def _drawing(count: int, series: Sequence[Series]) -> Drawing:
                     axis=alt.Axis(title="seconds", tickCount=5, format=DIGITS),
                 ),
                 color=alt.Color("kind:N", scale=kinds, legend=None),
-                order=alt.ComparisonOptions("order:O"),
+                order=alt.Order("order:O"),
                 tooltip=tip,
             ),
             rows.marks(CELLS, colours(series), shapes(series)),

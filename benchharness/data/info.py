@@ -1,4 +1,4 @@
-"""What planning needs to know of a dataset before an image is decoded."""
+"""Dataset in numbers: classes, channels and counts, known before an image is decoded."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class DatasetInfo:
     """A dataset in numbers.
 
     Attributes:
-        title: What reports call it.
-        train: Training images there are of each class, those for validation included.
-        test: Test images there are of each class.
-        is_own: Whether the images are the user's own, of which the suite knows nothing.
+        title: Its name in reports.
+        train: Training images of each class, those for validation included.
+        test: Test images of each class.
+        is_own: Whether the images are the user's, of which the suite knows nothing.
         is_lenient: Whether fewer images than a suite asks for are enough.
-        is_real: False for pictures that a program drew.
-        notes: How the folder was read, and what in it was left out, a sentence each.
-        place: The folder; None where the images are in none.
+        is_real: False for drawn pictures.
+        notes: How the folder was read, and what was skipped, a sentence each.
+        place: The folder; None without one.
     """
 
     title: str
@@ -50,7 +50,7 @@ class DatasetInfo:
 
     @classmethod
     def of(cls, listing: Listing) -> DatasetInfo:
-        """Return the facts of a listing."""
+        """Return the numbers of a listing."""
         return cls(
             title=listing.title or listing.name,
             origin=listing.origin,
@@ -67,7 +67,7 @@ class DatasetInfo:
 
     @classmethod
     def of_drawn(cls) -> DatasetInfo:
-        """Return the facts of the drawn pictures, none of which need be drawn for it."""
+        """Return the numbers of the drawn pictures, without drawing them."""
         return cls(
             title="drawn",
             origin="drawn pictures of cats and dogs",
@@ -80,7 +80,7 @@ class DatasetInfo:
 
     @classmethod
     def of_published(cls, source: str, home: RemoteResource) -> DatasetInfo:
-        """Return the facts of a dataset that will be fetched, before it is."""
+        """Return the numbers of a published dataset, before it is downloaded."""
         classes, channels, train, test = _PUBLISHED[source]
         return cls(
             title=source,
@@ -93,7 +93,7 @@ class DatasetInfo:
 
     @property
     def description(self) -> str:
-        """What the images are, and where on this machine."""
+        """Origin and folder of the images."""
         return f"{self.origin}, at {self.place}" if self.place else self.origin
 
     @property
@@ -102,7 +102,7 @@ class DatasetInfo:
         return tuple(sum(counts) for counts in zip(self.train, self.test, strict=True))
 
     def used(self, split: Split, limit: int | None) -> int:
-        """Return how many images of a split are used under a limit; None for all there are."""
+        """Return how many images of a split are used under a limit; None for no limit."""
         counts = self.train if split == "train" else self.test
         if limit is None:
             return sum(counts)

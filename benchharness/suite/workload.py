@@ -1,4 +1,4 @@
-"""What a cell's settings mean as networks: which part is run once, which part learns."""
+"""Networks of a cell: the frozen front that runs once, and the part that learns."""
 
 from __future__ import annotations
 

@@ -1,0 +1,361 @@
+"""Resources that a plan needs, from the shapes of its layers and the last run: memory, time."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from benchharness.data.info import DatasetInfo
+from benchharness.measure.environment import usable_cores
+from benchharness.measure.gpu import Accelerator, read_gpus
+from benchharness.measure.machine import read_memory
+from benchharness.model.network import Flatten, Network
+from benchharness.run.device import Device
+from benchharness.run.dry_run import TrialPreview, preview_trials
+from benchharness.run.events import previous_durations
+from benchharness.run.inputs import Subset
+from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.settings import StrategySettings, TrainingSettings
+from benchharness.suite.workload import Workload
+from benchharness.text import format_bytes
+
+FLOAT_BYTES = 4
+# A process with a framework imported and its first network trained: 0.63 to 0.87 GB measured for
+# PyTorch 2.15 and for Keras 3.15 on TensorFlow 2.21. Used where this machine has not measured it.
+FRAMEWORK_BYTES = 800_000_000
+# What CUDA and its libraries take of a GPU before the first array. An assumption on the safe side,
+# not a measurement: contexts take some 0.5 GB, workspaces of cuBLAS and cuDNN come on top.
+GPU_FRAMEWORK_BYTES = 1_000_000_000
+SHARED = Path("/dev/shm")
+# Initial weights, what was learnt, what is read back.
+_COPIES = 3
+# Arrays as large as the parameters that an optimizer keeps.
+_STATES: Mapping[str, int] = {"sgd": 1, "rmsprop": 1, "adam": 2}
+# Batches that each process of a loader makes ahead.
+_AHEAD = 2
+# Below it, the purpose of the memory is of no interest.
+_MUCH_BYTES = 1e9
+_LESS = (
+    "to need less: a smaller image_size or dense, pooling after each layer; or skip it "
+    "(--benchmark names the others)"
+)
+_MORE_SHARED = (
+    f"give {SHARED} more room (docker run --shm-size=1g, or mount -o remount,size=1g {SHARED}), or "
+    "set a smaller batch_size or threads"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryEstimate:
+    """Bytes that a trial needs, by purpose.
+
+    Attributes:
+        host: Memory of the worker.
+        device: Memory of the GPU; empty on the CPU.
+    """
+
+    host: Mapping[str, int]
+    device: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def host_bytes(self) -> int:
+        """All memory of the worker."""
+        return sum(self.host.values())
+
+    @property
+    def device_bytes(self) -> int:
+        """All memory of the GPU."""
+        return sum(self.device.values())
+
+    @property
+    def learning_bytes(self) -> int:
+        """Weights, gradients and optimizer state."""
+        parts = {**self.host, **self.device}
+        return sum(parts.get(name, 0) for name in ("weights", "gradients", "optimizer"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellMemory:
+    """Memory of one cell."""
+
+    cell: Cell
+    needs: MemoryEstimate
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the record as JSON-able values."""
+        return {
+            "benchmark": self.cell.benchmark,
+            "matrix": dict(self.cell.matrix),
+            "backend": self.cell.backend,
+            "track": self.cell.track,
+            "host_bytes": self.needs.host_bytes,
+            "device_bytes": self.needs.device_bytes,
+            "host": dict(self.needs.host),
+            "device": dict(self.needs.device),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AvailableMemory:
+    """Memory of this machine.
+
+    Attributes:
+        gpu_bytes: None on the CPU.
+        gpu_free_bytes: None where the driver does not tell.
+    """
+
+    host_bytes: int
+    free_bytes: int
+    gpu_bytes: int | None = None
+    gpu_free_bytes: int | None = None
+
+    def is_short_of(self, needs: MemoryEstimate) -> bool:
+        """Whether less is free than is needed, as far as that is known."""
+        gpu = self.gpu_bytes if self.gpu_free_bytes is None else self.gpu_free_bytes
+        return needs.host_bytes > self.free_bytes or (gpu is not None and needs.device_bytes > gpu)
+
+    def cannot_hold(self, needs: MemoryEstimate) -> bool:
+        """Whether weights, gradients and optimizer state alone exceed the whole memory."""
+        whole = self.host_bytes if self.gpu_bytes is None else self.gpu_bytes
+        return needs.learning_bytes > whole
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResourceEstimate:
+    """Memory and time of a plan on this machine.
+
+    Attributes:
+        framework_bytes: Host memory of an idle worker, by backend, where it was measured.
+    """
+
+    plan: Plan
+    device: Device
+    facts: DatasetInfo
+    framework_bytes: Mapping[str, int] = field(default_factory=dict)
+
+    def previews(self) -> list[TrialPreview]:
+        """Return what each trial would do, in running order.
+
+        Raises:
+            SuiteError: The settings of a cell do not fit the dataset.
+        """
+        return list(preview_trials(self.plan, self.facts))
+
+    def cells(self) -> list[CellMemory]:
+        """Return the memory that each cell needs, in the plan's order."""
+        cells: dict[int, CellMemory] = {}
+        for preview in self.previews():
+            cell = preview.trial.cell
+            if id(cell) not in cells:
+                needs = memory_needs(
+                    cell.settings,
+                    preview.workload,
+                    channels=preview.channels,
+                    images=preview.images,
+                    device=self.device.kind,
+                    framework_bytes=self.framework_bytes.get(cell.backend, FRAMEWORK_BYTES),
+                )
+                cells[id(cell)] = CellMemory(cell=cell, needs=needs)
+        return list(cells.values())
+
+    def seconds(self, results: Path) -> float | None:
+        """Return how long the trials take by the last run of the suite; None where it lacks any."""
+        durations = previous_durations(results, self.plan, device=self.device.name)
+        if len(durations) < len(self.plan.cells):
+            return None
+        return sum(durations[place] * cell.trials for place, cell in enumerate(self.plan.cells))
+
+
+def memory_needs(
+    settings: StrategySettings,
+    workload: Workload,
+    *,
+    channels: int,
+    images: int,
+    device: Literal["cpu", "gpu"],
+    framework_bytes: int = FRAMEWORK_BYTES,
+) -> MemoryEstimate:
+    """Return the most memory that one trial holds at once.
+
+    With P learnt values, T of them trainable, and s arrays of optimizer state: weights 4 P,
+    gradients 4 T, optimizer 4 s T. On the host there are copies of them: the initial weights, what
+    was learnt and what is read back while the clock is checked, 12 P, and a fresh optimizer's
+    state, 4 s T. Images and features are mapped, not held.
+
+    Within a factor of 0.8 to 1.4 of the peaks of trials with 0.4 to 120 million parameters.
+
+    Args:
+        channels: Of the images.
+        images: Of the dataset, in all splits.
+        framework_bytes: Of an idle worker that has imported its framework.
+    """
+    work = {"weights": FLOAT_BYTES * workload.learner.count()}
+    copies = _COPIES * FLOAT_BYTES * workload.params
+    if isinstance(settings, TrainingSettings):
+        rule = settings.optimizer
+        states = optimizer_states(rule.name, momentum=rule.momentum or 0.0)
+        learnt = FLOAT_BYTES * workload.trainable_params
+        work |= {"gradients": learnt, "optimizer": states * learnt}
+        copies += states * learnt
+    work["activations"] = peak_activation_bytes(
+        workload, batch_size=settings.batch_size, precision=settings.precision
+    )
+    image = settings.image_size**2 * channels
+    # Bytes from the dataset, floats for the network, and a batch or two ahead.
+    work["batches"] = settings.batch_size * image * (1 + FLOAT_BYTES) * 2
+    stored = workload.front.output_shape if workload.front else (0,)
+    kept = {
+        "framework": framework_bytes,
+        "copies": copies,
+        "dataset": images * (image + FLOAT_BYTES * math.prod(stored)),
+    }
+    if device == "cpu":
+        return MemoryEstimate(host=kept | work)
+    return MemoryEstimate(host=kept, device={"framework": GPU_FRAMEWORK_BYTES, **work})
+
+
+def optimizer_states(name: str, *, momentum: float = 0.0) -> int:
+    """Return how many arrays as large as the parameters an optimizer keeps."""
+    return 0 if name == "sgd" and momentum == 0 else _STATES[name]
+
+
+def peak_activation_bytes(workload: Workload, *, batch_size: int, precision: str) -> int:
+    """Return the most bytes that the layers' outputs of a batch take at once.
+
+    Training keeps the outputs of all layers from the first trainable one on; in the backward pass
+    the gradients of one layer's input and output come on top. Layers before it, and a front that
+    runs once, hold one layer's input and output at a time.
+    """
+    value_bytes = 2 if precision == "bfloat16" else FLOAT_BYTES
+    training = _training_values(workload.learner, workload.trainable)
+    front = workload.front.steps() if workload.front else ()
+    passing = max((math.prod(before) + math.prod(after) for _, before, after in front), default=0)
+    return batch_size * value_bytes * max(training, passing)
+
+
+def _training_values(network: Network, trainable: tuple[str, ...]) -> int:
+    """Return the values of one image that a training step holds at once."""
+    is_learning, kept, frozen, backward = False, 0, 0, 0
+    for layer, before, after in network.steps():
+        if isinstance(layer, Flatten):
+            # The same values under another shape.
+            continue
+        pair = math.prod(before) + math.prod(after)
+        if not is_learning and layer.name in trainable:
+            is_learning = True
+            kept += math.prod(before)
+        if is_learning:
+            kept += math.prod(after)
+            backward = max(backward, pair)
+        else:
+            frozen = max(frozen, pair)
+    return max(kept + backward, frozen)
+
+
+def largest_per_benchmark(cells: Sequence[CellMemory]) -> list[CellMemory]:
+    """Return for each benchmark the cell that needs most memory."""
+    largest: dict[str, CellMemory] = {}
+    for cell in cells:
+        known = largest.setdefault(cell.cell.benchmark, cell)
+        if _size(cell) > _size(known):
+            largest[cell.cell.benchmark] = cell
+    return list(largest.values())
+
+
+def _size(cell: CellMemory) -> tuple[int, int]:
+    return cell.needs.device_bytes, cell.needs.host_bytes
+
+
+def memory_text(cell: CellMemory, memory: AvailableMemory) -> str:
+    """Return what a cell needs, what for, and what is available."""
+    needs = cell.needs
+    point = "".join(f" {key}={value}" for key, value in cell.cell.matrix.items())
+    text = f"about {format_bytes(needs.host_bytes)} of memory on {cell.cell.backend}{point}"
+    if needs.device_bytes:
+        text += f", {format_bytes(needs.device_bytes)} of the GPU's"
+    if needs.learning_bytes > _MUCH_BYTES:
+        text += f" ({format_bytes(needs.learning_bytes)} for weights, gradients, optimizer state)"
+    free = f"{format_bytes(memory.free_bytes)} free"
+    if memory.gpu_free_bytes is not None:
+        free += f", {format_bytes(memory.gpu_free_bytes)} on the GPU"
+    return f"{text}; {free}"
+
+
+def memory_problems(
+    cells: Sequence[CellMemory], memory: AvailableMemory
+) -> Iterator[tuple[CellMemory, Literal["ok", "warn", "missing"], str]]:
+    """Yield the largest cell of each benchmark, ``ok``, ``warn`` or ``missing``, and the remedy."""
+    for cell in largest_per_benchmark(cells):
+        if memory.cannot_hold(cell.needs):
+            yield cell, "missing", _LESS
+        elif memory.is_short_of(cell.needs):
+            yield cell, "warn", _LESS
+        else:
+            yield cell, "ok", ""
+
+
+def shared_memory(
+    previews: Sequence[TrialPreview], *, cores: int, folder: Path = SHARED
+) -> tuple[str, str] | None:
+    """Return the shared memory that file loaders need, and a remedy where it is too small.
+
+    None where no trial loads files. A loader with a process for each thread shares batches of
+    uint8 images.
+    """
+    needed = 0
+    for preview in previews:
+        settings = preview.trial.cell.settings
+        if settings.input == "files":
+            image = Subset.of(preview.trial.cell).image_size ** 2 * preview.channels
+            batches = (settings.threads or cores) * _AHEAD
+            needed = max(needed, batches * settings.batch_size * image)
+    if not needed or not folder.is_dir():
+        return None
+    free = shutil.disk_usage(folder).free
+    text = (
+        f"{folder}: {format_bytes(free)} free; "
+        f"loading files in processes may need {format_bytes(needed)}"
+    )
+    return text, _MORE_SHARED if free < needed else ""
+
+
+def warnings(
+    estimate: ResourceEstimate,
+    accelerators: Sequence[Accelerator],
+    *,
+    host: Callable[[], tuple[int, int]] = read_memory,
+) -> list[str]:
+    """Return a line for each benchmark that needs more memory than is free, shared memory included.
+
+    Args:
+        host: Gives the bytes of host memory, and those that are free.
+    """
+    host_bytes, free_bytes = host()
+    used = [one for one in accelerators if one.index == estimate.device.index]
+    gpu = next(iter(read_gpus(used)), None)
+    memory = AvailableMemory(
+        host_bytes=host_bytes,
+        free_bytes=free_bytes,
+        gpu_bytes=gpu.accelerator.memory_bytes if gpu else None,
+        gpu_free_bytes=gpu.free_bytes if gpu else None,
+    )
+    lines = [
+        f"WARNING: {cell.cell.benchmark} needs {memory_text(cell, memory)}; {_LESS}"
+        for cell in largest_per_benchmark(estimate.cells())
+        if memory.is_short_of(cell.needs)
+    ]
+    shared = shared_memory(estimate.previews(), cores=usable_cores())
+    if shared and shared[1]:
+        lines.append(f"WARNING: {shared[0]}; {shared[1]}")
+    return lines
+
+
+def duration_text(seconds: float) -> str:
+    """Return seconds for people: ``45 s``, ``3 min``, ``2.5 h``."""
+    if seconds < 100:
+        return f"{max(1, round(seconds))} s"
+    return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
