@@ -129,8 +129,9 @@ REPLAYED_RULES = {name: RULES[name] for name in ("momentum", "adam")}
 REPLAYS = 4
 # A step of training may cost so much more than its replay, whichever is more.
 ADDED_S, ADDED_SHARE = 1e-3, 0.1
-# Before the clause is broken.
-_ATTEMPTS = 8
+# Attempts before the clause is broken, and those in a row that show it to be kept: on a busy machine
+# the fastest replay so far may still be a slow one.
+_ATTEMPTS, _AGREEING = 8, 2
 
 
 class Replay(Clause):
@@ -186,9 +187,12 @@ class Replay(Clause):
     ) -> None:
         """On gathered batches, a step takes at most a millisecond or a tenth longer than replay."""
         timer = replay_timer(backend, execution)
+        agreeing = 0
         for _ in range(_ATTEMPTS):
             step_s, replay_s = timer.compare()
-            if step_s - replay_s <= max(ADDED_S, ADDED_SHARE * replay_s):
+            is_little = step_s - replay_s <= max(ADDED_S, ADDED_SHARE * replay_s)
+            agreeing = agreeing + 1 if is_little else 0
+            if agreeing == _AGREEING:
                 return
         pytest.fail(
             f"train: expected at most {1e3 * max(ADDED_S, ADDED_SHARE * replay_s):.1f} ms a step "
