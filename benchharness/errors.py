@@ -1,4 +1,4 @@
-"""What can go wrong, each said as: where, what was expected, what was found, and the remedy."""
+"""Errors that a user can correct: where, what was expected, what was found, and the remedy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 class BenchError(Exception):
-    """Root of every error a user can mend; the command line prints it without a traceback."""
+    """Root of every error a user can correct; the command line prints it without a traceback."""
 
     def lines(self) -> list[str]:
         """Return the message as one line per problem."""
@@ -16,13 +16,13 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One mistake in a request.
+    """One error in a request.
 
     Attributes:
         where: Path of the key, for example ``benchmark "bottleneck": batch_size``.
         expected: What would have been accepted.
-        found: What stands there.
-        hint: The remedy, for example the nearest spelling; empty where we know none.
+        found: The value there.
+        hint: The remedy, for example the nearest spelling; empty where none is known.
     """
 
     where: str
@@ -45,7 +45,7 @@ class SuiteError(BenchError):
         super().__init__("\n".join(self.lines()))
 
     def lines(self) -> list[str]:
-        """Return one line per problem, each beginning with the file it stands in."""
+        """Return one line per problem, each beginning with its file."""
         return [f"{self.source}: {problem}" for problem in self.problems]
 
 
@@ -65,7 +65,7 @@ class DatasetError(BenchError):
 
 
 class AbsentError(DatasetError):
-    """A dataset is nowhere on this machine, and cannot be fetched."""
+    """A dataset is nowhere on this machine, and cannot be downloaded."""
 
 
 class WeightsError(BenchError):
@@ -73,7 +73,7 @@ class WeightsError(BenchError):
 
 
 class FetchError(BenchError):
-    """A published file cannot be fetched, or is not what was published."""
+    """A published file cannot be downloaded, or is not what was published."""
 
 
 class RunError(BenchError):

@@ -1,4 +1,4 @@
-"""Files that are always whole, and what helps where one cannot be written."""
+"""Files and folders that are always whole, and what helps where one cannot be written."""
 
 from __future__ import annotations
 
@@ -7,16 +7,22 @@ import hashlib
 import json
 import os
 import re
+import shutil
+import time
+import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchharness.errors import RunError
+from benchharness.errors import BenchError, RunError
+from benchharness.locks import locked
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# No build takes a day; a younger folder may be another process's, still growing.
+_ABANDONED_S = 86_400.0
 ANOTHER_CACHE = "set BENCHHARNESS_CACHE to another folder"
 ANOTHER_RESULTS = "choose a folder with --results"
 
@@ -49,28 +55,34 @@ def unwritten(error: OSError, *, elsewhere: str = "") -> str:
     """
     named = _remedy_at_place(error)
     place = f" ({error.filename})" if error.filename and not named else ""
-    remedies = [found for found in (named or _REMEDIES.get(error.errno or 0), elsewhere) if found]
+    remedies = [*filter(None, (named or _REMEDIES.get(error.errno or 0), elsewhere))]
     return f"{error.strerror or error}{place}" + (f"; {', or '.join(remedies)}" if remedies else "")
 
 
 @contextmanager
-def writable(path: Path, *, elsewhere: str) -> Iterator[None]:
+def writable(
+    path: Path,
+    *,
+    elsewhere: str = ANOTHER_CACHE,
+    what: str = "to be able to write here",
+    error: type[BenchError] = RunError,
+) -> Iterator[None]:
     """Say what helps where a place cannot be written.
 
     Args:
         path: The place.
         elsewhere: How to choose another.
+        what: Is expected, in words.
 
     Raises:
-        RunError: In place of an OSError.
+        BenchError: In place of an OSError; of the class ``error``.
     """
     try:
         yield
-    except OSError as error:
-        raise RunError(
-            f"{path}: expected to be able to write here, found: "
-            f"{unwritten(error, elsewhere=elsewhere)}"
-        ) from error
+    except OSError as cause:
+        raise error(
+            f"{path}: expected {what}, found: {unwritten(cause, elsewhere=elsewhere)}"
+        ) from cause
 
 
 def _remedy_at_place(error: OSError) -> str:
@@ -142,6 +154,91 @@ def json_digest(value: Any, *, length: int = 32) -> str:
     """
     text = json.dumps(value, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+@contextmanager
+def atomic_dir(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes ``target`` if the block succeeds, and vanishes if not.
+
+    When another process has built ``target`` meanwhile, its folder stays and ours goes.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(target, older_s=_ABANDONED_S)
+    building = _beside(target)
+    building.mkdir()
+    try:
+        yield building
+        try:
+            building.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+        else:
+            sync(target.parent)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+@contextmanager
+def build_lock(target: Path) -> Iterator[None]:
+    """Hold the right to build ``target``, having waited for any other process that does.
+
+    Where the disk knows no locks, several may build; then the first to finish wins.
+    """
+    file = target.parent.parent / "locks" / f"{target.parent.name}-{target.name}.lock"
+    with locked(file) as is_held:
+        if is_held:
+            # Whoever left something behind here was killed: nobody else builds now.
+            _remove_leftovers(target, older_s=0.0)
+        yield
+
+
+def remove_dir(target: Path) -> None:
+    """Remove ``target`` in one step, so that nobody sees half of it; fine if it is gone."""
+    doomed = _beside(target)
+    with suppress(FileNotFoundError):
+        target.rename(doomed)
+    shutil.rmtree(doomed, ignore_errors=True)
+
+
+def _remove_leftovers(target: Path, *, older_s: float) -> None:
+    """Remove what processes that were killed left beside ``target``."""
+    for left in target.parent.glob(f".{target.name}-*"):
+        with suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime >= older_s:
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{target.name}-{os.getpid()}-{uuid.uuid4().hex[:8]}")
+
+
+def require_free_space(
+    folder: Path,
+    *,
+    needed: int,
+    what: str,
+    error: type[BenchError],
+    elsewhere: str = ANOTHER_CACHE,
+) -> None:
+    """Refuse to begin what a disk cannot hold.
+
+    Args:
+        folder: Where the bytes will go; it need not exist yet.
+        needed: Bytes.
+        what: They are, in words.
+        elsewhere: How to choose another place.
+
+    Raises:
+        BenchError: Fewer bytes are free; of the class ``error``.
+    """
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise error(
+            f"{folder}: expected {needed / 1e6:,.1f} MB of free space for {what}, "
+            f"found {free / 1e6:,.1f} MB; free some space, or {elsewhere}"
+        )
 
 
 def save_arrays(

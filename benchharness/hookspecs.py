@@ -1,4 +1,4 @@
-"""The hooks a plugin may implement, with the contract of each."""
+"""Hooks that a plugin may implement, with the contract of each."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def benchharness_observer() -> Observer | None:
     """Return what is called with every event of a run; None to watch nothing this time.
 
     Entry points of the group ``benchharness.observers``. Events are those that ``--json`` prints,
-    among them ``trial_started`` and ``trial_finished``. An observer that raises is told no more,
+    among them ``trial_started`` and ``trial_finished``. An observer that raises is called no more,
     and the run goes on.
     """
     raise AssertionError("a specification is never called")

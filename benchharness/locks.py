@@ -1,4 +1,4 @@
-"""Locks between processes, on files; the system frees one when the process that holds it ends."""
+"""Locks on files between processes; the system frees one when its process ends."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ LOGGER = logging.getLogger(__name__)
 LONGEST_S = 3600.0
 # A wait that a user would notice.
 _SILENT_S = 2.0
-_LOOK_S = 0.05
-# What Lustre, NFS, SMB and FUSE answer where a file system knows no locks.
+_POLL_S = 0.05
+# What Lustre, NFS, SMB and FUSE answer where a file system has no locks.
 _LOCKLESS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 _EVERYBODY = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
 # Devices of file systems without locks that were logged already.
@@ -42,8 +42,7 @@ class LockedError(RunError):
     def __init__(self, file: Path, *, holder: str, waited_s: float) -> None:
         waited = f" for more than {waited_s:g} s" if waited_s else ""
         super().__init__(
-            f"{file}: expected a lock that nobody holds, found {holder} holding it{waited}; "
-            "wait for its end, or end it"
+            f"{file} has been locked by {holder}{waited}; wait for that process, or end it"
         )
         self.holder = holder
 
@@ -61,10 +60,10 @@ class Lock:
 
     @classmethod
     def acquire(cls, file: Path, *, longest_s: float = LONGEST_S) -> Lock:
-        """Lock a file, which is made where it is missing and says who holds it.
+        """Lock a file, which is made where it is missing and says which process holds it.
 
         Args:
-            longest_s: To wait for whoever holds it.
+            longest_s: Longest to wait for another process.
 
         Raises:
             LockedError: Another process holds it still.
@@ -83,7 +82,7 @@ class Lock:
         return cls(descriptor=descriptor, is_held=is_held)
 
     def release(self) -> None:
-        """Let others have it."""
+        """Free the lock."""
         os.close(self.descriptor)
 
 
@@ -111,7 +110,7 @@ def lock(descriptor: int, file: Path, *, longest_s: float) -> bool:
 
     Args:
         file: Its name, for people.
-        longest_s: To wait for whoever holds it.
+        longest_s: Longest to wait for another process.
 
     Returns:
         Whether it is held: not on a file system without locks, which is logged once.
@@ -127,7 +126,13 @@ def lock(descriptor: int, file: Path, *, longest_s: float) -> bool:
             return True
         except OSError as error:
             if error.errno in _LOCKLESS:
-                _log_lockless(descriptor, file, error)
+                device = os.fstat(descriptor).st_dev
+                if device not in _lockless_devices:
+                    _lockless_devices.add(device)
+                    _warn(
+                        f"{file.parent}: its file system has no locks ({error.strerror}); "
+                        "continuing without: let one process at a time write there"
+                    )
                 return False
             if error.errno not in (errno.EAGAIN, errno.EACCES):
                 raise
@@ -136,12 +141,8 @@ def lock(descriptor: int, file: Path, *, longest_s: float) -> bool:
             raise LockedError(file, holder=_holder(descriptor), waited_s=longest_s)
         if waited_s >= _SILENT_S and not is_logged:
             is_logged = True
-            LOGGER.warning(
-                escape_control_chars(
-                    f"waiting for {_holder(descriptor)}, which holds the lock {file}"
-                )
-            )
-        time.sleep(_LOOK_S)
+            _warn(f"waiting for {_holder(descriptor)}, which holds the lock {file}")
+        time.sleep(_POLL_S)
 
 
 def _open(file: Path) -> int:
@@ -158,21 +159,14 @@ def _open(file: Path) -> int:
     return descriptor
 
 
-def _log_lockless(descriptor: int, file: Path, error: OSError) -> None:
-    device = os.fstat(descriptor).st_dev
-    if device not in _lockless_devices:
-        _lockless_devices.add(device)
-        LOGGER.warning(
-            escape_control_chars(
-                f"{file.parent}: its file system knows no locks ({error.strerror}); going on "
-                "without: let one process at a time write there"
-            )
-        )
+def _warn(message: str) -> None:
+    LOGGER.warning(escape_control_chars(message))
 
 
 def _holder(descriptor: int) -> str:
     """Return which process holds the lock of an open file."""
-    pid, _, host = _written(descriptor).partition(" ")
+    line = os.pread(descriptor, 256, 0).partition(b"\n")[0].decode("utf-8", errors="replace")
+    pid, _, host = line.partition(" ")
     if known := _known_to_kernel(descriptor):
         pid, host = known, ""
     if not pid.isdigit():
@@ -180,10 +174,6 @@ def _holder(descriptor: int) -> str:
     if host and host != socket.gethostname():
         return f"process {pid} on {host}"
     return f"process {pid}{_command(int(pid))}"
-
-
-def _written(descriptor: int) -> str:
-    return os.pread(descriptor, 256, 0).partition(b"\n")[0].decode("utf-8", errors="replace")
 
 
 def _known_to_kernel(descriptor: int) -> str:

@@ -1,14 +1,13 @@
-"""Finding backends and loading one of them."""
+"""Plugins: backends and extensions, listed by their entry points and loaded one by one."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import hashlib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
@@ -17,12 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchharness.errors import PluginError
+from benchharness.text import closest
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
     from packaging.requirements import Requirement
-    from pluggy import PluginManager
+    from pluggy import HookCaller, PluginManager
 
     from benchharness.model.network import Network
     from benchharness.model.work import Backend, Setting
@@ -30,6 +30,14 @@ if TYPE_CHECKING:
     WeightReader = Callable[..., Mapping[str, NDArray[np.float32]] | None]
 
 GROUP = "benchharness"
+# Each kind of extension, whose entry points are in the group benchharness.KIND, and its hook.
+KINDS: Mapping[str, str] = {
+    "datasets": "benchharness_dataset",
+    "meters": "benchharness_meter",
+    "reports": "benchharness_report",
+    "observers": "benchharness_observer",
+    "commands": "benchharness_command",
+}
 # Versions that we support, and the one that runs us.
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 _PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
@@ -43,7 +51,7 @@ OURS = {
     "keras-jax": "'plugins/benchharness-keras[jax]'",
     "keras-torch": "'plugins/benchharness-keras[torch]'",
 }
-# Names of plugins to leave alone, with commas between them; inherited by every process of ours.
+# Names of disabled plugins, with commas between them; inherited by every process of ours.
 DISABLED_VAR = "BENCHHARNESS_NO_PLUGIN"
 # What a plugin's module says of the API that it was written for.
 DECLARATION = "benchharness_api"
@@ -51,24 +59,26 @@ DECLARATION = "benchharness_api"
 
 @functools.cache
 def installed(group: str = GROUP) -> Mapping[str, EntryPoint]:
-    """Return the installed plugins of a group by name, of backends by default; imports none.
-
-    Those that are barred are left out, whatever their group.
-    """
-    left_out = barred()
-    every = sorted(entry_points(group=group), key=lambda entry: entry.name)
-    return {entry.name: entry for entry in every if entry.name not in left_out}
+    """Return the enabled plugins of a group by name, of backends by default; imports none."""
+    entries = sorted(entry_points(group=group), key=lambda entry: entry.name)
+    return {entry.name: entry for entry in entries if entry.name not in disabled()}
 
 
-def barred() -> tuple[str, ...]:
-    """Return the names of plugins that the user wants left alone."""
+def installed_names() -> list[str]:
+    """Return the names of all enabled plugins, of every group."""
+    groups = (GROUP, *(f"{GROUP}.{kind}" for kind in KINDS))
+    return sorted({name for group in groups for name in installed(group)})
+
+
+def disabled() -> tuple[str, ...]:
+    """Return the names of the plugins that the user has disabled."""
     names = os.environ.get(DISABLED_VAR, "").split(",")
     return tuple(name.strip() for name in names if name.strip())
 
 
-def bar(names: Iterable[str]) -> None:
-    """Leave plugins of these names alone, in this process and in all that it starts."""
-    os.environ[DISABLED_VAR] = ",".join(dict.fromkeys([*barred(), *names]))
+def disable(names: Iterable[str]) -> None:
+    """Disable plugins, in this process and in all that it starts."""
+    os.environ[DISABLED_VAR] = ",".join(dict.fromkeys([*disabled(), *names]))
     installed.cache_clear()
 
 
@@ -77,31 +87,230 @@ def distribution(entry: EntryPoint) -> str:
     return f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
 
 
+def title(entry: EntryPoint) -> str:
+    """Return what to call a plugin in a message, for example ``backend mine (mine 1.0)``."""
+    kind = "backend" if entry.group == GROUP else entry.group.rpartition(".")[2].removesuffix("s")
+    return f"{kind} {entry.name} ({distribution(entry)})"
+
+
 def find(name: str) -> EntryPoint:
-    """Return the installed plugin of that name.
+    """Return the installed backend plugin of that name.
 
     Raises:
-        PluginError: None is installed, or it is barred; the message names the nearest, or how to
-            install it.
+        PluginError: None is installed, or it is disabled; the message names the nearest, or how
+            to install it.
     """
     plugins = installed()
     if name in plugins:
         return plugins[name]
-    if name in barred():
+    if name in disabled():
         raise PluginError(
-            f"backend {name}: expected a plugin that may be loaded, found one left out "
-            f"with --no-plugin or {DISABLED_VAR}; leave that away to use it"
+            f"backend {name}: plugin disabled by --no-plugin or {DISABLED_VAR}; "
+            "remove that to use it"
         )
-    near = difflib.get_close_matches(name, plugins, n=1)
     if command := install_command(name):
         remedy = f"install it with: {command}"
-    elif near:
+    elif near := closest(name, plugins):
         remedy = f"did you mean {near[0]}?"
     else:
         remedy = "benchharness list shows what is installed"
     known = ", ".join(plugins) or "none"
     raise PluginError(
         f"backend {name}: expected an installed plugin ({known}), found none; {remedy}"
+    )
+
+
+def install_command(name: str) -> str:
+    """Return how a backend of this project is installed, in the project's folder; else nothing.
+
+    A name that we do not know may be anybody's: pip would fetch and run what it finds under it.
+    """
+    return f"pip install -e {OURS[name]}" if name in OURS else ""
+
+
+@functools.cache
+def _manager() -> PluginManager:
+    """Return the manager of all plugins that this process has loaded."""
+    # Not at the top: listing plugins needs neither pluggy nor NumPy.
+    import pluggy
+
+    from benchharness import hookspecs
+
+    manager = pluggy.PluginManager(GROUP)
+    manager.add_hookspecs(hookspecs)
+    return manager
+
+
+def load(entry: EntryPoint) -> object:
+    """Import and register one plugin, and return its module.
+
+    Raises:
+        PluginError: It cannot be imported, implements an unknown hook, or was written for another
+            version of ``benchharness.api``.
+    """
+    from pluggy import PluginValidationError
+
+    manager = _manager()
+    try:
+        module: object = entry.load()
+        if not manager.is_registered(module):
+            _require_version(entry, getattr(module, DECLARATION, None))
+            try:
+                # One module may be the plugin of several entry points.
+                manager.register(module, name=f"{entry.value} {id(module)}")
+                # A misspelt hook would otherwise be silent.
+                manager.check_pending()
+            except PluginValidationError:
+                if manager.is_registered(module):
+                    manager.unregister(module)
+                raise
+    except (ImportError, PluginValidationError) as error:
+        raise PluginError(f"{title(entry)}: {error}") from error
+    return module
+
+
+def load_hook(entry: EntryPoint, name: str, *, remedy: str = "") -> HookCaller:
+    """Import one plugin and return a hook that calls this plugin alone.
+
+    Raises:
+        PluginError: As ``load`` does, or the plugin does not implement the hook.
+    """
+    module = load(entry)
+    others = [plugin for plugin in _manager().get_plugins() if plugin is not module]
+    hook = _manager().subset_hook_caller(name, others)
+    if not hook.get_hookimpls():
+        raise PluginError(f"{title(entry)}: expected the hook {name}, found none{remedy}")
+    return hook
+
+
+def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
+    """Import one plugin and return its backend.
+
+    Raises:
+        PluginError: The plugin is absent, cannot be imported, implements an unknown hook, or
+            refuses its options.
+    """
+    entry = find(name)
+    hook = load_hook(entry, "benchharness_backend")
+    try:
+        backend: Backend | None = hook(options=options)
+    except PluginError as error:
+        if missing := obstacle(entry):
+            raise PluginError(f"backend {name}: {missing}; {missing.remedy}") from error
+        raise
+    if backend is None:
+        raise PluginError(
+            f"{title(entry)}: expected the hook benchharness_backend to return "
+            "a backend, found nothing"
+        )
+    return backend
+
+
+def load_synchronize(name: str, *, device: str) -> Callable[[], None]:
+    """Import one plugin and return what waits for its framework's device.
+
+    Args:
+        name: Of the backend.
+        device: ``cpu`` or ``cuda:N``, as the driver counts.
+
+    Raises:
+        PluginError: The plugin is absent, cannot be imported, or does not know how to wait.
+    """
+    remedy = "; say yourself how to wait for the device: synchronize=..."
+    hook = load_hook(find(name), "benchharness_synchronize", remedy=remedy)
+    synchronize: Callable[[], None] = hook(device=device)
+    return synchronize
+
+
+def weight_readers() -> Mapping[str, WeightReader]:
+    """Return the hooks that read weights in a framework's own format, by plugin.
+
+    Imports their modules, and no framework. A plugin that cannot be imported reads nothing.
+    """
+    readers: dict[str, WeightReader] = {}
+    for name, entry in installed().items():
+        # Nobody asked for this plugin by name: whatever is wrong with it is no concern here.
+        with suppress(Exception):
+            readers[name] = load_hook(entry, "benchharness_read_weights")
+    return readers
+
+
+def read_weights(path: Path, network: Network) -> Mapping[str, NDArray[np.float32]]:
+    """Return the weights in a file of some framework's own format.
+
+    Args:
+        path: The file.
+        network: Whose weights they are.
+
+    Raises:
+        PluginError: No installed plugin knows the format, or the file holds another network.
+    """
+    for read in weight_readers().values():
+        weights = read(path=path, network=network)
+        if weights is not None:
+            return weights
+    raise PluginError(
+        f"{path}: expected a plugin that reads {path.suffix} files, found none; "
+        f"install one with: {install_command('torch')}"
+    )
+
+
+def extensions(kind: str) -> Mapping[str, EntryPoint]:
+    """Return the enabled extensions of a kind, a key of ``KINDS``, by name; imports none."""
+    return installed(f"{GROUP}.{kind}")
+
+
+def load_extension(kind: str, name: str) -> HookCaller:
+    """Import one extension and return its hook.
+
+    Raises:
+        PluginError: It cannot be imported, or does not implement the hook of its kind.
+    """
+    return load_hook(extensions(kind)[name], KINDS[kind])
+
+
+def hooks(kind: str) -> Iterator[tuple[str, HookCaller]]:
+    """Yield the name and the hook of each extension of a kind that can be loaded.
+
+    Nobody asked for these by name, so a broken one ends nothing; ``broken`` reports it.
+    """
+    for name in extensions(kind):
+        with suppress(Exception):
+            yield name, load_extension(kind, name)
+
+
+def broken(*kinds: str) -> Iterator[str]:
+    """Yield what is wrong with each extension of the kinds that cannot be loaded."""
+    for kind in kinds:
+        for name, entry in extensions(kind).items():
+            try:
+                load_extension(kind, name)
+            except PluginError as error:
+                yield str(error)
+            except Exception as error:
+                yield f"{title(entry)}: {type(error).__name__}: {error}"
+
+
+def _require_version(entry: EntryPoint, declared: object) -> None:
+    """Refuse a plugin that was written for what this benchharness does not offer.
+
+    One that declares nothing is taken at its word; ``benchharness plugin check`` asks for it.
+    """
+    from benchharness.api import API_VERSION
+
+    if declared is None:
+        return
+    major, minor = map(int, API_VERSION.split("."))
+    match = re.fullmatch(r"(\d+)\.(\d+)", declared) if isinstance(declared, str) else None
+    wanted = (int(match[1]), int(match[2])) if match else (0, 0)
+    if wanted[0] == major and wanted[1] <= minor:
+        return
+    is_newer = wanted > (major, minor)
+    package = entry.dist.name if entry.dist else entry.name
+    raise PluginError(
+        f"{title(entry)}: {DECLARATION}: expected version {major}.0 to {API_VERSION} of "
+        f"benchharness.api, found {declared!r}; "
+        f"install a newer {'benchharness' if is_newer else package}"
     )
 
 
@@ -136,31 +345,29 @@ def obstacle(entry: EntryPoint) -> Obstacle | None:
     A plugin says so in its metadata: its entry point names the extra that brings the backend's
     framework, and what the extra requires has a marker that leaves this version of Python out.
     """
-    missing = [one for one in _required(entry) if _version(one.name) is None]
-    for one in missing:
-        pythons = tuple(python for python in PYTHONS if _is_required(one, entry, python))
-        if _PYTHON not in pythons:
+    for requirement in _extra_requirements(entry):
+        pythons = tuple(python for python in PYTHONS if _is_required(requirement, entry, python))
+        if _version(requirement.name) is None and _PYTHON not in pythons:
             beside = entry.dist.entry_points.select(group=entry.group) if entry.dist else ()
             others = (
                 other.name
                 for other in beside
-                if other.extras
-                and all(_version(required.name) is not None for required in _required(other))
+                if other.extras and all(_version(one.name) for one in _extra_requirements(other))
             )
-            return Obstacle(one.name, pythons, tuple(others))
+            return Obstacle(requirement.name, pythons, tuple(others))
     return None
 
 
-def _required(entry: EntryPoint) -> list[Requirement]:
+def _extra_requirements(entry: EntryPoint) -> list[Requirement]:
     """Return what the extras of a backend require on any Python."""
     # Not at the top: most backends name no extra, and listing them is to stay instant.
     from packaging.requirements import Requirement
 
     texts = entry.dist.requires or [] if entry.dist and entry.extras else []
     return [
-        one
-        for one in map(Requirement, texts)
-        if any(_is_required(one, entry, python) for python in PYTHONS)
+        requirement
+        for requirement in map(Requirement, texts)
+        if any(_is_required(requirement, entry, python) for python in PYTHONS)
     ]
 
 
@@ -172,154 +379,6 @@ def _is_required(requirement: Requirement, entry: EntryPoint, python: str) -> bo
     )
 
 
-def install_command(name: str) -> str:
-    """Return how a backend of this project is installed, in the project's folder; else nothing.
-
-    A name that we do not know may be anybody's: pip would fetch and run what it finds under it.
-    """
-    return f"pip install -e {OURS[name]}" if name in OURS else ""
-
-
-def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
-    """Import one plugin and return its backend.
-
-    Raises:
-        PluginError: The plugin is absent, cannot be imported, implements an unknown hook, or
-            refuses its options.
-    """
-    entry = find(name)
-    manager = load(entry)
-    try:
-        backend: Backend | None = manager.hook.benchharness_backend(options=options)
-    except PluginError as error:
-        if found := obstacle(entry):
-            raise PluginError(f"backend {name}: {found}; {found.remedy}") from error
-        raise
-    if backend is None:
-        raise PluginError(
-            f"{title(entry)}: expected the hook benchharness_backend to return "
-            "a backend, found nothing"
-        )
-    return backend
-
-
-def weight_readers() -> Mapping[str, WeightReader]:
-    """Return the hooks that read weights in a framework's own format, by plugin.
-
-    Imports their modules, and no framework. A plugin that cannot be imported reads nothing.
-    """
-    readers: dict[str, WeightReader] = {}
-    for name, entry in installed().items():
-        # Nobody asked for this plugin by name: whatever is wrong with it is no concern here.
-        with suppress(Exception):
-            hook = load(entry).hook.benchharness_read_weights
-            if hook.get_hookimpls():
-                readers[name] = hook
-    return readers
-
-
-def read_weights(path: Path, network: Network) -> Mapping[str, NDArray[np.float32]]:
-    """Return the weights in a file of some framework's own format.
-
-    Args:
-        path: The file.
-        network: Whose weights they are.
-
-    Raises:
-        PluginError: No installed plugin knows the format, or the file holds another network.
-    """
-    for read in weight_readers().values():
-        found = read(path=path, network=network)
-        if found is not None:
-            return found
-    raise PluginError(
-        f"{path}: expected a plugin that reads {path.suffix} files, found none; "
-        f"install one with: {install_command('torch')}"
-    )
-
-
-def load_synchronize(name: str, *, device: str) -> Callable[[], None]:
-    """Import one plugin and return what waits for its framework's device.
-
-    Args:
-        device: ``cpu`` or ``cuda:N``, as the driver counts.
-
-    Raises:
-        PluginError: The plugin is absent, cannot be imported, or does not know how to wait.
-    """
-    entry = find(name)
-    hook = load(entry).hook.benchharness_synchronize
-    if not hook.get_hookimpls():
-        raise PluginError(
-            f"{title(entry)}: expected the hook benchharness_synchronize, found none; "
-            "say yourself how to wait for the device: synchronize=..."
-        )
-    found: Callable[[], None] = hook(device=device)
-    return found
-
-
-def load(entry: EntryPoint) -> PluginManager:
-    """Return a manager with one plugin, imported.
-
-    Raises:
-        PluginError: It cannot be imported, implements an unknown hook, or was written for another
-            version of ``benchharness.api``.
-    """
-    # Not at the top: listing plugins needs neither pluggy nor NumPy.
-    import pluggy
-
-    from benchharness import hookspecs
-
-    manager = pluggy.PluginManager(GROUP)
-    manager.add_hookspecs(hookspecs)
-    try:
-        module = entry.load()
-        _require_version(entry, getattr(module, DECLARATION, None))
-        manager.register(module, name=entry.name)
-        # A misspelt hook would otherwise be a silence.
-        manager.check_pending()
-    except (ImportError, pluggy.PluginValidationError) as error:
-        raise PluginError(f"{title(entry)}: {error}") from error
-    return manager
-
-
-def title(entry: EntryPoint) -> str:
-    """Return what to call a plugin in a message, for example ``backend mine (mine 1.0)``."""
-    kind = "backend" if entry.group == GROUP else entry.group.rpartition(".")[2].removesuffix("s")
-    return f"{kind} {entry.name} ({distribution(entry)})"
-
-
-def _require_version(entry: EntryPoint, declared: object) -> None:
-    """Refuse a plugin that was written for what this benchharness does not offer.
-
-    One that declares nothing is taken at its word; ``benchharness plugin check`` asks for it.
-    """
-    from benchharness.api import API_VERSION
-
-    if declared is None:
-        return
-    here = tuple(map(int, API_VERSION.split(".")))
-    found = _numbers(declared)
-    if found is not None and found[0] == here[0] and found <= here:
-        return
-    newer = found is not None and found > here
-    remedy = "install a newer benchharness" if newer else f"install a newer {_package_of(entry)}"
-    raise PluginError(
-        f"{title(entry)}: {DECLARATION}: expected version {here[0]}.0 to {API_VERSION} of "
-        f"benchharness.api, found {declared!r}; {remedy}"
-    )
-
-
-def _numbers(version: object) -> tuple[int, int] | None:
-    """Return a version's two numbers; None for anything else."""
-    match = re.fullmatch(r"(\d+)\.(\d+)", version) if isinstance(version, str) else None
-    return (int(match[1]), int(match[2])) if match else None
-
-
-def _package_of(entry: EntryPoint) -> str:
-    return entry.dist.name if entry.dist else entry.name
-
-
 def code_digest(entry: EntryPoint) -> str:
     """Return a digest of a plugin's own code and of the versions of what it requires.
 
@@ -327,7 +386,7 @@ def code_digest(entry: EntryPoint) -> str:
     """
     package = entry.module.split(".")[0]
     facts = [distribution(entry), package_digest(package)]
-    facts += [f"{name} {found}" for name, found in requirements(entry)]
+    facts += [f"{name} {required}" for name, required in requirements(entry)]
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from results_records import record
 
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 
 START = datetime(2026, 11, 2, 6, 30, tzinfo=UTC)
 # Noise of one per cent, drawn once.

@@ -18,13 +18,13 @@ from photographs import picture, save_classes
 from PIL import Image
 from suite_files import CNN, PETS, problems_of, suite_of
 
-from benchharness.data.checking import check_images
 from benchharness.data.fashion_mnist import FashionMnist
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image, sample_channels
 from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.verify import check_images
 from benchharness.errors import DatasetError, SuiteError
-from benchharness.report.title import inputs
+from benchharness.report.table import inputs_text
 from benchharness.run.messages import dataset_messages
 from benchharness.suite.resolve import resolve
 
@@ -57,7 +57,7 @@ def png_head(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         (b"", "found: an empty file"),
         (b"just a note\n", "found: none of JPEG, PNG, BMP, GIF, WEBP, TIFF"),
@@ -65,7 +65,7 @@ def png_head(width: int, height: int) -> bytes:
         (png_head(20_000, 20_000), "found: .*400000000 pixels"),
     ],
 )
-def test_what_is_no_picture_is_named_with_what_it_is(tmp_path: Path, content: bytes, told: str):
+def test_what_is_no_picture_is_named_with_what_it_is(tmp_path: Path, content: bytes, reason: str):
     """Where, what was found, and both remedies."""
     path = tmp_path / "cat.jpg"
     path.write_bytes(content)
@@ -73,7 +73,7 @@ def test_what_is_no_picture_is_named_with_what_it_is(tmp_path: Path, content: by
     found = refusal(path)
 
     assert found.startswith(f"{path}: expected a readable image, ")
-    assert re.search(told, found)
+    assert re.search(reason, found)
     assert found.endswith('mend or remove the file, or set on_bad_image = "skip"')
 
 
@@ -109,16 +109,16 @@ def test_postscript_is_never_run(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"), [("pipe", "a pipe or a device"), ("folder", "Is a directory")]
+    ("kind", "reason"), [("pipe", "a pipe or a device"), ("folder", "Is a directory")]
 )
-def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path, kind: str, told: str):
+def test_what_is_no_plain_file_is_not_waited_for(tmp_path: Path, kind: str, reason: str):
     """A pipe called cat.jpg would be read without end; it is skipped or named."""
     root = save_classes(tmp_path / "data", train=3, test=2)
     path = root / "train" / "cats" / "pipe.jpg"
     os.mkfifo(path) if kind == "pipe" else path.mkdir()
 
     assert sample_channels([path, path]) == 3
-    assert f"found: {told}" in refusal(path)
+    assert f"found: {reason}" in refusal(path)
     if kind == "pipe":
         with pytest.raises(DatasetError, match=r"pipe\.jpg: expected a readable file"):
             ready(root, tmp_path / "cache")
@@ -158,7 +158,7 @@ def leaky(root: Path) -> Path:
     return root
 
 
-def test_the_same_picture_in_training_and_test_is_told(tmp_path: Path):
+def test_the_same_picture_in_training_and_test_is_reported(tmp_path: Path):
     """Both names, whatever the class; the pictures stay, as they were asked for."""
     found = ready(leaky(tmp_path / "data"), tmp_path / "cache")
 
@@ -188,7 +188,7 @@ def test_unreadable_twins_are_no_leak(tmp_path: Path):
     assert found.leaks == ()
 
 
-def test_leaks_are_a_warning_before_the_run_and_stand_over_its_table():
+def test_leaks_are_a_warning_before_the_run_and_above_its_table():
     """Who reads the scores should know."""
     dataset = {
         "name": "pets", "origin": "somewhere", "notes": [], "slices": [], "converted": {},
@@ -200,7 +200,9 @@ def test_leaks_are_a_warning_before_the_run_and_stand_over_its_table():
 
     assert lines[-1].startswith("WARNING: 2 test images also occur in the training set")
     assert "test/a.jpg is train/b.jpg" in lines[-1]
-    assert "2 pictures of the test are for training too" in inputs({"dataset": dataset})
+    assert "2 test images also occur in the training set (data leakage)" in inputs_text(
+        {"dataset": dataset}
+    )
 
 
 def test_verifying_does_not_stop_at_damage(tmp_path: Path):
@@ -268,7 +270,7 @@ def test_ten_thousand_trials_are_planned_in_a_second(tmp_path: Path):
 
 
 def test_more_combinations_than_anyone_would_run_are_refused(tmp_path: Path):
-    """The number is told, and no list of that length is ever made."""
+    """The number is reported, and no list of that length is ever made."""
     axes = "".join(
         f"{key} = {list(range(8, 408))}\n" for key in ("batch_size", "dense", "image_size")
     )

@@ -13,7 +13,7 @@ import pytest
 from photographs import save_classes
 from safetensors.numpy import save_file
 
-from benchharness.download.stock import Manifest, write_manifest
+from benchharness.download.manifest import Manifest, write_manifest
 from benchharness.files import file_digest
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network

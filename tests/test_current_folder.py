@@ -13,7 +13,7 @@ import pytest
 
 from benchharness.environments.build import create, python_of
 from benchharness.environments.interpreter import look
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 from benchharness.subprocesses import python_environment
 from benchharness.testing.loading import observe_loading
 

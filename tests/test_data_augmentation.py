@@ -10,11 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from photographs import picture
 
-from benchharness.data.augmentation import (
-    Augmentation,
-    AugmentationPlan,
-    draw,
-)
+from benchharness.data.augmentation import Augmentation, AugmentationPlan
 from benchharness.model.host import warp_on_host
 from benchharness.model.task import AugmentationParams
 
@@ -24,9 +20,17 @@ EVERYTHING = Augmentation(
 )  # fmt: skip
 
 
+def draw(augmentation, ids, *, seed, epoch, size) -> AugmentationParams:
+    """Return the warps of some images in a plan that ends with the last of them."""
+    plan = AugmentationPlan(
+        augmentation, images=int(ids.max()) + 1, seed=seed, epoch=epoch, size=size, channels=3
+    )
+    return plan.warp(ids)
+
+
 def drawn(augmentation, *, count=400, seed=7, epoch=1, size=32) -> AugmentationParams:
     """Return the warps of the first ``count`` images."""
-    return draw(augmentation, np.arange(count), seed=seed, epoch=epoch, size=size, channels=3)
+    return draw(augmentation, np.arange(count), seed=seed, epoch=epoch, size=size)
 
 
 def image(size=32):
@@ -74,7 +78,7 @@ def test_an_image_s_warp_does_not_depend_on_its_batch():
     plan = AugmentationPlan(EVERYTHING, images=100, seed=7, epoch=3, size=32, channels=3)
     whole = plan.warp(np.arange(100))
 
-    alone = draw(EVERYTHING, np.array([42]), seed=7, epoch=3, size=32, channels=3)
+    alone = draw(EVERYTHING, np.array([42]), seed=7, epoch=3, size=32)
     shuffled = plan.warp(np.array([9, 42, 0]))
 
     assert np.array_equal(alone.affine[0], whole.affine[42])
@@ -202,7 +206,7 @@ def test_maps_compose_as_documented():
     product = np.tile(np.eye(3), (20, 1, 1))
     for name in names:
         alone = Augmentation(**{name: getattr(EVERYTHING, name)})
-        affine = draw(alone, ids, seed=7, epoch=1, size=size, channels=3).affine
+        affine = draw(alone, ids, seed=7, epoch=1, size=size).affine
         square = np.concatenate([affine, np.tile([[[0, 0, 1]]], (20, 1, 1))], axis=1)
         product = product @ (np.linalg.inv(centre) @ square @ centre)
 

@@ -1,4 +1,4 @@
-"""Drawn cats and dogs: repeatable, varied, and told apart by nothing but their shapes."""
+"""Drawn cats and dogs, told apart by shapes alone, and the zoo of vgg_mini's training."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
+from zoo import KINDS, draw_kind
 
-from benchharness.data.drawn import draw, write_drawn
+from benchharness.data.drawn.picture import draw
+from benchharness.data.synthetic import write_drawn
 
 Pixels = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -157,3 +159,43 @@ def _ridge_top1(thumbnails: Thumbnails, features: Callable[[Pixels], Pixels]) ->
         dual = np.linalg.solve(kernel + penalty * np.eye(len(x)), 2.0 * labels - 1.0)
         accuracies.append(((cross @ dual > 0) == test_labels).mean())
     return float(max(accuracies))
+
+
+def test_there_are_many_kinds_and_neither_cats_nor_dogs():
+    """What is learnt beforehand is not what the suites ask for."""
+    assert 20 <= len(KINDS) <= 32
+    assert not {"cat", "cats", "dog", "dogs", "kitten", "puppy", "wolf"} & set(KINDS)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_is_drawn_alike_from_one_seed_and_otherwise_from_another(name: str):
+    """A picture is RGB with sides of 160 to 420 pixels, and its seed repeats every pixel."""
+    first, again, other = (draw_kind(name, np.random.default_rng(seed)) for seed in (3, 3, 4))
+
+    assert first.mode == "RGB"
+    assert min(first.size) >= 160 and max(first.size) <= 420
+    assert first.tobytes() == again.tobytes()
+    assert first.tobytes() != other.tobytes()
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_can_be_drawn_in_all_its_poses(name: str):
+    """Whatever is drawn has outlines of finite points, and a size."""
+    for seed in range(24):
+        low, high = KINDS[name](np.random.default_rng(seed)).bounds()
+
+        assert np.isfinite([low, high]).all()
+        assert high.real > low.real and high.imag > low.imag
+
+
+def test_each_kind_is_a_picture_of_its_own():
+    """With equal chance, all kinds differ."""
+    pictures = {draw_kind(name, np.random.default_rng(5)).tobytes() for name in KINDS}
+
+    assert len(pictures) == len(KINDS)
+
+
+def test_an_unknown_kind_is_refused():
+    """The message says what can be drawn."""
+    with pytest.raises(ValueError, match=r"expected one of bear, .*, found cat"):
+        draw_kind("cat", np.random.default_rng(5))

@@ -9,15 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchharness.data.added import listing_of
 from benchharness.data.fashion_mnist import FashionMnist, holds, standard_places
 from benchharness.data.listing import Listing
+from benchharness.data.sources import plugin_listing
 from benchharness.errors import DatasetError
 
 
 def fashion_mnist(folder: Path) -> Listing:
     """Return the dataset in a folder as the core lists it."""
-    return listing_of("fashion_mnist", FashionMnist().read(folder))
+    return plugin_listing("fashion_mnist", FashionMnist().read(folder))
 
 
 INSTALLED = [place for place in standard_places(keras=None) if holds(place)]

@@ -1,12 +1,18 @@
-"""Class folders."""
+"""Folders of pictures: class folders, files named by class, files for frameworks' loaders."""
 
 from __future__ import annotations
+
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from photographs import save, save_classes
 
-from benchharness.data.folder import folder, holds
+from benchharness.data.cats_dogs import cats_dogs
+from benchharness.data.folder import class_folder, flat, folder, holds, image_files
+from benchharness.data.listing import ArrayExamples, Listing
+from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError
 
 
@@ -31,7 +37,7 @@ def test_train_and_test_folders_are_the_splits(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["validation", "val"])
-def test_a_validation_folder_stands_in_for_the_test(tmp_path, name):
+def test_a_validation_folder_serves_as_the_test_set(tmp_path, name):
     """Where there is no test folder, validation or val takes its place."""
     save_classes(tmp_path, train=2, test=1)
     (tmp_path / "test").rename(tmp_path / name)
@@ -145,3 +151,243 @@ def test_holds_tells_class_folders_from_anything_else(tmp_path):
     assert holds(tmp_path / "pets")
     assert not holds(tmp_path)
     assert not holds(tmp_path / "nowhere")
+
+
+def save_flat(root, *, count, first=0):
+    """Write ``count`` numbered pictures of each class into one folder."""
+    for label, name in enumerate(("dog", "cat")):
+        for number in range(first, first + count):
+            save(root / f"{name}.{number}.jpg", seed=1000 * label + number)
+    return root
+
+
+def numbers(examples) -> list[str]:
+    """Return the file names of some examples."""
+    return [examples.name(i).rsplit("/", 1)[-1] for i in range(len(examples))]
+
+
+def test_the_first_files_train_and_the_next_test(tmp_path):
+    """In the order of the numbers, whatever the numbers are."""
+    listing = flat(save_flat(tmp_path, count=12, first=95), train=3, test=2)
+
+    assert listing.classes == ("cat", "dog")
+    assert numbers(listing.train) == [f"{c}.{n}.jpg" for c in ("cat", "dog") for n in (95, 96, 97)]
+    assert numbers(listing.test) == [f"{c}.{n}.jpg" for c in ("cat", "dog") for n in (98, 99)]
+    assert listing.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+
+
+def test_without_counts_five_sevenths_train(tmp_path):
+    """The tutorial's 1000 to 400, and nothing is left over."""
+    listing = flat(save_flat(tmp_path, count=14))
+
+    assert np.bincount(listing.train.labels).tolist() == [10, 10]
+    assert np.bincount(listing.test.labels).tolist() == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "expected"), [(4, None, (4, 2)), (None, 1, (5, 1)), (3, 2, (3, 2))]
+)
+def test_one_count_leaves_the_rest_to_the_other(tmp_path, train, test, expected):
+    """A count that is not given is what the other leaves."""
+    listing = flat(save_flat(tmp_path, count=6), train=train, test=test)
+
+    assert (len(listing.train) // 2, len(listing.test) // 2) == expected
+
+
+def test_a_train_folder_may_hold_the_files(tmp_path):
+    """As in the competition's archive, with its unlabelled test folder beside it."""
+    save_flat(tmp_path / "train", count=7)
+    save(tmp_path / "test1" / "1.jpg", seed=1)
+
+    assert len(flat(tmp_path).train) == 10
+
+
+def test_too_few_files_are_counted(tmp_path):
+    """The class, what was asked, and what there is."""
+    with pytest.raises(DatasetError, match=r"class cat: expected 5 images .* and 2 .*found 6"):
+        flat(save_flat(tmp_path, count=6), train=5, test=2)
+
+
+def test_files_of_one_class_are_refused(tmp_path):
+    """The names that would have been understood are in the message."""
+    save(tmp_path / "cat.0.jpg", seed=1)
+    save(tmp_path / "holiday.jpg", seed=2)
+
+    with pytest.raises(DatasetError, match=r"like cat\.0\.jpg.*found cat"):
+        flat(tmp_path)
+
+
+def test_both_layouts_of_cats_dogs_are_one_dataset(tmp_path):
+    """The same photographs in folders and flat give the same names, labels and digests."""
+    save_flat(tmp_path / "flat", count=7)
+    for split, span in (("train", range(5)), ("test", range(5, 7))):
+        for name in ("cat", "dog"):
+            for number in span:
+                target = tmp_path / "folders" / split / f"{name}s" / f"{name}.{number}.jpg"
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(tmp_path / "flat" / f"{name}.{number}.jpg", target)
+
+    one, two = cats_dogs(tmp_path / "flat"), cats_dogs(tmp_path / "folders")
+
+    for listing in (one, two):
+        assert (listing.name, listing.classes) == ("cats_dogs", ("cats", "dogs"))
+    for left, right in ((one.train, two.train), (one.test, two.test)):
+        assert left.labels.tolist() == right.labels.tolist()
+        assert [left.digest(i) for i in range(len(left))] == [
+            right.digest(i) for i in range(len(right))
+        ]
+
+
+@pytest.mark.parametrize("path", [None, "nowhere"])
+def test_missing_cats_dogs_name_all_three_remedies(tmp_path, path):
+    """--data, the suite's path and the variable."""
+    place = None if path is None else tmp_path / path
+
+    with pytest.raises(DatasetError, match=r"--data DIR, \[dataset\] path, or BENCHHARNESS_DATA"):
+        cats_dogs(place)
+
+
+def test_other_classes_are_not_cats_dogs(tmp_path):
+    """Three classes, or two others, are refused."""
+    save_classes(tmp_path, train=1, test=1, classes=("cats", "dogs", "birds"))
+
+    with pytest.raises(DatasetError, match="expected the classes cats and dogs"):
+        cats_dogs(tmp_path)
+
+
+def prepared_of(listing: Listing, cache: Path, **changes: object) -> Prepared:
+    """Return small prepared images of a listing."""
+    options = {"train_images": None, "test_images": None, "validation": 0.25, "seed": 1}
+    return prepare(
+        listing,
+        size=8,
+        channels=3,
+        cache_dir=cache,
+        workers=1,
+        on_bad_image="skip",
+        **options | changes,
+    )
+
+
+def test_paths_are_those_of_the_ids(tmp_path: Path) -> None:
+    """A selection of the images keeps each id with its own file."""
+    listing = folder(save_classes(tmp_path / "data", train=4, test=2))
+
+    paths = image_files(listing.first(train=4, test=2))
+
+    train, test = tmp_path / "data/train", tmp_path / "data/test"
+    assert paths == (
+        train / "cats/cats.0.jpg",
+        train / "cats/cats.1.jpg",
+        train / "dogs/dogs.0.jpg",
+        train / "dogs/dogs.1.jpg",
+        test / "cats/cats.0.jpg",
+        test / "dogs/dogs.0.jpg",
+    )
+
+
+def test_paths_hold_in_any_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker elsewhere finds the files of a relative folder."""
+    save_classes(tmp_path / "data", train=1, test=1)
+    monkeypatch.chdir(tmp_path)
+
+    paths = image_files(folder(Path("data")))
+
+    assert all(path.is_absolute() and path.is_file() for path in paths)
+
+
+def test_images_in_one_array_are_refused() -> None:
+    """The error names the dataset and the way out."""
+    examples = ArrayExamples(
+        images=np.zeros((2, 8, 8), np.uint8), labels=np.zeros(2, np.int32), source="clothes"
+    )
+    listing = Listing(
+        name="clothes",
+        classes=("coat", "shirt"),
+        train=examples,
+        test=examples,
+        channels=1,
+        is_real=True,
+        origin="memory",
+    )
+
+    with pytest.raises(DatasetError, match=r'dataset clothes: .* set input = "prepared"'):
+        image_files(listing)
+
+
+def test_format_that_not_every_loader_decodes_is_refused(tmp_path: Path) -> None:
+    """The file is named; Pillow would read it."""
+    root = save_classes(tmp_path, train=1, test=1)
+    save(root / "train/cats/odd.bmp", seed=1)
+
+    with pytest.raises(DatasetError, match=r"odd\.bmp: expected a JPEG or PNG"):
+        image_files(folder(root))
+
+
+def test_folder_holds_the_training_images_by_class(tmp_path: Path) -> None:
+    """Each is there once, under its class, as a link to its file; nothing else is."""
+    listing = folder(save_classes(tmp_path / "data", train=4, test=2))
+    prepared, paths = prepared_of(listing, tmp_path / "cache"), image_files(listing)
+
+    links = class_folder(paths, prepared, cache_dir=tmp_path / "cache")
+
+    found = {link.resolve(): link.parent.name for link in links.glob("*/*")}
+    assert found == {
+        paths[image]: ("0000_cats", "0001_dogs")[prepared.labels[image]]
+        for image in prepared.splits["train"]
+    }
+    assert len(found) == 6
+
+
+def test_unreadable_image_is_left_out_of_the_folder(tmp_path: Path) -> None:
+    """What the prepared images skip, a loader of folders does not meet."""
+    root = save_classes(tmp_path / "data", train=4, test=2)
+    (root / "train/cats/cats.9.jpg").write_bytes(b"no image")
+    listing = folder(root)
+    prepared = prepared_of(listing, tmp_path / "cache", validation=0.0)
+
+    links = class_folder(image_files(listing), prepared, cache_dir=tmp_path / "cache")
+
+    assert len(prepared.skipped) == 1
+    assert len(list(links.glob("*/*"))) == 8
+
+
+def test_sorted_class_folders_have_the_order_of_the_labels(tmp_path: Path) -> None:
+    """Also where the names of the classes sort otherwise than their labels."""
+    root = save_classes(tmp_path / "data", train=2, test=1, classes=("B", "a", "C"))
+    listing = folder(root)
+    prepared = prepared_of(listing, tmp_path / "cache", validation=0.0)
+
+    links = class_folder(image_files(listing), prepared, cache_dir=tmp_path / "cache")
+
+    names = sorted(path.name for path in links.iterdir())
+    assert [name.split("_", 1)[1] for name in names] == list(listing.classes)
+
+
+def test_folder_is_made_once_for_the_same_files(tmp_path: Path) -> None:
+    """The same split is the same folder, untouched; another split is another."""
+    listing = folder(save_classes(tmp_path / "data", train=4, test=2))
+    prepared, paths = prepared_of(listing, tmp_path / "cache"), image_files(listing)
+    first = class_folder(paths, prepared, cache_dir=tmp_path / "cache")
+    made = first.stat().st_ctime_ns
+
+    again = class_folder(paths, prepared, cache_dir=tmp_path / "cache")
+    other = class_folder(
+        paths,
+        prepared_of(listing, tmp_path / "cache", validation=0.5),
+        cache_dir=tmp_path / "cache",
+    )
+
+    assert (again, again.stat().st_ctime_ns) == (first, made)
+    assert other != first
+
+
+def test_folder_that_cannot_be_written_is_a_dataset_error(tmp_path: Path) -> None:
+    """The error names the folder and the way out, and leaves nothing half done."""
+    listing = folder(save_classes(tmp_path / "data", train=2, test=1))
+    prepared = prepared_of(listing, tmp_path / "cache", validation=0.0)
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file where the cache should be")
+
+    with pytest.raises(DatasetError, match="expected to link 4 images by class"):
+        class_folder(image_files(listing), prepared, cache_dir=blocked)

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from benchharness.data import images
 from benchharness.data.images import sample_channels
-from benchharness.data.layout import pictures_in
+from benchharness.data.tree import pictures_in
 from benchharness.errors import DatasetError
 
 
@@ -245,7 +245,7 @@ def test_jpegs_have_more_names_than_one(tmp_path, suffix):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "reason"),
     [
         (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "found: HEIC"),
         (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avifmiaf", "found: AVIF"),
@@ -259,9 +259,9 @@ def test_jpegs_have_more_names_than_one(tmp_path, suffix):
         (b"a note", "found: none of JPEG, PNG"),
     ],
 )
-def test_what_is_no_picture_is_called_what_it_is(tmp_path, content, told):
+def test_what_is_no_picture_is_called_what_it_is(tmp_path, content, reason):
     """The name says JPEG; the first bytes know better."""
     (tmp_path / "a.jpg").write_bytes(content)
 
-    with pytest.raises(DatasetError, match=re.escape(told)):
+    with pytest.raises(DatasetError, match=re.escape(reason)):
         read_image(tmp_path / "a.jpg", size=8, channels=3)

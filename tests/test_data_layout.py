@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchharness.data import layout
-from benchharness.data.layout import role, understand
+from benchharness.data.layout import read_layout, role
 from benchharness.errors import DatasetError
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tools"))
@@ -82,7 +82,7 @@ def test_folders_named_as_splits_are_the_splits(tmp_path: Path, train: str, test
     touch(tmp_path, *(f"{train}/{name}" for name in PETS), count=3)
     touch(tmp_path, *(f"{test}/{name}" for name in PETS), count=1)
 
-    found = understand(tmp_path)
+    found = read_layout(tmp_path)
 
     assert counts(found.train) == {"cats": 3, "dogs": 3}
     assert counts(found.test) == {"cats": 1, "dogs": 1}
@@ -96,7 +96,7 @@ def test_folders_that_only_wrap_the_classes_are_none(tmp_path: Path, place: str)
     """Called for their content, as the folder above, or as the training; then no test is there."""
     touch(tmp_path / "root", *(f"{place}/{name}" for name in PETS))
 
-    found = understand(tmp_path / "root")
+    found = read_layout(tmp_path / "root")
 
     assert (counts(found.train), found.test) == ({"cats": 2, "dogs": 2}, None)
 
@@ -105,7 +105,7 @@ def test_names_that_may_be_classes_stay_classes(tmp_path: Path) -> None:
     """Trains, test tubes and masks are things that pictures show."""
     names = ("plane", "train", "steam_train", "test_tube", "with_mask", "without_mask", "1", "2")
 
-    found = understand(touch(tmp_path, *names))
+    found = read_layout(touch(tmp_path, *names))
 
     assert sorted(found.train) == sorted(names)
 
@@ -127,7 +127,7 @@ def test_nothing_is_learnt_from_splits_as_if_they_were_classes(
 ) -> None:
     """They are refused, with what was found."""
     with pytest.raises(DatasetError, match=f"{Path(names[0]).name}|found none"):
-        understand(touch(tmp_path, *names))
+        read_layout(touch(tmp_path, *names))
 
 
 @pytest.mark.parametrize("parts", [("fold1", "fold2"), ("rps", "rps-test-set"), ("part1", "part2")])
@@ -136,15 +136,15 @@ def test_parts_with_the_same_folders_are_no_classes(tmp_path: Path, parts: tuple
     touch(tmp_path, *(f"{part}/{name}" for part in parts for name in PETS))
 
     with pytest.raises(DatasetError, match=rf"{parts[0]} \(4\), {parts[1]} \(4\), each with cats,"):
-        understand(tmp_path)
+        read_layout(tmp_path)
 
 
-def test_labels_in_a_table_are_said_to_be_unread(tmp_path: Path) -> None:
+def test_labels_in_a_table_are_reported_as_unread(tmp_path: Path) -> None:
     """Pictures without classes beside a CSV file."""
     files(touch(tmp_path, "train"), "train/labels.csv")
 
     with pytest.raises(DatasetError, match=r"labels in tables such as labels\.csv are not read"):
-        understand(tmp_path)
+        read_layout(tmp_path)
 
 
 @pytest.mark.parametrize("test", ["test1", "test", "test/unknown", "test_set/test_set"])
@@ -155,7 +155,7 @@ def test_a_test_folder_without_labels_leaves_training_possible(tmp_path: Path, t
     files(tmp_path / "flat/train", "cat.0.jpg", "cat.1.jpg", "dog.0.jpg", "dog.1.jpg")
 
     for name in ("folders", "flat"):
-        found = understand(tmp_path / name)
+        found = read_layout(tmp_path / name)
 
         assert sum(counts(found.train).values()) == 4
         assert found.test is None
@@ -169,19 +169,19 @@ def test_a_test_folder_beside_the_classes_is_the_test(tmp_path: Path) -> None:
     touch(tmp_path, *PETS, "test/cats", "test/dogs")
     touch(tmp_path, "val", count=1)
 
-    found = understand(tmp_path)
+    found = read_layout(tmp_path)
 
     assert (counts(found.train), counts(found.test)) == ({"cats": 2, "dogs": 2},) * 2
     assert found.notes == ("not read: 1 picture of a test folder without these classes: val (1)",)
 
 
-def test_a_further_split_and_what_is_in_no_class_are_said(tmp_path: Path) -> None:
+def test_a_further_split_and_what_is_in_no_class_are_reported(tmp_path: Path) -> None:
     """With their numbers and places; as Roboflow exports them."""
     touch(tmp_path, *(f"{part}/{name}" for part in ("train", "valid", "test") for name in PETS))
     touch(tmp_path, "extra/cats", count=5)
     files(tmp_path, "README.roboflow.txt", "train/_annotations.coco.json", "cover.jpg")
 
-    found = understand(tmp_path)
+    found = read_layout(tmp_path)
 
     assert found.splits == ("train", "test")
     assert found.notes == (
@@ -194,7 +194,7 @@ def test_a_further_split_and_what_is_in_no_class_are_said(tmp_path: Path) -> Non
 
 def test_a_test_set_spells_its_classes_as_the_training(tmp_path: Path) -> None:
     """In other letters it is the same class."""
-    found = understand(touch(tmp_path, "train/Cats", "train/dogs", "test/cats", "test/Dogs"))
+    found = read_layout(touch(tmp_path, "train/Cats", "train/dogs", "test/cats", "test/Dogs"))
 
     assert list(found.train) == list(found.test or {}) == ["Cats", "dogs"]
 
@@ -202,7 +202,7 @@ def test_a_test_set_spells_its_classes_as_the_training(tmp_path: Path) -> None:
 def test_a_class_in_two_spellings_is_refused(tmp_path: Path) -> None:
     """Both are named."""
     with pytest.raises(DatasetError, match="read alike: Cats, cats"):
-        understand(touch(tmp_path, "Cats", "cats", "dogs"))
+        read_layout(touch(tmp_path, "Cats", "cats", "dogs"))
 
 
 def test_a_class_of_formats_that_are_not_read_is_called_so(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_a_class_of_formats_that_are_not_read_is_called_so(tmp_path: Path) -> No
     files(touch(tmp_path, *PETS), "birds/1.heic", "birds/2.HEIC", "birds/3.avif")
 
     with pytest.raises(DatasetError, match=r"found none in birds but HEIC \(2\), AVIF \(1\)"):
-        understand(tmp_path)
+        read_layout(tmp_path)
 
 
 @pytest.mark.parametrize("extra", ["train/birds", "test/birds"])
@@ -219,7 +219,7 @@ def test_a_class_of_one_split_alone_is_refused(tmp_path: Path, extra: str) -> No
     touch(tmp_path, *(f"{part}/{name}" for part in ("train", "test") for name in PETS), extra)
 
     with pytest.raises(DatasetError, match="found none named birds"):
-        understand(tmp_path)
+        read_layout(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -230,13 +230,15 @@ def test_a_class_of_one_split_alone_is_refused(tmp_path: Path, extra: str) -> No
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("place", [".", "train", "train/cats"])
-def test_what_a_system_adds_is_no_class_and_is_said(tmp_path: Path, name: str, place: str) -> None:
+def test_what_a_system_adds_is_no_class_and_is_reported(
+    tmp_path: Path, name: str, place: str
+) -> None:
     """As a folder among splits, among classes and inside one; its pictures are copies."""
     touch(tmp_path, *(f"{part}/{pet}" for part in ("train", "test") for pet in PETS))
     touch(tmp_path, f"{place}/{name}/cat.jpg", count=3)
     files(tmp_path, "train/cats/Thumbs.db")
 
-    found = understand(tmp_path)
+    found = read_layout(tmp_path)
 
     assert counts(found.train) == {"cats": 2, "dogs": 2}
     where = (tmp_path / place / name / "cat.jpg").relative_to(tmp_path)
@@ -247,7 +249,7 @@ def test_folders_inside_classes_are_counted(tmp_path: Path) -> None:
     """Masks beside images are read, and seen."""
     touch(tmp_path, *(f"{name}/{inner}" for name in PETS for inner in ("images", "masks")))
 
-    found = understand(tmp_path)
+    found = read_layout(tmp_path)
 
     assert counts(found.train) == {"cats": 4, "dogs": 4}
     assert found.notes == ("folders inside classes, read with their class: images (4), masks (4)",)
@@ -260,13 +262,13 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     (tmp_path / "data/cats/more").symlink_to("../../store/wild")
     (tmp_path / "data/wolves").symlink_to(tmp_path / "store/wolves")
 
-    found = understand(tmp_path / "data")
+    found = read_layout(tmp_path / "data")
 
     assert counts(found.train) == {"cats": 4, "dogs": 2, "wolves": 2}
     assert found.notes == ("folders inside classes, read with their class: more (2)",)
 
 
-def test_links_in_circles_and_to_what_is_read_are_said(tmp_path: Path) -> None:
+def test_links_in_circles_and_to_what_is_read_are_reported(tmp_path: Path) -> None:
     """None is followed for ever, and no picture has two classes."""
     data = touch(tmp_path / "data", *PETS)
     (data / "cats/self").symlink_to(".")
@@ -275,7 +277,7 @@ def test_links_in_circles_and_to_what_is_read_are_said(tmp_path: Path) -> None:
     (data / "cats/friends").symlink_to("../dogs")
     (data / "cats/gone").symlink_to("../../nowhere")
 
-    found = understand(data)
+    found = read_layout(data)
 
     assert counts(found.train) == {"cats": 2, "dogs": 2}
     assert found.notes == (
@@ -296,7 +298,7 @@ def test_a_folder_that_may_not_be_read_is_refused_with_the_reason(closed: str) -
             pytest.raises(DatasetError, match=rf"/{closed}: .* found: Permission denied"),
             fuzz_folders.without_rights(),
         ):
-            understand(place)
+            read_layout(place)
         (place / closed).chmod(0o755)
 
 
@@ -308,7 +310,7 @@ def test_a_folder_that_may_not_be_read_is_named_elsewhere(closed: str) -> None:
         (place / closed).chmod(0)
 
         with fuzz_folders.without_rights():
-            found = understand(place)
+            found = read_layout(place)
         (place / closed).chmod(0o755)
 
     assert counts(found.train) == {"cats": 2, "dogs": 2}
@@ -362,4 +364,4 @@ def test_reading_needs_no_right_to_write_or_open(tmp_path: Path) -> None:
         file.unlink()
         os.mkfifo(file)
 
-    assert counts(understand(tmp_path).train) == {"cats": 2, "dogs": 2}
+    assert counts(read_layout(tmp_path).train) == {"cats": 2, "dogs": 2}

@@ -1,4 +1,4 @@
-"""Pictures of the user's own: decoded whatever they are, counted, and told of."""
+"""The user's pictures: decoded whatever they are, counted and reported."""
 
 from __future__ import annotations
 
@@ -15,14 +15,11 @@ from odd_pictures import CLASSES, odd_class, odd_folder, transparent, turned
 from photographs import picture, save, save_classes
 from PIL import Image
 
-from benchharness.data import indexed_images
+from benchharness.data import listing as listings
 from benchharness.data.cats_dogs import cats_dogs
-from benchharness.data.flat import flat
-from benchharness.data.folder import folder
-from benchharness.data.folders import image_files, require_alike
+from benchharness.data.folder import flat, folder, image_files, require_alike, user_images
 from benchharness.data.images import read_image, sample_channels
 from benchharness.data.prepared import Prepared, prepare
-from benchharness.data.user_images import user_images
 from benchharness.errors import DatasetError
 from benchharness.model.conversions import in_words
 
@@ -55,7 +52,7 @@ def counts(prepared: Prepared) -> dict[str, int]:
 
 @pytest.mark.parametrize("orientation", SHOWN)
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_a_turned_picture_stands_upright(tmp_path, orientation, suffix):
+def test_a_turned_picture_is_set_upright(tmp_path, orientation, suffix):
     """As a viewer shows it, for each of the eight ways that EXIF knows."""
     stored = picture(seed=1, width=20, height=20)
     path = turned(stored, tmp_path / f"a.{suffix}", orientation)
@@ -109,7 +106,7 @@ def test_cmyk_keeps_its_colours(tmp_path, suffix):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_transparent_lies_on_white(tmp_path, mode, channels):
+def test_what_is_transparent_is_put_on_white(tmp_path, mode, channels):
     """Black at the left, where nothing is opaque, would be a pixel that nobody sees."""
     transparent(4).convert(mode).save(tmp_path / "a.png")
 
@@ -141,7 +138,7 @@ def test_an_opaque_picture_is_not_called_transparent(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["png", "tif"])
-def test_sixteen_bits_are_scaled_and_told(tmp_path, suffix):
+def test_sixteen_bits_are_scaled_and_reported(tmp_path, suffix):
     """The upper eight bits are kept."""
     ramp = (np.arange(256, dtype=np.uint16) * 257).reshape(16, 16)
     Image.fromarray(ramp).save(tmp_path / f"deep.{suffix}")
@@ -152,7 +149,7 @@ def test_sixteen_bits_are_scaled_and_told(tmp_path, suffix):
     assert "deep" in decoded.kinds
 
 
-def test_sixteen_bits_a_colour_are_told_too(tmp_path):
+def test_sixteen_bits_a_colour_are_reported_too(tmp_path):
     """Pillow opens such a PNG as if it had eight."""
     header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
     rows = zlib.compress(b"\0" + struct.pack(">6H", *(value * 257 for value in range(6))))
@@ -171,7 +168,7 @@ def test_sixteen_bits_a_colour_are_told_too(tmp_path):
 
 @pytest.mark.parametrize("suffix", ["gif", "webp", "tif"])
 def test_of_several_pictures_the_first_counts(tmp_path, suffix):
-    """An animation is told of."""
+    """An animation is reported."""
     first, second = Image.new("RGB", (9, 9), "red"), Image.new("RGB", (9, 9), "blue")
     first.save(tmp_path / f"a.{suffix}", save_all=True, append_images=[second])
 
@@ -189,7 +186,7 @@ def test_a_second_view_in_a_photograph_is_no_animation(tmp_path):
     assert read_image(tmp_path / "a.jpg", size=8, channels=3).kinds == ()
 
 
-def test_a_file_named_as_another_format_is_read_and_told(tmp_path):
+def test_a_file_named_as_another_format_is_read_and_reported(tmp_path):
     """The content counts."""
     buffer = io.BytesIO()
     picture(seed=8).save(buffer, "WEBP")
@@ -219,15 +216,15 @@ def test_what_was_converted_is_counted_and_kept_with_the_images(tmp_path):
     assert cached.kinds == built.kinds
 
 
-def test_conversions_are_told_in_words():
+def test_conversions_are_described_in_words():
     """Counts first, conversions before formats."""
-    told = in_words({"PNG": 1200, "turned": 2, "cmyk": 3})
+    words = in_words({"PNG": 1200, "turned": 2, "cmyk": 3})
 
-    assert told == "3 CMYK, 2 rotated by EXIF, 1,200 PNG"
+    assert words == "3 CMYK, 2 rotated by EXIF, 1,200 PNG"
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "reason"),
     [
         ("for print.jpg", "CMYK"),
         ("clair é.png", "with transparency"),
@@ -235,7 +232,7 @@ def test_conversions_are_told_in_words():
         ("deep.png", "16 bits"),
     ],
 )
-def test_loaders_get_no_file_that_they_decode_in_another_way(tmp_path, name, told):
+def test_loaders_get_no_file_that_they_decode_in_another_way(tmp_path, name, reason):
     """The file is named, what is odd about it, and the way out."""
     for label in ("a", "b"):
         odd_class(tmp_path / "odd" / label, seed=0)
@@ -245,7 +242,7 @@ def test_loaders_get_no_file_that_they_decode_in_another_way(tmp_path, name, tol
     listing = folder(tmp_path / "data")
     prepared = ready(listing, tmp_path / "cache")
 
-    with pytest.raises(DatasetError, match=rf'{name}: .*{told}.*set input = "prepared"'):
+    with pytest.raises(DatasetError, match=rf'{name}: .*{reason}.*set input = "prepared"'):
         require_alike(image_files(listing), prepared)
 
 
@@ -350,7 +347,7 @@ def test_files_named_by_class_are_own_pictures_too(tmp_path):
     assert len(flat(tmp_path).train) == 10
 
 
-def test_a_folder_one_level_too_high_is_told(tmp_path):
+def test_a_folder_one_level_too_high_is_explained(tmp_path):
     """The folder that was perhaps meant is named."""
     for label in ("a", "b"):
         save(tmp_path / "cats" / label / "1.jpg", seed=1)
@@ -359,7 +356,7 @@ def test_a_folder_one_level_too_high_is_told(tmp_path):
         user_images(tmp_path, seed=7)
 
 
-def test_pictures_without_classes_are_told_where_to_go(tmp_path):
+def test_pictures_without_classes_are_refused_with_a_remedy(tmp_path):
     """The remedy is a folder for each class."""
     save(tmp_path / "IMG 1.jpg", seed=1)
 
@@ -404,7 +401,7 @@ def test_cats_and_dogs_in_colour_are_the_dataset_that_they_were(tmp_path, monkey
                 path = tmp_path / split / name / f"{number}.bmp"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(np.stack(waves, axis=-1).astype(np.uint8)).save(path)
-    monkeypatch.setattr(indexed_images, "DECODER", "pillow-bilinear-antialias-1")
+    monkeypatch.setattr(listings, "DECODER", "pillow-bilinear-antialias-1")
 
     prepared = ready(
         cats_dogs(tmp_path), tmp_path / "cache", train_images=8, test_images=4, validation=0.25

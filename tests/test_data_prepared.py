@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from photographs import save_classes
 
+from benchharness.data.batches import split
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image
 from benchharness.data.listing import FileExamples
 from benchharness.data.prepared import Prepared, prepare
-from benchharness.data.splits import split
 from benchharness.errors import DatasetError
 
 
@@ -268,7 +268,7 @@ def test_a_process_that_finished_first_wins(listing, tmp_path):
     assert entries(tmp_path) == [winner]
 
 
-def test_too_little_space_is_said_before_decoding(listing, tmp_path, monkeypatch):
+def test_too_little_space_is_an_error_before_decoding(listing, tmp_path, monkeypatch):
     """Needed and free, in the message; nothing stays behind."""
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("shutil.disk_usage", lambda path: usage(10, 9, 1))

@@ -11,10 +11,9 @@ import time
 import pytest
 from photographs import save, save_classes
 
-from benchharness.data.build_folder import atomic_dir
-from benchharness.data.registry import SOURCES
-from benchharness.data.sources import find
+from benchharness.data.sources import SOURCES, find
 from benchharness.errors import DatasetError
+from benchharness.files import atomic_dir
 
 
 def look(name, tmp_path, **options):
@@ -35,14 +34,14 @@ def drawing(monkeypatch):
         calls.append((train, test, seed))
         save_classes(folder, train=train // 2, test=test // 2, seed=seed)
 
-    monkeypatch.setattr("benchharness.data.drawn.write_drawn", write)
+    monkeypatch.setattr("benchharness.data.synthetic.write_drawn", write)
     return calls
 
 
 def test_listing_the_sources_needs_neither_numpy_nor_pillow():
     """Start-up stays quick: the names come without the libraries."""
     code = (
-        "import sys; from benchharness.data.added import names; "
+        "import sys; from benchharness.data.sources import names; "
         "assert len(names()) == 5; print([m for m in ('numpy', 'PIL') if m in sys.modules])"
     )
 
@@ -131,7 +130,7 @@ def test_pictures_are_drawn_once(tmp_path, drawing):
     assert drawing == [(4, 2, 0), (4, 2, 1), (6, 2, 0)]
 
 
-def test_what_we_wrote_beside_drawn_pictures_is_not_told(tmp_path, drawing):
+def test_our_manifest_beside_drawn_pictures_is_no_note(tmp_path, drawing):
     """Their manifest is no news."""
     assert look("drawn", tmp_path, train_images=4, test_images=2).notes == ()
 
@@ -144,7 +143,7 @@ def test_drawn_pictures_number_2000_and_800_unless_asked(tmp_path, monkeypatch):
         calls.append((train, test))
         save_classes(folder, train=1, test=1)
 
-    monkeypatch.setattr("benchharness.data.drawn.write_drawn", write)
+    monkeypatch.setattr("benchharness.data.synthetic.write_drawn", write)
 
     look("drawn", tmp_path)
 
@@ -158,7 +157,7 @@ def test_drawing_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         (folder / "train").mkdir()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("benchharness.data.drawn.write_drawn", write)
+    monkeypatch.setattr("benchharness.data.synthetic.write_drawn", write)
 
     with pytest.raises(DatasetError, match="No space left"):
         look("drawn", tmp_path)

@@ -166,7 +166,7 @@ def test_a_backend_of_this_project_is_installed_from_its_folder(monkeypatch):
         ("import a_module_that_is_not_there", "a_module_that_is_not_there"),
         ("raise RuntimeError('half an installation')", "half an installation"),
         ("import os; os._exit(3)", "exit code 3"),
-        ("import time; time.sleep(60)", "no sign of life for 8 s"),
+        ("import time; time.sleep(60)", "no progress for 8 s"),
     ],
 )
 def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: str, word: str):

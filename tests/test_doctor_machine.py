@@ -7,9 +7,15 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchharness.measure.cgroup import CgroupLimits, read_allowance
 from benchharness.measure.gpu import Accelerator, read_gpus
-from benchharness.measure.machine import is_contained, read_energy, read_machine, read_memory
+from benchharness.measure.machine import (
+    CgroupLimits,
+    is_contained,
+    read_cgroup_limits,
+    read_energy,
+    read_machine,
+    read_memory,
+)
 
 GPU = Accelerator(index=1, name="H100", memory_bytes=80_000_000_000, driver="570.1")
 
@@ -39,7 +45,7 @@ def test_the_second_version_limits_memory_and_processor_time(tmp_path: Path):
         cpu__max="150000 100000",
     )
 
-    assert read_allowance(root, membership(tmp_path, "0::/job")) == CgroupLimits(
+    assert read_cgroup_limits(root, membership(tmp_path, "0::/job")) == CgroupLimits(
         memory_bytes=8_000_000_000, free_bytes=5_500_000_000, cores=1.5
     )
 
@@ -50,7 +56,7 @@ def test_the_tightest_of_the_groups_above_decides(tmp_path: Path):
     group(root / "user", memory__max="4000000000", memory__current="1000000000")
     group(root / "user" / "job", memory__max="8000000000", cpu__max="max 100000")
 
-    found = read_allowance(root, membership(tmp_path, "0::/user/job"))
+    found = read_cgroup_limits(root, membership(tmp_path, "0::/user/job"))
 
     assert (found.memory_bytes, found.free_bytes) == (4_000_000_000, 3_000_000_000)
     assert found.cores is None
@@ -68,7 +74,7 @@ def test_the_first_version_has_a_tree_for_each_controller(tmp_path: Path):
     group(root / "memory", memory__limit_in_bytes="9223372036854771712")
     group(root / "cpu", cpu__cfs_quota_us="-1", cpu__cfs_period_us="100000")
 
-    found = read_allowance(root, membership(tmp_path, "4:memory:/job", "1:cpu:/"))
+    found = read_cgroup_limits(root, membership(tmp_path, "4:memory:/job", "1:cpu:/"))
 
     assert found == CgroupLimits(memory_bytes=2_000_000_000, free_bytes=1_500_000_000, cores=None)
 
@@ -78,14 +84,14 @@ def test_a_path_that_is_the_hosts_falls_back_to_the_containers_root(tmp_path: Pa
     root = tmp_path / "cgroup"
     group(root, memory__max="1000000000", memory__current="0")
 
-    found = read_allowance(root, membership(tmp_path, "0::/somewhere/on/the/host"))
+    found = read_cgroup_limits(root, membership(tmp_path, "0::/somewhere/on/the/host"))
 
     assert found.memory_bytes == 1_000_000_000
 
 
 def test_without_control_groups_there_is_no_limit(tmp_path: Path):
     """As on systems that have none."""
-    assert read_allowance(tmp_path, tmp_path / "nothing") == CgroupLimits()
+    assert read_cgroup_limits(tmp_path, tmp_path / "nothing") == CgroupLimits()
 
 
 def test_memory_is_what_the_group_leaves_of_it():

@@ -111,7 +111,7 @@ class Desk:
         suite = load(path)
         for written in (table.python for table in suite.backend.values() if table.python):
             with suppress(UnusableError):
-                program = find_program(written, beside=suite.beside(written))
+                program = find_program(written, beside=suite.resolve_path(written))
                 TrustedInterpreters(self.cache).add(program)
 
     def records(self) -> list[dict]:

@@ -19,7 +19,7 @@ import pytest
 from frameworks import require
 
 from benchharness.api import Batch, Conv, Dense, Flatten, MaxPool, Network, Optimizer, Scores, Task
-from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
+from benchharness.data.batches import BatchSequence, EpochSequence, epoch_order
 from benchharness.suite.settings import BottleneckSettings, FineTuneSettings, SimpleCnnSettings
 from benchharness.suite.workload import build_workload
 from benchharness.testing.tasks import make_preprocessing, make_task

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from plugins_here import benchharness, install
 
-from benchharness.extensions import KINDS, extensions
 from benchharness.measure.energy_meter import EnergyMeter, benchharness_meter
 from benchharness.measure.meters import Meters
+from benchharness.plugins import KINDS, extensions
 from benchharness.run.events_file import benchharness_observer
 
 SUITE = """
@@ -311,7 +311,7 @@ def test_meters_of_plugins_are_sampled_at_the_edges():
 
     meters = Meters(pid=2**30, added={"edges": Edges()})
     for state in ("begin", "end"):
-        meters.take({"event": "timing", "state": state})
+        meters.on_event({"event": "timing", "state": state})
 
     assert seen == [True, False]
     assert "not JSON serializable" in meters.metrics()["edges.error"]

@@ -163,7 +163,7 @@ class TestRecords:
 
         text = show("--results", str(tmp_path)).stdout
 
-        assert f"3 runs set aside: {reason}" in text
+        assert f"3 runs excluded: {reason}" in text
         assert "slower" not in text
         (series,) = series_of("--results", str(tmp_path))
         assert [point["value"] for point in series["points"]] == [100.0] * 9
@@ -183,9 +183,9 @@ class TestRecords:
                     **(other if place == 0 else {}),
                 )
 
-        assert "set aside" not in show("--results", str(tmp_path / "cnn")).stdout
+        assert "excluded" not in show("--results", str(tmp_path / "cnn")).stdout
         aside = show("--results", str(tmp_path / "fine_tune")).stdout
-        assert "1 run set aside: other weights" in aside
+        assert "1 run excluded: other weights" in aside
 
     def test_setting_of_a_later_version_sets_nothing_aside(self, tmp_path: Path):
         """What an earlier version did not know, it did by default."""
@@ -221,7 +221,7 @@ class TestRecords:
 
         text = show("--results", str(tmp_path)).stdout
 
-        assert "1 run set aside: another machine (a processor, 8 cores, Linux x86_64)" in text
+        assert "1 run excluded: another machine (a processor, 8 cores, Linux x86_64)" in text
 
     def test_other_columns_can_be_seen(self, tmp_path: Path):
         """Bytes in GB; more of them is worse."""
@@ -342,7 +342,7 @@ class TestStorage:
         assert re.search(
             r"1\d\.\d% slower since 2026-11-10 06:30 \(9\.9\d -> 11\.\d\d us\): com", text
         )
-        assert "set aside" not in text
+        assert "excluded" not in text
 
     def test_other_machines_are_set_aside(self, tmp_path: Path):
         """By processor and cores."""
@@ -351,7 +351,7 @@ class TestStorage:
 
         text = show("--storage", str(tmp_path)).stdout
 
-        assert "1 run set aside: another machine (a processor, 8 cores, Linux x86_64)" in text
+        assert "1 run excluded: another machine (a processor, 8 cores, Linux x86_64)" in text
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
@@ -368,7 +368,7 @@ class TestStorage:
         for place in range(4):
             write_storage(tmp_path, place, 0.01, own=own(**(changes if place == 1 else {})))
 
-        assert f"1 run set aside: {reason}" in show("--storage", str(tmp_path)).stdout
+        assert f"1 run excluded: {reason}" in show("--storage", str(tmp_path)).stdout
 
     def test_metrics_of_our_plugin_are_columns(self, tmp_path: Path):
         """Beside the times."""
@@ -431,7 +431,7 @@ class TestStorage:
 def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
     """What `benchharness run` writes is what `benchharness history` reads."""
     from benchharness.measure.git import describe_commit
-    from benchharness.measure.machine_id import fingerprint, in_words
+    from benchharness.measure.machine import fingerprint, machine_label
     from benchharness.run.events import unobserved
     from benchharness.run.options import RunOptions
     from benchharness.run.session import open_session, start_run
@@ -452,7 +452,7 @@ def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
     run = folder.read_run()
     history = history_of(read_runs([folder.path.parent], Choice()).readings, source="tiny")
 
-    assert run["machine"] == in_words(fingerprint())
+    assert run["machine"] == machine_label(fingerprint())
     here = describe_commit(Path.cwd())
     assert run["commit"].get("id") == here.get("id")
     (series,) = history.series

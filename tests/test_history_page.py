@@ -14,9 +14,9 @@ from benchharness.cli.history_command import command
 from benchharness.errors import RunError
 from benchharness.history.history import Series, history_of
 from benchharness.history.runs import Choice, read_runs
-from benchharness.report import extra
-from benchharness.report.html.charts import timeline
-from benchharness.report.html.history import history_page
+from benchharness.report import plugins
+from benchharness.report.html.charts.curves import timeline
+from benchharness.report.html.page import history_page
 
 EVIL = "<script>alert(1)</script>"
 
@@ -60,7 +60,7 @@ def test_names_do_not_act_as_markup(tmp_path: Path):
 
 def test_chart_has_every_run_level_and_step(series: Series):
     """In the order of time; the dashed line stands between the two runs."""
-    spec = timeline.chart(series, name="one").as_dict()
+    spec = timeline(series, name="one").as_dict()
     data = spec["datasets"]
 
     assert [row["value"] for row in data["runs"]] == [point.value for point in series.points]
@@ -72,7 +72,7 @@ def test_chart_has_every_run_level_and_step(series: Series):
 def test_chart_can_be_drawn(series: Series):
     """By the library that browsers use, without a browser."""
     vl_convert = pytest.importorskip("vl_convert")
-    spec = timeline.chart(series, name="one").as_dict()
+    spec = timeline(series, name="one").as_dict()
 
     svg = vl_convert.vegalite_to_svg(json.dumps(spec | {"width": 600}))
 
@@ -83,7 +83,7 @@ def test_chart_can_be_drawn(series: Series):
 def test_without_the_libraries_it_says_how_to_get_them(tmp_path: Path, monkeypatch):
     """After the tables, which need none."""
     write_runs(tmp_path, speeds())
-    monkeypatch.setattr(extra, "missing", lambda: ["altair"])
+    monkeypatch.setattr(plugins, "missing_libraries", lambda: ["altair"])
 
     result = CliRunner().invoke(
         command,

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchharness.api import AfterEpoch, AfterStep, Backend, Batches, Task
-from benchharness.report.outside import NOTABLE_ABOVE
+from benchharness.report.rows import NOTABLE_ABOVE
 from benchharness.testing import BackendContract
 from benchharness.testing.contract_timing import replay_timer
 from benchharness.testing.tasks import CPU

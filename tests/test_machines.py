@@ -28,8 +28,8 @@ from benchharness.errors import RunError
 from benchharness.locks import Lock, LockedError, locked
 from benchharness.measure.git import describe_commit
 from benchharness.results import journal
-from benchharness.results.store import LATEST, find_run, runs_of
-from benchharness.run.run_locks import claim_gpu
+from benchharness.results.run_folder import LATEST, find_run, runs_of
+from benchharness.run.locks import lock_gpu
 
 SUITE = """
 name = "tiny"
@@ -252,7 +252,7 @@ class TestReports:
         done = shell(desk, f"bh {RUN}", PYTHONPATH=str(folder))
 
         assert_whole(done, desk / "results")
-        if "for want of" not in done.stderr:
+        if "not installed" not in done.stderr:
             assert "no report.html: OSError: no fonts here" in done.stderr
 
     def test_a_run_that_cannot_be_written_is_still_shown(self, desk: Path):
@@ -345,8 +345,8 @@ class TestLocks:
         assert list((desk / "cache/locks").iterdir())
         assert_whole(done, desk / "again")
         assert_whole(shown, desk / "results")
-        assert done.stderr.count("knows no locks (") == 1
-        assert "knows no locks" not in shown.stderr
+        assert done.stderr.count("has no locks (") == 1
+        assert "has no locks" not in shown.stderr
 
     def test_a_wait_is_told_with_the_holder_and_bounded(self, tmp_path: Path, caplog):
         """After two seconds; what is left in the file of an earlier holder is not believed."""
@@ -363,8 +363,8 @@ class TestLocks:
 
         assert f"waiting for process {other.pid} (" in caplog.records[0].message
         assert str(file) in caplog.records[0].message
-        assert f"found process {other.pid} (" in str(refusal.value)
-        assert "for more than 2.5 s; wait for its end, or end it" in str(refusal.value)
+        assert f"locked by process {other.pid} (" in str(refusal.value)
+        assert "for more than 2.5 s; wait for that process, or end it" in str(refusal.value)
 
     def test_a_run_tells_whom_it_waits_for_and_goes_on(self, desk: Path):
         """The announcement is among the others, on standard error."""
@@ -404,7 +404,7 @@ class TestLocks:
     def test_a_gpu_whose_lock_cannot_be_made_is_refused_in_words(self, tmp_path: Path):
         """A container may have no folder for it."""
         with pytest.raises(RunError, match=r"cuda:7.*expected to lock .*No such file.*TMPDIR"):
-            claim_gpu(7, "cuda:7", folder=tmp_path / "none")
+            lock_gpu(7, "cuda:7", folder=tmp_path / "none")
 
 
 class TestGit:
@@ -516,6 +516,6 @@ def loaders_of(run: int) -> list[psutil.Process]:
     for process in psutil.Process(run).children(recursive=True):
         with suppress(psutil.Error):
             parent = process.parent()
-            if parent is not None and "benchharness.worker.main" in parent.cmdline():
+            if parent is not None and "benchharness.worker" in parent.cmdline():
                 found.append(process)
     return found

@@ -13,7 +13,7 @@ from benchharness.measure.blocks import (
     seconds,
     step_percentiles,
 )
-from benchharness.measure.input_wait import InputTimer
+from benchharness.measure.clock import InputTimer
 from benchharness.testing.tasks import make_batches
 
 

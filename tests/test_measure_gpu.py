@@ -159,7 +159,7 @@ def test_a_gpu_that_nothing_can_read_is_not_passed_over_in_silence(
     assert unread_gpus({}, devices=tmp_path) == ""
 
     (tmp_path / "nvidia0").touch()
-    assert "so the CPU computes; install nvidia-ml-py" in unread_gpus({}, devices=tmp_path)
+    assert "so the CPU is used; install nvidia-ml-py" in unread_gpus({}, devices=tmp_path)
     assert unread_gpus({"CUDA_VISIBLE_DEVICES": ""}, devices=tmp_path) == ""
 
 

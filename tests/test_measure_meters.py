@@ -9,11 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from benchharness.measure.cpu_time import others_seconds
-from benchharness.measure.energy import find_rapl
+from benchharness.measure.clock import CpuTimer, others_seconds
+from benchharness.measure.energy_meter import find_rapl
 from benchharness.measure.gpu import ForeignProcess, Gpu, foreign_processes, open_gpu
-from benchharness.measure.memory import peak_rss_bytes, tree
-from benchharness.measure.meters import Meters, base_bytes
+from benchharness.measure.meters import Meters, base_bytes, peak_rss_bytes, tree
 
 BEGIN = {"event": "timing", "state": "begin"}
 END = {"event": "timing", "state": "end"}
@@ -117,7 +116,7 @@ def test_the_peak_stays_when_memory_is_given_back_and_the_process_has_ended():
 def test_a_process_has_its_own_peak_and_not_that_of_its_parent():
     """A small program started by one that holds 300 MB reports a small peak."""
     held = bytearray(b"x") * 300_000_000
-    code = "from benchharness.measure.memory import peak_rss_bytes; print(peak_rss_bytes())"
+    code = "from benchharness.measure.meters import peak_rss_bytes; print(peak_rss_bytes())"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
 
     assert peak_rss_bytes() > len(held)
@@ -173,11 +172,11 @@ def test_energy_counts_while_work_is_timed():
     meters.sample()
     nvml.energy_mj += 10_000
     for drawn_mj in (2_000, 3_000):
-        meters.take(BEGIN)
+        meters.on_event(BEGIN)
         for _ in range(5):
             meters.sample()
         nvml.energy_mj += drawn_mj
-        meters.take(END)
+        meters.on_event(END)
         nvml.energy_mj += 100_000
         meters.sample()
 
@@ -192,10 +191,10 @@ def test_utilisation_clock_and_throttling_are_those_of_the_timed_part():
     meters = gpu_meters(nvml)
     nvml.gpu_percent, nvml.reasons = 0, 0x80
     meters.sample()
-    meters.take(BEGIN)
+    meters.on_event(BEGIN)
     for nvml.gpu_percent, nvml.reasons in 4 * ((90, 0x01), (100, 0x04), (80, 0x44)):
         meters.sample()
-    meters.take(END)
+    meters.on_event(END)
 
     metrics = meters.metrics()
     assert metrics["device_utilization"] == pytest.approx(0.9)
@@ -208,7 +207,7 @@ def test_of_timed_work_of_a_moment_the_driver_tells_nothing():
     nvml = FakeNvml()
     nvml.reasons = 0x04
     meters = gpu_meters(nvml)
-    meters.take(BEGIN)
+    meters.on_event(BEGIN)
     for _ in range(9):
         meters.sample()
     few = meters.metrics()
@@ -235,9 +234,9 @@ def test_what_the_driver_does_not_tell_is_absent_and_never_zero():
         "nvmlDeviceGetCurrentClocksThrottleReasons",
     }
     meters = gpu_meters(nvml, base_bytes=base_bytes(Gpu(nvml, 0)))
-    meters.take(BEGIN)
+    meters.on_event(BEGIN)
     meters.sample()
-    meters.take(END)
+    meters.on_event(END)
 
     found = meters.metrics()
     assert "foreign_cores" in found
@@ -296,10 +295,10 @@ def test_cores_at_work_for_others_are_counted_from_the_timed_part_to_the_end_of_
     meters = Meters(pid=NOBODY, others=lambda: spent_s[0], now=lambda: now_s[0])
     spent_s[0] += 50
     for event in (BEGIN, END, BEGIN, END):
-        meters.take(event)
+        meters.on_event(event)
         now_s[0] += 0.5
         spent_s[0] += 0.75
-    meters.take({"event": "phase", "phase": "calibrate"})
+    meters.on_event({"event": "phase", "phase": "calibrate"})
     now_s[0], spent_s[0] = 9.0, 999.0
 
     assert meters.metrics()["foreign_cores"] == pytest.approx(1.5)
@@ -308,7 +307,7 @@ def test_cores_at_work_for_others_are_counted_from_the_timed_part_to_the_end_of_
 def test_a_process_of_another_tree_is_foreign_and_one_of_ours_is_not():
     """One that computes below us, and the same seen by a process that is not its parent."""
     seen = (
-        "import time; from benchharness.measure.cpu_time import others_seconds; "
+        "import time; from benchharness.measure.clock import CpuTimer, others_seconds; "
         "began = others_seconds(); print(flush=True); input(); print(others_seconds() - began)"
     )
     with subprocess.Popen(
@@ -326,3 +325,52 @@ def test_a_process_of_another_tree_is_foreign_and_one_of_ours_is_not():
     # The kernel counts in hundredths of a second, of each core and kind by itself.
     assert float(told) > burnt_s - 0.2
     assert float(told) - ours_s > burnt_s - 0.2
+
+
+def test_only_timed_stretches_are_added_up():
+    """From 1 to 3 and from 10 to 14 seconds; what lies between is evaluation."""
+    readings = iter([1.0, 3.0, 10.0, 14.0])
+    timer = CpuTimer(now=lambda: next(readings), threads_now=dict)
+
+    for step in (timer.start, timer.stop, timer.start, timer.stop, timer.stop):
+        step()
+
+    assert timer.seconds == 6.0
+
+
+def test_a_stretch_that_is_started_twice_counts_once():
+    """Two starts in a row go on with the same stretch."""
+    readings = iter([1.0, 5.0])
+    timer = CpuTimer(now=lambda: next(readings), threads_now=dict)
+
+    for step in (timer.start, timer.start, timer.stop):
+        step()
+
+    assert timer.seconds == 4.0
+
+
+def test_threads_that_share_the_work_are_counted():
+    """Beside the busiest, who did a quarter as much or more; only of timed work."""
+    seconds = iter([{1: 0.0, 2: 5.0}, {1: 4.0, 2: 7.0, 3: 0.5}])
+    timer = CpuTimer(now=lambda: 0.0, threads_now=lambda: next(seconds))
+
+    for step in (timer.start, timer.stop, timer.stop):
+        step()
+
+    assert timer.threads == {1: 4.0, 2: 2.0, 3: 0.5}
+    assert timer.sharing == 2
+
+
+def test_memory_of_checking_the_clock_is_not_the_works(monkeypatch):
+    """The yardstick's matrices, and steps that are timed again, are ours."""
+    held = iter([{1: 500}, {1: 700}, {1: 900}])
+    monkeypatch.setattr("benchharness.measure.meters.tree", lambda pid: next(held))
+    meters = Meters(pid=1)
+
+    meters.sample()
+    meters.on_event({"event": "phase", "phase": "train"})
+    meters.sample()
+    meters.on_event({"event": "phase", "phase": "calibrate"})
+    meters.sample()
+
+    assert meters.metrics()["peak_host_bytes"] == 700

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import plugins_here
 import pytest
 
 from benchharness import plugins
@@ -16,13 +17,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that installs a plugin whose module has the given source."""
 
     def add(name: str, source: str) -> None:
-        metadata = tmp_path / f"{name}_dist-1.0.dist-info"
-        metadata.mkdir()
-        (tmp_path / f"{name}_module.py").write_text(source)
-        (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: {name}-dist\nVersion: 1.0\n"
-        )
-        (metadata / "entry_points.txt").write_text(f"[benchharness]\n{name} = {name}_module\n")
+        plugins_here.install(tmp_path, name, source)
         monkeypatch.syspath_prepend(str(tmp_path))
         # Another test may have imported a module of that name.
         monkeypatch.delitem(sys.modules, f"{name}_module", raising=False)
@@ -55,7 +50,7 @@ def test_a_plugin_without_a_backend_is_an_error(install):
     """Implementing no hook at all gives no backend."""
     install("empty", "")
 
-    with pytest.raises(PluginError, match="found nothing"):
+    with pytest.raises(PluginError, match="expected the hook benchharness_backend, found none"):
         plugins.load_backend("empty", options={})
 
 
@@ -135,3 +130,17 @@ def test_a_plugin_for_this_version_or_for_none_is_loaded(install, declared: str)
     )
 
     assert plugins.load_backend("fit", options={}) == "a backend"
+
+
+def test_a_hook_calls_one_plugin_alone(install):
+    """All plugins are registered with one manager; a misspelt one does not spoil the next."""
+    source = "from benchharness.api import hookimpl\n\n@hookimpl\n"
+    for name in ("first", "second"):
+        install(name, f"{source}def benchharness_backend(options):\n    return {name!r}\n")
+    install("typo", f"{source}def benchharness_backent(options):\n    return 1\n")
+
+    with pytest.raises(PluginError, match="benchharness_backent"):
+        plugins.load_backend("typo", options={})
+
+    loaded = [plugins.load_backend(name, options={}) for name in ("first", "second", "first")]
+    assert loaded == ["first", "second", "first"]

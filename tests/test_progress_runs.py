@@ -292,7 +292,7 @@ def test_interrupting_a_live_run_leaves_a_clean_terminal(desk: Path):
     terminal.press(b"\x03")
 
     assert terminal.end() == 130
-    assert terminal.lines[-1] == "interrupted; finished trials are on disk"
+    assert terminal.lines[-1] == "interrupted; finished trials have been saved"
     assert not any(" elapsed" in line for line in terminal.lines)
     assert not terminal.screen.cursor.hidden
     assert len(records(desk)) >= 2
@@ -305,7 +305,7 @@ def test_a_run_that_is_told_to_end_puts_everything_in_order(desk: Path):
     terminal.process.send_signal(signal.SIGTERM)
 
     assert terminal.end() == 143
-    assert terminal.lines[-1] == "ended by SIGTERM; finished trials are on disk"
+    assert terminal.lines[-1] == "terminated by SIGTERM; finished trials have been saved"
     assert not terminal.screen.cursor.hidden
     rows = (desk / "results/watched/latest/trials.csv").read_text().splitlines()
     assert len(rows) == 1 + len(records(desk)) >= 2

@@ -15,7 +15,7 @@ from pytest_sessions import CNN, FEED, HEAD, install, run, saved
 from benchharness.errors import RunError
 from benchharness.pytest_plugin import handover
 from benchharness.pytest_plugin.options import request_of
-from benchharness.results.store import find_run
+from benchharness.results.run_folder import find_run
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
 

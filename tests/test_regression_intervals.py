@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchharness.measure.rank_sum import smallest_rank
-from benchharness.measure.signed_rank import (
+from benchharness.measure.statistics import (
     centre,
     lower_bound,
     lower_bounds,
+    smallest_rank,
     upper_bound,
 )
 

@@ -15,7 +15,6 @@ from benchharness.compare.targets import Side, TargetSpec, backends_of, fresh_si
 from benchharness.errors import SuiteError
 from benchharness.model.quantities import QUANTITIES
 from benchharness.run.requests import backend_plugin
-from benchharness.suite.regression import described
 from benchharness.suite.resolve import resolve
 
 SUITE = """
@@ -233,7 +232,7 @@ regression = { threshold = 0.2 }
 
 def criteria_of(folder: Path, text: str, *, profile: str | None = None, **asked: Any) -> Criteria:
     """Return what counts as worse in a suite."""
-    found = described(suite_of(folder, text), profile=profile)
+    found = suite_of(folder, text).regression_settings(profile=profile)
     return Criteria.of(found, **{"columns": (), "thresholds": {}} | asked)
 
 

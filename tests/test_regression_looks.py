@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from benchharness.compare.looks import ERROR, ERROR_OF_MISSES, level_of, level_of_misses, planned
-from benchharness.measure.proportions import paired_p_value
-from benchharness.measure.signed_rank import lower_bounds
+from benchharness.measure.statistics import lower_bounds, paired_p_value
 
 
 @pytest.mark.parametrize(

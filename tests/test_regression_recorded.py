@@ -13,7 +13,7 @@ from benchharness.compare.recorded import RecordedOptions, compare_recorded
 from benchharness.compare.targets import Recorded, recorded_side
 from benchharness.errors import RunError, SuiteError
 from benchharness.results.journal import append
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 
 MACHINE = {"cpu": "a processor", "cores": 2, "machine": "x86_64", "packages": {"torch": "2.11.0"}}
 SOUND: dict[str, Any] = {

@@ -11,7 +11,7 @@ import pytest
 from results_records import record
 
 from benchharness.measure.accuracy import packed
-from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.rows import backends_of, rows_of
 from benchharness.report.summary import answers_in, answers_of
 from benchharness.report.table import markdown, plain_text
 
@@ -57,7 +57,7 @@ def timed(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def answers(records: list[dict[str, Any]]) -> list[str]:
     """Return the answer lines of some records."""
-    return answers_of(lines_of(records, backends_of({}, records)))
+    return answers_of(rows_of(records, backends_of({}, records)))
 
 
 def test_a_proven_and_certain_difference_has_a_winner():
@@ -264,7 +264,7 @@ def test_a_trial_that_ran_at_another_time_is_left_out():
     (answer,) = answers(records)
 
     assert "torch trains 1.18x faster than keras (95 % CI 1.18-1.18, 3 trials)" in answer
-    assert "; 1 trial of each side left out, which did not run next to each other" in answer
+    assert "; 1 trial of each side excluded, because they did not run next to each other" in answer
 
 
 def test_trials_of_a_third_backend_between_two_do_not_part_them():
@@ -519,7 +519,7 @@ def test_features_read_from_an_earlier_trial_have_no_vote():
     overall = answers([*head, *trials(benchmark="b")])[0]
 
     assert overall == (
-        "overall: no ratio, for fewer than two benchmarks measured all of the work: "
+        "overall: no ratio, because fewer than two benchmarks measured all of the work: "
         "a (stored features were read)"
     )
 

@@ -11,8 +11,8 @@ import pytest
 from report_runs import RUN, certificates, failures, feeding, trials
 
 from benchharness.report.html.files import write_report
-from benchharness.results.csvfiles import write_csv_files
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
+from benchharness.results.tables import write_csv_files
 
 CHROMIUM = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None

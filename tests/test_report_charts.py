@@ -12,24 +12,16 @@ import vl_convert
 from report_runs import PHASES, RUN, failures, feeding, trial, trials
 
 from benchharness.report.html import theme
-from benchharness.report.html.charts import (
-    accuracy,
-    learning,
-    memory,
-    phases,
-    ratios,
-    static,
-    throughput,
-)
-from benchharness.report.html.charts import trials as strips
-from benchharness.report.html.charts.axis import Span, spread_out, upper_end
-from benchharness.report.html.page import sections_of
-from benchharness.report.intervals import interval_of
-from benchharness.report.rows import Line, backends_of, lines_of
-from benchharness.report.summary import answers_in_parts
+from benchharness.report.html.charts import cells, curves
+from benchharness.report.html.charts.chart import AxisRange, Frame, spread_out, upper_end
+from benchharness.report.html.charts.sections import sections_of
+from benchharness.report.html.files import poster
+from benchharness.report.pairs import interval_of
+from benchharness.report.rows import backends_of, rows_of
+from benchharness.report.table import Report
 from benchharness.results.columns import METRICS
 from benchharness.results.columns import PHASES as PHASE_COLUMNS
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import epoch_rows, summary_rows, trial_rows
 
 REFERENCE = Path(__file__).parents[1] / "results" / "reference"
@@ -37,15 +29,15 @@ BACKENDS = ["keras", "torch"]
 SERIES = theme.series_of(BACKENDS)
 
 
-def lines(records: list[dict]) -> list[Line]:
-    """Return the lines of some records."""
-    return lines_of(records, backends_of(RUN, records))
+def frame(records: list[dict], backends: list[str] | None = None) -> Frame:
+    """Return the data of the charts of some records."""
+    backends = backends or backends_of(RUN, records)
+    return Frame.of(rows_of(records, backends, cores=2), backends)
 
 
-def line(records: list[dict]) -> Line:
-    """Return the only line of some records."""
-    (only,) = lines(records)
-    return only
+def chart_names(records: list[dict]) -> list[str]:
+    """Return the names of the charts of some records, from top to bottom."""
+    return [chart.name for section in sections_of(frame(records)) for chart in section.charts]
 
 
 def luminance(colour: str) -> float:
@@ -64,7 +56,7 @@ def contrast(one: str, other: str) -> float:
 def test_bars_are_the_medians_of_the_summary():
     """And the dots are the trials' own figures."""
     records = trials()
-    (speeds,) = throughput.speeds_of(lines(records))
+    (speeds,) = cells.speeds_of(frame(records))
 
     assert [(bar["backend"], bar["value"]) for bar in speeds.bars] == [
         (row["backend"], row["train_images_per_s"]) for row in summary_rows(records)
@@ -77,28 +69,28 @@ def test_bars_are_the_medians_of_the_summary():
 
 def test_feeding_is_drawn_by_its_own_speed():
     """1,000 and 2,000 images/s have the median 1,500."""
-    (speeds,) = throughput.speeds_of(lines(feeding()))
+    (speeds,) = cells.speeds_of(frame(feeding()))
 
     assert [bar["value"] for bar in speeds.bars] == [1500, 1500]
 
 
 def test_a_single_trial_has_no_whisker():
     """Nothing can be said of chance."""
-    (speeds,) = throughput.speeds_of(lines(trials(count=1)))
+    (speeds,) = cells.speeds_of(frame(trials(count=1)))
 
     assert [bar["high"] for bar in speeds.bars] == [None, None]
-    assert not any(bar["is_cut"] for bar in speeds.bars)
+    assert not any(bar["high_is_cut"] for bar in speeds.bars)
 
 
 def test_an_endless_interval_is_cut_and_marked():
     """Two trials far apart reach beyond any axis; the bars stay readable."""
     records = [trial("a", "keras", 1, 10.0), trial("a", "keras", 2, 100.0)]
 
-    (speeds,) = throughput.speeds_of(lines(records))
+    (speeds,) = cells.speeds_of(frame(records))
 
     (bar,) = speeds.bars
     assert bar["high"] > 1e4
-    assert bar["is_cut"]
+    assert bar["high_is_cut"]
     assert bar["drawn_high"] == speeds.end == pytest.approx(160)
 
 
@@ -107,7 +99,7 @@ def test_failed_trials_are_no_dots():
     records = trials()
     records[0] |= {"status": "failed", "metrics": {}}
 
-    (speeds,) = throughput.speeds_of(lines(records))
+    (speeds,) = cells.speeds_of(frame(records))
 
     assert len(speeds.trials) == 5
     assert speeds.bars[0]["name"] == "keras (n=2)"
@@ -125,7 +117,7 @@ def test_an_interval_of_one_cell_holds_its_median():
 
 def test_ratios_are_those_of_the_answers():
     """Of 36/24, 37.25/25 and 34.75/23 the geometric mean is about 1.5."""
-    (row,) = ratios.ratios_of(lines(trials()), BACKENDS, SERIES)
+    (row,) = cells.ratios_of(frame(trials()))
 
     assert row["value"] == pytest.approx(math.cbrt(36 / 24 * 37.25 / 25 * 34.75 / 23))
     assert row["low"] < 1.5 < row["high"]
@@ -138,7 +130,7 @@ def test_without_proof_a_ratio_has_no_winners_colour(proof):
     """However certain it is."""
     records = trials(proof=proof, proofs={"keras": proof, "torch": proof})
 
-    (row,) = ratios.ratios_of(lines(records), BACKENDS, SERIES)
+    (row,) = cells.ratios_of(frame(records))
 
     assert row["colour"] == theme.css("even")
 
@@ -155,25 +147,22 @@ def disturbed() -> list[dict]:
 
 def test_a_disturbed_ratio_is_grey_without_whisker_and_says_so():
     """In the figure, the tooltip, and for those who do not see the chart."""
-    busy, quiet = ratios.ratios_of(lines(disturbed()), BACKENDS, SERIES)
-    section = ratios.section(lines(disturbed()), BACKENDS, SERIES)
+    busy, quiet = cells.ratios_of(frame(disturbed()))
+    (chart,) = cells.ratios(frame(disturbed()))
 
     assert busy["figure"] == f"torch 1.50x ({BUSY})"
     assert busy["certainty"].startswith(BUSY)
     assert busy["colour"] == theme.css("even")
     assert (busy["low"], busy["high"]) == (None, None)
     assert (quiet["figure"], quiet["colour"]) == ("torch 1.50x", SERIES[1].colour)
-    assert section is not None
-    assert f"fine_tune torch 1.50x ({BUSY})" in section.charts[0].alt
+    assert f"fine_tune torch 1.50x ({BUSY})" in chart.alt
 
 
 def test_a_disturbed_speed_says_so():
     """Over the chart, at the backend, and for those who do not see it."""
-    section = throughput.section(throughput.speeds_of(lines(disturbed())), SERIES)
+    busy, quiet = cells.throughput(frame(disturbed()))
 
-    assert section is not None
-    busy, quiet = section.charts
-    assert [bar["name"] for bar in busy.data[throughput.BARS]] == [
+    assert [bar["name"] for bar in busy.data["bars"]] == [
         "keras (n=3)",
         "torch (n=3), machine busy",
     ]
@@ -185,27 +174,20 @@ def test_a_disturbed_speed_says_so():
 
 def test_the_main_chart_says_which_line_was_disturbed():
     """A picture is sent on without its page: title, bar and answer say it."""
-    records = disturbed()
-    speeds = throughput.speeds_of(lines(records))
+    svg = vl_convert.vegalite_to_svg(poster(Report.of(RUN, disturbed())))
 
-    spec = static.poster(RUN, speeds, SERIES, answers_in_parts(lines(records)))
-
-    svg = static.as_svg(spec)
     assert f">fine_tune ({BUSY})<" in svg
     assert ">torch (n=3), machine busy<" in svg
     assert f"overall: torch 1.50x keras in speed of training ({BUSY}; " in svg
     assert "no winner is named" in svg
     assert ">simple_cnn<" in svg
     quiet = [*trials(), *trials("simple_cnn")]
-    drawn = static.poster(
-        RUN, throughput.speeds_of(lines(quiet)), SERIES, answers_in_parts(lines(quiet))
-    )
-    assert "busy" not in static.as_svg(drawn)
+    assert "busy" not in vl_convert.vegalite_to_svg(poster(Report.of(RUN, quiet)))
 
 
 def test_a_slower_backend_lies_left_and_the_first_one_is_named():
     """Seen from torch, keras is 1.50x as slow."""
-    (row,) = ratios.ratios_of(lines(trials()), BACKENDS[::-1], SERIES)
+    (row,) = cells.ratios_of(frame(trials(), BACKENDS[::-1]))
 
     assert row["value"] == pytest.approx(1 / 1.5, rel=1e-3)
     assert row["figure"] == "torch 1.50x"
@@ -213,7 +195,7 @@ def test_a_slower_backend_lies_left_and_the_first_one_is_named():
 
 def test_two_trials_have_no_whisker():
     """It would pass for a claim."""
-    (row,) = ratios.ratios_of(lines(trials(count=2)), BACKENDS, SERIES)
+    (row,) = cells.ratios_of(frame(trials(count=2)))
 
     assert (row["low"], row["high"]) == (None, None)
     assert row["colour"] == theme.css("even")
@@ -223,7 +205,7 @@ def test_curves_are_the_rows_of_the_epochs_with_seconds_added_up():
     """Trial 1 trains 2.125 s an epoch."""
     records = trials()
 
-    rows = learning.curves_of(line(records), "validation_top1")
+    rows = curves.curves_of(frame(records).trials, "validation_top1")
 
     assert [(r["backend"], r["trial"], r["epoch"], r["value"]) for r in rows] == [
         (r["backend"], r["trial"], r["epoch"], r["validation_top1"]) for r in epoch_rows(records)
@@ -233,7 +215,7 @@ def test_curves_are_the_rows_of_the_epochs_with_seconds_added_up():
 
 def test_the_thick_line_is_the_median_of_the_trials():
     """The second of three trials in each epoch."""
-    rows = learning.medians_of(line(trials()), "validation_top1")
+    rows = curves.medians_of(frame(trials()).trials, "validation_top1")
 
     assert [r["value"] for r in rows if r["backend"] == "keras"] == [
         0.5 + epoch / 16 + 2 / 64 for epoch in (1, 2, 3)
@@ -246,7 +228,7 @@ def test_a_trial_that_diverged_keeps_the_epochs_it_had():
     records[0] |= {"status": "diverged"}
     records[0]["epochs"][2]["validation_top1"] = None
 
-    rows = learning.curves_of(line(records), "validation_top1")
+    rows = curves.curves_of(frame(records).trials, "validation_top1")
 
     own = [r["epoch"] for r in rows if (r["backend"], r["trial"]) == ("keras", 1)]
     assert own == [1, 2]
@@ -258,10 +240,9 @@ def test_without_validation_the_training_accuracy_is_drawn_and_called_so():
     for one, epoch in product(records, range(3)):
         one["epochs"][epoch]["validation_top1"] = None
 
-    section = learning.section(lines(records), SERIES)
+    charts = curves.learning(frame(records))
 
-    assert section is not None
-    assert [chart.caption for chart in section.charts] == [
+    assert [chart.caption for chart in charts] == [
         "training top-1 by epoch",
         "training top-1 by seconds of training",
         "training loss by epoch",
@@ -296,7 +277,7 @@ def test_an_axis_shows_all_values_and_helpful_intervals():
 )
 def test_values_far_apart_get_a_logarithmic_axis(values, is_log, middle):
     """All values are within it, and its middle is where it should be."""
-    span = Span.of(values)
+    span = AxisRange.of(values)
 
     assert span.is_log is is_log
     assert all(0 <= span.position(value) < 1 for value in values)
@@ -305,12 +286,12 @@ def test_values_far_apart_get_a_logarithmic_axis(values, is_log, middle):
 
 def test_the_front_is_what_nobody_beats_in_both():
     """Sooner and more accurate wins; a tie in accuracy goes to the sooner."""
-    cells = [
+    points = [
         {"seconds": seconds, "value": value}
         for seconds, value in ((3, 0.9), (1, 0.7), (2, 0.6), (4, 0.9), (5, 0.95), (1, 0.5))
     ]
 
-    front = accuracy.front_of(cells)
+    front = curves.front_of(points)
 
     assert [(row["seconds"], row["value"]) for row in front] == [(1, 0.7), (3, 0.9), (5, 0.95)]
 
@@ -321,8 +302,9 @@ def test_time_and_accuracy_are_medians_of_the_trials():
     for one in records:
         one["metrics"] |= {"extract_s": 2.0, "extract_reused": one["trial"] > 1}
 
-    (cell,) = accuracy.cells_of(lines(records))
+    (chart,) = curves.accuracy(frame(records))
 
+    (cell,) = chart.data["cells"]
     assert (cell["seconds"], cell["value"]) == (9.0, 0.875 + 2 / 64)
     assert cell["split"] == "test"
 
@@ -331,9 +313,9 @@ def test_phases_add_up_to_the_wall_time():
     """No second is lost and none counts twice."""
     records = trials()
 
-    cells, parts = phases.cells_of(lines(records)), phases.parts_of(lines(records))
+    totals, parts = cells.phase_totals(frame(records)), cells.phase_parts(frame(records))
 
-    for cell in cells:
+    for cell in totals:
         seconds = [part["seconds"] for part in parts if part["row"] == cell["row"]]
         assert sum(seconds) == pytest.approx(cell["wall_s"]) == sum(PHASES.values())
 
@@ -343,7 +325,7 @@ def test_stored_features_cost_this_trial_nothing():
     records = trials(backends=["keras"], count=1)
     records[0]["metrics"] |= {"extract_s": 50.0, "extract_reused": True}
 
-    parts = phases.parts_of(lines(records))
+    parts = cells.phase_parts(frame(records))
 
     assert sum(part["seconds"] for part in parts) == pytest.approx(sum(PHASES.values()))
 
@@ -357,13 +339,13 @@ def test_the_trial_shown_is_the_middle_one():
     extra["metrics"] = extra["metrics"] | {"wall_s": 4.0}
 
     for known in (records, [extra, *records]):
-        (cell,) = phases.cells_of(lines(known))
+        (cell,) = cells.phase_totals(frame(known))
         assert (cell["trial"], cell["wall_s"]) == (3, 2.0)
 
 
 def test_every_phase_of_the_tables_is_of_one_kind():
-    """Each phase column is in exactly one kind, and no other column is in any."""
-    shown = [phase for kind in phases.KINDS for phase in kind.phases]
+    """Each phase column is in exactly one group, and no other column is in any."""
+    shown = [phase for group in cells.PHASE_GROUPS for phase in group.phases]
 
     assert sorted(shown) == sorted(PHASE_COLUMNS)
 
@@ -371,13 +353,13 @@ def test_every_phase_of_the_tables_is_of_one_kind():
 def test_a_column_of_seconds_that_is_no_phase_changes_nothing():
     """Processor time, a best epoch and a time to a target are no parts of the wall time."""
     records = trials(count=1)
-    shown = phases.parts_of(lines(records))
+    shown = cells.phase_parts(frame(records))
     others = {column.name for column in METRICS if column.unit == "s" and not column.is_phase}
     for one in records:
         one["metrics"] |= dict.fromkeys(others - {"wall_s"}, 11.0)
 
     assert {"cpu_s", "best_epoch_s", "epoch_s", "time_to_top1_s"} <= others
-    assert phases.parts_of(lines(records)) == shown
+    assert cells.phase_parts(frame(records)) == shown
 
 
 @pytest.mark.parametrize(
@@ -385,12 +367,12 @@ def test_a_column_of_seconds_that_is_no_phase_changes_nothing():
 )
 def test_phases_of_recorded_trials_add_up_to_their_wall_time(run):
     """Those of every run that is published, other_s included."""
-    lines_recorded = lines(RunFolder.open(REFERENCE / run).records()[0])
+    recorded = frame(RunFolder.open(REFERENCE / run).records()[0])
 
-    cells, parts = phases.cells_of(lines_recorded), phases.parts_of(lines_recorded)
+    totals, parts = cells.phase_totals(recorded), cells.phase_parts(recorded)
 
-    assert cells
-    for cell in cells:
+    assert totals
+    for cell in totals:
         seconds = sum(part["seconds"] for part in parts if part["row"] == cell["row"])
         assert seconds == pytest.approx(cell["wall_s"], abs=0.01)
 
@@ -400,7 +382,7 @@ def test_our_own_checks_are_a_kind():
     records = trials(backends=["keras"], count=1)
     records[0]["metrics"] |= {"calibrate_s": 0.5, "replay_s": 0.25}
 
-    parts = {part["kind"]: part for part in phases.parts_of(lines(records))}
+    parts = {part["kind"]: part for part in cells.phase_parts(frame(records))}
 
     assert parts["checking"]["seconds"] == 0.5 + 0.25 + PHASES["ledger_s"]
     assert parts["checking"]["phases"] == "calibrate 0.5 s, replay 0.25 s, ledger 0.0625 s"
@@ -410,21 +392,21 @@ def test_memory_is_the_summarys():
     """In bytes as they are, and in 10^9 bytes."""
     records = trials()
 
-    cells = memory.cells_of(lines(records), "peak_host_bytes")
+    rows = cells.memory_of(frame(records), "peak_host_bytes")
 
-    assert [cell["bytes"] for cell in cells] == [
+    assert [cell["bytes"] for cell in rows] == [
         row["peak_host_bytes"] for row in summary_rows(records)
     ]
-    assert [cell["value"] for cell in cells] == [1.500000002] * 2
-    assert memory.cells_of(lines(records), "peak_device_bytes") == []
+    assert [cell["value"] for cell in rows] == [1.500000002] * 2
+    assert cells.memory_of(frame(records), "peak_device_bytes") == []
 
 
 def test_trials_stand_against_the_median_of_their_cell():
     """24, 25 and 23 over 24."""
-    found = strips.trials_of(lines(trials(backends=["keras"])))
+    rows = cells.relative_speeds(frame(trials(backends=["keras"])))
 
-    assert [row["value"] for row in found] == [1.0, 25 / 24, 23 / 24]
-    assert strips.section(lines(trials(count=1)), SERIES) is None
+    assert [row["value"] for row in rows] == [1.0, 25 / 24, 23 / 24]
+    assert "trials" not in chart_names(trials(count=1))
 
 
 @pytest.mark.parametrize(
@@ -440,13 +422,8 @@ def test_trials_stand_against_the_median_of_their_cell():
 )
 def test_every_drawing_compiles(records):
     """Altair finds no mistake in it, and Vega-Lite makes a chart of it."""
-    own = lines(records)
-    backends = backends_of(RUN, records)
-    series = theme.series_of(backends)
+    charts = [chart for section in sections_of(frame(records)) for chart in section.charts]
 
-    sections = sections_of(own, backends, series, throughput.speeds_of(own))
-
-    charts = [chart for section in sections for chart in section.charts]
     assert charts
     assert len({chart.name for chart in charts}) == len(charts)
     for chart in charts:
@@ -459,10 +436,9 @@ def test_every_drawing_compiles(records):
 def test_the_main_chart_stands_alone():
     """It says what, where and on what, makes no use of names of colours, and has every line."""
     records = [*trials(), *trials("simple_cnn")]
-    speeds = throughput.speeds_of(lines(records))
     run = RUN | {"dataset": {"name": "drawn", "is_real": False}}
 
-    svg = static.as_svg(static.poster(run, speeds, SERIES, answers_in_parts(lines(records))))
+    svg = vl_convert.vegalite_to_svg(poster(Report.of(run, records)))
 
     for text in ("Cats and dogs", "profile cpu", "data: drawn pictures", "fine_tune", "simple_cnn"):
         assert text in svg

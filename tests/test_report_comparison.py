@@ -143,7 +143,7 @@ def test_each_cell_and_column_has_a_line_that_fits(width: int):
     assert any("test top-1" in line and "undecidable *" in line for line in lines)
     assert "".join(text.split()).count("1.050") == 2
     assert "fine_tune keras: B, trial 1: oom: no memory left" in text
-    assert "*: nothing waits for it" in text
+    assert "*: informational; use --column NAME to require a decision" in text
     assert "…" not in text
 
 

@@ -17,15 +17,12 @@ from report_runs import RUN, certificates, failures, feeding, trials
 from results_records import record
 
 from benchharness.cli.report_command import command, publish
-from benchharness.report import extra
-from benchharness.report.html.charts.throughput import speeds_of
+from benchharness.report import plugins
 from benchharness.report.html.files import write_report
-from benchharness.report.html.page import page
-from benchharness.report.html.templating import embedded
-from benchharness.report.rows import backends_of, cores_of, lines_of
-from benchharness.report.summary import answers_in_parts
-from benchharness.results.csvfiles import TABLES, csv_text
-from benchharness.results.store import RunFolder
+from benchharness.report.html.page import embedded, report_page
+from benchharness.report.table import Report
+from benchharness.results.run_folder import RunFolder
+from benchharness.results.tables import TABLES, csv_text
 
 EVIL = """<script>alert("1")</script>'&</title>"""
 MEGABYTE = 1_000_000
@@ -86,17 +83,8 @@ def report(
     proofs: dict[str, Any] | None = None,
 ) -> Parsed:
     """Return the page of some records, without the drawing library."""
-    lines = lines_of(records, backends_of(run, records), cores=cores_of(run))
-    return Parsed(
-        page(
-            run,
-            records,
-            proofs or {},
-            answers=answers_in_parts(lines),
-            speeds=speeds_of(lines),
-            vega="/* the library */",
-        )
-    )
+    page = report_page(Report.of(run, records), proofs or {}, vega="/* the library */")
+    return Parsed(page)
 
 
 def sections(parsed: Parsed) -> list[str]:
@@ -228,7 +216,7 @@ def test_nothing_outside_is_asked_for(records):
 
 def test_the_styles_fetch_nothing():
     """No style sheet imports another, or names a picture or a font by address."""
-    css = page(RUN, [], {}, answers=[], speeds=[], vega="")
+    css = report_page(Report.of(RUN, []), {}, vega="")
     style = re.search(r"<style>(.*?)</style>", css, re.DOTALL)
 
     assert style is not None
@@ -367,7 +355,7 @@ def test_three_backends_are_all_shown():
     """Two ratios to the first, and three bars."""
     parsed = report(trials(backends=["keras", "torch", "jax"]))
 
-    assert [row["name"] for row in parsed.charts["ratios"]["datasets"]["ratios"]] == [
+    assert [row["name"] for row in parsed.charts["ratios"]["datasets"]["cells"]] == [
         "fine_tune, torch",
         "fine_tune, jax",
     ]
@@ -469,7 +457,7 @@ def test_the_command_writes_the_page(folder):
 
 def test_without_the_libraries_the_run_goes_on(folder, monkeypatch):
     """One line says what is missing and how to get it."""
-    monkeypatch.setattr(extra, "LIBRARIES", {"altair": "no_such_module"})
+    monkeypatch.setattr(plugins, "LIBRARIES", {"altair": "no_such_module"})
     stored(folder, [record()])
 
     said: list[str] = []
@@ -477,7 +465,7 @@ def test_without_the_libraries_the_run_goes_on(folder, monkeypatch):
 
     (line,) = said
     assert page_file is None
-    assert "no report.html, for want of altair: pip install 'benchharness[report]'" in line
+    assert "no report.html, because these are not installed: altair; pip install" in line
     assert not (folder.path / "report.html").exists()
     assert (folder.path / "report.md").read_text().startswith("### ")
 
@@ -496,8 +484,8 @@ def _proof(parsed: Parsed) -> dict[str, str | None]:
 def test_commands_import_no_drawing_library_before_they_draw(name):
     """Help and previews stay instant."""
     script = (
-        f"import benchharness.cli.{name}_command, benchharness.report.extra, sys\n"
-        "benchharness.report.extra.missing()\n"
+        f"import benchharness.cli.{name}_command, benchharness.report.plugins, sys\n"
+        "benchharness.report.plugins.missing_libraries()\n"
         "print(sorted({'altair', 'vl_convert', 'jinja2', 'pandas'} & set(sys.modules)))\n"
     )
 

@@ -12,7 +12,7 @@ from results_records import record
 
 from benchharness.report.metric_columns import groups_of
 from benchharness.report.notes import notes_of
-from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.rows import backends_of, rows_of
 from benchharness.report.summary import answers_of
 from benchharness.report.table import markdown, plain_text
 
@@ -47,13 +47,13 @@ def trials(
 
 def answer(records: list[dict[str, Any]]) -> str:
     """Return the only answer line of some records."""
-    (only,) = answers_of(lines_of(records, backends_of({}, records)))
+    (only,) = answers_of(rows_of(records, backends_of({}, records)))
     return only
 
 
 def notes(records: list[dict[str, Any]]) -> dict[str, str]:
     """Return the notes under a table, text by label."""
-    return {note.label: note.text for note in notes_of(lines_of(records, ["keras", "torch"]))}
+    return {note.label: note.text for note in notes_of({}, rows_of(records, ["keras", "torch"]))}
 
 
 def test_the_share_is_a_column_in_per_cent():
@@ -69,7 +69,7 @@ def test_the_share_is_a_column_in_per_cent():
 @pytest.mark.parametrize("is_detailed", [False, True])
 def test_the_page_has_room_for_the_milliseconds_of_computation(is_detailed):
     """The terminal has not: they follow from the step and the share."""
-    groups = groups_of(lines_of(trials(), ["keras"]), ["keras"], is_detailed=is_detailed)
+    groups = groups_of(rows_of(trials(), ["keras"]), ["keras"], is_detailed=is_detailed)
 
     assert ("compute ms" in [group.title for group in groups]) == is_detailed
 

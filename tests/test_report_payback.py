@@ -8,7 +8,7 @@ from results_records import record
 
 from benchharness.report.metric_columns import groups_of
 from benchharness.report.notes import notes_of
-from benchharness.report.rows import backends_of, lines_of
+from benchharness.report.rows import backends_of, rows_of
 
 SETTINGS = {"batch_size": 20, "compile": False}
 
@@ -44,8 +44,8 @@ COMPILED = variant("torch-compiled", is_compiled=True, epoch_s=0.6, compile_s=20
 
 def remarks(*records: dict[str, Any]) -> list[str]:
     """Return what is said of compiling."""
-    lines = lines_of(records, backends_of({}, records))
-    return [note.text for note in notes_of(lines) if note.label == "compiled"]
+    lines = rows_of(records, backends_of({}, records))
+    return [note.text for note in notes_of({}, lines) if note.label == "compiled"]
 
 
 def test_compiling_pays_when_the_saved_time_has_made_it_good():
@@ -112,7 +112,7 @@ def test_compile_seconds_are_a_column_where_compiling_is_asked_for():
     asked, unasked = ([PLAIN, COMPILED], [PLAIN])
 
     titles = [
-        [group.title for group in groups_of(lines_of(records, names), names)]
+        [group.title for group in groups_of(rows_of(records, names), names)]
         for records in (asked, unasked)
         for names in [backends_of({}, records)]
     ]

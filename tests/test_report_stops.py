@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from report_runs import RUN
 
-from benchharness.report.stops import stops_of
-from benchharness.report.title import lacking
+from benchharness.report.notes import out_of_time
+from benchharness.report.table import missing_trials
 
 LOOK = {
     "benchmark": "cnn",
@@ -43,7 +43,7 @@ def test_a_note_says_what_time_would_have_decided(change: dict[str, Any], text: 
     """Trials and time, where so many would do."""
     run = {"resolved": {"file": "pets.toml"}, "looks": [LOOK | change]}
 
-    (note,) = stops_of(run)
+    (note,) = out_of_time(run)
 
     assert (note.label, note.text) == ("out of time", text)
 
@@ -51,8 +51,8 @@ def test_a_note_says_what_time_would_have_decided(change: dict[str, Any], text: 
 @pytest.mark.parametrize("stop", ["decided", "max_trials", "failed"])
 def test_what_time_did_not_end_has_no_note(stop: str):
     """The answers say the rest."""
-    assert list(stops_of({"looks": [LOOK | {"stop": stop}]})) == []
-    assert list(stops_of(RUN)) == []
+    assert list(out_of_time({"looks": [LOOK | {"stop": stop}]})) == []
+    assert list(out_of_time(RUN)) == []
 
 
 def test_a_run_without_its_last_look_is_not_complete():
@@ -61,9 +61,9 @@ def test_a_run_without_its_last_look_is_not_complete():
     run: dict[str, Any] = {"asked": {}, "resolved": {"file": "pets.toml", "cells": cells}}
     records: list[dict[str, Any]] = [{}] * 6
 
-    assert lacking(run, records[:5]).startswith("NOT COMPLETE: 5 of 6 trials;")
-    assert lacking(run, records) == (
+    assert missing_trials(run, records[:5]).startswith("NOT COMPLETE: 5 of 6 trials;")
+    assert missing_trials(run, records) == (
         "NOT COMPLETE: 6 trials, ended before a look found them enough; "
         "benchharness run pets.toml --resume does the rest"
     )
-    assert lacking(run | {"looks": []}, records) == ""
+    assert missing_trials(run | {"looks": []}, records) == ""

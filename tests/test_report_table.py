@@ -9,7 +9,7 @@ import pytest
 from results_records import record
 from rich.console import Console
 
-from benchharness.report.numbers import alike
+from benchharness.report.rows import alike
 from benchharness.report.table import markdown, plain_text, results_table
 
 RUN = {

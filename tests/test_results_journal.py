@@ -208,6 +208,18 @@ def test_records_of_the_first_format_are_read_as_those_of_today():
     assert all(record["failure"] is None and record["attempts"] == [] for record in records)
 
 
+def test_former_names_of_fields_are_read_as_those_of_today(path):
+    """``held_bytes`` and ``last_words`` are in records of earlier versions."""
+    failure = {"phase": "train", "epoch": 2, "last_words": ["ouch"]}
+    journal.append(path, {"id": "a", "format": 2, "held_bytes": 5, "failure": failure})
+
+    ((record,), _) = journal.read(path)
+
+    assert record["unreleased_device_bytes"] == 5
+    assert record["failure"] == {"phase": "train", "epoch": 2, "log_tail": ["ouch"]}
+    assert "held_bytes" not in record
+
+
 def test_appending_reads_only_the_end_of_a_long_file(path, monkeypatch):
     """The thousandth record costs what the first did."""
     line = journal.encode({"id": "a", "reason": "x" * 1000})

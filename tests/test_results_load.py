@@ -13,7 +13,7 @@ from results_records import record
 
 from benchharness import load_results
 from benchharness.errors import RunError
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 
@@ -98,8 +98,8 @@ def test_a_folder_without_runs_is_refused(tmp_path):
 def test_only_loading_imports_pandas():
     """Storing results and printing tables start without pandas."""
     code = (
-        "import sys, benchharness.report.table, benchharness.results.store, "
-        "benchharness.results.csvfiles, benchharness.results.load\n"
+        "import sys, benchharness.report.table, benchharness.results.run_folder, "
+        "benchharness.results.tables, benchharness.results.load\n"
         "print([name for name in ('pandas', 'numpy') if name in sys.modules])"
     )
 

@@ -9,7 +9,7 @@ import pytest
 from results_records import record
 
 from benchharness.errors import RunError
-from benchharness.results.store import RunFolder, find_run
+from benchharness.results.run_folder import RunFolder, find_run
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, tzinfo=UTC)
 

@@ -10,10 +10,8 @@ from results_records import record
 
 from benchharness.errors import RunError
 from benchharness.results.columns import CELL, METRICS, SPREAD
-from benchharness.results.csvfiles import write_csv_files
-from benchharness.results.derived import with_one_peak
-from benchharness.results.record import Record
-from benchharness.results.tables import epoch_rows, summary_rows, trial_rows
+from benchharness.results.record import Record, with_one_peak
+from benchharness.results.tables import epoch_rows, summary_rows, trial_rows, write_csv_files
 
 
 def read(path: Path) -> list[dict[str, str]]:

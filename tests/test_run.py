@@ -13,7 +13,7 @@ from benchharness import load_results
 from benchharness.measure.accuracy import Score
 from benchharness.results.columns import PHASES
 from benchharness.results.record import Record
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 from benchharness.run.events import unobserved
 from benchharness.run.options import RunOptions
 from benchharness.run.session import open_session, start_run

@@ -212,7 +212,7 @@ def test_a_proof_that_hangs_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.
     found, _ = certify(tmp_path, f'{text}[[benchmark]]\nname = "feed"\nstrategy = "dataset"\n')
 
     plugins.installed.cache_clear()
-    assert "hanging: no sign of life for 5 s" in found[0].obstacle
+    assert "hanging: no progress for 5 s" in found[0].obstacle
 
 
 def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):

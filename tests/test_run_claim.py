@@ -10,13 +10,13 @@ import pytest
 
 from benchharness.errors import RunError
 from benchharness.locks import LockedError
-from benchharness.run.run_locks import RunLock, claim_gpu, device_file
+from benchharness.run.locks import RunLock, lock_file, lock_gpu
 
 HOLD = """
 import sys
 from pathlib import Path
-from benchharness.run.run_locks import RunLock
-claim = RunLock.make(Path(sys.argv[1]))
+from benchharness.run.locks import RunLock
+claim = RunLock.acquire(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -39,10 +39,10 @@ def test_what_another_process_holds_is_refused_with_its_name(tmp_path: Path):
     file = tmp_path / "device.lock"
     with holder_of(file) as other:
         with pytest.raises(LockedError) as refusal:
-            RunLock.make(file)
+            RunLock.acquire(file)
         other.kill()
         other.wait()
-        claim = RunLock.make(file)
+        claim = RunLock.acquire(file)
 
     assert refusal.value.holder.startswith(f"process {other.pid} ")
     claim.release()
@@ -50,9 +50,9 @@ def test_what_another_process_holds_is_refused_with_its_name(tmp_path: Path):
 
 def test_a_gpu_in_use_is_refused_with_three_ways_out(tmp_path: Path):
     """Waiting, another GPU, or sharing it."""
-    with holder_of(device_file("gpu-GPU-7", folder=tmp_path)) as other:
+    with holder_of(lock_file("gpu-GPU-7", folder=tmp_path)) as other:
         with pytest.raises(RunError) as refusal:
-            claim_gpu("GPU-7", "NVIDIA X (cuda:7)", folder=tmp_path)
+            lock_gpu("GPU-7", "NVIDIA X (cuda:7)", folder=tmp_path)
         other.kill()
 
     assert f"(process {other.pid} (" in str(refusal.value)
@@ -63,7 +63,7 @@ def test_a_gpu_in_use_is_refused_with_three_ways_out(tmp_path: Path):
 def test_one_process_may_claim_the_same_thing_twice(tmp_path: Path):
     """It is free for others once it was released as often as claimed."""
     file = tmp_path / "device.lock"
-    first, second = RunLock.make(file), RunLock.make(file)
+    first, second = RunLock.acquire(file), RunLock.acquire(file)
 
     first.release()
     with pytest.raises(subprocess.CalledProcessError):
@@ -82,7 +82,7 @@ def test_a_lock_of_another_user_s_is_only_read(tmp_path: Path):
     file.write_text("1\n")
     file.chmod(0o444)
 
-    claim = RunLock.make(file)
+    claim = RunLock.acquire(file)
 
     with pytest.raises(subprocess.CalledProcessError):
         subprocess.run(
@@ -98,6 +98,6 @@ def test_a_link_in_the_folder_of_everybody_is_not_followed(tmp_path: Path):
     file.symlink_to(target)
 
     with pytest.raises(OSError, match="symbolic"):
-        RunLock.make(file)
+        RunLock.acquire(file)
 
     assert target.read_text() == "precious"

@@ -162,6 +162,27 @@ def run(
     return process.returncode, {r["backend"]: r for r in records}, output + errors
 
 
+def environment(workplace: Path) -> dict[str, str]:
+    """Return the variables under which the plugin and a separate cache are found."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(workplace / "plugin"),
+        "BENCHHARNESS_CACHE": str(workplace / "cache"),
+        "CHILD_PID_FILE": str(workplace / "child.pid"),
+    }
+
+
+def write_suite(workplace: Path, *names: str, faults: Sequence[str], settings: str = "") -> Path:
+    """Write a suite of these backends, those with a fault named after it."""
+    tables = "\n".join(
+        f'[backend.{fault}]\nplugin = "faulty"\noptions = {{ fault = "{fault}" }}'
+        for fault in faults
+    )
+    text = SUITE.format(names=json.dumps(names).strip("[]"), tables=tables, settings=settings)
+    (workplace / "faults.toml").write_text(text)
+    return workplace / "faults.toml"
+
+
 def start(
     workplace: Path,
     *faults: str,
@@ -174,26 +195,52 @@ def start(
     Args:
         others: Backends beside these and ``numpy``.
     """
-    suite = workplace / "faults.toml"
-    names = json.dumps([*faults, *others, "numpy"]).strip("[]")
-    tables = "\n".join(
-        f'[backend.{fault}]\nplugin = "faulty"\noptions = {{ fault = "{fault}" }}'
-        for fault in faults
-    )
-    suite.write_text(SUITE.format(names=names, tables=tables, settings=settings))
+    suite = write_suite(workplace, *faults, *others, "numpy", faults=faults, settings=settings)
     return subprocess.Popen(
         [sys.executable, "-m", "benchharness", "run", str(suite), "--no-proof", *options],
         cwd=workplace,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(workplace / "plugin"),
-            "BENCHHARNESS_CACHE": str(workplace / "cache"),
-            "CHILD_PID_FILE": str(workplace / "child.pid"),
-        },
+        env=environment(workplace),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def certified(workplace: Path, fault: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Certify the suite."""
+    suite = write_suite(workplace, fault, "numpy", faults=[fault])
+    return subprocess.run(
+        [sys.executable, "-m", "benchharness", "certify", suite.name, *options],
+        cwd=workplace,
+        env=environment(workplace),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_killed_prober_is_told_with_the_command_that_repeats_the_proof(workplace: Path):
+    """The command does what it promises: this one is killed once, then the pair is proven."""
+    options = ("--backend", "killed_once", "--backend", "numpy", "--device", "cpu")
+
+    killed = certified(workplace, "killed_once", *options)
+
+    again = "benchharness certify faults.toml --backend killed_once --backend numpy --device cpu"
+    assert killed.returncode == 1
+    assert "the worker was ended by SIGKILL" in " ".join(killed.stdout.split())
+    assert f"to repeat what could not be compared: {again}; the rest is kept" in killed.stderr
+    repeated = certified(workplace, "killed_once", *options)
+    assert repeated.returncode == 0, repeated.stdout
+    assert "to repeat" not in repeated.stderr
+
+
+def test_a_quiet_certificate_tells_no_remedy(workplace: Path):
+    """Nothing but the table."""
+    killed = certified(workplace, "kill", "--quiet")
+
+    assert killed.returncode == 1
+    assert killed.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -263,8 +310,8 @@ def test_a_backend_that_is_not_installed_leaves_rows_that_say_so(failures):
 @pytest.mark.parametrize(
     ("options", "settings", "reason"),
     [
-        (["--timeout", "8"], "", "no sign of life for 8 s"),
-        ([], "time_limit_s = 10", "still running after the 10 s that it was given"),
+        (["--timeout", "8"], "", "no progress for 8 s"),
+        ([], "time_limit_s = 10", "exceeded time_limit_s = 10"),
     ],
     ids=["silence", "limit"],
 )

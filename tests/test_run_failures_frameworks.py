@@ -66,7 +66,7 @@ def freeze(worker: psutil.Process) -> None:
     ("harm", "statuses", "reason"),
     [
         (kill, {"failed"}, "SIGKILL"),
-        (freeze, {"timeout"}, "no sign of life for 12 s"),
+        (freeze, {"timeout"}, "no progress for 12 s"),
         # What a framework makes of it differs: an exception, an end by a signal, or waiting for
         # ever for a thread that could not be started.
         (starve, {"oom", "failed", "timeout"}, ""),
@@ -121,4 +121,4 @@ def worker() -> psutil.Process:
 
 def is_worker(process: psutil.Process) -> bool:
     """Whether a process carries out a trial."""
-    return "benchharness.worker.main" in process.cmdline()
+    return "benchharness.worker" in process.cmdline()

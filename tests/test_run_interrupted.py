@@ -69,7 +69,7 @@ def test_interrupting_twice_ends_at_once(tmp_path: Path):
     _, errors = run.communicate(timeout=30)
 
     assert run.returncode == 130
-    assert errors.splitlines()[-1] == "ended at once; finished trials are on disk"
+    assert errors.splitlines()[-1] == "ended at once; finished trials have been saved"
     assert journal.read(records)[1] == []
     deadline = time.monotonic() + 5
     while _workers(tmp_path) and time.monotonic() < deadline:
@@ -127,7 +127,7 @@ def _workers(folder: Path) -> list[str]:
             line = process.read_bytes().replace(b"\0", b" ").decode()
         except OSError:
             continue
-        if "benchharness.worker.main" in line and str((process.parent / "cwd").readlink()) == str(
+        if "benchharness.worker" in line and str((process.parent / "cwd").readlink()) == str(
             folder
         ):
             lines.append(line)

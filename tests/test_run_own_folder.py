@@ -17,7 +17,7 @@ from photographs import save, save_classes
 
 from benchharness.data.info import DatasetInfo
 from benchharness.errors import DatasetError, SuiteError
-from benchharness.report import title
+from benchharness.report.table import inputs_text
 from benchharness.run import messages
 from benchharness.run.adapt import adapt_plan, channels
 from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
@@ -305,11 +305,11 @@ def test_the_title_says_what_was_converted_and_what_guessing_gives():
         "leaks": {"count": 0, "first": []}, "mended": [],
     }  # fmt: skip
 
-    told = title.inputs({"dataset": dataset})
+    told = inputs_text({"dataset": dataset})
 
     assert "converted while decoding: 3 CMYK, 2 WebP" in told
     assert "always guessing the largest class is right on 0.75 of the test images" in told
-    assert "guessing" not in title.inputs({"dataset": dataset | {"majority_share": 0.5}})
+    assert "guessing" not in inputs_text({"dataset": dataset | {"majority_share": 0.5}})
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -11,13 +13,14 @@ import psutil
 import pytest
 
 from benchharness.measure.clock import now_s
-from benchharness.run.process.process import Worker
+from benchharness.run.process.worker_process import WorkerProcess
+from benchharness.worker.request import WorkerRequest, worker_command
 
 # Ends as the workers do; the interpreter's own shutdown would take longer than a test may.
 PROGRAM = """
 import ctypes, multiprocessing, os, sys, tempfile, threading, time
 from pathlib import Path
-from benchharness.run.process.process_exit import exit_process
+from benchharness.worker.process import exit_process
 
 class Slow:
     def __del__(self):
@@ -44,12 +47,12 @@ if __name__ == "__main__":
 """
 
 
-def worker(tmp_path: Path, *, code: int) -> Worker:
+def worker(tmp_path: Path, *, code: int) -> WorkerProcess:
     """Return a worker that has begun to end itself with an exit code."""
     program, scratch = tmp_path / "program.py", tmp_path / "scratch"
     program.write_text(PROGRAM)
     scratch.mkdir()
-    return Worker.start(
+    return WorkerProcess.start(
         [sys.executable, str(program), str(scratch), str(code)],
         # With buffers, which have to be written out.
         environment={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
@@ -63,12 +66,13 @@ def test_a_worker_ends_without_shutdown_of_its_interpreter(tmp_path, code):
     events: list[dict] = []
     started = worker(tmp_path, code=code)
 
-    stop = started.listen(events.append, silence_s=50, limit_s=50)
+    while not isinstance(event := started.next_event(silence_s=50, limit_s=50), str):
+        events.append(event)
     began_s = now_s()
     exit_code = started.process.wait(timeout=50)
-    started.end(patient=True)
+    started.end(is_patient=True)
 
-    assert (stop, exit_code) == ("", code)
+    assert (event, exit_code) == ("ended", code)
     assert now_s() - began_s < 20
     assert list((tmp_path / "scratch").iterdir()) == []
     assert not psutil.pid_exists(events[0]["pid"])
@@ -82,13 +86,13 @@ def test_the_end_of_a_worker_is_waited_for(tmp_path, monkeypatch, has_descriptor
     """With the kernel's descriptor of the process, and where the system has none."""
     if not has_descriptors:
         monkeypatch.delattr(os, "pidfd_open")
-    started = Worker.start(
+    started = WorkerProcess.start(
         [sys.executable, "-c", "import time; time.sleep(0.5); print('done')"],
         environment=dict(os.environ),
         log=tmp_path / "log",
     )
 
-    started.end(patient=True)
+    started.end(is_patient=True)
 
     assert started.process.returncode == 0
     assert (tmp_path / "log").read_text() == "done\n"
@@ -99,14 +103,64 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch, has_descrip
     """After a second where it has sent no final event."""
     if not has_descriptors:
         monkeypatch.delattr(os, "pidfd_open")
-    started = Worker.start(
+    started = WorkerProcess.start(
         [sys.executable, "-c", "import time; time.sleep(100)"],
         environment=dict(os.environ),
         log=tmp_path / "log",
     )
 
     began_s = time.monotonic()
-    started.end(patient=False)
+    started.end(is_patient=False)
 
     assert started.process.returncode == -9
     assert 1 <= time.monotonic() - began_s < 50
+
+
+TALKATIVE = """
+import os, sys, time
+os.write(int(sys.argv[-1]), b'{"event": "phase", "phase": "a"}\\n{"event": "phase", ')
+time.sleep(0.2)
+os.write(int(sys.argv[-1]), b'"phase": "b"}\\n')
+time.sleep(100)
+"""
+
+
+def test_events_come_one_by_one_until_the_worker_is_silent_or_late(tmp_path: Path):
+    """An event whose line comes in two parts is whole; then nothing comes for half a second."""
+    started = WorkerProcess.start(
+        [sys.executable, "-c", TALKATIVE], environment=dict(os.environ), log=tmp_path / "log"
+    )
+
+    phases = [started.next_event(silence_s=50)["phase"] for _ in range(2)]
+    stops = [started.next_event(silence_s=0.5), started.next_event(silence_s=50, limit_s=0.1)]
+    started.end(is_patient=False)
+
+    assert phases == ["a", "b"]
+    assert stops == ["silent", "late"]
+
+
+def test_a_request_is_read_as_it_was_written(tmp_path: Path):
+    """Its cells, which are requests themselves, too."""
+    cell = WorkerRequest(plugin="numpy", settings={"epochs": 2}, probe_file="probe.safetensors")
+    request = WorkerRequest(job="probe", plugin="numpy", cells=(cell, cell), is_reference=True)
+
+    request.write(tmp_path / "request.json")
+
+    assert WorkerRequest.read(tmp_path / "request.json") == request
+
+
+def test_without_descriptors_events_are_on_standard_output_and_all_else_on_standard_error(
+    tmp_path: Path,
+):
+    """So a job is repeated by hand from its request; what else is printed is no event."""
+    request = WorkerRequest(job="convert-weights", arguments={"backbone": "none", "out": ""})
+    request.write(tmp_path / "request.json")
+
+    done = subprocess.run(
+        worker_command(tmp_path / "request.json"), capture_output=True, text=True, timeout=50
+    )
+
+    *_, finished = map(json.loads, done.stdout.splitlines())
+    assert done.returncode == 0
+    assert (finished["status"], finished["reason"]) == ("failed", "KeyError: 'none'")
+    assert "Traceback" in done.stderr

@@ -18,8 +18,8 @@ from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import linear, make_batches, make_task, make_witness
 from benchharness.worker import calibration
 from benchharness.worker.calibration import TrainingCheck
-from benchharness.worker.strategies import replayed_batch
 from benchharness.worker.training_loop import Epoch, TrainingLoop
+from benchharness.worker.trial import replayed_batch
 
 PLANTED = """
 import time
@@ -231,7 +231,7 @@ def test_few_steps_are_replayed_and_no_weights_are_read(
     monkeypatch.setattr("benchharness.worker.calibration.now_s", lambda: training.now_s)
     check = trained(training, step_s=step_s, steps=steps)
 
-    columns = check.carry_out()
+    columns = check.run()
 
     assert columns["compute_ms"] == pytest.approx(1e3 * step_s)
     assert columns["outside_fraction"] == pytest.approx(0.0)
@@ -247,7 +247,7 @@ def trained(training, *, step_s: float, steps: int) -> TrainingCheck:
     blocks = (Block(half, half * step_s), Block(steps - half, (steps - half) * step_s))
     epoch = Epoch(epoch=1, train_s=steps * step_s, train_loss=0.5, train_top1=0.5, blocks=blocks)
     (batch,) = make_batches(sizes=(4,))
-    lesson = TrainingLoop(
+    loop = TrainingLoop(
         training=training,
         clock=clock,
         validation=[batch],
@@ -256,8 +256,8 @@ def trained(training, *, step_s: float, steps: int) -> TrainingCheck:
         evaluation_s=step_s / 3 / len(batch),
     )
     return TrainingCheck(
-        scene=SimpleNamespace(clock=clock),
-        lesson=lesson,
+        context=SimpleNamespace(clock=clock),
+        loop=loop,
         batch=batch,
         probe=batch,
         is_replayed=True,
@@ -270,20 +270,20 @@ def test_the_state_of_the_training_is_read_by_evaluation_alone():
     batches = make_batches()
     training = NumpyBackend().train(task)
     clock = PhaseClock(started_s=0.0)
-    lesson = TrainingLoop(
+    loop = TrainingLoop(
         training=training, clock=clock, validation=batches[:1], on_epoch=lambda epoch: None
     )
-    lesson.run([batches])
+    loop.run([batches])
     training.weights = training.load_weights = training.reset = None
     check = TrainingCheck(
-        scene=SimpleNamespace(clock=clock),
-        lesson=lesson,
+        context=SimpleNamespace(clock=clock),
+        loop=loop,
         batch=batches[0],
         probe=batches[0],
         is_replayed=True,
     )
 
-    columns = check.carry_out()
+    columns = check.run()
 
     assert columns["compute_ms"] > 0.0
     assert list(clock.seconds) == ["evaluate", "replay", "calibrate"]
@@ -300,8 +300,8 @@ def test_what_slows_steps_after_a_pause_does_not_make_a_step_long(monkeypatch):
     monkeypatch.setattr(calibration, "now_s", lambda: clock_s)
     training = SimpleNamespace(synchronize=lambda: None)
     epochs = [SimpleNamespace(blocks=[Block(200, 2.0)])]
-    lesson = SimpleNamespace(training=training, epochs=epochs, train_s=2.0)
-    check = TrainingCheck(scene=None, lesson=lesson, batch=None, probe=None, is_replayed=True)
+    loop = SimpleNamespace(training=training, epochs=epochs, train_s=2.0)
+    check = TrainingCheck(context=None, loop=loop, batch=None, probe=None, is_replayed=True)
 
     blocks = check._replayed(step, [Block(5, 0.1)] * 4)
 

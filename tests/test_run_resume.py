@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from benchharness.cli import cli
 from benchharness.errors import RunError, SuiteError
 from benchharness.results import journal
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 from benchharness.run.resume import check_same_setup
 
 SUITE = """
@@ -207,9 +207,9 @@ def test_options_of_the_run_are_taken_over_and_others_refused(place: Path):
 def test_a_run_is_carried_out_by_one_process_at_a_time(place: Path):
     """Who resumes what another process is carrying out is told who that is."""
     script = (
-        "import sys, pathlib; from benchharness.run.run_locks import claim_run\n"
-        "from benchharness.results.store import RunFolder\n"
-        "claim = claim_run(RunFolder(path=pathlib.Path(sys.argv[1])))\n"
+        "import sys, pathlib; from benchharness.run.locks import lock_run\n"
+        "from benchharness.results.run_folder import RunFolder\n"
+        "claim = lock_run(RunFolder(path=pathlib.Path(sys.argv[1])))\n"
         "print('held', flush=True); sys.stdin.read()\n"
     )
     with subprocess.Popen(

@@ -16,7 +16,7 @@ import pytest
 from laggards import SUITE, benchharness, install
 
 from benchharness.compare.malloc import KEPT, retains_heap, with_retained_heap
-from benchharness.run.process.interleave import run_interleaved, run_to_completion
+from benchharness.run.process.executor import run_interleaved
 
 EPOCHS = 4
 FEW = ("--pairs", "6", "--threshold", "40%", "--threshold", "peak_host_bytes=20%", "--no-proof")
@@ -51,7 +51,7 @@ def test_the_longer_course_goes_on_alone():
 
     assert run_interleaved([course("A", 3, done), course("B", 1, done)]) == ["A", "B"]
     assert done == ["A0", "B0", "B1", "B over", "A1", "A2", "A3", "A over"]
-    assert run_to_completion(course("C", 2, [])) == "C"
+    assert run_interleaved([course("C", 2, [])]) == ["C"]
 
 
 def test_where_one_course_raises_the_other_is_ended():
@@ -194,6 +194,6 @@ def workers(folder: Path) -> list[str]:
             where = (process / "cwd").readlink()
         except OSError:
             continue
-        if b"benchharness.worker.main" in line and where == folder:
+        if b"benchharness.worker" in line and where == folder:
             found.append(process.name)
     return found

@@ -15,7 +15,7 @@ from benchharness import plugins
 from benchharness.api import Execution
 from benchharness.measure.blocks import Block
 from benchharness.testing.tasks import linear, make_task
-from benchharness.worker.summary import seen
+from benchharness.worker.trial import observed_settings
 
 SPINNING = """
 import time
@@ -115,16 +115,16 @@ def test_a_precision_that_nvidias_libraries_override_is_unconfirmed(
     """What frameworks ask for is not what is computed."""
     execution = Execution(device=device, threads=1, precision=precision)
     task = replace(make_task(linear(outputs=2)), execution=execution)
-    scene = SimpleNamespace(processor=SimpleNamespace(sharing=0))
-    lesson = SimpleNamespace(
+    context = SimpleNamespace(cpu=SimpleNamespace(sharing=0))
+    loop = SimpleNamespace(
         epochs=[SimpleNamespace(blocks=[Block(1, 0.1)])],
         train_s=0.1,
         training=SimpleNamespace(settings=dict),
     )
-    assert seen(scene, task, lesson) == {}
+    assert observed_settings(context, task, loop) == {}
 
     monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "0")
-    assert seen(scene, task, lesson) == dict.fromkeys(expected, "unconfirmed")
+    assert observed_settings(context, task, loop) == dict.fromkeys(expected, "unconfirmed")
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")

@@ -24,8 +24,8 @@ from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError, RunError
 from benchharness.files import atomic_write_text
 from benchharness.results import journal
-from benchharness.results.csvfiles import write_csv_files
-from benchharness.results.store import require_room
+from benchharness.results.run_folder import require_room
+from benchharness.results.tables import write_csv_files
 from benchharness.worker.features import compute_features, load_features
 
 SUITE = """
@@ -77,7 +77,7 @@ def short_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_disk_too_small_for_the_cache_is_told_before_decoding(listing, tmp_path: Path):
+def test_a_disk_too_small_for_the_cache_is_an_error_before_decoding(listing, tmp_path: Path):
     """A real disk of 256 kB, and images of 480 kB."""
     with (
         small_disk(tmp_path / "disk", kilobytes=256) as disk,
@@ -110,8 +110,8 @@ def test_a_disk_that_fills_while_images_are_decoded_stops_in_words(listing, tmp_
 
 def test_a_quota_while_images_are_written_leaves_nothing_half(listing, tmp_path):
     """No file may grow beyond a limit: the same sentence as on a full disk."""
-    told = r"expected to write prepared images.*File too large"
-    with short_files(), pytest.raises(DatasetError, match=told):
+    message = r"expected to write prepared images.*File too large"
+    with short_files(), pytest.raises(DatasetError, match=message):
         ready(listing, tmp_path / "cache", size=64)
 
     assert files_in(tmp_path / "cache") == []
@@ -123,7 +123,7 @@ def test_drawn_pictures_leave_nothing_half_on_a_full_disk(tmp_path: Path):
         small_disk(tmp_path / "disk", kilobytes=64) as disk,
         pytest.raises(DatasetError, match="free space for pictures"),
     ):
-        drawn_pictures.pictures(train=20, test=10, seed=0, cache_dir=disk)
+        drawn_pictures.synthetic_images(train=20, test=10, seed=0, cache_dir=disk)
 
 
 class Nothing:
@@ -137,13 +137,11 @@ def test_features_have_their_room_before_a_step_is_done(tmp_path: Path):
     """A memory map that outgrows a disk would end the worker by a signal, without a word."""
     with (
         small_disk(tmp_path / "disk", kilobytes=256) as disk,
-        pytest.raises(
-            DatasetError, match=r"expected room for 2\.0 MB of features, found: No space"
-        ),
+        pytest.raises(DatasetError, match=r"cannot write 2\.0 MB of features: No space"),
     ):
         compute_features(
             disk / "features", "key", extraction=Nothing(), batches=[np.zeros(10)] * 50,
-            shape=(1024,), now=lambda: 0.0, advance=None,
+            shape=(1024,), now=lambda: 0.0, progress=None,
         )  # fmt: skip
 
 
@@ -170,7 +168,7 @@ def test_stored_features_with_a_turned_bit_are_none(tmp_path: Path):
     """Whole ones are read back as they were; a bit that turned is found, and they are made anew."""
     made = compute_features(
         tmp_path, "key", extraction=Doubling(), batches=[np.arange(4), np.arange(4, 7)],
-        shape=(3,), now=time.monotonic, advance=Unwatched(),
+        shape=(3,), now=time.monotonic, progress=Unwatched(),
     )  # fmt: skip
     expected = np.array(made.values)
     whole = np.array(load_features(tmp_path, "key").values)
@@ -249,7 +247,7 @@ def called(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_results_without_a_place_are_told_before_anything_is_decoded(tmp_path: Path):
+def test_results_without_a_place_are_an_error_before_anything_is_decoded(tmp_path: Path):
     """A disk that is full, a file in the way, a link in a circle: exit 1, and no image is read."""
     (tmp_path / "file").write_text("no folder")
     (tmp_path / "loop").symlink_to("loop")
@@ -266,7 +264,7 @@ def test_results_without_a_place_are_told_before_anything_is_decoded(tmp_path: P
     assert not (tmp_path / "cache").exists()
 
 
-def test_a_results_disk_that_is_read_only_is_told(tmp_path: Path):
+def test_a_results_disk_that_is_read_only_is_an_error(tmp_path: Path):
     """Permissions say nothing there, writing does."""
     with small_disk(tmp_path / "disk", kilobytes=64) as disk:
         subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True, capture_output=True)
@@ -313,7 +311,9 @@ def test_a_dataset_that_is_a_link_in_a_circle_is_no_folder(tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["images.npy", "labels.npy"])
-def test_a_turned_bit_in_the_cache_is_found_mended_and_told(listing, tmp_path: Path, name: str):
+def test_a_turned_bit_in_the_cache_is_detected_repaired_and_reported(
+    listing, tmp_path: Path, name: str
+):
     """Same length, same header: only the digest tells."""
     good = ready(listing, tmp_path / "cache")
     pixels, path = np.array(good.images), good.folder / name
@@ -325,8 +325,10 @@ def test_a_turned_bit_in_the_cache_is_found_mended_and_told(listing, tmp_path: P
 
     assert np.array_equal(again.images, pixels)
     assert again.seconds > 0
-    assert again.mended.endswith(f"{name}: expected the bytes that were written, found others")
-    assert ready(listing, tmp_path / "cache").mended == ""
+    assert again.rebuilt_because.endswith(
+        f"{name}: expected the bytes that were written, found others"
+    )
+    assert ready(listing, tmp_path / "cache").rebuilt_because == ""
 
 
 @pytest.mark.parametrize("change", [{"classes": ["dogs", "cats"]}, {"train": 29}, {"name": "x"}])
@@ -340,18 +342,18 @@ def test_a_description_that_is_not_that_of_the_images_is_not_believed(listing, t
 
     assert again.classes == good.classes
     assert again.seconds > 0
-    assert again.mended
+    assert again.rebuilt_because
 
 
 def test_drawn_pictures_that_are_damaged_are_drawn_again(tmp_path: Path):
     """A lost file and a changed one; the others come out as they were."""
-    listing = drawn_pictures.pictures(train=4, test=2, seed=1, cache_dir=tmp_path)
+    listing = drawn_pictures.synthetic_images(train=4, test=2, seed=1, cache_dir=tmp_path)
     paths = [*listing.train.paths, *listing.test.paths]
     before = [path.read_bytes() for path in paths]
     paths[0].unlink()
     paths[-1].write_bytes(before[-1][:-1])
 
-    drawn_pictures.pictures(train=4, test=2, seed=1, cache_dir=tmp_path)
+    drawn_pictures.synthetic_images(train=4, test=2, seed=1, cache_dir=tmp_path)
 
     assert [path.read_bytes() for path in paths] == before
 
@@ -375,11 +377,11 @@ def test_processes_that_prepare_the_same_at_once_decode_it_once(listing, tmp_pat
     arguments = [sys.executable, "-c", PREPARER, str(tmp_path / "data"), str(tmp_path / "cache")]
     started = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(4)]
 
-    told = [one.communicate(timeout=120)[0].split() for one in started]
+    outputs = [process.communicate(timeout=120)[0].split() for process in started]
 
     assert [one.returncode for one in started] == [0] * 4
-    assert sorted(has_built for has_built, _, _ in told) == ["False"] * 3 + ["True"]
-    assert len({(digest, total) for _, digest, total in told}) == 1
+    assert sorted(has_built for has_built, _, _ in outputs) == ["False"] * 3 + ["True"]
+    assert len({(digest, total) for _, digest, total in outputs}) == 1
 
 
 def test_a_builder_that_was_killed_holds_nobody_up(listing, tmp_path: Path):

@@ -11,13 +11,12 @@ from hypothesis import HealthCheck, find, given, settings
 from hypothesis import strategies as st
 
 from benchharness.errors import SuiteError
-from benchharness.suite.file import Benchmark, Overridable, Profile, SuiteFile
+from benchharness.suite.file import Benchmark, BenchmarkOptions, Profile, SuiteFile
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
-from benchharness.suite.settings import STRATEGIES, setting_names
-from benchharness.suite.tables import OptimizerSettings
+from benchharness.suite.settings import STRATEGIES, OptimizerSettings, setting_names
 
-MODELS = (SuiteFile, Benchmark, Overridable, Profile, OptimizerSettings)
+MODELS = (SuiteFile, Benchmark, BenchmarkOptions, Profile, OptimizerSettings)
 WORDS = sorted(
     {key for model in MODELS for key in model.model_fields}
     | {key for strategy in STRATEGIES for key in setting_names(strategy)}

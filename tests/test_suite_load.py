@@ -137,8 +137,8 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
             'benchmark "cnn": filters, item 2: expected a whole number from 1 to 65536, found "a"',
             'benchmark "cnn": matrix.batch_size, item 2: '
             "expected a whole number from 1 to 65536, found 0",
-            'benchmark "cnn": matrix.dense: expected a list of one or more different values, '
-            "found an empty list",
+            'benchmark "cnn": matrix.dense: expected a list of one or more different whole '
+            "numbers, found an empty list",
             'benchmark "tuned": head_from: expected the name of a bottleneck benchmark, '
             'found "bottleneck" (known: cnn, tuned)',
             'benchmark "tuned": optimizer.momentum: expected only what adam uses, '
@@ -188,7 +188,7 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         ),
         (
             PETS + CNN + CNN,
-            'benchmark "cnn": name: expected a name of its own, found that of an earlier benchmark',
+            'benchmark "cnn": name: expected a unique name, found that of an earlier benchmark',
         ),
         (
             PETS + CNN.replace("cnn", "a/b", 1),
@@ -215,7 +215,7 @@ def test_all_problems_of_a_file_are_told_at_once(tmp_path: Path) -> None:
         (
             PETS + CNN + "matrix = { batch_size = [5, 5] }\n",
             'benchmark "cnn": matrix.batch_size: '
-            "expected a list of one or more different values, found [5, 5]",
+            "expected a list of one or more different whole numbers, found [5, 5]",
         ),
         (
             PETS + CNN + "matrix = { strategy = [1] }\n",
@@ -308,8 +308,8 @@ def test_profile_value_that_a_matrix_would_hide_is_a_problem(tmp_path: Path) -> 
 
     assert problems == [
         'profile "cpu": benchmark "cnn": batch_size: '
-        "expected nothing, for the matrix gives its values, "
-        "found a value (write matrix = {} beside it to take the matrix away)"
+        "expected no value (the matrix sets it), "
+        "found a value (write matrix = {} beside it to remove the matrix)"
     ]
     assert suite_of(tmp_path, text + "batch_size = 5\nmatrix = {}\n").profiles.keys() == {"cpu"}
 
@@ -347,6 +347,6 @@ def test_paths_are_relative_to_the_suite_file(tmp_path: Path) -> None:
     suite = suite_of(tmp_path, PETS + "path = '../pets'\n[weights]\nvgg16 = '/w.st'\n" + CNN)
 
     assert suite.dataset.path == "../pets"
-    assert suite.beside("../pets") == tmp_path / "../pets"
-    assert suite.beside(suite.weights["vgg16"]) == Path("/w.st")
-    assert suite.beside("~/pets") == Path.home() / "pets"
+    assert suite.resolve_path("../pets") == tmp_path / "../pets"
+    assert suite.resolve_path(suite.weights["vgg16"]) == Path("/w.st")
+    assert suite.resolve_path("~/pets") == Path.home() / "pets"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import pytest
 from suite_files import BOTTLENECK, CNN, FINE_TUNE, PETS, suite_of
 
-from benchharness.suite.schema import json_schema
+from benchharness.suite.file import json_schema
 from benchharness.suite.settings import STRATEGIES, setting_names
 
 SUITES = sorted((Path(__file__).parent.parent / "suites").glob("*.toml"))
@@ -92,15 +91,13 @@ def test_mistake_is_found_by_the_schema(
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_benchmark_offers_the_keys_of_its_strategy_alone(strategy: str) -> None:
     """Completion inside a benchmark knows the strategy's settings, described, and no others."""
-    table = json_schema()["$defs"][strategy]
+    tables = json_schema()["$defs"]
 
+    properties = tables[strategy]["properties"]
     common = {"name", "strategy", "backends", "trials", "tracks", "matrix", "published"}
     common |= {"max_trials", "regression"}
-    assert set(table["properties"]) == common | set(setting_names(strategy))
-    assert table["additionalProperties"] is False
-    assert all("description" in value for value in described(table["properties"]))
-
-
-def described(properties: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the schema of each key."""
-    return list(properties.values())
+    assert set(properties) == common | set(setting_names(strategy))
+    assert tables[strategy]["additionalProperties"] is False
+    # A table that is described where it is defined need not be described again.
+    named = {f"#/$defs/{name}": table["description"] for name, table in tables.items()}
+    assert all(value.get("description") or named[value["$ref"]] for value in properties.values())

@@ -12,14 +12,15 @@ import pytest
 from benchharness.model import task
 from benchharness.suite.settings import (
     STRATEGIES,
+    AugmentationSettings,
     BottleneckSettings,
     FineTuneSettings,
+    OptimizerSettings,
     SimpleCnnSettings,
     settings_from_dict,
 )
-from benchharness.suite.tables import AugmentationSettings, OptimizerSettings
 
-PARTS = ("load", "resolve", "schema")
+PARTS = ("load", "resolve")
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -25,14 +25,13 @@ from suite_files import CNN, DATASET, HEAD, problems_of
 
 from benchharness import plugins
 from benchharness.cli import cli
-from benchharness.cli.disk_errors import is_disk_error
-from benchharness.cli.errors import explanation
+from benchharness.cli.errors import explanation, is_disk_error
 from benchharness.errors import DatasetError, PluginError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
-from benchharness.progress.plain import Lines
+from benchharness.progress.plain import PlainReporter
 from benchharness.report.table import markdown, plain_text
-from benchharness.results.csvfiles import csv_text, write_csv_files
+from benchharness.results.tables import csv_text, write_csv_files
 from benchharness.run.events import Announced
 from benchharness.text import escape_control_chars
 from benchharness.weights.reading import read
@@ -120,7 +119,9 @@ def test_announcements_do_not_act_on_the_terminal():
     """Names of files and classes come to the user in them."""
     screen = Screen()
 
-    Lines(screen)(Announced(level="warning", text=f"left out 1 unreadable images: {HOSTILE}"))
+    PlainReporter(screen)(
+        Announced(level="warning", text=f"left out 1 unreadable images: {HOSTILE}")
+    )
 
     assert "\x1b" not in screen.text
     assert "[bold red]x[/]" in screen.text
@@ -162,7 +163,7 @@ def test_a_disk_is_no_bug_of_ours(number: int, is_said: bool):
     (line,) = explanation(error)
 
     assert is_disk_error(error) is is_said
-    assert line.startswith("runs/log: expected to be able to write here, found: ") is is_said
+    assert line.startswith("cannot write runs/log: ") is is_said
 
 
 def test_hostile_names_are_text_in_every_report(tmp_path: Path):
@@ -247,8 +248,8 @@ def test_weights_cannot_lead_into_another_file(tmp_path: Path, way: str):
 
 
 @pytest.fixture
-def unbarred(monkeypatch: pytest.MonkeyPatch):
-    """Forget afterwards which plugins were barred."""
+def enabled(monkeypatch: pytest.MonkeyPatch):
+    """Forget afterwards which plugins were disabled."""
     monkeypatch.setenv(plugins.DISABLED_VAR, "")
     plugins.installed.cache_clear()
     yield
@@ -256,17 +257,17 @@ def unbarred(monkeypatch: pytest.MonkeyPatch):
     plugins.installed.cache_clear()
 
 
-def test_a_barred_plugin_is_not_there(unbarred):
+def test_a_disabled_plugin_is_not_there(enabled):
     """Not listed, not loaded; and the reason is not that it is missing."""
-    plugins.bar(["numpy"])
+    plugins.disable(["numpy"])
 
     assert "numpy" not in plugins.installed()
-    with pytest.raises(PluginError, match="left out with --no-plugin"):
+    with pytest.raises(PluginError, match="disabled by --no-plugin"):
         plugins.load_backend("numpy", options={})
 
 
-def test_a_barred_plugin_is_not_imported_by_any_process(tmp_path: Path):
-    """Its code would leave a mark; workers inherit that it is barred."""
+def test_a_disabled_plugin_is_not_imported_by_any_process(tmp_path: Path):
+    """Its code would leave a mark; workers inherit that it is disabled."""
     metadata = tmp_path / "site" / "spy_dist-1.0.dist-info"
     metadata.mkdir(parents=True)
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: spy-dist\nVersion: 1.0\n")
@@ -296,18 +297,18 @@ def test_a_barred_plugin_is_not_imported_by_any_process(tmp_path: Path):
             timeout=120,
         )
 
-    barred = called("--no-plugin", "spy")
+    disabled = called("--no-plugin", "spy")
     was_imported = mark.exists()
     free = called()
 
     assert not was_imported
-    assert barred.returncode == 1
-    assert "left out with --no-plugin" in barred.stdout
+    assert disabled.returncode == 1
+    assert "disabled by --no-plugin" in " ".join(disabled.stdout.split())
     assert mark.exists()
     assert free.returncode == 0, free.stderr
 
 
-def test_the_option_names_plugins_there_are(unbarred):
+def test_the_option_names_plugins_there_are(enabled):
     """A misspelt name would leave in what was to be left out."""
     done = CliRunner().invoke(cli, ["list", "--no-plugin", "nunpy"])
 

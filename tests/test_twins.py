@@ -49,7 +49,7 @@ DATA = {
     "doctor/data.py": "folders in which frameworks keep weights",
     "download/caches.py": "folders in which frameworks keep what they download",
     "download/registry.py": "addresses of published files",
-    "measure/variables.py": "names of variables that frameworks read",
+    "measure/machine.py": "names of variables that frameworks read",
     "model/backbones.py": "names of published weights",
     "plugins.py": "what to install for a format of weights",
     "pytest_plugin/timing.py": "an example in a message",

@@ -17,22 +17,20 @@ from photographs import save_classes
 from serving import remote
 from small_disks import fill, small_disk
 
-from benchharness.cli.disk_errors import disk_sentence
-from benchharness.data.fitted import fitted
-from benchharness.data.folder import folder
-from benchharness.data.folders import class_folder, image_files
+from benchharness.cli.errors import explanation
+from benchharness.data.folder import class_folder, folder, image_files
 from benchharness.data.prepared import Prepared, prepare
-from benchharness.data.synthetic import pictures
-from benchharness.download.download import download
-from benchharness.download.fetcher import Fetcher
+from benchharness.data.preprocessing import fitted
+from benchharness.data.synthetic import synthetic_images
+from benchharness.download.fetcher import Fetcher, download
 from benchharness.download.registry import RemoteResource
 from benchharness.download.transfer import Timeouts
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.environments.store import Environments, Use
 from benchharness.errors import BenchError
 from benchharness.files import ANOTHER_CACHE, ANOTHER_RESULTS, save_arrays, unwritten, writable
-from benchharness.results.csvfiles import write_csv_files
-from benchharness.results.store import require_room
+from benchharness.results.run_folder import require_room
+from benchharness.results.tables import write_csv_files
 from benchharness.weights.store import write_arrays
 from benchharness.worker.features import compute_features
 
@@ -208,7 +206,7 @@ def _prepared(place: Path, work: Work) -> None:
 
 
 def _drawn(place: Path, work: Work) -> None:
-    pictures(cache_dir=place, train=4, test=2, seed=0)
+    synthetic_images(cache_dir=place, train=4, test=2, seed=0)
 
 
 def _links(place: Path, work: Work) -> None:
@@ -218,7 +216,7 @@ def _links(place: Path, work: Work) -> None:
 def _features(place: Path, work: Work) -> None:
     compute_features(
         place / "features", "key", extraction=None, batches=[np.zeros(4)], shape=(4,),
-        now=lambda: 0.0, advance=None,
+        now=lambda: 0.0, progress=None,
     )  # fmt: skip
 
 
@@ -226,11 +224,11 @@ def _fetched(place: Path, work: Work) -> None:
     home = RemoteResource(
         files=(remote("a", b"1", "http://127.0.0.1:9/a"),), remark="made by a test"
     )
-    Fetcher(folder=place, homes={"a": home}).obtain("a")
+    Fetcher(folder=place, homes={"a": home}).fetch("a")
 
 
 def _downloaded(place: Path, work: Work) -> None:
-    download(remote("a", b"1", "http://127.0.0.1:9/a"), place, patience=Timeouts())
+    download(remote("a", b"1", "http://127.0.0.1:9/a"), place, timeouts=Timeouts())
 
 
 def _environment(place: Path, work: Work) -> None:
@@ -298,7 +296,7 @@ def test_learnt_weights_are_refused_as_files_are(tmp_path: Path):
         error = refusal_of(lambda: write_arrays(disk / "weights.safetensors", WEIGHTS))
 
     assert error.errno == errno.ENOSPC
-    assert disk_sentence(error).count(SPACE) == 1
+    assert explanation(error)[0].count(SPACE) == 1
 
 
 def test_a_place_in_the_way_is_an_error_of_ours(tmp_path: Path):

@@ -13,7 +13,7 @@ from test_regression_recorded import STEADY, compare, of, recorded
 from benchharness.errors import SuiteError
 from benchharness.history.history import history_of
 from benchharness.history.runs import Choice, read_runs
-from benchharness.measure.variables import recorded_variables
+from benchharness.measure.machine import recorded_variables
 from benchharness.pytest_plugin.baseline import differences
 
 SUITE = """

@@ -13,9 +13,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 from safetensors import safe_open
+from zoo import KINDS
 
 from benchharness import load_results
-from benchharness.data.drawn.zoo import KINDS
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.weights.pretrained import Pretrained, find_pretrained, read_pretrained

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchharness import api, hookspecs
-from benchharness.extensions import KINDS
-from benchharness.plugins import GROUP
+from benchharness.plugins import GROUP, KINDS
 
 DOCUMENT = Path(__file__).parent.parent / "docs/plugins.md"
 _HEADING = "## Reference\n"

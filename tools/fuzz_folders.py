@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchharness.data.layout import Layout, understand
+from benchharness.data.layout import Layout, read_layout
 from benchharness.errors import DatasetError
 
 NOBODY = 65534
@@ -514,7 +514,7 @@ def differences(root: Path) -> tuple[list[str], Counter[str]]:
     """Return in what the two readings differ, and how many pictures have which fate."""
     with without_rights():
         try:
-            found: Layout | str = understand(root)
+            found: Layout | str = read_layout(root)
         except DatasetError as error:
             found = str(error)
         try:

@@ -24,11 +24,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from benchharness.data import cats_dogs, fashion_mnist, flat, folder
+from benchharness.data import cats_dogs, fashion_mnist, folder
+from benchharness.data.folder import user_images
 from benchharness.data.images import read_image
 from benchharness.data.listing import Listing
 from benchharness.data.prepared import prepare
-from benchharness.data.user_images import user_images
 from benchharness.errors import DatasetError
 
 CLASSES = ("cats", "dogs")
@@ -230,7 +230,7 @@ def objections(place: Path, *, count: int, seed: int) -> Iterator[str]:
     refused = {path.name for path, reason, _ in verdicts if reason}
     yield from (f"{p}: not named: {why}" for p, why, _ in verdicts if why and str(p) not in why)
     yield from (f"{p}: took {spent:.0f} s" for p, _, spent in verdicts if spent > IMAGE_S)
-    if refused and f"left out {len(refused)} unreadable images" not in said:
+    if refused and f"skipped {len(refused)} unreadable images" not in said:
         yield f"skip: expected {len(refused)} left out, found: {said}"
     code, said = prepared(place, policy="error")
     if refused and not (code == 1 and any(name in said for name in refused)):
@@ -240,7 +240,7 @@ def objections(place: Path, *, count: int, seed: int) -> Iterator[str]:
     mixed.mkdir()
     for path in root.glob("*/*/*"):
         (mixed / path.name.replace("cats.", "cat.").replace("dogs.", "dog.")).symlink_to(path)
-    sources["flat"] = flat.flat(mixed)
+    sources["flat"] = folder.flat(mixed)
     sources["cats_dogs"] = cats_dogs.cats_dogs(mixed)
     for name, listing in sources.items():
         found = {one.replace("cat.", "cats.").replace("dog.", "dogs.")

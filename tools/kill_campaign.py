@@ -301,7 +301,7 @@ def worker_ids(token: str) -> list[int]:
             words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"benchharness.worker.main" in words:
+        if b"benchharness.worker" in words:
             found.append(pid)
     return found
 

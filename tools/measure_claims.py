@@ -39,7 +39,7 @@ from benchharness.measure.statistics import (
     unpaired_ratio,
 )
 from benchharness.report.notes import STEADY, UNSTABLE_LEVEL
-from benchharness.report.rows import lines_of
+from benchharness.report.rows import rows_of
 from benchharness.report.summary import answers_of
 
 AUTO = "auto"
@@ -368,7 +368,7 @@ def names_winner_in_records(
                 rate = 100 * math.exp(speeds[trial, backend] - 0.05 * is_late)
                 started = clock + timedelta(hours=1) * is_late
                 records.append(_record(f"benchmark_{benchmark}", backend, trial, rate, started))
-    return any(" faster than " in answer for answer in answers_of(lines_of(records, "ab")))
+    return any(" faster than " in answer for answer in answers_of(rows_of(records, "ab")))
 
 
 def _record(

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from laggards import benchharness, install
 
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
 
 SUITE = """
 name = "comparisons"

@@ -2,7 +2,7 @@
 
     python tools/pretrain_vgg_mini.py
 
-The kinds are those of benchharness.data.drawn.zoo: neither cats nor dogs are among them. The
+The kinds are those of the package zoo beside it: neither cats nor dogs are among them. The
 network learns with batch normalisation, which is folded into kernels and biases at the end,
 because the networks of the suites have none. Half precision keeps the file small; the accuracy
 in its metadata is that of the folded network in half precision. It takes about a quarter of an
@@ -26,8 +26,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from torch import Tensor, nn
 from torch.nn import functional
+from zoo import KINDS, draw_kind
 
-from benchharness.data.drawn.zoo import KINDS, draw_kind
 from benchharness.data.images import read_image
 from benchharness.data.preprocessing import fit
 from benchharness.model.backbones import BACKBONES

@@ -3,44 +3,49 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 
 import click
 
 from benchharness import __version__
-from benchharness.cli.disk_errors import is_disk_error
-from benchharness.cli.errors import Terminated, exit_code, explanation, install_signal_handlers
-from benchharness.cli.saying import say
-from benchharness.cli.surroundings import name_home, open_missing_streams
-from benchharness.errors import BenchError
-from benchharness.extensions import extensions
-from benchharness.plugins import distribution
+from benchharness.cli.echo import echo
+from benchharness.cli.errors import (
+    Terminated,
+    exit_code,
+    explanation,
+    install_signal_handlers,
+    is_disk_error,
+    open_missing_streams,
+)
+from benchharness.errors import BenchError, PluginError
+from benchharness.files import expanded
+from benchharness.plugins import distribution, extensions, load_extension, title
 
 _COMMANDS = {
     "run": "run a suite and print its table",
-    "certify": "prove that the backends do the same work, and time nothing",
-    "data": "fetch and decode what a suite reads, or check that it is whole",
-    "list": "backends, strategies, datasets, backbones and suites that can be had",
+    "certify": "prove that the backends do the same work, without timing",
+    "data": "download and decode the data of a suite, or verify it",
+    "list": "list available backends, strategies, datasets, backbones and suites",
     "report": "print the table of a recorded run again",
-    "compare": "say whether one of two sides is slower, larger or less accurate",
-    "env": "build and look after environments: two versions of a framework in one suite",
-    "doctor": "what this machine can do, what is missing, how to get it",
-    "plugin": "begin a backend of your own, and hold it against the contract",
+    "compare": "compare two backends, revisions or runs and report regressions",
+    "env": "manage the virtual environments that a suite requires",
+    "doctor": "check what this machine can do, what is missing, and how to get it",
+    "plugin": "create a backend plugin, or check one against the contract",
     "schema": "print the JSON schema of a suite, for editors",
 }
-# Through the hook for commands, as any plugin's; what they do stands here, because help imports
-# no command.
-_ADDED = {
-    "noise": "say how small a difference this machine can show",
-    "history": "runs over time, and where they stepped to another level",
+# Commands of ours that come through the hook, as any plugin's; help imports no command.
+_EXTENSIONS = {
+    "noise": "measure the noise level of this machine",
+    "history": "show results over time and detect change points",
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called, so that help is instant.
+    """A group whose commands, and those of plugins, are imported when they are called.
 
-    To its own come those of plugins, ours among them; of two of one name, its own is meant.
+    A plugin's command does not replace one of the group's own.
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -54,15 +59,17 @@ class LazyGroup(click.Group):
             command: click.Command = module.command
             return command
         if cmd_name in extensions("commands"):
-            from benchharness.cli.added import command_of_plugin
-
-            return command_of_plugin(cmd_name)
+            added = load_extension("commands", cmd_name)()
+            if not isinstance(added, click.Command):
+                entry = extensions("commands")[cmd_name]
+                raise PluginError(f"{title(entry)}: expected a click.Command, found {added!r}")
+            return added
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their first lines, importing none."""
         added = {
-            name: _ADDED.get(name) or f"added by {distribution(entry)}"
+            name: _EXTENSIONS.get(name) or f"added by {distribution(entry)}"
             for name, entry in extensions("commands").items()
             if name not in _COMMANDS
         }
@@ -81,12 +88,14 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Run the command line; a mistake of the user's is one line per problem, no traceback."""
+    """Run the command line; a user's error is one line per problem, without a traceback."""
     open_missing_streams()
-    name_home()
+    # Containers may have users without a home folder, and libraries fail without any.
+    if not expanded("~").is_absolute():
+        os.environ["HOME"] = "/"
     install_signal_handlers()
     if not sys.warnoptions:
-        # What libraries warn of concerns their callers; what concerns the user is told by us.
+        # Warnings of libraries are for their callers; what concerns the user is in our messages.
         warnings.simplefilter("ignore")
     try:
         code = cli.main(standalone_mode=False)
@@ -98,6 +107,6 @@ def main() -> None:
             raise
         mark = "error: " if isinstance(error, BenchError | OSError) else ""
         for line in explanation(error):
-            say(f"{mark}{line}", err=True)
+            echo(f"{mark}{line}", err=True)
         code = exit_code(error)
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,4 +1,4 @@
-"""The suite that runs where the user has pictures and names none."""
+"""Built-in suite, which runs where the user names pictures and no suite."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def builtin_suite(data: Path | None) -> Path:
 
 
 def write_copy(path: Path) -> None:
-    """Write the built-in suite to a file that is not there yet, and say how to run it.
+    """Write the built-in suite to a new file, and print how to run it.
 
     Raises:
         click.BadParameter: The file is there already, or cannot be written.

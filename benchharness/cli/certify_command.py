@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchharness.cli import options
 from benchharness.cli.builtin import builtin_suite
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.run.options import RunOptions
@@ -35,17 +35,7 @@ if TYPE_CHECKING:
 @options.json_events
 @options.quiet
 def command(
-    *,
-    suite: Path | None,
-    profile: str | None,
-    backends: tuple[str, ...],
-    benchmarks: tuple[str, ...],
-    data: Path | None,
-    device: str,
-    timeout_s: float | None,
-    offline: bool,
-    as_json: bool,
-    quiet: bool,
+    *, suite: Path | None, data: Path | None, as_json: bool, quiet: bool, **others: Any
 ) -> int:
     """Prove that the backends of SUITE do the same work; nothing is timed.
 
@@ -64,17 +54,7 @@ def command(
 
     if as_json and quiet:
         raise click.BadParameter("cannot be combined with --quiet", param_hint="--json")
-    given = RunOptions(
-        suite=suite or builtin_suite(data),
-        profile=profile,
-        backends=backends,
-        benchmarks=benchmarks,
-        data=data,
-        device=device,
-        tracks=("equal",),
-        timeout_s=timeout_s,
-        offline=offline,
-    )
+    given = RunOptions(suite=suite or builtin_suite(data), data=data, tracks=("equal",), **others)
     with watch(as_json=as_json, is_quiet=quiet) as observe:
         certificates = certify(open_session(given, observe=observe), observe)
         code = 0 if all(certificate.is_proven for certificate in certificates) else 1
@@ -86,7 +66,7 @@ def command(
 
         Console().print(certificates_table(certificates))
     if not (as_json or quiet) and any(certificate.obstacle for certificate in certificates):
-        say(f"to repeat what could not be compared: {_again(given)}; the rest is kept", err=True)
+        echo(f"to repeat what could not be compared: {_again(given)}; the rest is kept", err=True)
     return code
 
 

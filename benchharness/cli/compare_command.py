@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
+from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.compare.comparison import Comparison
@@ -232,9 +232,8 @@ def _refuse_changes(changes: list[Changes]) -> None:
 def _described(suite: Path | None, profile: str | None) -> dict[str, object] | None:
     """Return what a suite says of regressions; None without one."""
     from benchharness.suite.load import load
-    from benchharness.suite.regression import described
 
-    return described(load(suite), profile=profile) if suite else None
+    return load(suite).regression_settings(profile=profile) if suite else None
 
 
 def _compare_recorded(

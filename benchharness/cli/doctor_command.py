@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
 
 _MAIN = Path("suites/cats_dogs.toml")
 
@@ -71,7 +71,7 @@ def command(
             device=device,
             results=results,
         ),
-        announce=lambda line: say(line, err=True),
+        announce=lambda line: echo(line, err=True),
         longest_s=timeout_s or LONGEST_S,
     )
     if as_json:

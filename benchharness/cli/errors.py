@@ -1,24 +1,27 @@
-"""How a command ends: exit codes, and what is said of them."""
+"""Errors on the command line: exit codes, messages, signals, missing standard streams."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import sys
 from types import FrameType
 
 import click
 
-from benchharness.cli.disk_errors import disk_sentence, is_disk_error
 from benchharness.errors import BenchError, SuiteError
+from benchharness.files import unwritten
 
 INTERRUPTED = 130
 _STDERR = 2
-# What a live picture hides.
+# What a live display hides.
 _SHOW_CURSOR = b"\x1b[?25h"
+_DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 
 
 class Terminated(SystemExit):
-    """Another process asks us to end; what is in hand is put in order first."""
+    """Another process asks us to end; records and workers are put in order first."""
 
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
@@ -37,25 +40,29 @@ def exit_code(error: BaseException) -> int:
     return 1
 
 
+def is_disk_error(error: OSError) -> bool:
+    """Return whether a disk is full, at its limit, read-only or broken."""
+    return error.errno in _DISK_ERRORS
+
+
 def explanation(error: BaseException) -> list[str]:
-    """Return what the user is told of an error, a line each."""
+    """Return the message for an error, one line per problem."""
     match error:
         case BenchError():
             return [line for text in error.lines() for line in text.splitlines()]
         case KeyboardInterrupt() | click.Abort():
-            return ["interrupted; finished trials are on disk"]
+            return ["interrupted; finished trials have been saved"]
         case Terminated():
-            return [f"ended by {error.name}; finished trials are on disk"]
+            return [f"terminated by {error.name}; finished trials have been saved"]
         case OSError() if is_disk_error(error):
-            return [disk_sentence(error)]
+            reason = unwritten(error, elsewhere="choose a folder on another disk")
+            place = error.filename or "a file"
+            return [f"cannot write {place}: {reason}; finished trials have been saved"]
     return [f"{type(error).__name__}: {error}"]
 
 
 def install_signal_handlers() -> None:
-    """Let a request to end take the way of an exception, so that everything is put in order.
-
-    Whoever asks a second time does not want to wait for that: then we end at once.
-    """
+    """Turn a request to end into an exception; a second request ends at once."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         # Whoever started us with nohup, or in the background, wants us to go on.
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
@@ -71,8 +78,25 @@ def _terminate(number: int, frame: FrameType | None) -> None:
 
 
 def _end_at_once(number: int, frame: FrameType | None) -> None:
-    """End without putting anything in order; workers end with us, and records are on disk."""
+    """End without clean-up; workers end with us, and records are on disk."""
     if os.isatty(_STDERR):
         os.write(_STDERR, _SHOW_CURSOR)
-    os.write(_STDERR, b"ended at once; finished trials are on disk\n")
+    os.write(_STDERR, b"ended at once; finished trials have been saved\n")
     os._exit(INTERRUPTED if number == signal.SIGINT else 128 + number)
+
+
+def open_missing_streams() -> None:
+    """Open closed standard streams on the null device.
+
+    Otherwise the next file that is opened takes a closed stream's number, and a library that prints
+    writes into a record.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        mode = "r" if number == 0 else "w"
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one, as those before it are open.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115

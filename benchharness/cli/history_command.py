@@ -10,7 +10,7 @@ import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
 
 if TYPE_CHECKING:
     from benchharness.history.history import History
@@ -84,7 +84,7 @@ def command(
         damages=found.damages,
     )
     for damage in history.damages:
-        say(f"warning: {damage}", err=True)
+        echo(f"warning: {damage}", err=True)
     return _show(history, last=last, page=page, as_json=as_json)
 
 
@@ -117,19 +117,18 @@ def _write(history: History, page: Path) -> None:
         RunError: It cannot be written, or the libraries that draw are not installed.
     """
     from benchharness.errors import RunError
-    from benchharness.report.extra import missing
+    from benchharness.report.plugins import missing_libraries
 
-    if absent := missing():
+    if absent := missing_libraries():
         raise RunError(
             f"{page}: expected {', '.join(absent)} to draw it with, found none; "
             "pip install 'benchharness[report]'"
         )
     from benchharness.files import atomic_write_text, unwritten
-    from benchharness.report.html.bundle import bundle
-    from benchharness.report.html.history import history_page
+    from benchharness.report.html.page import history_page, vega_bundle
 
     try:
-        atomic_write_text(page, history_page(history, vega=bundle()))
+        atomic_write_text(page, history_page(history, vega=vega_bundle()))
     except OSError as error:
         raise RunError(
             f"{page}: expected to be able to write here, found: {unwritten(error)}"

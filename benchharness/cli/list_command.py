@@ -10,12 +10,11 @@ from pathlib import Path
 
 import click
 
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
-from benchharness.data.registry import SOURCES
-from benchharness.extensions import extensions
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
+from benchharness.data.sources import SOURCES
 from benchharness.model.backbones import BACKBONES
-from benchharness.plugins import distribution, install_command, installed, obstacle
+from benchharness.plugins import distribution, extensions, install_command, installed, obstacle
 from benchharness.suite.builtin import IMAGES
 
 STRATEGIES = {
@@ -29,7 +28,7 @@ STRATEGIES = {
 @click.command("list")
 @disable_plugin
 def command() -> None:
-    """Show the backends, strategies, datasets, backbones and suites that can be had.
+    """Show the available backends, strategies, datasets, backbones and suites.
 
     Imports no deep-learning framework.
     """
@@ -48,19 +47,19 @@ def command() -> None:
     for title, rows in sections.items():
         click.echo(f"{title}:")
         for name, description in rows.items():
-            say(f"  {name:<26} {description}")
+            echo(f"  {name:<26} {description}")
 
 
 def _described(entry: EntryPoint) -> str:
     """Return the distribution of a backend, and why it cannot run on this Python."""
-    found = obstacle(entry)
-    return f"{distribution(entry)}{f'; {found}; {found.remedy}' if found else ''}"
+    missing = obstacle(entry)
+    return f"{distribution(entry)}{f'; {missing}; {missing.remedy}' if missing else ''}"
 
 
 def _added(kind: str, *, beside: Container[str] = ()) -> dict[str, str]:
     """Return what plugins add of a kind, with the distribution that it came with."""
-    found = extensions(kind).items()
-    return {name: distribution(entry) for name, entry in found if name not in beside}
+    entries = extensions(kind).items()
+    return {name: distribution(entry) for name, entry in entries if name not in beside}
 
 
 def _environments() -> dict[str, dict[str, str]]:

@@ -9,7 +9,7 @@ import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
+from benchharness.cli.options import disable_plugin
 
 
 @click.command("noise")

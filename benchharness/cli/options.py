@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from benchharness.files import expanded
+
+F = TypeVar("F", bound=Callable[..., object])
 
 
 class FilePath(click.Path):
@@ -68,3 +72,30 @@ json_events = click.option(
     "--json", "as_json", is_flag=True, help="Print events as JSON, one object per line."
 )
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print only the table and errors.")
+
+
+def disable_plugin(function: F) -> F:
+    """Add ``--no-plugin`` to a command that may load plugins; it takes effect first."""
+    return click.option(
+        "--no-plugin",
+        multiple=True,
+        metavar="NAME",
+        expose_value=False,
+        is_eager=True,
+        callback=_disable,
+        help="Disable this plugin (repeatable).",
+    )(function)
+
+
+def _disable(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> None:
+    if not names:
+        return
+    from benchharness.plugins import disable, disabled, installed_names
+
+    known = sorted({*installed_names(), *disabled()})
+    if unknown := [name for name in names if name not in known]:
+        raise click.BadParameter(
+            f"expected an installed plugin ({', '.join(known) or 'none'}), "
+            f"found {', '.join(unknown)}"
+        )
+    disable(names)

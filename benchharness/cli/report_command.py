@@ -8,8 +8,8 @@ from pathlib import Path
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
-from benchharness.cli.saying import say
+from benchharness.cli.echo import echo
+from benchharness.cli.options import disable_plugin
 from benchharness.errors import BenchError, RunError
 
 
@@ -23,28 +23,28 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
 
     RUN is the folder of a run, the folder of a suite (its latest run), or the name of a suite.
     """
-    from benchharness.results.csvfiles import write_csv_files
-    from benchharness.results.recovery import load_run
-    from benchharness.results.store import find_run
+    from benchharness.results.load import load_run
+    from benchharness.results.run_folder import find_run
+    from benchharness.results.tables import write_csv_files
 
     folder = find_run(run, results)
     records, damages = folder.records()
     for damage in damages:
-        say(f"warning: {damage}", err=True)
+        echo(f"warning: {damage}", err=True)
     described, remarks = load_run(folder, records)
     for remark in remarks:
-        say(f"warning: {remark}", err=True)
+        echo(f"warning: {remark}", err=True)
     try:
         write_csv_files(folder.path, records)
     except RunError as error:
-        say(f"warning: {error}", err=True)
+        echo(f"warning: {error}", err=True)
     if markdown:
         from benchharness.report.table import markdown as as_markdown
 
         click.echo(as_markdown(described, records))
     else:
         show(folder.path)
-    publish(folder.path, tell=lambda line: say(line, err=True))
+    publish(folder.path, tell=lambda line: echo(line, err=True))
     return 0
 
 
@@ -52,18 +52,16 @@ def publish(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
     """Write what plugins add, the page and the main chart of a run, and return where the page is.
 
     Args:
-        tell: Told where it is; without the libraries that draw, how to get them; else why there is
-            none.
+        tell: Called with a message: where it is, or why there is none and what helps.
     """
-    from benchharness.report.added import write_added
-    from benchharness.report.extra import missing
-    from benchharness.results.store import RunFolder
+    from benchharness.report.plugins import missing_libraries, write_plugin_files
+    from benchharness.results.run_folder import RunFolder
 
-    write_added(RunFolder.open(folder), tell=tell)
-    if absent := missing():
+    write_plugin_files(RunFolder.open(folder), tell=tell)
+    if absent := missing_libraries():
         tell(
-            f"no report.html, for want of {', '.join(absent)}: pip install 'benchharness[report]', "
-            f"then benchharness report {folder}"
+            f"no report.html, because these are not installed: {', '.join(absent)}; "
+            f"pip install 'benchharness[report]', then benchharness report {folder}"
         )
         return None
     try:
@@ -84,8 +82,8 @@ def show(folder: Path) -> None:
     from rich.console import Console
 
     from benchharness.report.table import results_table
-    from benchharness.results.recovery import load_run
-    from benchharness.results.store import RunFolder
+    from benchharness.results.load import load_run
+    from benchharness.results.run_folder import RunFolder
 
     run = RunFolder.open(folder)
     records, _ = run.records()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from benchharness.cli import options
-from benchharness.cli.disable import disable_plugin
+from benchharness.cli.echo import echo
 from benchharness.cli.errors import Terminated
-from benchharness.cli.saying import say
+from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.results.record import Record
@@ -112,29 +112,17 @@ def _trials(
 def command(
     *,
     suite: Path | None,
-    profile: str | None,
-    backends: tuple[str, ...],
-    benchmarks: tuple[str, ...],
-    trials: int | Literal["auto"] | None,
-    max_trials: int | None,
-    max_minutes: float | None,
     data: Path | None,
-    device: str,
-    results: Path,
     timeout_s: float | None,
-    retries: int,
-    fail_fast: bool,
     resume: Path | None,
     only_failed: bool,
-    share_device: bool,
-    tracks: tuple[str, ...],
     proof: bool,
     require_proof: bool,
-    offline: bool,
     write_suite: Path | None,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    **others: Any,
 ) -> int:
     """Run SUITE, a TOML file, and print its table.
 
@@ -171,24 +159,12 @@ def command(
         )
     given = RunOptions(
         suite=builtin_suite(data) if suite is None else suite,
-        profile=profile,
-        backends=backends,
-        benchmarks=benchmarks,
-        trials=trials,
-        max_trials=max_trials,
-        max_minutes=max_minutes,
         data=data,
-        device=device,
-        results=results,
         timeout_s=timeout_s,
-        retries=retries,
-        fail_fast=fail_fast,
         resume=resume,
         only_failed=only_failed,
-        share_device=share_device,
-        tracks=tracks,
         proof="required" if require_proof else "yes" if proof else "no",
-        offline=offline,
+        **others,
     )
     if dry_run:
         _preview(given)
@@ -210,9 +186,9 @@ def _preview(options: RunOptions) -> None:
     estimate = session.estimate_resources(dataset)
     lines = [*session.plan_messages(), *adaptation_messages(session.plan, dataset)]
     for line in [*lines, *warnings(estimate, session.accelerators)]:
-        say(line, err=True)
+        echo(line, err=True)
     for line in preview(dataset, list(preview_trials(session.plan, dataset))).split("\n"):
-        say(line)
+        echo(line)
     click.echo(resources_text(estimate.seconds(options.results), estimate.cells()))
 
 
@@ -253,7 +229,7 @@ def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
     except (KeyboardInterrupt, Terminated):
         # After the live display has ended.
         for line in [] if is_silent else hints:
-            say(line, err=True)
+            echo(line, err=True)
         raise
     if any(record["status"] not in SUCCESS for record in records):
         hints.append(f"to repeat failed trials: {again} --only-failed")
@@ -262,7 +238,7 @@ def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
     if not as_json:
         show(folder.path)
     for line in [] if is_silent else hints:
-        say(line, err=True)
+        echo(line, err=True)
     return code
 
 

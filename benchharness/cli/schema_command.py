@@ -6,7 +6,7 @@ import json
 
 import click
 
-from benchharness.suite.schema import json_schema
+from benchharness.suite.file import json_schema
 
 
 @click.command("schema")

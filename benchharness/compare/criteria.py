@@ -8,7 +8,7 @@ from typing import Any
 
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.quantities import QUANTITIES, USUAL, Quantity
-from benchharness.suite.regression import DRIFT
+from benchharness.suite.file import DRIFT
 from benchharness.text import quote, suggest
 
 

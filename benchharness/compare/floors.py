@@ -15,9 +15,8 @@ from typing import Any
 
 from benchharness.compare.looks import FEWEST_PAIRS, level_of, planned
 from benchharness.files import atomic_write_text
-from benchharness.measure.machine_id import fingerprint
-from benchharness.measure.signed_rank import lower_bounds
-from benchharness.measure.variables import recorded_variables
+from benchharness.measure.machine import fingerprint, recorded_variables
+from benchharness.measure.statistics import lower_bounds
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Cell, Plan
 

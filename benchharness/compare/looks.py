@@ -9,8 +9,8 @@ from __future__ import annotations
 from functools import cache
 from itertools import count
 
-from benchharness.measure.signed_rank import tail
-from benchharness.suite.regression import MINIMUM_PAIRS
+from benchharness.measure.statistics import tail
+from benchharness.suite.file import MINIMUM_PAIRS
 
 # Probability that a change of exactly the limit is called worse at any look, and that it is called
 # the same: 5 % each.

@@ -14,7 +14,7 @@ from benchharness.compare.projects import Project
 from benchharness.errors import RunError
 from benchharness.plugins import GROUP
 from benchharness.subprocesses import python_environment
-from benchharness.worker.request import TrialRequest
+from benchharness.worker.request import WorkerRequest
 
 # Run by the revision's interpreter, which finds what its workers will find; imports no framework.
 _CHECK = f"""
@@ -26,8 +26,11 @@ entries = importlib.metadata.entry_points(group={GROUP!r})
 plugins = {{entry.name: origin(entry.module.partition(".")[0]) for entry in entries}}
 modules = {{module: origin(module) for module in json.loads(sys.argv[1])}}
 from dataclasses import fields
-from benchharness.worker.request import TrialRequest
-request = sorted(field.name for field in fields(TrialRequest))
+try:
+    from benchharness.worker.request import WorkerRequest
+    request = sorted(field.name for field in fields(WorkerRequest))
+except ImportError:
+    request = []
 print(json.dumps({{"plugins": plugins, "modules": modules, "request": request}}))
 """
 _PATIENCE_S = 120
@@ -82,7 +85,7 @@ class Overlay:
             plugins = dict.fromkeys(project.entry_points.get(GROUP, ()), project)
             self._check_origins(project, {name: found["plugins"].get(name, "") for name in plugins})
             self._check_origins(project, {name: found["modules"][name] for name in project.modules})
-        ours = sorted(field.name for field in fields(TrialRequest))
+        ours = sorted(field.name for field in fields(WorkerRequest))
         if found["request"] != ours:
             differing = ", ".join(sorted(set(ours) ^ set(found["request"])))
             raise RunError(

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchharness.errors import Problem
-from benchharness.suite.findings import Finding, check
+from benchharness.suite.errors import FieldError, check
 from benchharness.suite.plan import Cell, Plan
-from benchharness.suite.rules import clashes
 from benchharness.suite.settings import STRATEGIES, StrategySettings, setting_names
+from benchharness.suite.validate import conflicts_of
 from benchharness.text import quote, suggest
 
 # Keys that concern the plugin rather than its work.
@@ -65,7 +65,7 @@ class Changes:
             found = [self._named(finding) for finding in findings]
         return list(dict.fromkeys(found))
 
-    def _named(self, finding: Finding) -> Problem:
+    def _named(self, finding: FieldError) -> Problem:
         problem = finding.problem({})
         return Problem(
             where=f"{self.option} {problem.where}",
@@ -74,15 +74,15 @@ class Changes:
             hint=problem.hint,
         )
 
-    def _findings(self, cell: Cell) -> Iterator[Finding]:
+    def _findings(self, cell: Cell) -> Iterator[FieldError]:
         for key in self.settings.keys() & cell.matrix.keys():
-            yield Finding(
+            yield FieldError(
                 at=(key,),
                 expected="a key that no matrix varies",
                 found=f"one that benchmark {quote(cell.benchmark)} varies",
             )
         wrong = check(STRATEGIES[cell.strategy], self._merged(cell.settings))
-        yield from wrong or clashes(self.apply(cell.settings))
+        yield from wrong or conflicts_of(self.apply(cell.settings))
 
     def _merged(self, settings: StrategySettings) -> dict[str, Any]:
         """Return all settings as a suite would write them."""

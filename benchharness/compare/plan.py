@@ -11,7 +11,7 @@ from benchharness.errors import SuiteError
 from benchharness.model.cell import cell_label
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.file import BackendTable
-from benchharness.suite.plan import Cell, Plan, group_key
+from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import BottleneckSettings, StrategySettings
 
 
@@ -87,7 +87,7 @@ def plan_comparison(
         raise SuiteError(str(plan.suite.path), problems)
     names = _names(plan, a, b)
     if is_extracting:
-        plan = plan.settled(_without_stored_features)
+        plan = plan.map_settings(_without_stored_features)
     # A comparison has looks of its own.
     plan = plan.fixed(pairs)
     couples = tuple(_couples(plan, (a, b), names))
@@ -138,7 +138,7 @@ def _couples(
         if a.backend not in (None, cell.backend):
             continue
         wanted = b.backend or cell.backend
-        rivals = (one for one in plan.cells if group_key(one) == group_key(cell))
+        rivals = (one for one in plan.cells if one.group_key == cell.group_key)
         counterpart = next((one for one in rivals if one.backend == wanted), None)
         if counterpart is None:
             continue

@@ -11,7 +11,7 @@ from benchharness.compare.criteria import Criteria
 from benchharness.compare.floors import MOST_PAIRS, NoiseFloor, NoiseStore
 from benchharness.compare.plan import CellPair, ComparisonPlan
 from benchharness.errors import Problem
-from benchharness.measure.environment import usable_cores
+from benchharness.measure.machine import usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

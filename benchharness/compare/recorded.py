@@ -16,8 +16,7 @@ from benchharness.compare.targets import Recorded
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results.cells import Cell, cells_of, worst_proof
-from benchharness.results.derived import disturbed_count
-from benchharness.results.record import Record
+from benchharness.results.record import Record, disturbed_count
 
 IGNORABLE = ("machine", "data", "weights", "settings")
 # What tells machines apart where a run does not say it in one line.

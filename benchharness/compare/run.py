@@ -19,10 +19,9 @@ from benchharness.compare.power import PowerEstimate
 from benchharness.compare.sampling import Limits, Sampler, Series, spent_minutes
 from benchharness.compare.targets import Checkout, Side
 from benchharness.errors import SuiteError
-from benchharness.measure.environment import usable_cores
-from benchharness.measure.machine import read_memory
+from benchharness.measure.machine import read_memory, usable_cores
 from benchharness.results.cells import worst_proof
-from benchharness.results.derived import disturbed_count
+from benchharness.results.record import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.options import RunOptions
@@ -30,7 +29,7 @@ from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, start_run
-from benchharness.suite.regression import Regression, described
+from benchharness.suite.file import Regression
 
 # Below the results folder: what compares two sides is no run of the suite.
 FOLDER = "comparisons"
@@ -169,7 +168,7 @@ def _criteria(session: Session, order: ComparisonOptions) -> Criteria:
     """Return what counts as worse in a session's suite."""
     plan = session.plan
     return Criteria.of(
-        described(plan.suite, profile=plan.profile),
+        plan.suite.regression_settings(profile=plan.profile),
         columns=order.columns,
         thresholds=order.thresholds,
     )

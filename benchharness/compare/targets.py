@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from benchharness.compare.overrides import Changes
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.plugins import installed
-from benchharness.results.store import RunFolder, find_run
+from benchharness.results.run_folder import RunFolder, find_run
 from benchharness.suite.file import SuiteFile
 from benchharness.suite.load import load
 

@@ -15,8 +15,13 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal
 
-from benchharness.measure.proportions import paired_p_value, unpaired_p_value
-from benchharness.measure.signed_rank import centre, lower_bound, upper_bound
+from benchharness.measure.statistics import (
+    centre,
+    lower_bound,
+    paired_p_value,
+    unpaired_p_value,
+    upper_bound,
+)
 from benchharness.model.quantities import Kind, Quantity
 
 # The column of trials that never reach their target.
@@ -271,7 +276,7 @@ def _moses(sample: Sample, level: float) -> tuple[float, float]:
         Moses's interval of the rank-sum test: Hollander, Wolfe and Chicken, "Nonparametric
         Statistical Methods" (2014), 4.3.
     """
-    from benchharness.measure.rank_sum import smallest_rank
+    from benchharness.measure.statistics import smallest_rank
 
     rank = smallest_rank(*sample.trials, level=level)
     if not rank:

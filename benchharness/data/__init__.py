@@ -1,1 +1,1 @@
-"""From photographs to batches: sources, the prepared cache, batch and augmentation plans."""
+"""Data: from photographs to batches."""

@@ -1,4 +1,4 @@
-"""Augmentation drawn by the core: one affine map and one colour shift for each image."""
+"""Augmentation, drawn by the core: one affine map and one colour shift for each image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.rng import Stream, generator
+from benchharness.data.batches import Stream, generator
 from benchharness.model.task import AugmentationParams
 
 Table = NDArray[np.float64]
@@ -79,32 +79,6 @@ class AugmentationPlan:
         return AugmentationParams(affine=self._affine[ids], colour=self._colour[ids])
 
 
-def draw(
-    augmentation: Augmentation,
-    ids: NDArray[np.int64],
-    *,
-    seed: int,
-    epoch: int,
-    size: int,
-    channels: int,
-) -> AugmentationParams:
-    """Return the augmentation of some images, as ``AugmentationPlan`` would give it.
-
-    Args:
-        augmentation: The amounts.
-        ids: int64, shape (batch,).
-        seed: Of the trial, from 0.
-        epoch: From 1.
-        size: Side of the images, pixels.
-        channels: Of the images.
-    """
-    images = int(ids.max()) + 1 if len(ids) else 0
-    plan = AugmentationPlan(
-        augmentation, images=images, seed=seed, epoch=epoch, size=size, channels=channels
-    )
-    return plan.warp(ids)
-
-
 def _affine(augmentation: Augmentation, uniform: Table, *, size: int) -> NDArray[np.float32]:
     """Return the maps from output to input, shape (images, 2, 3).
 
@@ -133,12 +107,9 @@ def _affine(augmentation: Augmentation, uniform: Table, *, size: int) -> NDArray
         maps.append(_matrices(np.where(mirror_x < 0.5, -1.0, 1.0), 0, 0, 0, 1, 0))
     if augmentation.flip_vertical:
         maps.append(_matrices(1, 0, 0, 0, np.where(mirror_y < 0.5, -1.0, 1.0), 0))
-    return _about_centre(maps, images=uniform.shape[1], size=size)
-
-
-def _about_centre(maps: list[Table], *, images: int, size: int) -> NDArray[np.float32]:
+    # All about the centre of the picture.
     centre = (size - 1) / 2
-    whole = np.broadcast_to(np.eye(3), (images, 3, 3)).copy()
+    whole = np.broadcast_to(np.eye(3), (uniform.shape[1], 3, 3)).copy()
     whole[:, :2, 2] = centre
     for part in maps:
         whole = whole @ part

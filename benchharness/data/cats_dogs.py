@@ -1,16 +1,16 @@
-"""The photographs of cats and dogs that the classic tutorials learn from."""
+"""Photographs of cats and dogs that the classic tutorials use."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
 
-from benchharness.data.folder import examples, folder
+from benchharness.data.folder import by_number, examples, folder
 from benchharness.data.images import sample_channels
-from benchharness.data.layout import by_name, class_folders, natural, pictures_in, places
+from benchharness.data.layout import by_name, natural, places
 from benchharness.data.listing import Listing
-from benchharness.data.registry import SOURCES
-from benchharness.data.splits import by_number
+from benchharness.data.sources import SOURCES
+from benchharness.data.tree import class_folders, pictures_in
 from benchharness.errors import DatasetError
 
 CLASSES = ("cats", "dogs")
@@ -51,12 +51,12 @@ def cats_dogs(
         DatasetError: The folder is missing or holds something else.
     """
     if path is None or not path.is_dir():
-        found = "no folder" if path is None else f"none at {path}"
-        raise DatasetError(f"dataset cats_dogs: expected photographs, found {found}; {_REMEDY}")
-    found_at = _places_of(path)
-    if found_at is None:
+        actual = "no folder" if path is None else f"none at {path}"
+        raise DatasetError(f"dataset cats_dogs: expected photographs, found {actual}; {_REMEDY}")
+    places_here = _places_of(path)
+    if places_here is None:
         raise DatasetError(f"{path}: expected the classes cats and dogs, found neither; {_REMEDY}")
-    base, place = found_at
+    base, place = places_here
     if place.name == _NUMBERED:
         return _numbered(place, train=train, test=test, is_lenient=is_lenient)
     listing = folder(base, seed=seed, train=train, test=test, is_lenient=is_lenient)
@@ -70,10 +70,7 @@ def cats_dogs(
 
 
 def holds(path: Path) -> bool:
-    """Return whether cats and dogs, and no other class, lie at ``path`` or in an archive's folder.
-
-    That is, in the folder that the archive unpacked into, as its publisher named it.
-    """
+    """Return whether cats and dogs, and no others, are at ``path`` or in an archive's folder."""
     return _places_of(path) is not None
 
 
@@ -101,12 +98,12 @@ def _numbered(place: Path, *, train: int | None, test: int | None, is_lenient: b
         files = pictures_in(place / name)
         whole = [file for file in files if file.stat().st_size]
         index[name] = tuple(sorted(whole, key=natural))
-    learnt, held = by_number(index, train=train, test=test, is_lenient=is_lenient)
+    first, last = by_number(index, train=train, test=test, is_lenient=is_lenient)
     return Listing(
         name="cats_dogs",
         classes=CLASSES,
-        train=examples(learnt),
-        test=examples(held),
+        train=examples(first),
+        test=examples(last),
         channels=sample_channels([file for files in index.values() for file in files]),
         is_real=True,
         origin=f"photographs in {place.name}, for training and test by their numbers",

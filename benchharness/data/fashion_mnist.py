@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Dataset, DatasetError, Images, Pictures, hookimpl
-from benchharness.data.registry import SOURCES
+from benchharness.data.sources import SOURCES
 from benchharness.download.caches import keras_home
 
 CLASSES = (
@@ -31,7 +31,7 @@ def benchharness_dataset() -> Dataset:
 
 
 class FashionMnist:
-    """The four files, wherever they lie."""
+    """The dataset in four IDX files."""
 
     description = SOURCES["fashion_mnist"].description
     remedy = _REMEDY
@@ -42,7 +42,7 @@ class FashionMnist:
         return standard_places(keras=keras_home(environment))
 
     def holds(self, folder: Path) -> bool:
-        """Return whether the files lie in a folder or below it."""
+        """Return whether the files are in a folder or below it."""
         return holds(folder)
 
     def read(self, folder: Path) -> Pictures:
@@ -72,14 +72,12 @@ def standard_places(*, keras: Path | None) -> list[Path]:
 
 
 def holds(path: Path) -> bool:
-    """Return whether the files lie at ``path`` or in a folder of the dataset's name below it.
-
-    The name as we write it, as Keras does, or as torchvision does.
-    """
+    """Return whether the files are at ``path`` or in a folder of the dataset's name below it."""
     return _home_of(path) is not None
 
 
 def _home_of(place: Path) -> Path | None:
+    # The name as we write it, as Keras does, and as torchvision does.
     names = ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw")
     folders = (place, *(place / name for name in names))
     return next((folder for folder in folders if _file(folder, "train-images-idx3-ubyte")), None)

@@ -1,18 +1,26 @@
-"""The one decoder: from an image file or array to uint8 pixels of the wanted size."""
+"""Images: from a file or an array to uint8 pixels of the wanted size, by one decoder for all."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import os
+import stat
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import ExifTags, Image, PngImagePlugin, UnidentifiedImageError
 
-from benchharness.data import image_formats
 from benchharness.errors import DatasetError
+from benchharness.model.conversions import WORDS
+from benchharness.model.signatures import nature
 
 # Part of every dataset's identity: raise it whenever the same file would give other pixels.
 DECODER = "pillow-bilinear-antialias-2"
@@ -20,8 +28,33 @@ DECODER = "pillow-bilinear-antialias-2"
 # About 268 MB as RGB; a photograph of a real camera stays below it.
 MAX_PIXELS = 89_000_000
 
+# Formats by the suffixes of files that are read.
+SUFFIXES = {
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".pjpeg": "JPEG",
+    ".pjp": "JPEG", ".png": "PNG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP", ".tif": "TIFF",
+    ".tiff": "TIFF",
+}  # fmt: skip
+# Formats that are not read.
+FOREIGN = {
+    ".heic": "HEIC", ".heif": "HEIC", ".avif": "AVIF", ".jxl": "JPEG XL", ".jp2": "JPEG 2000",
+    ".svg": "SVG", ".psd": "PSD", ".ppm": "PPM", ".pgm": "PGM", ".tga": "TGA", ".dng": "DNG",
+    ".cr2": "CR2", ".nef": "NEF", ".arw": "ARW",
+}  # fmt: skip
+
+# What is decoded. Of the other readers of Pillow's one runs a program, and most nobody has tried.
+_FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
+
+# What Pillow's readers raise on files that are damaged, hostile or no images at all.
+_PILLOW_ERRORS = (
+    OSError, SyntaxError, ValueError, TypeError, EOFError, LookupError, ArithmeticError,
+    struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
+)  # fmt: skip
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+_GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L"})
 _SAMPLES = 32
-# Source: Exif 2.32, 4.6.4 A, tag 0x0112: what stands a picture up that is stored otherwise.
+# Source: Exif 2.32, 4.6.4 A, tag 0x0112: what turns a picture upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -32,6 +65,8 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decoded:
@@ -39,7 +74,7 @@ class Decoded:
 
     Attributes:
         pixels: uint8, shape (size, size, channels).
-        kinds: What was special about the file, keys of ``model.kinds.WORDS``.
+        kinds: What was special about the file, keys of ``model.conversions.WORDS``.
     """
 
     pixels: NDArray[np.uint8]
@@ -49,12 +84,12 @@ class Decoded:
 def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     """Return the file's picture, resized straight to a square without cropping.
 
-    It stands as its EXIF orientation says, what is transparent lies on white, 16 bits are scaled
-    to 8, and of an animation the first picture counts. JPEGs are decoded in full, never at a
-    reduced scale, as the loaders of Keras and torchvision do it.
+    It is turned as its EXIF orientation says, what is transparent is put on white, 16 bits are
+    scaled to 8, and of an animation the first picture counts. JPEGs are decoded in full, never at
+    a reduced scale, as the loaders of Keras and torchvision do it.
 
     Args:
-        path: A file in one of ``stored.FORMATS``, whatever its name says.
+        path: A file in one of the formats of ``SUFFIXES``, whatever its name says.
         size: Height and width of the result, pixels.
         channels: 3 for RGB, 1 for grey.
 
@@ -64,17 +99,11 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     Raises:
         DatasetError: The file is missing, truncated, too large, or no image.
     """
-
-    def decoded(image: Image.Image) -> Decoded:
-        if image.width * image.height > MAX_PIXELS:
-            raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
-        return _decoded(image, path, size=size, channels=channels)
-
     try:
-        return image_formats.opened_image(path, decoded)
-    except image_formats.UNREADABLE as error:
+        return _open_image(path, lambda image: _decoded(image, path, size=size, channels=channels))
+    except _PILLOW_ERRORS as error:
         raise DatasetError(
-            f"{path}: expected a readable image, found: {image_formats.complaint(error, path)}; "
+            f"{path}: expected a readable image, found: {complaint(error, path)}; "
             'mend or remove the file, or set on_bad_image = "skip"'
         ) from error
 
@@ -89,10 +118,8 @@ def resize_array(image: NDArray[np.uint8], *, size: int, channels: int) -> Decod
     """
     flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
     picture = Image.fromarray(flat)
-    return Decoded(
-        pixels=_values(_square(picture, size=size, channels=channels)),
-        kinds=image_formats.colours(picture, channels=channels),
-    )
+    square = _square(picture, size=size, channels=channels)
+    return Decoded(pixels=_pixels(square), kinds=_colour_change(picture, channels=channels))
 
 
 def sample_channels(paths: Sequence[Path]) -> Literal[1, 3]:
@@ -102,48 +129,156 @@ def sample_channels(paths: Sequence[Path]) -> Literal[1, 3]:
     """
     step = max(1, len(paths) // _SAMPLES)
     for some in (paths[::step], paths):
-        modes = {_mode(path) for path in some} - {None}
-        if not modes or not modes <= image_formats.GREY_MODES:
+        modes = set()
+        for path in some:
+            # What cannot be read is named by decoding; here it only has no say.
+            with suppress(*_PILLOW_ERRORS):
+                modes.add(_open_image(path, lambda image: image.mode))
+        if not modes or not modes <= _GREY_MODES:
             return 3
     return 1
 
 
-def _mode(path: Path) -> str | None:
+def open_file(path: Path) -> BufferedReader:
+    """Return a file, open for reading.
+
+    Raises:
+        OSError: It cannot be opened, or is no plain file: a pipe would be waited for without end.
+    """
+
+    def without_waiting(name: str, flags: int) -> int:
+        return os.open(name, flags | os.O_NONBLOCK)
+
+    file = open(path, "rb", opener=without_waiting)  # noqa: SIM115 (Path has no opener)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError("a pipe or a device")
+    return file
+
+
+def _open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
+    """Return what ``use`` makes of a file's picture, of which the header is read.
+
+    Raises:
+        Exception: One of ``_PILLOW_ERRORS``.
+    """
+    with open_file(path) as file:
+        try:
+            with Image.open(file, formats=_FORMATS) as image:
+                return use(image)
+        except ValueError:
+            # Pillow refuses a PNG for a text or a colour profile that is long when unpacked.
+            file.seek(0)
+            if file.read(len(_PNG)) != _PNG:
+                raise
+            with Image.open(_without_long_chunks(file), formats=_FORMATS) as image:
+                return use(image)
+
+
+def _without_long_chunks(file: BufferedReader) -> io.BytesIO:
+    """Return a PNG without the texts and colour profiles that are too long for Pillow."""
+    size = os.fstat(file.fileno()).st_size
+    kept = io.BytesIO()
+    kept.write(_PNG)
+    while len(head := file.read(8)) == 8:
+        # A damaged length may be any; 4 bytes of checksum follow.
+        body = file.read(min(int.from_bytes(head[:4], "big") + 4, size))
+        if not (head[4:] in _TEXTS and _is_long(head[4:], body[:-4])):
+            kept.write(head + body)
+    kept.seek(0)
+    return kept
+
+
+def _is_long(kind: bytes, body: bytes) -> bool:
+    """Return whether a text or profile has more than a megabyte, unpacked."""
+    most = PngImagePlugin.MAX_TEXT_CHUNK
+    _, _, rest = body.partition(b"\0")
+    if kind == b"tEXt" or (kind == b"iTXt" and not rest.startswith(b"\1")):
+        return len(body) > most
+    # Behind the name: of an iTXt two numbers, a language and a keyword; of the others one number.
+    packed = rest[2:].split(b"\0", 2)[-1] if kind == b"iTXt" else rest[1:]
+    unpacking = zlib.decompressobj()
     try:
-        return image_formats.opened_image(path, lambda image: image.mode)
-    except image_formats.UNREADABLE:
-        # Decoding will name the file; here it only has no say.
-        return None
+        unpacking.decompress(packed, most)
+    except zlib.error:
+        return True
+    return bool(unpacking.unconsumed_tail)
+
+
+def complaint(error: Exception, path: Path) -> str:
+    """Return what is wrong with a picture that cannot be read."""
+    if isinstance(error, UnidentifiedImageError):
+        with suppress(OSError):
+            if not path.stat().st_size:
+                return "an empty file"
+        return nature(path) or f"none of {', '.join(_FORMATS)}"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Decoded:
-    found = list(image_formats.kinds_of(image, path, channels=channels))
+    if image.width * image.height > MAX_PIXELS:
+        raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
+    # Before its pixels are loaded: loading forgets how deep they were, and turns by itself what
+    # some formats keep turned.
+    kinds = list(_header_kinds(image, path, channels=channels))
     image.load()
-    turn = image_formats.orientation(image)
-    picture = _eight_bits(image)
-    if image_formats.is_transparent(picture):
-        picture = _on_white(picture)
-        found.append("transparent")
+    turn = _orientation(image)
+    if image.mode in ("I", "F"):
+        raise ValueError(f"32-bit pixels (mode {image.mode}), not 8 or 16 bits")
+    picture: Image.Image = image
+    if image.mode.startswith("I;16"):
+        # Pillow would clip 16 bits to 255 and leave a white picture.
+        picture = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if picture.has_transparency_data:
+        layered = picture.convert("RGBA")
+        if layered.getchannel("A").getextrema() != (255, 255):
+            white = Image.new("RGBA", layered.size, "white")
+            picture = Image.alpha_composite(white, layered)
+            kinds.append("transparent")
     square = _square(picture, size=size, channels=channels)
     # Turned last: a small square is turned sooner than a photograph.
     upright = square.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else square
-    if image_formats.is_moving(image):
-        found.append("moving")
-    return Decoded(pixels=_values(upright), kinds=tuple(found))
+    if _has_more_frames(image):
+        kinds.append("moving")
+    return Decoded(pixels=_pixels(upright), kinds=tuple(kinds))
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        # Pillow would clip 16 bits to 255 and leave a white picture.
-        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.mode in ("I", "F"):
-        raise ValueError(f"32-bit pixels (mode {image.mode}), not 8 or 16 bits")
-    return image
+def _header_kinds(image: Image.Image, path: Path, *, channels: int) -> tuple[str, ...]:
+    """Return what the header of an opened file tells, as keys of WORDS."""
+    stored_as = {"MPO": "JPEG"}.get(image.format or "", image.format)
+    is_kind = {
+        "deep": any(";16" in str(tile.args) for tile in getattr(image, "tile", ())),
+        "cmyk": image.mode == "CMYK",
+        "misnamed": stored_as != SUFFIXES.get(path.suffix.lower()),
+        "turned": _orientation(image) != 1,
+        **dict.fromkeys(_colour_change(image, channels=channels), True),
+        **({stored_as: True} if stored_as in WORDS else {}),
+    }
+    return tuple(kind for kind, is_true in is_kind.items() if is_true)
 
 
-def _on_white(image: Image.Image) -> Image.Image:
-    layered = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
+def _colour_change(image: Image.Image, *, channels: int) -> tuple[str, ...]:
+    """Return whether grey becomes colour, or colour grey."""
+    if image.mode in _GREY_MODES:
+        return ("grey",) if channels == 3 else ()
+    return ("colour",) if channels == 1 else ()
+
+
+def _orientation(image: Image.Image) -> int:
+    """Return how the picture is turned, 1 to 8 as EXIF counts; 1 is upright."""
+    # A damaged note about the picture is no damage of the picture.
+    with suppress(*_PILLOW_ERRORS):
+        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+        return turn if turn in range(1, 9) else 1
+    return 1
+
+
+def _has_more_frames(image: Image.Image) -> bool:
+    # The second view in an MPO is of the same photograph.
+    if image.format != "MPO":
+        with suppress(*_PILLOW_ERRORS):
+            return bool(getattr(image, "is_animated", False))
+    return False
 
 
 def _square(image: Image.Image, *, size: int, channels: int) -> Image.Image:
@@ -154,6 +289,6 @@ def _square(image: Image.Image, *, size: int, channels: int) -> Image.Image:
     return flat.resize((size, size), Image.Resampling.BILINEAR)
 
 
-def _values(image: Image.Image) -> NDArray[np.uint8]:
+def _pixels(image: Image.Image) -> NDArray[np.uint8]:
     # Of a grey picture the last axis would be missing.
     return np.atleast_3d(np.asarray(image, dtype=np.uint8))

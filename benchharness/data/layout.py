@@ -5,19 +5,18 @@ docs/data.md has the rules as a table.
 
 from __future__ import annotations
 
-import os
 import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
-from benchharness.data.image_formats import FOREIGN, SUFFIXES
-from benchharness.data.tree import Node, Tree, is_folder, is_hidden, read_tree
-from benchharness.download.stock import MANIFEST
+from benchharness.data.images import FOREIGN, SUFFIXES
+from benchharness.data.tree import Node, Tree, class_folders, display_name, read_tree
+from benchharness.download.manifest import MANIFEST
 from benchharness.errors import DatasetError
 
 Index = Mapping[str, tuple[Path, ...]]
@@ -46,6 +45,8 @@ _BESIDE_IMAGES = frozenset(
 _GLUED = re.compile(rf"({'|'.join((*_TRAIN, *_TEST))})({'|'.join(sorted(_CONTENT))})")
 _NAMED_BY_CLASS = re.compile(r"(?P<label>[^.].*)\.[0-9]+\.[A-Za-z]+")
 _SHOWN = 5
+# Reasons why a picture is in no split.
+HIDDEN, BLIND, SPLIT, STRAY = "hidden", "unlabelled", "split", "stray"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +79,7 @@ class _Split:
     Attributes:
         bottom: Where its classes are: the folder, or one below.
         classes: Their folders; none where the names of the files tell.
-        index: Pictures by class, by names as they are shown; perhaps none.
+        index: Pictures by class, by display name; perhaps none.
     """
 
     folder: Node
@@ -86,8 +87,13 @@ class _Split:
     classes: tuple[Node, ...]
     index: Index
 
+    @property
+    def keys(self) -> set[str]:
+        """Return what other spellings of the classes have in common with these."""
+        return set(map(_key, self.index))
 
-def understand(path: Path) -> Layout:
+
+def read_layout(path: Path) -> Layout:
     """Return the layout of a folder.
 
     Raises:
@@ -102,21 +108,18 @@ def understand(path: Path) -> Layout:
     train, candidates = _splits(top)
     _require_classes(train)
     tests = [_split(folder) for folder in candidates]
-    test = _labelled(tests, train)
+    test = _first_labelled(tests, train)
     if test is not None:
-        _require_whole(test)
-        test = _renamed(test, like=train)
         _require_same_classes(train, test)
     left_out = _left_out(tree, train=train, test=test, tests=tests)
+    splits = [split for split in (train, test) if split and split.folder is not top]
     return Layout(
         place=top.path,
         train=train.index,
         test=test.index if test else None,
-        splits=tuple(
-            split.folder.name for split in (train, test) if split and split.folder is not top
-        ),
+        splits=tuple(split.folder.name for split in splits),
         is_flat=not train.classes,
-        left_out={reason: tuple(found) for reason, found in left_out.items() if found},
+        left_out={reason: tuple(files) for reason, files in left_out.items() if files},
         notes=tuple(_notes(tree, left_out, train=train, test=test)),
     )
 
@@ -137,28 +140,6 @@ def places(path: Path) -> Iterator[Path]:
         place = place / best if best is not None else None
 
 
-def class_folders(path: Path) -> list[str]:
-    """Return the names of the visible folders at ``path``, sorted."""
-    return sorted(
-        entry.name for entry in _entries(path) if is_folder(entry) and not is_hidden(entry.name)
-    )
-
-
-def pictures_in(path: Path) -> list[Path]:
-    """Return the visible files at ``path`` that have a picture's name."""
-    files = (Path(entry.path) for entry in _entries(path) if not is_hidden(entry.name))
-    return [file for file in files if file.suffix.lower() in SUFFIXES]
-
-
-def _entries(path: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder; nothing where it is none, or cannot be read."""
-    try:
-        with os.scandir(path) as entries:
-            return list(entries)
-    except OSError:
-        return []
-
-
 def by_name(pictures: Iterable[Path]) -> dict[str, tuple[Path, ...]]:
     """Return the pictures whose names tell a class, as in cat.0.jpg, by class and number."""
     index: dict[str, list[Path]] = {}
@@ -172,13 +153,6 @@ def natural(path: Path) -> tuple[list[str | int], str]:
     """Return a sorting key that puts cat.2 before cat.10."""
     parts = re.split(r"([0-9]+)", path.name)
     return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
-
-
-def shown(name: str) -> str:
-    """Return a name for the eye: accents composed, and nothing that cannot be printed."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    composed = unicodedata.normalize("NFC", text)
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in composed)
 
 
 def role(name: str) -> tuple[Role | None, tuple[str, ...]]:
@@ -201,7 +175,7 @@ def role(name: str) -> tuple[Role | None, tuple[str, ...]]:
 
 
 def _words(name: str) -> list[str]:
-    """Return the words of a name, in small letters; those that are written together, apart."""
+    """Return the words of a name in small letters, also those that are written together."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name).lower()
     spaced = re.sub(r"hold[^a-z0-9]?out", "holdout", spaced)
     words: list[str] = []
@@ -219,7 +193,7 @@ def _order(name: str, words: Sequence[str]) -> tuple[int, str]:
 
 def _key(name: str) -> str:
     """Return what two spellings of one class have in common."""
-    return shown(name).casefold()
+    return display_name(name).casefold()
 
 
 def _is_wrapper(name: str, parent: str) -> bool:
@@ -292,195 +266,159 @@ def _split(folder: Node, *, without: Sequence[Node] = ()) -> _Split:
     classes = tuple(node for node in bottom.folders if node not in without)
     named = by_name(bottom.pictures)
     if len(classes) < 2 and len(named) > 1:
-        return _Split(
-            folder=folder,
-            bottom=bottom,
-            classes=(),
-            index={shown(name): files for name, files in named.items()},
-        )
-    index = {
-        shown(node.name): tuple(sorted(node.all_pictures(), key=_place_in(node.path)))
-        # By the name as it is read: two splits may write the same accent in two ways.
-        for node in sorted(classes, key=lambda node: shown(node.name))
-    }
+        index = {display_name(name): files for name, files in named.items()}
+        return _Split(folder=folder, bottom=bottom, classes=(), index=index)
+    index = {}
+    # By the name as it is read: two splits may write the same accent in two ways.
+    for node in sorted(classes, key=lambda node: node.label):
+        index[node.label] = tuple(sorted(node.all_pictures(), key=partial(_path_key, node.path)))
     return _Split(folder=folder, bottom=bottom, classes=classes, index=index)
 
 
-def _place_in(folder: Path) -> Callable[[Path], list[tuple[list[str | int], str]]]:
-    """Return the sorting key of files in a folder and in the folders inside."""
-    return lambda file: [natural(Path(part)) for part in file.relative_to(folder).parts]
+def _path_key(folder: Path, file: Path) -> list[tuple[list[str | int], str]]:
+    """Return the sorting key of a file in a folder or in the folders inside."""
+    return [natural(Path(part)) for part in file.relative_to(folder).parts]
 
 
 def _require_classes(train: _Split) -> None:
-    """Refuse what cannot be learnt from.
-
-    Raises:
-        DatasetError: There are not two classes, or they are none.
-    """
-    if blind := _first_obstacle(train):
-        raise _unreadable(blind)
-    if len(train.classes) < 2 and len(train.index) < 2:
-        raise DatasetError(_no_classes(train))
-    _require_no_splits(train)
-    _require_whole(train)
-
-
-def _require_no_splits(train: _Split) -> None:
-    place, names = train.bottom.path, [node.name for node in train.classes]
-    told = ", ".join(f"{shown(node.name)} ({_count(node)})" for node in train.classes)
-    roles = set(map(role, names))
+    """Refuse what cannot be trained on: fewer than two classes, or folders that are none."""
+    bottom, classes = train.bottom, train.classes
+    _require_readable(train.folder, bottom, *classes)
+    if len(classes) < 2 and len(train.index) < 2:
+        hint = _deeper_hint(classes)
+        if not hint and bottom.pictures:
+            hint = (
+                "; put the images of each class into a folder of its name, or name the files by "
+                f"class, like cat.0.jpg and dog.0.jpg{_table_hint(bottom)}"
+            )
+        names = ", ".join(node.label for node in classes) or "none"
+        raise DatasetError(
+            f"{bottom.path}: expected at least two class folders, found {names}{hint}"
+        )
+    counts = ", ".join(f"{node.label} ({_count(node)})" for node in classes)
+    roles = {role(node.name) for node in classes}
     kinds = {kind for kind, _ in roles}
     if kinds and None not in kinds and kinds != {"part"} and len({rest for _, rest in roles}) == 1:
         raise DatasetError(
-            f"{place}: expected class folders, found names of splits or of contents: {told}; "
-            "put the pictures of each class into a folder of its name, in train and in test"
-            f"{_table_hint(train.bottom)}{_deeper_hint(train.classes)}"
+            f"{bottom.path}: expected class folders, found names of splits or of contents: "
+            f"{counts}; put the pictures of each class into a folder of its name, in train and in "
+            f"test{_table_hint(bottom)}{_deeper_hint(classes)}"
         )
     insides = [
         {inner.name for inner in node.folders if inner.may_hold_pictures()}
-        for node in train.classes
+        for node in classes
         if not node.pictures
     ]
-    same = set.intersection(*insides) if len(insides) == len(names) and insides else set()
+    same = set.intersection(*insides) if insides and len(insides) == len(classes) else set()
     if len(same) > 1 and kinds & {"train", "test", "part"}:
         raise DatasetError(
-            f"{place}: expected class folders, found folders that seem to be parts of a dataset: "
-            f"{told}, each with {', '.join(sorted(map(shown, same)))}; call them train and test, "
-            f"or name one of them{_deeper_hint(train.classes)}"
+            f"{bottom.path}: expected class folders, found folders that seem to be parts of a "
+            f"dataset: {counts}, each with {', '.join(sorted(map(display_name, same)))}; call them "
+            f"train and test, or name one of them{_deeper_hint(classes)}"
         )
+    _require_whole(train)
 
 
 def _require_whole(split: _Split) -> None:
     """Refuse a split with classes that read alike, that are empty, or that cannot be read."""
-    place = split.bottom.path
-    if blind := _first_obstacle(split):
-        raise _unreadable(blind)
+    _require_readable(split.folder, split.bottom, *split.classes)
     names = [node.name for node in split.classes] or list(split.index)
     alike = [name for name, count in Counter(map(_key, names)).items() if count > 1]
     if alike:
-        twins = ", ".join(shown(name) for name in names if _key(name) in alike)
+        twins = ", ".join(display_name(name) for name in names if _key(name) in alike)
         raise DatasetError(
-            f"{place}: expected different class names, found some that read alike: {twins}; "
-            "merge or rename them"
+            f"{split.bottom.path}: expected different class names, found some that read alike: "
+            f"{twins}; merge or rename them"
         )
-    if empty := [_of_other_formats(node) for node in split.classes if not node.all_pictures()]:
+    empty = []
+    for node in split.classes:
+        if not node.all_pictures():
+            foreign = _foreign_formats(node.walk())
+            empty.append(node.label + (f" but {_listed(foreign)}" if foreign else ""))
+    if empty:
         raise DatasetError(
-            f"{place}: expected images in every class folder, found none in {', '.join(empty)}; "
-            f"add images ({', '.join(sorted(SUFFIXES))}) or remove the folder"
+            f"{split.bottom.path}: expected images in every class folder, found none in "
+            f"{', '.join(empty)}; add images ({', '.join(sorted(SUFFIXES))}) or remove the folder"
         )
-
-
-def _of_other_formats(node: Node) -> str:
-    """Return the name of a class without pictures, and what there is in their place."""
-    kinds = Counter(FOREIGN[file.suffix.lower()] for inner in node.walk() for file in inner.foreign)
-    return shown(node.name) + (f" but {_listed(kinds)}" if kinds else "")
 
 
 def _require_same_classes(train: _Split, test: _Split) -> None:
     for here, there in ((train, test), (test, train)):
-        missing = sorted(set(here.index) - set(there.index))
-        if missing:
+        if missing := sorted(set(here.index) - set(there.index)):
             raise DatasetError(
                 f"{there.folder.path}: expected the same classes as in the other split, "
                 f"found none named {', '.join(missing)}"
             )
 
 
-def _labelled(tests: Sequence[_Split], train: _Split) -> _Split | None:
-    """Return the first test split with any class of the training.
+def _require_readable(*nodes: Node) -> None:
+    for node in nodes:
+        if node.obstacle:
+            raise DatasetError(
+                f"{node.path}: expected a folder that can be read, found: {node.obstacle}; "
+                "give yourself the right to read it, or move it elsewhere"
+            )
+
+
+def _first_labelled(tests: Sequence[_Split], train: _Split) -> _Split | None:
+    """Return the first test split with any class of the training, its classes spelt alike.
 
     Raises:
         DatasetError: One that comes first cannot be read.
     """
-    names = set(map(_key, train.index))
-    for split in tests:
-        if blind := next((node for node in (split.folder, split.bottom) if node.obstacle), None):
-            raise _unreadable(blind)
-        if names & set(map(_key, split.index)):
-            return split
+    for test in tests:
+        _require_readable(test.folder, test.bottom)
+        if train.keys & test.keys:
+            _require_whole(test)
+            known = {_key(name): (place, name) for place, name in enumerate(train.index)}
+            spelt = {
+                known.get(_key(name), (len(known), name)): files
+                for name, files in test.index.items()
+            }
+            return replace(test, index={name: spelt[place, name] for place, name in sorted(spelt)})
     return None
 
 
-def _renamed(test: _Split, *, like: _Split) -> _Split:
-    """Return the test split with its classes spelt and ordered as in the training."""
-    known = {_key(name): (place, name) for place, name in enumerate(like.index)}
-    spelt = {known.get(_key(name), (len(known), name)): files for name, files in test.index.items()}
-    return _Split(
-        folder=test.folder,
-        bottom=test.bottom,
-        classes=test.classes,
-        index={name: spelt[place, name] for place, name in sorted(spelt)},
-    )
-
-
-def _first_obstacle(split: _Split) -> Node | None:
-    """Return the first folder without which a split is not known, and which cannot be read."""
-    needed = (split.folder, split.bottom, *split.classes)
-    return next((node for node in needed if node.obstacle), None)
-
-
-def _unreadable(node: Node) -> DatasetError:
-    return DatasetError(
-        f"{node.path}: expected a folder that can be read, found: {node.obstacle}; "
-        "give yourself the right to read it, or move it elsewhere"
-    )
-
-
-def _no_classes(train: _Split) -> str:
-    """Return what is wrong with a folder of fewer than two classes, and what was perhaps meant."""
-    bottom = train.bottom
-    names = ", ".join(shown(node.name) for node in train.classes) or "none"
-    hint = _deeper_hint(train.classes)
-    if not hint and bottom.pictures:
-        hint = (
-            "; put the images of each class into a folder of its name, or name the files by class, "
-            f"like cat.0.jpg and dog.0.jpg{_table_hint(bottom)}"
-        )
-    return f"{bottom.path}: expected at least two class folders, found {names}{hint}"
-
-
 def _deeper_hint(folders: Sequence[Node]) -> str:
-    deeper = [node for node in folders if len(_bottom(node).folders) > 1]
-    if not deeper:
-        return ""
-    return f"; if the classes are the folders in {_bottom(deeper[0]).path}, name that folder"
+    bottoms = (_bottom(node) for node in folders)
+    deeper = next((bottom.path for bottom in bottoms if len(bottom.folders) > 1), None)
+    return f"; if the classes are the folders in {deeper}, name that folder" if deeper else ""
 
 
 def _table_hint(node: Node) -> str:
     tables = [file.name for file in node.others if file.suffix.lower() in (".csv", ".tsv")]
-    return f"; labels in tables such as {shown(tables[0])} are not read" if tables else ""
-
-
-def _count(node: Node) -> str:
-    return f"{len(node.all_pictures()):,}"
-
-
-HIDDEN, BLIND, SPLIT, STRAY = "hidden", "unlabelled", "split", "stray"
+    return f"; labels in tables such as {display_name(tables[0])} are not read" if tables else ""
 
 
 def _left_out(
     tree: Tree, *, train: _Split, test: _Split | None, tests: Sequence[_Split]
 ) -> dict[str, list[Path]]:
     """Return the pictures of no split, by the reason why."""
-    chosen = [split.folder for split in (train, test) if split]
-    parts = [part for split in (train, test) if split for part in split.index.values()]
-    names = set(map(_key, train.index))
-    found: dict[str, list[Path]] = {HIDDEN: tree.hidden, BLIND: [], SPLIT: [], STRAY: []}
+    chosen = [split for split in (train, test) if split]
+    left_out: dict[str, list[Path]] = {HIDDEN: tree.hidden, BLIND: [], SPLIT: [], STRAY: []}
     for split in tests:
-        if split.folder not in chosen:
-            is_labelled = bool(names & set(map(_key, split.index)))
-            found[SPLIT if is_labelled else BLIND] += split.folder.all_pictures()
-    seen = {*chain.from_iterable(parts), *found[BLIND], *found[SPLIT]}
-    found[STRAY] = [file for file in tree.root.all_pictures() if file not in seen]
-    return found
+        if all(split.folder is not other.folder for other in chosen):
+            reason = SPLIT if train.keys & split.keys else BLIND
+            left_out[reason] += split.folder.all_pictures()
+    read = chain.from_iterable(files for split in chosen for files in split.index.values())
+    known = {*read, *left_out[BLIND], *left_out[SPLIT]}
+    left_out[STRAY] = [file for file in tree.root.all_pictures() if file not in known]
+    return left_out
 
 
 def _notes(
     tree: Tree, left_out: Mapping[str, list[Path]], *, train: _Split, test: _Split | None
 ) -> Iterator[str]:
-    root = tree.root.path
+    """Yield a sentence for each reason why something was not read as it is."""
     nodes = list(tree.root.walk())
-    chosen = f"the test set is {shown(test.folder.name)}" if test else "there is no test set"
+
+    def place(path: Path) -> str:
+        return display_name(str(path.relative_to(tree.root.path)))
+
+    def pictures(count: int) -> str:
+        return f"{count:,} picture{'' if count == 1 else 's'}"
+
+    chosen = f"the test set is {test.folder.label}" if test else "there is no test set"
     reasons = {
         BLIND: "of a test folder without these classes",
         SPLIT: f"of a further split, as {chosen}",
@@ -489,45 +427,48 @@ def _notes(
     }
     for reason, words in reasons.items():
         if files := left_out[reason]:
-            places = Counter(_place(file.parent, root) for file in files)
-            yield f"not read: {_pictures(len(files))} {words}: {_listed(places)}"
-    if foreign := [file for node in nodes for file in node.foreign]:
-        kinds = Counter(FOREIGN[file.suffix.lower()] for file in foreign)
-        yield (
-            f"not read: {_pictures(len(foreign))} to be converted to JPEG or PNG: {_listed(kinds)}"
-        )
-    # What we have written down of pictures that we drew or fetched is nobody's news.
-    if others := [file for node in nodes for file in node.others if file.name != MANIFEST]:
-        kinds = Counter(file.suffix.lower() or "no suffix" for file in others)
-        yield f"not read: files that are no pictures: {_listed(kinds)}"
+            folders = Counter(place(file.parent) for file in files)
+            yield f"not read: {pictures(len(files))} {words}: {_listed(folders)}"
+    if foreign := _foreign_formats(nodes):
+        count = pictures(foreign.total())
+        yield f"not read: {count} to be converted to JPEG or PNG: {_listed(foreign)}"
+    others = Counter(
+        file.suffix.lower() or "no suffix"
+        for node in nodes
+        for file in node.others
+        # What we have written down of pictures that we drew or fetched is nobody's news.
+        if file.name != MANIFEST
+    )
+    if others:
+        yield f"not read: files that are no pictures: {_listed(others)}"
     if tree.repeated:
         yield "not followed, as they lead to what is read in its own place: " + _joined(
-            f"{_place(link, root)} ({_count(node) if node else 'a folder above'})"
+            f"{place(link)} ({_count(node) if node else 'a folder above'})"
             for link, node in tree.repeated
         )
     if tree.broken:
         yield "WARNING: links that lead nowhere: " + _joined(
-            f"{_place(link, root)} ({reason})" for link, reason in tree.broken
+            f"{place(link)} ({reason})" for link, reason in tree.broken
         )
     if blocked := [node for node in nodes if node.obstacle]:
         yield "WARNING: cannot be read, so its pictures are missing: " + _joined(
-            f"{_place(node.path, root)} ({node.obstacle})" for node in blocked
+            f"{place(node.path)} ({node.obstacle})" for node in blocked
         )
     inner = Counter[str]()
     for split in (train, test):
         for node in split.classes if split else ():
             for folder in node.folders:
-                inner[shown(folder.name)] += len(folder.all_pictures())
+                inner[folder.label] += len(folder.all_pictures())
     if inner := +inner:
         yield f"folders inside classes, read with their class: {_listed(inner)}"
 
 
-def _pictures(count: int) -> str:
-    return f"{count:,} picture{'' if count == 1 else 's'}"
+def _foreign_formats(nodes: Iterable[Node]) -> Counter[str]:
+    return Counter(FOREIGN[file.suffix.lower()] for node in nodes for file in node.foreign)
 
 
-def _place(path: Path, root: Path) -> str:
-    return shown(str(path.relative_to(root)))
+def _count(node: Node) -> str:
+    return f"{len(node.all_pictures()):,}"
 
 
 def _listed(counts: Counter[str]) -> str:

@@ -1,60 +1,48 @@
-"""What a source gives: the labelled images of a dataset, not yet decoded."""
+"""Listing of a dataset: its labelled images, not yet decoded.
+
+Many images are read on a few threads: Pillow and hashlib release the interpreter while they work.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data import image_formats
-from benchharness.data.images import Decoded, read_image, resize_array
+from benchharness.data.images import (
+    DECODER,
+    Decoded,
+    complaint,
+    open_file,
+    read_image,
+    resize_array,
+)
 from benchharness.errors import DatasetError
 
+# Enough images to hide what handing work to a thread costs, few enough to keep 16 threads busy
+# to the end of a small dataset.
+_BLOCK = 8
+# The digest of an image that cannot be read.
+UNREADABLE = bytes(hashlib.sha256().digest_size)
 
-class Examples(Protocol):
-    """Labelled images, each known by its position."""
-
-    @property
-    def labels(self) -> NDArray[np.int32]:
-        """Class of each image, int32, shape (images,)."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def name(self, index: int) -> str:
-        """Return what to call the image in a message."""
-        ...
-
-    def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the image's content as it is stored, 32 bytes.
-
-        Raises:
-            DatasetError: The image cannot be read.
-        """
-        ...
-
-    def read(self, index: int, *, size: int, channels: int) -> Decoded:
-        """Return the image decoded and resized to a square.
-
-        Raises:
-            DatasetError: The image cannot be decoded.
-        """
-        ...
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FileExamples:
-    """Images in files of their own.
+    """Labelled images in files of their own, each known by its position.
 
     Attributes:
-        labels: int32, shape (images,).
+        labels: Class of each image, int32, shape (images,).
     """
 
     paths: tuple[Path, ...]
@@ -63,88 +51,88 @@ class FileExamples:
     def __len__(self) -> int:
         return len(self.paths)
 
+    def take(self, indices: NDArray[np.int64]) -> FileExamples:
+        """Return some of the images, in the order of their positions."""
+        paths = tuple(self.paths[index] for index in indices.tolist())
+        return FileExamples(paths=paths, labels=self.labels[indices])
+
     def name(self, index: int) -> str:
-        """Return the file's path; bytes in it that are no UTF-8 are replaced."""
+        """Return the file's path, for messages; bytes in it that are no UTF-8 are replaced."""
         return os.fsencode(self.paths[index]).decode("utf-8", "replace")
 
     def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the file."""
+        """Return the SHA-256 of the file, 32 bytes.
+
+        Raises:
+            DatasetError: The file cannot be read.
+        """
+        path = self.paths[index]
         try:
-            with image_formats.opened(self.paths[index]) as file:
+            with open_file(path) as file:
                 return hashlib.file_digest(file, "sha256").digest()
         except OSError as error:
             raise DatasetError(
-                f"{self.paths[index]}: expected a readable file, found: "
-                f"{image_formats.complaint(error, self.paths[index])}"
+                f"{path}: expected a readable file, found: {complaint(error, path)}"
             ) from error
 
     def read(self, index: int, *, size: int, channels: int) -> Decoded:
-        """Return the decoded file."""
+        """Return the image decoded and resized to a square.
+
+        Raises:
+            DatasetError: The image cannot be decoded.
+        """
         return read_image(self.paths[index], size=size, channels=channels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArrayExamples:
-    """Images that lie in one array.
+    """Labelled images in one array, each known by its position.
 
     Attributes:
-        images: uint8, shape (images, height, width) or (images, height, width, channels).
-        labels: int32, shape (images,).
-        source: What the array is, for messages.
+        images: uint8, shape (rows, height, width) or (rows, height, width, channels).
+        labels: Class of each image, int32, shape (images,).
+        source: Name of the array, for messages.
+        rows: Row of each image, int64, shape (images,); None for all rows in order.
     """
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
     source: str
+    rows: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.labels)
+
+    def take(self, indices: NDArray[np.int64]) -> ArrayExamples:
+        """Return some of the images, in the order of their positions."""
+        rows = indices if self.rows is None else self.rows[indices]
+        return replace(self, labels=self.labels[indices], rows=rows)
 
     def name(self, index: int) -> str:
-        """Return the source and the position in it."""
-        return f"{self.source} image {index}"
+        """Return the source and the row in it, for messages."""
+        return f"{self.source} image {self._row(index)}"
 
     def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the image's shape and pixels."""
-        image = np.ascontiguousarray(self.images[index])
+        """Return the SHA-256 of the image's shape and pixels, 32 bytes."""
+        image = np.ascontiguousarray(self.images[self._row(index)])
         return hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
 
     def read(self, index: int, *, size: int, channels: int) -> Decoded:
-        """Return the resized image."""
-        return resize_array(self.images[index], size=size, channels=channels)
+        """Return the image resized to a square."""
+        return resize_array(self.images[self._row(index)], size=size, channels=channels)
+
+    def _row(self, index: int) -> int:
+        return index if self.rows is None else int(self.rows[index])
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Selection:
-    """Some of the images of ``examples``, in the order of ``indices`` (int64)."""
-
-    examples: Examples
-    indices: NDArray[np.int64]
-
-    @property
-    def labels(self) -> NDArray[np.int32]:
-        """Class of each image, int32, shape (images,)."""
-        return self.examples.labels[self.indices]
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def name(self, index: int) -> str:
-        """Return what to call the image in a message."""
-        return self.examples.name(int(self.indices[index]))
-
-    def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the image's content."""
-        return self.examples.digest(int(self.indices[index]))
-
-    def read(self, index: int, *, size: int, channels: int) -> Decoded:
-        """Return the decoded image."""
-        return self.examples.read(int(self.indices[index]), size=size, channels=channels)
+Examples = FileExamples | ArrayExamples
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Listing:
     """A dataset as its source lists it.
+
+    The id of an image is its position among the training images, followed by those of the test.
 
     Attributes:
         name: Identity of the source, for example ``cats_dogs``.
@@ -171,6 +159,26 @@ class Listing:
     notes: tuple[str, ...] = ()
     is_own: bool = False
     is_lenient: bool = False
+
+    @property
+    def count(self) -> int:
+        """Images in all."""
+        return len(self.train) + len(self.test)
+
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """Class of each image by id, int32, shape (images,)."""
+        return np.concatenate([self.train.labels, self.test.labels])
+
+    def image(self, image: int) -> tuple[Examples, int]:
+        """Return the split that holds the image of an id, and its position there."""
+        train = len(self.train)
+        return (self.train, image) if image < train else (self.test, image - train)
+
+    def image_name(self, image: int) -> str:
+        """Return what to call the image of an id in a message."""
+        examples, index = self.image(image)
+        return examples.name(index)
 
     def first(self, *, train: int | None, test: int | None) -> Listing:
         """Return this listing with the first ``train`` and ``test`` images; None for all.
@@ -213,19 +221,118 @@ def select(
         return examples
     labels = examples.labels
     names = list(classes) or [f"class {label}" for label in range(int(labels.max()) + 1)]
-    found = [np.flatnonzero(labels == label) for label in range(len(names))]
-    wanted = shares(count, classes=len(names))
-    for name, share, members in zip(names, wanted, found, strict=True):
+    by_class = [np.flatnonzero(labels == label) for label in range(len(names))]
+    chosen = []
+    for name, share, members in zip(
+        names, shares(count, classes=len(names)), by_class, strict=True
+    ):
         if len(members) < share and not is_lenient:
-            most = min(len(members) for members in found) * len(names)
+            most = min(map(len, by_class)) * len(names)
             raise DatasetError(
                 f"expected {count} images, {share} of {name}; found {len(examples)}, "
                 f"{len(members)} of {name}; ask for at most {most}"
             )
-    chosen = [members[:share] for members, share in zip(found, wanted, strict=True)]
-    return Selection(examples=examples, indices=np.sort(np.concatenate(chosen)))
+        chosen.append(members[:share])
+    return examples.take(np.sort(np.concatenate(chosen)))
 
 
 def shares(count: int, *, classes: int) -> list[int]:
     """Return how many of ``count`` images each class is to give."""
     return [count // classes + (label < count % classes) for label in range(classes)]
+
+
+def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
+    """Return the SHA-256 of each image's content, by id.
+
+    Args:
+        listing: What to read.
+        workers: Threads.
+        may_skip: Whether an image that cannot be read has the digest ``UNREADABLE``.
+
+    Raises:
+        DatasetError: An image cannot be read.
+    """
+
+    def digest(image: int) -> bytes:
+        examples, index = listing.image(image)
+        try:
+            return examples.digest(index)
+        except DatasetError:
+            if may_skip:
+                return UNREADABLE
+            raise
+
+    blocks = _on_threads(
+        lambda ids: [digest(image) for image in ids], count=listing.count, workers=workers
+    )
+    return [digest for block in blocks for digest in block]
+
+
+def identity(listing: Listing, contents: Sequence[bytes], *, size: int, channels: int) -> str:
+    """Return the dataset's digest: what its pixels and labels follow from, and no path.
+
+    Args:
+        listing: What to identify.
+        contents: The digest of each image, by id.
+        size: Side of the decoded images, pixels.
+        channels: 1 or 3.
+
+    Returns:
+        SHA-256 in hex.
+    """
+    header = {
+        "name": listing.name,
+        "classes": listing.classes,
+        "train": len(listing.train),
+        "size": size,
+        "channels": channels,
+        "decoder": DECODER,
+    }
+    whole = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    whole.update(listing.labels.astype("<i4").tobytes())
+    whole.update(b"".join(contents))
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """Consecutive decoded images.
+
+    Attributes:
+        pixels: uint8, shape (images, size, size, channels); black where decoding failed.
+        kinds: What was special about some files, by id.
+        failures: The error of each image that failed, by id.
+    """
+
+    pixels: NDArray[np.uint8]
+    kinds: Mapping[int, tuple[str, ...]]
+    failures: Mapping[int, DatasetError]
+
+
+def decode(listing: Listing, *, size: int, channels: int, workers: int) -> Iterator[Block]:
+    """Yield all images by id, decoded ahead on ``workers`` threads."""
+
+    def block(ids: range) -> Block:
+        pixels = np.zeros((len(ids), size, size, channels), dtype=np.uint8)
+        kinds: dict[int, tuple[str, ...]] = {}
+        failures: dict[int, DatasetError] = {}
+        for row, image in enumerate(ids):
+            examples, index = listing.image(image)
+            try:
+                decoded = examples.read(index, size=size, channels=channels)
+                pixels[row], kinds[image] = decoded.pixels, decoded.kinds
+            except DatasetError as error:
+                failures[image] = error
+        return Block(pixels=pixels, kinds=kinds, failures=failures)
+
+    return _on_threads(block, count=listing.count, workers=workers)
+
+
+def _on_threads(work: Callable[[range], T], *, count: int, workers: int) -> Iterator[T]:
+    blocks = [range(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        try:
+            yield from pool.map(work, blocks)
+        finally:
+            # After an error nobody wants the rest.
+            pool.shutdown(wait=False, cancel_futures=True)

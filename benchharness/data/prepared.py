@@ -1,4 +1,4 @@
-"""A dataset decoded once and kept on disk: what both backends read."""
+"""Prepared dataset: decoded once, kept on disk, and read by every backend."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.cache import Progress, obtain
-from benchharness.data.cache_entry import Entry, Meta, open_entry
-from benchharness.data.indexed_images import IndexedImages, digests, identity
-from benchharness.data.leaks import Leak, OnLeak, leaks, refuse
-from benchharness.data.listing import Listing
-from benchharness.data.splits import split
+from benchharness.data.batches import split
+from benchharness.data.cache import (
+    CacheEntry,
+    Meta,
+    Progress,
+    entry_folder,
+    open_entry,
+    open_or_build,
+)
+from benchharness.data.listing import Listing, digests, identity
+from benchharness.data.verify import Leak, OnLeak, find_leaks, refuse_leaks
 from benchharness.errors import DatasetError
 
 OnBadImage = Literal["error", "skip"]
@@ -31,17 +36,17 @@ class Prepared:
         labels: int32, shape (images,).
         splits: Ids, int64, by "train", "validation" and "test"; no id is in two.
         name: Identity of the source, for example ``cats_dogs``.
-        digest: Identity of the content, SHA-256 in hex; the same wherever the files lie.
+        digest: Identity of the content, SHA-256 in hex; the same wherever the files are.
         origin: Where the images came from, in words for the user.
         is_real: False for pictures that a program drew.
         skipped: Images left out because they could not be read.
-        kinds: Ids of images that were special, by the keys of ``model.kinds.WORDS``.
+        kinds: Ids of images that were special, by the keys of ``model.conversions.WORDS``.
         seconds: Time spent decoding now; 0.0 when they came from the cache.
         folder: The cache entry.
         validation: Share of the training images held out, 0-1.
         seed: Decided which ones.
         leaks: Images of the test that are for training too, each with its twin.
-        mended: What was wrong with the cache entry that this one replaces; empty where nothing was.
+        rebuilt_because: What was wrong with the cache entry that this one replaces; else empty.
     """
 
     images: NDArray[np.uint8]
@@ -59,7 +64,7 @@ class Prepared:
     validation: float
     seed: int
     leaks: tuple[Leak, ...] = ()
-    mended: str = ""
+    rebuilt_because: str = ""
 
     @property
     def majority_share(self) -> float:
@@ -94,8 +99,8 @@ class Prepared:
         Raises:
             DatasetError: The cache entry is gone or damaged.
         """
-        return open_prepared(
-            Path(fields["folder"]),
+        return _with_splits(
+            open_entry(Path(fields["folder"])),
             validation=fields["validation"],
             seed=fields["seed"],
             origin=fields["origin"],
@@ -120,7 +125,7 @@ def prepare(
 ) -> Prepared:
     """Return the listing's images decoded, from the cache where it has them.
 
-    Neither ``validation`` nor ``seed`` decodes anything anew.
+    Neither ``validation`` nor ``seed`` decodes anything again.
 
     Args:
         listing: What to decode.
@@ -130,7 +135,7 @@ def prepare(
         test_images: Test images to take; None for all.
         validation: Share of each class of the training images to hold out, 0-1.
         seed: Decides which ones.
-        cache_dir: The entry lies in ``prepared`` below it.
+        cache_dir: The entry is in ``prepared`` below it.
         workers: Decoding threads.
         on_bad_image: "skip" leaves out images that cannot be read.
         on_leak: "error" refuses images of the test that are for training too.
@@ -140,54 +145,44 @@ def prepare(
         DatasetError: There are too few images, one cannot be read or is not allowed, or the disk is
             full.
     """
-    images = IndexedImages(listing=listing.first(train=train_images, test=test_images))
+    listing = listing.first(train=train_images, test=test_images)
     channels = listing.channels if channels is None else channels
     may_skip = on_bad_image == "skip"
-    contents = digests(images, workers=workers, may_skip=may_skip)
-    digest = identity(images, contents, size=size, channels=channels)
+    contents = digests(listing, workers=workers, may_skip=may_skip)
+    digest = identity(listing, contents, size=size, channels=channels)
     meta = Meta(
         digest=digest,
         name=listing.name,
         classes=listing.classes,
         is_real=listing.is_real,
-        shape=(len(images), size, size, channels),
-        train=len(images.listing.train),
+        shape=(listing.count, size, size, channels),
+        train=len(listing.train),
     )
-    folder = cache_dir / "prepared" / digest[:32]
-    filled = obtain(
-        folder, images, meta=meta, workers=workers, may_skip=may_skip, progress=progress
+    entry = open_or_build(
+        entry_folder(cache_dir, digest),
+        listing,
+        meta=meta,
+        workers=workers,
+        may_skip=may_skip,
+        progress=progress,
     )
-    entry = filled.entry
-    skipped = tuple(images.name(position) for position in entry.meta.skipped)
+    skipped = tuple(map(listing.image_name, entry.meta.skipped))
     if skipped and not may_skip:
         raise DatasetError(
             f"{skipped[0]}: expected a readable image, found one that an earlier run skipped "
             f'({len(skipped)} such in all); mend or remove it, or set on_bad_image = "skip"'
         )
-    twins = leaks(images, contents, skipped=entry.meta.skipped)
+    leaks = find_leaks(listing, contents, skipped=entry.meta.skipped)
     if on_leak == "error":
-        refuse(twins)
-    prepared = _prepared(
+        refuse_leaks(leaks)
+    prepared = _with_splits(
         entry, validation=validation, seed=seed, origin=listing.origin, skipped=skipped
     )
-    return replace(prepared, seconds=filled.seconds, leaks=twins, mended=filled.damage)
+    return replace(prepared, leaks=leaks)
 
 
-def open_prepared(
-    folder: Path, *, validation: float, seed: int, origin: str, skipped: tuple[str, ...]
-) -> Prepared:
-    """Open a cache entry with these splits, hashing and decoding nothing.
-
-    Raises:
-        DatasetError: The entry is gone or damaged.
-    """
-    return _prepared(
-        open_entry(folder), validation=validation, seed=seed, origin=origin, skipped=skipped
-    )
-
-
-def _prepared(
-    entry: Entry, *, validation: float, seed: int, origin: str, skipped: tuple[str, ...]
+def _with_splits(
+    entry: CacheEntry, *, validation: float, seed: int, origin: str, skipped: tuple[str, ...]
 ) -> Prepared:
     meta = entry.meta
     return Prepared(
@@ -208,8 +203,9 @@ def _prepared(
         is_real=meta.is_real,
         skipped=skipped,
         kinds=meta.kinds,
-        seconds=0.0,
+        seconds=entry.seconds,
         folder=entry.folder,
         validation=validation,
         seed=seed,
+        rebuilt_because=entry.rebuilt_because,
     )

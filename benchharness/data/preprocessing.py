@@ -1,13 +1,18 @@
-"""From pixels to network inputs: the constants, fitted once by the core on training images."""
+"""Preprocessing, from pixels to network inputs: fitted once to training images, kept by content."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.data.prepared import Prepared
 from benchharness.errors import DatasetError
+from benchharness.files import atomic_write_bytes, writable
 from benchharness.model.host import preprocess_on_host
 from benchharness.model.task import Preprocessing, Whitening
 
@@ -33,6 +38,30 @@ _EPSILON = 0.1
 # Images, and values of an image, converted to floats at a time; they bound the memory.
 _CHUNK = 128
 _VALUES = 4096
+# Of the fitting: another formula makes another file.
+_VERSION = 1
+_ARRAYS = ("mean", "basis", "gain")
+
+
+def fitted(name: str, prepared: Prepared) -> Preprocessing:
+    """Return the preprocessing of that name, fitted to a dataset's training images.
+
+    It is kept in the cache beside the prepared images, by the digest of images, training split and
+    name, and so fitted once for all workers.
+
+    Raises:
+        DatasetError: The name is unknown or does not suit the images.
+    """
+    train = prepared.splits["train"]
+    parts = [str(_VERSION), name, prepared.digest, hashlib.sha256(train.tobytes()).hexdigest()]
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+    file = prepared.folder.parent.parent / "fitted" / f"{key}.safetensors"
+    preprocessing = _read(file)
+    if preprocessing is None:
+        images = prepared.images
+        preprocessing = fit(name, images=images, ids=train, channels=images.shape[3])
+        _write(file, preprocessing)
+    return preprocessing
 
 
 def fit(
@@ -61,30 +90,33 @@ def fit(
             name=name, order=order, mean=(0.0,) * channels, scale=(1 / 255,) * channels
         )
     if name in _IMAGENET:
-        return _imagenet(name, channels)
+        if channels != 3:
+            raise DatasetError(
+                f"preprocessing {name}: expected 3 channels, found {channels}; "
+                "use unit or standard, or prepare the images with 3 channels"
+            )
+        return _IMAGENET[name]
     if name in ("standard", "zca"):
-        mean, scale = _standard(images, ids)
-        plain = Preprocessing(name=name, order=order, mean=mean, scale=scale)
-        return plain if name == "standard" else _whitened(plain, images, ids)
+        mean, scale = _standard(images, np.sort(ids))
+        standard = Preprocessing(name=name, order=order, mean=mean, scale=scale)
+        if name == "standard":
+            return standard
+        return replace(standard, whitening=_whitening(standard, images, np.sort(ids)))
     raise DatasetError(
         f"preprocessing: expected one of unit, caffe_bgr, imagenet_rgb, standard, zca; found {name}"
     )
-
-
-def _imagenet(name: str, channels: int) -> Preprocessing:
-    if channels != 3:
-        raise DatasetError(
-            f"preprocessing {name}: expected 3 channels, found {channels}; "
-            "use unit or standard, or prepare the images with 3 channels"
-        )
-    return _IMAGENET[name]
 
 
 def _standard(
     images: NDArray[np.uint8], ids: NDArray[np.int64]
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and 1 / standard deviation of each channel; 1 for a channel that is constant."""
-    counts = _level_counts(images, np.sort(ids))
+    # How often each level occurs: whole numbers, so that the sums are exact on every machine.
+    counts = np.zeros((images.shape[-1], 256), dtype=np.int64)
+    for start in range(0, len(ids), _CHUNK):
+        chunk = images[ids[start : start + _CHUNK]]
+        for channel, total in enumerate(counts):
+            total += np.bincount(chunk[..., channel].ravel(), minlength=256)
     levels = np.arange(256)
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ levels
@@ -93,49 +125,23 @@ def _standard(
     return tuple(mean.tolist()), tuple(scale.tolist())
 
 
-def _level_counts(images: NDArray[np.uint8], ids: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return how often each level 0-255 occurs in each channel, shape (channels, 256).
-
-    Whole numbers, so that the sums are exact and alike on every machine.
-    """
-    counts = np.zeros((images.shape[-1], 256), dtype=np.int64)
-    for start in range(0, len(ids), _CHUNK):
-        chunk = images[ids[start : start + _CHUNK]]
-        for channel, total in enumerate(counts):
-            total += np.bincount(chunk[..., channel].ravel(), minlength=256)
-    return counts
-
-
-def _whitened(
-    plain: Preprocessing, images: NDArray[np.uint8], ids: NDArray[np.int64]
-) -> Preprocessing:
-    """Return ``plain`` with ZCA whitening in the span of the leading components."""
-    samples = _samples(plain, images, np.sort(ids))
-    mean = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
-    samples -= mean
-    axes, variance = _components(samples)
-    whitening = Whitening(
-        mean=mean,
-        basis=axes.astype(np.float32),
-        gain=(1 / np.sqrt(variance + _EPSILON)).astype(np.float32),
-    )
-    return replace(plain, whitening=whitening)
-
-
-def _samples(
-    plain: Preprocessing, images: NDArray[np.uint8], ids: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return flattened training images, shape (samples, values).
-
-    They are spread evenly over the ids, which often come sorted by class.
-    """
+def _whitening(
+    standard: Preprocessing, images: NDArray[np.uint8], ids: NDArray[np.int64]
+) -> Whitening:
+    """Return ZCA whitening in the span of the leading components."""
+    # Spread evenly over the ids, which often come sorted by class.
     places = np.linspace(0, len(ids) - 1, min(len(ids), _WHITENED_IMAGES)).round()
     chosen = ids[places.astype(np.int64)]
     samples = np.empty((len(chosen), images[0].size), dtype=np.float32)
     for start in range(0, len(chosen), _CHUNK):
         chunk = images[chosen[start : start + _CHUNK]].astype(np.float32)
-        samples[start : start + _CHUNK] = preprocess_on_host(chunk, plain).reshape(len(chunk), -1)
-    return samples
+        inputs = preprocess_on_host(chunk, standard)
+        samples[start : start + _CHUNK] = inputs.reshape(len(chunk), -1)
+    mean = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
+    samples -= mean
+    axes, variance = _components(samples)
+    gain = (1 / np.sqrt(variance + _EPSILON)).astype(np.float32)
+    return Whitening(mean=mean, basis=axes.astype(np.float32), gain=gain)
 
 
 def _components(
@@ -162,3 +168,34 @@ def _components(
     weights = vectors[:, leading] / lengths
     axes = np.concatenate([samples[:, part].T.astype(np.float64) @ weights for part in parts])
     return axes, lengths**2 / max(1, count - 1)
+
+
+def _read(file: Path) -> Preprocessing | None:
+    """Return what ``_write`` wrote; None where there is nothing, or nothing whole."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="numpy") as content:
+            facts = json.loads(content.metadata()["facts"])
+            has_whitening = set(_ARRAYS) <= set(content.keys())
+            arrays = {name: content.get_tensor(name) for name in _ARRAYS if has_whitening}
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        return None
+    return Preprocessing(
+        name=facts["name"],
+        order=tuple(facts["order"]),
+        mean=tuple(facts["mean"]),
+        scale=tuple(facts["scale"]),
+        whitening=Whitening(**arrays) if has_whitening else None,
+    )
+
+
+def _write(file: Path, preprocessing: Preprocessing) -> None:
+    from safetensors.numpy import save
+
+    whitening = preprocessing.whitening
+    arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
+    facts = {name: getattr(preprocessing, name) for name in ("name", "order", "mean", "scale")}
+    with writable(file, error=DatasetError):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_bytes(file, save(arrays, metadata={"facts": json.dumps(facts)}))

@@ -1,28 +1,84 @@
-"""Where datasets come from: how each is found on this machine."""
+"""Sources of datasets: their names, what each is, and where each is found on this machine.
+
+Imports neither NumPy nor Pillow, so that listing the sources is instant.
+"""
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchharness.data.added import dataset, info, listing_of, names
-from benchharness.data.registry import VARIABLE
 from benchharness.download.caches import keras_home
-from benchharness.download.stock import read_manifest
+from benchharness.download.manifest import read_manifest
 from benchharness.errors import AbsentError, DatasetError, FetchError
 from benchharness.files import expanded
+from benchharness.plugins import extensions, load_extension
+from benchharness.text import did_you_mean
 
 if TYPE_CHECKING:
-    from benchharness.data.listing import Listing
+    from benchharness.data.listing import Examples, Listing
     from benchharness.download.fetcher import Fetcher
+    from benchharness.model.extension import Dataset, Images, Pictures
 
 Progress = Callable[[int, int], None]
-# What needs no plugin.
-_OWN = ("folder", "flat", "cats_dogs", "drawn")
+VARIABLE = "BENCHHARNESS_DATA"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceInfo:
+    """One line about a source, and what to do where it has nothing.
+
+    Attributes:
+        remedy: How to make its images available.
+    """
+
+    description: str
+    remedy: str
+
+
+_NAME_IT = f"name the folder with --data DIR, [dataset] path, or {VARIABLE}"
+_FETCH_IT = "with a network it is downloaded by itself; else"
+
+SOURCES: dict[str, SourceInfo] = {
+    "folder": SourceInfo(
+        description="class folders of images: train/<class>/*, test/<class>/*, or just <class>/*",
+        remedy=_NAME_IT,
+    ),
+    "flat": SourceInfo(
+        description="images named by class in one folder: cat.0.jpg, dog.0.jpg",
+        remedy=_NAME_IT,
+    ),
+    "cats_dogs": SourceInfo(
+        description="photographs of cats and dogs (Asirra), in any of their layouts",
+        remedy=f"{_FETCH_IT} {_NAME_IT}; it holds train/cats/*.jpg, train/dogs/*.jpg and test "
+        "likewise, or cat.0.jpg ... dog.12499.jpg, or PetImages/Cat/0.jpg ...",
+    ),
+    "fashion_mnist": SourceInfo(
+        description="70 000 grey pictures of clothes in ten classes, 28 x 28",
+        remedy=f"{_FETCH_IT} apt-get install dataset-fashion-mnist (Debian, Ubuntu), or put "
+        f"train-images-idx3-ubyte.gz and its three companions into a folder and {_NAME_IT}",
+    ),
+    "drawn": SourceInfo(
+        description="cats and dogs drawn by benchharness itself; nothing to fetch",
+        remedy="nothing is needed",
+    ),
+}
+
+
+def names() -> list[str]:
+    """Return every source that a suite can name."""
+    return list(dict.fromkeys([*SOURCES, *extensions("datasets")]))
+
+
+def info(name: str) -> SourceInfo:
+    """Return what a source is, and what to do where it has nothing."""
+    if name in SOURCES:
+        return SOURCES[name]
+    plugin = _plugin(name)
+    assert plugin is not None, f"{name} is no source"
+    return SourceInfo(description=plugin.description, remedy=plugin.remedy)
 
 
 def find(
@@ -66,24 +122,29 @@ def find(
     _require_known(name)
     if path is not None and not path.is_dir():
         raise DatasetError(f"{path}: expected a folder with the dataset {name}, found none")
-    draw = partial(
-        _drawn,
-        train=train_images,
-        test=test_images,
-        seed=seed,
-        cache_dir=cache_dir,
-        progress=progress,
-    )
+
+    def draw() -> Listing:
+        from benchharness.data.synthetic import synthetic_images
+
+        return synthetic_images(
+            train=train_images,
+            test=test_images,
+            seed=seed,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
+
+    def load(place: Path) -> Listing:
+        counts = (train_images, test_images)
+        return _load(name, place, counts=counts, seed=seed, is_lenient=is_lenient)
+
     if name == "drawn":
-        return draw(path)
-    load = partial(
-        _load,
-        name,
-        train_images=train_images,
-        test_images=test_images,
-        seed=seed,
-        is_lenient=is_lenient,
-    )
+        if path is not None:
+            raise DatasetError(
+                f"dataset drawn: expected no folder, found {path}; "
+                'for images of your own use source = "folder"'
+            )
+        return draw()
     places = _places(name, path=path, environment=environment)
     place = next((place for place in places if _holds(name, place)), path)
     if place is not None:
@@ -93,16 +154,18 @@ def find(
         from benchharness.download.fetcher import DamagedError
 
         try:
-            fetched = fetcher.obtain(name)
+            folder = fetcher.fetch(name)
         except DamagedError as error:
             # Nothing takes the place of photographs that are there.
             raise DatasetError(str(error)) from error
         except FetchError as error:
             looked += f"; not downloaded: {fetcher.refusal() or error}"
         else:
-            return _with_source(load(fetched), fetched)
+            listing, manifest = load(folder), read_manifest(folder)
+            origin = f", downloaded: {manifest.source}" if manifest else ""
+            return replace(listing, origin=listing.origin + origin)
     if fallback == "drawn":
-        drawn = draw(None)
+        drawn = draw()
         return replace(drawn, origin=f"{drawn.origin}; in place of {name}, not found ({looked})")
     raise AbsentError(
         f"dataset {name}: expected {info(name).description}; "
@@ -122,14 +185,22 @@ def holds(name: str, path: Path) -> bool:
     return any(_holds(name, place) for place in _places(name, path=path, environment={}))
 
 
+def _plugin(name: str) -> Dataset | None:
+    """Return the dataset of a plugin; None for a source of the core's own."""
+    if name not in extensions("datasets"):
+        return None
+    dataset: Dataset = load_extension("datasets", name)()
+    return dataset
+
+
 def _require_known(name: str) -> None:
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f'; did you mean "{near[0]}"?' if near else ""
+        hint = did_you_mean(name, names())
         raise DatasetError(
-            f'dataset source: expected one of {", ".join(names())}, found "{name}"{hint}'
+            f'dataset source: expected one of {", ".join(names())}, found "{name}"'
+            + (f"; {hint}" if hint else "")
         )
-    if name not in _OWN and dataset(name) is None:
+    if name not in ("folder", "flat", "cats_dogs", "drawn") and _plugin(name) is None:
         raise DatasetError(
             f"dataset {name}: expected the entry point that it comes through, found none; "
             "install benchharness again, its code is newer than what is installed"
@@ -142,81 +213,61 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
     root = environment.get(VARIABLE)
     places = [expanded(root), expanded(root) / name] if root else []
     keras = keras_home(environment)
-    added = dataset(name)
-    if added is not None:
-        places += added.places(environment)
+    if plugin := _plugin(name):
+        places += plugin.places(environment)
     if name == "cats_dogs" and keras is not None:
         places.append(keras / "datasets")
     return places
 
 
-def _with_source(listing: Listing, folder: Path) -> Listing:
-    """Return a fetched listing that tells where it was fetched from."""
-    manifest = read_manifest(folder)
-    if manifest is None:
-        return listing
-    return replace(listing, origin=f"{listing.origin}, downloaded: {manifest.source}")
-
-
 def _holds(name: str, place: Path) -> bool:
-    from benchharness.data import cats_dogs, flat, folder
+    from benchharness.data import cats_dogs, folder
 
-    added = dataset(name)
-    if added is not None:
-        return added.holds(place)
-    modules = {"folder": folder.holds, "flat": flat.holds, "cats_dogs": cats_dogs.holds}
-    return modules[name](place)
+    if plugin := _plugin(name):
+        return plugin.holds(place)
+    checks = {"folder": folder.holds, "flat": folder.holds_flat, "cats_dogs": cats_dogs.holds}
+    return checks[name](place)
 
 
 def _load(
     name: str,
     place: Path,
     *,
-    train_images: int | None,
-    test_images: int | None,
+    counts: tuple[int | None, int | None],
     seed: int,
     is_lenient: bool,
 ) -> Listing:
-    from benchharness.data import cats_dogs, flat, folder
+    from benchharness.data import cats_dogs, folder
 
-    added = dataset(name)
-    if added is not None:
-        return replace(listing_of(name, added.read(place)), place=place, is_lenient=is_lenient)
-    classes = 2 if name == "cats_dogs" else max(1, len(flat.index_of(place)))
-    loads: dict[str, Callable[..., Listing]] = {
+    if plugin := _plugin(name):
+        return replace(plugin_listing(name, plugin.read(place)), place=place, is_lenient=is_lenient)
+    loaders: dict[str, Callable[..., Listing]] = {
         "folder": folder.folder,
-        "flat": flat.flat,
+        "flat": folder.flat,
         "cats_dogs": cats_dogs.cats_dogs,
     }
-    listing = loads[name](
-        place,
-        seed=seed,
-        train=_per_class(train_images, classes),
-        test=_per_class(test_images, classes),
-        is_lenient=is_lenient,
-    )
+    classes = 2 if name == "cats_dogs" else max(1, len(folder.flat_index(place)))
+    # Rounded up: what is too much is left out when the images are chosen.
+    train, test = (None if count is None else -(-count // classes) for count in counts)
+    listing = loaders[name](place, seed=seed, train=train, test=test, is_lenient=is_lenient)
     return replace(listing, is_lenient=is_lenient)
 
 
-def _per_class(images: int | None, classes: int) -> int | None:
-    # Rounded up: what is too much is left out when the images are chosen.
-    return None if images is None else -(-images // classes)
+def plugin_listing(name: str, pictures: Pictures) -> Listing:
+    """Return the listing of what a plugin's dataset has read."""
+    from benchharness.data.listing import ArrayExamples, FileExamples, Listing
 
+    def examples(images: Images, source: str) -> Examples:
+        if images.array is not None:
+            return ArrayExamples(images=images.array, labels=images.labels, source=source)
+        return FileExamples(paths=tuple(images.files or ()), labels=images.labels)
 
-def _drawn(
-    path: Path | None,
-    *,
-    train: int | None,
-    test: int | None,
-    seed: int,
-    cache_dir: Path,
-    progress: Progress | None,
-) -> Listing:
-    if path is not None:
-        raise DatasetError(
-            f"dataset drawn: expected no folder, found {path}; "
-            'for images of your own use source = "folder"'
-        )
-    from benchharness.data.synthetic import pictures
-
-    return pictures(train=train, test=test, seed=seed, cache_dir=cache_dir, progress=progress)
+    return Listing(
+        name=name,
+        classes=pictures.classes,
+        train=examples(pictures.train, f"{name} train"),
+        test=examples(pictures.test, f"{name} test"),
+        channels=pictures.channels,
+        is_real=pictures.is_real,
+        origin=pictures.origin,
+    )

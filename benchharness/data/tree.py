@@ -1,15 +1,16 @@
-"""A folder and all that is below it, read once."""
+"""Tree of a folder: all that is below it, read once."""
 
 from __future__ import annotations
 
 import heapq
 import os
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchharness.data.image_formats import FOREIGN, SUFFIXES
+from benchharness.data.images import FOREIGN, SUFFIXES
 
 # What desktops, file servers and archivers put into folders, in small letters.
 _SYSTEM = frozenset(
@@ -48,6 +49,11 @@ class Node:
         """The folder's name."""
         return self.path.name
 
+    @property
+    def label(self) -> str:
+        """The folder's name, for the eye."""
+        return display_name(self.path.name)
+
     def walk(self) -> Iterator[Node]:
         """Yield this folder and every folder below it."""
         pending = [self]
@@ -63,10 +69,6 @@ class Node:
     def may_hold_pictures(self) -> bool:
         """Return whether there are pictures in it or below, as far as it can be read."""
         return any(node.pictures or node.obstacle for node in self.walk())
-
-
-# Its path as text, by which links are put in order; as a path; and the folder that it is in.
-_Link = tuple[str, Path, Node]
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -86,7 +88,7 @@ class Tree:
     broken: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def is_hidden(name: str) -> bool:
+def _is_hidden(name: str) -> bool:
     """Return whether a folder or file is hidden, or of those that a system makes."""
     small = name.lower()
     return small.startswith(".") or small in _SYSTEM or bool(_RECOVERED.fullmatch(small))
@@ -102,7 +104,7 @@ def read_tree(root: Path) -> Tree:
     real = os.path.realpath(root)
     tree = Tree(root=Node(path=root))
     read = {real: tree.root}
-    links: list[_Link] = []
+    links: list[tuple[str, Path, Node]] = []
     _read(tree, tree.root, real=real, read=read, links=links)
     while links:
         _, link, parent = heapq.heappop(links)
@@ -117,18 +119,29 @@ def read_tree(root: Path) -> Tree:
     return tree
 
 
-def _read(tree: Tree, top: Node, *, real: str, read: dict[str, Node], links: list[_Link]) -> None:
+def _read(
+    tree: Tree,
+    top: Node,
+    *,
+    real: str,
+    read: dict[str, Node],
+    links: list[tuple[str, Path, Node]],
+) -> None:
     """Fill a folder and those below it, all but what links lead to."""
     pending = [(top, real)]
     while pending:
         node, place = pending.pop()
-        for entry in _entries(node):
-            path, is_link, has_more = Path(entry.path), entry.is_symlink(), is_folder(entry)
-            if is_hidden(entry.name):
+        try:
+            entries = sorted(_scan(node.path), key=lambda entry: entry.name)
+        except OSError as error:
+            node.obstacle, entries = error.strerror or str(error), []
+        for entry in entries:
+            path, is_link, has_more = Path(entry.path), entry.is_symlink(), _is_folder(entry)
+            if _is_hidden(entry.name):
                 # What a hidden link leads to is not looked at.
                 tree.hidden += _hidden_pictures(path) if not (is_link and has_more) else []
             elif not has_more:
-                _file(tree, node, path)
+                _add_file(tree, node, path)
             elif is_link:
                 heapq.heappush(links, (entry.path, path, node))
             elif (key := os.path.join(place, entry.name)) in read:  # noqa: PTH118 (as realpath)
@@ -139,16 +152,12 @@ def _read(tree: Tree, top: Node, *, real: str, read: dict[str, Node], links: lis
                 pending.append((folder, key))
 
 
-def _entries(node: Node) -> Sequence[os.DirEntry[str]]:
-    try:
-        with os.scandir(node.path) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
-    except OSError as error:
-        node.obstacle = error.strerror or str(error)
-        return ()
+def _scan(path: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(path) as entries:
+        return list(entries)
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
+def _is_folder(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a folder, or leads to one."""
     try:
         return entry.is_dir()
@@ -157,23 +166,18 @@ def is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _file(tree: Tree, node: Node, path: Path) -> None:
+def _add_file(tree: Tree, node: Node, path: Path) -> None:
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
         node.pictures.append(path)
-    elif path.is_symlink() and (obstacle := _obstacle(path)):
-        tree.broken.append((path, obstacle))
-    else:
-        (node.foreign if suffix in FOREIGN else node.others).append(path)
-
-
-def _obstacle(path: Path) -> str:
-    """Return why a link cannot be followed; empty where it can."""
-    try:
-        path.stat()
-    except OSError as error:
-        return error.strerror or str(error)
-    return ""
+        return
+    if path.is_symlink():
+        try:
+            path.stat()
+        except OSError as error:
+            tree.broken.append((path, error.strerror or str(error)))
+            return
+    (node.foreign if suffix in FOREIGN else node.others).append(path)
 
 
 def _hidden_pictures(path: Path) -> list[Path]:
@@ -181,3 +185,31 @@ def _hidden_pictures(path: Path) -> list[Path]:
         return [path] if path.suffix.lower() in SUFFIXES else []
     files = (Path(place, name) for place, _, names in os.walk(path) for name in names)
     return [file for file in files if file.suffix.lower() in SUFFIXES]
+
+
+def class_folders(path: Path) -> list[str]:
+    """Return the names of the visible folders at ``path``, sorted."""
+    return sorted(
+        entry.name for entry in _entries(path) if _is_folder(entry) and not _is_hidden(entry.name)
+    )
+
+
+def pictures_in(path: Path) -> list[Path]:
+    """Return the visible files at ``path`` that have a picture's name."""
+    files = (Path(entry.path) for entry in _entries(path) if not _is_hidden(entry.name))
+    return [file for file in files if file.suffix.lower() in SUFFIXES]
+
+
+def _entries(path: Path) -> list[os.DirEntry[str]]:
+    """Return what is in a folder; nothing where it is none, or cannot be read."""
+    try:
+        return _scan(path)
+    except OSError:
+        return []
+
+
+def display_name(name: str) -> str:
+    """Return a name for the eye: accents composed, and nothing that cannot be printed."""
+    text = os.fsencode(name).decode("utf-8", "replace")
+    composed = unicodedata.normalize("NFC", text)
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in composed)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchharness.doctor.check import Check
-from benchharness.doctor.probe_request import GaugeRequest
 from benchharness.environments.install import origin_of
 from benchharness.errors import PluginError
 from benchharness.plugins import distribution, find, install_command, obstacle
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.process.executor import LocalExecutor
+from benchharness.worker.request import WorkerRequest
 
 _INSTALL = "; install it with: "
 
@@ -87,7 +87,9 @@ def check_backend(
     folder.mkdir(parents=True, exist_ok=True)
     events: dict[str, Any] = {}
     outcome = (interpreter.with_interpreter(executor) if interpreter else executor).run(
-        GaugeRequest(plugin=plugin, options=options, device=device, threads=threads),
+        WorkerRequest(
+            job="inspect", plugin=plugin, options=options, device=device, threads=threads
+        ),
         request_file=folder / f"{backend}.json",
         log=folder / f"{backend}.log",
         on_event=lambda event: events.update({event["event"]: event}),

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchharness.data.added import info, names
 from benchharness.data.listing import Listing
-from benchharness.data.sources import find
+from benchharness.data.sources import find, info, names
 from benchharness.doctor.check import Check
 from benchharness.download.caches import keras_home, torch_checkpoints
 from benchharness.download.registry import REGISTRY, RemoteResource, weights_home

@@ -124,7 +124,7 @@ def _session(
 ) -> Session | None:
     if options.suite is None:
         return None
-    given = RunOptions(
+    request = RunOptions(
         suite=options.suite,
         backends=options.backends,
         profile=options.profile,
@@ -134,7 +134,7 @@ def _session(
         # Whatever the profile depends on, nothing is downloaded to decide it.
         offline=True,
     )
-    session = open_session(given, environment=environment, cache=cache)
+    session = open_session(request, environment=environment, cache=cache)
     fetcher = open_fetcher(cache, environment=environment, is_offline=False)
     # The survey fetches nothing, and names what a run would fetch.
     return replace(session, places=replace(session.places, fetcher=fetcher))

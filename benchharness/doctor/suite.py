@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchharness.data.added import info
+from benchharness.data.sources import info
 from benchharness.doctor.backends import BackendStatus
 from benchharness.doctor.check import Check, Section
 from benchharness.doctor.data import Resource, weights_checks

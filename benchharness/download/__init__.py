@@ -1,1 +1,1 @@
-"""Published files: where they lie, how they come here, and whether they are what they should be."""
+"""Downloads: published files, fetched, checked and kept."""

@@ -1,4 +1,4 @@
-"""Archives unpacked with suspicion: nothing leaves the folder, nothing grows without end."""
+"""Archives, unpacked with suspicion: nothing leaves the folder, nothing grows without end."""
 
 from __future__ import annotations
 
@@ -64,16 +64,19 @@ def unpack(
         FetchError: The archive is damaged, or not to be trusted.
         OSError: The disk is full or cannot be written.
     """
-    with _members(archive) as members:
-        every = [_checked(archive, member) for member in _counted(archive, members)]
-        chosen = [
-            member
-            for member in every
-            if member.size_bytes and re.fullmatch(limits.wanted, member.name)
-        ]
-        total = _require_within(archive, chosen, limits)
+    with _open(archive) as members:
+        checked = []
+        for number, member in enumerate(members, start=1):
+            if number > _MOST_MEMBERS:
+                raise FetchError(
+                    f"{archive}: expected at most {_MOST_MEMBERS:,} members, found more"
+                )
+            _require_harmless(archive, member)
+            checked.append(member)
+        wanted = [m for m in checked if m.size_bytes and re.fullmatch(limits.wanted, m.name)]
+        total = _require_within(archive, wanted, limits)
         digests, done = {}, 0
-        for member in chosen:
+        for member in wanted:
             digests[member.name] = _write(archive, member, target / member.name)
             done += member.size_bytes
             if progress is not None:
@@ -81,75 +84,50 @@ def unpack(
     return digests
 
 
-def _counted(archive: Path, members: Iterator[_Member]) -> Iterator[_Member]:
-    for number, member in enumerate(members, start=1):
-        if number > _MOST_MEMBERS:
-            raise FetchError(f"{archive}: expected at most {_MOST_MEMBERS:,} members, found more")
-        yield member
-
-
-def _checked(archive: Path, member: _Member) -> _Member:
-    """Return the member if it can do no harm.
-
-    Raises:
-        FetchError: It points outside, or is no plain file.
-    """
+def _require_harmless(archive: Path, member: _Member) -> None:
+    """Refuse a member that points outside, or is no plain file."""
     path = PurePosixPath(member.name)
     is_inside = not path.is_absolute() and ".." not in path.parts and path.parts
     if not is_inside or "\\" in member.name or "\0" in member.name or _DRIVE.match(member.name):
-        raise FetchError(
-            f"{archive}: expected paths that stay in their folder, found {member.name!r}; "
-            "nothing was unpacked, do not trust where it came from"
-        )
-    if not member.is_plain:
-        raise FetchError(
-            f"{archive}: expected plain files, found a link or a device: {member.name!r}; "
-            "nothing was unpacked, do not trust where it came from"
-        )
-    return member
+        problem = f"paths that stay in their folder, found {member.name!r}"
+    elif not member.is_plain:
+        problem = f"plain files, found a link or a device: {member.name!r}"
+    else:
+        return
+    raise FetchError(
+        f"{archive}: expected {problem}; nothing was unpacked, do not trust where it came from"
+    )
 
 
-def _require_within(archive: Path, chosen: list[_Member], limits: ArchiveLimits) -> int:
-    """Return the bytes that the members say they have.
-
-    Raises:
-        FetchError: There are none, or too many, or they shrink as only a bomb does.
-    """
-    total = sum(member.size_bytes for member in chosen)
-    different = {member.name for member in chosen}
-    if not chosen or len(different) < len(chosen):
-        found = "one that is there twice" if chosen else "none"
-        raise FetchError(f"{archive}: expected members like {limits.wanted}, found {found}")
-    if len(chosen) > limits.most_files or total > limits.most_bytes:
+def _require_within(archive: Path, members: list[_Member], limits: ArchiveLimits) -> int:
+    """Return the bytes that the members say they have; refuse none, too many, and bombs."""
+    total = sum(member.size_bytes for member in members)
+    if len({member.name for member in members}) < max(1, len(members)):
+        actual = "one that is there twice" if members else "none"
+        raise FetchError(f"{archive}: expected members like {limits.wanted}, found {actual}")
+    if len(members) > limits.most_files or total > limits.most_bytes:
         raise FetchError(
             f"{archive}: expected at most {limits.most_files:,} files and "
-            f"{limits.most_bytes:,} bytes, found {len(chosen):,} files and {total:,} bytes; "
+            f"{limits.most_bytes:,} bytes, found {len(members):,} files and {total:,} bytes; "
             "nothing was unpacked"
         )
-    for member in chosen:
-        if member.packed_bytes is not None:
-            _require_plausible(archive, member.size_bytes, member.packed_bytes)
-    _require_plausible(archive, total, archive.stat().st_size)
+    sizes = [(m.size_bytes, m.packed_bytes) for m in members if m.packed_bytes is not None]
+    for size_bytes, packed_bytes in (*sizes, (total, archive.stat().st_size)):
+        if size_bytes > _MOST_RATIO * packed_bytes:
+            raise FetchError(
+                f"{archive}: expected files packed at most {_MOST_RATIO} to 1, found "
+                f"{size_bytes:,} bytes in {packed_bytes:,}; nothing was unpacked"
+            )
     return total
 
 
-def _require_plausible(archive: Path, size_bytes: int, packed_bytes: int) -> None:
-    if size_bytes > _MOST_RATIO * packed_bytes:
-        raise FetchError(
-            f"{archive}: expected files packed at most {_MOST_RATIO} to 1, found "
-            f"{size_bytes:,} bytes in {packed_bytes:,}; nothing was unpacked"
-        )
-
-
 def _write(archive: Path, member: _Member, file: Path) -> str:
-    """Write a member and return its SHA-256; exactly as many bytes as it said."""
+    """Write a member, exactly as many bytes as it said, and return its SHA-256."""
     file.parent.mkdir(parents=True, exist_ok=True)
     digest, left = hashlib.sha256(), member.size_bytes
     with member.open() as source, file.open("xb") as sink:
-        while block := source.read(min(_BLOCK_BYTES, left + 1)):
+        while left >= 0 and (block := source.read(min(_BLOCK_BYTES, left + 1))):
             left -= len(block)
-            if left < 0:
-                break
             digest.update(block)
             sink.write(block)
     if left:
@@ -161,12 +139,8 @@ def _write(archive: Path, member: _Member, file: Path) -> str:
 
 
 @contextmanager
-def _members(archive: Path) -> Iterator[Iterator[_Member]]:
-    """Give the files of an archive; folders are made as files need them.
-
-    Raises:
-        FetchError: It is no archive, or a damaged one.
-    """
+def _open(archive: Path) -> Iterator[Iterator[_Member]]:
+    """Yield the files of an archive; folders are made as files need them."""
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as zipped:

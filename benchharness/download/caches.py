@@ -1,4 +1,4 @@
-"""Where frameworks keep what they have downloaded, and where we do."""
+"""Cache folders: those of frameworks, and ours."""
 
 from __future__ import annotations
 

@@ -1,40 +1,41 @@
-"""What a session fetches: each thing once, without a network not at all."""
+"""Downloads: published resources, each fetched once, checked and kept."""
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchharness.download.archive import unpack
-from benchharness.download.download import UnreachableError, download
-from benchharness.download.registry import REGISTRY, RemoteResource
-from benchharness.download.stock import Manifest, atomic_dir, damages, write_manifest
-from benchharness.download.transfer import Progress, Timeouts
+from benchharness.download.manifest import Manifest, damages, write_manifest
+from benchharness.download.registry import REGISTRY, RemoteFile, RemoteResource
+from benchharness.download.transfer import Progress, Timeouts, Transfer, TransferError
 from benchharness.errors import FetchError
-from benchharness.files import ANOTHER_CACHE, unwritten
-from benchharness.locks import locked
-
-
-class DamagedError(FetchError):
-    """What was fetched is no longer what it was, and cannot be fetched anew."""
-
+from benchharness.files import atomic_dir, build_lock, remove_dir, require_free_space, writable
 
 OnDownload = Callable[[str, int, int], None]
 
 _SPARE_BYTES = 50_000_000
 
 
+class UnreachableError(FetchError):
+    """None of a file's servers answered: most likely there is no network."""
+
+
+class DamagedError(FetchError):
+    """A downloaded resource is damaged, and cannot be downloaded again."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Fetcher:
-    """Fetches what has a public home and keeps it.
+    """Downloads what has a public home and keeps it.
 
     Without a network, one failure is enough for all that follows: nothing is tried again.
 
     Attributes:
-        folder: Where a folder for each thing appears.
+        folder: Where a folder for each resource appears.
         homes: What can be fetched, by name.
         is_offline: Whether the network is not to be touched.
         on_download: Called with what is fetched, bytes there are, and bytes in all.
@@ -45,7 +46,7 @@ class Fetcher:
     folder: Path
     homes: Mapping[str, RemoteResource] = field(default_factory=lambda: REGISTRY)
     is_offline: bool = False
-    patience: Timeouts = field(default_factory=Timeouts)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     on_download: OnDownload | None = None
     announce: Callable[[str], None] | None = None
     skip_verify: bool = False
@@ -53,77 +54,71 @@ class Fetcher:
     _failures: dict[str, FetchError] = field(default_factory=dict)
     _outage: str = ""
 
-    def obtain(self, name: str) -> Path:
-        """Return the folder of a thing, fetched and checked unless it is there already, and whole.
+    def fetch(self, name: str) -> Path:
+        """Return the folder of a resource, downloaded unless it is there already, and whole.
 
         Args:
             name: A key of ``homes``.
 
         Raises:
-            DamagedError: It is there, damaged, and cannot be had anew.
-            FetchError: It is not there and cannot be had.
+            DamagedError: It is there, damaged, and cannot be downloaded again.
+            FetchError: It is not there and cannot be downloaded.
         """
         target = self.folder / name
-        if target.is_dir() and self._is_whole(name, target):
+        if self._is_whole(name):
             return target
         if name not in self._failures:
             try:
-                return self._fetch(name, target)
+                self._fetch(name, self.homes[name], target)
+                return target
             except FetchError as error:
                 self._failures[name] = error
         raise self._failures[name]
 
     def may_fetch(self, name: str) -> bool:
-        """Return whether a thing has a home here and nothing speaks against fetching it."""
+        """Return whether a resource has a home and nothing speaks against fetching it."""
         return name in self.homes and name not in self._failures and not self.refusal()
 
     def refusal(self) -> str:
         """Return why nothing is fetched: the user's wish, or an outage; empty if all is well."""
         return "offline, as asked" if self.is_offline else self._outage
 
-    def at_rest(self) -> Fetcher:
-        """Return one that finds what is there and fetches nothing."""
+    def offline(self) -> Fetcher:
+        """Return a fetcher that finds what is there and downloads nothing."""
         return Fetcher(folder=self.folder, homes=self.homes, is_offline=True, skip_verify=True)
 
-    def locked(self, name: str) -> AbstractContextManager[bool]:
-        """Return the lock that processes hold while they make the folder of a thing."""
-        return locked(self.folder / f".{name}.lock")
-
-    def _fetch(self, name: str, target: Path) -> Path:
-        home = self.homes[name]
+    def _fetch(self, name: str, home: RemoteResource, target: Path) -> None:
         if refusal := self.refusal():
-            if damage := next(damages(target), "") if target.is_dir() else "":
+            if target.is_dir() and (damage := next(damages(target), "")):
                 raise DamagedError(
-                    f"{damage}; it was not fetched anew: {refusal}; "
-                    f"fetch it with a network, or remove {target}"
+                    f"{damage}; not downloaded again: {refusal}; retry online or delete {target}"
                 )
             raise FetchError(f"{name}: {home.source} was not fetched: {refusal}")
         try:
-            with self.locked(name):
+            what = f"to write {home.source}"
+            with writable(target, what=what, error=FetchError), build_lock(target):
                 # Another process may have fetched it while we waited.
-                if not (target.is_dir() and self._is_whole(name, target)):
+                if not self._is_whole(name):
                     self._build(name, home, target)
-                self._whole.add(name)
+                    self._whole.add(name)
         except UnreachableError as error:
             self._outage = "no network"
             hosts = ", ".join(dict.fromkeys(file.hosts for file in home.files))
             self._say(f"no network, going on without downloads: cannot reach {hosts}")
             raise FetchError(f"{name}: {error}") from error
-        except OSError as error:
-            raise FetchError(
-                f"{target}: expected to write {home.source}, found: "
-                f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
-            ) from error
-        return target
 
     def _build(self, name: str, home: RemoteResource, target: Path) -> None:
         incoming = self.folder / f".{name}.incoming"
-        self._require_space(home, incoming)
+        kept = sum(path.stat().st_size for path in incoming.glob("*"))
+        require_free_space(
+            self.folder,
+            needed=home.needed_bytes - kept + _SPARE_BYTES,
+            what=home.source,
+            error=FetchError,
+        )
         self._say(f"fetching {name}: {home.source}, {home.size_bytes / 1e6:,.0f} MB")
         files = [
-            download(
-                file, incoming, patience=self.patience, progress=self._progress(f"{file.name}")
-            )
+            download(file, incoming, timeouts=self.timeouts, progress=self._progress(file.name))
             for file in home.files
         ]
         with atomic_dir(target) as building:
@@ -134,31 +129,23 @@ class Fetcher:
                 digests = {file.name: file.sha256 for file in home.files}
                 for path in files:
                     path.rename(building / path.name)
-            write_manifest(
-                building, Manifest(source=home.source, remark=home.remark, files=digests)
-            )
+            manifest = Manifest(source=home.source, remark=home.remark, files=digests)
+            write_manifest(building, manifest)
+            # What is there is damaged, and stays until there is something in its place.
+            remove_dir(target)
         shutil.rmtree(incoming, ignore_errors=True)
 
-    def _is_whole(self, name: str, target: Path) -> bool:
-        """Return whether a thing is as it was fetched; a process asks that once."""
-        if self.skip_verify or name in self._whole:
-            return True
-        damage = next(damages(target), "")
-        if damage:
-            self._say(f"WARNING: damaged in the cache, to be fetched anew: {damage}")
+    def _is_whole(self, name: str) -> bool:
+        """Return whether a resource is there, as it was fetched; a process reads it once."""
+        target = self.folder / name
+        if not target.is_dir():
             return False
-        self._whole.add(name)
+        if not self.skip_verify and name not in self._whole:
+            if damage := next(damages(target), ""):
+                self._say(f"WARNING: damaged in the cache, to be fetched again: {damage}")
+                return False
+            self._whole.add(name)
         return True
-
-    def _require_space(self, home: RemoteResource, incoming: Path) -> None:
-        kept = sum(path.stat().st_size for path in incoming.glob("*"))
-        needed = home.needed_bytes - kept + _SPARE_BYTES
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise FetchError(
-                f"{self.folder}: expected {needed / 1e6:,.0f} MB of free space for "
-                f"{home.source}, found {free / 1e6:,.0f} MB; free some space, or {ANOTHER_CACHE}"
-            )
 
     def _progress(self, what: str) -> Progress | None:
         on_download = self.on_download
@@ -169,3 +156,81 @@ class Fetcher:
     def _say(self, line: str) -> None:
         if self.announce is not None:
             self.announce(line)
+
+
+def download(
+    file: RemoteFile, folder: Path, *, timeouts: Timeouts, progress: Progress | None = None
+) -> Path:
+    """Return the file in ``folder``, downloaded and checked unless it is there already.
+
+    Its addresses are tried in turn. What has arrived when one breaks off is continued by the next,
+    or by the next call.
+
+    Args:
+        file: What to fetch.
+        folder: Of this call alone, while it lasts; made where it is missing.
+        progress: Called with bytes there are and bytes in all.
+
+    Raises:
+        UnreachableError: No server answers.
+        FetchError: No server gives the file as it was published, or the disk does not take it.
+    """
+    partial = folder / f"{file.name}.partial"
+    failures: list[tuple[str, TransferError]] = []
+    for url in file.urls:
+        transfer = Transfer(
+            url=url,
+            partial=partial,
+            size_bytes=file.size_bytes,
+            timeouts=timeouts,
+            progress=progress,
+        )
+        try:
+            with writable(folder, what=f"to write {file.name}", error=FetchError):
+                folder.mkdir(parents=True, exist_ok=True)
+                was_begun = transfer.arrived > 0
+                try:
+                    return _retrieve(file, folder, transfer)
+                except ValueError:
+                    if not was_begun:
+                        raise
+                    # An earlier part of it was bad.
+                    return _retrieve(file, folder, transfer)
+        except ValueError as error:
+            actual = str(error).rsplit("but got ", 1)[-1].partition(". ")[0]
+            problem = TransferError(f"expected SHA-256 {file.sha256}, found {actual}")
+            failures.append((url, problem))
+        except TransferError as error:
+            failures.append((url, error))
+    reasons = "; ".join(f"{url}: {error}" for url, error in failures)
+    is_unreachable = all(error.is_unreachable for _, error in failures)
+    raise (UnreachableError if is_unreachable else FetchError)(
+        f"{file.name}: expected {file.size_bytes:,} bytes from {file.hosts}, found: {reasons}"
+        + ("; try again, what has arrived is kept" if partial.is_file() else "")
+    )
+
+
+def _retrieve(file: RemoteFile, folder: Path, transfer: Transfer) -> Path:
+    """Return the file as pooch gives it: downloaded beside, checked, then moved into place.
+
+    Raises:
+        ValueError: It has another digest; nothing of it is left.
+    """
+    import pooch
+
+    def downloader(url: str, output_file: str, pooch: object) -> None:
+        transfer.run()
+        transfer.partial.replace(output_file)
+        transfer.discard()
+
+    # It would print on the terminal, which belongs to the command line.
+    pooch.get_logger().setLevel(logging.ERROR)
+    return Path(
+        pooch.retrieve(
+            transfer.url,
+            known_hash=f"sha256:{file.sha256}",
+            fname=file.name,
+            path=folder,
+            downloader=downloader,
+        )
+    )

@@ -1,4 +1,4 @@
-"""The public homes of photographs and learnt weights: addresses, sizes, digests."""
+"""Registry of published photographs and weights: addresses, sizes, digests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class RemoteFile:
 
     Attributes:
         name: What its publisher calls it, and its name on disk.
-        urls: Where the same bytes lie, the preferred first.
+        urls: Where the same bytes are, the preferred first.
         sha256: Hexadecimal.
     """
 
@@ -24,7 +24,7 @@ class RemoteFile:
 
     @property
     def hosts(self) -> str:
-        """The machines that have it, for a message."""
+        """The hosts that have it, for a message."""
         return ", ".join(dict.fromkeys(urlsplit(url).hostname or url for url in self.urls))
 
 
@@ -75,7 +75,7 @@ class RemoteResource:
 
     @property
     def publisher(self) -> str:
-        """The machine that has it, for a message."""
+        """The host that has it, for a message."""
         return urlsplit(self.files[0].urls[0]).hostname or "nowhere"
 
 

@@ -1,4 +1,4 @@
-"""One file over HTTP: continued where an earlier try broke off, never more than was announced."""
+"""HTTP transfer of one file, continued where an earlier try broke off."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class TransferError(Exception):
         self.is_unreachable = is_unreachable
 
 
-class BrokenOffError(TransferError):
+class _BrokenOffError(TransferError):
     """The connection ended on the way; what has arrived is kept."""
 
 
@@ -57,121 +57,168 @@ class _StaleError(Exception):
     """What has arrived earlier cannot be continued."""
 
 
-def transfer(
-    url: str,
-    partial: Path,
-    *,
-    size_bytes: int,
-    patience: Timeouts,
-    progress: Progress | None = None,
-) -> None:
-    """Fetch what ``partial`` lacks of a file, which is then whole but not yet checked.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A file on its way.
 
-    Args:
-        url: Where the file lies.
+    Attributes:
+        url: Where the file is.
         partial: What has arrived, perhaps in an earlier try; kept when this one breaks off.
         size_bytes: What the file must have.
         progress: Called with bytes there are and bytes in all.
-
-    Raises:
-        TransferError: The server does not answer, does not have it, or has another file.
-        OSError: The disk is full or cannot be written.
     """
-    for tries_left in reversed(range(patience.tries)):
-        before = arrived(partial)
-        try:
-            _go_on(url, partial, size_bytes=size_bytes, patience=patience, progress=progress)
-        except _StaleError:
-            discard(partial)
-        except BrokenOffError:
-            # A server that gives nothing at all will not give more the next time.
-            if arrived(partial) == before or not tries_left:
-                raise
-        else:
+
+    url: str
+    partial: Path
+    size_bytes: int
+    timeouts: Timeouts
+    progress: Progress | None = None
+
+    @property
+    def arrived(self) -> int:
+        """Bytes that have arrived."""
+        return self.partial.stat().st_size if self.partial.is_file() else 0
+
+    @property
+    def _etag_file(self) -> Path:
+        return self.partial.with_name(f"{self.partial.name}.etag")
+
+    def run(self) -> None:
+        """Fetch what is missing of the file, which is then whole but not yet checked.
+
+        Raises:
+            TransferError: The server does not answer, does not have it, or has another file.
+            OSError: The disk is full or cannot be written.
+        """
+        for tries_left in reversed(range(self.timeouts.tries)):
+            before = self.arrived
+            try:
+                self._continue(before)
+            except _StaleError:
+                self.discard()
+            except _BrokenOffError:
+                # A server that gives nothing at all will not give more the next time.
+                if self.arrived == before or not tries_left:
+                    raise
+            else:
+                return
+        raise TransferError("the server could not continue the file")
+
+    def discard(self) -> None:
+        """Remove what has arrived."""
+        self.partial.unlink(missing_ok=True)
+        self._etag_file.unlink(missing_ok=True)
+
+    def _continue(self, start: int) -> None:
+        if start > self.size_bytes:
+            raise _StaleError
+        if start == self.size_bytes:
             return
-    raise TransferError("the server could not continue the file")
+        with closing(self._answer(start)) as response:
+            done = self._first_byte(response, start)
+            if not done:
+                self._write_etag(response)
+            with self.partial.open("ab" if done else "wb") as file:
+                for block in self._blocks(response):
+                    done += len(block)
+                    if done > self.size_bytes:
+                        break
+                    file.write(block)
+                    if self.progress is not None:
+                        self.progress(done, self.size_bytes)
+        if done > self.size_bytes:
+            self.discard()
+            raise TransferError(f"expected {self.size_bytes:,} bytes, found more")
+        if done < self.size_bytes:
+            raise _BrokenOffError(f"broke off after {done:,} of {self.size_bytes:,} bytes")
 
+    def _answer(self, start: int) -> Response:
+        """Return the server's answer, its body not yet read.
 
-def arrived(partial: Path) -> int:
-    """Return how many bytes have arrived."""
-    return partial.stat().st_size if partial.is_file() else 0
+        On a thread, for finding the address of a name has no time limit of its own, and a name may
+        have many addresses.
+        """
+        import requests
 
+        # Whatever is compressed on the way would have another size.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "benchharness"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if etag := self._etag():
+                headers["If-Range"] = etag
+        answers: queue.SimpleQueue[Response | Exception] = queue.SimpleQueue()
 
-def discard(partial: Path) -> None:
-    """Throw away what has arrived."""
-    partial.unlink(missing_ok=True)
-    _edition_file(partial).unlink(missing_ok=True)
+        def ask() -> None:
+            timeout = (self.timeouts.connect_s, self.timeouts.read_s)
+            try:
+                answers.put(requests.get(self.url, headers=headers, stream=True, timeout=timeout))
+            except Exception as error:
+                answers.put(error)
 
-
-def _go_on(
-    url: str, partial: Path, *, size_bytes: int, patience: Timeouts, progress: Progress | None
-) -> None:
-    start = arrived(partial)
-    if start > size_bytes:
-        raise _StaleError
-    if start == size_bytes:
-        return
-    headers = _range_headers(url, partial, start)
-    with closing(_answer(url, headers, patience)) as response:
-        done = _first_byte(response, start=start, size_bytes=size_bytes)
-        if not done:
-            _note_edition(url, partial, response)
-        with partial.open("ab" if done else "wb") as file:
-            for block in _blocks(response, patience):
-                done += len(block)
-                if done > size_bytes:
-                    break
-                file.write(block)
-                if progress is not None:
-                    progress(done, size_bytes)
-    if done > size_bytes:
-        discard(partial)
-        raise TransferError(f"expected {size_bytes:,} bytes, found more")
-    if done < size_bytes:
-        raise BrokenOffError(f"broke off after {done:,} of {size_bytes:,} bytes")
-
-
-def _range_headers(url: str, partial: Path, start: int) -> dict[str, str]:
-    # Whatever is compressed on the way would have another size.
-    headers = {"Accept-Encoding": "identity", "User-Agent": "benchharness"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-        if edition := _edition(url, partial):
-            headers["If-Range"] = edition
-    return headers
-
-
-def _answer(url: str, headers: dict[str, str], patience: Timeouts) -> Response:
-    """Return the server's answer, its body not yet read.
-
-    On a thread, for finding the address of a name has no time limit of its own, and a name may
-    have many addresses.
-    """
-    import requests
-
-    answers: queue.SimpleQueue[Response | Exception] = queue.SimpleQueue()
-
-    def ask() -> None:
-        timeout = (patience.connect_s, patience.read_s)
+        threading.Thread(target=ask, daemon=True).start()
         try:
-            answers.put(requests.get(url, headers=headers, stream=True, timeout=timeout))
-        except Exception as error:
-            answers.put(error)
+            answer = answers.get(timeout=self.timeouts.answer_s)
+        except queue.Empty:
+            raise TransferError(
+                f"no answer within {self.timeouts.answer_s:g} s", is_unreachable=True
+            ) from None
+        if isinstance(answer, requests.Response):
+            return answer
+        if isinstance(answer, requests.ConnectionError | requests.Timeout):
+            raise TransferError(_reason(answer), is_unreachable=True) from answer
+        if isinstance(answer, requests.RequestException | ValueError):
+            raise TransferError(f"{type(answer).__name__}: {answer}") from answer
+        raise answer
 
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=patience.answer_s)
-    except queue.Empty:
-        raise TransferError(
-            f"no answer within {patience.answer_s:g} s", is_unreachable=True
-        ) from None
-    if isinstance(answer, requests.Response):
-        return answer
-    if isinstance(answer, requests.ConnectionError | requests.Timeout):
-        raise TransferError(_reason(answer), is_unreachable=True) from answer
-    if isinstance(answer, requests.RequestException | ValueError):
-        raise TransferError(f"{type(answer).__name__}: {answer}") from answer
-    raise answer
+    def _first_byte(self, response: Response, start: int) -> int:
+        """Return where in the file the answer begins: at ``start`` or at 0."""
+        size_bytes = self.size_bytes
+        if response.status_code == 206 and start:
+            match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
+            sizes = ("*", str(size_bytes))
+            if not match or int(match["first"]) != start or match["all"] not in sizes:
+                raise _StaleError
+            return start
+        if response.status_code == 416 and start:
+            raise _StaleError
+        if response.status_code != 200:
+            raise TransferError(f"answered {response.status_code} {response.reason}".rstrip())
+        announced = response.headers.get("Content-Length", "")
+        if announced.isdigit() and int(announced) != size_bytes:
+            raise TransferError(
+                f"expected {size_bytes:,} bytes, found {int(announced):,} announced"
+            )
+        return 0
+
+    def _blocks(self, response: Response) -> Iterator[bytes]:
+        from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+        try:
+            # As they are: what a server calls encoded may be the published file itself.
+            yield from response.raw.stream(_BLOCK_BYTES, decode_content=False)
+        except ReadTimeoutError as error:
+            raise _BrokenOffError(f"nothing more came for {self.timeouts.read_s:g} s") from error
+        except (HTTPError, OSError):
+            # The connection is gone; the number of bytes tells how far it came.
+            return
+
+    def _etag(self) -> str:
+        """Return what the server called the version that has arrived in part; empty for nothing."""
+        try:
+            url, etag = self._etag_file.read_text(encoding="utf-8").split("\n")
+        except (OSError, ValueError):
+            return ""
+        return etag if url == self.url else ""
+
+    def _write_etag(self, response: Response) -> None:
+        """Write down the version, so that another is never appended to it."""
+        tag = response.headers.get("ETag", "")
+        # Source: RFC 9110, 13.1.5: a weak tag must not be used to continue.
+        version = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+        if version:
+            self._etag_file.write_text(f"{self.url}\n{version}", encoding="utf-8")
+        else:
+            self._etag_file.unlink(missing_ok=True)
 
 
 def _reason(error: Exception) -> str:
@@ -181,57 +228,3 @@ def _reason(error: Exception) -> str:
     text = str(inner)
     # urllib3 begins with the connection's own representation.
     return text.rsplit(": ", 1)[-1] if "Failed to" in text or ">:" in text else text
-
-
-def _first_byte(response: Response, *, start: int, size_bytes: int) -> int:
-    """Return where in the file the answer begins: at ``start``, or at 0 where it begins anew."""
-    if response.status_code == 206 and start:
-        found = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if not found or int(found["first"]) != start or found["all"] not in ("*", str(size_bytes)):
-            raise _StaleError
-        return start
-    if response.status_code == 416 and start:
-        raise _StaleError
-    if response.status_code != 200:
-        raise TransferError(f"answered {response.status_code} {response.reason}".rstrip())
-    announced = response.headers.get("Content-Length", "")
-    if announced.isdigit() and int(announced) != size_bytes:
-        raise TransferError(f"expected {size_bytes:,} bytes, found {int(announced):,} announced")
-    return 0
-
-
-def _blocks(response: Response, patience: Timeouts) -> Iterator[bytes]:
-    from urllib3.exceptions import HTTPError, ReadTimeoutError
-
-    try:
-        # As they are: what a server calls encoded may be the published file itself.
-        yield from response.raw.stream(_BLOCK_BYTES, decode_content=False)
-    except ReadTimeoutError as error:
-        raise BrokenOffError(f"nothing more came for {patience.read_s:g} s") from error
-    except (HTTPError, OSError):
-        # The connection is gone; the number of bytes tells how far it came.
-        return
-
-
-def _edition_file(partial: Path) -> Path:
-    return partial.with_name(f"{partial.name}.edition")
-
-
-def _edition(url: str, partial: Path) -> str | None:
-    """Return what the server called the edition of the file that has arrived in part."""
-    try:
-        address, edition = _edition_file(partial).read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError):
-        return None
-    return edition if address == url else None
-
-
-def _note_edition(url: str, partial: Path, response: Response) -> None:
-    """Write down the edition, so that another is never appended to it."""
-    tag = response.headers.get("ETag", "")
-    # Source: RFC 9110, 13.1.5: a weak tag must not be used to continue.
-    edition = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
-    if edition:
-        _edition_file(partial).write_text(f"{url}\n{edition}", encoding="utf-8")
-    else:
-        _edition_file(partial).unlink(missing_ok=True)

@@ -12,10 +12,10 @@ from typing import Any
 
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.history.history import Conditions, Observation, Point
-from benchharness.measure.machine_id import in_words
+from benchharness.measure.machine import machine_label
 from benchharness.model.quantities import QUANTITIES, Quantity
 from benchharness.results.cells import Cell, cells_of
-from benchharness.results.store import RunFolder, runs_of
+from benchharness.results.run_folder import RunFolder, runs_of
 
 # What tells a cell's speed, the first that it has.
 SPEEDS = ("train_images_per_s", "feed_images_per_s")
@@ -204,7 +204,7 @@ def _data(dataset: Mapping[str, Any], record: Mapping[str, Any]) -> str:
 def _machine(facts: Mapping[str, Any]) -> str:
     """Return the machine of a run that was recorded before runs told it themselves."""
     environment = facts.get("environment") or {}
-    return in_words(
+    return machine_label(
         {
             "cpu": environment.get("cpu", "unknown processor"),
             "cores": environment.get("cores", "?"),

@@ -10,7 +10,7 @@ from typing import Any
 from benchharness.errors import RunError
 from benchharness.history.history import Conditions, Observation, Point
 from benchharness.history.runs import Choice, Found, as_time, unknown_column
-from benchharness.measure.machine_id import in_words
+from benchharness.measure.machine import machine_label
 from benchharness.model.quantities import QUANTITIES, Quantity
 
 STORAGE = Path(".benchmarks")
@@ -126,7 +126,7 @@ def _machine(machine: Mapping[str, Any]) -> str:
     The host's name is left out: a rented machine has another one each time.
     """
     cpu = machine.get("cpu") or {}
-    return in_words(
+    return machine_label(
         {
             "cpu": cpu.get("brand_raw") or machine.get("processor") or "unknown processor",
             "cores": cpu.get("count", "?"),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from benchharness.measure.proportions import paired_p_value
+from benchharness.measure.statistics import paired_p_value
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.95
 # Nearer than one point, two accuracies serve a user equally well.
 MARGIN = 0.01
-# With fewer trials nobody knows how much another seed would change.
+# With fewer trials it is unknown how much another seed would change.
 FEWEST_TRIALS = 3
 
 Verdict = Literal["equal", "different", "undecided"]
@@ -124,7 +124,7 @@ def accuracy_difference(
     margin: float = MARGIN,
     comparisons: int = 1,
 ) -> Difference:
-    """Return how far two accuracies are apart, and whether that matters.
+    """Return the difference of two accuracies, and whether it matters.
 
     Two kinds of chance act. Seeds end each training elsewhere: the differences of paired trials
     scatter. The images are a sample, the same one in all trials: on some images one side is right
@@ -150,7 +150,7 @@ def accuracy_difference(
         Equivalence: Schuirmann (1987), two one-sided tests. One trial: McNemar (1947), exact.
         Several comparisons: Bonferroni.
     """
-    differences = [one.top1 - other.top1 for one, other in zip(ours, theirs, strict=True)]
+    differences = [our.top1 - their.top1 for our, their in zip(ours, theirs, strict=True)]
     middle, chance = fmean(differences), _chance(ours, theirs, differences)
     reach, level = chance.reach(CONFIDENCE), (1 - CONFIDENCE) / comparisons
     p_value = None
@@ -233,7 +233,7 @@ def _of_images(ours: Sequence[Score], theirs: Sequence[Score]) -> float:
     import numpy as np
 
     table = np.stack(
-        [one.hits().astype(float) - other.hits() for one, other in zip(ours, theirs, strict=True)]
+        [our.hits().astype(float) - their.hits() for our, their in zip(ours, theirs, strict=True)]
     )
     trials, images = len(ours), ours[0].of
     if images < 2:

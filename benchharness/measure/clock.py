@@ -1,13 +1,24 @@
-"""The one clock: phases that add up, and epochs whose evaluation does not count."""
+"""Clocks of a trial: phases that add up, processor time, and time spent waiting for input."""
 
 from __future__ import annotations
 
+import os
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+if TYPE_CHECKING:
+    from benchharness.model.task import Batch
+
+Item = TypeVar("Item")
 
 # Comparable between the runner and its workers: the kernel counts it from boot.
 now_s: Callable[[], float] = time.monotonic
+# A thread that did less than this share of the busiest one's work did not share it.
+SHARED = 0.25
 
 
 class PhaseClock:
@@ -19,8 +30,8 @@ class PhaseClock:
     Args:
         started_s: Reading of ``now`` at which the trial began.
         now: Monotonic clock in seconds.
-        on_phase: Told which phase is entered. The time that takes belongs to the phase around it,
-            or to itself where there is none.
+        on_phase: Called with the phase that is entered. The time that takes belongs to the phase
+            around it, or to itself where there is none.
     """
 
     def __init__(
@@ -88,3 +99,138 @@ class PhaseClock:
         if self._stack:
             self.seconds[self._stack[-1]] += now - self._changed_s
         self._changed_s = now
+
+
+def thread_seconds() -> Mapping[int, float]:
+    """Return the processor seconds of each thread of this process, by its id."""
+    import psutil
+
+    return {
+        thread.id: thread.user_time + thread.system_time for thread in psutil.Process().threads()
+    }
+
+
+def others_seconds() -> float:
+    """Return the processor seconds that the cores we may use have spent on other processes.
+
+    Since the machine started; use the difference of two readings. This process and its descendants
+    are left out, also those that have ended. In a container the cores are the host's, and so are
+    those other processes.
+    """
+    import psutil
+
+    def spent_s(process: Any) -> float:
+        # Its own and those of its children that have ended.
+        try:
+            return float(sum(process.cpu_times()[:4]))
+        except psutil.Error:
+            return 0.0
+
+    cores = psutil.cpu_times(percpu=True)
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
+    # Guests are part of user time; what a hypervisor took is no process of this machine.
+    kinds = ("user", "nice", "system", "irq", "softirq")
+    busy_s = sum(
+        getattr(cores[core], kind, 0.0) for core in usable if core < len(cores) for kind in kinds
+    )
+    root = psutil.Process()
+    return busy_s - sum(map(spent_s, [root, *root.children(recursive=True)]))
+
+
+@dataclass(slots=True, kw_only=True)
+class CpuTimer:
+    """Adds up the processor seconds of this process while something is timed.
+
+    Attributes:
+        now: Processor seconds of all threads of this process, in user and in system mode.
+        threads_now: Processor seconds of each thread, by its id.
+        seconds: Total of the timed work.
+        threads: Likewise, of each thread.
+    """
+
+    now: Callable[[], float] = time.process_time
+    threads_now: Callable[[], Mapping[int, float]] = thread_seconds
+    seconds: float = 0.0
+    threads: dict[int, float] = field(default_factory=dict)
+    _began: tuple[float, Mapping[int, float]] | None = field(default=None)
+
+    def start(self) -> None:
+        """Begin to count; nothing changes where it counts already."""
+        if self._began is None:
+            self._began = self.now(), self.threads_now()
+
+    def stop(self) -> None:
+        """Add what was used since the start; nothing where nothing was started."""
+        if self._began is None:
+            return
+        began_s, earlier_s = self._began
+        self.seconds += self.now() - began_s
+        for thread, seconds in self.threads_now().items():
+            spent_s = seconds - earlier_s.get(thread, 0.0)
+            self.threads[thread] = self.threads.get(thread, 0.0) + spent_s
+        self._began = None
+
+    @property
+    def sharing(self) -> int:
+        """Number of threads that did the timed work, each a fair part of it."""
+        busiest_s = max(self.threads.values(), default=0.0)
+        return sum(seconds > SHARED * busiest_s for seconds in self.threads.values())
+
+
+class InputTimer:
+    """Adds up the time that the thread which made it spends in getting batches.
+
+    Where other threads get them, the wait cannot be seen from here, and stays unknown.
+
+    Args:
+        now: Monotonic clock in seconds.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = now_s) -> None:
+        self._now = now
+        self._thread = threading.get_ident()
+        self._waited_s = 0.0
+        self._is_foreign = False
+
+    @property
+    def waited_s(self) -> float | None:
+        """Seconds spent in getting batches; None where other threads did it."""
+        return None if self._is_foreign else self._waited_s
+
+    def epochs(self, epochs: Sequence[Sequence[Batch]]) -> Sequence[Sequence[Batch]]:
+        """Return the epochs with the getting of their batches, and of their order, timed."""
+        return _TimedSequence(epochs, lambda get: _TimedSequence(self._timed(get), self._timed))
+
+    def _timed(self, get: Callable[[], Item]) -> Item:
+        if threading.get_ident() != self._thread:
+            self._is_foreign = True
+            return get()
+        began_s = self._now()
+        try:
+            return get()
+        finally:
+            self._waited_s += self._now() - began_s
+
+
+class _TimedSequence(Sequence[Item]):
+    """A sequence that passes on how an item is got, instead of getting it."""
+
+    def __init__(
+        self, items: Sequence[Item], receive: Callable[[Callable[[], Item]], Item]
+    ) -> None:
+        self._items = items
+        self._receive = receive
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        return self._receive(lambda: self._items[index])

@@ -1,4 +1,4 @@
-"""What git knows of a folder; nothing here writes to it."""
+"""Git of a folder: its commit and changed files, read and never written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINES = 4
 
 
 class GitError(RunError):
-    """Git is not there, or did not do what it was asked."""
+    """Git is missing, or failed."""
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -77,7 +77,7 @@ def _complaint(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Return the variables of a git that asks nobody, and looks only where it is told.
+    """Return the variables of a git that never prompts, and looks only where it is pointed.
 
     Within a hook git sets GIT_DIR and its like: they would turn every command to that repository.
     Settings are kept: they say whom git trusts.

@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
+
+from benchharness.measure.clock import now_s
 
 Value = TypeVar("Value")
 
@@ -31,6 +34,10 @@ _THROTTLE = {
 }
 # A machine of many GPUs without the persistence daemon takes some seconds.
 _SMI_S = 20.0
+# A driver takes a moment to give back the memory of a killed process; what it keeps for itself
+# changes a little.
+_RELEASE_S, _RELEASE_PERIOD_S = 30.0, 0.1
+_SLACK_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +47,7 @@ class Accelerator:
     Attributes:
         index: As in ``cuda:INDEX``, counted among those that this process may use.
         memory_bytes: All there is on it; of an instance, its own.
-        uuid: What tells it from all others; empty where the driver does not say.
+        uuid: Unique name; empty where the driver does not report it.
     """
 
     index: int
@@ -64,8 +71,8 @@ class ForeignProcess:
     """A process on the GPU that is none of ours.
 
     Attributes:
-        name: Empty where the driver does not tell.
-        bytes: Of device memory; None where the driver does not tell.
+        name: Empty if unknown.
+        bytes: Of device memory; None if unknown.
     """
 
     pid: int
@@ -75,7 +82,7 @@ class ForeignProcess:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuState:
-    """One GPU before anything runs on it; None or empty for what nobody tells.
+    """State of a GPU before anything runs on it; None or empty for what is unknown.
 
     Attributes:
         free_bytes: Of device memory.
@@ -95,7 +102,7 @@ class GpuState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuReading:
-    """A GPU at one moment; None for what the driver does not tell.
+    """State of a GPU at one moment; None for what the driver does not report.
 
     Attributes:
         used_bytes: Of device memory, by everyone.
@@ -183,7 +190,11 @@ class Gpu:
             *(self._ask(nvml.nvmlDeviceGetGraphicsRunningProcesses) or ()),
         ]
         return tuple(
-            ForeignProcess(pid=pid, name=self._name(pid), bytes=used)
+            ForeignProcess(
+                pid=pid,
+                name=_text(self._ask(lambda _, pid=pid: nvml.nvmlSystemGetProcessName(pid))),
+                bytes=used,
+            )
             for pid, used in sorted({p.pid: p.usedGpuMemory for p in running}.items())
         )
 
@@ -197,14 +208,11 @@ class Gpu:
             uuid=_text(self._ask(self._nvml.nvmlDeviceGetUUID)),
         )
 
-    def _name(self, pid: int) -> str:
-        return _text(self._ask(lambda _: self._nvml.nvmlSystemGetProcessName(pid)))
-
     def _ask(self, question: Callable[..., Value], *arguments: object) -> Value | None:
         try:
             return question(self._handle, *arguments)
         except self._nvml.NVMLError:
-            # This GPU, its driver or a container around us does not tell.
+            # This GPU, its driver or a container around us does not report it.
             return None
 
 
@@ -218,16 +226,16 @@ def find_accelerators(
         library: The module ``pynvml``; None to import it where it is installed.
     """
     nvml = library if library is not None else _import()
-    found = list(_by_nvml(nvml) if nvml is not None else _by_smi())
+    gpus = list(_by_nvml(nvml) if nvml is not None else _by_smi())
     if VISIBLE in environment:
-        found = _visible(found, environment[VISIBLE])
-    return tuple(replace(one, index=place) for place, one in enumerate(found))
+        gpus = _visible(gpus, environment[VISIBLE])
+    return tuple(replace(gpu, index=place) for place, gpu in enumerate(gpus))
 
 
 def unread_gpus(
     environment: Mapping[str, str] = os.environ, *, devices: Path = Path("/dev")
 ) -> str:
-    """Return why GPUs that this process has go unused; empty where it has none, or reads them.
+    """Return why the machine's GPUs go unused; empty where there are none, or they are read.
 
     Args:
         environment: Of the process, in which the user may have hidden them.
@@ -238,8 +246,8 @@ def unread_gpus(
     if find_accelerators(environment):
         return ""
     return (
-        "this machine has an NVIDIA GPU, but neither NVML nor nvidia-smi tells of any to compute "
-        "on, so the CPU computes; install nvidia-ml-py, or see with nvidia-smi what is wrong"
+        "this machine has an NVIDIA GPU, but neither NVML nor nvidia-smi reports a usable one, so "
+        "the CPU is used; install nvidia-ml-py, or run nvidia-smi to see what is wrong"
     )
 
 
@@ -270,7 +278,7 @@ def read_gpus(
 
 
 def foreign_processes(selector: str, *, own: Iterable[int] = ()) -> tuple[ForeignProcess, ...]:
-    """Return the processes on a GPU that are none of ours; none where nobody tells.
+    """Return the processes on a GPU that are none of ours; none if unknown.
 
     Args:
         selector: As of an accelerator.
@@ -279,6 +287,36 @@ def foreign_processes(selector: str, *, own: Iterable[int] = ()) -> tuple[Foreig
     gpu = open_gpu(selector)
     ours = set(own)
     return () if gpu is None else tuple(p for p in gpu.processes() if p.pid not in ours)
+
+
+def wait_until_released(
+    before_bytes: int | None,
+    used_bytes: Callable[[], int | None],
+    *,
+    patience_s: float = _RELEASE_S,
+    now: Callable[[], float] = now_s,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Wait until device memory is as it was before a worker began; return what is still held.
+
+    Args:
+        before_bytes: In use then; None if unknown.
+        used_bytes: Returns what is in use now.
+        patience_s: Longest to wait.
+        now: Monotonic clock in seconds.
+        sleep: Waits so many seconds.
+    """
+    if before_bytes is None:
+        return 0
+    deadline_s = now() + patience_s
+    while True:
+        used = used_bytes()
+        held = 0 if used is None else used - before_bytes
+        if held <= _SLACK_BYTES:
+            return 0
+        if now() >= deadline_s:
+            return held
+        sleep(_RELEASE_PERIOD_S)
 
 
 def _import() -> Any | None:
@@ -338,7 +376,7 @@ def _by_smi() -> Iterator[Accelerator]:
             )
 
 
-def _visible(found: Sequence[Accelerator], stated: str) -> list[Accelerator]:
+def _visible(gpus: Sequence[Accelerator], stated: str) -> list[Accelerator]:
     """Return the GPUs that ``CUDA_VISIBLE_DEVICES`` lists, in its order.
 
     As CUDA reads it: numbers or beginnings of UUIDs, up to the first that there is not.
@@ -346,16 +384,14 @@ def _visible(found: Sequence[Accelerator], stated: str) -> list[Accelerator]:
     chosen: list[Accelerator] = []
     for entry in map(str.strip, stated.split(",")):
         matching = (
-            one
-            for one in found
-            if entry == str(one.index) or (entry and one.uuid.startswith(entry))
+            gpu for gpu in gpus if entry == str(gpu.index) or (entry and gpu.uuid.startswith(entry))
         )
-        first = next(matching, None)
-        if first is None or first in chosen:
+        gpu = next(matching, None)
+        if gpu is None or gpu in chosen:
             break
-        chosen.append(first)
+        chosen.append(gpu)
     return chosen
 
 
-def _text(told: str | bytes | None) -> str:
-    return told.decode() if isinstance(told, bytes) else told or ""
+def _text(answer: str | bytes | None) -> str:
+    return answer.decode() if isinstance(answer, bytes) else answer or ""

@@ -1,37 +1,63 @@
-"""The machine at this moment: what there is to compute with, and who else computes."""
+"""The machine: processor, memory, control groups, load, and what identifies it."""
 
 from __future__ import annotations
 
+import math
 import os
 import platform
-from collections.abc import Mapping
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from benchharness.measure.cgroup import MEMBERSHIP, CgroupLimits, read_allowance
-from benchharness.measure.energy import POWERCAP, find_rapl
-from benchharness.measure.environment import cpu_name, usable_cores
-from benchharness.measure.gpu import GpuState, find_accelerators, read_gpus, unread_gpus
+from benchharness.measure.energy_meter import POWERCAP, find_rapl
+from benchharness.measure.gpu import (
+    Accelerator,
+    GpuState,
+    find_accelerators,
+    read_gpus,
+    unread_gpus,
+)
 
-_INTERVAL_S = 0.5
+_CGROUPS = Path("/sys/fs/cgroup")
+_MEMBERSHIP = Path("/proc/self/cgroup")
+_SYSTEM_COUNTS = Path("/proc/vmstat")
 _MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _CONTAINERS = ("docker", "kubepods", "libpod", "containerd", "lxc")
+_LOAD_INTERVAL_S = 0.5
+
+# Variables of the frameworks, of the libraries that compute for them, of the C library and its
+# linker.
+_PREFIXES = (
+    *("TF_", "XLA_", "JAX_", "TORCH_", "PYTORCH_", "KERAS_"),
+    *("CUDA_", "CUBLAS_", "NVIDIA_TF32_OVERRIDE"),
+    *("ONEDNN_", "DNNL_", "OMP_", "MKL_", "KMP_", "OPENBLAS_"),
+    *("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"),
+)
+# The device is recorded by a name that holds on any machine.
+_NOT_RECORDED = frozenset({"CUDA_VISIBLE_DEVICES"})
+# Terraform's variables begin as TensorFlow's do.
+_SECRET = re.compile(r"^TF_(VAR|TOKEN|HTTP|CLI)_|TOKEN|SECRET|PASSWORD|CREDENTIAL")
+
+EnergyAccess = Literal["rapl", "locked", ""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What a machine has.
+    """Resources of a machine.
 
     Attributes:
         cores: That this process may use.
         quota: Processor seconds per second that a control group allows; None for no limit.
-        load: How many of these cores are at work for others; None if unknown.
-        memory_bytes: All there is, or what a control group allows of it.
+        load: How many of these cores other processes use; None if unknown.
+        memory_bytes: Total, or what a control group allows of it.
         free_bytes: Of that, what new processes can have.
-        gpu_trouble: Why GPUs that there are go unused; empty for none.
-        energy: ``rapl`` where the processor's energy can be read, ``locked`` where it is counted
-            and not ours to read, else empty.
+        gpu_trouble: Why existing GPUs go unused; empty for none.
+        energy: ``rapl`` where the processor's energy can be read, ``locked`` where only root may
+            read it, else empty.
         is_contained: Whether we are in a container.
     """
 
@@ -43,7 +69,7 @@ class Machine:
     free_bytes: int
     gpus: tuple[GpuState, ...] = ()
     gpu_trouble: str = ""
-    energy: Literal["rapl", "locked", ""] = ""
+    energy: EnergyAccess = ""
     is_contained: bool = False
     python: str = ""
     system: str = ""
@@ -54,14 +80,29 @@ class Machine:
         return self.load is not None and self.load > self.cores / 2
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CgroupLimits:
+    """Tightest limits of the control groups that a process is in; None for no limit.
+
+    Attributes:
+        memory_bytes: For all processes of the group.
+        free_bytes: How much of it is left, counting files that the kernel can drop as left.
+        cores: Processor seconds per second.
+    """
+
+    memory_bytes: int | None = None
+    free_bytes: int | None = None
+    cores: float | None = None
+
+
 def read_machine(environment: Mapping[str, str] = os.environ) -> Machine:
-    """Return this machine as it is now; imports no framework."""
-    allowance = read_allowance()
-    memory_bytes, free_bytes = read_memory(allowance)
+    """Return the current state of this machine; imports no framework."""
+    limits = read_cgroup_limits()
+    memory_bytes, free_bytes = read_memory(limits)
     return Machine(
         cpu=cpu_name(),
         cores=usable_cores(),
-        quota=allowance.cores,
+        quota=limits.cores,
         load=read_load(),
         memory_bytes=memory_bytes,
         free_bytes=free_bytes,
@@ -74,22 +115,106 @@ def read_machine(environment: Mapping[str, str] = os.environ) -> Machine:
     )
 
 
-def read_memory(allowance: CgroupLimits | None = None) -> tuple[int, int]:
-    """Return the bytes of host memory that there are for us, and those that are free."""
+def describe_environment(
+    accelerators: Sequence[Accelerator], *, packages: Sequence[str]
+) -> dict[str, object]:
+    """Return the machine and the versions of those distributions that are installed, JSON-able."""
     import psutil
 
-    allowance = read_allowance() if allowance is None else allowance
+    return {
+        "python": platform.python_version(),
+        "implementation": sys.implementation.name,
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "accelerators": [accelerator.as_dict() for accelerator in accelerators],
+        "packages": {name: release for name in packages if (release := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def fingerprint() -> dict[str, Any]:
+    """Return what decides how fast a machine is and does not change by itself, JSON-able.
+
+    Versions are left out, for a comparison may be about them; so are load, free memory and the
+    name of a rented host, which differ at each reading.
+    """
+    return {
+        "cpu": cpu_name(),
+        "cores": usable_cores(),
+        "quota": read_cgroup_limits().cores,
+        "accelerators": [accelerator.name for accelerator in find_accelerators({})],
+        "architecture": platform.machine(),
+        "system": platform.system(),
+    }
+
+
+def machine_label(fingerprint: Mapping[str, Any]) -> str:
+    """Return a fingerprint on one line; two lines are equal where the fingerprints are."""
+    cpu, cores, quota = (fingerprint[key] for key in ("cpu", "cores", "quota"))
+    limit = "" if quota is None else f" (quota {quota:g})"
+    parts = [f"{cpu}, {cores} cores{limit}", *fingerprint["accelerators"]]
+    return f"{', '.join(parts)}, {fingerprint['system']} {fingerprint['architecture']}"
+
+
+def recorded_variables(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that change arithmetic, threads or memory of a trial, sorted by name.
+
+    Others are never recorded: they may be secrets.
+
+    Args:
+        environment: Of the workers.
+    """
+    return {
+        # A value whose bytes are no text becomes text that any file can hold.
+        name: environment[name].encode("utf-8", "backslashreplace").decode()
+        for name in sorted(environment)
+        if name.startswith(_PREFIXES) and name not in _NOT_RECORDED and not _SECRET.search(name)
+    }
+
+
+def usable_cores() -> int:
+    """Return the number of CPU cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def cpu_name() -> str:
+    """Return the processor's name as the system reports it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def read_memory(limits: CgroupLimits | None = None) -> tuple[int, int]:
+    """Return the bytes of host memory available to us in total, and those that are free."""
+    import psutil
+
+    limits = read_cgroup_limits() if limits is None else limits
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available
-    if allowance.memory_bytes is not None:
-        total = min(total, allowance.memory_bytes)
-    if allowance.free_bytes is not None:
-        free = min(free, allowance.free_bytes)
+    if limits.memory_bytes is not None:
+        total = min(total, limits.memory_bytes)
+    if limits.free_bytes is not None:
+        free = min(free, limits.free_bytes)
     return total, free
 
 
-def read_load(interval_s: float = _INTERVAL_S) -> float | None:
-    """Return how many of the cores that we may use are at work, over a moment in which we sleep.
+def read_load(interval_s: float = _LOAD_INTERVAL_S) -> float | None:
+    """Return how many of the cores that we may use are busy, over a moment in which we sleep.
 
     Not the system's load average: that of the last minute is high long after others have left.
     """
@@ -101,8 +226,8 @@ def read_load(interval_s: float = _INTERVAL_S) -> float | None:
     return sum(shares) / 100 if shares else None
 
 
-def read_energy(root: Path = POWERCAP) -> Literal["rapl", "locked", ""]:
-    """Return whether the processor's energy can be read, is locked away, or is not counted."""
+def read_energy(root: Path = POWERCAP) -> EnergyAccess:
+    """Return whether the processor's energy can be read, is locked, or is not counted."""
     if find_rapl(root) is not None:
         return "rapl"
     return "locked" if any(root.glob("intel-rapl:*")) else ""
@@ -112,13 +237,98 @@ def is_contained(
     environment: Mapping[str, str],
     *,
     marks: tuple[Path, ...] = _MARKS,
-    membership: Path = MEMBERSHIP,
+    membership: Path = _MEMBERSHIP,
 ) -> bool:
-    """Return whether a container is around us, by the signs that the usual ones leave."""
+    """Return whether we are in a container, by the signs that the usual ones leave."""
     if "container" in environment or "KUBERNETES_SERVICE_HOST" in environment:
         return True
-    try:
-        groups = membership.read_text(encoding="utf-8")
-    except OSError:
-        groups = ""
+    groups = "\n".join(_lines(membership))
     return any(mark.exists() for mark in marks) or any(name in groups for name in _CONTAINERS)
+
+
+def read_cgroup_limits(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> CgroupLimits:
+    """Return what Linux's control groups, of either version, allow this process."""
+    memory, left, cores = [math.inf], [math.inf], [math.inf]
+    for folder in _group_folders(root, membership):
+        limit = min(_number(folder / "memory.max"), _number(folder / "memory.limit_in_bytes"))
+        # Version 1 writes "no limit" as the largest number of pages.
+        limit = limit if limit < 2**60 else math.inf
+        memory.append(limit)
+        left.append(max(0.0, limit - _memory_used(folder)))
+        cores.append(_core_limit(folder))
+    return CgroupLimits(
+        memory_bytes=int(min(memory)) if math.isfinite(min(memory)) else None,
+        free_bytes=int(min(left)) if math.isfinite(min(left)) else None,
+        cores=min(cores) if math.isfinite(min(cores)) else None,
+    )
+
+
+def oom_kill_count(
+    root: Path = _CGROUPS, membership: Path = _MEMBERSHIP, system: Path = _SYSTEM_COUNTS
+) -> int:
+    """Return how many processes the kernel has killed for lack of memory, in our control groups.
+
+    Where no group counts them it is those of the whole system; 0 where nobody counts.
+    """
+    counts = [
+        int(count)
+        for folder in _group_folders(root, membership)
+        for name in ("memory.events", "memory.oom_control")
+        if (count := _table(folder / name).get("oom_kill"))
+    ]
+    # A group counts its own and those of the groups below it.
+    return max(counts) if counts else int(_table(system).get("oom_kill", 0))
+
+
+def _group_folders(root: Path, membership: Path) -> Iterator[Path]:
+    """Yield the folders of our control groups and of those above them.
+
+    Version 2 has one tree and names no controllers. Inside a container the path may be that of the
+    host, which is not there; the folders above it then hold the container's own limits.
+    """
+    for line in _lines(membership):
+        _, controllers, path = line.split(":", 2)
+        top = root / controllers if controllers else root
+        folder = top / path.lstrip("/")
+        while folder != top:
+            yield folder
+            folder = folder.parent
+        yield top
+
+
+def _memory_used(folder: Path) -> float:
+    used = min(_number(folder / "memory.current"), _number(folder / "memory.usage_in_bytes"))
+    if not math.isfinite(used):
+        return 0.0
+    stat = _table(folder / "memory.stat")
+    # Files that nobody has used lately can be dropped.
+    return max(0.0, used - float(stat.get("total_inactive_file") or stat.get("inactive_file") or 0))
+
+
+def _core_limit(folder: Path) -> float:
+    try:
+        quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        limit = _number(folder / "cpu.cfs_quota_us")
+        return limit / _number(folder / "cpu.cfs_period_us") if 0 < limit < math.inf else math.inf
+    return math.inf if quota == "max" else float(quota) / float(period)
+
+
+def _number(file: Path) -> float:
+    try:
+        return float(file.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        # Missing, or the word "max".
+        return math.inf
+
+
+def _table(file: Path) -> dict[str, str]:
+    """Return the values of a file of names and values."""
+    return dict(line.split(maxsplit=1) for line in _lines(file) if " " in line)
+
+
+def _lines(file: Path) -> list[str]:
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

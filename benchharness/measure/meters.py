@@ -3,24 +3,62 @@
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import fmean, median
 from types import TracebackType
 from typing import Any, Self
 
-from benchharness.extensions import hooks
-from benchharness.measure.cpu_time import others_seconds
+from benchharness.measure.clock import others_seconds
 from benchharness.measure.gpu import Gpu, GpuReading
-from benchharness.measure.memory import tree
 from benchharness.model.extension import Measured, Meter
+from benchharness.plugins import hooks
+
+_STATUS = Path("/proc/self/status")
+
+
+def peak_rss_bytes() -> int:
+    """Return the most memory this process has held at once.
+
+    The kernel's ``ru_maxrss`` begins with what the parent held when it started us; on Linux our own
+    peak is VmHWM.
+    """
+    if _STATUS.exists():
+        for line in _STATUS.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # macOS counts bytes, the others KiB.
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def tree(pid: int) -> dict[int, int]:
+    """Return the resident bytes of a process and of all its descendants, by process id.
+
+    Pages that processes share count in each. A process that has ended is left out.
+    """
+    import psutil
+
+    resident: dict[int, int] = {}
+    # A process may end before it is read, the first one too.
+    with suppress(psutil.Error):
+        root = psutil.Process(pid)
+        for member in [root, *root.children(recursive=True)]:
+            with suppress(psutil.Error):
+                resident[member.pid] = member.memory_info().rss
+    return resident
+
 
 # Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
 PERIOD_S = 0.25
-# A driver's counters are some tenths of a second old: of shorter work they tell what was before.
+# A driver's counters are some tenths of a second old: of shorter work they show what was before.
 _FEWEST_READINGS = 10
 # Phases in which a worker holds more than its work does: copies of weights, and what checks take.
 _AFTER_WORK = ("save", "replay", "calibrate")
@@ -29,16 +67,16 @@ ReadEnergy = Callable[[], float | None]
 
 @dataclass(slots=True, kw_only=True)
 class Meters:
-    """Samples a process tree and its GPU from a thread of its own; a context manager.
+    """Samples a process tree and its GPU in a thread; a context manager.
 
-    Memory is watched until the weights are saved and the clock is checked, which take some more;
+    Memory is sampled until the weights are saved and the clock is checked, which take some more;
     energy, utilisation and clock only while work is timed.
 
     Attributes:
         pid: Of the worker.
         gpu: Its GPU; None for none.
-        energy: Reading of joules; None where nothing counts them.
-        energy_source: Who counts them; empty for nobody.
+        energy: Reading of joules; None where there is no counter.
+        energy_source: Name of the counter; empty for none.
         base_bytes: Device memory in use before the worker began.
         added: Meters of plugins, by name.
         others: Processor seconds of other processes.
@@ -85,8 +123,8 @@ class Meters:
         if self._thread is not None:
             self._thread.join()
 
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Take note of a worker's event: whether what it does is timed, and is its work."""
+    def on_event(self, event: Mapping[str, Any]) -> None:
+        """Note from a worker's event whether what it does is timed, and is its work."""
         if event["event"] == "phase" and event["phase"] in _AFTER_WORK:
             self._note_others()
             self._is_at_work = False
@@ -118,7 +156,7 @@ class Meters:
             self._sample_added()
 
     def metrics(self) -> dict[str, Any]:
-        """Return the columns that are known: what nobody tells is absent, and never zero."""
+        """Return the columns that are known: unknown ones are absent, never zero."""
         self._note_others()
         is_short = len(self._readings) < _FEWEST_READINGS
         readings = [] if is_short else self._readings
@@ -136,24 +174,24 @@ class Meters:
             "throttled": ", ".join(reasons) or None,
             "foreign_cores": self._foreign_cores,
         }
-        own = {name: value for name, value in known.items() if value is not None}
-        return self._added_metrics(known) | own
+        values = {name: value for name, value in known.items() if value is not None}
+        return self._added_metrics(known) | values
 
     def _added_metrics(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what meters of plugins tell: columns of ours, and others under their names."""
-        found: dict[str, Any] = dict(self._errors)
+        """Return the metrics of plugins' meters: columns of ours, and others under their names."""
+        metrics: dict[str, Any] = dict(self._errors)
         for name, meter in self.added.items():
             try:
-                told = dict(meter.metrics())
-                json.dumps(told)
+                columns = dict(meter.metrics())
+                json.dumps(columns)
             except Exception as error:
                 # What cannot be recorded must not take the record with it.
-                told = {"error": f"{type(error).__name__}: {error}"}
-            found |= {
+                columns = {"error": f"{type(error).__name__}: {error}"}
+            metrics |= {
                 column if column in known else f"{name}.{column}": value
-                for column, value in told.items()
+                for column, value in columns.items()
             }
-        return found
+        return metrics
 
     def _sample_added(self) -> None:
         """Let the meters of plugins take a reading."""
@@ -206,24 +244,19 @@ def base_bytes(gpu: Gpu | None) -> int | None:
 
 def make_meters(pid: int, *, gpu: Gpu | None, base_bytes: int | None) -> Meters:
     """Return meters for a worker, those of plugins among them."""
-    if gpu is None:
-        return Meters(pid=pid, added=_added(pid, "cpu"))
-    return Meters(
-        pid=pid,
-        gpu=gpu,
-        energy=gpu.energy_j,
-        energy_source="nvml",
-        base_bytes=base_bytes,
-        added=_added(pid, f"cuda:{gpu.index}"),
-    )
-
-
-def _added(pid: int, device: str) -> dict[str, Meter]:
-    found: dict[str, Meter] = {}
+    device = "cpu" if gpu is None else f"cuda:{gpu.index}"
+    added: dict[str, Meter] = {}
     for name, hook in hooks("meters"):
-        # One that cannot be made measures nothing, and nobody asked for it by name.
+        # A meter that cannot be made measures nothing; no one has asked for it by name.
         with suppress(Exception):
             meter = hook(pid=pid, device=device)
             if meter is not None:
-                found[name] = meter
-    return found
+                added[name] = meter
+    return Meters(
+        pid=pid,
+        gpu=gpu,
+        energy=None if gpu is None else gpu.energy_j,
+        energy_source="" if gpu is None else "nvml",
+        base_bytes=base_bytes,
+        added=added,
+    )

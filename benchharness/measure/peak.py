@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -36,17 +37,13 @@ def cpu_flops_per_s(*, size: int = CPU_SIZE, now: Callable[[], float] = now_s) -
         now: Monotonic clock in seconds.
     """
     while True:
-        best_s = _best_s(_product(size), now=now)
+        random = np.random.default_rng(0)
+        left, right = (random.random((size, size), dtype=np.float32) for _ in range(2))
+        product = np.empty_like(left)
+        best_s = _best_s(partial(np.matmul, left, right, out=product), now=now)
         if best_s >= _WORTH_TIMING_S:
             return 2 * size**3 / best_s
         size *= 2
-
-
-def _product(size: int) -> Callable[[], object]:
-    random = np.random.default_rng(0)
-    left, right = (random.random((size, size), dtype=np.float32) for _ in range(2))
-    product = np.empty_like(left)
-    return lambda: np.matmul(left, right, out=product)
 
 
 def backend_flops_per_s(

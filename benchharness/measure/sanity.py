@@ -1,4 +1,4 @@
-"""What looks wrong with a trial's numbers, though the trial ended well.
+"""Sanity of a trial's numbers: flags of what looks wrong, though the trial ended well.
 
 A published run of ten classes reports a test accuracy of 0.0562. No honest guess does so badly on
 10,000 images: labels and images were out of step. Such a number is flagged, not explained away.
@@ -55,16 +55,16 @@ def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
 
     Args:
         record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``,
-            ``class_counts``, the counts of the splits and ``held_bytes``; also ``flags``, for a
-            stored record has null where a number was not one.
+            ``class_counts``, the counts of the splits and ``unreleased_device_bytes``; also
+            ``flags``, for a stored record has null where a number was not one.
     """
-    found = {
+    raised = {
         "not_a_number": _is_not_a_number(record),
         "below_chance": any(_is_below_chance(record, split) for split in ("test", "validation")),
         "stuck_at_chance": learning(record) == "stuck",
-        "device_memory_held": bool(record.get("held_bytes")),
+        "device_memory_held": bool(record.get("unreleased_device_bytes")),
     }
-    return tuple(flag for flag, is_raised in found.items() if is_raised)
+    return tuple(flag for flag, is_raised in raised.items() if is_raised)
 
 
 def learning(record: Mapping[str, Any]) -> Learning:
@@ -117,29 +117,6 @@ def explain(flag: str) -> str:
     return EXPLANATIONS[flag]
 
 
-def lower_tail(*, successes: int, draws: int, chance: float) -> float:
-    """Return the probability of at most this many successes.
-
-    Args:
-        successes: From 0 to ``draws``.
-        draws: Independent of each other.
-        chance: Of one success, above 0 and below 1.
-
-    Source:
-        Binomial distribution; summed as logarithms, for the terms of 10,000 draws underflow.
-    """
-    logs = [
-        math.lgamma(draws + 1)
-        - math.lgamma(count + 1)
-        - math.lgamma(draws - count + 1)
-        + count * math.log(chance)
-        + (draws - count) * math.log1p(-chance)
-        for count in range(successes + 1)
-    ]
-    largest = max(logs)
-    return math.exp(largest) * math.fsum(math.exp(log - largest) for log in logs)
-
-
 def _is_not_a_number(record: Mapping[str, Any]) -> bool:
     scores = (
         value for name, value in record["metrics"].items() if name.endswith(("_loss", "_top1"))
@@ -172,11 +149,14 @@ def _is_below_chance(record: Mapping[str, Any], split: str) -> bool:
     chance = min(_shares(record, split), default=0.0)
     if score is None or not chance < 1 or not score.top1 < chance:
         return False
-    return lower_tail(successes=score.right, draws=score.of, chance=chance) < SIGNIFICANCE
+    from scipy.special import bdtr
+
+    # The binomial probability of at most so many right answers.
+    return float(bdtr(score.right, score.of, chance)) < SIGNIFICANCE
 
 
 def _shares(record: Mapping[str, Any], split: str) -> list[float]:
-    """Return the classes' shares of a split; equal ones where a record does not tell, as older."""
+    """Return the classes' shares of a split; equal ones where an older record has no counts."""
     counts = (record.get("class_counts") or {}).get(split)
     if counts and sum(counts):
         return [count / sum(counts) for count in counts]

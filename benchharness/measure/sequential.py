@@ -1,4 +1,4 @@
-"""Looks at a comparison while its trials arrive: decided, equal within a margin, or still open.
+"""Sequential test of a comparison while its trials arrive: decided, equal, or still open.
 
 Repeated looks at the same data find more false winners than one look does. The levels here are
 those of a group-sequential Student's t test: the nominal level of a look is proportional to its
@@ -120,16 +120,9 @@ def look(
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
 ) -> Look:
-    """Return what a comparison says so far, whatever the others of its family say.
+    """Return the result so far of a comparison, whatever the others of its family show.
 
-    Args:
-        logs: Logarithms of the ratios ours / theirs of paired trials, in order.
-        comparisons: Size of the family of claims that this one is part of.
-        max_trials: Looks are taken after ``FEWEST``, ... up to so many trials.
-        margin: Share by which two equal speeds may differ.
-
-    Raises:
-        ValueError: There is no trial.
+    The arguments are those of ``looks``, of which ``logs`` is one comparison.
     """
     return looks([logs], comparisons=comparisons, max_trials=max_trials, margin=margin)[0]
 
@@ -141,24 +134,25 @@ def looks(
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
 ) -> list[Look]:
-    """Return what the comparisons of a family say so far.
+    """Return the results so far of the comparisons of a family.
 
     Args:
-        family: For each comparison what ``look`` takes; at least one trial each.
-        comparisons: Size of the whole family, those counted too that have no trial yet.
-        max_trials: As in ``look``.
-        margin: As in ``look``.
+        family: For each comparison the logarithms of the ratios ours / theirs of paired trials, in
+            order; at least one trial each.
+        comparisons: Size of the whole family, including those that have no trial yet.
+        max_trials: Looks are taken after ``FEWEST``, ... up to so many trials.
+        margin: Share by which two equal speeds may differ.
 
     Raises:
         ValueError: A comparison has no trial.
     """
     ratios = [paired_ratio(logs) for logs in family]
     rule = rule_for(ratios, comparisons=comparisons, max_trials=max_trials, margin=margin)
-    found = []
+    results = []
     for ratio in ratios:
         level = confidence(ratio.trials, max_trials=max_trials, comparisons=comparisons)
         shown, more = replace(ratio, confidence=level), rule.more(ratio)
-        found.append(
+        results.append(
             Look(
                 verdict=rule.verdict(ratio),
                 ratio=shown.times,
@@ -168,7 +162,7 @@ def looks(
                 more=more if more and ratio.trials + more <= max_trials else None,
             )
         )
-    return found
+    return results
 
 
 def rule_for(
@@ -249,7 +243,7 @@ def nominal_level(level: float, max_trials: int) -> float:
 def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float:
     """Return the probability that independent normal noise around 0 is significant at any look.
 
-    Values as a vector enclose an angle with the line of equal values, which tells Student's t. With
+    The angle between the vector of values and the line of equal values determines Student's t. Of
     three values its cosine is uniform on -1 to 1. The angles form a Markov chain, for the next
     value over the length of the vector has Student's distribution whatever the angle was. So one
     integral per look, from the last to the first, gives the probability without simulation.

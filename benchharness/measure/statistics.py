@@ -1,11 +1,17 @@
-"""Ratios of speed and their intervals."""
+"""Statistics: ratios of speeds, rank-based confidence bounds, exact tests of counts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import fmean, stdev
+from functools import cache
+from statistics import fmean, median, stdev
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 
@@ -163,3 +169,166 @@ def _combined(ratios: Sequence[Ratio], log: float, *, weight: float) -> Ratio:
     shares = [variance / total if total else 1.0 for variance in variances]
     uncertain = sum(share**2 / ratio.freedom for share, ratio in zip(shares, ratios, strict=True))
     return Ratio(log=log, error=math.sqrt(total), freedom=1 / uncertain, trials=trials)
+
+
+def centre(values: Sequence[float]) -> float:
+    """Return the median of the means of all pairs of values, each with itself too.
+
+    Nearly as precise as the mean where noise is normal, and robust: a quarter of the values may be
+    anything, infinite too. NaN where half of the means are infinite in one direction and half in
+    the other.
+
+    Raises:
+        ValueError: There is no value.
+
+    Source:
+        Hodges and Lehmann, "Estimates of location based on rank tests" (1963).
+    """
+    import numpy as np
+
+    if not len(values):
+        raise ValueError("expected at least one value, found none")
+    means = _pair_means(np.asarray([values], np.float64))
+    # In Python: NumPy warns of the mean of two opposite infinities. NaN are left out.
+    return float(median(means[~np.isnan(means)].tolist()))
+
+
+def lower_bound(values: Sequence[float], level: float) -> float:
+    """Return the lower confidence bound of the centre; minus infinity for too few values.
+
+    Exact where the noise is symmetric about the centre, however heavy its tails: as that of the
+    logarithm of a quotient of two like measurements is.
+
+    Args:
+        values: Infinite ones count as beyond all others.
+        level: Probability of error, 0-0.5.
+
+    Source:
+        Tukey's interval of the signed-rank test: Hollander, Wolfe and Chicken, "Nonparametric
+        Statistical Methods" (2014), 3.3.
+    """
+    import numpy as np
+
+    return float(lower_bounds(np.asarray([values], np.float64), level)[0])
+
+
+def upper_bound(values: Sequence[float], level: float) -> float:
+    """Return the upper confidence bound of the centre, likewise."""
+    return -lower_bound([-value for value in values], level)
+
+
+def lower_bounds(samples: NDArray[np.float64], level: float) -> NDArray[np.float64]:
+    """Return the ``lower_bound`` of each row.
+
+    Args:
+        samples: Shape (samples, values).
+        level: Probability of error, 0-0.5.
+    """
+    import numpy as np
+
+    rank = int(np.searchsorted(tail(samples.shape[1]), level, side="right"))
+    if not rank:
+        return np.full(len(samples), -np.inf)
+    means = _pair_means(samples)
+    # Between plus and minus infinity lies anything.
+    means[np.isnan(means)] = -np.inf
+    bounds: NDArray[np.float64] = np.partition(means, rank - 1, axis=1)[:, rank - 1]
+    return bounds
+
+
+def _pair_means(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the means of all pairs of values of each row, each value with itself too."""
+    import numpy as np
+
+    first, second = np.triu_indices(samples.shape[1])
+    with np.errstate(invalid="ignore"):
+        means: NDArray[np.float64] = (samples[:, first] + samples[:, second]) / 2
+    return means
+
+
+@cache
+def tail(count: int) -> NDArray[np.float64]:
+    """Return the distribution of the signed-rank statistic under symmetry about 0.
+
+    Args:
+        count: Of values.
+
+    Returns:
+        The probability that at most 0, 1, 2, ... of the means of two values are below 0; shape
+        (count * (count + 1) / 2 + 1,).
+    """
+    import numpy as np
+
+    # How many subsets of the ranks 1..count have each sum.
+    ways = np.ones(1)
+    for rank in range(1, count + 1):
+        longer = np.zeros(len(ways) + rank)
+        longer[: len(ways)] += ways
+        longer[rank:] += ways
+        ways = longer
+    below: NDArray[np.float64] = np.cumsum(ways / 2.0**count)
+    return below
+
+
+@cache
+def smallest_rank(ours: int, theirs: int, *, level: float) -> int:
+    """Return which of the ascending differences is the lower bound of the shift, from 1.
+
+    Args:
+        ours: Size of one sample.
+        theirs: Of the other.
+        level: Probability of error, 0-0.5.
+
+    Returns:
+        0 where the samples are too small for this level.
+
+    Source:
+        The null distribution of the rank-sum statistic counts the subsets of the ranks by their
+        sum: Mann and Whitney, "On a test of whether one of two random variables is stochastically
+        larger than the other" (1947).
+    """
+    import numpy as np
+
+    most = ours * theirs
+    # ways[k, s]: how many choices of k of the ranks so far exceed the smallest possible sum by s.
+    ways = np.zeros((ours + 1, most + 1))
+    ways[0, 0] = 1
+    for rank in range(ours + theirs):
+        for taken in range(min(ours, rank + 1), 0, -1):
+            shift = rank - (taken - 1)
+            if shift <= most:
+                ways[taken, shift:] += ways[taken - 1, : most + 1 - shift]
+    below = np.cumsum(ways[ours]) / ways[ours].sum()
+    return int(np.searchsorted(below, level, side="right"))
+
+
+def paired_p_value(more: int, fewer: int) -> float:
+    """Return the one-sided p-value of so many pairs in one direction.
+
+    Args:
+        more: Pairs in which only the second has the property.
+        fewer: Pairs in which only the first has it.
+
+    Source:
+        The exact test of McNemar, "Note on the sampling error of the difference between correlated
+        proportions or percentages" (1947): pairs that agree are ignored. One-sided.
+    """
+    from scipy.stats import binom
+
+    return float(binom.sf(more - 1, more + fewer, 0.5))
+
+
+def unpaired_p_value(first: tuple[int, int], second: tuple[int, int]) -> float:
+    """Return the one-sided p-value of a second count as high or higher.
+
+    Args:
+        first: How many of one sample have the property, and its size.
+        second: Of the other sample.
+
+    Source:
+        Fisher's exact test, one-sided: Fisher, "The logic of inductive inference" (1935).
+    """
+    from scipy.stats import hypergeom
+
+    (ours, of_ours), (theirs, of_theirs) = first, second
+    return float(hypergeom.sf(theirs - 1, of_ours + of_theirs, ours + theirs, of_theirs))

@@ -39,8 +39,8 @@ _FEW_ATTEMPTS = 3
 # A pause is so much longer than the reading before it, and a little, for the device may be slower
 # the next time.
 _TIMES_PAUSED, _PAUSED_S = 1.5, 0.002
-# Of work that nobody has begun, half the steps take half as long to read; of anything else that
-# makes a reading long, as long. Half of the difference tells them apart.
+# Of work that has not begun, half the steps take half as long to read; of anything else that
+# makes a reading long, as long. Half of the difference separates them.
 _GROWN_BY = 0.5
 # An honest middle of an epoch is at 1; where only handing over is timed, near 0. Half leaves room
 # for an epoch's overhead, and a suspicion costs no more than a few steps.
@@ -132,7 +132,7 @@ def require_synchronize(
     reading_s: float | None = None,
     most: int = MOST_STEPS,
 ) -> None:
-    """Refuse a ``synchronize`` that leaves work undone, and steps that nobody has begun.
+    """Refuse a ``synchronize`` that leaves work undone, and steps that have not begun.
 
     Args:
         stretches: Whose first step need not be compiled any more.
@@ -170,7 +170,7 @@ def require_synchronize(
         agreeing = agreeing + 1 if first - rested <= tolerated_s else 0
         is_over = spent_s + spent_s / attempt > budget_s
         if agreeing == _AGREEING or (agreeing and is_over):
-            _demand_begun(stretches, steps, rested, tolerated_s=tolerated_s)
+            _require_begun(stretches, steps, rested, tolerated_s=tolerated_s)
             return
         if is_over and attempt == _FEW_ATTEMPTS:
             break
@@ -181,7 +181,7 @@ def require_synchronize(
         )
 
 
-def _demand_begun(stretches: Stretches, steps: int, rested: float, *, tolerated_s: float) -> None:
+def _require_begun(stretches: Stretches, steps: int, rested: float, *, tolerated_s: float) -> None:
     """Refuse steps that begin when their result is read.
 
     Args:

@@ -1,4 +1,4 @@
-"""What plugins add beside backends: datasets, meters and observers."""
+"""Extensions that plugins add beside backends: datasets, meters and observers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Images:
 
     Attributes:
         labels: int32, shape (images,), from 0.
-        files: The file of each image; None where they lie in ``array``.
+        files: The file of each image; None where they are in ``array``.
         array: uint8, shape (images, height, width) or (images, height, width, channels); None
-            where they lie in files.
+            where they are in files.
     """
 
     labels: NDArray[np.int32]
@@ -32,7 +32,7 @@ class Images:
     array: NDArray[np.uint8] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse images that lie nowhere, or in two places.
+        """Refuse images that are nowhere, or in two places.
 
         Raises:
             ValueError: Both or neither of ``files`` and ``array`` are given.
@@ -76,7 +76,7 @@ class Dataset(Protocol):
     has_files: bool
 
     def places(self, environment: Mapping[str, str]) -> Sequence[Path]:
-        """Return the folders where such a dataset lies as a rule, beside those of the user.
+        """Return the folders where such a dataset usually is, beside those of the user.
 
         Args:
             environment: Variables of the process.

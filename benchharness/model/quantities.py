@@ -1,4 +1,4 @@
-"""What can be compared of two trials: columns of the results, and which way is worse."""
+"""Quantities of trials that can be compared: columns of the results, and which way is worse."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one trial asks of a backend: every setting, and the batches, in a backend's hands."""
+"""Task of a backend: every setting of one trial, and its batches."""
 
 from __future__ import annotations
 

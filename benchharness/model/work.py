@@ -1,4 +1,4 @@
-"""What a backend gives back: the three kinds of work, and the backend itself.
+"""Work of a backend: feeding, extraction and training; and the backend itself.
 
 The core owns the clock, the batches and the proof; a plugin owns the work.
 """

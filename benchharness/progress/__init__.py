@@ -1,4 +1,4 @@
-"""How a run goes on, told in one of four ways: live, as lines, as JSON, or not at all."""
+"""Progress of a run: live on a terminal, as lines, as JSON, or not at all."""
 
 from __future__ import annotations
 
@@ -11,60 +11,49 @@ from typing import TextIO
 from benchharness.run.events import Observer, unobserved
 
 
-def watch(
-    *,
-    as_json: bool = False,
-    is_quiet: bool = False,
-    output: TextIO | None = None,
-    errors: TextIO | None = None,
-    environment: Mapping[str, str] = os.environ,
-) -> AbstractContextManager[Observer]:
-    """Return what observes a run, with the observers that plugins add.
+def watch(*, as_json: bool = False, is_quiet: bool = False) -> AbstractContextManager[Observer]:
+    """Return the observer of a run, plugins' observers included.
 
-    To be entered before it begins and left after its end; the arguments are those of ``watcher``.
-    """
-    from benchharness.progress.observers import WithObservers
-
-    return WithObservers(
-        watcher(
-            as_json=as_json,
-            is_quiet=is_quiet,
-            output=output,
-            errors=errors,
-            environment=environment,
-        )
-    )
-
-
-def watcher(
-    *,
-    as_json: bool = False,
-    is_quiet: bool = False,
-    output: TextIO | None = None,
-    errors: TextIO | None = None,
-    environment: Mapping[str, str] = os.environ,
-) -> AbstractContextManager[Observer]:
-    """Return what tells the user how a run goes on.
+    Enter it before the run begins and leave it after its end.
 
     Args:
-        as_json: Every event as a JSON object on a line of the output.
-        is_quiet: Say nothing.
+        as_json: Print every event as a JSON object.
+        is_quiet: Print nothing.
+    """
+    from benchharness.progress.json_reporter import WithObservers
+
+    return WithObservers(reporter(as_json=as_json, is_quiet=is_quiet))
+
+
+def reporter(
+    *,
+    as_json: bool = False,
+    is_quiet: bool = False,
+    output: TextIO | None = None,
+    errors: TextIO | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> AbstractContextManager[Observer]:
+    """Return what reports a run to the user.
+
+    Args:
+        as_json: Print every event as a JSON object on a line of the output.
+        is_quiet: Print nothing.
         output: None for standard output.
-        errors: Where people are told; None for standard error. A terminal gets a live picture,
-            anything else plain lines.
+        errors: Stream for people; None for standard error. A terminal gets live progress, anything
+            else plain lines.
         environment: Variables of the process.
     """
     errors = errors or sys.stderr
     if as_json:
-        from benchharness.progress.jsonlines import JsonLines
+        from benchharness.progress.json_reporter import JsonReporter
 
-        return JsonLines(output or sys.stdout)
+        return JsonReporter(output or sys.stdout)
     if is_quiet:
         return nullcontext(unobserved)
     if errors.isatty() and environment.get("TERM", "dumb") != "dumb":
-        from benchharness.progress.live import Live
+        from benchharness.progress.live import LiveReporter
 
-        return Live(errors)
-    from benchharness.progress.plain import Lines
+        return LiveReporter(errors)
+    from benchharness.progress.plain import PlainReporter
 
-    return Lines(errors)
+    return PlainReporter(errors)

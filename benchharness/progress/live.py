@@ -1,36 +1,39 @@
-"""Progress on a terminal: a picture that is drawn anew, and plain lines above it that stay."""
+"""Progress on a terminal: bars that are redrawn, and lines above them that stay."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Self, TextIO, cast
+from typing import Any, Self, TextIO, cast
 
-from rich.console import Console
-from rich.live import Live as Drawing
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
+from rich.table import Column
 
 from benchharness.progress import text
-from benchharness.progress.plain import Proofs, told
-from benchharness.progress.state import RunState
-from benchharness.progress.stream import BrokenPipeSafeStream
-from benchharness.progress.view import Picture
-from benchharness.run.events import Event, TrialFinished, TrialStarted
+from benchharness.progress.plain import Proofs, lines_of, phase
+from benchharness.progress.state import BackgroundTask, RunState, TrialState
+from benchharness.progress.text import BrokenPipeSafeStream
+from benchharness.run.events import Downloading, Event, Preparing, TrialFinished, TrialStarted
 from benchharness.text import escape_control_chars
 
 # Drawing takes a third of a millisecond of a core that the trial may want: twice a second is
 # enough for clocks that tick.
 _PER_S = 2.0
+# Terminals of fewer columns show no bars, losses and trial numbers, or no accuracies.
+_WIDE, _NARROW = 110, 80
+_TASK, _SUITE = "task", "suite"
 
 
-class Live:
+class LiveReporter:
     """Shows the trials in flight, and leaves a line for each that has finished.
 
     Args:
         stream: A terminal.
         now: Monotonic clock in seconds.
-        console: Draws; None for one of the stream's.
+        console: None for one of the stream.
     """
 
     def __init__(
@@ -40,22 +43,27 @@ class Live:
         now: Callable[[], float] = time.monotonic,
         console: Console | None = None,
     ) -> None:
-        self._standing = RunState(now=now)
+        self._state = RunState(now=now)
         self._proofs = Proofs()
-        self._count = 0
-        self._drawing = Drawing(
-            Picture(self._standing),
-            console=console
-            or Console(file=cast(TextIO, BrokenPipeSafeStream(stream)), highlight=False),
+        self._ids: dict[str | int, TaskID] = {}
+        self._console = console or Console(
+            file=cast(TextIO, BrokenPipeSafeStream(stream)), highlight=False
+        )
+        self._progress = _Bars(
+            self._update,
+            *_columns(self._console.width),
+            console=self._console,
+            expand=True,
+            get_time=now,
             refresh_per_second=_PER_S,
-            # What is left on the screen are the lines, not the last picture.
+            # What stays on the screen are the lines, not the bars.
             transient=True,
-            # Or what is meant for a file would be printed beside the picture.
+            # Otherwise output that is meant for a file would be printed above the bars.
             redirect_stdout=sys.stdout.isatty(),
         )
 
     def __enter__(self) -> Self:
-        self._drawing.start()
+        self._progress.start()
         return self
 
     def __exit__(
@@ -64,23 +72,138 @@ class Live:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Take the picture away and give the cursor back."""
-        self._drawing.stop()
+        """Remove the bars and give the cursor back."""
+        self._progress.stop()
 
     def __call__(self, event: Event) -> None:
-        """Change the picture, and say what is to stay."""
-        self._standing.take(event)
-        for line in told(event, self._proofs):
-            self._say(line)
-        if isinstance(event, TrialStarted):
-            # It may be over before the next drawing, and nothing is timed yet.
-            self._drawing.refresh()
+        """Update the bars, and print what is to stay."""
+        self._state.take(event)
+        for line in lines_of(event, self._proofs):
+            self._print(line)
         if isinstance(event, TrialFinished):
-            name, count = event.name, self._standing.count
-            self._say(f"[{name.number}/{count}] {text.cell_name(name)}: {text.ending(event)}")
+            number = f"[{event.name.number}/{self._state.count}]"
+            self._print(f"{number} {text.cell_name(event.name)}: {text.ending(event)}")
+        self._add_and_remove()
+        if isinstance(event, TrialStarted):
+            # The trial may be over before the next drawing, and nothing is timed yet.
+            self._progress.refresh()
 
-    def _say(self, line: str) -> None:
+    def bars(self) -> Iterable[RenderableType]:
+        """Return what is drawn below the lines."""
+        return self._progress.get_renderables()
+
+    def _print(self, line: str) -> None:
         # Long reasons are wrapped by the terminal, so that they can be copied in one piece.
-        self._drawing.console.print(
-            escape_control_chars(line), soft_wrap=True, markup=False, highlight=False
-        )
+        shown = escape_control_chars(line)
+        self._console.print(shown, soft_wrap=True, markup=False, highlight=False)
+
+    def _rows(self) -> dict[str | int, Row]:
+        state = self._state
+        rows: dict[str | int, Row] = {}
+        if state.task is not None:
+            rows[_TASK] = _task_row(state.task)
+        for number, trial in state.trials.items():
+            rows[number] = _trial_row(state, trial, self._console.width)
+        if state.count:
+            rows[_SUITE] = _suite_row(state)
+        return rows
+
+    def _add_and_remove(self) -> None:
+        """Give each row a bar, that of the suite last; remove those of what has finished."""
+        wanted = self._rows().keys()
+        is_new = not wanted <= self._ids.keys()
+        for key in [key for key in self._ids if key not in wanted or (is_new and key == _SUITE)]:
+            self._progress.remove_task(self._ids.pop(key))
+        for key in wanted:
+            if key not in self._ids:
+                self._ids[key] = self._progress.add_task("", total=None, detail="", left="")
+
+    def _update(self) -> None:
+        for key, (name, done, total, detail, left) in self._rows().items():
+            if key in self._ids:
+                self._progress.update(
+                    self._ids[key],
+                    description=escape_control_chars(name),
+                    completed=done,
+                    total=total,
+                    detail=escape_control_chars(detail),
+                    left=left,
+                )
+
+
+class _Bars(Progress):
+    """Bars that are brought up to date before each drawing, so that clocks tick.
+
+    Args:
+        update: Brings them up to date.
+    """
+
+    def __init__(
+        self, update: Callable[[], None], *columns: ProgressColumn, **options: Any
+    ) -> None:
+        self._bring_up_to_date = update
+        super().__init__(*columns, **options)
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Yield the table of bars."""
+        self._bring_up_to_date()
+        yield from super().get_renderables()
+
+
+# Name, amount done and in all (None where unknown), details, time left.
+Row = tuple[str, float, float | None, str, str]
+
+
+def _columns(width: int) -> list[TextColumn | BarColumn]:
+    bars = [BarColumn(bar_width=20)] if width >= _WIDE else []
+    return [
+        TextColumn("{task.description}", markup=False, table_column=_column(ratio=1)),
+        *bars,
+        TextColumn("{task.fields[detail]}", markup=False, table_column=_column()),
+        TextColumn("{task.fields[left]}", markup=False, justify="right", table_column=_column()),
+    ]
+
+
+def _column(ratio: int | None = None) -> Column:
+    return Column(no_wrap=True, overflow="ellipsis", ratio=ratio, min_width=10 if ratio else None)
+
+
+def _trial_row(state: RunState, trial: TrialState, width: int) -> Row:
+    started, name = trial.started, trial.started.name
+    turn = f"{name.trial}/{started.trials}{'+' if started.max_trials else ''}"
+    is_wide = width >= _WIDE
+    details = [text.side(name), turn if is_wide else "", phase(trial)]
+    if trial.images_per_s is not None:
+        rate = text.rate(trial.images_per_s)
+        details.append(f"{rate} {trial.speed_unit}" if is_wide else f"{rate}/s")
+    if trial.loss is not None and is_wide:
+        details.append(f"loss {trial.loss:.4f}")
+    if trial.top1 is not None and width >= _NARROW:
+        details.append(f"val {trial.top1:.3f}")
+    return (
+        text.point(name.benchmark, name.matrix),
+        trial.ended + (trial.share or 0.0),
+        started.epochs,
+        "  ".join(filter(None, details)),
+        text.left(state.eta.trial(name)),
+    )
+
+
+def _suite_row(state: RunState) -> Row:
+    done, count = state.finished, state.count
+    details = [f"{state.failed} not ok"] if state.failed else []
+    details.append(f"{text.clock(state.elapsed_s)} elapsed")
+    left = text.left(state.eta.suite()) if done < count else ""
+    return f"[{min(done + 1, count)}/{count}]", done, count, "  ".join(details), left
+
+
+def _task_row(task: BackgroundTask) -> Row:
+    match task:
+        case Preparing(done=done, count=count):
+            return "preparing images", done, count, f"{done:,} of {count:,}", ""
+        case Downloading(what=what, done_bytes=done_bytes, count_bytes=count_bytes):
+            amount = text.amount(done_bytes, count_bytes)
+            return f"downloading {what or 'a file'}", done_bytes or 0, count_bytes, amount, ""
+    cell = text.point(task.benchmark, task.matrix)
+    name = f"proving equal work: {task.backend}, {cell}"
+    return name, task.number - 1, task.count, f"{task.number} of {task.count}", ""

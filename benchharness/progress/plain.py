@@ -8,8 +8,8 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from benchharness.progress import text
-from benchharness.progress.state import RunState, TrialStanding
-from benchharness.progress.stream import BrokenPipeSafeStream
+from benchharness.progress.state import RunState, TrialState
+from benchharness.progress.text import BrokenPipeSafeStream
 from benchharness.run.events import (
     Announced,
     Certified,
@@ -28,7 +28,7 @@ _INDENT = " " * 8
 _EVERY_S = 10.0
 
 
-class Lines:
+class PlainReporter:
     """Prints a line when a trial begins, now and then while it runs, and at its end.
 
     Args:
@@ -37,11 +37,11 @@ class Lines:
     """
 
     def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._outlet = BrokenPipeSafeStream(stream)
+        self._stream = BrokenPipeSafeStream(stream)
         self._now = now
-        self._standing = RunState(now=now)
+        self._state = RunState(now=now)
         self._proofs = Proofs()
-        self._said_s = now()
+        self._last_s = now()
 
     def __enter__(self) -> Self:
         return self
@@ -56,31 +56,31 @@ class Lines:
 
     def __call__(self, event: Event) -> None:
         """Say what is worth a line."""
-        self._standing.take(event)
-        for line in told(event, self._proofs):
+        self._state.take(event)
+        for line in lines_of(event, self._proofs):
             self._say(line)
         match event:
             case TrialStarted(name=name):
                 self._say(begin(event))
-                self._said_s = self._now()
+                self._last_s = self._now()
             case TrialFinished():
                 self._say(f"{_INDENT}{text.ending(event)}")
             case OfTrial(name=name):
-                if self._is_time():
-                    self._say(_INDENT + self._course(self._standing.trials[name.number]))
+                if self._is_due():
+                    self._say(_INDENT + self._description(self._state.trials[name.number]))
             case Preparing(done=done, count=count):
-                if done == count or self._is_time():
+                if event.is_complete or self._is_due():
                     self._say(f"preparing images: {done:,} of {count:,}")
             case Downloading(what=what):
-                if _is_whole(event) or self._is_time():
+                if event.is_complete or self._is_due():
                     amount = text.amount(event.done_bytes, event.count_bytes)
-                    self._say(f"fetching {what or 'a file'}{f': {amount}' if amount else ''}")
+                    self._say(f"downloading {what or 'a file'}{f': {amount}' if amount else ''}")
             case Probing(cell=1, cells=cells):
                 plural = "s" if cells > 1 else ""
                 self._say(f"proving equal work: {event.backend}, {cells} cell{plural}")
 
-    def _course(self, trial: TrialStanding) -> str:
-        remaining = self._standing.remaining
+    def _description(self, trial: TrialState) -> str:
+        eta = self._state.eta
         parts = [phase(trial)]
         if trial.images_per_s is not None:
             parts.append(f"{text.rate(trial.images_per_s)} {trial.speed_unit}")
@@ -88,20 +88,20 @@ class Lines:
             parts.append(f"loss {trial.loss:.4f}")
         if trial.top1 is not None:
             parts.append(f"validation top-1 {trial.top1:.3f}")
-        own = text.left(remaining.trial(trial.started.name))
-        whole = text.left(remaining.suite())
+        own = text.left(eta.trial(trial.started.name))
+        whole = text.left(eta.suite())
         parts += [own] if own else []
         parts += [f"{whole} for the suite"] if whole else []
         return ", ".join(parts)
 
     def _say(self, line: str) -> None:
-        self._outlet.line(escape_control_chars(line))
+        self._stream.line(escape_control_chars(line))
 
-    def _is_time(self) -> bool:
+    def _is_due(self) -> bool:
         now = self._now()
-        if now - self._said_s < _EVERY_S:
+        if now - self._last_s < _EVERY_S:
             return False
-        self._said_s = now
+        self._last_s = now
         return True
 
 
@@ -125,7 +125,7 @@ class Proofs:
         return lines
 
 
-def told(event: Event, proofs: Proofs) -> list[str]:
+def lines_of(event: Event, proofs: Proofs) -> list[str]:
     """Return the lines that an event leaves behind, on a terminal or not."""
     match event:
         case Announced(level="warning"):
@@ -146,13 +146,9 @@ def begin(event: TrialStarted) -> str:
     return f"[{name.number}/{event.count}] {text.cell_name(name)}{turn}"
 
 
-def phase(trial: TrialStanding) -> str:
+def phase(trial: TrialState) -> str:
     """Return the phase of a trial, its epoch, and how much of it is done."""
     words = trial.phase
     if trial.epoch is not None:
         words += f" {trial.epoch}/{trial.started.epochs}"
     return words if trial.share is None else f"{words} {trial.share:3.0%}"
-
-
-def _is_whole(event: Downloading) -> bool:
-    return event.count_bytes is not None and event.done_bytes == event.count_bytes

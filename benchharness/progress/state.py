@@ -1,4 +1,4 @@
-"""Where a run stands, gathered from its events."""
+"""State of a run, from its events."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from benchharness.run.eta import EtaEstimator
+from benchharness.progress.eta import EtaEstimator
 from benchharness.run.events import (
     Certified,
     Downloading,
@@ -29,7 +29,7 @@ BackgroundTask = Preparing | Downloading | Probing
 
 
 @dataclass(slots=True, kw_only=True)
-class TrialStanding:
+class TrialState:
     """A trial in flight.
 
     Attributes:
@@ -62,7 +62,7 @@ class TrialStanding:
         return self.ended + 1 if is_within else None
 
     def take(self, event: OfTrial) -> None:
-        """Take note of what happens in the trial."""
+        """Update the state."""
         match event:
             case PhaseEntered(phase=phase):
                 self.phase, self.share = phase, None
@@ -89,24 +89,22 @@ class RunState:
         trials: In flight, by their number.
         finished: Trials that have ended.
         failed: Those of them that are neither ok nor skipped.
-        chore: What is done besides trials; None for nothing.
-        chore_s: When it began.
+        task: Work besides trials; None for none.
     """
 
     now: Callable[[], float] = time.monotonic
     began_s: float = field(init=False)
-    remaining: EtaEstimator = field(init=False)
+    eta: EtaEstimator = field(init=False)
     count: int = 0
-    trials: dict[int, TrialStanding] = field(default_factory=dict)
+    trials: dict[int, TrialState] = field(default_factory=dict)
     finished: int = 0
     failed: int = 0
-    chore: BackgroundTask | None = None
-    chore_s: float = 0.0
+    task: BackgroundTask | None = None
 
     def __post_init__(self) -> None:
-        """Begin now."""
+        """Start the clock."""
         self.began_s = self.now()
-        self.remaining = EtaEstimator(now=self.now)
+        self.eta = EtaEstimator(now=self.now)
 
     @property
     def elapsed_s(self) -> float:
@@ -114,33 +112,21 @@ class RunState:
         return self.now() - self.began_s
 
     def take(self, event: Event) -> None:
-        """Take note of what happens."""
-        self.remaining.take(event)
+        """Update the state."""
+        self.eta.take(event)
         match event:
             case TrialStarted():
-                self.chore, self.count = None, event.count
-                self.trials[event.name.number] = TrialStanding(started=event)
+                self.task, self.count = None, event.count
+                self.trials[event.name.number] = TrialState(started=event)
             case TrialFinished():
                 del self.trials[event.name.number]
                 self.finished += 1
                 self.failed += event.status not in ("ok", "skipped")
             case OfTrial():
                 self.trials[event.name.number].take(event)
-            case Preparing() | Downloading() | Probing():
-                self._do(event)
+            case Preparing() | Downloading():
+                self.task = None if event.is_complete else event
+            case Probing():
+                self.task = event
             case Certified():
-                self.chore = None
-
-    def _do(self, chore: BackgroundTask) -> None:
-        if type(chore) is not type(self.chore):
-            self.chore_s = self.now()
-        self.chore = None if _is_done(chore) else chore
-
-
-def _is_done(chore: BackgroundTask) -> bool:
-    match chore:
-        case Preparing():
-            return chore.done == chore.count
-        case Downloading():
-            return chore.count_bytes is not None and chore.done_bytes == chore.count_bytes
-    return False
+                self.task = None

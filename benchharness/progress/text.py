@@ -1,57 +1,52 @@
-"""Progress in words: names, numbers, and lines that fit a width."""
+"""Text of progress, and the stream that it goes to."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+import os
+from collections.abc import Mapping
+from typing import Any, TextIO
 
-from benchharness.run.eta import Estimate
+from benchharness.progress.eta import Estimate
 from benchharness.run.events import TrialFinished, TrialName
 
-_GAP = "  "
-_NARROWEST_NAME = 10
 
+class BrokenPipeSafeStream:
+    """Writes to a stream as long as somebody reads it, and into nothing afterwards.
 
-@dataclass(frozen=True, slots=True)
-class Field:
-    """A part of a line.
-
-    Attributes:
-        text: Padded to a width that does not change from one moment to the next.
-        weight: Fields of little weight make room first.
-        short: The same in fewer cells; empty for none.
-        is_name: Whether it may be cut short.
+    A run takes hours, ``| head`` a second: what is recorded must not depend on who watches.
     """
 
-    text: str
-    weight: int
-    short: str = ""
-    is_name: bool = False
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
 
+    def write(self, text: str) -> int:
+        """Write, and say how much."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._detach()
+        return len(text)
 
-def fitted(fields: Sequence[Field], width: int) -> str:
-    """Return the fields on one line of at most ``width`` cells.
+    def flush(self) -> None:
+        """Hand on what has been written."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._detach()
 
-    What is too wide is said in short, then left out, the field of least weight first; names are
-    cut as far as needed.
-    """
-    kept = [field for field in fields if field.text.strip()]
-    while len(kept) > 1 and _width(kept, is_name_short=True) > width:
-        wordy = [field for field in kept if field.short]
-        lightest = min(wordy or kept, key=lambda field: field.weight)
-        place = kept.index(lightest)
-        kept[place : place + 1] = [Field(lightest.short, lightest.weight)] if wordy else []
-    return cut(_GAP.join(_texts(kept, excess=_width(kept) - width)), width)
+    def line(self, text: str) -> None:
+        """Write a line at once."""
+        self.write(f"{text}\n")
+        self.flush()
 
+    def _detach(self) -> None:
+        """Let all that follows go nowhere, what Python flushes at its own end included."""
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, self._stream.fileno())
+        os.close(nowhere)
 
-def cut(text: str, width: int) -> str:
-    """Return the text in at most ``width`` cells of a terminal; what is cut off leaves a mark."""
-    from rich.cells import cell_len, set_cell_size
-
-    if cell_len(text) <= width:
-        return text
-    return f"{set_cell_size(text, max(width - 1, 0)).rstrip()}\N{HORIZONTAL ELLIPSIS}"[:width]
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def point(benchmark: str, matrix: Mapping[str, Any]) -> str:
@@ -116,26 +111,3 @@ def ending(event: TrialFinished) -> str:
     if event.failed_in and event.status != "ok":
         parts.append(f"in {event.failed_in}")
     return ", ".join(parts) + mark + reason
-
-
-def _texts(fields: Sequence[Field], *, excess: int) -> list[str]:
-    from rich.cells import cell_len
-
-    return [
-        cut(field.text, max(cell_len(field.text) - excess, _NARROWEST_NAME))
-        if field.is_name and excess > 0
-        else field.text
-        for field in fields
-    ]
-
-
-def _width(fields: Sequence[Field], *, is_name_short: bool = False) -> int:
-    from rich.cells import cell_len
-
-    widths = [
-        min(cell_len(field.text), _NARROWEST_NAME)
-        if field.is_name and is_name_short
-        else cell_len(field.text)
-        for field in fields
-    ]
-    return sum(widths) + len(_GAP) * (len(fields) - 1)

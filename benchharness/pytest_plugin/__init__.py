@@ -56,7 +56,7 @@ def pytest_benchmark_compare_machine_info(
     It compares before anything is collected, when nobody can know that ours will be added.
     """
     if "benchharness" in compared_benchmark.get("machine_info", {}):
-        from benchharness.measure.machine_id import fingerprint
+        from benchharness.measure.machine import fingerprint
 
         machine_info.setdefault("benchharness", fingerprint())
 

@@ -163,7 +163,7 @@ class Watch:
     @pytest.hookimpl(optionalhook=True)
     def pytest_benchmark_update_machine_info(self, machine_info: dict[str, Any]) -> None:
         """Add the machine's fingerprint."""
-        from benchharness.measure.machine_id import fingerprint
+        from benchharness.measure.machine import fingerprint
 
         machine_info["benchharness"] = fingerprint()
 
@@ -302,7 +302,7 @@ def _tell_suite(reporter: pytest.TerminalReporter, suite: SuiteFile) -> None:
     if not suite.is_begun or suite.course.folder is None:
         return
     from benchharness.report.summary import answers_in
-    from benchharness.results.store import RunFolder
+    from benchharness.results.run_folder import RunFolder
 
     folder = RunFolder.open(suite.course.folder)
     reporter.section(f"benchharness: {suite.nodeid}", sep="-")
@@ -314,9 +314,9 @@ def _tell_suite(reporter: pytest.TerminalReporter, suite: SuiteFile) -> None:
 
 
 def _machine() -> str:
-    from benchharness.measure.machine_id import fingerprint, in_words
+    from benchharness.measure.machine import fingerprint, machine_label
 
-    return in_words(fingerprint())
+    return machine_label(fingerprint())
 
 
 def _other_machine(baseline: Baseline) -> str:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import BenchError
-from benchharness.measure.variables import recorded_variables
+from benchharness.measure.machine import recorded_variables
 from benchharness.pytest_plugin.samples import facts
 from benchharness.results.cells import record_key
-from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import Record
+from benchharness.results.tables import write_csv_files
 from benchharness.run.events import Announced, Event
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, start_run
@@ -175,7 +175,7 @@ def narrowed(plan: Plan, cells: Iterable[Cell]) -> Plan:
 
 def smallest(plan: Plan) -> Plan:
     """Return a plan of one trial for each cell, with about one step of the cell's own batch."""
-    return replace(plan.fixed(1).settled(_smallest), takes_fewer=True)
+    return replace(plan.fixed(1).map_settings(_smallest), takes_fewer=True)
 
 
 def _smallest(settings: StrategySettings) -> StrategySettings:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from benchharness import __version__
-from benchharness.measure.machine_id import fingerprint, in_words
+from benchharness.measure.machine import fingerprint, machine_label
 from benchharness.results.cells import cells_of
 from benchharness.results.record import Record
 from benchharness.run.inputs import RunInputs
@@ -87,7 +87,7 @@ def facts(
         "batch_size": cell.settings.batch_size,
         "proof": found.proof,
         "proofs": {other: found.proof_against(other) for other in records[0]["proofs"]},
-        "machine": in_words(fingerprint()),
+        "machine": machine_label(fingerprint()),
         "device": device,
         "precision": cell.settings.precision,
         "dataset": {

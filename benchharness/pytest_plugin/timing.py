@@ -17,9 +17,8 @@ from benchharness import __version__
 from benchharness.errors import BenchError, RunError
 from benchharness.measure.blocks import BLOCK_S, Block, seconds
 from benchharness.measure.clock import now_s
-from benchharness.measure.machine_id import fingerprint, in_words
+from benchharness.measure.machine import fingerprint, machine_label, recorded_variables
 from benchharness.measure.sync_check import Stretches, require_synchronize, stretch_steps
-from benchharness.measure.variables import recorded_variables
 from benchharness.model.work import AfterStep
 from benchharness.pytest_plugin.handover import report_samples
 
@@ -144,7 +143,7 @@ class Bench:
             "benchharness": __version__,
             "kind": "step",
             "unit": "seconds per step",
-            "machine": in_words(fingerprint()),
+            "machine": machine_label(fingerprint()),
             "settings": recorded_variables(os.environ),
         }
         if not self.backend:

@@ -1,22 +1,22 @@
-"""A comparison of two sides: one line that says it all, then a line for each cell and column."""
+"""Comparison of two sides: a headline, then a row for each cell and column, and notes."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchharness.compare.comparison import CellComparison, Comparison
+from benchharness.compare.comparison import Comparison
 from benchharness.compare.looks import ERROR
+from benchharness.compare.scatter import Scatter
 from benchharness.compare.verdict import Verdict
 from benchharness.model.quantities import QUANTITIES
-from benchharness.report.numbers import UNKNOWN
-from benchharness.report.scatter import scatter_words
+from benchharness.report.rows import UNKNOWN
+from benchharness.report.table import as_text, escaped
 
 HEADINGS = ("cell", "column", "verdict", "change", "interval", "pairs", "limit")
 _STYLES = {
@@ -29,14 +29,22 @@ _STYLES = {
     "failed": "bold red",
     "skipped": "dim",
 }
-_MOST_NAMED = 3
-# Below so many columns the gaps of the table make room for names.
-_ROOMY = 100
+_MAX_NAMED = 3
+# Below so many columns of text the gaps of the table make room for names.
+ROOMY = 100
+
+
+LEGEND = (
+    "change: B / A of seconds or bytes, above 1 where B is worse; of top-1 A - B, above 0 where B "
+    "is worse"
+)
+INFORMATIONAL = "*: informational; use --column NAME to require a decision"
+_LEGENDS = ("change: ", "*: ", "level: ")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonTable:
-    """What was found, for a terminal of any width; rich asks it to fit itself."""
+    """A comparison for a terminal of any width; rich asks it to fit itself."""
 
     comparison: Comparison
 
@@ -44,65 +52,66 @@ class ComparisonTable:
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         """Yield headline, table and notes."""
-        found = self.comparison
-        yield Text(headline(found), style="bold red" if found.exit_code in (1, 3) else "bold")
-        yield Text(setting(found))
+        comparison = self.comparison
+        is_bad = comparison.exit_code in (1, 3)
+        yield Text(headline(comparison), style="bold red" if is_bad else "bold")
+        yield Text(setting(comparison))
         yield Text()
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            header_style="dim",
-            padding=(0, 1 if options.max_width >= _ROOMY else 0),
-        )
-        for place, heading in enumerate(HEADINGS):
-            is_name = place == 0
-            justify = "right" if place >= 3 else "left"
-            table.add_column(
-                heading,
-                overflow="fold",
-                no_wrap=not is_name,
-                min_width=10 if is_name else None,
-                justify=justify,  # type: ignore[arg-type]
-            )
-        for row in rows(found):
-            style = _STYLES.get(row[2], "bold red")
+        table = figures_table(HEADINGS, is_text=lambda place: place < 3, width=options.max_width)
+        for row in rows(comparison):
             texts = [Text(text) for text in row]
-            texts[2].stylize(style)
+            texts[2].stylize(_STYLES.get(row[2], "bold red"))
             table.add_row(*texts)
         yield table
         yield Text()
-        for note in remarks(found):
+        for note in notes_of(comparison):
             yield Text(note, style="dim" if note.startswith(_LEGENDS) else "yellow")
 
 
-LEGEND = (
-    "change: B / A of seconds or bytes, above 1 where B is worse; of top-1 A - B, above 0 where B "
-    "is worse"
-)
-WATCHED = "*: nothing waits for it; --column NAME has it decided"
-_LEGENDS = ("change: ", "*: ", "level: ")
+def figures_table(headings: Sequence[str], *, is_text: Callable[[int], bool], width: int) -> Table:
+    """Return a table whose first column, a name, is folded where the terminal is narrow.
+
+    Args:
+        headings: Of its columns.
+        is_text: Whether a column, by its place, holds text and not numbers.
+        width: Of the terminal.
+    """
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        header_style="dim",
+        padding=(0, 1 if width >= ROOMY else 0),
+    )
+    for place, heading in enumerate(headings):
+        justify: JustifyMethod = "left" if is_text(place) else "right"
+        if place == 0:
+            table.add_column(heading, overflow="fold", min_width=10, justify=justify)
+        else:
+            table.add_column(heading, overflow="fold", no_wrap=True, justify=justify)
+    return table
 
 
 def plain_text(comparison: Comparison, *, width: int = 100) -> str:
     """Return the comparison as text without colours."""
-    console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-    with console.capture() as capture:
-        console.print(ComparisonTable(comparison=comparison))
-    return "".join(f"{line.rstrip()}\n" for line in capture.get().splitlines())
+    return as_text(ComparisonTable(comparison=comparison), width=width)
 
 
 def markdown(comparison: Comparison) -> str:
     """Return the comparison in Markdown, for a comment on a pull request."""
     mark = {0: "✅", 4: "❔"}.get(comparison.exit_code, "❌")
-    parts = [f"### {mark} {_escaped(headline(comparison))}", _escaped(setting(comparison))]
     lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|---:|---:|---:|---:|"]
     for row in rows(comparison):
-        cells = [_escaped(text) for text in row]
+        cells = [escaped(text) for text in row]
         if row[2] not in _STYLES:
             cells[2] = f"**{cells[2]}**"
         lines.append("| " + " | ".join(cells) + " |")
-    parts += ["\n".join(lines), "\n".join(f"- {_escaped(note)}" for note in remarks(comparison))]
+    parts = [
+        f"### {mark} {escaped(headline(comparison))}",
+        escaped(setting(comparison)),
+        "\n".join(lines),
+        "\n".join(f"- {escaped(note)}" for note in notes_of(comparison)),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -159,23 +168,39 @@ def setting(comparison: Comparison) -> str:
     return ", ".join(parts)
 
 
-def remarks(comparison: Comparison) -> list[str]:
+def notes_of(comparison: Comparison) -> list[str]:
     """Return what a reader must know besides the table, the legend last."""
-    failures = [f"{cell.label}: {cell.failure}" for cell in comparison.cells if cell.failure]
     verdicts = [verdict for _, verdict in comparison.verdicts()]
-    misses = [f"{cell.label}: {missed_words(v)}" for cell, v in comparison.verdicts() if v.misses]
-    is_watched = any(v.word == "undecidable" and not v.is_open for v in verdicts if not v.misses)
-    legend = [
-        *([WATCHED] if is_watched else []),
+    is_informational = any(
+        v.word == "undecidable" and not v.is_open for v in verdicts if not v.misses
+    )
+    return [
+        *(f"{cell.label}: {cell.failure}" for cell in comparison.cells if cell.failure),
+        *(f"{cell.label}: {missed_words(v)}" for cell, v in comparison.verdicts() if v.misses),
+        *(
+            scatter_words(cell.label, cell.scatter)
+            for cell in comparison.cells
+            if cell.scatter and any(v.is_open and v.kind == "speed" for v in cell.verdicts)
+        ),
+        *comparison.notes,
+        *([INFORMATIONAL] if is_informational else []),
         LEGEND,
-        *([level_line(verdicts)] * bool(verdicts)),
+        *([level_line(verdicts)] if verdicts else []),
     ]
-    scatters = [
-        scatter_words(cell.label, cell.scatter)
-        for cell in comparison.cells
-        if cell.scatter and any(v.is_open and v.kind == "speed" for v in cell.verdicts)
-    ]
-    return [*failures, *misses, *scatters, *comparison.notes, *legend]
+
+
+def scatter_words(label: str, scatter: Scatter) -> str:
+    """Return what a cell's training scatters by, and what helps against it."""
+    if not scatter.are_longer_trials_better:
+        advice = "more pairs help, longer trials hardly"
+    elif scatter.best_epochs is None:
+        advice = "longer trials help as much as more pairs, and save starting processes"
+    else:
+        advice = f"longer trials help most, of about {scatter.best_epochs} epochs"
+    return (
+        f"{label}: B / A of training scatters by {scatter.between:.1%} between trials, and by "
+        f"{scatter.of_means:.1%} for the {scatter.epochs} epochs within: {advice}"
+    )
 
 
 def missed_words(verdict: Verdict) -> str:
@@ -192,12 +217,13 @@ def missed_words(verdict: Verdict) -> str:
 
 def rows(comparison: Comparison) -> list[list[str]]:
     """Return a row of texts for each cell and column, as ``HEADINGS`` names them."""
-    found = []
+    texts = []
     for cell in comparison.cells:
         if not cell.verdicts:
-            found.append([cell.label, "", _without_verdict(cell), *[""] * 4])
-        found += [[cell.label, *_row(verdict)] for verdict in cell.verdicts]
-    return found
+            word = "skipped" if cell.is_skipped else "failed"
+            texts.append([cell.label, "", word, *[""] * 4])
+        texts += [[cell.label, *_row(verdict)] for verdict in cell.verdicts]
+    return texts
 
 
 def _row(verdict: Verdict) -> list[str]:
@@ -219,10 +245,6 @@ def _row(verdict: Verdict) -> list[str]:
 
 def _pairs(verdict: Verdict) -> str:
     return str(verdict.pairs) if verdict.is_paired else f"{verdict.pairs} each"
-
-
-def _without_verdict(cell: CellComparison) -> str:
-    return "skipped" if cell.is_skipped else "failed"
 
 
 def _number(verdict: Verdict, value: float | None) -> str:
@@ -272,16 +294,10 @@ def _levels(verdicts: Iterable[Verdict]) -> str:
 
 
 def _some(texts: Sequence[str]) -> str:
-    more = len(texts) - _MOST_NAMED
-    named = ", ".join(texts[:_MOST_NAMED])
+    more = len(texts) - _MAX_NAMED
+    named = ", ".join(texts[:_MAX_NAMED])
     return f"{named} and {more} more" if more > 0 else named
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def _escaped(text: str) -> str:
-    for char in "\\|<*_[":
-        text = text.replace(char, f"\\{char}")
-    return text

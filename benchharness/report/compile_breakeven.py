@@ -1,4 +1,4 @@
-"""After how many steps a compiled training has made good what compiling took."""
+"""Break-even of compiling: the steps after which a compiled training has gained what it cost."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from itertools import product
 
 from benchharness.measure.sequential import Rule, rule_for
-from benchharness.report.comparisons import certainty, times_text
 from benchharness.report.pairs import Pair
-from benchharness.report.rows import Line, Note, where
+from benchharness.report.rows import Note, Row, cell_label
+from benchharness.report.summary import format_ci, times_text
 from benchharness.results.cells import Cell
 
 
@@ -56,23 +56,23 @@ class BreakEven:
         )
 
 
-def paybacks_of(lines: Sequence[Line]) -> Iterator[Note]:
-    """Yield a remark for every compiled cell whose run holds its uncompiled twin too."""
-    cells = [(line, cell) for line in lines for cell in line.recorded if cell.ok]
+def breakeven_notes(rows: Sequence[Row]) -> Iterator[Note]:
+    """Yield a note for every compiled cell whose run holds its uncompiled twin too."""
+    cells = [(row, cell) for row in rows for cell in row.recorded if cell.ok]
     twins = [
-        (line, Pair(compiled, plain, (compiled, plain)))
-        for (line, compiled), (_, plain) in product(cells, cells)
+        (row, Pair(compiled, plain, (compiled, plain)))
+        for (row, compiled), (_, plain) in product(cells, cells)
         if _are_twins(compiled, plain)
     ]
     speeds = [speed for _, pair in twins if (speed := pair.speed())]
     rule = rule_for(speeds, comparisons=max(len(twins), 1))
-    for line, pair in twins:
-        if payback := payback_of(pair.ours, pair.theirs):
-            text = f"{where(line, pair.ours)}: {payback}{_doubt(pair, rule)}"
+    for row, pair in twins:
+        if break_even := break_even_of(pair.ours, pair.theirs):
+            text = f"{cell_label(row, pair.ours)}: {break_even}{_doubt(pair, rule)}"
             yield Note(label="compiled", text=text)
 
 
-def payback_of(compiled: Cell, plain: Cell) -> BreakEven | None:
+def break_even_of(compiled: Cell, plain: Cell) -> BreakEven | None:
     """Return when compiling pays; None where a figure is missing, as for feeding."""
     steps_per_epoch = _steps_per_epoch(compiled)
     known = [cell.median(name) for cell in (compiled, plain) for name in ("epoch_s", "compile_s")]
@@ -93,13 +93,10 @@ def _are_twins(compiled: Cell, plain: Cell) -> bool:
 
     By what the frameworks tell of themselves: some compile whether asked or not.
     """
-    return (_is_compiled(compiled), _is_compiled(plain)) == (True, False) and _rest(
-        compiled
-    ) == _rest(plain)
-
-
-def _is_compiled(cell: Cell) -> object:
-    return (cell.ok[-1].get("effective") or {}).get("compile")
+    is_compiled = [
+        (cell.ok[-1].get("effective") or {}).get("compile") for cell in (compiled, plain)
+    ]
+    return is_compiled == [True, False] and _rest(compiled) == _rest(plain)
 
 
 def _rest(cell: Cell) -> tuple[object, ...]:
@@ -118,13 +115,9 @@ def _steps_per_epoch(cell: Cell) -> int | None:
 def _doubt(pair: Pair, rule: Rule) -> str:
     """Return how sure the gain is, where it is not."""
     speed = pair.speed()
-    is_disturbed = _is_disturbed(pair)
+    # Medians are over all trials, those included that have no partner.
+    is_disturbed = bool(pair.ours.disturbed or pair.theirs.disturbed)
     if speed is None or (not is_disturbed and rule.verdict(speed) in ("faster", "slower")):
         return ""
-    why = certainty(speed, is_disturbed=is_disturbed)
+    why = format_ci(speed, is_disturbed=is_disturbed)
     return f"; not sure: {times_text(speed)}x as fast ({why})"
-
-
-def _is_disturbed(pair: Pair) -> bool:
-    # Payback is of medians over all trials, those included that have no partner.
-    return bool(pair.ours.disturbed or pair.theirs.disturbed)

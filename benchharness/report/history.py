@@ -1,26 +1,20 @@
-"""A suite over time in a terminal: for each cell a line of marks, its steps, a table of runs."""
+"""History of a suite: for each cell its change points, its state and a table of runs."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from rich import box
 from rich.console import Group, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchharness.history.history import History, Series
-from benchharness.report.history_words import (
-    aside_words,
-    heading,
-    newest_versions,
-    rows_of,
-    sparkline,
-    stands_out,
-    state_words,
-    step_words,
-)
-from benchharness.report.rows import printable
+from benchharness.history.changepoints import FEWEST
+from benchharness.history.history import History, Point, Series, Step, differences
+from benchharness.model.quantities import QUANTITIES, Kind
+from benchharness.report.rows import UNKNOWN, alike, printable, share
+from benchharness.results.columns import METRICS
 
 COLUMNS = ("run", "commit", "value", "spread", "changed")
 LEGEND = (
@@ -28,6 +22,17 @@ LEGEND = (
     "the quartiles of the rounds, in % of it; changed: what was another version than in the run "
     "before; +: with uncommitted changes"
 )
+BARS = "▁▂▃▄▅▆▇█"
+MAX_BARS = 60
+# Worse, better.
+WORDS: dict[Kind, tuple[str, str]] = {
+    "speed": ("slower", "faster"),
+    "amount": ("more", "less"),
+    "accuracy": ("lower", "higher"),
+}
+# From seconds and bytes to what reads well, the largest that leaves 1 or more.
+_SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
+_UNITS = {column.name: column.unit for column in METRICS}
 
 
 def history_view(history: History, *, last: int) -> Group:
@@ -52,16 +57,16 @@ def _parts(history: History, last: int) -> Iterator[RenderableType]:
         if versions := newest_versions(series):
             yield Text(f"newest: {versions}", style="dim")
         yield Text()
-    yield from (Text(line, style="yellow") for line in aside_words(history))
+    yield from (Text(line, style="yellow") for line in excluded_text(history))
     yield Text(LEGEND, style="dim")
 
 
 def _table(series: Series, last: int) -> Table:
     table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, header_style="")
     for name in COLUMNS:
-        is_number, is_words = name in ("value", "spread"), name == "changed"
+        is_number, is_text = name in ("value", "spread"), name == "changed"
         justify: JustifyMethod = "right" if is_number else "left"
-        table.add_column(name, justify=justify, no_wrap=not is_words, overflow="fold")
+        table.add_column(name, justify=justify, no_wrap=not is_text, overflow="fold")
     rows = rows_of(series)
     for row in rows[-last:]:
         table.add_row(*map(Text, row))
@@ -69,3 +74,153 @@ def _table(series: Series, last: int) -> Table:
         table.caption = f"{len(rows) - last} earlier runs not shown"
         table.caption_justify = "left"
     return table
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scale:
+    """How a series' values are written.
+
+    Attributes:
+        factor: From what was measured.
+        unit: After that; empty for none.
+    """
+
+    factor: float
+    unit: str
+
+    @classmethod
+    def of(cls, series: Series) -> Scale:
+        """Return the scale that suits all values of a series."""
+        name = series.quantity.name
+        unit = _UNITS.get(name, "" if name == "ops" else "s")
+        if name == "ops":
+            return cls(factor=1.0, unit="1/s")
+        if unit == "bytes":
+            return cls(factor=1e-9, unit="GB")
+        if unit == "s" and name not in QUANTITIES:
+            least = min(point.value for point in series.points)
+            best = next((key for key, factor in _SECONDS.items() if least * factor >= 1), "ns")
+            return cls(factor=_SECONDS[best], unit=best)
+        return cls(factor=1.0, unit="" if unit == "0-1" else unit)
+
+
+def heading(series: Series) -> str:
+    """Return what a series is of."""
+    unit = Scale.of(series).unit
+    what = f"{series.quantity.name}{f' ({unit})' if unit else ''}"
+    return f"{printable(series.cell)}: {what}"
+
+
+def sparkline(series: Series) -> str:
+    """Return a mark for each of the newest runs, the higher the larger the value."""
+    values = [point.value for point in series.points[-MAX_BARS:]]
+    low, high = min(values), max(values)
+    # Noise of a hundredth is no mountain range.
+    room = max(high - low, 0.05 * abs(high)) or 1.0
+    middle = (low + high) / 2
+    shares = ((value - middle) / room + 0.5 for value in values)
+    return "".join(BARS[min(len(BARS) - 1, int(share * len(BARS)))] for share in shares)
+
+
+def step_words(series: Series, step: Step) -> str:
+    """Return a step in a sentence: how large, since when, and what changed with it."""
+    scale = Scale.of(series)
+    was, became = _figures(series, [step.was * scale.factor, step.became * scale.factor])
+    unit = f" {scale.unit}" if scale.unit else ""
+    what = "; ".join(map(printable, step.differences))
+    size = size_words(series, step.was, step.became)
+    return (
+        f"{size} since {when(step.after)} ({was} -> {became}{unit}): "
+        f"{what or 'no recorded change (code, versions); check the machine'}"
+    )
+
+
+def state_words(series: Series) -> str:
+    """Return how the newest run stands."""
+    if series.is_short:
+        runs = len(series.points)
+        return f"{runs} run{'s' if runs > 1 else ''}: a step shows with {2 * FEWEST}"
+    level = series.levels[-1]
+    since = when(series.points[level.first])
+    if series.two_speeds is not None:
+        scale, speeds = Scale.of(series), series.two_speeds
+        both = _figures(series, [speeds.low * scale.factor, speeds.high * scale.factor])
+        unit = f" {scale.unit}" if scale.unit else ""
+        return (
+            f"{speeds.changes} changes between two levels, {' and '.join(both)}{unit}: a machine "
+            "with two speeds rather than steps of the code"
+        )
+    if not stands_out(series):
+        return f"steady since {since}, {level.runs} runs"
+    size = size_words(series, series.value_of(level), series.points[-1].value)
+    return f"the last run is {size} than the level since {since}; {FEWEST} such runs make a step"
+
+
+def excluded_text(history: History) -> list[str]:
+    """Return which runs were left out, and why, the most frequent reason first."""
+    ordered = sorted(history.excluded.items(), key=lambda item: -item[1])
+    return [
+        f"{count} run{'s' if count != 1 else ''} excluded: {printable(reason)}"
+        for reason, count in ordered
+    ]
+
+
+def rows_of(series: Series) -> list[tuple[str, ...]]:
+    """Return a row per run: when, commit, value, spread, and what changed since the run before."""
+    scale = Scale.of(series)
+    values = alike([point.value * scale.factor for point in series.points])
+    spreads = [UNKNOWN if (s := p.spread) is None else f"{s:.1%}" for p in series.points]
+    earlier = [None, *series.points[:-1]]
+    return [
+        (when(point), _commit(point), value, spread, ", ".join(_changed(before, point)))
+        for before, point, value, spread in zip(
+            earlier, series.points, values, spreads, strict=True
+        )
+    ]
+
+
+def newest_versions(series: Series) -> str:
+    """Return the versions of the newest run."""
+    versions = series.points[-1].versions
+    return ", ".join(f"{printable(name)} {printable(versions[name])}" for name in sorted(versions))
+
+
+def size_words(series: Series, was: float, became: float) -> str:
+    """Return by how much a value has moved, and which way."""
+    worse, better = WORDS[series.quantity.kind]
+    word = worse if (became < was) == series.quantity.is_rate else better
+    if series.quantity.kind == "accuracy":
+        return f"{abs(became - was):.4f} {word}"
+    return f"{max(became / was, was / became) - 1:.1%} {word}"
+
+
+def stands_out(series: Series) -> bool:
+    """Whether the newest run is farther from its level than any but one of the level's runs."""
+    level = series.levels[-1]
+    middle = series.value_of(level)
+    if series.is_short or not middle:
+        return False
+    moves = [abs(point.value / middle - 1) for point in series.points[level.first : level.last + 1]]
+    usual = sorted(moves[:-1])[-2] if len(moves) > 2 else 0.0
+    return moves[-1] > max(0.05, 2 * usual)
+
+
+def _figures(series: Series, values: Sequence[float]) -> list[str]:
+    is_accuracy = series.quantity.kind == "accuracy"
+    return [share(value) for value in values] if is_accuracy else alike(values)
+
+
+def when(point: Point) -> str:
+    """Return the time of a run, to the minute."""
+    return f"{point.when:%Y-%m-%d %H:%M}"
+
+
+def _commit(point: Point) -> str:
+    return f"{point.commit[:9]}{'+' if point.is_dirty else ''}" if point.commit else UNKNOWN
+
+
+def _changed(before: Point | None, point: Point) -> Sequence[str]:
+    if before is None:
+        return []
+    texts = map(printable, differences(before, point))
+    return [text for text in texts if not text.startswith(("commit ", "uncommitted "))]

@@ -1,4 +1,4 @@
-"""The measures of the results table, from left to right."""
+"""Columns of the results table, from left to right."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 
-from benchharness.report.column_groups import Group
-from benchharness.report.numbers import UNKNOWN, alike, share
-from benchharness.report.rows import Line, printable, raised_flags
+from benchharness.report.rows import UNKNOWN, Row, alike, printable, raised_flags, share
 from benchharness.results.cells import Cell, Number, proof_word, worst_proof
 
 STATUS_WORDS = {
@@ -20,10 +18,47 @@ STATUS_WORDS = {
 }
 
 Headings = tuple[str, ...]
+GAP = "  "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plain:
+class ColumnGroup:
+    """Columns that belong together: one measure, the backends side by side.
+
+    Attributes:
+        title: Over all of its columns.
+        columns: Headings; a single empty one where the title says it all.
+        rows: For each row of the table the text of each column.
+        meaning: For the legend.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    meaning: str
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row has a value here."""
+        return all(text == UNKNOWN for row in self.rows for text in row)
+
+    def block(self) -> list[str]:
+        """Return heading and rows as text of one width, columns aligned.
+
+        The first two lines are the title and the columns; the second is empty when the only
+        column has no heading.
+        """
+        columns = []
+        for heading, *texts in zip(self.columns, *self.rows, strict=True):
+            width = max(map(len, (heading, *texts)))
+            columns.append([text.rjust(width) for text in (heading, *texts)])
+        body = [GAP.join(texts) for texts in zip(*columns, strict=True)]
+        width = max(len(self.title), len(body[0]))
+        return [self.title.center(width), *(text.rjust(width) for text in body)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetricColumn:
     """A measure that is one number per cell, the median of a metric.
 
     Attributes:
@@ -35,87 +70,93 @@ class Plain:
     meaning: str
     factor: float = 1.0
 
-    def group(self, lines: Sequence[Line], headings: Headings) -> Group:
+    def group(self, rows: Sequence[Row], headings: Headings) -> ColumnGroup:
         """Return its columns."""
-        rows = tuple(_numbers(line, self._value) for line in lines)
-        return Group(title=self.title, columns=headings, rows=rows, meaning=self.meaning)
+        texts = tuple(_numbers(row, self._value) for row in rows)
+        return ColumnGroup(title=self.title, columns=headings, rows=texts, meaning=self.meaning)
 
     def _value(self, cell: Cell) -> Number | None:
         value = cell.median(self.metric)
         return None if value is None else value * self.factor
 
 
-EPOCH = Plain(
+EPOCH = MetricColumn(
     title="epoch s",
     metric="epoch_s",
     meaning="seconds of one pass over the training images, evaluation excluded",
 )
-TOTAL = Plain(
+TOTAL = MetricColumn(
     title="total s",
     metric="total_s",
     meaning="seconds of a whole trial without checks: import, building, compiling, training, "
     "scoring",
 )
-CHECKS = Plain(
+CHECKS = MetricColumn(
     title="checks s",
     metric="checks_s",
     meaning="seconds in which the trial checked its clock, its batches and its scores, and "
     "repeated steps; beside the total",
 )
-COMPILE = Plain(
+COMPILE = MetricColumn(
     title="compile s",
     metric="compile_s",
     meaning="seconds of the first steps of each kind, tracing and compiling included; part of the "
     "total",
 )
-COMPUTE = Plain(
+COMPUTE = MetricColumn(
     title="compute ms",
     metric="compute_ms",
     meaning="milliseconds of a training step repeated on a batch that is on the device already",
 )
-INPUT_WAIT = Plain(
+INPUT_WAIT = MetricColumn(
     title="input wait %",
     metric="input_wait_fraction",
     meaning="share of the training time that went by waiting for images",
     factor=100,
 )
-OF_PEAK = Plain(
+OF_PEAK = MetricColumn(
     title="% of peak",
     metric="fraction_of_peak",
     meaning="operations of training over those of the run's fastest matrix product in the same "
     "time",
     factor=100,
 )
-HOST = Plain(
+HOST = MetricColumn(
     title="host GB",
     metric="peak_host_bytes",
     meaning="most memory that the worker and its children held at once, 10^9 bytes",
     factor=1e-9,
 )
-DEVICE = Plain(
+DEVICE = MetricColumn(
     title="device GB",
     metric="peak_device_bytes",
     meaning="most memory held on the device at once, 10^9 bytes",
     factor=1e-9,
 )
-ENERGY = Plain(title="energy J", metric="energy_j", meaning="joules of training or feeding")
+ENERGY = MetricColumn(title="energy J", metric="energy_j", meaning="joules of training or feeding")
 
 
 def groups_of(
-    lines: Sequence[Line], backends: Sequence[str], *, is_detailed: bool = False
-) -> list[Group]:
+    rows: Sequence[Row], backends: Sequence[str], *, is_detailed: bool = False
+) -> list[ColumnGroup]:
     """Return the groups that have something to show, from left to right.
 
     Args:
-        lines: At least one.
-        backends: Headings of the lines' cells.
+        rows: At least one.
+        backends: Headings of the rows' cells.
         is_detailed: Whether there is room for measures that follow from others.
     """
     headings = tuple(map(printable, backends))
-    makers: list[Callable[[Sequence[Line], Headings], Group]] = [
+    makers: list[Callable[[Sequence[Row], Headings], ColumnGroup]] = [
         _same_work,
-        _images,
-        _features,
+        _speed(
+            "images/s",
+            "training images per second of training; for `dataset`, images brought to the device",
+        ),
+        _speed(
+            "features/s",
+            "stored features of images through the trained layers, per second of training",
+        ),
         _target,
         EPOCH.group,
         TOTAL.group,
@@ -133,7 +174,7 @@ def groups_of(
         _parameters,
         _published,
     ]
-    groups = (make(lines, headings) for make in makers)
+    groups = (make(rows, headings) for make in makers)
     return [group for group in groups if not group.is_empty]
 
 
@@ -149,40 +190,30 @@ def shown_top1(cell: Cell) -> Number | None:
     return cell.median("validation_top1") if test is None else test
 
 
-def _same_work(lines: Sequence[Line], headings: Headings) -> Group:
-    rows = tuple((_proof(line) or UNKNOWN,) for line in lines)
-    meaning = "whether the backends were proven to do the same work; -: nobody asked"
-    return Group(title="same work", columns=("",), rows=rows, meaning=meaning)
+def _same_work(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    proofs = (worst_proof(cell.proof for cell in row.recorded) for row in rows)
+    texts = tuple((proof_word(proof) or UNKNOWN,) for proof in proofs)
+    meaning = "equivalence check; -: not requested"
+    return ColumnGroup(title="same work", columns=("",), rows=texts, meaning=meaning)
 
 
-def _proof(line: Line) -> str:
-    return proof_word(worst_proof(cell.proof for cell in line.recorded))
+def _speed(unit: str, meaning: str) -> Callable[[Sequence[Row], Headings], ColumnGroup]:
+    def group(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+        texts = tuple(
+            _with_status(row, _numbers(row, lambda cell: cell.median(speed_metric(cell))))
+            if any(cell.speed_unit == unit for cell in row.recorded)
+            else tuple(UNKNOWN for _ in row.cells)
+            for row in rows
+        )
+        return ColumnGroup(title=unit, columns=headings, rows=texts, meaning=meaning)
+
+    return group
 
 
-def _images(lines: Sequence[Line], headings: Headings) -> Group:
-    meaning = "training images per second of training; for `dataset`, images brought to the device"
-    return _speed(lines, headings, unit="images/s", meaning=meaning)
-
-
-def _features(lines: Sequence[Line], headings: Headings) -> Group:
-    meaning = "stored features of images through the layers that learn, per second of training"
-    return _speed(lines, headings, unit="features/s", meaning=meaning)
-
-
-def _speed(lines: Sequence[Line], headings: Headings, *, unit: str, meaning: str) -> Group:
-    rows = tuple(
-        _with_status(line, _numbers(line, _images_per_s))
-        if any(cell.speed_unit == unit for cell in line.recorded)
-        else tuple(UNKNOWN for _ in line.cells)
-        for line in lines
-    )
-    return Group(title=unit, columns=headings, rows=rows, meaning=meaning)
-
-
-def _of_peak(lines: Sequence[Line], headings: Headings) -> Group:
-    group = OF_PEAK.group(lines, headings)
-    group = replace(group, meaning=group.meaning + _peak_sources(lines))
-    shares = (cell.median(OF_PEAK.metric) for line in lines for cell in line.recorded)
+def _of_peak(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    group = OF_PEAK.group(rows, headings)
+    group = replace(group, meaning=group.meaning + _peak_sources(rows))
+    shares = (cell.median(OF_PEAK.metric) for row in rows for cell in row.recorded)
     if max((share for share in shares if share is not None), default=0.0) <= 1:
         return group
     above = (
@@ -192,10 +223,10 @@ def _of_peak(lines: Sequence[Line], headings: Headings) -> Group:
     return replace(group, meaning=group.meaning + above)
 
 
-def _peak_sources(lines: Sequence[Line]) -> str:
+def _peak_sources(rows: Sequence[Row]) -> str:
     """Return whose product the peak is, with the precision where there are several."""
     precisions: dict[str, set[str]] = {}
-    for trial in (trial for line in lines for cell in line.recorded for trial in cell.ok):
+    for trial in (trial for row in rows for cell in row.recorded for trial in cell.ok):
         if source := trial["metrics"].get("peak_source"):
             precisions.setdefault(source, set()).add(trial["settings"].get("precision", ""))
     names = [
@@ -205,27 +236,27 @@ def _peak_sources(lines: Sequence[Line]) -> str:
     return f", measured in {', '.join(names)}" if names else ""
 
 
-def _compile(lines: Sequence[Line], headings: Headings) -> Group:
+def _compile(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
     """Return what compiling took, where a benchmark asks for it; else nothing worth a column."""
-    trials = (cell.trials[-1] for line in lines for cell in line.recorded)
+    trials = (cell.trials[-1] for row in rows for cell in row.recorded)
     is_asked = any(trial["settings"].get("compile") for trial in trials)
-    group = COMPILE.group(lines, headings)
+    group = COMPILE.group(rows, headings)
     nothing = tuple(tuple(UNKNOWN for _ in row) for row in group.rows)
     return group if is_asked else replace(group, rows=nothing)
 
 
-def _target(lines: Sequence[Line], headings: Headings) -> Group:
-    rows = tuple(tuple(_times_to_target(line)) for line in lines)
-    targets = {cell.target_top1 for line in lines for cell in line.recorded}
+def _target(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    texts = tuple(tuple(_times_to_target(row)) for row in rows)
+    targets = {cell.target_top1 for row in rows for cell in row.recorded}
     known = ", ".join(f"{target:g}" for target in sorted(filter(None, targets)))
     meaning = f"seconds of training until validation top-1 reached the target ({known})"
-    meaning += ", of the trials that did" if "/" in "".join(chain(*rows)) else ""
-    return Group(title="target s", columns=headings, rows=rows, meaning=meaning)
+    meaning += ", of the trials that did" if "/" in "".join(chain(*texts)) else ""
+    return ColumnGroup(title="target s", columns=headings, rows=texts, meaning=meaning)
 
 
-def _times_to_target(line: Line) -> Iterator[str]:
-    texts = _numbers(line, lambda cell: cell.median("time_to_top1_s"))
-    for cell, text in zip(line.cells, texts, strict=True):
+def _times_to_target(row: Row) -> Iterator[str]:
+    texts = _numbers(row, lambda cell: cell.median("time_to_top1_s"))
+    for cell, text in zip(row.cells, texts, strict=True):
         if cell is None or not cell.ok or not cell.target_misses:
             yield text
         elif cell.target_misses == len(cell.ok):
@@ -234,77 +265,84 @@ def _times_to_target(line: Line) -> Iterator[str]:
             yield f"{text} ({len(cell.ok) - cell.target_misses}/{len(cell.ok)})"
 
 
-def _step(lines: Sequence[Line], headings: Headings) -> Group:
+def _step(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
     meaning = (
-        "milliseconds of a training step: the median, and what nine of ten stay below, each step "
-        "with the mean of its block (the steps of 0.1 s, or a single step that takes longer)"
+        "step time in ms: median and 90th percentile, each step with the mean of its block (the "
+        "steps of 0.1 s, or a single step that takes longer)"
     )
-    rows = tuple(tuple(_step_times(line)) for line in lines)
-    return Group(title="step ms p50/p90 by block", columns=headings, rows=rows, meaning=meaning)
+    texts = tuple(tuple(_step_times(row)) for row in rows)
+    return ColumnGroup(
+        title="step ms p50/p90 by block", columns=headings, rows=texts, meaning=meaning
+    )
 
 
-def _step_times(line: Line) -> Iterator[str]:
+def _step_times(row: Row) -> Iterator[str]:
     names = ("step_ms_p50", "step_ms_p90")
-    values = [None if cell is None else cell.median(name) for cell in line.cells for name in names]
+    values = [_median(cell, name) for cell in row.cells for name in names]
     texts = iter(alike(values))
     for middle, high in zip(texts, texts, strict=True):
         yield UNKNOWN if UNKNOWN in (middle, high) else f"{middle}/{high}"
 
 
-def _outside(lines: Sequence[Line], headings: Headings) -> Group:
+def _outside(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
     meaning = (
         "share of a training step outside the framework's computation: feeding, copying, or the "
         "adapter"
     )
-    rows = tuple(tuple(map(_outside_text, line.cells)) for line in lines)
-    return Group(title="outside %", columns=headings, rows=rows, meaning=meaning)
+    texts = tuple(
+        tuple(
+            # Repeated measurements differ by a per cent or two.
+            UNKNOWN
+            if (share := _median(cell, "outside_fraction")) is None
+            else f"{round(100 * share)}"
+            for cell in row.cells
+        )
+        for row in rows
+    )
+    return ColumnGroup(title="outside %", columns=headings, rows=texts, meaning=meaning)
 
 
-def _outside_text(cell: Cell | None) -> str:
-    value = None if cell is None else cell.median("outside_fraction")
-    # Repeated measurements differ by a per cent or two.
-    return UNKNOWN if value is None else f"{round(100 * value)}"
-
-
-def _top1(lines: Sequence[Line], headings: Headings) -> Group:
-    marks = {_mark(cell) for line in lines for cell in line.recorded}
+def _top1(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    marks = {_mark(cell) for row in rows for cell in row.recorded}
     room = max(map(len, marks), default=0)
-    rows = tuple(
-        _with_status(line, tuple(_marked_top1(cell, room) for cell in line.cells)) for line in lines
+    texts = tuple(
+        _with_status(row, tuple(_marked_top1(cell, room) for cell in row.cells)) for row in rows
     )
     meaning = "share of test images whose best guess is right"
     meaning += "; v: of validation images, there being no test" if "v" in "".join(marks) else ""
     meaning += "; !: implausible, see above" if "!" in "".join(marks) else ""
-    return Group(title="test top-1", columns=headings, rows=rows, meaning=meaning)
+    return ColumnGroup(title="test top-1", columns=headings, rows=texts, meaning=meaning)
 
 
-def _parameters(lines: Sequence[Line], headings: Headings) -> Group:
-    rows = tuple(_millions(line) for line in lines)
+def _parameters(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    texts = tuple(_millions(row) for row in rows)
     meaning = "millions of values in the network, and of those that the optimizer updates"
-    return Group(title="params (M)", columns=("all", "trainable"), rows=rows, meaning=meaning)
+    return ColumnGroup(
+        title="params (M)", columns=("all", "trainable"), rows=texts, meaning=meaning
+    )
 
 
-def _published(lines: Sequence[Line], headings: Headings) -> Group:
-    rows = tuple(
-        (share(line.recorded[0].published("top1")), *alike([line.recorded[0].published("epoch_s")]))
-        for line in lines
+def _published(rows: Sequence[Row], headings: Headings) -> ColumnGroup:
+    texts = tuple(
+        (share(row.recorded[0].published("top1")), *alike([row.recorded[0].published("epoch_s")]))
+        for row in rows
     )
     meaning = "figures of the source that the benchmark reproduces, on its machine and data"
-    return Group(title="published", columns=("top-1", "epoch s"), rows=rows, meaning=meaning)
+    return ColumnGroup(title="published", columns=("top-1", "epoch s"), rows=texts, meaning=meaning)
 
 
-def _images_per_s(cell: Cell) -> Number | None:
-    return cell.median(speed_metric(cell))
+def _median(cell: Cell | None, metric: str) -> Number | None:
+    return None if cell is None else cell.median(metric)
 
 
-def _numbers(line: Line, measure: Callable[[Cell], Number | None]) -> tuple[str, ...]:
-    return tuple(alike([None if cell is None else measure(cell) for cell in line.cells]))
+def _numbers(row: Row, measure: Callable[[Cell], Number | None]) -> tuple[str, ...]:
+    return tuple(alike([None if cell is None else measure(cell) for cell in row.cells]))
 
 
-def _with_status(line: Line, texts: tuple[str, ...]) -> tuple[str, ...]:
+def _with_status(row: Row, texts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(
         text if cell is None or cell.ok else STATUS_WORDS.get(cell.status, printable(cell.status))
-        for cell, text in zip(line.cells, texts, strict=True)
+        for cell, text in zip(row.cells, texts, strict=True)
     )
 
 
@@ -322,9 +360,9 @@ def _mark(cell: Cell) -> str:
     return "v" * is_validation + "!" * bool(raised_flags(cell))
 
 
-def _millions(line: Line) -> tuple[str, ...]:
+def _millions(row: Row) -> tuple[str, ...]:
     """Return both counts, as far as all backends agree; a note tells where they do not."""
-    values = [line.distinct("params"), line.distinct("trainable_params")]
+    values = [row.distinct("params"), row.distinct("trainable_params")]
     agreed = [known.pop() / 1e6 if len(known) == 1 else None for known in map(set, values)]
     texts = alike(agreed)
     return tuple(

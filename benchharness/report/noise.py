@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from benchharness.compare.noise import DIFFERENCES, Noise, NoiseReport
 from benchharness.model.quantities import QUANTITIES
-from benchharness.report.numbers import UNKNOWN
-from benchharness.report.scatter import scatter_words
+from benchharness.report.comparison import figures_table, scatter_words
+from benchharness.report.rows import UNKNOWN
 
 MEANING = (
-    "shows: the smallest threshold that so many pairs decide on nine times out of ten, calling "
-    "equal code the same and twice the threshold worse; then the pairs that other thresholds need, "
-    "and the minutes that a pair takes"
+    "detectable: smallest change found with 90 % power; then the pairs needed for other "
+    "thresholds, and the minutes that a pair takes"
 )
-_ROOMY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,18 +31,9 @@ class NoiseTable:
         """Yield headline, table and notes."""
         yield Text(noise_line(self.survey), style="bold")
         yield Text()
-        table = Table(
-            box=box.SIMPLE_HEAD,
-            show_edge=False,
-            pad_edge=False,
-            header_style="dim",
-            padding=(0, 1 if options.max_width >= _ROOMY else 0),
-        )
-        table.add_column("cell", overflow="fold", min_width=10)
-        table.add_column("column", no_wrap=True)
-        needs = (f"{one:.0%}" for one in DIFFERENCES)
-        for heading in ("A : A", "pairs", "shows", *needs, "min/pair"):
-            table.add_column(heading, no_wrap=True, justify="right")
+        needs = (f"{difference:.0%}" for difference in DIFFERENCES)
+        headings = ("cell", "column", "A : A", "pairs", "detectable", *needs, "min/pair")
+        table = figures_table(headings, is_text=lambda place: place < 2, width=options.max_width)
         for noise in self.survey.found:
             table.add_row(*(Text(text) for text in _row(noise)))
         yield table

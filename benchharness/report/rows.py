@@ -1,7 +1,8 @@
-"""Lines of the results table: one per benchmark and matrix point, with a cell per backend."""
+"""Rows of the results table, and text and numbers as reports write them."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +10,18 @@ from typing import Any
 
 from benchharness.measure.sanity import flags
 from benchharness.results.cells import Cell, Number, cells_of
-from benchharness.results.derived import with_disturbance, with_one_peak
-from benchharness.results.record import Record
+from benchharness.results.record import Record, with_disturbance, with_one_peak
 
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
+UNKNOWN = "-"
+MAX_DECIMALS = 3
+# Above this share of a step, a ratio of speeds compares feeding and adapters as much as frameworks.
+NOTABLE_ABOVE = 0.15
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """One line of the table.
+class Row:
+    """One row of the table.
 
     Attributes:
         name: The benchmark, ``[setting=value]`` for its matrix point, ``(track)`` where a run has
@@ -47,10 +51,10 @@ class Line:
         values = (cell.median(metric) for cell in self.recorded)
         return {value for value in values if value is not None}
 
-    def by_backend(self) -> list[Line]:
-        """Return one line per backend, for terminals too narrow to set them side by side."""
+    def by_backend(self) -> list[Row]:
+        """Return one row per backend, for terminals too narrow to set them side by side."""
         return [
-            Line(name=f"{self.name}, {printable(cell.backend)}", cells=(cell,))
+            Row(name=f"{self.name}, {printable(cell.backend)}", cells=(cell,))
             for cell in self.recorded
         ]
 
@@ -76,10 +80,10 @@ def cores_of(run: Mapping[str, Any]) -> int | None:
     return cores
 
 
-def lines_of(
+def rows_of(
     records: Sequence[Record], backends: Sequence[str], *, cores: int | None = None
-) -> list[Line]:
-    """Return the lines of a table in the order in which their first trials were recorded.
+) -> list[Row]:
+    """Return the rows of a table in the order in which their first trials were recorded.
 
     Args:
         records: The last of each trial.
@@ -88,12 +92,12 @@ def lines_of(
     """
     cells = cells_of(with_disturbance(with_one_peak(records), cores))
     shows_track = len({cell.track for cell in cells}) > 1
-    lines: dict[str, dict[str, Cell]] = {}
+    rows: dict[str, dict[str, Cell]] = {}
     for cell in cells:
-        lines.setdefault(_name(cell, shows_track=shows_track), {})[cell.backend] = cell
+        rows.setdefault(_name(cell, shows_track=shows_track), {})[cell.backend] = cell
     return [
-        Line(name=name, cells=tuple(by_backend.get(backend) for backend in backends))
-        for name, by_backend in lines.items()
+        Row(name=name, cells=tuple(by_backend.get(backend) for backend in backends))
+        for name, by_backend in rows.items()
     ]
 
 
@@ -102,9 +106,15 @@ def raised_flags(cell: Cell) -> list[str]:
     return list(dict.fromkeys(flag for trial in cell.trials for flag in flags(trial)))
 
 
-def where(line: Line, cell: Cell) -> str:
-    """Return how remarks name a cell."""
-    return f"{line.name} ({printable(cell.backend)})"
+def notable_outside_share(cell: Cell) -> float | None:
+    """Return the share of a step outside the framework's computation; None where it is small."""
+    share = cell.median("outside_fraction")
+    return share if share is not None and share > NOTABLE_ABOVE else None
+
+
+def cell_label(row: Row, cell: Cell) -> str:
+    """Return how notes name a cell."""
+    return f"{row.name} ({printable(cell.backend)})"
 
 
 def printable(text: object) -> str:
@@ -112,6 +122,30 @@ def printable(text: object) -> str:
     plain = COLOUR_CODE.sub("", str(text))
     visible = "".join(char if char.isprintable() else " " for char in plain)
     return " ".join(visible.split())
+
+
+def alike(values: Sequence[float | None], *, digits: int = 3) -> list[str]:
+    """Return numbers with the same count of decimals, enough for the smallest of them.
+
+    Args:
+        values: None where unknown.
+        digits: Significant digits of the smallest, within ``MAX_DECIMALS``.
+    """
+    sizes = [abs(value) for value in values if value]
+    leading = math.floor(math.log10(min(sizes))) if sizes else digits
+    decimals = min(MAX_DECIMALS, max(0, digits - 1 - leading))
+    return [UNKNOWN if value is None else f"{value:,.{decimals}f}" for value in values]
+
+
+def share(value: float | None) -> str:
+    """Return a share of 0-1 with four decimals, as accuracies are published."""
+    return UNKNOWN if value is None else f"{value:.4f}"
+
+
+def aligned(texts: Sequence[str]) -> list[str]:
+    """Return texts of one width, right-aligned."""
+    width = max(map(len, texts), default=0)
+    return [text.rjust(width) for text in texts]
 
 
 def _name(cell: Cell, *, shows_track: bool) -> str:

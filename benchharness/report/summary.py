@@ -1,29 +1,38 @@
-"""The answer lines: who is faster, by how much, how surely, and whether the work was the same."""
+"""Answers of a report: who is faster, by how much, how surely, and whether work was the same."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import chain
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 from benchharness.measure.accuracy import Difference
-from benchharness.measure.sequential import Rule, confidence, rule_for
+from benchharness.measure.sequential import FEWEST
 from benchharness.measure.statistics import Ratio
-from benchharness.report.comparisons import Finding, Measure, certainty, claim, times_text
-from benchharness.report.means import Mean, means_of
-from benchharness.report.outside import clauses_of
-from benchharness.report.pairs import Accuracy, Pair, pairs_of
-from benchharness.report.rows import Line, backends_of, cores_of, lines_of, printable
-from benchharness.results.comparisons import family_size
+from benchharness.report.pairs import Accuracy, Family, Finding, Mean, Measure, Pair
+from benchharness.report.rows import (
+    Row,
+    backends_of,
+    cores_of,
+    notable_outside_share,
+    printable,
+    rows_of,
+)
+from benchharness.results.cells import proof_word
 from benchharness.results.record import Record
 
 NATIVE = "native track, each framework as its users write it: "
-FEED = Measure(noun="feeding throughput", verb="feeds")
-TRAIN = Measure(noun="training throughput", verb="trains")
-HEAD = Measure(noun="throughput of the head's training", verb="trains the head")
+# What stands beside every figure of trials that other processes disturbed.
+DISTURBED = "machine busy: unreliable"
+# Nearer to 1 than this, an end of an interval would be rounded onto it.
+CLOSE_TO_ONE = 0.005
+# A larger factor than this is no difference that anyone looks for.
+LARGEST_DETECTABLE = 10
+# A ratio of computation alone that is nearer to the ratio of speeds adds nothing.
+NEAR = 1.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +40,7 @@ class SummaryLine:
     """One answer line.
 
     Attributes:
-        subject: What it is about: a line of the table, or ``overall``.
+        subject: What it is about: a row of the table, or ``overall``.
         said: The claim with its verdict.
         beside: What else a reader wants to know, a clause each.
     """
@@ -45,12 +54,12 @@ class SummaryLine:
         return f"{self.subject}: {'; '.join([self.said, *self.beside])}"
 
 
-def answers_of(lines: Sequence[Line]) -> list[str]:
-    """Return the overall answers, then those of each line, the fastest backend against the others.
+def answers_of(rows: Sequence[Row]) -> list[str]:
+    """Return the overall answers, then those of each row, the fastest backend against the others.
 
-    A line with fewer than two backends that came to an end has no answer.
+    A row with fewer than two backends that came to an end has no answer.
     """
-    return list(map(str, answers_in_parts(lines)))
+    return list(map(str, summary_of(rows)))
 
 
 def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
@@ -60,81 +69,86 @@ def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
         run: As in run.json.
         records: The last of each trial.
     """
-    return answers_of(lines_of(records, backends_of(run, records), cores=cores_of(run)))
+    return answers_of(rows_of(records, backends_of(run, records), cores=cores_of(run)))
 
 
-def answers_in_parts(lines: Sequence[Line]) -> list[SummaryLine]:
+def summary_of(rows: Sequence[Row]) -> list[SummaryLine]:
     """Return the same answers, not yet put together."""
-    family = Family.of(lines)
-    return [*_overall(family), *(answer for line in lines for answer in _of_line(line, family))]
+    family = Family.of(rows)
+    return [*_overall(family), *(answer for row in rows for answer in _of_line(row, family))]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Family:
-    """All comparisons of a report that may name a winner, judged together.
+def format_comparison(
+    measure: Measure, finding: Finding, *, ours: str, theirs: str, proof: str
+) -> str:
+    """Return a ratio as a clause that claims no more than proof and chance bear.
 
-    Attributes:
-        pairs: Every two backends of each line that have trials to compare.
-        means: Every two backends over several benchmarks.
-        size: How many comparisons there are, those counted too that have no trial to compare.
-        scored: How many of the pairs have accuracies to compare.
-        rule: When one is decided.
+    Args:
+        measure: What the ratio is of.
+        finding: Of ours, which is ahead.
+        ours: Backend that the ratio belongs to.
+        theirs: The other one.
+        proof: Verdict on the pair.
     """
-
-    pairs: Mapping[str, Sequence[Pair]]
-    means: Sequence[Mean]
-    size: int
-    scored: int
-    rule: Rule
-
-    @classmethod
-    def of(cls, lines: Sequence[Line]) -> Family:
-        """Return the family of the lines of a report."""
-        pairs = {line.name: pairs_of(line) for line in lines}
-        means = means_of(pair for of_line in pairs.values() for pair in of_line)
-        size = family_size(cell for line in lines for cell in line.recorded)
-        compared: list[Pair | Mean] = [*chain(*pairs.values()), *means]
-        ratios = [pair.ratio() for pair in compared if _may_decide(pair)]
-        rule = rule_for(
-            [ratio for ratio in ratios if ratio],
-            comparisons=max(size, 1),
-            max_trials=max((pair.max_trials or 0 for pair in compared), default=0),
+    ratio = finding.ratio
+    times = f"{times_text(ratio)}x"
+    why = format_ci(ratio, is_disturbed=finding.is_disturbed)
+    busy = f"{DISTURBED}; " if finding.is_disturbed else ""
+    plain = f"{ours} {times} {theirs} in {measure.noun}"
+    if proof != "proven":
+        return f"{measure.noun}: ratio {times}, {ours} to {theirs} ({why}), but {same_work(proof)}"
+    if finding.is_separate_run:
+        said = f"{plain} ({why}): the sides ran at different times, so no winner is named"
+    elif ratio.trials < 2:
+        said = f"{plain} ({busy}only one trial, no confidence interval)"
+    elif ratio.trials < FEWEST:
+        said = f"{plain} ({busy}two trials: too few to name a winner)"
+    elif finding.is_disturbed:
+        said = f"{plain} ({why}): no winner is named"
+    elif finding.verdict == "faster":
+        said = f"{ours} {measure.verb} {times} {measure.adverb} than {theirs} ({why})"
+    elif finding.verdict == "equal":
+        said = (
+            f"{ours} and {theirs} are equal in {measure.noun}, no more than "
+            f"{100 * finding.rule.margin:g} % apart: {times} ({why})"
         )
-        scored = sum(pair.accuracy() is not None for pair in chain(*pairs.values()))
-        return cls(pairs=pairs, means=means, size=size, scored=scored, rule=rule)
-
-    def finding(self, pair: Pair | Mean) -> Finding:
-        """Return what a pair of the family, or one of its means, shows."""
-        ratio = pair.ratio()
-        assert ratio is not None, "what cannot be compared has no answer"
-        if not pair.is_separate_run:
-            level = confidence(ratio.trials, max_trials=pair.max_trials, comparisons=self.size)
-            ratio = replace(ratio, confidence=level)
-        return Finding(
-            ratio=ratio,
-            verdict=self.rule.verdict(ratio) if _may_decide(pair) else "open",
-            rule=self.rule,
-            comparisons=self.size,
-            is_separate_run=pair.is_separate_run,
-            is_disturbed=pair.is_disturbed,
+    else:
+        shown = "no difference shown" if ratio.low <= 1 <= ratio.high else "no winner"
+        said = (
+            f"{shown} between {ours} and {theirs} in {measure.noun}: {times} "
+            f"({why}; {_undecided(finding)})"
         )
+    return f"{said}; {same_work(proof)}"
 
 
-def _may_decide(pair: Pair | Mean) -> bool:
-    """Whether a ratio may name a winner, or call two backends equal."""
-    return not (pair.is_separate_run or pair.is_disturbed)
+def same_work(proof: str) -> str:
+    """Return the verdict as it stands beside a ratio."""
+    word = proof_word(proof)
+    if word == "partial":
+        return f"same work: NOT PROVEN ({proof})"
+    if word == "not comparable":
+        reason = proof.partition(":")[2].strip()
+        return "same work: NOT COMPARABLE" + (f" ({reason})" if reason else "")
+    return f"same work: {word or 'not asked'}"
 
 
-def measure_of(pair: Pair) -> Measure:
-    """Return what decides who is faster."""
-    if not pair.is_target_met:
-        return _work(pair)
-    goal = f"{pair.ours.target_top1:g} validation top-1"
-    return Measure(noun=f"speed to {goal}", verb=f"reaches {goal}", adverb="sooner")
+def format_ci(ratio: Ratio, *, is_disturbed: bool = False) -> str:
+    """Return the interval and the number of trials behind a ratio, and that they were disturbed."""
+    busy = f"{DISTURBED}; " if is_disturbed else ""
+    if ratio.trials < FEWEST:
+        return f"{busy}{'one trial' if ratio.trials < 2 else 'two trials'}"
+    decimals = _decimals(ratio)
+    low, high = (f"{end:.{decimals}f}" for end in (ratio.low, ratio.high))
+    return f"{busy}95 % CI {low}-{high}, {ratio.trials} trials"
 
 
-def _of_line(line: Line, family: Family) -> Iterator[SummaryLine]:
-    pairs = family.pairs[line.name]
+def times_text(ratio: Ratio) -> str:
+    """Return the ratio with as many decimals as its interval has."""
+    return f"{ratio.times:.{_decimals(ratio)}f}"
+
+
+def _of_line(row: Row, family: Family) -> Iterator[SummaryLine]:
+    pairs = family.pairs[row.name]
     rates = {
         cell.backend: cell.median(pair.rate) or 0.0
         for pair in pairs
@@ -143,7 +157,7 @@ def _of_line(line: Line, family: Family) -> Iterator[SummaryLine]:
     fastest = max(rates, key=rates.__getitem__, default="")
     for pair in pairs:
         if fastest in (pair.ours.backend, pair.theirs.backend):
-            yield _answer(line.name, pair, family)
+            yield _answer(row.name, pair, family)
 
 
 def _answer(subject: str, pair: Pair, family: Family) -> SummaryLine:
@@ -152,13 +166,11 @@ def _answer(subject: str, pair: Pair, family: Family) -> SummaryLine:
         finding, pair = finding.inverse, pair.swapped
     ours, theirs = printable(pair.ours.backend), printable(pair.theirs.backend)
     native = NATIVE if pair.ours.track == "native" else ""
-    said = claim(measure_of(pair), finding, ours=ours, theirs=theirs, proof=printable(pair.proof))
+    said = format_comparison(
+        pair.measure, finding, ours=ours, theirs=theirs, proof=printable(pair.proof)
+    )
     beside = (*_details(pair), *_misses(pair), *_accuracy(pair.accuracy(comparisons=family.scored)))
     return SummaryLine(subject=subject, said=f"{native}{said}", beside=beside)
-
-
-def _work(pair: Pair) -> Measure:
-    return {"dataset": FEED, "bottleneck": HEAD}.get(pair.ours.strategy, TRAIN)
 
 
 def _details(pair: Pair) -> Iterator[str]:
@@ -166,20 +178,33 @@ def _details(pair: Pair) -> Iterator[str]:
     speed, extraction = pair.speed(), pair.extraction()
     if pair.apart and not pair.is_separate_run:
         trials = "1 trial" if pair.apart == 1 else f"{pair.apart} trials"
-        yield f"{trials} of each side left out, which did not run next to each other"
+        yield f"{trials} of each side excluded, because they did not run next to each other"
     if pair.is_target_met and speed:
-        yield f"{_work(pair).noun} {times_text(speed)}x ({_certainty(speed, pair)})"
+        yield f"{pair.work.noun} {times_text(speed)}x ({_ci(speed, pair)})"
     if pair.ours.strategy == "bottleneck":
         yield (
-            f"extraction before it {times_text(extraction)}x ({_certainty(extraction, pair)})"
+            f"extraction before it {times_text(extraction)}x ({_ci(extraction, pair)})"
             if extraction
             else "extraction not compared, stored features were read"
         )
-    yield from clauses_of(pair)
+    yield from _computation(pair)
 
 
-def _certainty(ratio: Ratio, pair: Pair) -> str:
-    return certainty(ratio, is_disturbed=pair.is_disturbed)
+def _computation(pair: Pair) -> Iterator[str]:
+    """Yield what an answer says of a pair: the shares above the limit, the computation alone."""
+    shares = ((cell.backend, notable_outside_share(cell)) for cell in (pair.ours, pair.theirs))
+    notable = [f"{printable(backend)}: {100 * s:.0f} %" for backend, s in shares if s is not None]
+    if notable:
+        sides = ", ".join(notable)
+        whose = "its" if len(notable) == 1 else "their"
+        yield f"{sides} of a step is outside {whose} computation"
+    speed, computation = pair.speed(), pair.computation()
+    if pair.ours.track != "equal" or speed is None or computation is None:
+        return
+    times = speed.times / computation.times
+    if notable or not 1 / NEAR <= times <= NEAR:
+        why = format_ci(computation, is_disturbed=pair.is_disturbed)
+        yield f"computation alone {times_text(computation)}x ({why})"
 
 
 def _misses(pair: Pair) -> Iterator[str]:
@@ -217,13 +242,10 @@ def _points(accuracy: Accuracy) -> str:
     middle, low, high = (
         f"{100 * share:+.1f}" for share in (difference.difference, difference.low, difference.high)
     )
-    p_value = difference.p_value
-    tested = (
-        f", McNemar p = {p_value:.2g}"
-        if p_value is not None and difference.verdict == "different"
-        else ""
-    )
-    return f"{middle} points, 95 % CI {low} to {high}{tested}; {images:,} images"
+    text = f"{middle} points, 95 % CI {low} to {high}"
+    if difference.p_value is not None and difference.verdict == "different":
+        text += f", McNemar p = {difference.p_value:.2g}"
+    return f"{text}; {images:,} images"
 
 
 def _top1(values: Sequence[float]) -> str:
@@ -234,14 +256,14 @@ def _top1(values: Sequence[float]) -> str:
 
 def _overall(family: Family) -> Iterator[SummaryLine]:
     """Yield an answer for the leader and each other backend."""
-    found = [(mean, family.finding(mean)) for mean in family.means if mean.ratio()]
-    ahead = Counter(mean.backends[0 if finding.ratio.log >= 0 else 1] for mean, finding in found)
+    findings = [(mean, family.finding(mean)) for mean in family.means if mean.ratio()]
+    ahead = Counter(mean.backends[0 if f.ratio.log >= 0 else 1] for mean, f in findings)
     leader = max(ahead, key=ahead.__getitem__, default="")
-    for mean, finding in found:
+    for mean, finding in findings:
         if leader in mean.backends:
             yield _overall_answer(mean, finding, family)
-    if not found and (reasons := [mean.left_out for mean in family.means if mean.is_proven]):
-        said = "no ratio, for fewer than two benchmarks measured all of the work"
+    if not findings and (reasons := [mean.left_out for mean in family.means if mean.is_proven]):
+        said = "no ratio, because fewer than two benchmarks measured all of the work"
         yield SummaryLine(subject="overall", said=f"{said}: {reasons[0]}")
 
 
@@ -251,13 +273,33 @@ def _overall_answer(mean: Mean, finding: Finding, family: Family) -> SummaryLine
     won, lost = verdicts["faster"], verdicts["slower"]
     if finding.ratio.log < 0:
         finding, ours, theirs, won, lost = finding.inverse, theirs, ours, lost, won
-    lines = len(mean.proven)
+    rows = len(mean.proven)
     beside = [
         f"geometric mean over {len(mean.counted)} benchmarks, one vote each: their typical ratio",
-        f"of {lines} line{'s' if lines > 1 else ''} {ours} wins {won}, {theirs} {lost}, "
+        f"of {rows} line{'s' if rows > 1 else ''} {ours} wins {won}, {theirs} {lost}, "
         f"equal {verdicts['equal']}, undecided {verdicts['open']}",
     ]
     if mean.left_out:
         beside.append(f"left out: {mean.left_out}")
-    said = claim(mean.measure, finding, ours=ours, theirs=theirs, proof="proven")
+    said = format_comparison(mean.measure, finding, ours=ours, theirs=theirs, proof="proven")
     return SummaryLine(subject="overall", said=said, beside=tuple(beside))
+
+
+def _ci(ratio: Ratio, pair: Pair) -> str:
+    return format_ci(ratio, is_disturbed=pair.is_disturbed)
+
+
+def _decimals(ratio: Ratio) -> int:
+    return 3 if any(abs(end - 1) < CLOSE_TO_ONE for end in (ratio.low, ratio.high)) else 2
+
+
+def _undecided(finding: Finding) -> str:
+    """Return what difference would have been shown, and what it takes to decide."""
+    factor = finding.rule.detectable(finding.ratio)
+    percent = f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
+    shown = percent if factor <= LARGEST_DETECTABLE else f"over {LARGEST_DETECTABLE}x"
+    family = f" among {finding.comparisons} comparisons" if finding.comparisons > 1 else ""
+    more = finding.rule.more(finding.ratio)
+    trials = f"{more} more trial{'s' if more > 1 else ''}" if more else ""
+    hope = f"; {trials} would probably decide" if more else ""
+    return f"minimum detectable difference {shown}{family}{hope}"

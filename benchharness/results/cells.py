@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchharness.model.cell import CellKey, cell_key, cell_label
-from benchharness.results.derived import measured
-from benchharness.results.record import Record
+from benchharness.results.record import Record, measured
 
 Number = int | float
 Matrix = tuple[tuple[str, Any], ...]
-# From good to bad; nothing is known where nobody asked.
+# From good to bad; nothing is known where no proof was requested.
 PROOFS = ("proven", "", "partial", "not comparable")
 
 

@@ -62,7 +62,9 @@ METRICS = (
     _column("trainable_params", "int", "", "values the optimizer updates"),
     _column("flops_per_image", "int", "FLOP", "of one forward pass, a multiply-add counted as two"),
     _column("train_flops_per_image", "int", "FLOP", "of one training step, forward and backward"),
-    _column("train_images_per_s", "float", "images/s", "training images, or stored features, a second"),
+    _column(
+        "train_images_per_s", "float", "images/s", "training images, or stored features, a second"
+    ),
     _column("feed_images_per_s", "float", "images/s", "brought to the device, ready for a network"),
     _column("extract_images_per_s", "float", "images/s", "through the frozen backbone"),
     _column("epoch_s", "float", "s", "one pass over the training images, evaluation excluded"),
@@ -117,7 +119,12 @@ METRICS = (
     _column("throttled", "text", "", "why the device slowed down; empty: it did not, or unknown"),
     _column("peak_flops_per_s", "float", "FLOP/s", "of the run's fastest matrix product"),
     _column("peak_source", "text", "", "whose product it was: numpy's or a backend's, by its name"),
-    _column("fraction_of_peak", "float", "0-1", "training FLOP/s over peak_flops_per_s; Winograd: above 1"),
+    _column(
+        "fraction_of_peak",
+        "float",
+        "0-1",
+        "training FLOP/s over peak_flops_per_s; Winograd: above 1",
+    ),
     _column("head_from", "text", "", "the trial whose trained head this one started from"),
 )
 

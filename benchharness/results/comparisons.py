@@ -15,7 +15,7 @@ from benchharness.results.cells import Cell
 from benchharness.results.record import Record
 
 # A machine that was idle for longer than this between two trials may be in another state: a turn
-# starts its trials within seconds of each other. (``regression.sessions`` asks for ten times as much
+# starts its trials within seconds of each other. (``compare.sessions`` asks for ten times as much
 # before it counts two times as different. Either limit makes us claim less, not more.)
 LONGEST_IDLE_S = 60.0
 
@@ -229,9 +229,7 @@ def are_adjacent(one: Record, other: Record, trials: Iterable[Record]) -> bool:
         return True
     first, last = sorted((started_s(one), started_s(other)))
     between = [
-        trial
-        for trial in trials
-        if trial.get("started") and first <= started_s(trial) <= last
+        trial for trial in trials if trial.get("started") and first <= started_s(trial) <= last
     ]
     ended = first
     for trial in sorted(between, key=started_s):

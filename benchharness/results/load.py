@@ -1,18 +1,17 @@
-"""Recorded trials as a pandas table."""
+"""Recorded runs: all trials as a pandas table, and what is known of one run."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import RunError
 from benchharness.results.columns import CELL, METRICS, ORIGIN, TRIAL
-from benchharness.results.derived import with_one_peak
-from benchharness.results.record import Record
-from benchharness.results.store import RECORDS, RunFolder, runs_of
+from benchharness.results.record import Record, with_one_peak
+from benchharness.results.run_folder import RECORDS, RunFolder, runs_of
 from benchharness.results.tables import Row, trial_rows
 
 if TYPE_CHECKING:
@@ -37,14 +36,33 @@ def load_results(path: str | os.PathLike[str]) -> pd.DataFrame:
     import pandas as pd
 
     rows = _rows(_runs(Path(path)))
-    columns = _columns(rows)
+    # A run without finished trials has its columns too.
+    every = (*CELL, *TRIAL, *METRICS, *ORIGIN)
+    columns = list(rows[0]) if rows else ["suite", "run", *(column.name for column in every)]
     frame = pd.DataFrame(rows, columns=columns)
-    kinds = {column.name: column.kind for column in (*CELL, *TRIAL, *METRICS, *ORIGIN)}
+    kinds = {column.name: column.kind for column in every}
     kinds |= {"suite": "text", "run": "text"}
     known = {name: DTYPES[kind] for name, kind in kinds.items() if name in columns}
     # A matrix may vary any setting, so pandas finds the type of those columns.
     guessed = {name: frame[name].convert_dtypes() for name in columns if name not in kinds}
     return frame.assign(**guessed).astype(known)
+
+
+def load_run(folder: RunFolder, records: Sequence[Record]) -> tuple[dict[str, Any], list[str]]:
+    """Return what run.json says, and warnings.
+
+    Where it is lost or damaged, the records say what they know, named alike. Machine, data and
+    weights are unknown then, and left out rather than guessed.
+    """
+    try:
+        return folder.read_run(), []
+    except RunError as error:
+        run = {
+            "suite": folder.suite,
+            "backends": list(dict.fromkeys(record["backend"] for record in records)),
+            "started": min((record["started"] for record in records), default=None),
+        }
+        return run, [f"{error}; the report is made from the records alone"]
 
 
 def _runs(path: Path) -> list[RunFolder]:
@@ -53,31 +71,23 @@ def _runs(path: Path) -> list[RunFolder]:
     if runs := runs_of(path):
         return runs[-1:]
     suites = sorted(path.iterdir()) if path.is_dir() else []
-    found = [run for suite in suites for run in runs_of(suite)]
-    if not found:
+    runs = [run for suite in suites for run in runs_of(suite)]
+    if not runs:
         raise RunError(
             f"{path}: expected a run's folder, a suite's folder or a results folder, "
             "found nothing recorded; `benchharness run SUITE` makes one"
         )
-    return found
+    return runs
 
 
 def _rows(runs: Iterable[RunFolder]) -> list[Row]:
     origins: list[Row] = []
     records: list[Record] = []
     for run in runs:
-        found, problems = run.records()
+        trials, problems = run.records()
         for problem in problems:
             warnings.warn(problem, stacklevel=3)
-        origins += [{"suite": run.suite, "run": run.name} for _ in found]
-        records += with_one_peak(found)
+        origins += [{"suite": run.suite, "run": run.name}] * len(trials)
+        records += with_one_peak(trials)
     rows = trial_rows(records)
     return [origin | row for origin, row in zip(origins, rows, strict=True)]
-
-
-def _columns(rows: list[Row]) -> list[str]:
-    """Return the columns, which a run without finished trials has as well."""
-    if rows:
-        return list(rows[0])
-    names = [column.name for column in (*CELL, *TRIAL, *METRICS, *ORIGIN)]
-    return ["suite", "run", *names]

@@ -2,7 +2,8 @@
 
 A record is a JSON object. Absent or null means unknown; a number is never put in its place.
 
-- ``format``: 2. In format 1 there were no ``failure``, ``attempts`` and ``held_bytes``.
+- ``format``: 2. In format 1 there were no ``failure``, ``attempts`` and
+  ``unreleased_device_bytes``.
 - ``id``: digest of all that decides the trial's outcome; a trial run again keeps its id.
 - ``benchmark``, ``strategy``, ``backend``, ``track``: names.
 - ``matrix``: setting to value, the point of the benchmark's matrix; empty without a matrix.
@@ -11,19 +12,20 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
   null where the number was fixed.
 - ``status``: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
 - ``reason``: why it is not ok, and what to try; else empty.
-- ``failure``: where it went wrong: ``phase``, ``epoch`` (null outside of one) and ``last_words``,
+- ``failure``: where it went wrong: ``phase``, ``epoch`` (null outside of one) and ``log_tail``,
   the last lines of its log; null where nothing did.
 - ``attempts``: ``status`` and ``reason`` of each attempt before this one, which ``--retries``
   repeated; most often none.
-- ``held_bytes``: device memory that was not given back after its end; 0 where it was, or unknown.
+- ``unreleased_device_bytes``: device memory that was not released after its end; 0 where it was, or
+  unknown.
 - ``flags``: what looks wrong with its numbers, from ``benchharness.measure.sanity``.
 - ``settings``, ``effective``, ``versions``: what was asked, what the framework says it did (flat,
-  named as in ``Work.settings``, with the variables of ``benchharness.measure.variables``;
+  named as in ``Work.settings``, with the variables of ``benchharness.measure.machine``;
   ``UNCONFIRMED`` where the timed work does not show it), and which versions did it.
-- ``modules``: ``version`` and ``file`` of what was imported of the core, the plugin and its framework;
-  absent in older records.
+- ``modules``: ``version`` and ``file`` of what was imported of the core, the plugin and its
+  framework; absent in older records.
 - ``proof``: the verdict on this trial: ``proven``, ``partial: WHAT (HOW FAR)`` or ``not
-  comparable: WHY``; empty when nobody asked for one.
+  comparable: WHY``; empty when no proof was requested.
 - ``proofs``: other backend to the verdict on the pair, this trial's ledger and settings included.
 - ``ledger``: ``verdict`` (``as planned``, or what is not), ``epochs``, ``steps`` and ``digest`` of
   the batches that were really consumed.
@@ -42,10 +44,18 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 FORMAT = 2
 UNCONFIRMED = "unconfirmed"
+# Phases in which the harness checks what was measured: no user of a framework has them.
+CHECKS = ("calibrate_s", "replay_s", "ledger_s")
+# A machine is busy where other processes use more than this share of its cores: what is timed then
+# is disturbed.
+BUSY = 0.25
+# What a trial records as the source of its peak: NumPy's matrix product, or its backend's.
+NUMPY, BACKEND = "numpy", "backend"
 
 Record = dict[str, Any]
 
@@ -53,13 +63,19 @@ Record = dict[str, Any]
 def in_present_format(record: Record) -> Record | None:
     """Return a record of this format or an older one as one of this; None for one of a newer."""
     written = record.get("format", FORMAT)
-    if written == FORMAT:
-        return record if "class_counts" in record else _counted(record)
+    if written not in (1, FORMAT):
+        return None
     if written == 1:
-        return _counted(
-            {**record, "format": FORMAT, "failure": None, "attempts": [], "held_bytes": 0}
-        )
-    return None
+        record = {**record, "format": FORMAT, "failure": None, "attempts": [], "held_bytes": 0}
+    if "held_bytes" in record:
+        record = _renamed(record, "held_bytes", "unreleased_device_bytes")
+    if "last_words" in (record.get("failure") or {}):
+        record = {**record, "failure": _renamed(record["failure"], "last_words", "log_tail")}
+    return record if "class_counts" in record else _counted(record)
+
+
+def _renamed(fields: Record, old: str, new: str) -> Record:
+    return {new if name == old else name: value for name, value in fields.items()}
 
 
 def failed_in(record: Record) -> str | None:
@@ -103,3 +119,76 @@ def without_nan(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def measured(metrics: Mapping[str, Any], name: str) -> Any:
+    """Return a metric of a record, ``checks_s`` and ``total_s`` included; None for unknown."""
+    if name not in ("checks_s", "total_s"):
+        return metrics.get(name)
+    checks = [metrics[phase] for phase in CHECKS if metrics.get(phase) is not None]
+    if name == "checks_s":
+        return sum(checks) if checks else None
+    # A phase that is not recorded was never entered.
+    wall_s = metrics.get("wall_s")
+    return None if wall_s is None else wall_s - sum(checks)
+
+
+def with_one_peak(records: Sequence[Record]) -> list[Record]:
+    """Return the records of a run, all of one precision and thread count held against one peak.
+
+    The rate of a matrix product is measured in each trial, on a GPU by way of its backend. What
+    else the machine does, and what a backend does beside the product, only ever lowers it: the
+    best of the run, whoever measured it, is nearest to what the device can do. So shares of
+    different backends have one denominator.
+
+    Args:
+        records: Of one run, and so of one device.
+    """
+
+    def kind(record: Record) -> object:
+        return record["settings"].get("precision"), record["settings"].get("threads")
+
+    fastest: dict[object, Record] = {}
+    for record in records:
+        if _peak(record) > _peak(fastest.get(kind(record))):
+            fastest[kind(record)] = record
+    return [_against(record, fastest.get(kind(record))) for record in records]
+
+
+def with_disturbance(records: Sequence[Record], cores: int | None) -> list[Record]:
+    """Return records with ``is_disturbed``: whether the machine was busy while a trial was timed.
+
+    Args:
+        records: Of one run.
+        cores: Of its machine; where unknown, one is assumed, which calls more trials disturbed.
+    """
+    limit = BUSY * (cores or 1)
+    return [
+        {**record, "is_disturbed": (record["metrics"].get("foreign_cores") or 0.0) > limit}
+        for record in records
+    ]
+
+
+def disturbed_count(records: Sequence[Record], cores: int | None) -> int:
+    """Return during how many trials the machine was busy, see ``with_disturbance``."""
+    return sum(record["is_disturbed"] for record in with_disturbance(records, cores))
+
+
+def _peak(record: Record | None) -> float:
+    """Return the rate of a record's matrix product; 0 for unknown."""
+    return (record["metrics"].get("peak_flops_per_s") if record else None) or 0.0
+
+
+def _against(record: Record, fastest: Record | None) -> Record:
+    metrics = record["metrics"]
+    speed, flops = metrics.get("train_images_per_s"), metrics.get("train_flops_per_image")
+    if fastest is None or speed is None or flops is None:
+        return record
+    peak, source = _peak(fastest), fastest["metrics"].get("peak_source")
+    shares = {
+        "peak_flops_per_s": peak,
+        # A trial knows its plugin, and its record the name of its backend.
+        "peak_source": fastest["backend"] if source == BACKEND else source,
+        "fraction_of_peak": speed * flops / peak,
+    }
+    return {**record, "metrics": {**metrics, **shares}}

@@ -1,4 +1,4 @@
-"""Rows of the result tables, as plain dictionaries: identity first, numbers unrounded.
+"""Result tables: rows as dictionaries, numbers unrounded, and the CSV files made of them.
 
 A setting of the matrix is a column of its own name, or ``matrix.<name>`` where another column
 has that name. Where a benchmark's matrix lacks a setting, its rows hold None there.
@@ -6,9 +6,14 @@ has that name. Where a benchmark's matrix lacks a setting, its rows hold None th
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from benchharness.errors import RunError
+from benchharness.files import atomic_write_text, unwritten
 from benchharness.results.cells import Cell, cells_of
 from benchharness.results.columns import (
     CELL,
@@ -20,21 +25,25 @@ from benchharness.results.columns import (
     Column,
     matrix_column,
 )
-from benchharness.results.derived import measured
-from benchharness.results.record import Record, failed_in
+from benchharness.results.record import Record, failed_in, measured, with_one_peak
 
 Row = dict[str, Any]
+# The last four are = + - @ as East Asian keyboards have them, which spreadsheets take for the same.
+_FORMULA_STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def trial_rows(records: Sequence[Record]) -> list[Row]:
     """Return one row per trial."""
-    settings, added = matrix_settings(records), _added_metrics(records)
+    settings, added = _matrix_settings(records), _added_metrics(records)
     return [
         _identity(record, settings)
         | _pick(record, TRIAL)
-        | _failure(record)
-        | {"ledger": (record.get("ledger") or {}).get("verdict")}
-        | {"flags": join(record.get("flags", ()))}
+        | {
+            "ledger": (record.get("ledger") or {}).get("verdict"),
+            "flags": _join(record.get("flags", ())),
+            "failed_in": failed_in(record),
+            "attempts": len(record.get("attempts", ())) + 1,
+        }
         | {column.name: measured(record["metrics"], column.name) for column in METRICS}
         | _pick(record, ORIGIN)
         | {name: record["metrics"].get(name) for name in added}
@@ -44,7 +53,7 @@ def trial_rows(records: Sequence[Record]) -> list[Row]:
 
 def epoch_rows(records: Sequence[Record]) -> list[Row]:
     """Return one row per epoch of every trial."""
-    settings = matrix_settings(records)
+    settings = _matrix_settings(records)
     return [
         _identity(record, settings)
         | {"trial": record["trial"], "seed": record["seed"]}
@@ -56,14 +65,17 @@ def epoch_rows(records: Sequence[Record]) -> list[Row]:
 
 def summary_rows(records: Sequence[Record]) -> list[Row]:
     """Return one row per cell: medians over its ok trials, and the spread of the main ones."""
-    settings = matrix_settings(records)
+    settings = _matrix_settings(records)
     return [
-        _identity(cell.trials[0], settings) | _counts(cell) | _medians(cell) | _published(cell)
+        _identity(cell.trials[0], settings)
+        | _counts(cell)
+        | _medians(cell)
+        | {f"published_{name}": cell.published(name) for name in ("top1", "epoch_s", "note")}
         for cell in cells_of(records)
     ]
 
 
-def matrix_settings(records: Iterable[Record]) -> list[str]:
+def _matrix_settings(records: Iterable[Record]) -> list[str]:
     """Return every setting that some matrix varies, in the order of first occurrence."""
     return list(dict.fromkeys(setting for record in records for setting in record["matrix"]))
 
@@ -73,13 +85,9 @@ def _added_metrics(records: Iterable[Record]) -> list[str]:
     return sorted({name for record in records for name in record["metrics"] if "." in name})
 
 
-def join(parts: Iterable[str]) -> str:
+def _join(parts: Iterable[str]) -> str:
     """Return several texts as one cell, each once."""
     return "; ".join(dict.fromkeys(parts))
-
-
-def _failure(record: Record) -> Row:
-    return {"failed_in": failed_in(record), "attempts": len(record.get("attempts", ())) + 1}
 
 
 def _identity(record: Record, settings: Iterable[str]) -> Row:
@@ -95,11 +103,11 @@ def _counts(cell: Cell) -> Row:
     return {
         "trials": len(cell.trials),
         "trials_ok": len(cell.ok),
-        "reasons": join(reason for _, reason in cell.troubles),
+        "reasons": _join(reason for _, reason in cell.troubles),
         "proof": cell.proof,
         "target_top1": cell.target_top1,
         "target_misses": cell.target_misses,
-        "flags": join(flag for trial in cell.trials for flag in trial.get("flags", ())),
+        "flags": _join(flag for trial in cell.trials for flag in trial.get("flags", ())),
     }
 
 
@@ -115,5 +123,49 @@ def _medians(cell: Cell) -> Row:
     return row
 
 
-def _published(cell: Cell) -> Row:
-    return {f"published_{name}": cell.published(name) for name in ("top1", "epoch_s", "note")}
+TABLES = {"trials.csv": trial_rows, "epochs.csv": epoch_rows, "summary.csv": summary_rows}
+
+
+def write_csv_files(folder: Path, records: Sequence[Record]) -> list[Path]:
+    """Write the three tables of a run, numbers unrounded, unknown values empty.
+
+    Returns:
+        The files, in the order of ``TABLES``.
+
+    Raises:
+        RunError: The folder cannot be written.
+    """
+    paths, records = [], with_one_peak(records)
+    for name, rows in TABLES.items():
+        path = folder / name
+        try:
+            atomic_write_text(path, csv_text(rows(records)))
+        except OSError as error:
+            raise RunError(
+                f"{path}: expected to be able to write here, found: {unwritten(error)}; "
+                "the records are whole, and `benchharness report` makes this file from them"
+            ) from error
+        paths.append(path)
+    return paths
+
+
+def csv_text(rows: Sequence[Row]) -> str:
+    """Return rows that share their columns as CSV; empty when there are none."""
+    if not rows:
+        return ""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(rows[0])
+    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool | int | float):
+        return repr(value)
+    # The writer quotes a line feed alone: readers would take a carriage return for another row.
+    text = str(value).replace("\r\n", "\n").replace("\r", "\n")
+    # Spreadsheets run text that starts like a formula; an apostrophe makes them show it.
+    return f"'{text}" if text.lstrip(" \xa0").startswith(_FORMULA_STARTS) else text

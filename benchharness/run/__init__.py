@@ -1,1 +1,1 @@
-"""The runner, its worker processes, and what a strategy does inside one."""
+"""Run of a suite: options, session, inputs, runner, worker processes and events."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,7 @@ from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import Requests, backend_plugin, installed_code
 from benchharness.suite.plan import Cell
-from benchharness.worker.probe_request import ProbeRequest
-from benchharness.worker.request import TrialRequest
+from benchharness.worker.request import WorkerRequest
 
 if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
@@ -41,7 +40,7 @@ class ProbeJob:
 
     backend: str
     cell: Cell
-    request: TrialRequest
+    request: WorkerRequest
     file: Path
 
 
@@ -181,7 +180,9 @@ class Certifier:
                 self._failures[jobs[finished].file] = reason
                 finished += 1
 
-    def _execute(self, jobs: Sequence[ProbeJob], on_event: Any) -> str:
+    def _execute(
+        self, jobs: Sequence[ProbeJob], on_event: Callable[[Mapping[str, Any]], None]
+    ) -> str:
         """Run jobs of one backend in one process; return how it died, empty if it did not."""
         backend = jobs[0].backend
         executor = self.executors.get(backend)
@@ -193,9 +194,10 @@ class Certifier:
             executor = replace(executor, silence_s=SILENCE_S)
         stem = f"certificate-{backend or 'reference'}"
         outcome = executor.run(
-            ProbeRequest(
-                cells=tuple(job.request for job in jobs),
-                files=tuple(str(job.file) for job in jobs),
+            WorkerRequest(
+                job="probe",
+                threads=jobs[0].request.threads,
+                cells=tuple(replace(job.request, probe_file=str(job.file)) for job in jobs),
                 is_reference=not backend,
             ),
             request_file=self.logs / f"{stem}.json",

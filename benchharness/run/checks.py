@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.fairness.certificate import Certificate
-from benchharness.plugins import barred, installed, obstacle
+from benchharness.plugins import disabled, installed, obstacle
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Plan
 from benchharness.text import did_you_mean
@@ -21,7 +21,7 @@ def require_known_backends(plan: Plan) -> None:
     """
     problems = []
     for plugin in _local_plugins(plan).values():
-        if plugin in (*installed(), *barred()):
+        if plugin in (*installed(), *disabled()):
             continue
         if hint := did_you_mean(plugin, installed()):
             problems.append(
@@ -70,6 +70,16 @@ def without_unsupported(plan: Plan, *, requested: Sequence[str]) -> tuple[Plan, 
     return replace(plan, cells=cells), warnings
 
 
+def absent_backends(plan: Plan) -> list[str]:
+    """Return a warning for each backend that is not installed: its trials will fail."""
+    return [
+        f"WARNING: {backend} is not installed, and its trials fail; "
+        "benchharness list shows what is installed"
+        for backend, plugin in _local_plugins(plan).items()
+        if plugin not in (*installed(), *disabled())
+    ]
+
+
 def _local_plugins(plan: Plan) -> dict[str, str]:
     """Return the plugin of each backend that runs on the interpreter of this process."""
     tables = plan.suite.backend
@@ -78,16 +88,6 @@ def _local_plugins(plan: Plan) -> dict[str, str]:
         for cell in plan.cells
         if cell.backend not in tables or not tables[cell.backend].has_own_interpreter
     }
-
-
-def absent_backends(plan: Plan) -> list[str]:
-    """Return a warning for each backend that is not installed."""
-    return [
-        f"WARNING: {backend} is not installed, and its trials fail; "
-        "benchharness list shows what is installed"
-        for backend, plugin in _local_plugins(plan).items()
-        if plugin not in (*installed(), *barred())
-    ]
 
 
 def require_proven(certificates: Sequence[Certificate]) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from benchharness.errors import Problem, SuiteError
-from benchharness.measure.environment import cpu_name, usable_cores
 from benchharness.measure.gpu import VISIBLE, Accelerator
+from benchharness.measure.machine import cpu_name, usable_cores
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

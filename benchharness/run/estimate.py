@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from benchharness.data.info import DatasetInfo
-from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import Accelerator, read_gpus
-from benchharness.measure.machine import read_memory
+from benchharness.measure.machine import read_memory, usable_cores
 from benchharness.model.network import Flatten, Network
 from benchharness.run.device import Device
 from benchharness.run.dry_run import TrialPreview, preview_trials

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchharness.errors import RunError
 from benchharness.results.record import Record, failed_in
-from benchharness.results.store import RunFolder, runs_of
+from benchharness.results.run_folder import RunFolder, runs_of
 
 if TYPE_CHECKING:
     from benchharness.suite.plan import Plan
@@ -147,6 +147,11 @@ class Downloading(Event):
     done_bytes: int | None
     count_bytes: int | None
 
+    @property
+    def is_complete(self) -> bool:
+        """Whether the whole file is there."""
+        return self.count_bytes is not None and self.done_bytes == self.count_bytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparing(Event):
@@ -160,6 +165,11 @@ class Preparing(Event):
     kind: ClassVar[str] = "preparing"
     done: int
     count: int
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all images are done."""
+        return self.done == self.count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -434,7 +444,7 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
     match event["event"]:
         case "phase":
             return PhaseEntered(name=name, phase=event["phase"])
-        case "advance":
+        case "progress":
             details = {key: value for key, value in event.items() if key != "event"}
             return TrialProgress(name=name, **details)
         case "epoch":

@@ -8,19 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from benchharness.data.checking import check_images as check_image_files
-from benchharness.data.fitted import fitted
-from benchharness.data.folders import class_folder, image_files, require_alike
+from benchharness.data.batches import require_two
+from benchharness.data.folder import class_folder, image_files, require_alike, user_images
 from benchharness.data.info import DatasetInfo
 from benchharness.data.listing import Listing
 from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.preprocessing import fitted
 from benchharness.data.sources import find, holds
-from benchharness.data.splits import require_two
-from benchharness.data.user_images import user_images
+from benchharness.data.verify import check_images as check_image_files
 from benchharness.download.fetcher import Fetcher
-from benchharness.download.stock import damages, read_manifest
+from benchharness.download.manifest import damages, read_manifest
 from benchharness.errors import BenchError, WeightsError
-from benchharness.measure.environment import usable_cores
+from benchharness.measure.machine import usable_cores
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.model.signatures import nature
@@ -62,7 +61,7 @@ class SearchPaths:
     @property
     def offline(self) -> SearchPaths:
         """The same places without downloads."""
-        return replace(self, fetcher=self.fetcher.at_rest() if self.fetcher else None)
+        return replace(self, fetcher=self.fetcher.offline() if self.fetcher else None)
 
 
 def open_fetcher(cache: Path, *, environment: Mapping[str, str], is_offline: bool) -> Fetcher:
@@ -204,7 +203,9 @@ class RunInputs:
             "is_own": self.listing.is_own,
             "notes": list(self.listing.notes),
             "leaks": {"count": len(largest.leaks), "first": leaks},
-            "mended": [part.mended for part in self._prepared.values() if part.mended],
+            "mended": [
+                part.rebuilt_because for part in self._prepared.values() if part.rebuilt_because
+            ],
             "converted": {kind: len(ids) for kind, ids in largest.kinds.items()},
             "majority_share": largest.majority_share,
             "is_real": self.listing.is_real,
@@ -292,7 +293,7 @@ def find_inputs(
         return settings
 
     return RunInputs(
-        plan=adapt_plan(plan, dataset).settled(resolve),
+        plan=adapt_plan(plan, dataset).map_settings(resolve),
         listing=replace(listing, channels=channels(plan, dataset)),
         dataset=dataset,
         weights=weights,
@@ -340,7 +341,7 @@ def find_weights(
     return find_pretrained(
         settings.backbone,
         settings.releases,
-        path=plan.suite.beside(written) if written else None,
+        path=plan.suite.resolve_path(written) if written else None,
         environment=places.environment,
         fallback=fallback,
         fetcher=places.fetcher,

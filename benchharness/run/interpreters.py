@@ -184,7 +184,7 @@ class InterpreterResolver:
     def _base(self, table: BackendTable, *, where: str) -> Path:
         written = table.python or ""
         try:
-            found = find_program(written, beside=self.suite.beside(written))
+            found = find_program(written, beside=self.suite.resolve_path(written))
         except UnusableError as error:
             raise self._refusal(
                 Problem(where=f"{where}: python", expected="an interpreter", found=str(error))

@@ -17,7 +17,7 @@ from benchharness.run.inputs import RunInputs
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.suite.plan import Cell, Plan, Trial
 from benchharness.suite.settings import FineTuneSettings, TrainingSettings
-from benchharness.worker.request import TrialRequest
+from benchharness.worker.request import WorkerRequest
 
 # Settings that do not affect the outcome of a trial that finishes.
 _IRRELEVANT = {"time_limit_s"}
@@ -42,7 +42,7 @@ class Requests:
 
     def trial(
         self, trial: Trial, *, head_file: Path | None = None, weights_file: Path | None = None
-    ) -> TrialRequest:
+    ) -> WorkerRequest:
         """Return the request for a trial.
 
         Args:
@@ -52,7 +52,7 @@ class Requests:
         cell = trial.cell
         plugin, options = backend_plugin(self.inputs.plan, cell.backend)
         pretrained = self.inputs.pretrained(cell)
-        return TrialRequest(
+        return WorkerRequest(
             plugin=plugin,
             options=options,
             settings=cell.settings.model_dump(mode="json"),
@@ -67,10 +67,9 @@ class Requests:
             resident_bytes=self.resident_bytes,
             threads=min(cell.settings.threads or self.cores, self.cores),
             seed=trial.seed,
-            spawned_s=0.0,
         )
 
-    def probe(self, cell: Cell, *, plugin: str, options: Mapping[str, Any]) -> TrialRequest:
+    def probe(self, cell: Cell, *, plugin: str, options: Mapping[str, Any]) -> WorkerRequest:
         """Return the request for a probe: the cell's first trial, on prepared images.
 
         Args:

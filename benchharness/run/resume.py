@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from benchharness import __version__
 from benchharness.errors import PluginError, Problem, RunError, SuiteError
-from benchharness.measure.environment import describe_environment
 from benchharness.measure.git import describe_commit
-from benchharness.measure.machine_id import fingerprint, in_words
-from benchharness.measure.variables import recorded_variables
+from benchharness.measure.machine import (
+    describe_environment,
+    fingerprint,
+    machine_label,
+    recorded_variables,
+)
 from benchharness.plugins import code_digest, distribution, find, installed, requirements
 from benchharness.results.record import Record, without_nan
-from benchharness.results.store import RunFolder, find_run, runs_of
+from benchharness.results.run_folder import RunFolder, find_run, runs_of
 from benchharness.run import messages
 from benchharness.run.inputs import RunInputs
 from benchharness.run.options import RunOptions
@@ -159,7 +162,7 @@ def describe_run(
         "title": messages.title(plan, inputs.dataset),
         "profile": plan.profile,
         "device": session.device.name,
-        "machine": in_words(fingerprint()),
+        "machine": machine_label(fingerprint()),
         "commit": describe_commit(Path.cwd()),
         "started": started.isoformat(timespec="seconds"),
         "backends": list(plugins),

@@ -16,9 +16,9 @@ from benchharness.measure.sanity import flags
 from benchharness.model.cell import CellKey
 from benchharness.plugins import find
 from benchharness.results.cells import trains_on
-from benchharness.results.csvfiles import write_csv_files
 from benchharness.results.record import FORMAT, Record
-from benchharness.results.store import RunFolder
+from benchharness.results.run_folder import RunFolder
+from benchharness.results.tables import write_csv_files
 from benchharness.run.certify import Certifier, as_dict, verdicts
 from benchharness.run.checks import require_proven
 from benchharness.run.events import (
@@ -31,9 +31,8 @@ from benchharness.run.events import (
     of_worker,
 )
 from benchharness.run.inputs import RunInputs
-from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.process.interleave import Course, run_interleaved
-from benchharness.run.process.outcome import Outcome
+from benchharness.run.process.executor import LocalExecutor, TrialSteps, run_interleaved
+from benchharness.run.process.exit import Outcome
 from benchharness.run.process.signals import defer_signals
 from benchharness.run.requests import (
     Requests,
@@ -45,7 +44,7 @@ from benchharness.run.requests import (
 )
 from benchharness.run.resume import SUCCESS, PendingTrials
 from benchharness.run.stopping import look_at, next_round, started_trials
-from benchharness.suite.plan import Cell, Plan, Trial, group_key
+from benchharness.suite.plan import Cell, Plan, Trial
 
 # Metrics of a worker that are sizes of the splits, and fields of the record.
 _COUNTS = ("train_count", "validation_count", "test_count")
@@ -255,12 +254,12 @@ class Runner:
         of ``run_trial``; the number is that of the first.
         """
 
-        def steps(place: int, trial: Trial) -> Course[Record]:
+        def steps(place: int, trial: Trial) -> TrialSteps[Record]:
             run = self._begin(trial, earlier, observe, number=number + place, count=count)
             while True:
                 try:
                     executor, options = self._attempt(run)
-                    outcome = yield from executor.course(**options, takes_turns=True)
+                    outcome = yield from executor.steps(**options)
                 except PluginError as error:
                     outcome = Outcome(reason=str(error))
                 if not self._is_repeated(run, outcome):
@@ -369,7 +368,7 @@ class Runner:
             "reason": outcome.reason,
             "failure": outcome.failure(epochs=cell.settings.epochs),
             "attempts": [{"status": o.status, "reason": o.reason} for o in run.failed],
-            "held_bytes": outcome.held_bytes,
+            "unreleased_device_bytes": outcome.unreleased_device_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
             "settings": cell.settings.model_dump(mode="json"),
@@ -393,11 +392,11 @@ class Runner:
         """Return the fields ``proof`` and ``proofs``, with the deviations of this trial."""
         from benchharness.fairness.certificate import amended, overall
 
-        rivals = [other.backend for other in self.plan.cells if group_key(other) == group_key(cell)]
+        rivals = [other.backend for other in self.plan.cells if other.group_key == cell.group_key]
         if cell.track != "equal":
             others = [backend for backend in rivals if backend != cell.backend]
             return {"proof": _NATIVE, "proofs": dict.fromkeys(others, _NATIVE)}
-        deviations = outcome.troubles()
+        deviations = outcome.deviations()
         proofs = {
             other: amended(verdict, deviations)
             for other, verdict in self.proofs.get(cell.key, {}).items()

@@ -18,7 +18,6 @@ from benchharness.doctor.disk import RUN_BYTES, heads_bytes
 from benchharness.download.caches import cache_folder
 from benchharness.errors import SuiteError
 from benchharness.files import ANOTHER_CACHE, writable
-from benchharness.measure.environment import usable_cores
 from benchharness.measure.gpu import (
     Accelerator,
     find_accelerators,
@@ -26,7 +25,8 @@ from benchharness.measure.gpu import (
     read_gpus,
     unread_gpus,
 )
-from benchharness.results.store import RunFolder, require_room
+from benchharness.measure.machine import usable_cores
+from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
 from benchharness.run.checks import (
@@ -35,7 +35,7 @@ from benchharness.run.checks import (
     without_unsupported,
 )
 from benchharness.run.device import Device, choose_device
-from benchharness.run.dry_run import build_workloads, dataset_info
+from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
 from benchharness.run.estimate import ResourceEstimate, warnings
 from benchharness.run.events import (
     Observer,
@@ -54,6 +54,7 @@ from benchharness.run.inputs import (
     report_downloads,
 )
 from benchharness.run.interpreters import BackendInterpreter, InterpreterResolver
+from benchharness.run.locks import lock_gpu, lock_run
 from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import Requests
@@ -64,7 +65,6 @@ from benchharness.run.resume import (
     restore_options,
     run_to_resume,
 )
-from benchharness.run.run_locks import claim_gpu, claim_run
 from benchharness.run.runner import Runner
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.file import SuiteFile
@@ -87,7 +87,7 @@ class Session:
         plan: As requested; ``RunInputs.plan`` is adapted to the data.
         executors: Of backends whose code is not what this process would import.
         interpreters: Of the backends that have their own, once resolved.
-        skipped: Warnings about backends of the suite that are not in the plan.
+        skipped: Warnings about backends of the suite that do not run here.
         own_head_per_backend: Whether each backend starts from the head that it trained itself.
         resumed: The run to resume; None for a new one.
     """
@@ -121,7 +121,7 @@ class Session:
 
     def estimate_resources(self, dataset: DatasetInfo) -> ResourceEstimate:
         """Return what the plan needs of this machine."""
-        return _estimate(self, self.plan, dataset)
+        return ResourceEstimate(plan=self.plan, device=self.device, facts=dataset)
 
     @property
     def resolver(self) -> InterpreterResolver:
@@ -145,12 +145,6 @@ class Session:
         }
         # A revision's code comes before that of any environment.
         return replace(self, interpreters=interpreters, executors={**executors, **self.executors})
-
-    def codes(self) -> dict[str, str]:
-        """Return the code digest of each backend that has its own interpreter, once resolved."""
-        backends = self.resolver.apart(cell.backend for cell in self.plan.cells)
-        known = self.interpreters
-        return {name: known[name].code if name in known else "" for name in backends}
 
     def executor(
         self,
@@ -270,7 +264,8 @@ def prepare(session: Session, observe: Observer) -> RunInputs:
     announce(observe, list(messages.source_messages(dataset)))
     announce(observe, list(messages.adaptation_messages(session.plan, dataset)))
     build_workloads(inputs.plan, channels=listing.channels, classes=len(listing.classes))
-    announce(observe, warnings(_estimate(session, inputs.plan, dataset), session.accelerators))
+    estimate = ResourceEstimate(plan=inputs.plan, device=session.device, facts=dataset)
+    announce(observe, warnings(estimate, session.accelerators))
     inputs.prepare()
     announce(observe, [*messages.dataset_messages(inputs.describe_dataset())])
     announce(observe, [*messages.weights_messages(inputs.describe_weights())])
@@ -316,7 +311,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         _lock_device(session, locks)
         require_room(options.results, needed=RUN_BYTES)
         inputs = prepare(session, observe)
-        previews = _estimate(session, inputs.plan, inputs.dataset).previews()
+        previews = list(preview_trials(inputs.plan, inputs.dataset))
         require_room(options.results, needed=RUN_BYTES + heads_bytes(previews))
         described = describe_run(session, inputs, started=started, is_resumable=command == "run")
         if session.resumed is None:
@@ -326,7 +321,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         else:
             folder = session.resumed
             check_same_setup(folder, described)
-        locks.callback(claim_run(folder).release)
+        locks.callback(lock_run(folder).release)
         # The looks of the resumed run no longer hold once a trial is added.
         run = folder.read_run()
         if run.pop("looks", None):
@@ -376,7 +371,7 @@ def _lock_device(session: Session, locks: ExitStack) -> None:
     """
     device = session.device
     if device.index is not None and not session.options.share_device:
-        locks.callback(claim_gpu(device.selector, device.name).release)
+        locks.callback(lock_gpu(device.selector, device.name).release)
 
 
 def _pending(session: Session, observe: Observer) -> PendingTrials:
@@ -433,7 +428,3 @@ def _certifier(session: Session, requests: Requests, logs: Path, observe: Observ
         logs=logs,
         observe=observe,
     )
-
-
-def _estimate(session: Session, plan: Plan, dataset: DatasetInfo) -> ResourceEstimate:
-    return ResourceEstimate(plan=plan, device=session.device, facts=dataset)

@@ -1,62 +1,70 @@
-"""The shape of a suite file: its tables, apart from the settings of benchmarks.
+"""Suite file: its tables as pydantic models, those of benchmarks discriminated by strategy.
 
-Settings are kept as written (`settings`, `defaults`), because what they mean is known only once
-defaults, benchmark, profile and matrix are laid over one another: see `layers`.
+Tables of settings are checked and then kept as written, because what they mean is known only once
+defaults, benchmark, profile and matrix are merged: see `resolve`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, Union
 
 from packaging.requirements import InvalidRequirement, Requirement
 from pydantic import (
     AfterValidator,
+    BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     PlainValidator,
     PrivateAttr,
     WithJsonSchema,
+    WrapValidator,
+    create_model,
+    model_validator,
 )
+from pydantic.fields import FieldInfo
 
-from benchharness.extensions import extensions, load_extension
 from benchharness.files import expanded
-from benchharness.suite.regression import Regression, Thresholds
-from benchharness.suite.tables import Table
+from benchharness.model.quantities import QUANTITIES, Quantity
+from benchharness.plugins import extensions, load_extension
+from benchharness.suite.settings import SETTINGS, STRATEGIES, StrictModel, setting_names
 
 T = TypeVar("T")
+MATRIX = "Settings to vary, each with a list of values; every combination runs."
 # The trials of each backend before the first look, and at the last one where nothing else is said.
 FEWEST_TRIALS, LAST_LOOK, MOST_TRIALS = 3, 10, 1000
+MINIMUM_PAIRS, MOST_PAIRS = 6, 20
+# On a shared machine equal code differed by more than 5 % between two runs one time in three: a
+# deviation of 5 %, of which two are this.
+DRIFT = 0.1
 AUTO: Literal["auto"] = "auto"
 
 
-def _different(values: tuple[T, ...]) -> tuple[T, ...]:
-    """Return the values, each of which may stand there once."""
+def _different(values: T) -> T:
+    if not isinstance(values, list | tuple):
+        return values
     seen = {value if isinstance(value, Hashable) else repr(value) for value in values}
     if len(seen) < len(values):
-        raise ValueError("a value stands there twice")
+        raise ValueError("a value occurs twice")
     return values
 
 
 def _scalar(value: Any) -> Any:
-    """Return the value when it is text, a finite number or a boolean."""
     if not isinstance(value, str | int | float) or value in (math.inf, -math.inf) or value != value:
         raise ValueError("not a scalar")
     return value
 
 
-def _trials(value: Any) -> int | Literal["auto"]:
-    """Return the value when it is a number of trials, or ``auto``."""
+def _trials(value: Any) -> Any:
     if value == AUTO or (type(value) is int and 1 <= value <= MOST_TRIALS):
-        number: int | Literal["auto"] = value
-        return number
+        return value
     raise ValueError("not a number of trials")
 
 
 def _requirement(text: str) -> str:
-    """Return the text when it is a requirement as installers understand it."""
     try:
         Requirement(text)
     except InvalidRequirement as error:
@@ -64,74 +72,202 @@ def _requirement(text: str) -> str:
     return text
 
 
+def _source(name: str) -> str:
+    if name not in SOURCES:
+        raise ValueError("not a source")
+    return name
+
+
 _LIST = Field(strict=False, min_length=1, json_schema_extra={"uniqueItems": True})
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
 Names = Annotated[tuple[Text, ...], _LIST, AfterValidator(_different)]
-Axis = Annotated[tuple[Any, ...], _LIST, AfterValidator(_different)]
 Scalar = Annotated[
     Any, AfterValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
-Requirements = Annotated[
-    tuple[
-        Annotated[
-            str,
-            AfterValidator(_requirement),
-            WithJsonSchema({"type": "string", "format": "requirement"}),
-        ],
-        ...,
-    ],
-    _LIST,
-    AfterValidator(_different),
+_Requirement = Annotated[
+    str,
+    AfterValidator(_requirement),
+    WithJsonSchema({"type": "string", "format": "requirement"}),
 ]
-MATRIX = "Settings to vary, each with a list of values; every combination runs."
+Requirements = Annotated[tuple[_Requirement, ...], _LIST, AfterValidator(_different)]
 Trials = Annotated[
     int | Literal["auto"],
     PlainValidator(_trials),
     WithJsonSchema(
         {
+            "description": "Trials of each cell; auto: until the backends differ or are equal.",
             "anyOf": [
                 {"type": "integer", "minimum": 1, "maximum": MOST_TRIALS},
                 {"type": "string", "enum": [AUTO]},
-            ]
+            ],
         }
     ),
 ]
-MaxTrials = Annotated[int, Field(ge=FEWEST_TRIALS, le=MOST_TRIALS)]
-MaxMinutes = Annotated[float, Field(gt=0)]
-TRIALS = "How often each cell runs; auto: until backends are told apart or found equal."
-MAX_TRIALS = "With trials = auto: at most so many."
-MAX_MINUTES = "With trials = auto: no trials beyond the first three of each cell after so many."
+MaxTrials = Annotated[
+    int,
+    Field(ge=FEWEST_TRIALS, le=MOST_TRIALS, description="With trials = auto: at most so many."),
+]
+MaxMinutes = Annotated[
+    float,
+    Field(
+        gt=0,
+        description="With trials = auto: no trials beyond the first three of each cell after so "
+        "many.",
+    ),
+]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Track = Literal["equal", "native"]
-Tracks = Annotated[tuple[Track, ...], _LIST, AfterValidator(_different)]
-TRACKS = "equal: all settings pinned alike. native: each framework's own defaults and loader."
-_OWN_SOURCES = ("folder", "flat", "cats_dogs", "fashion_mnist", "drawn")
-# Those of installed plugins too, so that a slip of the finger is told with all of them.
-SOURCES = list(dict.fromkeys([*_OWN_SOURCES, *extensions("datasets")]))
+Tracks = Annotated[
+    tuple[Track, ...],
+    _LIST,
+    AfterValidator(_different),
+    Field(
+        description="equal: all settings pinned alike. native: each framework's own defaults and "
+        "loader."
+    ),
+]
+# Those of installed plugins too, so that a misspelt one is reported with all of them.
+SOURCES = list(
+    dict.fromkeys(
+        ["folder", "flat", "cats_dogs", "fashion_mnist", "drawn", *extensions("datasets")]
+    )
+)
+Source = Annotated[
+    str, AfterValidator(_source), WithJsonSchema({"enum": SOURCES, "type": "string"})
+]
+Threshold = Annotated[float, Field(gt=0, le=10)]
 
 
-def _known(source: str) -> str:
-    """Return the name of a dataset when it is one."""
-    if source not in SOURCES:
-        raise ValueError("not a source")
-    return source
+def _as_written(value: Any, check: Callable[[Any], object]) -> Any:
+    check(value)
+    return value
 
 
-Source = Annotated[str, AfterValidator(_known), WithJsonSchema({"enum": SOURCES, "type": "string"})]
+def _table(name: str, description: str, fields: Mapping[str, Any], *, base: Any = None) -> Any:
+    """Return the model of a table with these fields, each with its type and default."""
+    return create_model(
+        name, __base__=base or StrictModel, __doc__=description, __module__=__name__, **fields
+    )
 
 
-class DatasetSettings(Table):
-    """Where images come from.
+def _written(model: Any) -> Any:
+    """Return the type of a table that a model checks, and that is kept as written."""
+    return Annotated[model, WrapValidator(_as_written), PlainSerializer(lambda value: value)]
+
+
+def _value(field: FieldInfo) -> Any:
+    """Return the type of a field, with its bounds and its description."""
+    return Annotated[field.annotation, *field.metadata, Field(description=field.description)]
+
+
+def _changes(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    """Return the fields without their defaults: absent, they change nothing."""
+    return {key: (_value(field) | None, None) for key, field in fields.items()}
+
+
+def _matrix(name: str, keys: Iterable[str], *, base: Any = None) -> Any:
+    """Return the type of a table that gives each of some settings a list of values."""
+    axes = {
+        key: Annotated[tuple[_value(SETTINGS[key]), ...], _LIST, BeforeValidator(_different)]  # type: ignore[misc]
+        for key in keys
+    }
+    fields = {key: (axis | None, None) for key, axis in axes.items()}
+    return _written(_table(name, MATRIX, fields, base=base))
+
+
+class _SomeAxes(StrictModel):
+    """A matrix that varies something."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+
+    @model_validator(mode="before")
+    @classmethod
+    def _require_axis(cls, value: Any) -> Any:
+        if value == {}:
+            raise ValueError("no axis")
+        return value
+
+
+def _described(quantity: Quantity) -> str:
+    unit = "points of accuracy (0.02: 2 %)" if quantity.kind == "accuracy" else "a share"
+    return f"How much worse {quantity.name} may get, {unit}."
+
+
+if TYPE_CHECKING:
+    ColumnName = str
+    _Columns = StrictModel
+    Defaults = Mapping[str, Any]
+    Matrix = Mapping[str, list[Any]]
+else:
+    ColumnName = Literal[*QUANTITIES]
+    _Columns = _table(
+        "_Columns",
+        "",
+        {
+            name: (Threshold | None, Field(default=None, description=_described(quantity)))
+            for name, quantity in QUANTITIES.items()
+        },
+    )
+    Defaults = _written(
+        _table("Defaults", "Settings, for every benchmark that knows them.", _changes(SETTINGS))
+    )
+    Matrix = _matrix("Matrix", SETTINGS)
+
+
+class Thresholds(_Columns):
+    """When a difference counts: for every speed, and column by column."""
+
+    threshold: Threshold | None = Field(
+        default=None, description="How much slower counts, a share; of every speed not named here."
+    )
+
+    @property
+    def by_column(self) -> Mapping[str, float]:
+        """The thresholds that the table states, with those of speeds that it implies."""
+        written: dict[str, Any] = self.model_dump(include=set(QUANTITIES), exclude_none=True)
+        if self.threshold is None:
+            return written
+        speeds = [name for name, quantity in QUANTITIES.items() if quantity.kind == "speed"]
+        return dict.fromkeys(speeds, self.threshold) | written
+
+
+class Regression(Thresholds):
+    """How `benchharness compare` judges this suite."""
+
+    columns: tuple[ColumnName, ...] | None = Field(
+        default=None,
+        strict=False,
+        min_length=1,
+        json_schema_extra={"uniqueItems": True},
+        description="What is compared, and has to be decided; absent: speeds, memory, accuracy.",
+    )
+    pairs: Annotated[int, Field(ge=MINIMUM_PAIRS, le=1000)] = Field(
+        default=MOST_PAIRS, description="At most so many pairs of trials of each cell."
+    )
+    minutes: float | None = Field(
+        default=None, gt=0, description="No new pairs after so many, once each cell has the fewest."
+    )
+    drift: float = Field(
+        default=DRIFT,
+        ge=0,
+        le=10,
+        description="How far equal code may differ in speed between two runs at different times, "
+        "a share; 0 on a machine that nothing else disturbs.",
+    )
+
+
+class DatasetSettings(StrictModel):
+    """Source of the images.
 
     Attributes:
-        path: As written; `SuiteFile.beside` gives the place it means.
+        path: As written; `SuiteFile.resolve_path` gives the place it means.
     """
 
     source: Source = Field(description="Kind of dataset.")
     path: Text | None = Field(default=None, description="Its folder, relative to the suite file.")
     fallback: Literal["drawn"] | None = Field(
-        default=None, description="What to use, and announce, where nothing real can be had."
+        default=None, description="What to use, and announce, where real images are unavailable."
     )
     on_bad_image: Literal["error", "skip"] = Field(
         default="error", description="What to do about an unreadable image: stop, or leave it out."
@@ -149,7 +285,7 @@ class DatasetSettings(Table):
         return bool(load_extension("datasets", self.source)().has_files)
 
 
-class BackendTable(Table):
+class BackendTable(StrictModel):
     """How one backend differs from the plugin of its name."""
 
     plugin: Text | None = Field(
@@ -174,7 +310,7 @@ class BackendTable(Table):
         return self.python is not None or self.requirements is not None
 
 
-class Published(Table):
+class Published(StrictModel):
     """Figures of another source, shown beside ours."""
 
     top1: float | None = Field(default=None, ge=0, le=1, description="Accuracy, 0-1.")
@@ -185,78 +321,111 @@ class Published(Table):
     )
 
 
-class Overridable(Table):
-    """A table of settings, and what it may say beside them."""
-
-    model_config = ConfigDict(extra="allow")
+class BenchmarkOptions(StrictModel):
+    """Keys of a benchmark, and of a profile's table for it, that are no settings."""
 
     backends: Names | None = Field(default=None, description="Only these backends run it.")
-    trials: Trials | None = Field(default=None, description=TRIALS)
-    max_trials: MaxTrials | None = Field(default=None, description=MAX_TRIALS)
-    tracks: Tracks | None = Field(default=None, description=TRACKS)
-    matrix: dict[str, Axis] | None = Field(default=None, description=MATRIX)
+    trials: Trials | None = None
+    max_trials: MaxTrials | None = None
+    tracks: Tracks | None = None
+    matrix: Matrix | None = Field(default=None, description=MATRIX)
     published: Published | None = Field(default=None, description="Figures to show beside ours.")
     regression: Thresholds | None = Field(
         default=None, description="How much worse counts here, when two sides are compared."
     )
 
     @property
-    def settings(self) -> Mapping[str, Any]:
-        """The settings, as written."""
-        return self.model_extra or {}
+    def settings(self) -> dict[str, Any]:
+        """The settings that the table states."""
+        return self.model_dump(include=set(SETTINGS), exclude_unset=True)
 
 
-class Benchmark(Overridable):
-    """One strategy with its settings, perhaps varied over a matrix."""
+class Benchmark(BenchmarkOptions):
+    """One strategy with its settings, perhaps varied over a matrix.
 
-    # Only a profile may state an empty matrix, to take the benchmark's away.
-    matrix: dict[str, Axis] | None = Field(default=None, min_length=1, description=MATRIX)
+    A benchmark of a suite is of the subclass of its strategy, which also has that strategy's
+    settings.
+    """
+
     name: Name = Field(description="How results and options call it.")
     strategy: Literal["dataset", "simple_cnn", "bottleneck", "fine_tune"] = Field(
         description="The way to learn."
     )
 
 
-class Profile(Table):
-    """What changes on a kind of machine, or for a purpose."""
+def _benchmark(strategy: str) -> Any:
+    """Return the model of a benchmark of one strategy."""
+    model = STRATEGIES[strategy]
+    # Only a profile may state an empty matrix, to take the benchmark's away.
+    matrix = _matrix(f"{strategy}_matrix", setting_names(strategy), base=_SomeAxes)
+    chosen = Field(description=model.__doc__)
+    fields = {
+        "strategy": (model.model_fields["strategy"].annotation, chosen),
+        "matrix": (matrix | None, Field(default=None, description=MATRIX)),
+    }
+    return _table(strategy, f"A benchmark of strategy {strategy}.", fields, base=(Benchmark, model))
+
+
+if TYPE_CHECKING:
+    AnyBenchmark = Benchmark
+    UnknownBenchmark = Benchmark
+    Override = BenchmarkOptions
+    DatasetChanges = Mapping[str, Any]
+else:
+    AnyBenchmark = Annotated[
+        Union[tuple(map(_benchmark, STRATEGIES))],  # noqa: UP007
+        Field(discriminator="strategy"),
+    ]
+    # Checks a benchmark whose strategy is missing or misspelt.
+    UnknownBenchmark = _table("UnknownBenchmark", "", _changes(SETTINGS), base=Benchmark)
+    Override = _table(
+        "Override", "Changes to one benchmark.", _changes(SETTINGS), base=BenchmarkOptions
+    )
+    DatasetChanges = _written(
+        _table(
+            "DatasetChanges", "Keys of [dataset] to change.", _changes(DatasetSettings.model_fields)
+        )
+    )
+
+
+class Profile(StrictModel):
+    """Changes for a kind of machine, or for a purpose."""
 
     description: str = Field(default="", description="One line for the reader.")
     device: Literal["cpu", "gpu"] | None = Field(
         default=None, description="The kind of machine that chooses this profile by itself."
     )
-    trials: Trials | None = Field(default=None, description=TRIALS)
-    max_trials: MaxTrials | None = Field(default=None, description=MAX_TRIALS)
-    max_minutes: MaxMinutes | None = Field(default=None, description=MAX_MINUTES)
-    tracks: Tracks | None = Field(default=None, description=TRACKS)
+    trials: Trials | None = None
+    max_trials: MaxTrials | None = None
+    max_minutes: MaxMinutes | None = None
+    tracks: Tracks | None = None
     backends: Names | None = Field(default=None, description="Only these backends run.")
     benchmarks: Names | None = Field(default=None, description="Only these benchmarks run.")
-    dataset: dict[str, Any] = Field(default={}, description="Keys of [dataset] to change.")
-    defaults: dict[str, Any] = Field(
-        default={}, description="Settings to change in every benchmark."
-    )
-    benchmark: dict[str, Overridable] = Field(
+    dataset: DatasetChanges = Field(default={}, description="Keys of [dataset] to change.")
+    defaults: Defaults = Field(default={}, description="Settings to change in every benchmark.")
+    benchmark: dict[str, Override] = Field(
         default={}, description="What to change, by benchmark name."
     )
 
 
-class SuiteFile(Table):
+class SuiteFile(StrictModel):
     """A suite, as its file states it.
 
     Attributes:
-        weights: Weight files by backbone, as written; `beside` gives the places they mean.
+        weights: Weight files by backbone, as written; `resolve_path` gives the places they mean.
     """
 
     name: Name = Field(description="How results are filed.")
     title: str = Field(default="", description="Shown over the table.")
     seed: Seed = Field(default=0, description="Seed of the first trial; each further one adds 1.")
-    trials: Trials = Field(default=AUTO, description=TRIALS)
-    max_trials: MaxTrials = Field(default=LAST_LOOK, description=MAX_TRIALS)
-    max_minutes: MaxMinutes | None = Field(default=None, description=MAX_MINUTES)
-    tracks: Tracks = Field(default=("equal",), description=TRACKS)
+    trials: Trials = AUTO
+    max_trials: MaxTrials = LAST_LOOK
+    max_minutes: MaxMinutes | None = None
+    tracks: Tracks = ("equal",)
     backends: Names | None = Field(default=None, description="The backends to compare.")
     weights_fallback: Literal["random"] | None = Field(
         default=None,
-        description="What to use, and announce, where pretrained weights cannot be had.",
+        description="What to use, and announce, where pretrained weights are unavailable.",
     )
     weights: dict[Literal["vgg16", "vgg_mini"], Text] = Field(
         {}, description="Weight files by backbone, relative to the suite file."
@@ -265,10 +434,10 @@ class SuiteFile(Table):
     backend: dict[str, BackendTable] = Field(
         default={}, description="What to change, by backend name."
     )
-    defaults: dict[str, Any] = Field(
+    defaults: Defaults = Field(
         default={}, description="Settings of every benchmark that knows them."
     )
-    benchmark: tuple[Benchmark, ...] = Field(strict=False, min_length=1)
+    benchmark: tuple[AnyBenchmark, ...] = Field(strict=False, min_length=1)
     profiles: dict[str, Profile] = Field(default={}, description="Changes by profile name.")
     regression: Regression | None = Field(
         default=None, description="When a difference counts, and how long to look for it."
@@ -286,6 +455,39 @@ class SuiteFile(Table):
         """The suite file."""
         return self._path
 
-    def beside(self, written: str) -> Path:
+    def resolve_path(self, written: str) -> Path:
         """Return the absolute path that a path in the file means; ``~`` is the home folder."""
         return (self._path.parent / expanded(written)).absolute()
+
+    def regression_settings(self, *, profile: str | None) -> dict[str, Any]:
+        """Return all that the suite states of regressions, as JSON knows it."""
+        table = self.regression or Regression()
+        return {
+            "columns": list(table.columns) if table.columns else None,
+            "drift": table.drift,
+            "thresholds": {
+                benchmark.name: self._thresholds(benchmark, profile=profile)
+                for benchmark in self.benchmark
+            },
+        }
+
+    def _thresholds(self, benchmark: Benchmark, *, profile: str | None) -> dict[str, float]:
+        """Return the thresholds of a benchmark by column; the most specific table wins."""
+        tables = [self.regression, benchmark.regression]
+        if profile is not None and benchmark.name in self.profiles[profile].benchmark:
+            tables.append(self.profiles[profile].benchmark[benchmark.name].regression)
+        return {
+            column: threshold
+            for table in tables
+            if table
+            for column, threshold in table.by_column.items()
+        }
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a suite, by which editors complete, explain and check."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **SuiteFile.toml_schema(),
+        "title": "benchharness suite",
+    }

@@ -1,4 +1,4 @@
-"""What a run will do: cells, and their trials in running order."""
+"""Plan of a run: cells, and their trials in running order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from typing import Any
 
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.suite.file import DatasetSettings, Published, SuiteFile, Track
-from benchharness.suite.regression import described
 from benchharness.suite.settings import StrategySettings
 
 
@@ -38,8 +37,13 @@ class Cell:
 
     @property
     def key(self) -> CellKey:
-        """What tells it from every other cell of its run."""
+        """Its key, unique within a run."""
         return cell_key(self.benchmark, self.matrix, self.track, self.backend)
+
+    @property
+    def group_key(self) -> CellKey:
+        """What it has in common with the cells that it is compared with."""
+        return cell_key(self.benchmark, self.matrix, self.track)
 
     @property
     def label(self) -> str:
@@ -87,7 +91,7 @@ class Plan:
     Attributes:
         profile: The name of the profile; None for none.
         dataset: Under the profile.
-        cells: In running order; those of one track at one point of a matrix stand together.
+        cells: In running order; those of one track at one point of a matrix are adjacent.
         added: Benchmarks nobody asked for, which others take their heads from.
         left_out: Benchmarks that run on none of the backends asked for.
         fileless: Benchmarks that read prepared images in the native track too, for their dataset
@@ -110,7 +114,7 @@ class Plan:
     @property
     def dataset_path(self) -> Path | None:
         """The absolute path of the dataset that the suite names, None where it names none."""
-        return self.suite.beside(self.dataset.path) if self.dataset.path else None
+        return self.suite.resolve_path(self.dataset.path) if self.dataset.path else None
 
     @property
     def most(self) -> int:
@@ -118,8 +122,11 @@ class Plan:
         return sum(cell.most for cell in self.cells)
 
     def lines(self) -> list[tuple[Cell, ...]]:
-        """Return the cells that are held against each other: each track at each matrix point."""
-        return [tuple(cells) for _, cells in itertools.groupby(self.cells, key=group_key)]
+        """Return the cells that are compared: those of each track at each matrix point."""
+        return [
+            tuple(cells)
+            for _, cells in itertools.groupby(self.cells, key=lambda cell: cell.group_key)
+        ]
 
     def trials(self) -> tuple[Trial, ...]:
         """Return the trials in running order, where looks decide those before the first look."""
@@ -149,9 +156,9 @@ class Plan:
         )
         return replace(self, cells=cells)
 
-    def settled(self, settle: Callable[[StrategySettings], StrategySettings]) -> Plan:
+    def map_settings(self, change: Callable[[StrategySettings], StrategySettings]) -> Plan:
         """Return the plan with the settings of each cell replaced."""
-        cells = tuple(replace(cell, settings=settle(cell.settings)) for cell in self.cells)
+        cells = tuple(replace(cell, settings=change(cell.settings)) for cell in self.cells)
         return replace(self, cells=cells)
 
     def as_dict(self) -> dict[str, Any]:
@@ -167,10 +174,5 @@ class Plan:
             "left_out": list(self.left_out),
             "fileless": list(self.fileless),
             "cells": [cell.as_dict() for cell in self.cells],
-            "regression": described(self.suite, profile=self.profile),
+            "regression": self.suite.regression_settings(profile=self.profile),
         }
-
-
-def group_key(cell: Cell) -> tuple[str, Mapping[str, Any], Track]:
-    """Return what cells have in common that are held against each other."""
-    return cell.benchmark, cell.matrix, cell.track

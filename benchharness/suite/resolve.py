@@ -1,28 +1,74 @@
-"""From a suite and what the user asks for to a plan."""
+"""Plan of a run, resolved from a suite and what the user asks for.
+
+From below: built-in default, ``[defaults]``, the benchmark, the profile's defaults, the profile's
+table for the benchmark, a point of the matrix. What comes later replaces a value as a whole, tables
+included.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
-from typing import Literal, get_args
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from benchharness.errors import Problem, SuiteError
-from benchharness.suite.agreement import head_backends, heads
+from benchharness.suite.errors import FieldError
 from benchharness.suite.file import (
     AUTO,
     FEWEST_TRIALS,
     MOST_TRIALS,
+    Benchmark,
+    BenchmarkOptions,
     DatasetSettings,
     Profile,
+    Published,
     SuiteFile,
     Track,
 )
-from benchharness.suite.merge import ResolvedBenchmark, dataset, settle
 from benchharness.suite.plan import Cell, Plan
-from benchharness.suite.settings import StrategySettings
+from benchharness.suite.settings import STRATEGIES, StrategySettings, setting_names
 from benchharness.text import join_or, quote, suggest
 
 OFFLINE = "offline"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatrixPoint:
+    """One point of a benchmark's matrix.
+
+    Attributes:
+        matrix: The varied settings, as written; empty when nothing is varied.
+        settings: All settings.
+    """
+
+    matrix: Mapping[str, Any]
+    settings: StrategySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedBenchmark:
+    """A benchmark, as it runs under a profile.
+
+    Attributes:
+        max_trials: At most so many, where ``trials`` is ``auto``.
+        backends: Those it runs on; empty when it runs on none of those asked for.
+    """
+
+    name: str
+    strategy: str
+    trials: int | Literal["auto"]
+    max_trials: int
+    tracks: tuple[Track, ...]
+    backends: tuple[str, ...]
+    published: Published | None
+    points: tuple[MatrixPoint, ...]
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """The benchmarks that it takes heads from."""
+        heads = (getattr(point.settings, "head_from", None) for point in self.points)
+        return tuple(dict.fromkeys(name for name in heads if name))
 
 
 def choose_profile(
@@ -34,13 +80,13 @@ def choose_profile(
 ) -> str | None:
     """Return the profile to use: the requested one, else the one for this kind of machine.
 
-    A profile called ``offline`` goes first where pretrained weights cannot be had; one called
+    A profile called ``offline`` goes first where pretrained weights are unavailable; one called
     ``cpu`` or ``gpu`` goes before others that name the device.
 
     Args:
         requested: By the user; None to choose.
         has_accelerator: Whether the machine has a GPU.
-        has_weights: Tells whether the suite's pretrained weights can be had, which may take a
+        has_weights: Tells whether the suite's pretrained weights are available, which may take a
             download; asked only where the answer matters.
 
     Raises:
@@ -54,8 +100,7 @@ def choose_profile(
     kind = "gpu" if has_accelerator else "cpu"
     if kind in suite.profiles and suite.profiles[kind].device in (None, kind):
         return kind
-    fitting = (name for name, profile in suite.profiles.items() if profile.device == kind)
-    return next(fitting, None)
+    return next((name for name, each in suite.profiles.items() if each.device == kind), None)
 
 
 def resolve(
@@ -73,7 +118,7 @@ def resolve(
 
     Args:
         suite: As loaded.
-        profile: Name of the profile to lay over it; None for none.
+        profile: Name of the profile to apply; None for none.
         backends: In place of the suite's and the profile's; a benchmark's own list still limits
             where that benchmark runs.
         benchmarks: In place of the profile's choice; empty for that.
@@ -87,161 +132,220 @@ def resolve(
     """
     if profile is not None:
         _require_known(suite, "--profile", [profile], suite.profiles)
-    every = [benchmark.name for benchmark in suite.benchmark]
-    _require_known(suite, "--benchmark", benchmarks, every)
-    _require_numbers(suite, trials=trials, max_trials=max_trials, max_minutes=max_minutes)
-    overlay = suite.profiles[profile] if profile is not None else Profile()
+    names = [benchmark.name for benchmark in suite.benchmark]
+    _require_known(suite, "--benchmark", benchmarks, names)
+    if unknown := [name for name in tracks if name not in get_args(Track)]:
+        expected, found = join_or(get_args(Track)), join_or(unknown, word="and")
+        raise _refusal(suite, "--track", expected, found)
+    overrides = suite.profiles[profile] if profile is not None else Profile()
     asked = tuple(dict.fromkeys(backends))
-    asked_tracks = _known_tracks(suite, tracks)
-    settled = {
-        one.name: settle(suite, one, overlay, asked=asked, tracks=asked_tracks)
-        for one in suite.benchmark
+    asked_tracks = tuple(track for track in get_args(Track) if track in tracks)
+    resolved = {
+        benchmark.name: merge_settings(
+            suite, benchmark, overrides, asked=asked, tracks=asked_tracks
+        )
+        for benchmark in suite.benchmark
     }
-    chosen = tuple(name for name in every if name in (benchmarks or overlay.benchmarks or every))
-    order = _running_order(chosen, settled)
-    _require_backends(suite, order, settled, asked)
-    images = dataset(suite, overlay)
-    running = [settled[name] for name in order]
-    if trials is not None:
-        running = [replace(one, trials=trials) for one in running]
-    if max_trials is not None:
-        running = [replace(one, max_trials=max_trials) for one in running]
-    _require_looks(suite, running, max_trials=max_trials, max_minutes=max_minutes)
+    chosen = [name for name in names if name in (benchmarks or overrides.benchmarks or names)]
+    # In file order, but heads are trained before they are needed.
+    order = list(dict.fromkeys(each for name in chosen for each in (*resolved[name].heads, name)))
+    _require_backends(suite, order, resolved, asked)
+    dataset = merge_dataset(suite, overrides)
+    running = [
+        replace(
+            resolved[name],
+            trials=resolved[name].trials if trials is None else trials,
+            max_trials=max_trials or resolved[name].max_trials,
+        )
+        for name in order
+    ]
+    _require_limits(suite, running, trials=trials, max_trials=max_trials, max_minutes=max_minutes)
     added = tuple(name for name in order if name not in chosen)
     return Plan(
         suite=suite,
         profile=profile,
-        dataset=images,
+        dataset=dataset,
         cells=tuple(
             cell
-            for one in running
-            for cell in _cells(suite, one, images, is_added=one.name in added)
+            for benchmark in running
+            for cell in _cells(suite, benchmark, dataset, is_added=benchmark.name in added)
         ),
         added=added,
-        left_out=tuple(name for name in order if not settled[name].backends),
-        fileless=tuple(one.name for one in running if _lacks_files(one, images)),
-        max_minutes=max_minutes or overlay.max_minutes or suite.max_minutes,
+        left_out=tuple(name for name in order if not resolved[name].backends),
+        fileless=tuple(each.name for each in running if _lacks_files(each, dataset)),
+        max_minutes=max_minutes or overrides.max_minutes or suite.max_minutes,
     )
 
 
+def merge_settings(
+    suite: SuiteFile,
+    benchmark: Benchmark,
+    profile: Profile,
+    *,
+    asked: tuple[str, ...] = (),
+    tracks: tuple[Track, ...] = (),
+) -> ResolvedBenchmark:
+    """Return a benchmark under a profile; an empty profile changes nothing.
+
+    Args:
+        suite: The suite of the benchmark.
+        benchmark: As its table states it.
+        profile: What overrides it.
+        asked: The backends to run on, in place of the suite's and the profile's; empty for those.
+        tracks: The tracks to run in, likewise.
+
+    Raises:
+        pydantic.ValidationError: A value is wrong; loading the file has reported it.
+    """
+    override = profile.benchmark.get(benchmark.name, BenchmarkOptions())
+    known = setting_names(benchmark.strategy)
+    written = {key: suite.defaults[key] for key in known if key in suite.defaults}
+    written |= benchmark.settings
+    written |= {key: profile.defaults[key] for key in known if key in profile.defaults}
+    written |= override.settings
+    axes = matrix_of(benchmark, override)
+    points = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    build = STRATEGIES[benchmark.strategy].model_validate
+    # An empty table of published figures takes the benchmark's away.
+    published = benchmark.published if override.published is None else override.published
+    return ResolvedBenchmark(
+        name=benchmark.name,
+        strategy=benchmark.strategy,
+        trials=override.trials or profile.trials or benchmark.trials or suite.trials,
+        max_trials=override.max_trials
+        or profile.max_trials
+        or benchmark.max_trials
+        or suite.max_trials,
+        tracks=tracks or override.tracks or profile.tracks or benchmark.tracks or suite.tracks,
+        backends=_backends(suite, benchmark, profile, asked),
+        published=published if published and published.model_fields_set else None,
+        points=tuple(
+            MatrixPoint(matrix=point, settings=build(written | point)) for point in points
+        ),
+    )
+
+
+def matrix_of(benchmark: Benchmark, override: BenchmarkOptions) -> Mapping[str, list[Any]]:
+    """Return the settings that a benchmark varies, under a profile's table for it."""
+    return (benchmark.matrix if override.matrix is None else override.matrix) or {}
+
+
+def merge_dataset(suite: SuiteFile, profile: Profile) -> DatasetSettings:
+    """Return the dataset under a profile."""
+    written = suite.dataset.model_dump(exclude_unset=True)
+    if profile.dataset.get("source", suite.dataset.source) != suite.dataset.source:
+        # The path is of the suite's source, and not of the profile's.
+        written.pop("path", None)
+    return DatasetSettings.model_validate({**written, **profile.dataset})
+
+
+def backends_without_head(
+    benchmark: ResolvedBenchmark, bottleneck: ResolvedBenchmark
+) -> Iterator[FieldError]:
+    """Yield the backends of a benchmark on which the head that it starts from is not trained."""
+    if missing := [name for name in benchmark.backends if name not in bottleneck.backends]:
+        yield FieldError(
+            at=("benchmark", benchmark.name, "backends"),
+            expected=f"backends that benchmark {quote(bottleneck.name)} runs on too, "
+            "for head_from takes the head from there",
+            found=join_or(missing, word="and"),
+        )
+
+
+def _backends(
+    suite: SuiteFile, benchmark: Benchmark, profile: Profile, asked: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the backends of a benchmark: its own list limits the others, and never grows."""
+    override = profile.benchmark.get(benchmark.name, BenchmarkOptions())
+    if override.backends and not asked:
+        return override.backends
+    general = asked or profile.backends
+    own = override.backends or benchmark.backends
+    if own and general:
+        return tuple(name for name in own if name in general)
+    return own or general or suite.backends or ()
+
+
 def _cells(
-    suite: SuiteFile, settled: ResolvedBenchmark, images: DatasetSettings, *, is_added: bool
+    suite: SuiteFile, benchmark: ResolvedBenchmark, dataset: DatasetSettings, *, is_added: bool
 ) -> list[Cell]:
     """Return the cells of a benchmark, point after point of its matrix, track after track."""
-    # One backend has no rival to be told from; of what nobody asked for, the heads are enough.
-    has_looks = settled.trials == AUTO and len(settled.backends) > 1 and not is_added
+    # A single backend has no rival; of a benchmark that nobody asked for, its heads are enough.
+    has_looks = benchmark.trials == AUTO and len(benchmark.backends) > 1 and not is_added
     return [
         Cell(
-            benchmark=settled.name,
-            strategy=settled.strategy,
+            benchmark=benchmark.name,
+            strategy=benchmark.strategy,
             backend=backend,
             track=track,
             matrix=point.matrix,
-            settings=_with_compile(
-                _with_input(point.settings, track=track, images=images), suite, backend
-            ),
-            published=settled.published,
-            trials=FEWEST_TRIALS if settled.trials == AUTO else settled.trials,
-            max_trials=settled.max_trials if has_looks else None,
+            settings=_cell_settings(point.settings, suite, backend, track, dataset),
+            published=benchmark.published,
+            trials=FEWEST_TRIALS if benchmark.trials == AUTO else benchmark.trials,
+            max_trials=benchmark.max_trials if has_looks else None,
         )
-        for point in settled.points
-        for track in settled.tracks
-        for backend in settled.backends
+        for point in benchmark.points
+        for track in benchmark.tracks
+        for backend in benchmark.backends
     ]
 
 
-def _require_numbers(
+def _cell_settings(
+    settings: StrategySettings,
     suite: SuiteFile,
+    backend: str,
+    track: Track,
+    dataset: DatasetSettings,
+) -> StrategySettings:
+    """Return the settings with the track's input and the backend's own choice of compiling."""
+    changes: dict[str, Any] = {}
+    if settings.input is None:
+        is_loaded = track == "native" and settings.trains_on_images and dataset.has_files
+        changes["input"] = "files" if is_loaded else "prepared"
+    table = suite.backend.get(backend)
+    if table is not None and table.compile is not None:
+        changes["compile"] = table.compile
+    return settings.model_copy(update=changes)
+
+
+def _lacks_files(benchmark: ResolvedBenchmark, dataset: DatasetSettings) -> bool:
+    """Return whether the native track would read files here if the dataset had any."""
+    settings = (point.settings for point in benchmark.points)
+    return (
+        "native" in benchmark.tracks
+        and not dataset.has_files
+        and any(each.input is None and each.trains_on_images for each in settings)
+    )
+
+
+def _require_limits(
+    suite: SuiteFile,
+    running: Iterable[ResolvedBenchmark],
     *,
     trials: int | Literal["auto"] | None,
     max_trials: int | None,
     max_minutes: float | None,
 ) -> None:
-    """Refuse numbers of trials and minutes that a suite could not state either."""
+    """Raise an error for limits that a suite could not state either, or that have no effect."""
     if trials not in (None, AUTO) and not 1 <= int(trials) <= MOST_TRIALS:
-        raise _refusal(
-            suite, "--trials", f'a number from 1 to {MOST_TRIALS}, or "auto"', str(trials)
-        )
+        expected = f'a number from 1 to {MOST_TRIALS}, or "auto"'
+        raise _refusal(suite, "--trials", expected, str(trials))
     if max_trials is not None and not FEWEST_TRIALS <= max_trials <= MOST_TRIALS:
         expected = f"a number from {FEWEST_TRIALS} to {MOST_TRIALS}"
         raise _refusal(suite, "--max-trials", expected, str(max_trials))
     if max_minutes is not None and not max_minutes > 0:
         raise _refusal(suite, "--max-minutes", "more than 0", f"{max_minutes:g}")
-
-
-def _require_looks(
-    suite: SuiteFile,
-    running: Iterable[ResolvedBenchmark],
-    *,
-    max_trials: int | None,
-    max_minutes: float | None,
-) -> None:
-    """Refuse a limit to what is not limited: fixed numbers of trials."""
-    if any(one.trials == AUTO for one in running):
-        return
-    for option, value in (("--max-trials", max_trials), ("--max-minutes", max_minutes)):
-        if value is not None:
-            raise _refusal(
-                suite,
-                option,
-                "a benchmark whose number of trials is auto",
-                "none",
-                hint="add --trials auto",
-            )
-
-
-def _with_input(
-    settings: StrategySettings, *, track: Track, images: DatasetSettings
-) -> StrategySettings:
-    """Return the settings with what training reads, where they leave that to the track."""
-    if settings.input is not None:
-        return settings
-    is_loaded = track == "native" and settings.trains_on_images and images.has_files
-    return settings.model_copy(update={"input": "files" if is_loaded else "prepared"})
-
-
-def _with_compile(settings: StrategySettings, suite: SuiteFile, backend: str) -> StrategySettings:
-    """Return the settings with what the backend's own table says of compiling."""
-    table = suite.backend.get(backend)
-    if table is None or table.compile is None:
-        return settings
-    return settings.model_copy(update={"compile": table.compile})
-
-
-def _lacks_files(settled: ResolvedBenchmark, images: DatasetSettings) -> bool:
-    """Whether the native track would read files here if the dataset had any."""
-    return (
-        "native" in settled.tracks
-        and not images.has_files
-        and any(p.settings.input is None and p.settings.trains_on_images for p in settled.points)
-    )
-
-
-def _known_tracks(suite: SuiteFile, names: tuple[str, ...]) -> tuple[Track, ...]:
-    """Return the tracks asked for, each once.
-
-    Raises:
-        SuiteError: One of them does not exist.
-    """
-    tracks: tuple[Track, ...] = get_args(Track)
-    unknown = [name for name in names if name not in tracks]
-    if unknown:
-        raise _refusal(suite, "--track", join_or(tracks), join_or(unknown, word="and"))
-    return tuple(track for track in tracks if track in names)
-
-
-def _running_order(chosen: Iterable[str], settled: Mapping[str, ResolvedBenchmark]) -> list[str]:
-    """Return the benchmarks in file order, save that heads are trained before they are needed."""
-    order: dict[str, None] = {}
-    for name in chosen:
-        order.update(dict.fromkeys([*heads(settled[name]), name]))
-    return list(order)
+    if not any(benchmark.trials == AUTO for benchmark in running):
+        for option, value in (("--max-trials", max_trials), ("--max-minutes", max_minutes)):
+            if value is not None:
+                expected = "a benchmark whose number of trials is auto"
+                raise _refusal(suite, option, expected, "none", hint="add --trials auto")
 
 
 def _require_known(
     suite: SuiteFile, option: str, names: Iterable[str], known: Iterable[str]
 ) -> None:
-    """Refuse names that the suite does not have."""
+    """Raise an error for names that the suite does not have."""
     known = list(known)
     problems = [
         Problem(
@@ -260,28 +364,26 @@ def _require_known(
 def _require_backends(
     suite: SuiteFile,
     order: list[str],
-    settled: Mapping[str, ResolvedBenchmark],
+    resolved: Mapping[str, ResolvedBenchmark],
     asked: tuple[str, ...],
 ) -> None:
-    """Refuse a run without backends, or one in which a backend would lack the head it needs."""
-    used = {backend for name in order for backend in settled[name].backends}
-    if not used and not asked:
+    """Raise an error for a run without backends, or with a backend that lacks its head."""
+    if not any(resolved[name].backends for name in order):
+        if asked:
+            expected = "a backend that a chosen benchmark may run on"
+            raise _refusal(suite, "--backend", expected, join_or(asked, word="and"))
         expected = 'a list, for example ["keras", "torch"]'
         raise _refusal(suite, "backends", expected, "none", "or name one with --backend")
-    if not used:
-        expected = "a backend that a chosen benchmark may run on"
-        raise _refusal(suite, "--backend", expected, join_or(asked, word="and"))
-    lacking = [
-        finding.problem({})
+    missing = [
+        error.problem({})
         for name in order
-        for head in heads(settled[name])
-        for finding in head_backends(settled[name], bottleneck=settled[head])
+        for head in resolved[name].heads
+        for error in backends_without_head(resolved[name], resolved[head])
     ]
-    if lacking:
-        raise SuiteError(str(suite.path), lacking)
+    if missing:
+        raise SuiteError(str(suite.path), missing)
 
 
 def _refusal(suite: SuiteFile, where: str, expected: str, found: str, hint: str = "") -> SuiteError:
-    """Return the error of a request that cannot be carried out."""
     problem = Problem(where=where, expected=expected, found=found, hint=hint)
     return SuiteError(str(suite.path), [problem])

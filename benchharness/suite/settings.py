@@ -1,17 +1,107 @@
-"""What a benchmark may set: one class per strategy, on shared bases.
+"""Settings of a benchmark: one class per strategy, on shared bases.
 
-The bounds here are those a value alone must keep; what two values owe each other is in `rules`.
+A field states the bounds of its own value; rules between two settings are in `validate`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic_core import core_schema
 
 from benchharness.model.backbones import BACKBONES, Release
-from benchharness.suite.tables import AugmentationSettings, OptimizerSettings, Table
+
+
+class TomlSchema(GenerateJsonSchema):
+    """JSON Schema of what TOML can say: there is no null, a key is absent instead."""
+
+    def nullable_schema(self, schema: core_schema.NullableSchema) -> JsonSchemaValue:
+        """Return the schema of the value when it is there."""
+        return self.generate_inner(schema["schema"])
+
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """Return the schema with its default, unless that is to be absent."""
+        if schema.get("default") is None:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        """Return the schema of a table, described by the first line of its docstring."""
+        table = super().model_schema(schema)
+        return table | {"description": table.get("description", "").split("\n")[0]}
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Return False: a title would repeat the key."""
+        return False
+
+
+class StrictModel(BaseModel):
+    """A table of a suite file: unknown keys are errors, and no value is converted silently."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    @cache
+    def toml_schema(cls) -> JsonSchemaValue:
+        """Return the table's JSON schema."""
+        return cls.model_json_schema(schema_generator=TomlSchema)
+
+
+class OptimizerSettings(StrictModel):
+    """The update rule.
+
+    A table without ``name`` changes the strategy's own optimizer; one with ``name`` starts from
+    the defaults written here.
+    """
+
+    name: Literal["sgd", "adam", "rmsprop"] = Field(default="adam", description="The update rule.")
+    lr: float = Field(default=1e-3, gt=0, description="Learning rate, constant over a trial.")
+    momentum: float = Field(
+        default=0.0, ge=0, lt=1, description="sgd: share of the last step kept."
+    )
+    nesterov: bool = Field(default=False, description="sgd: look ahead along the momentum.")
+    beta_1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the mean gradient.")
+    beta_2: float = Field(default=0.999, ge=0, lt=1, description="adam: decay of the mean square.")
+    rho: float = Field(default=0.9, ge=0, lt=1, description="rmsprop: decay of the mean square.")
+    epsilon: float = Field(default=1e-7, gt=0, description="adam, rmsprop: added to the root.")
+    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay, times lr.")
+
+
+class AugmentationSettings(StrictModel):
+    """Range of random changes to training images, drawn for each image and epoch."""
+
+    flip_horizontal: bool = Field(
+        default=False, description="Mirror half of the images left to right."
+    )
+    flip_vertical: bool = Field(
+        default=False, description="Mirror half of the images top to bottom."
+    )
+    crop: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.9,
+        description="Cut out a square whose side is 1 - crop to 1 of the image.",
+    )
+    shift: float = Field(
+        default=0.0, ge=0, le=0.9, description="Move by up to this share of the side."
+    )
+    rotation: float = Field(default=0.0, ge=0, le=180, description="Turn by up to so many degrees.")
+    shear: float = Field(default=0.0, ge=0, le=2, description="Slant by up to this tangent.")
+    zoom: float = Field(default=0.0, ge=0, le=0.9, description="Scale by 1 - zoom to 1 + zoom.")
+    channel_shift: float = Field(
+        default=0.0, ge=0, le=255, description="Add up to so much to each colour, of 255."
+    )
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether images stay as they are."""
+        return not any(self.model_dump().values())
+
 
 Preprocessing = Annotated[
     Literal["unit", "caffe_bgr", "imagenet_rgb", "standard", "zca", "pretrained"],
@@ -33,8 +123,8 @@ Output = Annotated[
 ]
 
 
-class Settings(Table):
-    """What every strategy can be asked for."""
+class Settings(StrictModel):
+    """Settings of every strategy."""
 
     image_size: int = Field(
         default=64, ge=8, le=1024, description="Side in pixels that images are resized to."
@@ -55,7 +145,7 @@ class Settings(Table):
         description="Arithmetic; float32 means no TF32 anywhere, bfloat16 is mixed.",
     )
     layout: Literal["channels_last", "channels_first"] = Field(
-        default="channels_last", description="How feature maps lie in memory."
+        default="channels_last", description="Memory order of feature maps."
     )
     compile: bool = Field(default=False, description="Hand the step to the framework's compiler.")
     preprocessing: Preprocessing = "unit"
@@ -92,7 +182,7 @@ class FeedSettings(Settings):
 
 
 class TrainingSettings(Settings):
-    """What every strategy that learns can be asked for."""
+    """Settings of every strategy that learns."""
 
     epochs: Epochs = 1
     validation: float = Field(
@@ -141,20 +231,20 @@ class SimpleCnnSettings(TrainingSettings):
     )
     pool: Literal["end", "each"] = Field(
         default="end",
-        description="Where 2x2 max pooling stands: after the last convolution or each one.",
+        description="Where 2x2 max pooling is: after the last convolution or each one.",
     )
 
 
 class TransferSettings(TrainingSettings):
-    """What the strategies on a pretrained backbone share."""
+    """Settings of the strategies on a pretrained backbone."""
 
     backbone: Literal["vgg16", "vgg_mini"] = Field(
         default="vgg16", description="The pretrained feature extractor."
     )
     weights: Literal["pretrained", "imagenet", "imagenet_torchvision", "drawn", "random"] = Field(
         default="pretrained",
-        description="What the backbone starts from. pretrained: the first of its releases that can "
-        "be had. vgg16: imagenet (Keras's), imagenet_torchvision. vgg_mini: drawn.",
+        description="What the backbone starts from. pretrained: its first release that is "
+        "available. vgg16: imagenet (Keras's), imagenet_torchvision. vgg_mini: drawn.",
     )
     dropout: Dropout = 0.5
     output: Output = "auto"
@@ -203,7 +293,7 @@ class FineTuneSettings(TransferSettings):
 
     @property
     def trains_on_images(self) -> bool:
-        """Whether the frozen blocks see the images anew in each epoch."""
+        """Whether the frozen blocks see the images in each epoch."""
         return not self.reuse_frozen
 
 
@@ -214,6 +304,15 @@ STRATEGIES: Mapping[str, type[StrategySettings]] = {
     "simple_cnn": SimpleCnnSettings,
     "bottleneck": BottleneckSettings,
     "fine_tune": FineTuneSettings,
+}
+
+
+# Every setting by key; those that several strategies know have one type.
+SETTINGS: Mapping[str, FieldInfo] = {
+    key: field
+    for model in STRATEGIES.values()
+    for key, field in model.model_fields.items()
+    if key != "strategy"
 }
 
 

@@ -23,9 +23,8 @@ from benchharness.api import (
     Work,
 )
 from benchharness.fairness.settings import deviations, stated
-from benchharness.measure.clock import now_s
-from benchharness.measure.cpu_time import CpuTimer
-from benchharness.measure.environment import usable_cores
+from benchharness.measure.clock import CpuTimer, now_s
+from benchharness.measure.machine import usable_cores
 from benchharness.testing.assertions import (
     LOGITS,
     WEIGHTS,
@@ -198,10 +197,10 @@ class Switches(Clause):
 
         # Threads are counted in hundredths of a second.
         while max(processor.threads.values(), default=0.0) < 0.3:
-            processor.turn(True)
+            processor.start()
             learn(training, batches)
             training.synchronize()
-            processor.turn(False)
+            processor.stop()
 
         assert processor.sharing > 1, "threads: two were asked for, and one did all the work"
 

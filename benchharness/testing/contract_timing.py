@@ -129,8 +129,8 @@ REPLAYED_RULES = {name: RULES[name] for name in ("momentum", "adam")}
 REPLAYS = 4
 # A step of training may cost so much more than its replay, whichever is more.
 ADDED_S, ADDED_SHARE = 1e-3, 0.1
-# Attempts before the clause is broken, and in a row those that show it to be kept: on a busy machine
-# the fastest replay so far may still be a slow one.
+# Attempts before the clause is broken, and how many in a row show it to be kept: on a busy
+# machine the fastest replay so far may still be a slow one.
 _ATTEMPTS, _AGREEING = 8, 2
 # So many attempts are enough where a step adds so many times as much as it may.
 _FEW_ATTEMPTS, _MUCH = 4, 3

@@ -1,14 +1,10 @@
-"""Loading a plugin in a process of its own: what its module imports, and what its hook needs.
-
-Started as ``python -m benchharness.testing.loading REQUEST``, a JSON object; prints another.
-"""
+"""Loading of a plugin in a process of its own: what its module imports and its hook needs."""
 
 from __future__ import annotations
 
 import functools
 import importlib
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -16,12 +12,13 @@ from dataclasses import asdict, dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
 
 from benchharness.api import Setting
-from benchharness.errors import PluginError
-from benchharness.plugins import find, requirements
-from benchharness.subprocesses import python_environment
+from benchharness.errors import PluginError, RunError
+from benchharness.plugins import find, load_backend, requirements
+from benchharness.worker.progress import Channel
+from benchharness.worker.request import WorkerRequest
+from benchharness.worker.request import run_job as run_in_worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,29 +53,21 @@ def observe_loading(
     Raises:
         PluginError: No plugin of that name is installed, or loading it ends the process.
     """
-    request = json.dumps(
-        {"module": find(name).module, "name": name, "options": dict(options), "without": without}
-    )
-    return _observe(request)
+    arguments = {"module": find(name).module, "without": without}
+    return _observe(name, json.dumps(dict(options)), json.dumps(arguments))
 
 
 @functools.cache
-def _observe(request: str) -> Loading:
-    done = subprocess.run(
-        [sys.executable, "-m", "benchharness.testing.loading", request],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=python_environment(),
+def _observe(name: str, options: str, arguments: str) -> Loading:
+    request = WorkerRequest(
+        job="load", plugin=name, options=json.loads(options), arguments=json.loads(arguments)
     )
-    last = done.stdout.strip().rpartition("\n")[2]
-    if done.returncode or not last:
-        raise PluginError(
-            f"backend {json.loads(request)['name']}: loading it ended the process with exit code "
-            f"{done.returncode}: {done.stderr.strip().rpartition(chr(10))[2]}"
-        )
-    found = json.loads(last)
-    return Loading(**found | {key: tuple(found[key]) for key in ("imports", "needs")})
+    try:
+        events = run_in_worker(request)
+    except RunError as error:
+        raise PluginError(f"backend {name}: loading it {error}") from error
+    loaded = next(event["loading"] for event in events if event["event"] == "loaded")
+    return Loading(**loaded | {key: tuple(loaded[key]) for key in ("imports", "needs")})
 
 
 def framework_of(name: str, needs: Sequence[str]) -> str:
@@ -107,38 +96,37 @@ class Absence(MetaPathFinder):
         return None
 
 
-def main(request: Mapping[str, Any]) -> Loading:
-    """Import the requested module, call its hook, and return what happened."""
+def run_job(request: WorkerRequest, channel: Channel) -> None:
+    """Import the plugin's module, call its hook, and report what happened."""
+    channel.emit({"event": "loaded", "loading": asdict(_load(request))})
+
+
+def _load(request: WorkerRequest) -> Loading:
     # What the reference and the core bring along is here wherever benchharness is.
     for name in ("benchharness.hookspecs", "benchharness.testing.plugin", "packaging.requirements"):
         importlib.import_module(name)
-    own = request["module"].partition(".")[0]
-    sys.meta_path.insert(0, Absence(request["without"]))
-    before, found = _packages(own), Loading()
+    module = request.arguments["module"]
+    plugin_package = module.partition(".")[0]
+    sys.meta_path.insert(0, Absence(request.arguments["without"]))
+    before, error = _packages(plugin_package), None
     began_s = time.perf_counter()
     try:
-        importlib.import_module(request["module"])
-    except Exception as error:
-        return Loading(error=type(error).__name__, message=str(error))
+        importlib.import_module(module)
+    except Exception as failure:
+        return Loading(error=type(failure).__name__, message=str(failure))
     import_ms = 1000 * (time.perf_counter() - began_s)
-    imported = _packages(own)
+    imported = _packages(plugin_package)
     try:
-        _load(request)
-    except Exception as error:
-        found = Loading(error=type(error).__name__, message=str(error))
+        load_backend(request.plugin, options=request.options)
+    except Exception as failure:
+        error = failure
     return Loading(
         import_ms=import_ms,
         imports=tuple(name for name in imported if name not in before),
-        needs=tuple(name for name in _packages(own) if name not in imported),
-        error=found.error,
-        message=found.message,
+        needs=tuple(name for name in _packages(plugin_package) if name not in imported),
+        error=type(error).__name__ if error else "",
+        message=str(error) if error else "",
     )
-
-
-def _load(request: Mapping[str, Any]) -> None:
-    from benchharness.plugins import load_backend
-
-    load_backend(request["name"], options=request["options"])
 
 
 def _packages(own: str) -> list[str]:
@@ -150,7 +138,3 @@ def _packages(own: str) -> list[str]:
     left_out = sys.stdlib_module_names | {own, "benchharness"}
     # Compiled helpers and the names of scripts are nobody's packages.
     return [name for name in tops if name not in left_out and not name.startswith("_")]
-
-
-if __name__ == "__main__":
-    print("\n" + json.dumps(asdict(main(json.loads(sys.argv[1])))))

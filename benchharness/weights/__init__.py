@@ -1,1 +1,1 @@
-"""Canonical arrays: seeded initial weights and pretrained backbones."""
+"""Weights: seeded initial arrays and pretrained backbones."""

@@ -1,4 +1,4 @@
-"""Seeded initial weights, the same for every backend."""
+"""Initial weights, seeded, the same for every backend."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Pretrained weights: found, checked, read; never unpickled."""
+"""Pretrained weights: found, checked and read; never unpickled."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ class Pretrained:
     Attributes:
         backbone: For example ``vgg16``.
         release: Which of its pretrained weights, for example ``imagenet``; ``random`` for none.
-        preprocessing: What their inputs went through when they were learnt.
+        preprocessing: What their inputs went through when they were trained.
         path: The safetensors file; None for random initial weights.
         digest: SHA-256 of the file, hexadecimal; ``random`` without a file.
         reason: Why there is no file, for the announcement; empty where there is one.
@@ -46,34 +46,19 @@ class Pretrained:
 
     @property
     def is_random(self) -> bool:
-        """Whether the weights are drawn, not learnt."""
+        """Whether the weights are random."""
         return self.path is None
 
     def as_dict(self) -> dict[str, str | None]:
         """Return the record as JSON-able values."""
-        return {
-            "backbone": self.backbone,
-            "release": self.release,
-            "preprocessing": self.preprocessing,
-            "path": str(self.path) if self.path else None,
-            "digest": self.digest,
-            "reason": self.reason,
-            "origin": self.origin,
-        }
+        return {**asdict(self), "path": str(self.path) if self.path else None}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, str | None]) -> Pretrained:
         """Return the record that ``as_dict`` wrote."""
+        texts = {name: value or "" for name, value in values.items() if name != "path"}
         path = values["path"]
-        return cls(
-            backbone=values["backbone"] or "",
-            release=values["release"] or "",
-            preprocessing=values["preprocessing"] or "",
-            path=Path(path) if path else None,
-            digest=values["digest"] or "",
-            reason=values["reason"] or "",
-            origin=values["origin"] or "",
-        )
+        return cls(**texts, path=Path(path) if path else None)
 
 
 def random_weights(backbone: str, *, reason: str) -> Pretrained:
@@ -117,8 +102,10 @@ def find_pretrained(
         WeightsError: A named file is not there or holds other weights, or none is found and there
             is no fallback.
     """
-    if path is None and (found := _embedded(backbone, releases)):
-        return found
+    if path is None:
+        for name, release in releases.items():
+            if release.is_embedded:
+                return _record(backbone, name, release, _EMBEDDED / release.file)
     if path is None and environment.get("BENCHHARNESS_WEIGHTS"):
         path = expanded(environment["BENCHHARNESS_WEIGHTS"])
     if path is not None:
@@ -140,13 +127,6 @@ def find_pretrained(
     )
 
 
-def _embedded(backbone: str, releases: Mapping[str, Release]) -> Pretrained | None:
-    for name, release in releases.items():
-        if release.is_embedded:
-            return _record(backbone, name, release, _EMBEDDED / release.file)
-    return None
-
-
 def _named(
     backbone: str, releases: Mapping[str, Release], path: Path, *, fetcher: Fetcher | None
 ) -> Pretrained:
@@ -165,8 +145,9 @@ def _named(
     for name, release in releases.items():
         if (path / release.file).is_file():
             return _record(backbone, name, release, path / release.file)
-    if fetcher is not None and (found := adopt_from(backbone, releases, path, fetcher=fetcher)):
-        return _of_published(backbone, releases, found)
+    published = fetcher and adopt_from(backbone, releases, path, fetcher=fetcher)
+    if published:
+        return _of_published(backbone, releases, published)
     wanted = next(iter(releases.values())).file
     raise WeightsError(
         f"weights of {backbone}: expected the file "
@@ -177,22 +158,17 @@ def _named(
 
 def _release_of(backbone: str, path: Path) -> str:
     """Return which release a file holds: by its name, else by what it says of its inputs."""
+    from safetensors import SafetensorError, safe_open
+
     releases = BACKBONES[backbone].releases
-    stated = _metadata(path).get("preprocessing", "").replace("-", "_")
+    metadata: Mapping[str, str] = {}
+    # Reading the arrays will say what is wrong with the file.
+    with suppress(SafetensorError, OSError), safe_open(str(path), framework="numpy") as file:
+        metadata = file.metadata() or {}
+    stated = metadata.get("preprocessing", "").replace("-", "_")
     by_name = (name for name, release in releases.items() if release.file == path.name)
     by_inputs = (name for name, release in releases.items() if release.preprocessing == stated)
     return next(by_name, None) or next(by_inputs, None) or next(iter(releases))
-
-
-def _metadata(path: Path) -> Mapping[str, str]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), framework="numpy") as file:
-            return file.metadata() or {}
-    except (SafetensorError, OSError):
-        # Reading the arrays will say what is wrong with it.
-        return {}
 
 
 def _of_published(
@@ -263,8 +239,8 @@ def _opened(pretrained: Pretrained, network: Network) -> Iterator[Any]:
                     )
             yield file
     except (SafetensorError, OSError) as error:
-        found = pretrained.path and nature(pretrained.path)
+        kind = pretrained.path and nature(pretrained.path)
         raise WeightsError(
             f"{pretrained.path}: expected a safetensors file, found "
-            + (found or f"one that cannot be read ({error}); fetch it again")
+            + (kind or f"one that cannot be read ({error}); fetch it again")
         ) from error

@@ -1,31 +1,23 @@
-"""Published weights: converted once to safetensors, and kept with word of where they came from."""
+"""Published weights: converted once to safetensors, and kept with their origin."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchharness.download.caches import keras_home, torch_checkpoints
 from benchharness.download.fetcher import Fetcher
+from benchharness.download.manifest import Manifest, damages, read_manifest, write_manifest
 from benchharness.download.registry import RemoteResource, weights_home
-from benchharness.download.stock import (
-    Manifest,
-    atomic_dir,
-    damages,
-    read_manifest,
-    write_manifest,
-)
-from benchharness.errors import FetchError, WeightsError
-from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
+from benchharness.errors import FetchError, RunError, WeightsError
+from benchharness.files import atomic_dir, build_lock, file_digest, remove_dir, writable
 from benchharness.model.backbones import Release
 from benchharness.model.signatures import nature
 from benchharness.plugins import install_command, weight_readers
-from benchharness.subprocesses import python_environment
+from benchharness.worker.request import WorkerRequest, run_job
 
 FOREIGN = (".h5", ".pth")
 _LONGEST_S = 600.0
@@ -36,7 +28,7 @@ class Published:
     """Weights as somebody published them, converted.
 
     Attributes:
-        release: Which they are.
+        release: Name of the release.
         path: The safetensors file.
         origin: What was published, and where it was found.
     """
@@ -46,21 +38,6 @@ class Published:
     origin: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Offer:
-    """One release with its public home.
-
-    Attributes:
-        kept: Where its weights are once they are converted.
-    """
-
-    backbone: str
-    name: str
-    release: Release
-    home: RemoteResource
-    kept: Path
-
-
 def find_published(
     backbone: str,
     releases: Mapping[str, Release],
@@ -68,7 +45,7 @@ def find_published(
     environment: Mapping[str, str],
     fetcher: Fetcher,
 ) -> Published:
-    """Return the first release that can be had.
+    """Return the first release that is available.
 
     What was converted before goes first, then what frameworks have in their caches, then what can
     be downloaded. From a cache only the very bytes that were published are taken, so that no
@@ -79,27 +56,29 @@ def find_published(
         environment: Tells where frameworks keep what they have downloaded.
 
     Raises:
-        WeightsError: None can be had; says why.
+        WeightsError: None is available; says why.
     """
-    offers = list(_offers(backbone, releases, fetcher))
-    found_damaged = []
+    offers = _offers(backbone, releases, fetcher)
+    damaged = []
     for offer in offers:
-        if (offer.kept / offer.release.file).is_file():
-            damage = next(damages(offer.kept), "")
+        if (offer.folder / offer.file).is_file():
+            damage = next(damages(offer.folder), "")
             if not damage:
-                return _published(offer)
-            found_damaged.append(damage)
+                return offer.kept()
+            damaged.append(damage)
+    keras, torch = keras_home(environment), torch_checkpoints(environment)
     for offer in offers:
-        for cached in _cached(offer.home, environment):
-            return _converted(offer, cached, source=f"{cached.name} in {cached.parent}", at=fetcher)
-    reasons = [*found_damaged]
+        for place in (keras / "models" if keras else None, torch):
+            if place is not None and offer.is_published(file := place / offer.name):
+                return offer.converted(file, source=f"{file.name} in {place}")
+    reasons = [*damaged]
     for offer in offers:
         try:
-            return _downloaded(offer, fetcher)
+            return offer.downloaded(fetcher)
         except (FetchError, WeightsError) as error:
             reasons.append(str(error))
     if refusal := fetcher.refusal():
-        reasons = [*found_damaged, refusal]
+        reasons = [*damaged, refusal]
     raise WeightsError("; ".join(reasons) or "it has no public home")
 
 
@@ -111,12 +90,12 @@ def adopt(
     Raises:
         WeightsError: It is none of the admitted releases, or cannot be converted.
     """
-    offers = list(_offers(backbone, releases, fetcher))
+    offers = _offers(backbone, releases, fetcher)
     digest = file_digest(file)
     for offer in offers:
-        if offer.home.files[0].sha256 == digest:
-            return _converted(offer, file, source=f"{file.name} in {file.parent}", at=fetcher)
-    wanted = " or ".join(f"{o.home.files[0].name} ({o.home.files[0].sha256})" for o in offers)
+        if offer.sha256 == digest:
+            return offer.converted(file, source=f"{file.name} in {file.parent}")
+    wanted = " or ".join(f"{offer.name} ({offer.sha256})" for offer in offers)
     raise WeightsError(
         f"{file}: expected a safetensors file, or {wanted or 'nothing else'}, "
         f"found {nature(file) or f'SHA-256 {digest}'}"
@@ -126,115 +105,133 @@ def adopt(
 def adopt_from(
     backbone: str, releases: Mapping[str, Release], folder: Path, *, fetcher: Fetcher
 ) -> Published | None:
-    """Return the first release whose file lies in a folder as it was published; None for none.
+    """Return the first release whose file is in a folder as it was published; None for none.
 
     Raises:
         WeightsError: It cannot be converted.
     """
     for offer in _offers(backbone, releases, fetcher):
-        file = folder / offer.home.files[0].name
-        if _is_published(file, offer.home):
-            return _converted(offer, file, source=f"{file.name} in {folder}", at=fetcher)
+        file = folder / offer.name
+        if offer.is_published(file):
+            return offer.converted(file, source=f"{file.name} in {folder}")
     return None
 
 
-def _offers(backbone: str, releases: Mapping[str, Release], fetcher: Fetcher) -> Iterator[_Offer]:
-    for name, release in releases.items():
-        home = fetcher.homes.get(weights_home(backbone, name))
-        if home is not None:
-            kept = fetcher.folder / Path(release.file).stem
-            yield _Offer(backbone=backbone, name=name, release=release, home=home, kept=kept)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """A release with its public home.
 
-
-def _cached(home: RemoteResource, environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield the published file wherever a framework keeps it."""
-    keras, torch = keras_home(environment), torch_checkpoints(environment)
-    for place in (keras / "models" if keras else None, torch):
-        if place is not None and _is_published(file := place / home.files[0].name, home):
-            yield file
-
-
-def _is_published(file: Path, home: RemoteResource) -> bool:
-    """Return whether a file is, byte for byte, what was published."""
-    published = home.files[0]
-    # The size spares reading half a gigabyte of something else.
-    return (
-        file.is_file()
-        and file.stat().st_size == published.size_bytes
-        and file_digest(file) == published.sha256
-    )
-
-
-def _downloaded(offer: _Offer, fetcher: Fetcher) -> Published:
-    """Return a release from its public home, of which only the converted file is kept.
-
-    Raises:
-        FetchError: It cannot be had.
-        WeightsError: Nothing here can read it.
+    Attributes:
+        release: Name of the release.
+        preprocessing: What its inputs went through when it was trained.
+        home: The published file.
+        folder: Where its weights are kept once they are converted, in ``file``.
     """
-    name = offer.home.files[0].name
-    if Path(name).suffix != ".h5" and not weight_readers():
-        raise WeightsError(
-            f"{name}: expected a plugin that reads it, found none; "
-            f"install one with: {install_command('torch')}"
+
+    backbone: str
+    release: str
+    preprocessing: str
+    home: RemoteResource
+    folder: Path
+    file: str
+
+    @property
+    def name(self) -> str:
+        return self.home.files[0].name
+
+    @property
+    def sha256(self) -> str:
+        return self.home.files[0].sha256
+
+    def is_published(self, file: Path) -> bool:
+        """Return whether a file is, byte for byte, what was published."""
+        # The size spares reading half a gigabyte of something else.
+        return (
+            file.is_file()
+            and file.stat().st_size == self.home.files[0].size_bytes
+            and file_digest(file) == self.sha256
         )
-    folder = fetcher.obtain(weights_home(offer.backbone, offer.name))
-    source = f"{name}, downloaded from {offer.home.publisher}"
-    published = _converted(offer, folder / name, source=source, at=fetcher)
-    shutil.rmtree(folder, ignore_errors=True)
-    return published
 
+    def kept(self) -> Published:
+        """Return the release that was converted before."""
+        manifest = read_manifest(self.folder)
+        origin = manifest.source if manifest else str(self.folder)
+        return Published(release=self.release, path=self.folder / self.file, origin=origin)
 
-def _converted(offer: _Offer, file: Path, *, source: str, at: Fetcher) -> Published:
-    """Return a release, converted unless another process has just done it.
+    def downloaded(self, fetcher: Fetcher) -> Published:
+        """Return the release from its public home; only the converted file is kept.
 
-    Raises:
-        WeightsError: The file cannot be read, or the converted one not be written.
-    """
-    try:
-        with at.locked(offer.kept.name):
-            if any(damages(offer.kept)):
-                with atomic_dir(offer.kept) as building:
-                    _convert(offer, file, building / offer.release.file, source=source)
-                    digests = {offer.release.file: file_digest(building / offer.release.file)}
-                    manifest = Manifest(source=source, remark=offer.home.remark, files=digests)
+        Raises:
+            FetchError: It cannot be downloaded.
+            WeightsError: Nothing here can read it.
+        """
+        if Path(self.name).suffix != ".h5" and not weight_readers():
+            raise WeightsError(
+                f"{self.name}: expected a plugin that reads it, found none; "
+                f"install one with: {install_command('torch')}"
+            )
+        folder = fetcher.fetch(weights_home(self.backbone, self.release))
+        source = f"{self.name}, downloaded from {self.home.publisher}"
+        published = self.converted(folder / self.name, source=source)
+        shutil.rmtree(folder, ignore_errors=True)
+        return published
+
+    def converted(self, file: Path, *, source: str) -> Published:
+        """Return the release, converted unless another process has just done it.
+
+        Raises:
+            WeightsError: The file cannot be read, or the converted one not be written.
+        """
+        what = "to write converted weights"
+        with writable(self.folder, what=what, error=WeightsError), build_lock(self.folder):
+            if any(damages(self.folder)):
+                with atomic_dir(self.folder) as building:
+                    self._convert(file, building / self.file, source=source)
+                    digests = {self.file: file_digest(building / self.file)}
+                    manifest = Manifest(source=source, remark=self.home.remark, files=digests)
                     write_manifest(building, manifest)
-    except OSError as error:
-        raise WeightsError(
-            f"{offer.kept}: expected to write converted weights, found: "
-            f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
-        ) from error
-    return _published(offer)
+                    remove_dir(self.folder)
+        return self.kept()
 
-
-def _convert(offer: _Offer, file: Path, out: Path, *, source: str) -> None:
-    """Write a published file as safetensors, read in a process of its own."""
-    metadata = {
-        "source": source,
-        "source_sha256": offer.home.files[0].sha256,
-        "release": offer.name,
-        "preprocessing": offer.release.preprocessing,
-    }
-    arguments = [str(file), offer.backbone, str(out), json.dumps(metadata)]
-    command = [sys.executable, "-m", "benchharness.weights.reading", *arguments]
-    try:
-        done = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            timeout=_LONGEST_S,
-            env=python_environment(),
+    def _convert(self, file: Path, out: Path, *, source: str) -> None:
+        """Write a published file as safetensors, read in a process of its own."""
+        metadata = {
+            "source": source,
+            "source_sha256": self.sha256,
+            "release": self.release,
+            "preprocessing": self.preprocessing,
+        }
+        request = WorkerRequest(
+            job="convert-weights",
+            arguments={
+                "file": str(file),
+                "backbone": self.backbone,
+                "out": str(out),
+                "metadata": metadata,
+            },
         )
-    except subprocess.TimeoutExpired as error:
-        raise WeightsError(
-            f"{file}: expected to be read within {_LONGEST_S:.0f} s, found it was not"
-        ) from error
-    if done.returncode:
-        words = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        raise WeightsError(words[-1])
+        try:
+            *_, finished = run_job(request, timeout_s=_LONGEST_S)
+        except subprocess.TimeoutExpired as error:
+            raise WeightsError(
+                f"{file}: expected to be read within {_LONGEST_S:.0f} s, found it was not"
+            ) from error
+        except RunError as error:
+            raise WeightsError(f"{file}: reading it {error}") from error
+        if finished["status"] != "ok":
+            raise WeightsError(finished["reason"])
 
 
-def _published(offer: _Offer) -> Published:
-    manifest = read_manifest(offer.kept)
-    origin = manifest.source if manifest else str(offer.kept)
-    return Published(release=offer.name, path=offer.kept / offer.release.file, origin=origin)
+def _offers(backbone: str, releases: Mapping[str, Release], fetcher: Fetcher) -> list[_Offer]:
+    return [
+        _Offer(
+            backbone=backbone,
+            release=name,
+            preprocessing=release.preprocessing,
+            home=home,
+            folder=fetcher.folder / Path(release.file).stem,
+            file=release.file,
+        )
+        for name, release in releases.items()
+        if (home := fetcher.homes.get(weights_home(backbone, name)))
+    ]

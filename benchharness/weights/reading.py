@@ -1,26 +1,28 @@
-"""Reads weights in a framework's own format, in a process of its own.
+"""Conversion of weights in a framework's own format to safetensors, in a worker.
 
-``python -m benchharness.weights.reading FILE BACKBONE OUT METADATA`` writes safetensors. Apart,
-because a file of another format is other people's code at work: a damaged one harms this process
-alone, and a framework that reads it is imported here and nowhere else.
+A damaged file of a foreign format harms that process alone, and a framework that reads it is
+imported there and nowhere else.
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.errors import BenchError, WeightsError
+from benchharness.errors import WeightsError
 from benchharness.files import ANOTHER_CACHE, save_arrays, unwritten
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.plugins import read_weights
+
+if TYPE_CHECKING:
+    from benchharness.worker.progress import Channel
+    from benchharness.worker.request import WorkerRequest
 
 
 def read(file: Path, network: Network) -> dict[str, NDArray[np.float32]]:
@@ -29,13 +31,13 @@ def read(file: Path, network: Network) -> dict[str, NDArray[np.float32]]:
     Raises:
         BenchError: It cannot be read, or holds another network.
     """
-    found = _of_keras(file, network) if file.suffix == ".h5" else read_weights(file, network)
+    weights = _of_keras(file, network) if file.suffix == ".h5" else read_weights(file, network)
     arrays = {}
     for name, parameter in network.parameters().items():
-        array = found.get(name)
+        array = weights.get(name)
         if array is None or array.shape != parameter.shape:
-            was = "none of that name" if array is None else f"shape {array.shape}"
-            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {was}")
+            found = "none of that name" if array is None else f"shape {array.shape}"
+            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {found}")
         arrays[name] = np.ascontiguousarray(array, dtype=np.float32)
     return arrays
 
@@ -99,21 +101,20 @@ def _text(name: str | bytes) -> str:
     return name.decode() if isinstance(name, bytes) else name
 
 
-def main(arguments: list[str]) -> None:
-    """Convert one file; what is wrong is one line on standard error and exit code 1."""
-    file, backbone, out, metadata = arguments
-    layers = BACKBONES[backbone]
+def run_job(request: WorkerRequest, channel: Channel) -> None:
+    """Convert one file.
+
+    Raises:
+        WeightsError: It cannot be read or written, or holds another network.
+    """
+    wanted = request.arguments
+    layers, out = BACKBONES[wanted["backbone"]], Path(wanted["out"])
     side = 2 * layers.smallest_image
     network = Network(input_shape=(side, side, 3), layers=layers.layers)
+    arrays = read(Path(wanted["file"]), network)
     try:
-        save_arrays(Path(out), read(Path(file), network), metadata=json.loads(metadata))
-        _put_in_order(Path(out))
-    except BenchError as error:
-        sys.exit(str(error))
+        save_arrays(out, arrays, metadata=wanted["metadata"])
+        _put_in_order(out)
     except OSError as error:
-        told = unwritten(error, elsewhere=ANOTHER_CACHE)
-        sys.exit(f"{out}: expected to be able to write here, found: {told}")
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+        reason = unwritten(error, elsewhere=ANOTHER_CACHE)
+        raise WeightsError(f"{out}: expected to be able to write here, found: {reason}") from error

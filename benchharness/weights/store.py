@@ -1,4 +1,4 @@
-"""Learnt weights on disk: safetensors, replaced as a whole."""
+"""Trained weights on disk: safetensors files, replaced as a whole."""
 
 from __future__ import annotations
 

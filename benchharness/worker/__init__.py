@@ -1,1 +1,1 @@
-"""One trial inside its worker: what is timed, and what is told of it."""
+"""The worker process: one job, its events on a pipe, everything it prints in a log."""

@@ -1,4 +1,4 @@
-"""Ledger of one timed trial: filled after each epoch, off the clock."""
+"""Check of the batches that a timed trial consumed, after each epoch and off the clock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.plan import epoch_order
+from benchharness.data.batches import epoch_order
 from benchharness.fairness.ledger import TOLERANCE, Ledger, witness
 from benchharness.model.host import preprocess_on_host, warp_on_host
 from benchharness.model.task import Batch, ConsumedBatches, Task
@@ -37,7 +37,7 @@ class BatchCheck:
         inputs: Prepared images, or features, of all ids.
     """
 
-    scene: TrialContext
+    context: TrialContext
     task: Task
     inputs: NDArray[Any]
     _ledger: Ledger = field(init=False)
@@ -54,26 +54,26 @@ class BatchCheck:
             tolerance=_FILES_TOLERANCE if has_files else TOLERANCE,
         )
 
-    def enter(self, epoch: int, planned: Batches, consumed: ConsumedBatches) -> None:
+    def check_epoch(self, epoch: int, planned: Batches, consumed: ConsumedBatches) -> None:
         """Check one epoch, counted from 1."""
-        scene = self.scene
-        with scene.clock.phase("ledger"):
+        context = self.context
+        with context.clock.phase("ledger"):
             order = epoch_order(
-                scene.prepared.splits["train"], seed=scene.request.seed, epoch=epoch
+                context.prepared.splits["train"], seed=context.request.seed, epoch=epoch
             )
-            size = scene.settings.batch_size
+            size = context.settings.batch_size
 
             def labels(index: int) -> NDArray[np.int32]:
-                found: NDArray[np.int32] = scene.prepared.labels[order[index * size :][:size]]
-                return found
+                batch: NDArray[np.int32] = context.prepared.labels[order[index * size :][:size]]
+                return batch
 
             self._ledger.check(planned, consumed, labels=labels)
             self._digest.update(np.ascontiguousarray(consumed.labels).tobytes())
 
-    def count(self, what: str, found: int, *, planned: int) -> None:
+    def compare_count(self, what: str, count: int, *, planned: int) -> None:
         """Compare a number of steps or images with the plan."""
-        if found != planned:
-            self._ledger.note(f"{what}: {found} of {planned}")
+        if count != planned:
+            self._ledger.note(f"{what}: {count} of {planned}")
 
     def note(self, trouble: str) -> None:
         """Add what was not as planned; empty for nothing."""
@@ -81,9 +81,9 @@ class BatchCheck:
             self._ledger.note(trouble)
 
     def report(self) -> None:
-        """Tell the runner the verdict."""
+        """Report the verdict to the runner."""
         ledger = self._ledger
-        self.scene.emit(
+        self.context.emit(
             {
                 "event": "ledger",
                 "verdict": ledger.verdict,
@@ -95,9 +95,9 @@ class BatchCheck:
 
     def _as_inputs(self, batch: Batch) -> NDArray[np.float32]:
         """Return what the network must see, by the plain definitions of the core."""
-        found = self.inputs[batch.ids]
+        inputs = self.inputs[batch.ids]
         if batch.warp is not None:
-            found = warp_on_host(found, batch.warp)
+            inputs = warp_on_host(inputs, batch.warp)
         if self.task.preprocessing is None:
-            return found.astype(np.float32)
-        return preprocess_on_host(found.astype(np.float32), self.task.preprocessing)
+            return inputs.astype(np.float32)
+        return preprocess_on_host(inputs.astype(np.float32), self.task.preprocessing)

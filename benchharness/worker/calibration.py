@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import cycle, islice
 from math import inf
@@ -11,7 +12,6 @@ from math import inf
 from benchharness.fairness.ledger import witness
 from benchharness.measure.blocks import Block, seconds, step_percentiles
 from benchharness.measure.clock import now_s
-from benchharness.measure.memory import peak_rss_bytes
 from benchharness.measure.peak import backend_flops_per_s, cpu_flops_per_s
 from benchharness.measure.sync_check import (
     MOST_STEPS,
@@ -21,11 +21,11 @@ from benchharness.measure.sync_check import (
     require_synchronize,
     stretch_steps,
 )
-from benchharness.model.task import Batch, Execution, Task
+from benchharness.model.task import Batch, Task
 from benchharness.model.work import AfterStep, Batches, Feeding, Replayable
-from benchharness.results.derived import BACKEND, NUMPY
-from benchharness.worker.context import Metrics, TrialContext
-from benchharness.worker.training_loop import TrainingLoop
+from benchharness.results.record import BACKEND, NUMPY
+from benchharness.worker.context import TrialContext
+from benchharness.worker.training_loop import Metrics, TrainingLoop
 
 # Checking the clock may take so much of the training that it checks, and so long beside.
 _SHARE, _GRACE_S = 0.05, 2.0
@@ -46,40 +46,45 @@ class TrainingCheck:
     """Check of a training after all its work, when its weights are needed no more.
 
     Attributes:
-        lesson: After its last epoch.
+        loop: After its last epoch.
         batch: A full one of the first epoch, with its warp.
         probe: Images whose evaluation needs the weights that the last step left.
         is_replayed: Whether a replayed step is the one that was trained.
     """
 
-    scene: TrialContext
-    lesson: TrainingLoop
+    context: TrialContext
+    loop: TrainingLoop
     batch: Batch
     probe: Batch
     is_replayed: bool
 
-    def carry_out(self) -> Metrics:
+    def run(self) -> Metrics:
         """Return the columns of a step's computation; empty where nothing can be replayed.
 
         Raises:
             UnsynchronizedError: ``synchronize`` does not wait, so that the timing means nothing.
         """
-        with self.scene.clock.phase("replay"):
+        with self.context.clock.phase("replay"):
             step = self._warm_replay() if self.is_replayed else None
-        with self.scene.clock.phase("calibrate"):
+        with self.context.clock.phase("calibrate"):
             blocks = self._check_clock(step)
         if step is None:
             return {}
-        with self.scene.clock.phase("replay"):
-            return self._computation(self._replayed(step, blocks))
+        with self.context.clock.phase("replay"):
+            compute_ms = step_ms(self._replayed(step, blocks))
+        timed = [block for epoch in self.loop.epochs for block in epoch.blocks]
+        return {
+            "compute_ms": compute_ms,
+            "outside_fraction": max(0.0, 1 - compute_ms / step_ms(timed)),
+        }
 
     @property
     def _step_s(self) -> float:
-        steps = sum(block.steps for epoch in self.lesson.epochs for block in epoch.blocks)
-        return self.lesson.train_s / steps
+        steps = sum(block.steps for epoch in self.loop.epochs for block in epoch.blocks)
+        return self.loop.train_s / steps
 
     def _warm_replay(self) -> Step | None:
-        training = self.lesson.training
+        training = self.loop.training
         if not isinstance(training, Replayable):
             return None
         try:
@@ -95,38 +100,38 @@ class TrainingCheck:
 
     def _check_clock(self, step: Step | None) -> Sequence[Block]:
         """Return the stretches of replayed steps that the check has timed on the way."""
-        training, train_s = self.lesson.training, self.lesson.train_s
-        timed = [epoch.blocks for epoch in self.lesson.epochs]
+        training, train_s = self.loop.training, self.loop.train_s
+        timed = [epoch.blocks for epoch in self.loop.epochs]
+
+        def train(steps: int, after_step: AfterStep) -> None:
+            training.train(
+                [[self.batch] * steps], after_step=after_step, after_epoch=lambda scores: None
+            )
+
         # A replay may wait where training does not.
         is_replayed = step is not None and not is_suspicious(timed)
         stretches = Stretches(
-            work=repeated(step) if step and is_replayed else self._train,
+            work=repeated(step) if step and is_replayed else train,
             synchronize=training.synchronize,
             read_back=lambda: training.evaluate([self.probe]),
             now=now_s,
         )
-        image_s = self.lesson.evaluation_s
+        image_s = self.loop.evaluation_s
         budget_s = _SHARE * train_s + _GRACE_S
         steps = stretch_steps(self._step_s, at_most_s=budget_s / 2)
         # A loader of folders has no more batches than an epoch.
-        epoch_steps = sum(block.steps for block in self.lesson.epochs[0].blocks)
+        epoch_steps = sum(block.steps for block in self.loop.epochs[0].blocks)
         most = MOST_STEPS if self.is_replayed else min(MOST_STEPS, epoch_steps)
-        _demand(
-            self.scene,
-            stretches,
-            phase="train",
-            steps=min(steps, most),
-            step_s=self._step_s,
-            budget_s=budget_s,
-            most=most,
-            reading_s=None if image_s is None else image_s * len(self.probe),
-        )
+        with _drops_times(self.context, "train"):
+            require_synchronize(
+                stretches,
+                steps=min(steps, most),
+                step_s=self._step_s,
+                budget_s=budget_s,
+                most=most,
+                reading_s=None if image_s is None else image_s * len(self.probe),
+            )
         return stretches.blocks if is_replayed else []
-
-    def _train(self, steps: int, after_step: AfterStep) -> None:
-        self.lesson.training.train(
-            [[self.batch] * steps], after_step=after_step, after_epoch=lambda scores: None
-        )
 
     def _replayed(self, step: Step, checked: Sequence[Block]) -> Sequence[Block]:
         """Return stretches that make a time of a step: no more than it takes.
@@ -134,9 +139,9 @@ class TrainingCheck:
         Args:
             checked: Stretches of the check, each after a pause; they count for long steps alone.
         """
-        training, step_s = self.lesson.training, self._step_s
+        training, step_s = self.loop.training, self._step_s
         done = list(checked) if step_s >= _LONG_STEP_S else []
-        share_s = _SHARE * self.lesson.train_s
+        share_s = _SHARE * self.loop.train_s
         budget_s = share_s - seconds(done) if done else max(share_s, 2 * _REPLAY_S)
         steps = stretch_steps(step_s, at_most_s=share_s if done else budget_s / 2)
         blocks: list[Block] = []
@@ -160,14 +165,6 @@ class TrainingCheck:
             blocks.append(Block(steps, now_s() - began_s))
         return timed() or blocks
 
-    def _computation(self, blocks: Sequence[Block]) -> Metrics:
-        timed = [block for epoch in self.lesson.epochs for block in epoch.blocks]
-        compute_ms = step_ms(blocks)
-        return {
-            "compute_ms": compute_ms,
-            "outside_fraction": max(0.0, 1 - compute_ms / step_ms(timed)),
-        }
-
 
 def step_ms(blocks: Sequence[Block]) -> float:
     """Return the median milliseconds of a step, each with the mean of its block."""
@@ -186,7 +183,7 @@ def repeated(step: Step) -> Callable[[int, AfterStep], None]:
 
 
 def check_feeding(
-    scene: TrialContext,
+    context: TrialContext,
     task: Task,
     feeding: Feeding,
     timed: Sequence[Sequence[Block]],
@@ -203,17 +200,17 @@ def check_feeding(
     Raises:
         UnsynchronizedError: It does not wait.
     """
-    note_memory(scene)
+    context.keep_peak_memory()
     blocks = [block for epoch in timed for block in epoch]
     step_s = seconds(blocks) / sum(block.steps for block in blocks)
     is_suspect = is_suspicious(timed)
     # Reading back waits for a step only where that step is recorded, as the first one always is:
     # enough to see a short queue. A long one takes a feeding that records every step.
     steps = stretch_steps(step_s) if is_suspect else 1
-    with scene.clock.phase("calibrate"):
+    with context.clock.phase("calibrate"):
         if is_suspect:
             every = witness(task.input_shape, steps=steps)
-            feeding = scene.backend.feed(replace(task, witness=every))
+            feeding = context.backend.feed(replace(task, witness=every))
         gathered = list(batches[: _BATCHES if is_suspect else 1])
 
         def work(steps: int, after_step: AfterStep) -> None:
@@ -224,75 +221,48 @@ def check_feeding(
         )
         # The first may compile something.
         stretches.run(steps)
-        _demand(
-            scene,
-            stretches,
-            phase="feed",
-            steps=steps,
-            step_s=step_s,
-            budget_s=inf if is_suspect else _GRACE_S,
-            most=MOST_STEPS if is_suspect else 1,
-        )
+        with _drops_times(context, "feed"):
+            require_synchronize(
+                stretches,
+                steps=steps,
+                step_s=step_s,
+                budget_s=inf if is_suspect else _GRACE_S,
+                most=MOST_STEPS if is_suspect else 1,
+            )
 
 
-def calibrate(scene: TrialContext) -> None:
+def calibrate(context: TrialContext) -> None:
     """Compare the training's speed with a matrix product on the same device."""
-    note_memory(scene)
-    workload, metrics = scene.workload, scene.metrics
+    context.keep_peak_memory()
+    workload, metrics = context.workload, context.metrics
     flops = workload.learner.train_flops_per_image(workload.trainable)
     metrics["train_flops_per_image"] = flops
-    with scene.clock.phase("calibrate"):
-        peak = _peak_flops_per_s(scene)
+    with context.clock.phase("calibrate"):
+        peak = _peak_flops_per_s(context)
     speed = metrics["train_images_per_s"]
     if peak is not None and isinstance(speed, float):
         metrics["peak_flops_per_s"] = peak
-        metrics["peak_source"] = NUMPY if scene.request.device == "cpu" else BACKEND
+        metrics["peak_source"] = NUMPY if context.request.device == "cpu" else BACKEND
         metrics["fraction_of_peak"] = speed * flops / peak
 
 
-def note_memory(scene: TrialContext) -> None:
-    """Keep the peak of the work's memory: what follows is the harness's, and may take more."""
-    scene.metrics.setdefault("peak_host_bytes", peak_rss_bytes())
-
-
-def _demand(
-    scene: TrialContext,
-    stretches: Stretches,
-    *,
-    phase: str,
-    steps: int,
-    step_s: float,
-    budget_s: float = inf,
-    reading_s: float | None = None,
-    most: int = MOST_STEPS,
-) -> None:
+@contextmanager
+def _drops_times(context: TrialContext, phase: str) -> Iterator[None]:
+    """Leave no seconds of a phase where its clock turns out not to have waited."""
     try:
-        require_synchronize(
-            stretches,
-            steps=steps,
-            step_s=step_s,
-            budget_s=budget_s,
-            reading_s=reading_s,
-            most=most,
-        )
+        yield
     except UnsynchronizedError:
         # No column may hold what this clock has read.
-        scene.clock.drop(phase, rest="overhead")
+        context.clock.drop(phase, rest="overhead")
         raise
 
 
-def _peak_flops_per_s(scene: TrialContext) -> float | None:
-    if scene.request.device == "cpu":
+def _peak_flops_per_s(context: TrialContext) -> float | None:
+    if context.request.device == "cpu":
         return cpu_flops_per_s(now=now_s)
-    settings = scene.settings
-    execution = Execution(
-        device=scene.request.device,
-        threads=scene.request.threads,
-        precision=settings.precision,
-        layout=settings.layout,
-    )
     try:
-        return backend_flops_per_s(scene.backend, execution, now=now_s)
+        execution = replace(context.execution, compile=False)
+        return backend_flops_per_s(context.backend, execution, now=now_s)
     except Exception:
         # A device too full for the matrix product takes nothing from what the trial has measured;
         # what went wrong is in its log.

@@ -1,21 +1,23 @@
-"""What a trial works with once everything is loaded."""
+"""Context of a trial: its settings, data, networks, clock and channel to the runner."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.data.augmentation import Augmentation, AugmentationPlan
-from benchharness.data.fitted import fitted
-from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
+from benchharness.data.batches import BatchSequence, EpochSequence, epoch_order
 from benchharness.data.prepared import Prepared
+from benchharness.data.preprocessing import fitted
 from benchharness.errors import UnsupportedError
-from benchharness.measure.clock import PhaseClock
-from benchharness.measure.cpu_time import CpuTimer
+from benchharness.fairness.settings import deviations, stated
+from benchharness.measure.clock import CpuTimer, PhaseClock, now_s
+from benchharness.measure.meters import peak_rss_bytes
 from benchharness.model.network import Network
 from benchharness.model.task import (
     AugmentationParams,
@@ -23,16 +25,20 @@ from benchharness.model.task import (
     FileSource,
     NativeSettings,
     Optimizer,
+    Output,
     Preprocessing,
     Task,
 )
-from benchharness.model.work import Backend, Batches, Work
+from benchharness.model.work import Backend, Batches, Setting, Work
 from benchharness.suite.settings import StrategySettings, TrainingSettings, settings_from_dict
 from benchharness.suite.workload import Workload, build_workload
-from benchharness.worker.request import TrialRequest
+from benchharness.worker.progress import Emit
+from benchharness.worker.request import WorkerRequest
+from benchharness.worker.training_loop import Metrics
 
-Emit = Callable[[Mapping[str, Any]], None]
-Metrics = dict[str, float | int | bool | str | None]
+# A GPU at rest takes so long to raise its clock from some hundred MHz.
+_GPU_WARM_UP_S = 1.0
+
 Weights = Mapping[str, NDArray[np.float32]]
 
 
@@ -41,12 +47,12 @@ class TrialContext:
     """One trial, loaded.
 
     Attributes:
-        emit: Takes each event for the runner, JSON-able.
+        emit: Sends an event to the runner, JSON-able.
         metrics: Columns of the result, filled as they become known.
-        processor: Counts while work is timed.
+        cpu: Counts while work is timed.
     """
 
-    request: TrialRequest
+    request: WorkerRequest
     settings: StrategySettings
     backend: Backend
     prepared: Prepared
@@ -55,33 +61,61 @@ class TrialContext:
     clock: PhaseClock
     emit: Emit
     metrics: Metrics
-    processor: CpuTimer = field(default_factory=CpuTimer)
+    cpu: CpuTimer = field(default_factory=CpuTimer)
 
     def image_task(self, network: Network, *, weights: Weights, trainable: tuple[str, ...]) -> Task:
         """Return the work of a network that sees images."""
-        files = self._files()
-        return self._task(
-            network,
-            weights=weights,
-            trainable=trainable,
+        files = self.request.files
+        source = FileSource(paths=tuple(files["paths"]), folder=files["folder"]) if files else None
+        return replace(
+            self.feature_task(network, weights=weights, trainable=trainable),
             preprocessing=self.preprocessing,
             # A loader of folders varies the images by itself.
             is_augmented=not self.settings.augmentation.is_identity
-            and not (files and files.folder),
-            files=files,
+            and not (source and source.folder),
+            files=source,
         )
 
     def feature_task(
         self, network: Network, *, weights: Weights, trainable: tuple[str, ...]
     ) -> Task:
         """Return the work of a network that sees stored features."""
-        return self._task(
-            network,
+        request, settings = self.request, self.settings
+        native = None
+        if request.native is not None:
+            native = NativeSettings(
+                optimizer=request.native,
+                augmentation=settings.augmentation.model_dump(exclude_defaults=True),
+                batch_size=settings.batch_size,
+            )
+        output: Output = "softmax"
+        optimizer = None
+        if isinstance(settings, TrainingSettings):
+            output = settings.output_for(len(self.prepared.classes))
+            optimizer = None if native else Optimizer(**settings.optimizer.model_dump())
+        return Task(
+            network=network,
             weights=weights,
             trainable=trainable,
+            output=output,
+            optimizer=optimizer,
             preprocessing=None,
             is_augmented=False,
+            execution=self.execution,
+            seed=request.seed,
             files=None,
+            native=native,
+        )
+
+    @property
+    def execution(self) -> Execution:
+        """Device, threads and arithmetic of the trial."""
+        return Execution(
+            device=self.request.device,
+            threads=self.request.threads,
+            precision=self.settings.precision,
+            layout=self.settings.layout,
+            compile=self.settings.compile,
         )
 
     def resident(self, task: Task, inputs: NDArray[Any]) -> Task:
@@ -96,11 +130,20 @@ class TrialContext:
         """
         rows = inputs if task.files is None else _without_pixels(inputs)
 
+        images, seed = self.prepared.images, self.request.seed
+        augmentation = Augmentation(**self.settings.augmentation.model_dump())
+
         def make(epoch: int) -> Batches:
-            train = self.prepared.splits["train"]
-            order = epoch_order(train, seed=self.request.seed, epoch=epoch)
-            warp = self._augmentation(epoch).warp if task.is_augmented else None
-            return self.batches(rows, order, warp=warp)
+            order = epoch_order(self.prepared.splits["train"], seed=seed, epoch=epoch)
+            plan = AugmentationPlan(
+                augmentation,
+                images=len(images),
+                seed=seed,
+                epoch=epoch,
+                size=images.shape[1],
+                channels=images.shape[3],
+            )
+            return self.batches(rows, order, warp=plan.warp if task.is_augmented else None)
 
         return EpochSequence(self.settings.epochs, make=make)
 
@@ -116,64 +159,42 @@ class TrialContext:
             inputs, self.prepared.labels, ids, batch_size=self.settings.batch_size, warp=warp
         )
 
-    def _task(
-        self,
-        network: Network,
-        *,
-        weights: Weights,
-        trainable: tuple[str, ...],
-        preprocessing: Preprocessing | None,
-        is_augmented: bool,
-        files: FileSource | None,
-    ) -> Task:
-        settings, native = self.settings, self._native()
-        learner = settings if isinstance(settings, TrainingSettings) else None
-        optimizer = Optimizer(**learner.optimizer.model_dump()) if learner else None
-        return Task(
-            network=network,
-            weights=weights,
-            trainable=trainable,
-            output=learner.output_for(len(self.prepared.classes)) if learner else "softmax",
-            optimizer=None if native else optimizer,
-            preprocessing=preprocessing,
-            is_augmented=is_augmented,
-            execution=Execution(
-                device=self.request.device,
-                threads=self.request.threads,
-                precision=settings.precision,
-                layout=settings.layout,
-                compile=settings.compile,
-            ),
-            seed=self.request.seed,
-            files=files,
-            native=native,
+    def report_settings(
+        self, task: Task, work: Work, *, observed: Mapping[str, Setting] = MappingProxyType({})
+    ) -> None:
+        """Report the effective settings, and which are not what the task states.
+
+        Args:
+            observed: Of the settings of speed, what the work itself has shown of them.
+        """
+        effective = dict(work.settings())
+        if getattr(work, "holds_inputs", False):
+            effective["inputs"] = "on the device"
+        self.emit(
+            {
+                "event": "settings",
+                "settings": {**effective, **observed},
+                "deviations": list(deviations(effective, stated(task))),
+            }
         )
 
-    def _files(self) -> FileSource | None:
-        files = self.request.files
-        if files is None:
-            return None
-        return FileSource(paths=tuple(files["paths"]), folder=files["folder"])
+    def report_timing(self, is_timed: bool) -> None:
+        """Report to the runner's meters that timed work begins or ends."""
+        (self.cpu.start if is_timed else self.cpu.stop)()
+        self.metrics["cpu_s"] = self.cpu.seconds
+        self.emit({"event": "timing", "state": "begin" if is_timed else "end"})
 
-    def _native(self) -> NativeSettings | None:
-        if self.request.native is None:
-            return None
-        return NativeSettings(
-            optimizer=self.request.native,
-            augmentation=self.settings.augmentation.model_dump(exclude_defaults=True),
-            batch_size=self.settings.batch_size,
-        )
+    def warm_device(self, work: Callable[[], None]) -> None:
+        """Repeat work, as overhead, until a GPU is as fast as it will be."""
+        if self.request.device == "gpu":
+            with self.clock.phase("overhead"):
+                began_s = now_s()
+                while now_s() - began_s < _GPU_WARM_UP_S:
+                    work()
 
-    def _augmentation(self, epoch: int) -> AugmentationPlan:
-        images = self.prepared.images
-        return AugmentationPlan(
-            Augmentation(**self.settings.augmentation.model_dump()),
-            images=len(images),
-            seed=self.request.seed,
-            epoch=epoch,
-            size=images.shape[1],
-            channels=images.shape[3],
-        )
+    def keep_peak_memory(self) -> None:
+        """Record the peak of the work's memory: what follows is the harness's, and may be more."""
+        self.metrics.setdefault("peak_host_bytes", peak_rss_bytes())
 
 
 def _without_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
@@ -187,7 +208,7 @@ def rows_of(inputs: NDArray[Any], work: Work) -> NDArray[Any]:
 
 
 def load_context(
-    request: TrialRequest, *, backend: Backend, clock: PhaseClock, emit: Emit, metrics: Metrics
+    request: WorkerRequest, *, backend: Backend, clock: PhaseClock, emit: Emit, metrics: Metrics
 ) -> TrialContext:
     """Open the dataset, fit the preprocessing and describe the networks.
 

@@ -1,4 +1,4 @@
-"""What a frozen network gives for every image, computed once and stored by content."""
+"""Features: the outputs of a frozen network for every image, stored by content."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def compute_features(
     batches: Batches,
     shape: Shape,
     now: Callable[[], float],
-    advance: ProgressReporter,
+    progress: ProgressReporter,
 ) -> Features:
     """Run every batch through the extraction and store the outputs.
 
@@ -77,7 +77,7 @@ def compute_features(
         batches: All images of the dataset in the order of their ids, not augmented.
         shape: Of one image's features.
         now: Monotonic clock in seconds.
-        advance: Told how far it has come; the time that takes does not count.
+        progress: Reports how far it has come; the time that takes does not count.
 
     Raises:
         DatasetError: The disk has no room for them, or cannot be written.
@@ -92,9 +92,9 @@ def compute_features(
         for outputs in extraction.extract(batches):
             values[row : row + len(outputs)] = outputs
             row += len(outputs)
-            if advance.is_due():
+            if progress.is_due():
                 paused_s = now()
-                advance.tell(done=row, timed_s=paused_s - started_s)
+                progress.report(done=row, timed_s=paused_s - started_s)
                 started_s += now() - paused_s
         extraction.synchronize()
         seconds = now() - started_s
@@ -121,14 +121,14 @@ def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.
     except OSError as error:
         needed = np.dtype(np.float32).itemsize * math.prod(shape)
         raise DatasetError(
-            f"{file.parent.parent}: expected room for {needed / 1e6:,.1f} MB of features, found: "
+            f"{file.parent.parent}: cannot write {needed / 1e6:,.1f} MB of features: "
             f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error
     return values
 
 
 def _publish(source: Path, target: Path) -> None:
-    """Move a finished folder to its place; whoever came first or was damaged gives way."""
+    """Move a finished folder to its place; one that is there, perhaps damaged, is removed."""
     if target.exists():
         retired = target.with_name(f".old-{uuid.uuid4().hex[:8]}")
         target.replace(retired)

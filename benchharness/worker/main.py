@@ -1,34 +1,48 @@
-"""The worker process: one trial, its events on a pipe, everything it prints in a log.
-
-Started by the runner as ``python -m benchharness.worker.main REQUEST.json EVENTS_FD``, with
-``TURNS_FD`` behind it where the trial takes turns with another.
-"""
+"""The worker's jobs: one is carried out, and its last event says how it ended."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchharness.errors import BenchError, UnsupportedError
 from benchharness.measure.clock import PhaseClock
-from benchharness.measure.memory import peak_rss_bytes
-from benchharness.run.process.limits import die_with_parent, set_affinity
-from benchharness.run.process.oom import REMEDY, is_oom
-from benchharness.run.process.process_exit import exit_process
-from benchharness.worker.request import TrialRequest
+from benchharness.measure.meters import peak_rss_bytes
+from benchharness.worker.process import OOM_REMEDY, die_with_parent, is_oom, set_affinity
+from benchharness.worker.progress import Channel
+from benchharness.worker.request import WorkerRequest
+
+# Modules whose ``run_job`` carries a job out. By name: the worker imports what its job needs, and
+# some are above it in the order of imports.
+JOBS = {
+    "trial": "benchharness.worker.trial",
+    "probe": "benchharness.worker.probe",
+    "inspect": "benchharness.doctor.probe",
+    "load": "benchharness.testing.loading",
+    "check": "benchharness.testing.check",
+    "convert-weights": "benchharness.weights.reading",
+}
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out the requested trial; the exit code is 0 when a final event was sent."""
-    request_file, events_fd, *turns_fd = Path(arguments[0]), *map(int, arguments[1:])
+    """Carry out the requested job; the exit code is 0 when a final event was sent."""
+    request_file, *descriptors = arguments
+    events_fd, resume_fd = [*map(int, descriptors), None, None][:2]
+    has_log = events_fd is not None
+    if events_fd is None:
+        # Events go to standard output, what the job prints to standard error.
+        events_fd = os.dup(sys.stdout.fileno())
+        os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     die_with_parent(events_fd)
-    request = TrialRequest.read(request_file)
-    set_affinity(request.threads)
+    request = WorkerRequest.read(Path(request_file))
+    if request.threads:
+        set_affinity(request.threads)
     with os.fdopen(events_fd, "w", encoding="utf-8") as pipe:
 
         def emit(event: Mapping[str, Any]) -> None:
@@ -40,37 +54,27 @@ def main(arguments: list[str]) -> int:
             on_phase=lambda name: emit({"event": "phase", "phase": name}),
         )
         clock.seconds["startup"] = clock.wall_s()
-        emit(_outcome(request, clock=clock, emit=emit, turns_fd=next(iter(turns_fd), None)))
+        channel = Channel(emit=emit, clock=clock, resume_fd=resume_fd)
+        emit(_run(request, channel, has_log=has_log))
     return 0
 
 
-def _outcome(
-    request: TrialRequest,
-    *,
-    clock: PhaseClock,
-    emit: Callable[[Mapping[str, Any]], None],
-    turns_fd: int | None,
-) -> dict[str, Any]:
-    """Run the trial and return its final event, whatever happened."""
-    with clock.phase("startup"):
-        from benchharness.worker.barrier import EpochBarrier
-        from benchharness.worker.training_loop import DivergedError
-        from benchharness.worker.trial import run_trial
-
-    turns = EpochBarrier(clock=clock, emit=emit, told=turns_fd)
-    metrics: dict[str, Any] = {}
+def _run(request: WorkerRequest, channel: Channel, *, has_log: bool) -> dict[str, Any]:
+    """Carry out the job and return its final event, whatever happened."""
+    clock, metrics = channel.clock, channel.metrics
     try:
-        run_trial(request, clock=clock, emit=emit, turns=turns, metrics=metrics)
+        with clock.phase("startup"):
+            run_job = importlib.import_module(JOBS[request.job]).run_job
+        run_job(request, channel)
         status, reason = "ok", ""
     except UnsupportedError as error:
         status, reason = "skipped", str(error)
-    except DivergedError as error:
-        status, reason = "diverged", str(error)
     except BenchError as error:
-        status, reason = "oom" if is_oom(error) else "failed", str(error)
+        status = "oom" if is_oom(error) else getattr(error, "status", "failed")
+        reason = str(error)
     except Exception as error:
         traceback.print_exc()
-        status, reason = _classify(error)
+        status, reason = _classify(error, has_log=has_log)
     metrics |= {f"{phase}_s": seconds for phase, seconds in clock.seconds.items()} | {
         name: value for name, value in metrics.items() if value is not None
     }
@@ -80,16 +84,12 @@ def _outcome(
     return {"event": "finished", "status": status, "reason": reason, "metrics": metrics}
 
 
-def _classify(error: Exception) -> tuple[str, str]:
+def _classify(error: Exception, *, has_log: bool) -> tuple[str, str]:
     lines = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()
-    told = lines[0]
+    message = lines[0]
     if any("Traceback (most recent call last)" in line for line in lines):
-        # A loader's process has failed, and its own words come last.
-        told = f"{told} {lines[-1]}"
+        # A process of a data loader has failed; its own message comes last.
+        message = f"{message} {lines[-1]}"
     if is_oom(error):
-        return "oom", f"{told}; {REMEDY}"
-    return "failed", f"{told}; its traceback is in the log"
-
-
-if __name__ == "__main__":
-    exit_process(main(sys.argv[1:]))
+        return "oom", f"{message}; {OOM_REMEDY}"
+    return "failed", f"{message}; its traceback is in the log" if has_log else message

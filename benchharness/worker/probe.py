@@ -1,27 +1,34 @@
-"""Doing a cell's work under glass: float32, no dropout, deterministic kernels, all numbers kept."""
+"""Probe of a cell: its work in float32, without dropout, deterministic, all numbers kept."""
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.data.plan import epoch_order
+from benchharness.data.batches import epoch_order
+from benchharness.errors import BenchError
 from benchharness.fairness import settings
 from benchharness.fairness.ledger import witness
 from benchharness.fairness.micro import Rules
 from benchharness.fairness.pixels import learnt_inputs
 from benchharness.fairness.probe import Array, Probe, fold
 from benchharness.fairness.tolerances import DEEP_FROM
+from benchharness.measure.clock import PhaseClock
 from benchharness.model.network import Dropout, Network
 from benchharness.model.task import Batch, Execution, Scores, Task
 from benchharness.model.work import Batches, Training
+from benchharness.plugins import load_backend
 from benchharness.suite.settings import FeedSettings
-from benchharness.worker.context import TrialContext
-from benchharness.worker.strategies import initial_values
+from benchharness.worker.context import TrialContext, load_context
+from benchharness.worker.progress import Channel
+from benchharness.worker.request import WorkerRequest
+from benchharness.worker.trial import initial_values
 
 Arrays = dict[str, Array]
 # Images of a step, fewer where one costs much; full batches of an epoch.
@@ -40,6 +47,39 @@ _ROUNDINGS = 30
 _REFERENCE_FLOPS = 1e11
 
 
+def run_job(request: WorkerRequest, channel: Channel) -> None:
+    """Probe each of the requested cells of one backend; one import serves them all."""
+    rules: Rules | None = None
+    for place, cell in enumerate(request.cells):
+        reason = ""
+        try:
+            if rules is None:
+                rules = Rules(load_backend(cell.plugin, options=cell.options))
+            _probe(cell, rules, is_reference=request.is_reference)
+        except BenchError as error:
+            reason = str(error)
+        except Exception as error:
+            traceback.print_exc()
+            lines = str(error).strip().splitlines() or ["no message"]
+            reason = f"{type(error).__name__}: {lines[0]}"
+        channel.emit({"event": "probed", "place": place, "reason": reason})
+
+
+def _probe(cell: WorkerRequest, rules: Rules, *, is_reference: bool) -> None:
+    context = load_context(
+        cell,
+        backend=rules.backend,
+        clock=PhaseClock(started_s=cell.spawned_s),
+        emit=lambda event: None,
+        metrics={},
+    )
+    probe = CellProbe(context=context, rules=rules, is_reference=is_reference).probe()
+    file = Path(cell.probe_file)
+    partial = file.with_suffix(".partial")
+    probe.write(partial)
+    partial.replace(file)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CellProbe:
     """One cell in one backend, about to be probed.
@@ -49,7 +89,7 @@ class CellProbe:
         is_reference: Whether the backend is the slow one that computes in float64.
     """
 
-    scene: TrialContext
+    context: TrialContext
     rules: Rules
     is_reference: bool
 
@@ -59,16 +99,16 @@ class CellProbe:
         Raises:
             UnsupportedError: The backend cannot honour a setting.
         """
-        if isinstance(self.scene.settings, FeedSettings):
+        if isinstance(self.context.settings, FeedSettings):
             return self._feed()
         return self._learn()
 
     def _feed(self) -> Probe:
-        network = self.scene.workload.learner
-        task = _deterministic_task(self.scene.image_task(network, weights={}, trainable=()))
-        batches = self._batches(self.scene.prepared.images, task)
+        network = self.context.workload.learner
+        task = _deterministic_task(self.context.image_task(network, weights={}, trainable=()))
+        batches = self._batches(self.context.prepared.images, task)
         task = replace(task, witness=witness(task.input_shape, steps=len(batches)))
-        feeding, steps = self.scene.backend.feed(task), _Steps()
+        feeding, steps = self.context.backend.feed(task), _Steps()
         feeding.feed(batches, after_step=steps)
         consumed = feeding.consumed()
         effective = dict(feeding.settings())
@@ -84,18 +124,18 @@ class CellProbe:
         )
 
     def _learn(self) -> Probe:
-        scene, workload = self.scene, self.scene.workload
-        weights = initial_values(scene)
+        context, workload = self.context, self.context.workload
+        weights = initial_values(context)
         arrays: dict[str, Arrays] = {}
-        inputs: NDArray[Any] = scene.prepared.images
-        make_task = scene.image_task
+        inputs: NDArray[Any] = context.prepared.images
+        make_task = context.image_task
         is_deep = _depth(workload.learner) >= DEEP_FROM
         if workload.front is not None:
             if not self._can_afford(workload.front.flops_per_image() * len(self._ids())):
                 return self._rules(arrays)
             inputs = self._features(workload.front, weights)
             arrays["features"] = {"features": fold(inputs[self._ids()])}
-            make_task = scene.feature_task
+            make_task = context.feature_task
             is_deep |= _depth(workload.front) >= DEEP_FROM
         own = {name: weights[name] for name in workload.learner.parameters()}
         task = _deterministic_task(
@@ -109,7 +149,7 @@ class CellProbe:
             return self._rules(arrays)
         if not self._can_afford((steps + _BATCHES + 2) * flops):
             steps = 0
-        training = scene.backend.train(task)
+        training = context.backend.train(task)
         effective = dict(training.settings())
         parts = [_answers(training, task, batches)]
         if steps:
@@ -117,7 +157,7 @@ class CellProbe:
             if still.network != task.network:
                 # One network at a time: the largest takes all the memory there is.
                 del training
-                training = scene.backend.train(still)
+                training = context.backend.train(still)
             parts += [
                 _steps(training, still, batches, steps=steps),
                 _epoch(training, still, batches),
@@ -127,7 +167,9 @@ class CellProbe:
                 arrays.setdefault(stage, {}).update(values)
         del training
         if task.preprocessing is not None:
-            arrays["pixels"] = {"pixels": self._pixels(_without_dropout(task), batches[0])}
+            few = batches[0].take(slice(_PIXEL_IMAGES))
+            pixels = learnt_inputs(context.backend, few, task=_without_dropout(task))
+            arrays["pixels"] = {"pixels": fold(pixels)}
         return replace(
             self._rules(arrays),
             settings=effective,
@@ -137,7 +179,8 @@ class CellProbe:
 
     def _rules(self, arrays: dict[str, Arrays]) -> Probe:
         """Return the probe with what the update rule and dropout do, on networks of their own."""
-        task = self._rule_task()
+        learner = self.context.workload.learner
+        task = self.context.feature_task(learner, weights={}, trainable=())
         rule, execution = task.optimizer, _deterministic(task.execution)
         assert rule is not None
         still = replace(rule, weight_decay=0.0)
@@ -145,28 +188,21 @@ class CellProbe:
         arrays["decay"] = {"movement": self.rules.decay(rule, execution=execution)}
         if rule != still:
             arrays["update"] = {"movement": self.rules.movement(rule, execution=execution)}
-        for rate in sorted(_dropout_rates(task.network)):
+        dropouts = [layer for layer in task.network.layers if isinstance(layer, Dropout)]
+        for rate in sorted({layer.rate for layer in dropouts if layer.rate}):
             for stage, values in self.rules.dropout(rate, execution=execution).items():
                 arrays.setdefault(stage, {}).update(values)
         return Probe(arrays=arrays, settings={}, deviations=(), is_deep=False)
 
-    def _rule_task(self) -> Task:
-        return self.scene.feature_task(self.scene.workload.learner, weights={}, trainable=())
-
-    def _pixels(self, task: Task, batch: Batch) -> Array:
-        """Return what the network learns from, of a few images."""
-        few = batch.take(slice(_PIXEL_IMAGES))
-        return fold(learnt_inputs(self.scene.backend, few, task=task))
-
     def _features(self, front: Network, weights: Mapping[str, Array]) -> NDArray[np.float32]:
         """Return the front's outputs, by image id; zeros for images that are not looked at."""
         own = {name: weights[name] for name in front.parameters()}
-        task = _deterministic_task(self.scene.image_task(front, weights=own, trainable=()))
-        extraction = self.scene.backend.extract(task)
+        task = _deterministic_task(self.context.image_task(front, weights=own, trainable=()))
+        extraction = self.context.backend.extract(task)
         ids = self._ids()
-        features = np.zeros((len(self.scene.prepared.images), *front.output_shape), np.float32)
+        features = np.zeros((len(self.context.prepared.images), *front.output_shape), np.float32)
         batches = [
-            self.scene.batches(self.scene.prepared.images, part)[0]
+            self.context.batches(self.context.prepared.images, part)[0]
             for part in np.split(ids, range(self._images, len(ids), self._images))
         ]
         for batch, outputs in zip(batches, extraction.extract(batches), strict=True):
@@ -175,19 +211,19 @@ class CellProbe:
 
     def _ids(self) -> NDArray[np.int64]:
         """Return the images that are looked at, in the order of the first epoch."""
-        train = self.scene.prepared.splits["train"]
-        order = epoch_order(train, seed=self.scene.request.seed, epoch=1)
+        train = self.context.prepared.splits["train"]
+        order = epoch_order(train, seed=self.context.request.seed, epoch=1)
         return order[: _BATCHES * self._images + min(_TAIL, self._images - 1)]
 
     @property
     def _images(self) -> int:
-        is_costly = self.scene.workload.flops_per_image > _COSTLY_FLOPS
-        return min(_FEW_IMAGES if is_costly else _IMAGES, self.scene.settings.batch_size)
+        is_costly = self.context.workload.flops_per_image > _COSTLY_FLOPS
+        return min(_FEW_IMAGES if is_costly else _IMAGES, self.context.settings.batch_size)
 
     def _batches(self, inputs: NDArray[Any], task: Task) -> list[Batch]:
         """Return an epoch of a few batches, the last one smaller, augmented as the task says."""
         wanted, size = len(self._ids()), self._images
-        planned = iter(self.scene.epochs(inputs, task)[0])
+        planned = iter(self.context.epochs(inputs, task)[0])
         whole = next(planned)
         while len(whole) < wanted:
             whole = _joined(whole, next(planned))
@@ -207,8 +243,14 @@ def _answers(training: Training, task: Task, batches: Sequence[Batch]) -> dict[s
     gradients = training.gradients(batches[0])
     scores = training.evaluate(plain)
     return {
-        "counts": _counts(initial, gradients),
-        "weights": {name: _off(initial[name], task.weights[name]) for name in task.weights},
+        # Of each array its number of values, and how many of them learn.
+        "counts": {
+            name: np.array([array.size, gradients[name].size if name in gradients else 0])
+            for name, array in initial.items()
+        },
+        "weights": {
+            name: _max_difference(initial[name], task.weights[name]) for name in task.weights
+        },
         "logits": {"logits": fold(training.logits(plain[0]))},
         "gradients": {name: fold(gradient) for name, gradient in gradients.items()},
         "evaluation": {"loss": np.array([scores.loss])},
@@ -237,7 +279,9 @@ def _steps(
         "losses": {"losses": losses},
         "movement": {name: _movement(initial[name], moved[name], steps=steps) for name in learning},
         "frozen": {
-            name: _off(moved[name], initial[name]) for name in moved if name not in learning
+            name: _max_difference(moved[name], initial[name])
+            for name in moved
+            if name not in learning
         },
     }
 
@@ -297,15 +341,7 @@ def _trained(training: Training, epochs: Sequence[Batches]) -> tuple[list[Scores
     return scores, steps.taken
 
 
-def _counts(weights: Mapping[str, Array], gradients: Mapping[str, Array]) -> Arrays:
-    """Return for each array its number of values, and how many of them learn."""
-    return {
-        name: np.array([array.size, gradients[name].size if name in gradients else 0])
-        for name, array in weights.items()
-    }
-
-
-def _off(one: Array, other: Array) -> Array:
+def _max_difference(one: Array, other: Array) -> Array:
     """Return the largest difference; infinite where the shapes are not even the same."""
     if one.shape != other.shape:
         return np.array([np.inf])
@@ -327,10 +363,6 @@ def _without_dropout(task: Task) -> Task:
 
 def _deterministic(execution: Execution) -> Execution:
     return replace(execution, precision="float32", is_deterministic=True)
-
-
-def _dropout_rates(network: Network) -> set[float]:
-    return {layer.rate for layer in network.layers if isinstance(layer, Dropout) and layer.rate}
 
 
 def _depth(network: Network) -> int:

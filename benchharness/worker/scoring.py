@@ -65,13 +65,13 @@ def answers_to(batches: Batches, *, training: Training, output: str) -> Answers:
     parts: list[Answers] = []
     logits: list[NDArray[np.float32]] = []
     for batch in batches:
-        found = training.logits(batch)
-        if len(found) != len(batch):
+        rows = training.logits(batch)
+        if len(rows) != len(batch):
             raise PluginError(
-                f"logits: expected a row for each of {len(batch)} images, found {len(found)}"
+                f"logits: expected a row for each of {len(batch)} images, found {len(rows)}"
             )
-        parts.append(judged(found, batch.labels, output=output))
-        logits = [*logits, found][-_SAMPLE:]
+        parts.append(judged(rows, batch.labels, output=output))
+        logits = [*logits, rows][-_SAMPLE:]
     return Answers(
         losses=np.concatenate([part.losses for part in parts]),
         hits=np.concatenate([part.hits for part in parts]),
@@ -101,21 +101,18 @@ class ScoreCheck:
     def trouble(self) -> str:
         """Return what is wrong with the scores of a sample; empty for nothing."""
         try:
-            return self._compared()
+            sample = self._sample()
+            logits = self.answers.logits[-len(sample) :]
+            return self._against(
+                self.training.evaluate(sample),
+                self.answers.last(sum(map(len, sample))).scores,
+                margins=np.concatenate([margins(part) for part in logits]),
+            ) or self._against_reference(sample[-1], logits[-1])
         except Exception as error:
             # A full device may have no room for it. What has been measured stays, unproven; the
             # traceback is in the log.
             traceback.print_exc()
             return f"evaluation: could not be checked ({type(error).__name__})"
-
-    def _compared(self) -> str:
-        sample = self._sample()
-        logits = self.answers.logits[-len(sample) :]
-        return self._against(
-            self.training.evaluate(sample),
-            self.answers.last(sum(map(len, sample))).scores,
-            margins=np.concatenate([margins(part) for part in logits]),
-        ) or self._against_reference(sample[-1], logits[-1])
 
     @property
     def _tolerance(self) -> float:
@@ -197,5 +194,5 @@ def margins(logits: NDArray[np.float32]) -> NDArray[np.float64]:
     if values.shape[1] == 1:
         return np.abs(values[:, 0])
     best = np.sort(values, axis=1)
-    found: NDArray[np.float64] = best[:, -1] - best[:, -2]
-    return found
+    lead: NDArray[np.float64] = best[:, -1] - best[:, -2]
+    return lead

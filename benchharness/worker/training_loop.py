@@ -8,21 +8,29 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
 from benchharness.errors import RunError
-from benchharness.measure.blocks import Block, BlockTimer, seconds
-from benchharness.measure.clock import PhaseClock, now_s
-from benchharness.measure.input_wait import InputTimer
+from benchharness.measure.blocks import Block, BlockTimer, best_epoch, seconds, step_percentiles
+from benchharness.measure.clock import InputTimer, PhaseClock, now_s
 from benchharness.model.task import ConsumedBatches, Scores
 from benchharness.model.work import Batches, Training
+
+# Shorter epochs are recorded whole, and no step of theirs is like another.
+_KINDS = 3
+
+Metrics = dict[str, float | int | bool | str | None]
 
 
 class DivergedError(RunError):
     """The loss is no longer a number."""
 
+    status = "diverged"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """What one epoch gave.
+    """Results of one epoch.
 
     Attributes:
         epoch: From 1.
@@ -33,7 +41,7 @@ class Epoch:
         validation_loss: None without a validation split.
         validation_top1: Likewise.
         validation_right: Likewise.
-        blocks: The stretches of steps that were timed.
+        blocks: Stretches of steps that were timed.
     """
 
     epoch: int
@@ -52,7 +60,7 @@ class Epoch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class EpochCounts:
     """Steps and images of one epoch, as counted.
 
     Attributes:
@@ -70,21 +78,21 @@ class Count:
 
 @dataclass(slots=True, kw_only=True)
 class TrainingLoop:
-    """One training, watched.
+    """One training and its measurements.
 
     Attributes:
         training: The plugin's work.
         clock: Phases of the trial.
         validation: Batches to score after each epoch; empty for none.
-        on_epoch: Told of each epoch as it ends.
-        on_consumed: Told after each epoch, counted from 1, what the backend wrote down of it.
-        on_count: Told after each epoch how much work the backend says it has done.
-        on_timing: Told when timed work begins (True) and when it ends or is interrupted (False).
-        on_edge: Told between two blocks of steps, off the clock, which epoch it is and its blocks
-            so far.
-        on_turn: Called before each epoch, off the clock: another worker may be at work until it
-            returns.
-        epochs: What has been recorded so far.
+        on_epoch: Called with each epoch as it ends.
+        on_consumed: Called after each epoch with its number, from 1, and what the backend recorded.
+        on_counts: Called after each epoch with the work that the backend reports.
+        on_timing: Called when timed work begins (True) and when it ends or is interrupted (False).
+        on_edge: Called between two blocks of steps, off the clock, with the epoch's number and its
+            blocks so far.
+        before_epoch: Called before each epoch, off the clock: another worker may be at work until
+            it returns.
+        epochs: Recorded so far.
         images: Training images seen so far.
         waited_s: Training seconds spent in getting batches; None where that cannot be seen.
         evaluation_s: Seconds to evaluate an image, of the fastest epoch; None without validation.
@@ -96,10 +104,10 @@ class TrainingLoop:
     validation: Batches
     on_epoch: Callable[[Epoch], None]
     on_consumed: Callable[[int, ConsumedBatches], None] | None = None
-    on_count: Callable[[Count], None] = lambda count: None
+    on_counts: Callable[[EpochCounts], None] = lambda counts: None
     on_timing: Callable[[bool], None] = lambda is_timed: None
     on_edge: Callable[[int, Sequence[Block]], None] = lambda epoch, blocks: None
-    on_turn: Callable[[], None] = lambda: None
+    before_epoch: Callable[[], None] = lambda: None
     epochs: list[Epoch] = field(default_factory=list)
     images: int = 0
     waited_s: float | None = None
@@ -149,26 +157,28 @@ class TrainingLoop:
             now=now_s,
             on_edge=lambda blocks: self.on_edge(len(self.epochs) + 1, blocks),
         )
-        watch = InputTimer(now=now_s)
+        input_timer = InputTimer(now=now_s)
         steps = len(epochs[0])
 
         def after_epoch(scores: Scores) -> None:
-            self._record(scores, timer.stop())
+            self._end_epoch(scores, timer.stop())
             begin()
 
         def begin() -> None:
             if len(self.epochs) < len(epochs):
                 with self._paused():
-                    self.on_turn()
+                    self.before_epoch()
             timer.start(steps=steps)
 
         self.on_timing(True)
         begin()
-        self.training.train(watch.epochs(epochs), after_step=timer.step, after_epoch=after_epoch)
+        self.training.train(
+            input_timer.epochs(epochs), after_step=timer.step, after_epoch=after_epoch
+        )
         self.on_timing(False)
-        self.waited_s = watch.waited_s
+        self.waited_s = input_timer.waited_s
 
-    def _record(self, scores: Scores, blocks: Sequence[Block]) -> None:
+    def _end_epoch(self, scores: Scores, blocks: Sequence[Block]) -> None:
         number = len(self.epochs) + 1
         if not math.isfinite(scores.loss):
             raise DivergedError(
@@ -177,13 +187,13 @@ class TrainingLoop:
         if self.on_consumed is not None:
             with self._paused():
                 self.on_consumed(number, self.training.consumed())
-        held_out = self._validate()
-        self.on_count(
-            Count(
+        validation = self._validate()
+        self.on_counts(
+            EpochCounts(
                 epoch=number,
                 steps=sum(block.steps for block in blocks),
                 images=scores.count,
-                validated=held_out.count if held_out else 0,
+                validated=validation.count if validation else 0,
             )
         )
         epoch = Epoch(
@@ -192,9 +202,9 @@ class TrainingLoop:
             train_loss=scores.loss,
             train_top1=_share(scores),
             train_right=scores.right,
-            validation_loss=held_out.loss if held_out else None,
-            validation_top1=_share(held_out) if held_out else None,
-            validation_right=held_out.right if held_out else None,
+            validation_loss=validation.loss if validation else None,
+            validation_top1=_share(validation) if validation else None,
+            validation_right=validation.right if validation else None,
             blocks=tuple(blocks),
         )
         self.images += scores.count
@@ -225,3 +235,65 @@ def _share(scores: Scores) -> float:
 
 def _ignore(scores: Scores) -> None:
     """After an epoch of no interest."""
+
+
+def warmup_batches(batches: Batches) -> Batches:
+    """Return the first and the last batch, for warming up.
+
+    The last one may be smaller; to a tracing framework that is another program.
+    """
+    first, last = batches[0], batches[len(batches) - 1]
+    return [first] if len(first) == len(last) else [first, last]
+
+
+def warmup_epochs(batches: Batches) -> Sequence[Batches]:
+    """Return short epochs that take every kind of step of an epoch, for warming up.
+
+    An epoch's first step is recorded and its second is not; the last one is recorded, and its
+    batch may be smaller. To a compiling framework each may be another program.
+    """
+    first, last = batches[0], batches[len(batches) - 1]
+    if len(batches) < _KINDS:
+        return [list(batches)]
+    return [[first, batches[1]], *([[last]] if len(last) != len(first) else [])]
+
+
+def training_metrics(
+    loop: TrainingLoop, *, target_top1: float | None, is_waiting_known: bool = True
+) -> Metrics:
+    """Return the columns that follow from the epochs of a training.
+
+    Args:
+        is_waiting_known: Whether the images come from the batches; a backend that loads files
+            waits for them where it cannot be measured.
+    """
+    epochs, last = loop.epochs, loop.epochs[-1]
+    validated = [epoch for epoch in epochs if epoch.validation_top1 is not None]
+    best = max(validated, key=lambda epoch: epoch.validation_top1 or 0.0, default=None)
+    waited_s = loop.waited_s if is_waiting_known else None
+    return {
+        "train_images_per_s": loop.images / loop.train_s,
+        "epoch_s": float(np.median([epoch.train_s for epoch in epochs])),
+        "best_epoch_s": best_epoch([epoch.blocks for epoch in epochs]),
+        "train_s": loop.train_s,
+        **step_percentiles([block for epoch in epochs for block in epoch.blocks]),
+        "input_wait_fraction": None if waited_s is None else waited_s / loop.train_s,
+        "train_loss": last.train_loss,
+        "train_top1": last.train_top1,
+        "validation_loss": last.validation_loss,
+        "validation_top1": last.validation_top1,
+        "validation_right": last.validation_right,
+        "best_validation_top1": best.validation_top1 if best else None,
+        "best_epoch": best.epoch if best else None,
+        "time_to_top1_s": time_to_top1(validated, target_top1),
+    }
+
+
+def time_to_top1(epochs: list[Epoch], target_top1: float | None) -> float | None:
+    """Return the training seconds until validation reaches the target; None if it never does."""
+    elapsed_s = 0.0
+    for epoch in epochs:
+        elapsed_s += epoch.train_s
+        if target_top1 is not None and (epoch.validation_top1 or 0.0) >= target_top1:
+            return elapsed_s
+    return None

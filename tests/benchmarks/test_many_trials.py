@@ -8,25 +8,24 @@ one that is merely started.
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 
-from benchharness.measure.memory import tree
+from benchharness.measure.meters import tree
 from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.process.outcome import Outcome
+from benchharness.run.process.exit import Outcome
 from benchharness.run.session import open_session, start_run
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
+from benchharness.worker.request import WorkerRequest
 
 TRIALS, TRIED = 10_000, 200
 SUITE = f"""
@@ -51,7 +50,7 @@ batch_size = {list(range(1, 11))}
 """
 WORKER = """
 import json, os, sys
-with os.fdopen(int(sys.argv[2]), "w") as pipe:
+with os.fdopen(int(sys.argv[-1]), "w") as pipe:
     event = {"event": "finished", "status": "ok", "reason": "", "metrics": {"wall_s": 0.1}}
     pipe.write(json.dumps(event) + "\\n")
 """
@@ -64,18 +63,6 @@ class Immediate:
         """Return how a trial of three epochs ends."""
         epochs = [{"epoch": n, "train_s": 0.1, "train_loss": 0.5} for n in (1, 2, 3)]
         return Outcome(status="ok", metrics={"wall_s": 0.1}, epochs=epochs, is_final=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeJob:
-    """The request of a worker that does nothing."""
-
-    program: ClassVar[str] = "fake_worker"
-    spawned_s: float = 0.0
-
-    def write(self, path: Path) -> None:
-        """Write the request as JSON."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
 
 @pytest.fixture
@@ -129,16 +116,18 @@ def test_each_process(
     benchmark: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: Any
 ) -> None:
     """Time a worker that does nothing beside the same process merely started and awaited."""
-    (tmp_path / "fake_worker.py").write_text(WORKER)
+    python = tmp_path / "python"
+    python.write_text(f"#!{sys.executable}\n{WORKER}")
+    python.chmod(0o755)
     monkeypatch.chdir(tmp_path)
-    executor = LocalExecutor(environment={"PYTHONPATH": str(tmp_path)})
+    executor = LocalExecutor(environment=os.environ, python=str(python))
     own: list[float] = []
     bare: list[float] = []
 
     def worker() -> None:
         began_s = time.perf_counter()
         outcome = executor.run(
-            ProbeJob(),  # type: ignore[arg-type]
+            WorkerRequest(),
             request_file=tmp_path / "request.json",
             log=tmp_path / "log",
             on_event=lambda event: None,
@@ -149,8 +138,7 @@ def test_each_process(
     def process() -> None:
         began_s = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "fake_worker", "request.json", "1"],
-            env={"PYTHONPATH": str(tmp_path)},
+            [str(python), "request.json", "1"],
             stdout=subprocess.DEVNULL,
             check=True,
             # As workers are: a session has a share of the processor of its own.

@@ -1,15 +1,119 @@
-"""A figure: strokes in its own units, to be placed, turned and painted as one."""
+"""Figures: outlines and colours, to be placed, turned and painted as one.
+
+Points are complex numbers, x to the right and y down.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import ImageDraw
 
-from benchharness.data.drawn.colours import LIGHT, Colour, mix
-from benchharness.data.drawn.shapes import Outline, mirrored
+Colour = tuple[int, int, int]
+Outline = NDArray[np.complex128]
+Points = Sequence[complex] | Outline
+T = TypeVar("T")
+
+INK: Colour = (26, 22, 24)
+PALE: Colour = (240, 234, 224)
+LIGHT: Colour = (255, 250, 235)
+WHITE: Colour = (248, 248, 248)
+
+_STEPS = np.linspace(0.0, 1.0, 6, endpoint=False)
+# Each row blends four neighbouring points into one point of the curve between the middle two.
+_BLEND = (
+    0.5
+    * np.stack([_STEPS**0, _STEPS, _STEPS**2, _STEPS**3], axis=1)
+    @ np.array([[0, 2, 0, 0], [-1, 0, 1, 0], [2, -5, 4, -1], [-1, 3, -3, 1]])
+)
+_CIRCLE = np.exp(2j * np.pi * np.arange(28) / 28)
+
+
+def choose(rng: np.random.Generator, options: Sequence[T]) -> T:
+    """Return one of the options, all equally likely."""
+    return options[int(rng.integers(len(options)))]
+
+
+def mix(a: Colour, b: Colour, share: float) -> Colour:
+    """Return the colour that lies the given share of the way from a to b."""
+    red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
+    return red, green, blue
+
+
+def varied(colour: Colour, rng: np.random.Generator, amount: float) -> Colour:
+    """Return a neighbour of the colour, each channel moved by about the amount."""
+    red, green, blue = np.clip(np.add(colour, rng.normal(0.0, amount, 3)), 0, 255).astype(int)
+    return int(red), int(green), int(blue)
+
+
+def blob(points: Points) -> Outline:
+    """Return a smooth closed outline through the points.
+
+    Source:
+        Catmull and Rom, "A class of local interpolating splines" (1974).
+    """
+    p = np.asarray(points, dtype=np.complex128)
+    around = np.concatenate([p[-1:], p, p[:2]])
+    return _blend(around)
+
+
+def symmetric(right: Points) -> Outline:
+    """Return a smooth outline from its right half, given from top to bottom."""
+    half = np.asarray(right, dtype=np.complex128)
+    return blob(np.concatenate([half, mirrored(half)[::-1]]))
+
+
+def curve(points: Points) -> Outline:
+    """Return a smooth open curve through the points."""
+    p = np.asarray(points, dtype=np.complex128)
+    padded = np.concatenate([p[:1], p, p[-1:]])
+    return np.append(_blend(padded), p[-1])
+
+
+def ribbon(spine: Points, start: float, end: float) -> Outline:
+    """Return a limb along the spine, its half-width going from start to end, both ends round."""
+    middle = curve(spine)
+    along = np.linspace(0.0, 1.0, len(middle))
+    direction = np.gradient(middle)
+    half_width = (start + (end - start) * along) * np.sqrt(1.0 - (2.0 * along - 1.0) ** 10)
+    side = 1j * direction / np.abs(direction) * half_width
+    return np.concatenate([middle + side, (middle - side)[::-1]])
+
+
+def ellipse(centre: complex, rx: float, ry: float, turn: float = 0.0) -> Outline:
+    """Return an ellipse turned by an angle in radians."""
+    upright = rx * _CIRCLE.real + 1j * ry * _CIRCLE.imag
+    turned: Outline = centre + np.exp(1j * turn) * upright
+    return turned
+
+
+def box(left: float, top: float, right: float, bottom: float) -> Outline:
+    """Return an upright rectangle."""
+    return np.array([left + 1j * top, right + 1j * top, right + 1j * bottom, left + 1j * bottom])
+
+
+def mirrored(outline: Outline) -> Outline:
+    """Return the outline with left and right exchanged."""
+    return -outline.conjugate()
+
+
+def ruffled(outline: Outline, amount: float, rng: np.random.Generator) -> Outline:
+    """Return the outline with tufts: each point moved to or from the centre, at random."""
+    centre = outline.mean()
+    tufts = 1.0 + amount * rng.standard_normal(len(outline))
+    tufted: Outline = centre + (outline - centre) * tufts
+    return tufted
+
+
+def _blend(p: Outline) -> Outline:
+    """Return the curve through all points but the first and the last two."""
+    neighbours = np.array([p[:-3], p[1:-2], p[2:-1], p[3:]])
+    points: Outline = (_BLEND @ neighbours).T.ravel()
+    return points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -48,21 +152,13 @@ class Figure:
     def moved(self, factor: complex, offset: complex) -> Figure:
         """Return the figure scaled and turned by the factor, then shifted by the offset."""
         return Figure(
-            Stroke(
-                outline=s.outline * factor + offset,
-                colour=s.colour,
-                width=s.width * abs(factor),
-                depth=s.depth,
-            )
+            replace(s, outline=s.outline * factor + offset, width=s.width * abs(factor))
             for s in self.strokes
         )
 
     def mirrored(self) -> Figure:
         """Return the figure with left and right exchanged."""
-        return Figure(
-            Stroke(outline=mirrored(s.outline), colour=s.colour, width=s.width, depth=s.depth)
-            for s in self.strokes
-        )
+        return Figure(replace(s, outline=mirrored(s.outline)) for s in self.strokes)
 
     def bounds(self, turn: complex = 1.0) -> tuple[complex, complex]:
         """Return the upper left and the lower right corner of everything filled, once turned."""

@@ -1,4 +1,4 @@
-"""One picture: a subject in a scene, seen through an ordinary camera."""
+"""Pictures: a subject in a scene, seen through an ordinary camera."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from benchharness.data.drawn.anatomy import cat, dog
-from benchharness.data.drawn.colours import choose, coat
-from benchharness.data.drawn.figure import Figure
+from benchharness.data.drawn.animal import cat, coat, dog
+from benchharness.data.drawn.figure import Figure, choose
 from benchharness.data.drawn.poses import POSES
-from benchharness.data.drawn.scene import backdrop
-from benchharness.data.drawn.things import obstacle
+from benchharness.data.drawn.scene import backdrop, obstacle
 
 # Painted larger than it is kept: Pillow draws hard edges, and reducing them makes them smooth.
 _OVERSIZE = 2

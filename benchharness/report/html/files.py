@@ -1,24 +1,31 @@
-"""The report's files in a run's folder: the page and the main chart."""
+"""Files of the report in a run's folder: the page, and the main chart alone as SVG and PNG."""
 
 from __future__ import annotations
 
 import json
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import altair as alt
+import vl_convert
+
 from benchharness.errors import RunError
 from benchharness.files import atomic_write_bytes, unwritten
-from benchharness.report.html import theme
-from benchharness.report.html.bundle import bundle
-from benchharness.report.html.charts import static
-from benchharness.report.html.charts.throughput import speeds_of
-from benchharness.report.html.page import page
-from benchharness.report.rows import backends_of, cores_of, lines_of
-from benchharness.report.summary import answers_in_parts
-from benchharness.results.recovery import load_run
-from benchharness.results.store import RunFolder
+from benchharness.report.html.charts.cells import speed_layers, speeds_of
+from benchharness.report.html.charts.chart import ROW_HEIGHT, Frame
+from benchharness.report.html.page import report_page, vega_bundle
+from benchharness.report.html.theme import STATIC_FONT, config, css, in_light
+from benchharness.report.summary import DISTURBED
+from benchharness.report.table import Report
+from benchharness.results.load import load_run
+from benchharness.results.run_folder import RunFolder
 
 PAGE, SVG, PNG = "report.html", "chart.svg", "chart.png"
+# Of the main chart: pixels, characters in a line of text, and how much finer the PNG is.
+WIDTH, CHARACTERS, SCALE = 720, 124, 2
+FONT_SIZE = 17
 
 
 def write_report(folder: RunFolder) -> list[Path]:
@@ -31,32 +38,70 @@ def write_report(folder: RunFolder) -> list[Path]:
         RunError: The folder cannot be read or written.
     """
     records, _ = folder.records()
-    run, _ = load_run(folder, records)
-    backends = backends_of(run, records)
-    lines = lines_of(records, backends, cores=cores_of(run))
-    answers, speeds = answers_in_parts(lines), speeds_of(lines)
-    svg = ""
-    if speeds:
-        series = theme.series_of(backends)
-        svg = static.as_svg(static.poster(run, speeds, series, answers))
-    contents = {
-        PAGE: page(
-            run,
-            records,
-            _certificates(folder),
-            answers=answers,
-            speeds=speeds,
-            vega=bundle(),
-            poster=svg,
-        ).encode()
-    }
+    report = Report.of(load_run(folder, records)[0], records)
+    spec = poster(report)
+    svg = vl_convert.vegalite_to_svg(spec) if spec else ""
+    page = report_page(report, _certificates(folder), vega=vega_bundle(), poster=svg)
+    contents = {PAGE: page.encode()}
     if svg:
-        contents |= {SVG: svg.encode(), PNG: static.as_png(svg)}
-    return [_write(folder.path / name, content) for name, content in contents.items()]
+        contents |= {SVG: svg.encode(), PNG: vl_convert.svg_to_png(svg, scale=SCALE)}
+    for name, content in contents.items():
+        try:
+            atomic_write_bytes(folder.path / name, content)
+        except OSError as error:
+            raise RunError(
+                f"{folder.path / name}: expected to be able to write here, found: "
+                f"{unwritten(error)}"
+            ) from error
+    return [folder.path / name for name in contents]
+
+
+def poster(report: Report) -> dict[str, Any]:
+    """Return the main chart as Vega-Lite takes it, in the light theme; empty without speeds.
+
+    What was run, where and on what is part of it: a picture is sent on without its page.
+    """
+    frame = Frame.of(report.rows, report.backends)
+    data: dict[str, Any] = {}
+    panels = []
+    for number, speeds in enumerate(speeds_of(frame), start=1):
+        bars, trials = f"bars-{number}", f"trials-{number}"
+        data |= {bars: speeds.bars, trials: speeds.trials}
+        said = [answer.said for answer in report.answers if answer.subject == speeds.line]
+        panels.append(
+            speed_layers(speeds, frame, bars=bars, trials=trials).properties(
+                width=WIDTH,
+                height=ROW_HEIGHT * len(speeds.bars),
+                title=alt.TitleParams(
+                    text=speeds.line + (f" ({DISTURBED})" if speeds.is_disturbed else ""),
+                    subtitle=_wrapped(said),
+                    offset=8,
+                ),
+            )
+        )
+    if not panels:
+        return {}
+    drawing = alt.vconcat(*panels, spacing=26).resolve_scale(x="independent", y="independent")
+    spec: dict[str, Any] = drawing.properties(title=_title(report)).to_dict(validate=False)
+    whole = {"background": css("paper"), "padding": 24, "autosize": "pad"}
+    spec |= {"datasets": data, "config": config(font=STATIC_FONT) | whole}
+    light: dict[str, Any] = in_light(spec)
+    return light
+
+
+def _title(report: Report) -> alt.TitleParams:
+    overall = [f"overall: {a.said}" for a in report.answers if a.subject == "overall"]
+    bars = "images per second: medians, single trials, 95 % intervals"
+    below = _wrapped([report.setting, report.inputs, *overall, bars])
+    return alt.TitleParams(text=report.heading, subtitle=below, fontSize=FONT_SIZE, offset=16)
+
+
+def _wrapped(texts: Sequence[str]) -> list[str]:
+    return [line for text in texts for line in textwrap.wrap(text, CHARACTERS)]
 
 
 def _certificates(folder: RunFolder) -> dict[str, Any]:
-    """Return certificate.json; empty where nobody asked for a proof."""
+    """Return certificate.json; empty where no proof was requested."""
     path = folder.path / "certificate.json"
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -67,13 +112,3 @@ def _certificates(folder: RunFolder) -> dict[str, Any]:
             f"{path}: expected JSON, found: {error}; remove the file to report without it"
         ) from error
     return content
-
-
-def _write(path: Path, content: bytes) -> Path:
-    try:
-        atomic_write_bytes(path, content)
-    except OSError as error:
-        raise RunError(
-            f"{path}: expected to be able to write here, found: {unwritten(error)}"
-        ) from error
-    return path

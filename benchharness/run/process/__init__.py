@@ -1,1 +1,1 @@
-"""A worker seen from outside: started, watched, ended with all its children, and judged."""
+"""Worker processes: start, watch, kill with all their children, and explain their end."""

@@ -1,37 +1,39 @@
-"""Carrying out a trial in a process of its own, and seeing how it ended."""
+"""Executor: carries out a request in a worker process, and returns how it ended."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal, TypeVar
 
-from benchharness.doctor.probe_request import GaugeRequest
-from benchharness.measure.cgroup import oom_kill_count
 from benchharness.measure.clock import now_s
-from benchharness.measure.gpu import open_gpu
-from benchharness.measure.meters import base_bytes, make_meters
-from benchharness.measure.variables import recorded_variables
-from benchharness.run.process.exit import examine, last_words
-from benchharness.run.process.interleave import Course, run_to_completion
-from benchharness.run.process.outcome import Outcome
-from benchharness.run.process.process import TURN, OnEvent, TimeoutKind, Worker
-from benchharness.run.process.settling import wait_until_released
-from benchharness.worker.probe_request import ProbeRequest
-from benchharness.worker.request import TrialRequest
+from benchharness.measure.gpu import Gpu, open_gpu, wait_until_released
+from benchharness.measure.machine import oom_kill_count, recorded_variables
+from benchharness.measure.meters import Meters, base_bytes, make_meters
+from benchharness.run.process.exit import Outcome, diagnose_exit, log_tail
+from benchharness.run.process.worker_process import OnEvent, Stop, WorkerProcess
+from benchharness.worker.progress import YIELD
+from benchharness.worker.request import WorkerRequest, worker_command
+
+T = TypeVar("T")
+# Stops wherever another trial may be at work, and returns the result. Closed before its end, it
+# ends what it has started.
+TrialSteps = Generator[None, None, T]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalExecutor:
-    """Runs trials on this machine, of which one is at work at any time.
+    """Runs workers on this machine, of which one is at work at any time.
 
     Attributes:
         environment: Of the workers.
         gpu: Selects the GPU that they see, for its driver; empty for none.
-        silence_s: Longest a worker may tell nothing; None for no limit.
+        silence_s: Longest a worker may report nothing; None for no limit.
         python: The workers' interpreter.
-        code: Tells the code that its workers import; empty for what this process would import.
+        code: Digest of the code that its workers import; empty for what this process would import.
     """
 
     environment: Mapping[str, str]
@@ -42,36 +44,19 @@ class LocalExecutor:
 
     @property
     def variables(self) -> dict[str, str]:
-        """What of the environment is part of what is measured."""
+        """The part of the environment that is part of what is measured."""
         return recorded_variables(self.environment)
 
     def run(
         self,
-        request: TrialRequest | ProbeRequest | GaugeRequest,
+        request: WorkerRequest,
         *,
         request_file: Path,
         log: Path,
         on_event: OnEvent,
         limit_s: float | None = None,
     ) -> Outcome:
-        """Carry out one trial and return how it ended; the arguments are those of ``course``."""
-        return run_to_completion(
-            self.course(
-                request, request_file=request_file, log=log, on_event=on_event, limit_s=limit_s
-            )
-        )
-
-    def course(
-        self,
-        request: TrialRequest | ProbeRequest | GaugeRequest,
-        *,
-        request_file: Path,
-        log: Path,
-        on_event: OnEvent,
-        limit_s: float | None = None,
-        takes_turns: bool = False,
-    ) -> Course[Outcome]:
-        """Carry out one trial and return how it ended; never raises for what a worker does.
+        """Carry out a request and return how it ended; never raises for what a worker does.
 
         Its processes are gone then, and the GPU's memory is free again, or the outcome says how
         much is not.
@@ -79,72 +64,174 @@ class LocalExecutor:
         Args:
             request_file: Where to write the request.
             log: Takes everything the worker prints.
-            on_event: Told of each event as it comes.
+            on_event: Called with each event as it comes.
             limit_s: Longest it may be at work altogether; None for no limit.
-            takes_turns: Whether to stop before each epoch, so that another worker may be at work.
         """
-        gpu = open_gpu(self.gpu) if self.gpu else None
-        used_bytes = base_bytes(gpu)
-        kills = oom_kill_count()
-        request = replace(request, spawned_s=now_s())
-        request.write(request_file)
-        outcome = Outcome()
-        worker = Worker.start(
-            [self.python, "-m", request.program, str(request_file)],
-            environment=self.environment,
+        running = RunningWorker(
+            executor=self,
+            request=request,
+            request_file=request_file,
             log=log,
-            takes_turns=takes_turns,
+            on_event=on_event,
+            limit_s=limit_s,
         )
-        silence: TimeoutKind = ""
-        stood_s = 0.0
-        try:
-            meters = make_meters(worker.process.pid, gpu=gpu, base_bytes=used_bytes)
-
-            def take(event: Mapping[str, object]) -> None:
-                meters.take(event)
-                outcome.take(event)
-                on_event(event)
-
-            with meters:
-                while True:
-                    spent_s = now_s() - request.spawned_s - stood_s
-                    left_s = None if limit_s is None else limit_s - spent_s
-                    stop = worker.listen(take, silence_s=self.silence_s, limit_s=left_s)
-                    if stop != TURN:
-                        silence = stop
-                        break
-                    stopped_s = now_s()
-                    yield
-                    stood_s += now_s() - stopped_s
-                    worker.resume()
-        finally:
-            # Also when the user interrupts: nothing of ours outlives us.
-            worker.end(patient=outcome.is_final)
-            wall_s = now_s() - request.spawned_s - stood_s
-        outcome.end(wall_s=wall_s, meters=meters)
-        if silence:
-            outcome.status = "timeout"
-            outcome.reason = self._lateness(silence, limit_s)
-            outcome.is_retryable = silence == "silent"
-        elif not outcome.is_final:
-            words = last_words(log)
-            death = examine(
-                worker.process.returncode, words, oom_kill_count=oom_kill_count() - kills
-            )
-            outcome.status, outcome.reason = death.status, death.reason(words)
-            outcome.is_retryable = death.status == "failed"
-        if outcome.status not in ("ok", "skipped"):
-            outcome.last_words = last_words(log)
-        outcome.held_bytes = wait_until_released(used_bytes, lambda: base_bytes(gpu))
+        outcome = running.resume()
+        assert outcome is not None
         return outcome
 
-    def _lateness(self, silence: TimeoutKind, limit_s: float | None) -> str:
-        if silence == "silent":
-            return (
-                f"no sign of life for {self.silence_s:g} s; it hangs, or --timeout is shorter than "
-                "what it does without a word, as compiling"
-            )
-        return (
-            f"still running after the {limit_s:g} s that it was given; ask for less, or give it "
-            "more time"
+    def steps(
+        self,
+        request: WorkerRequest,
+        *,
+        request_file: Path,
+        log: Path,
+        on_event: OnEvent,
+        limit_s: float | None = None,
+    ) -> TrialSteps[Outcome]:
+        """Carry out a trial that pauses before each epoch, so that another may be at work.
+
+        The arguments are those of ``run``.
+        """
+        running = RunningWorker(
+            executor=self,
+            request=request,
+            request_file=request_file,
+            log=log,
+            on_event=on_event,
+            limit_s=limit_s,
+            can_pause=True,
         )
+        try:
+            while (outcome := running.resume()) is None:
+                yield
+            return outcome
+        finally:
+            running.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class RunningWorker:
+    """A request that is being carried out, from pause to pause.
+
+    Attributes:
+        can_pause: Whether it pauses before each epoch.
+    """
+
+    executor: LocalExecutor
+    request: WorkerRequest
+    request_file: Path
+    log: Path
+    on_event: OnEvent
+    limit_s: float | None = None
+    can_pause: bool = False
+    _outcome: Outcome = field(default_factory=Outcome)
+    _resources: ExitStack = field(default_factory=ExitStack)
+    _worker: WorkerProcess | None = None
+    _meters: Meters = field(init=False)
+    _gpu: Gpu | None = None
+    _used_bytes: int | None = None
+    _oom_kills: int = 0
+    _started_s: float = 0.0
+    _paused_s: float = 0.0
+
+    def resume(self) -> Outcome | None:
+        """Start the worker or let it go on; return its outcome, or None where it pauses."""
+        try:
+            if self._worker is None:
+                self._worker = self._start()
+            else:
+                # The clocks stand still while another is at work.
+                self._started_s += now_s() - self._paused_s
+                self._worker.resume()
+            stop = self._listen(self._worker)
+        except BaseException:
+            # Also when the user interrupts: nothing of ours outlives us.
+            self.close()
+            raise
+        if stop == "paused":
+            self._paused_s = now_s()
+            return None
+        self.close()
+        self._outcome.end(wall_s=now_s() - self._started_s, meters=self._meters)
+        self._conclude(stop, self._worker.process.returncode)
+        return self._outcome
+
+    def close(self) -> None:
+        """End the worker's processes, all of them."""
+        self._resources.close()
+
+    def _start(self) -> WorkerProcess:
+        executor = self.executor
+        self._gpu = open_gpu(executor.gpu) if executor.gpu else None
+        self._used_bytes = base_bytes(self._gpu)
+        self._oom_kills = oom_kill_count()
+        self._started_s = now_s()
+        replace(self.request, spawned_s=self._started_s).write(self.request_file)
+        worker = WorkerProcess.start(
+            worker_command(self.request_file, python=executor.python),
+            environment=executor.environment,
+            log=self.log,
+            can_pause=self.can_pause,
+        )
+        self._resources.callback(lambda: worker.end(is_patient=self._outcome.is_final))
+        self._meters = make_meters(worker.process.pid, gpu=self._gpu, base_bytes=self._used_bytes)
+        self._resources.enter_context(self._meters)
+        return worker
+
+    def _listen(self, worker: WorkerProcess) -> Stop | Literal["paused"]:
+        """Take events until the worker pauses, has no more, or its time has run out."""
+        while True:
+            left_s = None if self.limit_s is None else self.limit_s - (now_s() - self._started_s)
+            event = worker.next_event(silence_s=self.executor.silence_s, limit_s=left_s)
+            if isinstance(event, str):
+                return event
+            if event["event"] == YIELD:
+                return "paused"
+            self._meters.on_event(event)
+            self._outcome.add(event)
+            self.on_event(event)
+
+    def _conclude(self, stop: Stop | Literal["paused"], code: int) -> None:
+        """Complete the outcome of a worker whose processes are gone."""
+        outcome, tail = self._outcome, log_tail(self.log)
+        if stop == "silent":
+            outcome.status, outcome.is_retryable = "timeout", True
+            outcome.reason = (
+                f"no progress for {self.executor.silence_s:g} s: the worker hangs, or --timeout is "
+                "too short for a silent phase such as compilation"
+            )
+        elif stop == "late":
+            outcome.status, outcome.is_retryable = "timeout", False
+            outcome.reason = (
+                f"exceeded time_limit_s = {self.limit_s:g}; reduce the work or raise the limit"
+            )
+        elif not outcome.is_final:
+            reason = diagnose_exit(code, tail, oom_kills=oom_kill_count() - self._oom_kills)
+            outcome.status, outcome.reason = reason.status, reason.sentence(tail)
+            outcome.is_retryable = reason.status == "failed"
+        if outcome.status not in ("ok", "skipped"):
+            outcome.log_tail = tail
+        outcome.unreleased_device_bytes = wait_until_released(
+            self._used_bytes, lambda: base_bytes(self._gpu)
+        )
+
+
+def run_interleaved(trials: Sequence[TrialSteps[T]]) -> list[T]:
+    """Carry out trials until all have ended, each up to its next stop, every other round reversed.
+
+    Of two that is A B, B A, ...: drift, and disturbances longer than a stretch, hit both alike.
+    Where one raises, the others are ended.
+    """
+    results: dict[int, T] = {}
+    waiting = list(enumerate(trials))
+    with ExitStack() as started:
+        for trial in trials:
+            started.callback(trial.close)
+        while waiting:
+            for place, trial in waiting:
+                try:
+                    next(trial)
+                except StopIteration as end:
+                    results[place] = end.value
+            waiting = [pair for pair in reversed(waiting) if pair[0] not in results]
+    return [results[place] for place in range(len(trials))]

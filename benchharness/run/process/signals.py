@@ -1,4 +1,4 @@
-"""Holding back the signals that ask us to end, for the moment in which something must be whole."""
+"""Signals that ask us to end, deferred while something must be written whole."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def defer_signals() -> Iterator[None]:
-    """Let no request to end interrupt the block; what came meanwhile is obeyed after it."""
+    """Let no request to end interrupt the block; those that came meanwhile take effect after it."""
     if threading.current_thread() is not threading.main_thread():
         # Python interrupts the main thread alone.
         yield
         return
-    came: list[int] = []
+    received: list[int] = []
 
     def note(number: int, frame: FrameType | None) -> None:
-        came.append(number)
+        received.append(number)
 
     before = {number: signal.getsignal(number) for number in ENDING}
-    # Handlers of ours alone: a default one ends the process, which needs no holding back.
-    ours = {number: handler for number, handler in before.items() if callable(handler)}
-    for one in ours:
-        signal.signal(one, note)
+    # Python handlers alone: a default one ends the process, which needs no deferring.
+    handlers = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, note)
     try:
         yield
     finally:
-        for one, handler in ours.items():
-            signal.signal(one, handler)
-        for number in came:
-            signal.raise_signal(number)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in received:
+            signal.raise_signal(late)

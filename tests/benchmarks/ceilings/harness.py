@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.data.augmentation import Augmentation, AugmentationPlan
-from benchharness.data.plan import BatchSequence, EpochSequence, epoch_order
+from benchharness.data.batches import BatchSequence, EpochSequence, epoch_order
 from benchharness.fairness.ledger import witness
 from benchharness.measure.blocks import BlockTimer
 from benchharness.measure.blocks import seconds as total_seconds

@@ -1,0 +1,367 @@
+"""Rules of a suite across fields, tables and profiles, and all its errors at once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from benchharness.errors import Problem
+from benchharness.model.backbones import BACKBONES
+from benchharness.suite.errors import FieldError, KeyPath, check, format_value, unknown_key
+from benchharness.suite.file import (
+    BenchmarkOptions,
+    Profile,
+    SuiteFile,
+)
+from benchharness.suite.resolve import (
+    ResolvedBenchmark,
+    backends_without_head,
+    matrix_of,
+    merge_dataset,
+    merge_settings,
+)
+from benchharness.suite.settings import (
+    SETTINGS,
+    STRATEGIES,
+    BottleneckSettings,
+    FeedSettings,
+    FineTuneSettings,
+    OptimizerSettings,
+    StrategySettings,
+    TransferSettings,
+    setting_names,
+)
+from benchharness.text import closest, join_or, quote, suggest
+
+Document = Mapping[str, Any]
+PLACEHOLDERS: Document = {"name": "a", "dataset": {"source": "drawn"}}
+MOST_POINTS = 1000
+USED_BY_ALL = {"name", "lr", "weight_decay"}
+USED_BY = {
+    "sgd": {"momentum", "nesterov"},
+    "adam": {"beta_1", "beta_2", "epsilon"},
+    "rmsprop": {"rho", "epsilon"},
+}
+# What decides the shape of a head, and the features that it has learnt from.
+HEAD_KEYS = ("image_size", "dense", "output", "backbone", "weights", "preprocessing")
+
+
+def problems_of(document: Document) -> list[Problem]:
+    """Return every problem of a document, each once."""
+    errors = _errors_of_tables(document)
+    if suite := _valid_part(document, errors):
+        # Rules do not count where a value, or what is perhaps its misspelt key, is wrong.
+        doubtful = {
+            setting
+            for error in errors
+            for key in error.at
+            if isinstance(key, str)
+            for setting in closest(key, SETTINGS)
+        }
+        names = _entries(document)
+        conflicts = always = list(_conflicts_under(suite, Profile(), names))
+        for name, profile in suite.profiles.items():
+            under = _conflicts_under(suite, profile, names)
+            conflicts = conflicts + [
+                each.under("profiles", name) for each in under if each not in always
+            ]
+        errors += [conflict for conflict in conflicts if doubtful.isdisjoint(conflict.at)]
+    return list(dict.fromkeys(error.problem(document) for error in errors))
+
+
+def _valid_part(document: Document, errors: list[FieldError]) -> SuiteFile | None:
+    """Return the suite without what is wrong in it; None when nothing is left."""
+    valid: Document = {**PLACEHOLDERS, **document}
+    while errors:
+        # A missing value makes its whole table wrong.
+        wrong = {error.at[:-1] if error.found == "nothing" else error.at for error in errors}
+        smaller = PLACEHOLDERS | _without(valid, (), wrong)
+        if smaller == valid:
+            return None
+        valid, errors = smaller, _errors_of_tables(smaller)
+    return SuiteFile.model_validate(valid)
+
+
+def _without(value: Any, at: KeyPath, wrong: Collection[KeyPath]) -> Any:
+    """Return a value without its parts at the given places."""
+    if isinstance(value, dict):
+        keys = [key for key in value if (*at, key) not in wrong]
+        return {key: _without(value[key], (*at, key), wrong) for key in keys}
+    if isinstance(value, list):
+        places = [(item, (*at, index)) for index, item in enumerate(value)]
+        return [_without(item, place, wrong) for item, place in places if place not in wrong]
+    return value
+
+
+def _errors_of_tables(document: Document) -> list[FieldError]:
+    """Return the errors of each table by its model, and of names and keys across tables."""
+    errors = [*_benchmark_errors(document), *_profile_errors(document)]
+    refused = [error.at for error in errors]
+    # What is refused as a whole is not checked inside.
+    return [
+        error
+        for error in check(SuiteFile, document)
+        if not any(error.at[: len(at)] == at for at in refused)
+    ] + errors
+
+
+def _benchmark_errors(document: Document) -> Iterator[FieldError]:
+    """Yield names that occur twice, and more combinations than anyone would run."""
+    seen: set[str] = set()
+    for index, entry in enumerate(_list(document.get("benchmark"))):
+        name = _table(entry).get("name")
+        if isinstance(name, str) and name in seen:
+            yield FieldError(
+                at=("benchmark", index, "name"),
+                expected="a unique name",
+                found="that of an earlier benchmark",
+            )
+        seen.add(str(name))
+        yield from (
+            error.under("benchmark", index)
+            for error in _too_many_points(_table(_table(entry).get("matrix")))
+        )
+
+
+def _profile_errors(document: Document) -> Iterator[FieldError]:
+    """Yield names in profiles that no benchmark has, and settings of other strategies."""
+    entries = _entries(document)
+    for name, profile in _table(document.get("profiles")).items():
+        for index, benchmark in enumerate(_list(_table(profile).get("benchmarks"))):
+            if isinstance(benchmark, str) and benchmark not in entries:
+                place = ("profiles", name, "benchmarks", index)
+                yield _unknown_benchmark(place, benchmark, entries)
+        for benchmark, override in _table(_table(profile).get("benchmark")).items():
+            at = ("profiles", name, "benchmark", benchmark)
+            if benchmark not in entries:
+                yield _unknown_benchmark(at, benchmark, entries)
+                continue
+            matrix = _table(_table(override).get("matrix"))
+            for error in _too_many_points(matrix):
+                yield error.under(*at)
+            strategy = entries[benchmark].get("strategy")
+            if isinstance(strategy, str) and strategy in STRATEGIES:
+                known = setting_names(strategy)
+                for key in (_table(override).keys() & SETTINGS.keys()) - {*known}:
+                    yield unknown_key(key, known).under(*at)
+                for key in (matrix.keys() & SETTINGS.keys()) - {*known}:
+                    yield unknown_key(key, known).under(*at, "matrix")
+
+
+def _too_many_points(matrix: Document) -> Iterator[FieldError]:
+    points = math.prod(len(values) for values in matrix.values() if isinstance(values, list))
+    if points > MOST_POINTS:
+        expected = f"at most {MOST_POINTS} combinations"
+        yield FieldError(at=("matrix",), expected=expected, found=str(points))
+
+
+def _unknown_benchmark(at: KeyPath, name: str, known: Collection[str]) -> FieldError:
+    return FieldError(
+        at=at,
+        expected="the name of a benchmark of this suite",
+        found=quote(name),
+        hint=suggest(name, known),
+    )
+
+
+def _entries(document: Document) -> dict[str, Document]:
+    """Return the tables of benchmarks that have a name."""
+    entries = map(_table, _list(document.get("benchmark")))
+    return {entry["name"]: entry for entry in entries if isinstance(entry.get("name"), str)}
+
+
+def _table(value: Any) -> Document:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _conflicts_under(
+    suite: SuiteFile, profile: Profile, names: Collection[str]
+) -> Iterator[FieldError]:
+    """Yield what conflicts in a suite under a profile.
+
+    Args:
+        suite: The suite, or the part of it that is valid.
+        profile: Empty for none.
+        names: All benchmarks of the suite, also those that are not valid.
+    """
+    resolved: dict[str, ResolvedBenchmark] = {}
+    for benchmark in suite.benchmark:
+        try:
+            resolved[benchmark.name] = merge_settings(suite, benchmark, profile)
+        except ValidationError:
+            continue
+    dataset = merge_dataset(suite, profile)
+    for name, each in resolved.items():
+        for point in each.points:
+            for conflict in conflicts_of(point.settings):
+                yield conflict.under("benchmark", name)
+            if point.settings.input == "files" and not dataset.has_files:
+                reason = f"dataset {dataset.source} has no image files"
+                yield _no_files(reason).under("benchmark", name)
+        for head in each.heads:
+            yield from _head_conflicts(each, head, resolved=resolved, names=names)
+    for benchmark in suite.benchmark:
+        override = profile.benchmark.get(benchmark.name, BenchmarkOptions())
+        for key in override.settings.keys() & matrix_of(benchmark, override).keys():
+            yield FieldError(
+                at=("benchmark", benchmark.name, key),
+                expected="no value (the matrix sets it)",
+                found="a value",
+                hint="write matrix = {} beside it to remove the matrix",
+            )
+
+
+def conflicts_of(settings: StrategySettings) -> Iterator[FieldError]:
+    """Yield what conflicts in settings after merging, each under the key to change."""
+    if not isinstance(settings, FeedSettings):
+        yield from _optimizer_conflicts(settings.optimizer)
+    if isinstance(settings, TransferSettings):
+        yield from _backbone_conflicts(settings)
+    elif settings.preprocessing == "pretrained":
+        yield FieldError(
+            at=("preprocessing",),
+            expected='any preprocessing except "pretrained" (no backbone)',
+            found=quote("pretrained"),
+        )
+    is_augmented = not settings.augmentation.is_identity
+    if isinstance(settings, BottleneckSettings) and is_augmented:
+        yield _no_augmentation("a bottleneck computes the features of an image once")
+    if isinstance(settings, FineTuneSettings) and settings.reuse_frozen:
+        if settings.trainable == "all":
+            yield FieldError(
+                at=("reuse_frozen",),
+                expected='false beside trainable = "all", which freezes nothing',
+                found="true",
+            )
+        if is_augmented:
+            yield _no_augmentation("reuse_frozen computes the frozen blocks of an image once")
+    if settings.input == "files" and not settings.trains_on_images:
+        yield _no_files("training reads stored features here")
+
+
+def _optimizer_conflicts(optimizer: OptimizerSettings) -> Iterator[FieldError]:
+    """Yield constants that the chosen rule would not use."""
+    used = USED_BY_ALL | USED_BY[optimizer.name]
+    for key, field in OptimizerSettings.model_fields.items():
+        value = getattr(optimizer, key)
+        if key not in used and value != field.default:
+            users = [name for name, keys in USED_BY.items() if key in keys]
+            yield FieldError(
+                at=("optimizer", key),
+                expected=f"only what {optimizer.name} uses",
+                found=f"{key} = {format_value(value)}",
+                hint=f"{join_or(users)} uses it",
+            )
+    if optimizer.nesterov and not optimizer.momentum:
+        yield FieldError(
+            at=("optimizer", "momentum"),
+            expected="a number above 0 beside nesterov = true",
+            found=format_value(optimizer.momentum),
+        )
+
+
+def _backbone_conflicts(settings: TransferSettings) -> Iterator[FieldError]:
+    """Yield why images or weights do not fit the backbone."""
+    backbone = BACKBONES[settings.backbone]
+    if settings.image_size < backbone.smallest_image:
+        yield FieldError(
+            at=("image_size",),
+            expected=f"at least {backbone.smallest_image} for {settings.backbone}",
+            found=format_value(settings.image_size),
+        )
+    known = ("pretrained", *backbone.releases, "random")
+    if settings.weights not in known:
+        yield FieldError(
+            at=("weights",),
+            expected=f"{join_or(known)} for {settings.backbone}",
+            found=quote(settings.weights),
+        )
+    elif settings.weights != "random" and not settings.releases:
+        needed = dict.fromkeys(each.preprocessing for each in backbone.releases.values())
+        yield FieldError(
+            at=("preprocessing",),
+            expected=f'"pretrained": these weights need {join_or(needed)}',
+            found=format_value(settings.preprocessing),
+            hint="this preprocessing belongs to other weights",
+        )
+
+
+def _no_files(reason: str) -> FieldError:
+    return FieldError(
+        at=("input",),
+        expected=f'"prepared", for {reason}',
+        found='"files"',
+        hint='write input = "prepared" here',
+    )
+
+
+def _no_augmentation(reason: str) -> FieldError:
+    return FieldError(
+        at=("augmentation",),
+        expected=f"none, for {reason}",
+        found="varied images",
+        hint="write augmentation = {} here",
+    )
+
+
+def _head_conflicts(
+    benchmark: ResolvedBenchmark,
+    head: str,
+    *,
+    resolved: Mapping[str, ResolvedBenchmark],
+    names: Collection[str],
+) -> Iterator[FieldError]:
+    """Yield why a benchmark cannot take its head from the one it names."""
+    at = ("benchmark", benchmark.name, "head_from")
+    bottleneck = resolved.get(head)
+    if head not in names or (bottleneck and bottleneck.strategy != "bottleneck"):
+        known = [name for name, other in resolved.items() if other.strategy == "bottleneck"]
+        yield FieldError(
+            at=at,
+            expected="the name of a bottleneck benchmark",
+            found=quote(head),
+            hint=suggest(head, known or names),
+        )
+    elif bottleneck is None:
+        # It is invalid by itself, which is reported there.
+        return
+    elif bottleneck.points[0].matrix:
+        yield FieldError(
+            at=at, expected="a benchmark without a matrix, which has one head", found=quote(head)
+        )
+    else:
+        yield from backends_without_head(benchmark, bottleneck)
+        if missing := [track for track in benchmark.tracks if track not in bottleneck.tracks]:
+            yield FieldError(
+                at=("benchmark", benchmark.name, "tracks"),
+                expected=f"tracks that benchmark {quote(head)} runs in too, "
+                "for head_from takes the head from there",
+                found=join_or(missing, word="and"),
+            )
+        yield from _network_differences(benchmark, bottleneck)
+
+
+def _network_differences(
+    benchmark: ResolvedBenchmark, bottleneck: ResolvedBenchmark
+) -> Iterator[FieldError]:
+    """Yield where the networks differ that are to share a head."""
+    for point in benchmark.points:
+        if getattr(point.settings, "head_from", None) != bottleneck.name:
+            continue
+        for key in HEAD_KEYS:
+            theirs = getattr(bottleneck.points[0].settings, key)
+            ours = getattr(point.settings, key)
+            if theirs != ours:
+                yield FieldError(
+                    at=("benchmark", benchmark.name, key),
+                    expected=f"{format_value(theirs)} as in benchmark {quote(bottleneck.name)}",
+                    found=format_value(ours),
+                    hint="head_from takes its head, which fits only the same network",
+                )
