@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from contract_runs import check_backend
 
 from benchharness.api import AfterEpoch, AfterStep, Batch, Batches, Task
 from benchharness.testing import BackendContract
-from benchharness.testing.checklist import BACKEND, Result
-from benchharness.testing.contract_replay import RULES
-from benchharness.testing.examination import examine
+from benchharness.testing.contract_timing import REPLAYED_RULES as RULES
 from benchharness.testing.reference import NumpyBackend, NumpyTraining
 from benchharness.testing.reference_layers import Array
 from benchharness.testing.reference_rules import Judgement, Rule
@@ -232,14 +231,7 @@ def test_recording_a_replay_is_named():
 
 def test_a_training_without_replay_is_passed_over_with_the_reason():
     """The clause is refused, as the contract allows, and says what stays unknown."""
-    (item,) = (item for item in BACKEND if item.name == "replay")
-    findings = [
-        finding
-        for check in item.checks
-        for finding in examine(CONTRACT, check, backend=Trains(WithoutReplay), execution=CPU)
-    ]
-
-    result = Result(item=item, findings=tuple(findings))
+    result = check_backend(Trains(WithoutReplay), "replay")["replay"]
 
     assert result.outcome == "refused"
     (reason,) = result.refusals

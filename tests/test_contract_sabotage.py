@@ -25,9 +25,7 @@ from benchharness.api import (
 )
 from benchharness.fairness.settings import stated
 from benchharness.testing import BackendContract
-from benchharness.testing.contract_images import WARPS
-from benchharness.testing.contract_messages import RULE
-from benchharness.testing.contract_numbers import NETWORKS, RULES
+from benchharness.testing.contract_numbers import ADAM_WITH_DECAY, NETWORKS, RULES, WARPS
 from benchharness.testing.reference import NumpyBackend, NumpyFeeding, NumpyTraining, Tape
 from benchharness.testing.reference_layers import Array
 from benchharness.testing.reference_rules import Judgement
@@ -400,7 +398,7 @@ class ReportsAsStated(NumpyTraining):
 
     def settings(self) -> Mapping[str, Setting]:
         """Return those of plain SGD on everything."""
-        asked = make_task(small_cnn(dropout=0.5), optimizer=RULE)
+        asked = make_task(small_cnn(dropout=0.5), optimizer=ADAM_WITH_DECAY)
         return {**super().settings(), **stated(asked)}
 
 

@@ -22,7 +22,7 @@ from wheels import shelf_variables, write_shelf
 from benchharness.results.columns import CELL, COUNTS, EPOCH, METRICS, ORIGIN, PUBLISHED, TRIAL
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
-from benchharness.testing import checklist
+from benchharness.testing.check import BACKEND_CLAUSES, title
 from benchharness.testing.scaffold import TEMPLATE
 
 LANGUAGES = {"sh", "toml", "python", "text", "yaml"}
@@ -282,7 +282,7 @@ def test_every_planted_fault_is_listed_with_what_names_it():
     text = (ROOT / "docs/fairness.md").read_text(encoding="utf-8")
     # Of several rows the first is that of the proof.
     rows = dict(reversed(re.findall(r"^\| `(\w+)` \| (.*) \|$", text, re.M)))
-    clauses = {item.name: item.title for item in checklist.BACKEND}
+    clauses = {clause.clause: title(clause) for clause in BACKEND_CLAUSES}
 
     assert rows.keys() == names | test_sabotage.FAULTS_OF_SPEED.keys()
     assert not [name for name, words in demanded.items() if words not in rows[name]]

@@ -11,7 +11,7 @@ import pytest
 from benchharness.api import AfterEpoch, AfterStep, Backend, Batches, Task
 from benchharness.report.rows import NOTABLE_ABOVE
 from benchharness.testing import BackendContract
-from benchharness.testing.contract_replay import _stretches
+from benchharness.testing.contract_timing import replay_timer
 from benchharness.testing.tasks import CPU
 
 pytestmark = pytest.mark.full
@@ -99,9 +99,9 @@ def test_a_queue_of_two_workers_shows_outside_the_computation(
     slow_trainings: Mapping[str, Any],
 ) -> None:
     """It costs such a step a millisecond, near what the contract allows; the note names it."""
-    stretches = _stretches(Planted(*slow_trainings["PyDataset of two workers"]), CPU)
+    timer = replay_timer(Planted(*slow_trainings["PyDataset of two workers"]), CPU)
 
-    steps = [stretches.compare() for _ in range(4)]
+    steps = [timer.compare() for _ in range(4)]
 
     assert median(1 - replay_s / step_s for step_s, replay_s in steps) > NOTABLE_ABOVE
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from contract_runs import check_backend, check_package
 from numpy.typing import NDArray
 from plugins_here import benchharness, install
 from test_contract_replay import ReadsBackEachStep, StepsEagerly
@@ -27,9 +28,7 @@ from benchharness.api import (
     UnsupportedError,
 )
 from benchharness.testing import BackendContract, PluginContract
-from benchharness.testing.checklist import BACKEND, PACKAGE, Result
-from benchharness.testing.examination import examine, offered
-from benchharness.testing.examiner import examined
+from benchharness.testing.check import BACKEND_CLAUSES, PACKAGE_CLAUSES, offered, title
 from benchharness.testing.reference import NumpyBackend, NumpyExtraction, NumpyTraining
 from benchharness.testing.reference_layers import Array
 from benchharness.testing.reference_rules import Judgement
@@ -179,24 +178,17 @@ FAULTS: dict[str, tuple[Backend, str, str]] = {
 @pytest.mark.parametrize(("backend", "clause", "complaint"), FAULTS.values(), ids=FAULTS)
 def test_a_planted_fault_is_named(backend: Backend, clause: str, complaint: str):
     """Its clause is broken, and one of the faults there says what it is."""
-    item = next(item for item in BACKEND if item.name == clause)
+    result = check_backend(backend, clause)[clause]
 
-    findings = tuple(
-        found
-        for check in item.checks
-        for found in examine(BackendContract(), check, backend=backend, execution=CPU)
-    )
-
-    result = Result(item=item, findings=findings)
     assert result.outcome == "broken"
-    assert any(complaint in f"{fault.check}: {fault.reason}" for fault in result.faults), findings
+    assert any(complaint in f"{fault.check}: {fault.reason}" for fault in result.faults), result
 
 
 def test_the_reference_keeps_every_clause():
     """So that faults fail for what they are; switches that it refuses are said."""
-    results = {result.item.name: result for result in examined(NumpyBackend(), CPU)}
+    results = check_backend(NumpyBackend())
 
-    assert list(results) == [item.name for item in BACKEND]
+    assert list(results) == [clause.clause for clause in BACKEND_CLAUSES]
     assert {name for name, result in results.items() if result.faults} == set()
     refused = " ".join(results["switches"].refusals)
     assert all(switch in refused for switch in ("layout", "compile", "precision"))
@@ -204,15 +196,14 @@ def test_the_reference_keeps_every_clause():
 
 
 def test_every_check_of_pytest_is_in_one_clause():
-    """The checklist and the classes are the same contract."""
-    checks = [
-        name
-        for contract in (BackendContract, PluginContract)
-        for name in dir(contract)
-        if name.startswith("test_")
-    ]
+    """No check is lost where two clauses have one of the same name."""
+    contracts = (BackendContract, PluginContract)
+    checks = [name for contract in contracts for name in dir(contract) if name.startswith("test_")]
+    clauses = (*PACKAGE_CLAUSES, *BACKEND_CLAUSES)
 
-    assert sorted(name for item in (*PACKAGE, *BACKEND) for name in item.checks) == sorted(checks)
+    own = [name for clause in clauses for name in vars(clause) if name.startswith("test_")]
+    assert sorted(own) == sorted(checks)
+    assert len({clause.clause for clause in clauses}) == len(clauses)
 
 
 class FeedsAlone(NumpyBackend):
@@ -229,7 +220,7 @@ class FeedsAlone(NumpyBackend):
 
 def test_a_backend_that_only_feeds_is_held_to_that():
     """What it refuses is passed over, and a fault in what it offers is still one."""
-    results = {result.item.name: result for result in examined(FeedsAlone(), CPU)}
+    results = check_backend(FeedsAlone())
 
     assert offered(FeedsAlone(), CPU, is_tried=True)["feed"] == ""
     assert {name for name, result in results.items() if result.faults} == set()
@@ -330,17 +321,11 @@ def test_a_fault_of_the_package_is_named(
     from benchharness.testing import loading
 
     loading._observe.cache_clear()
-    item = next(item for item in PACKAGE if item.name == clause)
 
-    findings = tuple(
-        found
-        for check in item.checks
-        for found in examine(PluginContract(), check, plugin=name, options={})
-    )
+    result = check_package(name, clause)[clause]
 
-    result = Result(item=item, findings=findings)
-    assert result.outcome == "broken", findings
-    assert any(complaint in fault.reason for fault in result.faults), findings
+    assert result.outcome == "broken", result
+    assert any(complaint in fault.reason for fault in result.faults), result
 
 
 def test_the_checklist_of_a_working_plugin(tmp_path: Path):
@@ -352,7 +337,7 @@ def test_the_checklist_of_a_working_plugin(tmp_path: Path):
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "working (working-dist 1.0) keeps the contract" in done.stdout
-    assert all(item.title in done.stdout for item in (*PACKAGE, *BACKEND))
+    assert all(title(clause) in done.stdout for clause in (*PACKAGE_CLAUSES, *BACKEND_CLAUSES))
     assert "install a framework that is missing  toy_framework" in done.stdout
     assert "dataset, simple_cnn, bottleneck, fine_tune" in done.stdout
 

@@ -71,7 +71,7 @@ def test_modules_are_replaced_one_after_the_other(desk: Path):
 
     told = [module for modules in order() for module in modules]
     assert sorted(told) == sorted(file.name for file in PIECES.glob("*.py"))
-    assert "the reference still works in layers.py, optimizers.py" in said[0]
+    assert "the reference still works in network.py, optimizers.py" in said[0]
     assert "the reference still works" not in said[-1]
     assert "a framework that is missing mlx" in said[-1]
     assert "dataset, simple_cnn, bottleneck, fine_tune mlx (benchharness-mlx 0.1.0)" in said[-1]

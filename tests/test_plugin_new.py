@@ -51,7 +51,9 @@ def test_everything_carries_the_new_name(desk: Path):
 
     assert len(files) == len(sources())
     assert not [path for path in files if "newbackend" in path.read_text() + str(path)]
-    assert "class MyBackendBackend:" in (project / "benchharness_my_backend/backend.py").read_text()
+    assert (
+        "class MyBackendBackend:" in (project / "benchharness_my_backend/training.py").read_text()
+    )
 
 
 def test_the_package_is_typed_and_says_what_it_is(desk: Path):
@@ -79,9 +81,9 @@ def test_the_guide_leads_from_nothing_to_a_certified_backend(tmp_path: Path):
             elif "mine" in words:
                 said[" ".join(words[:2])] = _done(benchharness(tmp_path, *words))
 
-    assert "the reference still works in layers.py, optimizers.py" in said["plugin check"]
+    assert "the reference still works in network.py, optimizers.py" in said["plugin check"]
     assert "dataset, simple_cnn, bottleneck, fine_tune" in said["plugin check"]
-    assert "the reference still works in layers.py ok" in said["replaced"]
+    assert "the reference still works in network.py ok" in said["replaced"]
     assert "optimizer: mine has no rmsprop with these constants" in said["replaced"]
     assert "keeps the contract" in said["replaced"]
     assert "simple_cnn, mine and numpy: proven" in said["certify suites/smoke.toml"]

@@ -15,15 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from contract_runs import check_backend
 from frameworks import require
+from in_process import run_commands
 from plugins_here import install
 from test_measure_synchrony import ASYNCHRONOUS
 from test_run_unconfirmed import SPINNING
-
-from benchharness.testing import BackendContract
-from benchharness.testing.checklist import BACKEND
-from benchharness.testing.examination import examine
-from benchharness.testing.tasks import CPU
 
 pytestmark = pytest.mark.full
 
@@ -218,6 +215,10 @@ class Saboteur:
             fault = "none" if task.execution.is_deterministic else fault.removeprefix("late_")
         misread = TASKS.get(fault, lambda task: task)
         training = self._backend.train(misread(task))
+        if fault == "flatten":
+            for module in training._model.modules():
+                if type(module).__name__ == "FlattenChannelsLast":
+                    module.forward = lambda images: images.flatten(1)
         if fault in TRAININGS:
             TRAININGS[fault](training, task, self._backend)
         if fault in ("no_decay", "beta") and task.optimizer is not None:
@@ -247,10 +248,6 @@ def benchharness_backend(options):
         "benchharness.testing.plugin" if is_reference else f"benchharness_{framework}.plugin"
     )
     backend = plugin.benchharness_backend(options={})
-    if fault == "flatten":
-        from benchharness_torch.layers import FlattenChannelsLast
-
-        FlattenChannelsLast.forward = lambda self, images: images.flatten(1)
     return Saboteur(backend, fault)
 '''
 
@@ -370,19 +367,23 @@ def suite(folder: Path, *, honest: str, faults: dict[str, str]) -> Path:
     return file
 
 
-def benchharness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does, the saboteur installed."""
-    environment = {
+def environment_of(folder: Path) -> dict[str, str]:
+    """Return the environment of commands that find the saboteur."""
+    return {
         **os.environ,
         "PYTHONPATH": str(folder),
         "BENCHHARNESS_CACHE": str(folder / "cache"),
         # Narrow, so that each backend has a line of the table.
         "COLUMNS": "100",
     }
+
+
+def benchharness(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, the saboteur installed."""
     return subprocess.run(
         [sys.executable, "-m", "benchharness", *arguments],
         cwd=folder,
-        env=environment,
+        env=environment_of(folder),
         capture_output=True,
         text=True,
         timeout=900,
@@ -426,8 +427,12 @@ def certified_and_run(
     faults = [name for name in CAUSES if honest in PLACES.get(name, (honest,))]
     file = suite(folder, honest=honest, faults={"copy": "none"} | {name: name for name in faults})
 
-    certified = benchharness(folder, "certify", str(file), "--device", "cpu", "--json")
-    ran = benchharness(folder, "run", str(file), "--device", "cpu")
+    # The framework is imported once for all faults: none is of the process.
+    commands = [
+        ["certify", str(file), "--device", "cpu", "--json"],
+        ["run", str(file), "--device", "cpu"],
+    ]
+    certified, ran = run_commands(commands, folder=folder, environment=environment_of(folder))
 
     return (
         Verdicts(
@@ -523,15 +528,8 @@ def test_plugin_check_names_the_fault_too(fault: str, clause: str):
     plants: dict[str, Any] = {}
     exec(SABOTEUR, plants)
     backend = plants["benchharness_backend"](options={"fault": fault, "framework": "numpy"})
-    item = next(item for item in BACKEND if item.name == clause)
 
-    outcomes = {
-        found.outcome
-        for check in item.checks
-        for found in examine(BackendContract(), check, backend=backend, execution=CPU)
-    }
-
-    assert "broken" in outcomes
+    assert check_backend(backend, clause)[clause].outcome == "broken"
 
 
 FAST = """

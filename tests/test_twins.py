@@ -14,6 +14,7 @@ from benchharness.testing.scaffold import TEMPLATE
 ROOT = Path(__file__).parent.parent
 PLUGINS, CORE = ROOT / "plugins", ROOT / "benchharness"
 TWINS = ("keras", "torch", "jax")
+PARTS = ("plugin", "network", "data", "training", "optimizers")
 # What only one framework has, or has no use for elsewhere.
 OWN = {
     "keras": {"compiling", "native"},
@@ -44,14 +45,14 @@ DATA = {
     "cli/list_command.py": "what to install where there is no backend",
     "data/fashion_mnist.py": "where a framework keeps the dataset",
     "data/sources.py": "where a framework keeps datasets",
-    "fetch/caches.py": "folders in which frameworks keep what they download",
-    "fetch/homes.py": "addresses of published files",
+    "doctor/backends.py": "what to install where there is no backend",
+    "doctor/data.py": "folders in which frameworks keep weights",
+    "download/caches.py": "folders in which frameworks keep what they download",
+    "download/registry.py": "addresses of published files",
     "measure/machine.py": "names of variables that frameworks read",
     "model/backbones.py": "names of published weights",
     "plugins.py": "what to install for a format of weights",
-    "pytest_support/timing.py": "an example in a message",
-    "run/checkup/supply.py": "folders in which frameworks keep weights",
-    "run/checkup/supply_findings.py": "what to install where there is no backend",
+    "pytest_plugin/timing.py": "an example in a message",
     "suite/resolve.py": "an example in a message",
     "suite/settings.py": "names of published weights",
     "weights/published.py": "where published weights lie, and what to install for a format",
@@ -88,12 +89,11 @@ def test_twins_have_the_same_files(twin: str):
     assert found == common | OWN[twin]
 
 
-def test_the_template_of_a_new_plugin_is_a_twin_too():
-    """Whoever begins one finds the same files."""
+def test_the_template_of_a_new_plugin_has_a_file_for_each_part():
+    """Five files, by the names of its parts."""
     (package,) = TEMPLATE.glob("benchharness_*")
-    common = {file.stem for file in folder("torch").glob("*.py")} - OWN["torch"]
 
-    assert {file.stem for file in package.glob("*.py")} == common
+    assert {file.stem for file in package.glob("*.py")} == {"__init__", *PARTS}
 
 
 @pytest.mark.parametrize("module", NAMES)

@@ -10,12 +10,12 @@ import click
 from benchharness.cli import options
 
 if TYPE_CHECKING:
-    from benchharness.testing.audit import PluginCheck
+    from benchharness.testing.check import PluginCheck
 
 
 @click.group("plugin")
 def command() -> None:
-    """Begin a backend of your own, and hold it against the contract."""
+    """Create a backend plugin, or check one against the contract."""
 
 
 @command.command("new")
@@ -25,13 +25,12 @@ def command() -> None:
     "parent",
     type=options.FilePath(path_type=Path, file_okay=False),
     default=Path(),
-    help="Where to make its folder; here by default.",
+    help="Parent of its folder; the current folder by default.",
 )
 def new(*, name: str, parent: Path) -> int:
     """Write the package of a new backend called NAME.
 
-    It runs at once: every piece of it leads to a NumPy reference, and you replace one piece after
-    the other.
+    It works at once, because NumPy computes until each module is replaced by your framework's.
     """
     from benchharness.testing.scaffold import distribution_of, write_plugin
 
@@ -40,7 +39,7 @@ def new(*, name: str, parent: Path) -> int:
     click.echo(f"{folder}: {len(files)} files")
     click.echo(f"install it:  pip install -e '{folder}[dev]'")
     click.echo(f"check it:    benchharness plugin check {name}")
-    click.echo("then replace one module after the other; its README says in which order")
+    click.echo("then replace one module after the other, in the order of its README")
     return 0
 
 
@@ -56,50 +55,52 @@ def new(*, name: str, parent: Path) -> int:
 @click.option(
     "--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Where."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 def check(*, name: str, options: tuple[str, ...], device: str, as_json: bool) -> int:
-    """Hold the installed backend NAME against the contract, clause by clause.
+    """Check the installed backend NAME against the contract, clause by clause.
 
-    What it refuses with a reason is passed over, and said. The same checks for pytest are
+    What it refuses with a reason is skipped, and reported. The same checks for pytest are
     benchharness.testing.BackendContract and PluginContract.
 
-    Exit codes: 0 the contract is kept; 1 it is broken, or NAME is not installed; 2 the request
-    could not be understood.
+    Exit codes: 0 the contract is kept; 1 it is broken, or NAME is not installed; 2 invalid
+    arguments.
     """
     _require_pytest()
-    from benchharness.testing.audit import PluginCheck
+    from benchharness.testing.check import PluginCheck
 
-    audit = PluginCheck(name=name, options=_options(options), device=device)
+    checked = PluginCheck(
+        name=name, options=_options(options), device="gpu" if device == "gpu" else "cpu"
+    )
     if as_json:
         import json
 
-        list(audit.carry_out())
-        click.echo(json.dumps(audit.as_dict()))
+        list(checked.run())
+        click.echo(json.dumps(checked.as_dict()))
     else:
-        _show(audit)
-    return 0 if audit.is_kept else 1
+        _show(checked)
+    return 0 if checked.is_kept else 1
 
 
-def _show(audit: PluginCheck) -> None:
+def _show(checked: PluginCheck) -> None:
     """Print each clause as it becomes known."""
     from rich.console import Console
 
     from benchharness.report.checklist import lines, outcome
 
-    console, told = Console(highlight=False), set[str]()
-    with console.status("examining"):
-        for result in audit.carry_out():
-            for line in lines(result, width=console.width, told=told):
+    console, printed = Console(highlight=False), set[str]()
+    with console.status("checking"):
+        for result in checked.run():
+            for line in lines(result, width=console.width, told=printed):
                 console.print(line)
     console.print()
-    console.print(outcome(audit))
+    console.print(outcome(checked))
 
 
 def _options(pairs: tuple[str, ...]) -> dict[str, str]:
     """Return the plugin's options.
 
     Raises:
-        SuiteError: One is no pair.
+        SuiteError: An option is not KEY=VALUE.
     """
     from benchharness.errors import Problem, SuiteError
 
@@ -114,10 +115,10 @@ def _options(pairs: tuple[str, ...]) -> dict[str, str]:
 
 
 def _require_pytest() -> None:
-    """Refuse to check where what checks is missing.
+    """Require pytest, which the contract is run by.
 
     Raises:
-        PluginError: pytest, of which the contract is made, is not installed.
+        PluginError: It is not installed.
     """
     from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""The proof that two backends do the same work on one cell, or where they do not."""
+"""Certificate that two backends do the same work on one cell, or where they do not."""
 
 from __future__ import annotations
 
@@ -182,19 +182,11 @@ def compare(
                 (first, REFERENCE): (ours, reference),
                 (second, REFERENCE): (theirs, reference),
             }
-        for between, (one, other) in pairs.items():
-            if stage.name in one.arrays or stage.name in other.arrays:
-                array, off, found = _distance(stage, one, other, between=between)
-                findings.append(
-                    Finding(
-                        stage=stage.name,
-                        between=between,
-                        array=array,
-                        off=off,
-                        tolerance=limit,
-                        found=found,
-                    )
-                )
+        findings += [
+            _finding(stage, *sides, between=between, tolerance=limit)
+            for between, sides in pairs.items()
+            if any(stage.name in side.arrays for side in sides)
+        ]
     deviations = tuple(
         f"{name}: {text}" for name, probe in probes.items() for text in probe.deviations
     )
@@ -217,35 +209,39 @@ def _worst_by_stage(findings: tuple[Finding, ...]) -> list[Finding]:
     ]
 
 
-def _distance(
-    stage: Stage, one: Probe, other: Probe, *, between: tuple[str, str]
-) -> tuple[str, float, str]:
-    """Return the array of a stage that is farthest off, how far, and that in words."""
-    ours, theirs = one.arrays.get(stage.name, {}), other.arrays.get(stage.name, {})
-    if between[1] == REFERENCE:
-        # It leaves out what takes it too long, of a stage as well.
-        ours = {name: array for name, array in ours.items() if name in theirs}
-    lone = sorted(set(ours) ^ set(theirs))
-    if lone:
-        return lone[0], np.inf, "on one side only"
-    distances = {
-        name: _off(stage.measure, ours[name], theirs[name])
-        if _alike(ours[name], theirs[name])
-        else np.inf
-        for name in ours
-    }
-    farthest = max(distances, key=lambda name: distances[name])
-    if stage.is_movement and _alike(ours[farthest], theirs[farthest]):
-        words = _movements(ours[farthest], theirs[farthest], between=between)
-    else:
-        words = _words(
-            stage,
-            ours[farthest],
-            theirs[farthest],
-            what=farthest,
-            is_planned=between[1] == REFERENCE,
+def _finding(
+    stage: Stage, ours: Probe, theirs: Probe, *, between: tuple[str, str], tolerance: float
+) -> Finding:
+    """Return how far two sides are apart in the array of a stage that is farthest off."""
+
+    def finding(array: str, off: float, words: str) -> Finding:
+        return Finding(
+            stage=stage.name,
+            between=between,
+            array=array,
+            off=off,
+            tolerance=tolerance,
+            found=words,
         )
-    return farthest if len(distances) > 1 else "", distances[farthest], words
+
+    a, b = ours.arrays.get(stage.name, {}), theirs.arrays.get(stage.name, {})
+    has_reference = between[1] == REFERENCE
+    if has_reference:
+        # It leaves out what takes it too long, of a stage as well.
+        a = {name: array for name, array in a.items() if name in b}
+    lone = sorted(set(a) ^ set(b))
+    if lone:
+        return finding(lone[0], np.inf, "on one side only")
+    distances = {
+        name: _off(stage.measure, a[name], b[name]) if _alike(a[name], b[name]) else np.inf
+        for name in a
+    }
+    name = max(distances, key=lambda name: distances[name])
+    if stage.is_movement and _alike(a[name], b[name]):
+        words = _movements(a[name], b[name], between=between)
+    else:
+        words = _words(stage, a[name], b[name], what=name, is_planned=has_reference)
+    return finding(name if len(distances) > 1 else "", distances[name], words)
 
 
 def _words(stage: Stage, one: Array, other: Array, *, what: str, is_planned: bool) -> str:

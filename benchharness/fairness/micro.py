@@ -1,8 +1,10 @@
-"""What the update rule and dropout do, seen on networks of one layer where nothing hides it."""
+"""Update rule and dropout of a backend, seen on networks of one layer where nothing hides them."""
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,29 +33,23 @@ class Rules:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._movements: dict[tuple[Optimizer, Execution], Array] = {}
-        self._decays: dict[tuple[Optimizer, Execution], Array] = {}
-        self._dropouts: dict[tuple[float, Execution], dict[str, dict[str, Array]]] = {}
+        self._movement = functools.cache(partial(_movement, backend))
+        self._decay = functools.cache(partial(_decay, backend))
+        self._dropout = functools.cache(partial(_dropout, backend))
 
     def movement(self, optimizer: Optimizer, *, execution: Execution) -> Array:
         """Return how far three steps move a single dense kernel, float64, shape (129,).
 
         The last value is what rounding alone may do.
         """
-        key = (optimizer, execution)
-        if key not in self._movements:
-            self._movements[key] = _movement(self.backend, optimizer, execution)
-        return self._movements[key]
+        return self._movement(optimizer, execution)
 
     def decay(self, optimizer: Optimizer, *, execution: Execution) -> Array:
         """Return how far steps without a gradient move a kernel, over its size, shape (129,).
 
         The last value is what rounding alone may do.
         """
-        key = (optimizer, execution)
-        if key not in self._decays:
-            self._decays[key] = _decay(self.backend, optimizer, execution)
-        return self._decays[key]
+        return self._decay(optimizer, execution)
 
     def dropout(self, rate: float, *, execution: Execution) -> dict[str, dict[str, Array]]:
         """Return what a dropout layer does, by what is asked of it and by name.
@@ -63,10 +59,7 @@ class Rules:
         one seed in two trainings, and of two seeds. ``evaluation``: the loss of an image whose
         logit is 1 if dropout lets it pass.
         """
-        key = (rate, execution)
-        if key not in self._dropouts:
-            self._dropouts[key] = _dropout(self.backend, rate, execution)
-        return self._dropouts[key]
+        return self._dropout(rate, execution)
 
 
 def _movement(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array:
@@ -75,12 +68,7 @@ def _movement(backend: Backend, optimizer: Optimizer, execution: Execution) -> A
     # As small as the steps that are to be seen beside it; large enough for weight decay to show.
     kernel = (0.05 * np.abs(inputs) * random.choice([-1, 1], _RULE_INPUTS)).astype(np.float32)
     training, batch = _line(
-        backend,
-        inputs.astype(np.float32),
-        layers=(),
-        kernel=kernel[:, None],
-        optimizer=optimizer,
-        execution=execution,
+        backend, inputs.astype(np.float32), kernel, optimizer=optimizer, execution=execution
     )
     for size in _RULE_STEPS:
         _train(training, replace(batch, inputs=np.float32(size) * batch.inputs), steps=1)
@@ -92,14 +80,8 @@ def _movement(backend: Backend, optimizer: Optimizer, execution: Execution) -> A
 def _decay(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array:
     # Inputs of zero give no gradient: what moves now is the decay, and nothing hides it.
     kernel = np.geomspace(1, 3, _RULE_INPUTS, dtype=np.float32)
-    training, batch = _line(
-        backend,
-        np.zeros(_RULE_INPUTS, np.float32),
-        layers=(),
-        kernel=kernel[:, None],
-        optimizer=optimizer,
-        execution=execution,
-    )
+    inputs = np.zeros(_RULE_INPUTS, np.float32)
+    training, batch = _line(backend, inputs, kernel, optimizer=optimizer, execution=execution)
     _train(training, batch, steps=_DECAY_STEPS)
     moved = _kernel(training).astype(np.float64) / kernel - 1
     # Beside a decay that float32 cannot hold, distances are taken over its rounding.
@@ -114,8 +96,8 @@ def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, d
         return _line(
             backend,
             np.ones(_DRAWS, np.float32),
+            np.zeros(_DRAWS, np.float32),
             layers=(Dropout(name="dropout", rate=rate),),
-            kernel=np.zeros((_DRAWS, 1), np.float32),
             optimizer=Optimizer(name="sgd", lr=1.0),
             execution=execution,
             seed=seed,
@@ -156,9 +138,9 @@ def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, d
 def _line(
     backend: Backend,
     inputs: NDArray[np.float32],
-    *,
-    layers: tuple[Layer, ...],
     kernel: NDArray[np.float32],
+    *,
+    layers: tuple[Layer, ...] = (),
     optimizer: Optimizer,
     execution: Execution,
     seed: int = _SEED,
@@ -167,7 +149,7 @@ def _line(
     network = Network(input_shape=inputs.shape, layers=(*layers, Dense(name="logits", units=1)))
     task = Task(
         network=network,
-        weights={"logits/kernel": kernel, "logits/bias": np.zeros(1, np.float32)},
+        weights={"logits/kernel": kernel[:, None], "logits/bias": np.zeros(1, np.float32)},
         trainable=("logits",),
         output="sigmoid",
         optimizer=optimizer,

@@ -1,4 +1,4 @@
-"""Reading from a backend the very inputs that its network learns from.
+"""Inputs that a network really learns from, read off one step.
 
 A linear network that starts at zero gives every class the same share. After one step of plain SGD
 at rate 1, with n images of the classes 0 to n-1 and one class more that no image has, the kernel's

@@ -1,4 +1,4 @@
-"""What one backend gives when it does a cell's work under glass, small enough to keep."""
+"""Probe: one backend's numbers for a cell's work, small enough to keep."""
 
 from __future__ import annotations
 

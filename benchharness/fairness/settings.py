@@ -57,7 +57,7 @@ def stated(task: Task) -> dict[str, Setting]:
     common["precision"] = execution.precision
     # Some frameworks compile whether asked or not, and tell; only who asks must get it.
     common |= {"compile": True} if execution.compile else {}
-    return common if task.optimizer is None else common | _learning(task, task.optimizer)
+    return common if task.optimizer is None else common | learning_settings(task, task.optimizer)
 
 
 def deviations(effective: Mapping[str, Setting], stated: Mapping[str, Setting]) -> tuple[str, ...]:
@@ -74,12 +74,12 @@ def deviations(effective: Mapping[str, Setting], stated: Mapping[str, Setting]) 
 def differences(by_backend: Mapping[str, Mapping[str, Setting]]) -> list[Difference]:
     """Return every setting in which backends differ, those that decide the work first."""
     names = dict.fromkeys(name for settings in by_backend.values() for name in settings)
-    found = [
+    differing = [
         Difference(setting=name, values=values, decides_work=decides_work(name))
         for name in names
-        if not _are_same(values := {b: own.get(name) for b, own in by_backend.items()})
+        if not _are_same(values := {b: settings.get(name) for b, settings in by_backend.items()})
     ]
-    return sorted(found, key=lambda difference: not difference.decides_work)
+    return sorted(differing, key=lambda difference: not difference.decides_work)
 
 
 def decides_work(setting: str) -> bool:
@@ -93,7 +93,8 @@ def optimizer_settings(optimizer: Optimizer) -> dict[str, Setting]:
     return {f"optimizer.{name}": getattr(optimizer, name) for name in names}
 
 
-def _learning(task: Task, optimizer: Optimizer) -> dict[str, Setting]:
+def learning_settings(task: Task, optimizer: Optimizer) -> dict[str, Setting]:
+    """Return what decides how a network learns: its rule, dropout and trainable layers."""
     rates = [layer.rate for layer in task.network.layers if isinstance(layer, Dropout)]
     learning = [name for name in task.network.learning_layers() if name in task.trainable]
     return {
@@ -105,18 +106,18 @@ def _learning(task: Task, optimizer: Optimizer) -> dict[str, Setting]:
 
 
 def _are_same(values: Mapping[str, Setting]) -> bool:
-    return all(_is_same(one, other) for one, other in pairwise(values.values()))
+    return all(_is_same(a, b) for a, b in pairwise(values.values()))
 
 
-def _is_same(one: Setting, other: Setting) -> bool:
-    if isinstance(one, bool) or isinstance(other, bool):
+def _is_same(a: Setting, b: Setting) -> bool:
+    if isinstance(a, bool) or isinstance(b, bool):
         # True is 1 to Python, and is another setting.
-        return type(one) is type(other) and one == other
-    if isinstance(one, str) is not isinstance(other, str):
+        return type(a) is type(b) and a == b
+    if isinstance(a, str) is not isinstance(b, str):
         return False
-    ours, theirs = _numbers(one), _numbers(other)
+    ours, theirs = _numbers(a), _numbers(b)
     if ours is None or theirs is None:
-        return one == other
+        return a == b
     return len(ours) == len(theirs) and all(
         abs(x - y) <= _SAME_WITHIN * max(abs(x), abs(y)) for x, y in zip(ours, theirs, strict=True)
     )

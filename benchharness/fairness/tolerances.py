@@ -1,4 +1,4 @@
-"""What a certificate compares, stage by stage, and how far two backends may be apart.
+"""Stages that a certificate compares, and how far two backends may be apart at each.
 
 The figures beside each reason were measured with float32 arithmetic on a CPU between Keras on
 TensorFlow, PyTorch and a float64 reference in NumPy.

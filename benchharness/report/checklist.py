@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from benchharness.report.rows import printable
-from benchharness.testing.audit import PluginCheck
-from benchharness.testing.checklist import Result
+from benchharness.testing.check import ClauseResult, PluginCheck
 
 _MARKS = {"kept": ("ok", "green"), "broken": ("broken", "bold red"), "refused": ("-", "dim")}
 _WIDTH = max(len(mark) for mark, _ in _MARKS.values())
@@ -17,7 +16,7 @@ _WIDTH = max(len(mark) for mark, _ in _MARKS.values())
 _FAULTS = 3
 
 
-def lines(result: Result, *, width: int, told: set[str] | None = None) -> Iterator[Text]:
+def lines(result: ClauseResult, *, width: int, told: set[str] | None = None) -> Iterator[Text]:
     """Yield the lines of a clause.
 
     Args:
@@ -27,7 +26,7 @@ def lines(result: Result, *, width: int, told: set[str] | None = None) -> Iterat
     told = set() if told is None else told
     mark, style = _MARKS[result.outcome]
     line = Text(f"{mark:<{_WIDTH}}", style=style)
-    line.append(f"  {result.item.title}", style="bold" if result.faults else "default")
+    line.append(f"  {result.title}", style="bold" if result.faults else "default")
     aside = _aside(result)
     has_room = len(line) + 2 + len(aside) <= width
     if aside and has_room:
@@ -48,23 +47,23 @@ def lines(result: Result, *, width: int, told: set[str] | None = None) -> Iterat
         yield from _indented(f"passed over: {refusal}", width=width, style="dim")
 
 
-def outcome(audit: PluginCheck) -> Text:
+def outcome(check: PluginCheck) -> Text:
     """Return in a sentence whether the contract is kept, and which strategies are carried out."""
-    name = f"{audit.name} ({audit.distribution})"
-    broken = sum(result.outcome == "broken" for result in audit.results)
+    name = f"{check.name} ({check.distribution})"
+    broken = sum(result.outcome == "broken" for result in check.results)
     if broken:
-        count = f"{broken} of {len(audit.results)} clauses"
+        count = f"{broken} of {len(check.results)} clauses"
         return Text(f"{name} breaks the contract: {count}", style="bold red")
     text = Text(f"{name} keeps the contract", style="bold green")
-    if audit.refusals:
-        names = ", ".join(audit.strategies)
-        text.append(f" for {names}; refused: {', '.join(audit.refusals)}")
+    if check.refusals:
+        names = ", ".join(check.strategies)
+        text.append(f" for {names}; refused: {', '.join(check.refusals)}")
     return text
 
 
-def _aside(result: Result) -> str:
+def _aside(result: ClauseResult) -> str:
     """Return how many checks there were, and what else is worth knowing."""
-    count = len(result.findings)
+    count = len(result.checks)
     parts = [f"{count} checks"] if count > 1 else []
     return ", ".join([*parts, result.remark] if result.remark else parts)
 

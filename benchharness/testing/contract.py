@@ -1,4 +1,4 @@
-"""The contract every backend must pass, as a class for pytest to run.
+"""Contract that every backend must pass, as a class for pytest to run.
 
 A plugin author writes, in a test module::
 
@@ -15,30 +15,50 @@ from __future__ import annotations
 import pytest
 
 from benchharness.api import Backend, Execution
-from benchharness.testing.contract_images import ImagesContract
-from benchharness.testing.contract_learning import LearningContract
-from benchharness.testing.contract_messages import MessagesContract
-from benchharness.testing.contract_numbers import NumbersContract
-from benchharness.testing.contract_replay import ReplayContract
-from benchharness.testing.contract_scores import ScoresContract
-from benchharness.testing.contract_settings import SettingsContract
-from benchharness.testing.contract_steps import StepsContract
-from benchharness.testing.contract_synchrony import SynchronyContract
-from benchharness.testing.contract_witness import WitnessContract
+from benchharness.testing.contract_numbers import (
+    Augmentation,
+    DropoutClause,
+    Features,
+    Gradients,
+    Logits,
+    MeanScores,
+    Optimizers,
+    PreprocessingClause,
+)
+from benchharness.testing.contract_settings import Settings, Switches
+from benchharness.testing.contract_timing import Replay, Synchronization
+from benchharness.testing.contract_training import (
+    Counts,
+    Frozen,
+    Order,
+    RoundTrip,
+    Seeds,
+    Shapes,
+    Steps,
+)
 from benchharness.testing.tasks import CPU
 
 
 class BackendContract(
-    SettingsContract,
-    MessagesContract,
-    LearningContract,
-    StepsContract,
-    SynchronyContract,
-    ScoresContract,
-    NumbersContract,
-    ImagesContract,
-    WitnessContract,
-    ReplayContract,
+    RoundTrip,
+    Shapes,
+    Counts,
+    Frozen,
+    Seeds,
+    Steps,
+    Order,
+    Logits,
+    Gradients,
+    Optimizers,
+    PreprocessingClause,
+    Augmentation,
+    Features,
+    MeanScores,
+    DropoutClause,
+    Synchronization,
+    Replay,
+    Settings,
+    Switches,
 ):
     """What the core relies on, each fact a test; numbers are compared with the NumPy reference.
 

@@ -1,4 +1,4 @@
-"""The contract's part on the package: what it imports, what that costs, and what it says.
+"""Contract of the package: what it imports, what that costs, and what it says.
 
 A plugin author writes, in a test module::
 
@@ -12,21 +12,127 @@ A plugin author writes, in a test module::
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
 from benchharness.api import API_VERSION, Setting
 from benchharness.plugins import DECLARATION, find, load, title
-from benchharness.testing.imports import CORE, core_imports
-from benchharness.testing.loading import Loading, framework_of, observe_loading
-from benchharness.testing.skip import Contract
+from benchharness.testing.assertions import Clause
+from benchharness.testing.loading import framework_of, observe_loading
 
 # What importing a few small modules may take on a slow machine; a framework takes seconds.
 IMPORT_MS = 200
+CORE, API = "benchharness", "benchharness.api"
+# Where the NumPy reference is, which a new plugin stands on until it has replaced it.
+REFERENCE = "benchharness.testing"
 
 
-class PluginContract(Contract):
+class Loads(Clause):
+    """Loads, and refuses options that it does not know."""
+
+    clause = "loads"
+
+    def test_the_plugin_loads(self, plugin: str, options: Mapping[str, Setting]) -> None:
+        """Its module is imported, no hook is misspelt, and one of them returns a backend."""
+        loading = observe_loading(plugin, options=options)
+
+        assert not loading.error, (
+            f"loading: expected a backend, found {loading.error}: {loading.message}"
+        )
+
+    def test_an_unknown_option_is_refused(self, plugin: str) -> None:
+        """An option that does nothing would be believed."""
+        loading = observe_loading(plugin, options={"no_such_option": "1"})
+
+        assert loading.error == "PluginError" and "no_such_option" in loading.message, (
+            "the option no_such_option: expected a PluginError that names it, "
+            f"found {loading.error or 'none'} {loading.message}".rstrip()
+        )
+
+
+class ApiVersion(Clause):
+    """States the version of benchharness.api that it was written for."""
+
+    clause = "api_version"
+
+    def test_the_api_version_is_declared(self, plugin: str) -> None:
+        """The module of the entry point says what it was written for."""
+        entry = find(plugin)
+        load(entry)
+
+        assert hasattr(entry.load(), DECLARATION), (
+            f"{entry.module}: expected {DECLARATION} = {API_VERSION!r}, found none"
+        )
+
+
+class Imports(Clause):
+    """Imports of benchharness its api alone."""
+
+    clause = "imports"
+
+    def test_only_the_api_is_imported(self, plugin: str) -> None:
+        """Of benchharness, ``benchharness.api`` alone: everything else may change at any time."""
+        entry = find(plugin)
+        if entry.module.partition(".")[0] == CORE:
+            pytest.skip("it is part of benchharness itself")
+
+        internal = [str(imported) for imported in core_imports(entry) if imported.is_internal]
+
+        assert not internal, (
+            f"imports: expected benchharness.api alone, found {', '.join(internal)}"
+        )
+
+
+class ImportCost(Clause):
+    """Importing its module imports no framework."""
+
+    clause = "import_cost"
+
+    def test_its_module_imports_no_framework(
+        self, plugin: str, options: Mapping[str, Setting]
+    ) -> None:
+        """The hook imports the framework when it is called; the module around it does not."""
+        loading = observe_loading(plugin, options=options)
+
+        assert not loading.imports, (
+            f"import: expected nothing but benchharness.api and the plugin's own, found "
+            f"{', '.join(loading.imports)} ({loading.import_ms:.0f} ms); import it inside the hook"
+        )
+        assert loading.import_ms <= IMPORT_MS, (
+            f"import: expected at most {IMPORT_MS} ms, found {loading.import_ms:.0f} ms"
+        )
+
+
+class MissingFramework(Clause):
+    """Tells how to install a framework that is missing."""
+
+    clause = "missing_framework"
+
+    def test_a_missing_framework_is_told(self, plugin: str, options: Mapping[str, Setting]) -> None:
+        """Without what it needs, the hook raises a PluginError that says how to install it."""
+        needed = observe_loading(plugin, options=options).needs
+        if not needed:
+            pytest.skip("it needs nothing that benchharness does not bring along")
+
+        loading = observe_loading(plugin, options=options, without=needed)
+
+        where = f"{title(find(plugin))} without {framework_of(plugin, needed)}"
+        assert loading.error == "PluginError", (
+            f"{where}: expected a PluginError, "
+            f"found {loading.error or 'a backend'} {loading.message}".rstrip()
+        )
+        assert "install" in loading.message, (
+            f"{where}: expected how to install it, found: {loading.message}"
+        )
+
+
+class PluginContract(Loads, ApiVersion, Imports, ImportCost, MissingFramework):
     """Listing plugins stays instant, and a broken installation is told in a sentence."""
 
     @pytest.fixture
@@ -39,70 +145,71 @@ class PluginContract(Contract):
         """Return the options to load it with; override it where there are any."""
         return {}
 
-    def test_the_plugin_loads(self, plugin: str, options: Mapping[str, Setting]) -> None:
-        """Its module is imported, no hook is misspelt, and one of them returns a backend."""
-        found = observe_loading(plugin, options=options)
 
-        assert not found.error, f"loading: expected a backend, found {found.error}: {found.message}"
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Import:
+    """An import of a module of benchharness.
 
-    def test_the_api_version_is_declared(self, plugin: str) -> None:
-        """The module of the entry point says what it was written for."""
-        entry = find(plugin)
-        load(entry)
+    Attributes:
+        file: Path below the plugin's package.
+    """
 
-        assert hasattr(entry.load(), DECLARATION), (
-            f"{entry.module}: expected {DECLARATION} = {API_VERSION!r}, found none"
-        )
+    file: str
+    line: int
+    module: str
 
-    def test_an_unknown_option_is_refused(self, plugin: str) -> None:
-        """An option that does nothing would be believed."""
-        found = observe_loading(plugin, options={"no_such_option": "1"})
+    @property
+    def is_reference(self) -> bool:
+        """Whether it is the reference."""
+        return _is_in(self.module, REFERENCE)
 
-        assert found.error == "PluginError" and "no_such_option" in found.message, (
-            "the option no_such_option: expected a PluginError that names it, "
-            f"found {found.error or 'none'} {found.message}".rstrip()
-        )
+    @property
+    def is_internal(self) -> bool:
+        """Whether no plugin may rely on it."""
+        return not (_is_in(self.module, API) or self.is_reference)
 
-    def test_only_the_api_is_imported(self, plugin: str) -> None:
-        """Of benchharness, ``benchharness.api`` alone: everything else may change at any time."""
-        entry = find(plugin)
-        if entry.module.partition(".")[0] == CORE:
-            pytest.skip("it is part of benchharness itself")
-
-        foreign = [str(found) for found in core_imports(entry) if found.is_foreign]
-
-        assert not foreign, f"imports: expected benchharness.api alone, found {', '.join(foreign)}"
-
-    def test_its_module_imports_no_framework(
-        self, plugin: str, options: Mapping[str, Setting]
-    ) -> None:
-        """The hook imports the framework when it is called; the module around it does not."""
-        found = observe_loading(plugin, options=options)
-
-        assert not found.imports, (
-            f"import: expected nothing but benchharness.api and the plugin's own, found "
-            f"{', '.join(found.imports)} ({found.import_ms:.0f} ms); import it inside the hook"
-        )
-        assert found.import_ms <= IMPORT_MS, (
-            f"import: expected at most {IMPORT_MS} ms, found {found.import_ms:.0f} ms"
-        )
-
-    def test_a_missing_framework_is_told(self, plugin: str, options: Mapping[str, Setting]) -> None:
-        """Without what it needs, the hook raises a PluginError that says how to install it."""
-        needed = observe_loading(plugin, options=options).needs
-        if not needed:
-            pytest.skip("it needs nothing that benchharness does not bring along")
-
-        found = observe_loading(plugin, options=options, without=needed)
-
-        _assert_told(found, framework_of(plugin, needed), where=title(find(plugin)))
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.module}"
 
 
-def _assert_told(found: Loading, missing: str, *, where: str) -> None:
-    assert found.error == "PluginError", (
-        f"{where} without {missing}: expected a PluginError, "
-        f"found {found.error or 'a backend'} {found.message}".rstrip()
-    )
-    assert "install" in found.message, (
-        f"{where} without {missing}: expected how to install it, found: {found.message}"
-    )
+def core_imports(entry: EntryPoint) -> list[Import]:
+    """Return every import of benchharness in the source of a plugin, without running it."""
+    return [
+        Import(file=name, line=line, module=module)
+        for name, text in _sources(entry.module.partition(".")[0])
+        for line, module in _imported(ast.parse(text))
+        if _is_in(module, CORE)
+    ]
+
+
+def _sources(package: str) -> Iterator[tuple[str, str]]:
+    spec = find_spec(package)
+    if spec is None:
+        return
+    folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
+    files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.py"))]
+    if not folders and spec.origin:
+        files = [(Path(spec.origin).parent, Path(spec.origin))]
+    for folder, file in files:
+        yield str(file.relative_to(folder)), file.read_text(encoding="utf-8")
+
+
+def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
+    """Yield line and full name of everything imported absolutely."""
+    for node in ast.walk(tree):
+        match node:
+            case ast.Import(names=names):
+                yield from ((node.lineno, name.name) for name in names)
+            case ast.ImportFrom(module=str(module), level=0, names=names):
+                # ``from benchharness import api`` names a module only together.
+                is_core = module == CORE
+                yield from (
+                    (node.lineno, f"{module}.{name.name}" if is_core else module) for name in names
+                )
+            case ast.Call(func=function, args=[ast.Constant(value=str(module)), *_]):
+                if ast.unparse(function).endswith(("import_module", "__import__")):
+                    yield node.lineno, module
+
+
+def _is_in(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")

@@ -21,12 +21,12 @@ from benchharness.api import (
     Setting,
     Task,
     UnsupportedError,
+    preprocess_on_host,
+    warp_on_host,
 )
-from benchharness.testing.reference_images import network_inputs
-from benchharness.testing.reference_layers import Array
-from benchharness.testing.reference_network import Tape, backward, forward
+from benchharness.fairness.settings import learning_settings
+from benchharness.testing.reference_layers import Array, Tape, backward, forward
 from benchharness.testing.reference_rules import JUDGES, Judgement, Rule, Tally
-from benchharness.testing.reference_settings import network_settings, work_settings
 
 DType = Literal["float64", "float32"]
 
@@ -76,10 +76,26 @@ class NumpyWork:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the only way in which NumPy computes, and the dtype."""
-        return work_settings(self._dtype)
+        return {
+            "engine": "numpy",
+            "device": "cpu",
+            "dtype": self._dtype,
+            # Inputs, weights and results are float32; float64 between them only rounds less.
+            "precision": "float32",
+            "tf32": False,
+            "layout": "channels_last",
+            "compile": False,
+            "deterministic": True,
+            "loader_workers": 0,
+        }
 
     def _inputs(self, batch: Batch) -> Array:
-        inputs = network_inputs(batch, stated=self._task.preprocessing)
+        """Return a batch augmented and preprocessed, channels last; features as they are."""
+        inputs: Array = batch.inputs
+        if batch.warp is not None:
+            inputs = warp_on_host(inputs, batch.warp)
+        if self._task.preprocessing is not None:
+            inputs = preprocess_on_host(inputs.astype(np.float32), self._task.preprocessing)
         return inputs.astype(self._dtype)
 
 
@@ -118,9 +134,9 @@ class NumpyNetworkWork(NumpyWork):
         """
         parameters = self._task.network.parameters()
         expected = {name: parameter.shape for name, parameter in parameters.items()}
-        found = {name: array.shape for name, array in arrays.items()}
-        if found != expected:
-            raise ValueError(f"weights: expected {expected}, found {found}")
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes != expected:
+            raise ValueError(f"weights: expected {expected}, found {shapes}")
         self._arrays = {name: np.array(array, self._dtype) for name, array in arrays.items()}
 
     def _forward(self, inputs: Array, *, random: np.random.Generator | None = None) -> Tape:
@@ -154,8 +170,7 @@ class NumpyTraining(NumpyNetworkWork):
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the only way in which NumPy computes, and how this network learns."""
-        learning = network_settings(self._task, rule=self._rule)
-        return {**super().settings(), **learning}
+        return {**super().settings(), **learning_settings(self._task, self._rule.optimizer)}
 
     def reset(self) -> None:
         """Return to the task's initial weights, a fresh optimizer and the first dropout mask."""
@@ -207,8 +222,8 @@ class NumpyTraining(NumpyNetworkWork):
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout."""
-        found = self._backward(*self._judge(self._inputs(batch), batch.labels))
-        return {name: gradient.astype(np.float32) for name, gradient in found.items()}
+        gradients = self._backward(*self._judge(self._inputs(batch), batch.labels))
+        return {name: gradient.astype(np.float32) for name, gradient in gradients.items()}
 
     def _step(self, inputs: Array, labels: NDArray[np.int32]) -> Judgement:
         tape, judgement = self._judge(inputs, labels, random=self._random)

@@ -1,4 +1,4 @@
-"""What a network is judged by and how it learns, in plain NumPy."""
+"""Losses, scores and update rules in plain NumPy."""
 
 from __future__ import annotations
 

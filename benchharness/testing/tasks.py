@@ -202,3 +202,8 @@ def learn(training: Training, *epochs: Batches) -> list[Scores]:
     scores: list[Scores] = []
     training.train(epochs, after_step=lambda: None, after_epoch=scores.append)
     return scores
+
+
+def movement(training: Training, task: Task) -> dict[str, NDArray[np.float32]]:
+    """Return how far each array is from the task's initial weights."""
+    return {name: array - task.weights[name] for name, array in training.weights().items()}

@@ -25,7 +25,7 @@ JOBS = {
     "probe": "benchharness.worker.probe",
     "inspect": "benchharness.doctor.probe",
     "load": "benchharness.testing.loading",
-    "check": "benchharness.testing.examiner",
+    "check": "benchharness.testing.check",
     "convert-weights": "benchharness.weights.reading",
 }
 

@@ -14,25 +14,40 @@ from benchharness.api import (
     Batch,
     Batches,
     ConsumedBatches,
+    Dropout,
+    Extraction,
+    Feeding,
     Scores,
     Setting,
     Task,
+    Training,
 )
-from benchharness_mlx.device import synchronize
-from benchharness_mlx.files import build_loader
-from benchharness_mlx.images import Inputs, to_device
-from benchharness_mlx.layers import build_network, loss, loss_and_gradients
-from benchharness_mlx.optimizers import Rule, build_optimizer
-from benchharness_mlx.settings import device_settings, learning_settings
-from benchharness_mlx.weights import load_weights, named_parameters, to_canonical
-from benchharness_mlx.witness import Ledger
+from benchharness_mlx.data import (
+    Inputs,
+    Ledger,
+    MlxFeeding,
+    device_settings,
+    synchronize,
+    to_device,
+    use_device,
+)
+from benchharness_mlx.network import (
+    MlxExtraction,
+    Model,
+    build_network,
+    load_weights,
+    loss,
+    loss_and_gradients,
+    named_parameters,
+    to_canonical,
+)
+from benchharness_mlx.optimizers import Rule, build_optimizer, read_optimizer
 
 
 class MlxTraining:
     """The task's network, its optimizer, and the loop over batches."""
 
     def __init__(self, task: Task, *, device: mx.Device) -> None:
-        build_loader(task)
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)
@@ -111,7 +126,7 @@ class MlxTraining:
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
         learning = learning_settings(model=self._model, optimizer=self._optimizer)
-        return {**device_settings(self._task, self._device), **learning}
+        return {**device_settings(self._device), **learning}
 
     def _build_optimizer(self) -> Rule:
         if self._task.optimizer is None:
@@ -129,6 +144,18 @@ class MlxTraining:
         )
         self._optimizer.apply(self._model.arrays, gradients)
         tally.add(losses, is_right)
+
+
+def learning_settings(*, model: Model, optimizer: Rule) -> Mapping[str, Setting]:
+    """Return what decides how a network learns: its rule, dropout and trainable layers."""
+    rates = [layer.rate for layer in model.network.layers if isinstance(layer, Dropout)]
+    return {
+        "precision": ", ".join({str(a.dtype).rpartition(".")[2] for a in model.arrays.values()}),
+        **{f"optimizer.{name}": value for name, value in read_optimizer(optimizer).items()},
+        "dropout": ", ".join(str(float(rate)) for rate in rates),
+        "trainable": ", ".join(model.trainable),
+        "initialiser": "given",
+    }
 
 
 class Tally:
@@ -149,3 +176,27 @@ class Tally:
         return Scores(
             loss=self._loss.item() / count, top1=self._right.item() / count, count=self._count
         )
+
+
+class MlxBackend:
+    """Feeds, extracts and trains with mlx.
+
+    What it cannot do at all, a kind of work included, it refuses with ``UnsupportedError`` and a
+    reason; the rest of the contract still holds.
+    """
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions that decide its results, by distribution name."""
+        return {"mlx": mx.__version__}
+
+    def feed(self, task: Task) -> Feeding:
+        """Prepare to bring images to the device."""
+        return MlxFeeding(task, device=use_device(task))
+
+    def extract(self, task: Task) -> Extraction:
+        """Prepare to run images through the task's frozen network."""
+        return MlxExtraction(task, device=use_device(task))
+
+    def train(self, task: Task) -> Training:
+        """Build the task's network on the device, ready to learn."""
+        return MlxTraining(task, device=use_device(task))

@@ -19,7 +19,7 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
         )
     # Here and not at the top: listing backends imports this module, and no framework.
     try:
-        from benchharness_newbackend.backend import NewBackend
+        from benchharness_newbackend.training import NewBackend
     except ImportError as error:
         raise _absent(error) from error
     return NewBackend()
@@ -29,7 +29,7 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
 def benchharness_synchronize(device: str) -> Callable[[], None]:
     """Return what waits for the device."""
     try:
-        from benchharness_newbackend.device import waiter
+        from benchharness_newbackend.data import waiter
     except ImportError as error:
         raise _absent(error) from error
     return waiter(device)

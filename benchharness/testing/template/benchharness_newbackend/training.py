@@ -1,4 +1,4 @@
-"""A network that learns."""
+"""A network that learns, and the backend that builds it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,34 @@ from benchharness.api import (
     Batch,
     Batches,
     ConsumedBatches,
+    Dropout,
+    Extraction,
+    Feeding,
     Scores,
     Setting,
     Task,
+    Training,
 )
-from benchharness_newbackend.device import synchronize
-from benchharness_newbackend.files import build_loader
-from benchharness_newbackend.images import Inputs, to_device
-from benchharness_newbackend.layers import build_network, loss, loss_and_gradients
-from benchharness_newbackend.optimizers import Rule, build_optimizer
-from benchharness_newbackend.settings import device_settings, learning_settings
-from benchharness_newbackend.weights import load_weights, named_parameters, to_canonical
-from benchharness_newbackend.witness import Ledger
+from benchharness_newbackend.data import (
+    Inputs,
+    Ledger,
+    NewFeeding,
+    device_settings,
+    synchronize,
+    to_device,
+    use_device,
+)
+from benchharness_newbackend.network import (
+    Model,
+    NewExtraction,
+    build_network,
+    load_weights,
+    loss,
+    loss_and_gradients,
+    named_parameters,
+    to_canonical,
+)
+from benchharness_newbackend.optimizers import Rule, build_optimizer, read_optimizer
 
 Array = NDArray[Any]
 
@@ -34,7 +50,6 @@ class NewTraining:
     """The task's network, its optimizer, and the loop over batches."""
 
     def __init__(self, task: Task, *, device: str) -> None:
-        build_loader(task)
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)
@@ -117,7 +132,7 @@ class NewTraining:
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
         learning = learning_settings(model=self._model, optimizer=self._optimizer)
-        return {**device_settings(self._task, self._device), **learning}
+        return {**device_settings(self._device), **learning}
 
     def _build_optimizer(self) -> Rule:
         if self._task.optimizer is None:
@@ -135,6 +150,17 @@ class NewTraining:
         )
         self._optimizer.apply(self._model.arrays, gradients)
         tally.add(losses, is_right)
+
+
+def learning_settings(*, model: Model, optimizer: Rule) -> Mapping[str, Setting]:
+    """Return how a network learns, read back from what computes and not from what was asked."""
+    rates = [layer.rate for layer in model.network.layers if isinstance(layer, Dropout)]
+    return {
+        **{f"optimizer.{name}": value for name, value in read_optimizer(optimizer).items()},
+        "dropout": ", ".join(str(float(rate)) for rate in rates),
+        "trainable": ", ".join(model.trainable),
+        "initialiser": "given",
+    }
 
 
 class Tally:
@@ -156,3 +182,27 @@ class Tally:
         """Return the means over everything added."""
         count = max(self._count, 1)
         return Scores(loss=self._loss / count, top1=self._right / count, count=self._count)
+
+
+class NewBackend:
+    """Feeds, extracts and trains with newbackend.
+
+    What it cannot do at all, a kind of work included, it refuses with ``UnsupportedError`` and a
+    reason; the rest of the contract still holds.
+    """
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions that decide its results, by distribution name."""
+        return {"numpy": np.__version__}
+
+    def feed(self, task: Task) -> Feeding:
+        """Prepare to bring images to the device."""
+        return NewFeeding(task, device=use_device(task))
+
+    def extract(self, task: Task) -> Extraction:
+        """Prepare to run images through the task's frozen network."""
+        return NewExtraction(task, device=use_device(task))
+
+    def train(self, task: Task) -> Training:
+        """Build the task's network on the device, ready to learn."""
+        return NewTraining(task, device=use_device(task))

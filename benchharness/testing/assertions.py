@@ -1,16 +1,24 @@
-"""How near a backend must come to the reference, and the message when it does not."""
+"""Clauses of the contract, and how near to the reference their numbers must come."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, ClassVar
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from benchharness.api import Scores
+from benchharness.api import Scores, Task, UnsupportedError
+from benchharness.testing.reference import NumpyBackend, NumpyTraining
+from benchharness.testing.tasks import CPU
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
+# Before the backend's own reason in the reason of a skipped test.
+REFUSED = "refused, as the contract allows: "
 # Float32 sums in another order differ by about 1e-6 of the largest value; a convolution by
 # Winograd's method or a whitening by a few times that. TF32 would differ by 1e-3.
 LOGITS = 1e-5
@@ -26,6 +34,41 @@ REPEATED_LOSS = 1e-5
 FINGERPRINTS = 5e-4
 # Of 255 levels; interpolating at float32 coordinates is off by about a thousandth of a level.
 PIXEL_LEVELS = 0.025
+
+
+class Clause:
+    """Checks of one clause; each is skipped where the backend refuses what it asks for.
+
+    Attributes:
+        clause: Its name in the output of ``plugin check``; the docstring is its title.
+    """
+
+    clause: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """Let every check of the clause be refused."""
+        super().__init_subclass__()
+        for name, check in list(vars(cls).items()):
+            if name.startswith("test_"):
+                setattr(cls, name, skip_if_unsupported(check))
+
+
+def skip_if_unsupported(check: Callable[..., None]) -> Callable[..., None]:
+    """Return a check that is skipped, with the backend's reason, where the backend refuses."""
+
+    @functools.wraps(check)
+    def checked(*arguments: Any, **given: Any) -> None:
+        try:
+            check(*arguments, **given)
+        except UnsupportedError as refusal:
+            pytest.skip(f"{REFUSED}{refusal}")
+
+    return checked
+
+
+def reference(task: Task) -> NumpyTraining:
+    """Return the training of a task by the reference."""
+    return NumpyBackend().train(replace(task, execution=CPU))
 
 
 def assert_equal(actual: object, expected: object, *, what: str) -> None:

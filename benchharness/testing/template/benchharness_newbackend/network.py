@@ -1,16 +1,21 @@
-"""The network from the core's description, its loss, and the loss's gradients."""
+"""The network from the core's description: its weights, output, loss and gradients.
+
+Canonical kernels are (height, width, in, out) and (in, out) over an NHWC flatten. A framework that
+keeps them otherwise turns them here, and nowhere else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchharness.api import Network
-from benchharness.testing.reference_network import Tape, backward, forward
+from benchharness.api import Batches, Network, Setting, Task
+from benchharness.testing.reference_layers import Tape, backward, forward
 from benchharness.testing.reference_rules import JUDGES, Judgement
+from benchharness_newbackend.data import Inputs, device_settings, synchronize, to_device
 
 Array = NDArray[Any]
 
@@ -39,6 +44,32 @@ class Model:
 def build_network(*, network: Network, trainable: Collection[str] = ()) -> Model:
     """Return the network, its layers named as in the description; its arrays are still to come."""
     return Model(network, trainable=trainable)
+
+
+def named_parameters(model: Model) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Yield each learnt array with its canonical name, ``LAYER/kernel`` or ``LAYER/bias``."""
+    yield from model.arrays.items()
+
+
+def load_weights(model: Model, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Copy canonical arrays into the model; names and shapes must match.
+
+    Raises:
+        ValueError: They do not.
+    """
+    parameters = model.network.parameters()
+    expected = {name: parameter.shape for name, parameter in parameters.items()}
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if shapes != expected:
+        raise ValueError(f"weights: expected {expected}, found {shapes}")
+    # Copied: what the caller keeps must not change when the model learns. float64 keeps the
+    # reference's own rounding out of sight; a framework takes float32.
+    model.arrays = {name: np.array(arrays[name], np.float64) for name in parameters}
+
+
+def to_canonical(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Return a parameter or its gradient as a float32 array in canonical layout, a copy."""
+    return np.array(array, np.float32)
 
 
 def loss(model: Model, inputs: Array, labels: Array, *, output: str) -> tuple[Array, Array]:
@@ -92,3 +123,27 @@ def _judge(
 def _forward(model: Model, inputs: Array, *, dropout_seed: int | None = None) -> Tape:
     random = None if dropout_seed is None else np.random.default_rng(dropout_seed)
     return forward(model.network, np.asarray(inputs), model.arrays, random=random)
+
+
+class NewExtraction:
+    """Runs images through the task's frozen network."""
+
+    def __init__(self, task: Task, *, device: str) -> None:
+        self._device = device
+        self._inputs = Inputs(task, device=device)
+        self._model = build_network(network=task.network)
+        load_weights(self._model, task.weights)
+
+    def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
+        """Yield float32 outputs, channels last, one array per batch."""
+        for batch in batches:
+            inputs = self._inputs(to_device(batch, device=self._device))
+            yield np.array(self._model(inputs), np.float32)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        synchronize(self._device)
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings."""
+        return device_settings(self._device)

@@ -1,13 +1,30 @@
-"""The network from the core's description, its loss, and the loss's gradients, in MLX."""
+"""The network from the core's description: its weights, output, loss and gradients, in MLX.
+
+Arrays stay in canonical layout on the device: MLX turns a convolution's kernel by a view.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import mlx.core as mx
 import mlx.nn as nn
+import numpy as np
+from numpy.typing import NDArray
 
-from benchharness.api import Conv, Dense, Dropout, Flatten, Layer, MaxPool, Network
+from benchharness.api import (
+    Batches,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool,
+    Network,
+    Setting,
+    Task,
+)
+from benchharness_mlx.data import Inputs, device_settings, synchronize, to_device
 
 Arrays = dict[str, mx.array]
 
@@ -34,6 +51,30 @@ class Model:
 def build_network(*, network: Network, trainable: Collection[str] = ()) -> Model:
     """Return the network, its layers named as in the description; its arrays are still to come."""
     return Model(network, trainable=trainable)
+
+
+def named_parameters(model: Model) -> Iterator[tuple[str, mx.array]]:
+    """Yield each learnt array with its canonical name, ``LAYER/kernel`` or ``LAYER/bias``."""
+    yield from model.arrays.items()
+
+
+def load_weights(model: Model, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Copy canonical arrays to the device; names and shapes must match.
+
+    Raises:
+        ValueError: They do not.
+    """
+    parameters = model.network.parameters()
+    expected = {name: parameter.shape for name, parameter in parameters.items()}
+    found = {name: arrays[name].shape for name in arrays}
+    if found != expected:
+        raise ValueError(f"weights: expected {expected}, found {found}")
+    model.arrays = {name: mx.array(arrays[name]) for name in parameters}
+
+
+def to_canonical(array: mx.array) -> NDArray[np.float32]:
+    """Return a parameter or its gradient as a float32 array in canonical layout, a copy."""
+    return np.array(array, np.float32)
 
 
 def loss(
@@ -65,7 +106,7 @@ def loss_and_gradients(
 
 
 def _on_device(arrays: Arrays) -> Arrays:
-    # NumPy's until weights.py and optimizers.py are replaced too; MLX's own are not copied.
+    # NumPy's until optimizers.py is replaced too; MLX's own are not copied.
     return {name: mx.array(array, mx.float32) for name, array in arrays.items()}
 
 
@@ -126,3 +167,27 @@ def _max_pool(layer: MaxPool, images: mx.array) -> mx.array:
 def _dropout(layer: Dropout, values: mx.array, *, key: mx.array) -> mx.array:
     keep = 1 - layer.rate
     return values * mx.random.bernoulli(keep, values.shape, key=key) / keep
+
+
+class MlxExtraction:
+    """Runs images through the task's frozen network."""
+
+    def __init__(self, task: Task, *, device: mx.Device) -> None:
+        self._device = device
+        self._inputs = Inputs(task, device=device)
+        self._model = build_network(network=task.network)
+        load_weights(self._model, task.weights)
+
+    def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
+        """Yield float32 outputs, channels last, one array per batch."""
+        for batch in batches:
+            inputs = self._inputs(to_device(batch, device=self._device))
+            yield np.array(self._model(inputs), np.float32)
+
+    def synchronize(self) -> None:
+        """Wait for the device."""
+        synchronize(self._device)
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings."""
+        return device_settings(self._device)

@@ -1,0 +1,41 @@
+"""Contract of a backend or a package, run as ``plugin check`` runs it, in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+from unittest.mock import patch
+
+from benchharness.api import Backend
+from benchharness.testing.check import (
+    CheckResult,
+    ClauseResult,
+    ContractSession,
+    TestBackend,
+    TestPackage,
+)
+from benchharness.testing.tasks import CPU
+
+
+def check_backend(backend: Backend, *clauses: str) -> dict[str, ClauseResult]:
+    """Return the outcome of each of the clauses, all where none is named."""
+    return _run(TestBackend, {"backend": backend, "execution": CPU}, clauses)
+
+
+def check_package(plugin: str, *clauses: str) -> dict[str, ClauseResult]:
+    """Return the outcome of each of the clauses of an installed package."""
+    return _run(TestPackage, {"plugin": plugin, "options": {}}, clauses)
+
+
+def _run(contract: type, subject: dict[str, Any], clauses: Sequence[str]) -> dict[str, Any]:
+    results: dict[str, ClauseResult] = {}
+
+    def on_clause(name: str, checks: Sequence[CheckResult]) -> None:
+        results[name] = ClauseResult(name=name, title=name, checks=tuple(checks))
+
+    # A session inside another: neither the plugins nor the options of that one are for it.
+    variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
+    with patch.dict(os.environ, variables):
+        ContractSession(subject=subject, on_clause=on_clause, clauses=clauses).run(contract)
+    return results
