@@ -21,17 +21,19 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "benchharness"
 QUESTIONS = ("What ", "Whether ", "How ", "Where ")
 SUITE = """
-format = 1
 name = "depth"
+backends = ["numpy"]
+trials = 1
 [dataset]
 source = "drawn"
-train = 16
-test = 8
-[backend.numpy]
 [[benchmark]]
+name = "small"
 strategy = "simple_cnn"
-image_size = 24
-batch_size = 8
+image_size = 16
+train_images = 12
+test_images = 4
+filters = [2]
+dense = 4
 epochs = 1
 """
 
@@ -127,13 +129,70 @@ def opens_with_question(tree: ast.Module) -> bool:
 def depth() -> dict[str, int]:
     """Return the functions of ours on the stack where the worker starts, and where it trains."""
     with tempfile.TemporaryDirectory() as folder:
-        suite, trace = Path(folder, "depth.toml"), Path(folder, "trace")
+        suite, request = Path(folder, "depth.toml"), Path(folder, "request.json")
         suite.write_text(SUITE, encoding="utf-8")
-        command = [sys.executable, __file__, "--traced", str(suite), "--results", folder]
-        environment = {**os.environ, "BENCHHARNESS_STACK_TRACE": str(trace)}
-        subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        stacks = [json.loads(line) for line in trace.read_text(encoding="utf-8").splitlines()]
-    return {stack["where"]: len(stack["functions"]) for stack in stacks}
+        command = _functions(_COMMAND, str(suite), str(request), cwd=folder)
+        worker = _functions(_WORKER, str(request), cwd=folder)
+    for functions in (command, worker):
+        print(" -> ".join(functions))
+    return {
+        "functions from the command to the worker": len(command),
+        "functions from the worker to the plugin": len(worker),
+    }
+
+
+# Each prints the functions of ours on the stack, as JSON, at one moment of a trial.
+_STACK = """
+import json, sys, traceback
+from pathlib import Path
+import benchharness
+PACKAGE = str(Path(benchharness.__file__).parent)
+def stack():
+    frames = traceback.extract_stack()
+    return [frame.name for frame in frames if frame.filename.startswith(PACKAGE)
+            and not frame.name.startswith(("<", "__"))]
+"""
+_COMMAND = """
+import shutil, subprocess
+from benchharness.cli import cli
+suite, request = sys.argv[1:]
+class Traced(subprocess.Popen):
+    def __init__(self, command, *args, **kwargs):
+        file = next((word for word in map(str, command) if word.endswith(".json")), None)
+        if file and '"job": "trial"' in Path(file).read_text() and not Path(request).exists():
+            shutil.copy(file, request)
+            print("STACK" + json.dumps(stack()), flush=True)
+        super().__init__(command, *args, **kwargs)
+subprocess.Popen = Traced
+cli.main(["run", suite, "--no-proof", "--quiet", "--device", "cpu"], standalone_mode=False)
+"""
+_WORKER = """
+from benchharness.testing.reference import NumpyTraining
+train = NumpyTraining.train
+def traced(self, *args, **kwargs):
+    print("STACK" + json.dumps(stack()), file=sys.stderr, flush=True)
+    return train(self, *args, **kwargs)
+NumpyTraining.train = traced
+from benchharness.worker.main import main
+main(sys.argv[1:])
+"""
+
+
+def _functions(script: str, *arguments: str, cwd: str) -> list[str]:
+    done = subprocess.run(
+        [sys.executable, "-c", _STACK + script, *arguments],
+        cwd=cwd,
+        env={**os.environ, "BENCHHARNESS_CACHE": cwd, "BENCHHARNESS_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (done.stdout + done.stderr).splitlines()
+    stacks = [json.loads(line[5:]) for line in lines if line.startswith("STACK")]
+    if not stacks:
+        raise SystemExit(f"no stack was seen: {done.stderr}")
+    # The shortest: checks of the clock train too, on longer ways.
+    return min(stacks, key=len)
 
 
 if __name__ == "__main__":
