@@ -276,7 +276,7 @@ class TestLatest:
         shell(desk, f"bh {RUN}", **lacking)
 
         done = shell(desk, f"bh {RUN}", **lacking)
-        shown = shell(desk, "bh report results/tiny/latest", **lacking)
+        shown = shell(desk, "bh report results/tiny/latest", COLUMNS="400", **lacking)
 
         folder = desk / "results/tiny"
         names = sorted(path.name for path in folder.iterdir())
