@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from photographs import save_classes
+from suite_files import suite_of
 
 from benchharness.data.info import DatasetInfo
 from benchharness.doctor.data import datasets, weights, weights_checks
@@ -18,6 +19,7 @@ from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.pytest_plugin.run import smallest_plan
 from benchharness.run import messages
+from benchharness.run.checks import absent_backends
 from benchharness.run.dry_run import check_weights, dataset_info
 from benchharness.run.inputs import SearchPaths, find_inputs
 from benchharness.suite.load import load
@@ -257,3 +259,12 @@ def test_a_backend_that_is_not_installed_is_said_beforehand(
     )
     assert "numpy" in done.stdout
     assert done.returncode == (0 if arguments else 1)
+
+
+def test_a_backend_that_only_a_revision_brings_is_not_called_absent(tmp_path: Path):
+    """Its code is not what this process would import."""
+    text = HEAD.replace("numpy", "mxnet") + 'source = "drawn"\n' + CNN
+    plan = resolve(suite_of(tmp_path, text), profile=None)
+
+    assert len(absent_backends(plan, elsewhere={})) == 1
+    assert absent_backends(plan, elsewhere={"mxnet": None}) == []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 
 from benchharness.errors import Problem, RunError, SuiteError
@@ -70,13 +70,17 @@ def without_unsupported(plan: Plan, *, requested: Sequence[str]) -> tuple[Plan, 
     return replace(plan, cells=cells), warnings
 
 
-def absent_backends(plan: Plan) -> list[str]:
-    """Return a warning for each backend that is not installed: its trials will fail."""
+def absent_backends(plan: Plan, *, elsewhere: Container[str]) -> list[str]:
+    """Return a warning for each backend that is not installed: its trials will fail.
+
+    Args:
+        elsewhere: Backends whose code is not what this process would import.
+    """
     return [
         f"WARNING: {backend} is not installed, and its trials fail; "
         "benchharness list shows what is installed"
         for backend, plugin in _local_plugins(plan).items()
-        if plugin not in (*installed(), *disabled())
+        if backend not in elsewhere and plugin not in (*installed(), *disabled())
     ]
 
 

@@ -87,7 +87,7 @@ class Session:
         plan: As requested; ``RunInputs.plan`` is adapted to the data.
         executors: Of backends whose code is not what this process would import.
         interpreters: Of the backends that have their own, once resolved.
-        skipped: Warnings about backends of the suite that do not run here.
+        skipped: Warnings about backends of the suite that are not in the plan.
         own_head_per_backend: Whether each backend starts from the head that it trained itself.
         resumed: The run to resume; None for a new one.
     """
@@ -113,7 +113,8 @@ class Session:
         )
         is_cpu_by_default = self.device.kind == "cpu" and self.options.device == "auto"
         problem = unread_gpus(self.places.environment) if is_cpu_by_default else ""
-        return [*lines, *self.skipped, *([f"WARNING: {problem}"] if problem else [])]
+        absent = absent_backends(self.plan, elsewhere=self.executors)
+        return [*lines, *self.skipped, *absent, *([f"WARNING: {problem}"] if problem else [])]
 
     def dataset_info(self) -> DatasetInfo:
         """Return the plan's dataset in numbers; nothing is drawn or downloaded."""
@@ -224,7 +225,7 @@ def open_session(
         device=device,
         accelerators=accelerators,
         places=places,
-        skipped=(*skipped, *absent_backends(plan)),
+        skipped=tuple(skipped),
         resumed=resumed,
     )
 
