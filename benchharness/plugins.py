@@ -216,7 +216,7 @@ def load_synchronize(name: str, *, device: str) -> Callable[[], None]:
     Raises:
         PluginError: The plugin is absent, cannot be imported, or does not know how to wait.
     """
-    remedy = "; say yourself how to wait for the device: synchronize=..."
+    remedy = "; pass synchronize=... to wait for the device"
     hook = load_hook(find(name), "benchharness_synchronize", remedy=remedy)
     synchronize: Callable[[], None] = hook(device=device)
     return synchronize

@@ -231,9 +231,7 @@ def test_offline_the_message_names_home_and_remedy(tmp_path):
     """No fallback: an error of one line."""
     fetcher = fetcher_of(tmp_path, REGISTRY, is_offline=True)
 
-    with pytest.raises(
-        DatasetError, match=r"not downloaded: offline, as asked\).*--data DIR"
-    ) as caught:
+    with pytest.raises(DatasetError, match=r"not downloaded: offline mode\).*--data DIR") as caught:
         look(tmp_path, fetcher=fetcher)
 
     assert "\n" not in str(caught.value)

@@ -295,7 +295,7 @@ class TestBuilding:
         done = desk.call("env", "sync", str(path), code=1)
 
         assert "error: environment of slowpoke-3: expected" in done.stderr
-        assert "(offline, as asked; building takes a network, once)" in done.stderr
+        assert "(offline; building an environment needs a network once)" in done.stderr
         assert "slowpoke-helper" in done.stderr.replace("_", "-")
         assert "Traceback" not in done.stderr
         assert not [one for one in (desk.cache / "environments").iterdir() if one.is_dir()]
@@ -416,7 +416,7 @@ class TestInterpreter:
         for command in ("run", "certify", "doctor"):
             done = desk.call(command, str(path), code=1 if command == "doctor" else 2)
             told = " ".join((done.stdout + done.stderr).split())
-            assert "an interpreter that you have said may be started" in told, command
+            assert "a trusted interpreter" in told, command
 
         assert not (desk.folder / "started").exists()
         desk.call("env", "sync", str(path), code=1)

@@ -114,7 +114,7 @@ def test_a_clock_that_does_not_wait_is_refused(session):
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        ("benchharness.time(step)", "benchharness.time: expected to be told how to wait *"),
+        ("benchharness.time(step)", "benchharness.time: expected a way to wait *"),
         (
             "benchharness.time(step, synchronize=wait, rounds=0)",
             "benchharness.time: rounds: expected at least 1, found 0",

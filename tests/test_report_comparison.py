@@ -83,11 +83,11 @@ SKIPPED = cell(label="native torch", failure="A, trial 1: skipped: it cannot", i
 @pytest.mark.parametrize(
     ("cells", "code", "line"),
     [
-        ([cell(SAME)], 0, "nothing worse in 1 figure of 1 cell"),
+        ([cell(SAME)], 0, "no regression in 1 figure of 1 cell"),
         (
             [cell(SAME, verdict("faster", change=0.8))],
             0,
-            "nothing worse in 2 figures of 1 cell; cnn torch training 25.0% faster",
+            "no regression in 2 figures of 1 cell; cnn torch training 25.0% faster",
         ),
         ([cell(verdict("slower"))], 3, "REGRESSION: cnn torch training 12.1% slower"),
         (
@@ -106,11 +106,11 @@ SKIPPED = cell(label="native torch", failure="A, trial 1: skipped: it cannot", i
             "REGRESSION: cnn torch time to target slower, cnn torch misses its target in 6 of 12 "
             "trials, A in 0 of 12",
         ),
-        ([cell(OPEN), cell(SAME)], 4, "UNDECIDABLE: cnn torch training; nothing is worse"),
-        ([cell(TOP1, SAME)], 0, "nothing worse in 2 figures of 1 cell"),
+        ([cell(OPEN), cell(SAME)], 4, "UNDECIDABLE: cnn torch training; no regression in the rest"),
+        ([cell(TOP1, SAME)], 0, "no regression in 2 figures of 1 cell"),
         ([BROKEN, cell(OPEN)], 1, "FAILED: fine_tune keras cannot be compared"),
         ([SKIPPED], 0, "nothing to compare"),
-        ([SKIPPED, cell(SAME)], 0, "nothing worse in 1 figure of 2 cells"),
+        ([SKIPPED, cell(SAME)], 0, "no regression in 1 figure of 2 cells"),
     ],
 )
 def test_one_line_says_it_all_and_agrees_with_the_exit_code(cells, code: int, line: str):

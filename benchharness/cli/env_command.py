@@ -25,7 +25,7 @@ def command() -> None:
 @command.command("sync", short_help="Build what a suite asks for.")
 @click.argument("suite", type=options.PATH)
 @options.backends
-@click.option("--rebuild", is_flag=True, help="Build anew, with the newest that is admitted.")
+@click.option("--rebuild", is_flag=True, help="Rebuild with the newest admissible versions.")
 @options.offline
 def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool) -> int:
     """Build the environment of each backend of SUITE that states requirements.
@@ -65,7 +65,7 @@ def show_all(*, as_json: bool) -> None:
             click.echo(f"{'':18}{use.backend} of {use.suite}")
 
 
-@command.command("show", short_help="Show what is in one of them.")
+@command.command("show", short_help="Show the contents of an environment.")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def show(*, name: str, as_json: bool) -> None:

@@ -18,7 +18,7 @@ from benchharness.plugins import distribution, extensions, install_command, inst
 from benchharness.suite.builtin import IMAGES
 
 STRATEGIES = {
-    "dataset": "bring the images to the device, nothing else: how fast is the feed",
+    "dataset": "bring images to the device without training: the speed of the input",
     "simple_cnn": "train a small convolutional network from scratch",
     "bottleneck": "run a pretrained backbone once, train a new head on its features",
     "fine_tune": "train the head and part of the backbone together",

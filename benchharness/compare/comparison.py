@@ -121,7 +121,7 @@ def proof_notes(cells: Sequence[CellComparison], *, asked: str = "") -> Iterator
         if len(why) > _LONGEST_REASON:
             why = f"{verdict[: _LONGEST_REASON - 3]}..."
         if asked:
-            yield f"not the same work, as asked by {asked}: {', '.join(labels)}"
+            yield f"not the same work, required by {asked}: {', '.join(labels)}"
         else:
             yield f"not proven to be the same work: {', '.join(labels)}: {why}"
 

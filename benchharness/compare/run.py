@@ -347,7 +347,7 @@ def _intro(
     cells = sum(pair.is_compared for pair in plan.cells)
     is_fixed = limits.fewest == limits.most
     pairs = f"{limits.fewest}" if is_fixed else f"{limits.fewest} to {limits.most}"
-    turns = "the two of a pair in turn, " + ("epoch by epoch" if is_by_epoch else "one by one")
+    turns = "both sides in turn, " + ("epoch by epoch" if is_by_epoch else "trial by trial")
     yield f"A: {a}; B: {b}; {pairs} pairs of trials of each of {cells} cells, {turns}"
     if plan.unmatched:
         yield f"skipped, as only one side runs it: {', '.join(plan.unmatched)}"

@@ -160,7 +160,7 @@ def read_pairs(text: str | None) -> tuple[int | None, int | None]:
     if most < FEWEST_PAIRS or not FEWEST_PAIRS <= (fewest or FEWEST_PAIRS) <= most:
         problem = Problem(
             where="--pairs",
-            expected=f"N or FEWEST..MOST, at least {FEWEST_PAIRS}, as fewer decide nothing",
+            expected=f"N or FEWEST..MOST, at least {FEWEST_PAIRS}, fewer cannot decide",
             found=f'"{text}"',
         )
         raise SuiteError("command line", [problem])

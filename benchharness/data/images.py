@@ -103,7 +103,7 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     except _PILLOW_ERRORS as error:
         raise DatasetError(
             f"{path}: expected a readable image, found: {complaint(error, path)}; "
-            'mend or remove the file, or set on_bad_image = "skip"'
+            'repair or remove the file, or set on_bad_image = "skip"'
         ) from error
 
 

@@ -197,7 +197,7 @@ class Transfer:
             # As they are: what a server calls encoded may be the published file itself.
             yield from response.raw.stream(_BLOCK_BYTES, decode_content=False)
         except ReadTimeoutError as error:
-            raise _BrokenOffError(f"nothing more came for {self.timeouts.read_s:g} s") from error
+            raise _BrokenOffError(f"no more data for {self.timeouts.read_s:g} s") from error
         except (HTTPError, OSError):
             # The connection is gone; the number of bytes tells how far it came.
             return

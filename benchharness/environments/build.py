@@ -144,7 +144,7 @@ def _run(command: Sequence[str], environment: Mapping[str, str], *, name: str) -
 
 def _remedy(output: str, environment: Mapping[str, str]) -> str:
     if environment.get("BENCHHARNESS_OFFLINE") == "1":
-        return " (offline, as asked; building takes a network, once)"
+        return " (offline; building an environment needs a network once)"
     if not any(words in output.lower() for words in _UNREACHED):
         return ""
     return (

@@ -179,11 +179,11 @@ def _outcome(comparison: Comparison) -> str:
         case 1:
             return f"FAILED: {_some(failed)} cannot be compared"
         case 4:
-            return f"UNDECIDABLE: {_some(undecided)}; nothing is worse in the rest"
+            return f"UNDECIDABLE: {_some(undecided)}; no regression in the rest"
     if not verdicts:
         return "nothing to compare: neither side can do the work"
     better = [f"{cell.label} {_said(one)}" for cell, one in verdicts if one.word in _BETTER]
-    return f"nothing worse in {cells}" + (f"; {_some(better)}" if better else "")
+    return f"no regression in {cells}" + (f"; {_some(better)}" if better else "")
 
 
 _BETTER = ("faster", "less", "better", "reached")

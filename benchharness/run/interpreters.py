@@ -205,7 +205,7 @@ class InterpreterResolver:
         if not self.may_trust:
             problem = Problem(
                 where=f"{where}: python",
-                expected="an interpreter that you have said may be started",
+                expected="a trusted interpreter",
                 found=str(program),
                 hint=f"if it may, {self._sync}",
             )

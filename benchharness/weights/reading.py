@@ -92,7 +92,7 @@ def _own(content: Any, path: str) -> Any:
         if place is None or getattr(place, "is_virtual", False) or getattr(place, "external", None):
             raise WeightsError(
                 f"{content.filename}: {path}: expected an array in this file, found a way into "
-                "another file; do not trust where it came from"
+                "another file; do not trust its source"
             )
     return place
 
