@@ -352,7 +352,8 @@ def obstacle(entry: EntryPoint) -> Obstacle | None:
             others = (
                 other.name
                 for other in beside
-                if other.extras and all(_version(one.name) for one in _extra_requirements(other))
+                if other.extras
+                and all(_version(needed.name) for needed in _extra_requirements(other))
             )
             return Obstacle(requirement.name, pythons, tuple(others))
     return None

@@ -63,14 +63,15 @@ def _added(kind: str, *, beside: Container[str] = ()) -> dict[str, str]:
 
 
 def _environments() -> dict[str, dict[str, str]]:
-    """Return the backends that have an environment of their own, where any has one."""
+    """Return the backends that have a separate environment."""
     from benchharness.download.caches import cache_folder
     from benchharness.environments.store import Environments
 
     rows = {
-        use.backend: f"{one.plugin} in an environment of {', '.join(one.requirements)}; {use.suite}"
-        for one in reversed(Environments(cache_folder(os.environ)).every())
-        for use in one.uses
+        use.backend: f"{environment.plugin} in an environment of "
+        f"{', '.join(environment.requirements)}; {use.suite}"
+        for environment in reversed(Environments(cache_folder(os.environ)).all())
+        for use in environment.uses
     }
     return {"backends with an environment": rows} if rows else {}
 

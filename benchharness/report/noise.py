@@ -47,7 +47,7 @@ class NoiseTable:
 
 def noise_line(survey: NoiseReport) -> str:
     """Return the line that says it all: what this machine shows of speed in its worst cell."""
-    speeds = [one for one in survey.found if QUANTITIES[one.column].kind == "speed"]
+    speeds = [measured for measured in survey.found if QUANTITIES[measured.column].kind == "speed"]
     shown = speeds or list(survey.found)
     if not shown:
         return "nothing could be measured"

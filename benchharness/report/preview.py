@@ -29,7 +29,7 @@ _HEADINGS = (
 
 def preview(facts: DatasetInfo, forecasts: Sequence[TrialPreview]) -> str:
     """Return one line per trial with its steps, images and parameter counts."""
-    rows = [_row(number, one) for number, one in enumerate(forecasts, start=1)]
+    rows = [_row(number, trial_preview) for number, trial_preview in enumerate(forecasts, start=1)]
     headings = [name for name, _ in _HEADINGS]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = [
@@ -44,7 +44,7 @@ def preview(facts: DatasetInfo, forecasts: Sequence[TrialPreview]) -> str:
 
 def _count(forecasts: Sequence[TrialPreview]) -> str:
     """Return how many trials there will be."""
-    cells = {id(one.trial.cell): one.trial.cell for one in forecasts}.values()
+    cells = {id(preview.trial.cell): preview.trial.cell for preview in forecasts}.values()
     most = sum(cell.most for cell in cells)
     if most == len(forecasts):
         return f"{most} trials"
