@@ -1,4 +1,4 @@
-"""Everything a plugin may import from benchharness.
+"""Public interface: everything that a plugin may import from benchharness.
 
 Within a major version nothing here is taken away or changes its meaning; a minor version adds. A
 plugin states the version it was written for as ``benchharness_api`` in the module of its entry

@@ -1,4 +1,4 @@
-"""How folders are laid out: what is a class, what a split, and what neither."""
+"""Layouts of folders: what is a class, what a split, and what neither."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a session fetches: kept whole, once, and not at all without a network."""
+"""Downloads of a session: kept whole, once, and not at all without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What another interpreter is and has, as it tells itself; no framework is imported for it."""
+"""Interpreters and their packages, asked in a process; no framework is imported for it."""
 
 from __future__ import annotations
 

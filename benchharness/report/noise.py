@@ -1,4 +1,4 @@
-"""What differences a machine can show, for a terminal."""
+"""Noise of a machine, for a terminal: the smallest differences that it can show."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run would do, as a table of plain text."""
+"""Preview of a run, as a table of plain text."""
 
 from __future__ import annotations
 
