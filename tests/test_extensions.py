@@ -1,4 +1,4 @@
-"""What plugins add beside backends takes part in a run, and breaks none."""
+"""Extensions by plugins beside backends: they take part in a run, and break none."""
 
 from __future__ import annotations
 

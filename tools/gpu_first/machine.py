@@ -1,4 +1,4 @@
-"""What a machine is: its GPU and driver, processor, memory, and the versions of what matters.
+"""Machine: its GPU and driver, processor, memory, and the versions of what matters.
 
 python tools/gpu_first/machine.py --device cuda:0
 
