@@ -30,10 +30,10 @@ def command() -> None:
 def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool) -> int:
     """Build the environment of each backend of SUITE that states requirements.
 
-    What is there already is kept. Interpreters that SUITE names are looked at, and `run` may start
-    them from then on.
+    Existing environments are kept. The interpreters that SUITE names are inspected and trusted: `run`
+    may start them from then on.
 
-    Exit codes: 0 all are ready; 1 one cannot be built; 2 the request could not be understood.
+    Exit codes: 0 all are ready; 1 one cannot be built; 2 invalid suite or options.
     """
     from benchharness.environments.sync import EnvironmentSync
 
@@ -56,7 +56,7 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
 @command.command("list", short_help="Show those that have been built.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def show_all(*, as_json: bool) -> None:
-    """Show the environments that have been built, the newest first."""
+    """Show the built environments, newest first."""
     environments = _store().all()
     if as_json:
         click.echo(json.dumps([_facts(environment) for environment in environments], indent=2))
@@ -93,7 +93,7 @@ def show(*, name: str, as_json: bool) -> None:
 
 @command.command("remove", short_help="Remove some, or all.")
 @click.argument("names", nargs=-1)
-@click.option("--unused", is_flag=True, help="Those that no suite asks for any more.")
+@click.option("--unused", is_flag=True, help="Environments that no suite requires any more.")
 @click.option("--all", "every", is_flag=True, help="All of them.")
 def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
     """Remove environments: NAMES are backends, or the first letters of digests.

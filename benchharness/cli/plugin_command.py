@@ -50,7 +50,7 @@ def new(*, name: str, parent: Path) -> int:
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Of the plugin, as in a suite; may be repeated.",
+    help="Option of the plugin, as in a suite (repeatable).",
 )
 @click.option(
     "--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Where."
