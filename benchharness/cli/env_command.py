@@ -30,8 +30,8 @@ def command() -> None:
 def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool) -> int:
     """Build the environment of each backend of SUITE that states requirements.
 
-    Existing environments are kept. The interpreters that SUITE names are inspected and trusted: `run`
-    may start them from then on.
+    Existing environments are kept. The interpreters that SUITE names are inspected and trusted:
+    `run` may start them from then on.
 
     Exit codes: 0 all are ready; 1 one cannot be built; 2 invalid suite or options.
     """

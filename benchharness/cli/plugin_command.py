@@ -90,7 +90,7 @@ def _show(checked: PluginCheck) -> None:
     console, printed = Console(highlight=False), set[str]()
     with console.status("checking"):
         for result in checked.run():
-            for line in lines(result, width=console.width, told=printed):
+            for line in lines(result, width=console.width, printed=printed):
                 console.print(line)
     console.print()
     console.print(outcome(checked))

@@ -121,7 +121,7 @@ class ComparisonSession:
             machine=self.session.device.name,
             cells=cells,
             notes=(
-                *dict.fromkeys(proof_notes(cells, asked=self.overrides)),
+                *dict.fromkeys(proof_notes(cells, overridden=self.overrides)),
                 *(f"skipped, as only one side runs it: {name}" for name in self.plan.unmatched),
             ),
             minutes=spent_minutes(every),

@@ -45,13 +45,13 @@ class EnvironmentSpec:
         version = ".".join(python.split()[1].split(".")[:2])
         texts: list[str] = []
         for text in requirements:
-            asked = Requirement(text)
-            name = canonicalize_name(asked.name)
-            if name in own and not asked.specifier.contains(own[name].version, prereleases=True):
+            stated = Requirement(text)
+            name = canonicalize_name(stated.name)
+            if name in own and not stated.specifier.contains(own[name].version, prereleases=True):
                 # Another version than the one that is here is for the installer to find.
                 del own[name]
             known = own.get(name)
-            extras = frozenset(asked.extras)
+            extras = frozenset(stated.extras)
             texts += needs(known, extras, python=version) if known else [text]
         for known in own.values():
             texts += needs(known, python=version)

@@ -200,17 +200,17 @@ class BaselineGate:
         """Return why there is no baseline; empty if there is one."""
         if self._benchmarks.compared_mapping:
             return ""
-        storage, asked = self._benchmarks.storage, self._benchmarks.compare
-        if not asked:
-            found = "no --benchmark-compare"
-        elif saved := storage.query(*([] if asked is True else [asked])):
-            found = f"{_listed([file.name for file in saved])}, which cannot be read"
-        elif asked is True:
-            found = "none is saved there"
+        storage, requested = self._benchmarks.storage, self._benchmarks.compare
+        if not requested:
+            actual = "no --benchmark-compare"
+        elif saved := storage.query(*([] if requested is True else [requested])):
+            actual = f"{_listed([file.name for file in saved])}, which cannot be read"
+        elif requested is True:
+            actual = "none is saved there"
         else:
-            found = f"no file there matches {asked!r}"
+            actual = f"no file there matches {requested!r}"
         return (
-            f"--benchmark-compare-fail: expected a baseline in {storage.location}, found {found}; "
+            f"--benchmark-compare-fail: expected a baseline in {storage.location}, found {actual}; "
             f"{_SAVE}"
         )
 

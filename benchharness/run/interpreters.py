@@ -164,7 +164,7 @@ class InterpreterResolver:
         current = store.find(spec)
         if current is not None:
             return current
-        asked = ", ".join(table.requirements or ())
+        requirements = ", ".join(table.requirements or ())
         earlier = store.latest_for(self.reference(backend))
         if earlier is None:
             there = "none built for it"
@@ -175,7 +175,7 @@ class InterpreterResolver:
         raise self._refusal(
             Problem(
                 where=where,
-                expected=f"an environment of {asked}",
+                expected=f"an environment of {requirements}",
                 found=there,
                 hint=self._sync,
             )

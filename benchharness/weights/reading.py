@@ -36,8 +36,8 @@ def read(file: Path, network: Network) -> dict[str, NDArray[np.float32]]:
     for name, parameter in network.parameters().items():
         array = weights.get(name)
         if array is None or array.shape != parameter.shape:
-            found = "none of that name" if array is None else f"shape {array.shape}"
-            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {found}")
+            actual = "none of that name" if array is None else f"shape {array.shape}"
+            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {actual}")
         arrays[name] = np.ascontiguousarray(array, dtype=np.float32)
     return arrays
 
