@@ -316,7 +316,7 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
             cell=name, column=column, pairs=12, word="same", reach=reach, pair_s=7.5, needs=needs
         )
 
-    survey = NoiseReport(
+    report = NoiseReport(
         machine="a processor",
         minutes=3.0,
         found=(
@@ -328,7 +328,7 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
         folder="",
     )
 
-    assert noise_line(survey) == (
+    assert noise_line(report) == (
         "12 pairs show 3.1% of feeding in every cell (a processor, 3.0 minutes)"
     )
 
@@ -336,7 +336,7 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
 def test_the_noise_of_a_cell_comes_with_advice_on_longer_trials(capsys: pytest.CaptureFixture[str]):
     """From the scatter within and between its trials."""
     scatter = Scatter(within=0.06, between=0.01, epochs=12, best_epochs=48)
-    survey = NoiseReport(
+    report = NoiseReport(
         machine="a processor",
         minutes=3.0,
         found=(),
@@ -345,10 +345,10 @@ def test_the_noise_of_a_cell_comes_with_advice_on_longer_trials(capsys: pytest.C
         scatters={"cnn torch": scatter},
     )
 
-    Console(width=200).print(NoiseTable(survey=survey))
+    Console(width=200).print(NoiseTable(report=report))
 
     assert (
         "cnn torch: B / A of training scatters by 1.0% between trials, and by 1.7% for the 12 "
         "epochs within: longer trials help most, of about 48 epochs"
     ) in capsys.readouterr().out
-    assert survey.as_dict()["scatters"] == {"cnn torch": scatter.as_dict()}
+    assert report.as_dict()["scatters"] == {"cnn torch": scatter.as_dict()}

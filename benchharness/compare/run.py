@@ -197,14 +197,14 @@ def open_comparison(
         own_head_per_backend=options.a.backend is None or options.a.backend == options.b.backend,
     )
     noise = NoiseStore(folder=session.places.cache / "noise", device=session.device.name)
-    # Once before anything is built or proven, and again when the data has settled all settings.
+    # Once before anything is built or proven, and again when all settings are resolved.
     _require_power(PowerEstimate.of(plan, noise, criteria), options, limits)
     with ExitStack() as stack:
         session, checkouts = _check_out(options, session, plan, observe, stack)
         runner = stack.enter_context(start_run(session, observe, command=options.command))
         runner.prove()
         try:
-            plan = plan.settled(runner.plan)
+            plan = plan.with_plan(runner.plan)
             power = PowerEstimate.of(plan, noise, criteria)
             _require_power(power, options, limits)
             a, b = _label(options.a, checkouts.get("A")), _label(options.b, checkouts.get("B"))

@@ -101,8 +101,8 @@ class Certificate:
         if any(finding.stage == "counts" for finding in failed):
             return f"not comparable: {failed[0]}"
         # Causes first: a setting decides what every stage after it gives.
-        troubles = [*(f"settings ({text})" for text in self.deviations), *map(str, failed)]
-        return f"partial: {', '.join(troubles)}" if troubles else PROVEN
+        deviations = [*(f"settings ({text})" for text in self.deviations), *map(str, failed)]
+        return f"partial: {', '.join(deviations)}" if deviations else PROVEN
 
     @property
     def is_proven(self) -> bool:
@@ -127,23 +127,23 @@ class Certificate:
         }
 
 
-def amended(verdict: str, troubles: Sequence[str]) -> str:
+def amended(verdict: str, deviations: Sequence[str]) -> str:
     """Return a verdict after what a timed trial itself has shown.
 
     Args:
         verdict: Of the certificate.
-        troubles: What the trial did otherwise than planned; none leaves the verdict as it is.
+        deviations: What the trial did otherwise than planned; none leaves the verdict as it is.
     """
     # What the proof has found already, of one backend or the other, is said once.
-    troubles = [trouble for trouble in troubles if _core_of(trouble) not in verdict]
-    if not troubles or verdict.startswith("not comparable"):
+    deviations = [deviation for deviation in deviations if _core_of(deviation) not in verdict]
+    if not deviations or verdict.startswith("not comparable"):
         return verdict
     before = "" if verdict == PROVEN else f"{verdict.removeprefix('partial: ')}, "
-    return f"partial: {before}{', '.join(troubles)}"
+    return f"partial: {before}{', '.join(deviations)}"
 
 
-def _core_of(trouble: str) -> str:
-    return trouble.removeprefix("settings (").removesuffix(")")
+def _core_of(deviation: str) -> str:
+    return deviation.removeprefix("settings (").removesuffix(")")
 
 
 def overall(verdicts: Mapping[str, str], *, anchor: str) -> str:

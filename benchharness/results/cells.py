@@ -54,7 +54,7 @@ class Cell:
         return "ok" if self.ok else str(self.trials[-1]["status"])
 
     @property
-    def troubles(self) -> Counter[tuple[str, str]]:
+    def failures(self) -> Counter[tuple[str, str]]:
         """Status and reason of the trials that are not ok, with the number of such trials."""
         troubled = (trial for trial in self.trials if trial["status"] != "ok")
         return Counter(
