@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from laggards import SUITE, benchharness, install
+from slow_backends import SUITE, benchharness, install
 
 # A comparison takes twelve processes, and so each test has as much to say as it can.
 # The laggard's steps last 20 ms each, most of it asleep: what noise a busy machine adds to that

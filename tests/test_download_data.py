@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photographs import picture, save
-from serving import remote, serving
 from suite_files import suite_file
+from web_server import remote, serving
 
 from benchharness.data.cats_dogs import cats_dogs, holds
 from benchharness.data.prepared import prepare

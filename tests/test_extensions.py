@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from plugins_here import benchharness, install
+from local_plugins import benchharness, install
 
 from benchharness.measure.energy_meter import EnergyMeter, benchharness_meter
 from benchharness.measure.meters import Meters

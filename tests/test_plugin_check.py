@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contract_runs import check_backend, check_package
+from local_plugins import benchharness, install
 from numpy.typing import NDArray
-from plugins_here import benchharness, install
 from test_contract_replay import ReadsBackEachStep, StepsEagerly
 from test_contract_sabotage import SABOTAGES, Sabotaged
 

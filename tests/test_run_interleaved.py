@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from laggards import SUITE, benchharness, install
+from slow_backends import SUITE, benchharness, install
 
 from benchharness.compare.run import RETAINED_HEAP, retains_heap, with_retained_heap
 from benchharness.run.process.executor import run_interleaved

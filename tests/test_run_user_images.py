@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_pictures import CLASSES, odd_folder
+from odd_images import CLASSES, odd_folder
 from photographs import save, save_classes
 
 from benchharness.data.info import DatasetInfo

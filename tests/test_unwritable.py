@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photographs import save_classes
-from serving import remote
 from small_disks import fill, small_disk
+from web_server import remote
 
 from benchharness.cli.errors import explanation
 from benchharness.data.folder import class_folder, folder, image_files

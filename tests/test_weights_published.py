@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from safetensors import safe_open
-from serving import remote, serving
+from web_server import remote, serving
 
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.manifest import damages

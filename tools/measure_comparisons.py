@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from laggards import benchharness, install
+from slow_backends import benchharness, install
 
 from benchharness.results.run_folder import RunFolder
 
