@@ -144,7 +144,7 @@ FAULTS: dict[str, tuple[Backend, str, str]] = {
     "threads are ignored": (
         Sabotaged(training=ComputesAlone),
         "switches",
-        "two were asked for, and one did all the work",
+        "2 requested, but 1 did all the work",
     ),
     "every step is recorded": (
         SABOTAGES["every_step_recorded_in_train"][0],

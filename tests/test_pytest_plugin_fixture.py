@@ -143,7 +143,7 @@ def test_a_step_that_returns_nothing_leaves_its_clock_unchecked(session):
     )
 
     found.assert_outcomes(passed=1, warnings=1)
-    found.stdout.fnmatch_lines(["*UncheckedWarning: *found NoneType: nothing tells whether *"])
+    found.stdout.fnmatch_lines(["*UncheckedWarning: *found NoneType: cannot check whether *"])
     assert info()["extra_info"]["synchrony"] == "unchecked"
 
 

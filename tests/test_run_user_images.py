@@ -127,7 +127,7 @@ def test_a_sigmoid_over_the_suites_own_classes_stays_a_mistake(tmp_path):
     """A suite that contradicts itself is refused, not mended."""
     fitted = adapt_plan(plan_of(tmp_path), facts(20, 20, 20, is_own=False, is_lenient=False))
 
-    with pytest.raises(SuiteError, match="sigmoid tells 2 classes apart, the dataset has 3"):
+    with pytest.raises(SuiteError, match="sigmoid distinguishes 2 classes, the dataset has 3"):
         build_workloads(fitted, channels=3, classes=3)
 
 
