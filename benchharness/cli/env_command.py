@@ -19,7 +19,7 @@ GIGA = 1e9
 
 @click.group("env")
 def command() -> None:
-    """Build and look after the environments of backends that have one of their own."""
+    """Manage the environments of backends that have their own."""
 
 
 @command.command("sync", short_help="Build what a suite asks for.")

@@ -88,7 +88,7 @@ def plan_comparison(
     names = _backend_names(plan, a, b)
     if is_extracting:
         plan = plan.map_settings(_without_stored_features)
-    # A comparison has looks of its own.
+    # A comparison has its own looks.
     plan = plan.fixed(pairs)
     cells = tuple(_cell_pairs(plan, (a, b), names))
     if not any(pair.is_compared for pair in cells):

@@ -220,7 +220,7 @@ class PairSeries:
         if self.trials.failure() or not self.cells.is_compared:
             self.is_over = True
             return
-        # An end that nobody planned is no look of its own if there was one before.
+        # An unplanned end is no separate look if there was one before.
         is_look = self.pairs in self._all_looks or (is_last and not self.verdicts)
         if is_look:
             verdicts = self.trials.verdicts(

@@ -28,7 +28,7 @@ from benchharness.text import quote, suggest
 
 # The column of trials that never reach their target.
 MISSES = "target_misses"
-# Level of a bound that only says whether to go on: equal code passes it at the first look most
+# Level of a bound that only says whether to continue: equal code passes it at the first look most
 # often, and in simulations a change of twice the limit in one of a hundred comparisons.
 _DOUBT = 0.2
 Word = Literal[

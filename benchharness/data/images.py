@@ -243,7 +243,7 @@ def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Dec
 
 
 def _header_kinds(image: Image.Image, path: Path, *, channels: int) -> tuple[str, ...]:
-    """Return what the header of an opened file tells, as keys of WORDS."""
+    """Return what the header of an opened file says, as keys of WORDS."""
     stored_as = {"MPO": "JPEG"}.get(image.format or "", image.format)
     is_kind = {
         "deep": any(";16" in str(tile.args) for tile in getattr(image, "tile", ())),

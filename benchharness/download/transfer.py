@@ -28,7 +28,7 @@ class Timeouts:
         connect_s: For one of its addresses to accept.
         answer_s: For an answer, names and addresses and redirects included.
         read_s: Between two pieces of the file.
-        tries: How often to go on with a file that breaks off on the way.
+        tries: How often to continue a file that breaks off on the way.
     """
 
     connect_s: float = 5.0

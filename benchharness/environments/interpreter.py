@@ -224,7 +224,7 @@ def _age_ns(path: Path) -> int:
 
 
 def _source_of(plugin: str) -> str:
-    """Return what tells an installer to install a plugin; empty where nothing is known of it."""
+    """Return an installer's argument for a plugin; empty where it is unknown."""
     entry = installed().get(plugin)
     if entry is not None and entry.dist is not None:
         return origin_of(entry.dist.name)

@@ -16,7 +16,7 @@ PROVEN = "proven"
 REFERENCE = "reference"
 # Stages whose words say how far they are off.
 _COUNTED = ("counts", "coverage")
-# Distances that are more alike than this are told apart by their direction.
+# Distances that are more alike than this are distinguished by their direction.
 _VISIBLE = 0.005
 
 

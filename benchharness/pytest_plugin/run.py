@@ -97,7 +97,7 @@ class SuiteRun:
         """Return the result of a cell, after running what comes before it in the plan.
 
         Raises:
-            BenchError: The run cannot go on; the same error for each cell.
+            BenchError: The run cannot continue; the same error for each cell.
         """
         resolved = next(planned for planned in self._started.plan.cells if planned.key == cell.key)
         with self._first_error():

@@ -361,7 +361,7 @@ def _mark(cell: Cell) -> str:
 
 
 def _millions(row: Row) -> tuple[str, ...]:
-    """Return both counts, as far as all backends agree; a note tells where they do not."""
+    """Return both counts, as far as all backends agree; a note says where they do not."""
     values = [row.distinct("params"), row.distinct("trainable_params")]
     agreed = [known.pop() / 1e6 if len(known) == 1 else None for known in map(set, values)]
     texts = alike(agreed)

@@ -35,7 +35,7 @@ class Cell:
 
     @property
     def key(self) -> CellKey:
-        """What tells it from every other cell of its run."""
+        """Key that identifies it in its run."""
         return cell_key(self.benchmark, dict(self.matrix), self.track, self.backend)
 
     @property

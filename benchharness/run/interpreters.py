@@ -80,7 +80,7 @@ class InterpreterResolver:
     may_trust: bool = False
 
     def isolated_backends(self, backends: Iterable[str]) -> list[str]:
-        """Return the backends that have an interpreter or an environment of their own."""
+        """Return the backends that have their own interpreter or environment."""
         tables = self.suite.backend
         return [
             name

@@ -285,7 +285,7 @@ class DatasetSettings(StrictModel):
 
     @property
     def has_files(self) -> bool:
-        """Whether each image is a file of its own, which a framework can load by itself."""
+        """Whether each image is a separate file, which a framework can load by itself."""
         if self.source not in extensions("datasets"):
             return True
         return bool(load_extension("datasets", self.source)().has_files)

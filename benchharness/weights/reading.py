@@ -64,7 +64,7 @@ def _of_keras(file: Path, network: Network) -> Mapping[str, NDArray[np.float32]]
 def _put_in_order(file: Path) -> None:
     """Sort the metadata of a safetensors file, whose order is another each time it is written.
 
-    The same weights are to have the same digest, or a cache that was made anew would pass for
+    The same weights are to have the same digest, or a cache that was rebuilt would pass for
     other weights.
     """
     with file.open("r+b") as content:

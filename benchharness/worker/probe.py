@@ -178,7 +178,7 @@ class CellProbe:
         )
 
     def _rules(self, arrays: dict[str, Arrays]) -> Probe:
-        """Return the probe with what the update rule and dropout do, on networks of their own."""
+        """Return the probe with what the update rule and dropout do, on separate networks."""
         learner = self.context.workload.learner
         task = self.context.feature_task(learner, weights={}, trainable=())
         rule, execution = task.optimizer, _deterministic(task.execution)
