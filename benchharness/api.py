@@ -1,8 +1,8 @@
-"""Everything a plugin may import from benchharness.
+"""Public interface: everything that a plugin may import from benchharness.
 
 Within a major version nothing here is taken away or changes its meaning; a minor version adds. A
 plugin states the version it was written for as ``benchharness_api`` in the module of its entry
-point, and one that was written for another is told so when it is loaded.
+point, and a plugin for another version is refused when it is loaded.
 """
 
 from __future__ import annotations

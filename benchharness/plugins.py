@@ -216,7 +216,7 @@ def load_synchronize(name: str, *, device: str) -> Callable[[], None]:
     Raises:
         PluginError: The plugin is absent, cannot be imported, or does not know how to wait.
     """
-    remedy = "; say yourself how to wait for the device: synchronize=..."
+    remedy = "; pass synchronize=... to wait for the device"
     hook = load_hook(find(name), "benchharness_synchronize", remedy=remedy)
     synchronize: Callable[[], None] = hook(device=device)
     return synchronize
@@ -352,7 +352,8 @@ def obstacle(entry: EntryPoint) -> Obstacle | None:
             others = (
                 other.name
                 for other in beside
-                if other.extras and all(_version(one.name) for one in _extra_requirements(other))
+                if other.extras
+                and all(_version(needed.name) for needed in _extra_requirements(other))
             )
             return Obstacle(requirement.name, pythons, tuple(others))
     return None

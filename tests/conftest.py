@@ -1,4 +1,4 @@
-"""What every test starts from: no network, and no framework's cache of this machine."""
+"""Conditions of every test: no network, and no framework's cache of this machine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What of the frameworks a test needs."""
+"""Requirements of tests: a backend that is installed here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a backend hands to its compiler or runs: printed as JSON by a process of its own.
+"""Programs that a backend compiles or runs, printed as JSON by a separate process.
 
 ``python tests/gpu_programs.py BACKEND`` prints ``{"step": [...], "images": [...]}``: the operations
 of a training step, and of the way from augmented images to what the network sees.

@@ -1,4 +1,4 @@
-"""Which pretrained weights a benchmark admits, and the preprocessing that comes with them."""
+"""Pretrained weights that a benchmark admits, and the preprocessing that belongs to them."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ def test_what_is_no_picture_is_named_with_what_it_is(tmp_path: Path, content: by
 
     assert found.startswith(f"{path}: expected a readable image, ")
     assert re.search(reason, found)
-    assert found.endswith('mend or remove the file, or set on_bad_image = "skip"')
+    assert found.endswith('repair or remove the file, or set on_bad_image = "skip"')
 
 
 def test_a_real_picture_of_20000_pixels_a_side_is_refused_at_once(tmp_path: Path):

@@ -9,7 +9,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from laggards import SUITE, benchharness, install
+from slow_backends import SUITE, benchharness, install
 
 # A comparison takes twelve processes, and so each test has as much to say as it can.
 # The laggard's steps last 20 ms each, most of it asleep: what noise a busy machine adds to that
@@ -59,7 +59,7 @@ def test_the_same_is_the_same_and_proven_to_be(desk: Path):
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip().startswith("nothing worse in 4 figures of 1 cell")
+    assert done.stdout.strip().startswith("no regression in 4 figures of 1 cell")
     assert "A: as written; B: options.step_s=0.0202; 6 to 8 pairs of trials" in done.stderr
     assert "equal work proven" in done.stdout
     found = of(desk, done.stdout)
@@ -72,7 +72,7 @@ def test_the_same_is_the_same_and_proven_to_be(desk: Path):
     suite = ElementTree.parse(desk / "found.xml").getroot().find("testsuite")
     assert suite is not None
     assert (suite.get("tests"), suite.get("failures")) == ("4", "0")
-    assert (desk / "found.md").read_text().startswith("### ✅ nothing worse")
+    assert (desk / "found.md").read_text().startswith("### ✅ no regression")
 
 
 def test_slower_steps_are_a_regression_and_a_comparison_is_kept_as_a_run(desk: Path):

@@ -100,7 +100,7 @@ def test_prepare_without_data_is_an_error_with_its_remedy(desk):
     done = desk.call("prepare", str(desk.suite), "--offline")
 
     assert done.returncode == 1
-    assert "not downloaded: offline, as asked" in done.stderr
+    assert "not downloaded: offline mode" in done.stderr
     assert "--data DIR" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -140,7 +140,7 @@ def test_verify_names_every_damaged_image(desk):
     assert "DAMAGED (2): images of 32 px: 12 decoded, not prepared yet" in done.stdout
     for path in spoilt:
         assert f"error: {path}: expected a readable image" in done.stderr
-    assert "mend or remove the file" in done.stderr
+    assert "repair or remove the file" in done.stderr
 
 
 def test_verify_finds_pixels_that_decoding_does_not_give(desk):

@@ -1,4 +1,4 @@
-"""What a machine has shown is kept, found again for the same cell, and says what it can show."""
+"""Noise of a machine: kept, read again for the same cell, and used to say what can be shown."""
 
 from __future__ import annotations
 

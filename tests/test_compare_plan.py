@@ -1,4 +1,4 @@
-"""Who is held against whom, and what the sides' own settings do."""
+"""Plan of a comparison: which cells are compared, and the settings of each side."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a sample, by hand, and how often it is wrong, by simulation."""
+"""Verdicts on a sample, by hand, and how often they are wrong, by simulation."""
 
 from __future__ import annotations
 

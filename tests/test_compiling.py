@@ -1,4 +1,4 @@
-"""What torch.compile lacks on a machine is said in a sentence, before anything is compiled."""
+"""Requirements of torch.compile: what is missing is one sentence, before anything is compiled."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchharness.environments.build import create, python_of
-from benchharness.environments.interpreter import look
+from benchharness.environments.interpreter import inspect_interpreter
 from benchharness.results.run_folder import RunFolder
 from benchharness.subprocesses import python_environment
 from benchharness.testing.loading import observe_loading
@@ -134,7 +134,7 @@ def test_loading_and_asking_interpreters_leave_it_alone(
     monkeypatch.chdir(hostile)
 
     found = observe_loading("numpy", options={}, without=["nothing"])
-    other = look(Path(sys.executable), dict(os.environ))
+    other = inspect_interpreter(Path(sys.executable), dict(os.environ))
 
     assert (found.error, found.message) == ("", "")
     assert "numpy" in other.plugins

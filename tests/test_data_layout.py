@@ -1,4 +1,4 @@
-"""How folders are laid out: what is a class, what a split, and what neither."""
+"""Layouts of folders: what is a class, what a split, and what neither."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_a_further_split_and_what_is_in_no_class_are_reported(tmp_path: Path) ->
 
     assert found.splits == ("train", "test")
     assert found.notes == (
-        "not read: 4 pictures of a further split, as the test set is test: "
+        "not read: 4 pictures of a further split, for example the test set is test: "
         "valid/cats (2), valid/dogs (2)",
         "not read: 6 pictures in no class: extra/cats (5), . (1)",
         "not read: files that are no pictures: .txt (1), .json (1)",
@@ -281,7 +281,7 @@ def test_links_in_circles_and_to_what_is_read_are_reported(tmp_path: Path) -> No
 
     assert counts(found.train) == {"cats": 2, "dogs": 2}
     assert found.notes == (
-        "not followed, as they lead to what is read in its own place: cats/friends (2), "
+        "not followed, because their targets are read elsewhere: cats/friends (2), "
         "cats/home (a folder above), cats/self (2), cats/up (4)",
         "WARNING: links that lead nowhere: cats/gone (No such file or directory)",
     )

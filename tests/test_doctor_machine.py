@@ -1,4 +1,4 @@
-"""What a machine has: limits of control groups, the state of GPUs, from made files and drivers."""
+"""Machines as the doctor sees them: limits of control groups, the state of GPUs."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path):
         made.writestr("pets/cat/0.jpg", PICTURE)
         made.writestr("pets/cat/0.jpg", PICTURE)
 
-    with pytest.raises(FetchError, match="there twice"):
+    with pytest.raises(FetchError, match="a member twice"):
         opened(tmp_path, tmp_path / "a")
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photographs import picture, save
-from serving import remote, serving
 from suite_files import suite_file
+from web_server import remote, serving
 
 from benchharness.data.cats_dogs import cats_dogs, holds
 from benchharness.data.prepared import prepare
@@ -231,9 +231,7 @@ def test_offline_the_message_names_home_and_remedy(tmp_path):
     """No fallback: an error of one line."""
     fetcher = fetcher_of(tmp_path, REGISTRY, is_offline=True)
 
-    with pytest.raises(
-        DatasetError, match=r"not downloaded: offline, as asked\).*--data DIR"
-    ) as caught:
+    with pytest.raises(DatasetError, match=r"not downloaded: offline mode\).*--data DIR") as caught:
         look(tmp_path, fetcher=fetcher)
 
     assert "\n" not in str(caught.value)

@@ -1,4 +1,4 @@
-"""What a session fetches: kept whole, once, and not at all without a network."""
+"""Downloads of a session: kept whole, once, and not at all without a network."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zipfile
 from collections import namedtuple
 
 import pytest
-from serving import remote, serving
+from web_server import remote, serving
 
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.manifest import MANIFEST, damages, read_manifest

@@ -7,7 +7,7 @@ import socket
 import time
 
 import pytest
-from serving import remote, serving
+from web_server import remote, serving
 
 from benchharness.download.fetcher import UnreachableError, download
 from benchharness.download.transfer import Timeouts

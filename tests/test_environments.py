@@ -25,10 +25,10 @@ from benchharness.doctor import report
 from benchharness.doctor.report import DoctorOptions, examine
 from benchharness.environments import build
 from benchharness.environments.build import build_once, create, python_of
-from benchharness.environments.install import bring, needs
-from benchharness.environments.interpreter import UnusableError, find_program, look
+from benchharness.environments.install import copy_distribution, needs
+from benchharness.environments.interpreter import UnusableError, find_program, inspect_interpreter
 from benchharness.environments.spec import EnvironmentSpec
-from benchharness.environments.store import Environments, Use
+from benchharness.environments.store import Environments, Reference
 from benchharness.environments.trust import TrustedInterpreters
 from benchharness.errors import RunError, SuiteError
 from benchharness.run.interpreters import InterpreterResolver
@@ -112,7 +112,7 @@ class Desk:
         for written in (table.python for table in suite.backend.values() if table.python):
             with suppress(UnusableError):
                 program = find_program(written, beside=suite.resolve_path(written))
-                TrustedInterpreters(self.cache).add(program)
+                TrustedInterpreters(self.cache).trust(program)
 
     def records(self) -> list[dict]:
         """Return the trials of the newest run."""
@@ -150,7 +150,7 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("other") / "env"
     create(folder, python=Path(sys.executable), environment=os.environ, name="other")
     _site(folder).joinpath("here.pth").write_text(sysconfig.get_path("purelib") + "\n")
-    bring(distribution("benchharness"), folder)
+    copy_distribution(distribution("benchharness"), folder)
     return folder
 
 
@@ -281,12 +281,12 @@ class TestBuilding:
             monkeypatch.setattr(build.shutil, "which", lambda name: None)
         elif build.shutil.which("uv") is None:
             pytest.skip("needs uv")
-        ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
+        resolver = _ward(desk, desk.write("slowpoke-1", tables=OLD))
 
-        found, is_new = _sync(ward, "slowpoke-1")
+        found, is_new = _sync(resolver, "slowpoke-1")
 
         assert is_new and found.chosen["slowpoke-helper"] == "1.0"
-        assert ward.of("slowpoke-1").distribution == "benchharness-slowpoke 1.0"
+        assert resolver.of("slowpoke-1").distribution == "benchharness-slowpoke 1.0"
 
     def test_failure_leaves_nothing_and_is_quoted(self, desk: Desk):
         """The installer's last lines, and that there was no network."""
@@ -295,7 +295,7 @@ class TestBuilding:
         done = desk.call("env", "sync", str(path), code=1)
 
         assert "error: environment of slowpoke-3: expected" in done.stderr
-        assert "(offline, as asked; building takes a network, once)" in done.stderr
+        assert "(offline; building an environment needs a network once)" in done.stderr
         assert "slowpoke-helper" in done.stderr.replace("_", "-")
         assert "Traceback" not in done.stderr
         assert not [one for one in (desk.cache / "environments").iterdir() if one.is_dir()]
@@ -344,21 +344,21 @@ class TestBuilding:
 
         remedy = f"run: benchharness env sync {path}"
         assert "found none built for it" in never and remedy in never
-        assert "found the one built for benchharness-slowpoke, slowpoke-helper==1.*" in changed
+        assert "found one of benchharness-slowpoke, slowpoke-helper==1.*" in changed
         assert remedy in changed
 
     def test_damaged_environment_is_told_and_built_again(self, desk: Desk):
         """Its interpreter is gone: a run says so, and sync mends it."""
-        ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
-        found, _ = _sync(ward, "slowpoke-1")
+        resolver = _ward(desk, desk.write("slowpoke-1", tables=OLD))
+        found, _ = _sync(resolver, "slowpoke-1")
         found.program.unlink()
 
         with pytest.raises(SuiteError, match=r"expected an interpreter that answers.*env sync"):
-            ward.of("slowpoke-1")
-        again, is_new = _sync(ward, "slowpoke-1")
+            resolver.of("slowpoke-1")
+        again, is_new = _sync(resolver, "slowpoke-1")
 
         assert is_new and again.folder == found.folder
-        assert ward.of("slowpoke-1")
+        assert resolver.of("slowpoke-1")
 
     def test_removed_environment_is_gone(self, desk: Desk):
         """By name, or when no suite asks for it any more."""
@@ -416,7 +416,7 @@ class TestInterpreter:
         for command in ("run", "certify", "doctor"):
             done = desk.call(command, str(path), code=1 if command == "doctor" else 2)
             told = " ".join((done.stdout + done.stderr).split())
-            assert "an interpreter that you have said may be started" in told, command
+            assert "a trusted interpreter" in told, command
 
         assert not (desk.folder / "started").exists()
         desk.call("env", "sync", str(path), code=1)
@@ -521,41 +521,41 @@ class TestRecipe:
         assert len({one.digest, *(other.digest for other in others[:2])}) == 3
         assert others[2].digest != one.digest
 
-    def test_ours_are_brought_and_what_they_require_is_installed(self):
+    def test_ours_are_copied_and_what_they_require_is_installed(self):
         """The core is never fetched: it is the code that runs here."""
-        recipe = EnvironmentSpec.of("numpy", ["numpy==2.*"], python="cpython 3.12.1 linux")
+        spec = EnvironmentSpec.of("numpy", ["numpy==2.*"], python="cpython 3.12.1 linux")
 
-        assert recipe.brought == (f"benchharness=={__version__}",)
-        assert "numpy==2.*" in recipe.wanted and "numpy>=1.26" in recipe.wanted
-        assert not any(text.startswith("benchharness") for text in recipe.wanted)
-        assert not any("pytest" in text for text in recipe.wanted)
+        assert spec.copied == (f"benchharness=={__version__}",)
+        assert "numpy==2.*" in spec.to_install and "numpy>=1.26" in spec.to_install
+        assert not any(text.startswith("benchharness") for text in spec.to_install)
+        assert not any("pytest" in text for text in spec.to_install)
 
     def test_extras_of_ours_stand_for_what_they_require(self):
         """As an installer would take them."""
         wanted = set(needs(distribution("benchharness"), frozenset({"gpu"}), python="3.12"))
 
         assert "nvidia-ml-py>=12" in wanted
-        recipe = EnvironmentSpec.of("numpy", ["benchharness[gpu]"], python="cpython 3.12.1 linux")
-        assert "nvidia-ml-py>=12" in recipe.wanted
+        spec = EnvironmentSpec.of("numpy", ["benchharness[gpu]"], python="cpython 3.12.1 linux")
+        assert "nvidia-ml-py>=12" in spec.to_install
 
-    def test_everything_else_is_held_where_it_is(self):
+    def test_everything_else_is_pinned(self):
         """Two environments differ in what they are built to differ in."""
-        held = EnvironmentSpec.of("numpy", ["numpy==2.3.*"], python="cpython 3.12.1 linux").held()
+        pins = EnvironmentSpec.of("numpy", ["numpy==2.3.*"], python="cpython 3.12.1 linux").pins()
 
-        names = {line.partition("==")[0] for line in held}
+        names = {line.partition("==")[0] for line in pins}
         assert "pandas" in names and "numpy" not in names and "benchharness" not in names
 
-    def test_installed_wheel_is_brought_file_for_file(self, tmp_path: Path):
+    def test_installed_wheel_is_copied_file_for_file(self, tmp_path: Path):
         """What is no folder of sources is copied; the copy is a distribution as the first."""
         create(tmp_path / "env", python=Path(sys.executable), environment=os.environ, name="env")
 
-        bring(distribution("pluggy"), tmp_path / "env")
+        copy_distribution(distribution("pluggy"), tmp_path / "env")
 
         python = python_of(tmp_path / "env")
         script = "import pluggy; print(pluggy.__file__)"
         found = subprocess.check_output([python, "-c", script], text=True)
         assert found.startswith(str(tmp_path))
-        inside = look(python, os.environ).packages
+        inside = inspect_interpreter(python, os.environ).packages
         assert inside["pluggy"] == distribution("pluggy").version
 
     def test_what_is_no_requirement_is_refused_with_the_suite(self, desk: Desk):
@@ -573,23 +573,23 @@ class TestFolder:
         """With the variable that names another."""
         desk.cache.mkdir()
         (desk.cache / "environments").write_text("not a folder")
-        ward = _ward(desk, desk.write("slowpoke-1", tables=OLD))
+        resolver = _ward(desk, desk.write("slowpoke-1", tables=OLD))
 
         with pytest.raises(RunError, match="set BENCHHARNESS_CACHE to another folder"):
-            _sync(ward, "slowpoke-1")
+            _sync(resolver, "slowpoke-1")
 
 
 def _ward(desk: Desk, path: Path) -> InterpreterResolver:
     return InterpreterResolver(suite=load(path), cache=desk.cache, environment=desk.environment)
 
 
-def _sync(ward: InterpreterResolver, backend: str):
-    recipe, base = ward.recipe(backend)
-    return Environments(ward.cache).sync(
-        recipe,
-        use=Use(suite="two.toml", backend=backend),
+def _sync(resolver: InterpreterResolver, backend: str):
+    spec, base = resolver.spec(backend)
+    return Environments(resolver.cache).sync(
+        spec,
+        reference=Reference(suite="two.toml", backend=backend),
         base=base,
-        environment=ward.environment,
+        environment=resolver.environment,
         tell=lambda line: None,
     )
 

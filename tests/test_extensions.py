@@ -1,4 +1,4 @@
-"""What plugins add beside backends takes part in a run, and breaks none."""
+"""Extensions by plugins beside backends: they take part in a run, and break none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from plugins_here import benchharness, install
+from local_plugins import benchharness, install
 
 from benchharness.measure.energy_meter import EnergyMeter, benchharness_meter
 from benchharness.measure.meters import Meters

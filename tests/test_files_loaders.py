@@ -261,7 +261,7 @@ def test_torch_enlarges_random_crops(photographs: list[Path]) -> None:
     [
         ("keras", {"crop": 0.1}, "Keras has no random crop that is enlarged again"),
         ("keras", {"channel_shift": 9.0}, "Keras has no random channel shift"),
-        ("keras", {"shear": 1.5}, "Keras shears by at most 1, asked for 1.5"),
+        ("keras", {"shear": 1.5}, "Keras shears by at most 1, found 1.5"),
         ("torch", {"channel_shift": 9.0}, "torchvision has no channel shift"),
     ],
 )

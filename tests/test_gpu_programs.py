@@ -1,4 +1,4 @@
-"""What would be slow or inexact on a GPU is not in what backends hand to it."""
+"""Programs for a GPU: nothing slow or inexact is in what backends hand to it."""
 
 from __future__ import annotations
 

@@ -309,7 +309,7 @@ class TestLatest:
 
         assert_whole(done, desk / "results")
         assert "latest: expected to make a link" in done.stderr
-        assert "Is a directory; left as it is, and the run goes on" in done.stderr
+        assert "Is a directory; left unchanged; the run continues" in done.stderr
         assert kept.is_dir()
         assert len(list((desk / "results/tiny").iterdir())) == 2
 

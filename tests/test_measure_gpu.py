@@ -1,4 +1,4 @@
-"""Which GPUs there are and may be used: from a made driver, program, and environment."""
+"""GPUs that exist and may be used, by a fake driver, program and environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the core computes on the host for plugins whose framework lacks it."""
+"""Computation on the host, for plugins whose framework lacks it."""
 
 from __future__ import annotations
 

@@ -353,7 +353,7 @@ def test_optimizer_keeps_the_frameworks_own_defaults(
     known = {"keras": keras, "torch": torch, "jax": jax}
     wanted = known[request.node.callspec.params["apart"]]
     if wanted is None:
-        with pytest.raises(UnsupportedError, match="no learning rate of its own for adam"):
+        with pytest.raises(UnsupportedError, match="no default learning rate for adam"):
             apart(initial, native_task(native=native))
         return
 

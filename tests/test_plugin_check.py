@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from contract_runs import check_backend, check_package
+from local_plugins import benchharness, install
 from numpy.typing import NDArray
-from plugins_here import benchharness, install
 from test_contract_replay import ReadsBackEachStep, StepsEagerly
 from test_contract_sabotage import SABOTAGES, Sabotaged
 
@@ -144,7 +144,7 @@ FAULTS: dict[str, tuple[Backend, str, str]] = {
     "threads are ignored": (
         Sabotaged(training=ComputesAlone),
         "switches",
-        "two were asked for, and one did all the work",
+        "2 requested, but 1 did all the work",
     ),
     "every step is recorded": (
         SABOTAGES["every_step_recorded_in_train"][0],

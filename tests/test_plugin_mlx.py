@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugins_here import benchharness
+from local_plugins import benchharness
 from test_plugin_new import install
 
 from benchharness.testing.scaffold import TEMPLATE

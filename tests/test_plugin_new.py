@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from documents import blocks
-from plugins_here import benchharness
+from local_plugins import benchharness
 
 from benchharness.testing.scaffold import renamed, sources
 

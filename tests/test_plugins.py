@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import plugins_here
+import local_plugins
 import pytest
 
 from benchharness import plugins
@@ -17,7 +17,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Return a function that installs a plugin whose module has the given source."""
 
     def add(name: str, source: str) -> None:
-        plugins_here.install(tmp_path, name, source)
+        local_plugins.install(tmp_path, name, source)
         monkeypatch.syspath_prepend(str(tmp_path))
         # Another test may have imported a module of that name.
         monkeypatch.delitem(sys.modules, f"{name}_module", raising=False)

@@ -88,7 +88,7 @@ def test_equal_steps_pass(repository: PluginRepository):
 
     assert done.code == 0, done.text
     assert done.is_plain
-    assert done.lines("nothing worse in 1 figure of 1 cell")
+    assert done.lines("no regression in 1 figure of 1 cell")
     assert done.lines("cnn-slowpoke (quick)")
 
 

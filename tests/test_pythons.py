@@ -9,7 +9,7 @@ from importlib.metadata import Distribution
 from pathlib import Path
 
 import pytest
-from plugins_here import benchharness, install
+from local_plugins import benchharness, install
 
 from benchharness.plugins import PYTHONS, obstacle
 

@@ -83,11 +83,11 @@ SKIPPED = cell(label="native torch", failure="A, trial 1: skipped: it cannot", i
 @pytest.mark.parametrize(
     ("cells", "code", "line"),
     [
-        ([cell(SAME)], 0, "nothing worse in 1 figure of 1 cell"),
+        ([cell(SAME)], 0, "no regression in 1 figure of 1 cell"),
         (
             [cell(SAME, verdict("faster", change=0.8))],
             0,
-            "nothing worse in 2 figures of 1 cell; cnn torch training 25.0% faster",
+            "no regression in 2 figures of 1 cell; cnn torch training 25.0% faster",
         ),
         ([cell(verdict("slower"))], 3, "REGRESSION: cnn torch training 12.1% slower"),
         (
@@ -106,11 +106,11 @@ SKIPPED = cell(label="native torch", failure="A, trial 1: skipped: it cannot", i
             "REGRESSION: cnn torch time to target slower, cnn torch misses its target in 6 of 12 "
             "trials, A in 0 of 12",
         ),
-        ([cell(OPEN), cell(SAME)], 4, "UNDECIDABLE: cnn torch training; nothing is worse"),
-        ([cell(TOP1, SAME)], 0, "nothing worse in 2 figures of 1 cell"),
+        ([cell(OPEN), cell(SAME)], 4, "UNDECIDABLE: cnn torch training; no regression in the rest"),
+        ([cell(TOP1, SAME)], 0, "no regression in 2 figures of 1 cell"),
         ([BROKEN, cell(OPEN)], 1, "FAILED: fine_tune keras cannot be compared"),
         ([SKIPPED], 0, "nothing to compare"),
-        ([SKIPPED, cell(SAME)], 0, "nothing worse in 1 figure of 2 cells"),
+        ([SKIPPED, cell(SAME)], 0, "no regression in 1 figure of 2 cells"),
     ],
 )
 def test_one_line_says_it_all_and_agrees_with_the_exit_code(cells, code: int, line: str):
@@ -316,7 +316,7 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
             cell=name, column=column, pairs=12, word="same", reach=reach, pair_s=7.5, needs=needs
         )
 
-    survey = NoiseReport(
+    report = NoiseReport(
         machine="a processor",
         minutes=3.0,
         found=(
@@ -328,7 +328,7 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
         folder="",
     )
 
-    assert noise_line(survey) == (
+    assert noise_line(report) == (
         "12 pairs show 3.1% of feeding in every cell (a processor, 3.0 minutes)"
     )
 
@@ -336,7 +336,7 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
 def test_the_noise_of_a_cell_comes_with_advice_on_longer_trials(capsys: pytest.CaptureFixture[str]):
     """From the scatter within and between its trials."""
     scatter = Scatter(within=0.06, between=0.01, epochs=12, best_epochs=48)
-    survey = NoiseReport(
+    report = NoiseReport(
         machine="a processor",
         minutes=3.0,
         found=(),
@@ -345,10 +345,10 @@ def test_the_noise_of_a_cell_comes_with_advice_on_longer_trials(capsys: pytest.C
         scatters={"cnn torch": scatter},
     )
 
-    Console(width=200).print(NoiseTable(survey=survey))
+    Console(width=200).print(NoiseTable(report=report))
 
     assert (
         "cnn torch: B / A of training scatters by 1.0% between trials, and by 1.7% for the 12 "
         "epochs within: longer trials help most, of about 48 epochs"
     ) in capsys.readouterr().out
-    assert survey.as_dict()["scatters"] == {"cnn torch": scatter.as_dict()}
+    assert report.as_dict()["scatters"] == {"cnn torch": scatter.as_dict()}

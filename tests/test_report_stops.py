@@ -1,4 +1,4 @@
-"""What stands under the table of a run that ran out of time."""
+"""Notes under the table of a run that ran out of time."""
 
 from __future__ import annotations
 

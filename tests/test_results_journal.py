@@ -1,4 +1,4 @@
-"""What was acknowledged stays, whatever happens to the file or the process."""
+"""Acknowledged records stay, whatever happens to the file or the process."""
 
 from __future__ import annotations
 

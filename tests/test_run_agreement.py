@@ -1,4 +1,4 @@
-"""What a run refuses, its preview and the doctor refuse too, before an image is decoded."""
+"""Agreement of run, preview and doctor: they refuse the same, before an image is decoded."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plugins_here import install
+from local_plugins import install
 
 from benchharness import plugins
 from benchharness.fairness.certificate import Certificate

@@ -1,4 +1,4 @@
-"""What becomes of trials whose worker fails, seen from outside: real processes, really ended."""
+"""Trials whose worker fails, seen from outside: real processes, really ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is left when the user interrupts a run: finished trials, and no process."""
+"""Interrupted runs: finished trials stay, and no process does."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from plugins_here import install
+from local_plugins import install
 from test_run import run
 
 from benchharness import plugins

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import laggards
 import pytest
+import slow_backends
 from click.testing import CliRunner, Result
 
 from benchharness import plugins
@@ -64,7 +64,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a working folder in which the laggard is installed."""
-    laggards.install(tmp_path)
+    slow_backends.install(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
     # Of the workers.

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from plugins_here import install
+from local_plugins import install
 from test_run import run
 
 from benchharness import plugins

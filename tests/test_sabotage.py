@@ -18,8 +18,8 @@ import pytest
 from contract_runs import check_backend
 from frameworks import require
 from in_process import run_commands
-from plugins_here import install
-from test_measure_synchrony import ASYNCHRONOUS
+from local_plugins import install
+from test_measure_sync_check import ASYNCHRONOUS
 from test_run_unconfirmed import SPINNING
 
 pytestmark = pytest.mark.full

@@ -1,4 +1,4 @@
-"""When a line has enough trials: what a look at its records ends, and what it asks for."""
+"""Stopping rule: when a line has enough trials, and what a look asks for."""
 
 from __future__ import annotations
 

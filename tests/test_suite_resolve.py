@@ -1,4 +1,4 @@
-"""From a suite to a plan: layers, profiles, choices, running order."""
+"""Plans resolved from suites: layers, profiles, choices, running order."""
 
 from __future__ import annotations
 

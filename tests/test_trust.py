@@ -1,4 +1,4 @@
-"""What suites, data, archives, weights and plugins cannot do to whoever runs them."""
+"""Limits of suites, data, archives, weights and plugins: what they cannot do to their user."""
 
 from __future__ import annotations
 

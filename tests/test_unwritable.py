@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from photographs import save_classes
-from serving import remote
 from small_disks import fill, small_disk
+from web_server import remote
 
 from benchharness.cli.errors import explanation
 from benchharness.data.folder import class_folder, folder, image_files
@@ -26,7 +26,7 @@ from benchharness.download.fetcher import Fetcher, download
 from benchharness.download.registry import RemoteResource
 from benchharness.download.transfer import Timeouts
 from benchharness.environments.spec import EnvironmentSpec
-from benchharness.environments.store import Environments, Use
+from benchharness.environments.store import Environments, Reference
 from benchharness.errors import BenchError
 from benchharness.files import ANOTHER_CACHE, ANOTHER_RESULTS, save_arrays, unwritten, writable
 from benchharness.results.run_folder import require_room
@@ -232,9 +232,11 @@ def _downloaded(place: Path, work: Work) -> None:
 
 
 def _environment(place: Path, work: Work) -> None:
-    recipe = EnvironmentSpec(plugin="numpy", requirements=(), python="3", brought=(), wanted=())
-    use = Use(suite="pets.toml", backend="numpy")
-    Environments(place).sync(recipe, use=use, base=Path(sys.executable), environment={}, tell=print)
+    spec = EnvironmentSpec(plugin="numpy", requirements=(), python="3", copied=(), to_install=())
+    reference = Reference(suite="pets.toml", backend="numpy")
+    Environments(place).sync(
+        spec, reference=reference, base=Path(sys.executable), environment={}, tell=print
+    )
 
 
 def _results(place: Path, work: Work) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from history_runs import write_run
-from plugins_here import benchharness
+from local_plugins import benchharness
 from test_compare_recorded import STEADY, compare, of, recorded
 
 from benchharness.errors import SuiteError

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from safetensors import safe_open
-from serving import remote, serving
+from web_server import remote, serving
 
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.manifest import damages
@@ -153,7 +153,7 @@ def test_a_file_of_one_release_is_never_offered_as_another(tmp_path, keras_publi
             (folder / name).write_bytes(wrong)
     only = {release: RELEASES[release]}
 
-    with pytest.raises(WeightsError, match="offline, as asked"):
+    with pytest.raises(WeightsError, match="offline mode"):
         find(tmp_path, homes, releases=only, environment=caches, is_offline=True)
 
     assert not list((tmp_path / "downloads").glob("vgg16*"))
@@ -196,7 +196,7 @@ def test_damaged_converted_weights_are_converted_again(tmp_path, server, keras_p
     content[-1] ^= 1
     first.path.write_bytes(content)
 
-    with pytest.raises(WeightsError, match=r"expected SHA-256 .*, found .*; offline, as asked"):
+    with pytest.raises(WeightsError, match=r"expected SHA-256 .*, found .*; offline mode"):
         find(tmp_path, homes, is_offline=True)
     again = find(tmp_path, homes)
 

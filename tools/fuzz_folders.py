@@ -87,14 +87,14 @@ def plain(root: str) -> Observation:
     folders = read_folders(root)
     top = top_of(folders, root)
     train, candidates, classes = training_of(folders, top)
-    if folders.pictures[train] is None or any(folders.pictures[one] is None for one in classes):
+    if folders.pictures[train] is None or any(folders.pictures[path] is None for path in classes):
         raise RefusedError("closed")
     learnt = labelled(folders, train, classes)
     if len(learnt) < 2 and len(classes) < 2:
         raise RefusedError("no two classes")
     if names_of_splits(folders, classes):
         raise RefusedError("splits")
-    names = [base(one) for one in classes] or list(learnt)
+    names = [base(path) for path in classes] or list(learnt)
     if len({name.casefold() for name in names}) < len(names) or not all(learnt.values()):
         raise RefusedError("alike or empty")
     tested, chosen = None, None
@@ -108,11 +108,13 @@ def plain(root: str) -> Observation:
             break
     if tested is not None and chosen is not None:
         place = bottom_of(folders, chosen)
-        is_flat = not any(base(one) in tested for one in folders.inside[place])
+        is_flat = not any(base(path) in tested for path in folders.inside[place])
         inside = [] if is_flat else folders.inside[place]
-        if any(folders.pictures[one] is None for one in inside):
+        if any(folders.pictures[path] is None for path in inside):
             raise RefusedError("closed")
-        if len({base(one).casefold() for one in inside}) < len(inside) or not all(tested.values()):
+        if len({base(path).casefold() for path in inside}) < len(inside) or not all(
+            tested.values()
+        ):
             raise RefusedError("alike or empty")
         spelt = {name.casefold(): name for name in learnt}
         tested = {spelt.get(name.casefold(), name): found for name, found in tested.items()}
@@ -247,7 +249,7 @@ def rank(name: str, known: list[str]) -> tuple[int, str]:
 
 def sole(folders: Folders, path: str) -> str | None:
     """Return the only folder with pictures, where there is nothing else."""
-    holding = [one for one in folders.inside[path] if folders.may_hold(one)]
+    holding = [inner for inner in folders.inside[path] if folders.may_hold(inner)]
     return holding[0] if len(holding) == 1 and not folders.pictures[path] else None
 
 
@@ -274,13 +276,15 @@ def top_of(folders: Folders, root: str) -> str:
 
 def training_among(folders: Folders, path: str) -> str | None:
     """Return the training folder in a folder of splits; None in any other."""
-    splits = [one for one in folders.inside[path] if role_of(base(one))[0] in ("train", "test")]
-    for rest in sorted({tuple(role_of(base(one))[1]) for one in splits}):
-        family = [one for one in splits if tuple(role_of(base(one))[1]) == rest]
-        trains = [one for one in family if role_of(base(one))[0] == "train"]
+    splits = [
+        split for split in folders.inside[path] if role_of(base(split))[0] in ("train", "test")
+    ]
+    for rest in sorted({tuple(role_of(base(split))[1]) for split in splits}):
+        family = [split for split in splits if tuple(role_of(base(split))[1]) == rest]
+        trains = [split for split in family if role_of(base(split))[0] == "train"]
         if not trains:
             continue
-        best = min(trains, key=lambda one: rank(base(one), TRAIN))
+        best = min(trains, key=lambda split: rank(base(split), TRAIN))
         place = bottom_of(folders, best)
         named = by_name(folders.pictures[place] or [])
         if len(family) > len(trains):
@@ -294,8 +298,8 @@ def training_of(folders: Folders, top: str) -> tuple[str, list[str], list[str]]:
     """Return where the training's classes are, the candidates for the test, and the classes."""
     training = training_among(folders, top)
     rest = role_of(base(training))[1] if training else []
-    candidates = [one for one in folders.inside[top] if role_of(base(one)) == ("test", rest)]
-    candidates.sort(key=lambda one: rank(base(one), TEST))
+    candidates = [inner for inner in folders.inside[top] if role_of(base(inner)) == ("test", rest)]
+    candidates.sort(key=lambda inner: rank(base(inner), TEST))
     if training:
         place = bottom_of(folders, training)
         if folders.pictures[training] is None:
@@ -310,7 +314,7 @@ def training_of(folders: Folders, top: str) -> tuple[str, list[str], list[str]]:
         classes = folders.inside[place]
     else:
         place = top
-        classes = [one for one in folders.inside[top] if one not in candidates]
+        classes = [inner for inner in folders.inside[top] if inner not in candidates]
     named = by_name(folders.pictures[place] or [])
     if len(classes) < 2 and len(named) > 1:
         classes = []
@@ -332,12 +336,12 @@ def labelled(folders: Folders, place: str, classes: list[str]) -> dict[str, set[
     named = by_name(folders.pictures[place] or [])
     if len(classes) < 2 and len(named) > 1:
         return named
-    return {base(one): folders.below(one) for one in classes}
+    return {base(path): folders.below(path) for path in classes}
 
 
 def names_of_splits(folders: Folders, classes: list[str]) -> bool:
     """Return whether what would be classes are splits, parts or contents."""
-    roles = [role_of(base(one)) for one in classes]
+    roles = [role_of(base(path)) for path in classes]
     if not roles:
         return False
     is_one_family = all(rest == roles[0][1] for _, rest in roles)
@@ -345,9 +349,9 @@ def names_of_splits(folders: Folders, classes: list[str]) -> bool:
         return True
     if not any(role in ("train", "test", "part") for role, _ in roles):
         return False
-    if any(folders.pictures[one] for one in classes):
+    if any(folders.pictures[path] for path in classes):
         return False
-    insides = [{base(x) for x in folders.inside[one] if folders.may_hold(x)} for one in classes]
+    insides = [{base(x) for x in folders.inside[path] if folders.may_hold(x)} for path in classes]
     return len(set.intersection(*insides)) > 1
 
 

@@ -243,11 +243,11 @@ def objections(place: Path, *, count: int, seed: int) -> Iterator[str]:
     sources["flat"] = folder.flat(mixed)
     sources["cats_dogs"] = cats_dogs.cats_dogs(mixed)
     for name, listing in sources.items():
-        found = {one.replace("cat.", "cats.").replace("dog.", "dogs.")
-                 for one in skipped_in(listing, place / "cache")}  # fmt: skip
+        found = {file.replace("cat.", "cats.").replace("dog.", "dogs.")
+                 for file in skipped_in(listing, place / "cache")}  # fmt: skip
         if found != refused:
             yield f"{name}: expected {len(refused)} left out, found {len(found)}"
-    slowest = max(verdicts, key=lambda one: one[2])
+    slowest = max(verdicts, key=lambda file: file[2])
     print(f"{count:,} damaged pictures: {len(refused):,} refused by name, "
           f"{count - len(refused):,} decoded; slowest {1000 * slowest[2]:.0f} ms")  # fmt: skip
 

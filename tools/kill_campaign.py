@@ -147,13 +147,13 @@ class Campaign:
             parent_kills=parents - self.losses.parents_killed,
         )
         after = self._records(results)
-        had = {one for one, status in before.items() if status == "ok" or not is_complete}
+        had = {trial for trial, status in before.items() if status == "ok" or not is_complete}
         self.losses.run_twice += len(had & set(started))
         self.losses.run_twice += sum(count > 1 for count in Counter(started).values())
         self.losses.finished_lost += len(set(before) - set(after))
         # A trial that was ok stays so.
         self.losses.finished_lost += sum(
-            status == "ok" and after.get(one) != "ok" for one, status in before.items()
+            status == "ok" and after.get(trial) != "ok" for trial, status in before.items()
         )
 
     def _session(

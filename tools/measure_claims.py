@@ -223,7 +223,10 @@ def claims_of(benchmarks: Sequence[Speeds], trials: Trials) -> Iterator[tuple[st
     ]
     pairs = list(combinations(range(backends), 2))
     lines = [
-        {(one, two): paired_ratio(list(own[:, one] - own[:, two])) for one, two in pairs}
+        {
+            (first, second): paired_ratio(list(own[:, first] - own[:, second]))
+            for first, second in pairs
+        }
         for own in ran
     ]
     if len(lines) > 1:

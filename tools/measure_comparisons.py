@@ -24,7 +24,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from laggards import benchharness, install
+from slow_backends import benchharness, install
 
 from benchharness.results.run_folder import RunFolder
 
@@ -85,10 +85,17 @@ def main() -> int:
     if not arguments.summary:
         counts = {kind: getattr(arguments, kind) for kind in KINDS}
         for kind, backend in missing(folder, counts):
-            one = compare(folder, kind, backend)
+            comparison = compare(folder, kind, backend)
             with (folder / "comparisons.jsonl").open("a") as file:
-                file.write(json.dumps(one) + "\n")
-            print(kind, backend, one["exit_code"], *one["verdicts"], sep="\n    ", flush=True)
+                file.write(json.dumps(comparison) + "\n")
+            print(
+                kind,
+                backend,
+                comparison["exit_code"],
+                *comparison["verdicts"],
+                sep="\n    ",
+                flush=True,
+            )
     print(*summary(found(folder)), sep="\n")
     return 0
 
@@ -101,7 +108,7 @@ def found(folder: Path) -> list[dict[str, Any]]:
 
 def missing(folder: Path, counts: dict[str, int]) -> Iterator[tuple[str, str]]:
     """Yield kind and backend of the comparisons to make, the kinds spread over the time."""
-    done = Counter((one["kind"], one["backend"]) for one in found(folder))
+    done = Counter((comparison["kind"], comparison["backend"]) for comparison in found(folder))
     rounds = max(counts.values())
     for number in range(1, rounds + 1):
         for kind, count in counts.items():
@@ -157,18 +164,18 @@ def summary(comparisons: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _row(own: list[dict[str, Any]]) -> str:
-    cells = [_counts(one["exit_code"] for one in own)]
+    cells = [_counts(comparison["exit_code"] for comparison in own)]
     for column in ("best_epoch_s", "train_images_per_s", "peak_host_bytes"):
-        cells.append(_counts(_verdict(one, column)["word"] for one in own))
-    pairs = [max(verdict["pairs"] for verdict in one["verdicts"]) for one in own]
-    minutes = [one["minutes"] for one in own]
+        cells.append(_counts(_verdict(comparison, column)["word"] for comparison in own))
+    pairs = [max(verdict["pairs"] for verdict in comparison["verdicts"]) for comparison in own]
+    minutes = [comparison["minutes"] for comparison in own]
     cells.append(f"{min(pairs)} to {max(pairs)}, median {median(pairs):g}")
     cells.append(f"{min(minutes):.1f} to {max(minutes):.1f}, {sum(minutes):.0f} in all")
     return " | ".join(cells)
 
 
-def _verdict(one: dict[str, Any], column: str) -> dict[str, Any]:
-    return next(verdict for verdict in one["verdicts"] if verdict["column"] == column)
+def _verdict(comparison: dict[str, Any], column: str) -> dict[str, Any]:
+    return next(verdict for verdict in comparison["verdicts"] if verdict["column"] == column)
 
 
 def _counts(words: Any) -> str:

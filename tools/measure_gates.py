@@ -180,7 +180,7 @@ def record(trial: int, halves: Values, *, is_missed: bool = False, started: str 
             "train_images_per_s": IMAGES * len(halves) / float(seconds.sum()),
             "time_to_top1_s": None if is_missed else float(seconds[: len(halves) // 2].sum()),
         },
-        "epochs": [{"train_s": float(one)} for one in seconds],
+        "epochs": [{"train_s": float(value)} for value in seconds],
         "started": started or "2026-11-24T12:00:00+00:00",
     }
 

@@ -82,8 +82,8 @@ class LazyGroup(click.Group):
 def cli() -> None:
     """Benchmark deep-learning backends on the same work.
 
-    Exit codes: 0 all well; 1 a trial failed or a proof was refused; 2 the request could not be
-    understood; 3 a regression; 4 undecidable; 130 interrupted.
+    Exit codes: 0 success; 1 a trial failed or a proof was refused; 2 invalid suite or
+    options; 3 a regression; 4 undecidable; 130 interrupted.
     """
 
 

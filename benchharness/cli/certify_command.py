@@ -39,7 +39,7 @@ def command(
 ) -> int:
     """Prove that the backends of SUITE do the same work; nothing is timed.
 
-    Without SUITE, the built-in suite is used, with the pictures in --data.
+    Without SUITE, the built-in suite is used, with the images in --data.
 
     Every pair of backends is compared for each benchmark and point of its matrix, in float32,
     without dropout, with deterministic kernels. Results are cached until code, versions, data,

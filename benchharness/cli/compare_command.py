@@ -126,7 +126,7 @@ def command(
     Both sides run in turn, A B, B A, in new processes, until each cell is decided or there are no
     more pairs. Recorded runs are compared as they are.
 
-    Exit codes: 0 nothing is worse; 1 a trial failed; 2 invalid request; 3 B is worse; 4
+    Exit codes: 0 no regression; 1 a trial failed; 2 invalid request; 3 B is worse; 4
     undecidable; 130 interrupted.
     """
     from benchharness.compare.overrides import parse_overrides

@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., int])
 
 @click.group("data")
 def command() -> None:
-    """Fetch and decode what a suite reads, or check that it is whole."""
+    """Download and decode the data of a suite, or verify it."""
 
 
 def _suite_options(function: F) -> F:
@@ -40,13 +40,13 @@ def _suite_options(function: F) -> F:
 @_suite_options
 @options.offline
 def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: bool) -> int:
-    """Make everything ready that a run of SUITE would read, and run nothing.
+    """Download, decode and convert everything that a run of SUITE reads; run nothing.
 
-    Photographs and weights are fetched where they have a public home and are not on this machine;
-    images are decoded, weights converted. A run then begins at once, and needs no network.
+    Photographs and weights with a public address are downloaded unless they are on this machine. A
+    run then starts at once, and needs no network.
 
-    Exit codes: 0 all is ready; 1 data or weights are unavailable; 2 the request could not be
-    understood.
+    Exit codes: 0 all is ready; 1 data or weights are unavailable; 2 invalid suite or
+    options.
     """
     from benchharness.progress import watch
     from benchharness.run.options import RunOptions
@@ -64,13 +64,13 @@ def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: boo
 @command.command("verify")
 @_suite_options
 def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
-    """Check that everything a run of SUITE would read is there and whole.
+    """Verify everything that a run of SUITE reads.
 
     Downloads are compared with their digests; every image is decoded and compared with its prepared
     form; weights are read. Nothing is fetched.
 
     Exit codes: 0 all is whole; 1 something is damaged or missing, a line for each with its remedy;
-    2 the request could not be understood.
+    2 invalid suite or options.
     """
     from benchharness.progress import watch
     from benchharness.run.inputs import verify_inputs

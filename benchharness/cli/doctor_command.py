@@ -26,7 +26,7 @@ _MAIN = Path("suites/cats_dogs.toml")
     type=options.PATH,
     default=Path("results"),
     show_default=True,
-    help="Where runs would be recorded.",
+    help="Folder where runs are stored.",
 )
 @click.option(
     "--timeout",
@@ -34,7 +34,7 @@ _MAIN = Path("suites/cats_dogs.toml")
     type=click.FloatRange(min=0, min_open=True),
     help="Kill a check of a backend that reports no progress for this many seconds.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
 def command(
     *,
     suite: Path | None,
@@ -52,8 +52,7 @@ def command(
     own pictures where --data names them, else the machine alone. Backends that SUITE does not
     need are not imported. Nothing is downloaded, and nothing but the cache is changed.
 
-    Exit codes: 0 the suite can run; 1 something that it needs is missing; 2 the request could not
-    be understood.
+    Exit codes: 0 the suite can run; 1 a requirement is missing; 2 invalid suite or options.
     """
     from benchharness.doctor.report import LONGEST_S, DoctorOptions, examine
     from benchharness.suite.builtin import IMAGES

@@ -19,27 +19,31 @@ GIGA = 1e9
 
 @click.group("env")
 def command() -> None:
-    """Build and look after the environments of backends that have one of their own."""
+    """Manage the environments of backends that have their own."""
 
 
 @command.command("sync", short_help="Build what a suite asks for.")
 @click.argument("suite", type=options.PATH)
 @options.backends
-@click.option("--rebuild", is_flag=True, help="Build anew, with the newest that is admitted.")
+@click.option("--rebuild", is_flag=True, help="Rebuild with the newest admissible versions.")
 @options.offline
 def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool) -> int:
     """Build the environment of each backend of SUITE that states requirements.
 
-    What is there already is kept. Interpreters that SUITE names are looked at, and `run` may start
-    them from then on.
+    Existing environments are kept. The interpreters that SUITE names are inspected and trusted:
+    `run` may start them from then on.
 
-    Exit codes: 0 all are ready; 1 one cannot be built; 2 the request could not be understood.
+    Exit codes: 0 all are ready; 1 one cannot be built; 2 invalid suite or options.
     """
     from benchharness.environments.sync import EnvironmentSync
 
-    maker = EnvironmentSync.of(suite, backends=backends, environment=_variables(offline=offline))
+    synchronisation = EnvironmentSync.of(
+        suite, backends=backends, environment=_variables(offline=offline)
+    )
     code = 0
-    for outcome in maker.ready(rebuild=rebuild, tell=lambda line: click.echo(line, err=True)):
+    for outcome in synchronisation.sync_environments(
+        rebuild=rebuild, tell=lambda line: click.echo(line, err=True)
+    ):
         if outcome.error is None:
             click.echo(outcome.text)
             continue
@@ -52,44 +56,44 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
 @command.command("list", short_help="Show those that have been built.")
 @click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
 def show_all(*, as_json: bool) -> None:
-    """Show the environments that have been built, the newest first."""
-    every = _store().every()
+    """Show the built environments, newest first."""
+    environments = _store().all()
     if as_json:
-        click.echo(json.dumps([_facts(one) for one in every], indent=2))
+        click.echo(json.dumps([_facts(environment) for environment in environments], indent=2))
         return
-    if not every:
+    if not environments:
         click.echo("none; benchharness env sync SUITE builds those that a suite asks for")
-    for one in every:
-        click.echo(f"{one.digest}  {summary(one)}")
-        for use in one.uses:
+    for environment in environments:
+        click.echo(f"{environment.digest}  {summary(environment)}")
+        for use in environment.uses:
             click.echo(f"{'':18}{use.backend} of {use.suite}")
 
 
-@command.command("show", short_help="Show what is in one of them.")
+@command.command("show", short_help="Show the contents of an environment.")
 @click.argument("name")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def show(*, name: str, as_json: bool) -> None:
     """Show what is in an environment: NAME is a backend, or the first letters of a digest."""
-    found = _named(_store(), name)
+    environments = _named(_store(), name)
     if as_json:
-        click.echo(json.dumps([_facts(one) for one in found], indent=2))
+        click.echo(json.dumps([_facts(environment) for environment in environments], indent=2))
         return
-    for one in found:
-        click.echo(f"{one.digest}  {summary(one)}")
+    for environment in environments:
+        click.echo(f"{environment.digest}  {summary(environment)}")
         rows = {
-            "requirements": ", ".join(one.requirements),
-            "built": one.built,
-            "size": _size(one),
-            "folder": str(one.folder),
-            **{f"used as {use.backend}": use.suite for use in one.uses},
+            "requirements": ", ".join(environment.requirements),
+            "built": environment.built,
+            "size": _size(environment),
+            "folder": str(environment.folder),
+            **{f"used as {use.backend}": use.suite for use in environment.uses},
         }
-        for title, text in [*rows.items(), *sorted(one.packages.items(), key=_lower)]:
+        for title, text in [*rows.items(), *sorted(environment.packages.items(), key=_lower)]:
             click.echo(f"  {title:<26} {text}")
 
 
 @command.command("remove", short_help="Remove some, or all.")
 @click.argument("names", nargs=-1)
-@click.option("--unused", is_flag=True, help="Those that no suite asks for any more.")
+@click.option("--unused", is_flag=True, help="Environments that no suite requires any more.")
 @click.option("--all", "every", is_flag=True, help="All of them.")
 def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
     """Remove environments: NAMES are backends, or the first letters of digests.
@@ -99,23 +103,23 @@ def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
     if not (names or unused or every):
         raise click.UsageError("expected names, --unused or --all; found none of them")
     store = _store()
-    chosen = [one for name in names for one in _named(store, name)]
+    chosen = [environment for name in names for environment in _named(store, name)]
     chosen += _unused(store) if unused else []
-    chosen += store.every() if every else []
-    for one in {one.digest: one for one in chosen}.values():
-        size = _size(one)
-        store.remove(one)
-        click.echo(f"removed {one.digest}  {summary(one)}, {size}")
+    chosen += store.all() if every else []
+    for environment in {environment.digest: environment for environment in chosen}.values():
+        size = _size(environment)
+        store.remove(environment)
+        click.echo(f"removed {environment.digest}  {summary(environment)}, {size}")
     if not chosen:
         click.echo("nothing to remove")
 
 
-def summary(one: Environment) -> str:
+def summary(environment: Environment) -> str:
     """Return what an environment is, on one line."""
-    chosen = ", ".join(f"{name} {version}" for name, version in one.chosen.items())
+    chosen = ", ".join(f"{name} {version}" for name, version in environment.chosen.items())
     return (
-        f"{one.plugin}: {chosen or ', '.join(one.requirements)}; python {one.python}, "
-        f"{len(one.packages)} packages"
+        f"{environment.plugin}: {chosen or ', '.join(environment.requirements)}; "
+        f"python {environment.python}, {len(environment.packages)} packages"
     )
 
 
@@ -136,14 +140,17 @@ def _named(store: Environments, name: str) -> list[Environment]:
     Raises:
         click.BadParameter: There is none.
     """
-    found = store.named(name)
-    if not found:
-        known = dict.fromkeys(use.backend for one in store.every() for use in one.uses)
+    environments = store.named(name)
+    if not environments:
+        known = dict.fromkeys(
+            use.backend for environment in store.all() for use in environment.uses
+        )
+        names = ", ".join(known) or "none has an environment yet"
         raise click.BadParameter(
-            f"expected a backend ({', '.join(known) or 'none has one yet'}) or the first letters "
+            f"expected a backend ({names}) or the first letters "
             f'of a digest, found "{name}" (benchharness env list shows them)'
         )
-    return found
+    return environments
 
 
 def _unused(store: Environments) -> list[Environment]:
@@ -152,22 +159,22 @@ def _unused(store: Environments) -> list[Environment]:
     return unused(store, environment=os.environ)
 
 
-def _facts(one: Environment) -> dict[str, object]:
+def _facts(environment: Environment) -> dict[str, object]:
     return {
-        "digest": one.digest,
-        "plugin": one.plugin,
-        "requirements": list(one.requirements),
-        "python": one.python,
-        "packages": dict(one.packages),
-        "built": one.built,
-        "folder": str(one.folder),
-        "bytes": one.size_bytes(),
-        "uses": [{"suite": use.suite, "backend": use.backend} for use in one.uses],
+        "digest": environment.digest,
+        "plugin": environment.plugin,
+        "requirements": list(environment.requirements),
+        "python": environment.python,
+        "packages": dict(environment.packages),
+        "built": environment.built,
+        "folder": str(environment.folder),
+        "bytes": environment.size_bytes(),
+        "uses": [{"suite": use.suite, "backend": use.backend} for use in environment.uses],
     }
 
 
-def _size(one: Environment) -> str:
-    return f"{one.size_bytes() / GIGA:.1f} GB"
+def _size(environment: Environment) -> str:
+    return f"{environment.size_bytes() / GIGA:.1f} GB"
 
 
 def _lower(item: tuple[str, str]) -> str:

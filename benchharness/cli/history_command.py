@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     help="Read the files of pytest-benchmark in this folder instead (usually .benchmarks).",
 )
 @click.option(
-    "--all-machines", "every_machine", is_flag=True, help="Show every machine, a series each."
+    "--all-machines", "every_machine", is_flag=True, help="Show every machine, one series for each."
 )
 @click.option(
     "--smallest",

@@ -18,7 +18,7 @@ from benchharness.plugins import distribution, extensions, install_command, inst
 from benchharness.suite.builtin import IMAGES
 
 STRATEGIES = {
-    "dataset": "bring the images to the device, nothing else: how fast is the feed",
+    "dataset": "bring images to the device without training: the speed of the input",
     "simple_cnn": "train a small convolutional network from scratch",
     "bottleneck": "run a pretrained backbone once, train a new head on its features",
     "fine_tune": "train the head and part of the backbone together",
@@ -63,14 +63,15 @@ def _added(kind: str, *, beside: Container[str] = ()) -> dict[str, str]:
 
 
 def _environments() -> dict[str, dict[str, str]]:
-    """Return the backends that have an environment of their own, where any has one."""
+    """Return the backends that have a separate environment."""
     from benchharness.download.caches import cache_folder
     from benchharness.environments.store import Environments
 
     rows = {
-        use.backend: f"{one.plugin} in an environment of {', '.join(one.requirements)}; {use.suite}"
-        for one in reversed(Environments(cache_folder(os.environ)).every())
-        for use in one.uses
+        use.backend: f"{environment.plugin} in an environment of "
+        f"{', '.join(environment.requirements)}; {use.suite}"
+        for environment in reversed(Environments(cache_folder(os.environ)).all())
+        for use in environment.uses
     }
     return {"backends with an environment": rows} if rows else {}
 

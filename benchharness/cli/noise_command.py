@@ -87,17 +87,17 @@ def command(
         command="noise",
     )
     with watch(is_quiet=quiet or as_json) as observe:
-        survey = report_noise(run_comparison(comparison, observe))
-        code = 1 if survey.failures else 0
-        observe(RunFinished(exit_code=code, folder=survey.folder, answers=(noise_line(survey),)))
+        report = report_noise(run_comparison(comparison, observe))
+        code = 1 if report.failures else 0
+        observe(RunFinished(exit_code=code, folder=report.folder, answers=(noise_line(report),)))
     if as_json:
-        click.echo(json.dumps(survey.as_dict()))
+        click.echo(json.dumps(report.as_dict()))
         return code
     from rich.console import Console
 
     console = Console()
     console.print()
-    console.print(NoiseTable(survey=survey))
+    console.print(NoiseTable(report=report))
     return code
 
 

@@ -50,7 +50,7 @@ def new(*, name: str, parent: Path) -> int:
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Of the plugin, as in a suite; may be repeated.",
+    help="Option of the plugin, as in a suite (repeatable).",
 )
 @click.option(
     "--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Where."
@@ -90,7 +90,7 @@ def _show(checked: PluginCheck) -> None:
     console, printed = Console(highlight=False), set[str]()
     with console.status("checking"):
         for result in checked.run():
-            for line in lines(result, width=console.width, told=printed):
+            for line in lines(result, width=console.width, printed=printed):
                 console.print(line)
     console.print()
     console.print(outcome(checked))

@@ -31,9 +31,9 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     records, damages = folder.records()
     for damage in damages:
         echo(f"warning: {damage}", err=True)
-    described, remarks = load_run(folder, records)
-    for remark in remarks:
-        echo(f"warning: {remark}", err=True)
+    described, warnings = load_run(folder, records)
+    for warning in warnings:
+        echo(f"warning: {warning}", err=True)
     try:
         write_csv_files(folder.path, records)
     except RunError as error:

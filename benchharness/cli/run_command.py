@@ -126,7 +126,7 @@ def command(
 ) -> int:
     """Run SUITE, a TOML file, and print its table.
 
-    Without SUITE, the built-in suite runs on the pictures in --data.
+    Without SUITE, the built-in suite runs on the images in --data.
 
     Every trial runs in a separate process; the backends alternate. Records, CSV files and logs
     are written to the results folder as the trials finish.

@@ -1,1 +1,1 @@
-"""What changed between two sides: revisions, runs, backends or settings; and over time."""
+"""Comparison of two sides: revisions, recorded runs, backends or settings."""

@@ -106,11 +106,11 @@ class Comparison:
         }
 
 
-def proof_notes(cells: Sequence[CellComparison], *, asked: str = "") -> Iterator[str]:
+def proof_notes(cells: Sequence[CellComparison], *, overridden: str = "") -> Iterator[str]:
     """Yield where the sides do different work, or are not proven to do the same.
 
     Args:
-        asked: The settings in which they differ because the user compares them.
+        overridden: The settings in which they differ because the user compares them.
     """
     unproven: dict[str, list[str]] = {}
     for cell in cells:
@@ -120,8 +120,8 @@ def proof_notes(cells: Sequence[CellComparison], *, asked: str = "") -> Iterator
         why = verdict
         if len(why) > _LONGEST_REASON:
             why = f"{verdict[: _LONGEST_REASON - 3]}..."
-        if asked:
-            yield f"not the same work, as asked by {asked}: {', '.join(labels)}"
+        if overridden:
+            yield f"not the same work, required by {overridden}: {', '.join(labels)}"
         else:
             yield f"not proven to be the same work: {', '.join(labels)}: {why}"
 

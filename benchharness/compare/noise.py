@@ -242,7 +242,7 @@ class PowerEstimate:
     def problems(self, *, most: int) -> Iterator[Problem]:
         """Yield the stated thresholds on which so many pairs would more often not decide than do.
 
-        Thresholds that nobody stated are warned of instead.
+        Thresholds that are not stated cause a warning instead.
         """
         for pair, column, needed in self._beyond(most):
             floor, benchmark = self.floors[pair.label], pair.ours.benchmark

@@ -58,12 +58,12 @@ class ComparisonPlan:
     cells: tuple[CellPair, ...]
     unmatched: tuple[str, ...]
 
-    def settled(self, plan: Plan) -> ComparisonPlan:
+    def with_plan(self, plan: Plan) -> ComparisonPlan:
         """Return it with the settings that data and weights have given to its plan."""
         keys = (cell.key for cell in self.plan.cells)
-        settled = dict(zip(keys, plan.cells, strict=True))
+        cells = dict(zip(keys, plan.cells, strict=True))
         pairs = tuple(
-            replace(pair, ours=settled[pair.ours.key], theirs=settled[pair.theirs.key])
+            replace(pair, ours=cells[pair.ours.key], theirs=cells[pair.theirs.key])
             for pair in self.cells
         )
         return replace(self, plan=plan, cells=pairs)
@@ -88,7 +88,7 @@ def plan_comparison(
     names = _backend_names(plan, a, b)
     if is_extracting:
         plan = plan.map_settings(_without_stored_features)
-    # A comparison has looks of its own.
+    # A comparison has its own looks.
     plan = plan.fixed(pairs)
     cells = tuple(_cell_pairs(plan, (a, b), names))
     if not any(pair.is_compared for pair in cells):

@@ -26,7 +26,12 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from benchharness.environments.build import CONSTRAINTS, build_once, create, install, python_of
-from benchharness.environments.dependencies import applies, installed_as, reached, understood
+from benchharness.environments.dependencies import (
+    applies,
+    dependency_closure,
+    installed_as,
+    parse_requirements,
+)
 from benchharness.errors import RunError
 from benchharness.files import json_digest
 from benchharness.measure.git import git
@@ -259,8 +264,14 @@ class Requirements:
 
     def unmet(self) -> list[str]:
         """Return the requirements that the environment that runs us does not meet."""
-        missing = (one for one in self._deciding(self._closure()) if not _is_met(one))
-        return list(dict.fromkeys(f"{one.name}{one.specifier}" for one in missing))
+        missing = (
+            requirement
+            for requirement in self._deciding(self._closure())
+            if not _is_met(requirement)
+        )
+        return list(
+            dict.fromkeys(f"{requirement.name}{requirement.specifier}" for requirement in missing)
+        )
 
     def with_installed_versions(self) -> Requirements:
         """Return the same, with the installed versions held of whatever is met.
@@ -269,7 +280,11 @@ class Requirements:
         the comparison would be of all that.
         """
         closure = self._closure()
-        unmet = {canonicalize_name(one.name) for one in self._deciding(closure) if not _is_met(one)}
+        unmet = {
+            canonicalize_name(requirement.name)
+            for requirement in self._deciding(closure)
+            if not _is_met(requirement)
+        }
         held = sorted(
             f"{name}=={Version(known.version).public}"
             for name, known in closure.items()
@@ -279,12 +294,12 @@ class Requirements:
 
     def _closure(self) -> dict[str, Distribution]:
         # Every worker imports us.
-        return reached([*understood(self.wanted), Requirement(ROOT)])
+        return dependency_closure([*parse_requirements(self.wanted), Requirement(ROOT)])
 
     def _deciding(self, closure: Mapping[str, Distribution]) -> Iterator[Requirement]:
         """Yield what has to be met; not pins of what no worker imports, such as a linter."""
-        yield from understood(self.wanted)
-        pins = understood(self.pins)
+        yield from parse_requirements(self.wanted)
+        pins = parse_requirements(self.pins)
         yield from (pin for pin in pins if canonicalize_name(pin.name) in closure)
 
 
@@ -326,7 +341,9 @@ def interpreter_for(
             tell(f"building an environment, because {reason}: {folder}")
             create(beside, python=Path(sys.executable), environment=environment, name=_NAME)
             pins = [*wanted.pins, *wanted.held]
-            install(beside, wanted=wanted.wanted, pins=pins, environment=environment, name=_NAME)
+            install(
+                beside, requirements=wanted.wanted, pins=pins, environment=environment, name=_NAME
+            )
 
         build_once(folder, build)
         return python_of(folder)

@@ -121,7 +121,7 @@ class ComparisonSession:
             machine=self.session.device.name,
             cells=cells,
             notes=(
-                *dict.fromkeys(proof_notes(cells, asked=self.overrides)),
+                *dict.fromkeys(proof_notes(cells, overridden=self.overrides)),
                 *(f"skipped, as only one side runs it: {name}" for name in self.plan.unmatched),
             ),
             minutes=spent_minutes(every),
@@ -197,14 +197,14 @@ def open_comparison(
         own_head_per_backend=options.a.backend is None or options.a.backend == options.b.backend,
     )
     noise = NoiseStore(folder=session.places.cache / "noise", device=session.device.name)
-    # Once before anything is built or proven, and again when the data has settled all settings.
+    # Once before anything is built or proven, and again when all settings are resolved.
     _require_power(PowerEstimate.of(plan, noise, criteria), options, limits)
     with ExitStack() as stack:
         session, checkouts = _check_out(options, session, plan, observe, stack)
         runner = stack.enter_context(start_run(session, observe, command=options.command))
         runner.prove()
         try:
-            plan = plan.settled(runner.plan)
+            plan = plan.with_plan(runner.plan)
             power = PowerEstimate.of(plan, noise, criteria)
             _require_power(power, options, limits)
             a, b = _label(options.a, checkouts.get("A")), _label(options.b, checkouts.get("B"))
@@ -282,7 +282,7 @@ def _can_run_side_by_side(session: Session, runner: Runner) -> bool:
         return False
     _, free_bytes = read_memory()
     cells = session.estimate_resources(runner.inputs.dataset).cells()
-    return all(2 * one.needs.host_bytes <= free_bytes for one in cells)
+    return all(2 * cell.needs.host_bytes <= free_bytes for cell in cells)
 
 
 def _check_out(
@@ -347,7 +347,7 @@ def _intro(
     cells = sum(pair.is_compared for pair in plan.cells)
     is_fixed = limits.fewest == limits.most
     pairs = f"{limits.fewest}" if is_fixed else f"{limits.fewest} to {limits.most}"
-    turns = "the two of a pair in turn, " + ("epoch by epoch" if is_by_epoch else "one by one")
+    turns = "both sides in turn, " + ("epoch by epoch" if is_by_epoch else "trial by trial")
     yield f"A: {a}; B: {b}; {pairs} pairs of trials of each of {cells} cells, {turns}"
     if plan.unmatched:
         yield f"skipped, as only one side runs it: {', '.join(plan.unmatched)}"

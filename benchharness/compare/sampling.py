@@ -160,7 +160,7 @@ def read_pairs(text: str | None) -> tuple[int | None, int | None]:
     if most < FEWEST_PAIRS or not FEWEST_PAIRS <= (fewest or FEWEST_PAIRS) <= most:
         problem = Problem(
             where="--pairs",
-            expected=f"N or FEWEST..MOST, at least {FEWEST_PAIRS}, as fewer decide nothing",
+            expected=f"N or FEWEST..MOST, at least {FEWEST_PAIRS}, fewer cannot decide",
             found=f'"{text}"',
         )
         raise SuiteError("command line", [problem])
@@ -220,7 +220,7 @@ class PairSeries:
         if self.trials.failure() or not self.cells.is_compared:
             self.is_over = True
             return
-        # An end that nobody planned is no look of its own if there was one before.
+        # An unplanned end is no separate look if there was one before.
         is_look = self.pairs in self._all_looks or (is_last and not self.verdicts)
         if is_look:
             verdicts = self.trials.verdicts(

@@ -28,7 +28,7 @@ from benchharness.text import quote, suggest
 
 # The column of trials that never reach their target.
 MISSES = "target_misses"
-# Level of a bound that only says whether to go on: equal code passes it at the first look most
+# Level of a bound that only says whether to continue: equal code passes it at the first look most
 # often, and in simulations a change of twice the limit in one of a hundred comparisons.
 _DOUBT = 0.2
 Word = Literal[
@@ -61,14 +61,14 @@ class Criteria:
         columns: Compared, in this order.
         is_chosen: Whether the user or the suite named them: then each has to be decided.
         stated: Thresholds of the suite by benchmark and column.
-        asked: Thresholds of the user by column; they win.
+        requested: Thresholds of the user by column; they win.
         drift: How far equal code may differ in speed between two runs, a share.
     """
 
     columns: tuple[str, ...] = USUAL
     is_chosen: bool = False
     stated: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    asked: Mapping[str, float] = field(default_factory=dict)
+    requested: Mapping[str, float] = field(default_factory=dict)
     drift: float = DRIFT
 
     @classmethod
@@ -94,7 +94,7 @@ class Criteria:
             columns=chosen or usual,
             is_chosen=bool(chosen),
             stated=described.get("thresholds") or {},
-            asked=thresholds,
+            requested=thresholds,
             drift=described.get("drift", DRIFT),
         )
 
@@ -131,7 +131,7 @@ class Criteria:
 
     def stated_threshold(self, benchmark: str, column: str) -> float | None:
         """Return the threshold of the user, or else of the suite; None if neither states one."""
-        return self.asked.get(column) or self.stated.get(benchmark, {}).get(column)
+        return self.requested.get(column) or self.stated.get(benchmark, {}).get(column)
 
     def is_required(self, quantity: Quantity) -> bool:
         """Return whether a column has to be decided; of alternatives one decided column will do."""

@@ -202,7 +202,7 @@ def image_files(listing: Listing) -> tuple[Path, ...]:
     """Return the absolute path of each image by id, for the loaders of the frameworks.
 
     Raises:
-        DatasetError: The images are not JPEG or PNG files of their own.
+        DatasetError: The images are not separate JPEG or PNG files.
     """
     paths = every_path(listing)
     for path in paths:
@@ -218,7 +218,7 @@ def every_path(listing: Listing) -> list[Path]:
     """Return the path of each image by id.
 
     Raises:
-        DatasetError: The images are not in files of their own.
+        DatasetError: The images are not in separate files.
     """
     train, test = listing.train, listing.test
     if not (isinstance(train, FileExamples) and isinstance(test, FileExamples)):

@@ -103,7 +103,7 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     except _PILLOW_ERRORS as error:
         raise DatasetError(
             f"{path}: expected a readable image, found: {complaint(error, path)}; "
-            'mend or remove the file, or set on_bad_image = "skip"'
+            'repair or remove the file, or set on_bad_image = "skip"'
         ) from error
 
 
@@ -243,7 +243,7 @@ def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Dec
 
 
 def _header_kinds(image: Image.Image, path: Path, *, channels: int) -> tuple[str, ...]:
-    """Return what the header of an opened file tells, as keys of WORDS."""
+    """Return what the header of an opened file says, as keys of WORDS."""
     stored_as = {"MPO": "JPEG"}.get(image.format or "", image.format)
     is_kind = {
         "deep": any(";16" in str(tile.args) for tile in getattr(image, "tile", ())),

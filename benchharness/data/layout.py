@@ -421,7 +421,7 @@ def _notes(
     chosen = f"the test set is {test.folder.label}" if test else "there is no test set"
     reasons = {
         BLIND: "of a test folder without these classes",
-        SPLIT: f"of a further split, as {chosen}",
+        SPLIT: f"of a further split, for example {chosen}",
         STRAY: "in no class",
         HIDDEN: "hidden or made by the system",
     }
@@ -442,7 +442,7 @@ def _notes(
     if others:
         yield f"not read: files that are no pictures: {_listed(others)}"
     if tree.repeated:
-        yield "not followed, as they lead to what is read in its own place: " + _joined(
+        yield "not followed, because their targets are read elsewhere: " + _joined(
             f"{place(link)} ({_count(node) if node else 'a folder above'})"
             for link, node in tree.repeated
         )

@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FileExamples:
-    """Labelled images in files of their own, each known by its position.
+    """Labelled images in separate files, each known by its position.
 
     Attributes:
         labels: Class of each image, int32, shape (images,).

@@ -170,7 +170,7 @@ def prepare(
     if skipped and not may_skip:
         raise DatasetError(
             f"{skipped[0]}: expected a readable image, found one that an earlier run skipped "
-            f'({len(skipped)} such in all); mend or remove it, or set on_bad_image = "skip"'
+            f'({len(skipped)} such in all); repair or remove it, or set on_bad_image = "skip"'
         )
     leaks = find_leaks(listing, contents, skipped=entry.meta.skipped)
     if on_leak == "error":

@@ -39,7 +39,7 @@ class SourceInfo:
 
 
 _NAME_IT = f"name the folder with --data DIR, [dataset] path, or {VARIABLE}"
-_FETCH_IT = "with a network it is downloaded by itself; else"
+_FETCH_IT = "with a network it is downloaded automatically; otherwise"
 
 SOURCES: dict[str, SourceInfo] = {
     "folder": SourceInfo(
@@ -56,12 +56,12 @@ SOURCES: dict[str, SourceInfo] = {
         "likewise, or cat.0.jpg ... dog.12499.jpg, or PetImages/Cat/0.jpg ...",
     ),
     "fashion_mnist": SourceInfo(
-        description="70 000 grey pictures of clothes in ten classes, 28 x 28",
+        description="70 000 grayscale images of clothes in ten classes, 28 x 28",
         remedy=f"{_FETCH_IT} apt-get install dataset-fashion-mnist (Debian, Ubuntu), or put "
         f"train-images-idx3-ubyte.gz and its three companions into a folder and {_NAME_IT}",
     ),
     "drawn": SourceInfo(
-        description="cats and dogs drawn by benchharness itself; nothing to fetch",
+        description="cats and dogs drawn by benchharness; nothing to download",
         remedy="nothing is needed",
     ),
 }
@@ -142,7 +142,7 @@ def find(
         if path is not None:
             raise DatasetError(
                 f"dataset drawn: expected no folder, found {path}; "
-                'for images of your own use source = "folder"'
+                'for your own images use source = "folder"'
             )
         return draw()
     places = _places(name, path=path, environment=environment)

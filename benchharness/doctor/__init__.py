@@ -1,1 +1,1 @@
-"""What ``benchharness doctor`` looks at: machine, backends, data, weights, disk, and a suite."""
+"""Checks of ``benchharness doctor``: machine, backends, data, weights, disk, and a suite."""

@@ -1,4 +1,4 @@
-"""Checks of the backends, each in a process of its own."""
+"""Checks of the backends, each in a separate process."""
 
 from __future__ import annotations
 

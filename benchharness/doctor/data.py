@@ -49,7 +49,7 @@ class Resource:
 
 
 def datasets(*, environment: Mapping[str, str], cache: Path) -> Iterator[Resource]:
-    """Yield each source of images that has a name of its own.
+    """Yield each source of images that has its own name.
 
     Args:
         cache: Folder of what was fetched before.

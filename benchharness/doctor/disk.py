@@ -49,7 +49,7 @@ def folders(
     previews, cache = estimate.previews(), cache
     needed = prepared_bytes(previews) + features_bytes(previews)
     if not estimate.facts.is_real:
-        needed += _DRAWN_BYTES * max((one.images for one in previews), default=0)
+        needed += _DRAWN_BYTES * max((preview.images for preview in previews), default=0)
     needed += sum(_fetched_bytes(estimate, resources))
     return {
         "cache": _folder(cache, needed_bytes=needed, has_size=True),
@@ -86,37 +86,42 @@ def folder_checks(folders: Mapping[str, Folder]) -> Iterator[Check]:
 def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
     """Return what decoded images take on disk, each picture of a size once."""
     sizes = {}
-    for one in previews:
-        part = Subset.of(one.trial.cell)
-        image = part.image_size**2 * one.channels
-        sizes[part.image_size, part.train_images, part.test_images] = one.images * image
+    for preview in previews:
+        part = Subset.of(preview.trial.cell)
+        image = part.image_size**2 * preview.channels
+        sizes[part.image_size, part.train_images, part.test_images] = preview.images * image
     return sum(sizes.values())
 
 
 def features_bytes(previews: Sequence[TrialPreview]) -> int:
     """Return what stored features take on disk: one set for each backend, front and slice."""
     sizes = {}
-    for one in previews:
-        cell, front = one.trial.cell, one.workload.front
+    for preview in previews:
+        cell, front = preview.trial.cell, preview.workload.front
         if front is None or not isinstance(cell.settings, TransferSettings):
             continue
         part = Subset.of(cell)
-        seed = one.trial.seed if cell.settings.weights == "random" else 0
+        seed = preview.trial.seed if cell.settings.weights == "random" else 0
         key = (cell.backend, part.image_size, part.train_images, part.test_images, front, seed)
         sizes[(*key, cell.settings.preprocessing)] = (
-            one.images * prod(front.output_shape) * FLOAT_BYTES
+            preview.images * prod(front.output_shape) * FLOAT_BYTES
         )
     return sum(sizes.values())
 
 
 def heads_bytes(previews: Sequence[TrialPreview]) -> int:
     """Return what may be kept of trained heads, from which other benchmarks start."""
-    settings = [one.trial.cell.settings for one in previews]
-    wanted = {one.head_from for one in settings if isinstance(one, FineTuneSettings)} - {None}
+    settings = [preview.trial.cell.settings for preview in previews]
+    wanted = {
+        preview.head_from for preview in settings if isinstance(preview, FineTuneSettings)
+    } - {None}
     return sum(
-        FLOAT_BYTES * one.workload.learner.count() * one.trial.cell.most // one.trial.cell.trials
-        for one in previews
-        if one.trial.cell.benchmark in wanted
+        FLOAT_BYTES
+        * preview.workload.learner.count()
+        * preview.trial.cell.most
+        // preview.trial.cell.trials
+        for preview in previews
+        if preview.trial.cell.benchmark in wanted
     )
 
 

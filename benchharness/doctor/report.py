@@ -176,7 +176,7 @@ def _statuses(
         backends = {
             cell.backend: backend_plugin(session.plan, cell.backend) for cell in session.plan.cells
         }
-    isolated = session.resolver.apart(backends) if session else []
+    isolated = session.resolver.isolated_backends(backends) if session else []
     for backend, (plugin, options) in backends.items():
         interpreter = None
         if session and backend in isolated:

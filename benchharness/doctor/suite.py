@@ -135,7 +135,7 @@ def _profile(session: Session) -> Iterator[Check]:
         mark="warn" if is_substitute else "ok",
         subject="profile",
         text=f"{profile}, "
-        + ("as asked" if session.options.profile else "chosen for this machine"),
+        + ("as requested" if session.options.profile else "chosen for this machine"),
         remedy="pretrained weights are not here; with a network, a run downloads them and takes "
         "another profile"
         if is_substitute

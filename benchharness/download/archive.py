@@ -95,7 +95,7 @@ def _require_harmless(archive: Path, member: _Member) -> None:
     else:
         return
     raise FetchError(
-        f"{archive}: expected {problem}; nothing was unpacked, do not trust where it came from"
+        f"{archive}: expected {problem}; nothing was unpacked, do not trust its source"
     )
 
 
@@ -103,7 +103,7 @@ def _require_within(archive: Path, members: list[_Member], limits: ArchiveLimits
     """Return the bytes that the members say they have; refuse none, too many, and bombs."""
     total = sum(member.size_bytes for member in members)
     if len({member.name for member in members}) < max(1, len(members)):
-        actual = "one that is there twice" if members else "none"
+        actual = "a member twice" if members else "none"
         raise FetchError(f"{archive}: expected members like {limits.wanted}, found {actual}")
     if len(members) > limits.most_files or total > limits.most_bytes:
         raise FetchError(

@@ -81,7 +81,7 @@ class Fetcher:
 
     def refusal(self) -> str:
         """Return why nothing is fetched: the user's wish, or an outage; empty if all is well."""
-        return "offline, as asked" if self.is_offline else self._outage
+        return "offline mode" if self.is_offline else self._outage
 
     def offline(self) -> Fetcher:
         """Return a fetcher that finds what is there and downloads nothing."""

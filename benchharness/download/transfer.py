@@ -28,7 +28,7 @@ class Timeouts:
         connect_s: For one of its addresses to accept.
         answer_s: For an answer, names and addresses and redirects included.
         read_s: Between two pieces of the file.
-        tries: How often to go on with a file that breaks off on the way.
+        tries: How often to continue a file that breaks off on the way.
     """
 
     connect_s: float = 5.0
@@ -197,7 +197,7 @@ class Transfer:
             # As they are: what a server calls encoded may be the published file itself.
             yield from response.raw.stream(_BLOCK_BYTES, decode_content=False)
         except ReadTimeoutError as error:
-            raise _BrokenOffError(f"nothing more came for {self.timeouts.read_s:g} s") from error
+            raise _BrokenOffError(f"no more data for {self.timeouts.read_s:g} s") from error
         except (HTTPError, OSError):
             # The connection is gone; the number of bytes tells how far it came.
             return

@@ -28,10 +28,10 @@ _UNREACHED = (
 
 
 def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
-    """Build a folder unless it is there; return whether that was to do.
+    """Build a folder unless it is there; return whether it was built.
 
-    It is built beside its place and renamed, so that nobody meets half of it, and by one process
-    at a time.
+    It is built beside its place and renamed, so it is never half there, and by one process at a
+    time.
 
     Args:
         build: Given an empty folder to fill.
@@ -75,7 +75,7 @@ def create(folder: Path, *, python: Path, environment: Mapping[str, str], name: 
 def install(
     folder: Path,
     *,
-    wanted: Sequence[str],
+    requirements: Sequence[str],
     pins: Sequence[str],
     environment: Mapping[str, str],
     name: str,
@@ -83,7 +83,7 @@ def install(
     """Install requirements into an environment.
 
     Args:
-        folder: Of the environment; keeps what was asked for.
+        folder: Of the environment; keeps the requirements in a file.
         pins: Constraints; what they name is installed only where something requires it.
         environment: Variables of the process.
         name: What it is for, as errors call it.
@@ -91,7 +91,7 @@ def install(
     Raises:
         RunError: The installer failed; its last lines say why.
     """
-    texts = {REQUIREMENTS: wanted, CONSTRAINTS: pins}
+    texts = {REQUIREMENTS: requirements, CONSTRAINTS: pins}
     for file, lines in texts.items():
         (folder / file).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     uv, python = shutil.which("uv"), str(python_of(folder))
@@ -111,7 +111,7 @@ def python_of(folder: Path) -> Path:
     return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 
 
-def apart(environment: Mapping[str, str]) -> dict[str, str]:
+def isolated_env_vars(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables of a process of another interpreter, which finds its own packages only.
 
     Left out is what would put ours before its own.
@@ -144,7 +144,7 @@ def _run(command: Sequence[str], environment: Mapping[str, str], *, name: str) -
 
 def _remedy(output: str, environment: Mapping[str, str]) -> str:
     if environment.get("BENCHHARNESS_OFFLINE") == "1":
-        return " (offline, as asked; building takes a network, once)"
+        return " (offline; building an environment needs a network once)"
     if not any(words in output.lower() for words in _UNREACHED):
         return ""
     return (

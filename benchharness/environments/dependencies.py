@@ -1,4 +1,4 @@
-"""Distributions that are installed here: which, and what they lead to."""
+"""Distributions that are installed here, and their dependencies."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ def installed_as(name: str) -> Distribution | None:
         return None
 
 
-def reached(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
+def dependency_closure(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
     """Return the installed distributions that requirements lead to, by canonical name."""
-    found: dict[str, Distribution] = {}
+    closure: dict[str, Distribution] = {}
     seen: set[tuple[str, frozenset[str]]] = set()
-    waiting = [one for one in requirements if applies(one, frozenset())]
+    waiting = [candidate for candidate in requirements if applies(candidate, frozenset())]
     while waiting:
         requirement = waiting.pop()
         extras = frozenset(requirement.extras)
@@ -31,18 +31,22 @@ def reached(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
         if key in seen or known is None:
             continue
         seen.add(key)
-        found[key[0]] = known
-        waiting += [one for one in understood(known.requires or ()) if applies(one, extras)]
-    return found
+        closure[key[0]] = known
+        waiting += [
+            candidate
+            for candidate in parse_requirements(known.requires or ())
+            if applies(candidate, extras)
+        ]
+    return closure
 
 
 def applies(requirement: Requirement, extras: frozenset[str]) -> bool:
-    """Return whether a requirement asks for anything here, with some extras."""
+    """Return whether a requirement's marker holds here, with some extras."""
     marker = requirement.marker
     return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
-def understood(texts: Iterable[str]) -> Iterator[Requirement]:
+def parse_requirements(texts: Iterable[str]) -> Iterator[Requirement]:
     """Yield the requirements among some lines; constraints also hold options and addresses."""
     for text in texts:
         with suppress(InvalidRequirement):

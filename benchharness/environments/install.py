@@ -1,4 +1,4 @@
-"""Bringing a distribution that is installed here into another environment, as it is here.
+"""Copies of distributions that are installed here, in another environment.
 
 What is edited in place is imported from the same place there; a wheel's files are the same files.
 So both environments run the same code, and nothing has to be published or built for it.
@@ -18,31 +18,31 @@ from urllib.request import url2pathname
 
 from packaging.requirements import Requirement
 
-from benchharness.environments.build import apart, python_of
-from benchharness.environments.dependencies import installed_as, understood
+from benchharness.environments.build import isolated_env_vars, python_of
+from benchharness.environments.dependencies import installed_as, parse_requirements
 from benchharness.errors import RunError
 
 CORE = "benchharness"
 _SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 
-def bring(known: Distribution, folder: Path) -> None:
+def copy_distribution(known: Distribution, folder: Path) -> None:
     """Copy the files of a distribution into an environment.
 
     Args:
         folder: Of the environment.
 
     Raises:
-        RunError: The distribution does not tell its files.
+        RunError: The distribution has no list of its files.
     """
     files = [file for file in known.files or () if ".." not in file.parts]
     if not files:
         raise RunError(
-            f"{known.name}: expected the list of its files in {_place(known)}, found none "
+            f"{known.name}: expected the list of its files in {_location(known)}, found none "
             "(install it with pip or uv)"
         )
     site = _site_packages(folder)
-    brought: list[str] = []
+    sources: list[str] = []
     for file in files:
         source = Path(str(file.locate()))
         if "__pycache__" in file.parts or not source.is_file():
@@ -50,16 +50,16 @@ def bring(known: Distribution, folder: Path) -> None:
         target = site / file
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-        brought += [str(target)] if target.suffix == ".py" else []
+        sources += [str(target)] if target.suffix == ".py" else []
     # As an installer does: the first trial would else pay for it, on one side only.
     command = [str(python_of(folder)), "-m", "compileall", "-q", "-i", "-"]
     subprocess.run(
         command,
-        input="\n".join(brought),
+        input="\n".join(sources),
         text=True,
         capture_output=True,
         check=False,
-        env=apart(os.environ),
+        env=isolated_env_vars(os.environ),
     )
 
 
@@ -71,18 +71,18 @@ def needs(
     Args:
         python: Version of the interpreter that it is for, as ``3.12``.
     """
-    for requirement in understood(known.requires or ()):
+    for requirement in parse_requirements(known.requires or ()):
         marker = str(requirement.marker or "")
-        wanted = any(_is_of(requirement, extra, python) for extra in extras)
+        is_of_extras = any(_is_of(requirement, extra, python) for extra in extras)
         if "extra" not in marker:
             yield str(requirement)
-        elif wanted:
+        elif is_of_extras:
             requirement.marker = None
             yield str(requirement)
 
 
 def origin_of(name: str) -> str:
-    """Return what tells an installer to install a distribution as it is here."""
+    """Return an installer's argument for a distribution as it is installed here."""
     known = installed_as(name)
     if known is None:
         return name
@@ -105,11 +105,15 @@ def _is_of(requirement: Requirement, extra: str, python: str) -> bool:
 
 def _site_packages(folder: Path) -> Path:
     python = str(python_of(folder))
-    told = subprocess.run(
-        [python, "-c", _SITE], capture_output=True, text=True, check=True, env=apart(os.environ)
+    done = subprocess.run(
+        [python, "-c", _SITE],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=isolated_env_vars(os.environ),
     )
-    return Path(told.stdout.strip())
+    return Path(done.stdout.strip())
 
 
-def _place(known: Distribution) -> Path:
+def _location(known: Distribution) -> Path:
     return Path(str(known.locate_file("")))

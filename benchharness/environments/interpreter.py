@@ -1,4 +1,4 @@
-"""What another interpreter is and has, as it tells itself; no framework is imported for it."""
+"""Interpreters and their packages, asked in a process; no framework is imported for it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sysconfig import get_platform
 from typing import Any
 
 from benchharness import __version__
-from benchharness.environments.build import apart
+from benchharness.environments.build import isolated_env_vars
 from benchharness.environments.install import CORE, origin_of
 from benchharness.environments.trust import is_path
 from benchharness.errors import Problem
 from benchharness.plugins import GROUP, OURS, installed, package_digest
 
 # Run by the other interpreter, which may have nothing of ours, or an older one.
-_LOOK = f"""
+_SCRIPT = f"""
 import json, platform, sys, sysconfig
 from importlib.metadata import distributions, entry_points
 def name(dist):
@@ -91,8 +91,8 @@ class Interpreter:
         facts = [self.identity, *(f"{name}=={self.packages[name]}" for name in names)]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
-    def code_of(self, plugin: str) -> str:
-        """Return what tells the code that does a plugin's work there from any other."""
+    def code_digest(self, plugin: str) -> str:
+        """Return a digest of the code that does a plugin's work there."""
         return f"{self.digest} {self.code.get(plugin, '')}"
 
     def problem(self, plugin: str, *, where: str, remedy: str = "") -> Problem | None:
@@ -100,14 +100,14 @@ class Interpreter:
 
         Args:
             where: The place in the suite that has named the interpreter.
-            remedy: How to mend it; empty to name the installer's command.
+            remedy: How to fix it; empty to name the installer's command.
         """
         install = f"install it with: {self.path} -m pip install"
-        if found := self._misfit():
+        if mismatch := self._mismatch():
             return Problem(
                 where=where,
                 expected=f"the benchharness that runs here, {__version__}, in {self.path}",
-                found=found,
+                found=mismatch,
                 hint=remedy or f"{install} {origin_of(CORE)}",
             )
         if plugin not in self.plugins:
@@ -119,8 +119,8 @@ class Interpreter:
             )
         return None
 
-    def _misfit(self) -> str:
-        """Return what its benchharness is, where it is not the one that runs us.
+    def _mismatch(self) -> str:
+        """Return its benchharness, where that is not the running one.
 
         Another could not read our requests, or would read the clock otherwise.
         """
@@ -136,7 +136,7 @@ class Interpreter:
         return ""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what is in it, as run.json tells it."""
+        """Return its entry in run.json."""
         return {
             "python": self.python,
             "implementation": self.implementation,
@@ -146,7 +146,7 @@ class Interpreter:
 
 
 class UnusableError(Exception):
-    """An interpreter is not there, or does not answer; the message says what was found."""
+    """An interpreter is missing or does not answer; the message says which."""
 
 
 def find_program(written: str, *, beside: Path) -> Path:
@@ -161,25 +161,25 @@ def find_program(written: str, *, beside: Path) -> Path:
     """
     if is_path(written):
         folder = beside / "bin" / "python"
-        found = folder if folder.is_file() else beside
-        if not found.is_file():
-            raise UnusableError(f"nothing at {found}" if not found.exists() else f"{found}")
-        return found
+        program = folder if folder.is_file() else beside
+        if not program.is_file():
+            raise UnusableError(f"{program}" if program.exists() else f"nothing at {program}")
+        return program
     command = f"python{written}" if written[:1].isdigit() else written
-    program = shutil.which(command)
-    if program is None:
+    on_path = shutil.which(command)
+    if on_path is None:
         raise UnusableError(f"no {command} on the PATH")
-    return Path(program)
+    return Path(on_path)
 
 
-def this() -> tuple[Path, str]:
-    """Return the interpreter that runs us, and its identity."""
+def current_interpreter() -> tuple[Path, str]:
+    """Return the running interpreter and its identity."""
     identity = f"{sys.implementation.name} {platform.python_version()} {get_platform()}"
     return Path(sys.executable), identity
 
 
-def look(path: Path, environment: Mapping[str, str]) -> Interpreter:
-    """Return what an interpreter is and has.
+def inspect_interpreter(path: Path, environment: Mapping[str, str]) -> Interpreter:
+    """Return an interpreter's version, packages and plugins.
 
     Args:
         environment: Variables of the process.
@@ -187,16 +187,16 @@ def look(path: Path, environment: Mapping[str, str]) -> Interpreter:
     Raises:
         UnusableError: It cannot be started, or is no Python that we know how to ask.
     """
-    variables = tuple(sorted(apart(environment).items()))
+    variables = tuple(sorted(isolated_env_vars(environment).items()))
     # Packages that come or go change their folder, and what is asked once is not asked again.
-    return _look(path, variables, _age_ns(path))
+    return _inspect(path, variables, _age_ns(path))
 
 
 @functools.lru_cache(maxsize=32)
-def _look(path: Path, variables: tuple[tuple[str, str], ...], age_ns: int) -> Interpreter:
+def _inspect(path: Path, variables: tuple[tuple[str, str], ...], age_ns: int) -> Interpreter:
     try:
         done = subprocess.run(
-            [str(path), "-c", _LOOK],
+            [str(path), "-c", _SCRIPT],
             env=dict(variables),
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -224,7 +224,7 @@ def _age_ns(path: Path) -> int:
 
 
 def _source_of(plugin: str) -> str:
-    """Return what tells an installer to install a plugin; empty where nothing is known of it."""
+    """Return an installer's argument for a plugin; empty where it is unknown."""
     entry = installed().get(plugin)
     if entry is not None and entry.dist is not None:
         return origin_of(entry.dist.name)

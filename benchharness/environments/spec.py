@@ -1,4 +1,4 @@
-"""What an environment is made of: what a suite asks for, and what ours need beside it."""
+"""Specification of an environment: a suite's requirements, and those of benchharness."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from benchharness.environments.dependencies import installed_as, reached
+from benchharness.environments.dependencies import dependency_closure, installed_as
 from benchharness.environments.install import CORE, needs
 from benchharness.plugins import installed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSpec:
-    """What decides an environment.
+    """Everything that decides an environment.
 
     Attributes:
         plugin: Entry point of the backend.
         requirements: As the suite states them.
         python: Identity of the interpreter that it is for.
-        brought: Name and version of the distributions that are brought as they are here.
-        wanted: All that is to be installed: the suite's requirements, and what ours require.
+        copied: Name and version of the distributions that are copied from here.
+        to_install: Everything to install: the suite's requirements, and those of what is copied.
     """
 
     plugin: str
     requirements: tuple[str, ...]
     python: str
-    brought: tuple[str, ...]
-    wanted: tuple[str, ...]
+    copied: tuple[str, ...]
+    to_install: tuple[str, ...]
 
     @classmethod
     def of(cls, plugin: str, requirements: Sequence[str], *, python: str) -> EnvironmentSpec:
-        """Return the recipe of what a suite asks for.
+        """Return the specification of a backend's environment.
 
         A requirement of ours, as ``benchharness-keras[jax]``, stands for what its extras require.
         """
@@ -45,13 +45,13 @@ class EnvironmentSpec:
         version = ".".join(python.split()[1].split(".")[:2])
         texts: list[str] = []
         for text in requirements:
-            asked = Requirement(text)
-            name = canonicalize_name(asked.name)
-            if name in own and not asked.specifier.contains(own[name].version, prereleases=True):
+            stated = Requirement(text)
+            name = canonicalize_name(stated.name)
+            if name in own and not stated.specifier.contains(own[name].version, prereleases=True):
                 # Another version than the one that is here is for the installer to find.
                 del own[name]
             known = own.get(name)
-            extras = frozenset(asked.extras)
+            extras = frozenset(stated.extras)
             texts += needs(known, extras, python=version) if known else [text]
         for known in own.values():
             texts += needs(known, python=version)
@@ -60,35 +60,39 @@ class EnvironmentSpec:
             plugin=plugin,
             requirements=tuple(requirements),
             python=python,
-            brought=tuple(f"{known.name}=={known.version}" for known in own.values()),
-            wanted=tuple(sorted(set(foreign))),
+            copied=tuple(f"{known.name}=={known.version}" for known in own.values()),
+            to_install=tuple(sorted(set(foreign))),
         )
 
     @property
     def digest(self) -> str:
-        """Tells environments apart: equal recipes share one."""
-        facts = [self.plugin, self.python, *self.brought, "--", *self.wanted]
+        """Name of the environment: equal specifications share one."""
+        facts = [self.plugin, self.python, *self.copied, "--", *self.to_install]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
-    def held(self) -> tuple[str, ...]:
-        """Return the versions that are here of what the core computes with, but for those asked.
+    def pins(self) -> tuple[str, ...]:
+        """Return the installed versions of what the core requires, but for those stated.
 
-        Two environments are then to differ in what they are built to differ in.
+        Two environments then differ only in what they are built to differ in.
         """
-        texts = [*self.requirements, *self.brought]
+        texts = [*self.requirements, *self.copied]
         named = {canonicalize_name(Requirement(text).name) for text in texts}
         return tuple(
             f"{name}=={Version(known.version).public}"
-            for name, known in sorted(reached([Requirement(CORE)]).items())
+            for name, known in sorted(dependency_closure([Requirement(CORE)]).items())
             if name not in named
         )
 
 
 def _ours(plugin: str) -> dict[str, Distribution]:
-    """Return the distributions that are brought from here: the core, and the plugin if it is here.
+    """Return the distributions that are copied: the core, and the plugin if it is installed here.
 
     By canonical name.
     """
     entry = installed().get(plugin)
     candidates = [installed_as(CORE), entry.dist if entry else None]
-    return {canonicalize_name(one.name): one for one in candidates if one is not None}
+    return {
+        canonicalize_name(distribution.name): distribution
+        for distribution in candidates
+        if distribution is not None
+    }

@@ -1,4 +1,4 @@
-"""The environments that have been built, each in the cache under the digest of its recipe."""
+"""Environments that were built, each in the cache under the digest of its specification."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 
 from benchharness.environments.build import build_once, create, install, python_of
 from benchharness.environments.dependencies import installed_as
-from benchharness.environments.install import bring
-from benchharness.environments.interpreter import UnusableError, look
+from benchharness.environments.install import copy_distribution
+from benchharness.environments.interpreter import UnusableError, inspect_interpreter
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.errors import RunError
 from benchharness.files import ANOTHER_CACHE, unwritten
@@ -28,8 +28,8 @@ _MARK = "environment.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
-    """Who has asked for an environment.
+class Reference:
+    """A suite's backend that requires an environment.
 
     Attributes:
         suite: Absolute path of its file.
@@ -42,7 +42,7 @@ class Use:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """One that was built.
+    """An environment that was built.
 
     Attributes:
         plugin: Entry point of the backend.
@@ -50,7 +50,7 @@ class Environment:
         python: Version of its interpreter.
         packages: Versions by distribution.
         built: UTC, ISO 8601.
-        uses: Who has asked for it.
+        uses: The backends that require it.
     """
 
     folder: Path
@@ -59,11 +59,11 @@ class Environment:
     python: str
     packages: Mapping[str, str]
     built: str
-    uses: tuple[Use, ...]
+    uses: tuple[Reference, ...]
 
     @property
     def digest(self) -> str:
-        """The name it goes by."""
+        """Its name."""
         return self.folder.name
 
     @property
@@ -73,14 +73,14 @@ class Environment:
 
     @property
     def chosen(self) -> dict[str, str]:
-        """The versions of what the suite has asked for by name."""
-        versions = {canonicalize_name(name): one for name, one in self.packages.items()}
+        """The versions of what the suite requires by name."""
+        versions = {canonicalize_name(name): version for name, version in self.packages.items()}
         names = (Requirement(text).name for text in self.requirements)
         keys = {name: canonicalize_name(name) for name in names}
         return {name: versions[key] for name, key in keys.items() if key in versions}
 
     def size_bytes(self) -> int:
-        """Return what it takes on disk, files that the installer shares with others included."""
+        """Return its size on disk, with files that the installer shares with others."""
         return sum(file.lstat().st_size for file in self.folder.rglob("*") if not file.is_dir())
 
 
@@ -94,150 +94,155 @@ class Environments:
     def __init__(self, cache: Path) -> None:
         self._folder = cache / "environments"
 
-    def every(self) -> list[Environment]:
-        """Return all that are there, the newest first; what is damaged is not there."""
+    def all(self) -> list[Environment]:
+        """Return all, the newest first, without damaged ones."""
         marks = self._folder.glob(f"[!.]*/{_MARK}") if self._folder.is_dir() else ()
-        found = [one for mark in marks if (one := _read(mark)) is not None]
-        return sorted(found, key=lambda one: one.built, reverse=True)
+        environments = [environment for mark in marks if (environment := _read(mark)) is not None]
+        return sorted(environments, key=lambda environment: environment.built, reverse=True)
 
-    def find(self, recipe: EnvironmentSpec) -> Environment | None:
-        """Return the environment of a recipe; None where it has not been built."""
-        return _read(self._folder / recipe.digest / _MARK)
+    def find(self, spec: EnvironmentSpec) -> Environment | None:
+        """Return the environment of a specification; None where it has not been built."""
+        return _read(self._folder / spec.digest / _MARK)
 
-    def last_of(self, use: Use) -> Environment | None:
-        """Return the newest that was built for a suite's backend, whatever it asks for now."""
-        return next((one for one in self.every() if use in one.uses), None)
+    def latest_for(self, reference: Reference) -> Environment | None:
+        """Return the newest that was built for a suite's backend, whatever it requires now."""
+        return next(
+            (environment for environment in self.all() if reference in environment.uses), None
+        )
 
     def named(self, name: str) -> list[Environment]:
-        """Return those that a digest's first letters mean, or the backend of a suite."""
+        """Return those whose digest starts with a name, or whose backend has it."""
         return [
-            one
-            for one in self.every()
-            if one.digest.startswith(name) or any(use.backend == name for use in one.uses)
+            environment
+            for environment in self.all()
+            if environment.digest.startswith(name)
+            or any(use.backend == name for use in environment.uses)
         ]
 
     def sync(
         self,
-        recipe: EnvironmentSpec,
+        spec: EnvironmentSpec,
         *,
-        use: Use,
+        reference: Reference,
         base: Path,
         environment: Mapping[str, str],
         tell: Tell,
         rebuild: bool = False,
     ) -> tuple[Environment, bool]:
-        """Return the environment of a recipe, and whether it had to be built.
+        """Return the environment of a specification, and whether it had to be built.
 
         Args:
-            use: Who asks for it.
+            reference: The backend that requires it.
             base: The interpreter to build it from.
             environment: Variables of the process.
-            tell: Told before anything that takes long.
-            rebuild: Whether to build it again where it is there.
+            tell: Called with a message before anything that takes long.
+            rebuild: Whether to build an existing one again.
 
         Raises:
             RunError: It cannot be built; nothing of it is left.
         """
-        folder = self._folder / recipe.digest
+        folder = self._folder / spec.digest
 
         def build(beside: Path) -> None:
-            tell(f"building an environment for {use.backend}: {', '.join(recipe.requirements)}")
-            _build(beside, recipe, use, base=base, environment=environment, tell=tell)
+            tell(f"building an environment for {reference.backend}: {', '.join(spec.requirements)}")
+            _build(beside, spec, reference, base=base, environment=environment, tell=tell)
 
         try:
-            if folder.is_dir() and (rebuild or not self._serves(recipe, environment)):
+            if folder.is_dir() and (rebuild or not self._serves(spec, environment)):
                 _remove(folder)
             is_new = build_once(folder, build)
-            found = self.find(recipe)
-            if found is None:
+            built = self.find(spec)
+            if built is None:
                 raise RunError(f"{folder}: expected an environment, found none that can be read")
-            return _used(found, use), is_new
+            return _with_reference(built, reference), is_new
         except OSError as error:
             raise RunError(
                 f"{folder}: expected to be able to keep an environment there, found: "
                 f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
             ) from error
 
-    def _serves(self, recipe: EnvironmentSpec, environment: Mapping[str, str]) -> bool:
-        """Whether what was built is whole, and still has the code that runs here."""
-        found = self.find(recipe)
+    def _serves(self, spec: EnvironmentSpec, environment: Mapping[str, str]) -> bool:
+        """Whether the environment is whole, and has the code that runs here."""
+        built = self.find(spec)
         try:
-            return found is not None and not look(found.program, environment).problem(
-                recipe.plugin, where=""
-            )
+            return built is not None and not inspect_interpreter(
+                built.program, environment
+            ).problem(spec.plugin, where="")
         except UnusableError:
             return False
 
-    def remove(self, found: Environment) -> None:
-        """Remove one, at once for whoever looks for it.
+    def remove(self, built: Environment) -> None:
+        """Remove an environment: first its name, then its files.
 
         Raises:
             RunError: Its files cannot be removed.
         """
         try:
-            _remove(found.folder)
+            _remove(built.folder)
         except OSError as error:
             raise RunError(
-                f"{found.folder}: expected to remove it, found: {unwritten(error)}"
+                f"{built.folder}: expected to remove it, found: {unwritten(error)}"
             ) from error
 
 
 def _build(
     folder: Path,
-    recipe: EnvironmentSpec,
-    use: Use,
+    spec: EnvironmentSpec,
+    reference: Reference,
     *,
     base: Path,
     environment: Mapping[str, str],
     tell: Tell,
 ) -> None:
-    name = f"environment of {use.backend}"
+    name = f"environment of {reference.backend}"
     create(folder, python=base, environment=environment, name=name)
-    fill = partial(install, folder, wanted=recipe.wanted, environment=environment, name=name)
+    fill = partial(
+        install, folder, requirements=spec.to_install, environment=environment, name=name
+    )
     try:
-        fill(pins=recipe.held())
+        fill(pins=spec.pins())
     except RunError:
-        tell("not with the versions that are here of everything else; trying with others")
+        tell("cannot keep the current versions of other packages; retrying without pins")
         fill(pins=())
-    for text in recipe.brought:
+    for text in spec.copied:
         known = installed_as(Requirement(text).name)
         if known is not None:
-            bring(known, folder)
+            copy_distribution(known, folder)
     try:
-        inside = look(python_of(folder), environment)
+        inside = inspect_interpreter(python_of(folder), environment)
     except UnusableError as error:
         raise RunError(f"{name}: expected an interpreter, found {error}") from error
-    remedy = f"add the distribution of {recipe.plugin} to its requirements"
-    if problem := inside.problem(recipe.plugin, where=name, remedy=remedy):
+    remedy = f"add the distribution of {spec.plugin} to its requirements"
+    if problem := inside.problem(spec.plugin, where=name, remedy=remedy):
         raise RunError(str(problem))
     content = {
-        "plugin": recipe.plugin,
-        "requirements": list(recipe.requirements),
+        "plugin": spec.plugin,
+        "requirements": list(spec.requirements),
         "python": inside.python,
         "packages": dict(inside.packages),
         "built": datetime.now(UTC).isoformat(timespec="seconds"),
-        "uses": [asdict(use)],
-        "recipe": asdict(recipe),
+        "uses": [asdict(reference)],
+        "recipe": asdict(spec),
     }
     _write(folder, content)
 
 
 def _remove(folder: Path) -> None:
-    """Remove an environment: at once for whoever looks for it, then its files."""
+    """Remove an environment: first its name, then its files."""
     gone = folder.with_name(f".{folder.name}.removed")
     shutil.rmtree(gone, ignore_errors=True)
     folder.rename(gone)
     shutil.rmtree(gone)
 
 
-def _used(found: Environment, use: Use) -> Environment:
-    """Return an environment whose record names one more use of it."""
-    if use in found.uses:
-        return found
-    content = json.loads((found.folder / _MARK).read_text(encoding="utf-8"))
-    uses = (*found.uses, use)
-    _write(found.folder, content | {"uses": [asdict(one) for one in uses]})
-    return replace(found, uses=uses)
+def _with_reference(built: Environment, reference: Reference) -> Environment:
+    """Return an environment whose record has one more reference."""
+    if reference in built.uses:
+        return built
+    content = json.loads((built.folder / _MARK).read_text(encoding="utf-8"))
+    uses = (*built.uses, reference)
+    _write(built.folder, content | {"uses": [asdict(kept) for kept in uses]})
+    return replace(built, uses=uses)
 
 
 def _write(folder: Path, content: Mapping[str, Any]) -> None:
@@ -256,7 +261,7 @@ def _read(mark: Path) -> Environment | None:
             python=content["python"],
             packages=content["packages"],
             built=content["built"],
-            uses=tuple(Use(**use) for use in content["uses"]),
+            uses=tuple(Reference(**use) for use in content["uses"]),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

@@ -1,4 +1,4 @@
-"""Making the environments of a suite ready, and telling which of them no suite asks for."""
+"""Synchronisation of a suite's environments, and those that no suite requires any more."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchharness.download.caches import cache_folder
-from benchharness.environments.store import Environment, Environments, Use
+from benchharness.environments.store import Environment, Environments, Reference
 from benchharness.errors import BenchError, Problem, SuiteError
 from benchharness.run.interpreters import InterpreterResolver
 from benchharness.suite.load import load
@@ -20,11 +20,11 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SyncResult:
-    """Whether a backend's interpreter is ready.
+    """Result of one backend.
 
     Attributes:
-        text: Which it is, in words; empty where it is not ready.
-        error: Why it is not.
+        text: Description of its interpreter; empty where it is not ready.
+        error: Why it is not ready.
     """
 
     backend: str
@@ -34,13 +34,13 @@ class SyncResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnvironmentSync:
-    """Makes the interpreters of a suite's backends ready.
+    """Prepares the interpreters of a suite's backends.
 
     Attributes:
-        backends: Those that have one of their own, and are asked for.
+        backends: The isolated backends that the user selected.
     """
 
-    ward: InterpreterResolver
+    resolver: InterpreterResolver
     backends: tuple[str, ...]
 
     @classmethod
@@ -51,25 +51,24 @@ class EnvironmentSync:
         backends: tuple[str, ...] = (),
         environment: Mapping[str, str] = os.environ,
     ) -> EnvironmentSync:
-        """Return the maker of a suite.
+        """Return the synchronisation of a suite.
 
         Args:
             suite: Its file.
-            backends: As the user asks for; empty for all.
+            backends: As the user selects; empty for all.
             environment: Variables of the process.
 
         Raises:
-            SuiteError: The suite is not understood, or has no such backend with an interpreter of
-                its own.
+            SuiteError: The suite is invalid, or has no such backend with an interpreter of its own.
         """
         loaded = load(suite)
-        ward = InterpreterResolver(
+        resolver = InterpreterResolver(
             suite=loaded,
             cache=cache_folder(environment),
             environment=environment,
             may_trust=True,
         )
-        known = ward.apart(loaded.backend)
+        known = resolver.isolated_backends(loaded.backend)
         problems = [
             Problem(
                 where="--backend",
@@ -90,64 +89,70 @@ class EnvironmentSync:
             problems = [problem]
         if problems:
             raise SuiteError(str(suite), problems)
-        return cls(ward=ward, backends=backends or tuple(known))
+        return cls(resolver=resolver, backends=backends or tuple(known))
 
-    def ready(self, *, rebuild: bool = False, tell: Tell) -> Iterator[SyncResult]:
-        """Yield whether each backend's interpreter is ready, having built what is to be built.
+    def sync_environments(self, *, rebuild: bool = False, tell: Tell) -> Iterator[SyncResult]:
+        """Build the missing environments, and yield the result of each backend.
 
         Args:
-            rebuild: Whether to build again what is there.
-            tell: Told before anything that takes long.
+            rebuild: Whether to build existing environments again.
+            tell: Called with a message before anything that takes long.
         """
         for backend in self.backends:
             try:
-                text = self._ready(backend, rebuild=rebuild, tell=tell)
+                text = self._sync(backend, rebuild=rebuild, tell=tell)
             except BenchError as error:
                 yield SyncResult(backend=backend, error=error)
             else:
                 yield SyncResult(backend=backend, text=f"{backend}: {text}")
 
-    def _ready(self, backend: str, *, rebuild: bool, tell: Tell) -> str:
-        if self.ward.suite.backend[backend].requirements is None:
-            return f"{_told(self.ward, backend)}, as it is"
-        recipe, base = self.ward.recipe(backend)
+    def _sync(self, backend: str, *, rebuild: bool, tell: Tell) -> str:
+        if self.resolver.suite.backend[backend].requirements is None:
+            return f"{_interpreter_text(self.resolver, backend)}, as it is"
+        spec, base = self.resolver.spec(backend)
         began_s = time.monotonic()
-        found, is_new = Environments(self.ward.cache).sync(
-            recipe,
-            use=self.ward.use(backend),
+        environment, is_new = Environments(self.resolver.cache).sync(
+            spec,
+            reference=self.resolver.reference(backend),
             base=base,
-            environment=self.ward.environment,
+            environment=self.resolver.environment,
             tell=tell,
             rebuild=rebuild,
         )
         how = f"built in {time.monotonic() - began_s:.0f} s" if is_new else "there already"
-        chosen = ", ".join(f"{name} {version}" for name, version in found.chosen.items())
-        return f"{_told(self.ward, backend)}, {how}{f': {chosen}' if chosen else ''}"
+        chosen = ", ".join(f"{name} {version}" for name, version in environment.chosen.items())
+        return (
+            f"{_interpreter_text(self.resolver, backend)}, {how}{f': {chosen}' if chosen else ''}"
+        )
 
 
 def unused(store: Environments, *, environment: Mapping[str, str]) -> list[Environment]:
-    """Return the environments that no suite asks for any more."""
+    """Return the environments that no suite requires any more."""
     return [
-        one for one in store.every() if not any(_asks(use, one, environment) for use in one.uses)
+        built
+        for built in store.all()
+        if not any(_is_required(use, built, environment) for use in built.uses)
     ]
 
 
-def _asks(use: Use, one: Environment, environment: Mapping[str, str]) -> bool:
-    """Return whether a suite's backend still asks for an environment."""
+def _is_required(reference: Reference, built: Environment, environment: Mapping[str, str]) -> bool:
+    """Return whether a suite's backend still requires an environment."""
     try:
-        ward = InterpreterResolver(
-            suite=load(Path(use.suite)), cache=cache_folder(environment), environment=environment
+        resolver = InterpreterResolver(
+            suite=load(Path(reference.suite)),
+            cache=cache_folder(environment),
+            environment=environment,
         )
-        if use.backend not in ward.apart([use.backend]):
+        if reference.backend not in resolver.isolated_backends([reference.backend]):
             return False
-        return ward.recipe(use.backend)[0].digest == one.digest
+        return resolver.spec(reference.backend)[0].digest == built.digest
     except BenchError:
         return False
 
 
-def _told(ward: InterpreterResolver, backend: str) -> str:
-    """Return which interpreter a backend has, once it has one that can be used."""
-    interpreter = ward.of(backend).interpreter
+def _interpreter_text(resolver: InterpreterResolver, backend: str) -> str:
+    """Return the description of a backend's interpreter."""
+    interpreter = resolver.of(backend).interpreter
     return (
         f"python {interpreter.python}, {len(interpreter.packages)} packages "
         f"({interpreter.digest}) in {interpreter.path.parent.parent}"

@@ -1,7 +1,7 @@
-"""Interpreters that a suite names by a path: started only once the user has said so.
+"""Interpreters that a suite names by a path: started only once the user trusts them.
 
 A suite is data, and a path in it would otherwise decide which program runs. ``benchharness env
-sync`` is the user's word, as it is for packages; commands on the PATH are the user's own already.
+sync`` states that trust, as it does for packages; commands on the PATH are trusted already.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from benchharness.files import atomic_write_bytes
 
 
 class TrustedInterpreters:
-    """The interpreters that the user knows of.
+    """Interpreters that the user trusts.
 
     Args:
         cache: A file in its folder ``environments`` remembers them.
@@ -23,11 +23,11 @@ class TrustedInterpreters:
     def __init__(self, cache: Path) -> None:
         self._file = cache / "environments" / "interpreters.json"
 
-    def knows(self, program: Path) -> bool:
-        """Return whether the user has said that a program may be started."""
+    def is_trusted(self, program: Path) -> bool:
+        """Return whether a program may be started."""
         return _name(program) in self._names()
 
-    def add(self, program: Path) -> None:
+    def trust(self, program: Path) -> None:
         """Remember that a program may be started.
 
         Raises:
@@ -40,10 +40,10 @@ class TrustedInterpreters:
     def _names(self) -> list[str]:
         """Return what is remembered; nothing where that cannot be read: it is asked for again."""
         try:
-            found = json.loads(self._file.read_text(encoding="utf-8"))
+            names = json.loads(self._file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return []
-        return found if isinstance(found, list) else []
+        return names if isinstance(names, list) else []
 
 
 def is_path(written: str) -> bool:
@@ -52,5 +52,5 @@ def is_path(written: str) -> bool:
 
 
 def _name(program: Path) -> str:
-    """Return what a program is known by: where it lies, and where that leads."""
+    """Return the path of a program, and what it resolves to."""
     return f"{program.absolute()} -> {program.resolve()}"

@@ -16,7 +16,7 @@ PROVEN = "proven"
 REFERENCE = "reference"
 # Stages whose words say how far they are off.
 _COUNTED = ("counts", "coverage")
-# Distances that are more alike than this are told apart by their direction.
+# Distances that are more alike than this are distinguished by their direction.
 _VISIBLE = 0.005
 
 
@@ -101,8 +101,8 @@ class Certificate:
         if any(finding.stage == "counts" for finding in failed):
             return f"not comparable: {failed[0]}"
         # Causes first: a setting decides what every stage after it gives.
-        troubles = [*(f"settings ({text})" for text in self.deviations), *map(str, failed)]
-        return f"partial: {', '.join(troubles)}" if troubles else PROVEN
+        deviations = [*(f"settings ({text})" for text in self.deviations), *map(str, failed)]
+        return f"partial: {', '.join(deviations)}" if deviations else PROVEN
 
     @property
     def is_proven(self) -> bool:
@@ -127,23 +127,23 @@ class Certificate:
         }
 
 
-def amended(verdict: str, troubles: Sequence[str]) -> str:
+def amended(verdict: str, deviations: Sequence[str]) -> str:
     """Return a verdict after what a timed trial itself has shown.
 
     Args:
         verdict: Of the certificate.
-        troubles: What the trial did otherwise than planned; none leaves the verdict as it is.
+        deviations: What the trial did otherwise than planned; none leaves the verdict as it is.
     """
     # What the proof has found already, of one backend or the other, is said once.
-    troubles = [trouble for trouble in troubles if _core_of(trouble) not in verdict]
-    if not troubles or verdict.startswith("not comparable"):
+    deviations = [deviation for deviation in deviations if _core_of(deviation) not in verdict]
+    if not deviations or verdict.startswith("not comparable"):
         return verdict
     before = "" if verdict == PROVEN else f"{verdict.removeprefix('partial: ')}, "
-    return f"partial: {before}{', '.join(troubles)}"
+    return f"partial: {before}{', '.join(deviations)}"
 
 
-def _core_of(trouble: str) -> str:
-    return trouble.removeprefix("settings (").removesuffix(")")
+def _core_of(deviation: str) -> str:
+    return deviation.removeprefix("settings (").removesuffix(")")
 
 
 def overall(verdicts: Mapping[str, str], *, anchor: str) -> str:
@@ -244,33 +244,33 @@ def _finding(
     return finding(name if len(distances) > 1 else "", distances[name], words)
 
 
-def _words(stage: Stage, one: Array, other: Array, *, what: str, is_planned: bool) -> str:
+def _words(stage: Stage, array: Array, other: Array, *, what: str, is_planned: bool) -> str:
     """Return how two arrays differ, in words; empty where the distance says it all.
 
     Args:
         what: The array's name.
         is_planned: Whether the other array is what the first ought to be.
     """
-    if not (np.isfinite(one).all() and np.isfinite(other).all()):
+    if not (np.isfinite(array).all() and np.isfinite(other).all()):
         return "not finite"
-    if one.shape != other.shape:
+    if array.shape != other.shape:
         kind = "batches" if stage.name in ("labels", "order") else "values"
-        fewer, more = sorted((len(one), len(other)))
+        fewer, more = sorted((len(array), len(other)))
         if fewer == more:
             return "of another shape"
-        is_more = is_planned and len(one) == more
+        is_more = is_planned and len(array) == more
         return f"{more} {kind} instead of {fewer}" if is_more else f"{fewer} of {more} {kind}"
     if stage.name == "counts":
         # Shape (2,): how many values there are, and how many of them learn.
-        place = 0 if one[0] != other[0] else 1
-        fewer, more = sorted((int(one[place]), int(other[place])))
+        place = 0 if array[0] != other[0] else 1
+        fewer, more = sorted((int(array[place]), int(other[place])))
         return f"{fewer} of {more} values" + (" learn" if place else "")
     if stage.name == "pixels" and (
-        _off(stage.measure, np.sort(one), np.sort(other)) <= stage.tolerance
+        _off(stage.measure, np.sort(array), np.sort(other)) <= stage.tolerance
     ):
         return "the same values in another order"
     if stage.name == "coverage":
-        fewer = int(-min(one.min(), other.min()))
+        fewer = int(-min(array.min(), other.min()))
         return f"{fewer} fewer {what} than planned" if fewer > 0 else f"more {what} than planned"
     return ""
 
@@ -289,14 +289,16 @@ def _movements(one: Array, other: Array, *, between: tuple[str, str]) -> str:
     return f"{first} moved {ours / theirs:.3g} times as far as {second}"
 
 
-def _alike(one: Array, other: Array) -> bool:
-    return one.shape == other.shape and bool(np.isfinite(one).all() and np.isfinite(other).all())
+def _alike(array: Array, other: Array) -> bool:
+    return array.shape == other.shape and bool(
+        np.isfinite(array).all() and np.isfinite(other).all()
+    )
 
 
-def _off(measure: Measure, one: Array, other: Array) -> float:
-    if not one.size:
+def _off(measure: Measure, array: Array, other: Array) -> float:
+    if not array.size:
         return 0.0
-    return float(MEASURES[measure](one.astype(np.float64), other.astype(np.float64)))
+    return float(MEASURES[measure](array.astype(np.float64), other.astype(np.float64)))
 
 
 def _over(difference: float, size: float) -> float:
@@ -316,5 +318,5 @@ MEASURES: Mapping[Measure, Callable[[Array, Array], float]] = {
 }
 
 
-def _values(one: Array, other: Array) -> Iterator[tuple[float, float]]:
-    return zip(one.ravel().tolist(), other.ravel().tolist(), strict=True)
+def _values(array: Array, other: Array) -> Iterator[tuple[float, float]]:
+    return zip(array.ravel().tolist(), other.ravel().tolist(), strict=True)

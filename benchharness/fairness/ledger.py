@@ -90,7 +90,7 @@ class Ledger:
         tolerance: Distance of two fingerprints over their root mean square.
         epochs: Checked so far.
         steps: Likewise, those recorded.
-        troubles: What was not as planned, the first of each epoch.
+        deviations: What was not as planned, the first of each epoch.
     """
 
     witness: FingerprintSpec
@@ -98,7 +98,7 @@ class Ledger:
     tolerance: float = TOLERANCE
     epochs: int = 0
     steps: int = 0
-    troubles: list[str] = field(default_factory=list)
+    deviations: list[str] = field(default_factory=list)
 
     def check(
         self,
@@ -131,12 +131,12 @@ class Ledger:
 
     def note(self, trouble: str) -> None:
         """Add what was not as planned beside the batches of an epoch."""
-        self.troubles.append(trouble)
+        self.deviations.append(trouble)
 
     @property
     def verdict(self) -> str:
         """``as planned``, or what was not."""
-        return self.troubles[0] if self.troubles else AS_PLANNED
+        return self.deviations[0] if self.deviations else AS_PLANNED
 
     def _in_pixels(self, planned: Sequence[Batch], positions: Sequence[int], found: Inputs) -> str:
         """Return what is wrong with the pixels of some steps; empty for nothing."""
@@ -170,7 +170,7 @@ class Ledger:
 
     def _looked_up(self, planned: Sequence[Batch], row: Inputs, *, reach: float) -> int | None:
         """Return the planned step that left a record; None where none of those looked at did."""
-        if self.troubles:
+        if self.deviations:
             # Only the first trouble is shown, and looking up gathers many batches.
             return None
         for position, batch in enumerate(islice(planned, _LOOKED_UP)):
@@ -189,4 +189,4 @@ class Ledger:
         return sorted({count - 1, *others.tolist()})
 
     def _note(self, trouble: str) -> None:
-        self.troubles.append(f"epoch {self.epochs}: {trouble}")
+        self.deviations.append(f"epoch {self.epochs}: {trouble}")

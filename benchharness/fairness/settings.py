@@ -2,7 +2,7 @@
 
 Settings are plain mappings in the vocabulary of ``Work.settings``. Some decide the work: which
 numbers come out. The others decide only how fast: ``layout``, ``threads``, ``compile``,
-``engine``, ``autotune``, ``loader_workers`` and whatever a framework adds in words of its own.
+``engine``, ``autotune``, ``loader_workers`` and whatever a framework adds in its own words.
 """
 
 from __future__ import annotations

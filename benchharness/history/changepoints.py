@@ -195,9 +195,9 @@ def _correlation_factor(values: Sequence[float], levels: Sequence[Level]) -> flo
     return math.sqrt((1 + correlation) / (1 - correlation))
 
 
-def _two_speeds(values: Sequence[float], one: Level, other: Level) -> TwoSpeeds | None:
+def _two_speeds(values: Sequence[float], level: Level, other: Level) -> TwoSpeeds | None:
     """Return two levels as those of a machine with two speeds; None if it has one."""
-    low, high = sorted((one.value, other.value))
+    low, high = sorted((level.value, other.value))
     near, middle = (high - low) / 8, (low + high) / 2
     stretches = [
         side for side, runs in groupby(value > middle for value in values) if len(list(runs)) > 1

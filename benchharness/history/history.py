@@ -242,7 +242,7 @@ def history_of(
     The newest observation of a cell sets the conditions; others are excluded and counted.
 
     Args:
-        every_machine: Whether each machine has a series of its own.
+        every_machine: Whether each machine has a separate series.
         smallest: Steps below it do not matter; a share, of accuracies a difference.
     """
     cells: dict[tuple[str, str], list[Observation]] = {}

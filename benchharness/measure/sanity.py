@@ -44,8 +44,8 @@ EXPLANATIONS = {
         "pixel scale is the first thing to check"
     ),
     "device_memory_held": (
-        "device memory was still in use half a minute after the trial's processes had ended; what "
-        "ran after it had less, so see with nvidia-smi who holds it"
+        "device memory was still in use 30 s after the trial's processes ended; later "
+        "trials had less; find the holder with nvidia-smi"
     ),
 }
 

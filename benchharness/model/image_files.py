@@ -74,8 +74,8 @@ def nature(path: Path) -> str:
     if head[4:8] == b"ftyp":
         # A file may say that it is of the family, and which one it is among those it suits.
         brands = [head[8:12], *(head[place : place + 4] for place in range(16, head[3], 4))]
-        found = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
-        return "AVIF" if "AVIF" in found else found[0] if found else ""
+        kinds = [_BRANDS[brand] for brand in brands if brand in _BRANDS]
+        return "AVIF" if "AVIF" in kinds else kinds[0] if kinds else ""
     # Pages may begin with a byte order mark and blanks, and in capitals.
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     starts = (start for start in _STARTS if head.startswith(start) or text.startswith(start))

@@ -114,12 +114,12 @@ class Proofs:
     def take(self, event: Certified) -> list[str]:
         """Return what to say: each pair that is not proven, and a sum at the end."""
         self._proven += event.is_proven
-        found = event.certificate
+        certificate = event.certificate
         lines = []
         if not event.is_proven:
-            name = text.point(found["benchmark"], found["matrix"])
-            pair = " and ".join(found["backends"])
-            lines.append(f"equal work NOT proven: {name}, {pair}: {found['verdict']}")
+            name = text.point(certificate["benchmark"], certificate["matrix"])
+            pair = " and ".join(certificate["backends"])
+            lines.append(f"equal work NOT proven: {name}, {pair}: {certificate['verdict']}")
         if event.number == event.count:
             lines.append(f"equal work proven for {self._proven} of {event.count} pairs")
         return lines

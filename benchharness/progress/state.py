@@ -35,7 +35,7 @@ class TrialState:
     Attributes:
         phase: Where it is.
         ended: Epochs that have ended.
-        share: Of the phase, or of the epoch that goes on, 0-1; None where it is not known.
+        share: Of the phase, or of the current epoch, 0-1; None where it is not known.
         images_per_s: Of the phase that was measured last; None before.
         loss: Of the latest epoch; None before.
         top1: Validation accuracy after the latest epoch; None before, or without validation.
@@ -57,7 +57,7 @@ class TrialState:
 
     @property
     def epoch(self) -> int | None:
-        """The epoch that goes on, from 1; None outside the training."""
+        """The current epoch, from 1; None outside the training."""
         is_within = self.phase in _WITHIN_EPOCHS and self.ended < self.started.epochs
         return self.ended + 1 if is_within else None
 

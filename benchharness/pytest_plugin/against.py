@@ -104,7 +104,7 @@ class AgainstRun:
         """Run both sides of a cell in turn until it is decided.
 
         Raises:
-            BenchError: The run cannot go on.
+            BenchError: The run cannot continue.
         """
         assert self._session is not None
         series = self._sample(next(p for p in self._session.plan.cells if _key(p) == cell.key))

@@ -39,7 +39,7 @@ class Baseline:
     @classmethod
     def of(cls, path: object, benchmarks: Mapping[str, Info]) -> Baseline:
         """Return the baseline of a file that pytest-benchmark has loaded."""
-        infos = {name: one.get("extra_info") or {} for name, one in benchmarks.items()}
+        infos = {name: benchmark.get("extra_info") or {} for name, benchmark in benchmarks.items()}
         ours = {name: info for name, info in infos.items() if _is_ours(info)}
         return cls(name=_short(str(path)), infos=ours)
 
@@ -200,28 +200,32 @@ class BaselineGate:
         """Return why there is no baseline; empty if there is one."""
         if self._benchmarks.compared_mapping:
             return ""
-        storage, asked = self._benchmarks.storage, self._benchmarks.compare
-        if not asked:
-            found = "no --benchmark-compare"
-        elif saved := storage.query(*([] if asked is True else [asked])):
-            found = f"{_listed([file.name for file in saved])}, which cannot be read"
-        elif asked is True:
-            found = "none is saved there"
+        storage, requested = self._benchmarks.storage, self._benchmarks.compare
+        if not requested:
+            actual = "no --benchmark-compare"
+        elif saved := storage.query(*([] if requested is True else [requested])):
+            actual = f"{_listed([file.name for file in saved])}, which cannot be read"
+        elif requested is True:
+            actual = "none is saved there"
         else:
-            found = f"no file there matches {asked!r}"
+            actual = f"no file there matches {requested!r}"
         return (
-            f"--benchmark-compare-fail: expected a baseline in {storage.location}, found {found}; "
+            f"--benchmark-compare-fail: expected a baseline in {storage.location}, found {actual}; "
             f"{_SAVE}"
         )
 
     def _judge(self) -> None:
         """Find the benchmarks of ours that cannot be compared, and leave them out."""
-        timed = [one for one in self._benchmarks.benchmarks if one and _is_ours(one.extra_info)]
+        timed = [
+            benchmark
+            for benchmark in self._benchmarks.benchmarks
+            if benchmark and _is_ours(benchmark.extra_info)
+        ]
         mappings = (self._benchmarks.compared_mapping or {}).values()
         for mapping, baseline in zip(mappings, self._baselines, strict=True):
             self._leave_out(mapping, baseline, timed)
         known = {name for baseline in self._baselines for name in baseline.infos}
-        new = [one.fullname for one in timed if one.fullname not in known]
+        new = [benchmark.fullname for benchmark in timed if benchmark.fullname not in known]
         if self._baselines and new:
             newest = self._baselines[-1].name
             self._notes.append(
@@ -230,24 +234,24 @@ class BaselineGate:
 
     def _leave_out(self, mapping: dict[str, Any], baseline: Baseline, timed: Sequence[Any]) -> None:
         """Remove from a baseline what was measured under different conditions."""
-        common = [one for one in timed if one.fullname in baseline.infos]
+        common = [benchmark for benchmark in timed if benchmark.fullname in baseline.infos]
         elsewhere = [
-            one.fullname
-            for one in common
-            if baseline.infos[one.fullname]["machine"] != one.extra_info["machine"]
+            benchmark.fullname
+            for benchmark in common
+            if baseline.infos[benchmark.fullname]["machine"] != benchmark.extra_info["machine"]
         ]
         if elsewhere:
             mismatch = baseline.machine_mismatch()
             self._mismatches.append(f"{mismatch} (not compared: {_listed(elsewhere)})")
-        for one in common:
-            reasons = differences(one.extra_info, baseline.infos[one.fullname])
-            if one.fullname not in elsewhere:
+        for benchmark in common:
+            reasons = differences(benchmark.extra_info, baseline.infos[benchmark.fullname])
+            if benchmark.fullname not in elsewhere:
                 for reason in reasons:
                     self._mismatches.append(
-                        f"{one.fullname}: {reason} ({baseline.name}): not compared"
+                        f"{benchmark.fullname}: {reason} ({baseline.name}): not compared"
                     )
-            if reasons or one.fullname in elsewhere:
-                del mapping[one.fullname]
+            if reasons or benchmark.fullname in elsewhere:
+                del mapping[benchmark.fullname]
 
     @property
     def _failures(self) -> list[str]:
@@ -330,7 +334,7 @@ def _few_samples(current: Any, compared: Mapping[str, Any], info: Info) -> str:
     """Return how many samples a cell has, of the side with fewer; empty if they are enough."""
     if not _is_cell(current.extra_info):
         return ""
-    trials = min(len(one["trials"]) for one in (current.extra_info, info))
+    trials = min(len(side["trials"]) for side in (current.extra_info, info))
     rounds = min(current["rounds"], compared["rounds"])
     is_few = trials < _TRIALS or rounds < _ROUNDS
     return f"rounds: {rounds}, trials: {trials}" if is_few else ""

@@ -97,14 +97,14 @@ class SuiteRun:
         """Return the result of a cell, after running what comes before it in the plan.
 
         Raises:
-            BenchError: The run cannot go on; the same error for each cell.
+            BenchError: The run cannot continue; the same error for each cell.
         """
-        settled = next(one for one in self._started.plan.cells if one.key == cell.key)
+        resolved = next(planned for planned in self._started.plan.cells if planned.key == cell.key)
         with self._first_error():
             while True:
-                records = tuple(r for r in self._records if record_key(r) == settled.key)
-                if len(records) >= settled.trials:
-                    return CellResult(cell=settled, records=records)
+                records = tuple(r for r in self._records if record_key(r) == resolved.key)
+                if len(records) >= resolved.trials:
+                    return CellResult(cell=resolved, records=records)
                 self._records.append(next(self._trials))
 
     def verdicts(self, cell: Cell) -> Mapping[str, str]:

@@ -133,7 +133,7 @@ class Bench:
         """
         if not self.backend:
             raise RunError(
-                "benchharness.time: expected to be told how to wait for the device, found nothing; "
+                "benchharness.time: expected a way to wait for the device, found none; "
                 "give synchronize=..., for example torch.cuda.synchronize, "
                 'or name a backend: benchharness(backend="torch").time(...)'
             )
@@ -229,7 +229,7 @@ def copy_to_host(value: Any) -> None:
     if not leaves:
         raise UnreadableError(
             "benchharness.time: expected the step to return an array or a number, found "
-            f"{type(value).__name__}: nothing tells whether synchronize waits for the device; "
+            f"{type(value).__name__}: cannot check whether synchronize waits for the device; "
             "let the step return its loss, or give read_back=..."
         )
     for leaf in leaves:

@@ -30,11 +30,11 @@ def certificates_table(certificates: Sequence[Certificate]) -> RenderableType:
 
 def _figures(certificate: Certificate) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    one, other = certificate.backends
+    backend, other = certificate.backends
     for heading in (
         "stage",
-        f"{one} - {other}",
-        f"{one} - float64",
+        f"{backend} - {other}",
+        f"{backend} - float64",
         f"{other} - float64",
         "at most",
     ):
@@ -47,7 +47,7 @@ def _figures(certificate: Certificate) -> Table:
         }
         if not found:
             continue
-        pairs = [(one, other), (one, "reference"), (other, "reference")]
+        pairs = [(backend, other), (backend, "reference"), (other, "reference")]
         limit = next(iter(found.values())).tolerance
         table.add_row(
             stage.name,

@@ -16,14 +16,14 @@ _WIDTH = max(len(mark) for mark, _ in _MARKS.values())
 _FAULTS = 3
 
 
-def lines(result: ClauseResult, *, width: int, told: set[str] | None = None) -> Iterator[Text]:
+def lines(result: ClauseResult, *, width: int, printed: set[str] | None = None) -> Iterator[Text]:
     """Yield the lines of a clause.
 
     Args:
         width: Of the terminal, in characters.
-        told: Reasons of other clauses, which are not printed again; those of this one are added.
+        printed: Reasons of other clauses, which are not printed again; those of this one are added.
     """
-    told = set() if told is None else told
+    printed = set() if printed is None else printed
     mark, style = _MARKS[result.outcome]
     line = Text(f"{mark:<{_WIDTH}}", style=style)
     line.append(f"  {result.title}", style="bold" if result.faults else "default")
@@ -36,8 +36,8 @@ def lines(result: ClauseResult, *, width: int, told: set[str] | None = None) -> 
         yield from _indented(aside, width=width, style="dim")
     shown = 0
     for fault in result.faults:
-        if fault.reason not in told and shown < _FAULTS:
-            told.add(fault.reason)
+        if fault.reason not in printed and shown < _FAULTS:
+            printed.add(fault.reason)
             yield from _indented(f"{fault.check}: {fault.reason}", width=width, style="red")
             shown += 1
     if more := len(result.faults) - shown:

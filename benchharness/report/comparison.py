@@ -168,9 +168,11 @@ def busy_words(comparison: Comparison) -> str:
 
 def _outcome(comparison: Comparison) -> str:
     verdicts = list(comparison.verdicts())
-    worse = [f"{cell.label} {_said(one)}" for cell, one in verdicts if one.is_worse]
+    worse = [f"{cell.label} {_said(verdict)}" for cell, verdict in verdicts if verdict.is_worse]
     failed = [cell.label for cell in comparison.cells if cell.failure and not cell.is_skipped]
-    undecided = [f"{cell.label} {_words(one)}" for cell, one in verdicts if one.is_undecided]
+    undecided = [
+        f"{cell.label} {_words(verdict)}" for cell, verdict in verdicts if verdict.is_undecided
+    ]
     cells = f"{_count(len(verdicts), 'figure')} of {_count(len(comparison.cells), 'cell')}"
     match comparison.exit_code:
         case 3:
@@ -179,11 +181,13 @@ def _outcome(comparison: Comparison) -> str:
         case 1:
             return f"FAILED: {_some(failed)} cannot be compared"
         case 4:
-            return f"UNDECIDABLE: {_some(undecided)}; nothing is worse in the rest"
+            return f"UNDECIDABLE: {_some(undecided)}; no regression in the rest"
     if not verdicts:
         return "nothing to compare: neither side can do the work"
-    better = [f"{cell.label} {_said(one)}" for cell, one in verdicts if one.word in _BETTER]
-    return f"nothing worse in {cells}" + (f"; {_some(better)}" if better else "")
+    better = [
+        f"{cell.label} {_said(verdict)}" for cell, verdict in verdicts if verdict.word in _BETTER
+    ]
+    return f"no regression in {cells}" + (f"; {_some(better)}" if better else "")
 
 
 _BETTER = ("faster", "less", "better", "reached")

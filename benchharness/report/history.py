@@ -39,7 +39,7 @@ def history_view(history: History, *, last: int) -> Group:
     """Return everything, series by series.
 
     Args:
-        last: Rows of each table; the steps are told of all runs.
+        last: Rows of each table; steps are those of all runs.
     """
     return Group(*_parts(history, last))
 

@@ -95,7 +95,7 @@ CHECKS = MetricColumn(
     title="checks s",
     metric="checks_s",
     meaning="seconds in which the trial checked its clock, its batches and its scores, and "
-    "repeated steps; beside the total",
+    "repeated steps; not in the total",
 )
 COMPILE = MetricColumn(
     title="compile s",
@@ -124,13 +124,13 @@ OF_PEAK = MetricColumn(
 HOST = MetricColumn(
     title="host GB",
     metric="peak_host_bytes",
-    meaning="most memory that the worker and its children held at once, 10^9 bytes",
+    meaning="peak memory of the worker and its children, 10^9 bytes",
     factor=1e-9,
 )
 DEVICE = MetricColumn(
     title="device GB",
     metric="peak_device_bytes",
-    meaning="most memory held on the device at once, 10^9 bytes",
+    meaning="peak memory of the device, 10^9 bytes",
     factor=1e-9,
 )
 ENERGY = MetricColumn(title="energy J", metric="energy_j", meaning="joules of training or feeding")
@@ -361,7 +361,7 @@ def _mark(cell: Cell) -> str:
 
 
 def _millions(row: Row) -> tuple[str, ...]:
-    """Return both counts, as far as all backends agree; a note tells where they do not."""
+    """Return both counts, as far as all backends agree; a note says where they do not."""
     values = [row.distinct("params"), row.distinct("trainable_params")]
     agreed = [known.pop() / 1e6 if len(known) == 1 else None for known in map(set, values)]
     texts = alike(agreed)

@@ -1,4 +1,4 @@
-"""What differences a machine can show, for a terminal."""
+"""Noise of a machine, for a terminal: the smallest differences that it can show."""
 
 from __future__ import annotations
 
@@ -23,38 +23,38 @@ MEANING = (
 class NoiseTable:
     """The noise of all cells."""
 
-    survey: NoiseReport
+    report: NoiseReport
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
         """Yield headline, table and notes."""
-        yield Text(noise_line(self.survey), style="bold")
+        yield Text(noise_line(self.report), style="bold")
         yield Text()
         needs = (f"{difference:.0%}" for difference in DIFFERENCES)
         headings = ("cell", "column", "A : A", "pairs", "detectable", *needs, "min/pair")
         table = figures_table(headings, is_text=lambda place: place < 2, width=options.max_width)
-        for noise in self.survey.found:
+        for noise in self.report.found:
             table.add_row(*(Text(text) for text in _row(noise)))
         yield table
         yield Text()
-        for label, scatter in self.survey.scatters.items():
+        for label, scatter in self.report.scatters.items():
             yield Text(scatter_words(label, scatter))
-        for label, reason in self.survey.failures.items():
+        for label, reason in self.report.failures.items():
             yield Text(f"{label}: {reason}", style="bold red")
         yield Text(MEANING, style="dim")
 
 
-def noise_line(survey: NoiseReport) -> str:
+def noise_line(report: NoiseReport) -> str:
     """Return the line that says it all: what this machine shows of speed in its worst cell."""
-    speeds = [one for one in survey.found if QUANTITIES[one.column].kind == "speed"]
-    shown = speeds or list(survey.found)
+    speeds = [measured for measured in report.found if QUANTITIES[measured.column].kind == "speed"]
+    shown = speeds or list(report.found)
     if not shown:
         return "nothing could be measured"
     worst = max(shown, key=lambda noise: noise.reach)
     return (
         f"{worst.pairs} pairs show {_share(worst.reach)} of {_words(worst)} in every cell "
-        f"({survey.machine}, {survey.minutes:.1f} minutes)"
+        f"({report.machine}, {report.minutes:.1f} minutes)"
     )
 
 

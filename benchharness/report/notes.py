@@ -129,7 +129,7 @@ def _busy(run: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Note]:
 
 def _failures(rows: Sequence[Row]) -> Iterator[Note]:
     for row, cell in _cells(rows):
-        for (status, reason), count in cell.troubles.items():
+        for (status, reason), count in cell.failures.items():
             trials = f", {count} of {len(cell.trials)} trials" if len(cell.trials) > 1 else ""
             label = STATUS_WORDS.get(status, printable(status))
             yield Note(label=label, text=f"{cell_label(row, cell)}{trials}: {printable(reason)}")

@@ -186,7 +186,7 @@ class Pair(Comparison):
             for trial in self.ours.ok
             if trial["metrics"].get(metric) is not None and trial["trial"] in theirs
         ]
-        known = [(one, other) for one, other in scores if one and other]
+        known = [(score, other) for score, other in scores if score and other]
         if not known:
             return None
         ours, others = zip(*known, strict=True)

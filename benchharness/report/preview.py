@@ -1,4 +1,4 @@
-"""What a run would do, as a table of plain text."""
+"""Preview of a run, as a table of plain text."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _HEADINGS = (
 )
 
 
-def preview(facts: DatasetInfo, forecasts: Sequence[TrialPreview]) -> str:
+def preview(facts: DatasetInfo, previews: Sequence[TrialPreview]) -> str:
     """Return one line per trial with its steps, images and parameter counts."""
-    rows = [_row(number, one) for number, one in enumerate(forecasts, start=1)]
+    rows = [_row(number, trial_preview) for number, trial_preview in enumerate(previews, start=1)]
     headings = [name for name, _ in _HEADINGS]
     widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
     lines = [
@@ -39,20 +39,20 @@ def preview(facts: DatasetInfo, forecasts: Sequence[TrialPreview]) -> str:
         ).rstrip()
         for row in (headings, *rows)
     ]
-    return "\n".join([*source_messages(facts), *lines, f"{_count(forecasts)}; none was run"])
+    return "\n".join([*source_messages(facts), *lines, f"{_count(previews)}; none was run"])
 
 
-def _count(forecasts: Sequence[TrialPreview]) -> str:
+def _count(previews: Sequence[TrialPreview]) -> str:
     """Return how many trials there will be."""
-    cells = {id(one.trial.cell): one.trial.cell for one in forecasts}.values()
+    cells = {id(preview.trial.cell): preview.trial.cell for preview in previews}.values()
     most = sum(cell.most for cell in cells)
-    if most == len(forecasts):
+    if most == len(previews):
         return f"{most} trials"
-    return f"{len(forecasts)} trials, up to {most} where looks ask for more"
+    return f"{len(previews)} trials, up to {most} where looks ask for more"
 
 
-def _row(number: int, forecast: TrialPreview) -> list[str]:
-    trial = forecast.trial
+def _row(number: int, trial_preview: TrialPreview) -> list[str]:
+    trial = trial_preview.trial
     cell = trial.cell
     point = ", ".join(f"{key}={value}" for key, value in cell.matrix.items())
     track = "" if cell.track == "equal" else f" ({cell.track})"
@@ -63,13 +63,13 @@ def _row(number: int, forecast: TrialPreview) -> list[str]:
         str(trial.index),
         str(trial.seed),
         str(cell.settings.epochs),
-        str(forecast.steps),
-        str(forecast.train_images),
-        str(forecast.validation_images),
-        str(forecast.test_images),
+        str(trial_preview.steps),
+        str(trial_preview.train_images),
+        str(trial_preview.validation_images),
+        str(trial_preview.test_images),
         str(cell.settings.image_size),
-        f"{forecast.params:,}",
-        f"{forecast.trainable_params:,}",
+        f"{trial_preview.params:,}",
+        f"{trial_preview.trainable_params:,}",
     ]
 
 

@@ -129,7 +129,7 @@ def same_work(proof: str) -> str:
     if word == "not comparable":
         reason = proof.partition(":")[2].strip()
         return "same work: NOT COMPARABLE" + (f" ({reason})" if reason else "")
-    return f"same work: {word or 'not asked'}"
+    return f"same work: {word or 'not requested'}"
 
 
 def format_ci(ratio: Ratio, *, is_disturbed: bool = False) -> str:

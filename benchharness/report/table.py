@@ -70,7 +70,7 @@ class Report:
 
     @property
     def missing_trials(self) -> str:
-        """That the run is not complete, and how it goes on; else empty."""
+        """That the run is not complete, and how to continue; else empty."""
         return missing_trials(self.run, self.records)
 
     @property
@@ -290,7 +290,7 @@ def inputs_text(run: Mapping[str, Any]) -> str:
 
 
 def missing_trials(run: Mapping[str, Any], records: Sequence[Record]) -> str:
-    """Return that a run is not complete, and how it goes on; empty where it is, or unknown."""
+    """Return that a run is not complete, and how to continue; empty where it is, or unknown."""
     resolved = run.get("resolved") or {}
     cells = resolved.get("cells", ())
     planned = sum(cell.get("trials", 0) for cell in cells)

@@ -35,7 +35,7 @@ class Cell:
 
     @property
     def key(self) -> CellKey:
-        """What tells it from every other cell of its run."""
+        """Key that identifies it in its run."""
         return cell_key(self.benchmark, dict(self.matrix), self.track, self.backend)
 
     @property
@@ -54,7 +54,7 @@ class Cell:
         return "ok" if self.ok else str(self.trials[-1]["status"])
 
     @property
-    def troubles(self) -> Counter[tuple[str, str]]:
+    def failures(self) -> Counter[tuple[str, str]]:
         """Status and reason of the trials that are not ok, with the number of such trials."""
         troubled = (trial for trial in self.trials if trial["status"] != "ok")
         return Counter(

@@ -70,8 +70,8 @@ METRICS = (
     _column("epoch_s", "float", "s", "one pass over the training images, evaluation excluded"),
     _column("best_epoch_s", "float", "s", "an epoch, each half as fast as in any of them"),
     _column("step_ms_p50", "float", "ms", "median of steps, each with the mean of its block"),
-    _column("step_ms_p90", "float", "ms", "nine such steps of ten take no longer"),
-    _column("step_ms_p99", "float", "ms", "99 such steps of 100 take no longer"),
+    _column("step_ms_p90", "float", "ms", "90th percentile of such steps"),
+    _column("step_ms_p99", "float", "ms", "99th percentile of such steps"),
     _column("compute_ms", "float", "ms", "a training step repeated on a batch on the device"),
     _column("input_wait_fraction", "float", "0-1", "training time spent waiting for images"),
     _column("outside_fraction", "float", "0-1", "1 - compute_ms / step_ms_p50, at least 0"),
@@ -108,12 +108,12 @@ METRICS = (
     _column("test_loss", "float", "nats", "once, after the last epoch"),
     _column("test_top1", "float", "0-1", "test_right over test_count"),
     _column("test_right", "int", "", "test images whose best guess is right, after the last epoch"),
-    _column("peak_host_bytes", "int", "bytes", "most that worker and children held at work"),
-    _column("peak_device_bytes", "int", "bytes", "most device memory held at work"),
+    _column("peak_host_bytes", "int", "bytes", "peak of worker and children while they work"),
+    _column("peak_device_bytes", "int", "bytes", "peak device memory while it works"),
     _column("cpu_s", "float", "s", "processor seconds of all threads while training or feeding"),
     _column("foreign_cores", "float", "cores", "at work for other processes of this machine"),
     _column("energy_j", "float", "J", "drawn while training or feeding"),
-    _column("energy_source", "text", "", "who told it: nvml (the GPU) or rapl (the processor)"),
+    _column("energy_source", "text", "", "its source: nvml (the GPU) or rapl (the processor)"),
     _column("device_utilization", "float", "0-1", "time in which the device was at work"),
     _column("device_clock_mhz", "float", "MHz", "median clock of the device"),
     _column("throttled", "text", "", "why the device slowed down; empty: it did not, or unknown"),
@@ -168,7 +168,7 @@ COUNTS = (
 PUBLISHED = (
     _column("published_top1", "float", "0-1", "of the source that the benchmark reproduces"),
     _column("published_epoch_s", "float", "s", "of the same source"),
-    _column("published_note", "text", "", "what the source says beside it"),
+    _column("published_note", "text", "", "note of the source"),
 )
 
 FIXED_NAMES = frozenset(

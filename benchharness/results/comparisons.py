@@ -140,7 +140,7 @@ class Comparison:
     @cached_property
     def _of_one_index(self) -> list[tuple[Record, Record]]:
         theirs = {trial["trial"]: trial for trial in self.theirs.ok}
-        return [(one, theirs[one["trial"]]) for one in self.ours.ok if one["trial"] in theirs]
+        return [(ours, theirs[ours["trial"]]) for ours in self.ours.ok if ours["trial"] in theirs]
 
 
 def comparisons_of(cells: Iterable[Cell]) -> list[Comparison]:
@@ -215,26 +215,26 @@ def work_speed(trial: Record) -> float | None:
     return math.log(rate * train_s / (train_s + extract_s))
 
 
-def are_adjacent(one: Record, other: Record, trials: Iterable[Record]) -> bool:
+def are_adjacent(record: Record, other: Record, trials: Iterable[Record]) -> bool:
     """Whether two trials of one index ran next to each other; unknown times are taken for adjacent.
 
     Between them ran only trials of that index, and nothing was idle for longer than
     ``LONGEST_IDLE_S``.
 
     Args:
-        one: Of one backend.
-        other: Of another one.
+        record: Of one backend.
+        other: Of another backend.
         trials: All that may have run between them, these among them, in any order.
     """
-    if not (one.get("started") and other.get("started")):
+    if not (record.get("started") and other.get("started")):
         return True
-    first, last = sorted((started_s(one), started_s(other)))
+    first, last = sorted((started_s(record), started_s(other)))
     between = [
         trial for trial in trials if trial.get("started") and first <= started_s(trial) <= last
     ]
     ended = first
     for trial in sorted(between, key=started_s):
-        if trial["trial"] != one["trial"] and first < started_s(trial) < last:
+        if trial["trial"] != record["trial"] and first < started_s(trial) < last:
             return False
         if started_s(trial) - ended > LONGEST_IDLE_S:
             return False

@@ -292,7 +292,7 @@ def _point(link: Path, target: str) -> None:
             atomic_write_text(link, f"{target}\n")
             instead = "a text file with its name is in its place"
         except OSError:
-            instead = "left as it is, and the run goes on"
+            instead = "left unchanged; the run continues"
         reason = error.strerror or str(error)
         problem = f"{link}: expected to make a link to the newest run, {target}, found: {reason}"
         LOGGER.warning(escape_control_chars(f"{problem}; {instead}"))

@@ -103,7 +103,7 @@ def _counts(cell: Cell) -> Row:
     return {
         "trials": len(cell.trials),
         "trials_ok": len(cell.ok),
-        "reasons": _join(reason for _, reason in cell.troubles),
+        "reasons": _join(reason for _, reason in cell.failures),
         "proof": cell.proof,
         "target_top1": cell.target_top1,
         "target_misses": cell.target_misses,

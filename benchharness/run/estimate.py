@@ -334,7 +334,9 @@ def warnings(
         host: Gives the bytes of host memory, and those that are free.
     """
     host_bytes, free_bytes = host()
-    used = [one for one in accelerators if one.index == estimate.device.index]
+    used = [
+        accelerator for accelerator in accelerators if accelerator.index == estimate.device.index
+    ]
     gpu = next(iter(read_gpus(used)), None)
     memory = AvailableMemory(
         host_bytes=host_bytes,

@@ -1,4 +1,4 @@
-"""Where the workers of a suite's backends live, for those that are not to live with us."""
+"""Interpreters of backends whose workers do not run on the interpreter of this process."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchharness.environments.build import apart
+from benchharness.environments.build import isolated_env_vars
 from benchharness.environments.interpreter import (
     Interpreter,
     UnusableError,
+    current_interpreter,
     find_program,
-    look,
-    this,
+    inspect_interpreter,
 )
 from benchharness.environments.spec import EnvironmentSpec
-from benchharness.environments.store import Environment, Environments, Use
+from benchharness.environments.store import Environment, Environments, Reference
 from benchharness.environments.trust import TrustedInterpreters, is_path
 from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.files import ANOTHER_CACHE, unwritten
@@ -26,11 +26,11 @@ from benchharness.suite.file import BackendTable, SuiteFile
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInterpreter:
-    """Where a backend's workers live.
+    """Interpreter of a backend's workers.
 
     Attributes:
-        requirements: That its environment was built for; empty for an interpreter as it was found.
-        remedy: The command that installs anew what is broken there.
+        requirements: That its environment was built for; empty for a given interpreter.
+        remedy: The command that reinstalls what is broken there.
     """
 
     backend: str
@@ -41,37 +41,37 @@ class BackendInterpreter:
 
     @property
     def code(self) -> str:
-        """What tells the code that does their work from any other."""
-        return self.interpreter.code_of(self.plugin)
+        """Digest of the code that does their work."""
+        return self.interpreter.code_digest(self.plugin)
 
     @property
     def distribution(self) -> str:
-        """Name and version of what the plugin came with there."""
+        """Name and version of the plugin's distribution there."""
         return self.interpreter.plugins[self.plugin]
 
     def with_interpreter(self, executor: LocalExecutor) -> LocalExecutor:
-        """Return an executor as it is, but for the interpreter that its workers have."""
+        """Return an executor whose workers run on this interpreter."""
         return replace(
             executor,
             python=str(self.interpreter.path),
-            environment=apart(executor.environment),
+            environment=isolated_env_vars(executor.environment),
             code=self.code,
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return what run.json tells of it; no path of this machine."""
-        asked = {"requirements": list(self.requirements)} if self.requirements else {}
-        return asked | self.interpreter.as_dict()
+        """Return its entry in run.json; no path of this machine."""
+        requirements = {"requirements": list(self.requirements)} if self.requirements else {}
+        return requirements | self.interpreter.as_dict()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterpreterResolver:
-    """Finds the quarters of a suite's backends.
+    """Finds the interpreters of a suite's backends.
 
     Attributes:
         cache: Keeps the environments.
         environment: Variables of the process.
-        introduces: Whether the user says by this that the interpreters may be started.
+        may_trust: Whether the user hereby allows the interpreters to be started.
     """
 
     suite: SuiteFile
@@ -79,8 +79,8 @@ class InterpreterResolver:
     environment: Mapping[str, str]
     may_trust: bool = False
 
-    def apart(self, backends: Iterable[str]) -> list[str]:
-        """Return the backends that do not live with us."""
+    def isolated_backends(self, backends: Iterable[str]) -> list[str]:
+        """Return the backends that have their own interpreter or environment."""
         tables = self.suite.backend
         return [
             name
@@ -88,28 +88,28 @@ class InterpreterResolver:
             if name in tables and tables[name].has_own_interpreter
         ]
 
-    def quarters(self, backends: Iterable[str]) -> dict[str, BackendInterpreter]:
-        """Return the quarters of each backend that does not live with us.
+    def interpreters(self, backends: Iterable[str]) -> dict[str, BackendInterpreter]:
+        """Return the interpreter of each isolated backend.
 
         Raises:
-            SuiteError: Some cannot be used; every one of them is told.
+            SuiteError: Some cannot be used; each is named.
         """
-        found: dict[str, BackendInterpreter] = {}
+        interpreters: dict[str, BackendInterpreter] = {}
         problems: list[Problem] = []
-        for backend in self.apart(backends):
+        for backend in self.isolated_backends(backends):
             try:
-                found[backend] = self.of(backend)
+                interpreters[backend] = self.of(backend)
             except SuiteError as error:
                 problems += error.problems
         if problems:
             raise SuiteError(str(self.suite.path), problems)
-        return found
+        return interpreters
 
     def of(self, backend: str) -> BackendInterpreter:
-        """Return the quarters of a backend that does not live with us.
+        """Return the interpreter of an isolated backend.
 
         Raises:
-            SuiteError: They cannot be used.
+            SuiteError: It cannot be used.
         """
         table = self.suite.backend[backend]
         where, plugin = f'backend "{backend}"', table.plugin or backend
@@ -118,7 +118,7 @@ class InterpreterResolver:
             path = self._base(table, where=where)
         else:
             path = self._environment(backend, table, where=where).program
-        interpreter = self._look(path, where=where, remedy=remedy)
+        interpreter = self._inspect(path, where=where, remedy=remedy)
         if problem := interpreter.problem(plugin, where=where, remedy=remedy):
             raise self._refusal(problem)
         pip = f"{path} -m pip install --force-reinstall {interpreter.plugins[plugin].split()[0]}"
@@ -132,26 +132,26 @@ class InterpreterResolver:
             else f"benchharness env sync {self.suite.path} --rebuild",
         )
 
-    def recipe(self, backend: str) -> tuple[EnvironmentSpec, Path]:
-        """Return what a backend's environment is made of, and the interpreter to build it from.
+    def spec(self, backend: str) -> tuple[EnvironmentSpec, Path]:
+        """Return a backend's environment, as specified, and the interpreter to build it from.
 
         Raises:
             SuiteError: That interpreter cannot be used.
         """
         table = self.suite.backend[backend]
         where = f'backend "{backend}"'
-        path, identity = this()
+        path, identity = current_interpreter()
         if table.python is not None:
             path = self._base(table, where=where)
-            identity = self._look(path, where=where).identity
-        recipe = EnvironmentSpec.of(
+            identity = self._inspect(path, where=where).identity
+        spec = EnvironmentSpec.of(
             table.plugin or backend, table.requirements or (), python=identity
         )
-        return recipe, path
+        return spec, path
 
-    def use(self, backend: str) -> Use:
-        """Return by what name a backend asks for its environment."""
-        return Use(suite=str(self.suite.path.absolute()), backend=backend)
+    def reference(self, backend: str) -> Reference:
+        """Return the reference of a backend to its environment."""
+        return Reference(suite=str(self.suite.path.absolute()), backend=backend)
 
     def _environment(self, backend: str, table: BackendTable, *, where: str) -> Environment:
         """Return the environment that was built for a backend as the suite states it now.
@@ -160,22 +160,22 @@ class InterpreterResolver:
             SuiteError: There is none.
         """
         store = Environments(self.cache)
-        recipe, _ = self.recipe(backend)
-        found = store.find(recipe)
-        if found is not None:
-            return found
-        asked = ", ".join(table.requirements or ())
-        earlier = store.last_of(self.use(backend))
+        spec, _ = self.spec(backend)
+        current = store.find(spec)
+        if current is not None:
+            return current
+        requirements = ", ".join(table.requirements or ())
+        earlier = store.latest_for(self.reference(backend))
         if earlier is None:
             there = "none built for it"
-        elif earlier.requirements != recipe.requirements:
-            there = f"the one built for {', '.join(earlier.requirements)} before that was changed"
+        elif earlier.requirements != spec.requirements:
+            there = f"one of {', '.join(earlier.requirements)}, which the suite no longer states"
         else:
-            there = "one built for another Python, plugin or benchharness than those of now"
+            there = "an outdated one (Python, plugin or benchharness changed)"
         raise self._refusal(
             Problem(
                 where=where,
-                expected=f"an environment of {asked}",
+                expected=f"an environment of {requirements}",
                 found=there,
                 hint=self._sync,
             )
@@ -184,43 +184,43 @@ class InterpreterResolver:
     def _base(self, table: BackendTable, *, where: str) -> Path:
         written = table.python or ""
         try:
-            found = find_program(written, beside=self.suite.resolve_path(written))
+            program = find_program(written, beside=self.suite.resolve_path(written))
         except UnusableError as error:
             raise self._refusal(
                 Problem(where=f"{where}: python", expected="an interpreter", found=str(error))
             ) from error
         if is_path(written):
-            self._meet(found, where=where)
-        return found
+            self._require_trusted(program, where=where)
+        return program
 
-    def _meet(self, program: Path, *, where: str) -> None:
-        """Have nothing to do with a program that the suite alone has named.
+    def _require_trusted(self, program: Path, *, where: str) -> None:
+        """Refuse a program that only the suite names, unless the user trusts it.
 
         Raises:
-            SuiteError: The user has not said that it may be started.
+            SuiteError: The user has not allowed it to be started.
         """
-        known = TrustedInterpreters(self.cache)
-        if known.knows(program):
+        trusted = TrustedInterpreters(self.cache)
+        if trusted.is_trusted(program):
             return
         if not self.may_trust:
             problem = Problem(
                 where=f"{where}: python",
-                expected="an interpreter that you have said may be started",
+                expected="a trusted interpreter",
                 found=str(program),
                 hint=f"if it may, {self._sync}",
             )
             raise self._refusal(problem)
         try:
-            known.add(program)
+            trusted.trust(program)
         except OSError as error:
             raise RunError(
                 f"{self.cache}: expected to remember {program} there, found: "
                 f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
             ) from error
 
-    def _look(self, path: Path, *, where: str, remedy: str = "") -> Interpreter:
+    def _inspect(self, path: Path, *, where: str, remedy: str = "") -> Interpreter:
         try:
-            return look(path, self.environment)
+            return inspect_interpreter(path, self.environment)
         except UnusableError as error:
             problem = Problem(
                 where=where, expected="an interpreter that answers", found=str(error), hint=remedy

@@ -139,7 +139,7 @@ class Session:
         Raises:
             SuiteError: One is missing, or lacks what its workers need; each of them is named.
         """
-        interpreters = self.resolver.quarters(cell.backend for cell in self.plan.cells)
+        interpreters = self.resolver.interpreters(cell.backend for cell in self.plan.cells)
         executors = {
             name: interpreter.with_interpreter(self.executor())
             for name, interpreter in interpreters.items()

@@ -1,1 +1,1 @@
-"""From a TOML file to cells and trials."""
+"""Suites: from a TOML file to cells and trials."""

@@ -106,14 +106,18 @@ Trials = Annotated[
 ]
 MaxTrials = Annotated[
     int,
-    Field(ge=FEWEST_TRIALS, le=MOST_TRIALS, description="With trials = auto: at most so many."),
+    Field(
+        ge=FEWEST_TRIALS,
+        le=MOST_TRIALS,
+        description="With trials = auto: the maximum number of trials.",
+    ),
 ]
 MaxMinutes = Annotated[
     float,
     Field(
         gt=0,
-        description="With trials = auto: no trials beyond the first three of each cell after so "
-        "many.",
+        description="With trials = auto: no trials beyond the first three of each cell after this "
+        "time.",
     ),
 ]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -243,10 +247,12 @@ class Regression(Thresholds):
         description="What is compared, and has to be decided; absent: speeds, memory, accuracy.",
     )
     pairs: Annotated[int, Field(ge=MINIMUM_PAIRS, le=1000)] = Field(
-        default=MOST_PAIRS, description="At most so many pairs of trials of each cell."
+        default=MOST_PAIRS, description="Maximum number of pairs of trials of each cell."
     )
     minutes: float | None = Field(
-        default=None, gt=0, description="No new pairs after so many, once each cell has the fewest."
+        default=None,
+        gt=0,
+        description="No new pairs after this time, once each cell has the minimum.",
     )
     drift: float = Field(
         default=DRIFT,
@@ -274,12 +280,12 @@ class DatasetSettings(StrictModel):
     )
     on_leak: Literal["warn", "error"] = Field(
         default="warn",
-        description="What to do about a picture that is in training and test: say so, or stop.",
+        description="What to do about an image in both training and test: warn, or stop.",
     )
 
     @property
     def has_files(self) -> bool:
-        """Whether each image is a file of its own, which a framework can load by itself."""
+        """Whether each image is a separate file, which a framework can load by itself."""
         if self.source not in extensions("datasets"):
             return True
         return bool(load_extension("datasets", self.source)().has_files)
@@ -289,7 +295,7 @@ class BackendTable(StrictModel):
     """How one backend differs from the plugin of its name."""
 
     plugin: Text | None = Field(
-        default=None, description="The plugin; absent: the one of this name."
+        default=None, description="The plugin; absent: the plugin of this name."
     )
     options: dict[str, Scalar] = Field(default={}, description="Options of the plugin.")
     compile: bool | None = Field(
@@ -301,7 +307,7 @@ class BackendTable(StrictModel):
     )
     requirements: Requirements | None = Field(
         default=None,
-        description="Packages of an environment of its own, which `benchharness env sync` builds.",
+        description="Packages of a separate environment, which `benchharness env sync` builds.",
     )
 
     @property
@@ -393,7 +399,7 @@ class Profile(StrictModel):
 
     description: str = Field(default="", description="One line for the reader.")
     device: Literal["cpu", "gpu"] | None = Field(
-        default=None, description="The kind of machine that chooses this profile by itself."
+        default=None, description="The kind of machine on which this profile is the default."
     )
     trials: Trials | None = None
     max_trials: MaxTrials | None = None

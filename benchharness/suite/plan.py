@@ -92,7 +92,7 @@ class Plan:
         profile: The name of the profile; None for none.
         dataset: Under the profile.
         cells: In running order; those of one track at one point of a matrix are adjacent.
-        added: Benchmarks nobody asked for, which others take their heads from.
+        added: Benchmarks that were not requested, but train the heads of others.
         left_out: Benchmarks that run on none of the backends asked for.
         fileless: Benchmarks that read prepared images in the native track too, for their dataset
             has no image files.

@@ -270,7 +270,7 @@ def _cells(
     suite: SuiteFile, benchmark: ResolvedBenchmark, dataset: DatasetSettings, *, is_added: bool
 ) -> list[Cell]:
     """Return the cells of a benchmark, point after point of its matrix, track after track."""
-    # A single backend has no rival; of a benchmark that nobody asked for, its heads are enough.
+    # A single backend has no rival; of a benchmark that was not requested, its heads are enough.
     has_looks = benchmark.trials == AUTO and len(benchmark.backends) > 1 and not is_added
     return [
         Cell(

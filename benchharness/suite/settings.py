@@ -90,11 +90,13 @@ class AugmentationSettings(StrictModel):
     shift: float = Field(
         default=0.0, ge=0, le=0.9, description="Move by up to this share of the side."
     )
-    rotation: float = Field(default=0.0, ge=0, le=180, description="Turn by up to so many degrees.")
+    rotation: float = Field(
+        default=0.0, ge=0, le=180, description="Rotate by up to this many degrees."
+    )
     shear: float = Field(default=0.0, ge=0, le=2, description="Slant by up to this tangent.")
     zoom: float = Field(default=0.0, ge=0, le=0.9, description="Scale by 1 - zoom to 1 + zoom.")
     channel_shift: float = Field(
-        default=0.0, ge=0, le=255, description="Add up to so much to each colour, of 255."
+        default=0.0, ge=0, le=255, description="Add up to this much to each colour, of 255."
     )
 
     @property
@@ -132,12 +134,12 @@ class Settings(StrictModel):
     train_images: int | None = Field(
         default=None,
         ge=2,
-        description="Training images to use, over all classes; absent: all there are.",
+        description="Training images to use, over all classes; absent: all.",
     )
     test_images: int | None = Field(
         default=None,
         ge=2,
-        description="Test images to use, over all classes; absent: all there are.",
+        description="Test images to use, over all classes; absent: all.",
     )
     batch_size: int = Field(default=50, ge=1, le=65_536, description="Images handled by one step.")
     precision: Literal["float32", "tf32", "bfloat16"] = Field(

@@ -72,7 +72,7 @@ def build_workload(settings: StrategySettings, *, channels: int, classes: int) -
     image = (settings.image_size, settings.image_size, channels)
     learner = settings if isinstance(settings, TrainingSettings) else None
     if learner and learner.output_for(classes) == "sigmoid" and classes != 2:
-        raise ValueError(f"output sigmoid tells 2 classes apart, the dataset has {classes}")
+        raise ValueError(f"output sigmoid distinguishes 2 classes, the dataset has {classes}")
     if isinstance(settings, TransferSettings):
         return _transfer(settings, image=image, classes=classes)
     if isinstance(settings, SimpleCnnSettings):

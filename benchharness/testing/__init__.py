@@ -1,4 +1,4 @@
-"""For tests and plugin authors: a reference backend and the contract."""
+"""Reference backend and contract, for tests and plugin authors."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class MissingFramework(Clause):
         """Without what it needs, the hook raises a PluginError that says how to install it."""
         needed = observe_loading(plugin, options=options).needs
         if not needed:
-            pytest.skip("it needs nothing that benchharness does not bring along")
+            pytest.skip("it needs no package beyond those of benchharness")
 
         loading = observe_loading(plugin, options=options, without=needed)
 

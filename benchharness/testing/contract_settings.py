@@ -180,7 +180,7 @@ class Switches(Clause):
         what = "weights after training"
         assert_near_in_norm(compiled.weights(), expected, tolerance=WEIGHTS, what=what)
         assert is_always or compiled_s > plain_s + COMPILING_S, (
-            f"compile: was asked for, and the first steps took {compiled_s:.2f} s, not longer than "
+            f"compile: requested, but the first steps took {compiled_s:.2f} s, not longer than "
             f"the {plain_s:.2f} s without: nothing was compiled"
         )
 
@@ -202,7 +202,7 @@ class Switches(Clause):
             training.synchronize()
             processor.stop()
 
-        assert processor.sharing > 1, "threads: two were asked for, and one did all the work"
+        assert processor.sharing > 1, "threads: 2 requested, but 1 did all the work"
 
     def test_bfloat16_is_honoured_or_refused(self, backend: Backend, execution: Execution) -> None:
         """Mixed precision rounds to 8 bits, near float32's logits and not equal to them."""
@@ -211,7 +211,7 @@ class Switches(Clause):
         expected = _logits(_train(backend, execution))
         assert_near_largest(logits, expected, tolerance=0.05, what="logits in bfloat16")
         rounding = float(np.abs(logits - expected).max() / np.abs(expected).max())
-        assert rounding > 1e-4, "precision: bfloat16 was asked for, and float32 computed"
+        assert rounding > 1e-4, "precision: bfloat16 requested, but float32 computed"
 
     def test_bfloat16_keeps_weights_in_float32(
         self, backend: Backend, execution: Execution

@@ -247,9 +247,9 @@ class NumpyTraining(NumpyNetworkWork):
 def _refuse_unsupported(execution: Execution) -> None:
     only = {"device": "cpu", "precision": "float32", "layout": "channels_last", "compile": False}
     for setting, expected in only.items():
-        found = getattr(execution, setting)
-        if found != expected:
+        value = getattr(execution, setting)
+        if value != expected:
             raise UnsupportedError(
-                f"numpy: {setting}: expected {expected}, found {found}; "
+                f"numpy: {setting}: expected {expected}, found {value}; "
                 "the reference backend computes in one way only"
             )

@@ -33,7 +33,7 @@ class Pretrained:
         path: The safetensors file; None for random initial weights.
         digest: SHA-256 of the file, hexadecimal; ``random`` without a file.
         reason: Why there is no file, for the announcement; empty where there is one.
-        origin: What was published, and where it was found; empty where the file tells.
+        origin: What was published, and where it was found; empty where the file says so.
     """
 
     backbone: str
@@ -95,7 +95,7 @@ def find_pretrained(
         path: A file or folder that the suite names.
         environment: ``BENCHHARNESS_WEIGHTS`` names a file or the folder that holds it; other
             variables tell where frameworks keep what they have downloaded.
-        fallback: ``random`` to go on without a file, None to refuse.
+        fallback: ``random`` to continue without a file, None to refuse.
         fetcher: Keeps and fetches published weights; None to look at named files alone.
 
     Raises:

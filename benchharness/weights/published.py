@@ -25,7 +25,7 @@ _LONGEST_S = 600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """Weights as somebody published them, converted.
+    """Published weights, converted.
 
     Attributes:
         release: Name of the release.
@@ -194,7 +194,7 @@ class _Offer:
         return self.kept()
 
     def _convert(self, file: Path, out: Path, *, source: str) -> None:
-        """Write a published file as safetensors, read in a process of its own."""
+        """Write a published file as safetensors, read in a separate process."""
         metadata = {
             "source": source,
             "source_sha256": self.sha256,

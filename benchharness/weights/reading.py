@@ -36,8 +36,8 @@ def read(file: Path, network: Network) -> dict[str, NDArray[np.float32]]:
     for name, parameter in network.parameters().items():
         array = weights.get(name)
         if array is None or array.shape != parameter.shape:
-            found = "none of that name" if array is None else f"shape {array.shape}"
-            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {found}")
+            actual = "none of that name" if array is None else f"shape {array.shape}"
+            raise WeightsError(f"{file}: {name}: expected shape {parameter.shape}, found {actual}")
         arrays[name] = np.ascontiguousarray(array, dtype=np.float32)
     return arrays
 
@@ -64,7 +64,7 @@ def _of_keras(file: Path, network: Network) -> Mapping[str, NDArray[np.float32]]
 def _put_in_order(file: Path) -> None:
     """Sort the metadata of a safetensors file, whose order is another each time it is written.
 
-    The same weights are to have the same digest, or a cache that was made anew would pass for
+    The same weights are to have the same digest, or a cache that was rebuilt would pass for
     other weights.
     """
     with file.open("r+b") as content:
@@ -92,7 +92,7 @@ def _own(content: Any, path: str) -> Any:
         if place is None or getattr(place, "is_virtual", False) or getattr(place, "external", None):
             raise WeightsError(
                 f"{content.filename}: {path}: expected an array in this file, found a way into "
-                "another file; do not trust where it came from"
+                "another file; do not trust its source"
             )
     return place
 

@@ -178,7 +178,7 @@ class CellProbe:
         )
 
     def _rules(self, arrays: dict[str, Arrays]) -> Probe:
-        """Return the probe with what the update rule and dropout do, on networks of their own."""
+        """Return the probe with what the update rule and dropout do, on separate networks."""
         learner = self.context.workload.learner
         task = self.context.feature_task(learner, weights={}, trainable=())
         rule, execution = task.optimizer, _deterministic(task.execution)
@@ -341,11 +341,11 @@ def _trained(training: Training, epochs: Sequence[Batches]) -> tuple[list[Scores
     return scores, steps.taken
 
 
-def _max_difference(one: Array, other: Array) -> Array:
+def _max_difference(array: Array, other: Array) -> Array:
     """Return the largest difference; infinite where the shapes are not even the same."""
-    if one.shape != other.shape:
+    if array.shape != other.shape:
         return np.array([np.inf])
-    return np.array([np.abs(one - other).max(initial=0)], np.float64)
+    return np.array([np.abs(array - other).max(initial=0)], np.float64)
 
 
 def _deterministic_task(task: Task) -> Task:
@@ -369,8 +369,8 @@ def _depth(network: Network) -> int:
     return len(network.learning_layers())
 
 
-def _joined(one: Batch, other: Batch) -> Batch:
-    warp = one.warp
+def _joined(batch: Batch, other: Batch) -> Batch:
+    warp = batch.warp
     if warp is not None and other.warp is not None:
         warp = replace(
             warp,
@@ -378,9 +378,9 @@ def _joined(one: Batch, other: Batch) -> Batch:
             colour=np.concatenate([warp.colour, other.warp.colour]),
         )
     return replace(
-        one,
-        ids=np.concatenate([one.ids, other.ids]),
-        inputs=np.concatenate([one.inputs, other.inputs]),
-        labels=np.concatenate([one.labels, other.labels]),
+        batch,
+        ids=np.concatenate([batch.ids, other.ids]),
+        inputs=np.concatenate([batch.inputs, other.inputs]),
+        labels=np.concatenate([batch.labels, other.labels]),
         warp=warp,
     )

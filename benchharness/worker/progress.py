@@ -52,7 +52,7 @@ class EpochBarrier:
     resume_fd: int | None = None
 
     def wait(self) -> None:
-        """Tell the runner that another worker may go on, and wait to be resumed."""
+        """Tell the runner that another worker may continue, and wait to be resumed."""
         if self.resume_fd is None:
             return
         with self.clock.standstill():

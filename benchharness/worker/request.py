@@ -85,7 +85,7 @@ def worker_command(request_file: Path, *, python: str = sys.executable) -> list[
 
 
 def run_job(request: WorkerRequest, *, timeout_s: float | None = None) -> list[dict[str, Any]]:
-    """Have a short job done in a process of its own and return its events.
+    """Have a short job done in a separate process and return its events.
 
     Raises:
         RunError: The process died before that.

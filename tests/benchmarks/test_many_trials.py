@@ -1,4 +1,4 @@
-"""What a suite of 10,000 trials costs the harness itself: expansion, each trial, memory.
+"""Cost of a suite of 10,000 trials in the harness itself: expansion, each trial, memory.
 
 Run with ``pytest tests/benchmarks/test_many_trials.py --benchmark-enable``; without that, fewer
 trials are tried. The trials end as soon as they begin, so that what remains is ours: identity,

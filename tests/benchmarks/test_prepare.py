@@ -1,4 +1,4 @@
-"""How close preparing a dataset comes to what decoding alone costs.
+"""Cost of preparing a dataset, beside that of decoding alone.
 
 Run with ``pytest tests/benchmarks/test_prepare.py --benchmark-enable``. Photographs come from
 $BENCHHARNESS_DATA/cats_dogs where it is set, otherwise the test makes JPEGs of that kind.

@@ -1,4 +1,4 @@
-"""What a machine is: its GPU and driver, processor, memory, and the versions of what matters.
+"""Machine: its GPU and driver, processor, memory, and the versions of what matters.
 
 python tools/gpu_first/machine.py --device cuda:0
 
@@ -31,7 +31,9 @@ def main() -> None:
     for name, value in sorted(os.environ.items()):
         if name.startswith(VARIABLES):
             print(f"{name}={value}")
-    for name, version in sorted({(one.name, one.version) for one in distributions()}):
+    for name, version in sorted(
+        {(distribution.name, distribution.version) for distribution in distributions()}
+    ):
         print(f"{name}=={version}")
     print(f"Python {platform.python_version()}, {platform.platform()}")
     sys.exit(any(codes))

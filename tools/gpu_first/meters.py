@@ -1,4 +1,4 @@
-"""Whether memory, energy, utilisation and clock were measured, and are plausible.
+"""Meters: memory, energy, utilisation and clock are measured, and plausible.
 
 python tools/gpu_first/meters.py RESULTS --device gpu
 

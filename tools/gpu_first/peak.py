@@ -50,8 +50,8 @@ def main() -> None:
     for name, images in (("pageable", batch), ("pinned", batch.pin_memory() if is_gpu else batch)):
         seconds = median_s(lambda a=images: a.to(device, copy=True, non_blocking=True), wait)
         print(f"batch from {name:8} memory:   {1e3 * seconds:10.3f} ms")
-    one = torch.ones(1, device=device)
-    seconds = median_s(lambda: [one.add_(1) for _ in range(1000)], wait) / 1000
+    scalar = torch.ones(1, device=device)
+    seconds = median_s(lambda: [scalar.add_(1) for _ in range(1000)], wait) / 1000
     print(f"launch of a small operation:  {1e6 * seconds:10.2f} us")
 
 

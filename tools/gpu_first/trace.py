@@ -86,14 +86,14 @@ def main() -> None:
 
 def report(events: list[Any], *, plain_s: float, traced_s: float) -> None:
     """Print what a step consists of."""
-    on_device = [one for one in events if one.device_type == DeviceType.CUDA]
+    on_device = [event for event in events if event.device_type == DeviceType.CUDA]
     # An annotation spans the kernels below it.
-    kernels = [one for one in on_device if not one.is_user_annotation]
-    busy_us = sum(one.time_range.elapsed_us() for one in kernels)
-    waits = Counter(one.name for one in events if any(word in one.name for word in WAITING))
+    kernels = [event for event in on_device if not event.is_user_annotation]
+    busy_us = sum(event.time_range.elapsed_us() for event in kernels)
+    waits = Counter(event.name for event in events if any(word in event.name for word in WAITING))
     for call, count in waits.most_common():
         print(f"{count / STEPS:8.2f} a step  {call}")
-    operations = sum(one.name.startswith("aten::") for one in events)
+    operations = sum(event.name.startswith("aten::") for event in events)
     print(f"{operations / STEPS:8.1f} operations a step")
     print(f"{len(kernels) / STEPS:8.1f} kernels and copies a step")
     print(f"{1e3 * traced_s / STEPS:8.3f} ms a step while traced")

@@ -51,10 +51,12 @@ def closure(name: str, seen: set[str]) -> None:
         # Of an extra that is no development dependency; it requires nothing itself.
         return
     extras = ("", *wanted.extras)
-    for one in needed:
-        if one.marker is None or any(one.marker.evaluate({"extra": extra}) for extra in extras):
-            one.marker = None
-            closure(str(one), seen)
+    for requirement in needed:
+        if requirement.marker is None or any(
+            requirement.marker.evaluate({"extra": extra}) for extra in extras
+        ):
+            requirement.marker = None
+            closure(str(requirement), seen)
 
 
 def main() -> None:
@@ -68,7 +70,7 @@ def main() -> None:
     seen: set[str] = set()
     for name in WANTED:
         closure(name, seen)
-    names = {canonicalize_name(Requirement(one).name) for one in seen}
+    names = {canonicalize_name(Requirement(requirement).name) for requirement in seen}
     names = {name for name in names if not name.startswith(("benchharness", "flax"))}
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     ours = [str(ROOT / place) for place in OURS]

@@ -40,7 +40,7 @@ def photograph(
     """Return an RGB picture of a subject somewhere, with sides of 160 to 420 pixels.
 
     Args:
-        subject: Gives the figure, in units of its own.
+        subject: Gives the figure, in its own units.
         rng: Decides everything.
     """
     width, height = _size(rng)

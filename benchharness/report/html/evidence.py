@@ -180,7 +180,9 @@ def _settings_of_line(
 ) -> Iterator[tuple[str, tuple[str, ...], str]]:
     reported = {cell.backend: cell.trials[-1].get("effective") or {} for cell in row.recorded}
     known = {backend: settings for backend, settings in reported.items() if settings}
-    differing = {one.setting for one in differences(known)} if len(known) > 1 else set()
+    differing = (
+        {difference.setting for difference in differences(known)} if len(known) > 1 else set()
+    )
     for name in dict.fromkeys(name for settings in known.values() for name in settings):
         values = (known.get(backend, {}).get(name) for backend in backends)
         texts = tuple(UNKNOWN if v is None else printable(v) or "nothing" for v in values)

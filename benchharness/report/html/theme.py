@@ -25,7 +25,7 @@ COLOURS: Mapping[str, tuple[str, str]] = {
     "warn": ("#8a5a00", "#e0b252"),
     "warn-paper": ("#fff6e0", "#2b2416"),
     "even": ("#7b848d", "#8d969f"),
-    # Backends, in order: told apart with any kind of colour vision, 3:1 on either paper.
+    # Backends, in order: distinguishable with any kind of colour vision, 3:1 on either paper.
     "series-1": ("#2b67ae", "#6ea8ea"),
     "series-2": ("#c2601a", "#ee9a57"),
     "series-3": ("#0f806a", "#46c2a4"),

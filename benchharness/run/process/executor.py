@@ -135,7 +135,7 @@ class RunningWorker:
     _paused_s: float = 0.0
 
     def resume(self) -> Outcome | None:
-        """Start the worker or let it go on; return its outcome, or None where it pauses."""
+        """Start the worker or let it continue; return its outcome, or None where it pauses."""
         try:
             if self._worker is None:
                 self._worker = self._start()

@@ -1,4 +1,4 @@
-"""Worker process: started in a group of its own, listened to, ended with all its children."""
+"""Worker process: started in a separate group, listened to, ended with all its children."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class WorkerProcess:
                     stderr=subprocess.STDOUT,
                     env={**ALLOCATOR, **python_environment(environment), WORKER_ID: worker_id},
                     pass_fds=inherited,
-                    # A group of its own, so that it can be killed with all its children.
+                    # A separate group, so that it can be killed with all its children.
                     start_new_session=True,
                 )
         except BaseException:
@@ -137,7 +137,7 @@ class WorkerProcess:
         return event
 
     def resume(self) -> None:
-        """Let a worker that pauses go on; one that is gone hears nothing."""
+        """Let a paused worker continue; one that is gone hears nothing."""
         assert self.resume_fd is not None
         with contextlib.suppress(BrokenPipeError):
             os.write(self.resume_fd, b"\n")

@@ -35,8 +35,7 @@ def use_device(task: Task) -> jax.Device:
         raise UnsupportedError("precision: tf32 exists on NVIDIA GPUs only")
     if execution.layout == "channels_first":
         raise UnsupportedError(
-            "layout: Flax's convolutions take channels_last, and XLA arranges the maps in memory "
-            "by itself"
+            "layout: Flax's convolutions take channels_last, and XLA chooses their layout in memory"
         )
     # TF32 on a GPU unless told otherwise.
     precision = "tensorfloat32" if execution.precision == "tf32" else "float32"

@@ -16,6 +16,6 @@ def build_loader(task: Task) -> None:
     """
     if task.files is not None:
         raise UnsupportedError(
-            "input: JAX has no loader of image files of its own; "
+            "input: JAX has no loader of image files; "
             'set input = "prepared", or leave jax out of this benchmark'
         )

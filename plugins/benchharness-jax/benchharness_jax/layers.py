@@ -1,4 +1,4 @@
-"""From the core's description of a network to Flax modules."""
+"""Layers of a network: from the core's description to Flax modules."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def build_native_optimizer(*, stated: Mapping[str, Setting]) -> Rule:
     """
     if "lr" not in stated:
         raise UnsupportedError(
-            f"optimizer: Optax has no learning rate of its own for {stated['name']}; state lr, or "
+            f"optimizer: Optax has no default learning rate for {stated['name']}; state lr, or "
             "leave jax out of the native track"
         )
     constants = {_OPTAX.get(key, key): value for key, value in stated.items() if key != "name"}

@@ -45,8 +45,8 @@ def network_settings(device: jax.Device, *, model: Chain) -> dict[str, Setting]:
         for layer in _layers(model)
         if isinstance(layer, nnx.Conv | nnx.Linear)
     )
-    found = device_settings(device)
-    return {**found, "precision": ", ".join(map(_precision, dtypes)) or found["precision"]}
+    settings = device_settings(device)
+    return {**settings, "precision": ", ".join(map(_precision, dtypes)) or settings["precision"]}
 
 
 def learning_settings(

@@ -1,4 +1,4 @@
-"""What torch.compile needs on a machine, for Keras on PyTorch, and an empty cache."""
+"""Compiler of Keras on PyTorch: what torch.compile needs on a machine, and an empty cache."""
 
 from __future__ import annotations
 

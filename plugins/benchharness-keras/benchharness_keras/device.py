@@ -34,7 +34,7 @@ def use_device(task: Task) -> str:
     if execution.layout == "channels_first":
         raise UnsupportedError(
             "layout: Keras computes channels_last here; TensorFlow has no channels-first "
-            "convolution on a CPU, and reorders by itself on a GPU"
+            "convolution on a CPU, and reorders automatically on a GPU"
         )
     is_mixed = execution.precision == "bfloat16"
     keras.config.set_dtype_policy("mixed_bfloat16" if is_mixed else "float32")

@@ -52,8 +52,8 @@ class KerasFeeding:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        found = device_settings(self._device)
-        return found | ({"loader_workers": self._loader.workers} if self._loader else {})
+        settings = device_settings(self._device)
+        return settings | ({"loader_workers": self._loader.workers} if self._loader else {})
 
     def _placed(self, batches: Batches) -> Iterable[tuple[Arrays, Tensor]]:
         """Return arrays and labels of each batch, loaded from files where the task has any."""

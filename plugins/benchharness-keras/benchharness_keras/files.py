@@ -135,8 +135,8 @@ def augmentations(native: NativeSettings, *, seed: int) -> list[keras.Layer]:
             )
     if amounts.get("shear", 0) > 1:
         raise UnsupportedError(
-            f"augmentation: Keras shears by at most 1, asked for {amounts['shear']}; "
-            'ask for less, or set input = "prepared"'
+            f"augmentation: Keras shears by at most 1, found {amounts['shear']}; "
+            'use less, or set input = "prepared"'
         )
     layers = keras.layers
     known: dict[str, Callable[[float], keras.Layer]] = {

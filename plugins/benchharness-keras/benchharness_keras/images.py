@@ -1,4 +1,4 @@
-"""From a batch's uint8 images to the network's input, as layers inside the model."""
+"""Path from a batch's uint8 images to the network's inputs, as layers inside the model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From the core's description of a network to Keras layers."""
+"""Layers of a network: from the core's description to Keras layers."""
 
 from __future__ import annotations
 

@@ -14,12 +14,12 @@ from benchharness_keras.optimizers import read_optimizer
 
 def device_settings(device: str) -> dict[str, Setting]:
     """Return what holds for the whole process."""
-    found = ENGINE.settings(is_gpu=device.startswith("gpu"))
+    settings = ENGINE.settings(is_gpu=device.startswith("gpu"))
     return {
-        **found,
+        **settings,
         "engine": keras.config.backend(),
         "device": device,
-        "precision": _precision(keras.config.dtype_policy().compute_dtype, found),
+        "precision": _precision(keras.config.dtype_policy().compute_dtype, settings),
         "dtype_policy": keras.config.dtype_policy().name,
         "layout": keras.config.image_data_format(),
         "compile": False,

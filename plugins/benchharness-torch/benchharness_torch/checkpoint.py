@@ -35,8 +35,8 @@ def read_checkpoint(path: Path, network: Network) -> Mapping[str, NDArray[np.flo
         raise PluginError(
             f"{path}: expected a checkpoint of arrays, found one that cannot be read: {error}"
         ) from error
-    found = [match for name in state if (match := _CONVOLUTION.fullmatch(name))]
-    places = sorted(int(match["place"]) for match in found)
+    matches = [match for name in state if (match := _CONVOLUTION.fullmatch(name))]
+    places = sorted(int(match["place"]) for match in matches)
     layers = [layer.name for layer in network.layers if isinstance(layer, Conv)]
     if len(places) != len(layers):
         raise PluginError(

@@ -1,4 +1,4 @@
-"""What torch.compile needs on a machine, and an empty cache for what is timed."""
+"""Compiler of PyTorch: what torch.compile needs on a machine, and an empty cache."""
 
 from __future__ import annotations
 

@@ -45,5 +45,5 @@ class TorchFeeding:
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
-        found = device_settings(self._task, self._device)
-        return found | ({"loader_workers": self._loader.workers} if self._loader else {})
+        settings = device_settings(self._task, self._device)
+        return settings | ({"loader_workers": self._loader.workers} if self._loader else {})

@@ -1,4 +1,4 @@
-"""From the core's description of a network to PyTorch modules."""
+"""Layers of a network: from the core's description to PyTorch modules."""
 
 from __future__ import annotations
 

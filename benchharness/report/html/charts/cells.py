@@ -279,7 +279,7 @@ def ratios_of(frame: Frame) -> list[Datum]:
                 "low": ratio.low if has_interval else None,
                 "high": ratio.high if has_interval else None,
                 "certainty": format_ci(ratio, is_disturbed=finding.is_disturbed),
-                "proof": printable(pair.proof) or "not asked",
+                "proof": printable(pair.proof) or "not requested",
                 "figure": f"{printable(ahead.backend)} {times_text(shown)}x{busy}",
                 "is_disturbed": finding.is_disturbed,
                 "colour": colours[ahead.backend] if has_winner else css("even"),

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from odd_pictures import CLASSES, odd_class, odd_folder, transparent, turned
+from odd_images import CLASSES, odd_class, odd_folder, transparent, turned
 from photographs import picture, save, save_classes
 from PIL import Image
 

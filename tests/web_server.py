@@ -1,4 +1,4 @@
-"""A web server on this machine that misbehaves as told."""
+"""Web server on this machine that misbehaves as required."""
 
 from __future__ import annotations
 

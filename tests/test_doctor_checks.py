@@ -1,4 +1,4 @@
-"""From facts to findings: what is well, what is worth a warning, what is missing."""
+"""Checks of the doctor: what is ok, what is a warning, what is missing."""
 
 from __future__ import annotations
 

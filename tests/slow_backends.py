@@ -1,4 +1,4 @@
-"""A backend that is slower or hungrier than another by a known amount, and how to compare it."""
+"""Backends that are slower or larger than another by a known amount, and their comparison."""
 
 from __future__ import annotations
 

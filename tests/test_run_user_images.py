@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from odd_pictures import CLASSES, odd_folder
+from odd_images import CLASSES, odd_folder
 from photographs import save, save_classes
 
 from benchharness.data.info import DatasetInfo
@@ -127,7 +127,7 @@ def test_a_sigmoid_over_the_suites_own_classes_stays_a_mistake(tmp_path):
     """A suite that contradicts itself is refused, not mended."""
     fitted = adapt_plan(plan_of(tmp_path), facts(20, 20, 20, is_own=False, is_lenient=False))
 
-    with pytest.raises(SuiteError, match="sigmoid tells 2 classes apart, the dataset has 3"):
+    with pytest.raises(SuiteError, match="sigmoid distinguishes 2 classes, the dataset has 3"):
         build_workloads(fitted, channels=3, classes=3)
 
 

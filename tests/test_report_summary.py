@@ -295,7 +295,7 @@ def test_trials_of_a_third_backend_between_two_do_not_part_them():
     [
         (PARTIAL, f"same work: NOT PROVEN ({PARTIAL})"),
         ("not comparable: other data", "same work: NOT COMPARABLE (other data)"),
-        ("", "same work: not asked"),
+        ("", "same work: not requested"),
     ],
 )
 def test_without_proof_nobody_wins(proof, said):

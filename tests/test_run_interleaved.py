@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from laggards import SUITE, benchharness, install
+from slow_backends import SUITE, benchharness, install
 
 from benchharness.compare.run import RETAINED_HEAP, retains_heap, with_retained_heap
 from benchharness.run.process.executor import run_interleaved
@@ -148,7 +148,7 @@ def test_where_two_do_not_fit_into_memory_they_run_one_by_one(tmp_path: Path):
     done = benchharness(tmp_path, "compare", "lagging.toml", *SIDES, *FEW)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "the two of a pair in turn, one by one" in done.stderr
+    assert "both sides in turn, trial by trial" in done.stderr
     assert "malloc is set to retain freed memory" in done.stderr
     pairs = epochs(tmp_path / "diary")
     assert ["".join(name for name, *_ in pair) for pair in pairs] == ["AAAABBBB", "BBBBAAAA"] * 3

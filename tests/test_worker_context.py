@@ -1,4 +1,4 @@
-"""From a suite with tracks to the task of a backend."""
+"""Tasks of a backend, made from a suite with tracks."""
 
 from __future__ import annotations
 
