@@ -72,7 +72,7 @@ def lock_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLock
         ) from error
     except OSError as error:
         raise RunError(
-            f"{name}: cannot lock {error.filename}: "
+            f"{name}: cannot lock the GPU: "
             + unwritten(error, elsewhere="set TMPDIR to another folder, or pass --share-device")
         ) from error
 
