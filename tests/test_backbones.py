@@ -35,8 +35,8 @@ def settled_preprocessing(folder: Path, benchmark: str, weights: Path) -> list[s
     """Return the preprocessing of each cell of a suite once its weights are found."""
     plan = resolve(suite_of(folder, DRAWN + benchmark + TINY), profile=None, backends=("torch",))
     places = SearchPaths(environment={"BENCHHARNESS_WEIGHTS": str(weights)}, cache=folder / "cache")
-    materials = find_inputs(plan, places=places, workers=1)
-    return [cell.settings.preprocessing for cell in materials.plan.cells]
+    inputs = find_inputs(plan, places=places, workers=1)
+    return [cell.settings.preprocessing for cell in inputs.plan.cells]
 
 
 def test_settings_know_the_backbones_and_releases_that_there_are():

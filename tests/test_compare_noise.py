@@ -55,26 +55,26 @@ def plan(tmp_path: Path) -> Plan:
 
 def test_a_floor_is_found_again_for_its_cell_and_device_alone(tmp_path: Path, plan: Plan):
     """Another point of the matrix, another device or other settings are other cells."""
-    floors = NoiseStore(folder=tmp_path / "noise", device="a processor")
+    store = NoiseStore(folder=tmp_path / "noise", device="a processor")
     one, other = plan.cells
     kept = floor_of(0.01)
 
-    floors.keep(plan, one, kept)
+    store.keep(plan, one, kept)
 
-    assert floors.find(plan, one) == kept
-    assert floors.find(plan, replace(one, backend="torch", trials=7)) == kept
-    assert floors.find(plan, other) is None
-    assert replace(floors, device="another").find(plan, one) is None
+    assert store.find(plan, one) == kept
+    assert store.find(plan, replace(one, backend="torch", trials=7)) == kept
+    assert store.find(plan, other) is None
+    assert replace(store, device="another").find(plan, one) is None
 
 
 def test_a_damaged_floor_is_as_good_as_none(tmp_path: Path, plan: Plan):
     """It is only a cache."""
-    floors = NoiseStore(folder=tmp_path / "noise", device="a processor")
-    floors.keep(plan, plan.cells[0], floor_of(0.01))
+    store = NoiseStore(folder=tmp_path / "noise", device="a processor")
+    store.keep(plan, plan.cells[0], floor_of(0.01))
     for file in (tmp_path / "noise").iterdir():
         file.write_text('{"costs": []}')
 
-    assert floors.find(plan, plan.cells[0]) is None
+    assert store.find(plan, plan.cells[0]) is None
 
 
 def test_more_pairs_and_less_noise_show_smaller_differences():
@@ -100,13 +100,13 @@ def test_of_alternatives_the_one_that_scatters_least_says_how_many_pairs_it_take
     """A noisy best epoch keeps nobody waiting where the throughput is steady; named, it does."""
     side = Side(label="itself", overrides=Overrides())
     both = plan_comparison(plan, side, side, pairs=6, is_extracting=False)
-    floors = NoiseStore(folder=tmp_path / "noise", device="a processor")
+    store = NoiseStore(folder=tmp_path / "noise", device="a processor")
     noisy, steady = floor_of(0.08).log_ratios[COLUMN], floor_of(0.001).log_ratios[COLUMN]
     costs = {"best_epoch_s": noisy, COLUMN: steady}
     for pair in both.cells:
-        floors.keep(both.plan, pair.ours, replace(floor_of(0.0), log_ratios=costs))
-    usual = PowerEstimate.of(both, floors, Criteria())
-    named = PowerEstimate.of(both, floors, Criteria(columns=tuple(costs), is_chosen=True))
+        store.keep(both.plan, pair.ours, replace(floor_of(0.0), log_ratios=costs))
+    usual = PowerEstimate.of(both, store, Criteria())
+    named = PowerEstimate.of(both, store, Criteria(columns=tuple(costs), is_chosen=True))
 
     warned = [line for line in named.warnings(most=20) if "best_epoch_s" in line]
     refused = [str(problem) for problem in named.problems(most=20)]

@@ -121,9 +121,9 @@ def visit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return examined
 
 
-def about(checkup: DoctorReport, subject: str) -> Check:
+def about(report: DoctorReport, subject: str) -> Check:
     """Return the one finding about a subject."""
-    found = [f for section in checkup.sections for f in section.findings if f.subject == subject]
+    found = [f for section in report.sections for f in section.findings if f.subject == subject]
     assert len(found) == 1, found
     return found[0]
 
@@ -132,19 +132,19 @@ def test_a_suite_whose_backend_works_can_run(install, visit):
     """Its plugin is imported, in another process, and tells what it computes on."""
     install("working", WORKING)
 
-    checkup = visit("working")
+    report = visit("working")
 
-    assert checkup.is_able
-    assert about(checkup, "working").text.startswith("benchharness-working 1.0; numpy ")
+    assert report.is_able
+    assert about(report, "working").text.startswith("benchharness-working 1.0; numpy ")
     assert "working_module" not in sys.modules
 
 
 def test_a_backend_that_is_not_installed_is_missed(visit):
     """No command is made up for it: whoever has published that name would be run."""
-    checkup = visit("nowhere")
+    report = visit("nowhere")
 
-    found = about(checkup, "nowhere")
-    assert not checkup.is_able and found.mark == "missing"
+    found = about(report, "nowhere")
+    assert not report.is_able and found.mark == "missing"
     assert found.text.startswith("expected an installed plugin (")
     assert "pip" not in found.text + found.remedy
 
@@ -175,12 +175,12 @@ def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: s
     install("working", WORKING)
     began_s = time.monotonic()
 
-    checkup = visit("broken", "working", longest_s=8.0 if "sleep" in source else 60.0)
+    report = visit("broken", "working", longest_s=8.0 if "sleep" in source else 60.0)
 
-    found = about(checkup, "broken")
+    found = about(report, "broken")
     assert found.mark == "missing" and word in found.text
     assert found.remedy == "pip install --force-reinstall benchharness-broken==1.0"
-    assert about(checkup, "working").mark == "ok"
+    assert about(report, "working").mark == "ok"
     assert time.monotonic() - began_s < 40
 
 
@@ -209,10 +209,10 @@ def test_a_backend_that_the_suite_does_not_need_is_not_imported(install, visit, 
     install("other", f"open({str(trace)!r}, 'w')")
     install("working", WORKING)
 
-    checkup = visit("working")
+    report = visit("working")
 
-    assert checkup.is_able
-    assert [health["backend"] for health in checkup.facts["backends"]] == ["working"]
+    assert report.is_able
+    assert [health["backend"] for health in report.facts["backends"]] == ["working"]
     assert not trace.exists()
 
 
@@ -224,9 +224,9 @@ def test_only_the_backends_that_are_asked_for_are_looked_at(install, visit):
     of_suite = visit("working", "broken", backends=("working",))
     of_machine = visit(backends=("working",))
 
-    for checkup in (of_suite, of_machine):
-        assert checkup.is_able
-        assert [health["backend"] for health in checkup.facts["backends"]] == ["working"]
+    for report in (of_suite, of_machine):
+        assert report.is_able
+        assert [health["backend"] for health in report.facts["backends"]] == ["working"]
 
 
 def test_too_little_memory_is_said_before_the_run(visit):
@@ -253,12 +253,12 @@ def test_a_results_folder_that_is_a_file_is_missed(visit, tmp_path: Path):
 
 def test_a_suite_that_does_not_suit_its_data_is_missed_by_name(visit, tmp_path: Path):
     """Pictures of 16 pixels are too small for eight convolutions."""
-    checkup = visit("numpy", dense=4)
+    report = visit("numpy", dense=4)
     suite = tmp_path / "little.toml"
     suite.write_text(
         suite.read_text().replace("filters = [2]", "filters = [2, 2, 2, 2, 2, 2, 2, 2]")
     )
-    assert checkup.is_able
+    assert report.is_able
 
     found = examine(
         DoctorOptions(suite=suite, device="cpu"),

@@ -259,13 +259,13 @@ def test_of_a_benchmark_the_hungriest_cell_is_told_with_its_point():
 def test_a_run_is_warned_before_anything_is_decoded(tmp_path: Path, free_bytes: int, count: int):
     """The published network, 698 million parameters, on a machine of 64 GB."""
     suite = suite_of(tmp_path, PETS + CNN + "image_size = 150\n")
-    outlook = ResourceEstimate(
+    estimate = ResourceEstimate(
         plan=resolve(suite, profile=None, backends=("torch",)),
         device=Device(kind="cpu", index=None, name="a processor"),
         facts=DatasetInfo.of_drawn(),
     )
 
-    lines = warnings(outlook, (), host=lambda: (64 * 10**9, free_bytes))
+    lines = warnings(estimate, (), host=lambda: (64 * 10**9, free_bytes))
 
     assert len(lines) == count
     assert all(line.startswith("WARNING: cnn needs about 2") for line in lines)
@@ -312,15 +312,15 @@ def test_the_time_of_the_last_run_is_told_with_a_warning_on_a_busy_machine():
     assert time_check(None, is_busy=True).text == "unknown before a first run"
 
 
-def weights(tmp_path: Path, extra: str, supply: Resource) -> Check:
+def weights(tmp_path: Path, extra: str, resource: Resource) -> Check:
     """Return what is said of the weights of a suite with a bottleneck."""
     plan = resolve(suite_of(tmp_path, extra + PETS + BOTTLENECK), profile=None)
     other = Resource(name="vgg16 imagenet_torchvision", place="")
-    return only(weights_checks(plan, [supply, other]), "weights")
+    return only(weights_checks(plan, [resource, other]), "weights")
 
 
 @pytest.mark.parametrize(
-    ("extra", "supply", "mark"),
+    ("extra", "resource", "mark"),
     [
         ("", {"place": "/weights"}, "ok"),
         ("", {"place": "", "download_bytes": 5, "remedy": "downloaded by itself"}, "warn"),
@@ -329,14 +329,14 @@ def weights(tmp_path: Path, extra: str, supply: Resource) -> Check:
     ],
 )
 def test_weights_are_missed_where_they_can_neither_be_had_nor_replaced(
-    tmp_path: Path, extra: str, supply: dict[str, Any], mark: str
+    tmp_path: Path, extra: str, resource: dict[str, Any], mark: str
 ):
     """Here, to be downloaded, to be drawn; else the suite cannot run."""
-    assert weights(tmp_path, extra, Resource(name="vgg16 imagenet", **supply)).mark == mark
+    assert weights(tmp_path, extra, Resource(name="vgg16 imagenet", **resource)).mark == mark
 
 
-def checkup(*findings: Check) -> DoctorReport:
-    """Return a checkup of one section."""
+def report(*findings: Check) -> DoctorReport:
+    """Return a report of one section."""
     return DoctorReport(
         title="suite pets", sections=(Section(title="machine", findings=findings),), facts={"x": 1}
     )
@@ -349,15 +349,15 @@ GONE = Check(mark="missing", subject="torch", text="not installed", remedy="pip 
 
 def test_a_suite_can_run_unless_something_is_missing():
     """Warnings do not stop it."""
-    assert checkup(SUCCESS, ODD).is_able
-    assert not checkup(SUCCESS, GONE).is_able
-    assert outcome(checkup(SUCCESS, ODD)) == "ready; 1 warning"
-    assert outcome(checkup(GONE, SUCCESS)) == "missing: torch; no warnings"
+    assert report(SUCCESS, ODD).is_able
+    assert not report(SUCCESS, GONE).is_able
+    assert outcome(report(SUCCESS, ODD)) == "ready; 1 warning"
+    assert outcome(report(GONE, SUCCESS)) == "missing: torch; no warnings"
 
 
 def test_programs_get_every_finding_and_the_facts():
     """One object, all of it plain."""
-    found = checkup(SUCCESS, GONE).as_dict()
+    found = report(SUCCESS, GONE).as_dict()
 
     assert (found["format"], found["is_able"], found["x"]) == (1, False, 1)
     assert found["sections"][0]["findings"][1] == {
@@ -374,7 +374,7 @@ def test_the_sections_fit_the_terminal_with_a_mark_on_each_line(width: int):
     long = replace(GONE, text="words " * 40)
     console = Console(width=width, record=True, file=None, force_terminal=False, quiet=False)
     with console.capture() as captured:
-        console.print(doctor_view(checkup(SUCCESS, ODD, long)))
+        console.print(doctor_view(report(SUCCESS, ODD, long)))
     lines = captured.get().splitlines()
 
     assert max(map(len, lines)) <= width

@@ -227,13 +227,13 @@ class TestTwoVersions:
         changes, _ = parse_overrides(["dense=8"], option="--set")
         changed = Side(label="more", overrides=changes)
 
-        lineup = plan_comparison(
+        comparison = plan_comparison(
             session.plan, Side(label="same"), changed, pairs=6, is_extracting=True
         )
-        session = replace(session, plan=lineup.plan).resolve_interpreters()
+        session = replace(session, plan=comparison.plan).resolve_interpreters()
 
-        (couple,) = lineup.cells
-        backends = [couple.ours.backend, couple.theirs.backend]
+        (pair,) = comparison.cells
+        backends = [pair.ours.backend, pair.theirs.backend]
         assert len(set(backends)) == 2
         pythons = {session.executors[name].python for name in backends}
         assert pythons == {str(session.resolver.of(backends[0]).interpreter.path)}
@@ -241,13 +241,13 @@ class TestTwoVersions:
 
     def test_doctor_looks_at_them_where_they_live(self, built: Desk, alone: None):
         """Neither is missing, though neither is installed here."""
-        checkup = examine(
+        report = examine(
             DoctorOptions(suite=built.folder / "two.toml"),
             environment=built.environment,
             cache=built.cache,
         )
 
-        found = {one["backend"]: one for one in checkup.facts["backends"]}
+        found = {one["backend"]: one for one in report.facts["backends"]}
         assert found["slowpoke-1"]["distribution"] == "benchharness-slowpoke 1.0"
         assert found["slowpoke-1"]["versions"]["slowpoke-helper"] == "1.0"
         assert not found["slowpoke-2"]["reason"]
@@ -492,13 +492,13 @@ class TestInterpreter:
     def test_doctor_tells_the_remedy(self, desk: Desk, alone: None):
         """Of a backend whose environment was not built; the rest is looked at all the same."""
         path = desk.write("numpy", "slowpoke-1", tables=OLD)
-        checkup = examine(
+        report = examine(
             DoctorOptions(suite=path),
             environment=desk.environment,
             cache=desk.cache,
         )
 
-        found = {one["backend"]: one for one in checkup.facts["backends"]}
+        found = {one["backend"]: one for one in report.facts["backends"]}
         assert not found["numpy"]["reason"]
         assert found["slowpoke-1"]["remedy"] == f"benchharness env sync {path}"
 

@@ -42,7 +42,7 @@ PLAIN = variant("torch", is_compiled=False, epoch_s=1.2, compile_s=0.5)
 COMPILED = variant("torch-compiled", is_compiled=True, epoch_s=0.6, compile_s=20.55)
 
 
-def remarks(*records: dict[str, Any]) -> list[str]:
+def notes(*records: dict[str, Any]) -> list[str]:
     """Return what is said of compiling."""
     lines = rows_of(records, backends_of({}, records))
     return [note.text for note in notes_of({}, lines) if note.label == "compiled"]
@@ -50,7 +50,7 @@ def remarks(*records: dict[str, Any]) -> list[str]:
 
 def test_compiling_pays_when_the_saved_time_has_made_it_good():
     """20.05 s more at first, 0.1 s less a step: 201 steps, by sums done by hand."""
-    (said,) = remarks(PLAIN, COMPILED)
+    (said,) = notes(PLAIN, COMPILED)
 
     assert said == (
         "simple_cnn (torch-compiled): a step takes 100 ms instead of 200, the first steps with "
@@ -65,7 +65,7 @@ def test_a_matrix_of_compiling_is_compared_across_its_lines():
     plain = PLAIN | {"matrix": off}
     compiled = COMPILED | {"matrix": on, "backend": "torch"}
 
-    (said,) = remarks(plain, compiled)
+    (said,) = notes(plain, compiled)
 
     assert said.startswith("simple_cnn [compile=True] (torch): a step takes 100 ms")
 
@@ -74,7 +74,7 @@ def test_compiling_that_slows_down_never_pays():
     """Nothing is promised where a step takes longer."""
     slow = variant("torch-compiled", is_compiled=True, epoch_s=1.5, compile_s=20.0)
 
-    (said,) = remarks(PLAIN, slow)
+    (said,) = notes(PLAIN, slow)
 
     assert "compiling never pays" in said
 
@@ -83,7 +83,7 @@ def test_compiling_that_takes_no_longer_pays_at_once():
     """No step has to be waited for."""
     quick = variant("torch-compiled", is_compiled=True, epoch_s=0.6, compile_s=0.4)
 
-    (said,) = remarks(PLAIN, quick)
+    (said,) = notes(PLAIN, quick)
 
     assert "compiling pays after 0 steps" in said
 
@@ -92,7 +92,7 @@ def test_a_gain_that_trials_agree_on_is_sure():
     """Three pairs of one ratio leave no doubt to be told."""
     trials = [one | {"trial": number} for one in (PLAIN, COMPILED) for number in (1, 2, 3)]
 
-    (said,) = remarks(*trials)
+    (said,) = notes(*trials)
 
     assert said.endswith("s of training)")
 
@@ -102,9 +102,9 @@ def test_only_what_differs_in_compiling_alone_is_compared():
     other = variant("jax", is_compiled=True, engine="jax", epoch_s=0.6, compile_s=2.0)
     larger = COMPILED | {"settings": SETTINGS | {"compile": True, "batch_size": 40}}
 
-    assert remarks(PLAIN, other) == []
-    assert remarks(PLAIN, larger) == []
-    assert remarks(PLAIN, COMPILED | {"status": "failed", "metrics": {}}) == []
+    assert notes(PLAIN, other) == []
+    assert notes(PLAIN, larger) == []
+    assert notes(PLAIN, COMPILED | {"status": "failed", "metrics": {}}) == []
 
 
 def test_compile_seconds_are_a_column_where_compiling_is_asked_for():
@@ -126,8 +126,8 @@ def test_disturbed_trials_make_a_payback_unsure():
     compiled = [COMPILED | {"trial": trial} for trial in (1, 2, 3)]
     compiled[0] = compiled[0] | {"metrics": compiled[0]["metrics"] | {"foreign_cores": 1.2}}
 
-    (quiet,) = remarks(*plain, *[COMPILED | {"trial": trial} for trial in (1, 2, 3)])
-    (busy,) = remarks(*plain, *compiled)
+    (quiet,) = notes(*plain, *[COMPILED | {"trial": trial} for trial in (1, 2, 3)])
+    (busy,) = notes(*plain, *compiled)
 
     assert "not sure" not in quiet
     assert "; not sure: 2.00x as fast (machine busy: unreliable; 95 % CI" in busy

@@ -160,8 +160,8 @@ def test_run_and_preview_print_the_same_of_a_folder(tmp_path: Path) -> None:
     named = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
 
     said = [list(messages.source_messages(dataset_info(plan, places=places_of(tmp_path))))]
-    materials = find_inputs(plan, places=places_of(tmp_path), workers=1)
-    said.append(list(messages.source_messages(materials.dataset)))
+    inputs = find_inputs(plan, places=places_of(tmp_path), workers=1)
+    said.append(list(messages.source_messages(inputs.dataset)))
     own = plan_of(tmp_path, HEAD + 'source = "cats_dogs"\n' + CNN)
     said.append(list(messages.source_messages(dataset_info(own, places=named))))
 
@@ -187,11 +187,11 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
     source = "folder" if layout == "folders" else "flat"
     plan = plan_of(tmp_path, HEAD + f'source = "{source}"\npath = "data"\n' + CNN)
 
-    materials = find_inputs(smallest_plan(plan), places=places_of(tmp_path), workers=1)
-    materials.prepare()
+    inputs = find_inputs(smallest_plan(plan), places=places_of(tmp_path), workers=1)
+    inputs.prepare()
 
-    (cell,) = materials.plan.cells
-    assert all(len(ids) >= 3 for ids in materials.prepared(cell).splits.values())
+    (cell,) = inputs.plan.cells
+    assert all(len(ids) >= 3 for ids in inputs.prepared(cell).splits.values())
 
 
 def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None:
@@ -201,10 +201,10 @@ def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None
     (data / "test/cats/twin.jpg").write_bytes((data / "train/cats/cats.0.jpg").read_bytes())
     text = HEAD + 'source = "folder"\non_bad_image = "skip"\n' + CNN
     places = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
-    materials = find_inputs(plan_of(tmp_path, text), places=places, workers=1)
-    materials.prepare()
+    inputs = find_inputs(plan_of(tmp_path, text), places=places, workers=1)
+    inputs.prepare()
 
-    dataset = materials.describe_dataset()
+    dataset = inputs.describe_dataset()
 
     assert "private" not in str(dataset)
     assert dataset["slices"][0]["skipped"] == [

@@ -1,4 +1,4 @@
-"""Two trials that take turns epoch by epoch: courses by hand, and real processes with a diary."""
+"""Two trials that take turns epoch by epoch: trials by hand, and real processes with a diary."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FEW = ("--pairs", "6", "--threshold", "40%", "--threshold", "peak_host_bytes=20%
 SIDES = ("--set-a", 'options.name="A"', "--set-b", 'options.name="B"')
 
 
-def course(name: str, stops: int, done: list[str], *, is_broken: bool = False) -> Generator[None]:
+def steps(name: str, stops: int, done: list[str], *, is_broken: bool = False) -> Generator[None]:
     """Do a bit of work after each stop, note it, and return the name."""
     try:
         done.append(f"{name}0")
@@ -37,29 +37,29 @@ def course(name: str, stops: int, done: list[str], *, is_broken: bool = False) -
         done.append(f"{name} over")
 
 
-def test_two_courses_take_turns_and_every_other_round_is_reversed():
+def test_two_trials_take_turns_and_every_other_round_is_reversed():
     """A B, B A, A B: what lasts for longer than a stretch hits both."""
     done: list[str] = []
 
-    assert run_interleaved([course("A", 2, done), course("B", 2, done)]) == ["A", "B"]
+    assert run_interleaved([steps("A", 2, done), steps("B", 2, done)]) == ["A", "B"]
     assert [one for one in done if "over" not in one] == ["A0", "B0", "B1", "A1", "A2", "B2"]
 
 
-def test_the_longer_course_goes_on_alone():
-    """Results stand in the order of the courses, not in that of their ends."""
+def test_the_longer_trial_goes_on_alone():
+    """Results stand in the order of the trials, not in that of their ends."""
     done: list[str] = []
 
-    assert run_interleaved([course("A", 3, done), course("B", 1, done)]) == ["A", "B"]
+    assert run_interleaved([steps("A", 3, done), steps("B", 1, done)]) == ["A", "B"]
     assert done == ["A0", "B0", "B1", "B over", "A1", "A2", "A3", "A over"]
-    assert run_interleaved([course("C", 2, [])]) == ["C"]
+    assert run_interleaved([steps("C", 2, [])]) == ["C"]
 
 
-def test_where_one_course_raises_the_other_is_ended():
+def test_where_one_trial_raises_the_other_is_ended():
     """Nothing is left waiting for a turn that does not come."""
     done: list[str] = []
 
     with pytest.raises(RuntimeError, match="it broke"):
-        run_interleaved([course("A", 3, done), course("B", 3, done, is_broken=True)])
+        run_interleaved([steps("A", 3, done), steps("B", 3, done, is_broken=True)])
     assert done == ["A0", "B0", "B over", "A over"]
 
 

@@ -74,12 +74,12 @@ def settings_of(plan: Plan) -> Mapping[str, Any]:
     return {cell.benchmark: cell.settings for cell in plan.cells}
 
 
-def materials_of(plan: Plan, folder: Path, data: Path | None) -> RunInputs:
+def inputs_of(plan: Plan, folder: Path, data: Path | None) -> RunInputs:
     """Return what a run on some data reads, decoded."""
     places = SearchPaths(environment={}, cache=folder / "cache", data=data)
-    materials = find_inputs(plan, places=places, workers=1)
-    materials.prepare()
-    return materials
+    inputs = find_inputs(plan, places=places, workers=1)
+    inputs.prepare()
+    return inputs
 
 
 def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -210,11 +210,11 @@ def test_grey_pictures_get_three_channels_where_a_backbone_wants_them(tmp_path, 
     plan_of(tmp_path)
     plan = resolve(load(tmp_path / "pets.toml"), profile=None, benchmarks=benchmarks)
 
-    materials = materials_of(plan, tmp_path, tmp_path / "data")
+    inputs = inputs_of(plan, tmp_path, tmp_path / "data")
 
-    assert materials.prepared(materials.plan.cells[0]).images.shape[3] == depth
-    assert channels(plan, materials.dataset) == materials.describe_dataset()["channels"] == depth
-    told = list(messages.adaptation_messages(plan, materials.dataset))
+    assert inputs.prepared(inputs.plan.cells[0]).images.shape[3] == depth
+    assert channels(plan, inputs.dataset) == inputs.describe_dataset()["channels"] == depth
+    told = list(messages.adaptation_messages(plan, inputs.dataset))
     assert any("grayscale images are converted to RGB" in line for line in told) == (depth == 3)
 
 
@@ -241,7 +241,7 @@ def test_a_class_that_is_too_small_is_named_with_what_is_needed(tmp_path):
             save(tmp_path / "data" / label / f"{number}.jpg", seed=number)
 
     with pytest.raises(DatasetError, match=r"two readable training images.*fewer of bé"):
-        materials_of(plan_of(tmp_path), tmp_path, tmp_path / "data")
+        inputs_of(plan_of(tmp_path), tmp_path, tmp_path / "data")
 
 
 @pytest.mark.parametrize("track", ["equal", "native"])
@@ -254,7 +254,7 @@ def test_own_files_that_loaders_would_read_otherwise_are_refused(tmp_path, track
     suite = suite.replace('output = "sigmoid"', 'input = "files"')
 
     with pytest.raises(DatasetError, match=r"decodes alike, found: .*set input = .prepared"):
-        materials_of(plan_of(tmp_path, suite), tmp_path, tmp_path / "data")
+        inputs_of(plan_of(tmp_path, suite), tmp_path, tmp_path / "data")
 
 
 def test_own_cats_and_dogs_are_the_suites_dataset(tmp_path):
@@ -262,12 +262,12 @@ def test_own_cats_and_dogs_are_the_suites_dataset(tmp_path):
     save_classes(tmp_path / "data", train=8, test=3)
     plan = plan_of(tmp_path)
 
-    materials = materials_of(plan, tmp_path, tmp_path / "data")
+    inputs = inputs_of(plan, tmp_path, tmp_path / "data")
 
-    assert materials.listing.name == materials.describe_dataset()["name"] == "cats_dogs"
-    assert not materials.dataset.is_own
-    assert materials.plan.cells[0].published is not None
-    assert [len(ids) for ids in materials.prepared(materials.plan.cells[0]).splits.values()] == [
+    assert inputs.listing.name == inputs.describe_dataset()["name"] == "cats_dogs"
+    assert not inputs.dataset.is_own
+    assert inputs.plan.cells[0].published is not None
+    assert [len(ids) for ids in inputs.prepared(inputs.plan.cells[0]).splits.values()] == [
         12,
         4,
         6,
@@ -280,7 +280,7 @@ def test_a_suite_that_names_its_folder_still_insists_on_its_numbers(tmp_path):
     suite = SUITE.replace('source = "cats_dogs"', 'source = "cats_dogs"\npath = "data"')
 
     with pytest.raises(DatasetError, match="ask for at most 16"):
-        materials_of(plan_of(tmp_path, suite), tmp_path, None)
+        inputs_of(plan_of(tmp_path, suite), tmp_path, None)
 
 
 def test_a_preview_counts_own_pictures(tmp_path):

@@ -47,19 +47,19 @@ def plan_of(folder: Path, *, settings: str = "", suite: str = SUITE) -> Plan:
     return resolve(load(folder / "pets.toml"), profile=None)
 
 
-def materials_of(plan: Plan, folder: Path) -> RunInputs:
+def inputs_of(plan: Plan, folder: Path) -> RunInputs:
     """Return the plan's images, prepared."""
     places = SearchPaths(environment={}, cache=folder / "cache")
-    materials = find_inputs(plan, places=places, workers=1)
-    materials.prepare()
-    return materials
+    inputs = find_inputs(plan, places=places, workers=1)
+    inputs.prepare()
+    return inputs
 
 
 def contexts(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
     """Return what the trial of each track works with."""
     plan = plan_of(folder, settings=settings)
     requests = Requests(
-        inputs=materials_of(plan, folder),
+        inputs=inputs_of(plan, folder),
         device="cpu",
         cores=1,
         features=folder / "features",
@@ -149,4 +149,4 @@ def test_files_that_cannot_be_loaded_are_refused_before_anything_runs(tmp_path: 
     image.rename(image.with_suffix(".webp"))
 
     with pytest.raises(DatasetError, match=r"cats\.0\.webp: expected a JPEG or PNG file"):
-        materials_of(plan, tmp_path)
+        inputs_of(plan, tmp_path)

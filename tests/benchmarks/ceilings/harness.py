@@ -158,7 +158,7 @@ class Job:
         # The runner closes the pipe before the extra epoch begins, in which this process ends.
         epochs = self.epochs(self.rounds.prepare() + 1)
         training = self.backend.train(self.task())
-        lesson = TrainingLoop(
+        loop = TrainingLoop(
             training=training,
             clock=PhaseClock(started_s=now_s()),
             validation=[],
@@ -166,8 +166,8 @@ class Job:
             on_consumed=lambda epoch, consumed: None,
             on_turn=self.rounds.wait,
         )
-        lesson.warm_up([epochs[0]])
-        lesson.run(epochs)
+        loop.warm_up([epochs[0]])
+        loop.run(epochs)
 
     def feed(self) -> None:
         """Feed, epoch by epoch, whenever a round is due; as the strategy ``dataset`` does."""
