@@ -198,7 +198,7 @@ def test_own_pictures_are_not_called_cats_and_dogs(tmp_path):
     told = list(messages.adaptation_messages(plan, mine))
     assert told[0] == "mine: your pictures, 2 classes: a (18), b (18)"
     assert "cats_dogs" in told[1]
-    assert "figures published of others are left out" in told[1]
+    assert "figures published for it are left out" in told[1]
 
 
 @pytest.mark.parametrize(("benchmarks", "depth"), [(("cnn",), 1), (("cnn", "bottleneck"), 3)])

@@ -268,7 +268,7 @@ def noise_promise(
         if math.isinf(threshold):
             continue
         for _ in range(10):
-            again, worse = machine.costs(random, pairs), machine.log_ratios(random, pairs)
+            again, worse = machine.costs(random, pairs), machine.costs(random, pairs)
             worse += math.log1p(2 * threshold)
             same.append(decided(again, threshold=threshold, most=pairs) == "same")
             slower.append(decided(worse, threshold=threshold, most=pairs) == "slower")
@@ -296,8 +296,8 @@ def recorded(
                 halves = np.full((2, 2), math.exp(speed + noise) * (1 + change))
                 records.append(record(len(records) + 1, halves, started=started))
         sides.append(records)
-    asked = {} if threshold is None else {"train_images_per_s": threshold}
-    criteria = Criteria(columns=("train_images_per_s",), asked=asked)
+    requested = {} if threshold is None else {"train_images_per_s": threshold}
+    criteria = Criteria(columns=("train_images_per_s",), requested=requested)
     both = Trials(ours=sides[0], theirs=sides[1], is_paired=False, drift=criteria.drift)
     return exit_code(both.verdicts(criteria, "cnn", level=ERROR, level_of_misses=ERROR))
 
