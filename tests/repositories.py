@@ -34,6 +34,28 @@ class SlowBackend(NumpyBackend):
 def benchharness_backend(options):
     return SlowBackend(dtype="float32")
 '''
+SLOW_SUITE = """
+name = "slow"
+seed = 3
+trials = 1
+backends = ["slowpoke"]
+
+[dataset]
+source = "drawn"
+
+[defaults]
+image_size = 16
+train_images = 16
+test_images = 4
+batch_size = 4
+dense = 4
+
+[[benchmark]]
+name = "cnn"
+strategy = "simple_cnn"
+filters = [2]
+epochs = 1
+"""
 ROLES = ("AUTHOR", "COMMITTER")
 PYPROJECT = """
 [project]

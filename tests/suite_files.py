@@ -16,6 +16,20 @@ CNN = '[[benchmark]]\nname = "cnn"\nstrategy = "simple_cnn"\n'
 BOTTLENECK = '[[benchmark]]\nname = "bottleneck"\nstrategy = "bottleneck"\n'
 FINE_TUNE = '[[benchmark]]\nname = "fine_tune"\nstrategy = "fine_tune"\nhead_from = "bottleneck"\n'
 PETS = HEAD + DATASET
+# One benchmark on the images of a folder, for runs that the disk disturbs.
+FOLDER_SUITE = """
+name = "pets"
+trials = 1
+backends = ["numpy"]
+[dataset]
+source = "folder"
+path = "data"
+[defaults]
+image_size = 16
+[[benchmark]]
+name = "feed"
+strategy = "dataset"
+"""
 
 
 def suite_file(folder: Path, text: str) -> Path:

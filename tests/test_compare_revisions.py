@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from repositories import PluginRepository
+from repositories import SLOW_SUITE, PluginRepository
 
 from benchharness.compare.projects import (
     Requirements,
@@ -28,28 +28,6 @@ from benchharness.errors import RunError, SuiteError
 from benchharness.measure.git import describe_commit
 from benchharness.subprocesses import python_environment
 
-SUITE = """
-name = "slow"
-seed = 3
-trials = 1
-backends = ["slowpoke"]
-
-[dataset]
-source = "drawn"
-
-[defaults]
-image_size = 16
-train_images = 16
-test_images = 4
-batch_size = 4
-dense = 4
-
-[[benchmark]]
-name = "cnn"
-strategy = "simple_cnn"
-filters = [2]
-epochs = 1
-"""
 LOOK = """
 import json, benchharness_slowpoke.plugin as plugin
 from importlib.metadata import entry_points, version
@@ -340,7 +318,7 @@ def test_renamed_backend_is_found_under_its_new_name(take, repository: PluginRep
 def test_compare_names_the_cell_that_a_revision_made_slower(repository, tmp_path: Path):
     """Four steps with 50 ms each more, in a plugin that nobody has installed: exit code 3."""
     suite = tmp_path / "slow.toml"
-    suite.write_text(SUITE, encoding="utf-8")
+    suite.write_text(SLOW_SUITE, encoding="utf-8")
     words = ["compare", "rev:quick", "rev:slow", "--suite", str(suite), "--pairs", "6..6"]
     words += ["--repository", str(repository.top), "--column", "train_images_per_s"]
 

@@ -7,30 +7,9 @@ from pathlib import Path
 
 import pytest
 from pytest_sessions import INI, Session, run
-from repositories import PluginRepository
+from repositories import SLOW_SUITE, PluginRepository
 
-SUITE = """
-name = "slow"
-seed = 3
-trials = 1
-backends = ["slowpoke"]
-
-[dataset]
-source = "drawn"
-
-[defaults]
-image_size = 16
-train_images = 16
-test_images = 4
-batch_size = 4
-dense = 4
-
-[[benchmark]]
-name = "cnn"
-strategy = "simple_cnn"
-filters = [2]
-epochs = 1
-
+REGRESSION = """
 [regression]
 pairs = 6
 columns = ["train_images_per_s"]
@@ -54,7 +33,7 @@ def against(
 ) -> Session:
     """Return a session that compares the working tree with the tagged commit."""
     suite = repository.top / "slow.toml"
-    suite.write_text(SUITE, encoding="utf-8")
+    suite.write_text(SLOW_SUITE + REGRESSION, encoding="utf-8")
     words = ["slow.toml", "--benchmark-only", "--against", "rev:quick", "--benchharness-no-proof"]
     return run(repository.top, *words, *arguments)
 

@@ -17,6 +17,7 @@ import pytest
 from photographs import save_classes
 from results_records import record
 from small_disks import fill, small_disk
+from suite_files import FOLDER_SUITE
 
 from benchharness.data import synthetic as drawn_pictures
 from benchharness.data.folder import folder
@@ -27,20 +28,6 @@ from benchharness.results import journal
 from benchharness.results.run_folder import require_room
 from benchharness.results.tables import write_csv_files
 from benchharness.worker.features import compute_features, load_features
-
-SUITE = """
-name = "pets"
-trials = 1
-backends = ["numpy"]
-[dataset]
-source = "folder"
-path = "data"
-[defaults]
-image_size = 16
-[[benchmark]]
-name = "feed"
-strategy = "dataset"
-"""
 
 
 @pytest.fixture
@@ -234,7 +221,7 @@ def test_results_on_a_small_disk_are_refused_with_figures(tmp_path: Path):
 
 def called(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the suite of a folder, as a user does."""
-    (place / "pets.toml").write_text(SUITE, encoding="utf-8")
+    (place / "pets.toml").write_text(FOLDER_SUITE, encoding="utf-8")
     if not (place / "data").is_symlink():
         save_classes(place / "data", train=4, test=2)
     return subprocess.run(
@@ -399,7 +386,10 @@ def test_a_builder_that_was_killed_holds_nobody_up(listing, tmp_path: Path):
     assert list((tmp_path / "cache" / "prepared").iterdir()) == [found.folder]
 
 
-LONG = SUITE + 'epochs = 1\n[[benchmark]]\nname = "again"\nstrategy = "dataset"\nbatch_size = 2\n'
+LONG = (
+    FOLDER_SUITE
+    + 'epochs = 1\n[[benchmark]]\nname = "again"\nstrategy = "dataset"\nbatch_size = 2\n'
+)
 
 
 @pytest.mark.parametrize("spare_bytes", [0, 3 * 4096])

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from photographs import save_classes
 from small_disks import fill, small_disk
+from suite_files import FOLDER_SUITE
 from web_server import remote
 
 from benchharness.cli.errors import explanation
@@ -36,20 +37,6 @@ from benchharness.worker.features import compute_features
 
 SPACE = "free some space"
 WEIGHTS = {"w": np.zeros(100_000, np.float32)}
-
-SUITE = """
-name = "pets"
-trials = 1
-backends = ["numpy"]
-[dataset]
-source = "folder"
-path = "data"
-[defaults]
-image_size = 16
-[[benchmark]]
-name = "feed"
-strategy = "dataset"
-"""
 
 
 def prepared_in(cache: Path, data: Path) -> Prepared:
@@ -317,7 +304,7 @@ def test_a_place_in_the_way_is_an_error_of_ours(tmp_path: Path):
 def test_a_cache_that_is_a_file_is_a_sentence(tmp_path: Path, command: str):
     """No traceback, whatever the command; doctor looks at the backends all the same."""
     save_classes(tmp_path / "data", train=4, test=2)
-    (tmp_path / "pets.toml").write_text(SUITE, encoding="utf-8")
+    (tmp_path / "pets.toml").write_text(FOLDER_SUITE, encoding="utf-8")
     (tmp_path / "cache").write_text("in the way")
 
     done = subprocess.run(
