@@ -29,7 +29,7 @@ _MACHINE = ("cpu", "cores", "machine")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedOptions:
-    """What to compare of two recorded runs.
+    """Options of a comparison of two recorded runs.
 
     Attributes:
         benchmarks: Only these; empty for all.
@@ -178,7 +178,7 @@ def _compare(
         "backends": [cell.backend, other.backend if other else cell.backend],
     }
     if other is None or trials is None:
-        names = [one.label for one in theirs]
+        names = [other.label for other in theirs]
         near = closest(cell.label, names)
         hint = f"did you rename it to {near[0]}?" if near else f"B has: {', '.join(names)}"
         failure = f"not in B ({hint})"

@@ -187,7 +187,7 @@ class PairSeries:
 
     @property
     def pairs(self) -> int:
-        """How many there are."""
+        """Number of pairs."""
         return len(self.theirs)
 
     @property
@@ -204,7 +204,7 @@ class PairSeries:
 
     @property
     def planned(self) -> int:
-        """How many pairs there will be, as far as is known."""
+        """Expected number of pairs."""
         if self.is_over:
             return self.pairs
         if not self.cells.is_compared:
@@ -364,7 +364,7 @@ class Scatter:
 
     @property
     def are_longer_trials_better(self) -> bool:
-        """Whether time is better spent on longer trials than on more of them."""
+        """Whether longer trials would help more than further ones."""
         return self.best_epochs is None or self.best_epochs >= 2 * self.epochs
 
     def as_dict(self) -> dict[str, Any]:

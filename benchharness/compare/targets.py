@@ -50,7 +50,7 @@ class Side:
 
     @property
     def suffix(self) -> str:
-        """What distinguishes it from the other side of the same backend; empty if nothing does."""
+        """Its difference from the other side of the same backend; empty for none."""
         code = "worktree" if self.revision == WORKTREE else self.revision or ""
         return " ".join(filter(None, [code, *self.overrides.written]))
 

@@ -52,7 +52,7 @@ class Trials:
 
     @property
     def allowance(self) -> float:
-        """How far B's speed may differ from A's for other reasons than the code, a share.
+        """Share by which B's speed may differ from A's without a change of code.
 
         0 if trials are paired, and if both sides ran at several times: the differences between
         these are then part of the data.

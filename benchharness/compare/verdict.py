@@ -194,7 +194,7 @@ def _share(text: str) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """How much worse B is in one column, pair by pair.
+    """Differences of B from A in one column, pair by pair; positive where B is worse.
 
     Attributes:
         log_ratios: Logarithms of B / A of seconds or bytes; of accuracies the differences A - B.

@@ -47,7 +47,7 @@ class Level:
 
     @property
     def runs(self) -> int:
-        """How many there are."""
+        """Number of runs."""
         return self.last - self.first + 1
 
 
