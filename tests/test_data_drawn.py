@@ -12,8 +12,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 from zoo import KINDS, draw_kind
 
-from benchharness.data.drawn.picture import draw
-from benchharness.data.synthetic import write_drawn
+from benchharness.data.drawn import draw, write_drawn
 
 Pixels = NDArray[np.float64]
 Labels = NDArray[np.int64]

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from benchharness.data import preprocessing as module
+from benchharness.data.drawn import synthetic_images
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.preprocessing import fit, fitted
-from benchharness.data.synthetic import synthetic_images
 from benchharness.errors import DatasetError
 from benchharness.model.host import preprocess_on_host
 

@@ -34,7 +34,7 @@ def drawing(monkeypatch):
         calls.append((train, test, seed))
         save_classes(folder, train=train // 2, test=test // 2, seed=seed)
 
-    monkeypatch.setattr("benchharness.data.synthetic.write_drawn", write)
+    monkeypatch.setattr("benchharness.data.drawn.write_drawn", write)
     return calls
 
 
@@ -143,7 +143,7 @@ def test_drawn_pictures_number_2000_and_800_unless_asked(tmp_path, monkeypatch):
         calls.append((train, test))
         save_classes(folder, train=1, test=1)
 
-    monkeypatch.setattr("benchharness.data.synthetic.write_drawn", write)
+    monkeypatch.setattr("benchharness.data.drawn.write_drawn", write)
 
     look("drawn", tmp_path)
 
@@ -157,7 +157,7 @@ def test_drawing_that_fails_leaves_nothing_behind(tmp_path, monkeypatch):
         (folder / "train").mkdir()
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("benchharness.data.synthetic.write_drawn", write)
+    monkeypatch.setattr("benchharness.data.drawn.write_drawn", write)
 
     with pytest.raises(DatasetError, match="No space left"):
         look("drawn", tmp_path)

@@ -19,7 +19,7 @@ from results_records import record
 from small_disks import fill, small_disk
 from suite_files import FOLDER_SUITE
 
-from benchharness.data import synthetic as drawn_pictures
+from benchharness.data import drawn as drawn_pictures
 from benchharness.data.folder import folder
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError, RunError

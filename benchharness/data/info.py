@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from benchharness.data import cats_dogs, fashion_mnist, synthetic
-from benchharness.data.listing import Examples, Listing, shares
+from benchharness.data import cats_dogs, drawn, fashion_mnist
+from benchharness.data.listing import Listing, shares
 from benchharness.download.registry import RemoteResource
 
 Split = Literal["train", "test"]
@@ -51,13 +51,17 @@ class DatasetInfo:
     @classmethod
     def of(cls, listing: Listing) -> DatasetInfo:
         """Return the numbers of a listing."""
+        train, test = (
+            tuple(np.bincount(part.labels, minlength=len(listing.classes)).tolist())
+            for part in (listing.train, listing.test)
+        )
         return cls(
             title=listing.title or listing.name,
             origin=listing.origin,
             classes=listing.classes,
             channels=listing.channels,
-            train=_counts(listing.train, len(listing.classes)),
-            test=_counts(listing.test, len(listing.classes)),
+            train=train,
+            test=test,
             is_own=listing.is_own,
             is_lenient=listing.is_lenient,
             is_real=listing.is_real,
@@ -71,10 +75,10 @@ class DatasetInfo:
         return cls(
             title="drawn",
             origin="drawn pictures of cats and dogs",
-            classes=("cats", "dogs"),
+            classes=cats_dogs.CLASSES,
             channels=3,
-            train=(synthetic.TRAIN // 2,) * 2,
-            test=(synthetic.TEST // 2,) * 2,
+            train=(drawn.TRAIN // 2,) * 2,
+            test=(drawn.TEST // 2,) * 2,
             is_real=False,
         )
 
@@ -99,7 +103,7 @@ class DatasetInfo:
     @property
     def sizes(self) -> tuple[int, ...]:
         """Images of each class."""
-        return tuple(sum(counts) for counts in zip(self.train, self.test, strict=True))
+        return tuple(map(sum, zip(self.train, self.test, strict=True)))
 
     def used(self, split: Split, limit: int | None) -> int:
         """Return how many images of a split are used under a limit; None for no limit."""
@@ -110,7 +114,3 @@ class DatasetInfo:
             # Fewer are an error, and drawn pictures are as many as are asked for.
             return limit
         return sum(map(min, counts, shares(limit, classes=len(counts))))
-
-
-def _counts(examples: Examples, classes: int) -> tuple[int, ...]:
-    return tuple(np.bincount(examples.labels, minlength=classes).tolist())

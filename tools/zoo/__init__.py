@@ -1,6 +1,6 @@
 """Drawn animals and objects that are neither cats nor dogs: what `vgg_mini` was trained on.
 
-They share scenes, coats, poses and light with the drawn cats and dogs, and parts such as pointed
+They look like the drawn cats and dogs of `benchharness.data.drawn`, and share parts such as pointed
 ears or long muzzles with either, so that what tells them apart is worth knowing elsewhere.
 """
 
@@ -12,12 +12,12 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from benchharness.data.drawn.figure import Figure
-from benchharness.data.drawn.picture import photograph
 from zoo.creatures import duck, fish, frog, owl, turtle
+from zoo.figure import Figure
 from zoo.household import bottle, chair, cup, lamp
 from zoo.mammals import MAMMALS, mammal
 from zoo.outdoors import boat, car, flower, house, mushroom, tree
+from zoo.picture import photograph
 
 _OTHERS = (
     duck, fish, frog, owl, turtle, bottle, chair, cup, lamp, boat, car, flower, house, mushroom,

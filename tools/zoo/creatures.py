@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchharness.data.drawn.animal import coat
-from benchharness.data.drawn.figure import (
+from zoo.animal import coat
+from zoo.figure import (
     INK,
     PALE,
     WHITE,

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from benchharness.data.drawn.animal import (
+from zoo.animal import (
     DROOPING,
     FOLDED,
     NO_OUTLINE,
@@ -16,7 +16,7 @@ from benchharness.data.drawn.animal import (
     Ears,
     Extra,
 )
-from benchharness.data.drawn.figure import (
+from zoo.figure import (
     INK,
     PALE,
     WHITE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchharness.data.drawn.figure import (
+from zoo.figure import (
     INK,
     LIGHT,
     PALE,
@@ -16,7 +16,7 @@ from benchharness.data.drawn.figure import (
     mix,
     symmetric,
 )
-from benchharness.data.drawn.scene import paint
+from zoo.scene import paint
 
 
 def bottle(rng: np.random.Generator) -> Figure:

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from benchharness.data.drawn.animal import Anatomy, Coat, coat
-from benchharness.data.drawn.figure import Figure, choose
-from benchharness.data.drawn.poses import POSES
+from zoo.animal import Anatomy, Coat, coat
 from zoo.extras import EARS, EXTRAS
+from zoo.figure import Figure, choose
+from zoo.poses import POSES
 
 Range = tuple[float, float]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchharness.data.drawn.figure import (
+from zoo.figure import (
     INK,
     LIGHT,
     PALE,
@@ -19,7 +19,7 @@ from benchharness.data.drawn.figure import (
     ruffled,
     varied,
 )
-from benchharness.data.drawn.scene import paint
+from zoo.scene import paint
 
 
 def boat(rng: np.random.Generator) -> Figure:

@@ -8,30 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from benchharness.data.drawn.animal import cat, coat, dog
-from benchharness.data.drawn.figure import Figure, choose
-from benchharness.data.drawn.poses import POSES
-from benchharness.data.drawn.scene import backdrop, obstacle
+from zoo.figure import Figure
+from zoo.scene import backdrop, obstacle
 
 # Painted larger than it is kept: Pillow draws hard edges, and reducing them makes them smooth.
 _OVERSIZE = 2
 # The background is painted this much smaller than it is kept, which blurs it.
 _BLUR = 3
-
-
-def draw(label: int, rng: np.random.Generator) -> Image.Image:
-    """Return an RGB picture with sides of 160 to 420 pixels.
-
-    Args:
-        label: 0 for a cat, 1 for a dog.
-        rng: Decides everything else.
-
-    Raises:
-        ValueError: Another label.
-    """
-    if label not in (0, 1):
-        raise ValueError(f"label: expected 0 (cat) or 1 (dog), found {label}")
-    return photograph(lambda rng: _animal(label, rng), rng)
 
 
 def photograph(
@@ -65,12 +48,6 @@ def _size(rng: np.random.Generator) -> tuple[int, int]:
     longer = round(420 * rng.uniform(0.51, 1.0) ** 1.4)
     shorter = max(160, round(longer * rng.uniform(0.66, 1.0)))
     return (longer, shorter) if rng.random() < 0.6 else (shorter, longer)
-
-
-def _animal(label: int, rng: np.random.Generator) -> Figure:
-    pose = choose(rng, POSES)
-    figure = pose((cat, dog)[label](rng), coat(rng), rng)
-    return figure.mirrored() if rng.random() < 0.5 else figure
 
 
 def _framed(figure: Figure, width: int, height: int, rng: np.random.Generator) -> Figure:

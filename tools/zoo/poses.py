@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from benchharness.data.drawn.animal import Anatomy, Coat, head
-from benchharness.data.drawn.figure import (
+from zoo.animal import Anatomy, Coat, head
+from zoo.figure import (
     INK,
     LIGHT,
     Colour,

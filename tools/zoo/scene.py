@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from benchharness.data.drawn.figure import (
+from zoo.figure import (
     INK,
     PALE,
     Colour,

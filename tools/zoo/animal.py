@@ -1,17 +1,17 @@
-"""Animals: the proportions and coats of cats and dogs, and the heads that these give.
+"""Animals: proportions and coats, and the heads that these give.
 
 One unit is half of a head's width. The eyes are near y = 0.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from benchharness.data.drawn.figure import (
+from zoo.figure import (
     INK,
     PALE,
     WHITE,
@@ -208,38 +208,6 @@ def _drooping_near(n: float) -> tuple[Outline, Outline, float]:
 POINTED = Ears(front=_pointed, near=_pointed_near, beyond=_pointed_beyond)
 FOLDED = Ears(front=_folded, near=_folded_near)
 DROOPING = Ears(front=_drooping, near=_drooping_near, is_hanging=True)
-
-
-# Measures of an animal, drawn uniformly and in this order.
-_CAT = {
-    "ear_length": (0.9, 1.25), "cheek": (0.84, 1.0), "chin": (0.78, 0.9), "snout": (0.12, 0.3),
-    "muzzle": (0.34, 0.44), "nose": (0.1, 0.14), "eye": (0.25, 0.31), "pupil": (0.16, 0.5),
-    "almond": (0.5, 1.0), "whiskers": (0.9, 1.4), "torso": (1.7, 2.3), "girth": (0.72, 0.95),
-    "belly": (0.65, 0.95), "leg": (1.1, 1.6), "leg_width": (0.2, 0.26), "neck": (0.5, 0.8),
-    "tail": (2.4, 3.3), "tail_width": (0.13, 0.2), "tail_curl": (0.6, 2.2),
-}  # fmt: skip
-_DOG = {
-    "cheek": (0.6, 0.8), "chin": (1.0, 1.25), "snout": (0.65, 1.1), "muzzle": (0.42, 0.54),
-    "nose": (0.24, 0.32), "eye": (0.15, 0.2), "pupil": (0.6, 0.75), "almond": (0.0, 0.3),
-    "torso": (1.7, 2.3), "girth": (0.85, 1.15), "belly": (0.55, 0.85), "leg": (1.3, 1.9),
-    "leg_width": (0.24, 0.32), "neck": (0.8, 1.2), "tail": (0.8, 1.7), "tail_width": (0.2, 0.3),
-    "tail_curl": (-0.4, 1.2),
-}  # fmt: skip
-
-
-def cat(rng: np.random.Generator) -> Anatomy:
-    """Return a cat: pointed ears, a short muzzle with whiskers, slit pupils, a long thin tail."""
-    return Anatomy(ears=POINTED, **_measures(_CAT, rng))
-
-
-def dog(rng: np.random.Generator) -> Anatomy:
-    """Return a dog: hanging ears, a long muzzle with a big nose, round eyes, a short tail."""
-    ears, bounds = choose(rng, ((DROOPING, (1.15, 1.7)),) * 2 + ((FOLDED, (0.75, 1.0)),))
-    return Anatomy(ears=ears, whiskers=0.0, **_measures({"ear_length": bounds, **_DOG}, rng))
-
-
-def _measures(ranges: Mapping[str, tuple[float, float]], rng: np.random.Generator) -> Any:
-    return {name: float(rng.uniform(*bounds)) for name, bounds in ranges.items()}
 
 
 def head(anatomy: Anatomy, coat: Coat, rng: np.random.Generator, *, facing: float) -> Figure:
