@@ -21,8 +21,7 @@ from suite_files import CNN, PETS, problems_of, suite_of
 from benchharness.data.fashion_mnist import FashionMnist
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image, sample_channels
-from benchharness.data.prepared import Prepared, prepare
-from benchharness.data.verify import check_images
+from benchharness.data.prepared import Prepared, check_images, prepare
 from benchharness.errors import DatasetError, SuiteError
 from benchharness.report.table import inputs_text
 from benchharness.run.messages import dataset_messages

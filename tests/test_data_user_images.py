@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import unicodedata
@@ -130,13 +129,6 @@ def test_a_transparent_colour_of_a_palette_is_white(tmp_path):
     assert decoded.kinds == ("PNG", "transparent")
 
 
-def test_an_opaque_picture_is_not_called_transparent(tmp_path):
-    """Screenshots have a fourth channel that hides nothing."""
-    picture(seed=5).convert("RGBA").save(tmp_path / "a.png")
-
-    assert read_image(tmp_path / "a.png", size=8, channels=3).kinds == ("PNG",)
-
-
 @pytest.mark.parametrize("suffix", ["png", "tif"])
 def test_sixteen_bits_are_scaled_and_reported(tmp_path, suffix):
     """The upper eight bits are kept."""
@@ -147,6 +139,37 @@ def test_sixteen_bits_are_scaled_and_reported(tmp_path, suffix):
 
     assert np.array_equal(decoded.pixels.ravel(), np.arange(256))
     assert "deep" in decoded.kinds
+
+
+@pytest.mark.parametrize(
+    ("mode", "options", "kinds"),
+    [
+        ("RGBA", {"format": "PNG"}, ("misnamed", "PNG")),
+        ("RGB", {"format": "WEBP"}, ("misnamed", "WEBP")),
+        ("RGB", {"format": "MPO", "save_all": True, "append_images": [picture(seed=7)]}, ()),
+    ],
+)
+def test_the_content_of_a_file_counts_and_not_its_name(tmp_path, mode, options, kinds):
+    """An opaque fourth channel hides nothing; a second view of telephones is no animation."""
+    picture(seed=8).convert(mode).save(tmp_path / "a.jpg", **options)
+
+    assert read_image(tmp_path / "a.jpg", size=8, channels=3).kinds == kinds
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("{}/a/1.jpg", r"two class folders, found cats; .*/cats, name"),
+        ("IMG {}.jpg", "put the images of each class into a folder"),
+    ],
+)
+def test_a_folder_without_classes_is_refused_with_a_remedy(tmp_path, file, message):
+    """The folder that was perhaps meant is named, or a folder for each class."""
+    save(tmp_path / file.format("cats"), seed=1)
+    save(tmp_path / file.format("cats").replace("/a/", "/b/"), seed=1)
+
+    with pytest.raises(DatasetError, match=message):
+        user_images(tmp_path, seed=7)
 
 
 def test_sixteen_bits_a_colour_are_reported_too(tmp_path):
@@ -176,23 +199,6 @@ def test_of_several_pictures_the_first_counts(tmp_path, suffix):
 
     assert (decoded.pixels[..., 0] > 240).all()
     assert "moving" in decoded.kinds
-
-
-def test_a_second_view_in_a_photograph_is_no_animation(tmp_path):
-    """Many telephones write JPEGs of that kind."""
-    save_options = {"format": "MPO", "save_all": True, "append_images": [picture(seed=7)]}
-    picture(seed=6).save(tmp_path / "a.jpg", **save_options)
-
-    assert read_image(tmp_path / "a.jpg", size=8, channels=3).kinds == ()
-
-
-def test_a_file_named_as_another_format_is_read_and_reported(tmp_path):
-    """The content counts."""
-    buffer = io.BytesIO()
-    picture(seed=8).save(buffer, "WEBP")
-    (tmp_path / "a.jpg").write_bytes(buffer.getvalue())
-
-    assert read_image(tmp_path / "a.jpg", size=8, channels=3).kinds == ("misnamed", "WEBP")
 
 
 def test_one_picture_in_colour_among_many_grey_ones_is_found(tmp_path):
@@ -272,36 +278,6 @@ def test_classes_of_any_name_are_read_and_the_rest_is_counted(tmp_path):
     assert listing.is_own
 
 
-def test_folders_inside_a_class_belong_to_it(tmp_path):
-    """However deep; what lies outside the classes is named."""
-    for number, place in enumerate(["a", "a/2019", "a/2020/may", "b", "b"]):
-        save(tmp_path / place / f"{number}.jpg", seed=number)
-    save(tmp_path / "stray.jpg", seed=9)
-
-    listing = user_images(tmp_path, seed=7)
-
-    assert len(listing.train) + len(listing.test) == 5
-    assert listing.notes == (
-        "not read: 1 picture in no class: . (1)",
-        "folders inside classes, read with their class: 2019 (1), 2020 (1)",
-    )
-
-
-@pytest.mark.parametrize(
-    ("train", "test"), [("Train", "Valid"), ("TRAINING", "TEST"), ("train", "Val")]
-)
-def test_splits_have_these_names_in_any_capitals(tmp_path, train, test):
-    """The second is what is held back for the end."""
-    for split in (train, test):
-        for label in ("a", "b"):
-            save(tmp_path / split / label / "1.jpg", seed=1)
-
-    listing = user_images(tmp_path, seed=7)
-
-    assert f"/{test}/" in listing.test.name(0)
-    assert f"({train}, {test})" in listing.origin
-
-
 def test_an_accent_written_in_two_ways_is_one_class(tmp_path):
     """Archives from a Mac take accents apart; the labels of both splits agree all the same."""
     for form, split in (("NFC", "train"), ("NFD", "test")):
@@ -345,23 +321,6 @@ def test_files_named_by_class_are_own_pictures_too(tmp_path):
     assert (len(listing.train), len(listing.test)) == (10, 4)
     assert listing.notes == ()
     assert len(flat(tmp_path).train) == 10
-
-
-def test_a_folder_one_level_too_high_is_explained(tmp_path):
-    """The folder that was perhaps meant is named."""
-    for label in ("a", "b"):
-        save(tmp_path / "cats" / label / "1.jpg", seed=1)
-
-    with pytest.raises(DatasetError, match=r"two class folders, found cats; .*/cats, name"):
-        user_images(tmp_path, seed=7)
-
-
-def test_pictures_without_classes_are_refused_with_a_remedy(tmp_path):
-    """The remedy is a folder for each class."""
-    save(tmp_path / "IMG 1.jpg", seed=1)
-
-    with pytest.raises(DatasetError, match="put the images of each class into a folder"):
-        user_images(tmp_path, seed=7)
 
 
 def test_a_small_class_gives_what_it_has(tmp_path):

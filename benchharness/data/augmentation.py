@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import astuple, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,7 @@ class Augmentation:
     All draws are uniform, and every picture is turned about its centre.
 
     Attributes:
-        flip_horizontal: Mirror left and right, with probability 1/2.
-        flip_vertical: Mirror top and bottom, with probability 1/2.
+        flip_horizontal, flip_vertical: Mirror, with probability 1/2.
         crop: Keep a square whose side is a share in [1 - crop, 1] of the whole, at a random place,
             and enlarge it to the whole.
         shift: Move along each axis by up to this share of the side.
@@ -47,7 +46,7 @@ class Augmentation:
     @property
     def is_identity(self) -> bool:
         """Whether nothing is ever changed."""
-        return not any(getattr(self, field.name) for field in fields(self))
+        return not any(astuple(self))
 
 
 class AugmentationPlan:
@@ -86,33 +85,31 @@ def _affine(augmentation: Augmentation, uniform: Table, *, size: int) -> NDArray
     map leads from the output back to the input, they are composed in that order from the left.
     """
     mirror_x, mirror_y, side, crop_x, crop_y, move_x, move_y, angle, slant, scale = uniform
-    maps: list[Table] = []
+    # All about the centre of the picture.
+    centre = (size - 1) / 2
+    whole = _matrices(1, 0, np.full(len(side), centre), 0, 1, centre)
     if augmentation.crop:
         kept = 1 - augmentation.crop * side
         room = (1 - kept) * size / 2
         x, y = room * _either_way(crop_x), room * _either_way(crop_y)
-        maps.append(_matrices(kept, 0, x, 0, kept, y))
+        whole = whole @ _matrices(kept, 0, x, 0, kept, y)
     if augmentation.zoom:
         shown = 1 + augmentation.zoom * _either_way(scale)
-        maps.append(_matrices(shown, 0, 0, 0, shown, 0))
+        whole = whole @ _matrices(shown, 0, 0, 0, shown, 0)
     if augmentation.shear:
-        maps.append(_matrices(1, augmentation.shear * _either_way(slant), 0, 0, 1, 0))
+        whole = whole @ _matrices(1, augmentation.shear * _either_way(slant), 0, 0, 1, 0)
     if augmentation.rotation:
         turn = np.radians(augmentation.rotation * _either_way(angle))
-        maps.append(_matrices(np.cos(turn), -np.sin(turn), 0, np.sin(turn), np.cos(turn), 0))
+        cos, sin = np.cos(turn), np.sin(turn)
+        whole = whole @ _matrices(cos, -sin, 0, sin, cos, 0)
     if augmentation.shift:
         reach = augmentation.shift * size
-        maps.append(_matrices(1, 0, reach * _either_way(move_x), 0, 1, reach * _either_way(move_y)))
+        x, y = reach * _either_way(move_x), reach * _either_way(move_y)
+        whole = whole @ _matrices(1, 0, x, 0, 1, y)
     if augmentation.flip_horizontal:
-        maps.append(_matrices(np.where(mirror_x < 0.5, -1.0, 1.0), 0, 0, 0, 1, 0))
+        whole = whole @ _matrices(np.where(mirror_x < 0.5, -1.0, 1.0), 0, 0, 0, 1, 0)
     if augmentation.flip_vertical:
-        maps.append(_matrices(1, 0, 0, 0, np.where(mirror_y < 0.5, -1.0, 1.0), 0))
-    # All about the centre of the picture.
-    centre = (size - 1) / 2
-    whole = np.broadcast_to(np.eye(3), (uniform.shape[1], 3, 3)).copy()
-    whole[:, :2, 2] = centre
-    for part in maps:
-        whole = whole @ part
+        whole = whole @ _matrices(1, 0, 0, 0, np.where(mirror_y < 0.5, -1.0, 1.0), 0)
     whole[:, :2, 2] -= whole[:, :2, :2].sum(axis=2) * centre
     return whole[:, :2].astype(np.float32)
 
@@ -120,8 +117,7 @@ def _affine(augmentation: Augmentation, uniform: Table, *, size: int) -> NDArray
 def _matrices(*entries: Table | float) -> Table:
     """Return 3 x 3 matrices from the six entries of their first two rows."""
     rows = np.broadcast_arrays(*entries, 0.0, 0.0, 1.0)
-    stacked = np.stack(rows, axis=-1)
-    return np.atleast_2d(stacked).reshape(-1, 3, 3)
+    return np.stack(rows, axis=-1).reshape(-1, 3, 3)
 
 
 def _either_way(uniform: Table) -> Table:

@@ -67,11 +67,9 @@ def split(
 
     Args:
         labels: int32, shape (images,): first the training images, then those of the test.
-        classes: Names of the classes, by label.
         train: How many are training images.
         skipped: Ids that belong to no split.
         validation: Share of each class of the training images to hold out, 0-1.
-        seed: Decides which ones.
 
     Raises:
         DatasetError: A class has too few images for a validation split.
@@ -87,16 +85,13 @@ def split(
 
 
 def require_two(labels: NDArray[np.int32], *, classes: Sequence[str], validation: float) -> None:
-    """Refuse a class that cannot be both trained on and validated with.
+    """Refuse a class of fewer than two images where some are to be held out.
 
     Raises:
-        DatasetError: It has fewer than two images, and some are to be held out.
+        DatasetError: There is one.
     """
-    if not validation:
-        return
-    counts = np.bincount(labels, minlength=len(classes))
-    single = [name for name, count in zip(classes, counts, strict=True) if count < 2]
-    if single:
+    counts = np.bincount(labels, minlength=len(classes)) if validation else ()
+    if single := [name for name, count in zip(classes, counts, strict=False) if count < 2]:
         raise DatasetError(
             f"validation = {validation}: expected at least two readable training images of each "
             "class, one to learn from and one to validate with, found fewer of "
@@ -105,13 +100,7 @@ def require_two(labels: NDArray[np.int32], *, classes: Sequence[str], validation
 
 
 def epoch_order(ids: NDArray[np.int64], *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Return the ids in the order of one epoch, the same on every machine.
-
-    Args:
-        ids: Shape (images,).
-        seed: Of the trial, from 0.
-        epoch: From 1.
-    """
+    """Return the ids in the order of an epoch, counted from 1, the same on every machine."""
     return generator(Stream.ORDER, seed=seed, epoch=epoch).permutation(ids)
 
 
@@ -141,9 +130,7 @@ class BatchSequence(_Lazy[Batch]):
 
     Args:
         inputs: uint8 images or float32 features of all images, one row per id.
-        labels: int32, of all images.
         ids: int64, which images in which order; the last batch may be smaller.
-        batch_size: Images per batch.
         warp: Gives the augmentation of some ids; None for none.
     """
 
@@ -173,12 +160,7 @@ class BatchSequence(_Lazy[Batch]):
 
 
 class EpochSequence(_Lazy[Sequence[Batch]]):
-    """The batches of each epoch, its order and augmentation drawn when it is asked for.
-
-    Args:
-        epochs: How many.
-        make: Gives the batches of an epoch, counted from 1.
-    """
+    """The batches of each epoch, counted from 1, order and augmentation drawn when asked for."""
 
     def __init__(self, epochs: int, *, make: Callable[[int], Sequence[Batch]]) -> None:
         # A backend may look at an epoch batch by batch, and a little ahead into the next.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from benchharness.data.folder import by_number, examples, folder
@@ -38,14 +39,8 @@ def cats_dogs(
     """Return the photographs, in class folders or flat as in the competition's archive.
 
     The classes are called cats and dogs whatever the files say, so that all layouts of the same
-    photographs are the same dataset.
-
-    Args:
-        path: The folder, or one that holds the folder of an archive.
-        train: Training images of each class, where numbers tell which are for training.
-        test: Test images of each class, likewise.
-        seed: Draws the test split where class folders have none.
-        is_lenient: Whether fewer than these are enough.
+    photographs are the same dataset. The path may also hold the folder of an archive; the other
+    parameters are those of ``folder.folder``.
 
     Raises:
         DatasetError: The folder is missing or holds something else.
@@ -77,7 +72,7 @@ def holds(path: Path) -> bool:
 def _places_of(path: Path) -> tuple[Path, Path] | None:
     """Return the folder of the dataset, at ``path`` or below, and that of its classes."""
     for base in (path, *(path / name for name in _BELOW)):
-        for place in places(base) if base.is_dir() else ():
+        for place in places(base):
             names = tuple(by_name(pictures_in(place)))
             if _is_ours(names) or _is_ours(tuple(class_folders(place))):
                 return base, place
@@ -93,18 +88,17 @@ def _numbered(place: Path, *, train: int | None, test: int | None, is_lenient: b
 
     Cat/666.jpg and Dog/11702.jpg are empty there, and no photographs.
     """
-    index = {}
-    for name in class_folders(place):
-        files = pictures_in(place / name)
-        whole = [file for file in files if file.stat().st_size]
-        index[name] = tuple(sorted(whole, key=natural))
+    index = {
+        name: tuple(sorted((f for f in pictures_in(place / name) if f.stat().st_size), key=natural))
+        for name in class_folders(place)
+    }
     first, last = by_number(index, train=train, test=test, is_lenient=is_lenient)
     return Listing(
         name="cats_dogs",
         classes=CLASSES,
         train=examples(first),
         test=examples(last),
-        channels=sample_channels([file for files in index.values() for file in files]),
+        channels=sample_channels([*chain.from_iterable(index.values())]),
         is_real=True,
         origin=f"photographs in {place.name}, for training and test by their numbers",
         place=place,

@@ -89,9 +89,8 @@ def _file(folder: Path, name: str) -> Path | None:
 
 
 def _images(folder: Path, prefix: str, *, count: int) -> Images:
-    images = _values(
-        folder, f"{prefix}-images-idx3-ubyte", magic=_IMAGES_MAGIC, shape=(count, _SIZE, _SIZE)
-    )
+    shape = (count, _SIZE, _SIZE)
+    images = _values(folder, f"{prefix}-images-idx3-ubyte", magic=_IMAGES_MAGIC, shape=shape)
     labels = _values(folder, f"{prefix}-labels-idx1-ubyte", magic=_LABELS_MAGIC, shape=(count,))
     if labels.max() >= len(CLASSES):
         raise DatasetError(
@@ -107,22 +106,18 @@ def _values(folder: Path, name: str, *, magic: int, shape: tuple[int, ...]) -> N
         raise DatasetError(f"{folder / name}[.gz]: expected a file, found none; {_REMEDY}")
     header = struct.pack(f">{1 + len(shape)}I", magic, *shape)
     whole = len(header) + int(np.prod(shape))
-    content = _content(path, most=whole + 1)
-    if content[: len(header)] != header or len(content) != whole:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            # No archive can fill the memory.
+            content = file.read(whole + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise DatasetError(
+            f"{path}: expected a readable file, found: {error}; {_REMEDY}"
+        ) from error
+    if not content.startswith(header) or len(content) != whole:
         many = "more" if len(content) > whole else f"{len(content)} bytes"
         raise DatasetError(
             f"{path}: expected an IDX file of {' x '.join(map(str, shape))} bytes, "
             f"found {many}, beginning {content[:16].hex() or 'with nothing'}; {_REMEDY}"
         )
     return np.frombuffer(content, dtype=np.uint8, offset=len(header)).reshape(shape)
-
-
-def _content(path: Path, *, most: int) -> bytes:
-    """Return the beginning of a file, unpacked: no archive can fill the memory."""
-    try:
-        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            return file.read(most)
-    except (OSError, EOFError, zlib.error) as error:
-        raise DatasetError(
-            f"{path}: expected a readable file, found: {error}; {_REMEDY}"
-        ) from error

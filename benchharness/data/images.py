@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BufferedReader
@@ -69,11 +69,9 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decoded:
-    """A picture of the wanted size.
+    """A picture, uint8 of shape (size, size, channels), and what was special about its file.
 
-    Attributes:
-        pixels: uint8, shape (size, size, channels).
-        kinds: What was special about the file, keys of ``model.image_files.WORDS``.
+    The kinds are keys of ``model.image_files.WORDS``.
     """
 
     pixels: NDArray[np.uint8]
@@ -84,16 +82,9 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
     """Return the file's picture, resized straight to a square without cropping.
 
     It is turned as its EXIF orientation says, what is transparent is put on white, 16 bits are
-    scaled to 8, and of an animation the first picture counts. JPEGs are decoded in full, never at
-    a reduced scale, as the loaders of Keras and torchvision do it.
-
-    Args:
-        path: A file in one of the formats of ``SUFFIXES``, whatever its name says.
-        size: Height and width of the result, pixels.
-        channels: 3 for RGB, 1 for grey.
-
-    Returns:
-        Pixels, bilinear, with antialiasing.
+    scaled to 8, and of an animation the first picture counts. Bilinear, with antialiasing; JPEGs
+    are decoded in full, never at a reduced scale, as the loaders of Keras and torchvision do it.
+    The name does not matter; 3 channels are RGB, 1 is grey.
 
     Raises:
         DatasetError: The file is missing, truncated, too large, or no image.
@@ -108,15 +99,8 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
 
 
 def resize_array(image: NDArray[np.uint8], *, size: int, channels: int) -> Decoded:
-    """Return the picture resized as ``read_image`` does.
-
-    Args:
-        image: uint8, shape (height, width) or (height, width, 1 or 3).
-        size: Height and width of the result, pixels.
-        channels: 3 for RGB, 1 for grey.
-    """
-    flat = image[..., 0] if image.ndim == 3 and image.shape[2] == 1 else image
-    picture = Image.fromarray(flat)
+    """Return the picture of shape (height, width[, 1 or 3]) resized as ``read_image`` does."""
+    picture = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
     square = _square(picture, size=size, channels=channels)
     return Decoded(pixels=_pixels(square), kinds=_colour_change(picture, channels=channels))
 
@@ -144,23 +128,27 @@ def open_file(path: Path) -> BufferedReader:
     Raises:
         OSError: It cannot be opened, or is no plain file: a pipe would be waited for without end.
     """
-
-    def without_waiting(name: str, flags: int) -> int:
-        return os.open(name, flags | os.O_NONBLOCK)
-
-    file = open(path, "rb", opener=without_waiting)  # noqa: SIM115 (Path has no opener)
+    file = open(  # noqa: SIM115 (Path has no opener)
+        path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)
+    )
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise OSError("a pipe or a device")
     return file
 
 
-def _open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
-    """Return what ``use`` makes of a file's picture, of which the header is read.
+def complaint(error: Exception, path: Path) -> str:
+    """Return what is wrong with a picture that cannot be read."""
+    if isinstance(error, UnidentifiedImageError):
+        with suppress(OSError):
+            if not path.stat().st_size:
+                return "an empty file"
+        return nature(path) or f"none of {', '.join(_FORMATS)}"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
-    Raises:
-        Exception: One of ``_PILLOW_ERRORS``.
-    """
+
+def _open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
+    """Return what ``use`` makes of a file's picture; raises one of ``_PILLOW_ERRORS``."""
     with open_file(path) as file:
         try:
             with Image.open(file, formats=_FORMATS) as image:
@@ -204,16 +192,6 @@ def _is_long(kind: bytes, body: bytes) -> bool:
     return bool(unpacking.unconsumed_tail)
 
 
-def complaint(error: Exception, path: Path) -> str:
-    """Return what is wrong with a picture that cannot be read."""
-    if isinstance(error, UnidentifiedImageError):
-        with suppress(OSError):
-            if not path.stat().st_size:
-                return "an empty file"
-        return nature(path) or f"none of {', '.join(_FORMATS)}"
-    return (isinstance(error, OSError) and error.strerror) or str(error)
-
-
 def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Decoded:
     if image.width * image.height > MAX_PIXELS:
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
@@ -231,29 +209,32 @@ def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Dec
     if picture.has_transparency_data:
         layered = picture.convert("RGBA")
         if layered.getchannel("A").getextrema() != (255, 255):
-            white = Image.new("RGBA", layered.size, "white")
-            picture = Image.alpha_composite(white, layered)
+            picture = Image.alpha_composite(Image.new("RGBA", layered.size, "white"), layered)
             kinds.append("transparent")
     square = _square(picture, size=size, channels=channels)
     # Turned last: a small square is turned sooner than a photograph.
     upright = square.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else square
-    if _has_more_frames(image):
-        kinds.append("moving")
+    # The second view in an MPO is of the same photograph.
+    if image.format != "MPO":
+        with suppress(*_PILLOW_ERRORS):
+            kinds += ["moving"] if getattr(image, "is_animated", False) else []
     return Decoded(pixels=_pixels(upright), kinds=tuple(kinds))
 
 
-def _header_kinds(image: Image.Image, path: Path, *, channels: int) -> tuple[str, ...]:
-    """Return what the header of an opened file says, as keys of WORDS."""
-    stored_as = {"MPO": "JPEG"}.get(image.format or "", image.format)
-    is_kind = {
-        "deep": any(";16" in str(tile.args) for tile in getattr(image, "tile", ())),
-        "cmyk": image.mode == "CMYK",
-        "misnamed": stored_as != SUFFIXES.get(path.suffix.lower()),
-        "turned": _orientation(image) != 1,
-        **dict.fromkeys(_colour_change(image, channels=channels), True),
-        **({stored_as: True} if stored_as in WORDS else {}),
-    }
-    return tuple(kind for kind, is_true in is_kind.items() if is_true)
+def _header_kinds(image: Image.Image, path: Path, *, channels: int) -> Iterator[str]:
+    """Yield what the header of an opened file says, as keys of WORDS."""
+    stored_as = {"MPO": "JPEG"}.get(image.format or "", image.format) or ""
+    if any(";16" in str(tile.args) for tile in getattr(image, "tile", ())):
+        yield "deep"
+    if image.mode == "CMYK":
+        yield "cmyk"
+    if stored_as != SUFFIXES.get(path.suffix.lower()):
+        yield "misnamed"
+    if _orientation(image) != 1:
+        yield "turned"
+    yield from _colour_change(image, channels=channels)
+    if stored_as in WORDS:
+        yield stored_as
 
 
 def _colour_change(image: Image.Image, *, channels: int) -> tuple[str, ...]:
@@ -270,14 +251,6 @@ def _orientation(image: Image.Image) -> int:
         turn = image.getexif().get(ExifTags.Base.Orientation, 1)
         return turn if turn in range(1, 9) else 1
     return 1
-
-
-def _has_more_frames(image: Image.Image) -> bool:
-    # The second view in an MPO is of the same photograph.
-    if image.format != "MPO":
-        with suppress(*_PILLOW_ERRORS):
-            return bool(getattr(image, "is_animated", False))
-    return False
 
 
 def _square(image: Image.Image, *, size: int, channels: int) -> Image.Image:

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -28,20 +27,23 @@ _TEST = (
     "test", "testing", "holdout", "evaluation", "eval", "validation", "val", "valid", "dev",
     "development",
 )  # fmt: skip
-_PARTS = frozenset({"fold", "part", "batch", "chunk", "shard", "split", "subset"})
 # What is in a folder, whichever class it has.
-_CONTENT = frozenset(
-    {
-        "image", "images", "img", "imgs", "picture", "pictures", "pics", "photo", "photos", "jpg",
-        "jpegimages", "data", "dataset", "datasets", "set", "files", "folder", "raw", "archive",
-    }
+_CONTENT = (
+    "image", "images", "img", "imgs", "picture", "pictures", "pics", "photo", "photos", "jpg",
+    "jpegimages", "data", "dataset", "datasets", "set", "files", "folder", "raw", "archive",
 )  # fmt: skip
-_BESIDE_IMAGES = frozenset(
-    {
-        "mask", "masks", "label", "labels", "annotation", "annotations", "segmentation",
-        "segmentations", "segmentationclass", "bbox", "bboxes", "boxes", "gt", "csv", "xml", "json",
-    }
+_BESIDE_IMAGES = (
+    "mask", "masks", "label", "labels", "annotation", "annotations", "segmentation",
+    "segmentations", "segmentationclass", "bbox", "bboxes", "boxes", "gt", "csv", "xml", "json",
 )  # fmt: skip
+# In the order in which a name with words of several roles takes them.
+_ROLES: Mapping[Role, frozenset[str]] = {
+    "train": frozenset(_TRAIN),
+    "test": frozenset(_TEST),
+    "part": frozenset({"fold", "part", "batch", "chunk", "shard", "split", "subset"}),
+    "content": frozenset((*_CONTENT, *_BESIDE_IMAGES)),
+}
+_KNOWN = frozenset[str]().union(*_ROLES.values())
 _GLUED = re.compile(rf"({'|'.join((*_TRAIN, *_TEST))})({'|'.join(sorted(_CONTENT))})")
 _NAMED_BY_CLASS = re.compile(r"(?P<label>[^.].*)\.[0-9]+\.[A-Za-z]+")
 _SHOWN = 5
@@ -74,12 +76,9 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Split:
-    """A folder with the pictures of a split.
+    """A folder with the pictures of a split by class, by display name; perhaps none.
 
-    Attributes:
-        bottom: Where its classes are: the folder, or one below.
-        classes: Their folders; none where the names of the files tell.
-        index: Pictures by class, by display name; perhaps none.
+    Its classes are folders in ``bottom``, the folder or one below; none where file names tell.
     """
 
     folder: Node
@@ -89,7 +88,7 @@ class _Split:
 
     @property
     def keys(self) -> set[str]:
-        """Return what other spellings of the classes have in common with these."""
+        """What other spellings of the classes have in common with these."""
         return set(map(_key, self.index))
 
 
@@ -109,18 +108,22 @@ def read_layout(path: Path) -> Layout:
     _require_classes(train)
     tests = [_split(folder) for folder in candidates]
     test = _first_labelled(tests, train)
-    if test is not None:
-        _require_same_classes(train, test)
-    left_out = _left_out(tree, train=train, test=test, tests=tests)
-    splits = [split for split in (train, test) if split and split.folder is not top]
+    for here, there in ((train, test), (test, train)):
+        if here and there and (missing := sorted({*here.index} - {*there.index})):
+            raise DatasetError(
+                f"{there.folder.path}: expected the same classes as in the other split, "
+                f"found none named {', '.join(missing)}"
+            )
+    chosen = [split for split in (train, test) if split]
+    left_out = _left_out(tree, chosen, tests)
     return Layout(
         place=top.path,
         train=train.index,
         test=test.index if test else None,
-        splits=tuple(split.folder.name for split in splits),
+        splits=tuple(split.folder.name for split in chosen if split.folder is not top),
         is_flat=not train.classes,
         left_out={reason: tuple(files) for reason, files in left_out.items() if files},
-        notes=tuple(_notes(tree, left_out, train=train, test=test)),
+        notes=tuple(_notes(tree, left_out, chosen)),
     )
 
 
@@ -162,16 +165,8 @@ def role(name: str) -> tuple[Role | None, tuple[str, ...]]:
     ``seg``. None for what may be a class.
     """
     words = _words(name)
-    splits = [word for word in words if word in _TRAIN or word in _TEST]
-    known = {*_TRAIN, *_TEST, *_PARTS, *_CONTENT, *_BESIDE_IMAGES}
-    rest = tuple(word for word in words if word not in known)
-    if splits:
-        return ("train" if any(word in _TRAIN for word in splits) else "test"), rest
-    if any(word in _PARTS for word in words):
-        return "part", rest
-    if any(word in _CONTENT or word in _BESIDE_IMAGES for word in words):
-        return "content", rest
-    return None, rest
+    roles = (kind for kind, known in _ROLES.items() if not known.isdisjoint(words))
+    return next(roles, None), tuple(word for word in words if word not in _KNOWN)
 
 
 def _words(name: str) -> list[str]:
@@ -187,8 +182,9 @@ def _words(name: str) -> list[str]:
 
 def _order(name: str, words: Sequence[str]) -> tuple[int, str]:
     """Return the sorting key of split folders: the word that comes first in ``words``."""
-    own = _words(name)
-    return min(place for place, word in enumerate((*words, "")) if word in (*own, "")), name
+    inside = _words(name)
+    places = (place for place, word in enumerate(words) if word in inside)
+    return next(places, len(words)), name
 
 
 def _key(name: str) -> str:
@@ -226,70 +222,67 @@ def _top(root: Node) -> Node:
 
 def _training(node: Node) -> Node | None:
     """Return the training folder among the folders of a folder, if they are splits."""
-    families: dict[tuple[str, ...], list[Node]] = {}
+    families: dict[tuple[str, ...], dict[str, list[Node]]] = {}
     for folder in node.folders:
         kind, rest = role(folder.name)
         if kind in ("train", "test"):
-            families.setdefault(rest, []).append(folder)
-    for rest in sorted(families):
-        trains = [folder for folder in families[rest] if role(folder.name)[0] == "train"]
-        trains.sort(key=lambda folder: _order(folder.name, _TRAIN))
-        has_tests = len(trains) < len(families[rest])
-        if trains and (has_tests or (not rest and _has_classes(trains[0]))):
-            return trains[0]
+            families.setdefault(rest, {"train": [], "test": []})[kind].append(folder)
+    for rest, family in sorted(families.items()):
+        if family["train"]:
+            train = min(family["train"], key=lambda folder: _order(folder.name, _TRAIN))
+            bottom = _bottom(train)
+            has_classes = len(bottom.folders) > 1 or len(by_name(bottom.pictures)) > 1
+            if family["test"] or (not rest and has_classes):
+                return train
     return None
-
-
-def _has_classes(folder: Node) -> bool:
-    bottom = _bottom(folder)
-    return len(bottom.folders) > 1 or len(by_name(bottom.pictures)) > 1
 
 
 def _splits(top: Node) -> tuple[_Split, list[Node]]:
     """Return the training split, and the folders that may be the test's, the best first."""
     training = _training(top)
-    words = () if training is None else role(training.name)[1]
-    candidates = sorted(
-        (folder for folder in top.folders if role(folder.name) == ("test", words)),
-        key=lambda folder: _order(folder.name, _TEST),
-    )
+    words = role(training.name)[1] if training else ()
+    tests = [folder for folder in top.folders if role(folder.name) == ("test", words)]
+    tests.sort(key=lambda folder: _order(folder.name, _TEST))
     if training is not None:
-        return _split(training), candidates
-    if len(candidates) == len(top.folders) and len(by_name(top.pictures)) < 2:
+        return _split(training), tests
+    if len(tests) == len(top.folders) and len(by_name(top.pictures)) < 2:
         # There is nothing else, and so they will be refused.
         return _split(top), []
-    return _split(top, without=candidates), candidates
+    return _split(top, without=tests), tests
 
 
 def _split(folder: Node, *, without: Sequence[Node] = ()) -> _Split:
     bottom = folder if without else _bottom(folder)
-    classes = tuple(node for node in bottom.folders if node not in without)
+    # By the name as it is read: two splits may write the same accent in two ways.
+    nodes = (node for node in bottom.folders if node not in without)
+    classes = tuple(sorted(nodes, key=lambda node: node.label))
     named = by_name(bottom.pictures)
     if len(classes) < 2 and len(named) > 1:
         index = {display_name(name): files for name, files in named.items()}
         return _Split(folder=folder, bottom=bottom, classes=(), index=index)
     index = {}
-    # By the name as it is read: two splits may write the same accent in two ways.
-    for node in sorted(classes, key=lambda node: node.label):
-        index[node.label] = tuple(sorted(node.all_pictures(), key=partial(_path_key, node.path)))
+    for node in classes:
+        parts = {file: file.relative_to(node.path).parts for file in node.all_pictures()}
+        files = sorted(parts, key=lambda file: [natural(Path(part)) for part in parts[file]])
+        index[node.label] = tuple(files)
     return _Split(folder=folder, bottom=bottom, classes=classes, index=index)
-
-
-def _path_key(folder: Path, file: Path) -> list[tuple[list[str | int], str]]:
-    """Return the sorting key of a file in a folder or in the folders inside."""
-    return [natural(Path(part)) for part in file.relative_to(folder).parts]
 
 
 def _require_classes(train: _Split) -> None:
     """Refuse what cannot be trained on: fewer than two classes, or folders that are none."""
     bottom, classes = train.bottom, train.classes
     _require_readable(train.folder, bottom, *classes)
+    deeper = next((place for node in classes if len((place := _bottom(node)).folders) > 1), None)
+    hint = f"; if the classes are the folders in {deeper.path}, name that folder" if deeper else ""
+    tables = [file.name for file in bottom.others if file.suffix.lower() in (".csv", ".tsv")]
+    table_hint = (
+        f"; labels in tables such as {display_name(tables[0])} are not read" if tables else ""
+    )
     if len(classes) < 2 and len(train.index) < 2:
-        hint = _deeper_hint(classes)
         if not hint and bottom.pictures:
             hint = (
                 "; put the images of each class into a folder of its name, or name the files by "
-                f"class, like cat.0.jpg and dog.0.jpg{_table_hint(bottom)}"
+                f"class, like cat.0.jpg and dog.0.jpg{table_hint}"
             )
         names = ", ".join(node.label for node in classes) or "none"
         raise DatasetError(
@@ -302,19 +295,18 @@ def _require_classes(train: _Split) -> None:
         raise DatasetError(
             f"{bottom.path}: expected class folders, found names of splits or of contents: "
             f"{counts}; put the pictures of each class into a folder of its name, in train and in "
-            f"test{_table_hint(bottom)}{_deeper_hint(classes)}"
+            f"test{table_hint}{hint}"
         )
     insides = [
-        {inner.name for inner in node.folders if inner.may_hold_pictures()}
+        set() if node.pictures else {f.name for f in node.folders if f.may_hold_pictures()}
         for node in classes
-        if not node.pictures
     ]
-    same = set.intersection(*insides) if insides and len(insides) == len(classes) else set()
+    same = set.intersection(*insides) if insides else set()
     if len(same) > 1 and kinds & {"train", "test", "part"}:
         raise DatasetError(
             f"{bottom.path}: expected class folders, found folders that seem to be parts of a "
             f"dataset: {counts}, each with {', '.join(sorted(map(display_name, same)))}; call them "
-            f"train and test, or name one of them{_deeper_hint(classes)}"
+            f"train and test, or name one of them{hint}"
         )
     _require_whole(train)
 
@@ -323,12 +315,11 @@ def _require_whole(split: _Split) -> None:
     """Refuse a split with classes that read alike, that are empty, or that cannot be read."""
     _require_readable(split.folder, split.bottom, *split.classes)
     names = [node.name for node in split.classes] or list(split.index)
-    alike = [name for name, count in Counter(map(_key, names)).items() if count > 1]
-    if alike:
-        twins = ", ".join(display_name(name) for name in names if _key(name) in alike)
+    alike = Counter(map(_key, names))
+    if twins := [display_name(name) for name in names if alike[_key(name)] > 1]:
         raise DatasetError(
             f"{split.bottom.path}: expected different class names, found some that read alike: "
-            f"{twins}; merge or rename them"
+            f"{', '.join(twins)}; merge or rename them"
         )
     empty = []
     for node in split.classes:
@@ -340,15 +331,6 @@ def _require_whole(split: _Split) -> None:
             f"{split.bottom.path}: expected images in every class folder, found none in "
             f"{', '.join(empty)}; add images ({', '.join(sorted(SUFFIXES))}) or remove the folder"
         )
-
-
-def _require_same_classes(train: _Split, test: _Split) -> None:
-    for here, there in ((train, test), (test, train)):
-        if missing := sorted(set(here.index) - set(there.index)):
-            raise DatasetError(
-                f"{there.folder.path}: expected the same classes as in the other split, "
-                f"found none named {', '.join(missing)}"
-            )
 
 
 def _require_readable(*nodes: Node) -> None:
@@ -363,42 +345,29 @@ def _require_readable(*nodes: Node) -> None:
 def _first_labelled(tests: Sequence[_Split], train: _Split) -> _Split | None:
     """Return the first test split with any class of the training, its classes spelt alike.
 
-    Raises:
-        DatasetError: One that comes first cannot be read.
+    One that comes first and cannot be read is a DatasetError.
     """
+    known = {_key(name): (place, name) for place, name in enumerate(train.index)}
     for test in tests:
         _require_readable(test.folder, test.bottom)
         if train.keys & test.keys:
             _require_whole(test)
-            known = {_key(name): (place, name) for place, name in enumerate(train.index)}
-            spelt = {
-                known.get(_key(name), (len(known), name)): files
+            spelt = sorted(
+                (known.get(_key(name), (len(known), name)), files)
                 for name, files in test.index.items()
-            }
-            return replace(test, index={name: spelt[place, name] for place, name in sorted(spelt)})
+            )
+            return replace(test, index={name: files for (_, name), files in spelt})
     return None
 
 
-def _deeper_hint(folders: Sequence[Node]) -> str:
-    bottoms = (_bottom(node) for node in folders)
-    deeper = next((bottom.path for bottom in bottoms if len(bottom.folders) > 1), None)
-    return f"; if the classes are the folders in {deeper}, name that folder" if deeper else ""
-
-
-def _table_hint(node: Node) -> str:
-    tables = [file.name for file in node.others if file.suffix.lower() in (".csv", ".tsv")]
-    return f"; labels in tables such as {display_name(tables[0])} are not read" if tables else ""
-
-
 def _left_out(
-    tree: Tree, *, train: _Split, test: _Split | None, tests: Sequence[_Split]
+    tree: Tree, chosen: Sequence[_Split], tests: Sequence[_Split]
 ) -> dict[str, list[Path]]:
     """Return the pictures of no split, by the reason why."""
-    chosen = [split for split in (train, test) if split]
     left_out: dict[str, list[Path]] = {HIDDEN: tree.hidden, BLIND: [], SPLIT: [], STRAY: []}
     for split in tests:
         if all(split.folder is not other.folder for other in chosen):
-            reason = SPLIT if train.keys & split.keys else BLIND
+            reason = SPLIT if chosen[0].keys & split.keys else BLIND
             left_out[reason] += split.folder.all_pictures()
     read = chain.from_iterable(files for split in chosen for files in split.index.values())
     known = {*read, *left_out[BLIND], *left_out[SPLIT]}
@@ -407,7 +376,7 @@ def _left_out(
 
 
 def _notes(
-    tree: Tree, left_out: Mapping[str, list[Path]], *, train: _Split, test: _Split | None
+    tree: Tree, left_out: Mapping[str, list[Path]], chosen: Sequence[_Split]
 ) -> Iterator[str]:
     """Yield a sentence for each reason why something was not read as it is."""
     nodes = list(tree.root.walk())
@@ -418,10 +387,11 @@ def _notes(
     def pictures(count: int) -> str:
         return f"{count:,} picture{'' if count == 1 else 's'}"
 
-    chosen = f"the test set is {test.folder.label}" if test else "there is no test set"
+    test = chosen[1].folder.label if len(chosen) > 1 else ""
     reasons = {
         BLIND: "of a test folder without these classes",
-        SPLIT: f"of a further split, for example {chosen}",
+        SPLIT: "of a further split, for example "
+        + (f"the test set is {test}" if test else "there is no test set"),
         STRAY: "in no class",
         HIDDEN: "hidden or made by the system",
     }
@@ -432,33 +402,24 @@ def _notes(
     if foreign := _foreign_formats(nodes):
         count = pictures(foreign.total())
         yield f"not read: {count} to be converted to JPEG or PNG: {_listed(foreign)}"
-    others = Counter(
-        file.suffix.lower() or "no suffix"
-        for node in nodes
-        for file in node.others
-        # What we have written down of pictures that we drew or fetched is nobody's news.
-        if file.name != MANIFEST
-    )
-    if others:
-        yield f"not read: files that are no pictures: {_listed(others)}"
+    # What we have written down of pictures that we drew or fetched is nobody's news.
+    others = (file for node in nodes for file in node.others if file.name != MANIFEST)
+    if suffixes := Counter(file.suffix.lower() or "no suffix" for file in others):
+        yield f"not read: files that are no pictures: {_listed(suffixes)}"
     if tree.repeated:
         yield "not followed, because their targets are read elsewhere: " + _joined(
             f"{place(link)} ({_count(node) if node else 'a folder above'})"
             for link, node in tree.repeated
         )
     if tree.broken:
-        yield "WARNING: links that lead nowhere: " + _joined(
-            f"{place(link)} ({reason})" for link, reason in tree.broken
-        )
-    if blocked := [node for node in nodes if node.obstacle]:
-        yield "WARNING: cannot be read, so its pictures are missing: " + _joined(
-            f"{place(node.path)} ({node.obstacle})" for node in blocked
-        )
+        broken = (f"{place(link)} ({reason})" for link, reason in tree.broken)
+        yield f"WARNING: links that lead nowhere: {_joined(broken)}"
+    if blocked := [f"{place(node.path)} ({node.obstacle})" for node in nodes if node.obstacle]:
+        yield f"WARNING: cannot be read, so its pictures are missing: {_joined(blocked)}"
     inner = Counter[str]()
-    for split in (train, test):
-        for node in split.classes if split else ():
-            for folder in node.folders:
-                inner[folder.label] += len(folder.all_pictures())
+    for node in chain.from_iterable(split.classes for split in chosen):
+        for folder in node.folders:
+            inner[folder.label] += len(folder.all_pictures())
     if inner := +inner:
         yield f"folders inside classes, read with their class: {_listed(inner)}"
 

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -39,11 +38,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FileExamples:
-    """Labelled images in separate files, each known by its position.
-
-    Attributes:
-        labels: Class of each image, int32, shape (images,).
-    """
+    """Images in separate files, each known by its position; labels int32, shape (images,)."""
 
     paths: tuple[Path, ...]
     labels: NDArray[np.int32]
@@ -61,11 +56,7 @@ class FileExamples:
         return os.fsencode(self.paths[index]).decode("utf-8", "replace")
 
     def digest(self, index: int) -> bytes:
-        """Return the SHA-256 of the file, 32 bytes.
-
-        Raises:
-            DatasetError: The file cannot be read.
-        """
+        """Return the SHA-256 of the file, 32 bytes; a DatasetError where it cannot be read."""
         path = self.paths[index]
         try:
             with open_file(path) as file:
@@ -76,21 +67,16 @@ class FileExamples:
             ) from error
 
     def read(self, index: int, *, size: int, channels: int) -> Decoded:
-        """Return the image decoded and resized to a square.
-
-        Raises:
-            DatasetError: The image cannot be decoded.
-        """
+        """Return the image decoded and resized to a square; a DatasetError where it cannot be."""
         return read_image(self.paths[index], size=size, channels=channels)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ArrayExamples:
-    """Labelled images in one array, each known by its position.
+    """Images in one array, each known by its position; labels int32, shape (images,).
 
     Attributes:
         images: uint8, shape (rows, height, width) or (rows, height, width, channels).
-        labels: Class of each image, int32, shape (images,).
         source: Name of the array, for messages.
         rows: Row of each image, int64, shape (images,); None for all rows in order.
     """
@@ -186,15 +172,14 @@ class Listing:
         Raises:
             DatasetError: There are not enough.
         """
-        choose = partial(select, classes=self.classes, is_lenient=self.is_lenient)
         try:
-            return replace(
-                self,
-                train=choose(self.train, count=train),
-                test=choose(self.test, count=test),
+            first, last = (
+                select(part, count=count, classes=self.classes, is_lenient=self.is_lenient)
+                for part, count in ((self.train, train), (self.test, test))
             )
         except DatasetError as error:
             raise DatasetError(f"dataset {self.name} ({self.origin}): {error}") from error
+        return replace(self, train=first, test=last)
 
 
 def select(
@@ -206,13 +191,8 @@ def select(
 ) -> Examples:
     """Return the first ``count`` images, taken equally from each class, in their order.
 
-    What does not divide evenly goes to the first classes.
-
-    Args:
-        examples: Where to choose from.
-        count: Images in all; None for every image.
-        classes: Names for the message; every class that occurs where none are given.
-        is_lenient: Whether a class with fewer images than its share gives all of them.
+    What does not divide evenly goes to the first classes. None takes every image; a lenient choice
+    takes all of a class that has fewer than its share.
 
     Raises:
         DatasetError: A class has fewer images than its share, and may not.
@@ -221,18 +201,15 @@ def select(
         return examples
     labels = examples.labels
     names = list(classes) or [f"class {label}" for label in range(int(labels.max()) + 1)]
-    by_class = [np.flatnonzero(labels == label) for label in range(len(names))]
-    chosen = []
-    for name, share, members in zip(
-        names, shares(count, classes=len(names)), by_class, strict=True
-    ):
-        if len(members) < share and not is_lenient:
-            most = min(map(len, by_class)) * len(names)
+    members = [np.flatnonzero(labels == label) for label in range(len(names))]
+    wanted = shares(count, classes=len(names))
+    for name, share, ids in zip(names, wanted, members, strict=True):
+        if len(ids) < share and not is_lenient:
             raise DatasetError(
                 f"expected {count} images, {share} of {name}; found {len(examples)}, "
-                f"{len(members)} of {name}; ask for at most {most}"
+                f"{len(ids)} of {name}; ask for at most {min(map(len, members)) * len(names)}"
             )
-        chosen.append(members[:share])
+    chosen = [ids[:share] for share, ids in zip(wanted, members, strict=True)]
     return examples.take(np.sort(np.concatenate(chosen)))
 
 
@@ -242,15 +219,10 @@ def shares(count: int, *, classes: int) -> list[int]:
 
 
 def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
-    """Return the SHA-256 of each image's content, by id.
-
-    Args:
-        listing: What to read.
-        workers: Threads.
-        may_skip: Whether an image that cannot be read has the digest ``UNREADABLE``.
+    """Return the SHA-256 of each image's content, by id, read on ``workers`` threads.
 
     Raises:
-        DatasetError: An image cannot be read.
+        DatasetError: An image cannot be read; where it may be skipped it is ``UNREADABLE`` instead.
     """
 
     def digest(image: int) -> bytes:
@@ -262,23 +234,14 @@ def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
                 return UNREADABLE
             raise
 
-    blocks = _on_threads(
-        lambda ids: [digest(image) for image in ids], count=listing.count, workers=workers
-    )
+    blocks = _on_threads(lambda ids: [*map(digest, ids)], count=listing.count, workers=workers)
     return [digest for block in blocks for digest in block]
 
 
 def identity(listing: Listing, contents: Sequence[bytes], *, size: int, channels: int) -> str:
-    """Return the dataset's digest: what its pixels and labels follow from, and no path.
+    """Return the dataset's digest, SHA-256 in hex: what its pixels and labels follow from.
 
-    Args:
-        listing: What to identify.
-        contents: The digest of each image, by id.
-        size: Side of the decoded images, pixels.
-        channels: 1 or 3.
-
-    Returns:
-        SHA-256 in hex.
+    It follows from the digests of the images, by id, and not from their paths.
     """
     header = {
         "name": listing.name,
@@ -300,8 +263,7 @@ class Block:
 
     Attributes:
         pixels: uint8, shape (images, size, size, channels); black where decoding failed.
-        kinds: What was special about some files, by id.
-        failures: The error of each image that failed, by id.
+        kinds, failures: What was special about some files, and the errors of others, by id.
     """
 
     pixels: NDArray[np.uint8]

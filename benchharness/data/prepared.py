@@ -1,29 +1,45 @@
-"""Prepared dataset: decoded once, kept on disk, and read by every backend."""
+"""Prepared dataset: decoded once, kept in the cache, opened where whole, and read by every backend.
+
+An entry of the cache is a folder with images.npy, labels.npy and meta.json.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+import hashlib
+import io
+import json
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.data.batches import split
-from benchharness.data.cache import (
-    CacheEntry,
-    Meta,
-    Progress,
-    entry_folder,
-    open_entry,
-    open_or_build,
-)
-from benchharness.data.listing import Listing, digests, identity
-from benchharness.data.verify import Leak, OnLeak, find_leaks, refuse_leaks
+from benchharness.data.listing import UNREADABLE, Listing, decode, digests, identity
 from benchharness.errors import DatasetError
+from benchharness.files import (
+    atomic_dir,
+    build_lock,
+    file_digest,
+    remove_dir,
+    require_free_space,
+    sync,
+    writable,
+)
 
+Progress = Callable[[int, int], None]
 OnBadImage = Literal["error", "skip"]
+OnLeak = Literal["warn", "error"]
+Leak = tuple[str, str]
+
+_FORMAT = 3
+_SYNC_BYTES = 16_000_000
+_IMAGES, _LABELS, _META = "images.npy", "labels.npy", "meta.json"
+_REMEDY = "; remove the folder and prepare again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,10 +57,10 @@ class Prepared:
         is_real: False for pictures that a program drew.
         skipped: Images left out because they could not be read.
         kinds: Ids of images that were special, by the keys of ``model.image_files.WORDS``.
-        seconds: Time spent decoding now; 0.0 when they came from the cache.
         folder: The cache entry.
         validation: Share of the training images held out, 0-1.
         seed: Decided which ones.
+        seconds: Time spent decoding now; 0.0 when they came from the cache.
         leaks: Images of the test that are for training too, each with its twin.
         rebuilt_because: What was wrong with the cache entry that this one replaces; else empty.
     """
@@ -59,10 +75,10 @@ class Prepared:
     is_real: bool
     skipped: tuple[str, ...]
     kinds: Mapping[str, tuple[int, ...]]
-    seconds: float
     folder: Path
     validation: float
     seed: int
+    seconds: float = 0.0
     leaks: tuple[Leak, ...] = ()
     rebuilt_because: str = ""
 
@@ -94,18 +110,64 @@ class Prepared:
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Prepared:
-        """Open what ``as_dict`` describes.
+        """Open what ``as_dict`` describes; a DatasetError where the entry is gone or damaged."""
+        skipped = tuple(fields["skipped"])
+        entry = _open_entry(Path(fields["folder"]))
+        return cls._of(entry, **{**fields, "folder": entry.folder, "skipped": skipped})
 
-        Raises:
-            DatasetError: The cache entry is gone or damaged.
-        """
-        return _with_splits(
-            open_entry(Path(fields["folder"])),
-            validation=fields["validation"],
-            seed=fields["seed"],
-            origin=fields["origin"],
-            skipped=tuple(fields["skipped"]),
+    @classmethod
+    def _of(cls, entry: _Entry, *, validation: float, seed: int, **others: Any) -> Prepared:
+        meta = entry.meta
+        return cls(
+            images=entry.images,
+            labels=entry.labels,
+            splits=split(
+                entry.labels,
+                classes=meta.classes,
+                train=meta.train,
+                skipped=meta.skipped,
+                validation=validation,
+                seed=seed,
+            ),
+            classes=meta.classes,
+            name=meta.name,
+            digest=meta.digest,
+            is_real=meta.is_real,
+            kinds=meta.kinds,
+            validation=validation,
+            seed=seed,
+            **others,
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Meta:
+    """Description of an entry's arrays: shape of the images, how many are for training.
+
+    Attributes:
+        skipped: Ids of images that could not be read; their pixels are black.
+        kinds: Ids of images that were special, by the keys of ``model.image_files.WORDS``.
+        files: SHA-256 of each array's file, hexadecimal, by name.
+    """
+
+    digest: str
+    name: str
+    classes: tuple[str, ...]
+    is_real: bool
+    shape: tuple[int, int, int, int]
+    train: int
+    skipped: tuple[int, ...] = ()
+    kinds: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+
+class _Entry(NamedTuple):
+    """An entry of the cache, opened: a read-only memory map of its images, and its labels."""
+
+    folder: Path
+    meta: _Meta
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int32]
 
 
 def prepare(
@@ -128,17 +190,13 @@ def prepare(
     Neither ``validation`` nor ``seed`` decodes anything again.
 
     Args:
-        listing: What to decode.
         size: Side of the decoded images, pixels.
         channels: 1 or 3; None for the listing's own.
         train_images: Training images to take, validation included; None for all.
         test_images: Test images to take; None for all.
         validation: Share of each class of the training images to hold out, 0-1.
         seed: Decides which ones.
-        cache_dir: The entry is in ``prepared`` below it.
         workers: Decoding threads.
-        on_bad_image: "skip" leaves out images that cannot be read.
-        on_leak: "error" refuses images of the test that are for training too.
         progress: Called with images done and images in all.
 
     Raises:
@@ -150,7 +208,7 @@ def prepare(
     may_skip = on_bad_image == "skip"
     contents = digests(listing, workers=workers, may_skip=may_skip)
     digest = identity(listing, contents, size=size, channels=channels)
-    meta = Meta(
+    meta = _Meta(
         digest=digest,
         name=listing.name,
         classes=listing.classes,
@@ -158,54 +216,252 @@ def prepare(
         shape=(listing.count, size, size, channels),
         train=len(listing.train),
     )
-    entry = open_or_build(
-        entry_folder(cache_dir, digest),
-        listing,
-        meta=meta,
-        workers=workers,
-        may_skip=may_skip,
-        progress=progress,
-    )
+    folder, began = _entry_folder(cache_dir, digest), time.perf_counter()
+    seconds = 0.0
+    with writable(folder, what="to write prepared images", error=DatasetError):
+        # A cache that cannot be written, and so not locked, may still hold what is needed.
+        entry, damage = _open_whole(folder, meta=meta)
+        if entry is None:
+            # Of several processes that need the same entry one builds it, the others wait for that.
+            with build_lock(folder):
+                entry, damage = _open_whole(folder, meta=meta)
+                if entry is None:
+                    if damage:
+                        remove_dir(folder)
+                    began = time.perf_counter()
+                    _build(folder, listing, meta, workers, may_skip=may_skip, progress=progress)
+                    seconds = time.perf_counter() - began
+    entry = entry or _open_entry(folder)
     skipped = tuple(map(listing.image_name, entry.meta.skipped))
     if skipped and not may_skip:
         raise DatasetError(
             f"{skipped[0]}: expected a readable image, found one that an earlier run skipped "
             f'({len(skipped)} such in all); repair or remove it, or set on_bad_image = "skip"'
         )
-    leaks = find_leaks(listing, contents, skipped=entry.meta.skipped)
-    if on_leak == "error":
-        refuse_leaks(leaks)
-    prepared = _with_splits(
-        entry, validation=validation, seed=seed, origin=listing.origin, skipped=skipped
-    )
-    return replace(prepared, leaks=leaks)
-
-
-def _with_splits(
-    entry: CacheEntry, *, validation: float, seed: int, origin: str, skipped: tuple[str, ...]
-) -> Prepared:
-    meta = entry.meta
-    return Prepared(
-        images=entry.images,
-        labels=entry.labels,
-        splits=split(
-            entry.labels,
-            classes=meta.classes,
-            train=meta.train,
-            skipped=meta.skipped,
-            validation=validation,
-            seed=seed,
-        ),
-        classes=meta.classes,
-        name=meta.name,
-        digest=meta.digest,
-        origin=origin,
-        is_real=meta.is_real,
-        skipped=skipped,
-        kinds=meta.kinds,
-        seconds=entry.seconds,
-        folder=entry.folder,
+    leaks = _leaks(listing, contents, skipped=entry.meta.skipped)
+    if leaks and on_leak == "error":
+        test, train = leaks[0]
+        raise DatasetError(
+            f"{test}: expected a picture that is not for training too, found the bytes of {train} "
+            f'({len(leaks)} such in all); remove one of each two, or set on_leak = "warn"'
+        )
+    return Prepared._of(
+        entry,
+        folder=folder,
         validation=validation,
         seed=seed,
-        rebuilt_because=entry.rebuilt_because,
+        origin=listing.origin,
+        skipped=skipped,
+        seconds=seconds,
+        leaks=leaks,
+        rebuilt_because=damage,
+    )
+
+
+def _leaks(
+    listing: Listing, contents: Sequence[bytes], *, skipped: Collection[int]
+) -> tuple[Leak, ...]:
+    """Return the names of test images and of the first training image with the same bytes.
+
+    A picture that was stored again counts as another.
+    """
+    train = len(listing.train)
+    ignored = {UNREADABLE, *(contents[image] for image in skipped)}
+    trained: dict[bytes, int] = {}
+    for image, content in enumerate(contents[:train]):
+        trained.setdefault(content, image)
+    return tuple(
+        (listing.image_name(image), listing.image_name(trained[content]))
+        for image, content in enumerate(contents[train:], start=train)
+        if content in trained and content not in ignored
+    )
+
+
+def _entry_folder(cache_dir: Path, digest: str) -> Path:
+    return cache_dir / "prepared" / digest[:32]
+
+
+def _open_entry(folder: Path) -> _Entry:
+    """Open an entry without reading its images; a DatasetError where it is missing or damaged."""
+    try:
+        fields = json.loads((folder / _META).read_text(encoding="utf-8"))
+        if fields.pop("format") != _FORMAT:
+            raise ValueError("meta.json is of another format")
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        kinds = {kind: tuple(ids) for kind, ids in fields["kinds"].items()}
+        meta = _Meta(**{**fields, **lists, "kinds": kinds})
+        images = np.load(folder / _IMAGES, mmap_mode="r", allow_pickle=False)
+        labels = np.load(folder / _LABELS, allow_pickle=False)
+    except (OSError, ValueError, EOFError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{folder}: expected prepared images, found damage: {error}{_REMEDY}"
+        ) from error
+    actual = (images.shape, images.dtype, labels.shape, labels.dtype)
+    expected = (meta.shape, np.dtype(np.uint8), meta.shape[:1], np.dtype(np.int32))
+    if actual != expected:
+        raise DatasetError(f"{folder}: expected arrays {expected}, found {actual}{_REMEDY}")
+    return _Entry(folder, meta, images, labels)
+
+
+def _open_whole(folder: Path, *, meta: _Meta) -> tuple[_Entry | None, str]:
+    """Return the entry if every byte is as it was written, else what is wrong; empty without one.
+
+    A disk that lies, or a power cut, leaves files of the right length with other content.
+    """
+    # Looked at first: what another process completes from here on is not ours to remove.
+    if not folder.exists():
+        return None, ""
+    try:
+        entry = _open_entry(folder)
+        for name in (_IMAGES, _LABELS):
+            if file_digest(folder / name) != entry.meta.files.get(name):
+                return None, f"{folder / name}: expected the bytes that were written, found others"
+    except DatasetError as error:
+        return None, str(error).removesuffix(_REMEDY)
+    except OSError as error:
+        return None, f"{folder}: expected prepared images, found: {error}"
+    if replace(entry.meta, skipped=(), kinds={}, files={}) != meta:
+        return None, f"{folder}: expected the images of {meta.digest}, found others"
+    return entry, ""
+
+
+def _build(
+    folder: Path,
+    listing: Listing,
+    meta: _Meta,
+    workers: int,
+    *,
+    may_skip: bool,
+    progress: Progress | None,
+) -> None:
+    skipped: dict[int, DatasetError] = {}
+    kinds: dict[str, list[int]] = {}
+
+    def blocks() -> Iterator[NDArray[np.uint8]]:
+        done, size, channels = 0, meta.shape[1], meta.shape[3]
+        for block in decode(listing, size=size, channels=channels, workers=workers):
+            if block.failures and not may_skip:
+                raise next(iter(block.failures.values()))
+            skipped.update(block.failures)
+            for image, image_kinds in block.kinds.items():
+                for kind in image_kinds:
+                    kinds.setdefault(kind, []).append(image)
+            done += len(block.pixels)
+            if progress is not None:
+                progress(done, listing.count)
+            yield block.pixels
+
+    needed = int(np.prod(meta.shape))
+    with atomic_dir(folder) as building:
+        require_free_space(building, needed=needed, what="prepared images", error=DatasetError)
+        images_digest = _write_images(building / _IMAGES, shape=meta.shape, blocks=blocks())
+        _require_each_class(listing, skipped)
+        np.save(building / _LABELS, listing.labels)
+        complete = replace(
+            meta,
+            skipped=tuple(skipped),
+            kinds={kind: tuple(ids) for kind, ids in kinds.items()},
+            files={_IMAGES: images_digest, _LABELS: file_digest(building / _LABELS)},
+        )
+        text = json.dumps({"format": _FORMAT, **asdict(complete)}, indent=1, ensure_ascii=False)
+        (building / _META).write_text(text + "\n", encoding="utf-8")
+        for path in (building / _LABELS, building / _META, building):
+            sync(path)
+
+
+def _write_images(
+    path: Path, *, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]
+) -> str:
+    """Write an array from consecutive blocks of images, and return the file's SHA-256.
+
+    Plain writes rather than a writable memory map: on a full disk they fail with an error, where
+    a map would end the process with a bus error.
+    """
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    start = io.BytesIO()
+    np.lib.format.write_array_header_1_0(start, header)
+    digest = hashlib.sha256(start.getbuffer())
+    with path.open("wb") as file:
+        file.write(start.getbuffer())
+        waiting = 0
+        for block in blocks:
+            digest.update(block.data)
+            waiting += file.write(block.data)
+            # Little by little, while other threads decode; all at the end would be a wait.
+            if waiting > _SYNC_BYTES:
+                waiting = 0
+                os.fsync(file.fileno())
+        file.flush()
+        os.fsync(file.fileno())
+    return digest.hexdigest()
+
+
+def _require_each_class(listing: Listing, skipped: Mapping[int, DatasetError]) -> None:
+    labels, train = listing.labels, len(listing.train)
+    kept = np.setdiff1d(np.arange(len(labels)), np.array(list(skipped), dtype=np.int64))
+    for name, part in (("train", kept[kept < train]), ("test", kept[kept >= train])):
+        bare = np.setdiff1d(np.arange(len(listing.classes)), labels[part])
+        if skipped and len(bare):
+            raise DatasetError(
+                f"dataset {listing.name}: {name}: expected a readable image of each class, "
+                f"found none of {listing.classes[int(bare[0])]}; "
+                f"the first of {len(skipped):,}: {next(iter(skipped.values()))}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCheck:
+    """Result of decoding a dataset once more.
+
+    Attributes:
+        entry: Place of the images in the cache; None where they are not prepared.
+        damages: A line for each image that cannot be read or differs from the cache.
+    """
+
+    images: int
+    entry: Path | None
+    damages: tuple[str, ...]
+
+
+def check_images(
+    listing: Listing,
+    *,
+    size: int,
+    train_images: int | None,
+    test_images: int | None,
+    cache_dir: Path,
+    workers: int,
+    progress: Progress | None = None,
+) -> ImageCheck:
+    """Decode a listing's images once more, and compare them with the cache.
+
+    Raises:
+        DatasetError: There are too few images.
+    """
+    listing = listing.first(train=train_images, test=test_images)
+    channels, damages, done = listing.channels, list[str](), 0
+    contents = digests(listing, workers=workers, may_skip=True)
+    folder = _entry_folder(cache_dir, identity(listing, contents, size=size, channels=channels))
+    is_there, entry = folder.exists(), None
+    if is_there:
+        try:
+            entry = _open_entry(folder)
+        except DatasetError as error:
+            damages.append(str(error))
+    for block in decode(listing, size=size, channels=channels, workers=workers):
+        damages += map(str, block.failures.values())
+        if entry is not None:
+            cached = entry.images[done : done + len(block.pixels)]
+            damages += [
+                f"{folder}: expected {listing.image_name(done + int(row))} as decoding gives it, "
+                f"found other pixels{_REMEDY}"
+                for row in np.flatnonzero((cached != block.pixels).any(axis=(1, 2, 3)))
+            ]
+        done += len(block.pixels)
+        if progress is not None:
+            progress(done, listing.count)
+    if entry is not None and not np.array_equal(entry.labels, listing.labels):
+        damages.append(f"{folder}: expected the labels of the images, found others{_REMEDY}")
+    return ImageCheck(
+        images=listing.count, entry=folder if is_there else None, damages=tuple(damages)
     )

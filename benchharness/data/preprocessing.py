@@ -67,7 +67,7 @@ def fitted(name: str, prepared: Prepared) -> Preprocessing:
 def fit(
     name: str, *, images: NDArray[np.uint8], ids: NDArray[np.int64], channels: int
 ) -> Preprocessing:
-    """Return the preprocessing of that name.
+    """Return the preprocessing of that name, fitted to the images of the given ids.
 
     - unit: 0-255 becomes 0-1.
     - caffe_bgr: blue, green, red, less the means of ImageNet; what Keras's VGG16 learnt with.
@@ -75,20 +75,9 @@ def fit(
     - standard: each channel with mean 0 and standard deviation 1 over the training images.
     - zca: standard, then whitened.
 
-    Args:
-        name: One of the five.
-        images: uint8, shape (all images, height, width, channels).
-        ids: Which of them are for training.
-        channels: 1 or 3.
-
     Raises:
         DatasetError: The name is unknown, or does not fit the channels.
     """
-    order = tuple(range(channels))
-    if name == "unit":
-        return Preprocessing(
-            name=name, order=order, mean=(0.0,) * channels, scale=(1 / 255,) * channels
-        )
     if name in _IMAGENET:
         if channels != 3:
             raise DatasetError(
@@ -96,15 +85,16 @@ def fit(
                 "use unit or standard, or prepare the images with 3 channels"
             )
         return _IMAGENET[name]
+    mean, scale, ids = (0.0,) * channels, (1 / 255,) * channels, np.sort(ids)
     if name in ("standard", "zca"):
-        mean, scale = _standard(images, np.sort(ids))
-        standard = Preprocessing(name=name, order=order, mean=mean, scale=scale)
-        if name == "standard":
-            return standard
-        return replace(standard, whitening=_whitening(standard, images, np.sort(ids)))
-    raise DatasetError(
-        f"preprocessing: expected one of unit, caffe_bgr, imagenet_rgb, standard, zca; found {name}"
-    )
+        mean, scale = _standard(images, ids)
+    elif name != "unit":
+        raise DatasetError(
+            "preprocessing: expected one of unit, caffe_bgr, imagenet_rgb, standard, zca; "
+            f"found {name}"
+        )
+    fit = Preprocessing(name=name, order=tuple(range(channels)), mean=mean, scale=scale)
+    return replace(fit, whitening=_whitening(fit, images, ids)) if name == "zca" else fit
 
 
 def _standard(
@@ -128,33 +118,24 @@ def _standard(
 def _whitening(
     standard: Preprocessing, images: NDArray[np.uint8], ids: NDArray[np.int64]
 ) -> Whitening:
-    """Return ZCA whitening in the span of the leading components."""
-    # Spread evenly over the ids, which often come sorted by class.
-    places = np.linspace(0, len(ids) - 1, min(len(ids), _WHITENED_IMAGES)).round()
-    chosen = ids[places.astype(np.int64)]
-    samples = np.empty((len(chosen), images[0].size), dtype=np.float32)
-    for start in range(0, len(chosen), _CHUNK):
-        chunk = images[chosen[start : start + _CHUNK]].astype(np.float32)
-        inputs = preprocess_on_host(chunk, standard)
-        samples[start : start + _CHUNK] = inputs.reshape(len(chunk), -1)
-    mean = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
-    samples -= mean
-    axes, variance = _components(samples)
-    gain = (1 / np.sqrt(variance + _EPSILON)).astype(np.float32)
-    return Whitening(mean=mean, basis=axes.astype(np.float32), gain=gain)
-
-
-def _components(
-    samples: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the leading axes of centred samples, shape (values, components), and variances.
+    """Return ZCA whitening in the span of the leading components.
 
     Source:
         The singular value decomposition by way of the products of the samples with each other,
         of which there are far fewer than values: Sirovich, "Turbulence and the dynamics of
         coherent structures" (1987), the method of snapshots. In float64, as it squares.
     """
-    count, values = samples.shape
+    # Spread evenly over the ids, which often come sorted by class.
+    places = np.linspace(0, len(ids) - 1, min(len(ids), _WHITENED_IMAGES)).round()
+    chosen = ids[places.astype(np.int64)]
+    count, values = len(chosen), images[0].size
+    samples = np.empty((count, values), dtype=np.float32)
+    for start in range(0, count, _CHUNK):
+        chunk = images[chosen[start : start + _CHUNK]].astype(np.float32)
+        inputs = preprocess_on_host(chunk, standard)
+        samples[start : start + _CHUNK] = inputs.reshape(len(chunk), -1)
+    mean = samples.mean(axis=0, dtype=np.float64).astype(np.float32)
+    samples -= mean
     parts = [slice(start, start + _VALUES) for start in range(0, values, _VALUES)]
     products = np.zeros((count, count))
     for part in parts:
@@ -167,7 +148,8 @@ def _components(
     lengths = np.sqrt(squares[leading])
     weights = vectors[:, leading] / lengths
     axes = np.concatenate([samples[:, part].T.astype(np.float64) @ weights for part in parts])
-    return axes, lengths**2 / max(1, count - 1)
+    gain = 1 / np.sqrt(lengths**2 / max(1, count - 1) + _EPSILON)
+    return Whitening(mean=mean, basis=axes.astype(np.float32), gain=gain.astype(np.float32))
 
 
 def _read(file: Path) -> Preprocessing | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,13 +27,9 @@ Progress = Callable[[int, int], None]
 VARIABLE = "BENCHHARNESS_DATA"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """One line about a source, and what to do where it has nothing.
-
-    Attributes:
-        remedy: How to make its images available.
-    """
+    """One line about a source, and how to make its images available."""
 
     description: str
     remedy: str
@@ -43,26 +40,21 @@ _FETCH_IT = "with a network it is downloaded automatically; otherwise"
 
 SOURCES: dict[str, SourceInfo] = {
     "folder": SourceInfo(
-        description="class folders of images: train/<class>/*, test/<class>/*, or just <class>/*",
-        remedy=_NAME_IT,
+        "class folders of images: train/<class>/*, test/<class>/*, or just <class>/*", _NAME_IT
     ),
-    "flat": SourceInfo(
-        description="images named by class in one folder: cat.0.jpg, dog.0.jpg",
-        remedy=_NAME_IT,
-    ),
+    "flat": SourceInfo("images named by class in one folder: cat.0.jpg, dog.0.jpg", _NAME_IT),
     "cats_dogs": SourceInfo(
-        description="photographs of cats and dogs (Asirra), in any of their layouts",
-        remedy=f"{_FETCH_IT} {_NAME_IT}; it holds train/cats/*.jpg, train/dogs/*.jpg and test "
+        "photographs of cats and dogs (Asirra), in any of their layouts",
+        f"{_FETCH_IT} {_NAME_IT}; it holds train/cats/*.jpg, train/dogs/*.jpg and test "
         "likewise, or cat.0.jpg ... dog.12499.jpg, or PetImages/Cat/0.jpg ...",
     ),
     "fashion_mnist": SourceInfo(
-        description="70 000 grayscale images of clothes in ten classes, 28 x 28",
-        remedy=f"{_FETCH_IT} apt-get install dataset-fashion-mnist (Debian, Ubuntu), or put "
+        "70 000 grayscale images of clothes in ten classes, 28 x 28",
+        f"{_FETCH_IT} apt-get install dataset-fashion-mnist (Debian, Ubuntu), or put "
         f"train-images-idx3-ubyte.gz and its three companions into a folder and {_NAME_IT}",
     ),
     "drawn": SourceInfo(
-        description="cats and dogs drawn by benchharness; nothing to download",
-        remedy="nothing is needed",
+        "cats and dogs drawn by benchharness; nothing to download", "nothing is needed"
     ),
 }
 
@@ -78,7 +70,7 @@ def info(name: str) -> SourceInfo:
         return SOURCES[name]
     plugin = _plugin(name)
     assert plugin is not None, f"{name} is no source"
-    return SourceInfo(description=plugin.description, remedy=plugin.remedy)
+    return SourceInfo(plugin.description, plugin.remedy)
 
 
 def find(
@@ -95,7 +87,7 @@ def find(
     fetcher: Fetcher | None = None,
     is_lenient: bool = False,
 ) -> Listing:
-    """Return the listing of a source.
+    """Return the listing of a source, one of ``names()``.
 
     Looks at ``path`` if given, and nowhere else; otherwise at $BENCHHARNESS_DATA, then at the
     places where the system and Keras keep such a dataset, then at what was fetched before, and
@@ -103,12 +95,7 @@ def find(
     name below it.
 
     Args:
-        name: One of ``names()``.
-        path: What the user named.
-        environment: Environment variables.
-        cache_dir: Where drawn pictures are kept.
-        train_images: Training images in all that will be used; None for all.
-        test_images: Test images in all that will be used; None for all.
+        train_images, test_images: How many in all will be used; None for all.
         seed: Draws pictures, and a test split where a folder has none.
         fallback: "drawn" to draw pictures where nothing is found; None for an error.
         progress: Called with pictures drawn and pictures in all, while any are drawn.
@@ -124,20 +111,15 @@ def find(
         raise DatasetError(f"{path}: expected a folder with the dataset {name}, found none")
 
     def draw() -> Listing:
-        from benchharness.data.synthetic import synthetic_images
+        from benchharness.data.drawn import synthetic_images
 
         return synthetic_images(
-            train=train_images,
-            test=test_images,
-            seed=seed,
-            cache_dir=cache_dir,
-            progress=progress,
+            train=train_images, test=test_images, seed=seed, cache_dir=cache_dir, progress=progress
         )
 
-    def load(place: Path) -> Listing:
-        counts = (train_images, test_images)
-        return _load(name, place, counts=counts, seed=seed, is_lenient=is_lenient)
-
+    load = partial(
+        _load, name, counts=(train_images, test_images), seed=seed, is_lenient=is_lenient
+    )
     if name == "drawn":
         if path is not None:
             raise DatasetError(
@@ -176,9 +158,7 @@ def find(
 def holds(name: str, path: Path) -> bool:
     """Return whether a folder holds a dataset of known classes, itself or in a folder of its name.
 
-    Args:
-        name: One of ``names()``. Neither ``folder`` nor ``flat`` knows its classes.
-        path: What the user named.
+    Never of ``folder`` and ``flat``, which know no classes.
     """
     if name in ("folder", "flat", "drawn"):
         return False
@@ -257,16 +237,17 @@ def plugin_listing(name: str, pictures: Pictures) -> Listing:
     """Return the listing of what a plugin's dataset has read."""
     from benchharness.data.listing import ArrayExamples, FileExamples, Listing
 
-    def examples(images: Images, source: str) -> Examples:
+    def examples(images: Images, split: str) -> Examples:
         if images.array is not None:
+            source = f"{name} {split}"
             return ArrayExamples(images=images.array, labels=images.labels, source=source)
         return FileExamples(paths=tuple(images.files or ()), labels=images.labels)
 
     return Listing(
         name=name,
         classes=pictures.classes,
-        train=examples(pictures.train, f"{name} train"),
-        test=examples(pictures.test, f"{name} test"),
+        train=examples(pictures.train, "train"),
+        test=examples(pictures.test, "test"),
         channels=pictures.channels,
         is_real=pictures.is_real,
         origin=pictures.origin,

@@ -21,20 +21,17 @@ _SYSTEM = frozenset(
         "temporary items",
     }
 )  # fmt: skip
-_RECOVERED = re.compile(r"found\.[0-9]{3}")
+_HIDDEN = re.compile(r"\..*|found\.[0-9]{3}", re.DOTALL)
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Node:
-    """A folder.
+    """A folder, what is visible in it, and why it cannot be read; empty where it can.
 
     Attributes:
         path: As it is reached from the root, through links or not.
-        folders: Inside it, by name; nothing hidden or of the system's.
-        pictures: Files in it whose names are those of pictures that are read.
-        foreign: Pictures in it of formats that are not read.
-        others: Its other files.
-        obstacle: Why it cannot be read; empty where it can.
+        folders: By name.
+        foreign: Pictures of formats that are not read.
     """
 
     path: Path
@@ -71,12 +68,12 @@ class Node:
         return any(node.pictures or node.obstacle for node in self.walk())
 
 
-@dataclass(slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Tree:
     """Folders and files below a folder.
 
     Attributes:
-        hidden: Pictures in hidden folders and in those that a system makes, and hidden ones.
+        hidden: Pictures that are hidden or in hidden folders, and in those that a system makes.
         repeated: Folders left out, for their content is read in its own place: the path, and the
             folder that it leads to; None for a folder above the root.
         broken: Links that lead nowhere and have no picture's name, with the reason.
@@ -88,12 +85,6 @@ class Tree:
     broken: list[tuple[Path, str]] = field(default_factory=list)
 
 
-def _is_hidden(name: str) -> bool:
-    """Return whether a folder or file is hidden, or of those that a system makes."""
-    small = name.lower()
-    return small.startswith(".") or small in _SYSTEM or bool(_RECOVERED.fullmatch(small))
-
-
 def read_tree(root: Path) -> Tree:
     """Read a folder.
 
@@ -102,54 +93,81 @@ def read_tree(root: Path) -> Tree:
     out, so no circle is followed and no picture has two classes.
     """
     real = os.path.realpath(root)
-    tree = Tree(root=Node(path=root))
+    tree = Tree(Node(root))
     read = {real: tree.root}
     links: list[tuple[str, Path, Node]] = []
-    _read(tree, tree.root, real=real, read=read, links=links)
-    while links:
+    pending = [(tree.root, real)]
+    while pending or links:
+        if pending:
+            pending += _read(*pending.pop(), tree=tree, read=read, links=links)
+            continue
         _, link, parent = heapq.heappop(links)
         target = os.path.realpath(link)
         if target in read or os.path.commonpath([real, target]) == target:
             tree.repeated.append((link, read.get(target)))
             continue
-        node = read[target] = Node(path=link)
+        node = read[target] = Node(link)
         parent.folders.append(node)
         parent.folders.sort(key=lambda folder: folder.name)
-        _read(tree, node, real=target, read=read, links=links)
+        pending.append((node, target))
     return tree
 
 
 def _read(
-    tree: Tree,
-    top: Node,
+    node: Node,
+    place: str,
     *,
-    real: str,
+    tree: Tree,
     read: dict[str, Node],
     links: list[tuple[str, Path, Node]],
-) -> None:
-    """Fill a folder and those below it, all but what links lead to."""
-    pending = [(top, real)]
-    while pending:
-        node, place = pending.pop()
-        try:
-            entries = sorted(_scan(node.path), key=lambda entry: entry.name)
-        except OSError as error:
-            node.obstacle, entries = error.strerror or str(error), []
-        for entry in entries:
-            path, is_link, has_more = Path(entry.path), entry.is_symlink(), _is_folder(entry)
-            if _is_hidden(entry.name):
-                # What a hidden link leads to is not looked at.
-                tree.hidden += _hidden_pictures(path) if not (is_link and has_more) else []
-            elif not has_more:
-                _add_file(tree, node, path)
-            elif is_link:
-                heapq.heappush(links, (entry.path, path, node))
-            elif (key := os.path.join(place, entry.name)) in read:  # noqa: PTH118 (as realpath)
+) -> Iterator[tuple[Node, str]]:
+    """Fill a folder at its real place, and yield those in it that are to be read, with theirs."""
+    try:
+        entries = sorted(_scan(node.path), key=lambda entry: entry.name)
+    except OSError as error:
+        node.obstacle, entries = error.strerror or str(error), []
+    for entry in entries:
+        path, is_link, is_folder = Path(entry.path), entry.is_symlink(), _is_folder(entry)
+        suffix = path.suffix.lower()
+        if _is_hidden(entry.name):
+            # What a hidden link leads to is not looked at.
+            tree.hidden += _hidden_pictures(path) if not (is_link and is_folder) else []
+        elif is_folder and is_link:
+            heapq.heappush(links, (entry.path, path, node))
+        elif is_folder:
+            key = os.path.join(place, entry.name)  # noqa: PTH118 (as realpath)
+            if key in read:
                 tree.repeated.append((path, read[key]))
             else:
-                folder = read[key] = Node(path=path)
+                folder = read[key] = Node(path)
                 node.folders.append(folder)
-                pending.append((folder, key))
+                yield folder, key
+        elif suffix in SUFFIXES:
+            node.pictures.append(path)
+        elif is_link and (reason := _unreachable(path)):
+            tree.broken.append((path, reason))
+        else:
+            (node.foreign if suffix in FOREIGN else node.others).append(path)
+
+
+def _unreachable(path: Path) -> str:
+    try:
+        path.stat()
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _is_hidden(name: str) -> bool:
+    """Return whether a folder or file is hidden, or of those that a system makes."""
+    small = name.lower()
+    return small in _SYSTEM or bool(_HIDDEN.fullmatch(small))
+
+
+def _hidden_pictures(path: Path) -> list[Path]:
+    inside = (Path(place, name) for place, _, names in os.walk(path) for name in names)
+    files = inside if path.is_dir() else [path]
+    return [file for file in files if file.suffix.lower() in SUFFIXES]
 
 
 def _scan(path: Path) -> list[os.DirEntry[str]]:
@@ -166,50 +184,26 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def _add_file(tree: Tree, node: Node, path: Path) -> None:
-    suffix = path.suffix.lower()
-    if suffix in SUFFIXES:
-        node.pictures.append(path)
-        return
-    if path.is_symlink():
-        try:
-            path.stat()
-        except OSError as error:
-            tree.broken.append((path, error.strerror or str(error)))
-            return
-    (node.foreign if suffix in FOREIGN else node.others).append(path)
-
-
-def _hidden_pictures(path: Path) -> list[Path]:
-    if not path.is_dir():
-        return [path] if path.suffix.lower() in SUFFIXES else []
-    files = (Path(place, name) for place, _, names in os.walk(path) for name in names)
-    return [file for file in files if file.suffix.lower() in SUFFIXES]
-
-
 def class_folders(path: Path) -> list[str]:
     """Return the names of the visible folders at ``path``, sorted."""
-    return sorted(
-        entry.name for entry in _entries(path) if _is_folder(entry) and not _is_hidden(entry.name)
-    )
+    return sorted(entry.name for entry in _visible(path) if _is_folder(entry))
 
 
 def pictures_in(path: Path) -> list[Path]:
     """Return the visible files at ``path`` that have a picture's name."""
-    files = (Path(entry.path) for entry in _entries(path) if not _is_hidden(entry.name))
+    files = (Path(entry.path) for entry in _visible(path))
     return [file for file in files if file.suffix.lower() in SUFFIXES]
 
 
-def _entries(path: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder; nothing where it is none, or cannot be read."""
+def _visible(path: Path) -> list[os.DirEntry[str]]:
+    """Return what is visible in a folder; nothing where it is none, or cannot be read."""
     try:
-        return _scan(path)
+        return [entry for entry in _scan(path) if not _is_hidden(entry.name)]
     except OSError:
         return []
 
 
 def display_name(name: str) -> str:
     """Return a name for the eye: accents composed, and nothing that cannot be printed."""
-    text = os.fsencode(name).decode("utf-8", "replace")
-    composed = unicodedata.normalize("NFC", text)
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in composed)
+    text = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

@@ -13,9 +13,9 @@ from benchharness.data.folder import class_folder, image_files, require_alike, u
 from benchharness.data.info import DatasetInfo
 from benchharness.data.listing import Listing
 from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import check_images as check_image_files
 from benchharness.data.preprocessing import fitted
 from benchharness.data.sources import find, holds
-from benchharness.data.verify import check_images as check_image_files
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.manifest import damages, read_manifest
 from benchharness.errors import BenchError, WeightsError
