@@ -214,7 +214,7 @@ def test_help_imports_nothing_heavy(desk, arguments):
     code = (
         "import sys\nfrom benchharness.cli import cli\n"
         f"cli.main({['data', *arguments]!r}, standalone_mode=False)\n"
-        "print(sorted({'numpy', 'pooch', 'requests', 'h5py', 'pydantic'} & set(sys.modules)))"
+        "print(sorted({'numpy', 'requests', 'h5py', 'pydantic'} & set(sys.modules)))"
     )
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

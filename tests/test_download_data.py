@@ -116,7 +116,7 @@ def unpacked(folder: Path) -> Path:
 def test_cats_and_dogs_are_downloaded_listed_and_prepared(server, tmp_path):
     """The whole chain, over a connection that breaks off: photographs to pixels."""
     body = pet_images()
-    url = server.put("pets", body, etag='"1"', breaks_after=[len(body) // 3])
+    url = server.put("pets", body, breaks_after=[len(body) // 3])
 
     listing = look(tmp_path, fetcher=fetcher_of(tmp_path, homes_of(body, url)))
     prepared = prepare(
@@ -240,7 +240,7 @@ def test_offline_the_message_names_home_and_remedy(tmp_path):
 def test_the_fallback_says_why_nothing_was_downloaded(tmp_path, monkeypatch):
     """A server that has moved is told from a missing network."""
     monkeypatch.setattr(
-        "benchharness.data.synthetic.synthetic_images",
+        "benchharness.data.drawn.synthetic_images",
         lambda **_: cats_dogs(unpacked(tmp_path / "drawn")),
     )
     homes = homes_of(b"x" * 99, "http://127.0.0.1:9/pets")

@@ -28,7 +28,6 @@ class Page:
 
     body: bytes = b""
     status: int = 200
-    etag: str = ""
     location: str = ""
     breaks_after: list[int] = field(default_factory=list)
     announces: int | None = None
@@ -38,12 +37,12 @@ class Page:
 
 
 class Server:
-    """Serves pages by path and remembers what was asked: path, Range, If-Range."""
+    """Serves pages by path and remembers what was asked: path and Range."""
 
     def __init__(self, base: str) -> None:
         self.base = base
         self.pages: dict[str, Page] = {}
-        self.asked: list[tuple[str, str, str]] = []
+        self.asked: list[tuple[str, str]] = []
 
     def put(self, path: str, body: bytes = b"", **options) -> str:
         """Serve a page; returns its address."""
@@ -76,18 +75,16 @@ def serving() -> Iterator[Server]:
 
 def answer(handler: BaseHTTPRequestHandler, server: Server) -> None:
     """Answer one request as the page at its path says."""
-    wanted, condition = (handler.headers.get(name, "") for name in ("Range", "If-Range"))
-    server.asked.append((handler.path[1:], wanted, condition))
+    wanted = handler.headers.get("Range", "")
+    server.asked.append((handler.path[1:], wanted))
     page = server.pages.get(handler.path[1:], Page(status=404))
     start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
-    if not page.has_ranges or (condition and condition != page.etag):
+    if not page.has_ranges:
         start = 0
     status = 206 if start and page.status == 200 else page.status
     handler.send_response(status)
     if page.location:
         handler.send_header("Location", page.location)
-    if page.etag:
-        handler.send_header("ETag", page.etag)
     if status == 206:
         total = page.range_total or len(page.body)
         handler.send_header("Content-Range", f"bytes {start}-{total - 1}/{total}")

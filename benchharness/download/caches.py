@@ -31,15 +31,14 @@ def torch_checkpoints(environment: Mapping[str, str]) -> Path | None:
 
     Source: PyTorch 2.15, hub.py: $TORCH_HOME, else torch in $XDG_CACHE_HOME, else in ~/.cache.
     """
-    if environment.get("TORCH_HOME"):
-        home = Path(environment["TORCH_HOME"])
-    elif environment.get("XDG_CACHE_HOME"):
-        home = Path(environment["XDG_CACHE_HOME"], "torch")
-    elif environment.get("HOME"):
-        home = Path(environment["HOME"], ".cache/torch")
-    else:
-        return None
-    return home / "hub/checkpoints"
+    for variable, below in (
+        ("TORCH_HOME", ""),
+        ("XDG_CACHE_HOME", "torch"),
+        ("HOME", ".cache/torch"),
+    ):
+        if environment.get(variable):
+            return Path(environment[variable], below, "hub/checkpoints")
+    return None
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:

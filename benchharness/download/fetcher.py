@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,18 +9,14 @@ from pathlib import Path
 
 from benchharness.download.archive import unpack
 from benchharness.download.manifest import Manifest, damages, write_manifest
-from benchharness.download.registry import REGISTRY, RemoteFile, RemoteResource
-from benchharness.download.transfer import Progress, Timeouts, Transfer, TransferError
+from benchharness.download.registry import REGISTRY, RemoteResource
+from benchharness.download.transfer import Progress, Timeouts, UnreachableError, download
 from benchharness.errors import FetchError
 from benchharness.files import atomic_dir, build_lock, remove_dir, require_free_space, writable
 
 OnDownload = Callable[[str, int, int], None]
 
 _SPARE_BYTES = 50_000_000
-
-
-class UnreachableError(FetchError):
-    """None of a file's servers answered: most likely there is no network."""
 
 
 class DamagedError(FetchError):
@@ -47,33 +42,30 @@ class Fetcher:
     homes: Mapping[str, RemoteResource] = field(default_factory=lambda: REGISTRY)
     is_offline: bool = False
     timeouts: Timeouts = field(default_factory=Timeouts)
-    on_download: OnDownload | None = None
-    announce: Callable[[str], None] | None = None
+    on_download: OnDownload = lambda what, done, count: None
+    announce: Callable[[str], None] = lambda line: None
     skip_verify: bool = False
     _whole: set[str] = field(default_factory=set)
     _failures: dict[str, FetchError] = field(default_factory=dict)
     _outage: str = ""
 
     def fetch(self, name: str) -> Path:
-        """Return the folder of a resource, downloaded unless it is there already, and whole.
-
-        Args:
-            name: A key of ``homes``.
+        """Return the folder of a resource, a key of ``homes``, downloaded unless whole already.
 
         Raises:
             DamagedError: It is there, damaged, and cannot be downloaded again.
             FetchError: It is not there and cannot be downloaded.
         """
-        target = self.folder / name
         if self._is_whole(name):
-            return target
-        if name not in self._failures:
-            try:
-                self._fetch(name, self.homes[name], target)
-                return target
-            except FetchError as error:
-                self._failures[name] = error
-        raise self._failures[name]
+            return self.folder / name
+        if name in self._failures:
+            raise self._failures[name]
+        try:
+            self._fetch(name, self.homes[name], self.folder / name)
+        except FetchError as error:
+            self._failures[name] = error
+            raise
+        return self.folder / name
 
     def may_fetch(self, name: str) -> bool:
         """Return whether a resource has a home and nothing speaks against fetching it."""
@@ -104,27 +96,26 @@ class Fetcher:
         except UnreachableError as error:
             self._outage = "no network"
             hosts = ", ".join(dict.fromkeys(file.hosts for file in home.files))
-            self._say(f"no network, going on without downloads: cannot reach {hosts}")
+            self.announce(f"no network, going on without downloads: cannot reach {hosts}")
             raise FetchError(f"{name}: {error}") from error
 
     def _build(self, name: str, home: RemoteResource, target: Path) -> None:
+        def progress(what: str) -> Progress:
+            return lambda done, count: self.on_download(what, done, count)
+
         incoming = self.folder / f".{name}.incoming"
         kept = sum(path.stat().st_size for path in incoming.glob("*"))
-        require_free_space(
-            self.folder,
-            needed=home.needed_bytes - kept + _SPARE_BYTES,
-            what=home.source,
-            error=FetchError,
-        )
-        self._say(f"fetching {name}: {home.source}, {home.size_bytes / 1e6:,.0f} MB")
+        needed = home.needed_bytes - kept + _SPARE_BYTES
+        require_free_space(self.folder, needed=needed, what=home.source, error=FetchError)
+        self.announce(f"fetching {name}: {home.source}, {home.size_bytes / 1e6:,.0f} MB")
         files = [
-            download(file, incoming, timeouts=self.timeouts, progress=self._progress(file.name))
+            download(file, incoming, timeouts=self.timeouts, progress=progress(file.name))
             for file in home.files
         ]
         with atomic_dir(target) as building:
             if home.unpacking:
-                progress = self._progress(f"unpacking {files[0].name}")
-                digests = unpack(files[0], building, limits=home.unpacking, progress=progress)
+                unpacking = progress(f"unpacking {files[0].name}")
+                digests = unpack(files[0], building, limits=home.unpacking, progress=unpacking)
             else:
                 digests = {file.name: file.sha256 for file in home.files}
                 for path in files:
@@ -142,95 +133,7 @@ class Fetcher:
             return False
         if not self.skip_verify and name not in self._whole:
             if damage := next(damages(target), ""):
-                self._say(f"WARNING: damaged in the cache, to be fetched again: {damage}")
+                self.announce(f"WARNING: damaged in the cache, to be fetched again: {damage}")
                 return False
             self._whole.add(name)
         return True
-
-    def _progress(self, what: str) -> Progress | None:
-        on_download = self.on_download
-        if on_download is None:
-            return None
-        return lambda done, count: on_download(what, done, count)
-
-    def _say(self, line: str) -> None:
-        if self.announce is not None:
-            self.announce(line)
-
-
-def download(
-    file: RemoteFile, folder: Path, *, timeouts: Timeouts, progress: Progress | None = None
-) -> Path:
-    """Return the file in ``folder``, downloaded and checked unless it is there already.
-
-    Its addresses are tried in turn. What has arrived when one breaks off is continued by the next,
-    or by the next call.
-
-    Args:
-        file: What to fetch.
-        folder: Of this call alone, while it lasts; made where it is missing.
-        progress: Called with bytes there are and bytes in all.
-
-    Raises:
-        UnreachableError: No server answers.
-        FetchError: No server gives the file as it was published, or the disk does not take it.
-    """
-    partial = folder / f"{file.name}.partial"
-    failures: list[tuple[str, TransferError]] = []
-    for url in file.urls:
-        transfer = Transfer(
-            url=url,
-            partial=partial,
-            size_bytes=file.size_bytes,
-            timeouts=timeouts,
-            progress=progress,
-        )
-        try:
-            with writable(folder, what=f"to write {file.name}", error=FetchError):
-                folder.mkdir(parents=True, exist_ok=True)
-                was_begun = transfer.arrived > 0
-                try:
-                    return _retrieve(file, folder, transfer)
-                except ValueError:
-                    if not was_begun:
-                        raise
-                    # An earlier part of it was bad.
-                    return _retrieve(file, folder, transfer)
-        except ValueError as error:
-            actual = str(error).rsplit("but got ", 1)[-1].partition(". ")[0]
-            problem = TransferError(f"expected SHA-256 {file.sha256}, found {actual}")
-            failures.append((url, problem))
-        except TransferError as error:
-            failures.append((url, error))
-    reasons = "; ".join(f"{url}: {error}" for url, error in failures)
-    is_unreachable = all(error.is_unreachable for _, error in failures)
-    raise (UnreachableError if is_unreachable else FetchError)(
-        f"{file.name}: expected {file.size_bytes:,} bytes from {file.hosts}, found: {reasons}"
-        + ("; try again, what has arrived is kept" if partial.is_file() else "")
-    )
-
-
-def _retrieve(file: RemoteFile, folder: Path, transfer: Transfer) -> Path:
-    """Return the file as pooch gives it: downloaded beside, checked, then moved into place.
-
-    Raises:
-        ValueError: It has another digest; nothing of it is left.
-    """
-    import pooch
-
-    def downloader(url: str, output_file: str, pooch: object) -> None:
-        transfer.run()
-        transfer.partial.replace(output_file)
-        transfer.discard()
-
-    # It would print on the terminal, which belongs to the command line.
-    pooch.get_logger().setLevel(logging.ERROR)
-    return Path(
-        pooch.retrieve(
-            transfer.url,
-            known_hash=f"sha256:{file.sha256}",
-            fname=file.name,
-            path=folder,
-            downloader=downloader,
-        )
-    )

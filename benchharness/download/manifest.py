@@ -14,13 +14,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a folder holds.
-
-    Attributes:
-        source: Where it comes from, in words for the user.
-        remark: Who publishes it, and on what terms.
-        files: SHA-256, hexadecimal, by path below the folder.
-    """
+    """What a folder holds: SHA-256 by path below it; its source, and the terms, in words."""
 
     source: str
     remark: str

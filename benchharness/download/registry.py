@@ -9,13 +9,7 @@ from urllib.parse import urlsplit
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteFile:
-    """One published file.
-
-    Attributes:
-        name: What its publisher calls it, and its name on disk.
-        urls: Where the same bytes are, the preferred first.
-        sha256: Hexadecimal.
-    """
+    """One published file: its publisher's name for it, and addresses, the preferred first."""
 
     name: str
     urls: tuple[str, ...]
@@ -30,13 +24,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveLimits:
-    """What is taken out of an archive, and how much at most.
-
-    Attributes:
-        wanted: A pattern that the paths of the wanted members match in full.
-        most_files: More wanted members than these are not believed.
-        most_bytes: More unpacked bytes than these are not believed.
-    """
+    """What is taken out of an archive: a pattern of whole paths, and how much at most."""
 
     wanted: str
     most_files: int
@@ -95,15 +83,6 @@ _FASHION_MNIST = (
 _VGG16_NOTOP = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
-def _fashion_mnist(name: str, *, size_bytes: int, sha256: str) -> RemoteFile:
-    return RemoteFile(
-        name=name,
-        urls=tuple(base + name for base in _FASHION_MNIST),
-        size_bytes=size_bytes,
-        sha256=sha256,
-    )
-
-
 REGISTRY: Mapping[str, RemoteResource] = {
     "cats_dogs": RemoteResource(
         # Source of size and digest: Hugging Face datasets, datasets/cats_vs_dogs/
@@ -127,27 +106,35 @@ REGISTRY: Mapping[str, RemoteResource] = {
     ),
     "fashion_mnist": RemoteResource(
         # Source of sizes and digests: TensorFlow Datasets, url_checksums/fashion_mnist.txt.
-        files=(
-            _fashion_mnist(
-                "train-images-idx3-ubyte.gz",
-                size_bytes=26_421_880,
-                sha256="3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-            ),
-            _fashion_mnist(
-                "train-labels-idx1-ubyte.gz",
-                size_bytes=29_515,
-                sha256="a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-            ),
-            _fashion_mnist(
-                "t10k-images-idx3-ubyte.gz",
-                size_bytes=4_422_102,
-                sha256="346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-            ),
-            _fashion_mnist(
-                "t10k-labels-idx1-ubyte.gz",
-                size_bytes=5_148,
-                sha256="67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-            ),
+        files=tuple(
+            RemoteFile(
+                name=name,
+                urls=tuple(base + name for base in _FASHION_MNIST),
+                size_bytes=size_bytes,
+                sha256=sha256,
+            )
+            for name, size_bytes, sha256 in (
+                (
+                    "train-images-idx3-ubyte.gz",
+                    26_421_880,
+                    "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                ),
+                (
+                    "train-labels-idx1-ubyte.gz",
+                    29_515,
+                    "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                ),
+                (
+                    "t10k-images-idx3-ubyte.gz",
+                    4_422_102,
+                    "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                ),
+                (
+                    "t10k-labels-idx1-ubyte.gz",
+                    5_148,
+                    "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                ),
+            )
         ),
         remark="Zalando Research, MIT licence",
     ),

@@ -1,9 +1,8 @@
-"""HTTP transfer of one file, continued where an earlier try broke off."""
+"""HTTP transfer of a file, continued where an earlier try broke off, and checked at the end."""
 
 from __future__ import annotations
 
 import queue
-import re
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,13 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchharness.download.registry import RemoteFile
+from benchharness.errors import FetchError
+from benchharness.files import file_digest, writable
+
 if TYPE_CHECKING:
     from requests import Response
 
 Progress = Callable[[int, int], None]
 
 _BLOCK_BYTES = 65_536
-_RANGE = re.compile(r"bytes (?P<first>[0-9]+)-(?P<last>[0-9]+)/(?P<all>[0-9]+|\*)")
+
+
+class UnreachableError(FetchError):
+    """None of a file's servers answered: most likely there is no network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,19 +43,15 @@ class Timeouts:
     tries: int = 10
 
 
-class TransferError(Exception):
-    """A server did not give the file.
-
-    Attributes:
-        is_unreachable: Whether it did not answer at all, as without a network.
-    """
+class _TransferError(Exception):
+    """A server did not give the file; where it is unreachable, it did not answer at all."""
 
     def __init__(self, what: str, *, is_unreachable: bool = False) -> None:
         super().__init__(what)
         self.is_unreachable = is_unreachable
 
 
-class _BrokenOffError(TransferError):
+class _BrokenOffError(_TransferError):
     """The connection ended on the way; what has arrived is kept."""
 
 
@@ -57,80 +59,111 @@ class _StaleError(Exception):
     """What has arrived earlier cannot be continued."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transfer:
-    """A file on its way.
+def download(
+    file: RemoteFile, folder: Path, *, timeouts: Timeouts, progress: Progress | None = None
+) -> Path:
+    """Return the file in a folder of this call alone, downloaded unless it is there already.
 
-    Attributes:
-        url: Where the file is.
-        partial: What has arrived, perhaps in an earlier try; kept when this one breaks off.
-        size_bytes: What the file must have.
-        progress: Called with bytes there are and bytes in all.
+    Its addresses are tried in turn. What has arrived when one breaks off is continued by the next,
+    or by the next call. Progress is told in bytes there are and bytes in all.
+
+    Raises:
+        UnreachableError: No server answers.
+        FetchError: No server gives the file as it was published, or the disk does not take it.
     """
+    failures: list[tuple[str, _TransferError]] = []
+    for url in file.urls:
+        transfer = _Transfer(
+            url=url, file=file, folder=folder, timeouts=timeouts, progress=progress
+        )
+        try:
+            with writable(folder, what=f"to write {file.name}", error=FetchError):
+                folder.mkdir(parents=True, exist_ok=True)
+                return transfer.run()
+        except _TransferError as error:
+            failures.append((url, error))
+    reasons = "; ".join(f"{url}: {error}" for url, error in failures)
+    is_unreachable = all(error.is_unreachable for _, error in failures)
+    raise (UnreachableError if is_unreachable else FetchError)(
+        f"{file.name}: expected {file.size_bytes:,} bytes from {file.hosts}, found: {reasons}"
+        + ("; try again, what has arrived is kept" if transfer.partial.is_file() else "")
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Transfer:
+    """A file on its way from one address."""
 
     url: str
-    partial: Path
-    size_bytes: int
+    file: RemoteFile
+    folder: Path
     timeouts: Timeouts
-    progress: Progress | None = None
+    progress: Progress | None
 
     @property
-    def arrived(self) -> int:
-        """Bytes that have arrived."""
+    def partial(self) -> Path:
+        """What has arrived, perhaps in an earlier try or from another address."""
+        return self.folder / f"{self.file.name}.partial"
+
+    @property
+    def _arrived(self) -> int:
         return self.partial.stat().st_size if self.partial.is_file() else 0
 
-    @property
-    def _etag_file(self) -> Path:
-        return self.partial.with_name(f"{self.partial.name}.etag")
-
-    def run(self) -> None:
-        """Fetch what is missing of the file, which is then whole but not yet checked.
+    def run(self) -> Path:
+        """Return the whole file, checked.
 
         Raises:
-            TransferError: The server does not answer, does not have it, or has another file.
+            _TransferError: The server does not answer, does not have it, or has another file.
             OSError: The disk is full or cannot be written.
         """
+        target, sha256 = self.folder / self.file.name, self.file.sha256
+        if target.is_file() and file_digest(target) == sha256:
+            return target
+        # Where an earlier part was bad, or of another edition, it is fetched once more.
+        for _ in range(2 if self._arrived else 1):
+            self._fetch()
+            if (actual := file_digest(self.partial)) == sha256:
+                return self.partial.replace(target)
+            self.partial.unlink()
+        raise _TransferError(f"expected SHA-256 {sha256}, found {actual}")
+
+    def _fetch(self) -> None:
+        """Fetch what is missing, which is not checked yet."""
         for tries_left in reversed(range(self.timeouts.tries)):
-            before = self.arrived
+            before = self._arrived
             try:
                 self._continue(before)
             except _StaleError:
-                self.discard()
+                self.partial.unlink()
             except _BrokenOffError:
                 # A server that gives nothing at all will not give more the next time.
-                if self.arrived == before or not tries_left:
+                if self._arrived == before or not tries_left:
                     raise
             else:
                 return
-        raise TransferError("the server could not continue the file")
-
-    def discard(self) -> None:
-        """Remove what has arrived."""
-        self.partial.unlink(missing_ok=True)
-        self._etag_file.unlink(missing_ok=True)
+        raise _TransferError("the server could not continue the file")
 
     def _continue(self, start: int) -> None:
-        if start > self.size_bytes:
+        size_bytes = self.file.size_bytes
+        if start > size_bytes:
             raise _StaleError
-        if start == self.size_bytes:
+        if start == size_bytes:
             return
         with closing(self._answer(start)) as response:
             done = self._first_byte(response, start)
-            if not done:
-                self._write_etag(response)
             with self.partial.open("ab" if done else "wb") as file:
                 for block in self._blocks(response):
                     done += len(block)
-                    if done > self.size_bytes:
+                    if done > size_bytes:
                         break
                     file.write(block)
                     if self.progress is not None:
-                        self.progress(done, self.size_bytes)
-        if done > self.size_bytes:
-            self.discard()
-            raise TransferError(f"expected {self.size_bytes:,} bytes, found more")
-        if done < self.size_bytes:
-            raise _BrokenOffError(f"broke off after {done:,} of {self.size_bytes:,} bytes")
+                        self.progress(done, size_bytes)
+        if done > size_bytes:
+            self.partial.unlink()
+            raise _TransferError(f"expected {size_bytes:,} bytes, found more")
+        if done < size_bytes:
+            raise _BrokenOffError(f"broke off after {done:,} of {size_bytes:,} bytes")
 
     def _answer(self, start: int) -> Response:
         """Return the server's answer, its body not yet read.
@@ -144,8 +177,6 @@ class Transfer:
         headers = {"Accept-Encoding": "identity", "User-Agent": "benchharness"}
         if start:
             headers["Range"] = f"bytes={start}-"
-            if etag := self._etag():
-                headers["If-Range"] = etag
         answers: queue.SimpleQueue[Response | Exception] = queue.SimpleQueue()
 
         def ask() -> None:
@@ -159,33 +190,32 @@ class Transfer:
         try:
             answer = answers.get(timeout=self.timeouts.answer_s)
         except queue.Empty:
-            raise TransferError(
+            raise _TransferError(
                 f"no answer within {self.timeouts.answer_s:g} s", is_unreachable=True
             ) from None
         if isinstance(answer, requests.Response):
             return answer
         if isinstance(answer, requests.ConnectionError | requests.Timeout):
-            raise TransferError(_reason(answer), is_unreachable=True) from answer
+            raise _TransferError(_reason(answer), is_unreachable=True) from answer
         if isinstance(answer, requests.RequestException | ValueError):
-            raise TransferError(f"{type(answer).__name__}: {answer}") from answer
+            raise _TransferError(f"{type(answer).__name__}: {answer}") from answer
         raise answer
 
     def _first_byte(self, response: Response, start: int) -> int:
         """Return where in the file the answer begins: at ``start`` or at 0."""
-        size_bytes = self.size_bytes
-        if response.status_code == 206 and start:
-            match = _RANGE.fullmatch(response.headers.get("Content-Range", ""))
-            sizes = ("*", str(size_bytes))
-            if not match or int(match["first"]) != start or match["all"] not in sizes:
-                raise _StaleError
-            return start
-        if response.status_code == 416 and start:
+        size_bytes, status = self.file.size_bytes, response.status_code
+        if status == 206 and start:
+            part = response.headers.get("Content-Range", "")
+            if part.startswith(f"bytes {start}-") and part.endswith(("/*", f"/{size_bytes}")):
+                return start
             raise _StaleError
-        if response.status_code != 200:
-            raise TransferError(f"answered {response.status_code} {response.reason}".rstrip())
+        if status == 416 and start:
+            raise _StaleError
+        if status != 200:
+            raise _TransferError(f"answered {status} {response.reason}".rstrip())
         announced = response.headers.get("Content-Length", "")
         if announced.isdigit() and int(announced) != size_bytes:
-            raise TransferError(
+            raise _TransferError(
                 f"expected {size_bytes:,} bytes, found {int(announced):,} announced"
             )
         return 0
@@ -202,29 +232,10 @@ class Transfer:
             # The connection is gone; the number of bytes tells how far it came.
             return
 
-    def _etag(self) -> str:
-        """Return what the server called the version that has arrived in part; empty for nothing."""
-        try:
-            url, etag = self._etag_file.read_text(encoding="utf-8").split("\n")
-        except (OSError, ValueError):
-            return ""
-        return etag if url == self.url else ""
-
-    def _write_etag(self, response: Response) -> None:
-        """Write down the version, so that another is never appended to it."""
-        tag = response.headers.get("ETag", "")
-        # Source: RFC 9110, 13.1.5: a weak tag must not be used to continue.
-        version = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
-        if version:
-            self._etag_file.write_text(f"{self.url}\n{version}", encoding="utf-8")
-        else:
-            self._etag_file.unlink(missing_ok=True)
-
 
 def _reason(error: Exception) -> str:
     """Return why there was no connection, without the library's wrappings."""
     inner: object = error.args[0] if error.args else error
-    inner = getattr(inner, "reason", None) or inner
-    text = str(inner)
+    text = str(getattr(inner, "reason", None) or inner)
     # urllib3 begins with the connection's own representation.
     return text.rsplit(": ", 1)[-1] if "Failed to" in text or ">:" in text else text
