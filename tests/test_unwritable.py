@@ -19,10 +19,10 @@ from suite_files import FOLDER_SUITE
 from web_server import remote
 
 from benchharness.cli.errors import explanation
+from benchharness.data.drawn import synthetic_images
 from benchharness.data.folder import class_folder, folder, image_files
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.preprocessing import fitted
-from benchharness.data.synthetic import synthetic_images
 from benchharness.download.fetcher import Fetcher, download
 from benchharness.download.registry import RemoteResource
 from benchharness.download.transfer import Timeouts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from benchharness.model.network import Conv, Layer, MaxPool
+from benchharness.model.network import Conv, Layer, MaxPool, Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,11 @@ class Backbone:
         """Side in pixels that leaves one pixel after the last block's pooling."""
         return int(2 ** len(self.blocks))
 
+    def network(self) -> Network:
+        """Return the backbone for images of a size that suits it."""
+        side = 2 * self.smallest_image
+        return Network(input_shape=(side, side, 3), layers=self.layers)
+
     def candidates(self, *, weights: str, preprocessing: str) -> Iterator[tuple[str, Release]]:
         """Yield the releases that a benchmark's settings admit, the preferred first.
 
@@ -69,20 +74,17 @@ def _vgg(convolutions: Mapping[str, tuple[int, ...]]) -> tuple[Layer, ...]:
     return tuple(layers)
 
 
-_VGG16 = {
-    "block1": (64, 64),
-    "block2": (128, 128),
-    "block3": (256, 256, 256),
-    "block4": (512, 512, 512),
-    "block5": (512, 512, 512),
-}
-_VGG_MINI = {
-    "block1": (16, 16),
-    "block2": (32, 32),
-    "block3": (64, 64, 64),
-    "block4": (96, 96, 96),
-    "block5": (128, 128, 128),
-}
+def _five_blocks(*filters: int) -> Mapping[str, tuple[int, ...]]:
+    """Return the filters of VGG16's convolutions, two in the first blocks, then three."""
+    depths = (2, 2, 3, 3, 3)
+    return {
+        f"block{number}": (count,) * depth
+        for number, (count, depth) in enumerate(zip(filters, depths, strict=True), start=1)
+    }
+
+
+_VGG16 = _five_blocks(64, 128, 256, 512, 512)
+_VGG_MINI = _five_blocks(16, 32, 64, 96, 128)
 
 # Source of vgg16: Simonyan and Zisserman, "Very deep convolutional networks" (2015), table 1, D.
 BACKBONES: Mapping[str, Backbone] = {

@@ -6,6 +6,7 @@ A network is a chain of layers. Arrays are channels-last (NHWC), convolution ker
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -36,6 +37,20 @@ class Parameter:
         return math.prod(self.shape)
 
 
+class _Unlearnt:
+    """A layer without anything to learn, which keeps the shape."""
+
+    __slots__ = ()
+
+    def output_shape(self, shape: Shape) -> Shape:
+        """Return the shape of one output, the batch axis left out."""
+        return shape
+
+    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
+        """Return nothing."""
+        return {}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conv:
     """A stride-1 convolution with bias, followed by its activation."""
@@ -63,7 +78,7 @@ class Conv:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MaxPool:
+class MaxPool(_Unlearnt):
     """Maximum over ``size`` x ``size`` windows without overlap; a ragged edge is dropped."""
 
     name: str
@@ -73,13 +88,9 @@ class MaxPool:
         """Return (height // size, width // size, channels)."""
         return (shape[0] // self.size, shape[1] // self.size, shape[2])
 
-    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
-        """Return nothing: pooling learns nothing."""
-        return {}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Flatten:
+class Flatten(_Unlearnt):
     """All values of an image in NHWC order, whatever layout the backend computes in."""
 
     name: str
@@ -88,25 +99,13 @@ class Flatten:
         """Return (height * width * channels,)."""
         return (math.prod(shape),)
 
-    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
-        """Return nothing: flattening learns nothing."""
-        return {}
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Dropout:
+class Dropout(_Unlearnt):
     """In training, each value is zeroed with probability ``rate``, the rest scaled up."""
 
     name: str
     rate: float
-
-    def output_shape(self, shape: Shape) -> Shape:
-        """Return the shape unchanged."""
-        return shape
-
-    def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
-        """Return nothing: dropout learns nothing."""
-        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,10 +165,9 @@ class Network:
     @property
     def output_shape(self) -> Shape:
         """Shape after the last layer, the batch axis left out."""
-        shape = self.input_shape
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
-        return shape
+        return functools.reduce(
+            lambda shape, layer: layer.output_shape(shape), self.layers, self.input_shape
+        )
 
     def parameters(self) -> dict[str, Parameter]:
         """Return every learnt array by canonical name, for example ``block1_conv1/kernel``."""
@@ -218,8 +216,7 @@ class Network:
         Raises:
             ValueError: No layer has that name.
         """
-        names = [layer.name for layer in self.layers]
-        cut = names.index(after) + 1
+        cut = [layer.name for layer in self.layers].index(after) + 1
         front = Network(input_shape=self.input_shape, layers=self.layers[:cut])
         return front, Network(input_shape=front.output_shape, layers=self.layers[cut:])
 

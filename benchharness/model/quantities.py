@@ -12,7 +12,7 @@ Kind = Literal["speed", "amount", "accuracy"]
 THRESHOLDS: Mapping[Kind, float] = {"speed": 0.05, "amount": 0.02, "accuracy": 0.02}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Quantity:
     """A column of the results that can get worse.
 
@@ -50,58 +50,33 @@ class Quantity:
         return self.own_threshold or THRESHOLDS[self.kind]
 
 
-def _rate(name: str, words: str, *, is_alternative: bool = False) -> Quantity:
-    return Quantity(
-        name=name,
-        kind="speed",
-        words=words,
-        is_rate=True,
-        is_usual=True,
-        is_alternative=is_alternative,
-    )
-
-
-def _amount(name: str, words: str) -> Quantity:
-    return Quantity(name=name, kind="amount", words=words, is_usual=True)
-
-
-def _durations(*names: str) -> list[Quantity]:
-    return [Quantity(name=name, kind="speed") for name in names]
-
-
-QUANTITIES: Mapping[str, Quantity] = {
-    quantity.name: quantity
-    for quantity in (
-        # Of equal code the best epoch scattered a third as much as the throughput beside neighbours
-        # that rest at times, and up to three times as much beside one that does not.
-        Quantity(
-            name="best_epoch_s",
-            kind="speed",
-            words="best epoch",
-            is_usual=True,
-            is_alternative=True,
-            is_best_case=True,
-        ),
-        _rate("train_images_per_s", "training", is_alternative=True),
-        _rate("feed_images_per_s", "feeding", is_alternative=True),
-        _rate("extract_images_per_s", "extraction"),
-        *_durations("epoch_s", "step_ms_p50", "step_ms_p90", "step_ms_p99"),
-        *_durations("startup_s", "import_s", "data_s", "build_s", "compile_s"),
-        *_durations("train_s", "evaluate_s", "overhead_s", "wall_s"),
-        Quantity(name="time_to_top1_s", kind="speed", words="time to target", target="target_top1"),
-        _amount("peak_host_bytes", "host memory"),
-        _amount("peak_device_bytes", "device memory"),
-        Quantity(name="cpu_s", kind="amount", words="CPU time", own_threshold=0.05),
-        Quantity(name="energy_j", kind="amount", words="energy", own_threshold=0.05),
-        Quantity(
-            name="test_top1",
-            kind="accuracy",
-            words="test top-1",
-            is_rate=True,
-            is_usual=True,
-            is_watched=True,
-        ),
-        Quantity(name="validation_top1", kind="accuracy", words="validation top-1", is_rate=True),
-    )
-}
+_COLUMNS = (
+    # Of equal code the best epoch scattered a third as much as the throughput beside neighbours
+    # that rest at times, and up to three times as much beside one that does not.
+    Quantity(
+        "best_epoch_s", "speed", "best epoch", is_usual=True, is_alternative=True, is_best_case=True
+    ),
+    Quantity(
+        "train_images_per_s", "speed", "training", is_rate=True, is_usual=True, is_alternative=True
+    ),
+    Quantity(
+        "feed_images_per_s", "speed", "feeding", is_rate=True, is_usual=True, is_alternative=True
+    ),
+    Quantity("extract_images_per_s", "speed", "extraction", is_rate=True, is_usual=True),
+    *(
+        Quantity(name, "speed")
+        for name in (
+            "epoch_s", "step_ms_p50", "step_ms_p90", "step_ms_p99", "startup_s", "import_s",
+            "data_s", "build_s", "compile_s", "train_s", "evaluate_s", "overhead_s", "wall_s",
+        )
+    ),
+    Quantity("time_to_top1_s", "speed", "time to target", target="target_top1"),
+    Quantity("peak_host_bytes", "amount", "host memory", is_usual=True),
+    Quantity("peak_device_bytes", "amount", "device memory", is_usual=True),
+    Quantity("cpu_s", "amount", "CPU time", own_threshold=0.05),
+    Quantity("energy_j", "amount", "energy", own_threshold=0.05),
+    Quantity("test_top1", "accuracy", "test top-1", is_rate=True, is_usual=True, is_watched=True),
+    Quantity("validation_top1", "accuracy", "validation top-1", is_rate=True),
+)  # fmt: skip
+QUANTITIES: Mapping[str, Quantity] = {quantity.name: quantity for quantity in _COLUMNS}
 USUAL = tuple(name for name, quantity in QUANTITIES.items() if quantity.is_usual)

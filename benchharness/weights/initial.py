@@ -17,10 +17,8 @@ def initial_weights(network: Network, *, seed: int) -> dict[str, NDArray[np.floa
     Each array depends on the seed and its own name only, so a layer starts alike in every network
     that holds it.
     """
-    return {
-        name: draw_parameter(parameter, name=name, seed=seed)
-        for name, parameter in network.parameters().items()
-    }
+    parameters = network.parameters()
+    return {name: draw_parameter(parameters[name], name=name, seed=seed) for name in parameters}
 
 
 def draw_parameter(parameter: Parameter, *, name: str, seed: int) -> NDArray[np.float32]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from benchharness.files import expanded, file_digest
 from benchharness.model.backbones import BACKBONES, Release
 from benchharness.model.image_files import nature
 from benchharness.model.network import Network
-from benchharness.weights.published import FOREIGN, Published, adopt, adopt_from, find_published
+from benchharness.weights.published import FOREIGN, adopt, adopt_from, find_published
 
 _EMBEDDED = Path(__file__).parent / "embedded"
 
@@ -86,15 +86,12 @@ def find_pretrained(
 ) -> Pretrained:
     """Return where the pretrained weights of a backbone are.
 
-    A file that the suite names goes first, then what is embedded, then ``BENCHHARNESS_WEIGHTS``;
-    then what was converted or downloaded before, what frameworks have in their caches, and what
-    can be downloaded.
+    A file or folder that the suite names goes first, then what is embedded, then the one in
+    ``BENCHHARNESS_WEIGHTS``; then what was converted or downloaded before, what frameworks have in
+    their caches, and what can be downloaded.
 
     Args:
         releases: Which of its weights will do, the preferred first; at least one.
-        path: A file or folder that the suite names.
-        environment: ``BENCHHARNESS_WEIGHTS`` names a file or the folder that holds it; other
-            variables tell where frameworks keep what they have downloaded.
         fallback: ``random`` to continue without a file, None to refuse.
         fetcher: Keeps and fetches published weights; None to look at named files alone.
 
@@ -102,15 +99,38 @@ def find_pretrained(
         WeightsError: A named file is not there or holds other weights, or none is found and there
             is no fallback.
     """
-    if path is None:
-        for name, release in releases.items():
-            if release.is_embedded:
-                return _record(backbone, name, release, _EMBEDDED / release.file)
+
+    def record(release: str, file: Path, origin: str = "") -> Pretrained:
+        return Pretrained(
+            backbone=backbone,
+            release=release,
+            preprocessing=releases[release].preprocessing,
+            path=file.resolve(),
+            digest=file_digest(file),
+            origin=origin,
+        )
+
+    embedded = next((name for name, release in releases.items() if release.is_embedded), None)
+    if path is None and embedded is not None:
+        return record(embedded, _EMBEDDED / releases[embedded].file)
+    preferred = next(iter(releases.values())).file
     if path is None and environment.get("BENCHHARNESS_WEIGHTS"):
         path = expanded(environment["BENCHHARNESS_WEIGHTS"])
     if path is not None:
-        return _named(backbone, releases, path, fetcher=fetcher)
-    file = next(iter(releases.values())).file
+        if path.is_file() and path.suffix in FOREIGN and fetcher is not None:
+            return record(*adopt(backbone, releases, path, fetcher=fetcher))
+        if path.is_file():
+            return record(_release_of(backbone, releases, path), path)
+        for name, release in releases.items():
+            if (path / release.file).is_file():
+                return record(name, path / release.file)
+        if fetcher and (published := adopt_from(backbone, releases, path, fetcher=fetcher)):
+            return record(*published)
+        raise WeightsError(
+            f"weights of {backbone}: expected the file "
+            f"{path if path.suffix else path / preferred}, found none; "
+            "set BENCHHARNESS_WEIGHTS to the folder that holds it"
+        )
     why = ""
     if fetcher is not None:
         try:
@@ -118,8 +138,8 @@ def find_pretrained(
         except WeightsError as error:
             why = f" (not downloaded: {error})"
         else:
-            return _of_published(backbone, releases, published)
-    reason = f"no {file} was found{why}; set BENCHHARNESS_WEIGHTS to the folder that holds it"
+            return record(*published)
+    reason = f"no {preferred} was found{why}; set BENCHHARNESS_WEIGHTS to the folder that holds it"
     if fallback == "random":
         return random_weights(backbone, reason=reason)
     raise WeightsError(
@@ -127,37 +147,11 @@ def find_pretrained(
     )
 
 
-def _named(
-    backbone: str, releases: Mapping[str, Release], path: Path, *, fetcher: Fetcher | None
-) -> Pretrained:
-    """Return the weights in a file, or the first that a folder holds."""
-    if path.is_file() and path.suffix in FOREIGN and fetcher is not None:
-        return _of_published(backbone, releases, adopt(backbone, releases, path, fetcher=fetcher))
-    if path.is_file():
-        name = _release_of(backbone, path)
-        if name not in releases:
-            raise WeightsError(
-                f"{path}: expected weights of {backbone}, release {' or '.join(releases)}, "
-                f"found release {name}, which learnt with another preprocessing; "
-                f'write weights = "{name}" in the suite, or name another file'
-            )
-        return _record(backbone, name, releases[name], path)
-    for name, release in releases.items():
-        if (path / release.file).is_file():
-            return _record(backbone, name, release, path / release.file)
-    published = fetcher and adopt_from(backbone, releases, path, fetcher=fetcher)
-    if published:
-        return _of_published(backbone, releases, published)
-    wanted = next(iter(releases.values())).file
-    raise WeightsError(
-        f"weights of {backbone}: expected the file "
-        f"{path if path.suffix else path / wanted}, found none; "
-        "set BENCHHARNESS_WEIGHTS to the folder that holds it"
-    )
+def _release_of(backbone: str, wanted: Mapping[str, Release], path: Path) -> str:
+    """Return which release a file holds: by its name, else by what it says of its inputs.
 
-
-def _release_of(backbone: str, path: Path) -> str:
-    """Return which release a file holds: by its name, else by what it says of its inputs."""
+    A WeightsError where it is none of those that are wanted.
+    """
     from safetensors import SafetensorError, safe_open
 
     releases = BACKBONES[backbone].releases
@@ -166,26 +160,16 @@ def _release_of(backbone: str, path: Path) -> str:
     with suppress(SafetensorError, OSError), safe_open(str(path), framework="numpy") as file:
         metadata = file.metadata() or {}
     stated = metadata.get("preprocessing", "").replace("-", "_")
-    by_name = (name for name, release in releases.items() if release.file == path.name)
-    by_inputs = (name for name, release in releases.items() if release.preprocessing == stated)
-    return next(by_name, None) or next(by_inputs, None) or next(iter(releases))
-
-
-def _of_published(
-    backbone: str, releases: Mapping[str, Release], published: Published
-) -> Pretrained:
-    name = published.release
-    return replace(_record(backbone, name, releases[name], published.path), origin=published.origin)
-
-
-def _record(backbone: str, name: str, release: Release, path: Path) -> Pretrained:
-    return Pretrained(
-        backbone=backbone,
-        release=name,
-        preprocessing=release.preprocessing,
-        path=path.resolve(),
-        digest=file_digest(path),
-    )
+    names = [name for name, release in releases.items() if release.file == path.name]
+    names += [name for name, release in releases.items() if release.preprocessing == stated]
+    name = (names or list(releases))[0]
+    if name not in wanted:
+        raise WeightsError(
+            f"{path}: expected weights of {backbone}, release {' or '.join(wanted)}, "
+            f"found release {name}, which learnt with another preprocessing; "
+            f'write weights = "{name}" in the suite, or name another file'
+        )
+    return name
 
 
 def require_arrays(pretrained: Pretrained) -> None:
@@ -194,12 +178,9 @@ def require_arrays(pretrained: Pretrained) -> None:
     Raises:
         WeightsError: The file is damaged, or an array is missing or of another shape.
     """
-    if pretrained.path is None:
-        return
-    backbone = BACKBONES[pretrained.backbone]
-    side = 2 * backbone.smallest_image
-    with _opened(pretrained, Network(input_shape=(side, side, 3), layers=backbone.layers)):
-        pass
+    if pretrained.path is not None:
+        with _opened(pretrained, BACKBONES[pretrained.backbone].network()):
+            pass
 
 
 def read_pretrained(pretrained: Pretrained, network: Network) -> dict[str, NDArray[np.float32]]:
@@ -216,31 +197,25 @@ def read_pretrained(pretrained: Pretrained, network: Network) -> dict[str, NDArr
 
 @contextmanager
 def _opened(pretrained: Pretrained, network: Network) -> Iterator[Any]:
-    """Open a file that holds the network's arrays.
-
-    Raises:
-        WeightsError: It is damaged, or an array is missing or of another shape.
-    """
+    """Open a file that holds the network's arrays; a WeightsError where it does not."""
     from safetensors import SafetensorError, safe_open
 
+    path = pretrained.path
     try:
-        with safe_open(str(pretrained.path), framework="numpy") as file:
+        with safe_open(str(path), framework="numpy") as file:
             names = set(file.keys())
             for name, parameter in network.parameters().items():
                 if name not in names:
-                    raise WeightsError(
-                        f"{pretrained.path}: expected an array {name}, found none of that name"
-                    )
+                    raise WeightsError(f"{path}: expected an array {name}, found none of that name")
                 shape = tuple(file.get_slice(name).get_shape())
                 if shape != parameter.shape:
                     raise WeightsError(
-                        f"{pretrained.path}: {name}: expected shape {parameter.shape}, "
-                        f"found {shape}"
+                        f"{path}: {name}: expected shape {parameter.shape}, found {shape}"
                     )
             yield file
     except (SafetensorError, OSError) as error:
-        kind = pretrained.path and nature(pretrained.path)
+        kind = path and nature(path)
         raise WeightsError(
-            f"{pretrained.path}: expected a safetensors file, found "
+            f"{path}: expected a safetensors file, found "
             + (kind or f"one that cannot be read ({error}); fetch it again")
         ) from error

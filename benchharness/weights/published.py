@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 from benchharness.download.caches import keras_home, torch_checkpoints
 from benchharness.download.fetcher import Fetcher
@@ -23,15 +25,8 @@ FOREIGN = (".h5", ".pth")
 _LONGEST_S = 600.0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """Published weights, converted.
-
-    Attributes:
-        release: Name of the release.
-        path: The safetensors file.
-        origin: What was published, and where it was found.
-    """
+class Published(NamedTuple):
+    """Published weights, converted: the release, its safetensors file, what it was and where."""
 
     release: str
     path: Path
@@ -51,10 +46,6 @@ def find_published(
     be downloaded. From a cache only the very bytes that were published are taken, so that no
     release is mistaken for another, whatever its file is called.
 
-    Args:
-        releases: Which will do, the preferred first.
-        environment: Tells where frameworks keep what they have downloaded.
-
     Raises:
         WeightsError: None is available; says why.
     """
@@ -67,10 +58,9 @@ def find_published(
                 return offer.kept()
             damaged.append(damage)
     keras, torch = keras_home(environment), torch_checkpoints(environment)
-    for offer in offers:
-        for place in (keras / "models" if keras else None, torch):
-            if place is not None and offer.is_published(file := place / offer.name):
-                return offer.converted(file, source=f"{file.name} in {place}")
+    places = [place for place in (keras and keras / "models", torch) if place]
+    if published := _in_folders(offers, places):
+        return published
     reasons = [*damaged]
     for offer in offers:
         try:
@@ -85,11 +75,7 @@ def find_published(
 def adopt(
     backbone: str, releases: Mapping[str, Release], file: Path, *, fetcher: Fetcher
 ) -> Published:
-    """Return the weights in a file as it was published, converted.
-
-    Raises:
-        WeightsError: It is none of the admitted releases, or cannot be converted.
-    """
+    """Return the weights in a file as it was published, converted; else a WeightsError."""
     offers = _offers(backbone, releases, fetcher)
     digest = file_digest(file)
     for offer in offers:
@@ -105,28 +91,13 @@ def adopt(
 def adopt_from(
     backbone: str, releases: Mapping[str, Release], folder: Path, *, fetcher: Fetcher
 ) -> Published | None:
-    """Return the first release whose file is in a folder as it was published; None for none.
-
-    Raises:
-        WeightsError: It cannot be converted.
-    """
-    for offer in _offers(backbone, releases, fetcher):
-        file = folder / offer.name
-        if offer.is_published(file):
-            return offer.converted(file, source=f"{file.name} in {folder}")
-    return None
+    """Return the first release whose file is in a folder as it was published; None for none."""
+    return _in_folders(_offers(backbone, releases, fetcher), [folder])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Offer:
-    """A release with its public home.
-
-    Attributes:
-        release: Name of the release.
-        preprocessing: What its inputs went through when it was trained.
-        home: The published file.
-        folder: Where its weights are kept once they are converted, in ``file``.
-    """
+    """A release with its public home, and the folder that keeps its file once it is converted."""
 
     backbone: str
     release: str
@@ -156,7 +127,7 @@ class _Offer:
         """Return the release that was converted before."""
         manifest = read_manifest(self.folder)
         origin = manifest.source if manifest else str(self.folder)
-        return Published(release=self.release, path=self.folder / self.file, origin=origin)
+        return Published(self.release, self.folder / self.file, origin)
 
     def downloaded(self, fetcher: Fetcher) -> Published:
         """Return the release from its public home; only the converted file is kept.
@@ -177,11 +148,7 @@ class _Offer:
         return published
 
     def converted(self, file: Path, *, source: str) -> Published:
-        """Return the release, converted unless another process has just done it.
-
-        Raises:
-            WeightsError: The file cannot be read, or the converted one not be written.
-        """
+        """Return the release, converted unless another process has just done it."""
         what = "to write converted weights"
         with writable(self.folder, what=what, error=WeightsError), build_lock(self.folder):
             if any(damages(self.folder)):
@@ -201,14 +168,10 @@ class _Offer:
             "release": self.release,
             "preprocessing": self.preprocessing,
         }
+        paths = {"file": str(file), "out": str(out)}
         request = WorkerRequest(
             job="convert-weights",
-            arguments={
-                "file": str(file),
-                "backbone": self.backbone,
-                "out": str(out),
-                "metadata": metadata,
-            },
+            arguments={**paths, "backbone": self.backbone, "metadata": metadata},
         )
         try:
             *_, finished = run_job(request, timeout_s=_LONGEST_S)
@@ -235,3 +198,10 @@ def _offers(backbone: str, releases: Mapping[str, Release], fetcher: Fetcher) ->
         for name, release in releases.items()
         if (home := fetcher.homes.get(weights_home(backbone, name)))
     ]
+
+
+def _in_folders(offers: Iterable[_Offer], folders: Sequence[Path]) -> Published | None:
+    for offer, folder in product(offers, folders):
+        if offer.is_published(file := folder / offer.name):
+            return offer.converted(file, source=f"{file.name} in {folder}")
+    return None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import WeightsError
-from benchharness.files import ANOTHER_CACHE, save_arrays, unwritten
+from benchharness.files import ANOTHER_CACHE, save_arrays, writable
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.plugins import read_weights
@@ -25,11 +25,20 @@ if TYPE_CHECKING:
     from benchharness.worker.request import WorkerRequest
 
 
+def run_job(request: WorkerRequest, channel: Channel) -> None:
+    """Convert one file; a WeightsError where it cannot be read, written, or holds others."""
+    wanted = request.arguments
+    network, out = BACKBONES[wanted["backbone"]].network(), Path(wanted["out"])
+    arrays = read(Path(wanted["file"]), network)
+    with writable(out, elsewhere=ANOTHER_CACHE, error=WeightsError):
+        save_arrays(out, arrays, metadata=wanted["metadata"])
+        _put_in_order(out)
+
+
 def read(file: Path, network: Network) -> dict[str, NDArray[np.float32]]:
     """Return the weights of a network from a file of Keras's or of a plugin's framework.
 
-    Raises:
-        BenchError: It cannot be read, or holds another network.
+    A BenchError where it cannot be read, or holds another network.
     """
     weights = _of_keras(file, network) if file.suffix == ".h5" else read_weights(file, network)
     arrays = {}
@@ -52,13 +61,30 @@ def _of_keras(file: Path, network: Network) -> Mapping[str, NDArray[np.float32]]
         with h5py.File(file, "r") as content:
             for layer in network.learning_layers():
                 for name in content[layer].attrs["weight_names"]:
-                    array = np.asarray(_own(content, f"{layer}/{_text(name)}"), np.float32)
-                    arrays[f"{layer}/{parts.get(array.ndim, name)}"] = array
+                    text = name.decode() if isinstance(name, bytes) else name
+                    array = np.asarray(_inside(content, f"{layer}/{text}"), np.float32)
+                    arrays[f"{layer}/{parts.get(array.ndim, text)}"] = array
     except (OSError, KeyError, RuntimeError) as error:
         raise WeightsError(
             f"{file}: expected a weights file of Keras, found one that cannot be read: {error}"
         ) from error
     return arrays
+
+
+def _inside(content: Any, path: str) -> Any:
+    """Return an array of an HDF5 file; a WeightsError where its bytes are in another file."""
+    import h5py
+
+    place = content
+    for part in path.split("/"):
+        is_outside = isinstance(place.get(part, getlink=True), h5py.ExternalLink)
+        place = None if is_outside else place[part]
+        if place is None or getattr(place, "is_virtual", False) or getattr(place, "external", None):
+            raise WeightsError(
+                f"{content.filename}: {path}: expected an array in this file, found a way into "
+                "another file; do not trust its source"
+            )
+    return place
 
 
 def _put_in_order(file: Path) -> None:
@@ -75,46 +101,3 @@ def _put_in_order(file: Path) -> None:
         content.seek(8)
         # The tensors begin where they did; blanks before them are part of the format.
         content.write(text.ljust(length))
-
-
-def _own(content: Any, path: str) -> Any:
-    """Return an array of an HDF5 file, refused where it leads into another file.
-
-    Raises:
-        WeightsError: Its bytes would be read from somewhere else on this machine.
-    """
-    import h5py
-
-    place = content
-    for part in path.split("/"):
-        is_outside = isinstance(place.get(part, getlink=True), h5py.ExternalLink)
-        place = None if is_outside else place[part]
-        if place is None or getattr(place, "is_virtual", False) or getattr(place, "external", None):
-            raise WeightsError(
-                f"{content.filename}: {path}: expected an array in this file, found a way into "
-                "another file; do not trust its source"
-            )
-    return place
-
-
-def _text(name: str | bytes) -> str:
-    return name.decode() if isinstance(name, bytes) else name
-
-
-def run_job(request: WorkerRequest, channel: Channel) -> None:
-    """Convert one file.
-
-    Raises:
-        WeightsError: It cannot be read or written, or holds another network.
-    """
-    wanted = request.arguments
-    layers, out = BACKBONES[wanted["backbone"]], Path(wanted["out"])
-    side = 2 * layers.smallest_image
-    network = Network(input_shape=(side, side, 3), layers=layers.layers)
-    arrays = read(Path(wanted["file"]), network)
-    try:
-        save_arrays(out, arrays, metadata=wanted["metadata"])
-        _put_in_order(out)
-    except OSError as error:
-        reason = unwritten(error, elsewhere=ANOTHER_CACHE)
-        raise WeightsError(f"{out}: expected to be able to write here, found: {reason}") from error

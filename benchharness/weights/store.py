@@ -21,11 +21,7 @@ def write_arrays(path: Path, arrays: Mapping[str, NDArray[np.float32]]) -> None:
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Return the arrays that ``write_arrays`` wrote.
-
-    Raises:
-        WeightsError: The file is missing or damaged.
-    """
+    """Return the arrays that ``write_arrays`` wrote; a WeightsError where that fails."""
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
