@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import shutil
 import struct
 from pathlib import Path
 
@@ -23,14 +24,14 @@ def fashion_mnist(folder: Path) -> Listing:
 INSTALLED = [place for place in standard_places(keras=None) if holds(place)]
 
 
-def write(folder: Path, *, labels: int = 3) -> Path:
+def write(folder: Path) -> Path:
     """Write the four files: black images (as holes in the file), all of one class."""
     folder.mkdir(parents=True, exist_ok=True)
     for prefix, count in (("train", 60_000), ("t10k", 10_000)):
         with (folder / f"{prefix}-images-idx3-ubyte").open("wb") as file:
             file.write(struct.pack(">4I", 0x803, count, 28, 28))
             file.truncate(16 + count * 784)
-        content = struct.pack(">2I", 0x801, count) + bytes([labels]) * count
+        content = struct.pack(">2I", 0x801, count) + bytes([3]) * count
         (folder / f"{prefix}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
     return folder
 
@@ -50,53 +51,48 @@ def test_files_are_found_in_the_folder_or_below_it(tmp_path, below):
     assert listing.train.read(0, size=28, channels=1).pixels.shape == (28, 28, 1)
 
 
-def test_missing_files_name_the_package_to_install(tmp_path):
-    """The error says where it looked and what to do."""
-    with pytest.raises(DatasetError, match="apt-get install dataset-fashion-mnist"):
-        fashion_mnist(tmp_path)
+def overwrite(file: Path, content: bytes = b"", *, size: int | None = None) -> None:
+    """Replace the beginning of a file, and cut it to a size."""
+    with file.open("r+b") as opened:
+        opened.write(content)
+        opened.truncate(size if size is not None else file.stat().st_size)
 
 
-def test_a_missing_companion_is_named(tmp_path):
-    """Three files of four are not enough."""
-    (write(tmp_path) / "t10k-labels-idx1-ubyte.gz").unlink()
-
-    with pytest.raises(DatasetError, match=r"t10k-labels-idx1-ubyte\[\.gz\]: expected a file"):
-        fashion_mnist(tmp_path)
+def other_labels(folder: Path) -> None:
+    """Write labels of an eleventh class."""
+    content = struct.pack(">2I", 0x801, 60_000) + bytes([11]) * 60_000
+    (folder / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
 
 
-def test_a_short_file_is_refused(tmp_path):
-    """Sizes must be what the header says."""
-    images = write(tmp_path) / "train-images-idx3-ubyte"
-    with images.open("r+b") as file:
-        file.truncate(5000)
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (shutil.rmtree, "apt-get install dataset-fashion-mnist"),
+        (
+            lambda folder: (folder / "t10k-labels-idx1-ubyte.gz").unlink(),
+            r"t10k-labels-idx1-ubyte\[\.gz\]: expected a file",
+        ),
+        (
+            lambda folder: overwrite(folder / "train-images-idx3-ubyte", size=5000),
+            "train-images-idx3-ubyte: expected an IDX file",
+        ),
+        (
+            lambda folder: overwrite(folder / "train-images-idx3-ubyte", struct.pack(">I", 0x801)),
+            "beginning 00000801",
+        ),
+        (
+            lambda folder: overwrite(folder / "train-labels-idx1-ubyte.gz", size=80),
+            r"train-labels-idx1-ubyte\.gz: expected a reada",
+        ),
+        (other_labels, "expected 0 to 9, found 11"),
+    ],
+)
+def test_files_that_are_missing_or_damaged_are_named(tmp_path, spoil, message):
+    """Nothing there, three of four, a short one, labels for images, a cut archive, odd labels."""
+    spoil(write(tmp_path / "clothes"))
 
-    with pytest.raises(DatasetError, match="train-images-idx3-ubyte: expected an IDX file"):
-        fashion_mnist(tmp_path)
-
-
-def test_a_wrong_magic_number_is_refused(tmp_path):
-    """Labels in the place of images are noticed."""
-    images = write(tmp_path) / "train-images-idx3-ubyte"
-    with images.open("r+b") as file:
-        file.write(struct.pack(">I", 0x801))
-
-    with pytest.raises(DatasetError, match="beginning 00000801"):
-        fashion_mnist(tmp_path)
-
-
-def test_a_damaged_archive_is_refused(tmp_path):
-    """A cut gzip file is a DatasetError."""
-    labels = write(tmp_path) / "train-labels-idx1-ubyte.gz"
-    labels.write_bytes(labels.read_bytes()[:-20])
-
-    with pytest.raises(DatasetError, match=r"train-labels-idx1-ubyte\.gz: expected a reada"):
-        fashion_mnist(tmp_path)
-
-
-def test_labels_beyond_nine_are_refused(tmp_path):
-    """There are ten classes."""
-    with pytest.raises(DatasetError, match="expected 0 to 9, found 11"):
-        fashion_mnist(write(tmp_path, labels=11))
+    with pytest.raises(DatasetError, match=message):
+        fashion_mnist(tmp_path / "clothes")
 
 
 def test_keras_downloads_are_looked_for_in_its_folder(tmp_path):

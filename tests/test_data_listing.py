@@ -22,20 +22,20 @@ def array_examples(labels: list[int]) -> ArrayExamples:
     )
 
 
-def test_selection_takes_the_first_of_each_class_in_order():
-    """Four of two classes are the first two of each, still in their order."""
-    chosen = select(array_examples([0, 1, 0, 0, 1, 1, 0]), count=4)
+@pytest.mark.parametrize(
+    ("labels", "count", "expected"),
+    [
+        ([0, 1, 0, 0, 1, 1, 0], 4, [0, 1, 2, 4]),
+        ([0, 0, 0, 1, 1, 1, 2, 2, 2], 5, [0, 1, 3, 4, 6]),
+    ],
+)
+def test_selection_takes_the_first_of_each_class_in_order(labels, count, expected):
+    """What does not divide evenly goes to the first classes."""
+    chosen = select(array_examples(labels), count=count)
 
-    assert chosen.labels.tolist() == [0, 1, 0, 1]
-    pixels = [chosen.read(i, size=2, channels=1).pixels for i in range(4)]
-    assert [int(image[0, 0, 0]) for image in pixels] == [0, 1, 2, 4]
-
-
-def test_what_does_not_divide_evenly_goes_to_the_first_classes():
-    """Five of three classes are two, two and one."""
-    chosen = select(array_examples([0, 0, 0, 1, 1, 1, 2, 2, 2]), count=5)
-
-    assert np.bincount(chosen.labels).tolist() == [2, 2, 1]
+    pixels = [chosen.read(i, size=2, channels=1).pixels for i in range(count)]
+    assert [int(image[0, 0, 0]) for image in pixels] == expected
+    assert chosen.labels.tolist() == [labels[i] for i in expected]
 
 
 def test_no_count_means_every_image():

@@ -144,21 +144,21 @@ def test_zca_samples_all_classes_of_sorted_ids():
     assert np.abs(zca.whitening.mean).max() < 1e-3
 
 
-@pytest.fixture
-def prepared(tmp_path: Path) -> Prepared:
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """Forty drawn pictures, sixteen pixels wide."""
+    cache = tmp_path_factory.mktemp("drawn")
     return prepare(
-        synthetic_images(cache_dir=tmp_path / "cache", train=32, test=8, seed=1),
-        size=16,
-        channels=3,
-        train_images=None,
-        test_images=None,
-        validation=0.25,
-        seed=0,
-        cache_dir=tmp_path / "cache",
-        workers=1,
+        synthetic_images(cache_dir=cache, train=32, test=8, seed=1), size=16, channels=3,
+        train_images=None, test_images=None, validation=0.25, seed=0, cache_dir=cache, workers=1,
         on_bad_image="error",
-    )
+    )  # fmt: skip
+
+
+@pytest.fixture
+def prepared(drawn: Prepared, tmp_path: Path) -> Prepared:
+    """The drawn pictures with a cache in which nothing is fitted yet."""
+    return replace(drawn, folder=tmp_path / "prepared" / "entry")
 
 
 @pytest.mark.parametrize("name", ["unit", "caffe_bgr", "imagenet_rgb", "standard", "zca"])
@@ -166,18 +166,11 @@ def test_what_is_read_back_is_what_was_fitted(prepared: Prepared, name: str):
     """Every constant, to the last bit."""
     first, second = fitted(name, prepared), fitted(name, prepared)
 
-    assert (second.name, second.order, second.mean, second.scale) == (
-        first.name,
-        first.order,
-        first.mean,
-        first.scale,
-    )
-    if name == "zca":
-        assert np.array_equal(second.whitening.basis, first.whitening.basis)
-        assert np.array_equal(second.whitening.gain, first.whitening.gain)
-        assert np.array_equal(second.whitening.mean, first.whitening.mean)
-    else:
-        assert second.whitening is None
+    for constant in ("name", "order", "mean", "scale"):
+        assert getattr(second, constant) == getattr(first, constant)
+    assert (second.whitening is not None) == (name == "zca")
+    for array in ("basis", "gain", "mean") if name == "zca" else ():
+        assert np.array_equal(getattr(second.whitening, array), getattr(first.whitening, array))
 
 
 def test_nothing_is_fitted_twice(prepared: Prepared, monkeypatch: pytest.MonkeyPatch):

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
 import struct
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -49,8 +47,10 @@ _PILLOW_ERRORS = (
     struct.error, Image.DecompressionBombError, Image.DecompressionBombWarning,
 )  # fmt: skip
 
-_PNG = b"\x89PNG\r\n\x1a\n"
-_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt", b"iCCP"})
+# Of texts and colour profiles in a PNG, unpacked: Pillow's limit for all of them together in place
+# of a megabyte for each, beyond which it would refuse the picture.
+PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+
 _GREY_MODES = frozenset({"1", "L", "LA", "I;16", "I;16B", "I;16L"})
 _SAMPLES = 32
 # Source: Exif 2.32, 4.6.4 A, tag 0x0112: what turns a picture upright.
@@ -149,47 +149,8 @@ def complaint(error: Exception, path: Path) -> str:
 
 def _open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
     """Return what ``use`` makes of a file's picture; raises one of ``_PILLOW_ERRORS``."""
-    with open_file(path) as file:
-        try:
-            with Image.open(file, formats=_FORMATS) as image:
-                return use(image)
-        except ValueError:
-            # Pillow refuses a PNG for a text or a colour profile that is long when unpacked.
-            file.seek(0)
-            if file.read(len(_PNG)) != _PNG:
-                raise
-            with Image.open(_without_long_chunks(file), formats=_FORMATS) as image:
-                return use(image)
-
-
-def _without_long_chunks(file: BufferedReader) -> io.BytesIO:
-    """Return a PNG without the texts and colour profiles that are too long for Pillow."""
-    size = os.fstat(file.fileno()).st_size
-    kept = io.BytesIO()
-    kept.write(_PNG)
-    while len(head := file.read(8)) == 8:
-        # A damaged length may be any; 4 bytes of checksum follow.
-        body = file.read(min(int.from_bytes(head[:4], "big") + 4, size))
-        if not (head[4:] in _TEXTS and _is_long(head[4:], body[:-4])):
-            kept.write(head + body)
-    kept.seek(0)
-    return kept
-
-
-def _is_long(kind: bytes, body: bytes) -> bool:
-    """Return whether a text or profile has more than a megabyte, unpacked."""
-    most = PngImagePlugin.MAX_TEXT_CHUNK
-    _, _, rest = body.partition(b"\0")
-    if kind == b"tEXt" or (kind == b"iTXt" and not rest.startswith(b"\1")):
-        return len(body) > most
-    # Behind the name: of an iTXt two numbers, a language and a keyword; of the others one number.
-    packed = rest[2:].split(b"\0", 2)[-1] if kind == b"iTXt" else rest[1:]
-    unpacking = zlib.decompressobj()
-    try:
-        unpacking.decompress(packed, most)
-    except zlib.error:
-        return True
-    return bool(unpacking.unconsumed_tail)
+    with open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
+        return use(image)
 
 
 def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Decoded:
