@@ -7,10 +7,9 @@ import stat
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,12 +66,8 @@ _UPRIGHT = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Decoded:
-    """A picture, uint8 of shape (size, size, channels), and what was special about its file.
-
-    The kinds are keys of ``model.image_files.WORDS``.
-    """
+class Decoded(NamedTuple):
+    """A picture, uint8 (size, size, channels), and what was special about it: keys of WORDS."""
 
     pixels: NDArray[np.uint8]
     kinds: tuple[str, ...]
@@ -102,7 +97,7 @@ def resize_array(image: NDArray[np.uint8], *, size: int, channels: int) -> Decod
     """Return the picture of shape (height, width[, 1 or 3]) resized as ``read_image`` does."""
     picture = Image.fromarray(image[..., 0] if image.shape[2:] == (1,) else image)
     square = _square(picture, size=size, channels=channels)
-    return Decoded(pixels=_pixels(square), kinds=_colour_change(picture, channels=channels))
+    return Decoded(_pixels(square), _colour_change(picture, channels=channels))
 
 
 def sample_channels(paths: Sequence[Path]) -> Literal[1, 3]:
@@ -179,7 +174,7 @@ def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Dec
     if image.format != "MPO":
         with suppress(*_PILLOW_ERRORS):
             kinds += ["moving"] if getattr(image, "is_animated", False) else []
-    return Decoded(pixels=_pixels(upright), kinds=tuple(kinds))
+    return Decoded(_pixels(upright), tuple(kinds))
 
 
 def _header_kinds(image: Image.Image, path: Path, *, channels: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -257,13 +257,10 @@ def identity(listing: Listing, contents: Sequence[bytes], *, size: int, channels
     return whole.hexdigest()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Block:
-    """Consecutive decoded images.
+class Block(NamedTuple):
+    """Consecutive decoded images, uint8 (images, size, size, channels), black where that failed.
 
-    Attributes:
-        pixels: uint8, shape (images, size, size, channels); black where decoding failed.
-        kinds, failures: What was special about some files, and the errors of others, by id.
+    With what was special about some files, and the errors of others, by id.
     """
 
     pixels: NDArray[np.uint8]
@@ -281,11 +278,10 @@ def decode(listing: Listing, *, size: int, channels: int, workers: int) -> Itera
         for row, image in enumerate(ids):
             examples, index = listing.image(image)
             try:
-                decoded = examples.read(index, size=size, channels=channels)
-                pixels[row], kinds[image] = decoded.pixels, decoded.kinds
+                pixels[row], kinds[image] = examples.read(index, size=size, channels=channels)
             except DatasetError as error:
                 failures[image] = error
-        return Block(pixels=pixels, kinds=kinds, failures=failures)
+        return Block(pixels, kinds, failures)
 
     return _on_threads(block, count=listing.count, workers=workers)
 

@@ -6,10 +6,9 @@ Imports neither NumPy nor Pillow, so that listing the sources is instant.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchharness.download.caches import keras_home
 from benchharness.download.manifest import read_manifest
@@ -27,8 +26,7 @@ Progress = Callable[[int, int], None]
 VARIABLE = "BENCHHARNESS_DATA"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceInfo:
+class SourceInfo(NamedTuple):
     """One line about a source, and how to make its images available."""
 
     description: str
@@ -117,9 +115,6 @@ def find(
             train=train_images, test=test_images, seed=seed, cache_dir=cache_dir, progress=progress
         )
 
-    load = partial(
-        _load, name, counts=(train_images, test_images), seed=seed, is_lenient=is_lenient
-    )
     if name == "drawn":
         if path is not None:
             raise DatasetError(
@@ -127,8 +122,20 @@ def find(
                 'for your own images use source = "folder"'
             )
         return draw()
+    holds, read = _reader(name)
+
+    def load(place: Path) -> Listing:
+        from benchharness.data.folder import flat_index
+
+        classes = 2 if name == "cats_dogs" else max(1, len(flat_index(place)))
+        counts = (train_images, test_images)
+        # Rounded up: what is too much is left out when the images are chosen.
+        train, test = (None if count is None else -(-count // classes) for count in counts)
+        listing = read(place, seed=seed, train=train, test=test, is_lenient=is_lenient)
+        return replace(listing, is_lenient=is_lenient)
+
     places = _places(name, path=path, environment=environment)
-    place = next((place for place in places if _holds(name, place)), path)
+    place = next((place for place in places if holds(place)), path)
     if place is not None:
         return load(place)
     looked = f"looked in {', '.join(map(str, places)) or f'no folder, as {VARIABLE} is not set'}"
@@ -162,7 +169,8 @@ def holds(name: str, path: Path) -> bool:
     """
     if name in ("folder", "flat", "drawn"):
         return False
-    return any(_holds(name, place) for place in _places(name, path=path, environment={}))
+    is_there, _ = _reader(name)
+    return any(map(is_there, _places(name, path=path, environment={})))
 
 
 def _plugin(name: str) -> Dataset | None:
@@ -200,37 +208,21 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
     return places
 
 
-def _holds(name: str, place: Path) -> bool:
+def _reader(name: str) -> tuple[Callable[[Path], bool], Callable[..., Listing]]:
+    """Return what tells whether a folder holds a dataset, and what lists it."""
     from benchharness.data import cats_dogs, folder
 
     if plugin := _plugin(name):
-        return plugin.holds(place)
-    checks = {"folder": folder.holds, "flat": folder.holds_flat, "cats_dogs": cats_dogs.holds}
-    return checks[name](place)
 
+        def listed(place: Path, **_: object) -> Listing:
+            return replace(plugin_listing(name, plugin.read(place)), place=place)
 
-def _load(
-    name: str,
-    place: Path,
-    *,
-    counts: tuple[int | None, int | None],
-    seed: int,
-    is_lenient: bool,
-) -> Listing:
-    from benchharness.data import cats_dogs, folder
-
-    if plugin := _plugin(name):
-        return replace(plugin_listing(name, plugin.read(place)), place=place, is_lenient=is_lenient)
-    loaders: dict[str, Callable[..., Listing]] = {
-        "folder": folder.folder,
-        "flat": folder.flat,
-        "cats_dogs": cats_dogs.cats_dogs,
-    }
-    classes = 2 if name == "cats_dogs" else max(1, len(folder.flat_index(place)))
-    # Rounded up: what is too much is left out when the images are chosen.
-    train, test = (None if count is None else -(-count // classes) for count in counts)
-    listing = loaders[name](place, seed=seed, train=train, test=test, is_lenient=is_lenient)
-    return replace(listing, is_lenient=is_lenient)
+        return plugin.holds, listed
+    return {
+        "folder": (folder.holds, folder.folder),
+        "flat": (folder.holds_flat, folder.flat),
+        "cats_dogs": (cats_dogs.holds, cats_dogs.cats_dogs),
+    }[name]
 
 
 def plugin_listing(name: str, pictures: Pictures) -> Listing:
