@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from web_server import Server, serving
 
 with suppress(ImportError):
     # Its LLVM ends a process that has loaded TensorFlow's before, and these tests load both.
@@ -27,3 +29,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Only try what tests/benchmarks would time, unless benchmarks are what is asked for."""
     if not config.getoption("benchmark_only", False):
         config.option.benchmark_disable = True
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Run a web server for one test."""
+    with serving() as running:
+        yield running

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+from benchharness.data.listing import Listing
+from benchharness.data.prepared import Prepared, prepare
 
 
 def picture(*, seed: int, width: int = 40, height: int = 30, mode: str = "RGB") -> Image.Image:
@@ -32,3 +36,12 @@ def save_classes(
                 seed += 1
                 save(root / split / name / f"{name}.{number}.jpg", seed=seed)
     return root
+
+
+def prepared_of(listing: Listing, cache: Path, **changes: Any) -> Prepared:
+    """Prepare all images of a listing at 16 pixels without validation, unless said otherwise."""
+    options: dict[str, Any] = {
+        "size": 16, "channels": None, "train_images": None, "test_images": None, "validation": 0.0,
+        "seed": 0, "workers": 2, "on_bad_image": "error",
+    }  # fmt: skip
+    return prepare(listing, cache_dir=cache, **options | changes)

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photographs import picture, save_classes
+from photographs import picture, prepared_of, save_classes
 from PIL import Image
 from suite_files import CNN, PETS, problems_of, suite_of
 
 from benchharness.data.fashion_mnist import FashionMnist
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image, sample_channels
-from benchharness.data.prepared import Prepared, check_images, prepare
+from benchharness.data.prepared import Prepared, check_images
 from benchharness.errors import DatasetError, SuiteError
 from benchharness.report.table import inputs_text
 from benchharness.run.messages import dataset_messages
@@ -32,11 +32,7 @@ TOOLS = Path(__file__).parent.parent / "tools"
 
 def ready(root: Path, cache: Path, **policy: str) -> Prepared:
     """Prepare class folders, everything else at rest."""
-    return prepare(
-        folder(root), size=16, channels=None, train_images=None, test_images=None,
-        validation=0.0, seed=0, cache_dir=cache, workers=2,
-        **{"on_bad_image": "error"} | policy,
-    )  # fmt: skip
+    return prepared_of(folder(root), cache, **policy)
 
 
 def refusal(path: Path) -> str:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
-from photographs import save, save_classes
+from photographs import prepared_of, save, save_classes
 
 from benchharness.data.cats_dogs import cats_dogs
 from benchharness.data.folder import class_folder, flat, folder, holds, image_files
 from benchharness.data.listing import ArrayExamples, Listing
-from benchharness.data.prepared import Prepared, prepare
 from benchharness.errors import DatasetError
 
 PETS = [f"{split}/{name}/1.jpg" for split in ("train", "test") for name in ("cats", "dogs")]
@@ -188,18 +188,9 @@ def test_both_layouts_of_cats_dogs_are_one_dataset(tmp_path):
         ]
 
 
-def prepared_of(listing: Listing, cache: Path, **changes: object) -> Prepared:
-    """Return small prepared images of a listing."""
-    options = {"train_images": None, "test_images": None, "validation": 0.25, "seed": 1}
-    return prepare(
-        listing,
-        size=8,
-        channels=3,
-        cache_dir=cache,
-        workers=1,
-        on_bad_image="skip",
-        **options | changes,
-    )
+small = partial(
+    prepared_of, size=8, channels=3, validation=0.25, seed=1, workers=1, on_bad_image="skip"
+)
 
 
 def test_paths_are_those_of_the_ids(tmp_path: Path) -> None:
@@ -251,7 +242,7 @@ def test_images_in_one_array_are_refused() -> None:
 def test_folder_holds_the_training_images_by_class(tmp_path: Path) -> None:
     """Each is there once, under its class, as a link to its file; nothing else is."""
     listing = folder(save_classes(tmp_path / "data", train=4, test=2))
-    prepared, paths = prepared_of(listing, tmp_path / "cache"), image_files(listing)
+    prepared, paths = small(listing, tmp_path / "cache"), image_files(listing)
 
     links = class_folder(paths, prepared, cache_dir=tmp_path / "cache")
 
@@ -268,7 +259,7 @@ def test_unreadable_image_is_left_out_of_the_folder(tmp_path: Path) -> None:
     root = save_classes(tmp_path / "data", train=4, test=2)
     (root / "train/cats/cats.9.jpg").write_bytes(b"no image")
     listing = folder(root)
-    prepared = prepared_of(listing, tmp_path / "cache", validation=0.0)
+    prepared = small(listing, tmp_path / "cache", validation=0.0)
 
     links = class_folder(image_files(listing), prepared, cache_dir=tmp_path / "cache")
 
@@ -280,7 +271,7 @@ def test_sorted_class_folders_have_the_order_of_the_labels(tmp_path: Path) -> No
     """Also where the names of the classes sort otherwise than their labels."""
     root = save_classes(tmp_path / "data", train=2, test=1, classes=("B", "a", "C"))
     listing = folder(root)
-    prepared = prepared_of(listing, tmp_path / "cache", validation=0.0)
+    prepared = small(listing, tmp_path / "cache", validation=0.0)
 
     links = class_folder(image_files(listing), prepared, cache_dir=tmp_path / "cache")
 
@@ -291,14 +282,14 @@ def test_sorted_class_folders_have_the_order_of_the_labels(tmp_path: Path) -> No
 def test_folder_is_made_once_for_the_same_files(tmp_path: Path) -> None:
     """The same split is the same folder, untouched; another split is another."""
     listing = folder(save_classes(tmp_path / "data", train=4, test=2))
-    prepared, paths = prepared_of(listing, tmp_path / "cache"), image_files(listing)
+    prepared, paths = small(listing, tmp_path / "cache"), image_files(listing)
     first = class_folder(paths, prepared, cache_dir=tmp_path / "cache")
     made = first.stat().st_ctime_ns
 
     again = class_folder(paths, prepared, cache_dir=tmp_path / "cache")
     other = class_folder(
         paths,
-        prepared_of(listing, tmp_path / "cache", validation=0.5),
+        small(listing, tmp_path / "cache", validation=0.5),
         cache_dir=tmp_path / "cache",
     )
 
@@ -309,7 +300,7 @@ def test_folder_is_made_once_for_the_same_files(tmp_path: Path) -> None:
 def test_folder_that_cannot_be_written_is_a_dataset_error(tmp_path: Path) -> None:
     """The error names the folder and the way out, and leaves nothing half done."""
     listing = folder(save_classes(tmp_path / "data", train=2, test=1))
-    prepared = prepared_of(listing, tmp_path / "cache", validation=0.0)
+    prepared = small(listing, tmp_path / "cache", validation=0.0)
     blocked = tmp_path / "blocked"
     blocked.write_text("a file where the cache should be")
 

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from photographs import save_classes
+from photographs import prepared_of, save_classes
 
 from benchharness.data.batches import split
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image
 from benchharness.data.listing import FileExamples
-from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import Prepared
 from benchharness.errors import DatasetError
 
 
@@ -29,13 +29,9 @@ def listing(tmp_path):
 
 
 def ready(listing, tmp_path, **options) -> Prepared:
-    """Prepare with everything else at rest."""
-    given = {
-        "size": 16, "channels": None, "train_images": None, "test_images": None,
-        "validation": 0.2, "seed": 7, "cache_dir": tmp_path / "cache", "workers": 2,
-        "on_bad_image": "error",
-    }  # fmt: skip
-    return prepare(listing, **{**given, **options})
+    """Prepare with a validation split, everything else at rest."""
+    given = {"validation": 0.2, "seed": 7, "cache_dir": tmp_path / "cache"} | options
+    return prepared_of(listing, given.pop("cache_dir"), **given)
 
 
 def entries(tmp_path):

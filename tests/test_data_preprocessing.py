@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from photographs import prepared_of
 
 from benchharness.data import preprocessing as module
 from benchharness.data.drawn import synthetic_images
-from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import Prepared
 from benchharness.data.preprocessing import fit, fitted
 from benchharness.errors import DatasetError
 from benchharness.model.host import preprocess_on_host
@@ -148,11 +149,8 @@ def test_zca_samples_all_classes_of_sorted_ids():
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     """Forty drawn pictures, sixteen pixels wide."""
     cache = tmp_path_factory.mktemp("drawn")
-    return prepare(
-        synthetic_images(cache_dir=cache, train=32, test=8, seed=1), size=16, channels=3,
-        train_images=None, test_images=None, validation=0.25, seed=0, cache_dir=cache, workers=1,
-        on_bad_image="error",
-    )  # fmt: skip
+    listing = synthetic_images(cache_dir=cache, train=32, test=8, seed=1)
+    return prepared_of(listing, cache, channels=3, validation=0.25)
 
 
 @pytest.fixture

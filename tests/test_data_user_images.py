@@ -6,19 +6,19 @@ import os
 import struct
 import unicodedata
 import zlib
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 import pytest
 from odd_images import CLASSES, odd_class, odd_folder, transparent, turned
-from photographs import picture, save, save_classes
+from photographs import picture, prepared_of, save, save_classes
 from PIL import Image
 
 from benchharness.data import listing as listings
 from benchharness.data.cats_dogs import cats_dogs
 from benchharness.data.folder import flat, folder, image_files, require_alike, user_images
 from benchharness.data.images import read_image, sample_channels
-from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import Prepared
 from benchharness.errors import DatasetError
 from benchharness.model.image_files import describe_conversions
 
@@ -35,13 +35,7 @@ SHOWN = {
 }
 
 
-def ready(listing, cache: Path, **options) -> Prepared:
-    """Prepare everything at eight pixels."""
-    given = {
-        "size": 8, "channels": None, "train_images": None, "test_images": None,
-        "validation": 0.2, "seed": 7, "workers": 2, "on_bad_image": "error",
-    }  # fmt: skip
-    return prepare(listing, cache_dir=cache, **given | options)
+ready = partial(prepared_of, size=8, validation=0.2, seed=7)
 
 
 def counts(prepared: Prepared) -> dict[str, int]:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photographs import picture, save
+from photographs import picture, prepared_of, save
 from suite_files import suite_file
-from web_server import remote, serving
+from web_server import remote
 
 from benchharness.data.cats_dogs import cats_dogs, holds
-from benchharness.data.prepared import prepare
 from benchharness.data.sources import find
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.registry import REGISTRY, RemoteResource
@@ -59,13 +58,6 @@ strategy = "simple_cnn"
 name = "bottleneck"
 strategy = "bottleneck"
 """
-
-
-@pytest.fixture
-def server():
-    """Run a web server for one test."""
-    with serving() as running:
-        yield running
 
 
 def pet_images(count: int = 7) -> bytes:
@@ -119,10 +111,7 @@ def test_cats_and_dogs_are_downloaded_listed_and_prepared(server, tmp_path):
     url = server.put("pets", body, breaks_after=[len(body) // 3])
 
     listing = look(tmp_path, fetcher=fetcher_of(tmp_path, homes_of(body, url)))
-    prepared = prepare(
-        listing, size=16, channels=None, train_images=6, test_images=4, validation=0.0, seed=0,
-        cache_dir=tmp_path / "cache", workers=2, on_bad_image="error",
-    )  # fmt: skip
+    prepared = prepared_of(listing, tmp_path / "cache", train_images=6, test_images=4)
 
     assert (listing.name, listing.classes, listing.is_real) == ("cats_dogs", ("cats", "dogs"), True)
     assert listing.origin.endswith(", downloaded: pets.zip from 127.0.0.1")

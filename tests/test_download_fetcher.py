@@ -9,7 +9,7 @@ import zipfile
 from collections import namedtuple
 
 import pytest
-from web_server import remote, serving
+from web_server import remote
 
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.manifest import MANIFEST, damages, read_manifest
@@ -19,13 +19,6 @@ from benchharness.errors import FetchError
 
 QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
 ONE, TWO = (random.Random(seed).randbytes(20_000) for seed in (1, 2))
-
-
-@pytest.fixture
-def server():
-    """Run a web server for one test."""
-    with serving() as running:
-        yield running
 
 
 def plain(server) -> dict[str, RemoteResource]:

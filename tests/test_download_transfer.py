@@ -7,20 +7,13 @@ import socket
 import time
 
 import pytest
-from web_server import remote, serving
+from web_server import remote
 
 from benchharness.download.transfer import Timeouts, UnreachableError, download
 from benchharness.errors import FetchError
 
 BODY = random.Random(1).randbytes(400_000)
 QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.3, tries=4)
-
-
-@pytest.fixture
-def server():
-    """Run a web server for one test."""
-    with serving() as running:
-        yield running
 
 
 def fetch(tmp_path, *urls, body=BODY, progress=None):

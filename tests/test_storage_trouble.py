@@ -14,14 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photographs import save_classes
+from photographs import prepared_of, save_classes
 from results_records import record
 from small_disks import fill, small_disk
 from suite_files import FOLDER_SUITE
 
 from benchharness.data import drawn as drawn_pictures
 from benchharness.data.folder import folder
-from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import Prepared
 from benchharness.errors import DatasetError, RunError
 from benchharness.files import atomic_write_text
 from benchharness.results import journal
@@ -38,10 +38,7 @@ def listing(tmp_path: Path):
 
 def ready(listing, cache: Path, *, size: int = 16) -> Prepared:
     """Prepare with everything else at rest."""
-    return prepare(
-        listing, size=size, channels=None, train_images=None, test_images=None, validation=0.0,
-        seed=0, cache_dir=cache, workers=2, on_bad_image="error",
-    )  # fmt: skip
+    return prepared_of(listing, cache, size=size)
 
 
 def files_in(place: Path) -> list[str]:
@@ -82,11 +79,7 @@ def test_a_disk_that_fills_while_images_are_decoded_stops_in_words(listing, tmp_
                 fill(disk)
 
         with pytest.raises(DatasetError, match=r"No space left on device.*; free some space"):
-            prepare(
-                listing, size=64, channels=None, train_images=None, test_images=None,
-                validation=0.0, seed=0, cache_dir=disk, workers=1, on_bad_image="error",
-                progress=taken,
-            )  # fmt: skip
+            prepared_of(listing, disk, size=64, workers=1, progress=taken)
         left = files_in(disk)
         (disk / "ballast").unlink()
         again = ready(listing, disk, size=64)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from photographs import save_classes
+from photographs import prepared_of, save_classes
 from small_disks import fill, small_disk
 from suite_files import FOLDER_SUITE
 from web_server import remote
@@ -21,7 +21,7 @@ from web_server import remote
 from benchharness.cli.errors import explanation
 from benchharness.data.drawn import synthetic_images
 from benchharness.data.folder import class_folder, folder, image_files
-from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import Prepared
 from benchharness.data.preprocessing import fitted
 from benchharness.download.fetcher import Fetcher, download
 from benchharness.download.registry import RemoteResource
@@ -43,10 +43,7 @@ def prepared_in(cache: Path, data: Path) -> Prepared:
     """Prepare class folders, all else at rest."""
     if not data.exists():
         save_classes(data, train=4, test=2)
-    return prepare(
-        folder(data), size=8, channels=3, train_images=None, test_images=None, validation=0.0,
-        seed=0, cache_dir=cache, workers=1, on_bad_image="error",
-    )  # fmt: skip
+    return prepared_of(folder(data), cache, size=8, channels=3)
 
 
 def refusal_of(write: Callable[[], object]) -> OSError:

@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 from safetensors import safe_open
-from web_server import remote, serving
+from web_server import remote
 
 from benchharness.download.fetcher import Fetcher
 from benchharness.download.manifest import damages
@@ -84,13 +84,6 @@ def learnt() -> dict[str, np.ndarray]:
 def keras_published(tmp_path_factory, learnt) -> Path:
     """Write the file that Keras publishes, with other numbers in it."""
     return keras_file(tmp_path_factory.mktemp("published") / KERAS_FILE, learnt)
-
-
-@pytest.fixture
-def server():
-    """Run a web server for one test."""
-    with serving() as running:
-        yield running
 
 
 def homes_of(**files: tuple[bytes, str]) -> dict[str, RemoteResource]:
