@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchharness.data import layout
+from benchharness.data.cats_dogs import holds
 from benchharness.data.layout import read_layout, role
 from benchharness.errors import DatasetError
 
@@ -308,6 +309,16 @@ def test_a_folder_that_may_not_be_read_is_named_elsewhere(closed: str) -> None:
     assert found.notes == (
         f"WARNING: cannot be read, so its pictures are missing: {closed} (Permission denied)",
     )
+
+
+def test_a_folder_that_may_not_be_searched_holds_no_cats_and_dogs() -> None:
+    """It is passed over like any other, and is no crash."""
+    with readable_by_all() as place:
+        (place / "closed").mkdir(mode=0)
+
+        with fuzz_folders.without_rights():
+            assert not holds(place / "closed")
+        (place / "closed").chmod(0o755)
 
 
 @pytest.mark.parametrize(
