@@ -12,10 +12,9 @@ from suite_files import BOTTLENECK, CNN, PETS, suite_of
 
 from benchharness.data.info import DatasetInfo
 from benchharness.doctor.backends import BackendStatus, backend_checks
-from benchharness.doctor.check import Check, DoctorReport, Section
+from benchharness.doctor.check import Check, DoctorReport, Section, machine_checks
 from benchharness.doctor.data import Resource, resource_checks, weights_checks
 from benchharness.doctor.disk import Folder, folder_checks
-from benchharness.doctor.machine import machine_checks
 from benchharness.doctor.report import extra_checks
 from benchharness.doctor.suite import time_check
 from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState

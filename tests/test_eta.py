@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchharness.progress.eta import Estimate, EtaEstimator
+from benchharness.progress.state import Estimate, RunState
 from benchharness.run.events import (
     EpochEnded,
     Looked,
@@ -32,7 +32,7 @@ class FakeRun:
     ) -> None:
         self.now_s = 1000.0
         self.number = 0
-        self.remaining = EtaEstimator(now=lambda: self.now_s)
+        self.remaining = RunState(now=lambda: self.now_s)
         cells = [
             PlannedCell(
                 benchmark=benchmark,
@@ -125,12 +125,12 @@ class FakeRun:
 def test_nothing_is_claimed_before_anything_is_known():
     """The first trial of a first run gives no hint until it trains."""
     run = FakeRun()
-    before = run.remaining.suite()
+    before = run.remaining.left()
     name = run.start()
 
     assert before is None
-    assert run.remaining.trial(name) is None
-    assert run.remaining.suite() is None
+    assert run.remaining.left_of_trial(name) is None
+    assert run.remaining.left() is None
 
 
 def test_a_training_is_judged_by_its_own_epochs():
@@ -139,11 +139,11 @@ def test_a_training_is_judged_by_its_own_epochs():
     name = run.start()
     run.enter(name, "train", after_s=STARTUP_S)
     run.end_epoch(name, 1)
-    at_once = run.remaining.trial(name)
+    at_once = run.remaining.left_of_trial(name)
     run.now_s += 4
 
     assert at_once == Estimate(30.0)
-    assert run.remaining.trial(name) == Estimate(26.0)
+    assert run.remaining.left_of_trial(name) == Estimate(26.0)
 
 
 def test_part_of_the_first_epoch_is_enough_to_judge_by():
@@ -153,7 +153,7 @@ def test_part_of_the_first_epoch_is_enough_to_judge_by():
     run.enter(name, "train", after_s=STARTUP_S)
     run.advance(name, 0.25, after_s=2.5, epoch=1)
 
-    assert run.remaining.trial(name) == Estimate(37.5)
+    assert run.remaining.left_of_trial(name) == Estimate(37.5)
 
 
 def test_an_extraction_says_nothing_of_the_training_that_follows():
@@ -163,7 +163,7 @@ def test_an_extraction_says_nothing_of_the_training_that_follows():
     run.enter(name, "extract", after_s=STARTUP_S)
     run.advance(name, 0.2, after_s=6.0)
 
-    assert run.remaining.trial(name) is None
+    assert run.remaining.left_of_trial(name) is None
 
 
 def test_a_trial_is_expected_to_take_what_the_latest_of_its_cell_took():
@@ -172,7 +172,7 @@ def test_a_trial_is_expected_to_take_what_the_latest_of_its_cell_took():
     run.carry_out()
     name = run.start()
 
-    assert run.remaining.trial(name) == Estimate(48.0)
+    assert run.remaining.left_of_trial(name) == Estimate(48.0)
 
 
 def test_the_suite_counts_other_backends_like_known_ones_and_says_what_it_does_not_know():
@@ -180,7 +180,7 @@ def test_the_suite_counts_other_backends_like_known_ones_and_says_what_it_does_n
     run = FakeRun()
     run.carry_out()
 
-    assert run.remaining.suite() == Estimate(3 * 48.0, is_lower_bound=True)
+    assert run.remaining.left() == Estimate(3 * 48.0, is_lower_bound=True)
 
 
 def test_the_suite_is_known_once_every_benchmark_has_been_seen():
@@ -189,18 +189,18 @@ def test_the_suite_is_known_once_every_benchmark_has_been_seen():
     run.carry_out("small")
     run.carry_out("large")
 
-    assert run.remaining.suite() == Estimate(6 * 48.0)
+    assert run.remaining.left() == Estimate(6 * 48.0)
 
 
 def test_an_earlier_run_is_a_first_guess():
     """Before the first trial, what prepares the run comes on top of its eight."""
     run = FakeRun(expected_s=60.0)
-    before = run.remaining.suite()
+    before = run.remaining.left()
     name = run.start()
 
     assert before == Estimate(8 * 60.0, is_lower_bound=True)
-    assert run.remaining.trial(name) == Estimate(60.0)
-    assert run.remaining.suite() == Estimate(8 * 60.0)
+    assert run.remaining.left_of_trial(name) == Estimate(60.0)
+    assert run.remaining.left() == Estimate(8 * 60.0)
 
 
 def test_nothing_is_left_of_a_run_that_is_over():
@@ -210,7 +210,7 @@ def test_nothing_is_left_of_a_run_that_is_over():
         for backend in ("one", "other"):
             run.carry_out(benchmark, backend)
 
-    assert run.remaining.suite() == Estimate(0.0)
+    assert run.remaining.left() == Estimate(0.0)
 
 
 def test_what_is_overdue_has_no_seconds_left_and_never_fewer():
@@ -221,8 +221,8 @@ def test_what_is_overdue_has_no_seconds_left_and_never_fewer():
     run.enter(name, "compile", after_s=STARTUP_S)
     run.now_s += 480
 
-    assert run.remaining.trial(name) == Estimate(0.0)
-    assert run.remaining.suite().seconds >= 0
+    assert run.remaining.left_of_trial(name) == Estimate(0.0)
+    assert run.remaining.left().seconds >= 0
 
 
 @pytest.mark.parametrize("expected_s", [20.0, 400.0])
@@ -234,7 +234,7 @@ def test_a_wrong_first_guess_gives_way_to_what_is_seen(expected_s: float):
     for step in range(1, 31):
         run.advance(name, step % 10 / 10 or 1.0, after_s=1.0, epoch=(step - 1) // 10 + 1)
 
-    assert run.remaining.trial(name).seconds == pytest.approx(10.0, abs=1.0)
+    assert run.remaining.left_of_trial(name).seconds == pytest.approx(10.0, abs=1.0)
 
 
 def test_a_round_that_a_look_asks_for_is_still_to_come():
@@ -243,7 +243,7 @@ def test_a_round_that_a_look_asks_for_is_still_to_come():
     for benchmark in ("small", "large"):
         for backend in ("one", "other"):
             run.carry_out(benchmark, backend)
-    before = run.remaining.suite()
+    before = run.remaining.left()
     lines = [
         {"benchmark": name, "matrix": {"batch_size": 8}, "track": "equal", "stop": stop}
         for name, stop in (("small", None), ("large", "decided"))
@@ -252,9 +252,9 @@ def test_a_round_that_a_look_asks_for_is_still_to_come():
     run.remaining.take(Looked(trials=2, lines=tuple(x | {"backends": backends} for x in lines)))
 
     assert before == Estimate(0.0, is_lower_bound=True)
-    assert run.remaining.suite() == Estimate(2 * 48.0, is_lower_bound=True)
+    assert run.remaining.left() == Estimate(2 * 48.0, is_lower_bound=True)
     run.carry_out("small", "other")
-    assert run.remaining.suite().seconds == 48.0
+    assert run.remaining.left().seconds == 48.0
 
 
 def test_two_trials_in_flight_are_told_apart():
@@ -266,8 +266,8 @@ def test_two_trials_in_flight_are_told_apart():
     run.end_epoch(fast, 1, after_s=2.0)
     run.end_epoch(slow, 1, after_s=8.0)
 
-    assert run.remaining.trial(slow) == Estimate(30.0)
-    assert run.remaining.trial(fast) == Estimate(0.0)
+    assert run.remaining.left_of_trial(slow) == Estimate(30.0)
+    assert run.remaining.left_of_trial(fast) == Estimate(0.0)
 
 
 def test_two_trials_that_take_turns_end_together_and_share_the_time():
@@ -280,7 +280,7 @@ def test_two_trials_that_take_turns_end_together_and_share_the_time():
     run.end_epoch(theirs, 1)
     for name in (theirs, ours):
         run.end_epoch(name, 2)
-    amid = run.remaining.suite()
+    amid = run.remaining.left()
     for epoch in (3, 4):
         run.end_epoch(ours, epoch)
         run.end_epoch(theirs, epoch)
@@ -289,6 +289,6 @@ def test_two_trials_that_take_turns_end_together_and_share_the_time():
 
     assert amid is not None
     assert amid.seconds == pytest.approx(40.0 + 80.0, rel=0.3)
-    pair = run.remaining.suite()
+    pair = run.remaining.left()
     assert pair is not None
     assert pair.seconds == pytest.approx(80.0)

@@ -13,14 +13,7 @@ from benchharness.cli.errors import echo
 
 @click.command("certify")
 @options.optional_suite
-@options.disable_plugin
-@options.profile
-@options.backends
-@options.benchmarks
-@options.data
-@options.device
-@options.timeout
-@options.offline
+@options.request
 @options.json_events
 @options.quiet
 def command(

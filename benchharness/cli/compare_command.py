@@ -19,15 +19,12 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("a", required=False, metavar="A")
 @click.argument("b", required=False)
-@options.disable_plugin
+@options.request
 @click.option(
     "--suite",
     type=options.PATH,
     help="Suite that both sides run; not needed for recorded runs.",
 )
-@options.profile
-@options.benchmarks
-@options.backends
 @click.option(
     "--set-a", "set_a", multiple=True, help="Override a setting of A: key=value (repeatable)."
 )
@@ -59,8 +56,6 @@ if TYPE_CHECKING:
     type=click.Choice(["machine", "data", "weights", "settings"]),
     help="Ignore differences in this when comparing recorded runs (repeatable).",
 )
-@options.data
-@options.device
 @click.option(
     "--results",
     type=options.PATH,
@@ -74,14 +69,12 @@ if TYPE_CHECKING:
     default=Path(),
     help="Repository whose revisions are compared; the current folder by default.",
 )
-@options.timeout
 @options.tracks
 @click.option(
     "--proof/--no-proof",
     default=True,
     help="Prove first that both sides do the same work (default), or compare them unproven.",
 )
-@options.offline
 @click.option("--markdown", type=options.PATH, help="Also write the table as Markdown here.")
 @click.option(
     "--junit-xml", "--junit", "junit", type=options.PATH, help="Also write JUnit XML here."

@@ -14,19 +14,12 @@ from benchharness.cli import options
 
 @click.command("noise")
 @options.suite
-@options.disable_plugin
-@options.profile
-@options.backends
-@options.benchmarks
+@options.request
 @options.columns
 @click.option(
     "--pairs", type=click.IntRange(6, 1000), default=12, show_default=True, help="Of each cell."
 )
-@options.data
-@options.device
 @options.results
-@options.timeout
-@options.offline
 @options.as_json
 @options.quiet
 def command(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from benchharness.files import expanded
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FilePath(click.Path):
@@ -105,6 +109,14 @@ disable_plugin = click.option(
     callback=_disable,
     help="Disable this plugin (repeatable).",
 )
+
+
+def request(function: F) -> F:
+    """Add the options of every command that runs a suite."""
+    shared = (disable_plugin, profile, backends, benchmarks, data, device, timeout, offline)
+    for option in reversed(shared):
+        function = option(function)
+    return function
 
 
 def require_compatible(**given: bool) -> None:

@@ -27,10 +27,7 @@ def _trials(
 
 @click.command("run")
 @options.optional_suite
-@options.disable_plugin
-@options.profile
-@options.backends
-@options.benchmarks
+@options.request
 @click.option(
     "--trials",
     callback=_trials,
@@ -51,10 +48,7 @@ def _trials(
     help="With --trials auto: only the first three trials of each cell after this many minutes of "
     "timing.",
 )
-@options.data
-@options.device
 @options.results
-@options.timeout
 @click.option(
     "--retries",
     type=click.IntRange(min=0),
@@ -85,7 +79,6 @@ def _trials(
     is_flag=True,
     help="Exit 1 before timing if any pair is not proven equivalent.",
 )
-@options.offline
 @click.option(
     "--write-suite",
     type=options.PATH,

@@ -41,19 +41,37 @@ class Folder:
     held_bytes: int = 0
     obstacle: str = ""
 
+    @classmethod
+    def of(cls, path: Path, *, needed_bytes: int, has_size: bool = False) -> Folder:
+        """Return a place that may not be there yet."""
+        # Unlike Path.exists, no error where a folder above may not be looked into.
+        there = next(p for p in (path, *path.absolute().parents) if os.access(p, os.F_OK))
+        obstacle = ""
+        if not there.is_dir():
+            obstacle = f"{there} is no folder"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            obstacle = f"no permission to write in {there}"
+        return cls(
+            path=path,
+            free_bytes=shutil.disk_usage(there).free,
+            needed_bytes=needed_bytes,
+            held_bytes=_held_bytes(path) if has_size else 0,
+            obstacle=obstacle,
+        )
+
 
 def folders(
     estimate: ResourceEstimate, *, results: Path, cache: Path, resources: Sequence[Resource]
 ) -> dict[str, Folder]:
     """Return the places that a run writes to, with what it may write there."""
-    previews, cache = estimate.previews(), cache
+    previews = estimate.previews()
     needed = prepared_bytes(previews) + features_bytes(previews)
+    needed += _fetched_bytes(estimate, resources)
     if not estimate.facts.is_real:
         needed += _DRAWN_BYTES * max((preview.images for preview in previews), default=0)
-    needed += sum(_fetched_bytes(estimate, resources))
     return {
-        "cache": _folder(cache, needed_bytes=needed, has_size=True),
-        "results": _folder(results, needed_bytes=RUN_BYTES + heads_bytes(previews)),
+        "cache": Folder.of(cache, needed_bytes=needed, has_size=True),
+        "results": Folder.of(results, needed_bytes=RUN_BYTES + heads_bytes(previews)),
     }
 
 
@@ -66,25 +84,18 @@ def folder_checks(folders: Mapping[str, Folder]) -> Iterator[Check]:
         if folder.needed_bytes:
             text += f", the suite may need {format_bytes(folder.needed_bytes)}"
         if folder.obstacle:
-            yield Check(
-                mark="missing",
-                subject=subject,
-                text=f"{folder.path}: cannot be written: {folder.obstacle}",
-                remedy="name another folder, or make this one writable",
-            )
+            text = f"{folder.path}: cannot be written: {folder.obstacle}"
+            remedy = "name another folder, or make this one writable"
+            yield Check("missing", subject, text, remedy)
         elif folder.free_bytes < folder.needed_bytes:
-            yield Check(
-                mark="missing",
-                subject=subject,
-                text=text,
-                remedy="free some space, or name a folder on another disk",
-            )
+            remedy = "free some space, or name a folder on another disk"
+            yield Check("missing", subject, text, remedy)
         else:
-            yield Check(mark="ok", subject=subject, text=text)
+            yield Check("ok", subject, text)
 
 
 def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return what decoded images take on disk, each picture of a size once."""
+    """Return the disk space of decoded images, each picture of a size once."""
     sizes = {}
     for preview in previews:
         part = Subset.of(preview.trial.cell)
@@ -94,7 +105,7 @@ def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
 
 
 def features_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return what stored features take on disk: one set for each backend, front and slice."""
+    """Return the disk space of stored features: one set for each backend, front and slice."""
     sizes = {}
     for preview in previews:
         cell, front = preview.trial.cell, preview.workload.front
@@ -111,49 +122,31 @@ def features_bytes(previews: Sequence[TrialPreview]) -> int:
 
 def heads_bytes(previews: Sequence[TrialPreview]) -> int:
     """Return what may be kept of trained heads, from which other benchmarks start."""
-    settings = [preview.trial.cell.settings for preview in previews]
+    cells = [preview.trial.cell for preview in previews]
     wanted = {
-        preview.head_from for preview in settings if isinstance(preview, FineTuneSettings)
+        cell.settings.head_from for cell in cells if isinstance(cell.settings, FineTuneSettings)
     } - {None}
     return sum(
-        FLOAT_BYTES
-        * preview.workload.learner.count()
-        * preview.trial.cell.most
-        // preview.trial.cell.trials
-        for preview in previews
-        if preview.trial.cell.benchmark in wanted
+        FLOAT_BYTES * preview.workload.learner.count() * cell.most // cell.trials
+        for preview, cell in zip(previews, cells, strict=True)
+        if cell.benchmark in wanted
     )
 
 
-def _fetched_bytes(estimate: ResourceEstimate, resources: Sequence[Resource]) -> Iterator[int]:
-    """Yield what must fit on the disk of each thing that a run would fetch."""
+def _fetched_bytes(estimate: ResourceEstimate, resources: Sequence[Resource]) -> int:
+    """Return what must fit on the disk of all that a run would fetch."""
     wanted = {estimate.facts.title}
     for cell in estimate.plan.cells:
         if isinstance(cell.settings, TransferSettings):
             wanted |= {f"{cell.settings.backbone} {name}" for name in cell.settings.releases}
-    for resource in resources:
-        if resource.name in wanted and not resource.is_here and resource.download_bytes:
-            home = (
-                REGISTRY[weights_home(*resource.name.split(" "))] if " " in resource.name else None
-            )
-            yield (home or REGISTRY[resource.name]).needed_bytes
-
-
-def _folder(path: Path, *, needed_bytes: int, has_size: bool = False) -> Folder:
-    """Return what can be said of a folder that may not be there yet."""
-    # Unlike Path.exists, no error where a folder above may not be looked into.
-    there = next(p for p in (path, *path.absolute().parents) if os.access(p, os.F_OK))
-    obstacle = ""
-    if not there.is_dir():
-        obstacle = f"{there} is no folder"
-    elif not os.access(there, os.W_OK | os.X_OK):
-        obstacle = f"no permission to write in {there}"
-    return Folder(
-        path=path,
-        free_bytes=shutil.disk_usage(there).free,
-        needed_bytes=needed_bytes,
-        held_bytes=_held_bytes(path) if has_size else 0,
-        obstacle=obstacle,
+    names = [
+        resource.name
+        for resource in resources
+        if resource.name in wanted and not resource.place and resource.download_bytes
+    ]
+    return sum(
+        REGISTRY[weights_home(*name.split(" ")) if " " in name else name].needed_bytes
+        for name in names
     )
 
 

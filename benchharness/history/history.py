@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -76,10 +76,9 @@ class Conditions:
             return f"different machine ({other.machine})"
         if self.device != other.device:
             return f"different device ({other.device})"
-        if self.data != other.data:
-            return "different data"
-        if self.weights != other.weights:
-            return "different weights"
+        for name in ("data", "weights"):
+            if getattr(self, name) != getattr(other, name):
+                return f"different {name}"
         common = self.settings.keys() & other.settings.keys()
         differing = sorted(key for key in common if self.settings[key] != other.settings[key])
         return f"different settings ({', '.join(differing)})" if differing else ""
@@ -129,11 +128,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Points of a cell that can be joined.
+    """Points of a cell that can be joined, in order of time, and their levels; one at least.
 
     Attributes:
-        points: In order of time, at least one.
-        levels: At least one.
         two_speeds: Between which the series keeps changing, as it was measured; None if it
             does not.
     """
@@ -167,7 +164,21 @@ class Series:
     @property
     def steps(self) -> list[Step]:
         """Steps between levels, in order of time."""
-        return [self._step(before, after) for before, after in pairwise(self.levels)]
+        steps = []
+        for old, new in pairwise(self.levels):
+            before, after = self.points[old.last], self.points[new.first]
+            was, became = self.value_of(old), self.value_of(new)
+            steps.append(
+                Step(
+                    before=before,
+                    after=after,
+                    was=was,
+                    became=became,
+                    is_worse=(became < was) == self.quantity.is_rate,
+                    differences=tuple(differences(before, after)),
+                )
+            )
+        return steps
 
     @property
     def is_short(self) -> bool:
@@ -177,18 +188,6 @@ class Series:
     def value_of(self, level: Level) -> float:
         """Return a level as its points are measured."""
         return median(point.value for point in self.points[level.first : level.last + 1])
-
-    def _step(self, old: Level, new: Level) -> Step:
-        before, after = self.points[old.last], self.points[new.first]
-        was, became = self.value_of(old), self.value_of(new)
-        return Step(
-            before=before,
-            after=after,
-            was=was,
-            became=became,
-            is_worse=(became < was) == self.quantity.is_rate,
-            differences=tuple(differences(before, after)),
-        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the series as JSON knows it, unrounded."""
@@ -245,22 +244,20 @@ def history_of(
         every_machine: Whether each machine has a separate series.
         smallest: Steps below it do not matter; a share, of accuracies a difference.
     """
-    cells: dict[tuple[str, str], list[Observation]] = {}
+    groups: dict[tuple[str, ...], list[Observation]] = {}
     for reading in readings:
-        cells.setdefault((reading.cell, reading.quantity.name), []).append(reading)
+        machine = (reading.terms.machine, reading.terms.device) if every_machine else ()
+        groups.setdefault((reading.cell, reading.quantity.name, *machine), []).append(reading)
     series: list[Series] = []
     excluded: dict[str, set[str]] = {}
-    for cell in cells.values():
-        ordered = sorted(cell, key=lambda reading: reading.point.when)
-        for group in _by_machine(ordered) if every_machine else [ordered]:
-            joined = []
-            for reading in group:
-                reason = group[-1].terms.mismatch(reading.terms)
-                if reason:
-                    excluded.setdefault(reason, set()).add(reading.point.run)
-                else:
-                    joined.append(reading)
-            series.append(Series.of(joined, smallest=smallest))
+    for group in groups.values():
+        group.sort(key=lambda reading: reading.point.when)
+        reasons = [group[-1].terms.mismatch(reading.terms) for reading in group]
+        for reading, reason in zip(group, reasons, strict=True):
+            if reason:
+                excluded.setdefault(reason, set()).add(reading.point.run)
+        joined = [reading for reading, reason in zip(group, reasons, strict=True) if not reason]
+        series.append(Series.of(joined, smallest=smallest))
     return History(
         source=source,
         series=tuple(series),
@@ -279,10 +276,3 @@ def differences(before: Point, after: Point) -> Iterator[str]:
         was, became = (point.versions.get(name, "none") for point in (before, after))
         if was != became:
             yield f"{name} {was} -> {became}"
-
-
-def _by_machine(readings: Sequence[Observation]) -> list[list[Observation]]:
-    def machine(reading: Observation) -> tuple[str, str]:
-        return reading.terms.machine, reading.terms.device
-
-    return [list(group) for _, group in groupby(sorted(readings, key=machine), key=machine)]

@@ -5,17 +5,26 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import Any, Self, TextIO, cast
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
 from rich.table import Column
 
-from benchharness.progress import text
-from benchharness.progress.plain import Proofs, lines_of, phase
+from benchharness.progress.plain import (
+    BrokenPipeSafeStream,
+    LastingLines,
+    amount,
+    cell_name,
+    clock,
+    ending,
+    left,
+    phase,
+    point,
+    rate,
+    side,
+)
 from benchharness.progress.state import BackgroundTask, RunState, TrialState
-from benchharness.progress.text import BrokenPipeSafeStream
 from benchharness.run.events import Downloading, Event, Preparing, TrialFinished, TrialStarted
 from benchharness.text import escape_control_chars
 
@@ -25,6 +34,8 @@ _PER_S = 2.0
 # Terminals of fewer columns show no bars, losses and trial numbers, or no accuracies.
 _WIDE, _NARROW = 110, 80
 _TASK, _SUITE = "task", "suite"
+# Name, amount done and in all (None where unknown), details, time left.
+Row = tuple[str, float, float | None, str, str]
 
 
 class LiveReporter:
@@ -44,7 +55,7 @@ class LiveReporter:
         console: Console | None = None,
     ) -> None:
         self._state = RunState(now=now)
-        self._proofs = Proofs()
+        self._lines = LastingLines()
         self._ids: dict[str | int, TaskID] = {}
         self._console = console or Console(
             file=cast(TextIO, BrokenPipeSafeStream(stream)), highlight=False
@@ -66,23 +77,18 @@ class LiveReporter:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Remove the bars and give the cursor back."""
         self._progress.stop()
 
     def __call__(self, event: Event) -> None:
         """Update the bars, and print what is to stay."""
         self._state.take(event)
-        for line in lines_of(event, self._proofs):
+        for line in self._lines.of(event):
             self._print(line)
         if isinstance(event, TrialFinished):
             number = f"[{event.name.number}/{self._state.count}]"
-            self._print(f"{number} {text.cell_name(event.name)}: {text.ending(event)}")
+            self._print(f"{number} {cell_name(event.name)}: {ending(event)}")
         self._add_and_remove()
         if isinstance(event, TrialStarted):
             # The trial may be over before the next drawing, and nothing is timed yet.
@@ -98,8 +104,7 @@ class LiveReporter:
         self._console.print(shown, soft_wrap=True, markup=False, highlight=False)
 
     def _rows(self) -> dict[str | int, Row]:
-        state = self._state
-        rows: dict[str | int, Row] = {}
+        state, rows = self._state, dict[str | int, Row]()
         if state.task is not None:
             rows[_TASK] = _task_row(state.task)
         for number, trial in state.trials.items():
@@ -119,7 +124,7 @@ class LiveReporter:
                 self._ids[key] = self._progress.add_task("", total=None, detail="", left="")
 
     def _update(self) -> None:
-        for key, (name, done, total, detail, left) in self._rows().items():
+        for key, (name, done, total, detail, time_left) in self._rows().items():
             if key in self._ids:
                 self._progress.update(
                     self._ids[key],
@@ -127,16 +132,12 @@ class LiveReporter:
                     completed=done,
                     total=total,
                     detail=escape_control_chars(detail),
-                    left=left,
+                    left=time_left,
                 )
 
 
 class _Bars(Progress):
-    """Bars that are brought up to date before each drawing, so that clocks tick.
-
-    Args:
-        update: Brings them up to date.
-    """
+    """Bars that a function brings up to date before each drawing, so that clocks tick."""
 
     def __init__(
         self, update: Callable[[], None], *columns: ProgressColumn, **options: Any
@@ -150,51 +151,42 @@ class _Bars(Progress):
         yield from super().get_renderables()
 
 
-# Name, amount done and in all (None where unknown), details, time left.
-Row = tuple[str, float, float | None, str, str]
-
-
 def _columns(width: int) -> list[TextColumn | BarColumn]:
+    def column(**options: Any) -> Column:
+        return Column(no_wrap=True, overflow="ellipsis", **options)
+
     bars = [BarColumn(bar_width=20)] if width >= _WIDE else []
     return [
-        TextColumn("{task.description}", markup=False, table_column=_column(ratio=1)),
+        TextColumn("{task.description}", markup=False, table_column=column(ratio=1, min_width=10)),
         *bars,
-        TextColumn("{task.fields[detail]}", markup=False, table_column=_column()),
-        TextColumn("{task.fields[left]}", markup=False, justify="right", table_column=_column()),
+        TextColumn("{task.fields[detail]}", markup=False, table_column=column()),
+        TextColumn("{task.fields[left]}", markup=False, justify="right", table_column=column()),
     ]
-
-
-def _column(ratio: int | None = None) -> Column:
-    return Column(no_wrap=True, overflow="ellipsis", ratio=ratio, min_width=10 if ratio else None)
 
 
 def _trial_row(state: RunState, trial: TrialState, width: int) -> Row:
     started, name = trial.started, trial.started.name
-    turn = f"{name.trial}/{started.trials}{'+' if started.max_trials else ''}"
     is_wide = width >= _WIDE
-    details = [text.side(name), turn if is_wide else "", phase(trial)]
+    turn = f"{name.trial}/{started.trials}{'+' if started.max_trials else ''}"
+    details = [side(name), turn if is_wide else "", phase(trial)]
     if trial.images_per_s is not None:
-        rate = text.rate(trial.images_per_s)
-        details.append(f"{rate} {trial.speed_unit}" if is_wide else f"{rate}/s")
+        unit = f" {trial.speed_unit}" if is_wide else "/s"
+        details.append(rate(trial.images_per_s) + unit)
     if trial.loss is not None and is_wide:
         details.append(f"loss {trial.loss:.4f}")
     if trial.top1 is not None and width >= _NARROW:
         details.append(f"val {trial.top1:.3f}")
-    return (
-        text.point(name.benchmark, name.matrix),
-        trial.ended + (trial.share or 0.0),
-        started.epochs,
-        "  ".join(filter(None, details)),
-        text.left(state.eta.trial(name)),
-    )
+    done, detail = trial.ended + (trial.share or 0.0), "  ".join(filter(None, details))
+    where, time_left = point(name.benchmark, name.matrix), left(state.left_of_trial(name))
+    return where, done, started.epochs, detail, time_left
 
 
 def _suite_row(state: RunState) -> Row:
     done, count = state.finished, state.count
     details = [f"{state.failed} not ok"] if state.failed else []
-    details.append(f"{text.clock(state.elapsed_s)} elapsed")
-    left = text.left(state.eta.suite()) if done < count else ""
-    return f"[{min(done + 1, count)}/{count}]", done, count, "  ".join(details), left
+    details.append(f"{clock(state.now() - state.began_s)} elapsed")
+    time_left = left(state.left()) if done < count else ""
+    return f"[{min(done + 1, count)}/{count}]", done, count, "  ".join(details), time_left
 
 
 def _task_row(task: BackgroundTask) -> Row:
@@ -202,8 +194,7 @@ def _task_row(task: BackgroundTask) -> Row:
         case Preparing(done=done, count=count):
             return "preparing images", done, count, f"{done:,} of {count:,}", ""
         case Downloading(what=what, done_bytes=done_bytes, count_bytes=count_bytes):
-            amount = text.amount(done_bytes, count_bytes)
-            return f"downloading {what or 'a file'}", done_bytes or 0, count_bytes, amount, ""
-    cell = text.point(task.benchmark, task.matrix)
-    name = f"proving equal work: {task.backend}, {cell}"
+            detail = amount(done_bytes, count_bytes)
+            return f"downloading {what or 'a file'}", done_bytes or 0, count_bytes, detail, ""
+    name = f"proving equal work: {task.backend}, {point(task.benchmark, task.matrix)}"
     return name, task.number - 1, task.count, f"{task.number} of {task.count}", ""
