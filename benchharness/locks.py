@@ -86,12 +86,9 @@ def locked(file: Path, *, longest_s: float = LONGEST_S) -> Iterator[bool]:
 
 
 def lock(descriptor: int, file: Path, *, longest_s: float) -> bool:
-    """Lock an open file of that name, and return whether it is held: see ``Lock``.
+    """Lock an open file of that name as ``Lock.acquire`` does, and return whether it is held.
 
     A wait of more than 2 s is logged with the holder.
-
-    Raises:
-        LockedError: Another process held it for longer than ``longest_s``.
     """
     began = time.monotonic()
     is_logged = False

@@ -134,26 +134,18 @@ def test_nothing_is_claimed_before_anything_is_known():
 
 
 def test_a_training_is_judged_by_its_own_epochs():
-    """One epoch of four in 10 s: 30 s are left, and fewer as time passes."""
-    run = FakeRun()
-    name = run.start()
-    run.enter(name, "train", after_s=STARTUP_S)
-    run.end_epoch(name, 1)
-    at_once = run.remaining.left_of_trial(name)
-    run.now_s += 4
-
-    assert at_once == Estimate(30.0)
-    assert run.remaining.left_of_trial(name) == Estimate(26.0)
-
-
-def test_part_of_the_first_epoch_is_enough_to_judge_by():
-    """A quarter of an epoch in 2.5 s: 37.5 s are left of four."""
+    """A quarter of an epoch in 2.5 s: 37.5 s are left of four; fewer as time passes."""
     run = FakeRun()
     name = run.start()
     run.enter(name, "train", after_s=STARTUP_S)
     run.advance(name, 0.25, after_s=2.5, epoch=1)
+    amid = run.remaining.left_of_trial(name)
+    run.end_epoch(name, 1, after_s=7.5)
+    at_once = run.remaining.left_of_trial(name)
+    run.now_s += 4
 
-    assert run.remaining.left_of_trial(name) == Estimate(37.5)
+    assert (amid, at_once) == (Estimate(37.5), Estimate(30.0))
+    assert run.remaining.left_of_trial(name) == Estimate(26.0)
 
 
 def test_an_extraction_says_nothing_of_the_training_that_follows():
@@ -166,30 +158,23 @@ def test_an_extraction_says_nothing_of_the_training_that_follows():
     assert run.remaining.left_of_trial(name) is None
 
 
-def test_a_trial_is_expected_to_take_what_the_latest_of_its_cell_took():
-    """48 s for the whole of it, start-up and end included."""
-    run = FakeRun()
-    run.carry_out()
-    name = run.start()
-
-    assert run.remaining.left_of_trial(name) == Estimate(48.0)
-
-
-def test_the_suite_counts_other_backends_like_known_ones_and_says_what_it_does_not_know():
-    """Three more of the small at 48 s; of the large nothing is known: at least that much."""
-    run = FakeRun()
-    run.carry_out()
-
-    assert run.remaining.left() == Estimate(3 * 48.0, is_lower_bound=True)
-
-
-def test_the_suite_is_known_once_every_benchmark_has_been_seen():
-    """One of four trials of each benchmark is done: six are left."""
+def test_what_was_seen_is_expected_of_the_same_cell_and_of_other_backends():
+    """A trial of 48 s, three more like it; the large is unknown until one of its trials is done."""
     run = FakeRun()
     run.carry_out("small")
+    some = run.remaining.left()
     run.carry_out("large")
+    every = run.remaining.left()
+    name = run.start()
 
-    assert run.remaining.left() == Estimate(6 * 48.0)
+    assert some == Estimate(3 * 48.0, is_lower_bound=True)
+    assert every == Estimate(6 * 48.0)
+    assert run.remaining.left_of_trial(name) == Estimate(48.0)
+    # A compilation that takes ten times as long as the last one.
+    run.enter(name, "compile", after_s=STARTUP_S)
+    run.now_s += 480
+    assert run.remaining.left_of_trial(name) == Estimate(0.0)
+    assert run.remaining.left() == Estimate(5 * 48.0)
 
 
 def test_an_earlier_run_is_a_first_guess():
@@ -201,28 +186,6 @@ def test_an_earlier_run_is_a_first_guess():
     assert before == Estimate(8 * 60.0, is_lower_bound=True)
     assert run.remaining.left_of_trial(name) == Estimate(60.0)
     assert run.remaining.left() == Estimate(8 * 60.0)
-
-
-def test_nothing_is_left_of_a_run_that_is_over():
-    """All trials done: zero, and no more to come."""
-    run = FakeRun(trials=1)
-    for benchmark in ("small", "large"):
-        for backend in ("one", "other"):
-            run.carry_out(benchmark, backend)
-
-    assert run.remaining.left() == Estimate(0.0)
-
-
-def test_what_is_overdue_has_no_seconds_left_and_never_fewer():
-    """A compilation that takes ten times as long as the last one."""
-    run = FakeRun()
-    run.carry_out()
-    name = run.start()
-    run.enter(name, "compile", after_s=STARTUP_S)
-    run.now_s += 480
-
-    assert run.remaining.left_of_trial(name) == Estimate(0.0)
-    assert run.remaining.left().seconds >= 0
 
 
 @pytest.mark.parametrize("expected_s", [20.0, 400.0])
@@ -237,22 +200,21 @@ def test_a_wrong_first_guess_gives_way_to_what_is_seen(expected_s: float):
     assert run.remaining.left_of_trial(name).seconds == pytest.approx(10.0, abs=1.0)
 
 
-def test_a_round_that_a_look_asks_for_is_still_to_come():
+@pytest.mark.parametrize("max_trials", [None, 10])
+def test_a_round_that_a_look_asks_for_is_still_to_come(max_trials: int | None):
     """Two of four cells get another trial of 48 s; before the last look there may be more."""
-    run = FakeRun(trials=1, max_trials=10)
+    run = FakeRun(trials=1, max_trials=max_trials)
     for benchmark in ("small", "large"):
         for backend in ("one", "other"):
             run.carry_out(benchmark, backend)
-    before = run.remaining.left()
-    lines = [
-        {"benchmark": name, "matrix": {"batch_size": 8}, "track": "equal", "stop": stop}
-        for name, stop in (("small", None), ("large", "decided"))
-    ]
-    backends = ["one", "other"]
-    run.remaining.take(Looked(trials=2, lines=tuple(x | {"backends": backends} for x in lines)))
+    over = run.remaining.left()
+    common = {"matrix": {"batch_size": 8}, "track": "equal", "backends": ["one", "other"]}
+    stops = {"small": None, "large": "decided"}
+    lines = ({"benchmark": name, "stop": stop} | common for name, stop in stops.items())
+    run.remaining.take(Looked(trials=2, lines=tuple(lines)))
 
-    assert before == Estimate(0.0, is_lower_bound=True)
-    assert run.remaining.left() == Estimate(2 * 48.0, is_lower_bound=True)
+    assert over == Estimate(0.0, is_lower_bound=max_trials is not None)
+    assert run.remaining.left().seconds == 2 * 48.0
     run.carry_out("small", "other")
     assert run.remaining.left().seconds == 48.0
 
@@ -276,10 +238,8 @@ def test_two_trials_that_take_turns_end_together_and_share_the_time():
     ours, theirs = run.start(), run.start(backend="other")
     for name in (ours, theirs):
         run.enter(name, "train", after_s=0.0)
-    run.end_epoch(ours, 1)
-    run.end_epoch(theirs, 1)
-    for name in (theirs, ours):
-        run.end_epoch(name, 2)
+    for epoch, name in [(1, ours), (1, theirs), (2, theirs), (2, ours)]:
+        run.end_epoch(name, epoch)
     amid = run.remaining.left()
     for epoch in (3, 4):
         run.end_epoch(ours, epoch)
@@ -289,6 +249,5 @@ def test_two_trials_that_take_turns_end_together_and_share_the_time():
 
     assert amid is not None
     assert amid.seconds == pytest.approx(40.0 + 80.0, rel=0.3)
-    pair = run.remaining.left()
-    assert pair is not None
-    assert pair.seconds == pytest.approx(80.0)
+    assert run.remaining.left() is not None
+    assert run.remaining.left().seconds == pytest.approx(80.0)

@@ -46,7 +46,7 @@ def drawn(width: int, *events: Event, each_s: float = 2.0) -> list[str]:
         clock.now_s += each_s
         observe(event)
     screen = Console(file=io.StringIO(), width=width)
-    screen.print(*observe.bars())
+    screen.print(observe.bars())
     return [line.rstrip() for line in screen.file.getvalue().splitlines() if line.strip()]
 
 
@@ -161,7 +161,7 @@ def test_clocks_tick_without_an_event():
     clock.now_s += 3600
     screen = Console(file=io.StringIO(), width=80)
 
-    screen.print(*observe.bars())
+    screen.print(observe.bars())
 
     assert "1:00:00 elapsed" in screen.file.getvalue()
 

@@ -18,20 +18,13 @@ from benchharness.worker.request import WorkerRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendStatus:
-    """State of one backend.
+    """State of one backend, as far as it is known.
 
     Attributes:
-        backend: As a suite calls it.
-        plugin: Its entry point.
-        options: As the suite states them.
         distribution: Of the plugin; empty where it is not installed.
         versions: Of the framework.
-        device: As the framework calls it.
-        threads: Of its arithmetic; None if it does not tell.
-        import_s: Importing the framework.
         framework_bytes: Host memory of a worker that is idle.
         reason: Why it does not work; empty where it does.
-        remedy: What to do about that.
     """
 
     backend: str
@@ -116,11 +109,7 @@ def check_backend(
 
 
 def backend_checks(statuses: Sequence[BackendStatus], *, needed: Sequence[str]) -> Iterator[Check]:
-    """Yield the check of each backend.
-
-    Args:
-        needed: Backends without which the suite cannot run.
-    """
+    """Yield the check of each backend; without those ``needed`` the suite cannot run."""
     if not statuses:
         remedy = f"{install_command('torch')}, or {install_command('keras')}"
         yield Check("missing", "backends", "none is installed", remedy)

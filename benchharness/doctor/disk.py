@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from math import prod
 from pathlib import Path
 
@@ -24,74 +25,35 @@ _DRAWN_BYTES = 30_000
 _FILES_COUNTED = 50_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folder:
-    """A place that a run writes to.
-
-    Attributes:
-        free_bytes: On its disk.
-        needed_bytes: That a suite may write there.
-        held_bytes: What is in it already.
-        obstacle: Why nothing can be written there; empty where it can.
-    """
-
-    path: Path
-    free_bytes: int
-    needed_bytes: int = 0
-    held_bytes: int = 0
-    obstacle: str = ""
-
-    @classmethod
-    def of(cls, path: Path, *, needed_bytes: int, has_size: bool = False) -> Folder:
-        """Return a place that may not be there yet."""
-        # Unlike Path.exists, no error where a folder above may not be looked into.
-        there = next(p for p in (path, *path.absolute().parents) if os.access(p, os.F_OK))
-        obstacle = ""
-        if not there.is_dir():
-            obstacle = f"{there} is no folder"
-        elif not os.access(there, os.W_OK | os.X_OK):
-            obstacle = f"no permission to write in {there}"
-        return cls(
-            path=path,
-            free_bytes=shutil.disk_usage(there).free,
-            needed_bytes=needed_bytes,
-            held_bytes=_held_bytes(path) if has_size else 0,
-            obstacle=obstacle,
-        )
-
-
-def folders(
+def folder_checks(
     estimate: ResourceEstimate, *, results: Path, cache: Path, resources: Sequence[Resource]
-) -> dict[str, Folder]:
-    """Return the places that a run writes to, with what it may write there."""
+) -> Iterator[Check]:
+    """Yield whether what a run writes has a place."""
     previews = estimate.previews()
     needed = prepared_bytes(previews) + features_bytes(previews)
     needed += _fetched_bytes(estimate, resources)
     if not estimate.facts.is_real:
         needed += _DRAWN_BYTES * max((preview.images for preview in previews), default=0)
-    return {
-        "cache": Folder.of(cache, needed_bytes=needed, has_size=True),
-        "results": Folder.of(results, needed_bytes=RUN_BYTES + heads_bytes(previews)),
-    }
+    yield folder_check("cache", cache, needed_bytes=needed, held_bytes=_held_bytes(cache))
+    yield folder_check("results", results, needed_bytes=RUN_BYTES + heads_bytes(previews))
 
 
-def folder_checks(folders: Mapping[str, Folder]) -> Iterator[Check]:
-    """Yield whether what a run writes has a place."""
-    for subject, folder in folders.items():
-        text = f"{folder.path}: {format_bytes(folder.free_bytes)} free"
-        if folder.held_bytes:
-            text += f", {format_bytes(folder.held_bytes)} in it"
-        if folder.needed_bytes:
-            text += f", the suite may need {format_bytes(folder.needed_bytes)}"
-        if folder.obstacle:
-            text = f"{folder.path}: cannot be written: {folder.obstacle}"
-            remedy = "name another folder, or make this one writable"
-            yield Check("missing", subject, text, remedy)
-        elif folder.free_bytes < folder.needed_bytes:
-            remedy = "free some space, or name a folder on another disk"
-            yield Check("missing", subject, text, remedy)
-        else:
-            yield Check("ok", subject, text)
+def folder_check(subject: str, path: Path, *, needed_bytes: int, held_bytes: int = 0) -> Check:
+    """Return whether a folder, which may not be there yet, can be written and has room."""
+    # Unlike Path.exists, no error where a folder above may not be looked into.
+    there = next(p for p in (path, *path.absolute().parents) if os.access(p, os.F_OK))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = f"no permission to write in {there}" if there.is_dir() else f"{there} is no folder"
+        remedy = "name another folder, or make this one writable"
+        return Check("missing", subject, f"{path}: cannot be written: {reason}", remedy)
+    free_bytes = shutil.disk_usage(there).free
+    text = f"{path}: {format_bytes(free_bytes)} free"
+    if held_bytes:
+        text += f", {format_bytes(held_bytes)} in it"
+    text += f", the suite may need {format_bytes(needed_bytes)}"
+    if free_bytes < needed_bytes:
+        return Check("missing", subject, text, "free some space, or name a folder on another disk")
+    return Check("ok", subject, text)
 
 
 def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
@@ -152,17 +114,10 @@ def _fetched_bytes(estimate: ResourceEstimate, resources: Sequence[Resource]) ->
 
 def _held_bytes(folder: Path) -> int:
     """Return the bytes of a folder's files; of very many, those of the first."""
-    held, count, waiting = 0, 0, [folder]
-    while waiting and count < _FILES_COUNTED:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    count += 1
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    else:
-                        held += entry.stat(follow_symlinks=False).st_size
-        except OSError:
-            # Gone meanwhile, or not ours to read.
-            continue
+    held = 0
+    files = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    for file in islice(files, _FILES_COUNTED):
+        # It may be gone meanwhile.
+        with suppress(OSError):
+            held += file.lstat().st_size
     return held

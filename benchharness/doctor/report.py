@@ -185,11 +185,7 @@ def _statuses(
 
 
 def extra_checks(packages: Mapping[str, Mapping[str, str | None]]) -> Iterator[Check]:
-    """Yield which optional packages are here.
-
-    Args:
-        packages: By extra of benchharness; versions by distribution, None for what is missing.
-    """
+    """Yield which optional packages, by extra and distribution, are here: those with a version."""
     for extra, versions in packages.items():
         if missing := [name for name, version in versions.items() if version is None]:
             names = f"without {', '.join(missing)}"

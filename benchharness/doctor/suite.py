@@ -10,7 +10,7 @@ from benchharness.data.sources import info
 from benchharness.doctor.backends import BackendStatus
 from benchharness.doctor.check import Check, Section
 from benchharness.doctor.data import Resource, weights_checks
-from benchharness.doctor.disk import folder_checks, folders
+from benchharness.doctor.disk import folder_checks
 from benchharness.errors import BenchError, WeightsError
 from benchharness.measure.machine import Machine
 from benchharness.run.dry_run import check_weights
@@ -48,7 +48,6 @@ def check_suite(
         missing = tuple(Check("missing", "suite", line) for line in error.lines())
         return Section(title="the suite", findings=missing), {"name": plan.suite.name}
     seconds = estimate.seconds(results)
-    places = folders(estimate, results=results, cache=cache, resources=resources)
     # A warning where drawn images replace others.
     is_drawn = not facts.is_real and plan.dataset.source != "drawn"
     remedy = info(plan.dataset.source).remedy if is_drawn else ""
@@ -57,7 +56,7 @@ def check_suite(
         Check("warn" if is_drawn else "ok", "data", facts.description, remedy),
         *(Check("warn", "data", note) for note in facts.notes),
         *_weights(session, resources),
-        *folder_checks(places),
+        *folder_checks(estimate, results=results, cache=cache, resources=resources),
         *_memory(estimate, machine),
         time_check(seconds, is_busy=machine.is_busy),
     ]

@@ -16,15 +16,13 @@ from benchharness.model.quantities import Quantity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Result of one run of a cell.
+    """Result of one run of a cell, over so many samples: trials or rounds.
 
     Attributes:
-        run: Its name.
         when: With a time zone.
-        value: The median of its trials or rounds.
-        low: Their least, or the lower quartile of rounds; equal to the value if there is one.
-        high: Their most, or the upper quartile.
-        samples: Number of trials or rounds.
+        value: The median of its samples.
+        low: Least of the trials, or lower quartile of the rounds.
+        high: Most of the trials, or upper quartile.
         commit: Full hash; empty if unknown.
         is_dirty: Whether tracked files differed from it.
         versions: Of frameworks, packages, Python, driver.
@@ -52,12 +50,8 @@ class Point:
 class Conditions:
     """Conditions that have to be equal for two points to be joined.
 
-    Attributes:
-        machine: Its hardware, on one line.
-        device: That computed; empty if unknown.
-        data: Digest; empty if unknown.
-        weights: Digest; empty if there are none.
-        settings: Of the work, options of the backend among them.
+    What is unknown is empty; data and weights are digests. Options of the backend are among the
+    settings.
     """
 
     machine: str
@@ -96,14 +90,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Step of a series to another level.
+    """Step from the last point of a level to the first of the next; levels as they were measured.
 
-    Attributes:
-        before: Last point of the old level.
-        after: First point of the new one.
-        was: The old level, as it was measured.
-        became: The new one.
-        differences: Other changes between the two runs, each in words.
+    The differences are other changes between the two runs, each in words.
     """
 
     before: Point
@@ -207,7 +196,6 @@ class History:
     """Series of a suite.
 
     Attributes:
-        source: Folder of the runs.
         excluded: Number of runs by the reason for which they were left out.
         damages: Files that could not be read, a line each.
     """

@@ -133,17 +133,11 @@ class TrialState:
 
 
 class RunState:
-    """A run.
-
-    Args:
-        now: Monotonic clock in seconds.
+    """A run, by a monotonic clock in seconds.
 
     Attributes:
-        began_s: Reading of the clock when it began.
-        count: Trials in all.
+        count: Trials in all; ``finished`` have ended, ``failed`` neither ok nor skipped.
         trials: In flight, by their number.
-        finished: Trials that have ended.
-        failed: Those of them that are neither ok nor skipped.
         task: Work besides trials; None for none.
     """
 

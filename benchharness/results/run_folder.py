@@ -218,14 +218,12 @@ def find_run(path: Path, results_dir: Path) -> RunFolder:
             return runs[-1]
     folders = sorted(results_dir.iterdir()) if results_dir.is_dir() else []
     names = [folder.name for folder in folders if runs_of(folder)]
-    hint = (
-        f"runs of: {', '.join(names)}"
-        if names
-        else "no runs yet: `benchharness run SUITE` makes one"
-    )
+    held = "no runs yet: `benchharness run SUITE` makes one"
+    if names:
+        held = f"runs of: {', '.join(names)}"
     raise RunError(
         f"{path}: expected a run's folder, a suite's folder or a suite's name, found nothing "
-        f"recorded; {results_dir} holds {hint}"
+        f"recorded; {results_dir} holds {held}"
     )
 
 
