@@ -42,15 +42,12 @@ _REMEDIES = {
     errno.EIO: "check the disk (`dmesg` says more)",
     errno.ESTALE: "mount it again",
 }
-# As safetensors tells it.
-_CODE = re.compile(r"\(os error (\d+)\)")
 
 
 def unwritten(error: OSError, *, elsewhere: str = "") -> str:
     """Return why something could not be written and what helps: the end of a message.
 
     Args:
-        error: Of the attempt.
         elsewhere: How to choose another place, which helps against nearly everything.
     """
     named = _remedy_at_place(error)
@@ -67,15 +64,11 @@ def writable(
     what: str = "to be able to write here",
     error: type[BenchError] = RunError,
 ) -> Iterator[None]:
-    """Say what helps where a place cannot be written.
+    """Raise an ``error`` that says what helps in place of an OSError, where a place is written.
 
     Args:
-        path: The place.
-        elsewhere: How to choose another.
+        elsewhere: How to choose another place.
         what: Is expected, in words.
-
-    Raises:
-        BenchError: In place of an OSError; of the class ``error``.
     """
     try:
         yield
@@ -221,16 +214,10 @@ def require_free_space(
     error: type[BenchError],
     elsewhere: str = ANOTHER_CACHE,
 ) -> None:
-    """Refuse to begin what a disk cannot hold.
+    """Raise an ``error`` where fewer bytes are free than ``what`` needs in a folder, made or not.
 
     Args:
-        folder: Where the bytes will go; it need not exist yet.
-        needed: Bytes.
-        what: They are, in words.
         elsewhere: How to choose another place.
-
-    Raises:
-        BenchError: Fewer bytes are free; of the class ``error``.
     """
     there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
     free = shutil.disk_usage(there).free
@@ -244,18 +231,14 @@ def require_free_space(
 def save_arrays(
     path: Path, arrays: Mapping[str, NDArray[Any]], *, metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write arrays as safetensors.
-
-    Raises:
-        OSError: The file cannot be written.
-    """
+    """Write arrays as safetensors, or raise an OSError."""
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     try:
         save_file(dict(arrays), path, metadata=dict(metadata) if metadata else None)
     except SafetensorError as error:
-        code = _CODE.search(str(error))
+        code = re.search(r"\(os error (\d+)\)", str(error))
         if code is None:
             raise
         number = int(code[1])

@@ -8,7 +8,6 @@ import fcntl
 import logging
 import os
 import socket
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -27,17 +26,13 @@ _SILENT_S = 2.0
 _POLL_S = 0.05
 # What Lustre, NFS, SMB and FUSE answer where a file system has no locks.
 _LOCKLESS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
-_EVERYBODY = stat.S_IRUSR | stat.S_IWUSR | stat.S_IRGRP | stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
+_EVERYBODY = 0o666
 # Devices of file systems without locks that were logged already.
 _lockless_devices: set[int] = set()
 
 
 class LockedError(RunError):
-    """Another process holds a lock.
-
-    Attributes:
-        holder: Which, in words.
-    """
+    """Another process, the holder, has a lock."""
 
     def __init__(self, file: Path, *, holder: str, waited_s: float) -> None:
         waited = f" for more than {waited_s:g} s" if waited_s else ""
@@ -49,11 +44,7 @@ class LockedError(RunError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lock:
-    """A lock that this process holds.
-
-    Attributes:
-        is_held: False on a file system without locks, which is logged.
-    """
+    """A lock of this process; not held on a file system without locks, which is logged."""
 
     descriptor: int
     is_held: bool
@@ -62,11 +53,8 @@ class Lock:
     def acquire(cls, file: Path, *, longest_s: float = LONGEST_S) -> Lock:
         """Lock a file, which is made where it is missing and says which process holds it.
 
-        Args:
-            longest_s: Longest to wait for another process.
-
         Raises:
-            LockedError: Another process holds it still.
+            LockedError: Another process held it for longer than ``longest_s``.
             OSError: It cannot be opened.
         """
         descriptor = _open(file)
@@ -88,15 +76,7 @@ class Lock:
 
 @contextmanager
 def locked(file: Path, *, longest_s: float = LONGEST_S) -> Iterator[bool]:
-    """Hold the lock of a file, which is made with its folder where it is missing.
-
-    Yields:
-        Whether it is held: not on a file system without locks.
-
-    Raises:
-        LockedError: Another process held it for longer than ``longest_s``.
-        OSError: It cannot be opened.
-    """
+    """Hold a lock, made with its folder, as ``Lock.acquire`` does; yield whether it is held."""
     file.parent.mkdir(parents=True, exist_ok=True)
     held = Lock.acquire(file, longest_s=longest_s)
     try:
@@ -106,17 +86,9 @@ def locked(file: Path, *, longest_s: float = LONGEST_S) -> Iterator[bool]:
 
 
 def lock(descriptor: int, file: Path, *, longest_s: float) -> bool:
-    """Lock an open file; a wait of more than 2 s is logged with the holder.
+    """Lock an open file of that name as ``Lock.acquire`` does, and return whether it is held.
 
-    Args:
-        file: Its name, for people.
-        longest_s: Longest to wait for another process.
-
-    Returns:
-        Whether it is held: not on a file system without locks, which is logged once.
-
-    Raises:
-        LockedError: Another process holds it still.
+    A wait of more than 2 s is logged with the holder.
     """
     began = time.monotonic()
     is_logged = False
@@ -165,6 +137,8 @@ def _warn(message: str) -> None:
 
 def _holder(descriptor: int) -> str:
     """Return which process holds the lock of an open file."""
+    import psutil
+
     line = os.pread(descriptor, 256, 0).partition(b"\n")[0].decode("utf-8", errors="replace")
     pid, _, host = line.partition(" ")
     if known := _known_to_kernel(descriptor):
@@ -173,7 +147,11 @@ def _holder(descriptor: int) -> str:
         return "another process"
     if host and host != socket.gethostname():
         return f"process {pid} on {host}"
-    return f"process {pid}{_command(int(pid))}"
+    words = ""
+    with contextlib.suppress(psutil.Error):
+        words = " ".join(psutil.Process(int(pid)).cmdline())
+    words = f"{words[:57]}..." if len(words) > 60 else words
+    return f"process {pid} ({words})" if words else f"process {pid}"
 
 
 def _known_to_kernel(descriptor: int) -> str:
@@ -187,13 +165,3 @@ def _known_to_kernel(descriptor: int) -> str:
             if "->" not in words and words[5] == place and int(words[4]) > 0:
                 return words[4]
     return ""
-
-
-def _command(pid: int) -> str:
-    import psutil
-
-    try:
-        words = " ".join(psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return ""
-    return f" ({words[:57]}...)" if len(words) > 60 else f" ({words})" if words else ""

@@ -21,7 +21,6 @@ from benchharness.text import closest
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from packaging.requirements import Requirement
     from pluggy import HookCaller, PluginManager
 
     from benchharness.model.network import Network
@@ -72,8 +71,7 @@ def installed_names() -> list[str]:
 
 def disabled() -> tuple[str, ...]:
     """Return the names of the plugins that the user has disabled."""
-    names = os.environ.get(DISABLED_VAR, "").split(",")
-    return tuple(name.strip() for name in names if name.strip())
+    return tuple(filter(None, map(str.strip, os.environ.get(DISABLED_VAR, "").split(","))))
 
 
 def disable(names: Iterable[str]) -> None:
@@ -169,6 +167,29 @@ def load(entry: EntryPoint) -> object:
     return module
 
 
+def _require_version(entry: EntryPoint, declared: object) -> None:
+    """Refuse a plugin that was written for what this benchharness does not offer.
+
+    One that declares nothing is taken at its word; ``benchharness plugin check`` asks for it.
+    """
+    from benchharness.api import API_VERSION
+
+    if declared is None:
+        return
+    major, minor = map(int, API_VERSION.split("."))
+    match = re.fullmatch(r"(\d+)\.(\d+)", declared) if isinstance(declared, str) else None
+    wanted = (int(match[1]), int(match[2])) if match else (0, 0)
+    if (major, 0) <= wanted <= (major, minor):
+        return
+    older = entry.dist.name if entry.dist else entry.name
+    if wanted > (major, minor):
+        older = "benchharness"
+    raise PluginError(
+        f"{title(entry)}: {DECLARATION}: expected version {major}.0 to {API_VERSION} of "
+        f"benchharness.api, found {declared!r}; install a newer {older}"
+    )
+
+
 def load_hook(entry: EntryPoint, name: str, *, remedy: str = "") -> HookCaller:
     """Import one plugin and return a hook that calls this plugin alone.
 
@@ -187,8 +208,7 @@ def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
     """Import one plugin and return its backend.
 
     Raises:
-        PluginError: The plugin is absent, cannot be imported, implements an unknown hook, or
-            refuses its options.
+        PluginError: As ``find`` and ``load`` do, or the plugin refuses its options.
     """
     entry = find(name)
     hook = load_hook(entry, "benchharness_backend")
@@ -207,14 +227,13 @@ def load_backend(name: str, *, options: Mapping[str, Setting]) -> Backend:
 
 
 def load_synchronize(name: str, *, device: str) -> Callable[[], None]:
-    """Import one plugin and return what waits for its framework's device.
+    """Import a backend's plugin and return what waits for its framework's device.
 
     Args:
-        name: Of the backend.
         device: ``cpu`` or ``cuda:N``, as the driver counts.
 
     Raises:
-        PluginError: The plugin is absent, cannot be imported, or does not know how to wait.
+        PluginError: As ``find`` and ``load`` do, or the plugin does not know how to wait.
     """
     remedy = "; pass synchronize=... to wait for the device"
     hook = load_hook(find(name), "benchharness_synchronize", remedy=remedy)
@@ -236,11 +255,7 @@ def weight_readers() -> Mapping[str, WeightReader]:
 
 
 def read_weights(path: Path, network: Network) -> Mapping[str, NDArray[np.float32]]:
-    """Return the weights in a file of some framework's own format.
-
-    Args:
-        path: The file.
-        network: Whose weights they are.
+    """Return a network's weights from a file of some framework's own format.
 
     Raises:
         PluginError: No installed plugin knows the format, or the file holds another network.
@@ -261,11 +276,7 @@ def extensions(kind: str) -> Mapping[str, EntryPoint]:
 
 
 def load_extension(kind: str, name: str) -> HookCaller:
-    """Import one extension and return its hook.
-
-    Raises:
-        PluginError: It cannot be imported, or does not implement the hook of its kind.
-    """
+    """Import one extension and return its hook, as ``load_hook`` does."""
     return load_hook(extensions(kind)[name], KINDS[kind])
 
 
@@ -291,35 +302,11 @@ def broken(*kinds: str) -> Iterator[str]:
                 yield f"{title(entry)}: {type(error).__name__}: {error}"
 
 
-def _require_version(entry: EntryPoint, declared: object) -> None:
-    """Refuse a plugin that was written for what this benchharness does not offer.
-
-    One that declares nothing is taken at its word; ``benchharness plugin check`` asks for it.
-    """
-    from benchharness.api import API_VERSION
-
-    if declared is None:
-        return
-    major, minor = map(int, API_VERSION.split("."))
-    match = re.fullmatch(r"(\d+)\.(\d+)", declared) if isinstance(declared, str) else None
-    wanted = (int(match[1]), int(match[2])) if match else (0, 0)
-    if wanted[0] == major and wanted[1] <= minor:
-        return
-    is_newer = wanted > (major, minor)
-    package = entry.dist.name if entry.dist else entry.name
-    raise PluginError(
-        f"{title(entry)}: {DECLARATION}: expected version {major}.0 to {API_VERSION} of "
-        f"benchharness.api, found {declared!r}; "
-        f"install a newer {'benchharness' if is_newer else package}"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """A framework that has no wheel for this Python.
+    """A framework, by its distribution, that has no wheel for this Python.
 
     Attributes:
-        requirement: Its distribution.
         pythons: Versions that it has one for, of those that we support.
         others: Backends of the same distribution that have all that they require.
     """
@@ -345,39 +332,39 @@ def obstacle(entry: EntryPoint) -> Obstacle | None:
     A plugin says so in its metadata: its entry point names the extra that brings the backend's
     framework, and what the extra requires has a marker that leaves this version of Python out.
     """
-    for requirement in _extra_requirements(entry):
-        pythons = tuple(python for python in PYTHONS if _is_required(requirement, entry, python))
-        if _version(requirement.name) is None and _PYTHON not in pythons:
+    for requirement, pythons in _extra_requirements(entry).items():
+        if _version(requirement) is None and _PYTHON not in pythons:
             beside = entry.dist.entry_points.select(group=entry.group) if entry.dist else ()
             others = (
                 other.name
                 for other in beside
-                if other.extras
-                and all(_version(needed.name) for needed in _extra_requirements(other))
+                if other.extras and all(map(_version, _extra_requirements(other)))
             )
-            return Obstacle(requirement.name, pythons, tuple(others))
+            return Obstacle(requirement, pythons, tuple(others))
     return None
 
 
-def _extra_requirements(entry: EntryPoint) -> list[Requirement]:
-    """Return what the extras of a backend require on any Python."""
+def _extra_requirements(entry: EntryPoint) -> dict[str, tuple[str, ...]]:
+    """Return what a backend's extras require, each with the versions of Python that it is for."""
     # Not at the top: most backends name no extra, and listing them is to stay instant.
     from packaging.requirements import Requirement
 
-    texts = entry.dist.requires or [] if entry.dist and entry.extras else []
-    return [
-        requirement
-        for requirement in map(Requirement, texts)
-        if any(_is_required(requirement, entry, python) for python in PYTHONS)
-    ]
-
-
-def _is_required(requirement: Requirement, entry: EntryPoint, python: str) -> bool:
-    """Return whether one of a backend's extras requires something on a version of Python."""
-    marker = requirement.marker
-    return marker is not None and any(
-        marker.evaluate({"extra": extra, "python_version": python}) for extra in entry.extras
-    )
+    result = {}
+    for text in entry.dist.requires or [] if entry.dist and entry.extras else []:
+        requirement = Requirement(text)
+        marker = requirement.marker
+        pythons = tuple(
+            python
+            for python in PYTHONS
+            if marker is not None
+            and any(
+                marker.evaluate({"extra": extra, "python_version": python})
+                for extra in entry.extras
+            )
+        )
+        if pythons:
+            result[requirement.name] = pythons
+    return result
 
 
 def code_digest(entry: EntryPoint) -> str:

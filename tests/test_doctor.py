@@ -11,13 +11,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import local_plugins
 import pytest
 from click.testing import CliRunner
 from frameworks import require
 
 from benchharness import plugins
 from benchharness.cli import doctor_command
-from benchharness.doctor.check import Check, DoctorReport
+from benchharness.doctor.check import Check, DoctorReport, Section
 from benchharness.doctor.report import DoctorOptions, examine
 from benchharness.errors import PluginError
 from benchharness.measure.machine import Machine
@@ -67,13 +68,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = tmp_path / "plugins"
 
     def add(name: str, source: str) -> None:
-        metadata = folder / f"benchharness_{name}-1.0.dist-info"
-        metadata.mkdir(parents=True)
-        (folder / f"{name}_module.py").write_text(source)
-        (metadata / "METADATA").write_text(
-            f"Metadata-Version: 2.1\nName: benchharness-{name}\nVersion: 1.0\n"
-        )
-        (metadata / "entry_points.txt").write_text(f"[benchharness]\n{name} = {name}_module\n")
+        local_plugins.install(folder, name, source)
         monkeypatch.syspath_prepend(str(folder))
         plugins.installed.cache_clear()
 
@@ -135,7 +130,7 @@ def test_a_suite_whose_backend_works_can_run(install, visit):
     report = visit("working")
 
     assert report.is_able
-    assert about(report, "working").text.startswith("benchharness-working 1.0; numpy ")
+    assert about(report, "working").text.startswith("working-dist 1.0; numpy ")
     assert "working_module" not in sys.modules
 
 
@@ -179,7 +174,7 @@ def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: s
 
     found = about(report, "broken")
     assert found.mark == "missing" and word in found.text
-    assert found.remedy == "pip install --force-reinstall benchharness-broken==1.0"
+    assert found.remedy == "pip install --force-reinstall broken-dist==1.0"
     assert about(report, "working").mark == "ok"
     assert time.monotonic() - began_s < 40
 
@@ -201,6 +196,18 @@ def test_the_patience_with_a_backend_can_be_chosen(monkeypatch, arguments, code,
 
     assert done.exit_code == code, done.output
     assert asked == waited
+
+
+def test_output_that_is_no_terminals_has_its_paths_whole(monkeypatch):
+    """A program may read them, or a user copy them."""
+    check = Check("missing", "cache", f"/{'folder/' * 20}: cannot be written", "name another")
+    found = DoctorReport(title="suite", sections=(Section(title="disk", findings=(check,)),))
+    monkeypatch.setattr("benchharness.doctor.report.examine", lambda wanted, **options: found)
+
+    done = CliRunner().invoke(doctor_command.command, [])
+
+    assert f"missing cache {check.text}\n" in done.stdout
+    assert all(line == line.rstrip() for line in done.stdout.splitlines())
 
 
 def test_a_backend_that_the_suite_does_not_need_is_not_imported(install, visit, tmp_path: Path):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,11 +13,10 @@ from rich.console import Console
 from suite_files import BOTTLENECK, CNN, PETS, suite_of
 
 from benchharness.data.info import DatasetInfo
+from benchharness.doctor import disk
 from benchharness.doctor.backends import BackendStatus, backend_checks
-from benchharness.doctor.check import Check, DoctorReport, Section
+from benchharness.doctor.check import Check, DoctorReport, Section, machine_checks
 from benchharness.doctor.data import Resource, resource_checks, weights_checks
-from benchharness.doctor.disk import Folder, folder_checks
-from benchharness.doctor.machine import machine_checks
 from benchharness.doctor.report import extra_checks
 from benchharness.doctor.suite import time_check
 from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
@@ -97,41 +98,34 @@ def test_a_quiet_machine_is_well():
     assert set(marks(machine_checks(MACHINE)).values()) == {"ok"}
 
 
-def test_others_who_compute_are_worth_a_warning():
-    """Timing beside them means little."""
-    found = only(machine_checks(replace(MACHINE, load=3.0)), "load")
-
-    assert found.mark == "warn" and "end other programs" in found.remedy
-
-
-def test_less_time_than_cores_names_the_setting():
-    """A container with the time of one core and a half, on four: frameworks would start four."""
-    found = only(machine_checks(replace(MACHINE, quota=1.5)), "processor")
-
-    assert found.mark == "warn" and "threads = 1" in found.remedy
-
-
-def test_a_gpu_that_nobody_can_read_is_worth_a_warning():
-    """The CPU computes, and not in silence."""
-    found = only(machine_checks(replace(MACHINE, gpu_trouble="no driver")), "gpu")
-
-    assert (found.mark, found.text) == ("warn", "no driver")
-
-
 @pytest.mark.parametrize(
-    ("changes", "word"),
+    ("changes", "subject", "words"),
     [
-        ({"mode": "prohibited"}, "nvidia-smi"),
-        ({"processes": (ForeignProcess(pid=7, name="a game", bytes=2**31),)}, "end it"),
+        # Timing beside others means little.
+        ({"load": 3.0}, "load", "end other programs"),
+        # A container with the time of one core and a half: frameworks would start four threads.
+        ({"quota": 1.5}, "processor", "threads = 1"),
+        # The CPU computes, and not in silence.
+        ({"gpu_trouble": "no driver"}, "gpu", "no driver"),
+        ({"gpus": (replace(GPU, mode="prohibited"),)}, "cuda:0", "nvidia-smi"),
+        (
+            {"gpus": (replace(GPU, processes=(ForeignProcess(pid=7, name="a", bytes=2**31),)),)},
+            "cuda:0",
+            "end it",
+        ),
+        # The files are there.
+        ({"energy": "locked"}, "energy", "sudo chmod"),
     ],
 )
-def test_a_gpu_that_others_use_or_nobody_may_is_worth_a_warning(changes: Any, word: str):
-    """With what to do."""
-    machine = replace(MACHINE, gpus=(replace(GPU, **changes),))
-    found = [f for f in machine_checks(machine) if f.mark == "warn"]
+def test_what_disturbs_a_measurement_is_a_warning_with_its_remedy(
+    changes: dict[str, Any], subject: str, words: str
+):
+    """Everything else about that machine is well."""
+    checks = machine_checks(replace(MACHINE, **changes))
 
-    assert [finding.subject for finding in found] == ["cuda:0"]
-    assert word in found[0].remedy
+    (found,) = [check for check in checks if check.mark != "ok"]
+    assert (found.mark, found.subject) == ("warn", subject)
+    assert words in found.text + found.remedy
 
 
 def test_a_gpu_tells_what_it_is():
@@ -140,13 +134,6 @@ def test_a_gpu_tells_what_it_is():
     found = only(machine_checks(replace(MACHINE, gpus=(state,))), "cuda:0")
 
     assert found.text == "H100, 80.0 GB, 70.0 GB free, driver 570.1, CUDA 12.8, exclusive process"
-
-
-def test_energy_that_only_root_reads_names_the_command():
-    """The files are there."""
-    found = only(machine_checks(replace(MACHINE, energy="locked")), "energy")
-
-    assert found.mark == "warn" and found.remedy.startswith("sudo chmod")
 
 
 def test_a_backend_that_the_suite_needs_is_missed_and_another_is_not():
@@ -186,22 +173,24 @@ def test_without_any_backend_the_command_is_named():
     assert found.mark == "missing" and "pip install -e plugins/benchharness-torch" in found.remedy
 
 
-def test_a_disk_that_is_too_full_is_missed():
+@pytest.mark.parametrize(
+    ("free_bytes", "is_writable", "mark", "words"),
+    [
+        (10**9, True, "missing", "1.0 GB free, 2.0 GB in it, the suite may need 3.0 GB"),
+        (4 * 10**9, True, "ok", "4.0 GB free"),
+        (10**12, False, "missing", "cannot be written: no permission to write in "),
+    ],
+)
+def test_a_folder_must_be_writable_and_have_room(
+    monkeypatch, tmp_path: Path, free_bytes: int, is_writable: bool, mark: str, words: str
+):
     """What the suite needs against what is free."""
-    folder = Folder(path=Path("/cache"), free_bytes=10**9, needed_bytes=3 * 10**9)
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=free_bytes))
+    monkeypatch.setattr(disk.os, "access", lambda path, mode: is_writable or mode == os.F_OK)
 
-    assert marks(folder_checks({"cache": folder})) == {"cache": "missing"}
-    roomy = replace(folder, free_bytes=4 * 10**9)
-    assert marks(folder_checks({"cache": roomy})) == {"cache": "ok"}
+    found = disk.folder_check("cache", tmp_path, needed_bytes=3 * 10**9, held_bytes=2 * 10**9)
 
-
-def test_a_folder_that_cannot_be_written_is_missed():
-    """However much room there is."""
-    folder = Folder(path=Path("/results"), free_bytes=10**12, obstacle="no permission")
-
-    found = only(folder_checks({"results": folder}), "results")
-
-    assert found.mark == "missing" and "no permission" in found.text
+    assert found.mark == mark and words in found.text
 
 
 def test_an_optional_package_names_the_command():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchharness.progress.eta import Estimate, EtaEstimator
+from benchharness.progress.state import Estimate, RunState
 from benchharness.run.events import (
     EpochEnded,
     Looked,
@@ -32,7 +32,7 @@ class FakeRun:
     ) -> None:
         self.now_s = 1000.0
         self.number = 0
-        self.remaining = EtaEstimator(now=lambda: self.now_s)
+        self.remaining = RunState(now=lambda: self.now_s)
         cells = [
             PlannedCell(
                 benchmark=benchmark,
@@ -125,35 +125,27 @@ class FakeRun:
 def test_nothing_is_claimed_before_anything_is_known():
     """The first trial of a first run gives no hint until it trains."""
     run = FakeRun()
-    before = run.remaining.suite()
+    before = run.remaining.left()
     name = run.start()
 
     assert before is None
-    assert run.remaining.trial(name) is None
-    assert run.remaining.suite() is None
+    assert run.remaining.left_of_trial(name) is None
+    assert run.remaining.left() is None
 
 
 def test_a_training_is_judged_by_its_own_epochs():
-    """One epoch of four in 10 s: 30 s are left, and fewer as time passes."""
-    run = FakeRun()
-    name = run.start()
-    run.enter(name, "train", after_s=STARTUP_S)
-    run.end_epoch(name, 1)
-    at_once = run.remaining.trial(name)
-    run.now_s += 4
-
-    assert at_once == Estimate(30.0)
-    assert run.remaining.trial(name) == Estimate(26.0)
-
-
-def test_part_of_the_first_epoch_is_enough_to_judge_by():
-    """A quarter of an epoch in 2.5 s: 37.5 s are left of four."""
+    """A quarter of an epoch in 2.5 s: 37.5 s are left of four; fewer as time passes."""
     run = FakeRun()
     name = run.start()
     run.enter(name, "train", after_s=STARTUP_S)
     run.advance(name, 0.25, after_s=2.5, epoch=1)
+    amid = run.remaining.left_of_trial(name)
+    run.end_epoch(name, 1, after_s=7.5)
+    at_once = run.remaining.left_of_trial(name)
+    run.now_s += 4
 
-    assert run.remaining.trial(name) == Estimate(37.5)
+    assert (amid, at_once) == (Estimate(37.5), Estimate(30.0))
+    assert run.remaining.left_of_trial(name) == Estimate(26.0)
 
 
 def test_an_extraction_says_nothing_of_the_training_that_follows():
@@ -163,66 +155,37 @@ def test_an_extraction_says_nothing_of_the_training_that_follows():
     run.enter(name, "extract", after_s=STARTUP_S)
     run.advance(name, 0.2, after_s=6.0)
 
-    assert run.remaining.trial(name) is None
+    assert run.remaining.left_of_trial(name) is None
 
 
-def test_a_trial_is_expected_to_take_what_the_latest_of_its_cell_took():
-    """48 s for the whole of it, start-up and end included."""
-    run = FakeRun()
-    run.carry_out()
-    name = run.start()
-
-    assert run.remaining.trial(name) == Estimate(48.0)
-
-
-def test_the_suite_counts_other_backends_like_known_ones_and_says_what_it_does_not_know():
-    """Three more of the small at 48 s; of the large nothing is known: at least that much."""
-    run = FakeRun()
-    run.carry_out()
-
-    assert run.remaining.suite() == Estimate(3 * 48.0, is_lower_bound=True)
-
-
-def test_the_suite_is_known_once_every_benchmark_has_been_seen():
-    """One of four trials of each benchmark is done: six are left."""
+def test_what_was_seen_is_expected_of_the_same_cell_and_of_other_backends():
+    """A trial of 48 s, three more like it; the large is unknown until one of its trials is done."""
     run = FakeRun()
     run.carry_out("small")
+    some = run.remaining.left()
     run.carry_out("large")
+    every = run.remaining.left()
+    name = run.start()
 
-    assert run.remaining.suite() == Estimate(6 * 48.0)
+    assert some == Estimate(3 * 48.0, is_lower_bound=True)
+    assert every == Estimate(6 * 48.0)
+    assert run.remaining.left_of_trial(name) == Estimate(48.0)
+    # A compilation that takes ten times as long as the last one.
+    run.enter(name, "compile", after_s=STARTUP_S)
+    run.now_s += 480
+    assert run.remaining.left_of_trial(name) == Estimate(0.0)
+    assert run.remaining.left() == Estimate(5 * 48.0)
 
 
 def test_an_earlier_run_is_a_first_guess():
     """Before the first trial, what prepares the run comes on top of its eight."""
     run = FakeRun(expected_s=60.0)
-    before = run.remaining.suite()
+    before = run.remaining.left()
     name = run.start()
 
     assert before == Estimate(8 * 60.0, is_lower_bound=True)
-    assert run.remaining.trial(name) == Estimate(60.0)
-    assert run.remaining.suite() == Estimate(8 * 60.0)
-
-
-def test_nothing_is_left_of_a_run_that_is_over():
-    """All trials done: zero, and no more to come."""
-    run = FakeRun(trials=1)
-    for benchmark in ("small", "large"):
-        for backend in ("one", "other"):
-            run.carry_out(benchmark, backend)
-
-    assert run.remaining.suite() == Estimate(0.0)
-
-
-def test_what_is_overdue_has_no_seconds_left_and_never_fewer():
-    """A compilation that takes ten times as long as the last one."""
-    run = FakeRun()
-    run.carry_out()
-    name = run.start()
-    run.enter(name, "compile", after_s=STARTUP_S)
-    run.now_s += 480
-
-    assert run.remaining.trial(name) == Estimate(0.0)
-    assert run.remaining.suite().seconds >= 0
+    assert run.remaining.left_of_trial(name) == Estimate(60.0)
+    assert run.remaining.left() == Estimate(8 * 60.0)
 
 
 @pytest.mark.parametrize("expected_s", [20.0, 400.0])
@@ -234,27 +197,26 @@ def test_a_wrong_first_guess_gives_way_to_what_is_seen(expected_s: float):
     for step in range(1, 31):
         run.advance(name, step % 10 / 10 or 1.0, after_s=1.0, epoch=(step - 1) // 10 + 1)
 
-    assert run.remaining.trial(name).seconds == pytest.approx(10.0, abs=1.0)
+    assert run.remaining.left_of_trial(name).seconds == pytest.approx(10.0, abs=1.0)
 
 
-def test_a_round_that_a_look_asks_for_is_still_to_come():
+@pytest.mark.parametrize("max_trials", [None, 10])
+def test_a_round_that_a_look_asks_for_is_still_to_come(max_trials: int | None):
     """Two of four cells get another trial of 48 s; before the last look there may be more."""
-    run = FakeRun(trials=1, max_trials=10)
+    run = FakeRun(trials=1, max_trials=max_trials)
     for benchmark in ("small", "large"):
         for backend in ("one", "other"):
             run.carry_out(benchmark, backend)
-    before = run.remaining.suite()
-    lines = [
-        {"benchmark": name, "matrix": {"batch_size": 8}, "track": "equal", "stop": stop}
-        for name, stop in (("small", None), ("large", "decided"))
-    ]
-    backends = ["one", "other"]
-    run.remaining.take(Looked(trials=2, lines=tuple(x | {"backends": backends} for x in lines)))
+    over = run.remaining.left()
+    common = {"matrix": {"batch_size": 8}, "track": "equal", "backends": ["one", "other"]}
+    stops = {"small": None, "large": "decided"}
+    lines = ({"benchmark": name, "stop": stop} | common for name, stop in stops.items())
+    run.remaining.take(Looked(trials=2, lines=tuple(lines)))
 
-    assert before == Estimate(0.0, is_lower_bound=True)
-    assert run.remaining.suite() == Estimate(2 * 48.0, is_lower_bound=True)
+    assert over == Estimate(0.0, is_lower_bound=max_trials is not None)
+    assert run.remaining.left().seconds == 2 * 48.0
     run.carry_out("small", "other")
-    assert run.remaining.suite().seconds == 48.0
+    assert run.remaining.left().seconds == 48.0
 
 
 def test_two_trials_in_flight_are_told_apart():
@@ -266,8 +228,8 @@ def test_two_trials_in_flight_are_told_apart():
     run.end_epoch(fast, 1, after_s=2.0)
     run.end_epoch(slow, 1, after_s=8.0)
 
-    assert run.remaining.trial(slow) == Estimate(30.0)
-    assert run.remaining.trial(fast) == Estimate(0.0)
+    assert run.remaining.left_of_trial(slow) == Estimate(30.0)
+    assert run.remaining.left_of_trial(fast) == Estimate(0.0)
 
 
 def test_two_trials_that_take_turns_end_together_and_share_the_time():
@@ -276,11 +238,9 @@ def test_two_trials_that_take_turns_end_together_and_share_the_time():
     ours, theirs = run.start(), run.start(backend="other")
     for name in (ours, theirs):
         run.enter(name, "train", after_s=0.0)
-    run.end_epoch(ours, 1)
-    run.end_epoch(theirs, 1)
-    for name in (theirs, ours):
-        run.end_epoch(name, 2)
-    amid = run.remaining.suite()
+    for epoch, name in [(1, ours), (1, theirs), (2, theirs), (2, ours)]:
+        run.end_epoch(name, epoch)
+    amid = run.remaining.left()
     for epoch in (3, 4):
         run.end_epoch(ours, epoch)
         run.end_epoch(theirs, epoch)
@@ -289,6 +249,5 @@ def test_two_trials_that_take_turns_end_together_and_share_the_time():
 
     assert amid is not None
     assert amid.seconds == pytest.approx(40.0 + 80.0, rel=0.3)
-    pair = run.remaining.suite()
-    assert pair is not None
-    assert pair.seconds == pytest.approx(80.0)
+    assert run.remaining.left() is not None
+    assert run.remaining.left().seconds == pytest.approx(80.0)

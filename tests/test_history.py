@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from history_runs import MACHINE, PLANTED, speeds, write_run, write_runs, write_storage
 
 from benchharness.cli.history_command import command
-from benchharness.errors import BenchError, RunError, SuiteError
+from benchharness.errors import RunError, SuiteError
 from benchharness.history.history import history_of
 from benchharness.history.runs import Choice, read_runs
 
@@ -50,41 +50,60 @@ def own(**changes) -> dict:
     return known | changes
 
 
+@pytest.fixture(scope="module")
+def steady(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the results of 14 runs with noise of one per cent."""
+    results = tmp_path_factory.mktemp("steady")
+    write_runs(results, speeds())
+    return results
+
+
+@pytest.fixture(scope="module")
+def slower(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the results of 14 runs that are a fifth longer from the ninth on."""
+    results = tmp_path_factory.mktemp("slower")
+    write_runs(results, speeds(slower=1.2))
+    return results
+
+
 class TestRecords:
     """From the folders of runs."""
 
-    def test_step_is_told_with_date_size_and_what_changed(self, tmp_path: Path):
-        """A fifth longer since the tenth of November, with another PyTorch and commit."""
-        write_runs(tmp_path, speeds(slower=1.2))
-
-        text = show("pets", "--results", str(tmp_path)).stdout
+    def test_step_is_told_with_date_size_and_what_changed(self, slower: Path):
+        """Since the tenth of November, with another PyTorch and commit; unrounded in JSON."""
+        text = show("pets", "--results", str(slower)).stdout
+        (series,) = series_of("--results", str(slower))
 
         (line,) = [line for line in text.splitlines() if "slower since" in line]
         assert line.startswith("20.4% slower since 2026-11-10 06:30 (100.2 -> 83.2 images/s): ")
         assert "commit 070707070 -> 080808080" in line
         assert "torch 2.14.1 -> 2.15.0" in line
-
-    def test_step_in_json_has_its_runs_and_levels(self, tmp_path: Path):
-        """Unrounded, between the last of the old level and the first of the new."""
-        write_runs(tmp_path, speeds(slower=1.2))
-
-        (series,) = series_of("--results", str(tmp_path))
-
         (step,) = series["steps"]
         assert step["before"] == series["points"][PLANTED - 1]["run"]
         assert step["after"] == series["points"][PLANTED]["run"]
         assert step["was"] / step["became"] == pytest.approx(1.2, rel=0.02)
         assert step["is_worse"]
 
-    def test_steady_runs_have_no_step(self, tmp_path: Path):
-        """Noise of one per cent is none."""
-        write_runs(tmp_path, speeds())
+    def test_table_has_commit_value_spread_and_changes(self, slower: Path):
+        """A row per run; the second had uncommitted changes."""
+        text = show("--results", str(slower), "--last", "14").stdout
 
-        text = show("--results", str(tmp_path)).stdout
+        rows = [line.split("│") for line in text.splitlines() if line.startswith("2026-")]
+        cells = [[cell.strip() for cell in row] for row in rows]
+        assert len(cells) == 14
+        assert cells[0] == ["2026-11-02 06:30", "000000000", "100.4", "2.0%", ""]
+        assert cells[1][1] == "010101010+"
+        assert cells[PLANTED][4] == "torch 2.14.1 -> 2.15.0"
+
+    def test_steady_runs_have_no_step_and_long_tables_show_the_newest(self, steady: Path):
+        """Noise of one per cent is none; the table says how many it leaves out."""
+        text = show("--results", str(steady), "--last", "3").stdout
 
         assert "since 2026-11-02 06:30, 14 runs" in text
         assert "slower" not in text
         assert "faster" not in text
+        assert sum(line.startswith("2026-") for line in text.splitlines()) == 3
+        assert "11 earlier runs not shown" in text
 
     def test_a_machine_with_two_speeds_is_named_and_has_no_step(self, tmp_path: Path):
         """Five runs at 100 images a second, five at 85, and so on, with other commits each."""
@@ -110,28 +129,6 @@ class TestRecords:
 
         assert [step["is_worse"] for step in series["steps"]] == [False]
         assert re.search(r"\b(49|50)\.\d% faster since", show("--results", str(tmp_path)).stdout)
-
-    def test_table_has_commit_value_spread_and_changes(self, tmp_path: Path):
-        """A row per run; the second had uncommitted changes."""
-        write_runs(tmp_path, speeds(slower=1.2))
-
-        text = show("--results", str(tmp_path), "--last", "14").stdout
-
-        rows = [line.split("│") for line in text.splitlines() if line.startswith("2026-")]
-        cells = [[cell.strip() for cell in row] for row in rows]
-        assert len(cells) == 14
-        assert cells[0] == ["2026-11-02 06:30", "000000000", "100.4", "2.0%", ""]
-        assert cells[1][1] == "010101010+"
-        assert cells[PLANTED][4] == "torch 2.14.1 -> 2.15.0"
-
-    def test_long_tables_show_the_newest(self, tmp_path: Path):
-        """And say how many they leave out."""
-        write_runs(tmp_path, speeds())
-
-        text = show("--results", str(tmp_path), "--last", "3").stdout
-
-        assert sum(line.startswith("2026-") for line in text.splitlines()) == 3
-        assert "11 earlier runs not shown" in text
 
     @pytest.mark.parametrize(
         ("changes", "reason"),
@@ -168,24 +165,21 @@ class TestRecords:
         (series,) = series_of("--results", str(tmp_path))
         assert [point["value"] for point in series["points"]] == [100.0] * 9
 
-    def test_weights_matter_where_a_network_has_any(self, tmp_path: Path):
+    @pytest.mark.parametrize(
+        ("settings", "is_excluded"), [({}, False), ({"backbone": "vgg16"}, True)]
+    )
+    def test_weights_matter_where_a_network_has_any(
+        self, tmp_path: Path, settings: dict, is_excluded: bool
+    ):
         """What a plain CNN does not read is no reason."""
-        other = {"facts": {"weights": {"digest": "w2"}}}
-        transfer = {"settings": {"batch_size": 50, "image_size": 64, "backbone": "vgg16"}}
-        for benchmark, changes in (("cnn", {}), ("fine_tune", transfer)):
-            for place in range(4):
-                write_run(
-                    tmp_path / benchmark,
-                    place,
-                    100.0,
-                    benchmark=benchmark,
-                    **changes,
-                    **(other if place == 0 else {}),
-                )
+        for place in range(2):
+            facts = {"weights": {"digest": f"w{place}"}}
+            chosen = {"batch_size": 50, "image_size": 64} | settings
+            write_run(tmp_path, place, 100.0, settings=chosen, facts=facts)
 
-        assert "excluded" not in show("--results", str(tmp_path / "cnn")).stdout
-        aside = show("--results", str(tmp_path / "fine_tune")).stdout
-        assert "1 run excluded: different weights" in aside
+        text = show("--results", str(tmp_path)).stdout
+
+        assert ("1 run excluded: different weights" in text) is is_excluded
 
     def test_setting_of_a_later_version_sets_nothing_aside(self, tmp_path: Path):
         """What an earlier version did not know, it did by default."""
@@ -223,25 +217,29 @@ class TestRecords:
 
         assert "1 run excluded: different machine (a processor, 8 cores, Linux x86_64)" in text
 
-    def test_other_columns_can_be_seen(self, tmp_path: Path):
-        """Bytes in GB; more of them is worse."""
+    @pytest.mark.parametrize(
+        ("column", "was", "became", "words"),
+        [
+            (
+                "peak_host_bytes",
+                1_500_000_000,
+                2_250_000_000,
+                "50.0% more since 2026-11-08 06:30 (1.50 -> 2.25 GB)",
+            ),
+            ("test_top1", 0.9, 0.8, "0.1000 lower since 2026-11-08 06:30 (0.9000 -> 0.8000)"),
+        ],
+    )
+    def test_other_columns_have_their_units_and_directions(
+        self, tmp_path: Path, column: str, was: float, became: float, words: str
+    ):
+        """Bytes in GB, of which more is worse; accuracies by difference: a tenth, not a ninth."""
         for place in range(12):
-            size = 1_500_000_000 * (1.5 if place > 5 else 1)
-            write_run(tmp_path, place, 100.0, metrics={"peak_host_bytes": int(size)})
+            write_run(tmp_path, place, 1.0, metrics={column: was if place < 6 else became})
 
-        text = show("--results", str(tmp_path), "--column", "peak_host_bytes").stdout
+        text = show("--results", str(tmp_path), "--column", column).stdout
 
-        assert "peak_host_bytes (GB)" in text
-        assert "50.0% more since 2026-11-08 06:30 (1.50 -> 2.25 GB)" in text
-
-    def test_accuracies_are_compared_by_difference(self, tmp_path: Path):
-        """Of 0.9 and 0.8 it is a tenth, not a ninth."""
-        for place in range(12):
-            write_run(tmp_path, place, 1.0, metrics={"test_top1": 0.9 if place < 6 else 0.8})
-
-        text = show("--results", str(tmp_path), "--column", "test_top1").stdout
-
-        assert "0.1000 lower since 2026-11-08 06:30 (0.9000 -> 0.8000)" in text
+        assert words in text
+        assert f"{column} (GB)" in text or column == "test_top1"
 
     def test_failed_trials_make_no_point(self, tmp_path: Path):
         """A run without a result leaves a gap."""
@@ -256,15 +254,9 @@ class TestRecords:
     def test_benchmarks_and_backends_can_be_chosen(self, tmp_path: Path):
         """None but these."""
         run = write_run(tmp_path, 0, 100.0)
-        for number, (benchmark, backend) in enumerate([("cnn", "keras"), ("feed", "torch")]):
-            run.append(
-                {
-                    **run.records()[0][0],
-                    "id": f"other-{number}",
-                    "benchmark": benchmark,
-                    "backend": backend,
-                }
-            )
+        first = run.records()[0][0]
+        for benchmark, backend in [("cnn", "keras"), ("feed", "torch")]:
+            run.append(first | {"id": backend, "benchmark": benchmark, "backend": backend})
 
         def cells(*words: str) -> list[str]:
             return [one["cell"] for one in series_of("--results", str(tmp_path), *words)]
@@ -282,50 +274,39 @@ class TestRecords:
         assert re.search(r"the last run is (99|100)\.\d% slower than the level since", text)
         assert "3 such runs make a step" in text
 
-    def test_suite_is_found_by_its_file(self, tmp_path: Path):
+    def test_suite_is_found_by_its_file(self, tmp_path: Path, steady: Path):
         """The name in the file counts, not that of the file."""
-        write_run(tmp_path / "results", 0, 100.0)
         file = tmp_path / "animals.toml"
         file.write_text('name = "pets"\n', encoding="utf-8")
 
-        assert series_of(str(file), "--results", str(tmp_path / "results"))
+        assert series_of(str(file), "--results", str(steady))
 
     def test_damaged_run_is_named_and_the_rest_read(self, tmp_path: Path):
         """One bad file does not hide a year."""
-        write_runs(tmp_path, speeds())
+        write_run(tmp_path, 0, 100.0)
         broken = write_run(tmp_path, 20, 100.0)
         (broken.path / "run.json").write_text("{", encoding="utf-8")
 
         result = show("--results", str(tmp_path), "--json")
 
         assert f"{broken.path}/run.json: expected JSON" in result.stderr
-        assert len(json.loads(result.stdout)["series"][0]["points"]) == 14
+        assert len(json.loads(result.stdout)["series"][0]["points"]) == 1
 
-    def test_misspelt_suite_names_the_nearest(self, tmp_path: Path):
-        """And what is recorded."""
-        write_run(tmp_path, 0, 100.0)
-
-        with pytest.raises(RunError, match=r"pest: expected recorded runs .* did you mean pets\?"):
-            show("pest", "--results", str(tmp_path))
-
-    def test_nothing_recorded_says_how_to_record(self, tmp_path: Path):
-        """And where else runs may lie."""
-        with pytest.raises(RunError, match="`benchharness run SUITE` makes one, and --storage"):
-            show("--results", str(tmp_path / "nowhere"))
-
-    def test_unknown_column_names_the_nearest(self, tmp_path: Path):
-        """It is an error of the request."""
-        write_run(tmp_path, 0, 100.0)
-
-        with pytest.raises(SuiteError, match=r"did you mean train_images_per_s\?"):
-            show("--results", str(tmp_path), "--column", "train_image_per_s")
-
-    def test_column_that_no_run_knows_is_said(self, tmp_path: Path):
-        """Rather than an empty page."""
-        write_run(tmp_path, 0, 100.0)
-
-        with pytest.raises(RunError, match="try another --column, --benchmark or --backend"):
-            show("--results", str(tmp_path), "--column", "energy_j")
+    @pytest.mark.parametrize(
+        ("words", "kind", "told"),
+        [
+            (["pest"], RunError, r"pest: expected recorded runs .* did you mean pets\?"),
+            (["--column", "train_image_per_s"], SuiteError, r"did you mean train_images_per_s\?"),
+            (["--column", "energy_j"], RunError, "try another --column, --benchmark or --backend"),
+            (["--results", "nowhere"], RunError, "`benchharness run SUITE` makes one, and --sto"),
+            # No traceback for a folder that is a file.
+            ([__file__, "--results", __file__], RunError, "expected recorded runs"),
+        ],
+    )
+    def test_what_is_not_recorded_is_said_with_a_remedy(self, steady: Path, words, kind, told):
+        """The nearest name, or how to record."""
+        with pytest.raises(kind, match=told):
+            show("--results", str(steady), *words)
 
 
 class TestStorage:
@@ -459,11 +440,3 @@ def test_recorded_run_carries_commit_and_machine(tmp_path: Path):
     assert series.cell == "feed numpy"
     assert series.quantity.name == "feed_images_per_s"
     assert series.terms.machine == run["machine"]
-
-
-def test_every_error_is_one_that_the_command_line_presents(tmp_path: Path):
-    """No traceback for a folder that is a file."""
-    (tmp_path / "file").touch()
-
-    with pytest.raises(BenchError):
-        show(str(tmp_path / "file"), "--results", str(tmp_path / "file"))

@@ -80,30 +80,23 @@ def test_chart_can_be_drawn(series: Series):
     assert "2026-11-02" in svg
 
 
-def test_without_the_libraries_it_says_how_to_get_them(tmp_path: Path, monkeypatch):
-    """After the tables, which need none."""
+@pytest.mark.parametrize(
+    ("absent", "page", "told"),
+    [
+        (["altair"], "h.html", r"pip install 'benchharness\[report\]'"),
+        ([], "nowhere/h.html", "cannot write "),
+    ],
+)
+def test_a_page_that_cannot_be_made_is_said_after_the_tables(
+    tmp_path: Path, monkeypatch, absent: list[str], page: str, told: str
+):
+    """Without the libraries, or where its folder is missing: in a line, with what helps."""
     write_runs(tmp_path, speeds())
-    monkeypatch.setattr(plugins, "missing_libraries", lambda: ["altair"])
+    monkeypatch.setattr(plugins, "missing_libraries", lambda: absent)
+    words = ["--results", str(tmp_path), "--html", str(tmp_path / page)]
 
-    result = CliRunner().invoke(
-        command,
-        ["--results", str(tmp_path), "--html", str(tmp_path / "h.html")],
-        standalone_mode=False,
-    )
+    result = CliRunner().invoke(command, words, standalone_mode=False)
 
     assert isinstance(result.exception, RunError)
-    assert "pip install 'benchharness[report]'" in str(result.exception)
+    assert re.search(told, str(result.exception))
     assert "14 runs" in result.stdout
-
-
-def test_folder_that_is_not_there_is_said(tmp_path: Path):
-    """In a line."""
-    write_runs(tmp_path, speeds())
-    page = tmp_path / "nowhere" / "h.html"
-
-    result = CliRunner().invoke(
-        command, ["--results", str(tmp_path), "--html", str(page)], standalone_mode=False
-    )
-
-    assert isinstance(result.exception, RunError)
-    assert "cannot write " in str(result.exception)

@@ -119,15 +119,27 @@ def test_a_tail_torn_anywhere_costs_only_its_record(path):
         assert journal.read(path) == ([first, third], [])
 
 
-def test_a_torn_tail_is_set_aside(path):
+@pytest.mark.parametrize(
+    ("reason", "tail"),
+    [
+        ("", b"0123abcd {torn"),
+        # A file system may have made the file longer and not yet written what belongs there.
+        ("", bytes(4096)),
+        # Both longer than what is read at first.
+        ("x" * 200_000, b"0123abcd " + b"{" * 300_000),
+    ],
+    ids=["torn", "zeros", "long"],
+)
+def test_what_follows_the_last_whole_record_is_set_aside(path, reason, tail):
     """What healing removes from the journal stands in records.damaged."""
-    journal.append(path, {"id": "a"})
+    journal.append(path, {"id": "a", "reason": reason})
     with path.open("ab") as file:
-        file.write(b"0123abcd {torn")
+        file.write(tail)
 
     journal.append(path, {"id": "b"})
 
-    assert (path.parent / "records.damaged").read_bytes() == b"0123abcd {torn\n"
+    assert journal.read(path) == ([{"id": "a", "reason": reason}, {"id": "b"}], [])
+    assert (path.parent / "records.damaged").read_bytes() == tail + b"\n"
 
 
 def test_a_last_line_that_only_lacks_its_newline_is_kept(path):
@@ -169,31 +181,6 @@ def append_many(path: Path, writer: int) -> None:
     """Append 25 records of several kilobytes."""
     for number in range(25):
         journal.append(path, {"id": f"{writer}-{number}", "reason": "x" * 5000})
-
-
-def test_zeros_that_a_power_cut_leaves_are_set_aside(path):
-    """A file system may have made the file longer and not yet written what belongs there."""
-    journal.append(path, {"id": "a"})
-    with path.open("ab") as file:
-        file.write(bytes(4096))
-
-    journal.append(path, {"id": "b"})
-
-    assert journal.read(path) == ([{"id": "a"}, {"id": "b"}], [])
-
-
-def test_a_long_torn_tail_is_found_whole(path):
-    """What is set aside may be longer than what is read at first."""
-    journal.append(path, {"id": "a", "reason": "x" * 200_000})
-    with path.open("ab") as file:
-        file.write(b"0123abcd " + b"{" * 300_000)
-
-    journal.append(path, {"id": "b"})
-
-    records, problems = journal.read(path)
-    assert [record["id"] for record in records] == ["a", "b"]
-    assert problems == []
-    assert (path.parent / "records.damaged").stat().st_size == 300_010
 
 
 def test_records_of_the_first_format_are_read_as_those_of_today():

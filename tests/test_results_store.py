@@ -88,26 +88,14 @@ def test_a_records_file_that_cannot_be_written_is_said_with_a_remedy(results):
         run.append(record())
 
 
-def test_records_come_back_in_order(results):
-    """What was appended is read, first to last."""
+def test_records_come_back_in_order_and_the_last_of_each_trial_counts(results):
+    """What was appended is read, first to last; a trial that was run again counts once."""
     run = make(results)
     stored = [record(trial=trial) for trial in (1, 2, 3)]
-    for one in stored:
+    for one in [record(status="failed"), *stored]:
         run.append(one)
 
     assert RunFolder.open(run.path).records() == (stored, [])
-
-
-def test_a_trial_run_again_counts_once(results):
-    """Of several records of one trial, the last counts."""
-    run = make(results)
-    run.append(record(status="failed"))
-    run.append(record(trial=2))
-    run.append(record(status="ok"))
-
-    records, _ = run.records()
-
-    assert [(one["trial"], one["status"]) for one in records] == [(1, "ok"), (2, "ok")]
 
 
 def test_run_json_is_replaced_whole(results):
@@ -164,18 +152,14 @@ def test_a_suite_whose_latest_run_was_removed_means_the_newest_that_is_left(resu
 
 
 def test_an_unknown_run_is_refused_with_the_suites_there_are(results):
-    """The message lists what could have been meant."""
+    """The message lists what could have been meant, or how to make a run."""
+    with pytest.raises(RunError, match="benchharness run SUITE"):
+        find_run(Path("smoke"), results)
     make(results, "smoke")
     make(results, "cats_dogs")
 
     with pytest.raises(RunError, match=r"dogs: expected .* holds runs of: cats_dogs, smoke"):
         find_run(Path("dogs"), results)
-
-
-def test_without_any_run_the_message_says_how_to_make_one(results):
-    """An absent results folder is not a crash."""
-    with pytest.raises(RunError, match="benchharness run SUITE"):
-        find_run(Path("smoke"), results)
 
 
 def test_an_ordinary_folder_is_no_run(tmp_path):

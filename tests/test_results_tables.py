@@ -127,9 +127,17 @@ def test_epochs_follow_their_trial():
 def test_a_summary_is_the_median_of_the_trials_that_are_ok():
     """Worked by hand: of 10, 30 and 40 the median is 30; the failed trial's 999 does not count."""
     rates = [(1, 40.0), (2, 10.0), (3, 30.0)]
-    trials = [record(trial=trial, metrics={"train_images_per_s": rate}) for trial, rate in rates]
+    published = {"top1": 0.9187, "epoch_s": 51.0, "note": "after 50 epochs"}
+    trials = [
+        record(trial=trial, metrics={"train_images_per_s": rate}, published=published)
+        for trial, rate in rates
+    ]
     failed = record(
-        trial=4, status="failed", reason="signal 9", metrics={"train_images_per_s": 999.0}
+        trial=4,
+        status="failed",
+        reason="signal 9",
+        metrics={"train_images_per_s": 999.0},
+        published=published,
     )
 
     (row,) = summary_rows([*trials, failed])
@@ -137,6 +145,7 @@ def test_a_summary_is_the_median_of_the_trials_that_are_ok():
     assert row["train_images_per_s"] == 30.0
     assert (row["train_images_per_s_min"], row["train_images_per_s_max"]) == (10.0, 40.0)
     assert (row["trials"], row["trials_ok"], row["reasons"]) == (4, 3, "signal 9")
+    assert {name: row[f"published_{name}"] for name in published} == published
 
 
 def test_a_cell_without_ok_trials_has_no_numbers():
@@ -201,17 +210,6 @@ def test_cells_differ_by_backend_and_matrix():
     ]
 
 
-def test_published_figures_stand_in_the_summary():
-    """What the source reports is beside ours."""
-    published = {"top1": 0.9187, "epoch_s": 51.0, "note": "after 50 epochs"}
-
-    (row,) = summary_rows([record(published=published)])
-
-    assert row["published_top1"] == 0.9187
-    assert row["published_epoch_s"] == 51.0
-    assert row["published_note"] == "after 50 epochs"
-
-
 def test_csv_numbers_are_unrounded_and_unknown_ones_empty(tmp_path):
     """A float read back from the file is the same float; booleans and integers are plain."""
     third = 1 / 3
@@ -252,14 +250,9 @@ def test_all_three_files_are_written(tmp_path):
     assert [len(read(path)) for path in paths] == [2, 4, 1]
     for path in paths:
         assert list(read(path)[0])[:4] == [column.name for column in CELL]
-
-
-def test_without_trials_the_old_files_do_not_stay(tmp_path):
-    """An empty run gives empty files, so that nothing stale is read."""
-    write_csv_files(tmp_path, [record()])
+    # Nothing stale stays where there are no trials.
     write_csv_files(tmp_path, [])
-
-    assert (tmp_path / "trials.csv").read_text() == ""
+    assert all(path.read_text() == "" for path in paths)
 
 
 def test_a_csv_file_that_cannot_be_replaced_is_a_run_error(tmp_path):

@@ -10,9 +10,9 @@ import warnings
 import click
 
 from benchharness import __version__
-from benchharness.cli.echo import echo
 from benchharness.cli.errors import (
     Terminated,
+    echo,
     exit_code,
     explanation,
     install_signal_handlers,
@@ -58,13 +58,12 @@ class LazyGroup(click.Group):
             module = importlib.import_module(f"benchharness.cli.{cmd_name}_command")
             command: click.Command = module.command
             return command
-        if cmd_name in extensions("commands"):
-            added = load_extension("commands", cmd_name)()
-            if not isinstance(added, click.Command):
-                entry = extensions("commands")[cmd_name]
-                raise PluginError(f"{title(entry)}: expected a click.Command, found {added!r}")
-            return added
-        return None
+        if (entry := extensions("commands").get(cmd_name)) is None:
+            return None
+        added = load_extension("commands", cmd_name)()
+        if not isinstance(added, click.Command):
+            raise PluginError(f"{title(entry)}: expected a click.Command, found {added!r}")
+        return added
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands with their first lines, importing none."""

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchharness.cli import options
-from benchharness.cli.options import disable_plugin
 
 if TYPE_CHECKING:
     from benchharness.compare.comparison import Comparison
@@ -22,15 +19,12 @@ if TYPE_CHECKING:
 @click.command("compare")
 @click.argument("a", required=False, metavar="A")
 @click.argument("b", required=False)
-@disable_plugin
+@options.request
 @click.option(
     "--suite",
     type=options.PATH,
     help="Suite that both sides run; not needed for recorded runs.",
 )
-@options.profile
-@options.benchmarks
-@options.backends
 @click.option(
     "--set-a", "set_a", multiple=True, help="Override a setting of A: key=value (repeatable)."
 )
@@ -49,15 +43,19 @@ if TYPE_CHECKING:
 )
 @options.columns
 @click.option("--pairs", help="Pairs of trials of each cell: at most N, or FEWEST..MOST.")
-@click.option("--max-minutes", "minutes", type=float, help="Stop sampling after this many minutes.")
+@click.option(
+    "--max-minutes",
+    "minutes",
+    type=options.POSITIVE,
+    metavar="M",
+    help="Stop sampling after this many minutes.",
+)
 @click.option(
     "--ignore",
     multiple=True,
     type=click.Choice(["machine", "data", "weights", "settings"]),
     help="Ignore differences in this when comparing recorded runs (repeatable).",
 )
-@options.data
-@options.device
 @click.option(
     "--results",
     type=options.PATH,
@@ -67,23 +65,17 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--repository",
-    type=options.FilePath(path_type=Path, exists=True, file_okay=False),
+    type=options.EXISTING_FOLDER,
     default=Path(),
     help="Repository whose revisions are compared; the current folder by default.",
 )
-@options.timeout
 @options.tracks
 @click.option(
     "--proof/--no-proof",
     default=True,
     help="Prove first that both sides do the same work (default), or compare them unproven.",
 )
-@options.offline
-@click.option(
-    "--markdown",
-    type=options.PATH,
-    help="Also write the table as Markdown here.",
-)
+@click.option("--markdown", type=options.PATH, help="Also write the table as Markdown here.")
 @click.option(
     "--junit-xml", "--junit", "junit", type=options.PATH, help="Also write JUnit XML here."
 )
@@ -104,18 +96,14 @@ def command(
     pairs: str | None,
     minutes: float | None,
     ignore: tuple[str, ...],
-    data: Path | None,
-    device: str,
     results: Path,
     repository: Path,
-    timeout_s: float | None,
-    tracks: tuple[str, ...],
     proof: bool,
-    offline: bool,
     markdown: Path | None,
     junit: Path | None,
     as_json: bool,
     quiet: bool,
+    **others: Any,
 ) -> int:
     """Compare A and B and report regressions: slower, larger or less accurate.
 
@@ -135,17 +123,14 @@ def command(
     from benchharness.compare.verdict import read_thresholds, unknown_columns
     from benchharness.errors import SuiteError
 
-    if as_json and quiet:
-        raise click.BadParameter("cannot be combined with --quiet", param_hint="--json")
+    options.require_compatible(json=as_json, quiet=quiet)
+    if a is None and suite is None:
+        raise click.UsageError(
+            "expected A, found none: a suite (compare SUITE --set key=value), a backend, a "
+            "git revision (rev:HEAD) or a recorded run"
+        )
     if a is None:
-        if suite is None:
-            raise click.UsageError(
-                "expected A, found none: a suite (compare SUITE --set key=value), a backend, a "
-                "git revision (rev:HEAD) or a recorded run"
-            )
         a, suite = str(suite), None
-    if minutes is not None and minutes <= 0:
-        raise click.BadParameter("expected more than 0 minutes", param_hint="--max-minutes")
     for option, path in (("--markdown", markdown), ("--junit-xml", junit)):
         if path is not None and not path.parent.is_dir():
             raise click.BadParameter(
@@ -161,74 +146,70 @@ def command(
     fewest, most = read_pairs(pairs)
     suite, targets = parse_targets(a, b, suite=suite, has_overrides=any(overrides), results=results)
 
-    if targets[0].kind == "run":
-        for given in overrides:
-            if given:
-                raise click.BadParameter(
-                    "cannot be used with recorded runs", param_hint=given.option
-                )
+    def compare_recorded_runs(observe: Observer) -> Comparison:
+        from benchharness.compare.recorded import RecordedOptions, compare_recorded
+        from benchharness.compare.targets import recorded_run
+        from benchharness.run.events import Compared
+        from benchharness.suite.load import load
 
-        def compare(observe: Observer) -> Comparison:
-            from benchharness.compare.recorded import RecordedOptions, compare_recorded
-            from benchharness.compare.targets import recorded_run
-            from benchharness.run.events import Compared
-            from benchharness.suite.load import load
-
-            options = RecordedOptions(
+        described = load(suite).regression_settings(profile=profile) if suite else None
+        ours, theirs = (recorded_run(target.text, results=results) for target in targets)
+        comparison = compare_recorded(
+            ours,
+            theirs,
+            RecordedOptions(
                 benchmarks=benchmarks,
                 backends=backends,
                 columns=columns,
                 thresholds=limits,
                 ignore=ignore,
-                described=load(suite).regression_settings(profile=profile) if suite else None,
-            )
-            ours, theirs = (recorded_run(target.text, results=results) for target in targets)
-            comparison = compare_recorded(ours, theirs, options)
-            observe(Compared(comparison=comparison.as_dict()))
-            return comparison
-    else:
+                described=described,
+            ),
+        )
+        observe(Compared(comparison=comparison.as_dict()))
+        return comparison
 
-        def compare(observe: Observer) -> Comparison:
-            from benchharness.compare.run import ComparisonOptions, run_comparison
-            from benchharness.compare.targets import side_of
-            from benchharness.run.options import RunOptions
+    def run_both_sides(observe: Observer) -> Comparison:
+        from benchharness.compare.run import ComparisonOptions, run_comparison
+        from benchharness.compare.targets import side_of
+        from benchharness.run.options import RunOptions
 
-            assert suite is not None
-            ours, theirs = map(side_of, targets, overrides)
-            named = tuple(dict.fromkeys(side.backend for side in (ours, theirs) if side.backend))
-            request = RunOptions(
-                suite=suite,
-                profile=profile,
-                backends=named or backends,
-                benchmarks=benchmarks,
-                data=data,
-                device=device,
-                results=results,
-                timeout_s=timeout_s,
-                tracks=tracks,
-                proof="yes" if proof else "no",
-                offline=offline,
-            )
-            options = ComparisonOptions(
-                request=request,
-                a=ours,
-                b=theirs,
-                columns=columns,
-                thresholds=limits,
-                fewest=fewest,
-                most=most,
-                minutes=minutes,
-                repository=repository,
-            )
-            return run_comparison(options, observe).comparison
+        assert suite is not None
+        ours, theirs = map(side_of, targets, overrides)
+        named = tuple(dict.fromkeys(side.backend for side in (ours, theirs) if side.backend))
+        request = RunOptions(
+            suite=suite,
+            profile=profile,
+            backends=named or backends,
+            benchmarks=benchmarks,
+            results=results,
+            proof="yes" if proof else "no",
+            **others,
+        )
+        comparison = ComparisonOptions(
+            request=request,
+            a=ours,
+            b=theirs,
+            columns=columns,
+            thresholds=limits,
+            fewest=fewest,
+            most=most,
+            minutes=minutes,
+            repository=repository,
+        )
+        return run_comparison(comparison, observe).comparison
 
-    is_quiet = quiet or (targets[0].kind == "run" and not as_json)
-    return _report(compare, markdown=markdown, junit=junit, as_json=as_json, is_quiet=is_quiet)
-
-
-def _command_line() -> str:
-    """Return the command as the user wrote it."""
-    return shlex.join(["benchharness", *sys.argv[1:]])
+    is_recorded = targets[0].kind == "run"
+    for given in overrides:
+        if is_recorded and given:
+            raise click.BadParameter("cannot be used with recorded runs", param_hint=given.option)
+    return _report(
+        compare_recorded_runs if is_recorded else run_both_sides,
+        markdown=markdown,
+        junit=junit,
+        as_json=as_json,
+        is_quiet=quiet or (is_recorded and not as_json),
+    )
 
 
 def _report(
@@ -239,11 +220,8 @@ def _report(
     as_json: bool,
     is_quiet: bool,
 ) -> int:
-    """Compare, write the files, print the table, and return the exit code.
-
-    Raises:
-        click.BadParameter: A file cannot be written.
-    """
+    """Compare, write the files, print the table, and return the exit code."""
+    from benchharness.cli.report_command import print_place
     from benchharness.files import atomic_write_text, unwritten
     from benchharness.progress import watch
     from benchharness.report.comparison import ComparisonTable, headline
@@ -254,7 +232,7 @@ def _report(
     with watch(as_json=as_json, is_quiet=is_quiet) as observe:
         comparison = compare(observe)
         for option, path, render in (
-            ("--markdown", markdown, partial(as_markdown, command=_command_line())),
+            ("--markdown", markdown, partial(as_markdown, command=options.command_line())),
             ("--junit-xml", junit, as_junit),
         ):
             if path is None:
@@ -276,9 +254,7 @@ def _report(
         from rich.console import Console
 
         console = Console()
-        console.print()
-        console.print(ComparisonTable(comparison=comparison))
+        console.print("", ComparisonTable(comparison=comparison))
         if comparison.folder:
-            line = f"records, logs and comparison.json: {comparison.folder}"
-            console.print(line, style="dim", highlight=False, markup=False)
+            print_place(console, f"records, logs and comparison.json: {comparison.folder}")
     return comparison.exit_code

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchharness.cli import options
-from benchharness.cli.echo import echo
-from benchharness.cli.options import disable_plugin
+from benchharness.cli.errors import echo
 
 if TYPE_CHECKING:
     from benchharness.run.inputs import RunInputs
-
-F = TypeVar("F", bound=Callable[..., int])
 
 
 @click.group("data")
@@ -23,23 +20,13 @@ def command() -> None:
     """Download and decode the data of a suite, or verify it."""
 
 
-def _suite_options(function: F) -> F:
-    """Give a command the arguments that say what a suite reads."""
-    decorators = (
-        click.argument("suite", type=options.PATH),
-        click.option("--profile", help="As for run; chosen for this machine by default."),
-        options.data,
-        disable_plugin,
-    )
-    for decorator in reversed(decorators):
-        function = decorator(function)
-    return function
-
-
 @command.command("prepare")
-@_suite_options
+@options.suite
+@options.profile
+@options.data
+@options.disable_plugin
 @options.offline
-def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: bool) -> int:
+def prepare(*, suite: Path, **others: Any) -> int:
     """Download, decode and convert everything that a run of SUITE reads; run nothing.
 
     Photographs and weights with a public address are downloaded unless they are on this machine. A
@@ -53,17 +40,20 @@ def prepare(*, suite: Path, profile: str | None, data: Path | None, offline: boo
     from benchharness.run.session import open_session
     from benchharness.run.session import prepare as prepare_inputs
 
-    run_options = RunOptions(suite=suite, profile=profile, data=data, offline=offline)
     with watch() as observe:
-        inputs = prepare_inputs(open_session(run_options, observe=observe), observe)
+        session = open_session(RunOptions(suite=suite, **others), observe=observe)
+        inputs = prepare_inputs(session, observe)
     for line in _summary(inputs):
         echo(line)
     return 0
 
 
 @command.command("verify")
-@_suite_options
-def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
+@options.suite
+@options.profile
+@options.data
+@options.disable_plugin
+def verify(*, suite: Path, **others: Any) -> int:
     """Verify everything that a run of SUITE reads.
 
     Downloads are compared with their digests; every image is decoded and compared with its prepared
@@ -77,10 +67,9 @@ def verify(*, suite: Path, profile: str | None, data: Path | None) -> int:
     from benchharness.run.options import RunOptions
     from benchharness.run.session import open_session
 
-    run_options = RunOptions(suite=suite, profile=profile, data=data, offline=True)
     is_whole = True
     with watch() as observe:
-        session = open_session(run_options)
+        session = open_session(RunOptions(suite=suite, offline=True, **others))
         for verdict in verify_inputs(session.plan, places=session.places, observe=observe):
             is_whole &= not verdict.damages
             state = f"DAMAGED ({len(verdict.damages)})" if verdict.damages else "ok"
@@ -103,10 +92,8 @@ def _summary(inputs: RunInputs) -> Iterator[str]:
             + (f", decoded in {seconds:.1f} s" if seconds else ", already decoded")
         )
     for pretrained in dict.fromkeys(map(inputs.pretrained, cells)):
-        path = pretrained and pretrained.path
-        if not (pretrained and path):
-            continue
-        yield (
-            f"weights of {pretrained.backbone}, release {pretrained.release}, for "
-            f"{pretrained.preprocessing} inputs: {path.stat().st_size / 1e6:,.1f} MB in {path}"
-        )
+        if pretrained and (path := pretrained.path):
+            yield (
+                f"weights of {pretrained.backbone}, release {pretrained.release}, for "
+                f"{pretrained.preprocessing} inputs: {path.stat().st_size / 1e6:,.1f} MB in {path}"
+            )

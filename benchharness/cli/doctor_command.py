@@ -3,48 +3,40 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchharness.cli import options
-from benchharness.cli.echo import echo
-from benchharness.cli.options import disable_plugin
+from benchharness.cli.errors import echo
+
+if TYPE_CHECKING:
+    from benchharness.doctor.check import DoctorReport
 
 _MAIN = Path("suites/cats_dogs.toml")
+# Columns of output that is not a terminal's: no path is longer.
+_WIDE = 5000
 
 
 @click.command("doctor")
-@click.argument("suite", type=options.PATH, required=False)
-@disable_plugin
+@options.optional_suite
+@options.disable_plugin
 @options.profile
 @options.backends
 @options.data
 @options.device
-@click.option(
-    "--results",
-    type=options.PATH,
-    default=Path("results"),
-    show_default=True,
-    help="Folder where runs are stored.",
-)
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Kill a check of a backend that reports no progress for this many seconds.",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print the checks as JSON.")
+@options.results
+@options.timeout
+@options.as_json
 def command(
     *,
     suite: Path | None,
-    profile: str | None,
-    backends: tuple[str, ...],
     data: Path | None,
-    device: str,
-    results: Path,
     timeout_s: float | None,
     as_json: bool,
+    **others: Any,
 ) -> int:
     """Check this machine: what works, what SUITE lacks, and how to get it.
 
@@ -62,23 +54,28 @@ def command(
     elif suite is None and data is not None:
         suite = IMAGES
     report = examine(
-        DoctorOptions(
-            suite=suite,
-            profile=profile,
-            backends=backends,
-            data=data,
-            device=device,
-            results=results,
-        ),
+        DoctorOptions(suite=suite, data=data, **others),
         announce=lambda line: echo(line, err=True),
         longest_s=timeout_s or LONGEST_S,
     )
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2, default=str))
     else:
-        from rich.console import Console
-
-        from benchharness.report.doctor import doctor_view
-
-        Console(highlight=False).print(doctor_view(report))
+        _show(report)
     return 0 if report.is_able else 1
+
+
+def _show(report: DoctorReport) -> None:
+    """Print the checks; paths and commands are broken on a terminal alone."""
+    from rich.console import Console
+
+    from benchharness.report.doctor import doctor_view
+
+    if sys.stdout.isatty():
+        Console(highlight=False).print(doctor_view(report))
+        return
+    console = Console(highlight=False, width=_WIDE)
+    with console.capture() as captured:
+        console.print(doctor_view(report))
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,8 +16,6 @@ from benchharness.cli import options
 if TYPE_CHECKING:
     from benchharness.environments.store import Environment, Environments
 
-GIGA = 1e9
-
 
 @click.group("env")
 def command() -> None:
@@ -23,7 +23,7 @@ def command() -> None:
 
 
 @command.command("sync", short_help="Build what a suite asks for.")
-@click.argument("suite", type=options.PATH)
+@options.suite
 @options.backends
 @click.option("--rebuild", is_flag=True, help="Rebuild with the newest admissible versions.")
 @options.offline
@@ -37,9 +37,8 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
     """
     from benchharness.environments.sync import EnvironmentSync
 
-    synchronisation = EnvironmentSync.of(
-        suite, backends=backends, environment=_variables(offline=offline)
-    )
+    variables = {**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})}
+    synchronisation = EnvironmentSync.of(suite, backends=backends, environment=variables)
     code = 0
     for outcome in synchronisation.sync_environments(
         rebuild=rebuild, tell=lambda line: click.echo(line, err=True)
@@ -54,32 +53,32 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
 
 
 @command.command("list", short_help="Show those that have been built.")
-@click.option("--json", "as_json", is_flag=True, help="Print them as JSON.")
+@options.as_json
 def show_all(*, as_json: bool) -> None:
     """Show the built environments, newest first."""
     environments = _store().all()
     if as_json:
-        click.echo(json.dumps([_facts(environment) for environment in environments], indent=2))
+        _print_json(environments)
         return
     if not environments:
         click.echo("none; benchharness env sync SUITE builds those that a suite asks for")
     for environment in environments:
-        click.echo(f"{environment.digest}  {summary(environment)}")
+        click.echo(summary(environment))
         for use in environment.uses:
             click.echo(f"{'':18}{use.backend} of {use.suite}")
 
 
 @command.command("show", short_help="Show the contents of an environment.")
 @click.argument("name")
-@click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
+@options.as_json
 def show(*, name: str, as_json: bool) -> None:
     """Show what is in an environment: NAME is a backend, or the first letters of a digest."""
     environments = _named(_store(), name)
     if as_json:
-        click.echo(json.dumps([_facts(environment) for environment in environments], indent=2))
+        _print_json(environments)
         return
     for environment in environments:
-        click.echo(f"{environment.digest}  {summary(environment)}")
+        click.echo(summary(environment))
         rows = {
             "requirements": ", ".join(environment.requirements),
             "built": environment.built,
@@ -87,7 +86,8 @@ def show(*, name: str, as_json: bool) -> None:
             "folder": str(environment.folder),
             **{f"used as {use.backend}": use.suite for use in environment.uses},
         }
-        for title, text in [*rows.items(), *sorted(environment.packages.items(), key=_lower)]:
+        packages = sorted(environment.packages.items(), key=lambda item: item[0].lower())
+        for title, text in [*rows.items(), *packages]:
             click.echo(f"  {title:<26} {text}")
 
 
@@ -100,31 +100,43 @@ def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
 
     `benchharness env sync` builds them again.
     """
+    from benchharness.environments import sync
+
     if not (names or unused or every):
         raise click.UsageError("expected names, --unused or --all; found none of them")
     store = _store()
     chosen = [environment for name in names for environment in _named(store, name)]
-    chosen += _unused(store) if unused else []
+    chosen += sync.unused(store, environment=os.environ) if unused else []
     chosen += store.all() if every else []
     for environment in {environment.digest: environment for environment in chosen}.values():
-        size = _size(environment)
+        line = f"removed {summary(environment)}, {_size(environment)}"
         store.remove(environment)
-        click.echo(f"removed {environment.digest}  {summary(environment)}, {size}")
+        click.echo(line)
     if not chosen:
         click.echo("nothing to remove")
 
 
 def summary(environment: Environment) -> str:
-    """Return what an environment is, on one line."""
+    """Return the digest of an environment and what is in it, on one line."""
     chosen = ", ".join(f"{name} {version}" for name, version in environment.chosen.items())
     return (
-        f"{environment.plugin}: {chosen or ', '.join(environment.requirements)}; "
+        f"{environment.digest}  {environment.plugin}: "
+        f"{chosen or ', '.join(environment.requirements)}; "
         f"python {environment.python}, {len(environment.packages)} packages"
     )
 
 
-def _variables(*, offline: bool) -> dict[str, str]:
-    return {**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})}
+def _print_json(environments: Iterable[Environment]) -> None:
+    facts = [
+        {
+            "digest": environment.digest,
+            **asdict(environment),
+            "folder": str(environment.folder),
+            "bytes": environment.size_bytes(),
+        }
+        for environment in environments
+    ]
+    click.echo(json.dumps(facts, indent=2))
 
 
 def _store() -> Environments:
@@ -135,47 +147,15 @@ def _store() -> Environments:
 
 
 def _named(store: Environments, name: str) -> list[Environment]:
-    """Return the environments of a name.
-
-    Raises:
-        click.BadParameter: There is none.
-    """
-    environments = store.named(name)
-    if not environments:
-        known = dict.fromkeys(
-            use.backend for environment in store.all() for use in environment.uses
-        )
-        names = ", ".join(known) or "none has an environment yet"
-        raise click.BadParameter(
-            f"expected a backend ({names}) or the first letters "
-            f'of a digest, found "{name}" (benchharness env list shows them)'
-        )
-    return environments
-
-
-def _unused(store: Environments) -> list[Environment]:
-    from benchharness.environments.sync import unused
-
-    return unused(store, environment=os.environ)
-
-
-def _facts(environment: Environment) -> dict[str, object]:
-    return {
-        "digest": environment.digest,
-        "plugin": environment.plugin,
-        "requirements": list(environment.requirements),
-        "python": environment.python,
-        "packages": dict(environment.packages),
-        "built": environment.built,
-        "folder": str(environment.folder),
-        "bytes": environment.size_bytes(),
-        "uses": [{"suite": use.suite, "backend": use.backend} for use in environment.uses],
-    }
+    """Return the environments of a backend or digest, of which there must be one."""
+    if environments := store.named(name):
+        return environments
+    known = dict.fromkeys(use.backend for environment in store.all() for use in environment.uses)
+    raise click.BadParameter(
+        f"expected a backend ({', '.join(known) or 'none has an environment yet'}) or the first "
+        f'letters of a digest, found "{name}" (benchharness env list shows them)'
+    )
 
 
 def _size(environment: Environment) -> str:
-    return f"{environment.size_bytes() / GIGA:.1f} GB"
-
-
-def _lower(item: tuple[str, str]) -> str:
-    return item[0].lower()
+    return f"{environment.size_bytes() / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""Errors on the command line: exit codes, messages, signals, missing standard streams."""
+"""Lines and errors on the command line: exit codes, signals, missing standard streams."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import click
 
 from benchharness.errors import BenchError, SuiteError
 from benchharness.files import unwritten
+from benchharness.text import escape_control_chars
 
 INTERRUPTED = 130
 _STDERR = 2
@@ -26,6 +27,11 @@ class Terminated(SystemExit):
     def __init__(self, number: int) -> None:
         super().__init__(128 + number)
         self.name = signal.Signals(number).name
+
+
+def echo(line: str, *, err: bool = False) -> None:
+    """Print a line in which no name, of a suite, a file or a library, acts on the terminal."""
+    click.echo(escape_control_chars(line), err=err)
 
 
 def exit_code(error: BaseException) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
-from benchharness.cli.echo import echo
+from benchharness.cli.errors import echo
 
 if TYPE_CHECKING:
     from benchharness.history.history import History
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @options.results
 @click.option(
     "--storage",
-    type=options.FilePath(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     help="Read the files of pytest-benchmark in this folder instead (usually .benchmarks).",
 )
 @click.option(
@@ -41,13 +41,10 @@ if TYPE_CHECKING:
     "--last", type=click.IntRange(1), default=12, show_default=True, help="Rows of each table."
 )
 @click.option("--html", "page", type=options.PATH, help="Write a page with charts.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@options.as_json
 def command(
     *,
     suite: str | None,
-    column: str | None,
-    benchmarks: tuple[str, ...],
-    backends: tuple[str, ...],
     results: Path,
     storage: Path | None,
     every_machine: bool,
@@ -55,6 +52,7 @@ def command(
     last: int,
     page: Path | None,
     as_json: bool,
+    **cells: Any,
 ) -> int:
     """Show the results of SUITE over time and detect change points.
 
@@ -64,17 +62,16 @@ def command(
 
     Exit codes: 0 success; 1 nothing was recorded; 2 invalid request.
     """
+    from benchharness.errors import RunError
     from benchharness.history.history import history_of
     from benchharness.history.runs import Choice, read_runs, read_storage, suite_folders
 
-    choice = Choice(column=column, benchmarks=benchmarks, backends=backends)
+    choice = Choice(**cells)
     if storage is None:
         folders = suite_folders(suite, results)
-        observations = read_runs(folders, choice)
-        source = ", ".join(map(str, folders))
+        observations, source = read_runs(folders, choice), ", ".join(map(str, folders))
     else:
-        observations = read_storage(storage, choice, suite=suite)
-        source = str(storage)
+        observations, source = read_storage(storage, choice, suite=suite), str(storage)
     history = history_of(
         observations.readings,
         source=source,
@@ -84,16 +81,9 @@ def command(
     )
     for damage in history.damages:
         echo(f"warning: {damage}", err=True)
-    return _show(history, last=last, page=page, as_json=as_json)
-
-
-def _show(history: History, *, last: int, page: Path | None, as_json: bool) -> int:
-    """Print a history, and write its page where one is wanted; return the exit code."""
-    from benchharness.errors import RunError
-
     if not history.series:
         raise RunError(
-            f"{history.source}: no recorded run has this column; try another --column, --benchmark "
+            f"{source}: no recorded run has this column; try another --column, --benchmark "
             "or --backend"
         )
     if as_json:
@@ -110,11 +100,7 @@ def _show(history: History, *, last: int, page: Path | None, as_json: bool) -> i
 
 
 def _write(history: History, page: Path) -> None:
-    """Write the page of a history and say where it is.
-
-    Raises:
-        RunError: It cannot be written, or the libraries that draw are not installed.
-    """
+    """Write the page of a history and print where it is."""
     from benchharness.errors import RunError
     from benchharness.report.plugins import missing_libraries
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import tomllib
-from collections.abc import Container
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import click
 
-from benchharness.cli.echo import echo
-from benchharness.cli.options import disable_plugin
+from benchharness.cli import options
+from benchharness.cli.errors import echo
 from benchharness.data.sources import SOURCES
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, extensions, install_command, installed, obstacle
@@ -26,22 +25,28 @@ STRATEGIES = {
 
 
 @click.command("list")
-@disable_plugin
+@options.disable_plugin
 def command() -> None:
     """Show the available backends, strategies, datasets, backbones and suites.
 
     Imports no deep-learning framework.
     """
     backends = {name: _described(entry) for name, entry in installed().items()}
+    added = {
+        kind: {name: distribution(entry) for name, entry in extensions(kind).items()}
+        for kind in ("datasets", "meters", "observers", "reports", "commands")
+    }
+    sources = {name: source.description for name, source in SOURCES.items()}
+    files = [*sorted(Path().glob("*.toml")), *sorted(Path("suites").glob("*.toml"))]
+    suites = {str(file): title for file in files if (title := _title(file)) is not None}
     sections = {
         "backends": backends or {"none": f"install one with: {install_command('torch')}"},
         "strategies": STRATEGIES,
-        "datasets": {name: source.description for name, source in SOURCES.items()}
-        | _added("datasets", beside=SOURCES),
+        "datasets": sources | {k: v for k, v in added.pop("datasets").items() if k not in SOURCES},
         "backbones": {name: backbone.description for name, backbone in BACKBONES.items()},
         **_environments(),
-        "suites here": _suites() or {"none": "a suite is a TOML file; see the README"},
-        **{kind: _added(kind) for kind in ("meters", "observers", "reports", "commands")},
+        "suites here": suites or {"none": "a suite is a TOML file; see the README"},
+        **added,
         "built in": {"--data DIR": _title(IMAGES) or ""},
     }
     for title, rows in sections.items():
@@ -56,12 +61,6 @@ def _described(entry: EntryPoint) -> str:
     return f"{distribution(entry)}{f'; {missing}; {missing.remedy}' if missing else ''}"
 
 
-def _added(kind: str, *, beside: Container[str] = ()) -> dict[str, str]:
-    """Return what plugins add of a kind, with the distribution that it came with."""
-    entries = extensions(kind).items()
-    return {name: distribution(entry) for name, entry in entries if name not in beside}
-
-
 def _environments() -> dict[str, dict[str, str]]:
     """Return the backends that have a separate environment."""
     from benchharness.download.caches import cache_folder
@@ -74,11 +73,6 @@ def _environments() -> dict[str, dict[str, str]]:
         for use in environment.uses
     }
     return {"backends with an environment": rows} if rows else {}
-
-
-def _suites() -> dict[str, str]:
-    files = [*sorted(Path().glob("*.toml")), *sorted(Path("suites").glob("*.toml"))]
-    return {str(file): title for file in files if (title := _title(file)) is not None}
 
 
 def _title(file: Path) -> str | None:

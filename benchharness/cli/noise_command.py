@@ -4,46 +4,32 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
-from benchharness.cli.options import disable_plugin
 
 
 @click.command("noise")
-@click.argument("suite", type=options.PATH)
-@disable_plugin
-@options.profile
-@options.backends
-@options.benchmarks
+@options.suite
+@options.request
 @options.columns
 @click.option(
     "--pairs", type=click.IntRange(6, 1000), default=12, show_default=True, help="Of each cell."
 )
-@options.data
-@options.device
 @options.results
-@options.timeout
-@options.offline
-@click.option("--json", "as_json", is_flag=True, help="Print the noise as JSON.")
+@options.as_json
 @options.quiet
 def command(
     *,
     suite: Path,
-    profile: str | None,
-    backends: tuple[str, ...],
-    benchmarks: tuple[str, ...],
     columns: tuple[str, ...],
     pairs: int,
-    data: Path | None,
-    device: str,
-    results: Path,
-    timeout_s: float | None,
-    offline: bool,
     as_json: bool,
     quiet: bool,
+    **others: Any,
 ) -> int:
     """Measure the noise of this machine: how small a difference it can show in SUITE.
 
@@ -65,20 +51,8 @@ def command(
     if problems := unknown_columns(columns, option="--column"):
         raise SuiteError("command line", problems)
     itself = Side(label="itself")
-    request = RunOptions(
-        suite=suite,
-        profile=profile,
-        backends=backends,
-        benchmarks=benchmarks,
-        data=data,
-        device=device,
-        results=results,
-        timeout_s=timeout_s,
-        proof="no",
-        offline=offline,
-    )
     comparison = ComparisonOptions(
-        request=request,
+        request=RunOptions(suite=suite, proof="no", **others),
         a=itself,
         b=itself,
         columns=columns,
@@ -95,9 +69,7 @@ def command(
         return code
     from rich.console import Console
 
-    console = Console()
-    console.print()
-    console.print(NoiseTable(report=report))
+    Console().print("", NoiseTable(report=report))
     return code
 
 

@@ -1,17 +1,19 @@
-"""Options shared by several commands."""
+"""Options and arguments that several commands share."""
 
 from __future__ import annotations
 
 import os
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from benchharness.files import expanded
 
-F = TypeVar("F", bound=Callable[..., object])
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class FilePath(click.Path):
@@ -28,7 +30,12 @@ class FilePath(click.Path):
 
 
 PATH = FilePath(path_type=Path)
+FOLDER = FilePath(path_type=Path, file_okay=False)
+EXISTING_FOLDER = FilePath(path_type=Path, exists=True, file_okay=False)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
+suite = click.argument("suite", type=PATH)
+optional_suite = click.argument("suite", type=PATH, required=False)
 profile = click.option(
     "--profile", help="Named overrides in the suite; chosen for this machine by default."
 )
@@ -48,8 +55,9 @@ tracks = click.option(
 columns = click.option("--column", "columns", multiple=True, help="Only this column (repeatable).")
 data = click.option(
     "--data",
-    type=FilePath(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; overrides the suite and BENCHHARNESS_DATA.",
+    type=EXISTING_FOLDER,
+    help="Folder of the dataset; overrides the suite and BENCHHARNESS_DATA. May hold your "
+    "pictures, in a folder for each class.",
 )
 device = click.option("--device", default="auto", show_default=True, help="auto, cpu or cuda:N.")
 results = click.option(
@@ -62,29 +70,19 @@ results = click.option(
 timeout = click.option(
     "--timeout",
     "timeout_s",
-    type=float,
-    help="Kill a trial that reports no progress for this many seconds.",
+    type=POSITIVE,
+    metavar="S",
+    help="Kill a worker that reports no progress for this many seconds. For a total limit use "
+    "time_limit_s in the suite.",
 )
 offline = click.option(
     "--offline", is_flag=True, help="Do not download anything (also BENCHHARNESS_OFFLINE=1)."
 )
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 json_events = click.option(
     "--json", "as_json", is_flag=True, help="Print events as JSON, one object per line."
 )
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print only the table and errors.")
-
-
-def disable_plugin(function: F) -> F:
-    """Add ``--no-plugin`` to a command that may load plugins; it takes effect first."""
-    return click.option(
-        "--no-plugin",
-        multiple=True,
-        metavar="NAME",
-        expose_value=False,
-        is_eager=True,
-        callback=_disable,
-        help="Disable this plugin (repeatable).",
-    )(function)
 
 
 def _disable(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> None:
@@ -99,3 +97,47 @@ def _disable(context: click.Context, option: click.Parameter, names: tuple[str, 
             f"found {', '.join(unknown)}"
         )
     disable(names)
+
+
+# Of a command that may load plugins; it takes effect before other options.
+disable_plugin = click.option(
+    "--no-plugin",
+    multiple=True,
+    metavar="NAME",
+    expose_value=False,
+    is_eager=True,
+    callback=_disable,
+    help="Disable this plugin (repeatable).",
+)
+
+
+def request(function: F) -> F:
+    """Add the options of every command that runs a suite."""
+    shared = (disable_plugin, profile, backends, benchmarks, data, device, timeout, offline)
+    for option in reversed(shared):
+        function = option(function)
+    return function
+
+
+def require_compatible(**given: bool) -> None:
+    """Refuse two given options that exclude each other; their names have ``_`` for ``-``."""
+    names = [f"--{name.replace('_', '-')}" for name, is_given in given.items() if is_given]
+    if len(names) > 1:
+        raise click.BadParameter(f"cannot be combined with {names[1]}", param_hint=names[0])
+
+
+def suite_or_builtin(suite: Path | None, data: Path | None) -> Path:
+    """Return a suite, by default the built-in one for the user's own pictures in ``data``."""
+    from benchharness.suite.builtin import IMAGES
+
+    if suite is None and data is None:
+        raise click.UsageError(
+            "expected a suite, or --data DIR with a folder of pictures for each class; found "
+            "neither (benchharness list shows the suites here)"
+        )
+    return suite or IMAGES
+
+
+def command_line() -> str:
+    """Return the command as the user wrote it."""
+    return shlex.join(["benchharness", *sys.argv[1:]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -23,7 +23,7 @@ def command() -> None:
 @click.option(
     "--dir",
     "parent",
-    type=options.FilePath(path_type=Path, file_okay=False),
+    type=options.FOLDER,
     default=Path(),
     help="Parent of its folder; the current folder by default.",
 )
@@ -36,10 +36,12 @@ def new(*, name: str, parent: Path) -> int:
 
     folder = parent / distribution_of(name)
     files = write_plugin(name, folder)
-    click.echo(f"{folder}: {len(files)} files")
-    click.echo(f"install it:  pip install -e '{folder}[dev]'")
-    click.echo(f"check it:    benchharness plugin check {name}")
-    click.echo("then replace one module after the other, in the order of its README")
+    click.echo(
+        f"{folder}: {len(files)} files\n"
+        f"install it:  pip install -e '{folder}[dev]'\n"
+        f"check it:    benchharness plugin check {name}\n"
+        "then replace one module after the other, in the order of its README"
+    )
     return 0
 
 
@@ -47,7 +49,7 @@ def new(*, name: str, parent: Path) -> int:
 @click.argument("name")
 @click.option(
     "--option",
-    "options",
+    "pairs",
     multiple=True,
     metavar="KEY=VALUE",
     help="Option of the plugin, as in a suite (repeatable).",
@@ -55,8 +57,10 @@ def new(*, name: str, parent: Path) -> int:
 @click.option(
     "--device", type=click.Choice(["cpu", "gpu"]), default="cpu", show_default=True, help="Where."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
-def check(*, name: str, options: tuple[str, ...], device: str, as_json: bool) -> int:
+@options.as_json
+def check(
+    *, name: str, pairs: tuple[str, ...], device: Literal["cpu", "gpu"], as_json: bool
+) -> int:
     """Check the installed backend NAME against the contract, clause by clause.
 
     What it refuses with a reason is skipped, and reported. The same checks for pytest are
@@ -65,12 +69,22 @@ def check(*, name: str, options: tuple[str, ...], device: str, as_json: bool) ->
     Exit codes: 0 the contract is kept; 1 it is broken, or NAME is not installed; 2 invalid
     arguments.
     """
-    _require_pytest()
+    from importlib.util import find_spec
+
+    from benchharness.errors import PluginError, Problem, SuiteError
+
+    if find_spec("pytest") is None:
+        raise PluginError(
+            "plugin check: expected pytest to be installed, found none; "
+            "pip install 'benchharness[testing]'"
+        )
+    if wrong := [pair for pair in pairs if "=" not in pair]:
+        problems = [Problem(where="--option", expected="KEY=VALUE", found=pair) for pair in wrong]
+        raise SuiteError("command line", problems)
     from benchharness.testing.check import PluginCheck
 
-    checked = PluginCheck(
-        name=name, options=_options(options), device="gpu" if device == "gpu" else "cpu"
-    )
+    values = {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
+    checked = PluginCheck(name=name, options=values, device=device)
     if as_json:
         import json
 
@@ -92,40 +106,4 @@ def _show(checked: PluginCheck) -> None:
         for result in checked.run():
             for line in lines(result, width=console.width, printed=printed):
                 console.print(line)
-    console.print()
-    console.print(outcome(checked))
-
-
-def _options(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Return the plugin's options.
-
-    Raises:
-        SuiteError: An option is not KEY=VALUE.
-    """
-    from benchharness.errors import Problem, SuiteError
-
-    problems = [
-        Problem(where="--option", expected="KEY=VALUE", found=pair)
-        for pair in pairs
-        if "=" not in pair
-    ]
-    if problems:
-        raise SuiteError("command line", problems)
-    return {key: value for key, _, value in (pair.partition("=") for pair in pairs)}
-
-
-def _require_pytest() -> None:
-    """Require pytest, which the contract is run by.
-
-    Raises:
-        PluginError: It is not installed.
-    """
-    from importlib.util import find_spec
-
-    from benchharness.errors import PluginError
-
-    if find_spec("pytest") is None:
-        raise PluginError(
-            "plugin check: expected pytest to be installed, found none; "
-            "pip install 'benchharness[testing]'"
-        )
+    console.print("", outcome(checked))

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from benchharness.cli import options
-from benchharness.cli.echo import echo
-from benchharness.cli.options import disable_plugin
+from benchharness.cli.errors import echo
 from benchharness.errors import BenchError, RunError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command("report")
 @click.argument("run", type=options.PATH)
-@disable_plugin
+@options.disable_plugin
 @options.results
 @click.option("--markdown", is_flag=True, help="Print the table as Markdown.")
 def command(*, run: Path, results: Path, markdown: bool) -> int:
@@ -29,15 +32,13 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
 
     folder = find_run(run, results)
     records, damages = folder.records()
-    for damage in damages:
-        echo(f"warning: {damage}", err=True)
     described, warnings = load_run(folder, records)
-    for warning in warnings:
-        echo(f"warning: {warning}", err=True)
     try:
         write_csv_files(folder.path, records)
     except RunError as error:
-        echo(f"warning: {error}", err=True)
+        warnings.append(str(error))
+    for warning in [*damages, *warnings]:
+        echo(f"warning: {warning}", err=True)
     if markdown:
         from benchharness.report.table import markdown as as_markdown
 
@@ -89,8 +90,10 @@ def show(folder: Path) -> None:
     records, _ = run.records()
     described, _ = load_run(run, records)
     console = Console()
-    console.print()
-    console.print(results_table(described, records))
-    console.print(
-        f"records, CSV files and logs: {run.path}", style="dim", highlight=False, markup=False
-    )
+    console.print("", results_table(described, records))
+    print_place(console, f"records, CSV files and logs: {run.path}")
+
+
+def print_place(console: Console, line: str) -> None:
+    """Print where files are, in a line that is never broken."""
+    console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from benchharness.cli import options
-from benchharness.cli.echo import echo
-from benchharness.cli.errors import Terminated
-from benchharness.cli.options import disable_plugin
+from benchharness.cli.errors import Terminated, echo
 
 if TYPE_CHECKING:
     from benchharness.results.record import Record
@@ -21,20 +19,15 @@ def _trials(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> int | Literal["auto"] | None:
     """Return a number of trials, or ``auto``; the suite checks its range."""
-    if value == "auto":
-        return "auto"
     try:
-        return None if value is None else int(value)
+        return "auto" if value == "auto" else None if value is None else int(value)
     except ValueError:
         raise click.BadParameter(f'expected a number or "auto", found "{value}"') from None
 
 
 @click.command("run")
-@click.argument("suite", type=options.PATH, required=False)
-@disable_plugin
-@options.profile
-@options.backends
-@options.benchmarks
+@options.optional_suite
+@options.request
 @click.option(
     "--trials",
     callback=_trials,
@@ -55,21 +48,7 @@ def _trials(
     help="With --trials auto: only the first three trials of each cell after this many minutes of "
     "timing.",
 )
-@click.option(
-    "--data",
-    type=options.FilePath(path_type=Path, exists=True, file_okay=False),
-    help="Folder of the dataset; overrides the suite and BENCHHARNESS_DATA. May hold your "
-    "pictures, in a folder for each class.",
-)
-@options.device
 @options.results
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=float,
-    help="Kill a trial that reports no progress for this many seconds. For a total limit use "
-    "time_limit_s in the suite.",
-)
 @click.option(
     "--retries",
     type=click.IntRange(min=0),
@@ -100,7 +79,6 @@ def _trials(
     is_flag=True,
     help="Exit 1 before timing if any pair is not proven equivalent.",
 )
-@options.offline
 @click.option(
     "--write-suite",
     type=options.PATH,
@@ -113,7 +91,6 @@ def command(
     *,
     suite: Path | None,
     data: Path | None,
-    timeout_s: float | None,
     resume: Path | None,
     only_failed: bool,
     proof: bool,
@@ -134,23 +111,18 @@ def command(
     Exit codes: 0 success; 1 a trial failed, or a timed pair is not proven equivalent (unless
     --no-proof is given); 2 invalid suite or options; 130 interrupted (--resume continues).
     """
-    from benchharness.cli.builtin import builtin_suite, write_copy
     from benchharness.run.options import RunOptions
 
-    if timeout_s is not None and timeout_s <= 0:
-        raise click.BadParameter("expected more than 0 seconds", param_hint="--timeout")
-    if require_proof and not proof:
-        raise click.BadParameter("cannot be combined with --no-proof", param_hint="--require-proof")
-    if as_json and (dry_run or quiet):
-        other = "--dry-run" if dry_run else "--quiet"
-        raise click.BadParameter(f"cannot be combined with {other}", param_hint="--json")
+    options.require_compatible(require_proof=require_proof, no_proof=not proof)
+    options.require_compatible(json=as_json, dry_run=dry_run)
+    options.require_compatible(json=as_json, quiet=quiet)
     if suite is None and resume is not None and resume.suffix == ".toml":
         # "run --resume SUITE": the option has taken the argument.
         suite, resume = resume, Path()
     if only_failed and resume is None:
         resume = Path()
     if write_suite is not None:
-        write_copy(write_suite)
+        _write_suite(write_suite)
         return 0
     if suite is None and data is None and resume is not None:
         raise click.UsageError(
@@ -158,9 +130,8 @@ def command(
             "benchharness run SUITE --resume [RUN]"
         )
     given = RunOptions(
-        suite=builtin_suite(data) if suite is None else suite,
+        suite=options.suite_or_builtin(suite, data),
         data=data,
-        timeout_s=timeout_s,
         resume=resume,
         only_failed=only_failed,
         proof="required" if require_proof else "yes" if proof else "no",
@@ -172,7 +143,23 @@ def command(
     return _run(given, as_json=as_json, is_quiet=quiet)
 
 
-def _preview(options: RunOptions) -> None:
+def _write_suite(path: Path) -> None:
+    """Write the built-in suite to a new file, and print how to run it."""
+    from benchharness.files import unwritten
+    from benchharness.suite.builtin import IMAGES
+
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(IMAGES.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise click.BadParameter(
+            f"{path}: expected to write a new file, found: {unwritten(error)}",
+            param_hint="--write-suite",
+        ) from error
+    click.echo(f"{path} written; run it: benchharness run {path} --data DIR")
+
+
+def _preview(given: RunOptions) -> None:
     """Print what would run."""
     from benchharness.report.preview import preview, resources_text
     from benchharness.run.dry_run import check_weights, preview_trials
@@ -180,7 +167,7 @@ def _preview(options: RunOptions) -> None:
     from benchharness.run.messages import adaptation_messages
     from benchharness.run.session import open_session
 
-    session = open_session(options)
+    session = open_session(given)
     dataset = session.dataset_info()
     check_weights(session.plan, places=session.places)
     estimate = session.estimate_resources(dataset)
@@ -189,10 +176,10 @@ def _preview(options: RunOptions) -> None:
         echo(line, err=True)
     for line in preview(dataset, list(preview_trials(session.plan, dataset))).split("\n"):
         echo(line)
-    click.echo(resources_text(estimate.seconds(options.results), estimate.cells()))
+    click.echo(resources_text(estimate.seconds(given.results), estimate.cells()))
 
 
-def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
+def _run(given: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
     """Run with progress, print the table, and return the exit code."""
     from benchharness.cli.report_command import publish, show
     from benchharness.progress import watch
@@ -200,13 +187,13 @@ def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
     from benchharness.run.events import RunFinished
     from benchharness.run.resume import SUCCESS
     from benchharness.run.session import open_session, start_run
+    from benchharness.suite.builtin import IMAGES
 
     hints: list[str] = []
-    is_silent = as_json or is_quiet
-    again = _command(options)
+    again = f"benchharness run {f'--data {given.data}' if given.suite == IMAGES else given.suite}"
     try:
         with watch(as_json=as_json, is_quiet=is_quiet) as observe:
-            session = open_session(options, observe=observe)
+            session = open_session(given, observe=observe)
             with start_run(session, observe) as runner:
                 folder = runner.folder
                 try:
@@ -217,37 +204,27 @@ def _run(options: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
                     hints.append(f"to resume: {again} --resume {folder.path}")
                     raise
             page = publish(folder.path, tell=hints.append)
-            code = _exit_code(records, proof=options.proof)
+            code = _exit_code(records, proof=given.proof)
+            run = folder.read_run()
             observe(
                 RunFinished(
                     exit_code=code,
                     folder=str(folder.path),
-                    answers=tuple(answers_in(folder.read_run(), records)),
+                    answers=tuple(answers_in(run, records)),
                     report=str(page) if page else None,
                 )
             )
-    except (KeyboardInterrupt, Terminated):
-        # After the live display has ended.
-        for line in [] if is_silent else hints:
+        if any(record["status"] not in SUCCESS for record in records):
+            hints.append(f"to repeat failed trials: {again} --only-failed")
+        if any(look["stop"] == "time" for look in run.get("looks", ())):
+            hints.append(f"time limit reached; to resume: {again} --resume")
+        if not as_json:
+            show(folder.path)
+    finally:
+        # After the live display has ended, however the run did.
+        for line in [] if as_json or is_quiet else hints:
             echo(line, err=True)
-        raise
-    if any(record["status"] not in SUCCESS for record in records):
-        hints.append(f"to repeat failed trials: {again} --only-failed")
-    if any(look["stop"] == "time" for look in folder.read_run().get("looks", ())):
-        hints.append(f"time limit reached; to resume: {again} --resume")
-    if not as_json:
-        show(folder.path)
-    for line in [] if is_silent else hints:
-        echo(line, err=True)
     return code
-
-
-def _command(options: RunOptions) -> str:
-    """Return the command that runs a suite."""
-    from benchharness.suite.builtin import IMAGES
-
-    suite = f"--data {options.data}" if options.suite == IMAGES else options.suite
-    return f"benchharness run {suite}"
 
 
 def _exit_code(records: list[Record], *, proof: str) -> int:
@@ -258,12 +235,10 @@ def _exit_code(records: list[Record], *, proof: str) -> int:
 
     if any(record["status"] not in SUCCESS for record in records):
         return 1
-    if proof == "no":
-        return 0
     timed = {record_key(record) for record in records if record["status"] == "ok"}
     for record in records:
         # The native track does not claim equal work.
-        if record["track"] != "equal" or record_key(record) not in timed:
+        if proof == "no" or record["track"] != "equal" or record_key(record) not in timed:
             continue
         for other, verdict in record["proofs"].items():
             rival = cell_key(record["benchmark"], record["matrix"], record["track"], other)

@@ -15,25 +15,16 @@ from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.worker.request import WorkerRequest
 
-_INSTALL = "; install it with: "
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendStatus:
-    """State of one backend.
+    """State of one backend, as far as it is known.
 
     Attributes:
-        backend: As a suite calls it.
-        plugin: Its entry point.
-        options: As the suite states them.
         distribution: Of the plugin; empty where it is not installed.
         versions: Of the framework.
-        device: As the framework calls it.
-        threads: Of its arithmetic; None if it does not tell.
-        import_s: Importing the framework.
         framework_bytes: Host memory of a worker that is idle.
         reason: Why it does not work; empty where it does.
-        remedy: What to do about that.
     """
 
     backend: str
@@ -47,11 +38,6 @@ class BackendStatus:
     framework_bytes: int | None = None
     reason: str = ""
     remedy: str = ""
-
-    @property
-    def ok(self) -> bool:
-        """Whether it works."""
-        return not self.reason
 
 
 def check_backend(
@@ -73,20 +59,35 @@ def check_backend(
         interpreter: Of the backend's workers; None for this one.
     """
 
-    def status(reason: str, remedy: str, **facts: Any) -> BackendStatus:
+    def status(reason: str, remedy: str = "", **facts: Any) -> BackendStatus:
+        # Messages end with the command that helps, where there is one.
+        reason = reason.removeprefix(f"backend {backend}").removeprefix(": ")
+        reason, _, command = reason.partition("; install it with: ")
         return BackendStatus(
-            backend=backend, plugin=plugin, options=options, reason=reason, remedy=remedy, **facts
+            backend=backend,
+            plugin=plugin,
+            options=options,
+            reason=reason,
+            remedy=command or (remedy if reason else ""),
+            **facts,
         )
 
-    try:
-        installed_by = interpreter.distribution if interpreter else distribution(find(plugin))
-    except PluginError as error:
-        return status(*_split(str(error), backend))
-    if interpreter is None and (found := obstacle(find(plugin))):
-        return status(str(found), found.remedy, distribution=installed_by)
+    if interpreter is None:
+        try:
+            entry = find(plugin)
+        except PluginError as error:
+            return status(str(error))
+        installed_by = distribution(entry)
+        if missing := obstacle(entry):
+            return status(str(missing), missing.remedy, distribution=installed_by)
+        name = entry.dist.name if entry.dist else ""
+        reinstall = f"pip install --force-reinstall {origin_of(name)}" if name else ""
+    else:
+        installed_by, reinstall = interpreter.distribution, interpreter.remedy
+        executor = interpreter.with_interpreter(executor)
     folder.mkdir(parents=True, exist_ok=True)
     events: dict[str, Any] = {}
-    outcome = (interpreter.with_interpreter(executor) if interpreter else executor).run(
+    outcome = executor.run(
         WorkerRequest(
             job="inspect", plugin=plugin, options=options, device=device, threads=threads
         ),
@@ -94,11 +95,10 @@ def check_backend(
         log=folder / f"{backend}.log",
         on_event=lambda event: events.update({event["event"]: event}),
     )
-    reason, remedy = _split(outcome.reason, backend)
     threads_used = outcome.effective.get("threads")
     return status(
-        reason,
-        remedy or (_reinstall(plugin, interpreter) if reason else ""),
+        outcome.reason,
+        reinstall,
         distribution=installed_by,
         versions=outcome.versions,
         device=str(outcome.effective.get("device", "")),
@@ -109,51 +109,20 @@ def check_backend(
 
 
 def backend_checks(statuses: Sequence[BackendStatus], *, needed: Sequence[str]) -> Iterator[Check]:
-    """Yield the check of each backend.
-
-    Args:
-        needed: Backends without which the suite cannot run.
-    """
+    """Yield the check of each backend; without those ``needed`` the suite cannot run."""
     if not statuses:
-        yield Check(
-            mark="missing",
-            subject="backends",
-            text="none is installed",
-            remedy=f"{install_command('torch')}, or {install_command('keras')}",
-        )
+        remedy = f"{install_command('torch')}, or {install_command('keras')}"
+        yield Check("missing", "backends", "none is installed", remedy)
     for status in statuses:
-        if status.ok:
-            yield Check(mark="ok", subject=status.backend, text=_description(status))
-        else:
-            yield Check(
-                mark="missing" if status.backend in needed else "warn",
-                subject=status.backend,
-                text=status.reason,
-                remedy=status.remedy,
-            )
-
-
-def _description(status: BackendStatus) -> str:
-    threads = f"{status.threads} thread{'s' if status.threads != 1 else ''}"
-    parts = [
-        status.distribution,
-        ", ".join(f"{name} {version}" for name, version in status.versions.items()),
-        f"on {status.device}" if status.device else "",
-        threads if status.threads else "",
-        "" if status.import_s is None else f"imported in {status.import_s:.1f} s",
-    ]
-    return "; ".join(filter(None, parts))
-
-
-def _split(message: str, backend: str) -> tuple[str, str]:
-    """Return the reason, and the command that helps where the message names one."""
-    message = message.removeprefix(f"backend {backend}").removeprefix(": ")
-    reason, _, remedy = message.partition(_INSTALL)
-    return reason, remedy
-
-
-def _reinstall(plugin: str, interpreter: BackendInterpreter | None) -> str:
-    if interpreter is not None:
-        return interpreter.remedy
-    entry = find(plugin)
-    return f"pip install --force-reinstall {origin_of(entry.dist.name)}" if entry.dist else ""
+        name, threads = status.backend, status.threads
+        if status.reason:
+            yield Check("missing" if name in needed else "warn", name, status.reason, status.remedy)
+            continue
+        parts = [
+            status.distribution,
+            ", ".join(f"{name} {version}" for name, version in status.versions.items()),
+            f"on {status.device}" if status.device else "",
+            f"{threads} thread{'s' if threads != 1 else ''}" if threads else "",
+            "" if status.import_s is None else f"imported in {status.import_s:.1f} s",
+        ]
+        yield Check("ok", name, "; ".join(filter(None, parts)))

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
+
+from benchharness.measure.gpu import GpuState
+from benchharness.measure.machine import Machine
+from benchharness.text import format_bytes
 
 Severity = Literal["ok", "warn", "missing"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Check:
     """Result of one check.
 
@@ -34,12 +39,7 @@ class Section:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorReport:
-    """All checks, for people and for programs.
-
-    Attributes:
-        title: The suite and the device, in a line.
-        facts: The same in numbers, JSON-able.
-    """
+    """All checks, for people and, with the facts as JSON-able values, for programs."""
 
     title: str
     sections: tuple[Section, ...]
@@ -64,3 +64,70 @@ class DoctorReport:
             "sections": [asdict(section) for section in self.sections],
             **self.facts,
         }
+
+
+def machine_checks(machine: Machine) -> Iterator[Check]:
+    """Yield the checks of processor, load, memory, GPUs, energy counters and Python."""
+    text = f"{machine.cpu}, {machine.cores} core{'s' if machine.cores > 1 else ''} to use"
+    if machine.quota is None or machine.quota >= machine.cores:
+        yield Check("ok", "processor", text)
+    else:
+        text += f", but a control group gives the time of {machine.quota:g}"
+        threads = max(1, math.floor(machine.quota))
+        remedy = f"write threads = {threads} in the suite's defaults"
+        yield Check("warn", "processor", text, remedy)
+    if machine.load is not None:
+        text = f"CPU load from other processes: {machine.load:.1f} of {machine.cores} cores"
+        if machine.is_busy:
+            yield Check("warn", "load", text, "end other programs before you time anything")
+        else:
+            yield Check("ok", "load", text)
+    free = format_bytes(machine.free_bytes)
+    yield Check("ok", "memory", f"{format_bytes(machine.memory_bytes)}, {free} of it free")
+    if machine.gpu_trouble:
+        yield Check("warn", "gpu", machine.gpu_trouble)
+    elif not machine.gpus:
+        yield Check("ok", "gpu", "no GPU detected; using the CPU")
+    for state in machine.gpus:
+        yield from _gpu_checks(state)
+    if any(state.has_energy for state in machine.gpus):
+        yield Check("ok", "energy", "counted by the GPU")
+    elif machine.energy == "locked":
+        yield Check(
+            "warn",
+            "energy",
+            "counted by the processor (RAPL), readable by root only",
+            "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj",
+        )
+    else:
+        is_counted = machine.energy == "rapl"
+        text = (
+            "counted by the processor (RAPL)"
+            if is_counted
+            else "no counter; its column stays empty"
+        )
+        yield Check("ok", "energy", text)
+    where = ", in a container" if machine.is_contained else ""
+    yield Check("ok", "python", f"{machine.python} on {machine.system}{where}")
+
+
+def _gpu_checks(state: GpuState) -> Iterator[Check]:
+    gpu, subject = state.accelerator, f"cuda:{state.accelerator.index}"
+    words = [
+        gpu.name,
+        format_bytes(gpu.memory_bytes),
+        "" if state.free_bytes is None else f"{format_bytes(state.free_bytes)} free",
+        f"driver {gpu.driver}",
+        f"CUDA {state.cuda}" if state.cuda else "",
+        state.mode if state.mode != "shared" else "",
+    ]
+    text = ", ".join(filter(None, words))
+    if state.mode == "prohibited":
+        remedy = "nvidia-smi --compute-mode=DEFAULT lets programs compute on it"
+        yield Check("warn", subject, text, remedy)
+    else:
+        yield Check("ok", subject, text)
+    for process in state.processes:
+        held = f" with {format_bytes(process.bytes)}" if process.bytes else ""
+        text = f"in use by {process.name or 'a process'} ({process.pid}){held}"
+        yield Check("warn", subject, text, "end it before you time anything")

@@ -42,18 +42,22 @@ class Resource:
     remedy: str = ""
     damage: str = ""
 
-    @property
-    def is_here(self) -> bool:
-        """Whether it can be read without a network."""
-        return bool(self.place)
+    @classmethod
+    def missing(cls, name: str, home: RemoteResource | None, *, remedy: str) -> Resource:
+        """Return what is not here, with the remedy where it has no public home."""
+        if home is None:
+            return cls(name=name, place="", remedy=remedy)
+        size = format_bytes(home.size_bytes)
+        return cls(
+            name=name,
+            place="",
+            download_bytes=home.size_bytes,
+            remedy=f"downloaded automatically when a run needs it, {size}",
+        )
 
 
 def datasets(*, environment: Mapping[str, str], cache: Path) -> Iterator[Resource]:
-    """Yield each source of images that has its own name.
-
-    Args:
-        cache: Folder of what was fetched before.
-    """
+    """Yield each source of images that has its own name; ``cache`` keeps what was fetched."""
     for name in names():
         if name == "drawn":
             yield Resource(name=name, place="drawn when they are needed", is_real=False)
@@ -68,26 +72,29 @@ def weights(*, environment: Mapping[str, str], cache: Path) -> Iterator[Resource
             yield _weights(backbone, name, release, environment=environment, cache=cache)
 
 
-def fetched(cache: Path) -> Path:
-    """Return the folder of what was downloaded."""
-    return cache / "downloads"
-
-
 def _dataset(name: str, *, environment: Mapping[str, str], cache: Path) -> Resource:
-    home, kept = REGISTRY.get(name), fetched(cache) / name
+    def listing_in(path: Path | None) -> Listing | None:
+        try:
+            return find(
+                name,
+                path=path,
+                environment=environment,
+                cache_dir=cache,
+                train_images=None,
+                test_images=None,
+                seed=0,
+                fallback=None,
+            )
+        except AbsentError:
+            return None
+
+    kept = cache / "downloads" / name
     try:
-        listing = _listing(name, None, environment=environment, cache=cache)
-        if listing is None and kept.is_dir():
-            listing = _listing(name, kept, environment=environment, cache=cache)
+        listing = listing_in(None) or (listing_in(kept) if kept.is_dir() else None)
     except BenchError as error:
         return Resource(name=name, place="", damage=str(error))
     if listing is None:
-        return Resource(
-            name=name,
-            place="",
-            download_bytes=home.size_bytes if home else None,
-            remedy=_remedy(home) or info(name).remedy,
-        )
+        return Resource.missing(name, REGISTRY.get(name), remedy=info(name).remedy)
     count = len(listing.train) + len(listing.test)
     place = f" in {_tilde(listing.place, environment)}" if listing.place else ""
     return Resource(
@@ -95,110 +102,74 @@ def _dataset(name: str, *, environment: Mapping[str, str], cache: Path) -> Resou
     )
 
 
-def _listing(
-    name: str, path: Path | None, *, environment: Mapping[str, str], cache: Path
-) -> Listing | None:
-    try:
-        return find(
-            name,
-            path=path,
-            environment=environment,
-            cache_dir=cache,
-            train_images=None,
-            test_images=None,
-            seed=0,
-            fallback=None,
-        )
-    except AbsentError:
-        return None
-
-
 def _weights(
     backbone: str, name: str, release: Release, *, environment: Mapping[str, str], cache: Path
 ) -> Resource:
     label, home = f"{backbone} {name}", REGISTRY.get(weights_home(backbone, name))
-    is_real = not release.is_embedded
+    is_embedded = release.is_embedded
     try:
-        found = find_pretrained(
+        pretrained = find_pretrained(
             backbone, {name: release}, path=None, environment=environment, fallback=None
         )
-        require_arrays(found)
-        place = "part of benchharness" if release.is_embedded else _tilde(found.path, environment)
-        return Resource(name=label, place=place, is_real=is_real)
+        require_arrays(pretrained)
+        place = "part of benchharness" if is_embedded else _tilde(pretrained.path, environment)
+        return Resource(name=label, place=place, is_real=not is_embedded)
     except (BenchError, OSError) as error:
         # Without a name it is looked for elsewhere, or is not part of this installation.
-        if environment.get("BENCHHARNESS_WEIGHTS") and not release.is_embedded:
-            return Resource(name=label, place="", is_real=is_real, damage=str(error))
-    kept = fetched(cache) / Path(release.file).stem / release.file
-    for file in (kept, *_cached(home, environment)):
-        if file.is_file():
-            return Resource(name=label, place=_tilde(file, environment), is_real=is_real)
-    named = f"put {release.file} into a folder and name it in BENCHHARNESS_WEIGHTS"
-    missing = "part of benchharness but missing: pip install --force-reinstall benchharness"
-    return Resource(
-        name=label,
-        place="",
-        is_real=is_real,
-        download_bytes=home.size_bytes if home else None,
-        remedy=missing if release.is_embedded else _remedy(home) or named,
-    )
-
-
-def _cached(home: RemoteResource | None, environment: Mapping[str, str]) -> Iterator[Path]:
-    """Yield where frameworks would keep what is published."""
+        if environment.get("BENCHHARNESS_WEIGHTS") and not is_embedded:
+            return Resource(name=label, place="", damage=str(error))
+    if is_embedded:
+        remedy = "part of benchharness but missing: pip install --force-reinstall benchharness"
+        return Resource(name=label, place="", is_real=False, remedy=remedy)
+    files = [cache / "downloads" / Path(release.file).stem / release.file]
+    # Where frameworks would keep what is published.
     keras, torch = keras_home(environment), torch_checkpoints(environment)
-    for place in (keras / "models" if keras else None, torch):
-        if home is not None and place is not None:
-            yield place / home.files[0].name
-
-
-def _remedy(home: RemoteResource | None) -> str:
-    if home is None:
-        return ""
-    return f"downloaded automatically when a run needs it, {format_bytes(home.size_bytes)}"
+    places = [place for place in (keras / "models" if keras else None, torch) if place]
+    files += [place / home.files[0].name for place in places] if home else []
+    for file in files:
+        if file.is_file():
+            return Resource(name=label, place=_tilde(file, environment))
+    remedy = f"put {release.file} into a folder and name it in BENCHHARNESS_WEIGHTS"
+    return Resource.missing(label, home, remedy=remedy)
 
 
 def _tilde(path: Path | None, environment: Mapping[str, str]) -> str:
-    home = environment.get("HOME")
-    text = str(path)
+    home, text = environment.get("HOME"), str(path)
     return f"~{text[len(home) :]}" if home and home != "/" and text.startswith(f"{home}/") else text
 
 
 def resource_checks(resources: Sequence[Resource]) -> Iterator[Check]:
     """Yield which data and weights are here; without a suite none of them is missing."""
     for resource in resources:
-        yield Check(
-            mark="ok" if resource.is_here else "warn",
-            subject=resource.name,
-            text=resource.damage or resource.place or "not on this machine",
-            remedy=resource.remedy,
-        )
+        text = resource.damage or resource.place or "not on this machine"
+        yield Check("ok" if resource.place else "warn", resource.name, text, resource.remedy)
 
 
 def weights_checks(plan: Plan, resources: Sequence[Resource]) -> Iterator[Check]:
     """Yield for each backbone of the plan whether its pretrained weights are available."""
-    here = {resource.name: resource for resource in resources}
+    by_name = {resource.name: resource for resource in resources}
     wanted: dict[str, TransferSettings] = {}
     for cell in plan.cells:
         if isinstance(cell.settings, TransferSettings) and cell.settings.weights != "random":
             wanted.setdefault(cell.settings.backbone, cell.settings)
     for backbone, settings in wanted.items():
-        if backbone in plan.suite.weights:
-            continue
-        known = [here[f"{backbone} {name}"] for name in settings.releases]
-        yield _weights_check(backbone, known, has_fallback=plan.suite.weights_fallback is not None)
+        if backbone not in plan.suite.weights:
+            known = [by_name[f"{backbone} {name}"] for name in settings.releases]
+            yield _weights_check(known, has_fallback=plan.suite.weights_fallback is not None)
 
 
-def _weights_check(backbone: str, known: Sequence[Resource], *, has_fallback: bool) -> Check:
-    found = next((resource for resource in known if resource.is_here), None)
-    if found is not None:
-        return Check(mark="ok", subject="weights", text=f"{found.name}: {found.place}")
-    if damaged := next((resource for resource in known if resource.damage), None):
-        return Check(mark="missing", subject="weights", text=damaged.damage)
-    fetchable = next((resource for resource in known if resource.download_bytes), None)
-    names = " or ".join(resource.name for resource in known)
-    remedy = fetchable.remedy if fetchable else next((s.remedy for s in known), "")
-    if fetchable is None and not has_fallback:
-        return Check(mark="missing", subject="weights", text=f"{names}: not here", remedy=remedy)
-    text = f"{names}: not here" + ("; else random ones" if has_fallback else "")
-    return Check(mark="warn", subject="weights", text=text, remedy=remedy)
+def _weights_check(known: Sequence[Resource], *, has_fallback: bool) -> Check:
+    """Return whether one of several releases is here or can be, or random weights can stand in."""
+    for resource in known:
+        if resource.place:
+            return Check("ok", "weights", f"{resource.name}: {resource.place}")
+    if damage := next((resource.damage for resource in known if resource.damage), ""):
+        return Check("missing", "weights", damage)
+    fetchable = [resource for resource in known if resource.download_bytes]
+    text = f"{' or '.join(resource.name for resource in known)}: not here"
+    return Check(
+        "warn" if fetchable or has_fallback else "missing",
+        "weights",
+        f"{text}; else random ones" if has_fallback else text,
+        (fetchable or known)[0].remedy,
+    )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from itertools import islice
 from math import prod
 from pathlib import Path
 
@@ -24,67 +25,39 @@ _DRAWN_BYTES = 30_000
 _FILES_COUNTED = 50_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Folder:
-    """A place that a run writes to.
-
-    Attributes:
-        free_bytes: On its disk.
-        needed_bytes: That a suite may write there.
-        held_bytes: What is in it already.
-        obstacle: Why nothing can be written there; empty where it can.
-    """
-
-    path: Path
-    free_bytes: int
-    needed_bytes: int = 0
-    held_bytes: int = 0
-    obstacle: str = ""
-
-
-def folders(
+def folder_checks(
     estimate: ResourceEstimate, *, results: Path, cache: Path, resources: Sequence[Resource]
-) -> dict[str, Folder]:
-    """Return the places that a run writes to, with what it may write there."""
-    previews, cache = estimate.previews(), cache
+) -> Iterator[Check]:
+    """Yield whether what a run writes has a place."""
+    previews = estimate.previews()
     needed = prepared_bytes(previews) + features_bytes(previews)
+    needed += _fetched_bytes(estimate, resources)
     if not estimate.facts.is_real:
         needed += _DRAWN_BYTES * max((preview.images for preview in previews), default=0)
-    needed += sum(_fetched_bytes(estimate, resources))
-    return {
-        "cache": _folder(cache, needed_bytes=needed, has_size=True),
-        "results": _folder(results, needed_bytes=RUN_BYTES + heads_bytes(previews)),
-    }
+    yield folder_check("cache", cache, needed_bytes=needed, held_bytes=_held_bytes(cache))
+    yield folder_check("results", results, needed_bytes=RUN_BYTES + heads_bytes(previews))
 
 
-def folder_checks(folders: Mapping[str, Folder]) -> Iterator[Check]:
-    """Yield whether what a run writes has a place."""
-    for subject, folder in folders.items():
-        text = f"{folder.path}: {format_bytes(folder.free_bytes)} free"
-        if folder.held_bytes:
-            text += f", {format_bytes(folder.held_bytes)} in it"
-        if folder.needed_bytes:
-            text += f", the suite may need {format_bytes(folder.needed_bytes)}"
-        if folder.obstacle:
-            yield Check(
-                mark="missing",
-                subject=subject,
-                text=f"{folder.path}: cannot be written: {folder.obstacle}",
-                remedy="name another folder, or make this one writable",
-            )
-        elif folder.free_bytes < folder.needed_bytes:
-            yield Check(
-                mark="missing",
-                subject=subject,
-                text=text,
-                remedy="free some space, or name a folder on another disk",
-            )
-        else:
-            yield Check(mark="ok", subject=subject, text=text)
+def folder_check(subject: str, path: Path, *, needed_bytes: int, held_bytes: int = 0) -> Check:
+    """Return whether a folder, which may not be there yet, can be written and has room."""
+    # Unlike Path.exists, no error where a folder above may not be looked into.
+    there = next(p for p in (path, *path.absolute().parents) if os.access(p, os.F_OK))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = f"no permission to write in {there}" if there.is_dir() else f"{there} is no folder"
+        remedy = "name another folder, or make this one writable"
+        return Check("missing", subject, f"{path}: cannot be written: {reason}", remedy)
+    free_bytes = shutil.disk_usage(there).free
+    text = f"{path}: {format_bytes(free_bytes)} free"
+    if held_bytes:
+        text += f", {format_bytes(held_bytes)} in it"
+    text += f", the suite may need {format_bytes(needed_bytes)}"
+    if free_bytes < needed_bytes:
+        return Check("missing", subject, text, "free some space, or name a folder on another disk")
+    return Check("ok", subject, text)
 
 
 def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return what decoded images take on disk, each picture of a size once."""
+    """Return the disk space of decoded images, each picture of a size once."""
     sizes = {}
     for preview in previews:
         part = Subset.of(preview.trial.cell)
@@ -94,7 +67,7 @@ def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
 
 
 def features_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return what stored features take on disk: one set for each backend, front and slice."""
+    """Return the disk space of stored features: one set for each backend, front and slice."""
     sizes = {}
     for preview in previews:
         cell, front = preview.trial.cell, preview.workload.front
@@ -111,65 +84,40 @@ def features_bytes(previews: Sequence[TrialPreview]) -> int:
 
 def heads_bytes(previews: Sequence[TrialPreview]) -> int:
     """Return what may be kept of trained heads, from which other benchmarks start."""
-    settings = [preview.trial.cell.settings for preview in previews]
+    cells = [preview.trial.cell for preview in previews]
     wanted = {
-        preview.head_from for preview in settings if isinstance(preview, FineTuneSettings)
+        cell.settings.head_from for cell in cells if isinstance(cell.settings, FineTuneSettings)
     } - {None}
     return sum(
-        FLOAT_BYTES
-        * preview.workload.learner.count()
-        * preview.trial.cell.most
-        // preview.trial.cell.trials
-        for preview in previews
-        if preview.trial.cell.benchmark in wanted
+        FLOAT_BYTES * preview.workload.learner.count() * cell.most // cell.trials
+        for preview, cell in zip(previews, cells, strict=True)
+        if cell.benchmark in wanted
     )
 
 
-def _fetched_bytes(estimate: ResourceEstimate, resources: Sequence[Resource]) -> Iterator[int]:
-    """Yield what must fit on the disk of each thing that a run would fetch."""
+def _fetched_bytes(estimate: ResourceEstimate, resources: Sequence[Resource]) -> int:
+    """Return what must fit on the disk of all that a run would fetch."""
     wanted = {estimate.facts.title}
     for cell in estimate.plan.cells:
         if isinstance(cell.settings, TransferSettings):
             wanted |= {f"{cell.settings.backbone} {name}" for name in cell.settings.releases}
-    for resource in resources:
-        if resource.name in wanted and not resource.is_here and resource.download_bytes:
-            home = (
-                REGISTRY[weights_home(*resource.name.split(" "))] if " " in resource.name else None
-            )
-            yield (home or REGISTRY[resource.name]).needed_bytes
-
-
-def _folder(path: Path, *, needed_bytes: int, has_size: bool = False) -> Folder:
-    """Return what can be said of a folder that may not be there yet."""
-    # Unlike Path.exists, no error where a folder above may not be looked into.
-    there = next(p for p in (path, *path.absolute().parents) if os.access(p, os.F_OK))
-    obstacle = ""
-    if not there.is_dir():
-        obstacle = f"{there} is no folder"
-    elif not os.access(there, os.W_OK | os.X_OK):
-        obstacle = f"no permission to write in {there}"
-    return Folder(
-        path=path,
-        free_bytes=shutil.disk_usage(there).free,
-        needed_bytes=needed_bytes,
-        held_bytes=_held_bytes(path) if has_size else 0,
-        obstacle=obstacle,
+    names = [
+        resource.name
+        for resource in resources
+        if resource.name in wanted and not resource.place and resource.download_bytes
+    ]
+    return sum(
+        REGISTRY[weights_home(*name.split(" ")) if " " in name else name].needed_bytes
+        for name in names
     )
 
 
 def _held_bytes(folder: Path) -> int:
     """Return the bytes of a folder's files; of very many, those of the first."""
-    held, count, waiting = 0, 0, [folder]
-    while waiting and count < _FILES_COUNTED:
-        try:
-            with os.scandir(waiting.pop()) as entries:
-                for entry in entries:
-                    count += 1
-                    if entry.is_dir(follow_symlinks=False):
-                        waiting.append(Path(entry.path))
-                    else:
-                        held += entry.stat(follow_symlinks=False).st_size
-        except OSError:
-            # Gone meanwhile, or not ours to read.
-            continue
+    held = 0
+    files = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    for file in islice(files, _FILES_COUNTED):
+        # It may be gone meanwhile.
+        with suppress(OSError):
+            held += file.lstat().st_size
     return held

@@ -12,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.doctor.backends import BackendStatus, backend_checks, check_backend
-from benchharness.doctor.check import Check, DoctorReport, Section
+from benchharness.doctor.check import Check, DoctorReport, Section, machine_checks
 from benchharness.doctor.data import datasets, resource_checks, weights
-from benchharness.doctor.machine import machine_checks
 from benchharness.doctor.suite import check_suite
 from benchharness.download.caches import cache_folder
-from benchharness.errors import Problem, SuiteError
+from benchharness.errors import SuiteError
 from benchharness.measure.machine import Machine, read_machine
 from benchharness.plugins import installed
-from benchharness.run.device import Device, choose_device
+from benchharness.run.device import choose_device
 from benchharness.run.inputs import open_fetcher
 from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
@@ -38,10 +37,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoctorOptions:
-    """Options of ``benchharness doctor``.
+    """Options of ``benchharness doctor``, as in ``RunOptions``; no suite for the machine alone.
 
     Attributes:
-        suite: None for the machine alone.
         backends: Empty for those of the suite, or all that are installed.
     """
 
@@ -65,7 +63,6 @@ def examine(
     """Return what works on this machine, what is missing, and how to get it.
 
     Args:
-        environment: Variables of the process.
         cache: None for $BENCHHARNESS_CACHE or the user's cache folder.
         announce: Told before each backend.
         machine: Its facts; None to read them.
@@ -83,28 +80,37 @@ def examine(
         environment=device.environment(environment), silence_s=longest_s, gpu=device.selector
     )
     with _scratch(cache / "doctor") as folder:
-        statuses = list(
-            _statuses(
-                session,
-                options.backends,
+
+        def check(backend: str, **facts: Any) -> BackendStatus:
+            announce(f"checking {backend}")
+            return check_backend(
+                backend,
                 executor=executor,
                 folder=folder,
-                device=device,
+                device=device.kind,
                 threads=machine.cores,
-                announce=announce,
+                **facts,
             )
-        )
+
+        statuses = list(_statuses(session, options.backends, check))
     resources = [
         *datasets(environment=environment, cache=cache),
         *weights(environment=environment, cache=cache),
     ]
     needed = {cell.backend for cell in session.plan.cells} if session else options.backends
-    sections = [
-        _section("machine", machine_checks(machine)),
-        _section("backends", backend_checks(statuses, needed=tuple(needed))),
-        _section("data and weights", resource_checks(resources)),
-        _section("extras", extra_checks(_extras(device))),
-    ]
+    # Those for a GPU only where there is one.
+    extras = {
+        extra: {name: _version(name) for name in names}
+        for extra, names in EXTRAS.items()
+        if extra != "gpu" or device.kind == "gpu"
+    }
+    checks: dict[str, Iterable[Check]] = {
+        "machine": machine_checks(machine),
+        "backends": backend_checks(statuses, needed=tuple(needed)),
+        "data and weights": resource_checks(resources),
+        "extras": extra_checks(extras),
+    }
+    sections = [Section(title=title, findings=tuple(found)) for title, found in checks.items()]
     facts: dict[str, Any] = {
         "machine": asdict(machine),
         "backends": [asdict(status) for status in statuses],
@@ -127,16 +133,8 @@ def _session(
 ) -> Session | None:
     if options.suite is None:
         return None
-    request = RunOptions(
-        suite=options.suite,
-        backends=options.backends,
-        profile=options.profile,
-        data=options.data,
-        device=options.device,
-        results=options.results,
-        # Whatever the profile depends on, nothing is downloaded to decide it.
-        offline=True,
-    )
+    # Whatever the profile depends on, nothing is downloaded to decide it.
+    request = RunOptions(**asdict(options), offline=True)
     session = open_session(request, environment=environment, cache=cache)
     fetcher = open_fetcher(cache, environment=environment, is_offline=False)
     # The survey fetches nothing, and names what a run would fetch.
@@ -158,87 +156,43 @@ def _scratch(folder: Path) -> Iterator[Path]:
 
 
 def _statuses(
-    session: Session | None,
-    wanted: tuple[str, ...],
-    *,
-    executor: LocalExecutor,
-    folder: Path,
-    device: Device,
-    threads: int,
-    announce: Callable[[str], None],
+    session: Session | None, wanted: tuple[str, ...], check: Callable[..., BackendStatus]
 ) -> Iterator[BackendStatus]:
     """Yield the state of each backend, one after the other so that none disturbs another."""
-    backends: dict[str, tuple[str, Mapping[str, Any]]]
     if session is None:
-        backends = {name: (name, {}) for name in wanted or installed()}
-    else:
-        # Importing backends that the suite does not need may take minutes.
-        backends = {
-            cell.backend: backend_plugin(session.plan, cell.backend) for cell in session.plan.cells
-        }
-    isolated = session.resolver.isolated_backends(backends) if session else []
+        for name in wanted or installed():
+            yield check(name, plugin=name, options={})
+        return
+    # Importing backends that the suite does not need may take minutes.
+    backends = {
+        cell.backend: backend_plugin(session.plan, cell.backend) for cell in session.plan.cells
+    }
+    isolated = session.resolver.isolated_backends(backends)
     for backend, (plugin, options) in backends.items():
-        interpreter = None
-        if session and backend in isolated:
-            try:
-                interpreter = session.resolver.of(backend)
-            except SuiteError as error:
-                yield _unusable(backend, plugin, options, error.problems[0])
-                continue
-        announce(f"checking {backend}")
-        yield check_backend(
-            backend,
-            plugin=plugin,
-            options=options,
-            executor=executor,
-            folder=folder,
-            device=device.kind,
-            threads=threads,
-            interpreter=interpreter,
-        )
-
-
-def _unusable(
-    backend: str, plugin: str, options: Mapping[str, Any], problem: Problem
-) -> BackendStatus:
-    """Return the state of a backend whose interpreter cannot be used."""
-    return BackendStatus(
-        backend=backend,
-        plugin=plugin,
-        options=options,
-        reason=f"expected {problem.expected}, found {problem.found}",
-        remedy=problem.hint.removeprefix("run: ").removeprefix("install it with: "),
-    )
-
-
-def _section(title: str, checks: Iterable[Check]) -> Section:
-    return Section(title=title, findings=tuple(checks))
+        try:
+            interpreter = session.resolver.of(backend) if backend in isolated else None
+        except SuiteError as error:
+            problem = error.problems[0]
+            yield BackendStatus(
+                backend=backend,
+                plugin=plugin,
+                options=options,
+                reason=f"expected {problem.expected}, found {problem.found}",
+                remedy=problem.hint.removeprefix("run: ").removeprefix("install it with: "),
+            )
+        else:
+            yield check(backend, plugin=plugin, options=options, interpreter=interpreter)
 
 
 def extra_checks(packages: Mapping[str, Mapping[str, str | None]]) -> Iterator[Check]:
-    """Yield which optional packages are here.
-
-    Args:
-        packages: By extra of benchharness; versions by distribution, None for what is missing.
-    """
-    for extra, found in packages.items():
-        missing = [name for name, version in found.items() if version is None]
-        here = ", ".join(f"{name} {version}" for name, version in found.items() if version)
-        yield Check(
-            mark="warn" if missing else "ok",
-            subject=extra,
-            text=f"without {', '.join(missing)}" if missing else here,
-            remedy=f"pip install {' '.join(missing)}" if missing else "",
-        )
-
-
-def _extras(device: Device) -> dict[str, dict[str, str | None]]:
-    """Return the versions of optional packages; those for a GPU only where there is one."""
-    return {
-        extra: {name: _version(name) for name in names}
-        for extra, names in EXTRAS.items()
-        if extra != "gpu" or device.kind == "gpu"
-    }
+    """Yield which optional packages, by extra and distribution, are here: those with a version."""
+    for extra, versions in packages.items():
+        if missing := [name for name, version in versions.items() if version is None]:
+            names = f"without {', '.join(missing)}"
+            yield Check("warn", extra, names, f"pip install {' '.join(missing)}")
+        else:
+            present = ", ".join(f"{name} {version}" for name, version in versions.items())
+            yield Check("ok", extra, present)
 
 
 def _version(package: str) -> str | None:

@@ -10,7 +10,7 @@ from benchharness.data.sources import info
 from benchharness.doctor.backends import BackendStatus
 from benchharness.doctor.check import Check, Section
 from benchharness.doctor.data import Resource, weights_checks
-from benchharness.doctor.disk import folder_checks, folders
+from benchharness.doctor.disk import folder_checks
 from benchharness.errors import BenchError, WeightsError
 from benchharness.measure.machine import Machine
 from benchharness.run.dry_run import check_weights
@@ -45,16 +45,18 @@ def check_suite(
         estimate = replace(session.estimate_resources(facts), framework_bytes=measured)
         cells = estimate.cells()
     except BenchError as error:
-        found = (Check(mark="missing", subject="suite", text=line) for line in error.lines())
-        return Section(title="the suite", findings=tuple(found)), {"name": plan.suite.name}
+        missing = tuple(Check("missing", "suite", line) for line in error.lines())
+        return Section(title="the suite", findings=missing), {"name": plan.suite.name}
     seconds = estimate.seconds(results)
-    places = folders(estimate, results=results, cache=cache, resources=resources)
+    # A warning where drawn images replace others.
+    is_drawn = not facts.is_real and plan.dataset.source != "drawn"
+    remedy = info(plan.dataset.source).remedy if is_drawn else ""
     checks = [
         *_profile(session),
-        _data(estimate),
-        *(Check(mark="warn", subject="data", text=note) for note in facts.notes),
+        Check("warn" if is_drawn else "ok", "data", facts.description, remedy),
+        *(Check("warn", "data", note) for note in facts.notes),
         *_weights(session, resources),
-        *folder_checks(places),
+        *folder_checks(estimate, results=results, cache=cache, resources=resources),
         *_memory(estimate, machine),
         time_check(seconds, is_busy=machine.is_busy),
     ]
@@ -71,15 +73,21 @@ def check_suite(
     }
 
 
-def _data(estimate: ResourceEstimate) -> Check:
-    """Return the images, with a warning where drawn ones replace others."""
-    is_substitute = not estimate.facts.is_real and estimate.plan.dataset.source != "drawn"
-    return Check(
-        mark="warn" if is_substitute else "ok",
-        subject="data",
-        text=estimate.facts.description,
-        remedy=info(estimate.plan.dataset.source).remedy if is_substitute else "",
-    )
+def _profile(session: Session) -> Iterator[Check]:
+    """Yield the profile, with a warning where it was chosen because weights are missing."""
+    profile = session.plan.profile
+    if profile is None:
+        return
+    if session.options.profile is not None:
+        yield Check("ok", "profile", f"{profile}, as requested")
+    elif profile != OFFLINE:
+        yield Check("ok", "profile", f"{profile}, chosen for this machine")
+    else:
+        remedy = (
+            "pretrained weights are not here; with a network, a run downloads them and takes "
+            "another profile"
+        )
+        yield Check("warn", "profile", f"{profile}, chosen for this machine", remedy)
 
 
 def _weights(session: Session, resources: Sequence[Resource]) -> list[Check]:
@@ -89,7 +97,7 @@ def _weights(session: Session, resources: Sequence[Resource]) -> list[Check]:
         check_weights(session.plan, places=session.places)
     except WeightsError as error:
         if all(check.mark != "missing" for check in checks):
-            checks.append(Check(mark="missing", subject="weights", text=str(error)))
+            checks.append(Check("missing", "weights", str(error)))
     return checks
 
 
@@ -104,40 +112,17 @@ def _memory(estimate: ResourceEstimate, machine: Machine) -> Iterator[Check]:
         gpu_free_bytes=gpu.free_bytes if gpu else None,
     )
     for cell, mark, remedy in memory_problems(estimate.cells(), memory):
-        text = memory_text(cell, memory)
-        yield Check(mark=mark, subject=cell.cell.benchmark, text=text, remedy=remedy)
+        yield Check(mark, cell.cell.benchmark, memory_text(cell, memory), remedy)
     if shared := shared_memory(estimate.previews(), cores=machine.cores):
         text, remedy = shared
-        yield Check(
-            mark="warn" if remedy else "ok", subject="shared memory", text=text, remedy=remedy
-        )
+        yield Check("warn" if remedy else "ok", "shared memory", text, remedy)
 
 
 def time_check(seconds: float | None, *, is_busy: bool) -> Check:
     """Return the check of the time that a run takes."""
     if seconds is None:
-        return Check(mark="ok", subject="time", text="unknown before a first run")
-    return Check(
-        mark="warn" if is_busy else "ok",
-        subject="time",
-        text=f"about {duration_text(seconds)}, by the last run",
-        remedy="the machine is busy; this may take several times longer" if is_busy else "",
-    )
-
-
-def _profile(session: Session) -> Iterator[Check]:
-    """Yield the profile, with a warning where it was chosen because weights are missing."""
-    profile = session.plan.profile
-    if profile is None:
-        return
-    is_substitute = profile == OFFLINE and session.options.profile is None
-    yield Check(
-        mark="warn" if is_substitute else "ok",
-        subject="profile",
-        text=f"{profile}, "
-        + ("as requested" if session.options.profile else "chosen for this machine"),
-        remedy="pretrained weights are not here; with a network, a run downloads them and takes "
-        "another profile"
-        if is_substitute
-        else "",
-    )
+        return Check("ok", "time", "unknown before a first run")
+    text = f"about {duration_text(seconds)}, by the last run"
+    if not is_busy:
+        return Check("ok", "time", text)
+    return Check("warn", "time", text, "the machine is busy; this may take several times longer")

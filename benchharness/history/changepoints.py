@@ -33,13 +33,7 @@ _NORMAL = 1.4826
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Level:
-    """Stretch of runs about one value.
-
-    Attributes:
-        first: Index of its first run.
-        last: Of its last.
-        value: Median of the stretch.
-    """
+    """Stretch of runs about one value, their median; ``first`` and ``last`` are indices."""
 
     first: int
     last: int
@@ -53,11 +47,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TwoSpeeds:
-    """Two levels between which a series changes time and again.
-
-    Attributes:
-        changes: How often it went from one to the other.
-    """
+    """Two levels, and how often a series changed between them."""
 
     low: float
     high: float
@@ -66,10 +56,9 @@ class TwoSpeeds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Segments:
-    """Levels of a series.
+    """Levels of a series, at least one; between two of them is a step.
 
     Attributes:
-        levels: At least one; between two of them is a step.
         two_speeds: The farthest pair of levels between which the series keeps changing; None if it
             does not.
     """
@@ -121,21 +110,17 @@ def _breaks(values: Sequence[float]) -> list[int]:
     starts: list[int] = []
     for end in range(FEWEST, len(values) + 1):
         starts.append(end - FEWEST)
-        costs = {
-            start: best[start][0] + _deviation(values[start:end]) + penalty
-            for start in starts
-            if start in best
-        }
+        costs = {}
+        for start in starts:
+            if start in best:
+                middle = median(values[start:end])
+                deviation = sum(abs(value - middle) for value in values[start:end])
+                costs[start] = best[start][0] + deviation + penalty
         cheapest = min(costs, key=costs.__getitem__)
         best[end] = costs[cheapest], [*best[cheapest][1], end]
         # A start that is worse than a further level would make it never wins again.
         starts = [start for start, cost in costs.items() if cost <= best[end][0] + penalty]
     return best[len(values)][1]
-
-
-def _deviation(values: Sequence[float]) -> float:
-    middle = median(values)
-    return sum(abs(value - middle) for value in values)
 
 
 def _noise(values: Sequence[float]) -> float:
@@ -149,12 +134,7 @@ def _significance(
 ) -> float:
     """Return how far a step is beyond doubt: 1 where it just is.
 
-    Args:
-        values: Of the series.
-        before: A level.
-        after: The next level.
-        smallest: Steps below it do not matter.
-        growth: By which factor correlation makes the levels less sure.
+    By ``growth`` correlation makes the levels less sure.
     """
     size = abs(after.value - before.value)
     around: list[float] = []

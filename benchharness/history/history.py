@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
-from itertools import groupby, pairwise
+from itertools import pairwise
 from statistics import median
 from typing import Any
 
@@ -16,15 +16,13 @@ from benchharness.model.quantities import Quantity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """Result of one run of a cell.
+    """Result of one run of a cell, over so many samples: trials or rounds.
 
     Attributes:
-        run: Its name.
         when: With a time zone.
-        value: The median of its trials or rounds.
-        low: Their least, or the lower quartile of rounds; equal to the value if there is one.
-        high: Their most, or the upper quartile.
-        samples: Number of trials or rounds.
+        value: The median of its samples.
+        low: Least of the trials, or lower quartile of the rounds.
+        high: Most of the trials, or upper quartile.
         commit: Full hash; empty if unknown.
         is_dirty: Whether tracked files differed from it.
         versions: Of frameworks, packages, Python, driver.
@@ -52,12 +50,8 @@ class Point:
 class Conditions:
     """Conditions that have to be equal for two points to be joined.
 
-    Attributes:
-        machine: Its hardware, on one line.
-        device: That computed; empty if unknown.
-        data: Digest; empty if unknown.
-        weights: Digest; empty if there are none.
-        settings: Of the work, options of the backend among them.
+    What is unknown is empty; data and weights are digests. Options of the backend are among the
+    settings.
     """
 
     machine: str
@@ -76,10 +70,9 @@ class Conditions:
             return f"different machine ({other.machine})"
         if self.device != other.device:
             return f"different device ({other.device})"
-        if self.data != other.data:
-            return "different data"
-        if self.weights != other.weights:
-            return "different weights"
+        for name in ("data", "weights"):
+            if getattr(self, name) != getattr(other, name):
+                return f"different {name}"
         common = self.settings.keys() & other.settings.keys()
         differing = sorted(key for key in common if self.settings[key] != other.settings[key])
         return f"different settings ({', '.join(differing)})" if differing else ""
@@ -97,14 +90,9 @@ class Observation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """Step of a series to another level.
+    """Step from the last point of a level to the first of the next; levels as they were measured.
 
-    Attributes:
-        before: Last point of the old level.
-        after: First point of the new one.
-        was: The old level, as it was measured.
-        became: The new one.
-        differences: Other changes between the two runs, each in words.
+    The differences are other changes between the two runs, each in words.
     """
 
     before: Point
@@ -129,11 +117,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Points of a cell that can be joined.
+    """Points of a cell that can be joined, in order of time, and their levels; one at least.
 
     Attributes:
-        points: In order of time, at least one.
-        levels: At least one.
         two_speeds: Between which the series keeps changing, as it was measured; None if it
             does not.
     """
@@ -167,7 +153,21 @@ class Series:
     @property
     def steps(self) -> list[Step]:
         """Steps between levels, in order of time."""
-        return [self._step(before, after) for before, after in pairwise(self.levels)]
+        steps = []
+        for old, new in pairwise(self.levels):
+            before, after = self.points[old.last], self.points[new.first]
+            was, became = self.value_of(old), self.value_of(new)
+            steps.append(
+                Step(
+                    before=before,
+                    after=after,
+                    was=was,
+                    became=became,
+                    is_worse=(became < was) == self.quantity.is_rate,
+                    differences=tuple(differences(before, after)),
+                )
+            )
+        return steps
 
     @property
     def is_short(self) -> bool:
@@ -177,18 +177,6 @@ class Series:
     def value_of(self, level: Level) -> float:
         """Return a level as its points are measured."""
         return median(point.value for point in self.points[level.first : level.last + 1])
-
-    def _step(self, old: Level, new: Level) -> Step:
-        before, after = self.points[old.last], self.points[new.first]
-        was, became = self.value_of(old), self.value_of(new)
-        return Step(
-            before=before,
-            after=after,
-            was=was,
-            became=became,
-            is_worse=(became < was) == self.quantity.is_rate,
-            differences=tuple(differences(before, after)),
-        )
 
     def as_dict(self) -> dict[str, Any]:
         """Return the series as JSON knows it, unrounded."""
@@ -208,7 +196,6 @@ class History:
     """Series of a suite.
 
     Attributes:
-        source: Folder of the runs.
         excluded: Number of runs by the reason for which they were left out.
         damages: Files that could not be read, a line each.
     """
@@ -245,22 +232,20 @@ def history_of(
         every_machine: Whether each machine has a separate series.
         smallest: Steps below it do not matter; a share, of accuracies a difference.
     """
-    cells: dict[tuple[str, str], list[Observation]] = {}
+    groups: dict[tuple[str, ...], list[Observation]] = {}
     for reading in readings:
-        cells.setdefault((reading.cell, reading.quantity.name), []).append(reading)
+        machine = (reading.terms.machine, reading.terms.device) if every_machine else ()
+        groups.setdefault((reading.cell, reading.quantity.name, *machine), []).append(reading)
     series: list[Series] = []
     excluded: dict[str, set[str]] = {}
-    for cell in cells.values():
-        ordered = sorted(cell, key=lambda reading: reading.point.when)
-        for group in _by_machine(ordered) if every_machine else [ordered]:
-            joined = []
-            for reading in group:
-                reason = group[-1].terms.mismatch(reading.terms)
-                if reason:
-                    excluded.setdefault(reason, set()).add(reading.point.run)
-                else:
-                    joined.append(reading)
-            series.append(Series.of(joined, smallest=smallest))
+    for group in groups.values():
+        group.sort(key=lambda reading: reading.point.when)
+        reasons = [group[-1].terms.mismatch(reading.terms) for reading in group]
+        for reading, reason in zip(group, reasons, strict=True):
+            if reason:
+                excluded.setdefault(reason, set()).add(reading.point.run)
+        joined = [reading for reading, reason in zip(group, reasons, strict=True) if not reason]
+        series.append(Series.of(joined, smallest=smallest))
     return History(
         source=source,
         series=tuple(series),
@@ -279,10 +264,3 @@ def differences(before: Point, after: Point) -> Iterator[str]:
         was, became = (point.versions.get(name, "none") for point in (before, after))
         if was != became:
             yield f"{name} {was} -> {became}"
-
-
-def _by_machine(readings: Sequence[Observation]) -> list[list[Observation]]:
-    def machine(reading: Observation) -> tuple[str, str]:
-        return reading.terms.machine, reading.terms.device
-
-    return [list(group) for _, group in groupby(sorted(readings, key=machine), key=machine)]

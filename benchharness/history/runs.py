@@ -27,13 +27,7 @@ _RATE = "ops"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choice:
-    """Cells and column to show.
-
-    Attributes:
-        column: None for each cell's speed.
-        benchmarks: Only these; empty for all.
-        backends: Only these; empty for all.
-    """
+    """Column to show, None for each cell's speed, and of which cells; empty for all."""
 
     column: str | None = None
     benchmarks: tuple[str, ...] = ()
@@ -58,10 +52,7 @@ class Observations:
 
 
 def suite_folders(suite: str | None, results: Path) -> list[Path]:
-    """Return the folders of a suite's runs, or of all suites that have any.
-
-    Args:
-        suite: Its name, its file or its folder; None for all.
+    """Return the folder of a suite's runs, by its name, file or folder, or those of all suites.
 
     Raises:
         RunError: Nothing was recorded.
@@ -74,12 +65,12 @@ def suite_folders(suite: str | None, results: Path) -> list[Path]:
             if runs_of(path):
                 return [path]
     names = [path.name for path in known]
-    near = closest(suite or "", names)
-    hint = "`benchharness run SUITE` makes one, and --storage reads pytest-benchmark's"
-    if near:
+    if near := closest(suite or "", names):
         hint = f"did you mean {near[0]}?"
     elif names:
         hint = f"{results} has: {', '.join(names)}"
+    else:
+        hint = "`benchharness run SUITE` makes one, and --storage reads pytest-benchmark's"
     raise RunError(f"{suite or results}: expected recorded runs of a suite, found none; {hint}")
 
 
@@ -148,6 +139,7 @@ def _observe_cell(
 
 def _run_conditions(facts: Mapping[str, Any], cell: Cell) -> Conditions:
     newest = cell.ok[-1]
+    settings = newest["settings"]
     weights = facts.get("weights") or {}
     backend = ((facts.get("resolved") or {}).get("backend") or {}).get(cell.backend) or {}
     environment = facts.get("environment") or {}
@@ -161,30 +153,25 @@ def _run_conditions(facts: Mapping[str, Any], cell: Cell) -> Conditions:
     )
     # The slices of the dataset that a trial can have read.
     dataset = facts.get("dataset") or {}
-    size = newest["settings"].get("image_size")
     slices = dataset.get("slices") or [dataset]
-    fitting = [part for part in slices if part.get("image_size") in (size, None)] or slices
+    sizes = (settings.get("image_size"), None)
+    fitting = [part for part in slices if part.get("image_size") in sizes] or slices
     digests = sorted({str(part.get("digest", "")) for part in fitting})
     counts = [str(newest.get(name)) for name in ("train_count", "test_count")]
     return Conditions(
         machine=machine,
         device=str(facts.get("device") or ""),
         data=" ".join([str(dataset.get("name", "")), *digests, *counts]),
-        weights=str(weights.get("digest", "")) if "backbone" in newest["settings"] else "",
-        settings={
-            **newest["settings"],
-            **(backend.get("options") or {}),
-            **(facts.get("variables") or {}),
-        },
+        weights=str(weights.get("digest", "")) if "backbone" in settings else "",
+        settings={**settings, **(backend.get("options") or {}), **(facts.get("variables") or {})},
     )
 
 
 def _run_versions(facts: Mapping[str, Any], cell: Cell) -> dict[str, str]:
     environment = facts.get("environment") or {}
-    packages = environment.get("packages") or {}
     # Of the backend's own environment, if it has one.
     own = (facts.get("environments") or {}).get(cell.backend) or {}
-    own_packages = own.get("packages") or {}
+    packages, own_packages = environment.get("packages") or {}, own.get("packages") or {}
     drivers = {str(gpu.get("driver", "")) for gpu in environment.get("accelerators") or ()}
     return _known_versions(
         {
@@ -332,14 +319,10 @@ def _known_versions(versions: Mapping[str, Any]) -> dict[str, str]:
 
 def _unknown_column(column: str, known: Sequence[str]) -> SuiteError:
     near = closest(column, known)
-    return SuiteError(
-        "history",
-        [
-            Problem(
-                where="--column",
-                expected=f"one of {', '.join(known)}",
-                found=column,
-                hint=f"did you mean {near[0]}?" if near else "",
-            )
-        ],
+    problem = Problem(
+        where="--column",
+        expected=f"one of {', '.join(known)}",
+        found=column,
+        hint=f"did you mean {near[0]}?" if near else "",
     )
+    return SuiteError("history", [problem])

@@ -12,17 +12,13 @@ from benchharness.run.events import Observer, unobserved
 
 
 def watch(*, as_json: bool = False, is_quiet: bool = False) -> AbstractContextManager[Observer]:
-    """Return the observer of a run, plugins' observers included.
+    """Return the observer of a run, plugins' observers included, see ``reporter``.
 
     Enter it before the run begins and leave it after its end.
-
-    Args:
-        as_json: Print every event as a JSON object.
-        is_quiet: Print nothing.
     """
-    from benchharness.progress.json_reporter import WithObservers
+    from benchharness.progress.json_reporter import with_observers
 
-    return WithObservers(reporter(as_json=as_json, is_quiet=is_quiet))
+    return with_observers(reporter(as_json=as_json, is_quiet=is_quiet))
 
 
 def reporter(
@@ -41,13 +37,12 @@ def reporter(
         output: None for standard output.
         errors: Stream for people; None for standard error. A terminal gets live progress, anything
             else plain lines.
-        environment: Variables of the process.
     """
     errors = errors or sys.stderr
     if as_json:
-        from benchharness.progress.json_reporter import JsonReporter
+        from benchharness.progress.json_reporter import json_reporter
 
-        return JsonReporter(output or sys.stdout)
+        return json_reporter(output or sys.stdout)
     if is_quiet:
         return nullcontext(unobserved)
     if errors.isatty() and environment.get("TERM", "dumb") != "dumb":
@@ -56,4 +51,4 @@ def reporter(
         return LiveReporter(errors)
     from benchharness.progress.plain import PlainReporter
 
-    return PlainReporter(errors)
+    return nullcontext(PlainReporter(errors))

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Self, TextIO, cast
+from collections.abc import Callable, Iterator
+from typing import Self, TextIO, cast
 
-from rich.console import Console, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, TaskID, TextColumn
-from rich.table import Column
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
-from benchharness.progress import text
-from benchharness.progress.plain import Proofs, lines_of, phase
+from benchharness.progress.plain import (
+    BrokenPipeSafeStream,
+    LastingLines,
+    amount,
+    cell_name,
+    clock,
+    ending,
+    left,
+    phase,
+    point,
+    rate,
+    side,
+)
 from benchharness.progress.state import BackgroundTask, RunState, TrialState
-from benchharness.progress.text import BrokenPipeSafeStream
 from benchharness.run.events import Downloading, Event, Preparing, TrialFinished, TrialStarted
 from benchharness.text import escape_control_chars
 
@@ -24,7 +35,8 @@ from benchharness.text import escape_control_chars
 _PER_S = 2.0
 # Terminals of fewer columns show no bars, losses and trial numbers, or no accuracies.
 _WIDE, _NARROW = 110, 80
-_TASK, _SUITE = "task", "suite"
+# Name, amount done and in all (None where unknown), details, time left.
+Row = tuple[str, float, float | None, str, str]
 
 
 class LiveReporter:
@@ -44,17 +56,13 @@ class LiveReporter:
         console: Console | None = None,
     ) -> None:
         self._state = RunState(now=now)
-        self._proofs = Proofs()
-        self._ids: dict[str | int, TaskID] = {}
+        self._lines = LastingLines()
         self._console = console or Console(
             file=cast(TextIO, BrokenPipeSafeStream(stream)), highlight=False
         )
-        self._progress = _Bars(
-            self._update,
-            *_columns(self._console.width),
+        self._live = Live(
             console=self._console,
-            expand=True,
-            get_time=now,
+            get_renderable=self.bars,
             refresh_per_second=_PER_S,
             # What stays on the screen are the lines, not the bars.
             transient=True,
@@ -63,138 +71,79 @@ class LiveReporter:
         )
 
     def __enter__(self) -> Self:
-        self._progress.start()
+        self._live.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Remove the bars and give the cursor back."""
-        self._progress.stop()
+        self._live.stop()
 
     def __call__(self, event: Event) -> None:
         """Update the bars, and print what is to stay."""
         self._state.take(event)
-        for line in lines_of(event, self._proofs):
+        for line in self._lines.of(event):
             self._print(line)
         if isinstance(event, TrialFinished):
             number = f"[{event.name.number}/{self._state.count}]"
-            self._print(f"{number} {text.cell_name(event.name)}: {text.ending(event)}")
-        self._add_and_remove()
+            self._print(f"{number} {cell_name(event.name)}: {ending(event)}")
         if isinstance(event, TrialStarted):
             # The trial may be over before the next drawing, and nothing is timed yet.
-            self._progress.refresh()
+            self._live.refresh()
 
-    def bars(self) -> Iterable[RenderableType]:
+    def bars(self) -> Table:
         """Return what is drawn below the lines."""
-        return self._progress.get_renderables()
+        width = self._console.width
+        table = Table.grid(padding=(0, 1), expand=True)
+        table.add_column(no_wrap=True, overflow="ellipsis", ratio=1, min_width=10)
+        if width >= _WIDE:
+            table.add_column()
+        table.add_column(no_wrap=True, overflow="ellipsis")
+        table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
+        for name, done, total, detail, time_left in self._rows(width):
+            bar = [ProgressBar(total=total, completed=done, width=20)] if width >= _WIDE else []
+            texts = (Text(escape_control_chars(words)) for words in (detail, time_left))
+            table.add_row(Text(escape_control_chars(name)), *bar, *texts)
+        return table
 
     def _print(self, line: str) -> None:
         # Long reasons are wrapped by the terminal, so that they can be copied in one piece.
         shown = escape_control_chars(line)
         self._console.print(shown, soft_wrap=True, markup=False, highlight=False)
 
-    def _rows(self) -> dict[str | int, Row]:
+    def _rows(self, width: int) -> Iterator[Row]:
+        """Yield a row for what is in hand, for each trial in flight, and for the suite."""
         state = self._state
-        rows: dict[str | int, Row] = {}
         if state.task is not None:
-            rows[_TASK] = _task_row(state.task)
-        for number, trial in state.trials.items():
-            rows[number] = _trial_row(state, trial, self._console.width)
+            yield _task_row(state.task)
+        for trial in list(state.trials.values()):
+            yield _trial_row(state, trial, width)
         if state.count:
-            rows[_SUITE] = _suite_row(state)
-        return rows
-
-    def _add_and_remove(self) -> None:
-        """Give each row a bar, that of the suite last; remove those of what has finished."""
-        wanted = self._rows().keys()
-        is_new = not wanted <= self._ids.keys()
-        for key in [key for key in self._ids if key not in wanted or (is_new and key == _SUITE)]:
-            self._progress.remove_task(self._ids.pop(key))
-        for key in wanted:
-            if key not in self._ids:
-                self._ids[key] = self._progress.add_task("", total=None, detail="", left="")
-
-    def _update(self) -> None:
-        for key, (name, done, total, detail, left) in self._rows().items():
-            if key in self._ids:
-                self._progress.update(
-                    self._ids[key],
-                    description=escape_control_chars(name),
-                    completed=done,
-                    total=total,
-                    detail=escape_control_chars(detail),
-                    left=left,
-                )
-
-
-class _Bars(Progress):
-    """Bars that are brought up to date before each drawing, so that clocks tick.
-
-    Args:
-        update: Brings them up to date.
-    """
-
-    def __init__(
-        self, update: Callable[[], None], *columns: ProgressColumn, **options: Any
-    ) -> None:
-        self._bring_up_to_date = update
-        super().__init__(*columns, **options)
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """Yield the table of bars."""
-        self._bring_up_to_date()
-        yield from super().get_renderables()
-
-
-# Name, amount done and in all (None where unknown), details, time left.
-Row = tuple[str, float, float | None, str, str]
-
-
-def _columns(width: int) -> list[TextColumn | BarColumn]:
-    bars = [BarColumn(bar_width=20)] if width >= _WIDE else []
-    return [
-        TextColumn("{task.description}", markup=False, table_column=_column(ratio=1)),
-        *bars,
-        TextColumn("{task.fields[detail]}", markup=False, table_column=_column()),
-        TextColumn("{task.fields[left]}", markup=False, justify="right", table_column=_column()),
-    ]
-
-
-def _column(ratio: int | None = None) -> Column:
-    return Column(no_wrap=True, overflow="ellipsis", ratio=ratio, min_width=10 if ratio else None)
+            yield _suite_row(state)
 
 
 def _trial_row(state: RunState, trial: TrialState, width: int) -> Row:
     started, name = trial.started, trial.started.name
-    turn = f"{name.trial}/{started.trials}{'+' if started.max_trials else ''}"
     is_wide = width >= _WIDE
-    details = [text.side(name), turn if is_wide else "", phase(trial)]
+    turn = f"{name.trial}/{started.trials}{'+' if started.max_trials else ''}"
+    details = [side(name), turn if is_wide else "", phase(trial)]
     if trial.images_per_s is not None:
-        rate = text.rate(trial.images_per_s)
-        details.append(f"{rate} {trial.speed_unit}" if is_wide else f"{rate}/s")
+        unit = f" {trial.speed_unit}" if is_wide else "/s"
+        details.append(rate(trial.images_per_s) + unit)
     if trial.loss is not None and is_wide:
         details.append(f"loss {trial.loss:.4f}")
     if trial.top1 is not None and width >= _NARROW:
         details.append(f"val {trial.top1:.3f}")
-    return (
-        text.point(name.benchmark, name.matrix),
-        trial.ended + (trial.share or 0.0),
-        started.epochs,
-        "  ".join(filter(None, details)),
-        text.left(state.eta.trial(name)),
-    )
+    done, detail = trial.ended + (trial.share or 0.0), "  ".join(filter(None, details))
+    where, time_left = point(name.benchmark, name.matrix), left(state.left_of_trial(name))
+    return where, done, started.epochs, detail, time_left
 
 
 def _suite_row(state: RunState) -> Row:
     done, count = state.finished, state.count
     details = [f"{state.failed} not ok"] if state.failed else []
-    details.append(f"{text.clock(state.elapsed_s)} elapsed")
-    left = text.left(state.eta.suite()) if done < count else ""
-    return f"[{min(done + 1, count)}/{count}]", done, count, "  ".join(details), left
+    details.append(f"{clock(state.now() - state.began_s)} elapsed")
+    time_left = left(state.left()) if done < count else ""
+    return f"[{min(done + 1, count)}/{count}]", done, count, "  ".join(details), time_left
 
 
 def _task_row(task: BackgroundTask) -> Row:
@@ -202,8 +151,7 @@ def _task_row(task: BackgroundTask) -> Row:
         case Preparing(done=done, count=count):
             return "preparing images", done, count, f"{done:,} of {count:,}", ""
         case Downloading(what=what, done_bytes=done_bytes, count_bytes=count_bytes):
-            amount = text.amount(done_bytes, count_bytes)
-            return f"downloading {what or 'a file'}", done_bytes or 0, count_bytes, amount, ""
-    cell = text.point(task.benchmark, task.matrix)
-    name = f"proving equal work: {task.backend}, {cell}"
+            detail = amount(done_bytes, count_bytes)
+            return f"downloading {what or 'a file'}", done_bytes or 0, count_bytes, detail, ""
+    name = f"proving equal work: {task.backend}, {point(task.benchmark, task.matrix)}"
     return name, task.number - 1, task.count, f"{task.number} of {task.count}", ""

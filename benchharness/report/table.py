@@ -321,7 +321,8 @@ def _dataset(dataset: Mapping[str, Any]) -> str:
     if converted := dataset.get("converted"):
         notes.append(f"converted while decoding: {printable(describe_conversions(converted))}")
     if leaks := (dataset.get("leaks") or {}).get("count"):
-        notes.append(f"{leaks:,} test images also occur in the training set (data leakage)")
+        images = "image also occurs" if leaks == 1 else "images also occur"
+        notes.append(f"{leaks:,} test {images} in the training set (data leakage)")
     share = dataset.get("majority_share")
     if share and is_unbalanced(share, classes=len(dataset.get("classes", ()))):
         notes.append(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,12 +19,7 @@ PROOFS = ("proven", "", "partial", "not comparable")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """All trials of one cell.
-
-    Attributes:
-        matrix: Setting and value of each dimension of the matrix, in the suite's order.
-        trials: Their records, at least one.
-    """
+    """All trials of one cell, at least one; its matrix is in the suite's order."""
 
     benchmark: str
     strategy: str
@@ -36,7 +31,7 @@ class Cell:
     @property
     def key(self) -> CellKey:
         """Key that identifies it in its run."""
-        return cell_key(self.benchmark, dict(self.matrix), self.track, self.backend)
+        return record_key(self.trials[0])
 
     @property
     def label(self) -> str:
@@ -55,10 +50,11 @@ class Cell:
 
     @property
     def failures(self) -> Counter[tuple[str, str]]:
-        """Status and reason of the trials that are not ok, with the number of such trials."""
-        troubled = (trial for trial in self.trials if trial["status"] != "ok")
+        """Number of the trials that are not ok, by status and reason."""
         return Counter(
-            (trial["status"], trial.get("reason") or trial["status"]) for trial in troubled
+            (trial["status"], trial.get("reason") or trial["status"])
+            for trial in self.trials
+            if trial["status"] != "ok"
         )
 
     @property
@@ -90,11 +86,11 @@ class Cell:
 
     @property
     def speed_unit(self) -> str:
-        """What is counted of its speed: images, or what a frozen front has made of them."""
+        """Unit of its speed: images, or what a frozen front has made of them, a second."""
         return f"{trains_on(self.strategy, self.trials[-1]['settings'])}/s"
 
     def values(self, metric: str) -> list[Number]:
-        """Return what is known of a metric over the ok trials."""
+        """Return the known values of a metric over the ok trials."""
         known = (measured(trial["metrics"], metric) for trial in self.ok)
         return [value for value in known if value is not None]
 
@@ -110,10 +106,25 @@ class Cell:
 
 def cells_of(records: Iterable[Record]) -> list[Cell]:
     """Return the cells of some trials, in the order in which they first occur."""
-    groups: dict[tuple[Any, ...], list[Record]] = {}
+    groups: dict[CellKey, list[Record]] = {}
     for record in records:
         groups.setdefault(record_key(record), []).append(record)
-    return [_cell(trials) for trials in groups.values()]
+    return [
+        Cell(
+            benchmark=trials[0]["benchmark"],
+            strategy=trials[0]["strategy"],
+            backend=trials[0]["backend"],
+            track=trials[0]["track"],
+            matrix=tuple(trials[0]["matrix"].items()),
+            trials=tuple(trials),
+        )
+        for trials in groups.values()
+    ]
+
+
+def record_key(record: Record) -> CellKey:
+    """Return the key of a trial's cell."""
+    return cell_key(record["benchmark"], record["matrix"], record["track"], record["backend"])
 
 
 def trains_on(strategy: str, settings: Mapping[str, Any]) -> str:
@@ -137,20 +148,3 @@ def proof_word(verdict: str) -> str:
     if word not in PROOFS:
         raise ValueError(f"expected a verdict of {', '.join(filter(None, PROOFS))}, found {word!r}")
     return word
-
-
-def record_key(record: Record) -> CellKey:
-    """Return the key of the cell that a trial is of."""
-    return cell_key(record["benchmark"], record["matrix"], record["track"], record["backend"])
-
-
-def _cell(trials: Sequence[Record]) -> Cell:
-    first = trials[0]
-    return Cell(
-        benchmark=first["benchmark"],
-        strategy=first["strategy"],
-        backend=first["backend"],
-        track=first["track"],
-        matrix=tuple(first["matrix"].items()),
-        trials=tuple(trials),
-    )

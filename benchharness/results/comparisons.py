@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -29,7 +29,7 @@ Speed = Callable[[Record], float | None]
 
 
 class InLine(Protocol):
-    """What a cell of a plan and a cell of a run have in common."""
+    """Cell of a plan or of a run."""
 
     @property
     def benchmark(self) -> str:
@@ -55,13 +55,7 @@ class InLine(Protocol):
 # By identity: records are not hashable.
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Two backends on one line of the table.
-
-    Attributes:
-        ours: The cell that is recorded first.
-        theirs: The other cell.
-        line: All cells of the line, these two among them.
-    """
+    """Two backends on one line of the table, all of whose cells are in ``line``."""
 
     ours: Cell
     theirs: Cell
@@ -89,11 +83,7 @@ class Comparison:
 
     @cached_property
     def couples(self) -> tuple[tuple[Record, Record], ...]:
-        """The ok trials of both, by index, that ran next to each other.
-
-        Between them ran only trials of the same index, and the line was never idle for longer
-        than ``LONGEST_IDLE_S``.
-        """
+        """The ok trials of both, by index, that ran next to each other; see ``are_adjacent``."""
         trials = [trial for cell in self.line for trial in cell.trials]
         return tuple(couple for couple in self._of_one_index if are_adjacent(*couple, trials))
 
@@ -149,9 +139,9 @@ def comparisons_of(cells: Iterable[Cell]) -> list[Comparison]:
     for cell in cells:
         lines.setdefault(line_of(cell), []).append(cell)
     return [
-        Comparison(ours, theirs, tuple(line))
+        Comparison(*pair, line=tuple(line))
         for line in lines.values()
-        for ours, theirs in combinations(line, 2)
+        for pair in combinations(line, 2)
     ]
 
 
@@ -186,11 +176,7 @@ def line_of(cell: InLine) -> Line:
 
 
 def log_speed(metric: str) -> Speed:
-    """Return the function that gives the logarithm of a trial's speed by a metric.
-
-    Args:
-        metric: A rate (``_per_s``), or a time, whose reciprocal is the speed.
-    """
+    """Return a trial's log speed by a rate (``_per_s``), or by a time: then of its reciprocal."""
     sign = 1 if metric.endswith("_per_s") else -1
 
     def of(trial: Record) -> float | None:
@@ -205,7 +191,7 @@ def work_speed(trial: Record) -> float | None:
 
     None where a trial read features that an earlier one had extracted: it has not done the work.
     """
-    metrics: Mapping[str, Any] = trial["metrics"]
+    metrics = trial["metrics"]
     rate = metrics.get("train_images_per_s")
     if not rate or trial["strategy"] != "bottleneck":
         return math.log(rate) if rate else None
@@ -229,14 +215,14 @@ def are_adjacent(record: Record, other: Record, trials: Iterable[Record]) -> boo
     if not (record.get("started") and other.get("started")):
         return True
     first, last = sorted((started_s(record), started_s(other)))
-    between = [
-        trial for trial in trials if trial.get("started") and first <= started_s(trial) <= last
-    ]
+    timed = [(started_s(trial), trial) for trial in trials if trial.get("started")]
     ended = first
-    for trial in sorted(between, key=started_s):
-        if trial["trial"] != record["trial"] and first < started_s(trial) < last:
+    for began, trial in sorted(timed, key=lambda pair: pair[0]):
+        if not first <= began <= last:
+            continue
+        if trial["trial"] != record["trial"] and first < began < last:
             return False
-        if started_s(trial) - ended > LONGEST_IDLE_S:
+        if began - ended > LONGEST_IDLE_S:
             return False
         ended = max(ended, ended_s(trial))
     return True

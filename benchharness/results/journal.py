@@ -37,9 +37,7 @@ def decode(line: bytes) -> Record | None:
     else:
         checksum, _, payload = line.partition(b" ")
         is_whole = payload != b"" and checksum == b"%08x" % zlib.crc32(payload)
-    if not is_whole:
-        return None
-    record: Record = json.loads(payload)
+    record: Record | None = json.loads(payload) if is_whole else None
     return record
 
 
@@ -56,8 +54,12 @@ def append(path: Path, record: Record) -> None:
     descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
     try:
         lock(descriptor, path, longest_s=LONGEST_S)
-        separator = b"" if _heal(path, descriptor) else b"\n"
-        _write_whole(descriptor, separator + line)
+        line = (b"" if _heal(path, descriptor) else b"\n") + line
+        size = os.fstat(descriptor).st_size
+        if os.write(descriptor, line) < len(line):
+            # A full disk takes what fits; half a record would be worse than none.
+            os.ftruncate(descriptor, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
@@ -72,29 +74,24 @@ def read(path: Path) -> tuple[list[Record], list[str]]:
     if not content.endswith(b"\n") and decode(content.rpartition(b"\n")[2]) is None:
         time.sleep(_WRITING_S)
         content = path.read_bytes()
-    lines = content.split(b"\n")
     records: list[Record] = []
     problems: list[str] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(content.split(b"\n"), start=1):
         record = decode(line)
-        readable = None if record is None else in_present_format(record)
-        if readable is not None:
+        if record is not None and (readable := in_present_format(record)) is not None:
             records.append(readable)
+        elif record is not None:
+            problems.append(
+                f"{path}:{number}: expected a record of format {FORMAT} or older, "
+                f"found {record['format']}; read it with the version of benchharness that wrote "
+                "it, or a newer one"
+            )
         elif line:
-            problems.append(f"{path}:{number}: {_complaint(line, record)}")
+            problems.append(
+                f"{path}:{number}: expected a record with its checksum, found {len(line)} damaged "
+                "bytes; `benchharness run SUITE --resume` repeats the trial"
+            )
     return records, problems
-
-
-def _complaint(line: bytes, record: Record | None) -> str:
-    if record is None:
-        return (
-            f"expected a record with its checksum, found {len(line)} damaged bytes; "
-            "`benchharness run SUITE --resume` repeats the trial"
-        )
-    return (
-        f"expected a record of format {FORMAT} or older, found {record['format']}; "
-        "read it with the version of benchharness that wrote it, or a newer one"
-    )
 
 
 def _sealed(payload: bytes) -> bytes:
@@ -135,11 +132,3 @@ def _intact_length(descriptor: int, size: int) -> int:
         if start == 0:
             return 0
         length *= 8
-
-
-def _write_whole(descriptor: int, data: bytes) -> None:
-    size = os.fstat(descriptor).st_size
-    if os.write(descriptor, data) < len(data):
-        # A full disk takes what fits; half a record would be worse than none.
-        os.ftruncate(descriptor, size)
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -1,10 +1,10 @@
-"""Recorded runs: all trials as a pandas table, and what is known of one run."""
+"""Recorded runs: all trials as a pandas table, and the facts of one run."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,16 +35,22 @@ def load_results(path: str | os.PathLike[str]) -> pd.DataFrame:
     """
     import pandas as pd
 
-    rows = _rows(_runs(Path(path)))
+    origins: list[Row] = []
+    records: list[Record] = []
+    for run in _runs(Path(path)):
+        trials, problems = run.records()
+        for problem in problems:
+            warnings.warn(problem, stacklevel=2)
+        origins += [{"suite": run.suite, "run": run.name}] * len(trials)
+        records += with_one_peak(trials)
+    rows = [origin | row for origin, row in zip(origins, trial_rows(records), strict=True)]
+    kinds = {"suite": "text", "run": "text"}
+    kinds |= {column.name: column.kind for column in (*CELL, *TRIAL, *METRICS, *ORIGIN)}
     # A run without finished trials has its columns too.
-    every = (*CELL, *TRIAL, *METRICS, *ORIGIN)
-    columns = list(rows[0]) if rows else ["suite", "run", *(column.name for column in every)]
-    frame = pd.DataFrame(rows, columns=columns)
-    kinds = {column.name: column.kind for column in every}
-    kinds |= {"suite": "text", "run": "text"}
-    known = {name: DTYPES[kind] for name, kind in kinds.items() if name in columns}
+    frame = pd.DataFrame(rows, columns=list(rows[0] if rows else kinds))
     # A matrix may vary any setting, so pandas finds the type of those columns.
-    guessed = {name: frame[name].convert_dtypes() for name in columns if name not in kinds}
+    guessed = {str(name): frame[name].convert_dtypes() for name in frame if name not in kinds}
+    known = {name: DTYPES[kind] for name, kind in kinds.items() if name in frame}
     return frame.assign(**guessed).astype(known)
 
 
@@ -71,23 +77,9 @@ def _runs(path: Path) -> list[RunFolder]:
     if runs := runs_of(path):
         return runs[-1:]
     suites = sorted(path.iterdir()) if path.is_dir() else []
-    runs = [run for suite in suites for run in runs_of(suite)]
-    if not runs:
-        raise RunError(
-            f"{path}: expected a run's folder, a suite's folder or a results folder, "
-            "found nothing recorded; `benchharness run SUITE` makes one"
-        )
-    return runs
-
-
-def _rows(runs: Iterable[RunFolder]) -> list[Row]:
-    origins: list[Row] = []
-    records: list[Record] = []
-    for run in runs:
-        trials, problems = run.records()
-        for problem in problems:
-            warnings.warn(problem, stacklevel=3)
-        origins += [{"suite": run.suite, "run": run.name}] * len(trials)
-        records += with_one_peak(trials)
-    rows = trial_rows(records)
-    return [origin | row for origin, row in zip(origins, rows, strict=True)]
+    if runs := [run for suite in suites for run in runs_of(suite)]:
+        return runs
+    raise RunError(
+        f"{path}: expected a run's folder, a suite's folder or a results folder, "
+        "found nothing recorded; `benchharness run SUITE` makes one"
+    )

@@ -45,6 +45,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 FORMAT = 2
@@ -78,13 +79,6 @@ def _renamed(fields: Record, old: str, new: str) -> Record:
     return {new if name == old else name: value for name, value in fields.items()}
 
 
-def failed_in(record: Record) -> str | None:
-    """Return the phase in which a trial went wrong, and the epoch; None where unknown or none."""
-    failure = record.get("failure") or {}
-    phase, epoch = failure.get("phase"), failure.get("epoch")
-    return f"{phase}, epoch {epoch}" if phase and epoch else phase
-
-
 def _counted(record: Record) -> Record:
     """Return an older record, whose accuracies may be means in float32, with counts over images.
 
@@ -100,13 +94,23 @@ def _counted(record: Record) -> Record:
                 scored[name] = round(scored[name] * count) / count
     target = record["settings"].get("target_top1")
     if target is not None and metrics.get("time_to_top1_s") is None:
-        reached = (
-            sum(epoch["train_s"] for epoch in epochs[: place + 1])
-            for place, epoch in enumerate(epochs)
-            if (epoch.get("validation_top1") or 0.0) >= target
+        times = accumulate(epoch["train_s"] for epoch in epochs)
+        metrics["time_to_top1_s"] = next(
+            (
+                time_s
+                for time_s, epoch in zip(times, epochs, strict=True)
+                if (epoch.get("validation_top1") or 0.0) >= target
+            ),
+            None,
         )
-        metrics["time_to_top1_s"] = next(reached, None)
     return {**record, "metrics": metrics, "epochs": epochs}
+
+
+def failed_in(record: Record) -> str | None:
+    """Return the phase in which a trial went wrong, and the epoch; None where unknown or none."""
+    failure = record.get("failure") or {}
+    phase, epoch = failure.get("phase"), failure.get("epoch")
+    return f"{phase}, epoch {epoch}" if phase and epoch else phase
 
 
 def without_nan(value: Any) -> Any:
@@ -134,32 +138,44 @@ def measured(metrics: Mapping[str, Any], name: str) -> Any:
 
 
 def with_one_peak(records: Sequence[Record]) -> list[Record]:
-    """Return the records of a run, all of one precision and thread count held against one peak.
+    """Return the records of one run, all of one precision and thread count held against one peak.
 
     The rate of a matrix product is measured in each trial, on a GPU by way of its backend. What
     else the machine does, and what a backend does beside the product, only ever lowers it: the
     best of the run, whoever measured it, is nearest to what the device can do. So shares of
     different backends have one denominator.
-
-    Args:
-        records: Of one run, and so of one device.
     """
 
     def kind(record: Record) -> object:
         return record["settings"].get("precision"), record["settings"].get("threads")
 
+    def peak(record: Record) -> float:
+        return record["metrics"].get("peak_flops_per_s") or 0.0
+
     fastest: dict[object, Record] = {}
+    for record in sorted(records, key=peak, reverse=True):
+        fastest.setdefault(kind(record), record)
+    result = []
     for record in records:
-        if _peak(record) > _peak(fastest.get(kind(record))):
-            fastest[kind(record)] = record
-    return [_against(record, fastest.get(kind(record))) for record in records]
+        metrics, best = record["metrics"], fastest[kind(record)]
+        speed, flops = metrics.get("train_images_per_s"), metrics.get("train_flops_per_image")
+        if peak(best) and speed is not None and flops is not None:
+            source = best["metrics"].get("peak_source")
+            shares = {
+                "peak_flops_per_s": peak(best),
+                # A trial knows its plugin, and its record the name of its backend.
+                "peak_source": best["backend"] if source == BACKEND else source,
+                "fraction_of_peak": speed * flops / peak(best),
+            }
+            record = {**record, "metrics": {**metrics, **shares}}
+        result.append(record)
+    return result
 
 
 def with_disturbance(records: Sequence[Record], cores: int | None) -> list[Record]:
-    """Return records with ``is_disturbed``: whether the machine was busy while a trial was timed.
+    """Return a run's records with ``is_disturbed``: whether the machine was busy during a trial.
 
     Args:
-        records: Of one run.
         cores: Of its machine; where unknown, one is assumed, which calls more trials disturbed.
     """
     limit = BUSY * (cores or 1)
@@ -172,23 +188,3 @@ def with_disturbance(records: Sequence[Record], cores: int | None) -> list[Recor
 def disturbed_count(records: Sequence[Record], cores: int | None) -> int:
     """Return during how many trials the machine was busy, see ``with_disturbance``."""
     return sum(record["is_disturbed"] for record in with_disturbance(records, cores))
-
-
-def _peak(record: Record | None) -> float:
-    """Return the rate of a record's matrix product; 0 for unknown."""
-    return (record["metrics"].get("peak_flops_per_s") if record else None) or 0.0
-
-
-def _against(record: Record, fastest: Record | None) -> Record:
-    metrics = record["metrics"]
-    speed, flops = metrics.get("train_images_per_s"), metrics.get("train_flops_per_image")
-    if fastest is None or speed is None or flops is None:
-        return record
-    peak, source = _peak(fastest), fastest["metrics"].get("peak_source")
-    shares = {
-        "peak_flops_per_s": peak,
-        # A trial knows its plugin, and its record the name of its backend.
-        "peak_source": fastest["backend"] if source == BACKEND else source,
-        "fraction_of_peak": speed * flops / peak,
-    }
-    return {**record, "metrics": {**metrics, **shares}}

@@ -18,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from benchharness.errors import RunError
-from benchharness.files import ANOTHER_RESULTS, atomic_write_text, sync, writable
+from benchharness.files import (
+    ANOTHER_RESULTS,
+    atomic_write_text,
+    require_free_space,
+    sync,
+    writable,
+)
 from benchharness.results import journal
 from benchharness.results.record import Record, without_nan
 from benchharness.text import escape_control_chars
@@ -54,7 +60,6 @@ class RunFolder:
         is none; both are logged.
 
         Args:
-            results_dir: Made when missing.
             suite_name: One folder name.
             now: With a time zone.
             token: Distinguishes runs of the same second.
@@ -97,11 +102,7 @@ class RunFolder:
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:
-        """Return the run that was recorded in a folder.
-
-        Raises:
-            RunError: There is none.
-        """
+        """Return the run that was recorded in a folder, else raise a RunError."""
         if not _is_run(path):
             raise RunError(
                 f"{path}: expected the folder of a run, found no {RECORDS} in it; "
@@ -130,7 +131,7 @@ class RunFolder:
         return self.path / "weights"
 
     def log_path(self, trial_id: str) -> Path:
-        """Return the file for what a trial prints."""
+        """Return the file of a trial's output."""
         return self.logs / f"{trial_id}.log"
 
     def set_aside_log(self, trial_id: str) -> None:
@@ -151,22 +152,14 @@ class RunFolder:
             journal.append(self.path / RECORDS, record)
 
     def records(self) -> tuple[list[Record], list[str]]:
-        """Return the last record of each trial, and one message per line that cannot be read.
-
-        Raises:
-            RunError: The file cannot be opened.
-        """
+        """Return the last record of each trial, and one message per line that cannot be read."""
         with _readable(self.path / RECORDS):
             records, problems = journal.read(self.path / RECORDS)
         last = {record["id"]: record for record in records}
         return list(last.values()), problems
 
     def write_run(self, run: dict[str, Any]) -> None:
-        """Replace run.json: the resolved suite, the environment and the digests.
-
-        Raises:
-            RunError: The folder cannot be written; likewise for the other files.
-        """
+        """Replace run.json: the resolved suite, the environment and the digests."""
         self._write("run.json", run)
 
     def write_certificates(self, certificates: dict[str, Any]) -> None:
@@ -178,11 +171,7 @@ class RunFolder:
         self._write("comparison.json", comparison)
 
     def read_run(self) -> dict[str, Any]:
-        """Return what ``write_run`` stored.
-
-        Raises:
-            RunError: run.json is missing or damaged.
-        """
+        """Return what ``write_run`` stored, else raise a RunError."""
         path = self.path / "run.json"
         with _readable(path):
             run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -196,14 +185,9 @@ class RunFolder:
 
 
 def require_room(results_dir: Path, *, needed: int) -> None:
-    """Refuse a place where a run cannot be recorded, before anything is done for it.
+    """Refuse a place that cannot be written or has fewer bytes, before anything is done for a run.
 
-    Args:
-        results_dir: Where it is missing, the folder counts in which it would be made.
-        needed: Bytes that must be free.
-
-    Raises:
-        RunError: It cannot be written, or has fewer bytes.
+    Where it is missing, the folder counts in which it would be made.
     """
     with writable(results_dir, elsewhere=ANOTHER_RESULTS):
         places = (results_dir, *results_dir.absolute().parents)
@@ -214,21 +198,16 @@ def require_room(results_dir: Path, *, needed: int) -> None:
             probe.write(b"\0")
             probe.flush()
             os.fsync(probe.fileno())
-        free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise RunError(
-            f"{results_dir}: expected {needed / 1e6:,.1f} MB of free space for results, "
-            f"found {free / 1e6:,.1f} MB; free some space, or {ANOTHER_RESULTS}"
-        )
+    require_free_space(
+        results_dir, needed=needed, what="results", error=RunError, elsewhere=ANOTHER_RESULTS
+    )
 
 
 def find_run(path: Path, results_dir: Path) -> RunFolder:
     """Return the run a user means: by its folder, its suite's folder or its suite's name.
 
-    A suite means its latest run, or the newest that is left when that one was removed.
-
-    Raises:
-        RunError: Nothing was recorded under that name.
+    A suite means its latest run, or the newest that is left when that one was removed. Raises a
+    RunError where nothing was recorded under that name.
     """
     for place in (path, results_dir / path):
         is_text_file = place.name == LATEST and place.is_file()
@@ -237,9 +216,14 @@ def find_run(path: Path, results_dir: Path) -> RunFolder:
             return RunFolder.open(folder)
         if runs := runs_of(place):
             return runs[-1]
+    folders = sorted(results_dir.iterdir()) if results_dir.is_dir() else []
+    names = [folder.name for folder in folders if runs_of(folder)]
+    held = "no runs yet: `benchharness run SUITE` makes one"
+    if names:
+        held = f"runs of: {', '.join(names)}"
     raise RunError(
-        f"{path}: expected a run's folder, a suite's folder or a suite's name, "
-        f"found nothing recorded; {_recorded_suites(results_dir)}"
+        f"{path}: expected a run's folder, a suite's folder or a suite's name, found nothing "
+        f"recorded; {results_dir} holds {held}"
     )
 
 
@@ -265,14 +249,6 @@ def _first_line(run: Path) -> bytes:
             return file.readline()
     except OSError:
         return b""
-
-
-def _recorded_suites(results_dir: Path) -> str:
-    folders = sorted(results_dir.iterdir()) if results_dir.is_dir() else []
-    names = [folder.name for folder in folders if runs_of(folder)]
-    if not names:
-        return f"{results_dir} holds no runs yet: `benchharness run SUITE` makes one"
-    return f"{results_dir} holds runs of: {', '.join(names)}"
 
 
 def _is_run(path: Path) -> bool:
@@ -313,9 +289,8 @@ def _latest_of(suite: Path) -> Path | None:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        reason = f"cannot read {path}: {error.strerror}"
-        raise RunError(f"{reason}; choose another run, or repeat this one") from error
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         reason = f"{path}: expected JSON, found: {error}"
+        if isinstance(error, OSError):
+            reason = f"cannot read {path}: {error.strerror}"
         raise RunError(f"{reason}; choose another run, or repeat this one") from error

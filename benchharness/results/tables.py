@@ -14,7 +14,7 @@ from typing import Any
 
 from benchharness.errors import RunError
 from benchharness.files import atomic_write_text, unwritten
-from benchharness.results.cells import Cell, cells_of
+from benchharness.results.cells import cells_of
 from benchharness.results.columns import (
     CELL,
     EPOCH,
@@ -33,8 +33,9 @@ _FORMULA_STARTS = (*"=+-@\t\r\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 def trial_rows(records: Sequence[Record]) -> list[Row]:
-    """Return one row per trial."""
-    settings, added = _matrix_settings(records), _added_metrics(records)
+    """Return one row per trial; last are the metrics that meters of plugins added, METER.NAME."""
+    settings = _matrix_settings(records)
+    added = sorted({name for record in records for name in record["metrics"] if "." in name})
     return [
         _identity(record, settings)
         | _pick(record, TRIAL)
@@ -66,23 +67,32 @@ def epoch_rows(records: Sequence[Record]) -> list[Row]:
 def summary_rows(records: Sequence[Record]) -> list[Row]:
     """Return one row per cell: medians over its ok trials, and the spread of the main ones."""
     settings = _matrix_settings(records)
-    return [
-        _identity(cell.trials[0], settings)
-        | _counts(cell)
-        | _medians(cell)
-        | {f"published_{name}": cell.published(name) for name in ("top1", "epoch_s", "note")}
-        for cell in cells_of(records)
-    ]
+    rows = []
+    for cell in cells_of(records):
+        row = _identity(cell.trials[0], settings) | {
+            "trials": len(cell.trials),
+            "trials_ok": len(cell.ok),
+            "reasons": _join(reason for _, reason in cell.failures),
+            "proof": cell.proof,
+            "target_top1": cell.target_top1,
+            "target_misses": cell.target_misses,
+            "flags": _join(flag for trial in cell.trials for flag in trial.get("flags", ())),
+        }
+        for column in METRICS:
+            if column.is_number:
+                row[column.name] = cell.median(column.name)
+            if column.name in SPREAD:
+                values = cell.values(column.name)
+                row[f"{column.name}_min"] = min(values, default=None)
+                row[f"{column.name}_max"] = max(values, default=None)
+        row |= {f"published_{name}": cell.published(name) for name in ("top1", "epoch_s", "note")}
+        rows.append(row)
+    return rows
 
 
 def _matrix_settings(records: Iterable[Record]) -> list[str]:
     """Return every setting that some matrix varies, in the order of first occurrence."""
     return list(dict.fromkeys(setting for record in records for setting in record["matrix"]))
-
-
-def _added_metrics(records: Iterable[Record]) -> list[str]:
-    """Return the names of what meters of plugins have measured: ``METER.NAME``."""
-    return sorted({name for record in records for name in record["metrics"] if "." in name})
 
 
 def _join(parts: Iterable[str]) -> str:
@@ -99,43 +109,16 @@ def _pick(source: Mapping[str, Any], columns: Iterable[Column]) -> Row:
     return {column.name: source.get(column.name) for column in columns}
 
 
-def _counts(cell: Cell) -> Row:
-    return {
-        "trials": len(cell.trials),
-        "trials_ok": len(cell.ok),
-        "reasons": _join(reason for _, reason in cell.failures),
-        "proof": cell.proof,
-        "target_top1": cell.target_top1,
-        "target_misses": cell.target_misses,
-        "flags": _join(flag for trial in cell.trials for flag in trial.get("flags", ())),
-    }
-
-
-def _medians(cell: Cell) -> Row:
-    row: Row = {}
-    for column in METRICS:
-        if column.is_number:
-            row[column.name] = cell.median(column.name)
-        if column.name in SPREAD:
-            values = cell.values(column.name)
-            row[f"{column.name}_min"] = min(values, default=None)
-            row[f"{column.name}_max"] = max(values, default=None)
-    return row
-
-
 TABLES = {"trials.csv": trial_rows, "epochs.csv": epoch_rows, "summary.csv": summary_rows}
 
 
 def write_csv_files(folder: Path, records: Sequence[Record]) -> list[Path]:
-    """Write the three tables of a run, numbers unrounded, unknown values empty.
-
-    Returns:
-        The files, in the order of ``TABLES``.
+    """Write ``TABLES`` of a run, numbers unrounded, unknown values empty; return the files.
 
     Raises:
         RunError: The folder cannot be written.
     """
-    paths, records = [], with_one_peak(records)
+    records = with_one_peak(records)
     for name, rows in TABLES.items():
         path = folder / name
         try:
@@ -145,8 +128,7 @@ def write_csv_files(folder: Path, records: Sequence[Record]) -> list[Path]:
                 f"{path}: expected to be able to write here, found: {unwritten(error)}; "
                 "the records are whole, and `benchharness report` makes this file from them"
             ) from error
-        paths.append(path)
-    return paths
+    return [folder / name for name in TABLES]
 
 
 def csv_text(rows: Sequence[Row]) -> str:

@@ -125,8 +125,9 @@ def dataset_messages(dataset: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"WARNING: rebuilt in the cache: {damage}" for damage in dataset["mended"])
     if leaks := dataset["leaks"]["count"]:
         test, train = dataset["leaks"]["first"][0]
+        images = "image also occurs" if leaks == 1 else "images also occur"
         yield (
-            f"WARNING: {leaks:,} test images also occur in the training set (data leakage): "
+            f"WARNING: {leaks:,} test {images} in the training set (data leakage): "
             f'{test} is {train}; on_leak = "error" in [dataset] refuses them'
         )
     if dataset["converted"]:
