@@ -1,4 +1,4 @@
-"""Commands of benchharness whose workers' jobs are done in one process: frameworks start once.
+"""Workers' jobs that are done in the process of a command or of a test: frameworks start once.
 
 Started as ``python -P in_process.py COMMANDS``, a JSON list of lists of words; prints a JSON list
 of ``[exit code, standard output, standard error]``.
@@ -11,8 +11,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ def run_commands(
     ]
 
 
-def _run_here(executor: Any, request: Any, *, on_event: Any, **places: Any) -> Any:
-    """Do a worker's job, in place of ``LocalExecutor.run``."""
+def _steps_here(executor: Any, request: Any, *, on_event: Any, **places: Any) -> Any:
+    """Do a worker's job, in place of ``LocalExecutor.steps``."""
     from benchharness.measure.clock import PhaseClock, now_s
     from benchharness.measure.meters import make_meters
     from benchharness.run.process.exit import Outcome
@@ -62,23 +62,39 @@ def _run_here(executor: Any, request: Any, *, on_event: Any, **places: Any) -> A
     with redirect_stdout(sys.stderr):
         emit(_run(request, Channel(emit=emit, clock=clock), has_log=True))
     meters = make_meters(os.getpid(), gpu=None, base_bytes=None)
+    # A generator, as that is; it never stops.
+    yield from ()
     outcome.end(wall_s=now_s() - began_s, meters=meters)
     return outcome
 
 
-def _main(commands: list[list[str]]) -> list[tuple[int, str, str]]:
-    from benchharness.cli import main
+@contextmanager
+def workers_here() -> Iterator[None]:
+    """Have workers' jobs done in this process, which saves starting others; they leave no log."""
     from benchharness.run.process.executor import LocalExecutor
 
-    LocalExecutor.run = _run_here
+    steps, environment = LocalExecutor.steps, dict(os.environ)
+    LocalExecutor.steps = _steps_here
+    try:
+        yield
+    finally:
+        LocalExecutor.steps = steps
+        os.environ.clear()
+        os.environ.update(environment)
+
+
+def _main(commands: list[list[str]]) -> list[tuple[int, str, str]]:
+    from benchharness.cli import main
+
     results = []
-    for command in commands:
-        sys.argv = ["benchharness", *command]
-        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-            try:
-                main()
-            except SystemExit as end:
-                results.append((int(end.code or 0), out.getvalue(), err.getvalue()))
+    with workers_here():
+        for command in commands:
+            sys.argv = ["benchharness", *command]
+            with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+                try:
+                    main()
+                except SystemExit as end:
+                    results.append((int(end.code or 0), out.getvalue(), err.getvalue()))
     return results
 
 

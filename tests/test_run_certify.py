@@ -1,13 +1,15 @@
-"""Certificates of whole suites: real processes, the NumPy reference in two precisions."""
+"""Certificates of whole suites: the NumPy reference in two precisions."""
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import workers_here
 from local_plugins import install
 
 from benchharness import plugins
@@ -95,10 +97,13 @@ def session(folder: Path, text: str = SUITE, **request: Any) -> Session:
     )
 
 
-def certify(folder: Path, text: str = SUITE) -> tuple[list[Certificate], list[str]]:
+def certify(
+    folder: Path, text: str = SUITE, *, in_process: bool = True
+) -> tuple[list[Certificate], list[str]]:
     """Return the certificates of a suite, and how many cells each backend was probed at."""
     events: list[Event] = []
-    found = certify_suite(session(folder, text), events.append)
+    with workers_here() if in_process else nullcontext():
+        found = certify_suite(session(folder, text), events.append)
     probed = (event for event in events if isinstance(event, Probing))
     return found, [f"{event.backend}: {event.cells}" for event in probed if event.cell == 1]
 
@@ -209,7 +214,9 @@ def test_a_proof_that_hangs_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(certify_module, "SILENCE_S", 5.0)
     text = SUITE.replace('"single"]', '"hanging"]').partition("[[benchmark]]")[0]
 
-    found, _ = certify(tmp_path, f'{text}[[benchmark]]\nname = "feed"\nstrategy = "dataset"\n')
+    feed = f'{text}[[benchmark]]\nname = "feed"\nstrategy = "dataset"\n'
+
+    found, _ = certify(tmp_path, feed, in_process=False)
 
     plugins.installed.cache_clear()
     assert "hanging: no progress for 5 s" in found[0].obstacle
@@ -227,7 +234,8 @@ def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):
 
 def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
     """certificate.json holds every figure; each record its verdict and its ledger."""
-    with start_run(session(workplace, benchmarks=("small",)), unobserved) as runner:
+    proven = session(workplace, benchmarks=("small",))
+    with workers_here(), start_run(proven, unobserved) as runner:
         folder, records = runner.folder, runner.run(unobserved)
 
     stored = json.loads((folder.path / "certificate.json").read_text())
@@ -244,7 +252,7 @@ def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
 def test_a_run_without_proof_says_so(workplace: Path):
     """Nothing is certified, and no record claims anything."""
     unproven = session(workplace, benchmarks=("dataset",), proof="no")
-    with start_run(unproven, unobserved) as runner:
+    with workers_here(), start_run(unproven, unobserved) as runner:
         folder, records = runner.folder, runner.run(unobserved)
 
     assert not (folder.path / "certificate.json").exists()

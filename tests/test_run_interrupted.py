@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from benchharness.results import journal
-from benchharness.run.process.signals import defer_signals
+from benchharness.run.runner import defer_signals
 
 SUITE = """
 name = "long"

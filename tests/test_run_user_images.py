@@ -19,9 +19,8 @@ from benchharness.data.info import DatasetInfo
 from benchharness.errors import DatasetError, SuiteError
 from benchharness.report.table import inputs_text
 from benchharness.run import messages
-from benchharness.run.adapt import adapt_plan, channels
 from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
-from benchharness.run.inputs import RunInputs, SearchPaths, find_inputs
+from benchharness.run.inputs import RunInputs, SearchPaths, adapt_plan, channels, find_inputs
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
