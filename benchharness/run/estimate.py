@@ -12,7 +12,7 @@ from typing import Any, Literal
 from benchharness.data.info import DatasetInfo
 from benchharness.measure.gpu import Accelerator, read_gpus
 from benchharness.measure.machine import read_memory, usable_cores
-from benchharness.model.network import Flatten, Network
+from benchharness.model.network import Flatten
 from benchharness.run.device import Device
 from benchharness.run.dry_run import TrialPreview, preview_trials
 from benchharness.run.events import previous_durations
@@ -100,16 +100,6 @@ class AvailableMemory:
     free_bytes: int
     gpu_bytes: int | None = None
     gpu_free_bytes: int | None = None
-
-    def is_short_of(self, needs: MemoryEstimate) -> bool:
-        """Whether less is free than is needed, as far as that is known."""
-        gpu = self.gpu_bytes if self.gpu_free_bytes is None else self.gpu_free_bytes
-        return needs.host_bytes > self.free_bytes or (gpu is not None and needs.device_bytes > gpu)
-
-    def cannot_hold(self, needs: MemoryEstimate) -> bool:
-        """Whether weights, gradients and optimizer state alone exceed the whole memory."""
-        whole = self.host_bytes if self.gpu_bytes is None else self.gpu_bytes
-        return needs.learning_bytes > whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,31 +199,25 @@ def peak_activation_bytes(workload: Workload, *, batch_size: int, precision: str
     the gradients of one layer's input and output come on top. Layers before it, and a front that
     runs once, hold one layer's input and output at a time.
     """
-    value_bytes = 2 if precision == "bfloat16" else FLOAT_BYTES
-    training = _training_values(workload.learner, workload.trainable)
-    front = workload.front.steps() if workload.front else ()
-    passing = max((math.prod(before) + math.prod(after) for _, before, after in front), default=0)
-    return batch_size * value_bytes * max(training, passing)
-
-
-def _training_values(network: Network, trainable: tuple[str, ...]) -> int:
-    """Return the values of one image that a training step holds at once."""
-    kept, frozen, backward = 0, 0, 0
+    kept, passing, backward = 0, 0, 0
     is_learning = False
-    for layer, before, after in network.steps():
+    for layer, before, after in workload.learner.steps():
         if isinstance(layer, Flatten):
             # The same values under another shape.
             continue
         values_in, values_out = math.prod(before), math.prod(after)
-        if not is_learning and layer.name in trainable:
+        if not is_learning and layer.name in workload.trainable:
             is_learning = True
             kept = values_in
         if is_learning:
             kept += values_out
             backward = max(backward, values_in + values_out)
         else:
-            frozen = max(frozen, values_in + values_out)
-    return max(kept + backward, frozen)
+            passing = max(passing, values_in + values_out)
+    for _, before, after in workload.front.steps() if workload.front else ():
+        passing = max(passing, math.prod(before) + math.prod(after))
+    value_bytes = 2 if precision == "bfloat16" else FLOAT_BYTES
+    return batch_size * value_bytes * max(kept + backward, passing)
 
 
 def largest_per_benchmark(cells: Sequence[CellMemory]) -> list[CellMemory]:
@@ -265,11 +249,18 @@ def memory_text(cell: CellMemory, memory: AvailableMemory) -> str:
 def memory_problems(
     cells: Sequence[CellMemory], memory: AvailableMemory
 ) -> Iterator[tuple[CellMemory, Literal["ok", "warn", "missing"], str]]:
-    """Yield the largest cell of each benchmark, ``ok``, ``warn`` or ``missing``, and the remedy."""
+    """Yield each benchmark's largest cell; a remedy, with ``warn`` or ``missing``, if it is short.
+
+    What is missing is room for weights, gradients and optimizer state alone in the whole memory.
+    """
+    whole = memory.host_bytes if memory.gpu_bytes is None else memory.gpu_bytes
+    free = memory.gpu_bytes if memory.gpu_free_bytes is None else memory.gpu_free_bytes
     for cell in largest_per_benchmark(cells):
-        if memory.cannot_hold(cell.needs):
+        needs = cell.needs
+        is_short_of_gpu = free is not None and needs.device_bytes > free
+        if needs.learning_bytes > whole:
             yield cell, "missing", _LESS
-        elif memory.is_short_of(cell.needs):
+        elif needs.host_bytes > memory.free_bytes or is_short_of_gpu:
             yield cell, "warn", _LESS
         else:
             yield cell, "ok", ""
@@ -315,9 +306,9 @@ def warnings(
         gpu_free_bytes=gpu.free_bytes if gpu else None,
     )
     lines = [
-        f"WARNING: {cell.cell.benchmark} needs {memory_text(cell, memory)}; {_LESS}"
-        for cell in largest_per_benchmark(estimate.cells())
-        if memory.is_short_of(cell.needs)
+        f"WARNING: {cell.cell.benchmark} needs {memory_text(cell, memory)}; {remedy}"
+        for cell, _, remedy in memory_problems(estimate.cells(), memory)
+        if remedy
     ]
     shared = shared_memory(estimate.previews(), cores=usable_cores())
     return lines + ([f"WARNING: {'; '.join(shared)}"] if shared and shared[1] else [])
