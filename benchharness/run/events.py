@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchharness.errors import RunError
 from benchharness.results.record import Record, failed_in
-from benchharness.results.run_folder import RunFolder, runs_of
+from benchharness.results.run_folder import runs_of
 
 if TYPE_CHECKING:
     from benchharness.suite.plan import Plan
@@ -441,34 +441,6 @@ def _as_json(value: Any) -> Any:
     if isinstance(value, Mapping):
         return dict(value)
     return [*map(_as_json, value)] if isinstance(value, tuple) else value
-
-
-def run_started(
-    plan: Plan, *, command: str, device: str, folder: RunFolder | None, results: Path, trials: int
-) -> RunStarted:
-    """Return the first event of a run; a folder that is None is for nothing recorded."""
-    expected_s = previous_durations(results, plan, device=device)
-    return RunStarted(
-        command=command,
-        suite=plan.suite.name,
-        profile=plan.profile,
-        device=device,
-        folder=str(folder.path) if folder else None,
-        trials=trials if folder else 0,
-        cells=tuple(
-            PlannedCell(
-                benchmark=cell.benchmark,
-                matrix=cell.matrix,
-                backend=cell.backend,
-                track=cell.track,
-                trials=cell.trials,
-                max_trials=cell.max_trials,
-                epochs=cell.settings.epochs,
-                expected_s=expected_s.get(place),
-            )
-            for place, cell in enumerate(plan.cells)
-        ),
-    )
 
 
 def previous_durations(results: Path, plan: Plan, *, device: str) -> dict[int, float]:

@@ -35,10 +35,11 @@ from benchharness.run.dry_run import build_workloads, dataset_info, preview_tria
 from benchharness.run.estimate import ResourceEstimate, warnings
 from benchharness.run.events import (
     Observer,
+    PlannedCell,
     Preparing,
     RunStarted,
     announce,
-    run_started,
+    previous_durations,
     unobserved,
 )
 from benchharness.run.inputs import (
@@ -271,15 +272,13 @@ def _with_known_backends(plan: Plan, *, requested: Sequence[str]) -> tuple[Plan,
         for plugin in plugins.values()
         if plugin not in (*installed(), *disabled()) and (hint := did_you_mean(plugin, installed()))
     ]
-    if problems:
-        raise SuiteError(str(plan.suite.path), problems)
     unsupported = {
         backend: reason
         for backend, plugin in plugins.items()
         if plugin in installed() and (reason := obstacle(installed()[plugin]))
     }
     cells = tuple(cell for cell in plan.cells if cell.backend not in unsupported)
-    problems = [
+    problems += [
         Problem(
             where=f'backend "{backend}"',
             expected="a framework that this Python supports",
@@ -419,17 +418,31 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
 
 
 def _run_started(session: Session, command: str, *, folder: RunFolder | None) -> RunStarted:
-    trials = len(session.plan.trials())
+    plan, device, trials = session.plan, session.device.name, len(session.plan.trials())
     if session.resumed is not None:
         # As far as is known before the data are read; then ids decide.
         trials = _pending(session).count(of=trials)
-    return run_started(
-        session.plan,
+    expected_s = previous_durations(session.options.results, plan, device=device)
+    return RunStarted(
         command=command,
-        device=session.device.name,
-        folder=folder,
-        results=session.options.results,
-        trials=trials,
+        suite=plan.suite.name,
+        profile=plan.profile,
+        device=device,
+        folder=str(folder.path) if folder else None,
+        trials=trials if folder else 0,
+        cells=tuple(
+            PlannedCell(
+                benchmark=cell.benchmark,
+                matrix=cell.matrix,
+                backend=cell.backend,
+                track=cell.track,
+                trials=cell.trials,
+                max_trials=cell.max_trials,
+                epochs=cell.settings.epochs,
+                expected_s=expected_s.get(place),
+            )
+            for place, cell in enumerate(plan.cells)
+        ),
     )
 
 

@@ -1,16 +1,8 @@
 """Stopping rule: a look at every line after each round of trials decides whether it gets more.
 
-A line is a benchmark at one point of its matrix and in one track, on all its backends. Where its
-number of trials is ``auto``, it gets its first trials and then, round after round, one more of each
-backend, until one of these ends it:
-
-- ``decided``: the fastest backend differs from, or equals, every other one with confidence;
-- ``max_trials``: it has the most trials allowed;
-- ``time``: another round would exceed ``max_minutes`` of timing;
-- ``failed``: fewer than two of its backends have a trial that is ok.
-
-The confidence of a look comes from ``benchharness.measure.sequential``; it depends on the number of
-looks and of all comparisons of the plan, both known before the first trial.
+A line is a benchmark at one point of its matrix and in one track, on all its backends. It ends once
+its fastest backend is decided, after its most trials, for lack of time, or as too many have failed.
+The confidence of each look (``measure.sequential``) depends on the number of looks and comparisons.
 """
 
 from __future__ import annotations
