@@ -455,11 +455,18 @@ def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iter
             damages=checked.damages,
         )
     for weights in dict.fromkeys(w for w in map(inputs.pretrained, inputs.plan.cells) if w):
-        if weights.path:
-            yield VerifyResult(
-                what=f"weights of {weights.backbone}, release {weights.release}: {weights.path}",
-                damages=tuple(_weights_damages(weights)),
-            )
+        if weights.path is None:
+            continue
+        backbone, found = BACKBONES[weights.backbone], list[str]()
+        shape = 2 * backbone.smallest_image, 2 * backbone.smallest_image, 3
+        try:
+            read_pretrained(weights, Network(input_shape=shape, layers=backbone.layers))
+        except BenchError as error:
+            found.append(str(error))
+        yield VerifyResult(
+            what=f"weights of {weights.backbone}, release {weights.release}: {weights.path}",
+            damages=tuple(found),
+        )
 
 
 def _verify_downloads(folder: Path) -> Iterator[VerifyResult]:
@@ -474,12 +481,3 @@ def _verify_downloads(folder: Path) -> Iterator[VerifyResult]:
                 for line in damages(item)
             ),
         )
-
-
-def _weights_damages(pretrained: Pretrained) -> Iterator[str]:
-    backbone = BACKBONES[pretrained.backbone]
-    side = 2 * backbone.smallest_image
-    try:
-        read_pretrained(pretrained, Network(input_shape=(side, side, 3), layers=backbone.layers))
-    except BenchError as error:
-        yield str(error)
