@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 
 def run_commands(
@@ -48,7 +49,6 @@ def _steps_here(executor: Any, request: Any, *, on_event: Any, **places: Any) ->
     # As it comes to a worker and back: as JSON.
     request.write(places["request_file"])
     request = type(request).read(places["request_file"])
-    os.environ |= executor.environment
     outcome, began_s = Outcome(), now_s()
 
     def emit(event: Mapping[str, Any]) -> None:
@@ -59,7 +59,7 @@ def _steps_here(executor: Any, request: Any, *, on_event: Any, **places: Any) ->
     clock = PhaseClock(
         started_s=began_s, on_phase=lambda name: emit({"event": "phase", "phase": name})
     )
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), mock.patch.dict(os.environ, executor.environment):
         emit(_run(request, Channel(emit=emit, clock=clock), has_log=True))
     meters = make_meters(os.getpid(), gpu=None, base_bytes=None)
     # A generator, as that is; it never stops.
@@ -73,14 +73,8 @@ def workers_here() -> Iterator[None]:
     """Have workers' jobs done in this process, which saves starting others; they leave no log."""
     from benchharness.run.process.executor import LocalExecutor
 
-    steps, environment = LocalExecutor.steps, dict(os.environ)
-    LocalExecutor.steps = _steps_here
-    try:
+    with mock.patch.object(LocalExecutor, "steps", _steps_here):
         yield
-    finally:
-        LocalExecutor.steps = steps
-        os.environ.clear()
-        os.environ.update(environment)
 
 
 def _main(commands: list[list[str]]) -> list[tuple[int, str, str]]:
