@@ -82,7 +82,7 @@ def run(folder: Path, text: str, **request: Any) -> tuple[RunFolder, list[Record
 @pytest.fixture(scope="module")
 def four_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Record]]:
     """The four strategies on two backends, two trials each."""
-    return run(tmp_path_factory.mktemp("four_ways"), SUITE)
+    return run(tmp_path_factory.mktemp("four_ways"), SUITE, proof="no")
 
 
 def of(records: list[Record], benchmark: str) -> list[Record]:

@@ -148,9 +148,9 @@ def test_what_is_proven_is_not_proven_again(workplace: Path):
 
 def test_another_seed_or_setting_is_proven_anew(workplace: Path):
     """A cell's content decides; the other cells are kept."""
-    _, probed = certify(workplace, SUITE.replace("lr = 1e-2", "lr = 2e-2"))
+    _, probed = certify(workplace, SUITE.replace("shear = 0.2", "shear = 0.3"))
 
-    assert "single: 1" in probed
+    assert "single: 2" in probed
 
 
 def test_more_epochs_are_no_other_work(workplace: Path):
@@ -174,13 +174,15 @@ def test_all_stages_are_compared(workplace: Path):
 
 
 def test_a_damaged_probe_is_made_again(workplace: Path):
-    """Files cut short are no proof: the cells are probed anew, and proven."""
-    for file in (workplace / "cache/probes").glob("*.safetensors"):
-        file.write_bytes(file.read_bytes()[:100])
+    """A file cut short is no proof: its cell is probed anew, and proven."""
+    file = min(
+        (workplace / "cache/probes").glob("*.safetensors"), key=lambda path: path.stat().st_size
+    )
+    file.write_bytes(file.read_bytes()[:100])
 
     certificates, probed = certify(workplace)
 
-    assert "single: 5" in probed
+    assert [line.split(": ")[1] for line in probed] == ["1"]
     assert all(certificate.is_proven for certificate in certificates)
 
 
@@ -225,6 +227,7 @@ def test_a_proof_that_hangs_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.
 def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):
     """The others are certified, the pair says why it is not."""
     text = SUITE.replace('["numpy", "single"]', '["numpy", "elsewhere"]')
+    text = text.partition('[[benchmark]]\nname = "small"')[0]
 
     certificates, _ = certify(tmp_path, text)
 
