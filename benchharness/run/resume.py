@@ -185,7 +185,7 @@ def _code(plugin: str) -> str:
 
 
 def check_same_setup(folder: RunFolder, now: Mapping[str, Any]) -> None:
-    """Raise a SuiteError that names what has changed since a run, by its run.json if begun now."""
+    """Refuse a run whose run.json would differ now; the SuiteError names all that differs."""
     before, now = folder.read_run(), json.loads(json.dumps(without_nan(now)))
     # Runs of earlier versions recorded no variables, which says nothing of those there were.
     variables = before.get("variables", now["variables"])

@@ -98,7 +98,7 @@ class Runner(AbstractContextManager["Runner"]):
         return records
 
     def prove(self) -> None:
-        """Make and store the certificates of all pairs; raise a RunError if one is required."""
+        """Make and store all certificates; raise a RunError where one is required and unproven."""
         if self.certifier is None:
             return
         certificates = self.certifier.certificates()

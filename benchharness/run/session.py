@@ -147,7 +147,7 @@ class Session:
         variables: Mapping[str, str] = MappingProxyType({}),
         code: str = "",
     ) -> LocalExecutor:
-        """Return an executor of trials on the device, perhaps of other code, with its digest."""
+        """Return an executor on the device; ``code`` is the digest of code other than ours."""
         environment = self.device.environment(self.places.environment)
         return LocalExecutor(
             gpu=self.device.selector,
