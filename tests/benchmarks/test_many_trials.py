@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -58,6 +58,8 @@ with os.fdopen(int(sys.argv[-1]), "w") as pipe:
 
 class Immediate:
     """An executor whose trials end well at once."""
+
+    variables: ClassVar[dict[str, str]] = {}
 
     def steps(self, request: Any, **words: Any) -> TrialSteps[Outcome]:
         """Return how a trial of three epochs ends."""
