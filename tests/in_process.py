@@ -1,4 +1,4 @@
-"""Commands of benchharness whose workers' jobs are done in one process: frameworks start once.
+"""Workers' jobs that are done in the process of a command or of a test: frameworks start once.
 
 Started as ``python -P in_process.py COMMANDS``, a JSON list of lists of words; prints a JSON list
 of ``[exit code, standard output, standard error]``.
@@ -11,10 +11,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 
 def run_commands(
@@ -37,8 +38,8 @@ def run_commands(
     ]
 
 
-def _run_here(executor: Any, request: Any, *, on_event: Any, **places: Any) -> Any:
-    """Do a worker's job, in place of ``LocalExecutor.run``."""
+def _steps_here(executor: Any, request: Any, *, on_event: Any, **places: Any) -> Any:
+    """Do a worker's job, in place of ``LocalExecutor.steps``."""
     from benchharness.measure.clock import PhaseClock, now_s
     from benchharness.measure.meters import make_meters
     from benchharness.run.process.exit import Outcome
@@ -48,7 +49,6 @@ def _run_here(executor: Any, request: Any, *, on_event: Any, **places: Any) -> A
     # As it comes to a worker and back: as JSON.
     request.write(places["request_file"])
     request = type(request).read(places["request_file"])
-    os.environ |= executor.environment
     outcome, began_s = Outcome(), now_s()
 
     def emit(event: Mapping[str, Any]) -> None:
@@ -59,26 +59,36 @@ def _run_here(executor: Any, request: Any, *, on_event: Any, **places: Any) -> A
     clock = PhaseClock(
         started_s=began_s, on_phase=lambda name: emit({"event": "phase", "phase": name})
     )
-    with redirect_stdout(sys.stderr):
+    with redirect_stdout(sys.stderr), mock.patch.dict(os.environ, executor.environment):
         emit(_run(request, Channel(emit=emit, clock=clock), has_log=True))
     meters = make_meters(os.getpid(), gpu=None, base_bytes=None)
+    # A generator, as that is; it never stops.
+    yield from ()
     outcome.end(wall_s=now_s() - began_s, meters=meters)
     return outcome
 
 
-def _main(commands: list[list[str]]) -> list[tuple[int, str, str]]:
-    from benchharness.cli import main
+@contextmanager
+def workers_here() -> Iterator[None]:
+    """Have workers' jobs done in this process, which saves starting others; they leave no log."""
     from benchharness.run.process.executor import LocalExecutor
 
-    LocalExecutor.run = _run_here
+    with mock.patch.object(LocalExecutor, "steps", _steps_here):
+        yield
+
+
+def _main(commands: list[list[str]]) -> list[tuple[int, str, str]]:
+    from benchharness.cli import main
+
     results = []
-    for command in commands:
-        sys.argv = ["benchharness", *command]
-        with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-            try:
-                main()
-            except SystemExit as end:
-                results.append((int(end.code or 0), out.getvalue(), err.getvalue()))
+    with workers_here():
+        for command in commands:
+            sys.argv = ["benchharness", *command]
+            with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
+                try:
+                    main()
+                except SystemExit as end:
+                    results.append((int(end.code or 0), out.getvalue(), err.getvalue()))
     return results
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import workers_here
 
 from benchharness import load_results
 from benchharness.measure.accuracy import Score
@@ -81,7 +82,7 @@ def run(folder: Path, text: str, **request: Any) -> tuple[RunFolder, list[Record
 @pytest.fixture(scope="module")
 def four_ways(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Record]]:
     """The four strategies on two backends, two trials each."""
-    return run(tmp_path_factory.mktemp("four_ways"), SUITE)
+    return run(tmp_path_factory.mktemp("four_ways"), SUITE, proof="no")
 
 
 def of(records: list[Record], benchmark: str) -> list[Record]:
@@ -190,35 +191,23 @@ def test_the_same_seed_starts_both_backends_from_the_same_loss(four_ways):
 
 
 def test_features_are_extracted_once_and_reused_by_content(tmp_path: Path):
-    """A second run of equal content reads the stored features; reuse_features = false does not."""
+    """A second run reads the stored features, unless told not to, or they are damaged."""
     text = SUITE.replace("trials = 2", "trials = 1")
-    asked = {"benchmarks": ("bottleneck",), "backends": ("numpy",)}
-    _, (first,) = run(tmp_path, text, **asked)
-    _, (second,) = run(tmp_path, text, **asked)
-    fresh = text.replace(
-        'strategy = "bottleneck"', 'strategy = "bottleneck"\nreuse_features = false'
-    )
-    _, (third,) = run(tmp_path, fresh, **asked)
+    fresh = text.replace('"bottleneck"\nw', '"bottleneck"\nreuse_features = false\nw')
+    with workers_here():
+        found = [
+            run(tmp_path, suite, benchmarks=("bottleneck",), backends=("numpy",))[1][0]
+            for suite in (text, text, fresh)
+        ]
+        (file,) = (tmp_path / "cache/features").glob("*/features.npy")
+        file.write_bytes(file.read_bytes()[:100])
+        found += run(tmp_path, text, benchmarks=("bottleneck",), backends=("numpy",))[1]
 
-    reused = [record["metrics"]["extract_reused"] for record in (first, second, third)]
-    assert reused == [False, True, False]
-    assert second["metrics"]["extract_s"] == first["metrics"]["extract_s"]
-    assert second["metrics"]["train_loss"] == first["metrics"]["train_loss"]
-
-
-def test_a_damaged_feature_file_is_computed_again(tmp_path: Path):
-    """Half a file is no reason to fail, and never an input."""
-    text = SUITE.replace("trials = 2", "trials = 1")
-    asked = {"benchmarks": ("bottleneck",), "backends": ("numpy",)}
-    _, (first,) = run(tmp_path, text, **asked)
-    (file,) = (tmp_path / "cache/features").glob("*/features.npy")
-    file.write_bytes(file.read_bytes()[:100])
-
-    _, (second,) = run(tmp_path, text, **asked)
-
-    assert second["status"] == "ok"
-    assert second["metrics"]["extract_reused"] is False
-    assert second["metrics"]["train_loss"] == first["metrics"]["train_loss"]
+    assert {record["status"] for record in found} == {"ok"}
+    metrics = [record["metrics"] for record in found]
+    assert [each["extract_reused"] for each in metrics] == [False, True, False, False]
+    assert metrics[1]["extract_s"] == metrics[0]["extract_s"]
+    assert metrics[0]["train_loss"] == metrics[1]["train_loss"] == metrics[3]["train_loss"]
 
 
 def test_asking_for_fine_tuning_alone_brings_its_bottleneck_along(tmp_path: Path):

@@ -19,9 +19,9 @@ from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.pytest_plugin.run import smallest_plan
 from benchharness.run import messages
-from benchharness.run.checks import absent_backends
 from benchharness.run.dry_run import check_weights, dataset_info
 from benchharness.run.inputs import SearchPaths, find_inputs
+from benchharness.run.session import absent_backends
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve

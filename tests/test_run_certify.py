@@ -1,13 +1,15 @@
-"""Certificates of whole suites: real processes, the NumPy reference in two precisions."""
+"""Certificates of whole suites: the NumPy reference in two precisions."""
 
 from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import workers_here
 from local_plugins import install
 
 from benchharness import plugins
@@ -62,6 +64,8 @@ weights = "random"
 head_from = "bottleneck"
 optimizer = { name = "sgd", lr = 1e-2, momentum = 0.9 }
 """
+# Its first benchmark, which trains nothing.
+FED = SUITE.partition('[[benchmark]]\nname = "small"')[0]
 STAGES = {
     "counts",
     "weights",
@@ -95,10 +99,13 @@ def session(folder: Path, text: str = SUITE, **request: Any) -> Session:
     )
 
 
-def certify(folder: Path, text: str = SUITE) -> tuple[list[Certificate], list[str]]:
+def certify(
+    folder: Path, text: str = SUITE, *, in_process: bool = True
+) -> tuple[list[Certificate], list[str]]:
     """Return the certificates of a suite, and how many cells each backend was probed at."""
     events: list[Event] = []
-    found = certify_suite(session(folder, text), events.append)
+    with workers_here() if in_process else nullcontext():
+        found = certify_suite(session(folder, text), events.append)
     probed = (event for event in events if isinstance(event, Probing))
     return found, [f"{event.backend}: {event.cells}" for event in probed if event.cell == 1]
 
@@ -143,9 +150,9 @@ def test_what_is_proven_is_not_proven_again(workplace: Path):
 
 def test_another_seed_or_setting_is_proven_anew(workplace: Path):
     """A cell's content decides; the other cells are kept."""
-    _, probed = certify(workplace, SUITE.replace("lr = 1e-2", "lr = 2e-2"))
+    _, probed = certify(workplace, SUITE.replace("shear = 0.2", "shear = 0.3"))
 
-    assert "single: 1" in probed
+    assert "single: 2" in probed
 
 
 def test_more_epochs_are_no_other_work(workplace: Path):
@@ -168,14 +175,15 @@ def test_all_stages_are_compared(workplace: Path):
     assert stages["fine_tune"] >= {"frozen", "movement"}
 
 
-def test_a_damaged_probe_is_made_again(workplace: Path):
+def test_a_damaged_probe_is_made_again(tmp_path: Path):
     """Files cut short are no proof: the cells are probed anew, and proven."""
-    for file in (workplace / "cache/probes").glob("*.safetensors"):
+    _, first = certify(tmp_path, FED)
+    for file in (tmp_path / "cache/probes").glob("*.safetensors"):
         file.write_bytes(file.read_bytes()[:100])
 
-    certificates, probed = certify(workplace)
+    certificates, probed = certify(tmp_path, FED)
 
-    assert "single: 5" in probed
+    assert probed == first
     assert all(certificate.is_proven for certificate in certificates)
 
 
@@ -209,7 +217,9 @@ def test_a_proof_that_hangs_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(certify_module, "SILENCE_S", 5.0)
     text = SUITE.replace('"single"]', '"hanging"]').partition("[[benchmark]]")[0]
 
-    found, _ = certify(tmp_path, f'{text}[[benchmark]]\nname = "feed"\nstrategy = "dataset"\n')
+    feed = f'{text}[[benchmark]]\nname = "feed"\nstrategy = "dataset"\n'
+
+    found, _ = certify(tmp_path, feed, in_process=False)
 
     plugins.installed.cache_clear()
     assert "hanging: no progress for 5 s" in found[0].obstacle
@@ -217,7 +227,7 @@ def test_a_proof_that_hangs_comes_to_an_end(tmp_path: Path, monkeypatch: pytest.
 
 def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):
     """The others are certified, the pair says why it is not."""
-    text = SUITE.replace('["numpy", "single"]', '["numpy", "elsewhere"]')
+    text = FED.replace('["numpy", "single"]', '["numpy", "elsewhere"]')
 
     certificates, _ = certify(tmp_path, text)
 
@@ -227,7 +237,8 @@ def test_a_backend_that_is_not_installed_cannot_be_compared(tmp_path: Path):
 
 def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
     """certificate.json holds every figure; each record its verdict and its ledger."""
-    with start_run(session(workplace, benchmarks=("small",)), unobserved) as runner:
+    proven = session(workplace, benchmarks=("small",))
+    with workers_here(), start_run(proven, unobserved) as runner:
         folder, records = runner.folder, runner.run(unobserved)
 
     stored = json.loads((folder.path / "certificate.json").read_text())
@@ -244,7 +255,7 @@ def test_a_run_writes_certificates_proofs_and_ledgers(workplace: Path):
 def test_a_run_without_proof_says_so(workplace: Path):
     """Nothing is certified, and no record claims anything."""
     unproven = session(workplace, benchmarks=("dataset",), proof="no")
-    with start_run(unproven, unobserved) as runner:
+    with workers_here(), start_run(unproven, unobserved) as runner:
         folder, records = runner.folder, runner.run(unobserved)
 
     assert not (folder.path / "certificate.json").exists()

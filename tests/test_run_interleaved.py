@@ -7,12 +7,12 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Generator, Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from local_processes import wait_for, workers
 from slow_backends import SUITE, benchharness, install
 
 from benchharness.compare.run import RETAINED_HEAP, retains_heap, with_retained_heap
@@ -175,25 +175,3 @@ def test_interrupting_a_pair_ends_both(tmp_path: Path):
     assert running.returncode == 130
     assert "Traceback" not in errors
     assert workers(tmp_path) == []
-
-
-def wait_for(condition) -> None:
-    """Return once a condition holds."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to pass within a minute"
-        time.sleep(0.05)
-
-
-def workers(folder: Path) -> list[str]:
-    """Return the workers that were started in a folder, by process id."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            line = (process / "cmdline").read_bytes()
-            where = (process / "cwd").readlink()
-        except OSError:
-            continue
-        if b"benchharness.worker" in line and where == folder:
-            found.append(process.name)
-    return found

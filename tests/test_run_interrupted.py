@@ -11,9 +11,10 @@ import time
 from pathlib import Path
 
 import pytest
+from local_processes import wait_for, workers
 
 from benchharness.results import journal
-from benchharness.run.process.signals import defer_signals
+from benchharness.run.runner import defer_signals
 
 SUITE = """
 name = "long"
@@ -38,7 +39,7 @@ def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path
     """Ctrl-C: exit code 130, every finished trial in records and CSV, no worker left behind."""
     run = begin(tmp_path)
     records = tmp_path / "results/long/latest/records.jsonl"
-    wait_for(records, trials=2)
+    wait_for_trials(records, 2)
 
     run.send_signal(signal.SIGINT)
     _, errors = run.communicate(timeout=30)
@@ -53,14 +54,14 @@ def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path
     assert f"to resume: benchharness run long.toml --resume {records.parent.resolve()}" in (
         errors.replace("results/long", str(tmp_path / "results/long"))
     )
-    assert _workers(tmp_path) == []
+    assert workers(tmp_path) == []
 
 
 def test_interrupting_twice_ends_at_once(tmp_path: Path):
     """The second Ctrl-C waits for no report: exit code 130, records whole, no worker left."""
     run = begin(tmp_path)
     records = tmp_path / "results/long/latest/records.jsonl"
-    wait_for(records, trials=1)
+    wait_for_trials(records, 1)
 
     run.send_signal(signal.SIGINT)
     # Until the first has been taken, two are one.
@@ -71,10 +72,7 @@ def test_interrupting_twice_ends_at_once(tmp_path: Path):
     assert run.returncode == 130
     assert errors.splitlines()[-1] == "ended at once; finished trials have been saved"
     assert journal.read(records)[1] == []
-    deadline = time.monotonic() + 5
-    while _workers(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert _workers(tmp_path) == []
+    wait_for(lambda: workers(tmp_path) == [], seconds=5)
 
 
 def test_a_signal_waits_for_the_end_of_what_must_be_whole():
@@ -111,24 +109,6 @@ def begin(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-def wait_for(records: Path, *, trials: int) -> None:
+def wait_for_trials(records: Path, trials: int) -> None:
     """Return once so many trials have finished."""
-    deadline = time.monotonic() + 60
-    while not records.exists() or records.read_text().count("\n") < trials:
-        assert time.monotonic() < deadline, "no trial has finished within a minute"
-        time.sleep(0.05)
-
-
-def _workers(folder: Path) -> list[str]:
-    """Return the command lines of workers whose request lies below a folder."""
-    lines = []
-    for process in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            line = process.read_bytes().replace(b"\0", b" ").decode()
-        except OSError:
-            continue
-        if "benchharness.worker" in line and str((process.parent / "cwd").readlink()) == str(
-            folder
-        ):
-            lines.append(line)
-    return lines
+    wait_for(lambda: records.exists() and records.read_text().count("\n") >= trials)

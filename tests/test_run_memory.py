@@ -11,6 +11,7 @@ from benchharness.suite.settings import (
     FeedSettings,
     FineTuneSettings,
     SimpleCnnSettings,
+    StrategySettings,
 )
 from benchharness.suite.workload import Workload, build_workload
 
@@ -25,12 +26,12 @@ SMALL = Network(
         Dense(name="logits", units=1),
     ),
 )
-CONV_PARAMS, DENSE_PARAMS = 9 * 2 * 3 + 3, 12 * 5 + 5 + 5 * 1 + 1
 
 
-def workload(network: Network, trainable: tuple[str, ...]) -> Workload:
-    """Return a workload without a backbone."""
-    return Workload(backbone=None, front=None, learner=network, trainable=trainable)
+def needs(settings: StrategySettings, *, images: int, device: str = "cpu", **more: int):
+    """Return the memory of a trial on colour pictures of two classes."""
+    workload = build_workload(settings, channels=3, classes=2)
+    return memory_needs(settings, workload, channels=3, images=images, device=device, **more)
 
 
 @pytest.mark.parametrize(
@@ -42,60 +43,42 @@ def test_an_optimizer_keeps_as_many_arrays_as_its_rule_has_moments(name, momentu
     assert optimizer_states(name, momentum=momentum) == states
 
 
-def test_training_holds_every_output_and_the_gradients_of_one_layer():
-    """Input 72, outputs 48, 12, 5, 1; going back, the convolution's input and output on top."""
-    found = peak_activation_bytes(
-        workload(SMALL, SMALL.learning_layers()), batch_size=10, precision="float32"
-    )
+@pytest.mark.parametrize(
+    ("trainable", "values"),
+    [
+        # Input 72, outputs 48, 12, 5, 1; going back, the convolution's input and output on top.
+        (SMALL.learning_layers(), 72 + 48 + 12 + 5 + 1 + (72 + 48)),
+        # Only the dense layers learn: the convolution's input and output are the most at once.
+        (("hidden", "logits"), 72 + 48),
+    ],
+)
+@pytest.mark.parametrize(("precision", "value_bytes"), [("float32", 4), ("bfloat16", 2)])
+def test_training_holds_outputs_and_the_gradients_of_one_layer(
+    trainable, values, precision, value_bytes
+):
+    """Frozen layers hold one layer at a time; mixed precision keeps outputs in 16 bits."""
+    workload = Workload(backbone=None, front=None, learner=SMALL, trainable=tuple(trainable))
 
-    assert found == 10 * 4 * (72 + 48 + 12 + 5 + 1 + (72 + 48))
+    found = peak_activation_bytes(workload, batch_size=10, precision=precision)
 
-
-def test_frozen_layers_hold_one_layer_at_a_time():
-    """Only the dense layers learn: the convolution's input and output are the most at once."""
-    found = peak_activation_bytes(
-        workload(SMALL, ("hidden", "logits")), batch_size=1, precision="float32"
-    )
-
-    assert found == 4 * (72 + 48)
-
-
-def test_half_the_precision_is_half_the_activations():
-    """Mixed precision keeps outputs in 16 bits."""
-    whole, half = (
-        peak_activation_bytes(workload(SMALL, ("conv",)), batch_size=1, precision=precision)
-        for precision in ("float32", "bfloat16")
-    )
-
-    assert whole == 2 * half
+    assert found == 10 * value_bytes * values
 
 
 def test_the_published_cnn_wants_eleven_gigabytes_with_adam():
     """698,561,410 parameters: weights, gradients and two moments of 4 bytes each."""
-    settings = SimpleCnnSettings(image_size=150, batch_size=200)
-    needs = memory_needs(
-        settings,
-        build_workload(settings, channels=3, classes=2),
-        channels=3,
-        images=2800,
-        device="cpu",
-    )
+    found = needs(SimpleCnnSettings(image_size=150, batch_size=200), images=2800)
 
-    assert needs.learning_bytes == 698_561_410 * 4 * 4
-    assert needs.host["weights"] == needs.host["gradients"] == 698_561_410 * 4
-    assert needs.host["dataset"] == 2800 * (150 * 150 * 3)
-    assert needs.host["batches"] == 200 * 150 * 150 * 3 * 5 * 2
-    assert needs.host_bytes == sum(needs.host.values()) > 25e9
+    assert found.learning_bytes == 698_561_410 * 4 * 4
+    assert found.host["weights"] == found.host["gradients"] == 698_561_410 * 4
+    assert found.host["dataset"] == 2800 * (150 * 150 * 3)
+    assert found.host["batches"] == 200 * 150 * 150 * 3 * 5 * 2
+    assert found.host_bytes == sum(found.host.values()) > 25e9
 
 
 def test_on_a_gpu_the_host_keeps_the_copies():
     """What learns is on the device; what was drawn and is read back is not."""
     settings = SimpleCnnSettings(image_size=64)
-    made = build_workload(settings, channels=3, classes=2)
-    cpu, gpu = (
-        memory_needs(settings, made, channels=3, images=100, device=device)
-        for device in ("cpu", "gpu")
-    )
+    cpu, gpu = (needs(settings, images=100, device=device) for device in ("cpu", "gpu"))
 
     assert cpu.device == {} and set(gpu.host) == {"framework", "copies", "dataset"}
     assert gpu.device["optimizer"] == cpu.host["optimizer"]
@@ -104,40 +87,23 @@ def test_on_a_gpu_the_host_keeps_the_copies():
 
 def test_only_what_learns_has_gradients_and_moments():
     """Fine-tuning block 5: 15,470,081 of 23,105,345 learn, with momentum."""
-    settings = FineTuneSettings(image_size=150)
-    needs = memory_needs(
-        settings,
-        build_workload(settings, channels=3, classes=2),
-        channels=3,
-        images=1,
-        device="cpu",
-    )
+    found = needs(FineTuneSettings(image_size=150), images=1)
 
-    assert needs.host["weights"] == 4 * 23_105_345
-    assert needs.host["gradients"] == needs.host["optimizer"] == 4 * 15_470_081
+    assert found.host["weights"] == 4 * 23_105_345
+    assert found.host["gradients"] == found.host["optimizer"] == 4 * 15_470_081
 
 
 def test_stored_features_are_mapped_and_the_front_passes_layer_by_layer():
     """The bottleneck trains a head; its backbone's largest layers are the peak of activations."""
-    settings = BottleneckSettings(image_size=96, batch_size=50)
-    made = build_workload(settings, channels=3, classes=2)
-    needs = memory_needs(settings, made, channels=3, images=10, device="cpu")
+    found = needs(BottleneckSettings(image_size=96, batch_size=50), images=10)
 
-    assert needs.host["dataset"] == 10 * (96 * 96 * 3 + 4 * 3 * 3 * 512)
-    assert needs.host["activations"] == 50 * 4 * (2 * 96 * 96 * 64)
+    assert found.host["dataset"] == 10 * (96 * 96 * 3 + 4 * 3 * 3 * 512)
+    assert found.host["activations"] == 50 * 4 * (2 * 96 * 96 * 64)
 
 
 def test_feeding_needs_the_framework_and_its_images():
     """There is nothing to learn."""
-    settings = FeedSettings(image_size=8, batch_size=2)
-    needs = memory_needs(
-        settings,
-        build_workload(settings, channels=3, classes=2),
-        channels=3,
-        images=5,
-        device="cpu",
-        framework_bytes=1000,
-    )
+    found = needs(FeedSettings(image_size=8, batch_size=2), images=5, framework_bytes=1000)
 
-    assert needs.learning_bytes == 0
-    assert needs.host_bytes == 1000 + 5 * 8 * 8 * 3 + 2 * 8 * 8 * 3 * 5 * 2
+    assert found.learning_bytes == 0
+    assert found.host_bytes == 1000 + 5 * 8 * 8 * 3 + 2 * 8 * 8 * 3 * 5 * 2

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import workers_here
 
 from benchharness.report.table import plain_text
 from benchharness.run.events import unobserved
@@ -67,7 +68,7 @@ def test_labels_out_of_step_are_flagged_as_below_chance(tmp_path, moved, flags):
         cache=tmp_path / "cache",
     )
 
-    with start_run(session, unobserved) as runner:
+    with workers_here(), start_run(session, unobserved) as runner:
         folder, records = runner.folder, runner.run(unobserved)
 
     table = plain_text(folder.read_run(), records)

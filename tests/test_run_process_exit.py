@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from benchharness.measure.clock import now_s
-from benchharness.run.process.worker_process import WorkerProcess
+from benchharness.run.process.executor import WorkerProcess
 from benchharness.worker.request import WorkerRequest, worker_command
 
 # Ends as the workers do; the interpreter's own shutdown would take longer than a test may.
@@ -52,7 +52,7 @@ def worker(tmp_path: Path, *, code: int) -> WorkerProcess:
     program, scratch = tmp_path / "program.py", tmp_path / "scratch"
     program.write_text(PROGRAM)
     scratch.mkdir()
-    return WorkerProcess.start(
+    return WorkerProcess(
         [sys.executable, str(program), str(scratch), str(code)],
         # With buffers, which have to be written out.
         environment={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},
@@ -86,7 +86,7 @@ def test_the_end_of_a_worker_is_waited_for(tmp_path, monkeypatch, has_descriptor
     """With the kernel's descriptor of the process, and where the system has none."""
     if not has_descriptors:
         monkeypatch.delattr(os, "pidfd_open")
-    started = WorkerProcess.start(
+    started = WorkerProcess(
         [sys.executable, "-c", "import time; time.sleep(0.5); print('done')"],
         environment=dict(os.environ),
         log=tmp_path / "log",
@@ -103,7 +103,7 @@ def test_a_worker_that_does_not_end_is_killed(tmp_path, monkeypatch, has_descrip
     """After a second where it has sent no final event."""
     if not has_descriptors:
         monkeypatch.delattr(os, "pidfd_open")
-    started = WorkerProcess.start(
+    started = WorkerProcess(
         [sys.executable, "-c", "import time; time.sleep(100)"],
         environment=dict(os.environ),
         log=tmp_path / "log",
@@ -127,7 +127,7 @@ time.sleep(100)
 
 def test_events_come_one_by_one_until_the_worker_is_silent_or_late(tmp_path: Path):
     """An event whose line comes in two parts is whole; then nothing comes for half a second."""
-    started = WorkerProcess.start(
+    started = WorkerProcess(
         [sys.executable, "-c", TALKATIVE], environment=dict(os.environ), log=tmp_path / "log"
     )
 

@@ -6,12 +6,14 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from in_process import workers_here
 
 from benchharness.cli import cli
 from benchharness.errors import RunError, SuiteError
@@ -55,12 +57,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Return a working folder with a suite of two trials."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("BENCHHARNESS_CACHE", str(cache))
     (tmp_path / "tiny.toml").write_text(SUITE)
-    return tmp_path
+    with workers_here():
+        yield tmp_path
 
 
 @pytest.fixture(scope="module")

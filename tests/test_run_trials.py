@@ -1,9 +1,8 @@
-"""Trials until decided, seen from outside: real processes of backends of known speed."""
+"""Trials until decided, seen from outside, of backends of known speed."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 import slow_backends
 from click.testing import CliRunner, Result
+from in_process import workers_here
 
 from benchharness import plugins
 from benchharness.cli import cli
@@ -67,12 +67,11 @@ def place(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     slow_backends.install(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    # Of the workers.
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setenv("BENCHHARNESS_CACHE", str(cache))
     # Whatever ran in this process before has already looked for plugins, and remembers.
     plugins.installed.cache_clear()
-    yield tmp_path
+    with workers_here():
+        yield tmp_path
     plugins.installed.cache_clear()
 
 
@@ -150,18 +149,8 @@ def test_rounds_go_on_in_turn_until_a_look_finds_enough(place: Path, undecided):
     result = run(place, "--json")
 
     started = events(result, "trial_started")
-    assert turns(result) == [
-        ("numpy", 1),
-        ("same", 1),
-        ("same", 2),
-        ("numpy", 2),
-        ("numpy", 3),
-        ("same", 3),
-        ("same", 4),
-        ("numpy", 4),
-        ("numpy", 5),
-        ("same", 5),
-    ]
+    numbers = [1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
+    assert turns(result) == list(zip(["numpy", "same", "same", "numpy"] * 3, numbers))  # noqa: B905
     assert [one["count"] for one in started] == [6] * 6 + [8] * 2 + [10] * 2
     assert [one["trials"] for one in started] == [3] * 6 + [4] * 2 + [5] * 2
     assert {one["max_trials"] for one in started} == {10}

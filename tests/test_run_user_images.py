@@ -19,9 +19,8 @@ from benchharness.data.info import DatasetInfo
 from benchharness.errors import DatasetError, SuiteError
 from benchharness.report.table import inputs_text
 from benchharness.run import messages
-from benchharness.run.adapt import adapt_plan, channels
 from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
-from benchharness.run.inputs import RunInputs, SearchPaths, find_inputs
+from benchharness.run.inputs import RunInputs, SearchPaths, adapt_plan, channels, find_inputs
 from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
@@ -141,28 +140,31 @@ def test_limits_that_leave_nothing_out_are_lifted(tmp_path):
     assert first.train_images + first.validation_images == 15 + 20
 
 
-def test_too_few_images_are_told_in_one_line(tmp_path):
-    """What there is, of what the suite asks for."""
-    told = list(
-        messages.adaptation_messages(plan_of(tmp_path), facts(8, 8, train=(8, 8), test=(2, 3)))
-    )
+@pytest.mark.parametrize(
+    ("own", "told", "limits"),
+    [
+        (
+            facts(8, 8, train=(8, 8), test=(2, 3)),
+            "fewer images than the suite asks for: 16 of 40 for training, 5 of 10 for the test",
+            (None, None),
+        ),
+        (
+            # Two to learn and validate with, one for the test.
+            facts(*(9,) * 26),
+            "more images than the suite asks for, as every class needs some: "
+            "52 instead of 40 for training, 26 instead of 10 for the test",
+            (52, 26),
+        ),
+    ],
+)
+def test_too_few_images_or_a_limit_too_low_are_told_in_one_line(tmp_path, own, told, limits):
+    """What there is, of what the suite asks for; whatever that is, every class gets some."""
+    plan = plan_of(tmp_path)
 
-    assert (
-        "fewer images than the suite asks for: 16 of 40 for training, 5 of 10 for the test" in told
-    )
+    settings = settings_of(adapt_plan(plan, own))["cnn"]
 
-
-def test_every_class_of_many_gets_images(tmp_path):
-    """Two to learn and validate with, one for the test, whatever the suite's limits."""
-    plan, many = plan_of(tmp_path), facts(*(9,) * 26)
-
-    settings = settings_of(adapt_plan(plan, many))["cnn"]
-
-    assert (settings.train_images, settings.test_images) == (52, 26)
-    assert any(
-        "52 instead of 40 for training, 26 instead of 10 for the test" in line
-        for line in messages.adaptation_messages(plan, many)
-    )
+    assert told in messages.adaptation_messages(plan, own)
+    assert (settings.train_images, settings.test_images) == limits
 
 
 def test_a_suites_own_dataset_is_not_adapted(tmp_path):

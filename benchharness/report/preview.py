@@ -68,8 +68,8 @@ def _row(number: int, trial_preview: TrialPreview) -> list[str]:
         str(trial_preview.validation_images),
         str(trial_preview.test_images),
         str(cell.settings.image_size),
-        f"{trial_preview.params:,}",
-        f"{trial_preview.trainable_params:,}",
+        f"{trial_preview.workload.params:,}",
+        f"{trial_preview.workload.trainable_params:,}",
     ]
 
 

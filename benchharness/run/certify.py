@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchharness.errors import PluginError
+from benchharness.errors import PluginError, RunError
 from benchharness.files import ANOTHER_CACHE, json_digest, writable
 from benchharness.model.cell import CellKey, cell_key
-from benchharness.plugins import REFERENCE, find, package_digest
+from benchharness.plugins import REFERENCE, package_digest
 from benchharness.run.events import Certified, Observer, Probing
-from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.requests import Requests, backend_plugin, installed_code
+from benchharness.run.requests import Requests, backend_plugin
 from benchharness.suite.plan import Cell
 from benchharness.worker.request import WorkerRequest
 
@@ -31,12 +30,7 @@ _IRRELEVANT = ("epochs", "target_top1", "threads", "reuse_features", "head_from"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProbeJob:
-    """Probe of one backend at one cell.
-
-    Attributes:
-        backend: Name; empty for the reference.
-        file: Where the probe is cached, or will be.
-    """
+    """Probe of one backend at one cell, cached in ``file``; the reference has no name."""
 
     backend: str
     cell: Cell
@@ -48,33 +42,33 @@ class ProbeJob:
 class Certifier:
     """Proof that the backends of a plan do the same work, for each pair of rival cells.
 
-    Attributes:
-        machine: The device's name: arithmetic depends on it.
-        cache: Folder of the probes, each named after all that decides it.
-        logs: Folder of what the probing workers print.
-        observe: Called with each probe before it begins, and with each certificate.
-        executors: Of backends whose code is not what this process would import.
+    ``machine`` is the device's name, as arithmetic depends on it; ``cache`` keeps the probes, each
+    named after all that decides it, and ``logs`` what their workers print.
     """
 
     requests: Requests
-    executor: LocalExecutor
     machine: str
     cache: Path
     logs: Path
     observe: Observer
-    executors: Mapping[str, LocalExecutor] = field(default_factory=dict)
     _failures: dict[Path, str] = field(default_factory=dict)
 
     def certificates(self) -> list[Certificate]:
         """Return the certificate of every pair, probing what is not in the cache."""
         groups = [
-            (
-                cells,
-                [*map(self._job, cells), self._job(cells[0], is_reference=True)],
-            )
+            (cells, [*map(self._job, cells), self._job(cells[0], is_reference=True)])
             for cells in rivals(self.requests.inputs.plan.cells)
         ]
-        self._probe_missing([job for _, jobs in groups for job in jobs])
+        with writable(self.cache, elsewhere=ANOTHER_CACHE):
+            self.cache.mkdir(parents=True, exist_ok=True)
+        missing: dict[str, dict[Path, ProbeJob]] = {}
+        for job in (job for _, jobs in groups for job in jobs):
+            if isinstance(self._read(job), str):
+                missing.setdefault(job.backend, {})[job.file] = job
+        done, count = 0, sum(map(len, missing.values()))
+        for jobs in missing.values():
+            self._probe([*jobs.values()], done=done, count=count)
+            done += len(jobs)
         certificates = [
             certificate for cells, jobs in groups for certificate in self._compare(cells, jobs)
         ]
@@ -90,17 +84,14 @@ class Certifier:
         return certificates
 
     def _job(self, cell: Cell, *, is_reference: bool = False) -> ProbeJob:
-        backend, plugin = "", REFERENCE
-        options: Mapping[str, Any] = {}
+        requests, backend = self.requests, "" if is_reference else cell.backend
+        plugin, options = backend_plugin(requests.inputs.plan, backend)
         if is_reference:
             # Settings that the reference supports; its work is the same.
             supported = {"compile": False, "layout": "channels_last"}
             cell = replace(cell, settings=cell.settings.model_copy(update=supported))
-        else:
-            backend = cell.backend
-            plugin, options = backend_plugin(self.requests.inputs.plan, backend)
-        request = self.requests.probe(cell, plugin=plugin, options=options)
-        executor = self.executors.get(backend)
+            plugin = REFERENCE
+        request = requests.probe(cell, plugin=plugin, options=options)
         settings = {k: v for k, v in request.settings.items() if k not in _IRRELEVANT}
         digest = json_digest(
             {
@@ -108,12 +99,12 @@ class Certifier:
                 "plugin": [
                     plugin,
                     dict(options),
-                    executor.code if executor else installed_code(plugin),
+                    requests.code(backend, plugin),
                     # The reference skips what takes it too long; as a backend it does not.
                     "reference" if is_reference else "backend",
                 ],
-                "settings": {**settings, **self.executor.variables},
-                "data": self.requests.inputs.prepared(cell).digest,
+                "settings": {**settings, **requests.executor.variables},
+                "data": requests.inputs.prepared(cell).digest,
                 "weights": (request.pretrained or {}).get("digest"),
                 "seed": request.seed,
                 "device": [request.device, self.machine],
@@ -122,89 +113,62 @@ class Certifier:
         file = self.cache / f"{digest}.safetensors"
         return ProbeJob(backend=backend, cell=cell, request=request, file=file)
 
-    def _probe_missing(self, jobs: Iterable[ProbeJob]) -> None:
-        """Run the jobs whose probe is not in the cache, a process for each backend."""
-        with writable(self.cache, elsewhere=ANOTHER_CACHE):
-            self.cache.mkdir(parents=True, exist_ok=True)
-        missing: dict[str, dict[Path, ProbeJob]] = {}
-        for job in jobs:
-            if isinstance(self._read(job), str):
-                missing.setdefault(job.backend, {})[job.file] = job
-        done, count = 0, sum(map(len, missing.values()))
-        for unique in missing.values():
-            self._probe_backend(list(unique.values()), done=done, count=count)
-            done += len(unique)
+    def _probe(self, jobs: Sequence[ProbeJob], *, done: int, count: int) -> None:
+        """Run one backend's jobs, after ``done`` others; a cell that ends the process fails."""
+        backend, finished = jobs[0].backend, 0
 
-    def _probe_backend(self, jobs: Sequence[ProbeJob], *, done: int, count: int) -> None:
-        """Run one backend's jobs; a cell that ends the process fails, the others continue.
-
-        Args:
-            done: Jobs of other backends before these.
-            count: Jobs in all.
-        """
-        finished = 0
-
-        def on_event(event: Mapping[str, Any]) -> None:
+        def finish(reason: str) -> None:
             nonlocal finished
-            if event["event"] == "probed":
-                if event["reason"]:
-                    self._failures[jobs[finished].file] = event["reason"]
-                finished += 1
-                if finished < len(jobs):
-                    announce_next()
+            if reason:
+                self._failures[jobs[finished].file] = reason
+            finished += 1
 
         def announce_next() -> None:
-            cell = jobs[finished].cell
-            self.observe(
-                Probing(
-                    backend=jobs[0].backend or "float64 reference",
-                    benchmark=cell.benchmark,
-                    matrix=cell.matrix,
-                    cell=finished + 1,
-                    cells=len(jobs),
-                    number=done + finished + 1,
-                    count=count,
+            if finished < len(jobs):
+                self.observe(
+                    Probing(
+                        backend=backend or "float64 reference",
+                        benchmark=jobs[finished].cell.benchmark,
+                        matrix=jobs[finished].cell.matrix,
+                        cell=finished + 1,
+                        cells=len(jobs),
+                        number=done + finished + 1,
+                        count=count,
+                    )
                 )
-            )
 
+        def on_event(event: Mapping[str, Any]) -> None:
+            if event["event"] == "probed":
+                finish(event["reason"])
+                announce_next()
+
+        stem = f"certificate-{backend or 'reference'}"
         while finished < len(jobs):
             announce_next()
             try:
-                reason = self._execute(jobs[finished:], on_event)
+                executor = self.requests.executor_of(backend, jobs[0].request.plugin)
             except PluginError as error:
                 self._failures |= {job.file: str(error) for job in jobs[finished:]}
                 return
-            if not reason:
+            if executor.silence_s is None:
+                executor = replace(executor, silence_s=SILENCE_S)
+            outcome = executor.run(
+                WorkerRequest(
+                    job="probe",
+                    threads=jobs[0].request.threads,
+                    cells=tuple(
+                        replace(job.request, probe_file=str(job.file)) for job in jobs[finished:]
+                    ),
+                    is_reference=not backend,
+                ),
+                request_file=self.logs / f"{stem}.json",
+                log=self.logs / f"{stem}.log",
+                on_event=on_event,
+            )
+            if outcome.is_final:
                 return
             if finished < len(jobs):
-                self._failures[jobs[finished].file] = reason
-                finished += 1
-
-    def _execute(
-        self, jobs: Sequence[ProbeJob], on_event: Callable[[Mapping[str, Any]], None]
-    ) -> str:
-        """Run jobs of one backend in one process; return how it died, empty if it did not."""
-        backend = jobs[0].backend
-        executor = self.executors.get(backend)
-        if executor is None:
-            # Whether a backend is installed is known without a process.
-            find(jobs[0].request.plugin)
-            executor = self.executor
-        if executor.silence_s is None:
-            executor = replace(executor, silence_s=SILENCE_S)
-        stem = f"certificate-{backend or 'reference'}"
-        outcome = executor.run(
-            WorkerRequest(
-                job="probe",
-                threads=jobs[0].request.threads,
-                cells=tuple(replace(job.request, probe_file=str(job.file)) for job in jobs),
-                is_reference=not backend,
-            ),
-            request_file=self.logs / f"{stem}.json",
-            log=self.logs / f"{stem}.log",
-            on_event=on_event,
-        )
-        return "" if outcome.is_final else outcome.reason
+                finish(outcome.reason)
 
     def _compare(self, cells: Sequence[Cell], jobs: Sequence[ProbeJob]) -> Iterator[Certificate]:
         """Yield the certificate of each pair of cells; the last job is the reference's."""
@@ -244,19 +208,18 @@ def rivals(cells: Iterable[Cell]) -> list[list[Cell]]:
     groups: dict[CellKey, list[Cell]] = {}
     for cell in cells:
         if cell.track == "equal":
-            key = cell_key(cell.benchmark, cell.matrix, cell.track)
-            groups.setdefault(key, []).append(cell)
+            groups.setdefault(cell.group_key, []).append(cell)
     return [group for group in groups.values() if len(group) > 1]
 
 
 def verdicts(certificates: Iterable[Certificate]) -> dict[CellKey, dict[str, str]]:
     """Return the verdict of every pair, by cell and by the other backend."""
-    found: dict[CellKey, dict[str, str]] = {}
+    by_cell: dict[CellKey, dict[str, str]] = {}
     for certificate in certificates:
         for backend, other in itertools.permutations(certificate.backends):
             key = cell_key(certificate.benchmark, certificate.matrix, "equal", backend)
-            found.setdefault(key, {})[other] = certificate.verdict
-    return found
+            by_cell.setdefault(key, {})[other] = certificate.verdict
+    return by_cell
 
 
 def as_dict(certificates: Sequence[Certificate]) -> dict[str, Any]:
@@ -268,3 +231,13 @@ def as_dict(certificates: Sequence[Certificate]) -> dict[str, Any]:
         "certificates": [certificate.as_dict() for certificate in certificates],
         "tolerances": [asdict(stage) for stage in STAGES],
     }
+
+
+def require_proven(certificates: Sequence[Certificate]) -> None:
+    """Raise a RunError that names every pair not proven to do the same work, if there is any."""
+    unproven = [f"{c.name}: {c.verdict}" for c in certificates if not c.is_proven]
+    if unproven:
+        raise RunError(
+            f"not every pair of backends is proven to do the same work: {'; '.join(unproven)} "
+            "(nothing was timed; to time it anyway, leave out --require-proof)"
+        )

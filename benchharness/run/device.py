@@ -15,11 +15,7 @@ from benchharness.measure.machine import cpu_name, usable_cores
 class Device:
     """CPU or GPU that trials run on.
 
-    Attributes:
-        kind: ``cpu`` or ``gpu``.
-        index: Of the GPU, as in ``cuda:INDEX``; None for a CPU.
-        name: For people.
-        selector: Of the GPU, as CUDA and the driver know it; empty for a CPU.
+    A GPU has the index of ``cuda:INDEX``, and a selector by which CUDA and the driver know it.
     """
 
     kind: Literal["cpu", "gpu"]
@@ -39,11 +35,7 @@ class Device:
 
 
 def choose_device(wanted: str, accelerators: Sequence[Accelerator]) -> Device:
-    """Return the device that ``auto``, ``cpu``, ``cuda`` or ``cuda:N`` means on this machine.
-
-    Raises:
-        SuiteError: There is no such device.
-    """
+    """Return the device that ``cuda:N`` or another choice means, or raise a SuiteError."""
     cpu = Device(kind="cpu", index=None, name=f"{cpu_name()} ({usable_cores()} cores)")
     if wanted == "cpu" or (wanted == "auto" and not accelerators):
         return cpu

@@ -9,8 +9,15 @@ from dataclasses import dataclass
 from benchharness.data.info import DatasetInfo
 from benchharness.download.registry import weights_home
 from benchharness.errors import AbsentError, Problem, SuiteError, WeightsError
-from benchharness.run.adapt import adapt_plan, channels
-from benchharness.run.inputs import SearchPaths, Subset, check_images, find_listing, find_weights
+from benchharness.run.inputs import (
+    SearchPaths,
+    Subset,
+    adapt_plan,
+    channels,
+    check_images,
+    find_listing,
+    find_weights,
+)
 from benchharness.suite.plan import Plan, Trial
 from benchharness.suite.settings import TransferSettings
 from benchharness.suite.workload import Workload, build_workload
@@ -21,13 +28,8 @@ from benchharness.weights.pretrained import require_arrays
 class TrialPreview:
     """One trial, before it runs.
 
-    Attributes:
-        steps: Optimizer updates, or batches fed, over all epochs.
-        train_images: Of an epoch.
-        validation_images: Scored after each epoch.
-        test_images: Scored once, at the end.
-        workload: The networks.
-        channels: Of the images.
+    Its steps are optimizer updates, or batches fed, over all epochs; its training and validation
+    images are those of an epoch.
     """
 
     trial: Trial
@@ -35,8 +37,6 @@ class TrialPreview:
     train_images: int
     validation_images: int
     test_images: int
-    params: int
-    trainable_params: int
     workload: Workload
     channels: int
 
@@ -70,11 +70,7 @@ def dataset_info(plan: Plan, *, places: SearchPaths) -> DatasetInfo:
 
 
 def check_weights(plan: Plan, *, places: SearchPaths) -> None:
-    """Refuse a plan whose pretrained weights are damaged, or neither here nor downloadable.
-
-    Raises:
-        WeightsError: As a run would.
-    """
+    """Raise a WeightsError for weights that are damaged, or neither here nor downloadable."""
     fetcher = places.fetcher
     for settings in (cell.settings for cell in plan.cells):
         if not isinstance(settings, TransferSettings):
@@ -95,11 +91,7 @@ def check_weights(plan: Plan, *, places: SearchPaths) -> None:
 
 
 def preview_trials(plan: Plan, dataset: DatasetInfo) -> Iterator[TrialPreview]:
-    """Yield the preview of each trial, in running order.
-
-    Raises:
-        SuiteError: A cell's settings do not suit the dataset.
-    """
+    """Yield the preview of each trial, in running order; raise errors of ``build_workloads``."""
     plan, depth = adapt_plan(plan, dataset), channels(plan, dataset)
     # One for each cell: there may be thousands of trials.
     workloads = build_workloads(plan, channels=depth, classes=len(dataset.classes))
@@ -114,21 +106,15 @@ def preview_trials(plan: Plan, dataset: DatasetInfo) -> Iterator[TrialPreview]:
             train_images=images - validation,
             validation_images=validation,
             test_images=dataset.used("test", part.test_images),
-            params=workload.params,
-            trainable_params=workload.trainable_params,
             workload=workload,
             channels=depth,
         )
 
 
 def build_workloads(plan: Plan, *, channels: int, classes: int) -> dict[int, Workload]:
-    """Return the networks of each cell, by ``id(cell)``.
-
-    Raises:
-        SuiteError: Some cannot be built on the dataset; each of them is named.
-    """
+    """Return the networks by ``id(cell)``; raise a SuiteError that names every impossible cell."""
     workloads: dict[int, Workload] = {}
-    problems: list[Problem] = []
+    problems: dict[Problem, None] = {}
     for cell in plan.cells:
         try:
             workloads[id(cell)] = build_workload(cell.settings, channels=channels, classes=classes)
@@ -138,8 +124,7 @@ def build_workloads(plan: Plan, *, channels: int, classes: int) -> dict[int, Wor
                 expected="settings that suit the dataset",
                 found=str(error),
             )
-            if problem not in problems:
-                problems.append(problem)
+            problems[problem] = None
     if problems:
-        raise SuiteError(str(plan.suite.path), problems)
+        raise SuiteError(str(plan.suite.path), list(problems))
     return workloads

@@ -12,11 +12,10 @@ from typing import Any, Literal
 from benchharness.data.info import DatasetInfo
 from benchharness.measure.gpu import Accelerator, read_gpus
 from benchharness.measure.machine import read_memory, usable_cores
-from benchharness.model.network import Flatten, Network
+from benchharness.model.network import Flatten
 from benchharness.run.device import Device
 from benchharness.run.dry_run import TrialPreview, preview_trials
 from benchharness.run.events import previous_durations
-from benchharness.run.inputs import Subset
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings, TrainingSettings
 from benchharness.suite.workload import Workload
@@ -50,12 +49,7 @@ _MORE_SHARED = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryEstimate:
-    """Bytes that a trial needs, by purpose.
-
-    Attributes:
-        host: Memory of the worker.
-        device: Memory of the GPU; empty on the CPU.
-    """
+    """Bytes of a trial by purpose, such as ``weights``: of the worker, and of the GPU if any."""
 
     host: Mapping[str, int]
     device: Mapping[str, int] = field(default_factory=dict)
@@ -100,36 +94,17 @@ class CellMemory:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvailableMemory:
-    """Memory of this machine.
-
-    Attributes:
-        gpu_bytes: None on the CPU.
-        gpu_free_bytes: None where the driver does not tell.
-    """
+    """Memory of this machine; of the GPU, None on the CPU or where the driver does not tell."""
 
     host_bytes: int
     free_bytes: int
     gpu_bytes: int | None = None
     gpu_free_bytes: int | None = None
 
-    def is_short_of(self, needs: MemoryEstimate) -> bool:
-        """Whether less is free than is needed, as far as that is known."""
-        gpu = self.gpu_bytes if self.gpu_free_bytes is None else self.gpu_free_bytes
-        return needs.host_bytes > self.free_bytes or (gpu is not None and needs.device_bytes > gpu)
-
-    def cannot_hold(self, needs: MemoryEstimate) -> bool:
-        """Whether weights, gradients and optimizer state alone exceed the whole memory."""
-        whole = self.host_bytes if self.gpu_bytes is None else self.gpu_bytes
-        return needs.learning_bytes > whole
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResourceEstimate:
-    """Memory and time of a plan on this machine.
-
-    Attributes:
-        framework_bytes: Host memory of an idle worker, by backend, where it was measured.
-    """
+    """Memory and time of a plan on this machine; ``framework_bytes`` as measured, by backend."""
 
     plan: Plan
     device: Device
@@ -137,29 +112,29 @@ class ResourceEstimate:
     framework_bytes: Mapping[str, int] = field(default_factory=dict)
 
     def previews(self) -> list[TrialPreview]:
-        """Return what each trial would do, in running order.
-
-        Raises:
-            SuiteError: The settings of a cell do not fit the dataset.
-        """
+        """Return what each trial would do, in running order."""
         return list(preview_trials(self.plan, self.facts))
 
     def cells(self) -> list[CellMemory]:
         """Return the memory that each cell needs, in the plan's order."""
-        cells: dict[int, CellMemory] = {}
-        for preview in self.previews():
-            cell = preview.trial.cell
-            if id(cell) not in cells:
-                needs = memory_needs(
-                    cell.settings,
+        # All trials of a cell need the same.
+        previews = {id(preview.trial.cell): preview for preview in self.previews()}
+        return [
+            CellMemory(
+                cell=preview.trial.cell,
+                needs=memory_needs(
+                    preview.trial.cell.settings,
                     preview.workload,
                     channels=preview.channels,
                     images=preview.images,
                     device=self.device.kind,
-                    framework_bytes=self.framework_bytes.get(cell.backend, FRAMEWORK_BYTES),
-                )
-                cells[id(cell)] = CellMemory(cell=cell, needs=needs)
-        return list(cells.values())
+                    framework_bytes=self.framework_bytes.get(
+                        preview.trial.cell.backend, FRAMEWORK_BYTES
+                    ),
+                ),
+            )
+            for preview in previews.values()
+        ]
 
     def seconds(self, results: Path) -> float | None:
         """Return how long the trials take by the last run of the suite; None where it lacks any."""
@@ -178,7 +153,7 @@ def memory_needs(
     device: Literal["cpu", "gpu"],
     framework_bytes: int = FRAMEWORK_BYTES,
 ) -> MemoryEstimate:
-    """Return the most memory that one trial holds at once.
+    """Return the most memory that one trial holds at once; ``images`` are those of all splits.
 
     With P learnt values, T of them trainable, and s arrays of optimizer state: weights 4 P,
     gradients 4 T, optimizer 4 s T. On the host there are copies of them: the initial weights, what
@@ -186,20 +161,15 @@ def memory_needs(
     state, 4 s T. Images and features are mapped, not held.
 
     Within a factor of 0.8 to 1.4 of the peaks of trials with 0.4 to 120 million parameters.
-
-    Args:
-        channels: Of the images.
-        images: Of the dataset, in all splits.
-        framework_bytes: Of an idle worker that has imported its framework.
     """
     work = {"weights": FLOAT_BYTES * workload.learner.count()}
     copies = _COPIES * FLOAT_BYTES * workload.params
     if isinstance(settings, TrainingSettings):
         rule = settings.optimizer
-        states = optimizer_states(rule.name, momentum=rule.momentum or 0.0)
         learnt = FLOAT_BYTES * workload.trainable_params
-        work |= {"gradients": learnt, "optimizer": states * learnt}
-        copies += states * learnt
+        state = learnt * optimizer_states(rule.name, momentum=rule.momentum or 0.0)
+        work |= {"gradients": learnt, "optimizer": state}
+        copies += state
     work["activations"] = peak_activation_bytes(
         workload, batch_size=settings.batch_size, precision=settings.precision
     )
@@ -229,44 +199,36 @@ def peak_activation_bytes(workload: Workload, *, batch_size: int, precision: str
     the gradients of one layer's input and output come on top. Layers before it, and a front that
     runs once, hold one layer's input and output at a time.
     """
-    value_bytes = 2 if precision == "bfloat16" else FLOAT_BYTES
-    training = _training_values(workload.learner, workload.trainable)
-    front = workload.front.steps() if workload.front else ()
-    passing = max((math.prod(before) + math.prod(after) for _, before, after in front), default=0)
-    return batch_size * value_bytes * max(training, passing)
-
-
-def _training_values(network: Network, trainable: tuple[str, ...]) -> int:
-    """Return the values of one image that a training step holds at once."""
-    is_learning, kept, frozen, backward = False, 0, 0, 0
-    for layer, before, after in network.steps():
+    kept, passing, backward = 0, 0, 0
+    is_learning = False
+    for layer, before, after in workload.learner.steps():
         if isinstance(layer, Flatten):
             # The same values under another shape.
             continue
-        pair = math.prod(before) + math.prod(after)
-        if not is_learning and layer.name in trainable:
+        values_in, values_out = math.prod(before), math.prod(after)
+        if not is_learning and layer.name in workload.trainable:
             is_learning = True
-            kept += math.prod(before)
+            kept = values_in
         if is_learning:
-            kept += math.prod(after)
-            backward = max(backward, pair)
+            kept += values_out
+            backward = max(backward, values_in + values_out)
         else:
-            frozen = max(frozen, pair)
-    return max(kept + backward, frozen)
+            passing = max(passing, values_in + values_out)
+    for _, before, after in workload.front.steps() if workload.front else ():
+        passing = max(passing, math.prod(before) + math.prod(after))
+    value_bytes = 2 if precision == "bfloat16" else FLOAT_BYTES
+    return batch_size * value_bytes * max(kept + backward, passing)
 
 
 def largest_per_benchmark(cells: Sequence[CellMemory]) -> list[CellMemory]:
     """Return for each benchmark the cell that needs most memory."""
-    largest: dict[str, CellMemory] = {}
+    groups: dict[str, list[CellMemory]] = {}
     for cell in cells:
-        known = largest.setdefault(cell.cell.benchmark, cell)
-        if _size(cell) > _size(known):
-            largest[cell.cell.benchmark] = cell
-    return list(largest.values())
-
-
-def _size(cell: CellMemory) -> tuple[int, int]:
-    return cell.needs.device_bytes, cell.needs.host_bytes
+        groups.setdefault(cell.cell.benchmark, []).append(cell)
+    return [
+        max(group, key=lambda cell: (cell.needs.device_bytes, cell.needs.host_bytes))
+        for group in groups.values()
+    ]
 
 
 def memory_text(cell: CellMemory, memory: AvailableMemory) -> str:
@@ -287,11 +249,18 @@ def memory_text(cell: CellMemory, memory: AvailableMemory) -> str:
 def memory_problems(
     cells: Sequence[CellMemory], memory: AvailableMemory
 ) -> Iterator[tuple[CellMemory, Literal["ok", "warn", "missing"], str]]:
-    """Yield the largest cell of each benchmark, ``ok``, ``warn`` or ``missing``, and the remedy."""
+    """Yield each benchmark's largest cell; a remedy, with ``warn`` or ``missing``, if it is short.
+
+    What is missing is room for weights, gradients and optimizer state alone in the whole memory.
+    """
+    whole = memory.host_bytes if memory.gpu_bytes is None else memory.gpu_bytes
+    free = memory.gpu_bytes if memory.gpu_free_bytes is None else memory.gpu_free_bytes
     for cell in largest_per_benchmark(cells):
-        if memory.cannot_hold(cell.needs):
+        needs = cell.needs
+        is_short_of_gpu = free is not None and needs.device_bytes > free
+        if needs.learning_bytes > whole:
             yield cell, "missing", _LESS
-        elif memory.is_short_of(cell.needs):
+        elif needs.host_bytes > memory.free_bytes or is_short_of_gpu:
             yield cell, "warn", _LESS
         else:
             yield cell, "ok", ""
@@ -302,16 +271,14 @@ def shared_memory(
 ) -> tuple[str, str] | None:
     """Return the shared memory that file loaders need, and a remedy where it is too small.
 
-    None where no trial loads files. A loader with a process for each thread shares batches of
-    uint8 images.
+    None where no trial loads files. A process for each thread shares batches of uint8 images.
     """
     needed = 0
     for preview in previews:
         settings = preview.trial.cell.settings
         if settings.input == "files":
-            image = Subset.of(preview.trial.cell).image_size ** 2 * preview.channels
-            batches = (settings.threads or cores) * _AHEAD
-            needed = max(needed, batches * settings.batch_size * image)
+            batch = settings.batch_size * settings.image_size**2 * preview.channels
+            needed = max(needed, (settings.threads or cores) * _AHEAD * batch)
     if not needed or not folder.is_dir():
         return None
     free = shutil.disk_usage(folder).free
@@ -328,15 +295,9 @@ def warnings(
     *,
     host: Callable[[], tuple[int, int]] = read_memory,
 ) -> list[str]:
-    """Return a line for each benchmark that needs more memory than is free, shared memory included.
-
-    Args:
-        host: Gives the bytes of host memory, and those that are free.
-    """
+    """Return a line for each benchmark that needs more memory than is free; shared memory too."""
     host_bytes, free_bytes = host()
-    used = [
-        accelerator for accelerator in accelerators if accelerator.index == estimate.device.index
-    ]
+    used = [gpu for gpu in accelerators if gpu.index == estimate.device.index]
     gpu = next(iter(read_gpus(used)), None)
     memory = AvailableMemory(
         host_bytes=host_bytes,
@@ -345,14 +306,12 @@ def warnings(
         gpu_free_bytes=gpu.free_bytes if gpu else None,
     )
     lines = [
-        f"WARNING: {cell.cell.benchmark} needs {memory_text(cell, memory)}; {_LESS}"
-        for cell in largest_per_benchmark(estimate.cells())
-        if memory.is_short_of(cell.needs)
+        f"WARNING: {cell.cell.benchmark} needs {memory_text(cell, memory)}; {remedy}"
+        for cell, _, remedy in memory_problems(estimate.cells(), memory)
+        if remedy
     ]
     shared = shared_memory(estimate.previews(), cores=usable_cores())
-    if shared and shared[1]:
-        lines.append(f"WARNING: {shared[0]}; {shared[1]}")
-    return lines
+    return lines + ([f"WARNING: {'; '.join(shared)}"] if shared and shared[1] else [])
 
 
 def duration_text(seconds: float) -> str:

@@ -8,7 +8,7 @@ made from these docstrings.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from statistics import median
@@ -16,20 +16,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from benchharness.errors import RunError
 from benchharness.results.record import Record, failed_in
-from benchharness.results.run_folder import RunFolder, runs_of
+from benchharness.results.run_folder import runs_of
 
 if TYPE_CHECKING:
     from benchharness.suite.plan import Plan
 
+_SCORES = ("train_loss", "train_top1", "validation_loss", "validation_top1")
 # Settings that decide most of a trial's seconds.
-_DURATION_SETTINGS = (
-    "epochs",
-    "image_size",
-    "batch_size",
-    "train_images",
-    "test_images",
-    "threads",
-)
+_SLOWING = ("epochs", "image_size", "batch_size", "train_images", "test_images", "threads")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,14 +51,7 @@ class TrialName:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedCell:
-    """A benchmark at one point of its matrix, on one backend and one track.
-
-    Attributes:
-        trials: How often it runs; where looks decide, how often before the first look.
-        max_trials: How often it may run where looks decide; null where ``trials`` is all.
-        epochs: Of each trial.
-        expected_s: Seconds of a trial in the latest run like this one; null where there is none.
-    """
+    """A benchmark at one point of its matrix, on one backend and one track; see ``RunStarted``."""
 
     benchmark: str
     matrix: Mapping[str, Any]
@@ -338,16 +325,8 @@ class TrialFinished(OfTrial):
     @classmethod
     def of(cls, name: TrialName, record: Record) -> TrialFinished:
         """Return the event of a record."""
-        return cls(
-            name=name,
-            status=record["status"],
-            reason=record["reason"],
-            failed_in=failed_in(record),
-            proof=record["proof"],
-            flags=tuple(record["flags"]),
-            metrics=record["metrics"],
-            log=record["log"],
-        )
+        same = {key: record[key] for key in ("status", "reason", "proof", "metrics", "log")}
+        return cls(name=name, failed_in=failed_in(record), flags=tuple(record["flags"]), **same)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -426,7 +405,7 @@ def unobserved(event: Event) -> None:
     """Ignore an event."""
 
 
-def announce(observe: Observer, lines: list[str]) -> None:
+def announce(observe: Observer, lines: Iterable[str]) -> None:
     """Send an observer messages; those that begin with ``WARNING`` are warnings."""
     for line in lines:
         level = "warning" if line.startswith("WARNING") else "note"
@@ -434,12 +413,7 @@ def announce(observe: Observer, lines: list[str]) -> None:
 
 
 def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | None:
-    """Return the event for observers of a worker's event; None where only the record needs it.
-
-    Args:
-        event: From the worker's pipe.
-        started: The start of its trial.
-    """
+    """Return the event for observers of a worker's event; None where only the record needs it."""
     name = started.name
     match event["event"]:
         case "phase":
@@ -447,29 +421,18 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
         case "progress":
             details = {key: value for key, value in event.items() if key != "event"}
             return TrialProgress(name=name, **details)
-        case "epoch":
-            scores = {key: event[key] for key in _SCORES}
-            return _epoch(started, event["epoch"], event["train_s"], scores=scores)
-        case "blocks":
-            seconds = sum(block_s for _, block_s in event["blocks"])
-            return _epoch(started, event["epoch"], seconds, scores={})
+        case "epoch" | "blocks":
+            is_fed = event["event"] == "blocks"
+            train_s = sum(s for _, s in event["blocks"]) if is_fed else event["train_s"]
+            return EpochEnded(
+                name=name,
+                epoch=event["epoch"],
+                epochs=started.epochs,
+                train_s=train_s,
+                images_per_s=started.images / train_s,
+                **({} if is_fed else {key: event[key] for key in _SCORES}),
+            )
     return None
-
-
-_SCORES = ("train_loss", "train_top1", "validation_loss", "validation_top1")
-
-
-def _epoch(
-    started: TrialStarted, epoch: int, train_s: float, *, scores: Mapping[str, float | None]
-) -> EpochEnded:
-    return EpochEnded(
-        name=started.name,
-        epoch=epoch,
-        epochs=started.epochs,
-        train_s=train_s,
-        images_per_s=started.images / train_s,
-        **scores,
-    )
 
 
 def _as_json(value: Any) -> Any:
@@ -477,43 +440,7 @@ def _as_json(value: Any) -> Any:
         return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return dict(value)
-    return [_as_json(item) for item in value] if isinstance(value, tuple) else value
-
-
-def run_started(
-    plan: Plan, *, command: str, device: str, folder: RunFolder | None, results: Path, trials: int
-) -> RunStarted:
-    """Return the first event of a run.
-
-    Args:
-        command: As the user called it.
-        device: Its name.
-        folder: Of the run, made or not; None where nothing is recorded.
-        results: Folder of earlier runs.
-        trials: How many will run, before the first look.
-    """
-    expected_s = previous_durations(results, plan, device=device)
-    return RunStarted(
-        command=command,
-        suite=plan.suite.name,
-        profile=plan.profile,
-        device=device,
-        folder=str(folder.path) if folder else None,
-        trials=trials if folder else 0,
-        cells=tuple(
-            PlannedCell(
-                benchmark=cell.benchmark,
-                matrix=cell.matrix,
-                backend=cell.backend,
-                track=cell.track,
-                trials=cell.trials,
-                max_trials=cell.max_trials,
-                epochs=cell.settings.epochs,
-                expected_s=expected_s.get(place),
-            )
-            for place, cell in enumerate(plan.cells)
-        ),
-    )
+    return [*map(_as_json, value)] if isinstance(value, tuple) else value
 
 
 def previous_durations(results: Path, plan: Plan, *, device: str) -> dict[int, float]:
@@ -539,5 +466,5 @@ def previous_durations(results: Path, plan: Plan, *, device: str) -> dict[int, f
 def _duration_key(described: Mapping[str, Any]) -> str:
     names = [described.get(key) for key in ("benchmark", "backend", "track", "matrix")]
     settings = described.get("settings", {})
-    values = [*names, *(settings.get(key) for key in _DURATION_SETTINGS)]
+    values = [*names, *(settings.get(key) for key in _SLOWING)]
     return json.dumps(values, sort_keys=True)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from benchharness.data.batches import require_two
 from benchharness.data.folder import class_folder, image_files, require_alike, user_images
-from benchharness.data.info import DatasetInfo
+from benchharness.data.info import DatasetInfo, Split
 from benchharness.data.listing import Listing
 from benchharness.data.prepared import Prepared, prepare
 from benchharness.data.prepared import check_images as check_image_files
@@ -23,7 +23,6 @@ from benchharness.measure.machine import usable_cores
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.image_files import nature
 from benchharness.model.network import Network
-from benchharness.run.adapt import adapt_plan, channels
 from benchharness.run.events import Downloading, Observer, Preparing, announce
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
@@ -40,6 +39,8 @@ Progress = Callable[[int, int], None]
 OFFLINE = "BENCHHARNESS_OFFLINE"
 # Leaks that are stored by name.
 _NAMED = 8
+# Preprocessing with the constants of backbones that were trained on colour images.
+_COLOUR_ONLY = frozenset({"caffe_bgr", "imagenet_rgb"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,8 +48,6 @@ class SearchPaths:
     """Places where a run looks for what it reads.
 
     Attributes:
-        environment: Of the process; ``BENCHHARNESS_DATA`` and ``BENCHHARNESS_WEIGHTS`` are read.
-        cache: For prepared images, drawn pictures and extracted features.
         data: A folder given on the command line; wins over the suite's.
         fetcher: Downloads what is not on this machine; None for no downloads.
     """
@@ -65,13 +64,7 @@ class SearchPaths:
 
 
 def open_fetcher(cache: Path, *, environment: Mapping[str, str], is_offline: bool) -> Fetcher:
-    """Return the fetcher of a session.
-
-    Args:
-        cache: Downloads are kept in ``downloads`` below it.
-        environment: ``BENCHHARNESS_OFFLINE`` forbids the network, unless it is empty or 0.
-        is_offline: Whether the user forbids it.
-    """
+    """Return the fetcher of a session; ``BENCHHARNESS_OFFLINE`` forbids the network, unless 0."""
     is_forbidden = environment.get(OFFLINE, "") not in ("", "0")
     return Fetcher(folder=cache / "downloads", is_offline=is_offline or is_forbidden)
 
@@ -107,16 +100,80 @@ class Subset:
         )
 
 
+# --- Adaptation of a plan to its dataset ---------------------------------------------------------
+
+
+def adapt_plan(plan: Plan, dataset: DatasetInfo) -> Plan:
+    """Return the plan with outputs, image counts and published figures that suit the dataset."""
+
+    def adapt(settings: StrategySettings) -> StrategySettings:
+        changes: dict[str, object] = {}
+        if isinstance(settings, TrainingSettings):
+            changes["output"] = _output(settings, dataset)
+        if dataset.is_lenient:
+            for split in ("train", "test"):
+                limit = raised_limit(split, settings, dataset)
+                is_less = dataset.used(split, limit) < dataset.used(split, None)
+                changes[f"{split}_images"] = limit if is_less else None
+        return settings.model_copy(update=changes)
+
+    source, plan = plan.dataset, plan.map_settings(adapt)
+    if dataset.is_own:
+        # Nothing of the suite's own source is true of these images.
+        source = source.model_copy(update={"source": "folder", "path": None, "fallback": None})
+    if dataset.is_own or not dataset.is_real:
+        plan = replace(plan, cells=tuple(replace(cell, published=None) for cell in plan.cells))
+    return replace(plan, dataset=source)
+
+
+def channels(plan: Plan, dataset: DatasetInfo) -> int:
+    """Return the channels to decode: three where a benchmark needs colour, else the dataset's."""
+    return 3 if any(map(needs_colour, plan.cells)) else dataset.channels
+
+
+def needs_colour(cell: Cell) -> bool:
+    """Return whether a cell cannot use grayscale images."""
+    settings = cell.settings
+    return isinstance(settings, TransferSettings) or settings.preprocessing in _COLOUR_ONLY
+
+
+def changes_output(cell: Cell, dataset: DatasetInfo) -> bool:
+    """Return whether a cell's output differs from the one that its suite states."""
+    settings = cell.settings
+    return isinstance(settings, TrainingSettings) and settings.output not in (
+        "auto",
+        _output(settings, dataset),
+    )
+
+
+def raised_limit(split: Split, settings: StrategySettings, dataset: DatasetInfo) -> int | None:
+    """Return how many images of a split a cell may take in all; None for all there are.
+
+    Where fewer than the suite asks for are enough, every class gets one in each split.
+    """
+    limit = settings.train_images if split == "train" else settings.test_images
+    if limit is None or not dataset.is_lenient:
+        return limit
+    has_validation = isinstance(settings, TrainingSettings) and settings.validation > 0
+    least = 2 if split == "train" and has_validation else 1
+    return max(limit, least * len(dataset.classes))
+
+
+def _output(settings: TrainingSettings, dataset: DatasetInfo) -> Literal["softmax", "sigmoid"]:
+    if dataset.is_own and len(dataset.classes) != 2:
+        return "softmax"
+    return settings.output_for(len(dataset.classes))
+
+
+# --- Dataset and weights -------------------------------------------------------------------------
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunInputs:
     """Dataset and weights of a plan; each part is decoded or hashed once.
 
-    Attributes:
-        plan: Adapted: every setting that depends on data and weights is concrete.
-        dataset: The dataset in numbers.
-        weights: Pretrained weights by the settings that name them.
-        workers: Processes that decode.
-        progress: Called with images done and images in all.
+    The plan is adapted: every setting that depends on data and weights is concrete. Weights are
+    known by the settings that name them.
     """
 
     plan: Plan
@@ -133,8 +190,7 @@ class RunInputs:
         """Decode all images that the plan's cells read, and fit preprocessing to them.
 
         Raises:
-            DatasetError: Images are missing or unreadable, or not in files that every backend
-                can load where a cell loads files.
+            DatasetError: Images are missing, unreadable, or not in files that backends can load.
         """
         check_images(self.plan, self.listing)
         for cell in self.plan.cells:
@@ -163,10 +219,9 @@ class RunInputs:
         return self._prepared[part]
 
     def files(self, cell: Cell) -> Mapping[str, Any] | None:
-        """Return the fields of the ``FileSource`` that a cell's backend loads, ready for JSON.
+        """Return the ``FileSource`` that a cell's backend loads, as JSON; None for prepared images.
 
-        None where its training reads prepared images. Only the native track has a folder of
-        classes.
+        Only the native track has a folder of classes.
         """
         if cell.settings.input != "files":
             return None
@@ -176,11 +231,8 @@ class RunInputs:
             require_alike(paths, self.prepared(cell))
             folder = None
             if cell.track == "native":
-                folder = class_folder(paths, self.prepared(cell), cache_dir=self.places.cache)
-            self._files[part, cell.track] = {
-                "paths": [str(path) for path in paths],
-                "folder": str(folder) if folder else None,
-            }
+                folder = str(class_folder(paths, self.prepared(cell), cache_dir=self.places.cache))
+            self._files[part, cell.track] = {"paths": [*map(str, paths)], "folder": folder}
         return self._files[part, cell.track]
 
     def pretrained(self, cell: Cell) -> Pretrained | None:
@@ -214,9 +266,7 @@ class RunInputs:
             "slices": [
                 {
                     "image_size": part.image_size,
-                    "train": len(prepared.splits["train"]),
-                    "validation": len(prepared.splits["validation"]),
-                    "test": len(prepared.splits["test"]),
+                    **{name: len(ids) for name, ids in prepared.splits.items()},
                     "skipped": [*map(self._with_kind, prepared.skipped)],
                     "majority_share": prepared.majority_share,
                     "digest": prepared.digest,
@@ -239,8 +289,7 @@ class RunInputs:
     def describe_weights(self) -> dict[str, Any] | None:
         """Return the description of the backbones' weights; None where no cell has a backbone.
 
-        Weights count as random when pretrained ones were wanted but unavailable, or when the
-        suite wants none at all.
+        They count as random when pretrained ones were wanted but unavailable, or none are wanted.
         """
         # Settings may name the same weights in several ways.
         weights = {(w.backbone, w.digest, w.reason): w for w in self.weights.values()}.values()
@@ -263,10 +312,6 @@ def find_inputs(
 ) -> RunInputs:
     """Return the inputs of a plan, with the plan adapted to them; nothing is decoded yet.
 
-    Args:
-        workers: Processes that decode.
-        progress: Called with images done and images in all.
-
     Raises:
         DatasetError: There is no dataset, and no fallback.
         WeightsError: Weights are missing, with no fallback, or damaged.
@@ -275,22 +320,16 @@ def find_inputs(
     dataset = DatasetInfo.of(listing)
     weights: dict[tuple[str, ...], Pretrained] = {}
 
-    def find_once(settings: TransferSettings) -> Pretrained:
-        key = _weights_key(settings)
-        if key not in weights:
-            fallback = plan.suite.weights_fallback
-            weights[key] = find_weights(plan, settings, places=places, fallback=fallback)
-            require_arrays(weights[key])
-        return weights[key]
-
     def resolve(settings: StrategySettings) -> StrategySettings:
         if not isinstance(settings, TransferSettings):
             return settings
-        if settings.preprocessing == "pretrained":
-            preprocessing = find_once(settings).preprocessing
-            settings = settings.model_copy(update={"preprocessing": preprocessing})
-        find_once(settings)
-        return settings
+        key, fallback = _weights_key(settings), plan.suite.weights_fallback
+        if key not in weights:
+            weights[key] = find_weights(plan, settings, places=places, fallback=fallback)
+            require_arrays(weights[key])
+        if settings.preprocessing != "pretrained":
+            return settings
+        return settings.model_copy(update={"preprocessing": weights[key].preprocessing})
 
     return RunInputs(
         plan=adapt_plan(plan, dataset).map_settings(resolve),
@@ -308,10 +347,7 @@ def _weights_key(settings: TransferSettings) -> tuple[str, ...]:
 
 
 def check_images(plan: Plan, listing: Listing) -> None:
-    """Refuse a plan that asks for images which its dataset lacks; none is decoded.
-
-    Args:
-        plan: Adapted to the dataset.
+    """Refuse an adapted plan that asks for images which its dataset lacks; none is decoded.
 
     Raises:
         DatasetError: There are too few, or they are in no files that a framework's loader reads.
@@ -327,14 +363,7 @@ def check_images(plan: Plan, listing: Listing) -> None:
 def find_weights(
     plan: Plan, settings: TransferSettings, *, places: SearchPaths, fallback: str | None
 ) -> Pretrained:
-    """Return the weights that a benchmark's backbone starts from.
-
-    Args:
-        fallback: Substitute where there are none; None for an error.
-
-    Raises:
-        WeightsError: There are none.
-    """
+    """Return the weights that a backbone starts from; raise a WeightsError without a fallback."""
     if settings.weights == "random":
         return random_weights(settings.backbone, reason="")
     written = plan.suite.weights.get(settings.backbone)
@@ -362,14 +391,9 @@ def has_real_weights(plan: Plan, *, places: SearchPaths) -> bool:
 def find_listing(
     plan: Plan, *, places: SearchPaths, fallback: str | None, progress: Progress | None = None
 ) -> Listing:
-    """Return the plan's dataset, large enough for every cell.
+    """Return the plan's dataset, large enough for every cell, or its fallback.
 
-    A folder named on the command line that holds other pictures than the suite's holds the user's
-    own.
-
-    Args:
-        fallback: Substitute where nothing real is available; None for an error.
-        progress: Called with pictures done and pictures in all, where any are drawn.
+    A folder named on the command line that holds other pictures than the suite's holds the user's.
 
     Raises:
         DatasetError: There is none.
@@ -383,8 +407,8 @@ def find_listing(
         path=data or plan.dataset_path,
         environment=places.environment,
         cache_dir=places.cache,
-        train_images=_largest(part.train_images for part in parts),
-        test_images=_largest(part.test_images for part in parts),
+        train_images=_largest([part.train_images for part in parts]),
+        test_images=_largest([part.test_images for part in parts]),
         seed=plan.suite.seed,
         fallback=fallback,
         progress=progress,
@@ -393,21 +417,15 @@ def find_listing(
     )
 
 
-def _largest(counts: Iterable[int | None]) -> int | None:
+def _largest(counts: list[int | None]) -> int | None:
     """Return the largest count; None, which means all, is larger than any."""
-    counts = list(counts)
     known = [count for count in counts if count is not None]
     return max(known) if known and len(known) == len(counts) else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyResult:
-    """Result of checking one download, one image size or one set of weights.
-
-    Attributes:
-        what: Which, and how much of it was checked.
-        damages: A line for each thing that is wrong, with its remedy.
-    """
+    """Result of checking one download, image size or set of weights: a line for each damage."""
 
     what: str
     damages: tuple[str, ...]
@@ -416,10 +434,7 @@ class VerifyResult:
 def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iterator[VerifyResult]:
     """Yield the result for each download, each size of the images, and the weights.
 
-    Nothing is downloaded.
-
-    Raises:
-        BenchError: The dataset or the weights are unavailable.
+    Nothing is downloaded; raises a BenchError where dataset or weights are unavailable.
     """
     if places.fetcher is not None:
         yield from _verify_downloads(places.fetcher.folder)
@@ -440,11 +455,18 @@ def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iter
             damages=checked.damages,
         )
     for weights in dict.fromkeys(w for w in map(inputs.pretrained, inputs.plan.cells) if w):
-        if weights.path:
-            yield VerifyResult(
-                what=f"weights of {weights.backbone}, release {weights.release}: {weights.path}",
-                damages=tuple(_weights_damages(weights)),
-            )
+        if weights.path is None:
+            continue
+        backbone, found = BACKBONES[weights.backbone], list[str]()
+        shape = 2 * backbone.smallest_image, 2 * backbone.smallest_image, 3
+        try:
+            read_pretrained(weights, Network(input_shape=shape, layers=backbone.layers))
+        except BenchError as error:
+            found.append(str(error))
+        yield VerifyResult(
+            what=f"weights of {weights.backbone}, release {weights.release}: {weights.path}",
+            damages=tuple(found),
+        )
 
 
 def _verify_downloads(folder: Path) -> Iterator[VerifyResult]:
@@ -459,12 +481,3 @@ def _verify_downloads(folder: Path) -> Iterator[VerifyResult]:
                 for line in damages(item)
             ),
         )
-
-
-def _weights_damages(pretrained: Pretrained) -> Iterator[str]:
-    backbone = BACKBONES[pretrained.backbone]
-    side = 2 * backbone.smallest_image
-    try:
-        read_pretrained(pretrained, Network(input_shape=(side, side, 3), layers=backbone.layers))
-    except BenchError as error:
-        yield str(error)

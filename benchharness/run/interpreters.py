@@ -16,21 +16,20 @@ from benchharness.environments.interpreter import (
     inspect_interpreter,
 )
 from benchharness.environments.spec import EnvironmentSpec
-from benchharness.environments.store import Environment, Environments, Reference
+from benchharness.environments.store import Environments, Reference
 from benchharness.environments.trust import TrustedInterpreters, is_path
-from benchharness.errors import Problem, RunError, SuiteError
-from benchharness.files import ANOTHER_CACHE, unwritten
+from benchharness.errors import Problem, SuiteError
+from benchharness.files import writable
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.suite.file import BackendTable, SuiteFile
+from benchharness.suite.file import SuiteFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackendInterpreter:
     """Interpreter of a backend's workers.
 
-    Attributes:
-        requirements: That its environment was built for; empty for a given interpreter.
-        remedy: The command that reinstalls what is broken there.
+    Its requirements are empty for a given interpreter; the remedy is the command that reinstalls
+    what is broken there.
     """
 
     backend: str
@@ -66,12 +65,9 @@ class BackendInterpreter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InterpreterResolver:
-    """Finds the interpreters of a suite's backends.
+    """Finds the interpreters of a suite's backends; environments are kept in ``cache``.
 
-    Attributes:
-        cache: Keeps the environments.
-        environment: Variables of the process.
-        may_trust: Whether the user hereby allows the interpreters to be started.
+    ``may_trust`` says whether the user hereby allows the interpreters to be started.
     """
 
     suite: SuiteFile
@@ -89,11 +85,7 @@ class InterpreterResolver:
         ]
 
     def interpreters(self, backends: Iterable[str]) -> dict[str, BackendInterpreter]:
-        """Return the interpreter of each isolated backend.
-
-        Raises:
-            SuiteError: Some cannot be used; each is named.
-        """
+        """Return each isolated backend's interpreter; a SuiteError names unusable ones."""
         interpreters: dict[str, BackendInterpreter] = {}
         problems: list[Problem] = []
         for backend in self.isolated_backends(backends):
@@ -106,65 +98,46 @@ class InterpreterResolver:
         return interpreters
 
     def of(self, backend: str) -> BackendInterpreter:
-        """Return the interpreter of an isolated backend.
-
-        Raises:
-            SuiteError: It cannot be used.
-        """
-        table = self.suite.backend[backend]
-        where, plugin = f'backend "{backend}"', table.plugin or backend
-        remedy = "" if table.requirements is None else self._sync
+        """Return the interpreter of an isolated backend, or raise a SuiteError."""
+        table, where = self.suite.backend[backend], f'backend "{backend}"'
+        plugin, remedy = table.plugin or backend, ""
         if table.requirements is None:
-            path = self._base(table, where=where)
+            path = self._base(backend)
         else:
-            path = self._environment(backend, table, where=where).program
+            path, remedy = self._environment(backend), self._sync
         interpreter = self._inspect(path, where=where, remedy=remedy)
         if problem := interpreter.problem(plugin, where=where, remedy=remedy):
             raise self._refusal(problem)
         pip = f"{path} -m pip install --force-reinstall {interpreter.plugins[plugin].split()[0]}"
+        rebuild = f"benchharness env sync {self.suite.path} --rebuild"
         return BackendInterpreter(
             backend=backend,
             plugin=plugin,
             interpreter=interpreter,
             requirements=table.requirements or (),
-            remedy=pip
-            if table.requirements is None
-            else f"benchharness env sync {self.suite.path} --rebuild",
+            remedy=pip if table.requirements is None else rebuild,
         )
 
     def spec(self, backend: str) -> tuple[EnvironmentSpec, Path]:
-        """Return a backend's environment, as specified, and the interpreter to build it from.
-
-        Raises:
-            SuiteError: That interpreter cannot be used.
-        """
+        """Return a backend's environment, as specified, and the interpreter to build it from."""
         table = self.suite.backend[backend]
-        where = f'backend "{backend}"'
         path, identity = current_interpreter()
         if table.python is not None:
-            path = self._base(table, where=where)
-            identity = self._inspect(path, where=where).identity
-        spec = EnvironmentSpec.of(
-            table.plugin or backend, table.requirements or (), python=identity
-        )
-        return spec, path
+            path = self._base(backend)
+            identity = self._inspect(path, where=f'backend "{backend}"').identity
+        plugin, requirements = table.plugin or backend, table.requirements or ()
+        return EnvironmentSpec.of(plugin, requirements, python=identity), path
 
     def reference(self, backend: str) -> Reference:
         """Return the reference of a backend to its environment."""
         return Reference(suite=str(self.suite.path.absolute()), backend=backend)
 
-    def _environment(self, backend: str, table: BackendTable, *, where: str) -> Environment:
-        """Return the environment that was built for a backend as the suite states it now.
-
-        Raises:
-            SuiteError: There is none.
-        """
+    def _environment(self, backend: str) -> Path:
+        """Return the interpreter of the environment built for a backend as the suite states it."""
         store = Environments(self.cache)
         spec, _ = self.spec(backend)
-        current = store.find(spec)
-        if current is not None:
-            return current
-        requirements = ", ".join(table.requirements or ())
+        if current := store.find(spec):
+            return current.program
         earlier = store.latest_for(self.reference(backend))
         if earlier is None:
             there = "none built for it"
@@ -172,51 +145,39 @@ class InterpreterResolver:
             there = f"one of {', '.join(earlier.requirements)}, which the suite no longer states"
         else:
             there = "an outdated one (Python, plugin or benchharness changed)"
+        requirements = ", ".join(self.suite.backend[backend].requirements or ())
         raise self._refusal(
             Problem(
-                where=where,
+                where=f'backend "{backend}"',
                 expected=f"an environment of {requirements}",
                 found=there,
                 hint=self._sync,
             )
         )
 
-    def _base(self, table: BackendTable, *, where: str) -> Path:
-        written = table.python or ""
+    def _base(self, backend: str) -> Path:
+        """Return the program of a backend's table, if the user trusts one that only it names."""
+        written, where = self.suite.backend[backend].python or "", f'backend "{backend}": python'
         try:
             program = find_program(written, beside=self.suite.resolve_path(written))
         except UnusableError as error:
-            raise self._refusal(
-                Problem(where=f"{where}: python", expected="an interpreter", found=str(error))
-            ) from error
-        if is_path(written):
-            self._require_trusted(program, where=where)
-        return program
-
-    def _require_trusted(self, program: Path, *, where: str) -> None:
-        """Refuse a program that only the suite names, unless the user trusts it.
-
-        Raises:
-            SuiteError: The user has not allowed it to be started.
-        """
+            problem = Problem(where=where, expected="an interpreter", found=str(error))
+            raise self._refusal(problem) from error
         trusted = TrustedInterpreters(self.cache)
-        if trusted.is_trusted(program):
-            return
+        if not is_path(written) or trusted.is_trusted(program):
+            return program
         if not self.may_trust:
-            problem = Problem(
-                where=f"{where}: python",
-                expected="a trusted interpreter",
-                found=str(program),
-                hint=f"if it may, {self._sync}",
+            raise self._refusal(
+                Problem(
+                    where=where,
+                    expected="a trusted interpreter",
+                    found=str(program),
+                    hint=f"if it may, {self._sync}",
+                )
             )
-            raise self._refusal(problem)
-        try:
+        with writable(self.cache, what=f"to remember {program} there"):
             trusted.trust(program)
-        except OSError as error:
-            raise RunError(
-                f"{self.cache}: expected to remember {program} there, found: "
-                f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
-            ) from error
+        return program
 
     def _inspect(self, path: Path, *, where: str, remedy: str = "") -> Interpreter:
         try:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from benchharness.errors import RunError
 from benchharness.files import ANOTHER_RESULTS, unwritten, writable
@@ -18,31 +17,19 @@ _LOCKS: dict[Path, RunLock] = {}
 
 @dataclass(slots=True, kw_only=True)
 class RunLock:
-    """A locked file; the system unlocks it when the process ends.
-
-    Attributes:
-        count: How often it was locked and not yet released.
-    """
+    """A file locked ``count`` times; the system unlocks it when the process ends."""
 
     file: Path
     lock: Lock
-    count: int = field(default=1)
+    count: int = 0
 
     @classmethod
-    def acquire(cls, file: Path) -> Self:
-        """Lock a file for this process.
-
-        Raises:
-            LockedError: Another process holds it.
-            OSError: It cannot be opened.
-        """
-        if file in _LOCKS:
-            held = _LOCKS[file]
-            assert isinstance(held, cls)
-            held.count += 1
-            return held
-        _LOCKS[file] = made = cls(file=file, lock=Lock.acquire(file, longest_s=0))
-        return made
+    def acquire(cls, file: Path) -> RunLock:
+        """Lock a file for this process; raise a LockedError where another process holds it."""
+        if file not in _LOCKS:
+            _LOCKS[file] = cls(file=file, lock=Lock.acquire(file, longest_s=0))
+        _LOCKS[file].count += 1
+        return _LOCKS[file]
 
     def release(self) -> None:
         """Unlock the file, once it was released as often as locked."""
@@ -53,12 +40,7 @@ class RunLock:
 
 
 def lock_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLock:
-    """Lock a GPU: two runs on it would disturb each other's timings.
-
-    Args:
-        selector: Its UUID, else its number.
-        name: For people.
-        folder: Of the machine's locks; None for the system's folder of temporary files.
+    """Lock a GPU, by its UUID or number: two runs on it would disturb each other's timings.
 
     Raises:
         RunError: Another run holds it.
@@ -78,11 +60,7 @@ def lock_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLock
 
 
 def lock_run(folder: RunFolder) -> RunLock:
-    """Lock the folder of a run, so that no trial of it runs twice.
-
-    Raises:
-        RunError: Another process is running it.
-    """
+    """Lock a run's folder, so that no trial of it runs twice; raise a RunError if another does."""
     try:
         with writable(folder.path, elsewhere=ANOTHER_RESULTS):
             return RunLock.acquire(folder.path.resolve() / ".lock")
@@ -94,11 +72,6 @@ def lock_run(folder: RunFolder) -> RunLock:
 
 
 def lock_file(device: str, *, folder: Path | None = None) -> Path:
-    """Return the lock file of a device, the same for every process of the machine.
-
-    Args:
-        device: Its UUID or number.
-        folder: Where; None for the system's folder of temporary files.
-    """
+    """Return the lock file of a device, the same for every process of the machine."""
     name = "".join(letter if letter.isalnum() else "-" for letter in device)
     return (folder or Path(tempfile.gettempdir())) / f"benchharness-{name}.lock"

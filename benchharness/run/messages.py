@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from benchharness.data.info import DatasetInfo, Split
 from benchharness.measure.sanity import is_unbalanced
 from benchharness.model.image_files import describe_conversions
-from benchharness.run.adapt import changes_output, channels, needs_colour, raised_limit
+from benchharness.run.inputs import changes_output, channels, needs_colour, raised_limit
 from benchharness.run.interpreters import BackendInterpreter
 from benchharness.suite.plan import Cell, Plan
 
@@ -26,13 +26,7 @@ def title(plan: Plan, dataset: DatasetInfo) -> str:
 def plan_messages(
     plan: Plan, *, device: str, is_built_in: bool, is_profile_requested: bool
 ) -> Iterator[str]:
-    """Yield the choices made for the user.
-
-    Args:
-        device: Its name.
-        is_built_in: Whether the suite is the built-in one, as the user named none.
-        is_profile_requested: Whether the user named the profile.
-    """
+    """Yield the choices made for the user, who may have named no suite or no profile."""
     suite, profile = plan.suite, plan.profile
     yield f"suite {suite.name} on {device}"
     if is_built_in:
@@ -47,7 +41,18 @@ def plan_messages(
     elif suite.profiles:
         names = ", ".join(suite.profiles)
         yield f"no profile: the suite has none for this machine (available: {names})"
-    yield from _number_of_trials(plan)
+    limits: dict[tuple[int, int], dict[str, None]] = {}
+    for cell in plan.cells:
+        if cell.max_trials is not None:
+            limits.setdefault((cell.trials, cell.max_trials), {})[cell.benchmark] = None
+    is_every = len(limits) == 1 and all(cell.max_trials is not None for cell in plan.cells)
+    minutes = f", at most {plan.max_minutes:g} minutes" if plan.max_minutes else ""
+    for (fewest, most), benchmarks in limits.items():
+        where = "" if is_every else f" of {', '.join(benchmarks)}"
+        yield (
+            f"{fewest} to {most} trials of each cell{where}, until the backends of a benchmark "
+            f"differ or are equal with confidence{minutes}"
+        )
     if plan.added:
         yield f"also running {', '.join(plan.added)}, because other benchmarks use its trained head"
     if plan.fileless:
@@ -55,21 +60,6 @@ def plan_messages(
         yield f"native track on prepared images, as there are no image files: {names}"
     if plan.left_out:
         yield f"skipped (no backend selected): {', '.join(plan.left_out)}"
-
-
-def _number_of_trials(plan: Plan) -> Iterator[str]:
-    """Yield how many trials there may be where the results decide."""
-    limits: dict[tuple[int, int], list[str]] = {}
-    for cell in plan.cells:
-        if cell.max_trials is not None:
-            limits.setdefault((cell.trials, cell.max_trials), []).append(cell.benchmark)
-    for (fewest, most), names in limits.items():
-        where = "" if len(names) == len(plan.cells) else f" of {', '.join(dict.fromkeys(names))}"
-        limit = f", at most {plan.max_minutes:g} minutes" if plan.max_minutes else ""
-        yield (
-            f"{fewest} to {most} trials of each cell{where}, until the backends of a benchmark "
-            f"differ or are equal with confidence{limit}"
-        )
 
 
 def interpreter_messages(interpreters: Mapping[str, BackendInterpreter]) -> Iterator[str]:
@@ -84,11 +74,7 @@ def interpreter_messages(interpreters: Mapping[str, BackendInterpreter]) -> Iter
 
 
 def adaptation_messages(plan: Plan, dataset: DatasetInfo) -> Iterator[str]:
-    """Yield how a plan is adapted to a dataset.
-
-    Args:
-        plan: Before it was adapted.
-    """
+    """Yield how a plan, as it was written, is adapted to a dataset."""
     if dataset.is_own:
         yield f"{dataset.title}: your pictures, {_classes(dataset)}"
         source = plan.dataset.source
@@ -98,10 +84,10 @@ def adaptation_messages(plan: Plan, dataset: DatasetInfo) -> Iterator[str]:
             yield f"they replace {source}, for which the suite was written{figures}"
     if dataset.is_lenient and not plan.takes_fewer:
         yield from _changed_limits(plan, dataset)
-    if names := _benchmarks(plan, lambda cell: changes_output(cell, dataset)):
+    if names := _benchmarks(cell for cell in plan.cells if changes_output(cell, dataset)):
         yield f"output softmax instead of sigmoid, for {len(dataset.classes)} classes: {names}"
     if dataset.channels < channels(plan, dataset):
-        names = _benchmarks(plan, needs_colour)
+        names = _benchmarks(filter(needs_colour, plan.cells))
         yield f"grayscale images are converted to RGB for {names}"
 
 
@@ -112,11 +98,7 @@ def source_messages(dataset: DatasetInfo) -> Iterator[str]:
 
 
 def dataset_messages(dataset: Mapping[str, Any]) -> Iterator[str]:
-    """Yield what decoding revealed.
-
-    Args:
-        dataset: As in run.json.
-    """
+    """Yield what decoding revealed of a dataset, described as in run.json."""
     skipped: list[str] = max((part["skipped"] for part in dataset["slices"]), key=len, default=[])
     if skipped:
         named = ", ".join(skipped[:_NAMED])
@@ -140,11 +122,7 @@ def dataset_messages(dataset: Mapping[str, Any]) -> Iterator[str]:
 
 
 def weights_messages(weights: Mapping[str, Any] | None) -> Iterator[str]:
-    """Yield where the backbones' weights came from.
-
-    Args:
-        weights: As in run.json; None where no benchmark has a backbone.
-    """
+    """Yield where the backbones' weights, described as in run.json, came from."""
     if weights and weights["is_random"]:
         yield f"weights: RANDOM, not pretrained: {weights['reason']}"
     elif weights:
@@ -155,7 +133,7 @@ def _changed_limits(plan: Plan, dataset: DatasetInfo) -> Iterator[str]:
     fewer, more = [], []
     for split, words in _SPLITS.items():
         limits = {
-            limit: raised_limit(split, cell, dataset)
+            limit: raised_limit(split, cell.settings, dataset)
             for cell in plan.cells
             if (limit := getattr(cell.settings, f"{split}_images")) is not None
         }
@@ -182,5 +160,5 @@ def _classes(dataset: DatasetInfo) -> str:
     return f"{count} classes: {', '.join(named)}"
 
 
-def _benchmarks(plan: Plan, is_meant: Callable[[Cell], bool]) -> str:
-    return ", ".join(dict.fromkeys(cell.benchmark for cell in plan.cells if is_meant(cell)))
+def _benchmarks(cells: Iterable[Cell]) -> str:
+    return ", ".join(dict.fromkeys(cell.benchmark for cell in cells))

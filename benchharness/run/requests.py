@@ -1,9 +1,10 @@
-"""Requests to workers: a trial's settings and inputs, its id, and the head it starts from."""
+"""Requests to workers: a trial's executor, settings and inputs, its id, and its pretrained head."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,15 +24,17 @@ from benchharness.worker.request import WorkerRequest
 _IRRELEVANT = {"time_limit_s"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True)
 class Requests:
-    """Requests for the trials and probes of a plan.
+    """Requests for the trials and probes of a plan, and who carries them out.
 
     Attributes:
-        device: ``cpu`` or ``gpu``.
         cores: CPU cores a trial may use where its suite states none.
         features: Folder of the extracted features.
         resident_bytes: Most that all inputs of a trial may have to stay on a GPU.
+        executor: Of backends that run on the interpreter of this process.
+        executors: Of the others, by backend.
+        own_head_per_backend: Whether each backend starts from its own head in the equal track too.
     """
 
     inputs: RunInputs
@@ -39,16 +42,16 @@ class Requests:
     cores: int
     features: Path
     resident_bytes: int = 0
+    executor: LocalExecutor = field(default_factory=lambda: LocalExecutor(environment={}))
+    executors: Mapping[str, LocalExecutor] = field(default_factory=dict)
+    own_head_per_backend: bool = False
+    _digests: dict[CellKey, str] = field(default_factory=dict)
+    _codes: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def trial(
         self, trial: Trial, *, head_file: Path | None = None, weights_file: Path | None = None
     ) -> WorkerRequest:
-        """Return the request for a trial.
-
-        Args:
-            head_file: Trained head to start from.
-            weights_file: Where to write the trained weights.
-        """
+        """Return the request for a trial: from which head, and where to write trained weights."""
         cell = trial.cell
         plugin, options = backend_plugin(self.inputs.plan, cell.backend)
         pretrained = self.inputs.pretrained(cell)
@@ -62,7 +65,7 @@ class Requests:
             weights_file=str(weights_file) if weights_file else None,
             features_folder=str(self.features),
             files=self.inputs.files(cell),
-            native=stated_optimizer(cell),
+            native=_stated_optimizer(cell),
             device=self.device,
             resident_bytes=self.resident_bytes,
             threads=min(cell.settings.threads or self.cores, self.cores),
@@ -70,12 +73,7 @@ class Requests:
         )
 
     def probe(self, cell: Cell, *, plugin: str, options: Mapping[str, Any]) -> WorkerRequest:
-        """Return the request for a probe: the cell's first trial, on prepared images.
-
-        Args:
-            plugin: The backend to probe.
-            options: Of the plugin.
-        """
+        """Return the request to probe a plugin: the cell's first trial, on prepared images."""
         request = self.trial(Trial(cell=cell, index=1, seed=self.inputs.plan.suite.seed))
         return replace(
             request,
@@ -87,6 +85,90 @@ class Requests:
             resident_bytes=0,
         )
 
+    def executor_of(self, backend: str, plugin: str) -> LocalExecutor:
+        """Return a backend's executor; raise a PluginError if the plugin is not installed."""
+        if backend in self.executors:
+            return self.executors[backend]
+        find(plugin)
+        return self.executor
+
+    def code(self, backend: str, plugin: str) -> str:
+        """Return the digest of a backend's code and of the versions it runs on."""
+        if (backend, plugin) not in self._codes:
+            try:
+                executor = self.executors.get(backend)
+                code = executor.code if executor else code_digest(find(plugin))
+            except PluginError:
+                code = "not installed"
+            self._codes[backend, plugin] = code
+        return self._codes[backend, plugin]
+
+    def trial_id(self, trial: Trial) -> str:
+        """Return a trial's id: a digest of all that decides its outcome, known before it runs.
+
+        All cells that may train its head count: failures decide which of them does.
+        """
+        heads = [self._digest(source) for source in self._head_sources(trial.cell)]
+        return json_digest([self._digest(trial.cell), trial.index, trial.seed, heads], length=16)
+
+    def _digest(self, cell: Cell) -> str:
+        """Return the digest of all that the trials of a cell have in common."""
+        if cell.key not in self._digests:
+            plugin, options = backend_plugin(self.inputs.plan, cell.backend)
+            pretrained = self.inputs.pretrained(cell)
+            self._digests[cell.key] = json_digest(
+                {
+                    "core": __version__,
+                    "benchmark": cell.benchmark,
+                    "settings": {
+                        **cell.settings.model_dump(mode="json", exclude=_IRRELEVANT),
+                        **self.executor.variables,
+                    },
+                    "backend": [cell.backend, plugin, dict(options)],
+                    "code": self.code(cell.backend, plugin),
+                    "track": cell.track,
+                    "stated": _stated_optimizer(cell),
+                    "device": self.device,
+                    "data": self.inputs.prepared(cell).digest,
+                    "weights": pretrained.digest if pretrained else None,
+                },
+                length=16,
+            )
+        return self._digests[cell.key]
+
+    @cached_property
+    def head_benchmarks(self) -> frozenset[str]:
+        """The benchmarks whose heads some cells start from."""
+        return frozenset(filter(None, map(head_benchmark, self.inputs.plan.cells)))
+
+    def _head_sources(self, cell: Cell) -> list[Cell]:
+        """Return the cells one of which trains the head that a cell starts from, preferred first.
+
+        All backends start from the same head, or they would not do the same work: that of the first
+        backend of the suite that has one. In the native track each starts from its own.
+        """
+        cells, name = self.inputs.plan.cells, head_benchmark(cell)
+        sources = [s for s in cells if s.benchmark == name and s.track == cell.track]
+        if self.own_head_per_backend or cell.track == "native":
+            return [source for source in sources if source.backend == cell.backend]
+        in_suite_order = list(dict.fromkeys(other.backend for other in cells))
+        return sorted(sources, key=lambda source: in_suite_order.index(source.backend))
+
+    def head_record(self, trial: Trial, records: Sequence[Record]) -> Record | None:
+        """Return which of earlier records trained the head that a trial starts from, if any."""
+        cell, name = trial.cell, head_benchmark(trial.cell)
+        records = [record for record in records if record["benchmark"] == name]
+        # Where the bottleneck has fewer trials, they serve in turn.
+        count = max((int(record["trial"]) for record in records), default=1)
+        wanted = cell.track, (trial.index - 1) % count + 1, "ok"
+        usable = {
+            record["backend"]: record
+            for record in records
+            if (record["track"], record["trial"], record["status"]) == wanted
+        }
+        backends: Iterable[str] = (source.backend for source in self._head_sources(cell))
+        return next((usable[backend] for backend in backends if backend in usable), None)
+
 
 def backend_plugin(plan: Plan, backend: str) -> tuple[str, Mapping[str, Any]]:
     """Return the plugin that a backend of the suite stands for, and its options."""
@@ -96,19 +178,13 @@ def backend_plugin(plan: Plan, backend: str) -> tuple[str, Mapping[str, Any]]:
     return table.plugin or backend, table.options
 
 
-def installed_code(plugin: str) -> str:
-    """Return the digest of an installed plugin's code and of the versions it runs on."""
-    try:
-        return code_digest(find(plugin))
-    except PluginError:
-        return "not installed"
+def head_benchmark(cell: Cell) -> str:
+    """Return the benchmark whose head a cell starts from; empty for none."""
+    return (isinstance(cell.settings, FineTuneSettings) and cell.settings.head_from) or ""
 
 
-def stated_optimizer(cell: Cell) -> dict[str, Any] | None:
-    """Return the constants that the suite or the strategy's recipe states, and the rule's name.
-
-    None in the equal track, where every constant is stated.
-    """
+def _stated_optimizer(cell: Cell) -> dict[str, Any] | None:
+    """Return the constants that suite or recipe states; None in the equal track."""
     settings = cell.settings
     if cell.track == "equal":
         return None
@@ -116,124 +192,3 @@ def stated_optimizer(cell: Cell) -> dict[str, Any] | None:
         return {}
     stated = settings.optimizer.model_dump(mode="json", exclude_unset=True)
     return {"name": settings.optimizer.name, **stated}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrialIds:
-    """Ids of trials: digests of all that decides an outcome.
-
-    Settings, code and versions, data, weights and device count.
-
-    Attributes:
-        device: ``cpu`` or ``gpu``.
-        variables: Of the workers' environment, those that are part of what is measured.
-        executors: Of backends whose code is not what this process would import.
-        own_head_per_backend: Whether each backend starts from the head that it trained itself.
-    """
-
-    inputs: RunInputs
-    device: str
-    variables: Mapping[str, str] = field(default_factory=dict)
-    executors: Mapping[str, LocalExecutor] = field(default_factory=dict)
-    own_head_per_backend: bool = False
-    _cells: dict[CellKey, str] = field(default_factory=dict)
-    _codes: dict[str, str] = field(default_factory=dict)
-
-    def of(self, trial: Trial) -> str:
-        """Return a trial's id, which is known before it runs and does not depend on when it runs.
-
-        All cells that may train its head count: failures decide which of them does.
-        """
-        sources = head_sources(self.inputs.plan, trial.cell, own=self.own_head_per_backend)
-        heads = [self._cell(source) for source in sources]
-        return json_digest([self._cell(trial.cell), trial.index, trial.seed, heads], length=16)
-
-    def _cell(self, cell: Cell) -> str:
-        """Return the digest of all that the trials of a cell have in common."""
-        if cell.key not in self._cells:
-            plugin, options = backend_plugin(self.inputs.plan, cell.backend)
-            pretrained = self.inputs.pretrained(cell)
-            self._cells[cell.key] = json_digest(
-                {
-                    "core": __version__,
-                    "benchmark": cell.benchmark,
-                    "settings": {
-                        **cell.settings.model_dump(mode="json", exclude=_IRRELEVANT),
-                        **self.variables,
-                    },
-                    "backend": [cell.backend, plugin, dict(options)],
-                    "code": self._code(cell.backend, plugin),
-                    "track": cell.track,
-                    "stated": stated_optimizer(cell),
-                    "device": self.device,
-                    "data": self.inputs.prepared(cell).digest,
-                    "weights": pretrained.digest if pretrained else None,
-                },
-                length=16,
-            )
-        return self._cells[cell.key]
-
-    def _code(self, backend: str, plugin: str) -> str:
-        if backend not in self._codes:
-            executor = self.executors.get(backend)
-            self._codes[backend] = executor.code if executor else installed_code(plugin)
-        return self._codes[backend]
-
-
-def needs_pretrained_head(cell: Cell) -> bool:
-    """Return whether a cell starts from a head that another benchmark has trained."""
-    return bool(head_benchmark(cell))
-
-
-def head_benchmark(cell: Cell) -> str:
-    """Return the benchmark whose head a cell starts from; empty for none."""
-    return (isinstance(cell.settings, FineTuneSettings) and cell.settings.head_from) or ""
-
-
-def head_benchmarks(cells: Iterable[Cell]) -> frozenset[str]:
-    """Return the benchmarks whose heads some of the cells start from."""
-    return frozenset(filter(None, map(head_benchmark, cells)))
-
-
-def head_sources(plan: Plan, cell: Cell, *, own: bool) -> list[Cell]:
-    """Return the cells one of which trains the head that a cell starts from, the preferred first.
-
-    All backends start from the same head, or they would not do the same work: that of the first
-    backend of the suite that has trained one. In the native track each starts from its own.
-
-    Args:
-        own: Whether each backend starts from its own in the equal track, too.
-    """
-    name = head_benchmark(cell)
-    sources = [
-        other for other in plan.cells if other.benchmark == name and other.track == cell.track
-    ]
-    if own or cell.track == "native":
-        return [source for source in sources if source.backend == cell.backend]
-    in_suite_order = list(dict.fromkeys(other.backend for other in plan.cells))
-    return sorted(sources, key=lambda source: in_suite_order.index(source.backend))
-
-
-def find_head_record(
-    plan: Plan, trial: Trial, records: Sequence[Record], *, own: bool
-) -> Record | None:
-    """Return the record of the trial whose head this one starts from; None where there is none.
-
-    Args:
-        records: Of earlier trials.
-        own: Whether each backend starts from its own in the equal track, too.
-    """
-    name = head_benchmark(trial.cell)
-    records = [record for record in records if record["benchmark"] == name]
-    # Where the bottleneck has fewer trials, they serve in turn.
-    count = max((int(record["trial"]) for record in records), default=1)
-    index = (trial.index - 1) % count + 1
-    usable = {
-        record["backend"]: record
-        for record in records
-        if record["track"] == trial.cell.track
-        and record["trial"] == index
-        and record["status"] == "ok"
-    }
-    preferred = (cell.backend for cell in head_sources(plan, trial.cell, own=own))
-    return next((usable[backend] for backend in preferred if backend in usable), None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
     from benchharness.run.session import Session
 
 SUCCESS = ("ok", "skipped")
-# Options that decide which trials there are, and when looks end them; the rest may change.
-_FIXED = (
-    "profile",
-    "backends",
-    "benchmarks",
-    "trials",
-    "max_trials",
-    "tracks",
-    "device",
-    "proof",
-)
+# Options, with their flags, that decide which trials there are, and when looks end them.
+_FIXED = {
+    "profile": "profile",
+    "backends": "backend",
+    "benchmarks": "benchmark",
+    "trials": "trials",
+    "max_trials": "max-trials",
+    "tracks": "track",
+    "device": "device",
+    "proof": "proof",
+}
 _START_NEW = "start a new run: leave out --resume"
 _PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
 _CODE_DIGITS = 12
@@ -48,30 +48,25 @@ _CODE_DIGITS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PendingTrials:
-    """Trials that a run has not finished yet.
+    """Trials that a run has not finished yet, by the status of each recorded one.
 
-    Attributes:
-        finished: The status of each trial that has a record, by its id.
-        only_failed: Whether failed trials are repeated, and missing ones left out.
+    With ``only_failed``, failed trials are repeated, and missing ones left out.
     """
 
-    finished: Mapping[str, str] = field(default_factory=dict)
-    only_failed: bool = False
+    finished: Mapping[str, str]
+    only_failed: bool
 
     @classmethod
     def of(cls, records: Iterable[Record], *, only_failed: bool) -> Self:
         """Return the pending trials of a run with these records."""
-        return cls(
-            finished={record["id"]: record["status"] for record in records},
-            only_failed=only_failed,
-        )
+        statuses = {record["id"]: record["status"] for record in records}
+        return cls(finished=statuses, only_failed=only_failed)
 
     def has(self, trial_id: str) -> bool:
         """Return whether a trial is pending."""
-        status = self.finished.get(trial_id)
         if self.only_failed:
-            return status is not None and status not in SUCCESS
-        return status is None
+            return self.finished.get(trial_id, "ok") not in SUCCESS
+        return trial_id not in self.finished
 
     def count(self, *, of: int) -> int:
         """Return how many of so many trials are pending."""
@@ -106,11 +101,7 @@ def recorded_options(options: RunOptions) -> dict[str, Any]:
 
 
 def restore_options(options: RunOptions, folder: RunFolder) -> RunOptions:
-    """Return options with those that a run was started with.
-
-    Raises:
-        SuiteError: The user gives others now; every such option is named.
-    """
+    """Return options as a run was started with; raise a SuiteError that names all that differ."""
     run = folder.read_run()
     if "asked" not in run or "code" not in run:
         problem = Problem(
@@ -124,33 +115,34 @@ def restore_options(options: RunOptions, folder: RunFolder) -> RunOptions:
     before = {"max_trials": None, **run["asked"], "profile": run["profile"]}
     defaults = {field.name: _as_json(field.default) for field in fields(options)}
     now = recorded_options(options)
-    problems = [
-        Problem(
-            where=f"--{_option(name)}",
-            expected=f"{_words(before[name])}, as when the run began",
-            found=_words(now[name]),
-            hint=f"leave it out, or {_START_NEW}",
-        )
-        for name in _FIXED
-        if now[name] not in (defaults[name], before[name])
-    ]
-    if problems:
-        raise SuiteError(str(folder.path), problems)
+    _refuse(
+        folder,
+        (
+            Problem(
+                where=f"--{flag}",
+                expected=f"{_words(before[name])}, as when the run began",
+                found=_words(now[name]),
+                hint=f"leave it out, or {_START_NEW}",
+            )
+            for name, flag in _FIXED.items()
+            if now[name] not in (defaults[name], before[name])
+        ),
+    )
     restored: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in before.items()
     }
     return replace(options, **restored)
 
 
+def _refuse(folder: RunFolder, problems: Iterable[Problem]) -> None:
+    if found := list(problems):
+        raise SuiteError(str(folder.path), found)
+
+
 def describe_run(
     session: Session, inputs: RunInputs, *, started: datetime, is_resumable: bool
 ) -> dict[str, Any]:
-    """Return the contents of run.json: the resolved suite and the setup.
-
-    Args:
-        inputs: Prepared.
-        is_resumable: Whether to record the options, so that the run can be resumed.
-    """
+    """Return the contents of run.json: the resolved suite and the setup, options if resumable."""
     plan, executors = inputs.plan, session.executors
     plugins = {cell.backend: backend_plugin(plan, cell.backend)[0] for cell in plan.cells}
     entries = [installed().get(plugin) for plugin in plugins.values()]
@@ -193,52 +185,38 @@ def _code(plugin: str) -> str:
 
 
 def check_same_setup(folder: RunFolder, now: Mapping[str, Any]) -> None:
-    """Refuse to add trials to a run that was started with another setup.
-
-    Args:
-        now: The contents of run.json if the run began now.
-
-    Raises:
-        SuiteError: Machine, device, code, suite, data or weights are not those of the run; each
-            that is not is named.
-    """
-    before = folder.read_run()
-    problems = [
-        Problem(
-            where=where,
-            expected=f"{_words(expected)}, as in the run",
-            found=_words(found),
-            hint=_START_NEW,
-        )
-        for where, expected, found in _differences(before, json.loads(json.dumps(without_nan(now))))
-    ]
-    if problems:
-        raise SuiteError(str(folder.path), problems)
-
-
-def _differences(
-    before: Mapping[str, Any], now: Mapping[str, Any]
-) -> Iterator[tuple[str, Any, Any]]:
-    """Yield what differs: its name, the recorded value and the present one."""
+    """Refuse a run whose run.json would differ now; the SuiteError names all that differs."""
+    before, now = folder.read_run(), json.loads(json.dumps(without_nan(now)))
     # Runs of earlier versions recorded no variables, which says nothing of those there were.
     variables = before.get("variables", now["variables"])
-    pairs = [
-        *((name, before[name], now[name]) for name in ("benchharness", "machine", "device")),
-        *(
-            (f"backend {backend}", before["code"].get(backend), now["code"].get(backend))
-            for backend in dict.fromkeys([*before["code"], *now["code"]])
-        ),
-        *(
-            (name, variables.get(name), now["variables"].get(name))
-            for name in sorted({*variables, *now["variables"]})
-        ),
+    pairs = [(name, before[name], now[name]) for name in ("benchharness", "machine", "device")]
+    pairs += [
+        (f"backend {backend}", before["code"].get(backend), now["code"].get(backend))
+        for backend in {**before["code"], **now["code"]}
     ]
-    yield from (pair for pair in pairs if pair[1] != pair[2])
-    for name, word in (("dataset", "data"), ("weights", "weights")):
-        old, new = before[name] or {}, now[name] or {}
-        if old.get("digest") != new.get("digest"):
-            yield word, _input_label(old), _input_label(new)
-    yield from _first_difference(before["resolved"], now["resolved"], where="suite")
+    pairs += [
+        (name, variables.get(name), now["variables"].get(name))
+        for name in sorted({*variables, *now["variables"]})
+    ]
+    pairs += [
+        (word, _input_label(before[name] or {}), _input_label(now[name] or {}))
+        for name, word in (("dataset", "data"), ("weights", "weights"))
+        if (before[name] or {}).get("digest") != (now[name] or {}).get("digest")
+    ]
+    pairs += _first_difference(before["resolved"], now["resolved"], where="suite")
+    _refuse(
+        folder,
+        (
+            Problem(
+                where=where,
+                expected=f"{_words(expected)}, as in the run",
+                found=_words(found),
+                hint=_START_NEW,
+            )
+            for where, expected, found in pairs
+            if expected != found
+        ),
+    )
 
 
 def _first_difference(old: Any, new: Any, *, where: str) -> Iterator[tuple[str, Any, Any]]:
@@ -266,12 +244,6 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return f"{len(value)} entries" if len(value) > 9 else ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
-
-
-def _option(name: str) -> str:
-    return {"backends": "backend", "benchmarks": "benchmark", "tracks": "track"}.get(
-        name, name.replace("_", "-")
-    )
 
 
 def _as_json(value: Any) -> Any:

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from types import FrameType
+from typing import Any
 
 from benchharness.errors import PluginError
 from benchharness.measure.clock import now_s
 from benchharness.measure.sanity import flags
 from benchharness.model.cell import CellKey
-from benchharness.plugins import find
 from benchharness.results.cells import trains_on
 from benchharness.results.record import FORMAT, Record
 from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import write_csv_files
-from benchharness.run.certify import Certifier, as_dict, verdicts
-from benchharness.run.checks import require_proven
+from benchharness.run.certify import Certifier, as_dict, require_proven, verdicts
 from benchharness.run.events import (
     Looked,
     Observer,
@@ -31,17 +31,10 @@ from benchharness.run.events import (
     of_worker,
 )
 from benchharness.run.inputs import RunInputs
-from benchharness.run.process.executor import LocalExecutor, TrialSteps, run_interleaved
+from benchharness.run.options import RunOptions
+from benchharness.run.process.executor import TrialSteps, run_interleaved
 from benchharness.run.process.exit import Outcome
-from benchharness.run.process.signals import defer_signals
-from benchharness.run.requests import (
-    Requests,
-    TrialIds,
-    backend_plugin,
-    find_head_record,
-    head_benchmark,
-    head_benchmarks,
-)
+from benchharness.run.requests import Requests, backend_plugin, head_benchmark
 from benchharness.run.resume import SUCCESS, PendingTrials
 from benchharness.run.stopping import look_at, next_round, started_trials
 from benchharness.suite.plan import Cell, Plan, Trial
@@ -51,92 +44,36 @@ _COUNTS = ("train_count", "validation_count", "test_count")
 _NATIVE = "not comparable: native track"
 # Fields of a record that later trials need to start from its head; a whole record may be large.
 _HEAD_FIELDS = ("id", "benchmark", "backend", "track", "trial", "status")
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(slots=True, kw_only=True)
-class TrialRun:
-    """Execution of one trial: its attempts, until one counts.
-
-    Attributes:
-        head: Record of the trial whose head it starts from; None for none.
-        failed: Outcomes of attempts that were repeated.
-    """
-
-    trial: Trial
-    started: TrialStarted
-    began: datetime
-    head: Record | None
-    observe: Observer
-    failed: list[Outcome] = field(default_factory=list)
-
-    @property
-    def trial_id(self) -> str:
-        """Digest of all that decides the trial's outcome."""
-        return self.started.name.trial_id
-
-    def take(self, event: Mapping[str, Any]) -> None:
-        """Pass on an event of the worker to the observer, where it concerns one."""
-        if (passed_on := of_worker(event, started=self.started)) is not None:
-            self.observe(passed_on)
-
-
-@dataclass(slots=True, kw_only=True)
-class Runner:
+class Runner(AbstractContextManager["Runner"]):
     """Runs the trials of a plan, one at a time, and records them in the run's folder.
 
-    A context: on leaving it, device and folder are unlocked.
-
-    Attributes:
-        executor: Of backends that run on the interpreter of this process.
-        executors: Of the other backends.
-        certifier: Proves that the backends do the same work; None for unproven runs.
-        is_proof_required: Whether to refuse pairs that are not proven.
-        own_head_per_backend: Whether each backend starts from the head that it trained itself.
-        retries: How often a trial is repeated whose process crashed or hung.
-        fail_fast: Whether the first failed trial ends the run.
-        proofs: Verdicts of the certificates, by cell and by the other backend.
+    A context: on leaving it, device and folder are unlocked. Without a certifier nothing is proven;
+    ``proofs`` are the verdicts by cell and by the other backend.
     """
 
-    inputs: RunInputs
-    folder: RunFolder
-    executor: LocalExecutor
     requests: Requests
-    executors: Mapping[str, LocalExecutor]
+    folder: RunFolder
     certifier: Certifier | None
-    is_proof_required: bool
-    own_head_per_backend: bool
-    retries: int
-    fail_fast: bool
+    options: RunOptions
     pending: PendingTrials
     locks: ExitStack
     proofs: Mapping[CellKey, Mapping[str, str]] = field(default_factory=dict)
-    _ids: TrialIds = field(init=False)
-    _head_benchmarks: frozenset[str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self._head_benchmarks = head_benchmarks(self.plan.cells)
-        self._ids = TrialIds(
-            inputs=self.inputs,
-            device=self.requests.device,
-            variables=self.executor.variables,
-            executors=self.executors,
-            own_head_per_backend=self.own_head_per_backend,
-        )
+    @property
+    def inputs(self) -> RunInputs:
+        """Data and weights."""
+        return self.requests.inputs
 
     @property
     def plan(self) -> Plan:
         """The plan, adapted to data and weights."""
         return self.inputs.plan
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -152,7 +89,7 @@ class Runner:
         self.prove()
         try:
             for record in self.run_trials(observe):
-                if self.fail_fast and record["status"] not in SUCCESS:
+                if self.options.fail_fast and record["status"] not in SUCCESS:
                     announce(observe, ["WARNING: stopped at the first failure (--fail-fast)"])
                     break
         finally:
@@ -161,16 +98,12 @@ class Runner:
         return records
 
     def prove(self) -> None:
-        """Make the certificates of all pairs and store them.
-
-        Raises:
-            RunError: Proofs are required, and a pair is not proven.
-        """
+        """Make and store all certificates; raise a RunError where one is required and unproven."""
         if self.certifier is None:
             return
         certificates = self.certifier.certificates()
         self.folder.write_certificates(as_dict(certificates))
-        if self.is_proof_required:
+        if self.options.proof == "required":
             require_proven(certificates)
         self.proofs = verdicts(certificates)
 
@@ -182,62 +115,18 @@ class Runner:
 
     def run_trials(self, observe: Observer) -> Iterator[Record]:
         """Run a trial for each record that is asked for, round after round."""
-        earlier = [
-            _head_fields(record)
-            for record in self.folder.records()[0]
-            if record["benchmark"] in self._head_benchmarks
-        ]
+        records, _ = self.folder.records()
+        heads = list(map(_head_fields, filter(self._is_head_source, records)))
         number = count = 0
         for trials in self._rounds(observe):
             count += len(trials)
             for trial in trials:
                 number += 1
-                record = self.run_trial(trial, earlier, observe, number=number, count=count)
-                if trial.cell.benchmark in self._head_benchmarks:
-                    earlier.append(_head_fields(record))
+                steps = self._trial(trial, heads, observe, number=number, count=count)
+                (record,) = run_interleaved([steps])
+                if self._is_head_source(record):
+                    heads.append(_head_fields(record))
                 yield record
-
-    def _rounds(self, observe: Observer) -> Iterator[list[Trial]]:
-        """Yield the pending trials, then a round as often as a look asks for one."""
-        began_s = now_s()
-        trials = started_trials(self.plan, self.folder.records()[0])
-        yield [trial for trial in trials if self.pending.has(self._ids.of(trial))]
-        while looks := look_at(self.plan, self.folder.records()[0], spent_s=now_s() - began_s):
-            trials = next_round(self.plan, looks)
-            if trials and self.pending.only_failed:
-                return
-            lines = tuple(look.as_dict() for look in looks)
-            observe(Looked(lines=lines, trials=len(trials)))
-            if not trials:
-                self.folder.write_run({**self.folder.read_run(), "looks": list(lines)})
-                return
-            yield trials
-
-    def run_trial(
-        self,
-        trial: Trial,
-        earlier: Sequence[Record],
-        observe: Observer,
-        *,
-        number: int,
-        count: int,
-    ) -> Record:
-        """Run one trial; when its record is returned, it is on disk.
-
-        Args:
-            earlier: Records of earlier trials: one of them may have trained the head it needs.
-            number: Its place in the run, from 1.
-            count: Trials of the run, as far as that is known.
-        """
-        run = self._begin(trial, earlier, observe, number=number, count=count)
-        while True:
-            try:
-                executor, options = self._attempt(run)
-                outcome = executor.run(**options)
-            except PluginError as error:
-                outcome = Outcome(reason=str(error))
-            if not self._is_repeated(run, outcome):
-                return self._finish(run, outcome)
 
     def run_in_turn(
         self,
@@ -250,31 +139,53 @@ class Runner:
     ) -> list[Record]:
         """Run several trials, an epoch of each in turn, and return their records in order.
 
-        Their processes live at the same time, and one of them computes. The arguments are those
-        of ``run_trial``; the number is that of the first.
+        Their processes live at the same time, and one of them computes.
+
+        Args:
+            earlier: Records of earlier trials, one of which may have trained a head.
+            number: Place of the first in the run, from 1.
+            count: Trials of the run, as far as that is known.
         """
+        can_pause = len(trials) > 1
+        return run_interleaved(
+            [
+                self._trial(trial, earlier, observe, number=place, count=count, can_pause=can_pause)
+                for place, trial in enumerate(trials, start=number)
+            ]
+        )
 
-        def steps(place: int, trial: Trial) -> TrialSteps[Record]:
-            run = self._begin(trial, earlier, observe, number=number + place, count=count)
-            while True:
-                try:
-                    executor, options = self._attempt(run)
-                    outcome = yield from executor.steps(**options)
-                except PluginError as error:
-                    outcome = Outcome(reason=str(error))
-                if not self._is_repeated(run, outcome):
-                    return self._finish(run, outcome)
+    def _rounds(self, observe: Observer) -> Iterator[list[Trial]]:
+        """Yield the pending trials, then a round as often as a look asks for one."""
+        began_s = now_s()
+        trials = started_trials(self.plan, self.folder.records()[0])
+        yield [trial for trial in trials if self.pending.has(self.requests.trial_id(trial))]
+        while looks := look_at(self.plan, self.folder.records()[0], spent_s=now_s() - began_s):
+            trials = next_round(self.plan, looks)
+            if trials and self.pending.only_failed:
+                return
+            lines = tuple(look.as_dict() for look in looks)
+            observe(Looked(lines=lines, trials=len(trials)))
+            if not trials:
+                self.folder.write_run({**self.folder.read_run(), "looks": list(lines)})
+                return
+            yield trials
 
-        return run_interleaved([steps(place, trial) for place, trial in enumerate(trials)])
-
-    def _begin(
-        self, trial: Trial, earlier: Sequence[Record], observe: Observer, *, number: int, count: int
-    ) -> TrialRun:
-        """Return a trial about to run, and notify the observer."""
-        cell = trial.cell
+    def _trial(
+        self,
+        trial: Trial,
+        earlier: Sequence[Record],
+        observe: Observer,
+        *,
+        number: int,
+        count: int,
+        can_pause: bool = False,
+    ) -> TrialSteps[Record]:
+        """Run one trial, repeated where its process fails; its record is on disk when returned."""
+        cell, folder, requests = trial.cell, self.folder, self.requests
+        trial_id, plugin = requests.trial_id(trial), backend_plugin(self.plan, cell.backend)[0]
         started = TrialStarted(
             name=TrialName(
-                trial_id=self._ids.of(trial),
+                trial_id=trial_id,
                 number=number,
                 benchmark=cell.benchmark,
                 matrix=cell.matrix,
@@ -290,72 +201,63 @@ class Runner:
             images=len(self.inputs.prepared(cell).splits["train"]),
             trains_on=trains_on(cell.strategy, cell.settings.model_dump()),
         )
+
+        def on_event(event: Mapping[str, Any]) -> None:
+            if (passed_on := of_worker(event, started=started)) is not None:
+                observe(passed_on)
+
         observe(started)
-        head = find_head_record(self.plan, trial, earlier, own=self.own_head_per_backend)
-        return TrialRun(
-            trial=trial, started=started, began=datetime.now(UTC), head=head, observe=observe
-        )
-
-    def _attempt(self, run: TrialRun) -> tuple[LocalExecutor, dict[str, Any]]:
-        """Return who runs an attempt at a trial, and with which arguments.
-
-        Raises:
-            PluginError: It cannot be run: the backend is not installed, or the head is missing.
-        """
-        cell, trial_id = run.trial.cell, run.trial_id
-        name = head_benchmark(cell)
-        if name and run.head is None:
-            raise PluginError(f"no trial of {name} has trained a head")
-        self.folder.set_aside_log(trial_id)
-        executor = self.executors.get(cell.backend)
-        if executor is None:
-            # Whether a backend is installed is known without a process.
-            find(backend_plugin(self.plan, cell.backend)[0])
-            executor = self.executor
-        is_source = cell.benchmark in self._head_benchmarks
-        request = self.requests.trial(
-            run.trial,
-            head_file=self._weights_file(run.head["id"]) if run.head else None,
-            weights_file=self._weights_file(trial_id) if is_source else None,
-        )
-        return executor, {
-            "request": request,
-            "request_file": self.folder.logs / f"{trial_id}.json",
-            "log": self.folder.log_path(trial_id),
-            "on_event": run.take,
-            "limit_s": cell.settings.time_limit_s,
-        }
-
-    def _weights_file(self, trial_id: str) -> Path:
-        return self.folder.weights / f"{trial_id}.safetensors"
-
-    def _is_repeated(self, run: TrialRun, outcome: Outcome) -> bool:
-        """Return whether there will be another attempt, and say so."""
-        if not outcome.is_retryable or len(run.failed) == self.retries:
-            return False
-        run.failed.append(outcome)
-        attempt = f"attempt {len(run.failed)} of {self.retries + 1}"
-        announce(run.observe, [f"WARNING: {attempt}: {outcome.reason}"])
-        return True
-
-    def _finish(self, run: TrialRun, outcome: Outcome) -> Record:
-        """Store the record of a trial and tell the observer: both or neither."""
-        if run.head is not None:
-            source = f"{run.head['benchmark']} {run.head['backend']} {run.head['trial']}"
+        began, failed = datetime.now(UTC), list[Outcome]()
+        head = requests.head_record(trial, earlier)
+        is_head_source = cell.benchmark in requests.head_benchmarks
+        while True:
+            try:
+                if head is None and (name := head_benchmark(cell)):
+                    raise PluginError(f"no trial of {name} has trained a head")
+                folder.set_aside_log(trial_id)
+                outcome = yield from requests.executor_of(cell.backend, plugin).steps(
+                    requests.trial(
+                        trial,
+                        head_file=self._weights_file(head["id"]) if head else None,
+                        weights_file=self._weights_file(trial_id) if is_head_source else None,
+                    ),
+                    request_file=folder.logs / f"{trial_id}.json",
+                    log=folder.log_path(trial_id),
+                    on_event=on_event,
+                    limit_s=cell.settings.time_limit_s,
+                    can_pause=can_pause,
+                )
+            except PluginError as error:
+                outcome = Outcome(reason=str(error))
+            if not outcome.is_retryable or len(failed) == self.options.retries:
+                break
+            failed.append(outcome)
+            attempt = f"attempt {len(failed)} of {self.options.retries + 1}"
+            announce(observe, [f"WARNING: {attempt}: {outcome.reason}"])
+        if head is not None:
+            source = f"{head['benchmark']} {head['backend']} {head['trial']}"
             outcome.metrics["head_from"] = source
-        record = self._record(run, outcome)
+        record = self._record(trial, outcome, trial_id=trial_id, began=began, failed=failed)
+        # The record is stored and the observer told: both or neither.
         with defer_signals():
-            self.folder.append(record)
-            run.observe(TrialFinished.of(run.started.name, record))
+            folder.append(record)
+            observe(TrialFinished.of(started.name, record))
         return record
 
-    def _record(self, run: TrialRun, outcome: Outcome) -> Record:
-        trial, cell = run.trial, run.trial.cell
-        log = self.folder.log_path(run.trial_id)
-        metrics = outcome.metrics
+    def _record(
+        self,
+        trial: Trial,
+        outcome: Outcome,
+        *,
+        trial_id: str,
+        began: datetime,
+        failed: Sequence[Outcome],
+    ) -> Record:
+        cell, log, metrics = trial.cell, self.folder.log_path(trial_id), outcome.metrics
+        variables = self.requests.executor.variables if outcome.effective else {}
         record: Record = {
             "format": FORMAT,
-            "id": run.trial_id,
+            "id": trial_id,
             "benchmark": cell.benchmark,
             "strategy": cell.strategy,
             "backend": cell.backend,
@@ -367,7 +269,7 @@ class Runner:
             "status": outcome.status,
             "reason": outcome.reason,
             "failure": outcome.failure(epochs=cell.settings.epochs),
-            "attempts": [{"status": o.status, "reason": o.reason} for o in run.failed],
+            "attempts": [{"status": o.status, "reason": o.reason} for o in failed],
             "unreleased_device_bytes": outcome.unreleased_device_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
@@ -375,7 +277,7 @@ class Runner:
             "metrics": {name: value for name, value in metrics.items() if name not in _COUNTS},
             "epochs": outcome.epochs,
             "blocks": outcome.blocks,
-            "effective": outcome.effective and {**outcome.effective, **self.executor.variables},
+            "effective": {**outcome.effective, **variables},
             "versions": outcome.versions,
             "modules": outcome.modules,
             "classes": len(self.inputs.listing.classes),
@@ -384,7 +286,7 @@ class Runner:
             "class_counts": self.inputs.prepared(cell).class_counts(),
             "published": cell.published.model_dump() if cell.published else None,
             "log": str(log.relative_to(self.folder.path)) if log.exists() else "",
-            "started": run.began.isoformat(timespec="milliseconds"),
+            "started": began.isoformat(timespec="milliseconds"),
         }
         return record | {"flags": list(flags(record))}
 
@@ -403,6 +305,38 @@ class Runner:
         }
         return {"proof": overall(proofs, anchor=rivals[0]), "proofs": proofs}
 
+    def _weights_file(self, trial_id: str) -> Path:
+        return self.folder.weights / f"{trial_id}.safetensors"
+
+    def _is_head_source(self, record: Record) -> bool:
+        return record["benchmark"] in self.requests.head_benchmarks
+
 
 def _head_fields(record: Record) -> Record:
     return {key: record[key] for key in _HEAD_FIELDS}
+
+
+@contextmanager
+def defer_signals() -> Iterator[None]:
+    """Let no request to end interrupt the block; those that came meanwhile take effect after it."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python interrupts the main thread alone.
+        yield
+        return
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    # Python handlers alone: a default one ends the process, which needs no deferring.
+    handlers = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for late in received:
+            signal.raise_signal(late)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from benchharness.data.info import DatasetInfo
 from benchharness.doctor.disk import RUN_BYTES, heads_bytes
 from benchharness.download.caches import cache_folder
-from benchharness.errors import SuiteError
+from benchharness.errors import Problem, SuiteError
 from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.measure.gpu import (
     Accelerator,
@@ -26,23 +26,20 @@ from benchharness.measure.gpu import (
     unread_gpus,
 )
 from benchharness.measure.machine import usable_cores
+from benchharness.plugins import disabled, installed, obstacle
 from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
-from benchharness.run.checks import (
-    absent_backends,
-    require_known_backends,
-    without_unsupported,
-)
 from benchharness.run.device import Device, choose_device
 from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
 from benchharness.run.estimate import ResourceEstimate, warnings
 from benchharness.run.events import (
     Observer,
+    PlannedCell,
     Preparing,
     RunStarted,
     announce,
-    run_started,
+    previous_durations,
     unobserved,
 )
 from benchharness.run.inputs import (
@@ -57,7 +54,7 @@ from benchharness.run.interpreters import BackendInterpreter, InterpreterResolve
 from benchharness.run.locks import lock_gpu, lock_run
 from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.run.requests import Requests
+from benchharness.run.requests import Requests, backend_plugin
 from benchharness.run.resume import (
     PendingTrials,
     check_same_setup,
@@ -67,10 +64,10 @@ from benchharness.run.resume import (
 )
 from benchharness.run.runner import Runner
 from benchharness.suite.builtin import IMAGES
-from benchharness.suite.file import SuiteFile
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import choose_profile, resolve
+from benchharness.text import did_you_mean
 
 if TYPE_CHECKING:
     from benchharness.fairness.certificate import Certificate
@@ -134,11 +131,7 @@ class Session:
         )
 
     def resolve_interpreters(self) -> Session:
-        """Return the session with the interpreter of every backend that has its own.
-
-        Raises:
-            SuiteError: One is missing, or lacks what its workers need; each of them is named.
-        """
+        """Return the session with interpreters; raise a SuiteError that names unusable ones."""
         interpreters = self.resolver.interpreters(cell.backend for cell in self.plan.cells)
         executors = {
             name: interpreter.with_interpreter(self.executor())
@@ -154,13 +147,7 @@ class Session:
         variables: Mapping[str, str] = MappingProxyType({}),
         code: str = "",
     ) -> LocalExecutor:
-        """Return an executor of trials on the session's device.
-
-        Args:
-            python: Interpreter of the workers.
-            variables: Of their environment, beside those of this process.
-            code: Digest of the code that they import; empty for that of this process.
-        """
+        """Return an executor on the device; ``code`` is the digest of code other than ours."""
         environment = self.device.environment(self.places.environment)
         return LocalExecutor(
             gpu=self.device.selector,
@@ -169,6 +156,34 @@ class Session:
             python=python,
             code=code,
         )
+
+    def requests(self, inputs: RunInputs) -> Requests:
+        """Return the requests to workers on the session's device."""
+        return Requests(
+            inputs=inputs,
+            device=self.device.kind,
+            cores=usable_cores(),
+            features=self.places.cache / "features",
+            resident_bytes=resident_bytes(self),
+            executor=self.executor(),
+            executors=self.executors,
+            own_head_per_backend=self.own_head_per_backend,
+        )
+
+    def certifier(self, requests: Requests, *, logs: Path, observe: Observer) -> Certifier:
+        """Return the certifier, which keeps probes in the cache."""
+        return Certifier(
+            requests=requests,
+            machine=self.device.name,
+            cache=self.places.cache / "probes",
+            logs=logs,
+            observe=observe,
+        )
+
+    def lock_device(self, locks: ExitStack) -> None:
+        """Lock the GPU, unless it is shared; raise a RunError if another run uses it."""
+        if self.device.index is not None and not self.options.share_device:
+            locks.callback(lock_gpu(self.device.selector, self.device.name).release)
 
 
 def open_session(
@@ -181,7 +196,6 @@ def open_session(
     """Read the suite and choose profile, device and plan.
 
     Args:
-        environment: Variables of the process.
         cache: For prepared data; None for $BENCHHARNESS_CACHE or the user's cache folder.
         observe: Called with downloads, where the profile depends on them.
 
@@ -202,14 +216,26 @@ def open_session(
         fetcher=open_fetcher(cache, environment=environment, is_offline=options.offline),
     )
     report_downloads(places.fetcher, observe)
+
+    def has_weights() -> bool:
+        try:
+            plan = resolve(
+                suite, profile=None, backends=options.backends, benchmarks=options.benchmarks
+            )
+        except SuiteError:
+            # Without a profile there is nothing to run.
+            return True
+        return has_real_weights(plan, places=places)
+
+    profile = choose_profile(
+        suite,
+        requested=options.profile,
+        has_accelerator=device.kind == "gpu",
+        has_weights=has_weights,
+    )
     plan = resolve(
         suite,
-        profile=choose_profile(
-            suite,
-            requested=options.profile,
-            has_accelerator=device.kind == "gpu",
-            has_weights=lambda: _has_weights(suite, options, places),
-        ),
+        profile=profile,
         backends=options.backends,
         benchmarks=options.benchmarks,
         trials=options.trials,
@@ -217,8 +243,7 @@ def open_session(
         max_minutes=options.max_minutes,
         tracks=options.tracks,
     )
-    require_known_backends(plan)
-    plan, skipped = without_unsupported(plan, requested=options.backends)
+    plan, skipped = _with_known_backends(plan, requested=options.backends)
     return Session(
         options=options,
         plan=plan,
@@ -230,75 +255,112 @@ def open_session(
     )
 
 
-def _has_weights(suite: SuiteFile, options: RunOptions, places: SearchPaths) -> bool:
-    """Return whether the weights of the suite without a profile are available."""
-    try:
-        plan = resolve(
-            suite, profile=None, backends=options.backends, benchmarks=options.benchmarks
+def _with_known_backends(plan: Plan, *, requested: Sequence[str]) -> tuple[Plan, list[str]]:
+    """Return a plan without the backends that this Python does not support, and their warnings.
+
+    A misspelt backend is refused, and an unsupported one that was requested; one that is merely
+    not installed leaves failed rows instead.
+    """
+    plugins = _local_plugins(plan)
+    problems = [
+        Problem(
+            where="backends",
+            expected=f"an installed plugin ({', '.join(installed())})",
+            found=f'"{plugin}"',
+            hint=hint,
         )
-    except SuiteError:
-        # Without a profile there is nothing to run.
-        return True
-    return has_real_weights(plan, places=places)
+        for plugin in plugins.values()
+        if plugin not in (*installed(), *disabled()) and (hint := did_you_mean(plugin, installed()))
+    ]
+    unsupported = {
+        backend: reason
+        for backend, plugin in plugins.items()
+        if plugin in installed() and (reason := obstacle(installed()[plugin]))
+    }
+    cells = tuple(cell for cell in plan.cells if cell.backend not in unsupported)
+    problems += [
+        Problem(
+            where=f'backend "{backend}"',
+            expected="a framework that this Python supports",
+            found=str(reason),
+            hint=reason.remedy,
+        )
+        for backend, reason in unsupported.items()
+        if backend in requested or not cells
+    ]
+    if problems:
+        raise SuiteError(str(plan.suite.path), problems)
+    return replace(plan, cells=cells), [
+        f"WARNING: {backend} is skipped: {reason}; {reason.remedy}"
+        for backend, reason in unsupported.items()
+    ]
+
+
+def absent_backends(plan: Plan, *, elsewhere: Container[str]) -> list[str]:
+    """Return a warning for each backend that is neither installed nor elsewhere."""
+    return [
+        f"WARNING: {backend} is not installed, and its trials fail; "
+        "benchharness list shows what is installed"
+        for backend, plugin in _local_plugins(plan).items()
+        if backend not in elsewhere and plugin not in (*installed(), *disabled())
+    ]
+
+
+def _local_plugins(plan: Plan) -> dict[str, str]:
+    """Return the plugin of each backend that runs on the interpreter of this process."""
+    tables = plan.suite.backend
+    return {
+        cell.backend: backend_plugin(plan, cell.backend)[0]
+        for cell in plan.cells
+        if cell.backend not in tables or not tables[cell.backend].has_own_interpreter
+    }
 
 
 def prepare(session: Session, observe: Observer) -> RunInputs:
     """Find, download and decode everything that a run reads, and adapt the plan to it.
 
-    Args:
-        observe: Called with messages and progress.
-
     Raises:
         BenchError: Data or weights are unavailable, or do not suit the plan.
     """
-    places = session.places
     announce(observe, session.plan_messages())
-    announce(observe, list(messages.interpreter_messages(session.interpreters)))
-    report_downloads(places.fetcher, observe)
+    announce(observe, messages.interpreter_messages(session.interpreters))
+    report_downloads(session.places.fetcher, observe)
     inputs = find_inputs(
         session.plan,
-        places=places,
+        places=session.places,
         workers=usable_cores(),
         progress=lambda done, count: observe(Preparing(done=done, count=count)),
     )
     dataset, listing = inputs.dataset, inputs.listing
-    announce(observe, list(messages.source_messages(dataset)))
-    announce(observe, list(messages.adaptation_messages(session.plan, dataset)))
+    announce(observe, messages.source_messages(dataset))
+    announce(observe, messages.adaptation_messages(session.plan, dataset))
     build_workloads(inputs.plan, channels=listing.channels, classes=len(listing.classes))
     estimate = ResourceEstimate(plan=inputs.plan, device=session.device, facts=dataset)
     announce(observe, warnings(estimate, session.accelerators))
     inputs.prepare()
-    announce(observe, [*messages.dataset_messages(inputs.describe_dataset())])
-    announce(observe, [*messages.weights_messages(inputs.describe_weights())])
+    announce(observe, messages.dataset_messages(inputs.describe_dataset()))
+    announce(observe, messages.weights_messages(inputs.describe_weights()))
     return inputs
 
 
 def certify(session: Session, observe: Observer) -> list[Certificate]:
-    """Return the certificate of every pair of the plan, and time nothing.
-
-    Raises:
-        BenchError: Data or weights are unavailable.
-    """
+    """Return the certificate of every pair of the plan, and time nothing."""
     session = session.resolve_interpreters()
     observe(_run_started(session, "certify", folder=None))
     with ExitStack() as locks:
-        _lock_device(session, locks)
+        session.lock_device(locks)
         inputs = prepare(session, observe)
         logs = session.places.cache / "probes" / "logs"
         with writable(logs, elsewhere=ANOTHER_CACHE):
             logs.mkdir(parents=True, exist_ok=True)
-        return _certifier(session, _requests(session, inputs), logs, observe).certificates()
+        certifier = session.certifier(session.requests(inputs), logs=logs, observe=observe)
+        return certifier.certificates()
 
 
 def start_run(session: Session, observe: Observer, *, command: str = "run") -> Runner:
     """Lock the device, prepare the inputs and make the run's folder; nothing is timed yet.
 
-    Args:
-        observe: Called with all events.
-        command: As the user called it.
-
-    Returns:
-        The runner, to be closed: it holds the locks.
+    The runner is to be closed: it holds the locks.
 
     Raises:
         BenchError: Data, weights or the results folder are unavailable.
@@ -309,7 +371,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
     planned = session.resumed or RunFolder.at(options.results, suite, now=started, token=token)
     observe(_run_started(session, command, folder=planned))
     with ExitStack() as locks:
-        _lock_device(session, locks)
+        session.lock_device(locks)
         require_room(options.results, needed=RUN_BYTES)
         inputs = prepare(session, observe)
         previews = list(preview_trials(inputs.plan, inputs.dataset))
@@ -327,87 +389,66 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         run = folder.read_run()
         if run.pop("looks", None):
             folder.write_run(run)
-        pending = _pending(session, observe)
-        _warn_of_other_processes(session.device, observe)
-        requests = _requests(session, inputs)
-        has_proof = options.proof != "no"
+        if session.resumed is not None:
+            records, damages = folder.records()
+            announce(observe, [f"resuming {folder.path}: {len(records)} trials are done"])
+            announce(observe, [f"WARNING: {damage}" for damage in damages])
+        elif options.resume is not None:
+            announce(observe, ["no previous run to resume; starting a new one"])
+        if session.device.index is not None:
+            # They use the GPU's time and memory.
+            announce(
+                observe,
+                [
+                    f"WARNING: {session.device.name} is also in use by {process.name} "
+                    f"(process {process.pid}); timings will suffer, end it first"
+                    for process in foreign_processes(session.device.selector)
+                ],
+            )
+        requests = session.requests(inputs)
+        certifier = session.certifier(requests, logs=folder.logs, observe=observe)
         return Runner(
-            inputs=inputs,
-            folder=folder,
-            executor=session.executor(),
-            executors=session.executors,
             requests=requests,
-            certifier=_certifier(session, requests, folder.logs, observe) if has_proof else None,
-            is_proof_required=options.proof == "required",
-            own_head_per_backend=session.own_head_per_backend,
-            retries=options.retries,
-            fail_fast=options.fail_fast,
-            pending=pending,
+            folder=folder,
+            certifier=None if options.proof == "no" else certifier,
+            options=options,
+            pending=_pending(session),
             locks=locks.pop_all(),
         )
 
 
 def _run_started(session: Session, command: str, *, folder: RunFolder | None) -> RunStarted:
-    trials = len(session.plan.trials())
+    plan, device, trials = session.plan, session.device.name, len(session.plan.trials())
     if session.resumed is not None:
         # As far as is known before the data are read; then ids decide.
-        records, _ = session.resumed.records()
-        pending = PendingTrials.of(records, only_failed=session.options.only_failed)
-        trials = pending.count(of=trials)
-    return run_started(
-        session.plan,
+        trials = _pending(session).count(of=trials)
+    expected_s = previous_durations(session.options.results, plan, device=device)
+    return RunStarted(
         command=command,
-        device=session.device.name,
-        folder=folder,
-        results=session.options.results,
-        trials=trials,
+        suite=plan.suite.name,
+        profile=plan.profile,
+        device=device,
+        folder=str(folder.path) if folder else None,
+        trials=trials if folder else 0,
+        cells=tuple(
+            PlannedCell(
+                benchmark=cell.benchmark,
+                matrix=cell.matrix,
+                backend=cell.backend,
+                track=cell.track,
+                trials=cell.trials,
+                max_trials=cell.max_trials,
+                epochs=cell.settings.epochs,
+                expected_s=expected_s.get(place),
+            )
+            for place, cell in enumerate(plan.cells)
+        ),
     )
 
 
-def _lock_device(session: Session, locks: ExitStack) -> None:
-    """Lock the GPU as long as the session is at work, unless it is shared.
-
-    Raises:
-        RunError: Another run uses it.
-    """
-    device = session.device
-    if device.index is not None and not session.options.share_device:
-        locks.callback(lock_gpu(device.selector, device.name).release)
-
-
-def _pending(session: Session, observe: Observer) -> PendingTrials:
-    """Return the pending trials of the run, and announce that one is resumed."""
-    if session.resumed is None:
-        if session.options.resume is not None:
-            announce(observe, ["no previous run to resume; starting a new one"])
-        return PendingTrials()
-    records, damages = session.resumed.records()
-    announce(observe, [f"resuming {session.resumed.path}: {len(records)} trials are done"])
-    announce(observe, [f"WARNING: {damage}" for damage in damages])
+def _pending(session: Session) -> PendingTrials:
+    records = session.resumed.records()[0] if session.resumed else []
     return PendingTrials.of(records, only_failed=session.options.only_failed)
-
-
-def _warn_of_other_processes(device: Device, observe: Observer) -> None:
-    """Warn of processes on the GPU: they use its time and memory."""
-    if device.index is not None:
-        announce(
-            observe,
-            [
-                f"WARNING: {device.name} is also in use by {process.name} "
-                f"(process {process.pid}); timings will suffer, end it first"
-                for process in foreign_processes(device.selector)
-            ],
-        )
-
-
-def _requests(session: Session, inputs: RunInputs) -> Requests:
-    return Requests(
-        inputs=inputs,
-        device=session.device.kind,
-        cores=usable_cores(),
-        features=session.places.cache / "features",
-        resident_bytes=resident_bytes(session),
-    )
 
 
 def resident_bytes(session: Session) -> int:
@@ -416,16 +457,4 @@ def resident_bytes(session: Session) -> int:
     return sum(
         int(_RESIDENT_SHARE * (state.free_bytes or state.accelerator.memory_bytes))
         for state in read_gpus(used)
-    )
-
-
-def _certifier(session: Session, requests: Requests, logs: Path, observe: Observer) -> Certifier:
-    return Certifier(
-        requests=requests,
-        executor=session.executor(),
-        executors=session.executors,
-        machine=session.device.name,
-        cache=session.places.cache / "probes",
-        logs=logs,
-        observe=observe,
     )

@@ -1,23 +1,15 @@
 """Stopping rule: a look at every line after each round of trials decides whether it gets more.
 
-A line is a benchmark at one point of its matrix and in one track, on all its backends. Where its
-number of trials is ``auto``, it gets its first trials and then, round after round, one more of each
-backend, until one of these ends it:
-
-- ``decided``: the fastest backend differs from, or equals, every other one with confidence;
-- ``max_trials``: it has the most trials allowed;
-- ``time``: another round would exceed ``max_minutes`` of timing;
-- ``failed``: fewer than two of its backends have a trial that is ok.
-
-The confidence of a look comes from ``benchharness.measure.sequential``; it depends on the number of
-looks and of all comparisons of the plan, both known before the first trial.
+A line is a benchmark at one point of its matrix and in one track, on all its backends. It ends once
+its fastest backend is decided, after its most trials, for lack of time, or as too many have failed.
+The confidence of each look (``measure.sequential``) depends on the number of looks and comparisons.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -34,15 +26,10 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineLook:
-    """Look at a line after some rounds.
+    """Look at a line after some rounds: all its cells, and those with a trial that is ok.
 
-    Attributes:
-        line: All its cells.
-        cells: Those with a trial that is ok; they run again if a round follows.
-        trials: Of each backend so far.
-        looks: By pair of cells; None without trials of both that ran side by side.
-        round_s: Seconds of one more round, by the latest trials.
-        stop: Why the line ends; None if another round follows.
+    Looks are by pair of backends, None without trials of both that ran side by side; ``round_s``
+    are the seconds of one more round. Without a stop another round follows.
     """
 
     line: tuple[Cell, ...]
@@ -55,9 +42,7 @@ class LineLook:
     @property
     def undecided(self) -> list[Look | None]:
         """The undecided looks at the fastest backend and another one."""
-        ahead = Counter(
-            pair[look.ratio < 1] for pair, look in self.looks.items() if look is not None
-        )
+        ahead = Counter(pair[look.ratio < 1] for pair, look in self.looks.items() if look)
         fastest = max(ahead, key=ahead.__getitem__, default=None)
         return [
             look
@@ -90,32 +75,45 @@ class LineLook:
             "pairs": [
                 {
                     "backends": list(pair),
-                    "verdict": look.verdict,
-                    "ratio": look.ratio,
-                    "low": look.low,
-                    "high": look.high,
+                    **{name: getattr(look, name) for name in ("verdict", "ratio", "low", "high")},
                 }
                 for pair, look in self.looks.items()
-                if look is not None
+                if look
             ],
         }
 
 
 def look_at(plan: Plan, records: Sequence[Record], *, spent_s: float) -> list[LineLook]:
-    """Return a look at each line whose number of trials is ``auto``, in the plan's order.
-
-    Args:
-        records: The last of each trial; every round that has started is complete.
-        spent_s: Seconds since timing began, which ``max_minutes`` limits.
-    """
+    """Return a look at each line with ``auto`` trials, so many seconds after timing began."""
+    automatic = [line for line in plan.lines() if line[0].max_trials is not None]
+    if not automatic:
+        # The statistics take a second to load.
+        return []
     left_s = 60 * (plan.max_minutes or math.inf) - spent_s
+    pairs, recorded = _pairs(plan, records), _by_line(records)
     lines = []
-    for line in _looks(plan, records):
-        if line.stop is None and line.round_s > left_s:
-            line = replace(line, stop="time")
-        if line.stop is None:
+    for cells in automatic:
+        key = line_of(cells[0])
+        known = recorded.get(key, [])
+        line = LineLook(
+            line=cells,
+            cells=_ok_cells(cells, known),
+            trials=max(map(_last_index, known), default=0),
+            looks=pairs.get(key, {}),
+            round_s=sum(cell.ok[-1]["metrics"].get("wall_s", 0.0) for cell in known if cell.ok),
+        )
+        stop: Stop | None = None
+        if len(line.cells) < 2:
+            stop = "failed"
+        elif not line.undecided:
+            stop = "decided"
+        elif line.trials >= cells[0].most:
+            stop = "max_trials"
+        elif line.round_s > left_s:
+            stop = "time"
+        else:
             left_s -= line.round_s
-        lines.append(line)
+        lines.append(replace(line, stop=stop))
     return lines
 
 
@@ -127,8 +125,7 @@ def started_trials(plan: Plan, records: Sequence[Record]) -> list[Trial]:
     recorded = _by_line(records)
     trials: list[Trial] = []
     for line in plan.lines():
-        cells = recorded.get(line_of(line[0]), [])
-        first = line[0].trials
+        cells, first = recorded.get(line_of(line[0]), []), line[0].trials
         for index in range(1, max([first, *map(_last_index, cells)]) + 1):
             trials += plan.turn(line if index <= first else _ok_cells(line, cells), index)
     return trials
@@ -136,32 +133,8 @@ def started_trials(plan: Plan, records: Sequence[Record]) -> list[Trial]:
 
 def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
     """Return one more trial of each backend of the lines that continue."""
-    return [
-        trial
-        for line in lines
-        if line.stop is None
-        for trial in plan.turn(line.cells, line.trials + 1)
-    ]
-
-
-def _looks(plan: Plan, records: Sequence[Record]) -> Iterator[LineLook]:
-    """Yield a look at each line, without the time limit."""
-    automatic = [line for line in plan.lines() if line[0].max_trials is not None]
-    if not automatic:
-        # The statistics take a second to load.
-        return
-    pairs, recorded = _pairs(plan, records), _by_line(records)
-    for line in automatic:
-        key = line_of(line[0])
-        cells = recorded.get(key, [])
-        look = LineLook(
-            line=line,
-            cells=_ok_cells(line, cells),
-            trials=max(map(_last_index, cells), default=0),
-            looks=pairs.get(key, {}),
-            round_s=sum(cell.ok[-1]["metrics"].get("wall_s", 0.0) for cell in cells if cell.ok),
-        )
-        yield replace(look, stop=_stop(look))
+    continued = (line for line in lines if line.stop is None)
+    return [trial for line in continued for trial in plan.turn(line.cells, line.trials + 1)]
 
 
 def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look | None]]:
@@ -186,22 +159,12 @@ def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look 
     return lines
 
 
-def _stop(look: LineLook) -> Stop | None:
-    if len(look.cells) < 2:
-        return "failed"
-    if not look.undecided:
-        return "decided"
-    return "max_trials" if look.trials >= look.line[0].most else None
-
-
 def _ok_cells(line: Sequence[Cell], recorded: Sequence[RecordedCell]) -> tuple[Cell, ...]:
-    """Return the cells of a line with a trial that is ok."""
     ok = {cell.backend for cell in recorded if cell.ok}
     return tuple(cell for cell in line if cell.backend in ok)
 
 
 def _by_line(records: Sequence[Record]) -> dict[Line, list[RecordedCell]]:
-    """Return the recorded cells by line."""
     lines: dict[Line, list[RecordedCell]] = {}
     for cell in cells_of(records):
         lines.setdefault(line_of(cell), []).append(cell)

@@ -15,8 +15,8 @@ import pytest
 from benchharness.api import Backend, Execution, Setting, UnsupportedError
 from benchharness.errors import RunError
 from benchharness.plugins import distribution, find, load_backend
+from benchharness.run.process.executor import WorkerProcess
 from benchharness.run.process.exit import log_tail
-from benchharness.run.process.worker_process import WorkerProcess
 from benchharness.testing.assertions import REFUSED, Clause
 from benchharness.testing.contract import BackendContract
 from benchharness.testing.contract_plugin import CORE, PluginContract, core_imports
@@ -173,7 +173,7 @@ class PluginCheck:
         with tempfile.TemporaryDirectory() as folder:
             file, log = Path(folder, "request.json"), Path(folder, "log")
             request.write(file)
-            worker = WorkerProcess.start(worker_command(file), environment=os.environ, log=log)
+            worker = WorkerProcess(worker_command(file), environment=os.environ, log=log)
             try:
                 while not isinstance(event := worker.next_event(), str):
                     match event["event"]:

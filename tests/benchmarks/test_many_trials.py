@@ -14,13 +14,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from benchharness.measure.meters import tree
 from benchharness.run.options import RunOptions
-from benchharness.run.process.executor import LocalExecutor
+from benchharness.run.process.executor import LocalExecutor, TrialSteps
 from benchharness.run.process.exit import Outcome
 from benchharness.run.session import open_session, start_run
 from benchharness.suite.load import load
@@ -59,8 +59,11 @@ with os.fdopen(int(sys.argv[-1]), "w") as pipe:
 class Immediate:
     """An executor whose trials end well at once."""
 
-    def run(self, request: Any, **words: Any) -> Outcome:
+    variables: ClassVar[dict[str, str]] = {}
+
+    def steps(self, request: Any, **words: Any) -> TrialSteps[Outcome]:
         """Return how a trial of three epochs ends."""
+        yield from ()
         epochs = [{"epoch": n, "train_s": 0.1, "train_loss": 0.5} for n in (1, 2, 3)]
         return Outcome(status="ok", metrics={"wall_s": 0.1}, epochs=epochs, is_final=True)
 
@@ -90,7 +93,7 @@ def test_each_trial(
     request = RunOptions(suite=suite, results=tmp_path / "results", proof="no", device="cpu")
     session = open_session(request, cache=tmp_path / "cache")
     runner = start_run(session, lambda event: None)
-    runner.executor = Immediate()  # type: ignore[assignment]
+    runner.requests.executor = Immediate()  # type: ignore[assignment]
     held: list[int] = []
 
     def carry_out() -> None:

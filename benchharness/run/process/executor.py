@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import secrets
+import selectors
+import subprocess
 import sys
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from benchharness.measure.clock import now_s
-from benchharness.measure.gpu import Gpu, open_gpu, wait_until_released
+from benchharness.measure.gpu import open_gpu, wait_until_released
 from benchharness.measure.machine import oom_kill_count, recorded_variables
-from benchharness.measure.meters import Meters, base_bytes, make_meters
+from benchharness.measure.meters import base_bytes, make_meters
 from benchharness.run.process.exit import Outcome, diagnose_exit, log_tail
-from benchharness.run.process.worker_process import OnEvent, Stop, WorkerProcess
+from benchharness.run.process.reaper import WORKER_ID, kill_tree, shared_reaper
+from benchharness.subprocesses import python_environment
 from benchharness.worker.progress import YIELD
 from benchharness.worker.request import WorkerRequest, worker_command
 
@@ -22,6 +29,23 @@ T = TypeVar("T")
 # Stops wherever another trial may be at work, and returns the result. Closed before its end, it
 # ends what it has started.
 TrialSteps = Generator[None, None, T]
+Event = Mapping[str, Any]
+OnEvent = Callable[[Event], None]
+# Why there are no more events: none will come, none came for too long, or time is up.
+Stop = Literal["ended", "silent", "late"]
+
+# How often we check whether a silent worker is still there.
+_POLL_S = 0.5
+# What a worker needs to end by itself, after its last event and without one.
+_PATIENCE_S, _IMPATIENCE_S = 30.0, 1.0
+
+# glibc's allocator keeps what is freed, up to 1 GB of it. As it comes it gives memory back to the
+# system now and then, and each page that is touched again costs a fault: bringing images to PyTorch
+# took 0.3 or 0.6 ms a step, from one epoch to the next, and Adam of Keras on PyTorch 16 or 24 ms.
+ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20),
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,10 +53,8 @@ class LocalExecutor:
     """Runs workers on this machine, of which one is at work at any time.
 
     Attributes:
-        environment: Of the workers.
         gpu: Selects the GPU that they see, for its driver; empty for none.
         silence_s: Longest a worker may report nothing; None for no limit.
-        python: The workers' interpreter.
         code: Digest of the code that its workers import; empty for what this process would import.
     """
 
@@ -48,35 +70,12 @@ class LocalExecutor:
         return recorded_variables(self.environment)
 
     def run(
-        self,
-        request: WorkerRequest,
-        *,
-        request_file: Path,
-        log: Path,
-        on_event: OnEvent,
-        limit_s: float | None = None,
+        self, request: WorkerRequest, *, request_file: Path, log: Path, on_event: OnEvent
     ) -> Outcome:
-        """Carry out a request and return how it ended; never raises for what a worker does.
-
-        Its processes are gone then, and the GPU's memory is free again, or the outcome says how
-        much is not.
-
-        Args:
-            request_file: Where to write the request.
-            log: Takes everything the worker prints.
-            on_event: Called with each event as it comes.
-            limit_s: Longest it may be at work altogether; None for no limit.
-        """
-        running = RunningWorker(
-            executor=self,
-            request=request,
-            request_file=request_file,
-            log=log,
-            on_event=on_event,
-            limit_s=limit_s,
+        """Carry out a request without a pause; the arguments are those of ``steps``."""
+        (outcome,) = run_interleaved(
+            [self.steps(request, request_file=request_file, log=log, on_event=on_event)]
         )
-        outcome = running.resume()
-        assert outcome is not None
         return outcome
 
     def steps(
@@ -87,133 +86,71 @@ class LocalExecutor:
         log: Path,
         on_event: OnEvent,
         limit_s: float | None = None,
+        can_pause: bool = False,
     ) -> TrialSteps[Outcome]:
-        """Carry out a trial that pauses before each epoch, so that another may be at work.
+        """Carry out a request and return how it ended; never raises for what a worker does.
 
-        The arguments are those of ``run``.
+        Its processes are gone then, and the GPU's memory is free again, or the outcome says how
+        much is not. The log takes everything that the worker prints.
+
+        Args:
+            limit_s: Longest it may be at work altogether; None for no limit.
+            can_pause: Whether it stops before each epoch, so that another may be at work.
         """
-        running = RunningWorker(
-            executor=self,
-            request=request,
-            request_file=request_file,
-            log=log,
-            on_event=on_event,
-            limit_s=limit_s,
-            can_pause=True,
-        )
-        try:
-            while (outcome := running.resume()) is None:
-                yield
-            return outcome
-        finally:
-            running.close()
-
-
-@dataclass(slots=True, kw_only=True)
-class RunningWorker:
-    """A request that is being carried out, from pause to pause.
-
-    Attributes:
-        can_pause: Whether it pauses before each epoch.
-    """
-
-    executor: LocalExecutor
-    request: WorkerRequest
-    request_file: Path
-    log: Path
-    on_event: OnEvent
-    limit_s: float | None = None
-    can_pause: bool = False
-    _outcome: Outcome = field(default_factory=Outcome)
-    _resources: ExitStack = field(default_factory=ExitStack)
-    _worker: WorkerProcess | None = None
-    _meters: Meters = field(init=False)
-    _gpu: Gpu | None = None
-    _used_bytes: int | None = None
-    _oom_kills: int = 0
-    _started_s: float = 0.0
-    _paused_s: float = 0.0
-
-    def resume(self) -> Outcome | None:
-        """Start the worker or let it continue; return its outcome, or None where it pauses."""
-        try:
-            if self._worker is None:
-                self._worker = self._start()
-            else:
-                # The clocks stand still while another is at work.
-                self._started_s += now_s() - self._paused_s
-                self._worker.resume()
-            stop = self._listen(self._worker)
-        except BaseException:
-            # Also when the user interrupts: nothing of ours outlives us.
-            self.close()
-            raise
-        if stop == "paused":
-            self._paused_s = now_s()
-            return None
-        self.close()
-        self._outcome.end(wall_s=now_s() - self._started_s, meters=self._meters)
-        self._conclude(stop, self._worker.process.returncode)
-        return self._outcome
-
-    def close(self) -> None:
-        """End the worker's processes, all of them."""
-        self._resources.close()
-
-    def _start(self) -> WorkerProcess:
-        executor = self.executor
-        self._gpu = open_gpu(executor.gpu) if executor.gpu else None
-        self._used_bytes = base_bytes(self._gpu)
-        self._oom_kills = oom_kill_count()
-        self._started_s = now_s()
-        replace(self.request, spawned_s=self._started_s).write(self.request_file)
-        worker = WorkerProcess.start(
-            worker_command(self.request_file, python=executor.python),
-            environment=executor.environment,
-            log=self.log,
-            can_pause=self.can_pause,
-        )
-        self._resources.callback(lambda: worker.end(is_patient=self._outcome.is_final))
-        self._meters = make_meters(worker.process.pid, gpu=self._gpu, base_bytes=self._used_bytes)
-        self._resources.enter_context(self._meters)
-        return worker
-
-    def _listen(self, worker: WorkerProcess) -> Stop | Literal["paused"]:
-        """Take events until the worker pauses, has no more, or its time has run out."""
-        while True:
-            left_s = None if self.limit_s is None else self.limit_s - (now_s() - self._started_s)
-            event = worker.next_event(silence_s=self.executor.silence_s, limit_s=left_s)
-            if isinstance(event, str):
-                return event
-            if event["event"] == YIELD:
-                return "paused"
-            self._meters.on_event(event)
-            self._outcome.add(event)
-            self.on_event(event)
-
-    def _conclude(self, stop: Stop | Literal["paused"], code: int) -> None:
-        """Complete the outcome of a worker whose processes are gone."""
-        outcome, tail = self._outcome, log_tail(self.log)
-        if stop == "silent":
+        outcome = Outcome()
+        gpu = open_gpu(self.gpu) if self.gpu else None
+        used_bytes, oom_kills = base_bytes(gpu), oom_kill_count()
+        started_s = now_s()
+        replace(request, spawned_s=started_s).write(request_file)
+        # Also when the user interrupts: nothing of ours outlives us.
+        with contextlib.ExitStack() as resources:
+            worker = WorkerProcess(
+                worker_command(request_file, python=self.python),
+                environment=self.environment,
+                log=log,
+                can_pause=can_pause,
+            )
+            resources.callback(lambda: worker.end(is_patient=outcome.is_final))
+            meters = resources.enter_context(
+                make_meters(worker.process.pid, gpu=gpu, base_bytes=used_bytes)
+            )
+            while True:
+                left_s = None if limit_s is None else limit_s - (now_s() - started_s)
+                event = worker.next_event(silence_s=self.silence_s, limit_s=left_s)
+                if isinstance(event, str):
+                    break
+                if event["event"] == YIELD:
+                    # The clocks stand still while another is at work.
+                    paused_s = now_s()
+                    yield
+                    started_s += now_s() - paused_s
+                    worker.resume()
+                    continue
+                meters.on_event(event)
+                outcome.add(event)
+                on_event(event)
+        outcome.end(wall_s=now_s() - started_s, meters=meters)
+        tail = log_tail(log)
+        if event == "silent":
             outcome.status, outcome.is_retryable = "timeout", True
             outcome.reason = (
-                f"no progress for {self.executor.silence_s:g} s: the worker hangs, or --timeout is "
+                f"no progress for {self.silence_s:g} s: the worker hangs, or --timeout is "
                 "too short for a silent phase such as compilation"
             )
-        elif stop == "late":
-            outcome.status, outcome.is_retryable = "timeout", False
+        elif event == "late":
+            outcome.status = "timeout"
             outcome.reason = (
-                f"exceeded time_limit_s = {self.limit_s:g}; reduce the work or raise the limit"
+                f"exceeded time_limit_s = {limit_s:g}; reduce the work or raise the limit"
             )
         elif not outcome.is_final:
-            reason = diagnose_exit(code, tail, oom_kills=oom_kill_count() - self._oom_kills)
-            outcome.status, outcome.reason = reason.status, reason.sentence(tail)
-            outcome.is_retryable = reason.status == "failed"
+            outcome.status, outcome.reason = diagnose_exit(
+                worker.process.returncode, tail, oom_kills=oom_kill_count() - oom_kills
+            )
+            outcome.is_retryable = outcome.status == "failed"
         if outcome.status not in ("ok", "skipped"):
             outcome.log_tail = tail
-        outcome.unreleased_device_bytes = wait_until_released(
-            self._used_bytes, lambda: base_bytes(self._gpu)
-        )
+        outcome.unreleased_device_bytes = wait_until_released(used_bytes, lambda: base_bytes(gpu))
+        return outcome
 
 
 def run_interleaved(trials: Sequence[TrialSteps[T]]) -> list[T]:
@@ -224,7 +161,7 @@ def run_interleaved(trials: Sequence[TrialSteps[T]]) -> list[T]:
     """
     results: dict[int, T] = {}
     waiting = list(enumerate(trials))
-    with ExitStack() as started:
+    with contextlib.ExitStack() as started:
         for trial in trials:
             started.callback(trial.close)
         while waiting:
@@ -235,3 +172,120 @@ def run_interleaved(trials: Sequence[TrialSteps[T]]) -> list[T]:
                     results[place] = end.value
             waiting = [pair for pair in reversed(waiting) if pair[0] not in results]
     return [results[place] for place in range(len(trials))]
+
+
+class WorkerProcess:
+    """A process that carries out one request; to be ended with ``end``."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        environment: Mapping[str, str],
+        log: Path,
+        can_pause: bool = False,
+    ) -> None:
+        """Start the process, which may pause before each epoch and prints to the log.
+
+        The command lacks its last arguments: the descriptor for its events, and that on which it is
+        resumed.
+        """
+        # In the environment of all that it starts.
+        self._worker_id = secrets.token_hex(8)
+        self._lines: deque[bytes] = deque()
+        self._partial_line = b""
+        with contextlib.ExitStack() as inherited, contextlib.ExitStack() as ours:
+            self._events_fd, *theirs = os.pipe()
+            ours.callback(os.close, self._events_fd)
+            if can_pause:
+                reader, self._resume_fd = os.pipe()
+                ours.callback(os.close, self._resume_fd)
+                theirs.append(reader)
+            for fd in theirs:
+                inherited.callback(os.close, fd)
+            with log.open("wb") as output:
+                self.process = subprocess.Popen(
+                    [*command, *map(str, theirs)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env={
+                        **ALLOCATOR,
+                        **python_environment(environment),
+                        WORKER_ID: self._worker_id,
+                    },
+                    pass_fds=theirs,
+                    # A separate group, so that it can be killed with all its children.
+                    start_new_session=True,
+                )
+            self._descriptors = ours.pop_all()
+        shared_reaper().add(self.process.pid, self._worker_id)
+
+    def next_event(
+        self, *, silence_s: float | None = None, limit_s: float | None = None
+    ) -> Event | Stop:
+        """Return the worker's next event, or why there is none.
+
+        Waits for a sign of life for ``silence_s``, for the event for ``limit_s``; None: forever.
+        """
+        heard_s = now_s()
+        late_s = float("inf") if limit_s is None else heard_s + limit_s
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._events_fd, selectors.EVENT_READ)
+            while not self._lines:
+                now = now_s()
+                silent_s = float("inf") if silence_s is None else heard_s + silence_s
+                if now >= late_s:
+                    return "late"
+                if now >= silent_s:
+                    return "silent"
+                # Asked before the pipe: what it wrote in between is still read.
+                has_ended = self.process.poll() is not None
+                wait_s = 0 if has_ended else min(_POLL_S, late_s - now, silent_s - now)
+                if not selector.select(wait_s):
+                    if has_ended:
+                        # A child of its own may hold the pipe open for longer.
+                        return "ended"
+                    continue
+                chunk = os.read(self._events_fd, 65536)
+                if not chunk:
+                    return "ended"
+                heard_s = now_s()
+                *lines, self._partial_line = (self._partial_line + chunk).split(b"\n")
+                self._lines.extend(lines)
+        event: Event = json.loads(self._lines.popleft())
+        return event
+
+    def resume(self) -> None:
+        """Let a paused worker continue; one that is gone hears nothing."""
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._resume_fd, b"\n")
+
+    def end(self, *, is_patient: bool) -> None:
+        """Wait for a worker that has finished, kill one that has not; its children go with it."""
+        try:
+            self._await_exit(_PATIENCE_S if is_patient else _IMPATIENCE_S)
+        finally:
+            kill_tree(self.process.pid, self._worker_id)
+            self.process.wait()
+            self._descriptors.close()
+            shared_reaper().remove(self._worker_id)
+
+    def _await_exit(self, timeout_s: float) -> None:
+        # Its number may belong to another process once it has been waited for.
+        if self.process.poll() is not None:
+            return
+        try:
+            # Popen.wait polls every 50 ms, which would count towards the trial's wall time.
+            exit_fd = os.pidfd_open(self.process.pid)
+        except (AttributeError, OSError):
+            # No Linux, or one in which this is forbidden.
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=timeout_s)
+            return
+        try:
+            with selectors.DefaultSelector() as selector:
+                selector.register(exit_fd, selectors.EVENT_READ)
+                selector.select(timeout_s)
+        finally:
+            os.close(exit_fd)

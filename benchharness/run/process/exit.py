@@ -24,22 +24,13 @@ class Outcome:
 
     Attributes:
         status: ``ok``, ``failed``, ``timeout``, ``oom``, ``diverged`` or ``skipped``.
-        reason: Why it is not ok.
-        metrics: Columns that became known.
-        epochs: One row each.
         blocks: Epoch, steps and seconds of each stretch of steps that was timed.
         effective: Settings that the backend reports.
-        versions: Of the framework.
         modules: File and version of the plugin's package and of its framework's, by name.
-        ledger: The worker's verdict on the batches consumed; None where it did not get there.
-        test_bits: Which test images are right, as ``benchharness.measure.accuracy.packed`` has it;
-            None without a test.
+        test_bits: Which test images are right, as ``benchharness.measure.accuracy.packed`` has it.
         setting_deviations: Settings that are not what the task had stated.
         phase: The one that it entered last; empty before the first.
-        epochs_done: How many were trained, or fed.
-        log_tail: What its process printed last, where it did not end well.
-        is_retryable: Whether machine or process failed rather than the trial: another attempt may
-            go well.
+        is_retryable: Whether machine or process failed rather than the trial.
         unreleased_device_bytes: Device memory still held although its processes are gone.
         is_final: Whether the worker itself reported how it ended.
     """
@@ -64,17 +55,12 @@ class Outcome:
 
     def deviations(self) -> tuple[str, ...]:
         """Return what the trial did otherwise than the certificate supposes."""
-        settings = tuple(f"settings ({text})" for text in self.setting_deviations)
-        if self.ledger is None or self.ledger["verdict"] == "as planned":
-            return settings
-        return (*settings, f"ledger ({self.ledger['verdict']})")
+        verdict = "as planned" if self.ledger is None else self.ledger["verdict"]
+        ledger = () if verdict == "as planned" else (f"ledger ({verdict})",)
+        return (*(f"settings ({text})" for text in self.setting_deviations), *ledger)
 
     def failure(self, *, epochs: int) -> dict[str, Any] | None:
-        """Return where the trial failed and what its process printed last; None where it did not.
-
-        Args:
-            epochs: How many it was to train, or to feed.
-        """
+        """Return where a trial of so many epochs failed, and its log's end; None if it did not."""
         if self.status in ("ok", "skipped"):
             return None
         is_in_epoch = self.phase in _OF_EPOCH and self.epochs_done < epochs
@@ -114,11 +100,7 @@ class Outcome:
         ]
 
     def end(self, *, wall_s: float, meters: Meters) -> None:
-        """Add what only the worker's parent sees.
-
-        Args:
-            wall_s: From starting the process to its end.
-        """
+        """Add what only the worker's parent sees: seconds from its start to its end, and meters."""
         metered = meters.metrics()
         peak_bytes = max(self.metrics.get("peak_host_bytes", 0), metered.pop("peak_host_bytes", 0))
         if "wall_s" in self.metrics:
@@ -130,57 +112,34 @@ class Outcome:
         self.metrics |= metered
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExitReason:
-    """Why a worker died.
+def diagnose_exit(code: int, log_tail: tuple[str, ...], *, oom_kills: int) -> tuple[str, str]:
+    """Return the status of a worker that died, ``failed`` or ``oom``, and the reason on one line.
 
-    Attributes:
-        status: ``failed`` or ``oom``.
-        cause: In words.
-        remedy: What to try.
+    The code is negative for a signal; ``oom_kills`` are those of the kernel while it ran.
     """
-
-    status: str
-    cause: str
-    remedy: str
-
-    def sentence(self, log_tail: tuple[str, ...]) -> str:
-        """Return all of it on one line, with what the worker printed last."""
-        printed = f"it printed last: {' / '.join(log_tail)}" if log_tail else "it printed nothing"
-        return f"{self.cause}; {printed}; {self.remedy}"
-
-
-def diagnose_exit(code: int, log_tail: tuple[str, ...], *, oom_kills: int) -> ExitReason:
-    """Return why a worker died.
-
-    Args:
-        code: As ``subprocess`` has it: negative for a signal.
-        log_tail: What it printed last.
-        oom_kills: Processes that the kernel has killed for lack of memory while it ran.
-    """
-    if code == -signal.SIGKILL and oom_kills:
-        return ExitReason(
-            status="oom",
-            cause="the kernel ended the worker by SIGKILL: the host's memory ran out",
-            remedy=f"{OOM_REMEDY}, or close other programs",
-        )
+    status = "failed"
     if code < 0:
         cause = f"the worker was ended by {_signal_name(-code)}"
     else:
         cause = f"the worker ended with exit code {code} before it had finished"
-    if any(mentions_oom(line) for line in log_tail):
-        return ExitReason(status="oom", cause=f"{cause}: memory ran out", remedy=OOM_REMEDY)
-    if code in (-signal.SIGKILL, -signal.SIGTERM):
+    if code == -signal.SIGKILL and oom_kills:
+        status = "oom"
+        cause = "the kernel ended the worker by SIGKILL: the host's memory ran out"
+        remedy = f"{OOM_REMEDY}, or close other programs"
+    elif any(map(mentions_oom, log_tail)):
+        status, cause, remedy = "oom", f"{cause}: memory ran out", OOM_REMEDY
+    elif code in (-signal.SIGKILL, -signal.SIGTERM):
         remedy = "killed by a user or a resource limit; fix that and retry"
     elif code < 0:
         remedy = "native code of the framework or of a library crashed; try another version of it"
     else:
         remedy = "see its log"
-    return ExitReason(status="failed", cause=cause, remedy=remedy)
+    printed = f"it printed last: {' / '.join(log_tail)}" if log_tail else "it printed nothing"
+    return status, f"{cause}; {printed}; {remedy}"
 
 
 def log_tail(log: Path) -> tuple[str, ...]:
-    """Return the last lines of a log that are not blank."""
+    """Return the last lines of a log that are not blank; none where there is no log."""
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - _TAIL_BYTES))

@@ -36,7 +36,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchharness.run.process.worker_process import ALLOCATOR
+from benchharness.run.process.executor import ALLOCATOR
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[2]
