@@ -7,7 +7,13 @@ from dataclasses import replace
 import pytest
 
 from benchharness.api import Execution, Optimizer, Setting
-from benchharness.fairness.settings import Difference, decides_work, deviations, differences, stated
+from benchharness.fairness.settings import (
+    SettingDifference,
+    decides_work,
+    deviations,
+    differences,
+    stated,
+)
 from benchharness.testing.tasks import CPU, make_network, make_task, small_cnn
 
 ADAM = Optimizer(name="adam", lr=0.001, beta_1=0.8, epsilon=1e-7)
@@ -139,15 +145,15 @@ def test_differences_that_decide_the_work_come_first():
     found = differences(by_backend)
 
     assert found == [
-        Difference(
+        SettingDifference(
             setting="dropout",
             values={"keras": "0.3", "torch": "0.5", "other": "0.5"},
             decides_work=True,
         ),
-        Difference(
+        SettingDifference(
             setting="threads", values={"keras": 2, "torch": 1, "other": 2}, decides_work=False
         ),
-        Difference(
+        SettingDifference(
             setting="autotune",
             values={"keras": False, "torch": False, "other": None},
             decides_work=False,
