@@ -17,6 +17,7 @@ from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
 from benchharness.testing.plugin import benchharness_backend
 from benchharness.worker.context import TrialContext, load_context
+from benchharness.worker.progress import Channel
 
 SUITE = """
 name = "pets"
@@ -67,10 +68,8 @@ def contexts(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
     return {
         trial.cell.track: load_context(
             requests.trial(trial),
-            backend=benchharness_backend(options={}),
-            clock=PhaseClock(started_s=0.0),
-            emit=lambda event: None,
-            metrics={},
+            benchharness_backend(options={}),
+            Channel(emit=lambda event: None, clock=PhaseClock(started_s=0.0)),
         )
         for trial in plan.trials()
     }
