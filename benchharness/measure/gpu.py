@@ -208,7 +208,13 @@ def find_accelerators(
     ``library`` is the module ``pynvml``, here and below; None to import it where it is installed.
     """
     nvml = _import() if library is None else library
-    gpus = list(_by_smi() if nvml is None else _by_nvml(nvml))
+    gpus: list[Accelerator] = []
+    # One that has fallen off the bus cannot be opened; the others compute.
+    for index in range(nvml.nvmlDeviceGetCount() if nvml else 0):
+        if gpu := open_gpu(str(index), library=nvml):
+            gpus += gpu.accelerators()
+    if nvml is None:
+        gpus += _by_smi()
     if VISIBLE in environment:
         gpus = _visible(gpus, environment[VISIBLE])
     return tuple(replace(gpu, index=place) for place, gpu in enumerate(gpus))
@@ -290,13 +296,6 @@ def _import() -> Any | None:
     except pynvml.NVMLError:
         return None
     return pynvml
-
-
-def _by_nvml(nvml: Any) -> Iterator[Accelerator]:
-    for index in range(nvml.nvmlDeviceGetCount()):
-        # One that has fallen off the bus cannot be opened; the others compute.
-        if gpu := open_gpu(str(index), library=nvml):
-            yield from gpu.accelerators()
 
 
 def _by_smi() -> Iterator[Accelerator]:

@@ -54,11 +54,34 @@ def front_features(context: TrialContext, front: Network, weights: Weights) -> F
         key = _content_key(context, task)
         features = load_features(folder, key) if may_reuse else None
     if features is None:
-        features = _extract(context, task, folder=folder, key=key)
+        images = context.prepared.images
+        everything = context.batches(images, np.arange(len(images)))
+        with context.clock.phase("build"):
+            extraction = context.backend.extract(task)
+        with context.clock.phase("compile"):
+
+            def extract() -> None:
+                for _ in extraction.extract(warmup_batches(everything)):
+                    extraction.synchronize()
+
+            extract()
+            context.warm_device(extract)
+        with context.clock.phase("extract"):
+            features = compute_features(
+                folder,
+                key,
+                extraction=extraction,
+                batches=everything,
+                shape=task.network.output_shape,
+                now=now_s,
+                progress=context.reporter("extract", images=len(images)),
+            )
         context.clock.keep("extract", features.seconds, rest="store")
-    context.metrics["extract_s"] = features.seconds
-    context.metrics["extract_reused"] = features.is_reused
-    context.metrics["extract_images_per_s"] = len(features.values) / features.seconds
+    context.metrics.update(
+        extract_s=features.seconds,
+        extract_reused=features.is_reused,
+        extract_images_per_s=len(features.values) / features.seconds,
+    )
     return features
 
 
@@ -79,31 +102,6 @@ def _content_key(context: TrialContext, task: Task) -> str:
     }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _extract(context: TrialContext, task: Task, *, folder: Path, key: str) -> Features:
-    images = context.prepared.images
-    everything = context.batches(images, np.arange(len(images)))
-    with context.clock.phase("build"):
-        extraction = context.backend.extract(task)
-    with context.clock.phase("compile"):
-
-        def extract() -> None:
-            for _ in extraction.extract(warmup_batches(everything)):
-                extraction.synchronize()
-
-        extract()
-        context.warm_device(extract)
-    with context.clock.phase("extract"):
-        return compute_features(
-            folder,
-            key,
-            extraction=extraction,
-            batches=everything,
-            shape=task.network.output_shape,
-            now=now_s,
-            progress=context.reporter("extract", images=len(images)),
-        )
 
 
 def load_features(folder: Path, key: str) -> Features | None:

@@ -170,10 +170,7 @@ class CellProbe:
         task = replace(task, execution=_deterministic(task.execution))
         extraction = context.backend.extract(task)
         features = np.zeros((len(context.prepared.images), *front.output_shape), np.float32)
-        batches = [
-            context.batches(context.prepared.images, part)[0]
-            for part in np.split(ids, range(self._images, len(ids), self._images))
-        ]
+        batches = self._small.batches(context.prepared.images, ids)
         for batch, outputs in zip(batches, extraction.extract(batches), strict=True):
             features[batch.ids] = outputs
         return features
@@ -181,15 +178,18 @@ class CellProbe:
     def _planned(self, task: Task, inputs: NDArray[Any]) -> tuple[Task, list[Batch]]:
         """Return a task as it is probed, and an epoch of a few batches, the last one smaller."""
         task = replace(task, execution=_deterministic(task.execution))
-        wanted, size = len(self._ids()), self._images
-        planned = iter(self.context.epochs(inputs, task)[0])
-        whole = next(planned)
-        while len(whole) < wanted:
-            whole = _joined(whole, next(planned))
+        wanted, epoch = len(self._ids()), self._small.epochs(inputs, task)[0]
         batches = [
-            whole.take(slice(start, min(start + size, wanted))) for start in range(0, wanted, size)
+            epoch[start // self._images].take(slice(wanted - start))
+            for start in range(0, wanted, self._images)
         ]
         return replace(task, witness=witness(task.input_shape, steps=len(batches))), batches
+
+    @property
+    def _small(self) -> TrialContext:
+        """The context, with batches of few images."""
+        settings = self.context.settings.model_copy(update={"batch_size": self._images})
+        return replace(self.context, settings=settings)
 
     def _ids(self) -> NDArray[np.int64]:
         """Return the images that are looked at, in the order of the first epoch."""
@@ -316,20 +316,3 @@ def _learns(parameter: str, task: Task) -> bool:
 
 def _is_deep(network: Network) -> bool:
     return len(network.learning_layers()) >= DEEP_FROM
-
-
-def _joined(batch: Batch, other: Batch) -> Batch:
-    warp = batch.warp
-    if warp is not None and other.warp is not None:
-        warp = replace(
-            warp,
-            affine=np.concatenate([warp.affine, other.warp.affine]),
-            colour=np.concatenate([warp.colour, other.warp.colour]),
-        )
-    return replace(
-        batch,
-        ids=np.concatenate([batch.ids, other.ids]),
-        inputs=np.concatenate([batch.inputs, other.inputs]),
-        labels=np.concatenate([batch.labels, other.labels]),
-        warp=warp,
-    )
