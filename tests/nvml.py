@@ -42,7 +42,7 @@ class FakeNvml:
             "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [],
             "nvmlDeviceGetTotalEnergyConsumption": lambda handle: self.energy_mj,
             "nvmlSystemGetCudaDriverVersion": lambda: 12080,
-            "nvmlSystemGetProcessName": lambda pid: b"python",
+            "nvmlSystemGetProcessName": lambda pid: "python",
             **answers,
         }
 

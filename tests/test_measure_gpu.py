@@ -35,7 +35,7 @@ def driver() -> FakeNvml:
         nvmlDeviceGetIndex=WHOLE.index,
         nvmlDeviceGetUUID=lambda handle: handle,
         nvmlDeviceGetName=lambda handle: f"name of {handle}",
-        nvmlSystemGetDriverVersion=lambda: b"580.1",
+        nvmlSystemGetDriverVersion=lambda: "580.1",
         nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(
             total=(10 if handle.startswith("MIG") else 80) * GB, free=8 * GB, used=0
         ),

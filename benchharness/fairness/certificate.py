@@ -42,11 +42,6 @@ class StageDistance:
         """Whether this is still the same work."""
         return self.off <= self.tolerance
 
-    @property
-    def rank(self) -> tuple[bool, float]:
-        """Place among those of a stage: one against the reference says which side strays."""
-        return REFERENCE in self.between, self.off
-
     def __str__(self) -> str:
         """Return the stage and how far it is off, for people."""
         far = self.found or "of another kind"
@@ -99,7 +94,10 @@ class Certificate:
         for finding in self.findings:
             if not finding.is_within:
                 known = worst.setdefault(finding.stage, finding)
-                worst[finding.stage] = max(known, finding, key=lambda distance: distance.rank)
+                # One against the reference says which side strays.
+                worst[finding.stage] = max(
+                    known, finding, key=lambda side: (REFERENCE in side.between, side.off)
+                )
         if "counts" in worst:
             return f"not comparable: {next(iter(worst.values()))}"
         # Causes first: a setting decides what every stage after it gives.

@@ -13,11 +13,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from benchharness.measure.clock import now_s
-
-Value = TypeVar("Value")
 
 # How frameworks and schedulers say which GPUs a process may use.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -175,7 +173,7 @@ class Gpu:
         return tuple(
             ForeignProcess(
                 pid=pid,
-                name=_text(self._ask(lambda _, pid=pid: nvml.nvmlSystemGetProcessName(pid))),
+                name=self._ask(lambda _, pid=pid: nvml.nvmlSystemGetProcessName(pid)) or "",
                 bytes=used,
             )
             for pid, used in sorted(running.items())
@@ -186,10 +184,10 @@ class Gpu:
         memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
         return Accelerator(
             index=index,
-            name=_text(self._ask(nvml.nvmlDeviceGetName)),
+            name=self._ask(nvml.nvmlDeviceGetName) or "",
             memory_bytes=0 if memory is None else memory.total,
-            driver=_text(self._ask(lambda _: nvml.nvmlSystemGetDriverVersion())),
-            uuid=_text(self._ask(nvml.nvmlDeviceGetUUID)),
+            driver=self._ask(lambda _: nvml.nvmlSystemGetDriverVersion()) or "",
+            uuid=self._ask(nvml.nvmlDeviceGetUUID) or "",
         )
 
     def _ask(self, question: Callable[..., Any], *arguments: object) -> Any:
@@ -341,7 +339,3 @@ def _visible(gpus: Sequence[Accelerator], stated: str) -> list[Accelerator]:
             break
         chosen.append(gpu)
     return chosen
-
-
-def _text(answer: str | bytes | None) -> str:
-    return answer.decode() if isinstance(answer, bytes) else answer or ""

@@ -129,7 +129,7 @@ def describe_environment(
         "cpu": cpu_name(),
         "cores": usable_cores(),
         "memory_bytes": psutil.virtual_memory().total,
-        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
+        "load_average": list(os.getloadavg()),
         "accelerators": [asdict(accelerator) for accelerator in accelerators],
         "packages": versions,
     }
