@@ -92,7 +92,7 @@ VERDICTS: dict[str, tuple[str, Arrays, Arrays]] = {
     ),
     # Of two gradients, the one that differs is named.
     "one array of two": (
-        "partial: gradients (1.5e-01 over 0.005, conv/bias)",
+        "partial: gradients (1.6e-01 over 0.005, conv/bias)",
         {"gradients": {"conv/kernel": np.ones(3), "conv/bias": np.ones(3)}},
         {"gradients": {"conv/kernel": np.ones(3), "conv/bias": [1.0, 1.0, 1.3]}},
     ),
