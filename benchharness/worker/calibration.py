@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import cycle, islice
-from math import inf
 
 import numpy as np
 
@@ -229,7 +228,7 @@ def check_feeding(
                 stretches,
                 steps=steps,
                 step_s=step_s,
-                budget_s=inf if is_suspect else _GRACE_S,
+                budget_s=math.inf if is_suspect else _GRACE_S,
                 most=MOST_STEPS if is_suspect else 1,
             )
 
