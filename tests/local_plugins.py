@@ -5,8 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
+
+from benchharness import plugins
 
 
 def install(
@@ -61,3 +66,15 @@ def benchharness(
         timeout=300,
         check=False,
     )
+
+
+@contextmanager
+def importable(folder: Path) -> Iterator[None]:
+    """Let this process, and those it starts, find the plugins of a folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(folder))
+        patch.syspath_prepend(folder)
+        # Whatever ran in this process before has already looked for plugins, and remembers.
+        plugins.installed.cache_clear()
+        yield
+    plugins.installed.cache_clear()

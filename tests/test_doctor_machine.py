@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
+from nvml import FakeNvml
 
 from benchharness.measure.gpu import Accelerator, read_gpus
 from benchharness.measure.machine import (
@@ -142,45 +142,9 @@ def test_this_machine_can_be_read():
     assert 0 < machine.free_bytes <= machine.memory_bytes
 
 
-class NvmlError(Exception):
-    """What the library raises."""
-
-
-class Driver:
-    """The calls of pynvml that are used."""
-
-    NVMLError = NvmlError
-
-    def __init__(self, *silent: str, mode: int = 0) -> None:
-        self._silent, self._mode = silent, mode
-
-    def __getattr__(self, name: str):
-        answers = {
-            "nvmlDeviceGetHandleByIndex": lambda index: index,
-            "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(free=70_000_000_000),
-            "nvmlDeviceGetIndex": lambda handle: handle,
-            "nvmlDeviceGetComputeMode": lambda handle: self._mode,
-            "nvmlSystemGetCudaDriverVersion": lambda: 12080,
-            "nvmlDeviceGetTotalEnergyConsumption": lambda handle: 1000,
-            "nvmlDeviceGetComputeRunningProcesses": lambda handle: [
-                SimpleNamespace(pid=7, usedGpuMemory=300)
-            ],
-            "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [],
-            "nvmlSystemGetProcessName": lambda pid: "a game",
-        }
-        if name not in answers:
-            raise AttributeError(name)
-        if name in self._silent:
-            return self._refuse
-        return answers[name]
-
-    def _refuse(self, *arguments: object) -> None:
-        raise NvmlError(arguments)
-
-
 def test_a_gpu_tells_its_memory_its_cuda_and_who_else_is_there():
     """Everything that NVML is asked for."""
-    (state,) = read_gpus([GPU], library=Driver(mode=3))
+    (state,) = read_gpus([GPU], library=FakeNvml())
 
     assert (state.free_bytes, state.cuda, state.mode) == (
         70_000_000_000,
@@ -188,13 +152,13 @@ def test_a_gpu_tells_its_memory_its_cuda_and_who_else_is_there():
         "exclusive process",
     )
     assert state.has_energy
-    assert [(process.pid, process.name) for process in state.processes] == [(7, "a game")]
+    assert [(process.pid, process.name) for process in state.processes] == [(7, "python")]
 
 
 def test_what_a_driver_does_not_tell_stays_empty():
     """An older card, or a container around us, refuses some questions."""
     refused = ("nvmlDeviceGetComputeMode", "nvmlDeviceGetMemoryInfo")
-    (state,) = read_gpus([GPU], library=Driver(*refused))
+    (state,) = read_gpus([GPU], library=FakeNvml(*refused))
 
     assert (state.mode, state.free_bytes) == ("", None)
     assert state.cuda == "12.8"
@@ -202,6 +166,6 @@ def test_what_a_driver_does_not_tell_stays_empty():
 
 def test_a_gpu_that_nvml_does_not_open_is_listed_all_the_same():
     """As a lost device is."""
-    (state,) = read_gpus([GPU], library=Driver("nvmlDeviceGetHandleByIndex"))
+    (state,) = read_gpus([GPU], library=FakeNvml("nvmlDeviceGetHandleByIndex"))
 
     assert state.accelerator == GPU and state.processes == ()

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from nvml import FakeNvml
 
 from benchharness.errors import SuiteError
 from benchharness.measure import gpu
@@ -19,46 +20,29 @@ from benchharness.run.device import choose_device
 GB = 10**9
 
 
-class NvmlError(Exception):
-    """What the library raises."""
+WHOLE = ["GPU-a0", "GPU-b1", "GPU-c2"]
 
 
-class Driver:
-    """The calls of pynvml that finding GPUs needs; handles are UUIDs.
+def driver() -> FakeNvml:
+    """Return a driver whose handles are UUIDs.
 
     The second GPU is split into two MIG instances of the three that are possible.
     """
-
-    NVMLError = NvmlError
-
-    def nvmlDeviceGetCount(self) -> int:  # noqa: N802 (NVIDIA's names)
-        """Return how many GPUs there are."""
-        return 3
-
-    def __getattr__(self, name: str):
-        whole = ["GPU-a0", "GPU-b1", "GPU-c2"]
-        answers = {
-            "nvmlDeviceGetHandleByIndex": whole.__getitem__,
-            "nvmlDeviceGetHandleByUUID": lambda uuid: uuid,
-            "nvmlDeviceGetIndex": whole.index,
-            "nvmlDeviceGetUUID": lambda handle: handle,
-            "nvmlDeviceGetName": lambda handle: f"name of {handle}",
-            "nvmlSystemGetDriverVersion": lambda: b"580.1",
-            "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(
-                total=(10 if handle.startswith("MIG") else 80) * GB, free=8 * GB, used=0
-            ),
-            "nvmlDeviceGetMigMode": lambda handle: [int(handle == "GPU-b1")] * 2,
-            "nvmlDeviceGetMaxMigDeviceCount": lambda handle: 3,
-            "nvmlDeviceGetMigDeviceHandleByIndex": lambda _, index: ["MIG-x", "MIG-y"][index],
-        }
-
-        def ask(*arguments):
-            try:
-                return answers[name](*arguments)
-            except (KeyError, IndexError, ValueError):
-                raise NvmlError(name) from None
-
-        return ask
+    return FakeNvml(
+        nvmlDeviceGetCount=lambda: 3,
+        nvmlDeviceGetHandleByIndex=WHOLE.__getitem__,
+        nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
+        nvmlDeviceGetIndex=WHOLE.index,
+        nvmlDeviceGetUUID=lambda handle: handle,
+        nvmlDeviceGetName=lambda handle: f"name of {handle}",
+        nvmlSystemGetDriverVersion=lambda: "580.1",
+        nvmlDeviceGetMemoryInfo=lambda handle: SimpleNamespace(
+            total=(10 if handle.startswith("MIG") else 80) * GB, free=8 * GB, used=0
+        ),
+        nvmlDeviceGetMigMode=lambda handle: [int(handle == "GPU-b1")] * 2,
+        nvmlDeviceGetMaxMigDeviceCount=lambda handle: 3,
+        nvmlDeviceGetMigDeviceHandleByIndex=lambda _, index: ["MIG-x", "MIG-y"][index],
+    )
 
 
 @pytest.mark.parametrize(
@@ -80,7 +64,7 @@ def test_the_gpus_are_those_that_the_user_or_a_scheduler_leaves(
 ):
     """In the order stated, up to the first that there is not, as CUDA reads the variable."""
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    found = find_accelerators(environment, library=Driver())
+    found = find_accelerators(environment, library=driver())
 
     assert [one.uuid for one in found] == expected
     assert [one.index for one in found] == list(range(len(expected)))
@@ -88,16 +72,16 @@ def test_the_gpus_are_those_that_the_user_or_a_scheduler_leaves(
 
 def test_a_mig_instance_has_the_memory_of_its_slice():
     """Not that of the GPU around it."""
-    whole, slice_, *_ = find_accelerators({}, library=Driver())
+    whole, slice_, *_ = find_accelerators({}, library=driver())
 
     assert (whole.memory_bytes, slice_.memory_bytes) == (80 * GB, 10 * GB)
-    assert [state.free_bytes for state in read_gpus([slice_], library=Driver())] == [8 * GB]
+    assert [state.free_bytes for state in read_gpus([slice_], library=driver())] == [8 * GB]
 
 
 def test_a_worker_sees_the_chosen_gpu_alone_by_what_the_driver_calls_it():
     """``cuda:1`` of a job that was given GPUs 2 and 0 is the driver's GPU 0."""
     job = {"CUDA_VISIBLE_DEVICES": "2,0", "HOME": "/root"}
-    device = choose_device("cuda:1", find_accelerators(job, library=Driver()))
+    device = choose_device("cuda:1", find_accelerators(job, library=driver()))
 
     assert device.environment(job) == {
         "CUDA_VISIBLE_DEVICES": "GPU-a0",
@@ -110,7 +94,7 @@ def test_a_worker_sees_the_chosen_gpu_alone_by_what_the_driver_calls_it():
 
 def test_a_worker_on_the_cpu_sees_no_gpu():
     """Whatever the job was given."""
-    device = choose_device("cpu", find_accelerators({}, library=Driver()))
+    device = choose_device("cpu", find_accelerators({}, library=driver()))
 
     assert device.environment({"CUDA_VISIBLE_DEVICES": "2"})["CUDA_VISIBLE_DEVICES"] == ""
 
@@ -118,7 +102,7 @@ def test_a_worker_on_the_cpu_sees_no_gpu():
 def test_a_gpu_that_the_job_was_not_given_cannot_be_asked_for():
     """The error names those that there are."""
     with pytest.raises(SuiteError, match="one of auto, cpu, cuda:0"):
-        choose_device("cuda:2", find_accelerators({"CUDA_VISIBLE_DEVICES": "2"}, library=Driver()))
+        choose_device("cuda:2", find_accelerators({"CUDA_VISIBLE_DEVICES": "2"}, library=driver()))
 
 
 def program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
@@ -164,9 +148,12 @@ def test_a_gpu_that_nothing_can_read_is_not_passed_over_in_silence(
 
 
 def test_every_call_exists_in_nvidias_library():
-    """The made driver answers nothing that the real module lacks."""
+    """And what a test asks of a made one is a call that is asked of the real one."""
     pynvml = pytest.importorskip("pynvml")
     called = set(re.findall(r"nvml\.(nvml\w+)", inspect.getsource(gpu)))
 
     assert len(called) > 15
     assert all(hasattr(pynvml, name) for name in called)
+    assert FakeNvml()._answers.keys() <= called
+    assert issubclass(pynvml.NVMLError, Exception)
+    assert pynvml.NVML_CLOCK_SM == FakeNvml.NVML_CLOCK_SM

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from nvml import FakeNvml
 
 from benchharness.measure.clock import CpuTimer, others_seconds
 from benchharness.measure.energy_meter import find_rapl
@@ -32,55 +33,10 @@ child.communicate("\\n")
 """
 
 
-class NvmlError(Exception):
-    """What the library raises."""
-
-
-class FakeNvml:
-    """The calls of pynvml that are used, on one GPU."""
-
-    NVMLError = NvmlError
-    NVML_CLOCK_SM = 1
-
-    def __init__(self) -> None:
-        self.used = 1000
-        self.energy_mj = 5000
-        self.gpu_percent = 50
-        self.reasons = 0
-        self.running = [SimpleNamespace(pid=7, usedGpuMemory=300)]
-        self.silent: set[str] = set()
-
-    def nvmlInit(self) -> None:  # noqa: N802 (NVIDIA's names)
-        """Do nothing."""
-
-    def __getattr__(self, name: str):
-        answers = {
-            "nvmlDeviceGetHandleByIndex": lambda index: index,
-            "nvmlDeviceGetIndex": lambda handle: handle,
-            "nvmlDeviceGetMemoryInfo": lambda handle: SimpleNamespace(used=self.used),
-            "nvmlDeviceGetUtilizationRates": lambda handle: SimpleNamespace(gpu=self.gpu_percent),
-            "nvmlDeviceGetClockInfo": lambda handle, kind: 1980,
-            "nvmlDeviceGetCurrentClocksThrottleReasons": lambda handle: self.reasons,
-            "nvmlDeviceGetComputeRunningProcesses": lambda handle: self.running,
-            "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [],
-            "nvmlDeviceGetTotalEnergyConsumption": lambda handle: self.energy_mj,
-            "nvmlSystemGetProcessName": lambda pid: b"python",
-        }
-        if name not in answers:
-            raise AttributeError(name)
-
-        def ask(*arguments):
-            if name in self.silent:
-                raise NvmlError("Not Supported")
-            return answers[name](*arguments)
-
-        return ask
-
-
 def gpu_meters(nvml: FakeNvml, **fields) -> Meters:
     """Return meters of a process that is not there, on the fake GPU."""
     gpu = Gpu(nvml, 0)
-    return Meters(pid=NOBODY, gpu=gpu, energy=gpu.energy_j, energy_source="nvml", **fields)
+    return Meters(pid=NOBODY, gpu=gpu, **fields)
 
 
 def test_memory_of_a_child_counts_towards_its_parent():
@@ -261,12 +217,12 @@ def test_where_process_ids_are_hidden_device_memory_is_what_came_on_top():
 
 
 def test_processes_of_others_on_the_gpu_are_named(monkeypatch: pytest.MonkeyPatch):
-    """Ours is left out."""
+    """Those that the driver knows, asked before any of ours is there."""
     nvml = FakeNvml()
-    nvml.running.append(SimpleNamespace(pid=9, usedGpuMemory=None))
+    nvml.running = [SimpleNamespace(pid=9, usedGpuMemory=None)]
     monkeypatch.setitem(sys.modules, "pynvml", nvml)
 
-    found = foreign_processes("0", own=(7,))
+    found = foreign_processes("0")
     assert found == (ForeignProcess(pid=9, name="python", bytes=None),)
 
 
@@ -276,17 +232,6 @@ def test_without_a_driver_there_is_no_gpu_to_read(monkeypatch: pytest.MonkeyPatc
 
     assert open_gpu("0") is None
     assert foreign_processes("0") == ()
-
-
-def test_every_call_exists_in_nvidias_library():
-    """The fake answers nothing that the real module lacks."""
-    pynvml = pytest.importorskip("pynvml")
-    fake = FakeNvml()
-    calls = [name for name in dir(pynvml) if name.startswith("nvml") and hasattr(fake, name)]
-
-    assert len(calls) == 11
-    assert issubclass(pynvml.NVMLError, Exception)
-    assert pynvml.NVML_CLOCK_SM == fake.NVML_CLOCK_SM
 
 
 def test_cores_at_work_for_others_are_counted_from_the_timed_part_to_the_end_of_work():
@@ -327,26 +272,24 @@ def test_a_process_of_another_tree_is_foreign_and_one_of_ours_is_not():
     assert float(told) - ours_s > burnt_s - 0.2
 
 
-def test_only_timed_stretches_are_added_up():
-    """From 1 to 3 and from 10 to 14 seconds; what lies between is evaluation."""
-    readings = iter([1.0, 3.0, 10.0, 14.0])
-    timer = CpuTimer(now=lambda: next(readings), threads_now=dict)
+@pytest.mark.parametrize(
+    ("readings", "steps", "seconds"),
+    [
+        # From 1 to 3 and from 10 to 14 seconds; what lies between is evaluation.
+        ([1.0, 3.0, 10.0, 14.0], ["start", "stop", "start", "stop", "stop"], 6.0),
+        # Two starts in a row go on with the same stretch.
+        ([1.0, 5.0], ["start", "start", "stop"], 4.0),
+    ],
+)
+def test_only_timed_stretches_are_added_up(readings: list[float], steps: list[str], seconds: float):
+    """However often they are begun and ended."""
+    now = iter(readings)
+    timer = CpuTimer(now=lambda: next(now), threads_now=dict)
 
-    for step in (timer.start, timer.stop, timer.start, timer.stop, timer.stop):
-        step()
+    for step in steps:
+        getattr(timer, step)()
 
-    assert timer.seconds == 6.0
-
-
-def test_a_stretch_that_is_started_twice_counts_once():
-    """Two starts in a row go on with the same stretch."""
-    readings = iter([1.0, 5.0])
-    timer = CpuTimer(now=lambda: next(readings), threads_now=dict)
-
-    for step in (timer.start, timer.start, timer.stop):
-        step()
-
-    assert timer.seconds == 4.0
+    assert timer.seconds == seconds
 
 
 def test_threads_that_share_the_work_are_counted():

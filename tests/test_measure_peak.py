@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from benchharness.api import UnsupportedError
-from benchharness.measure.peak import backend_flops_per_s, cpu_flops_per_s
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import CPU
+from benchharness.worker.calibration import backend_flops_per_s, cpu_flops_per_s
 
 
 def ticking(step_s: float):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import queue
 import random
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from math import inf
 
 import pytest
+from local_plugins import importable, install
 from test_run import run
 
-from benchharness import plugins
 from benchharness.measure.blocks import Block
 from benchharness.measure.sync_check import (
     Stretches,
@@ -155,122 +153,70 @@ def benchharness_backend(options):
     return Backend(options)
 """
 
-SUITE = """
+OPTIONS = {
+    "honest": "honest = true",
+    "hasty": "honest = false",
+    "honest_alone": 'honest = true, replays = "none"',
+    "hasty_alone": 'honest = false, replays = "none"',
+    "hasty_waiting": 'honest = false, replays = "waiting"',
+    "hasty_short": "honest = false, length = 1, step_s = 0.03",
+    "hasty_shortest": "honest = false, length = 1, step_s = 0.004",
+    "lazy": "honest = true, lazy = true",
+    "lazy_unevaluated": "honest = false, lazy = true",
+}
+# Images of 54 in training: epochs of eleven steps, of two and of one.
+WORKS = {
+    "small": (5, list(OPTIONS)),
+    "two_steps": (30, ["honest_alone", "hasty_waiting", "hasty_shortest", "lazy"]),
+    "one_step": (60, ["honest", "hasty", "hasty_alone", "hasty_short"]),
+    "dataset": (5, ["honest", "lazy", "hasty", "hasty_short", "lazy_unevaluated"]),
+}
+SUITE = (
+    f"""
 name = "queues"
 trials = 1
-backends = [
-    "honest", "hasty", "honest_alone", "hasty_alone", "hasty_waiting", "hasty_short",
-    "hasty_shortest", "lazy", "lazy_unevaluated",
-]
-
+backends = {list(OPTIONS)}
 [dataset]
 source = "drawn"
-
-[backend.honest]
-plugin = "queued"
-options = { honest = true }
-
-[backend.hasty]
-plugin = "queued"
-options = { honest = false }
-
-[backend.honest_alone]
-plugin = "queued"
-options = { honest = true, replays = "none" }
-
-[backend.hasty_alone]
-plugin = "queued"
-options = { honest = false, replays = "none" }
-
-[backend.hasty_waiting]
-plugin = "queued"
-options = { honest = false, replays = "waiting" }
-
-[backend.hasty_short]
-plugin = "queued"
-options = { honest = false, length = 1, step_s = 0.03 }
-
-[backend.hasty_shortest]
-plugin = "queued"
-options = { honest = false, length = 1, step_s = 0.004 }
-
-[backend.lazy]
-plugin = "queued"
-options = { honest = true, lazy = true }
-
-[backend.lazy_unevaluated]
-plugin = "queued"
-options = { honest = false, lazy = true }
-
 [defaults]
 image_size = 16
 train_images = 60
 test_images = 4
-batch_size = 5
-
-[[benchmark]]
-name = "dataset"
-strategy = "dataset"
-
-[[benchmark]]
-name = "small"
-strategy = "simple_cnn"
-filters = [2]
-dense = 4
-epochs = 2
-
-[[benchmark]]
-name = "two_steps"
-strategy = "simple_cnn"
-filters = [2]
-dense = 4
-epochs = 2
-batch_size = 30
-
-[[benchmark]]
-name = "one_step"
-strategy = "simple_cnn"
-filters = [2]
-dense = 4
-epochs = 2
-batch_size = 60
 """
+    + "".join(
+        f'[backend.{name}]\nplugin = "queued"\noptions = {{ {options} }}\n'
+        for name, options in OPTIONS.items()
+    )
+    + "".join(
+        f'[[benchmark]]\nname = "{work}"\nbackends = {backends}\nbatch_size = {size}\n'
+        + (
+            'strategy = "dataset"\n'
+            if work == "dataset"
+            else 'strategy = "simple_cnn"\nfilters = [2]\ndense = 4\nepochs = 2\n'
+        )
+        for work, (size, backends) in WORKS.items()
+    )
+)
+CELLS = [(work, backend) for work, (_, backends) in WORKS.items() for backend in backends]
 
 
 @pytest.fixture(scope="module")
 def records(tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], dict]:
-    """A run of both backends, in which the work is the same and only synchronize differs."""
+    """A run of all backends, in which the work is the same and only synchronize differs."""
     folder = tmp_path_factory.mktemp("queues")
-    metadata = folder / "plugin/benchharness_queued-1.0.dist-info"
-    metadata.mkdir(parents=True)
-    (folder / "plugin/queued_backend.py").write_text(ASYNCHRONOUS)
-    (metadata / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: benchharness-queued\nVersion: 1.0\n"
-    )
-    (metadata / "entry_points.txt").write_text("[benchharness]\nqueued = queued_backend\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder / "plugin"))
-        patch.syspath_prepend(folder / "plugin")
-        # Whatever ran in this process before has already looked for plugins, and remembers.
-        plugins.installed.cache_clear()
+    install(folder / "plugin", "queued", ASYNCHRONOUS)
+    with importable(folder / "plugin"):
         _, found = run(folder, SUITE)
-    plugins.installed.cache_clear()
     return {(record["benchmark"], record["backend"]): record for record in found}
 
 
-HASTY = [
-    *[
-        (work, f"hasty{kind}")
-        for work in ("small", "two_steps", "one_step")
-        for kind in ("", "_alone", "_waiting", "_short", "_shortest")
-    ],
-    ("dataset", "hasty"),
-    ("dataset", "hasty_short"),
-    ("dataset", "hasty_shortest"),
-]
+def cells(start: str) -> pytest.MarkDecorator:
+    """Return the cells of backends whose names start so."""
+    chosen = [(work, backend) for work, backend in CELLS if backend.startswith(start)]
+    return pytest.mark.parametrize(("work", "backend"), chosen)
 
 
-@pytest.mark.parametrize(("work", "backend"), HASTY)
+@cells("hasty")
 def test_a_synchronize_that_does_nothing_on_a_queue_is_refused(records, work: str, backend: str):
     """The trial fails, says why, and shows no time of its work.
 
@@ -284,10 +230,10 @@ def test_a_synchronize_that_does_nothing_on_a_queue_is_refused(records, work: st
     _assert_untimed(record)
 
 
-@pytest.mark.parametrize("work", ["small", "two_steps", "one_step", "dataset"])
-def test_steps_of_a_lazy_framework_that_nobody_evaluates_are_refused(records, work: str):
+@cells("lazy_")
+def test_steps_that_a_lazy_framework_never_evaluates_are_refused(records, work: str, backend: str):
     """Here not the waiting is at fault but the handing over, and the reason says so."""
-    record = records[work, "lazy_unevaluated"]
+    record = records[work, backend]
 
     assert "they were not handed to the device before after_step()" in record["reason"]
     _assert_untimed(record)
@@ -301,8 +247,9 @@ def _assert_untimed(record) -> None:
     assert not timed & set(record["metrics"])
 
 
-@pytest.mark.parametrize("work", ["small", "two_steps", "one_step", "dataset"])
-@pytest.mark.parametrize("backend", ["honest", "honest_alone", "lazy"])
+@pytest.mark.parametrize(
+    ("work", "backend"), [cell for cell in CELLS if cell[1] in ("honest", "honest_alone", "lazy")]
+)
 def test_the_same_queue_with_an_honest_synchronize_passes(records, work: str, backend: str):
     """Working asynchronously is no fault, nor is working when asked to wait."""
     record = records[work, backend]
@@ -335,31 +282,28 @@ def test_raw_blocks_are_part_of_the_record(records):
         assert "blocks" not in row
 
 
-def test_the_middle_of_an_even_epoch_is_at_half_its_time():
-    """Four steps of 1 s: 2 of 4 s at 2 of 4 steps."""
-    assert middle_share([Block(1, 1.0), Block(1, 1.0), Block(2, 2.0)]) == 1.0
+@pytest.mark.parametrize(
+    ("blocks", "share"),
+    [
+        # Two of four steps after two of four seconds.
+        ([Block(1, 1.0), Block(1, 1.0), Block(2, 2.0)], 1.0),
+        # Of five steps two are done at the middle: 0.1 of 2 s where 0.8 s were due.
+        ([Block(2, 0.1), Block(3, 1.9)], 0.125),
+        # One step cannot be halved, and an edge may be elsewhere.
+        ([Block(1, 1.0)], None),
+        ([Block(3, 1.0), Block(1, 1.0)], None),
+    ],
+)
+def test_the_middle_is_held_against_its_share_of_the_steps(blocks, share: float | None):
+    """Worked by hand."""
+    assert middle_share(blocks) == (None if share is None else pytest.approx(share))
 
 
-def test_the_middle_is_held_against_its_share_of_the_steps():
-    """Of five steps two are done at the middle: 0.1 of 2 s where 0.8 s were due."""
-    assert middle_share([Block(2, 0.1), Block(3, 1.9)]) == pytest.approx(0.125)
-
-
-@pytest.mark.parametrize("blocks", [[Block(1, 1.0)], [Block(3, 1.0), Block(1, 1.0)]])
-def test_an_epoch_without_a_middle_edge_says_nothing(blocks: list[Block]):
-    """One step cannot be halved."""
-    assert middle_share(blocks) is None
-
-
-def test_a_slow_first_half_is_no_fault():
-    """Only a middle that comes too early can mean that synchronize does not wait."""
-    assert not is_suspicious([[Block(2, 9.0), Block(2, 1.0)]])
-
-
-def test_one_disturbed_epoch_of_three_raises_no_suspicion():
-    """The median decides."""
+def test_most_epochs_must_be_early_to_raise_a_suspicion():
+    """A slow first half is no fault, and one disturbed epoch of three is none."""
     even, late = [Block(2, 1.0), Block(2, 1.0)], [Block(2, 1.0), Block(2, 30.0)]
 
+    assert not is_suspicious([[Block(2, 9.0), Block(2, 1.0)]])
     assert not is_suspicious([even, late, even])
     assert is_suspicious([late, late, even])
 
@@ -469,32 +413,19 @@ class Device:
             self._ends.popleft()
 
 
-STEPS = [0.0005, 0.005, 0.02, 0.2, 3.0]
-
-
-@pytest.mark.parametrize("step_s", STEPS)
+@pytest.mark.parametrize("step_s", [0.0005, 0.005, 0.02, 0.2, 3.0])
 @pytest.mark.parametrize("read_s", [0.0005, 0.03, 2.0], ids=["quick", "slow", "slower"])
-@pytest.mark.parametrize("length", [0, 1, inf])
-def test_an_honest_device_passes(step_s: float, read_s: float, length: float):
-    """Synchronous or not, and however long reading takes."""
-    Device(step_s=step_s, read_s=read_s, length=length).demand()
-
-
-@pytest.mark.parametrize("step_s", STEPS)
-@pytest.mark.parametrize("read_s", [0.0005, 0.03, 2.0], ids=["quick", "slow", "slower"])
-def test_steps_that_begin_when_they_are_read_are_refused(step_s: float, read_s: float):
-    """No pause helps: the more steps, the longer the reading. Evaluated in time, they pass."""
-    Device(step_s=step_s, read_s=read_s, is_lazy=True).demand()
-    with pytest.raises(UnsynchronizedError, match="they were not handed to the device"):
-        Device(step_s=step_s, read_s=read_s, is_lazy=True, is_honest=False).demand()
-
-
-@pytest.mark.parametrize("step_s", STEPS)
-@pytest.mark.parametrize("read_s", [0.0005, 0.03, 2.0], ids=["quick", "slow", "slower"])
-def test_a_synchronize_that_does_nothing_is_refused(step_s: float, read_s: float):
-    """The reading takes the time of the whole stretch."""
+def test_devices_of_any_speed_are_told_apart(step_s: float, read_s: float):
+    """Synchronous or not, and however long reading takes; lazy ones too, evaluated in time."""
+    make = partial(Device, step_s=step_s, read_s=read_s)
+    for length in (0, 1, inf):
+        make(length=length).demand()
+    make(is_lazy=True).demand()
     with pytest.raises(UnsynchronizedError, match="it does not wait for the device"):
-        Device(step_s=step_s, read_s=read_s, is_honest=False).demand()
+        make(is_honest=False).demand()
+    # No pause helps: the more steps, the longer the reading.
+    with pytest.raises(UnsynchronizedError, match="they were not handed to the device"):
+        make(is_lazy=True, is_honest=False).demand()
 
 
 @pytest.mark.parametrize("step_s", [0.002, 0.005, 0.02, 0.2, 3.0])
@@ -518,16 +449,11 @@ def test_less_than_the_noise_is_tolerated():
     Device(step_s=0.0004, length=1, is_honest=False).demand()
 
 
-@pytest.mark.parametrize("is_honest", [True, False])
-def test_what_a_loop_takes_at_its_end_is_not_taken_for_work(is_honest: bool):
+def test_what_a_loop_takes_at_its_end_is_not_taken_for_work():
     """A tenth of a second for leaving ``fit``, in stretches with a pause too."""
-    device = Device(loop_s=0.1, is_honest=is_honest)
-
-    if is_honest:
-        device.demand()
-    else:
-        with pytest.raises(UnsynchronizedError):
-            device.demand()
+    Device(loop_s=0.1).demand()
+    with pytest.raises(UnsynchronizedError):
+        Device(loop_s=0.1, is_honest=False).demand()
 
 
 @pytest.mark.parametrize("step_s", [0.001, 0.02, 0.2])
@@ -581,36 +507,6 @@ def test_a_single_long_step_shows_it_too():
     Device(step_s=10.0, read_s=3.0).demand(budget_s=6.0)
     with pytest.raises(UnsynchronizedError):
         Device(step_s=10.0, read_s=3.0, is_honest=False).demand(budget_s=6.0)
-
-
-@pytest.mark.parametrize("is_honest", [True, False])
-def test_a_real_queue_is_checked_in_real_time(is_honest: bool):
-    """Pauses of up to three steps at random places, on a thread."""
-    orders: queue.Queue[float] = queue.Queue()
-
-    def serve() -> None:
-        number = 0
-        while True:
-            number += 1
-            time.sleep(orders.get() * (4 if number % 11 == 0 else 1))
-            orders.task_done()
-
-    def work(steps: int, after_step: Callable[[], None]) -> None:
-        for _ in range(steps):
-            orders.put(0.005)
-            after_step()
-
-    threading.Thread(target=serve, daemon=True).start()
-    stretches = Stretches(
-        work=work,
-        synchronize=orders.join if is_honest else lambda: None,
-        read_back=orders.join,
-    )
-    if is_honest:
-        require_synchronize(stretches, steps=10, step_s=0.005)
-    else:
-        with pytest.raises(UnsynchronizedError):
-            require_synchronize(stretches, steps=10, step_s=0.005)
 
 
 def test_a_stretch_has_no_more_steps_than_there_are():

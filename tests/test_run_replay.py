@@ -7,10 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from local_plugins import install
+from local_plugins import importable, install
 from test_run import run
 
-from benchharness import plugins
 from benchharness.measure.blocks import Block
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import FileSource, Scores
@@ -115,12 +114,8 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict]:
     """A run of a backend with each fault, and of the same without."""
     folder = tmp_path_factory.mktemp("planted")
     install(folder / "plugin", "planted", PLANTED)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(folder / "plugin"))
-        patch.syspath_prepend(folder / "plugin")
-        plugins.installed.cache_clear()
+    with importable(folder / "plugin"):
         _, found = run(folder, SUITE)
-    plugins.installed.cache_clear()
     return {record["backend"]: record for record in found}
 
 

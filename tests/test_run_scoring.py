@@ -12,7 +12,7 @@ import pytest
 from benchharness.api import Batch, PluginError, Scores, Task
 from benchharness.testing.reference import NumpyBackend
 from benchharness.testing.tasks import CLASSES, learn, make_batches, make_task, small_cnn
-from benchharness.worker.scoring import ScoreCheck, answers_to, judged, margins
+from benchharness.worker.checks import answers_to, judged, margins, score_trouble
 
 
 def check(spoil: Callable[[Any], None] = lambda training: None, *, output: str = "softmax") -> str:
@@ -24,19 +24,14 @@ def check(spoil: Callable[[Any], None] = lambda training: None, *, output: str =
     batches = make_batches(sizes=(6, 6, 3), classes=classes)
     learn(training, batches)
     spoil(training)
-    return checked(training, task, batches).trouble()
+    return trouble(training, task, batches)
 
 
-def checked(training: Any, task: Task, batches: list[Batch], *, seconds: float = 0.0) -> ScoreCheck:
-    """Return the check of a training whose answers the core has scored in so many seconds."""
-    return ScoreCheck(
-        training=training,
-        task=task,
-        batches=batches,
-        answers=answers_to(batches, training=training, output=task.output),
-        seconds=seconds,
-        flops=task.network.flops_per_image(),
-    )
+def trouble(training: Any, task: Task, batches: list[Batch], *, seconds: float = 0.0) -> str:
+    """Return what is wrong with a training whose answers the core has scored in some seconds."""
+    answers = answers_to(batches, training=training, output=task.output)
+    flops = task.network.flops_per_image()
+    return score_trouble(training, task, batches, answers, seconds=seconds, flops=flops)
 
 
 @pytest.mark.parametrize("output", ["softmax", "sigmoid"])
@@ -52,7 +47,7 @@ def test_a_framework_with_its_own_rule_is_checked_as_well():
 
     native = replace(task, optimizer=None)
 
-    assert checked(training, native, batches).trouble() == ""
+    assert trouble(training, native, batches) == ""
 
 
 def scores(training: Any, change: Callable[[list[Batch], Scores], Scores]) -> None:
@@ -117,7 +112,7 @@ def test_a_check_that_fails_takes_nothing_from_what_was_measured():
 
 def test_without_the_reference_logits_alone_are_compared(monkeypatch: pytest.MonkeyPatch):
     """Whoever leaves the plugin numpy alone has no check by it, and no failure."""
-    monkeypatch.setattr("benchharness.worker.scoring.installed", dict)
+    monkeypatch.setattr("benchharness.worker.checks.installed", dict)
 
     def spoil(training: Any) -> None:
         own = {name: 1.1 * array for name, array in training.weights().items()}
@@ -188,7 +183,7 @@ def test_a_costly_network_scores_its_last_batch_alone(seconds: float, images: in
     scored: list[int] = []
     scores(training, lambda given, own: scored.append(own.count) or own)
 
-    assert checked(training, task, batches, seconds=seconds).trouble() == ""
+    assert trouble(training, task, batches, seconds=seconds) == ""
     assert scored == [images]
 
 

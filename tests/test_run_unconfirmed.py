@@ -8,10 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from local_plugins import install
+from local_plugins import importable, install
 from test_run import run
 
-from benchharness import plugins
 from benchharness.api import Execution
 from benchharness.measure.blocks import Block
 from benchharness.testing.tasks import linear, make_task
@@ -128,20 +127,13 @@ def test_a_precision_that_nvidias_libraries_override_is_unconfirmed(
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
-def test_settings_of_speed_are_those_that_the_work_shows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_settings_of_speed_are_those_that_the_work_shows(tmp_path: Path):
     """One compiles and has two threads at work, the other only says so."""
-    folder = tmp_path / "plugin"
-    folder.mkdir()
-    install(folder, "spinning", SPINNING)
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-    monkeypatch.syspath_prepend(folder)
-    plugins.installed.cache_clear()
+    install(tmp_path / "plugin", "spinning", SPINNING)
 
-    _, records = run(tmp_path, SUITE)
+    with importable(tmp_path / "plugin"):
+        _, records = run(tmp_path, SUITE)
 
-    plugins.installed.cache_clear()
     told = {
         record["backend"]: [record["effective"][name] for name in ("compile", "threads")]
         for record in records

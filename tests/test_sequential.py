@@ -13,14 +13,19 @@ from benchharness.measure.sequential import (
     LEVEL,
     MARGIN,
     MAX_TRIALS,
+    Look,
     confidence,
     error_of_looks,
-    look,
     looks,
     nominal_level,
     rule_for,
 )
 from benchharness.measure.statistics import paired_ratio
+
+
+def look(logs: list[float], *, comparisons: int, **limits: float) -> Look:
+    """Return the result of one comparison of a family."""
+    return looks([logs], comparisons=comparisons, **limits)[0]
 
 
 def spread(mean: float, scatter: float, trials: int) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,52 +70,44 @@ class SlowTraining:
         self._is_busy = False
 
 
-def taught(
-    clock: FakeClock, losses: list[float], *, timings: list[tuple[bool, float]] | None = None
-) -> tuple[TrainingLoop, PhaseClock]:
-    """Return a loop after as many epochs as there are losses, of one step each."""
-    phases = PhaseClock(started_s=clock.now_s, now=clock)
-    loop = TrainingLoop(
-        training=SlowTraining(clock, losses),
-        clock=phases,
-        validation=make_batches(sizes=(4,)),
-        on_epoch=lambda epoch: None,
-        on_timing=lambda is_timed: None if timings is None else timings.append((is_timed, clock())),
+def loop_of(clock: FakeClock, losses: list[float], **fields: Any) -> TrainingLoop:
+    """Return a loop of a slow training."""
+    return TrainingLoop(
+        **{
+            "training": SlowTraining(clock, losses),
+            "clock": PhaseClock(started_s=clock(), now=clock),
+            "validation": make_batches(sizes=(4,)),
+            "on_epoch": lambda epoch: None,
+            **fields,
+        }
     )
-    with phases.phase("train"):
+
+
+def taught(clock: FakeClock, losses: list[float], **fields: Any) -> TrainingLoop:
+    """Return a loop after as many epochs as there are losses, of one step each."""
+    loop = loop_of(clock, losses, **fields)
+    with loop.clock.phase("train"):
         loop.run([make_batches(sizes=(4,))] * len(losses))
-    return loop, phases
+    return loop
 
 
 def test_evaluation_does_not_count_as_training_time(fake_clock: FakeClock):
     """Seconds spent in evaluate() are absent from train_s, of the epochs and of the phase."""
-    loop, phases = taught(fake_clock, [0.7, 0.6])
+    loop = taught(fake_clock, [0.7, 0.6])
 
+    # An epoch ends when the device has finished, not when the last step was queued.
     assert [epoch.train_s for epoch in loop.epochs] == [2.5, 2.5]
-    assert phases.seconds == {"train": 5.0, "evaluate": 60.0}
-
-
-def test_work_still_on_the_device_counts_as_training_time(fake_clock: FakeClock):
-    """An epoch ends when the device has finished, not when the last step was queued."""
-    loop, _ = taught(fake_clock, [0.7])
-
-    assert loop.epochs[0].train_s == 2.5
+    assert loop.clock.seconds == {"train": 5.0, "evaluate": 60.0}
 
 
 def test_throughput_is_images_over_training_seconds(fake_clock: FakeClock):
-    """Two epochs of 10 images in 2 x 2.5 s."""
-    loop, _ = taught(fake_clock, [0.7, 0.6])
+    """Two epochs of 10 images in 2 x 2.5 s. A target that is missed has no time."""
+    loop = taught(fake_clock, [0.7, 0.6])
 
     metrics = training_metrics(loop, target_top1=0.7)
     assert metrics["train_images_per_s"] == 4.0
     assert metrics["time_to_top1_s"] == 2.5
     assert metrics["best_epoch"] == 1
-
-
-def test_a_target_that_is_missed_has_no_time(fake_clock: FakeClock):
-    """Missing is empty, not zero and not the whole time."""
-    loop, _ = taught(fake_clock, [0.7, 0.6])
-
     assert time_to_top1(loop.epochs, 0.9) is None
     assert time_to_top1(loop.epochs, None) is None
 
@@ -235,13 +228,7 @@ def test_telling_how_far_an_epoch_has_come_takes_no_training_time(fake_clock: Fa
         told.append((epoch, sum(block.steps for block in blocks)))
         fake_clock.now_s += 60.0
 
-    loop = TrainingLoop(
-        training=SlowTraining(fake_clock, [0.7, 0.6]),
-        clock=PhaseClock(started_s=fake_clock.now_s, now=fake_clock),
-        validation=[],
-        on_epoch=lambda epoch: None,
-        on_edge=tell,
-    )
+    loop = loop_of(fake_clock, [0.7, 0.6], validation=[], on_edge=tell)
     loop.run([make_batches(sizes=(4, 4))] * 2)
 
     assert told == [(1, 1), (1, 2), (2, 1), (2, 2)]
@@ -264,7 +251,7 @@ def test_a_phase_leaves_the_rest_of_its_seconds_to_another():
 
 def test_the_blocks_of_an_epoch_are_its_training_seconds(fake_clock: FakeClock):
     """One step of 2 s and 0.5 s of waiting for it; the row of an epoch carries them as a list."""
-    loop, _ = taught(fake_clock, [0.7])
+    loop = taught(fake_clock, [0.7])
 
     assert loop.epochs[0].as_dict()["blocks"] == [[1, 2.5]]
     assert training_metrics(loop, target_top1=None)["step_ms_p50"] == 2500.0
@@ -276,14 +263,7 @@ def test_a_target_is_reached_by_count(fake_clock: FakeClock, right: int, reached
     training = SlowTraining(fake_clock, [0.7])
     share = float(np.float32(right / 40))
     training.evaluate = lambda batches: Scores(loss=0.6, top1=share, count=40)
-    loop = TrainingLoop(
-        training=training,
-        clock=PhaseClock(started_s=fake_clock(), now=fake_clock),
-        validation=make_batches(sizes=(4,)),
-        on_epoch=lambda epoch: None,
-    )
-    with loop.clock.phase("train"):
-        loop.run([make_batches(sizes=(4,))])
+    loop = taught(fake_clock, [0.7], training=training)
 
     found = training_metrics(loop, target_top1=0.9)
 
@@ -296,7 +276,11 @@ def test_a_target_is_reached_by_count(fake_clock: FakeClock, right: int, reached
 def test_meters_are_told_that_evaluation_is_not_timed(fake_clock: FakeClock):
     """Begin and end stand around each epoch's 2.5 s, the 30 s of evaluation outside."""
     timings: list[tuple[bool, float]] = []
-    taught(fake_clock, [0.7, 0.6], timings=timings)
+    taught(
+        fake_clock,
+        [0.7, 0.6],
+        on_timing=lambda is_timed: timings.append((is_timed, fake_clock())),
+    )
 
     stretches = zip(timings[::2], timings[1::2], strict=True)
     spans = [end - begin for (is_begin, begin), (is_end, end) in stretches if is_begin > is_end]
@@ -305,7 +289,6 @@ def test_meters_are_told_that_evaluation_is_not_timed(fake_clock: FakeClock):
 
 def test_a_turn_is_waited_for_before_each_epoch_and_on_no_clock(fake_clock: FakeClock):
     """Another's 100 s before the first epoch and between the two are of no phase."""
-    clock = PhaseClock(started_s=fake_clock(), now=fake_clock)
     timings: list[bool] = []
     turns: list[tuple[int, bool]] = []
 
@@ -314,14 +297,8 @@ def test_a_turn_is_waited_for_before_each_epoch_and_on_no_clock(fake_clock: Fake
         with clock.standstill():
             fake_clock.now_s += 100.0
 
-    loop = TrainingLoop(
-        training=SlowTraining(fake_clock, [0.7, 0.6]),
-        clock=clock,
-        validation=make_batches(sizes=(4,)),
-        on_epoch=lambda epoch: None,
-        on_timing=timings.append,
-        before_epoch=wait,
-    )
+    loop = loop_of(fake_clock, [0.7, 0.6], on_timing=timings.append, before_epoch=wait)
+    clock = loop.clock
     with clock.phase("train"):
         loop.run([make_batches(sizes=(4,))] * 2)
 
@@ -347,12 +324,7 @@ class SlowBatches(list):
 
 def test_waiting_for_input_is_its_share_of_training_time(fake_clock: FakeClock):
     """1 s to get the batch and 2.5 s to learn from it: 1 of 3.5."""
-    loop = TrainingLoop(
-        training=SlowTraining(fake_clock, [0.7]),
-        clock=PhaseClock(started_s=0.0, now=fake_clock),
-        validation=[],
-        on_epoch=lambda epoch: None,
-    )
+    loop = loop_of(fake_clock, [0.7], validation=[])
     loop.run([SlowBatches(fake_clock, make_batches(sizes=(4,)))])
 
     metrics = training_metrics(loop, target_top1=None)

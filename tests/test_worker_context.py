@@ -17,6 +17,7 @@ from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
 from benchharness.testing.plugin import benchharness_backend
 from benchharness.worker.context import TrialContext, load_context
+from benchharness.worker.progress import Channel
 
 SUITE = """
 name = "pets"
@@ -67,18 +68,22 @@ def contexts(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
     return {
         trial.cell.track: load_context(
             requests.trial(trial),
-            backend=benchharness_backend(options={}),
-            clock=PhaseClock(started_s=0.0),
-            emit=lambda event: None,
-            metrics={},
+            benchharness_backend(options={}),
+            Channel(emit=lambda event: None, clock=PhaseClock(started_s=0.0)),
         )
         for trial in plan.trials()
     }
 
 
-def test_equal_track_states_everything_and_gives_pixels(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, TrialContext]:
+    """The two tracks of the suite as it is."""
+    return contexts(tmp_path_factory.mktemp("pets"))
+
+
+def test_equal_track_states_everything_and_gives_pixels(pets: Mapping[str, TrialContext]) -> None:
     """The task is as if there were no tracks."""
-    context = contexts(tmp_path)["equal"]
+    context = pets["equal"]
 
     task = context.image_task(context.workload.learner, weights={}, trainable=())
 
@@ -104,9 +109,9 @@ def test_equal_track_may_load_files_in_the_cores_order(tmp_path: Path) -> None:
         assert names == [("cats", "dogs")[label] for label in batch.labels]
 
 
-def test_native_track_states_only_what_the_suite_does(tmp_path: Path) -> None:
+def test_native_track_states_only_what_the_suite_does(pets: Mapping[str, TrialContext]) -> None:
     """The recipe's rule, the suite's rate, and the kinds of augmentation that are in use."""
-    context = contexts(tmp_path)["native"]
+    context = pets["native"]
 
     task = context.image_task(context.workload.learner, weights={}, trainable=())
 
@@ -117,9 +122,11 @@ def test_native_track_states_only_what_the_suite_does(tmp_path: Path) -> None:
     assert task.optimizer is None
 
 
-def test_native_track_loads_a_folder_of_the_training_images(tmp_path: Path) -> None:
+def test_native_track_loads_a_folder_of_the_training_images(
+    pets: Mapping[str, TrialContext],
+) -> None:
     """Its loader varies the images, so that batches carry no warps; they tell how many to load."""
-    context = contexts(tmp_path)["native"]
+    context = pets["native"]
 
     task = context.image_task(context.workload.learner, weights={}, trainable=())
 

@@ -20,7 +20,7 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.stats import multivariate_normal, norm
 
-from benchharness.measure.accuracy import Difference, Score, accuracy_difference, packed
+from benchharness.measure.accuracy import AccuracyDifference, Score, accuracy_difference, packed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ def measure(case: Case, *, repetitions: int, seed: int = 0) -> Rates:
     )
 
 
-def _compared(case: Case, random: np.random.Generator) -> tuple[Difference, float]:
+def _compared(case: Case, random: np.random.Generator) -> tuple[AccuracyDifference, float]:
     """Return what is said of one drawn comparison, and the true difference."""
     rest = _rest(case.top1, case.disagreement)
     spread = math.sqrt(1 + rest)

@@ -28,7 +28,7 @@ from benchharness.measure.sequential import (
     MARGIN,
     MAX_TRIALS,
     confidence,
-    look,
+    looks,
     rule_for,
 )
 from benchharness.measure.statistics import (
@@ -273,7 +273,7 @@ def series(
 def finds(rng: np.random.Generator, *, comparisons: int, **conditions: Any) -> bool:
     """Whether the faster of two backends is named."""
     logs = series(rng, comparisons=comparisons, **conditions)
-    return look(logs, comparisons=comparisons).verdict == "faster"
+    return looks([logs], comparisons=comparisons)[0].verdict == "faster"
 
 
 def counts(rng: np.random.Generator, **conditions: Any) -> int:
@@ -284,7 +284,7 @@ def counts(rng: np.random.Generator, **conditions: Any) -> int:
 def calls_equal(rng: np.random.Generator, *, comparisons: int, **conditions: Any) -> bool:
     """Whether two backends are called equal."""
     logs = series(rng, comparisons=comparisons, **conditions)
-    return look(logs, comparisons=comparisons).verdict == "equal"
+    return looks([logs], comparisons=comparisons)[0].verdict == "equal"
 
 
 def shows_detectable(rng: np.random.Generator, *, trials: int, comparisons: int) -> bool:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +20,7 @@ _VISIBLE = 0.005
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class StageDistance:
     """How far apart two sides are at one stage.
 
     Attributes:
@@ -45,23 +44,19 @@ class Finding:
 
     def __str__(self) -> str:
         """Return the stage and how far it is off, for people."""
-        # Coverage says in words what it counts.
-        place = f", {self.array}" if self.array and self.stage != "coverage" else ""
-        is_told = f" {self.between[0]}" in f" {self.found}"
-        has_side = self._has_reference and not is_told
-        side = f", {self.between[0]} against {self.between[1]}" if has_side else ""
         far = self.found or "of another kind"
         if np.isfinite(self.off) and self.stage not in _COUNTED:
             far = f"{self.found}, " if self.found else ""
             far += f"{self.off:.1e} over {self.tolerance:g}"
-        return f"{self.stage} ({far}{place}{side})"
-
-    @property
-    def _has_reference(self) -> bool:
-        return REFERENCE in self.between
+        # Coverage says in words what it counts.
+        if self.array and self.stage != "coverage":
+            far += f", {self.array}"
+        if REFERENCE in self.between and f" {self.between[0]}" not in f" {self.found}":
+            far += f", {self.between[0]} against {self.between[1]}"
+        return f"{self.stage} ({far})"
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the finding as JSON knows it; ``off`` is null where it is infinite."""
+        """Return the distance as JSON knows it; ``off`` is null where it is infinite."""
         return {
             "stage": self.stage,
             "between": list(self.between),
@@ -77,8 +72,6 @@ class Certificate:
     """One pair of cells that differ only in their backend.
 
     Attributes:
-        benchmark: With its point of the matrix.
-        backends: The two.
         findings: All comparisons, in the order of the stages; empty when there was nothing to
             compare.
         deviations: What a backend says of itself that is not what the core had stated.
@@ -88,7 +81,7 @@ class Certificate:
     benchmark: str
     matrix: Mapping[str, Any]
     backends: tuple[str, str]
-    findings: tuple[Finding, ...] = ()
+    findings: tuple[StageDistance, ...] = ()
     deviations: tuple[str, ...] = ()
     obstacle: str = ""
 
@@ -97,12 +90,19 @@ class Certificate:
         """``proven``, ``partial: WHAT (how far)`` or ``not comparable: WHY``."""
         if self.obstacle:
             return f"not comparable: {self.obstacle}"
-        failed = _worst_by_stage(self.findings)
-        if any(finding.stage == "counts" for finding in failed):
-            return f"not comparable: {failed[0]}"
+        worst: dict[str, StageDistance] = {}
+        for finding in self.findings:
+            if not finding.is_within:
+                known = worst.setdefault(finding.stage, finding)
+                # One against the reference says which side strays.
+                worst[finding.stage] = max(
+                    known, finding, key=lambda side: (REFERENCE in side.between, side.off)
+                )
+        if "counts" in worst:
+            return f"not comparable: {next(iter(worst.values()))}"
         # Causes first: a setting decides what every stage after it gives.
-        deviations = [*(f"settings ({text})" for text in self.deviations), *map(str, failed)]
-        return f"partial: {', '.join(deviations)}" if deviations else PROVEN
+        settings = (f"settings ({text})" for text in self.deviations)
+        return amended(PROVEN, [*settings, *map(str, worst.values())])
 
     @property
     def is_proven(self) -> bool:
@@ -128,128 +128,89 @@ class Certificate:
 
 
 def amended(verdict: str, deviations: Sequence[str]) -> str:
-    """Return a verdict after what a timed trial itself has shown.
-
-    Args:
-        verdict: Of the certificate.
-        deviations: What the trial did otherwise than planned; none leaves the verdict as it is.
-    """
+    """Return a verdict after what a timed trial, or a backend of itself, has shown otherwise."""
     # What the proof has found already, of one backend or the other, is said once.
-    deviations = [deviation for deviation in deviations if _core_of(deviation) not in verdict]
+    deviations = [
+        deviation
+        for deviation in deviations
+        if deviation.removeprefix("settings (").removesuffix(")") not in verdict
+    ]
     if not deviations or verdict.startswith("not comparable"):
         return verdict
     before = "" if verdict == PROVEN else f"{verdict.removeprefix('partial: ')}, "
     return f"partial: {before}{', '.join(deviations)}"
 
 
-def _core_of(deviation: str) -> str:
-    return deviation.removeprefix("settings (").removesuffix(")")
-
-
 def overall(verdicts: Mapping[str, str], *, anchor: str) -> str:
     """Return one verdict for a cell that is in several pairs.
 
     With the anchor, the first backend of a comparison, where that is another; the anchor's own is
-    the best of its pairs, since one backend that strays says nothing against it.
-
-    Args:
-        verdicts: By the other backend; empty gives the empty text.
-        anchor: A backend's name.
+    the best of its pairs, since one backend that strays says nothing against it. Verdicts are by
+    the other backend.
     """
-    if anchor in verdicts:
-        return verdicts[anchor]
-    return min(verdicts.values(), key=_rank, default="")
+
+    def rank(verdict: str) -> int:
+        return 0 if verdict == PROVEN else 1 if verdict.startswith("partial") else 2
+
+    return verdicts.get(anchor) or min(verdicts.values(), key=rank, default="")
 
 
 def compare(
     probes: Mapping[str, Probe], *, reference: Probe | None
-) -> tuple[tuple[Finding, ...], tuple[str, ...]]:
-    """Return how far two backends are from each other, and each from the reference.
+) -> tuple[tuple[StageDistance, ...], tuple[str, ...]]:
+    """Return how far two backends are from each other and the reference, and what they admit.
 
-    Args:
-        probes: Of exactly two backends, by name.
-        reference: Arrays of the float64 reference, for the stages that it could afford; None for
-            none.
+    The float64 reference has the stages that it could afford.
     """
     (first, ours), (second, theirs) = probes.items()
+    sides = dict(probes) | ({} if reference is None else {REFERENCE: reference})
     is_deep = ours.is_deep or theirs.is_deep
-    findings = []
-    for stage in STAGES:
-        limit = stage.limit(is_deep=is_deep)
-        pairs = {(first, second): (ours, theirs)}
-        if reference is not None and stage.name in reference.arrays:
-            pairs |= {
-                (first, REFERENCE): (ours, reference),
-                (second, REFERENCE): (theirs, reference),
-            }
-        findings += [
-            _finding(stage, *sides, between=between, tolerance=limit)
-            for between, sides in pairs.items()
-            if any(stage.name in side.arrays for side in sides)
-        ]
+    distances = [
+        _distance(stage, (one, other), sides, tolerance=stage.limit(is_deep=is_deep))
+        for stage in STAGES
+        for one, other in ((first, second), (first, REFERENCE), (second, REFERENCE))
+        if (other != REFERENCE or (reference is not None and stage.name in reference.arrays))
+        and (stage.name in sides[one].arrays or stage.name in sides[other].arrays)
+    ]
     deviations = tuple(
         f"{name}: {text}" for name, probe in probes.items() for text in probe.deviations
     )
-    return tuple(findings), deviations
+    return tuple(distances), deviations
 
 
-def _rank(verdict: str) -> int:
-    return 0 if verdict == PROVEN else 1 if verdict.startswith("partial") else 2
-
-
-def _worst_by_stage(findings: tuple[Finding, ...]) -> list[Finding]:
-    """Return for each stage that failed the finding that is farthest off.
-
-    One against the reference comes before one of two backends: it says which of them strays.
-    """
-    failed = (finding for finding in findings if not finding.is_within)
-    return [
-        max(group, key=lambda finding: (REFERENCE in finding.between, finding.off))
-        for _, group in itertools.groupby(failed, key=lambda finding: finding.stage)
-    ]
-
-
-def _finding(
-    stage: Stage, ours: Probe, theirs: Probe, *, between: tuple[str, str], tolerance: float
-) -> Finding:
+def _distance(
+    stage: Stage, between: tuple[str, str], sides: Mapping[str, Probe], *, tolerance: float
+) -> StageDistance:
     """Return how far two sides are apart in the array of a stage that is farthest off."""
-
-    def finding(array: str, off: float, words: str) -> Finding:
-        return Finding(
-            stage=stage.name,
-            between=between,
-            array=array,
-            off=off,
-            tolerance=tolerance,
-            found=words,
-        )
-
-    a, b = ours.arrays.get(stage.name, {}), theirs.arrays.get(stage.name, {})
-    has_reference = between[1] == REFERENCE
-    if has_reference:
+    a, b = (sides[name].arrays.get(stage.name, {}) for name in between)
+    if between[1] == REFERENCE:
         # It leaves out what takes it too long, of a stage as well.
         a = {name: array for name, array in a.items() if name in b}
     lone = sorted(set(a) ^ set(b))
-    if lone:
-        return finding(lone[0], np.inf, "on one side only")
-    distances = {
-        name: _off(stage.measure, a[name], b[name]) if _alike(a[name], b[name]) else np.inf
-        for name in a
+    distances = dict.fromkeys(lone[:1], np.inf) or {
+        name: _off(stage.measure, a[name], b[name]) for name in a
     }
-    name = max(distances, key=lambda name: distances[name])
-    if stage.is_movement and _alike(a[name], b[name]):
-        words = _movements(a[name], b[name], between=between)
+    array = max(distances, key=lambda name: distances[name])
+    if lone:
+        words = "on one side only"
+    elif stage.is_movement and _are_alike(a[array], b[array]):
+        words = _movements(a[array], b[array], between=between)
     else:
-        words = _words(stage, a[name], b[name], what=name, is_planned=has_reference)
-    return finding(name if len(distances) > 1 else "", distances[name], words)
+        words = _words(stage, a[array], b[array], what=array, is_planned=between[1] == REFERENCE)
+    return StageDistance(
+        stage=stage.name,
+        between=between,
+        array=array if lone or len(distances) > 1 else "",
+        off=distances[array],
+        tolerance=tolerance,
+        found=words,
+    )
 
 
 def _words(stage: Stage, array: Array, other: Array, *, what: str, is_planned: bool) -> str:
     """Return how two arrays differ, in words; empty where the distance says it all.
 
-    Args:
-        what: The array's name.
-        is_planned: Whether the other array is what the first ought to be.
+    ``is_planned`` says whether the other array is what the first ought to be.
     """
     if not (np.isfinite(array).all() and np.isfinite(other).all()):
         return "not finite"
@@ -265,23 +226,22 @@ def _words(stage: Stage, array: Array, other: Array, *, what: str, is_planned: b
         place = 0 if array[0] != other[0] else 1
         fewer, more = sorted((int(array[place]), int(other[place])))
         return f"{fewer} of {more} values" + (" learn" if place else "")
-    if stage.name == "pixels" and (
-        _off(stage.measure, np.sort(array), np.sort(other)) <= stage.tolerance
-    ):
-        return "the same values in another order"
     if stage.name == "coverage":
         fewer = int(-min(array.min(), other.min()))
         return f"{fewer} fewer {what} than planned" if fewer > 0 else f"more {what} than planned"
-    return ""
+    is_permuted = stage.name == "pixels" and (
+        _off(stage.measure, np.sort(array), np.sort(other)) <= stage.tolerance
+    )
+    return "the same values in another order" if is_permuted else ""
 
 
 def _movements(one: Array, other: Array, *, between: tuple[str, str]) -> str:
     """Return how far the second backend has moved beside the first, or one beside the reference."""
+    first, second = between
     # The last value is no movement but what rounding may do.
-    moved = zip(between, (float(np.linalg.norm(array[:-1])) for array in (one, other)), strict=True)
-    (first, ours), (second, theirs) = moved
+    ours, theirs = (float(np.linalg.norm(array[:-1])) for array in (one, other))
     if second != REFERENCE:
-        first, ours, second, theirs = second, theirs, first, ours
+        first, second, ours, theirs = second, first, theirs, ours
     if not theirs:
         return f"{first} moved, {second} did not"
     if abs(ours / theirs - 1) < _VISIBLE:
@@ -289,16 +249,19 @@ def _movements(one: Array, other: Array, *, between: tuple[str, str]) -> str:
     return f"{first} moved {ours / theirs:.3g} times as far as {second}"
 
 
-def _alike(array: Array, other: Array) -> bool:
+def _are_alike(array: Array, other: Array) -> bool:
     return array.shape == other.shape and bool(
         np.isfinite(array).all() and np.isfinite(other).all()
     )
 
 
 def _off(measure: Measure, array: Array, other: Array) -> float:
+    """Return the distance of two arrays; infinite where shapes differ or a value is not finite."""
+    if not _are_alike(array, other):
+        return np.inf
     if not array.size:
         return 0.0
-    return float(MEASURES[measure](array.astype(np.float64), other.astype(np.float64)))
+    return float(_MEASURES[measure](array.astype(np.float64), other.astype(np.float64)))
 
 
 def _over(difference: float, size: float) -> float:
@@ -308,15 +271,14 @@ def _over(difference: float, size: float) -> float:
     return difference / size
 
 
-MEASURES: Mapping[Measure, Callable[[Array, Array], float]] = {
+_MEASURES: Mapping[Measure, Callable[[Array, Array], float]] = {
     "equal": lambda a, b: float(np.mean(a != b)),
     "zero": lambda a, b: float(max(np.abs(a).max(), np.abs(b).max())),
     "largest": lambda a, b: _over(float(np.abs(a - b).max()), float(np.abs(b).max())),
     "norm": lambda a, b: _over(float(np.linalg.norm(a - b)), float(np.linalg.norm(b))),
-    "relative": lambda a, b: max(_over(abs(x - y), abs(y)) for x, y in _values(a, b)),
+    "relative": lambda a, b: max(
+        _over(abs(x - y), abs(y))
+        for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
+    ),
     "absolute": lambda a, b: float(np.abs(a - b).max()),
 }
-
-
-def _values(array: Array, other: Array) -> Iterator[tuple[float, float]]:
-    return zip(array.ravel().tolist(), other.ravel().tolist(), strict=True)

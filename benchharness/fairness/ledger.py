@@ -33,11 +33,8 @@ Inputs = NDArray[np.float32]
 def witness(shape: Shape, *, steps: int, seed: int | None = None) -> FingerprintSpec:
     """Return what a backend is to record of epochs with so many steps.
 
-    Args:
-        shape: Of one input, channels last.
-        steps: Of one epoch.
-        seed: Of a timed trial, which samples some steps; trials of different seeds sample
-            different steps. None for a proof, which samples all.
+    The seed of a timed trial samples some of them, another seed others; a proof, without a seed,
+    samples all. The shape is that of one input, channels last.
     """
     random = np.random.Generator(np.random.Philox(1))
     values = random.uniform(-1, 1, int(np.prod(shape))) / np.sqrt(np.prod(shape))
@@ -65,17 +62,10 @@ def _sampled(steps: int, *, seed: int) -> tuple[int, ...]:
 def expected(
     witness: FingerprintSpec, batch: Batch, as_inputs: Callable[[Batch], Inputs]
 ) -> Inputs:
-    """Return the fingerprints that a batch must leave, shape (images,).
-
-    Args:
-        witness: What is recorded.
-        batch: As planned.
-        as_inputs: Gives what the network must see of a batch, float32, channels last.
-    """
-    inputs = as_inputs(batch.take(np.arange(witness.images) % len(batch))).reshape(
-        witness.images, -1
-    )
-    prints: Inputs = (inputs.astype(np.float64) @ witness.pattern.ravel()).astype(np.float32)
+    """Return the fingerprints, shape (images,), of what the network must see of a batch."""
+    inputs = as_inputs(batch.take(np.arange(witness.images) % len(batch)))
+    rows = inputs.reshape(witness.images, -1).astype(np.float64)
+    prints: Inputs = (rows @ witness.pattern.ravel()).astype(np.float32)
     return prints
 
 
@@ -84,12 +74,10 @@ class Ledger:
     """Compares what a backend consumed with the plan, epoch by epoch.
 
     Attributes:
-        witness: What the backend records.
         as_inputs: Gives what the network must see of a batch; None where only the framework
             knows (it draws order and augmentation itself), and then only steps are counted.
         tolerance: Distance of two fingerprints over their root mean square.
-        epochs: Checked so far.
-        steps: Likewise, those recorded.
+        steps: Recorded so far, in so many ``epochs``.
         deviations: What was not as planned, the first of each epoch.
     """
 
@@ -99,6 +87,11 @@ class Ledger:
     epochs: int = 0
     steps: int = 0
     deviations: list[str] = field(default_factory=list)
+
+    @property
+    def verdict(self) -> str:
+        """``as planned``, or what was not."""
+        return self.deviations[0] if self.deviations else AS_PLANNED
 
     def check(
         self,
@@ -116,77 +109,48 @@ class Ledger:
         """
         self.epochs += 1
         positions = [position for position in self.witness.steps if position < len(planned)]
-        rows = len(consumed.labels), len(consumed.fingerprints)
-        if rows != (len(positions), len(positions)):
-            wrong = next(count for count in rows if count != len(positions))
-            self._note(f"{wrong} recorded steps instead of {len(positions)}")
-            return
+        for count in (len(consumed.labels), len(consumed.fingerprints)):
+            if count != len(positions):
+                trouble = f"{count} recorded steps instead of {len(positions)}"
+                self.deviations.append(f"epoch {self.epochs}: {trouble}")
+                return
         self.steps += len(positions)
         if self.as_inputs is None:
             return
         trouble = self._in_pixels(planned, positions, consumed.fingerprints)
-        trouble = trouble or self._in_labels(labels, positions, consumed.labels)
+        if not trouble:
+            for position, row in zip(positions, consumed.labels, strict=True):
+                wanted = labels(position)
+                if not np.array_equal(row, wanted[np.arange(self.witness.images) % len(wanted)]):
+                    trouble = f"step {position + 1}: other labels than planned"
+                    break
         if trouble:
-            self._note(f"{trouble} (of {len(planned)})")
-
-    def note(self, trouble: str) -> None:
-        """Add what was not as planned beside the batches of an epoch."""
-        self.deviations.append(trouble)
-
-    @property
-    def verdict(self) -> str:
-        """``as planned``, or what was not."""
-        return self.deviations[0] if self.deviations else AS_PLANNED
+            self.deviations.append(f"epoch {self.epochs}: {trouble} (of {len(planned)})")
 
     def _in_pixels(self, planned: Sequence[Batch], positions: Sequence[int], found: Inputs) -> str:
-        """Return what is wrong with the pixels of some steps; empty for nothing."""
+        """Return what is wrong with the pixels of some steps; empty for nothing.
+
+        Those of the last step, and of others in each epoch.
+        """
+        random = np.random.Generator(np.random.Philox(self.epochs))
+        last = len(positions) - 1
+        others = random.permutation(last)[: _CHECKED - 1]
         wanted = {
-            row: self._expected(planned[positions[row]]) for row in self._chosen(len(positions))
+            row: self._expected(planned[positions[row]]) for row in sorted({last, *others.tolist()})
         }
         scale = float(np.sqrt(np.mean(np.square(np.stack(list(wanted.values())))))) or 1.0
         for row, prints in wanted.items():
             off = float(np.abs(found[row] - prints).max()) / scale
             if off <= self.tolerance:
                 continue
-            step = f"step {positions[row] + 1}"
-            taken = self._looked_up(planned, found[row], reach=self.tolerance * scale)
-            if taken is not None:
-                return f"{step} took the batch of step {taken + 1}, another order"
+            step, reach = f"step {positions[row] + 1}", self.tolerance * scale
+            # Only the first trouble is shown, and looking up gathers many batches.
+            for place, batch in enumerate(() if self.deviations else islice(planned, _LOOKED_UP)):
+                if np.abs(found[row] - self._expected(batch)).max() <= reach:
+                    return f"{step} took the batch of step {place + 1}, another order"
             return f"{step}: other pixels than planned, off by {off:.1e} of their size"
         return ""
-
-    def _in_labels(
-        self,
-        labels: Callable[[int], NDArray[np.int32]],
-        positions: Sequence[int],
-        found: NDArray[np.int32],
-    ) -> str:
-        """Return what is wrong with the labels of any recorded step; empty for nothing."""
-        for position, row in zip(positions, found, strict=True):
-            planned = labels(position)
-            if not np.array_equal(row, planned[np.arange(self.witness.images) % len(planned)]):
-                return f"step {position + 1}: other labels than planned"
-        return ""
-
-    def _looked_up(self, planned: Sequence[Batch], row: Inputs, *, reach: float) -> int | None:
-        """Return the planned step that left a record; None where none of those looked at did."""
-        if self.deviations:
-            # Only the first trouble is shown, and looking up gathers many batches.
-            return None
-        for position, batch in enumerate(islice(planned, _LOOKED_UP)):
-            if np.abs(row - self._expected(batch)).max() <= reach:
-                return position
-        return None
 
     def _expected(self, batch: Batch) -> Inputs:
         assert self.as_inputs is not None
         return expected(self.witness, batch, self.as_inputs)
-
-    def _chosen(self, count: int) -> list[int]:
-        """Return the rows whose pixels are checked: the last, and others in each epoch."""
-        random = np.random.Generator(np.random.Philox(self.epochs))
-        others = random.permutation(count - 1)[: _CHECKED - 1]
-        return sorted({count - 1, *others.tolist()})
-
-    def _note(self, trouble: str) -> None:
-        self.deviations.append(f"epoch {self.epochs}: {trouble}")

@@ -1,16 +1,15 @@
-"""Update rule and dropout of a backend, seen on networks of one layer where nothing hides them."""
+"""Update rule, dropout and inputs of a backend, seen on networks of a single layer."""
 
 from __future__ import annotations
 
-import functools
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.fairness.probe import Array
-from benchharness.model.network import Dense, Dropout, Layer, Network
+from benchharness.model.network import Dense, Dropout, Flatten, Layer, Network
 from benchharness.model.task import Batch, Execution, Optimizer, Task
 from benchharness.model.work import Backend, Training
 
@@ -33,88 +32,65 @@ class Rules:
 
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
-        self._movement = functools.cache(partial(_movement, backend))
-        self._decay = functools.cache(partial(_decay, backend))
-        self._dropout = functools.cache(partial(_dropout, backend))
-
-    def movement(self, optimizer: Optimizer, *, execution: Execution) -> Array:
-        """Return how far three steps move a single dense kernel, float64, shape (129,).
-
-        The last value is what rounding alone may do.
-        """
-        return self._movement(optimizer, execution)
-
-    def decay(self, optimizer: Optimizer, *, execution: Execution) -> Array:
-        """Return how far steps without a gradient move a kernel, over its size, shape (129,).
-
-        The last value is what rounding alone may do.
-        """
-        return self._decay(optimizer, execution)
-
-    def dropout(self, rate: float, *, execution: Execution) -> dict[str, dict[str, Array]]:
-        """Return what a dropout layer does, by what is asked of it and by name.
-
-        ``dropout``: the share of values that it zeroes in training, and the factor on the others.
-        ``masks``: the share of values that two masks treat alike, of one seed after a reset, of
-        one seed in two trainings, and of two seeds. ``evaluation``: the loss of an image whose
-        logit is 1 if dropout lets it pass.
-        """
-        return self._dropout(rate, execution)
+        self.movement = cache(partial(movement, backend))
+        self.decay = cache(partial(decay, backend))
+        self.dropout = cache(partial(dropout, backend))
 
 
-def _movement(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array:
+def movement(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array:
+    """Return how far three steps move a single dense kernel, float64, shape (129,).
+
+    The last value is what rounding alone may do.
+    """
     random = np.random.Generator(np.random.Philox(2))
     inputs = np.logspace(-9, 0, _RULE_INPUTS) * random.choice([-1, 1], _RULE_INPUTS)
     # As small as the steps that are to be seen beside it; large enough for weight decay to show.
     kernel = (0.05 * np.abs(inputs) * random.choice([-1, 1], _RULE_INPUTS)).astype(np.float32)
-    training, batch = _line(
-        backend, inputs.astype(np.float32), kernel, optimizer=optimizer, execution=execution
-    )
+    training, batch = _line(backend, inputs.astype(np.float32), kernel, optimizer, execution)
     for size in _RULE_STEPS:
-        _train(training, replace(batch, inputs=np.float32(size) * batch.inputs), steps=1)
-    moved = _kernel(training)
+        moved = _trained(training, replace(batch, inputs=np.float32(size) * batch.inputs))
     # Nothing is left to rounding: an epsilon shows in the smallest movements.
     return np.append(moved.astype(np.float64) - kernel, 0.0)
 
 
-def _decay(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array:
+def decay(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array:
+    """Return how far steps without a gradient move a kernel, over its size, shape (129,).
+
+    The last value is what rounding alone may do.
+    """
     # Inputs of zero give no gradient: what moves now is the decay, and nothing hides it.
     kernel = np.geomspace(1, 3, _RULE_INPUTS, dtype=np.float32)
     inputs = np.zeros(_RULE_INPUTS, np.float32)
-    training, batch = _line(backend, inputs, kernel, optimizer=optimizer, execution=execution)
-    _train(training, batch, steps=_DECAY_STEPS)
-    moved = _kernel(training).astype(np.float64) / kernel - 1
+    training, batch = _line(backend, inputs, kernel, optimizer, execution)
+    moved = _trained(training, batch, steps=_DECAY_STEPS).astype(np.float64) / kernel - 1
     # Beside a decay that float32 cannot hold, distances are taken over its rounding.
     rounding = np.sqrt(_DECAY_STEPS * _RULE_INPUTS) * 2.0**-24
     return np.append(moved, _ROUNDINGS * rounding)
 
 
-def _dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, dict[str, Array]]:
-    def trained(seed: int) -> tuple[Training, Batch]:
+def dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, dict[str, Array]]:
+    """Return what a dropout layer does, by what is asked of it and by name.
+
+    ``dropout``: the share of values that it zeroes in training, and the factor on the others.
+    ``masks``: the share of values that two masks treat alike, of one seed after a reset, of
+    one seed in two trainings, and of two seeds. ``evaluation``: the loss of an image whose
+    logit is 1 if dropout lets it pass.
+    """
+
+    def start(seed: int) -> tuple[Training, Batch]:
         # One step of plain SGD at rate 1 from zero moves the weight of an input by half of what
         # dropout left of it.
-        return _line(
-            backend,
-            np.ones(_DRAWS, np.float32),
-            np.zeros(_DRAWS, np.float32),
-            layers=(Dropout(name="dropout", rate=rate),),
-            optimizer=Optimizer(name="sgd", lr=1.0),
-            execution=execution,
-            seed=seed,
-        )
+        ones, zeros = np.ones(_DRAWS, np.float32), np.zeros(_DRAWS, np.float32)
+        layer, rule = Dropout(name="dropout", rate=rate), Optimizer(name="sgd", lr=1.0)
+        return _line(backend, ones, zeros, rule, execution, layers=(layer,), seed=seed)
 
-    def mask(training: Training, batch: Batch) -> Array:
-        _train(training, batch, steps=1)
-        return _kernel(training)
-
-    training, batch = trained(_SEED)
-    first = mask(training, batch)
+    training, batch = start(_SEED)
+    first = _trained(training, batch)
     training.reset()
-    again = mask(training, batch)
     others = {
-        "of a seed before and after a reset": again,
-        "of a seed in two trainings": mask(*trained(_SEED)),
-        "of two seeds": mask(*trained(_OTHER_SEED)),
+        "of a seed before and after a reset": _trained(training, batch),
+        "of a seed in two trainings": _trained(*start(_SEED)),
+        "of two seeds": _trained(*start(_OTHER_SEED)),
     }
     # Without dropout, and only without, the logit is 1.
     training.load_weights(
@@ -139,10 +115,10 @@ def _line(
     backend: Backend,
     inputs: NDArray[np.float32],
     kernel: NDArray[np.float32],
-    *,
-    layers: tuple[Layer, ...] = (),
     optimizer: Optimizer,
     execution: Execution,
+    *,
+    layers: tuple[Layer, ...] = (),
     seed: int = _SEED,
 ) -> tuple[Training, Batch]:
     """Return a training of a single logit, and a batch of one image of class 1."""
@@ -162,9 +138,49 @@ def _line(
     return backend.train(task), batch
 
 
-def _train(training: Training, batch: Batch, *, steps: int) -> None:
+def _trained(training: Training, batch: Batch, *, steps: int = 1) -> NDArray[np.float32]:
+    """Take some steps on a batch, each an epoch, and return the kernel."""
     training.train([[batch]] * steps, after_step=lambda: None, after_epoch=lambda scores: None)
-
-
-def _kernel(training: Training) -> NDArray[np.float32]:
     return training.weights()["logits/kernel"].ravel()
+
+
+def learnt_inputs(
+    backend: Backend, batch: Batch, *, task: Task, dropout: float = 0.0
+) -> NDArray[np.float32]:
+    """Return what a network sees of a batch in training, float32, shaped as the images.
+
+    Read off one step of a linear network that starts at zero, and so gives every class the same
+    share. After plain SGD at rate 1, with n images of the classes 0 to n-1 and one class more that
+    no image has, the kernel's column k is ``(x_k - mean) / n`` and the last one ``-mean / n``,
+    where mean is the sum of the images over n+1: n times the difference of the two is image k as
+    the network saw it.
+
+    Args:
+        batch: Images, perhaps with a warp; their labels are replaced.
+        task: Whose preprocessing, augmentation and execution are in question.
+        dropout: Rate of a dropout layer between the images and the last layer; 0 for no layer.
+    """
+    size, shape = len(batch), batch.inputs.shape[1:]
+    between = (Dropout(name="dropout", rate=dropout),) if dropout else ()
+    network = Network(
+        input_shape=shape,
+        layers=(Flatten(name="flatten"), *between, Dense(name="logits", units=size + 1)),
+    )
+    training = backend.train(
+        replace(
+            task,
+            network=network,
+            weights={
+                name: np.zeros(p.shape, np.float32) for name, p in network.parameters().items()
+            },
+            trainable=network.learning_layers(),
+            output="softmax",
+            optimizer=Optimizer(name="sgd", lr=1.0),
+            witness=None,
+        )
+    )
+    numbered = replace(batch, labels=np.arange(size, dtype=np.int32))
+    training.train([[numbered]], after_step=lambda: None, after_epoch=lambda scores: None)
+    kernel = training.weights()["logits/kernel"]
+    inputs: NDArray[np.float32] = (size * (kernel[:, :size] - kernel[:, size:])).T
+    return inputs.reshape(size, *shape)

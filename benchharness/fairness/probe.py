@@ -53,12 +53,7 @@ class Probe:
 
     @classmethod
     def read(cls, path: Path) -> Probe:
-        """Return the probe that ``write`` wrote.
-
-        Raises:
-            OSError: There is none.
-            ValueError: The file is damaged.
-        """
+        """Return the probe that ``write`` wrote; OSError for none, ValueError for a damaged one."""
         from safetensors import SafetensorError, safe_open
 
         arrays: dict[str, dict[str, Array]] = {}
@@ -68,28 +63,18 @@ class Probe:
                 for key in file.keys():  # noqa: SIM118 (no mapping)
                     stage, _, name = key.partition("|")
                     arrays.setdefault(stage, {})[name] = file.get_tensor(key)
+            deviations = tuple(facts.pop("deviations"))
+            return cls(arrays=arrays, deviations=deviations, **facts)
         except (SafetensorError, KeyError, TypeError) as error:
             raise ValueError(f"{path}: expected a probe, found: {error}") from error
-        return cls(
-            arrays=arrays,
-            settings=facts["settings"],
-            deviations=tuple(facts["deviations"]),
-            is_deep=facts["is_deep"],
-        )
 
 
 def fold(array: Array) -> Array:
-    """Return the values, flat; many values as sums over few, each with a random sign.
+    """Return the values as float64, flat; more than 2^20 as sums over few, with random signs.
 
     Folding is linear, and keeps the norm of what it folds to about half a percent: the distance of
     two folded arrays is that of the arrays. Signs follow from the place alone, so that arrays of
     one shape are folded alike everywhere.
-
-    Args:
-        array: Any shape.
-
-    Returns:
-        float64, at most 2^20 values.
 
     Source:
         Charikar, Chen and Farach-Colton, "Finding frequent items in data streams" (2002), with

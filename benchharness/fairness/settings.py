@@ -27,16 +27,8 @@ _SAME_WITHIN = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
-    """One setting in which backends differ.
-
-    Attributes:
-        setting: Its name in the vocabulary.
-        values: By backend; None where a backend does not report it.
-        decides_work: Whether it decides which numbers come out: ``precision``, ``tf32``,
-            ``dropout``, ``trainable``, ``initialiser`` and everything of the ``optimizer``.
-            Any other setting decides speed only.
-    """
+class SettingDifference:
+    """One setting in which backends differ; its values by backend, None where not reported."""
 
     setting: str
     values: Mapping[str, Setting]
@@ -62,23 +54,27 @@ def stated(task: Task) -> dict[str, Setting]:
 
 def deviations(effective: Mapping[str, Setting], stated: Mapping[str, Setting]) -> tuple[str, ...]:
     """Return a sentence for each stated setting that a backend reports otherwise, or not at all."""
+
+    def shown(value: Setting) -> str:
+        return "nothing" if value in ("", None) else str(value)
+
     return tuple(
-        f"{name}: {_shown(effective[name])} instead of {_shown(wanted)}"
-        if name in effective
-        else f"{name}: not reported instead of {_shown(wanted)}"
+        f"{name}: {shown(effective[name]) if name in effective else 'not reported'}"
+        f" instead of {shown(wanted)}"
         for name, wanted in stated.items()
         if name not in effective or not _is_same(effective[name], wanted)
     )
 
 
-def differences(by_backend: Mapping[str, Mapping[str, Setting]]) -> list[Difference]:
+def differences(by_backend: Mapping[str, Mapping[str, Setting]]) -> list[SettingDifference]:
     """Return every setting in which backends differ, those that decide the work first."""
     names = dict.fromkeys(name for settings in by_backend.values() for name in settings)
-    differing = [
-        Difference(setting=name, values=values, decides_work=decides_work(name))
-        for name in names
-        if not _are_same(values := {b: settings.get(name) for b, settings in by_backend.items()})
-    ]
+    differing = []
+    for name in names:
+        values = {backend: settings.get(name) for backend, settings in by_backend.items()}
+        if not all(_is_same(a, b) for a, b in pairwise(values.values())):
+            work = decides_work(name)
+            differing.append(SettingDifference(setting=name, values=values, decides_work=work))
     return sorted(differing, key=lambda difference: not difference.decides_work)
 
 
@@ -87,26 +83,17 @@ def decides_work(setting: str) -> bool:
     return setting in _DECIDES_WORK or setting.split(".")[0] == "optimizer"
 
 
-def optimizer_settings(optimizer: Optimizer) -> dict[str, Setting]:
-    """Return a rule's name and the constants of its formula, as ``optimizer.lr`` and so on."""
-    names = ("name", *_CONSTANTS[optimizer.name])
-    return {f"optimizer.{name}": getattr(optimizer, name) for name in names}
-
-
 def learning_settings(task: Task, optimizer: Optimizer) -> dict[str, Setting]:
     """Return what decides how a network learns: its rule, dropout and trainable layers."""
     rates = [layer.rate for layer in task.network.layers if isinstance(layer, Dropout)]
     learning = [name for name in task.network.learning_layers() if name in task.trainable]
+    names = ("name", *_CONSTANTS[optimizer.name])
     return {
-        **optimizer_settings(optimizer),
+        **{f"optimizer.{name}": getattr(optimizer, name) for name in names},
         "dropout": ", ".join(str(float(rate)) for rate in rates),
         "trainable": ", ".join(learning),
         "initialiser": "given",
     }
-
-
-def _are_same(values: Mapping[str, Setting]) -> bool:
-    return all(_is_same(a, b) for a, b in pairwise(values.values()))
 
 
 def _is_same(a: Setting, b: Setting) -> bool:
@@ -131,7 +118,3 @@ def _numbers(value: Setting) -> list[float] | None:
         return [float(word) for word in str(value).split(", ")]
     except ValueError:
         return None
-
-
-def _shown(value: Setting) -> str:
-    return "nothing" if value in ("", None) else str(value)

@@ -205,7 +205,5 @@ STAGES = (
         "network on photographs; a batch that nobody trains on gives 1",
     ),
 )
-
-BY_NAME = {stage.name: stage for stage in STAGES}
 # Layers with weights on the way of the gradient from which a network counts as deep.
 DEEP_FROM = 10

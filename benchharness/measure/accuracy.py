@@ -8,13 +8,12 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchharness.measure.statistics import paired_p_value
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 # Nearer than one point, two accuracies serve a user equally well.
@@ -22,18 +21,14 @@ MARGIN = 0.01
 # With fewer trials it is unknown how much another seed would change.
 FEWEST_TRIALS = 3
 
-Verdict = Literal["equal", "different", "undecided"]
+AccuracyVerdict = Literal["equal", "different", "undecided"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Score:
     """Right answers of one trained model on a set of images.
 
-    Attributes:
-        right: How many there are.
-        of: Images in the set.
-        bits: One bit per image in the order of their ids, set where the answer is right: as
-            ``packed`` gives them; None where only the count is known.
+    ``bits`` has one per image, as ``packed`` gives them; None where only the count is known.
     """
 
     right: int
@@ -42,20 +37,19 @@ class Score:
 
     @classmethod
     def of_record(cls, record: Mapping[str, Any], split: str) -> Self | None:
-        """Return a trial's score; None where it has none.
+        """Return a trial's score on ``train`` (the last epoch), ``validation`` or ``test``, if any.
 
-        Args:
-            record: As in records.jsonl. Older ones have a share, perhaps a mean in float32, and
-                no bits.
-            split: ``train`` (the last epoch), ``validation`` or ``test``.
+        Older records have a share, perhaps a mean in float32, and no bits.
         """
         top1, count = record["metrics"].get(f"{split}_top1"), record.get(f"{split}_count")
         if not count or top1 is None or not math.isfinite(top1):
             return None
         bits = record.get(f"{split}_bits")
-        return cls(
-            right=round(top1 * count), of=count, bits=bits if _is_whole(bits, count) else None
-        )
+        try:
+            is_whole = isinstance(bits, str) and len(b64decode(bits)) == -(-count // 8)
+        except binascii.Error:
+            is_whole = False
+        return cls(right=round(top1 * count), of=count, bits=bits if is_whole else None)
 
     @property
     def top1(self) -> float:
@@ -63,13 +57,7 @@ class Score:
         return self.right / self.of
 
     def hits(self) -> NDArray[np.bool_]:
-        """Return which answers are right, shape (of,).
-
-        Raises:
-            ValueError: Only the count is known.
-        """
-        import numpy as np
-
+        """Return which answers are right, shape (of,); ValueError if only the count is known."""
         if self.bits is None:
             raise ValueError("bits: expected one per image, found none")
         packed_bytes = np.frombuffer(b64decode(self.bits), dtype=np.uint8)
@@ -77,16 +65,14 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Difference:
+class AccuracyDifference:
     """Difference of two accuracies, in shares of the images.
 
     From three trials on, the interval is for the two frameworks: other seeds and other images of
     the same kind. With fewer it is for the models at hand, on other images.
 
     Attributes:
-        difference: Mean of ours minus mean of theirs.
-        low: Lower end of its 95 % interval.
-        high: Its upper end.
+        difference: Mean of ours minus mean of theirs; ``low`` and ``high`` end its 95 % interval.
         margin: Largest difference that does not matter.
         trials: Pairs of trials.
         p_value: Of McNemar's exact test; None but for one trial whose answers are known by image.
@@ -102,7 +88,7 @@ class Difference:
     margin: float
     trials: int
     p_value: float | None
-    verdict: Verdict
+    verdict: AccuracyVerdict
 
     @property
     def is_of_frameworks(self) -> bool:
@@ -112,8 +98,6 @@ class Difference:
 
 def packed(hits: NDArray[np.bool_]) -> str:
     """Return bits as text: eight to the byte, the first image's the highest, in base64."""
-    import numpy as np
-
     return b64encode(np.packbits(hits).tobytes()).decode("ascii")
 
 
@@ -123,7 +107,7 @@ def accuracy_difference(
     *,
     margin: float = MARGIN,
     comparisons: int = 1,
-) -> Difference:
+) -> AccuracyDifference:
     """Return the difference of two accuracies, and whether it matters.
 
     Two kinds of chance act. Seeds end each training elsewhere: the differences of paired trials
@@ -150,24 +134,39 @@ def accuracy_difference(
         Equivalence: Schuirmann (1987), two one-sided tests. One trial: McNemar (1947), exact.
         Several comparisons: Bonferroni.
     """
+    from scipy.stats import norm, t
+
     differences = [our.top1 - their.top1 for our, their in zip(ours, theirs, strict=True)]
-    middle, chance = fmean(differences), _chance(ours, theirs, differences)
-    reach, level = chance.reach(CONFIDENCE), (1 - CONFIDENCE) / comparisons
-    p_value = None
-    if len(differences) == 1 and _are_known_by_image(ours, theirs):
+    middle, trials, scores = fmean(differences), len(differences), (*ours, *theirs)
+    images, is_scatter_known = min(score.of for score in scores), trials >= FEWEST_TRIALS
+    by_image = len({score.of for score in scores}) == 1 and all(score.bits for score in scores)
+    of_trials = variance(differences) / trials if is_scatter_known else 0.0
+    of_images = (_of_images if by_image else _of_two_samples)(ours, theirs, images)
+
+    def reach(confidence: float) -> float:
+        """Return half the width of the interval."""
+        normal = float(norm.ppf((1 + confidence) / 2))
+        students = float(t.ppf((1 + confidence) / 2, trials - 1)) if is_scatter_known else normal
+        weighted, total = of_trials * students + of_images * normal, of_trials + of_images
+        least = normal * (math.sqrt(2) / (images + 2))
+        return max(weighted / math.sqrt(total) if total else 0.0, least)
+
+    level, p_value = (1 - CONFIDENCE) / comparisons, None
+    if trials == 1 and by_image:
         p_value = mcnemar(ours[0].hits(), theirs[0].hits())
-    is_different = p_value is not None and p_value < level
-    if len(differences) >= FEWEST_TRIALS:
-        is_different = abs(middle) > chance.reach(1 - level)
-    verdict: Verdict = "different" if is_different else "undecided"
-    return Difference(
+    if is_scatter_known:
+        is_different = abs(middle) > reach(1 - level)
+    else:
+        is_different = p_value is not None and p_value < level
+    verdict: AccuracyVerdict = "different" if is_different else "undecided"
+    return AccuracyDifference(
         difference=middle,
-        low=middle - reach,
-        high=middle + reach,
+        low=middle - reach(CONFIDENCE),
+        high=middle + reach(CONFIDENCE),
         margin=margin,
-        trials=len(differences),
+        trials=trials,
         p_value=p_value,
-        verdict="equal" if abs(middle) + chance.reach(1 - 2 * level) <= margin else verdict,
+        verdict="equal" if abs(middle) + reach(1 - 2 * level) <= margin else verdict,
     )
 
 
@@ -175,70 +174,20 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
     """Return the probability that chance splits the disagreements of two models so unevenly.
 
     Exact and two-sided: under equal accuracy, each image on which one model alone is right is a
-    toss of a coin.
-
-    Args:
-        ours: Which answers are right, shape (images,).
-        theirs: Likewise, on the same images.
-
-    Source:
-        McNemar, "Note on the sampling error of the difference between correlated proportions or
-        percentages" (1947).
+    toss of a coin (McNemar 1947). Given is which answers are right, shape (images,).
     """
     alone = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
     return min(1.0, 2 * paired_p_value(max(alone), min(alone)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Chance:
-    """Variance of a mean difference.
-
-    Attributes:
-        of_trials: Part that trials share among them; 0 with fewer than ``FEWEST_TRIALS``.
-        of_images: Part that another sample of images would change.
-        degrees: Of freedom of the trials' part.
-        least: Smallest standard error to believe.
-    """
-
-    of_trials: float
-    of_images: float
-    degrees: int
-    least: float
-
-    def reach(self, confidence: float) -> float:
-        """Return half the width of the interval."""
-        from scipy.stats import norm, t
-
-        normal = float(norm.ppf((1 + confidence) / 2))
-        students = float(t.ppf((1 + confidence) / 2, self.degrees)) if self.degrees else normal
-        total = self.of_trials + self.of_images
-        weighted = self.of_trials * students + self.of_images * normal
-        return max(weighted / math.sqrt(total) if total else 0.0, normal * self.least)
-
-
-def _chance(ours: Sequence[Score], theirs: Sequence[Score], differences: list[float]) -> _Chance:
-    trials, images = len(differences), min(score.of for score in (*ours, *theirs))
-    is_scatter_known = trials >= FEWEST_TRIALS
-    by_image = _are_known_by_image(ours, theirs)
-    return _Chance(
-        of_trials=variance(differences) / trials if is_scatter_known else 0.0,
-        of_images=_of_images(ours, theirs) if by_image else _of_two_samples(ours, theirs, images),
-        degrees=trials - 1 if is_scatter_known else 0,
-        least=math.sqrt(2) / (images + 2),
-    )
-
-
-def _of_images(ours: Sequence[Score], theirs: Sequence[Score]) -> float:
+def _of_images(ours: Sequence[Score], theirs: Sequence[Score], images: int) -> float:
     """Return the variance that the sample of images adds to that of the trials."""
-    import numpy as np
-
+    if images < 2:
+        return 1.0
     table = np.stack(
         [our.hits().astype(float) - their.hits() for our, their in zip(ours, theirs, strict=True)]
     )
-    trials, images = len(ours), ours[0].of
-    if images < 2:
-        return 1.0
-    of_means = float(table.mean(axis=0).var(ddof=1)) / images
+    trials, of_means = len(table), float(table.mean(axis=0).var(ddof=1)) / images
     if trials < FEWEST_TRIALS:
         return of_means
     # What is left of single answers is in the scatter of trials already.
@@ -257,16 +206,3 @@ def _of_two_samples(ours: Sequence[Score], theirs: Sequence[Score], images: int)
         (fmean(score.top1 for score in side) * images + 1) / (images + 2) for side in (ours, theirs)
     ]
     return sum(share * (1 - share) for share in shares) / (images + 2)
-
-
-def _are_known_by_image(ours: Sequence[Score], theirs: Sequence[Score]) -> bool:
-    scores = (*ours, *theirs)
-    return len({score.of for score in scores}) == 1 and all(score.bits for score in scores)
-
-
-def _is_whole(bits: object, count: int) -> bool:
-    """Return whether a text holds so many bits."""
-    try:
-        return isinstance(bits, str) and len(b64decode(bits)) == -(-count // 8)
-    except binascii.Error:
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -10,17 +11,11 @@ from benchharness.measure.clock import now_s
 
 # Waiting for the device costs up to a millisecond and empties its queue: 1 % of such a block.
 BLOCK_S = 0.1
-PERCENTILES = (50, 90, 99)
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive steps between two waits for the device.
-
-    Attributes:
-        steps: At least 1.
-        seconds: From edge to edge.
-    """
+    """Consecutive steps, at least one, between two waits for the device."""
 
     steps: int
     seconds: float
@@ -97,21 +92,17 @@ def best_epoch(epochs: Sequence[Sequence[Block]]) -> float:
     """Return the seconds of an epoch whose halves are each the fastest of all epochs.
 
     What disturbs a machine comes in bursts, and rarely spares the work in none of its epochs; what
-    belongs to the work is there in each. Halves are shorter than epochs, and their edges the same
-    steps in all.
-
-    Args:
-        epochs: Blocks of each epoch, one of which ends with its middle step.
+    belongs to the work is there in each. A block of each epoch ends with its middle step.
     """
-    halves = [_halves(blocks) for blocks in epochs]
-    return min(first for first, _ in halves) + min(second for _, second in halves)
 
+    def halves(blocks: Sequence[Block]) -> tuple[float, float]:
+        reached = list(accumulate(block.steps for block in blocks))
+        middle = reached[-1] // 2
+        count = reached.index(middle) + 1 if middle in reached else 0
+        return seconds(blocks[:count]), seconds(blocks[count:])
 
-def _halves(blocks: Sequence[Block]) -> tuple[float, float]:
-    middle = sum(block.steps for block in blocks) // 2
-    reached = list(accumulate(block.steps for block in blocks))
-    count = reached.index(middle) + 1 if middle in reached else 0
-    return seconds(blocks[:count]), seconds(blocks[count:])
+    pairs = [halves(blocks) for blocks in epochs]
+    return min(first for first, _ in pairs) + min(second for _, second in pairs)
 
 
 def step_percentiles(blocks: Sequence[Block]) -> dict[str, float]:
@@ -124,13 +115,8 @@ def step_percentiles(blocks: Sequence[Block]) -> dict[str, float]:
     if not total:
         return {}
     ordered = sorted((block.seconds / block.steps, block.steps) for block in blocks if block.steps)
+    reached = list(accumulate(steps for _, steps in ordered))
     return {
-        f"step_ms_p{per_cent}": _at(ordered, total * per_cent / 100) for per_cent in PERCENTILES
+        f"step_ms_p{per_cent}": 1e3 * ordered[bisect_left(reached, total * per_cent / 100)][0]
+        for per_cent in (50, 90, 99)
     }
-
-
-def _at(ordered: Sequence[tuple[float, int]], rank: float) -> float:
-    """Return the milliseconds of the step of that rank, counted from the fastest."""
-    reached = accumulate(steps for _, steps in ordered)
-    places = (place for place, count in enumerate(reached) if count >= rank)
-    return 1e3 * ordered[next(places)][0]

@@ -8,7 +8,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psutil
 
 if TYPE_CHECKING:
     from benchharness.model.task import Batch
@@ -18,7 +20,7 @@ Item = TypeVar("Item")
 # Comparable between the runner and its workers: the kernel counts it from boot.
 now_s: Callable[[], float] = time.monotonic
 # A thread that did less than this share of the busiest one's work did not share it.
-SHARED = 0.25
+_SHARED = 0.25
 
 
 class PhaseClock:
@@ -29,7 +31,6 @@ class PhaseClock:
 
     Args:
         started_s: Reading of ``now`` at which the trial began.
-        now: Monotonic clock in seconds.
         on_phase: Called with the phase that is entered. The time that takes belongs to the phase
             around it, or to itself where there is none.
     """
@@ -101,13 +102,11 @@ class PhaseClock:
         self._changed_s = now
 
 
-def thread_seconds() -> Mapping[int, float]:
-    """Return the processor seconds of each thread of this process, by its id."""
-    import psutil
-
-    return {
-        thread.id: thread.user_time + thread.system_time for thread in psutil.Process().threads()
-    }
+def affinity() -> list[int]:
+    """Return the CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def others_seconds() -> float:
@@ -117,9 +116,8 @@ def others_seconds() -> float:
     are left out, also those that have ended. In a container the cores are the host's, and so are
     those other processes.
     """
-    import psutil
 
-    def spent_s(process: Any) -> float:
+    def spent_s(process: psutil.Process) -> float:
         # Its own and those of its children that have ended.
         try:
             return float(sum(process.cpu_times()[:4]))
@@ -127,32 +125,35 @@ def others_seconds() -> float:
             return 0.0
 
     cores = psutil.cpu_times(percpu=True)
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(cores))
     # Guests are part of user time; what a hypervisor took is no process of this machine.
     kinds = ("user", "nice", "system", "irq", "softirq")
     busy_s = sum(
-        getattr(cores[core], kind, 0.0) for core in usable if core < len(cores) for kind in kinds
+        getattr(cores[core], kind, 0.0)
+        for core in affinity()
+        if core < len(cores)
+        for kind in kinds
     )
     root = psutil.Process()
     return busy_s - sum(map(spent_s, [root, *root.children(recursive=True)]))
 
 
+def _thread_seconds() -> Mapping[int, float]:
+    threads = psutil.Process().threads()
+    return {thread.id: thread.user_time + thread.system_time for thread in threads}
+
+
 @dataclass(slots=True, kw_only=True)
 class CpuTimer:
-    """Adds up the processor seconds of this process while something is timed.
+    """Adds up the processor seconds, in user and system mode, of this process and its threads.
 
-    Attributes:
-        now: Processor seconds of all threads of this process, in user and in system mode.
-        threads_now: Processor seconds of each thread, by its id.
-        seconds: Total of the timed work.
-        threads: Likewise, of each thread.
+    Only while something is timed; ``threads`` are by id.
     """
 
     now: Callable[[], float] = time.process_time
-    threads_now: Callable[[], Mapping[int, float]] = thread_seconds
+    threads_now: Callable[[], Mapping[int, float]] = _thread_seconds
     seconds: float = 0.0
     threads: dict[int, float] = field(default_factory=dict)
-    _began: tuple[float, Mapping[int, float]] | None = field(default=None)
+    _began: tuple[float, Mapping[int, float]] | None = None
 
     def start(self) -> None:
         """Begin to count; nothing changes where it counts already."""
@@ -174,17 +175,11 @@ class CpuTimer:
     def sharing(self) -> int:
         """Number of threads that did the timed work, each a fair part of it."""
         busiest_s = max(self.threads.values(), default=0.0)
-        return sum(seconds > SHARED * busiest_s for seconds in self.threads.values())
+        return sum(seconds > _SHARED * busiest_s for seconds in self.threads.values())
 
 
 class InputTimer:
-    """Adds up the time that the thread which made it spends in getting batches.
-
-    Where other threads get them, the wait cannot be seen from here, and stays unknown.
-
-    Args:
-        now: Monotonic clock in seconds.
-    """
+    """Adds up the time that the thread which made it spends in getting batches."""
 
     def __init__(self, *, now: Callable[[], float] = now_s) -> None:
         self._now = now
@@ -194,7 +189,7 @@ class InputTimer:
 
     @property
     def waited_s(self) -> float | None:
-        """Seconds spent in getting batches; None where other threads did it."""
+        """Seconds spent in getting batches; None where other threads did it, which hides it."""
         return None if self._is_foreign else self._waited_s
 
     def epochs(self, epochs: Sequence[Sequence[Batch]]) -> Sequence[Sequence[Batch]]:
@@ -224,13 +219,7 @@ class _TimedSequence(Sequence[Item]):
     def __len__(self) -> int:
         return len(self._items)
 
-    @overload
-    def __getitem__(self, index: int) -> Item: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Item]: ...
-
-    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+    def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[place] for place in range(*index.indices(len(self)))]
         return self._receive(lambda: self._items[index])

@@ -18,69 +18,53 @@ def benchharness_meter(pid: int, device: str) -> Meter | None:
 
 
 class EnergyMeter:
-    """Adds up the energy used while work was timed.
-
-    Args:
-        read_j: Reading of joules, which only grows.
-    """
+    """Adds up the energy used while work was timed, by a reading of joules, which only grows."""
 
     def __init__(self, read_j: Callable[[], float]) -> None:
         self._read_j = read_j
         self._last_j = 0.0
-        self._was_timed = self._has_energy = False
-        self._energy_j = 0.0
+        self._was_timed = False
+        self._energy_j: float | None = None
 
     def sample(self, *, is_timed: bool) -> None:
         """Add the energy since the last reading, where that time was timed."""
         now_j = self._read_j()
         if self._was_timed:
-            self._energy_j += now_j - self._last_j
-            self._has_energy = True
+            self._energy_j = (self._energy_j or 0.0) + (now_j - self._last_j)
         self._last_j, self._was_timed = now_j, is_timed
 
     def metrics(self) -> Mapping[str, Measured]:
         """Return the energy and its source; nothing where nothing was timed."""
-        if not self._has_energy:
+        if self._energy_j is None:
             return {}
         return {"energy_j": self._energy_j, "energy_source": "rapl"}
 
 
-class RaplCounter:
-    """Adds up the energy of the processor packages, over the wrap-around of their counters.
-
-    Args:
-        packages: Folders of the packages, each with ``energy_uj`` and ``max_energy_range_uj``.
-    """
-
-    def __init__(self, packages: tuple[Path, ...]) -> None:
-        self._ranges_uj = {folder: _read(folder / "max_energy_range_uj") for folder in packages}
-        self._last_uj = {folder: _read(folder / "energy_uj") for folder in packages}
-        self._total_uj = 0
-
-    def energy_j(self) -> float:
-        """Return the joules since construction.
-
-        A counter wraps after some minutes at full power; ask more often than that.
-        """
-        for folder, last_uj in self._last_uj.items():
-            now_uj = _read(folder / "energy_uj")
-            wrapped_uj = self._ranges_uj[folder] if now_uj < last_uj else 0
-            self._total_uj += now_uj + wrapped_uj - last_uj
-            self._last_uj[folder] = now_uj
-        return self._total_uj / 1e6
-
-
 def find_rapl(root: Path = POWERCAP) -> Callable[[], float] | None:
-    """Return a reading of joules, or None where the counters are absent or not readable."""
+    """Return a reading of joules from now on; None where counters are absent or not readable.
+
+    A counter wraps after some minutes at full power; ask more often than that.
+    """
     # intel-rapl:0 is a package, intel-rapl:0:1 a part of it that is counted there already.
-    packages = tuple(
-        folder for folder in sorted(root.glob("intel-rapl:*")) if folder.name.count(":") == 1
-    )
+    packages = [folder for folder in root.glob("intel-rapl:*") if folder.name.count(":") == 1]
     try:
-        return RaplCounter(packages).energy_j if packages else None
+        ranges_uj = {folder: _read(folder / "max_energy_range_uj") for folder in packages}
+        last_uj = {folder: _read(folder / "energy_uj") for folder in packages}
     except OSError:
         # Since 2020, kernels let only root read them.
         return None
+    total_uj = 0
+
+    def read_j() -> float:
+        nonlocal total_uj
+        for folder, before_uj in last_uj.items():
+            now_uj = _read(folder / "energy_uj")
+            wrapped_uj = ranges_uj[folder] if now_uj < before_uj else 0
+            total_uj += now_uj + wrapped_uj - before_uj
+            last_uj[folder] = now_uj
+        return total_uj / 1e6
+
+    return read_j if packages else None
 
 
 def _read(file: Path) -> int:

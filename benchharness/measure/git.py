@@ -27,6 +27,14 @@ def git(folder: Path, *arguments: str) -> str:
     command = shutil.which("git")
     if command is None:
         raise GitError(f"{folder}: expected git to be installed, found none; install it")
+    # A git that never prompts, and looks only where it is pointed: within a hook, git sets GIT_DIR
+    # and its like, which would turn every command to that repository. Settings say whom git trusts.
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GIT_")
+        or name.startswith(("GIT_CONFIG_", "GIT_CEILING_", "GIT_DISCOVERY_"))
+    } | {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(
             [command, "-C", str(folder), *arguments],
@@ -34,22 +42,25 @@ def git(folder: Path, *arguments: str) -> str:
             text=True,
             errors="surrogateescape",
             stdin=subprocess.DEVNULL,
-            env=_environment(),
+            env=environment,
             timeout=_PATIENCE_S,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise GitError(f"{folder}: git {arguments[0]}: {error}") from error
     if done.returncode:
-        raise GitError(f"{folder}: git {arguments[0]}: {_complaint(done)}")
+        # From its first fatal word, or else from its first.
+        lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+        fatal = [number for number, line in enumerate(lines) if line.startswith("fatal: ")]
+        reason = " ".join(lines[fatal[0] if fatal else 0 :][:_LINES])
+        raise GitError(f"{folder}: git {arguments[0]}: {reason or f'exit code {done.returncode}'}")
     return done.stdout.removesuffix("\n")
 
 
 def describe_commit(folder: Path) -> dict[str, str | bool]:
     """Return the commit that a folder's files come from.
 
-    Returns:
-        ``id``, ``time`` (ISO 8601), ``branch`` (empty when none is checked out) and ``is_dirty``:
-        whether tracked files differ from it. Where it cannot be read ``unknown`` alone: why.
+    ``id``, ``time`` (ISO 8601), ``branch`` (empty when none is checked out) and ``is_dirty``:
+    whether tracked files differ from it. Where it cannot be read ``unknown`` alone: why.
     """
     try:
         commit, time = git(folder, "log", "-1", "--no-show-signature", "--format=%H %cI").split()
@@ -60,33 +71,6 @@ def describe_commit(folder: Path) -> dict[str, str | bool]:
 
 
 def changes(folder: Path) -> list[str]:
-    """Return the tracked files below a folder's top that differ from the commit.
-
-    Raises:
-        GitError: There is no repository.
-    """
+    """Return the tracked files below a folder's top that differ from the commit."""
     lines = git(folder, "status", "--porcelain", "-z", "--untracked-files=no").split("\0")
     return [line[3:] for line in lines if line[2:3] == " "]
-
-
-def _complaint(done: subprocess.CompletedProcess[str]) -> str:
-    """Return why git refused, on one line: from its first fatal word, or else from its first."""
-    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-    fatal = [number for number, line in enumerate(lines) if line.startswith("fatal: ")]
-    return " ".join(lines[fatal[0] if fatal else 0 :][:_LINES]) or f"exit code {done.returncode}"
-
-
-def _environment() -> dict[str, str]:
-    """Return the variables of a git that never prompts, and looks only where it is pointed.
-
-    Within a hook git sets GIT_DIR and its like: they would turn every command to that repository.
-    Settings are kept: they say whom git trusts.
-    """
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_")
-        or name.startswith(("GIT_CONFIG_", "GIT_CEILING_", "GIT_DISCOVERY_"))
-    }
-    quiet = {"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0", "LC_ALL": "C"}
-    return {**kept, **quiet}

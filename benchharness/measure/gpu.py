@@ -10,14 +10,12 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from benchharness.measure.clock import now_s
-
-Value = TypeVar("Value")
 
 # How frameworks and schedulers say which GPUs a process may use.
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -34,6 +32,7 @@ _THROTTLE = {
 }
 # A machine of many GPUs without the persistence daemon takes some seconds.
 _SMI_S = 20.0
+_SMI_QUERY = "--query-gpu=index,uuid,name,memory.total,driver_version"
 # A driver takes a moment to give back the memory of a killed process; what it keeps for itself
 # changes a little.
 _RELEASE_S, _RELEASE_PERIOD_S = 30.0, 0.1
@@ -42,12 +41,9 @@ _SLACK_BYTES = 64 * 2**20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accelerator:
-    """One NVIDIA GPU, or one MIG instance of it.
+    """One NVIDIA GPU, or one MIG instance of it; no ``uuid`` where the driver reports none.
 
-    Attributes:
-        index: As in ``cuda:INDEX``, counted among those that this process may use.
-        memory_bytes: All there is on it; of an instance, its own.
-        uuid: Unique name; empty where the driver does not report it.
+    ``index`` is that of ``cuda:INDEX``, counted among those that this process may use.
     """
 
     index: int
@@ -61,19 +57,10 @@ class Accelerator:
         """Name of it for ``CUDA_VISIBLE_DEVICES`` and NVML: the UUID, else the number."""
         return self.uuid or str(self.index)
 
-    def as_dict(self) -> dict[str, str | int]:
-        """Return the record as JSON-able values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForeignProcess:
-    """A process on the GPU that is none of ours.
-
-    Attributes:
-        name: Empty if unknown.
-        bytes: Of device memory; None if unknown.
-    """
+    """A process on the GPU that is none of ours; its bytes of device memory are None if unknown."""
 
     pid: int
     name: str
@@ -85,10 +72,8 @@ class GpuState:
     """State of a GPU before anything runs on it; None or empty for what is unknown.
 
     Attributes:
-        free_bytes: Of device memory.
         cuda: Newest CUDA version that the driver serves.
         mode: ``shared``, ``exclusive process``, ``exclusive thread`` or ``prohibited``.
-        processes: What is on it, none of it ours.
         has_energy: Whether it counts what it draws.
     """
 
@@ -108,7 +93,6 @@ class GpuReading:
         used_bytes: Of device memory, by everyone.
         process_bytes: Of device memory, by process id; the driver's, not a container's.
         utilization: Share of the driver's last sampling period in which a kernel ran, 0-1.
-        clock_mhz: Of the streaming multiprocessors.
         throttled: Why the clock is lower than asked for.
     """
 
@@ -120,12 +104,7 @@ class GpuReading:
 
 
 class Gpu:
-    """One GPU or MIG instance, by NVML.
-
-    Args:
-        nvml: The module ``pynvml``, initialised.
-        handle: NVML's, of the GPU.
-    """
+    """One GPU or MIG instance, by a handle of the initialised module ``pynvml``."""
 
     def __init__(self, nvml: Any, handle: Any) -> None:
         self._nvml = nvml
@@ -153,12 +132,10 @@ class Gpu:
         reasons = self._ask(nvml.nvmlDeviceGetCurrentClocksThrottleReasons) or 0
         processes = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses) or ()
         return GpuReading(
-            used_bytes=None if memory is None else memory.used,
+            used_bytes=memory and memory.used,
             process_bytes={p.pid: p.usedGpuMemory for p in processes if p.usedGpuMemory},
             utilization=None if rates is None else rates.gpu / 100,
-            clock_mhz=self._ask(
-                lambda handle: nvml.nvmlDeviceGetClockInfo(handle, nvml.NVML_CLOCK_SM)
-            ),
+            clock_mhz=self._ask(nvml.nvmlDeviceGetClockInfo, nvml.NVML_CLOCK_SM),
             throttled=tuple(name for bit, name in _THROTTLE.items() if reasons & bit),
         )
 
@@ -170,9 +147,9 @@ class Gpu:
         version = self._ask(lambda _: nvml.nvmlSystemGetCudaDriverVersion())
         return GpuState(
             accelerator=accelerator,
-            free_bytes=None if memory is None else memory.free,
+            free_bytes=memory and memory.free,
             cuda="" if version is None else f"{version // 1000}.{version % 1000 // 10}",
-            mode="" if mode is None else _MODES.get(mode, ""),
+            mode=_MODES.get(mode, ""),
             processes=self.processes(),
             has_energy=self.energy_j() is not None,
         )
@@ -185,48 +162,57 @@ class Gpu:
     def processes(self) -> tuple[ForeignProcess, ...]:
         """Return every process that computes or draws on it."""
         nvml = self._nvml
-        running = [
-            *(self._ask(nvml.nvmlDeviceGetComputeRunningProcesses) or ()),
-            *(self._ask(nvml.nvmlDeviceGetGraphicsRunningProcesses) or ()),
-        ]
+        running = {
+            process.pid: process.usedGpuMemory
+            for question in (
+                nvml.nvmlDeviceGetComputeRunningProcesses,
+                nvml.nvmlDeviceGetGraphicsRunningProcesses,
+            )
+            for process in self._ask(question) or ()
+        }
         return tuple(
             ForeignProcess(
                 pid=pid,
-                name=_text(self._ask(lambda _, pid=pid: nvml.nvmlSystemGetProcessName(pid))),
+                name=self._ask(lambda _, pid=pid: nvml.nvmlSystemGetProcessName(pid)) or "",
                 bytes=used,
             )
-            for pid, used in sorted({p.pid: p.usedGpuMemory for p in running}.items())
+            for pid, used in sorted(running.items())
         )
 
     def _accelerator(self, index: int) -> Accelerator:
-        memory = self._ask(self._nvml.nvmlDeviceGetMemoryInfo)
+        nvml = self._nvml
+        memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
         return Accelerator(
             index=index,
-            name=_text(self._ask(self._nvml.nvmlDeviceGetName)),
+            name=self._ask(nvml.nvmlDeviceGetName) or "",
             memory_bytes=0 if memory is None else memory.total,
-            driver=_text(self._ask(lambda _: self._nvml.nvmlSystemGetDriverVersion())),
-            uuid=_text(self._ask(self._nvml.nvmlDeviceGetUUID)),
+            driver=self._ask(lambda _: nvml.nvmlSystemGetDriverVersion()) or "",
+            uuid=self._ask(nvml.nvmlDeviceGetUUID) or "",
         )
 
-    def _ask(self, question: Callable[..., Value], *arguments: object) -> Value | None:
+    def _ask(self, question: Callable[..., Any], *arguments: object) -> Any:
+        """Return an answer; None where GPU, driver or a container around us does not report it."""
         try:
             return question(self._handle, *arguments)
         except self._nvml.NVMLError:
-            # This GPU, its driver or a container around us does not report it.
             return None
 
 
 def find_accelerators(
     environment: Mapping[str, str] = os.environ, *, library: Any | None = None
 ) -> tuple[Accelerator, ...]:
-    """Return the NVIDIA GPUs that this process may use, none where there is no driver.
+    """Return the NVIDIA GPUs that ``CUDA_VISIBLE_DEVICES`` leaves; none without a driver.
 
-    Args:
-        environment: Whose ``CUDA_VISIBLE_DEVICES``, of the user or a scheduler, is respected.
-        library: The module ``pynvml``; None to import it where it is installed.
+    ``library`` is the module ``pynvml``, here and below; None to import it where it is installed.
     """
-    nvml = library if library is not None else _import()
-    gpus = list(_by_nvml(nvml) if nvml is not None else _by_smi())
+    nvml = _import() if library is None else library
+    gpus: list[Accelerator] = []
+    # One that has fallen off the bus cannot be opened; the others compute.
+    for index in range(nvml.nvmlDeviceGetCount() if nvml else 0):
+        if gpu := open_gpu(str(index), library=nvml):
+            gpus += gpu.accelerators()
+    if nvml is None:
+        gpus += _by_smi()
     if VISIBLE in environment:
         gpus = _visible(gpus, environment[VISIBLE])
     return tuple(replace(gpu, index=place) for place, gpu in enumerate(gpus))
@@ -235,15 +221,9 @@ def find_accelerators(
 def unread_gpus(
     environment: Mapping[str, str] = os.environ, *, devices: Path = Path("/dev")
 ) -> str:
-    """Return why the machine's GPUs go unused; empty where there are none, or they are read.
-
-    Args:
-        environment: Of the process, in which the user may have hidden them.
-        devices: Folder of the device files.
-    """
-    if VISIBLE in environment or not any(devices.glob("nvidia[0-9]*")):
-        return ""
-    if find_accelerators(environment):
+    """Return why GPUs of the machine go unused; empty for none, hidden ones, and those read."""
+    is_hidden = VISIBLE in environment or not any(devices.glob("nvidia[0-9]*"))
+    if is_hidden or find_accelerators(environment):
         return ""
     return (
         "this machine has an NVIDIA GPU, but neither NVML nor nvidia-smi reports a usable one, so "
@@ -251,42 +231,35 @@ def unread_gpus(
     )
 
 
-def open_gpu(selector: str) -> Gpu | None:
-    """Return a GPU, or None where there is no nvidia-ml-py, no driver or no such GPU.
-
-    Args:
-        selector: As of an accelerator.
-    """
-    nvml = _import()
-    return None if nvml is None else _opened(nvml, selector)
+def open_gpu(selector: str, *, library: Any | None = None) -> Gpu | None:
+    """Return the GPU of an accelerator's selector; None without nvidia-ml-py, driver or GPU."""
+    nvml = _import() if library is None else library
+    if nvml is None:
+        return None
+    try:
+        if selector.isdigit():
+            return Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(int(selector)))
+        return Gpu(nvml, nvml.nvmlDeviceGetHandleByUUID(selector))
+    except nvml.NVMLError:
+        return None
 
 
 def read_gpus(
     accelerators: Sequence[Accelerator], *, library: Any | None = None
 ) -> tuple[GpuState, ...]:
-    """Return the state of each GPU, which is empty without NVML.
-
-    Args:
-        library: The module ``pynvml``; None to import it where it is installed.
-    """
-    nvml = library if library is not None else _import()
-    states = []
-    for accelerator in accelerators:
-        gpu = None if nvml is None else _opened(nvml, accelerator.selector)
-        states.append(gpu.state(accelerator) if gpu else GpuState(accelerator=accelerator))
-    return tuple(states)
+    """Return the state of each GPU, which is empty without NVML."""
+    return tuple(
+        gpu.state(accelerator)
+        if (gpu := open_gpu(accelerator.selector, library=library))
+        else GpuState(accelerator=accelerator)
+        for accelerator in accelerators
+    )
 
 
-def foreign_processes(selector: str, *, own: Iterable[int] = ()) -> tuple[ForeignProcess, ...]:
-    """Return the processes on a GPU that are none of ours; none if unknown.
-
-    Args:
-        selector: As of an accelerator.
-        own: Process ids of ours.
-    """
+def foreign_processes(selector: str) -> tuple[ForeignProcess, ...]:
+    """Return the processes on a GPU before any of ours is; none if unknown."""
     gpu = open_gpu(selector)
-    ours = set(own)
-    return () if gpu is None else tuple(p for p in gpu.processes() if p.pid not in ours)
+    return gpu.processes() if gpu else ()
 
 
 def wait_until_released(
@@ -297,15 +270,7 @@ def wait_until_released(
     now: Callable[[], float] = now_s,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
-    """Wait until device memory is as it was before a worker began; return what is still held.
-
-    Args:
-        before_bytes: In use then; None if unknown.
-        used_bytes: Returns what is in use now.
-        patience_s: Longest to wait.
-        now: Monotonic clock in seconds.
-        sleep: Waits so many seconds.
-    """
+    """Wait until device memory is as it was before a worker began; return the bytes still held."""
     if before_bytes is None:
         return 0
     deadline_s = now() + patience_s
@@ -331,31 +296,13 @@ def _import() -> Any | None:
     return pynvml
 
 
-def _opened(nvml: Any, selector: str) -> Gpu | None:
-    """Return the GPU of a UUID, or of a number in the driver's order; None for none."""
-    try:
-        if selector.isdigit():
-            return Gpu(nvml, nvml.nvmlDeviceGetHandleByIndex(int(selector)))
-        return Gpu(nvml, nvml.nvmlDeviceGetHandleByUUID(selector))
-    except nvml.NVMLError:
-        return None
-
-
-def _by_nvml(nvml: Any) -> Iterator[Accelerator]:
-    for index in range(nvml.nvmlDeviceGetCount()):
-        # One that has fallen off the bus cannot be opened; the others compute.
-        if gpu := _opened(nvml, str(index)):
-            yield from gpu.accelerators()
-
-
 def _by_smi() -> Iterator[Accelerator]:
     command = shutil.which("nvidia-smi")
     if command is None:
         return
-    query = "--query-gpu=index,uuid,name,memory.total,driver_version"
     try:
         answer = subprocess.run(
-            [command, query, "--format=csv,noheader,nounits"],
+            [command, _SMI_QUERY, "--format=csv,noheader,nounits"],
             capture_output=True,
             text=True,
             timeout=_SMI_S,
@@ -383,15 +330,12 @@ def _visible(gpus: Sequence[Accelerator], stated: str) -> list[Accelerator]:
     """
     chosen: list[Accelerator] = []
     for entry in map(str.strip, stated.split(",")):
-        matching = (
-            gpu for gpu in gpus if entry == str(gpu.index) or (entry and gpu.uuid.startswith(entry))
-        )
-        gpu = next(matching, None)
-        if gpu is None or gpu in chosen:
+        for gpu in gpus:
+            if entry == str(gpu.index) or (entry and gpu.uuid.startswith(entry)):
+                break
+        else:
+            break
+        if gpu in chosen:
             break
         chosen.append(gpu)
     return chosen
-
-
-def _text(answer: str | bytes | None) -> str:
-    return answer.decode() if isinstance(answer, bytes) else answer or ""

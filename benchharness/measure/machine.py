@@ -8,11 +8,15 @@ import platform
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import psutil
+
+from benchharness.measure.clock import affinity
 from benchharness.measure.energy_meter import POWERCAP, find_rapl
 from benchharness.measure.gpu import (
     Accelerator,
@@ -37,28 +41,25 @@ _PREFIXES = (
     *("ONEDNN_", "DNNL_", "OMP_", "MKL_", "KMP_", "OPENBLAS_"),
     *("MALLOC_", "GLIBC_TUNABLES", "LD_PRELOAD"),
 )
-# The device is recorded by a name that holds on any machine.
-_NOT_RECORDED = frozenset({"CUDA_VISIBLE_DEVICES"})
-# Terraform's variables begin as TensorFlow's do.
-_SECRET = re.compile(r"^TF_(VAR|TOKEN|HTTP|CLI)_|TOKEN|SECRET|PASSWORD|CREDENTIAL")
+# The device is recorded by a name that holds on any machine. Terraform's variables begin as
+# TensorFlow's do.
+_NOT_RECORDED = re.compile(
+    r"^CUDA_VISIBLE_DEVICES$|^TF_(VAR|TOKEN|HTTP|CLI)_|TOKEN|SECRET|PASSWORD|CREDENTIAL"
+)
 
 EnergyAccess = Literal["rapl", "locked", ""]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """Resources of a machine.
+    """Resources of a machine that this process may use.
 
     Attributes:
-        cores: That this process may use.
         quota: Processor seconds per second that a control group allows; None for no limit.
         load: How many of these cores other processes use; None if unknown.
-        memory_bytes: Total, or what a control group allows of it.
-        free_bytes: Of that, what new processes can have.
         gpu_trouble: Why existing GPUs go unused; empty for none.
         energy: ``rapl`` where the processor's energy can be read, ``locked`` where only root may
             read it, else empty.
-        is_contained: Whether we are in a container.
     """
 
     cpu: str
@@ -84,10 +85,7 @@ class Machine:
 class CgroupLimits:
     """Tightest limits of the control groups that a process is in; None for no limit.
 
-    Attributes:
-        memory_bytes: For all processes of the group.
-        free_bytes: How much of it is left, counting files that the kernel can drop as left.
-        cores: Processor seconds per second.
+    Files that the kernel can drop count as free; ``cores`` are processor seconds per second.
     """
 
     memory_bytes: int | None = None
@@ -103,7 +101,7 @@ def read_machine(environment: Mapping[str, str] = os.environ) -> Machine:
         cpu=cpu_name(),
         cores=usable_cores(),
         quota=limits.cores,
-        load=read_load(),
+        load=_read_load(),
         memory_bytes=memory_bytes,
         free_bytes=free_bytes,
         gpus=read_gpus(find_accelerators(environment)),
@@ -119,8 +117,10 @@ def describe_environment(
     accelerators: Sequence[Accelerator], *, packages: Sequence[str]
 ) -> dict[str, object]:
     """Return the machine and the versions of those distributions that are installed, JSON-able."""
-    import psutil
-
+    versions: dict[str, str] = {}
+    for name in packages:
+        with suppress(PackageNotFoundError):
+            versions[name] = version(name)
     return {
         "python": platform.python_version(),
         "implementation": sys.implementation.name,
@@ -129,17 +129,10 @@ def describe_environment(
         "cpu": cpu_name(),
         "cores": usable_cores(),
         "memory_bytes": psutil.virtual_memory().total,
-        "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
-        "accelerators": [accelerator.as_dict() for accelerator in accelerators],
-        "packages": {name: release for name in packages if (release := _version(name))},
+        "load_average": list(os.getloadavg()),
+        "accelerators": [asdict(accelerator) for accelerator in accelerators],
+        "packages": versions,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def fingerprint() -> dict[str, Any]:
@@ -170,40 +163,32 @@ def recorded_variables(environment: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that change arithmetic, threads or memory of a trial, sorted by name.
 
     Others are never recorded: they may be secrets.
-
-    Args:
-        environment: Of the workers.
     """
     return {
         # A value whose bytes are no text becomes text that any file can hold.
         name: environment[name].encode("utf-8", "backslashreplace").decode()
         for name in sorted(environment)
-        if name.startswith(_PREFIXES) and name not in _NOT_RECORDED and not _SECRET.search(name)
+        if name.startswith(_PREFIXES) and not _NOT_RECORDED.search(name)
     }
 
 
 def usable_cores() -> int:
     """Return the number of CPU cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(affinity())
 
 
 def cpu_name() -> str:
     """Return the processor's name as the system reports it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
+    lines = _lines(Path("/proc/cpuinfo"))
+    if not lines:
         return platform.processor() or platform.machine()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+    names = (line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.machine())
 
 
 def read_memory(limits: CgroupLimits | None = None) -> tuple[int, int]:
     """Return the bytes of host memory available to us in total, and those that are free."""
-    import psutil
-
-    limits = read_cgroup_limits() if limits is None else limits
+    limits = limits or read_cgroup_limits()
     memory = psutil.virtual_memory()
     total, free = memory.total, memory.available
     if limits.memory_bytes is not None:
@@ -213,16 +198,13 @@ def read_memory(limits: CgroupLimits | None = None) -> tuple[int, int]:
     return total, free
 
 
-def read_load(interval_s: float = _LOAD_INTERVAL_S) -> float | None:
+def _read_load() -> float | None:
     """Return how many of the cores that we may use are busy, over a moment in which we sleep.
 
     Not the system's load average: that of the last minute is high long after others have left.
     """
-    import psutil
-
-    busy = psutil.cpu_percent(interval=interval_s, percpu=True)
-    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(busy))
-    shares = [busy[core] for core in usable if core < len(busy)]
+    busy = psutil.cpu_percent(interval=_LOAD_INTERVAL_S, percpu=True)
+    shares = [busy[core] for core in affinity() if core < len(busy)]
     return sum(shares) / 100 if shares else None
 
 
@@ -240,26 +222,29 @@ def is_contained(
     membership: Path = _MEMBERSHIP,
 ) -> bool:
     """Return whether we are in a container, by the signs that the usual ones leave."""
-    if "container" in environment or "KUBERNETES_SERVICE_HOST" in environment:
-        return True
     groups = "\n".join(_lines(membership))
-    return any(mark.exists() for mark in marks) or any(name in groups for name in _CONTAINERS)
+    return (
+        "container" in environment
+        or "KUBERNETES_SERVICE_HOST" in environment
+        or any(mark.exists() for mark in marks)
+        or any(name in groups for name in _CONTAINERS)
+    )
 
 
 def read_cgroup_limits(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> CgroupLimits:
     """Return what Linux's control groups, of either version, allow this process."""
-    memory, left, cores = [math.inf], [math.inf], [math.inf]
+    memory, left, cores = math.inf, math.inf, math.inf
     for folder in _group_folders(root, membership):
         limit = min(_number(folder / "memory.max"), _number(folder / "memory.limit_in_bytes"))
         # Version 1 writes "no limit" as the largest number of pages.
-        limit = limit if limit < 2**60 else math.inf
-        memory.append(limit)
-        left.append(max(0.0, limit - _memory_used(folder)))
-        cores.append(_core_limit(folder))
+        if limit < 2**60:
+            memory = min(memory, limit)
+            left = min(left, max(0.0, limit - _memory_used(folder)))
+        cores = min(cores, _core_limit(folder))
     return CgroupLimits(
-        memory_bytes=int(min(memory)) if math.isfinite(min(memory)) else None,
-        free_bytes=int(min(left)) if math.isfinite(min(left)) else None,
-        cores=min(cores) if math.isfinite(min(cores)) else None,
+        memory_bytes=int(memory) if math.isfinite(memory) else None,
+        free_bytes=int(left) if math.isfinite(left) else None,
+        cores=cores if math.isfinite(cores) else None,
     )
 
 
@@ -298,11 +283,10 @@ def _group_folders(root: Path, membership: Path) -> Iterator[Path]:
 
 def _memory_used(folder: Path) -> float:
     used = min(_number(folder / "memory.current"), _number(folder / "memory.usage_in_bytes"))
-    if not math.isfinite(used):
-        return 0.0
     stat = _table(folder / "memory.stat")
     # Files that nobody has used lately can be dropped.
-    return max(0.0, used - float(stat.get("total_inactive_file") or stat.get("inactive_file") or 0))
+    droppable = float(stat.get("total_inactive_file") or stat.get("inactive_file") or 0)
+    return max(0.0, used - droppable) if math.isfinite(used) else 0.0
 
 
 def _core_limit(folder: Path) -> float:
@@ -323,7 +307,6 @@ def _number(file: Path) -> float:
 
 
 def _table(file: Path) -> dict[str, str]:
-    """Return the values of a file of names and values."""
     return dict(line.split(maxsplit=1) for line in _lines(file) if " " in line)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import sys
 import threading
 import time
@@ -11,8 +12,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import fmean, median
-from types import TracebackType
 from typing import Any, Self
+
+import psutil
 
 from benchharness.measure.clock import others_seconds
 from benchharness.measure.gpu import Gpu, GpuReading
@@ -20,6 +22,12 @@ from benchharness.model.extension import Measured, Meter
 from benchharness.plugins import hooks
 
 _STATUS = Path("/proc/self/status")
+# Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
+_PERIOD_S = 0.25
+# A driver's counters are some tenths of a second old: of shorter work they show what was before.
+_FEWEST_READINGS = 10
+# Phases in which a worker holds more than its work does: copies of weights, and what checks take.
+_AFTER_WORK = ("save", "replay", "calibrate")
 
 
 def peak_rss_bytes() -> int:
@@ -32,8 +40,6 @@ def peak_rss_bytes() -> int:
         for line in _STATUS.read_text(encoding="ascii").splitlines():
             if line.startswith("VmHWM:"):
                 return int(line.split()[1]) * 1024
-    import resource
-
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # macOS counts bytes, the others KiB.
     return peak if sys.platform == "darwin" else peak * 1024
@@ -44,8 +50,6 @@ def tree(pid: int) -> dict[int, int]:
 
     Pages that processes share count in each. A process that has ended is left out.
     """
-    import psutil
-
     resident: dict[int, int] = {}
     # A process may end before it is read, the first one too.
     with suppress(psutil.Error):
@@ -56,15 +60,6 @@ def tree(pid: int) -> dict[int, int]:
     return resident
 
 
-# Frameworks keep what they take for far longer, and 0.25 s costs no measurable training time.
-PERIOD_S = 0.25
-# A driver's counters are some tenths of a second old: of shorter work they show what was before.
-_FEWEST_READINGS = 10
-# Phases in which a worker holds more than its work does: copies of weights, and what checks take.
-_AFTER_WORK = ("save", "replay", "calibrate")
-ReadEnergy = Callable[[], float | None]
-
-
 @dataclass(slots=True, kw_only=True)
 class Meters:
     """Samples a process tree and its GPU in a thread; a context manager.
@@ -73,20 +68,13 @@ class Meters:
     energy, utilisation and clock only while work is timed.
 
     Attributes:
-        pid: Of the worker.
-        gpu: Its GPU; None for none.
-        energy: Reading of joules; None where there is no counter.
-        energy_source: Name of the counter; empty for none.
         base_bytes: Device memory in use before the worker began.
         added: Meters of plugins, by name.
         others: Processor seconds of other processes.
-        now: Monotonic clock in seconds.
     """
 
     pid: int
     gpu: Gpu | None = None
-    energy: ReadEnergy | None = None
-    energy_source: str = ""
     base_bytes: int | None = None
     added: dict[str, Meter] = field(default_factory=dict)
     others: Callable[[], float] = others_seconds
@@ -96,9 +84,8 @@ class Meters:
     _errors: dict[str, Measured] = field(default_factory=dict)
     _host_bytes: int = 0
     _device_bytes: int = 0
-    _energy_j: float = 0.0
+    _energy_j: float | None = None
     _energy_from_j: float | None = None
-    _has_energy: bool = False
     _is_timing: bool = False
     _is_at_work: bool = True
     _readings: list[GpuReading] = field(default_factory=list)
@@ -112,16 +99,15 @@ class Meters:
         self._thread.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         """Stop sampling."""
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(_PERIOD_S):
+            self.sample()
 
     def on_event(self, event: Mapping[str, Any]) -> None:
         """Note from a worker's event whether what it does is timed, and is its work."""
@@ -146,12 +132,11 @@ class Meters:
         with self._lock:
             if self._is_at_work:
                 self._host_bytes = max(self._host_bytes, sum(members.values()))
-            if reading is not None:
-                if self._is_at_work:
+                if reading is not None:
                     self._device_bytes = max(self._device_bytes, self._used(reading, members))
-                if self._is_timing:
-                    self._readings.append(reading)
             if self._is_timing:
+                if reading is not None:
+                    self._readings.append(reading)
                 self._note_energy()
             self._sample_added()
 
@@ -162,23 +147,18 @@ class Meters:
         readings = [] if is_short else self._readings
         shares = [r.utilization for r in readings if r.utilization is not None]
         clocks = [r.clock_mhz for r in readings if r.clock_mhz is not None]
-        has_energy = self._has_energy and not is_short
+        energy_j = None if is_short else self._energy_j
         reasons = dict.fromkeys(name for r in self._readings for name in r.throttled)
         known: dict[str, Any] = {
             "peak_host_bytes": self._host_bytes or None,
             "peak_device_bytes": self._device_bytes or None,
-            "energy_j": self._energy_j if has_energy else None,
-            "energy_source": self.energy_source if has_energy else None,
+            "energy_j": energy_j,
+            "energy_source": None if energy_j is None else "nvml",
             "device_utilization": fmean(shares) if shares else None,
             "device_clock_mhz": median(clocks) if clocks else None,
             "throttled": ", ".join(reasons) or None,
             "foreign_cores": self._foreign_cores,
         }
-        values = {name: value for name, value in known.items() if value is not None}
-        return self._added_metrics(known) | values
-
-    def _added_metrics(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the metrics of plugins' meters: columns of ours, and others under their names."""
         metrics: dict[str, Any] = dict(self._errors)
         for name, meter in self.added.items():
             try:
@@ -187,14 +167,14 @@ class Meters:
             except Exception as error:
                 # What cannot be recorded must not take the record with it.
                 columns = {"error": f"{type(error).__name__}: {error}"}
+            # Columns of ours, and others under the meter's name.
             metrics |= {
                 column if column in known else f"{name}.{column}": value
                 for column, value in columns.items()
             }
-        return metrics
+        return metrics | {name: value for name, value in known.items() if value is not None}
 
     def _sample_added(self) -> None:
-        """Let the meters of plugins take a reading."""
         for name, meter in list(self.added.items()):
             try:
                 meter.sample(is_timed=self._is_timing)
@@ -202,10 +182,6 @@ class Meters:
                 # A meter that fails must not take the trial with it.
                 del self.added[name]
                 self._errors[f"{name}.error"] = f"{type(error).__name__}: {error}"
-
-    def _run(self) -> None:
-        while not self._stopped.wait(PERIOD_S):
-            self.sample()
 
     def _note_others(self) -> None:
         """Note how busy others were since timing began; once, for two readings are enough."""
@@ -227,13 +203,11 @@ class Meters:
         return max(0, reading.used_bytes - self.base_bytes)
 
     def _note_energy(self) -> None:
-        """Add what was drawn since the last reading."""
-        now_j = None if self.energy is None else self.energy()
+        now_j = None if self.gpu is None else self.gpu.energy_j()
         if now_j is None:
             return
         if self._energy_from_j is not None:
-            self._energy_j += now_j - self._energy_from_j
-            self._has_energy = True
+            self._energy_j = (self._energy_j or 0.0) + (now_j - self._energy_from_j)
         self._energy_from_j = now_j
 
 
@@ -252,11 +226,4 @@ def make_meters(pid: int, *, gpu: Gpu | None, base_bytes: int | None) -> Meters:
             meter = hook(pid=pid, device=device)
             if meter is not None:
                 added[name] = meter
-    return Meters(
-        pid=pid,
-        gpu=gpu,
-        energy=None if gpu is None else gpu.energy_j,
-        energy_source="" if gpu is None else "nvml",
-        base_bytes=base_bytes,
-        added=added,
-    )
+    return Meters(pid=pid, gpu=gpu, base_bytes=base_bytes, added=added)

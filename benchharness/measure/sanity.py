@@ -7,23 +7,20 @@ A published run of ten classes reports a test accuracy of 0.0562. No honest gues
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any, Literal
 
-from benchharness.measure.accuracy import Score
+from benchharness.measure.accuracy import CONFIDENCE, Score
 
 # One false alarm in a thousand guessing trials.
-SIGNIFICANCE = 1e-3
-# Of the interval in which an accuracy lies.
-CONFIDENCE = 0.95
+_SIGNIFICANCE = 1e-3
 # Beyond this, the largest class is what guesses are measured by: its share times the classes.
-UNBALANCED_ABOVE = 1.1
+_UNBALANCED_ABOVE = 1.1
 # Who has come so far from guessing to knowing all has learnt something.
-LEARNT_ABOVE = 0.2
+_LEARNT_ABOVE = 0.2
 # A loss so much below that of guessing by the classes' shares, relatively, has left the start.
-BELOW_START = 0.02
-
+_BELOW_START = 0.02
 # Of which the first that was scored counts.
 _HELD_OUT = ("test", "validation")
 
@@ -50,17 +47,21 @@ EXPLANATIONS = {
 }
 
 
+def explain(flag: str) -> str:
+    """Return a sentence on what a flag means and what to check."""
+    return EXPLANATIONS[flag]
+
+
 def flags(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the names of what looks wrong; none when the numbers are plausible or unknown.
 
-    Args:
-        record: As in records.jsonl. Read are ``metrics``, ``epochs``, ``classes``,
-            ``class_counts``, the counts of the splits and ``unreleased_device_bytes``; also
-            ``flags``, for a stored record has null where a number was not one.
+    A record's own flags count, for a stored one has null where a number was not one.
     """
+    scored = [v for name, v in record["metrics"].items() if name.endswith(("_loss", "_top1"))]
     raised = {
-        "not_a_number": _is_not_a_number(record),
-        "below_chance": any(_is_below_chance(record, split) for split in ("test", "validation")),
+        "not_a_number": "not_a_number" in record.get("flags", ())
+        or any(value is not None and not math.isfinite(value) for value in scored),
+        "below_chance": any(_is_below_chance(record, split) for split in _HELD_OUT),
         "stuck_at_chance": learning(record) == "stuck",
         "device_memory_held": bool(record.get("unreleased_device_bytes")),
     }
@@ -76,56 +77,31 @@ def learning(record: Mapping[str, Any]) -> Learning:
     - ``too few images``: neither.
     - ``unknown``: no training accuracy is recorded, or that of a single epoch alone, whose mean
       begins at guessing in any sound run.
-
-    Args:
-        record: As for ``flags``.
     """
-    trained, shares = Score.of_record(record, "train"), _shares(record, "train")
-    if trained is None or len(shares) < 2 or len(record["epochs"]) < 2:
+    scores = {name: Score.of_record(record, name) for name in ("train", *_HELD_OUT)}
+    shares = _shares(record, "train")
+    if scores["train"] is None or len(shares) < 2 or len(record["epochs"]) < 2:
         return "unknown"
-    held_out = next((name for name in _HELD_OUT if Score.of_record(record, name)), None)
-    ends = [
-        (*interval(score), max(_shares(record, split)))
-        for split in ("train", held_out)
-        if split and (score := Score.of_record(record, split))
-    ]
-    loss, start = record["metrics"].get("train_loss"), entropy(shares)
-    if loss is not None and loss < (1 - BELOW_START) * start:
+    loss = record["metrics"].get("train_loss")
+    start = -math.fsum(share * math.log(share) for share in shares if share)
+    if loss is not None and loss < (1 - _BELOW_START) * start:
         return "learnt"
+    # Training, and the first of the others.
+    ends = [
+        (*_interval(score), max(_shares(record, split))) for split, score in scores.items() if score
+    ][:2]
     if any(low > chance for low, _, chance in ends):
         return "learnt"
-    is_stuck = all(high < chance + LEARNT_ABOVE * (1 - chance) for _, high, chance in ends)
+    is_stuck = all(high < chance + _LEARNT_ABOVE * (1 - chance) for _, high, chance in ends)
     return "stuck" if is_stuck else "too few images"
 
 
 def is_unbalanced(majority_share: float, *, classes: int) -> bool:
-    """Return whether always guessing the largest class is clearly better than guessing any.
-
-    Args:
-        majority_share: Share of the test images that are of the training set's largest class, 0-1.
-        classes: How many there are.
-    """
-    return majority_share * classes > UNBALANCED_ABOVE
+    """Return whether always guessing training's largest class is clearly better than any guess."""
+    return majority_share * classes > _UNBALANCED_ABOVE
 
 
-def explain(flag: str) -> str:
-    """Return a sentence on what a flag means and what to check.
-
-    Raises:
-        KeyError: There is no such flag.
-    """
-    return EXPLANATIONS[flag]
-
-
-def _is_not_a_number(record: Mapping[str, Any]) -> bool:
-    scores = (
-        value for name, value in record["metrics"].items() if name.endswith(("_loss", "_top1"))
-    )
-    was_seen = "not_a_number" in record.get("flags", ())
-    return was_seen or any(value is not None and not math.isfinite(value) for value in scores)
-
-
-def interval(score: Score) -> tuple[float, float]:
+def _interval(score: Score) -> tuple[float, float]:
     """Return the ends of the 95 % interval of an accuracy, 0-1.
 
     Source:
@@ -138,11 +114,6 @@ def interval(score: Score) -> tuple[float, float]:
     return centre - reach, centre + reach
 
 
-def entropy(shares: Sequence[float]) -> float:
-    """Return the cross-entropy of always answering the classes' shares, in nats."""
-    return -math.fsum(share * math.log(share) for share in shares if share)
-
-
 def _is_below_chance(record: Mapping[str, Any], split: str) -> bool:
     """Return whether no blind guess, not even the worst, explains so few right answers."""
     score = Score.of_record(record, split)
@@ -152,7 +123,7 @@ def _is_below_chance(record: Mapping[str, Any], split: str) -> bool:
     from scipy.special import bdtr
 
     # The binomial probability of at most so many right answers.
-    return float(bdtr(score.right, score.of, chance)) < SIGNIFICANCE
+    return float(bdtr(score.right, score.of, chance)) < _SIGNIFICANCE
 
 
 def _shares(record: Mapping[str, Any], split: str) -> list[float]:

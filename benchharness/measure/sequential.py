@@ -18,6 +18,8 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
+import numpy as np
+
 from benchharness.measure.statistics import CONFIDENCE, Ratio, paired_ratio
 
 # Fewer trials than this name no winner.
@@ -40,12 +42,9 @@ class Look:
     """Result of a comparison after some trials.
 
     Attributes:
-        verdict: ``faster`` or ``slower``, of ours against theirs; ``equal`` where they are no more
-            than the margin apart; else ``open``.
-        ratio: How many times as fast ours is, the geometric mean of the paired ratios.
-        low: Lower end of its 95 % interval; 0 with fewer than two trials.
-        high: Upper end; infinite with fewer than two trials.
-        trials: How many there are.
+        verdict: Of ours against theirs; ``equal`` where they are no more than the margin apart.
+        ratio: How many times as fast ours is, the geometric mean of the paired ratios; ``low`` and
+            ``high`` end its 95 % interval, and are 0 and infinite with fewer than two trials.
         more: So many more trials would probably decide it; None where it is decided, or where no
             number within ``max_trials`` would.
     """
@@ -63,9 +62,9 @@ class Rule:
     """When the comparisons of a family are decided.
 
     Attributes:
-        difference: Two-sided level at which a difference counts, of the look after ``max_trials``.
+        difference: Two-sided level at which a difference counts, of the look after ``max_trials``;
+            the level of an earlier look is in proportion to its trials.
         equality: Likewise, at which two speeds count as equal within the margin.
-        max_trials: The level of an earlier look is in proportion to its trials.
         margin: Share by which two equal speeds may differ.
     """
 
@@ -95,8 +94,7 @@ class Rule:
         for trials in range(max(ratio.trials + 1, FEWEST), self.max_trials + 1):
             error = ratio.error * math.sqrt(ratio.trials / trials)
             freedom = ratio.freedom * (trials - 1) / (ratio.trials - 1)
-            later = replace(ratio, error=error, freedom=freedom, trials=trials)
-            if self.verdict(later) != "open":
+            if self.verdict(replace(ratio, error=error, freedom=freedom, trials=trials)) != "open":
                 return trials - ratio.trials
         return None
 
@@ -113,20 +111,6 @@ class Rule:
         return math.exp(min(reach, LARGEST_LOG))
 
 
-def look(
-    logs: Sequence[float],
-    *,
-    comparisons: int,
-    max_trials: int = MAX_TRIALS,
-    margin: float = MARGIN,
-) -> Look:
-    """Return the result so far of a comparison, whatever the others of its family show.
-
-    The arguments are those of ``looks``, of which ``logs`` is one comparison.
-    """
-    return looks([logs], comparisons=comparisons, max_trials=max_trials, margin=margin)[0]
-
-
 def looks(
     family: Sequence[Sequence[float]],
     *,
@@ -141,10 +125,6 @@ def looks(
             order; at least one trial each.
         comparisons: Size of the whole family, including those that have no trial yet.
         max_trials: Looks are taken after ``FEWEST``, ... up to so many trials.
-        margin: Share by which two equal speeds may differ.
-
-    Raises:
-        ValueError: A comparison has no trial.
     """
     ratios = [paired_ratio(logs) for logs in family]
     rule = rule_for(ratios, comparisons=comparisons, max_trials=max_trials, margin=margin)
@@ -174,14 +154,9 @@ def rule_for(
 ) -> Rule:
     """Return the rule that keeps false claims of a family below ``LEVEL``, by Holm's procedure.
 
-    Twice: for the winners that a report names, and for the ratios that it calls equal.
-
-    Args:
-        ratios: Those known so far.
-        comparisons: Size of the whole family.
-        max_trials: Looks are taken up to so many trials. The levels are those of ``MAX_TRIALS``
-            looks at least, so that a run and its report agree whatever a run was allowed.
-        margin: Share by which two equal speeds may differ.
+    Twice: for the winners that a report names, and for the ratios that it calls equal. The levels
+    are those of ``MAX_TRIALS`` looks at least, so that a run and its report agree whatever a run
+    was allowed.
 
     Source:
         Holm, "A simple sequentially rejective multiple test procedure" (1979). Two one-sided
@@ -216,7 +191,6 @@ def confidence(trials: int, *, max_trials: int | None, comparisons: int = 2) -> 
     bring it to 94 to 96, measured by ``tools/measure_claims.py``.
 
     Args:
-        trials: Those that were made.
         max_trials: Looks were taken up to so many; None where the number was fixed.
         comparisons: Size of the family: alone, a comparison stops more often.
     """
@@ -233,11 +207,19 @@ def confidence(trials: int, *, max_trials: int | None, comparisons: int = 2) -> 
 def nominal_level(level: float, max_trials: int) -> float:
     """Return the two-sided level of the look after ``max_trials``, those before in proportion.
 
-    Args:
-        level: Probability that equal code passes for different at any look.
-        max_trials: At least ``FEWEST``.
+    ``level`` is the probability that equal code passes for different at any look.
     """
     return math.exp(float(_levels(max_trials)(math.log(level))))
+
+
+@lru_cache(maxsize=64)
+def _levels(max_trials: int) -> Any:
+    """Return the function from the level over all looks to the nominal one, both in logarithms."""
+    from scipy.interpolate import CubicSpline
+
+    nominal = np.geomspace(1e-8, 0.1, 9)
+    overall = [error_of_looks(level, max_trials) for level in nominal]
+    return CubicSpline(np.log(overall), np.log(nominal))
 
 
 def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float:
@@ -251,14 +233,12 @@ def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float
     Args:
         nominal: Two-sided level of the look after ``max_trials``; that after n is n / max_trials
             of it.
-        max_trials: The last look; the first is after three.
         nodes: Of the grid of angles.
 
     Source:
         Armitage, McPherson and Rowe, "Repeated significance tests on accumulating data" (1969),
         for a known variance; the chain makes their recursion exact for Student's t.
     """
-    import numpy as np
     from scipy.interpolate import CubicSpline
     from scipy.special import stdtr, stdtrit
 
@@ -303,7 +283,6 @@ def _detectable_errors(freedom: float, level: float) -> float:
         Power of the t test by the noncentral t: Cohen, "Statistical Power Analysis" (1988), 2;
         its mean over the distribution that an estimated standard error has.
     """
-    import numpy as np
     from scipy.optimize import brentq
     from scipy.special import chdtri, nctdtr, stdtrit
 
@@ -319,14 +298,3 @@ def _detectable_errors(freedom: float, level: float) -> float:
     while lack(high) < 0:
         high *= 2
     return float(brentq(lack, 0, high, rtol=1e-4))
-
-
-@lru_cache(maxsize=64)
-def _levels(max_trials: int) -> Any:
-    """Return the function from the level over all looks to the nominal one, both in logarithms."""
-    import numpy as np
-    from scipy.interpolate import CubicSpline
-
-    nominal = np.geomspace(1e-8, 0.1, 9)
-    overall = [error_of_looks(level, max_trials) for level in nominal]
-    return CubicSpline(np.log(overall), np.log(nominal))

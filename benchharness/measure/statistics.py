@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, median, stdev
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
+import numpy as np
+from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 
@@ -22,9 +20,8 @@ class Ratio:
 
     Attributes:
         log: Mean logarithm of ours / theirs.
-        error: Standard error of it; infinite with one trial.
-        freedom: Degrees of freedom of the error.
-        trials: How many there are; of several samples, of the smallest.
+        error: Standard error of it; infinite with one trial. ``freedom`` are its degrees.
+        trials: Of several samples, those of the smallest.
         confidence: Nominal level of the interval.
     """
 
@@ -36,7 +33,7 @@ class Ratio:
 
     @property
     def times(self) -> float:
-        """The ratio: the geometric mean over trials."""
+        """The geometric mean over trials."""
         return math.exp(self.log)
 
     @property
@@ -85,16 +82,9 @@ class Ratio:
 
 
 def paired_ratio(logs: Sequence[float]) -> Ratio:
-    """Return the ratio of trials that ran in pairs, by Student's t.
+    """Return the ratio of trials that ran in pairs, by Student's t (1908).
 
-    Args:
-        logs: Logarithm of ours / theirs, one per pair.
-
-    Raises:
-        ValueError: There is no pair.
-
-    Source:
-        Student, "The probable error of a mean" (1908).
+    ``logs`` are logarithms of ours / theirs; ValueError where there is none.
     """
     if not logs:
         raise ValueError("expected at least one pair of trials, found none")
@@ -103,60 +93,22 @@ def paired_ratio(logs: Sequence[float]) -> Ratio:
 
 
 def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
-    """Return the ratio of trials that did not run in pairs, by Welch's t.
+    """Return the ratio of logarithms of speeds that did not run in pairs, by Welch's t (1947).
 
-    Args:
-        ours: Logarithms of our speeds, one per trial.
-        theirs: Likewise, in any number.
-
-    Raises:
-        ValueError: A side has no trial.
-
-    Source:
-        Welch, "The generalization of Student's problem when several different population
-        variances are involved" (1947).
+    ValueError where a side has none.
     """
     both = (paired_ratio(ours), paired_ratio(theirs))
     return _combined(both, fmean(ours) - fmean(theirs), weight=1.0)
 
 
 def mean_ratio(ratios: Sequence[Ratio]) -> Ratio:
-    """Return the geometric mean of independent ratios, each with the same weight.
-
-    Args:
-        ratios: At least one.
+    """Return the geometric mean of at least one independent ratio, each with the same weight.
 
     Source:
-        Fleming and Wallace, "How not to lie with statistics" (1986): normalised numbers are
-        averaged geometrically. Degrees of freedom: Satterthwaite, "An approximate distribution of
-        estimates of variance components" (1946).
+        Fleming and Wallace, "How not to lie with statistics" (1986). Degrees of freedom:
+        Satterthwaite, "An approximate distribution of estimates of variance components" (1946).
     """
     return _combined(ratios, fmean(ratio.log for ratio in ratios), weight=1 / len(ratios))
-
-
-def excessive_scatter(values: Sequence[float], *, limit: float, level: float) -> float | None:
-    """Return the relative standard deviation of positive numbers where it is surely too large.
-
-    Args:
-        values: Of logarithms that are about normal.
-        limit: The largest relative standard deviation that is not too large.
-        level: Probability that numbers of just this scatter are found to scatter more.
-
-    Returns:
-        None where chance explains what exceeds the limit, or with fewer than two numbers.
-
-    Source:
-        One-sided chi-square test of a variance: Snedecor and Cochran, "Statistical Methods"
-        (1989), 5.10.
-    """
-    from scipy.special import chdtrc
-
-    if len(values) < 2:
-        return None
-    scatter = stdev(math.log(value) for value in values)
-    freedom = len(values) - 1
-    is_excessive = chdtrc(freedom, freedom * (scatter / limit) ** 2) <= level
-    return scatter if is_excessive else None
 
 
 def _combined(ratios: Sequence[Ratio], log: float, *, weight: float) -> Ratio:
@@ -169,6 +121,24 @@ def _combined(ratios: Sequence[Ratio], log: float, *, weight: float) -> Ratio:
     shares = [variance / total if total else 1.0 for variance in variances]
     uncertain = sum(share**2 / ratio.freedom for share, ratio in zip(shares, ratios, strict=True))
     return Ratio(log=log, error=math.sqrt(total), freedom=1 / uncertain, trials=trials)
+
+
+def excessive_scatter(values: Sequence[float], *, limit: float, level: float) -> float | None:
+    """Return the relative standard deviation of log-normal numbers where it is surely too large.
+
+    None where chance explains what exceeds the limit, or with fewer than two numbers. ``level`` is
+    the probability that numbers of just the limit's scatter are found to scatter more.
+
+    Source:
+        One-sided chi-square test: Snedecor and Cochran, "Statistical Methods" (1989), 5.10.
+    """
+    from scipy.special import chdtrc
+
+    if len(values) < 2:
+        return None
+    scatter, freedom = stdev(math.log(value) for value in values), len(values) - 1
+    is_excessive = chdtrc(freedom, freedom * (scatter / limit) ** 2) <= level
+    return scatter if is_excessive else None
 
 
 def centre(values: Sequence[float]) -> float:
@@ -184,12 +154,10 @@ def centre(values: Sequence[float]) -> float:
     Source:
         Hodges and Lehmann, "Estimates of location based on rank tests" (1963).
     """
-    import numpy as np
-
     if not len(values):
         raise ValueError("expected at least one value, found none")
     means = _pair_means(np.asarray([values], np.float64))
-    # In Python: NumPy warns of the mean of two opposite infinities. NaN are left out.
+    # In Python: NumPy warns of the mean of two opposite infinities.
     return float(median(means[~np.isnan(means)].tolist()))
 
 
@@ -199,16 +167,12 @@ def lower_bound(values: Sequence[float], level: float) -> float:
     Exact where the noise is symmetric about the centre, however heavy its tails: as that of the
     logarithm of a quotient of two like measurements is.
 
-    Args:
-        values: Infinite ones count as beyond all others.
-        level: Probability of error, 0-0.5.
+    Infinite values count as beyond all others; ``level`` is the probability of error, 0-0.5.
 
     Source:
         Tukey's interval of the signed-rank test: Hollander, Wolfe and Chicken, "Nonparametric
         Statistical Methods" (2014), 3.3.
     """
-    import numpy as np
-
     return float(lower_bounds(np.asarray([values], np.float64), level)[0])
 
 
@@ -218,14 +182,7 @@ def upper_bound(values: Sequence[float], level: float) -> float:
 
 
 def lower_bounds(samples: NDArray[np.float64], level: float) -> NDArray[np.float64]:
-    """Return the ``lower_bound`` of each row.
-
-    Args:
-        samples: Shape (samples, values).
-        level: Probability of error, 0-0.5.
-    """
-    import numpy as np
-
+    """Return the ``lower_bound`` of each row of samples, shape (samples, values)."""
     rank = int(np.searchsorted(tail(samples.shape[1]), level, side="right"))
     if not rank:
         return np.full(len(samples), -np.inf)
@@ -237,9 +194,6 @@ def lower_bounds(samples: NDArray[np.float64], level: float) -> NDArray[np.float
 
 
 def _pair_means(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the means of all pairs of values of each row, each value with itself too."""
-    import numpy as np
-
     first, second = np.triu_indices(samples.shape[1])
     with np.errstate(invalid="ignore"):
         means: NDArray[np.float64] = (samples[:, first] + samples[:, second]) / 2
@@ -248,24 +202,15 @@ def _pair_means(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 @cache
 def tail(count: int) -> NDArray[np.float64]:
-    """Return the distribution of the signed-rank statistic under symmetry about 0.
+    """Return the distribution of the signed-rank statistic of so many values symmetric about 0.
 
-    Args:
-        count: Of values.
-
-    Returns:
-        The probability that at most 0, 1, 2, ... of the means of two values are below 0; shape
-        (count * (count + 1) / 2 + 1,).
+    The probability that at most 0, 1, 2, ... of the means of two values are below 0; shape
+    (count * (count + 1) / 2 + 1,).
     """
-    import numpy as np
-
     # How many subsets of the ranks 1..count have each sum.
     ways = np.ones(1)
     for rank in range(1, count + 1):
-        longer = np.zeros(len(ways) + rank)
-        longer[: len(ways)] += ways
-        longer[rank:] += ways
-        ways = longer
+        ways = np.pad(ways, (0, rank)) + np.pad(ways, (rank, 0))
     below: NDArray[np.float64] = np.cumsum(ways / 2.0**count)
     return below
 
@@ -274,21 +219,12 @@ def tail(count: int) -> NDArray[np.float64]:
 def smallest_rank(ours: int, theirs: int, *, level: float) -> int:
     """Return which of the ascending differences is the lower bound of the shift, from 1.
 
-    Args:
-        ours: Size of one sample.
-        theirs: Of the other.
-        level: Probability of error, 0-0.5.
-
-    Returns:
-        0 where the samples are too small for this level.
+    Of samples of two sizes; 0 where they are too small for the probability of error, 0-0.5.
 
     Source:
-        The null distribution of the rank-sum statistic counts the subsets of the ranks by their
-        sum: Mann and Whitney, "On a test of whether one of two random variables is stochastically
-        larger than the other" (1947).
+        Mann and Whitney, "On a test of whether one of two random variables is stochastically
+        larger than the other" (1947): subsets of the ranks, counted by their sum.
     """
-    import numpy as np
-
     most = ours * theirs
     # ways[k, s]: how many choices of k of the ranks so far exceed the smallest possible sum by s.
     ways = np.zeros((ours + 1, most + 1))
@@ -303,15 +239,9 @@ def smallest_rank(ours: int, theirs: int, *, level: float) -> int:
 
 
 def paired_p_value(more: int, fewer: int) -> float:
-    """Return the one-sided p-value of so many pairs in one direction.
+    """Return the one-sided p-value of McNemar's exact test (1947) that the second has more.
 
-    Args:
-        more: Pairs in which only the second has the property.
-        fewer: Pairs in which only the first has it.
-
-    Source:
-        The exact test of McNemar, "Note on the sampling error of the difference between correlated
-        proportions or percentages" (1947): pairs that agree are ignored. One-sided.
+    Of pairs in which only the second, and in which only the first, has a property.
     """
     from scipy.stats import binom
 
@@ -319,14 +249,9 @@ def paired_p_value(more: int, fewer: int) -> float:
 
 
 def unpaired_p_value(first: tuple[int, int], second: tuple[int, int]) -> float:
-    """Return the one-sided p-value of a second count as high or higher.
+    """Return the one-sided p-value of a second count as high or higher, by Fisher's exact test.
 
-    Args:
-        first: How many of one sample have the property, and its size.
-        second: Of the other sample.
-
-    Source:
-        Fisher's exact test, one-sided: Fisher, "The logic of inductive inference" (1935).
+    Each sample is a count of those that have the property, and its size.
     """
     from scipy.stats import hypergeom
 

@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from math import inf
 from statistics import median
 
 from benchharness.errors import RunError
-from benchharness.measure.blocks import Block
+from benchharness.measure.blocks import Block, seconds
 from benchharness.measure.clock import now_s
 from benchharness.model.work import AfterStep
 
@@ -51,74 +52,46 @@ class UnsynchronizedError(RunError):
     """A backend's ``synchronize`` returns before the device has finished."""
 
 
+@dataclass(slots=True, kw_only=True)
 class Stretches:
     """Stretches of steps, each ended by ``synchronize`` and by reading results back.
 
-    Args:
-        work: Takes so many steps, and calls back after each has been handed to the device.
-        synchronize: As the backend has it.
-        read_back: Returns when results of the last step have reached the host.
-        now: Monotonic clock in seconds.
-        pause: Sleeps for so many seconds.
-
     Attributes:
-        now: As given.
+        work: Takes so many steps, and calls back after each has been handed to the device.
+        read_back: Returns when results of the last step have reached the host.
+        pause: Sleeps for so many seconds.
         blocks: Each stretch, from the first step to the end of ``synchronize``.
     """
 
-    def __init__(
-        self,
-        *,
-        work: Callable[[int, AfterStep], None],
-        synchronize: Callable[[], None],
-        read_back: Callable[[], object],
-        now: Callable[[], float] = now_s,
-        pause: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._work = work
-        self._synchronize = synchronize
-        self._read_back = read_back
-        self.now = now
-        self._pause = pause
-        self.blocks: list[Block] = []
+    work: Callable[[int, AfterStep], None]
+    synchronize: Callable[[], None]
+    read_back: Callable[[], object]
+    now: Callable[[], float] = now_s
+    pause: Callable[[float], None] = time.sleep
+    blocks: list[Block] = field(default_factory=list)
 
     def run(self, steps: int, *, pause_s: float = 0.0) -> float:
-        """Take so many steps, synchronize, pause and read back.
-
-        Returns:
-            Seconds from the end of the pause until results of the last step are on the host.
-        """
+        """Take so many steps, synchronize, pause and read back; return the reading's seconds."""
         done, edge_s = 0, 0.0
 
         def after_step() -> None:
             nonlocal done, edge_s
             done += 1
             if done == steps:
-                self._synchronize()
+                self.synchronize()
                 self.blocks.append(Block(steps, self.now() - began_s))
-                self._pause(pause_s)
+                self.pause(pause_s)
                 edge_s = self.now()
 
-        self._synchronize()
+        self.synchronize()
         began_s = self.now()
-        self._work(steps, after_step)
-        self._read_back()
+        self.work(steps, after_step)
+        self.read_back()
         return self.now() - edge_s
-
-    def read_alone(self) -> float:
-        """Return the seconds of a reading with nothing before it."""
-        began_s = self.now()
-        self._read_back()
-        return self.now() - began_s
 
 
 def stretch_steps(step_s: float, *, at_most_s: float = inf) -> int:
-    """Return how many steps make a stretch.
-
-    Args:
-        step_s: What a step takes, about.
-        at_most_s: What a stretch may take; it has a step in any case.
-    """
+    """Return how many steps of so many seconds make a stretch, which has one in any case."""
     steps = max(_FEWEST, min(MOST_STEPS, round(_STRETCH_S / max(step_s, 1e-9))))
     return steps if steps * step_s <= at_most_s else max(1, int(at_most_s / step_s))
 
@@ -136,7 +109,6 @@ def require_synchronize(
 
     Args:
         stretches: Whose first step need not be compiled any more.
-        steps: Of a stretch.
         step_s: What a step takes, about.
         budget_s: Seconds that the check of an honest backend may take, beyond a single attempt. A
             suspicion takes as many attempts as it needs.
@@ -148,27 +120,28 @@ def require_synchronize(
         UnsynchronizedError: ``synchronize`` does not wait for the device, or ``after_step`` comes
             before a step is handed over.
     """
-    first, rested = inf, inf
-    agreeing, spent_s = 0, 0.0
+    first, rested, agreeing = inf, inf, 0
+    began_s = stretches.now()
     for attempt in range(1, _ATTEMPTS + 1):
-        read_s, cost_s = _timed(stretches, steps)
-        first, spent_s = min(first, read_s), spent_s + cost_s
+        stretch_s = stretches.now()
+        read_s = stretches.run(steps)
+        first = min(first, read_s)
         # A step takes no longer than its share of all that was waited for.
-        step_s = min(step_s, cost_s / steps)
+        step_s = min(step_s, (stretches.now() - stretch_s) / steps)
         tolerated_s = max(_TOLERATED_STEPS * step_s, _TOLERATED_S)
         if first <= tolerated_s:
             # No more can be left undone than the whole reading has taken.
             return
-        if reading_s is not None and first - reading_s <= tolerated_s and 3 * spent_s > budget_s:
+        is_read_soon = reading_s is not None and first - reading_s <= tolerated_s
+        if is_read_soon and 3 * (stretches.now() - began_s) > budget_s:
             return
-        read_s, cost_s = _timed(stretches, steps, pause_s=_TIMES_PAUSED * read_s + _PAUSED_S)
-        rested, spent_s = min(rested, read_s), spent_s + cost_s
+        rested = min(rested, stretches.run(steps, pause_s=_TIMES_PAUSED * read_s + _PAUSED_S))
         longer = min(most, int(_TIMES_READING * rested / step_s))
         if attempt == 1 and longer > steps and longer * step_s <= budget_s / 4:
             steps, first, rested = longer, inf, inf
             continue
         agreeing = agreeing + 1 if first - rested <= tolerated_s else 0
-        is_over = spent_s + spent_s / attempt > budget_s
+        is_over = (stretches.now() - began_s) * (1 + 1 / attempt) > budget_s
         if agreeing == _AGREEING or (agreeing and is_over):
             _require_begun(stretches, steps, rested, tolerated_s=tolerated_s)
             return
@@ -190,14 +163,16 @@ def _require_begun(stretches: Stretches, steps: int, rested: float, *, tolerated
     """
     few, less = steps // 2, inf
     for _ in range(_FEW_ATTEMPTS if few else 0):
-        alone = stretches.read_alone()
+        began_s = stretches.now()
+        stretches.read_back()
+        alone = stretches.now() - began_s
         if rested - alone <= tolerated_s:
             return
-        less = min(less, _timed(stretches, few, pause_s=alone)[0])
+        less = min(less, stretches.run(few, pause_s=alone))
         begun_late_s = _GROWN_BY * (rested - alone) * (steps - few) / steps
         if rested - less <= max(begun_late_s, tolerated_s):
             return
-        rested = min(rested, _timed(stretches, steps, pause_s=alone)[0])
+        rested = min(rested, stretches.run(steps, pause_s=alone))
     if few:
         raise UnsynchronizedError(
             f"timing refused: {steps} steps took {1e3 * (rested - alone):.0f} ms when their result "
@@ -206,28 +181,17 @@ def _require_begun(stretches: Stretches, steps: int, rested: float, *, tolerated
         )
 
 
-def _timed(stretches: Stretches, steps: int, *, pause_s: float = 0.0) -> tuple[float, float]:
-    """Return the seconds of a reading, and those of the whole stretch."""
-    began_s = stretches.now()
-    read_s = stretches.run(steps, pause_s=pause_s)
-    return read_s, stretches.now() - began_s
-
-
 def middle_share(blocks: Sequence[Block]) -> float | None:
     """Return how the time at an epoch's middle edge compares with its share of the steps.
 
-    Returns:
-        1 where both halves are equally fast, below 1 where the middle came early; None for an
-        epoch of one step, or where no edge is at its middle.
+    1 where both halves are equally fast, below 1 where the middle came early; None for an epoch of
+    one step, or where no edge is at its middle.
     """
-    steps = sum(block.steps for block in blocks)
-    total_s = sum(block.seconds for block in blocks)
-    done, elapsed_s = 0, 0.0
-    for block in blocks[:-1]:
-        done += block.steps
-        elapsed_s += block.seconds
+    steps, total_s = sum(block.steps for block in blocks), seconds(blocks)
+    for count in range(1, len(blocks)):
+        done = sum(block.steps for block in blocks[:count])
         if done == steps // 2:
-            return (elapsed_s / total_s) / (done / steps) if total_s else None
+            return (seconds(blocks[:count]) / total_s) / (done / steps) if total_s else None
     return None
 
 

@@ -8,7 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchharness.fairness.certificate import Certificate, Finding
+from benchharness.fairness.certificate import Certificate, StageDistance
 from benchharness.fairness.tolerances import STAGES
 from benchharness.report.rows import printable
 
@@ -64,7 +64,7 @@ def _legend() -> Table:
     return grid
 
 
-def _distance(finding: Finding | None) -> Text:
+def _distance(finding: StageDistance | None) -> Text:
     if finding is None:
         return Text("-")
     return Text(f"{finding.off:.1e}" if finding.off else "0", "" if finding.is_within else "red")

@@ -25,7 +25,7 @@ from benchharness.results.cells import Cell, proof_word
 from benchharness.results.record import UNCONFIRMED
 
 if TYPE_CHECKING:
-    from benchharness.fairness.settings import Difference
+    from benchharness.fairness.settings import SettingDifference
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -198,7 +198,7 @@ def _settings(rows: Sequence[Row]) -> Iterator[Note]:
         yield Note(label=label, text=f"{'; '.join(texts)} ({_names(names, rows)})")
 
 
-def _differences(row: Row) -> list[Difference]:
+def _differences(row: Row) -> list[SettingDifference]:
     # Not at the top: it needs NumPy, which the table itself does without.
     from benchharness.fairness.settings import differences
 
@@ -207,7 +207,7 @@ def _differences(row: Row) -> list[Difference]:
     return list(differences(known)) if len(known) > 1 else []
 
 
-def _difference_text(difference: Difference) -> str:
+def _difference_text(difference: SettingDifference) -> str:
     values = ", ".join(
         f"{printable(backend)} {printable(value)}"
         for backend, value in difference.values.items()

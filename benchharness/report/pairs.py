@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, combinations
 
-from benchharness.measure.accuracy import Difference, Score, accuracy_difference
+from benchharness.measure.accuracy import AccuracyDifference, Score, accuracy_difference
 from benchharness.measure.sequential import FEWEST, Rule, Verdict, confidence, rule_for
 from benchharness.measure.statistics import Ratio, mean_ratio, paired_ratio, unpaired_ratio
 from benchharness.report.rows import Row
@@ -93,7 +93,7 @@ class Accuracy:
     split: str
     ours: tuple[Score, ...]
     theirs: tuple[Score, ...]
-    difference: Difference
+    difference: AccuracyDifference
 
 
 @dataclass(frozen=True, eq=False)

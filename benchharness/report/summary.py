@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from benchharness.measure.accuracy import Difference
+from benchharness.measure.accuracy import AccuracyDifference
 from benchharness.measure.sequential import FEWEST
 from benchharness.measure.statistics import Ratio
 from benchharness.report.pairs import Accuracy, Family, Finding, Mean, Measure, Pair
@@ -227,7 +227,7 @@ def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
     )
 
 
-def _verdict(difference: Difference) -> str:
+def _verdict(difference: AccuracyDifference) -> str:
     """Return what is said of two accuracies: of the frameworks, or of the models at hand alone."""
     equal = f"equal within {100 * difference.margin:g} point"
     if difference.is_of_frameworks or difference.verdict == "undecided":

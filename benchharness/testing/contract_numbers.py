@@ -25,7 +25,7 @@ from benchharness.api import (
     Task,
     Training,
 )
-from benchharness.fairness.pixels import learnt_inputs
+from benchharness.fairness.micro import learnt_inputs
 from benchharness.model.host import warp_on_host
 from benchharness.model.task import Output
 from benchharness.testing.assertions import (

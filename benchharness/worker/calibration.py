@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import cycle, islice
-from math import inf
+
+import numpy as np
 
 from benchharness.fairness.ledger import witness
 from benchharness.measure.blocks import Block, seconds, step_percentiles
 from benchharness.measure.clock import now_s
-from benchharness.measure.peak import backend_flops_per_s, cpu_flops_per_s
 from benchharness.measure.sync_check import (
     MOST_STEPS,
     Stretches,
@@ -21,8 +23,9 @@ from benchharness.measure.sync_check import (
     require_synchronize,
     stretch_steps,
 )
-from benchharness.model.task import Batch, Task
-from benchharness.model.work import AfterStep, Batches, Feeding, Replayable
+from benchharness.model.network import Dense, Network
+from benchharness.model.task import Batch, Execution, Task
+from benchharness.model.work import AfterStep, Backend, Batches, Extraction, Feeding, Replayable
 from benchharness.results.record import BACKEND, NUMPY
 from benchharness.worker.context import TrialContext
 from benchharness.worker.training_loop import Metrics, TrainingLoop
@@ -38,6 +41,19 @@ _LONG_STEP_S = 0.1
 # Batches that a feeding repeats; more would only fill the memory.
 _BATCHES = 16
 
+# 0.9 GFLOP: 6 ms on a core of 145 GFLOP/s, which a busy machine leaves in peace now and then.
+_CPU_SIZE = 768
+# A product that takes less is over before all cores of a large machine are at work.
+_WORTH_TIMING_S = 0.003
+# 16,384 rows through layers of 4,096 x 4,096, 0.55 TFLOP each: four take 45 ms at 50 TFLOP/s, and
+# more layers follow where they take less than 50 ms. Each holds 67 MB of weights.
+GPU_ROWS, GPU_UNITS, GPU_LAYERS = 16384, 4096, 4
+_MOST_LAYERS, _GPU_WORTH_TIMING_S = 64, 0.05
+# Few values per row enter and leave, so that copying them to the device costs nothing.
+_ENDS = 8
+# At least so many repeats, and more until so much time has passed.
+_REPEATS, _REPEATS_S = 3, 0.1
+
 Step = Callable[[], None]
 
 
@@ -46,7 +62,6 @@ class TrainingCheck:
     """Check of a training after all its work, when its weights are needed no more.
 
     Attributes:
-        loop: After its last epoch.
         batch: A full one of the first epoch, with its warp.
         probe: Images whose evaluation needs the weights that the last step left.
         is_replayed: Whether a replayed step is the one that was trained.
@@ -78,11 +93,6 @@ class TrainingCheck:
             "outside_fraction": max(0.0, 1 - compute_ms / step_ms(timed)),
         }
 
-    @property
-    def _step_s(self) -> float:
-        steps = sum(block.steps for epoch in self.loop.epochs for block in epoch.blocks)
-        return self.loop.train_s / steps
-
     def _warm_replay(self) -> Step | None:
         training = self.loop.training
         if not isinstance(training, Replayable):
@@ -100,33 +110,31 @@ class TrainingCheck:
 
     def _check_clock(self, step: Step | None) -> Sequence[Block]:
         """Return the stretches of replayed steps that the check has timed on the way."""
-        training, train_s = self.loop.training, self.loop.train_s
-        timed = [epoch.blocks for epoch in self.loop.epochs]
-
-        def train(steps: int, after_step: AfterStep) -> None:
-            training.train(
-                [[self.batch] * steps], after_step=after_step, after_epoch=lambda scores: None
-            )
-
+        loop, training = self.loop, self.loop.training
+        timed = [epoch.blocks for epoch in loop.epochs]
         # A replay may wait where training does not.
         is_replayed = step is not None and not is_suspicious(timed)
+
+        def train(steps: int, after_step: AfterStep) -> None:
+            epochs = [[self.batch] * steps]
+            training.train(epochs, after_step=after_step, after_epoch=lambda scores: None)
+
         stretches = Stretches(
-            work=repeated(step) if step and is_replayed else train,
+            work=_repeated(step) if step and is_replayed else train,
             synchronize=training.synchronize,
             read_back=lambda: training.evaluate([self.probe]),
             now=now_s,
         )
-        image_s = self.loop.evaluation_s
-        budget_s = _SHARE * train_s + _GRACE_S
-        steps = stretch_steps(self._step_s, at_most_s=budget_s / 2)
+        step_s, image_s = _step_s(timed), loop.evaluation_s
+        budget_s = _SHARE * loop.train_s + _GRACE_S
         # A loader of folders has no more batches than an epoch.
-        epoch_steps = sum(block.steps for block in self.loop.epochs[0].blocks)
+        epoch_steps = sum(block.steps for block in timed[0])
         most = MOST_STEPS if self.is_replayed else min(MOST_STEPS, epoch_steps)
         with _drops_times(self.context, "train"):
             require_synchronize(
                 stretches,
-                steps=min(steps, most),
-                step_s=self._step_s,
+                steps=min(stretch_steps(step_s, at_most_s=budget_s / 2), most),
+                step_s=step_s,
                 budget_s=budget_s,
                 most=most,
                 reading_s=None if image_s is None else image_s * len(self.probe),
@@ -136,10 +144,10 @@ class TrainingCheck:
     def _replayed(self, step: Step, checked: Sequence[Block]) -> Sequence[Block]:
         """Return stretches that make a time of a step: no more than it takes.
 
-        Args:
-            checked: Stretches of the check, each after a pause; they count for long steps alone.
+        Those of the check, each after a pause, count for long steps alone.
         """
-        training, step_s = self.loop.training, self._step_s
+        training = self.loop.training
+        step_s = _step_s([epoch.blocks for epoch in self.loop.epochs])
         done = list(checked) if step_s >= _LONG_STEP_S else []
         share_s = _SHARE * self.loop.train_s
         budget_s = share_s - seconds(done) if done else max(share_s, 2 * _REPLAY_S)
@@ -171,15 +179,18 @@ def step_ms(blocks: Sequence[Block]) -> float:
     return step_percentiles(blocks)["step_ms_p50"]
 
 
-def repeated(step: Step) -> Callable[[int, AfterStep], None]:
-    """Return what takes a step so many times."""
-
+def _repeated(step: Step) -> Callable[[int, AfterStep], None]:
     def work(steps: int, after_step: AfterStep) -> None:
         for _ in range(steps):
             step()
             after_step()
 
     return work
+
+
+def _step_s(epochs: Sequence[Sequence[Block]]) -> float:
+    blocks = [block for epoch in epochs for block in epoch]
+    return seconds(blocks) / sum(block.steps for block in blocks)
 
 
 def check_feeding(
@@ -191,19 +202,10 @@ def check_feeding(
 ) -> None:
     """Refuse the timing of a feeding whose ``synchronize`` does not wait.
 
-    Args:
-        task: Of the feeding.
-        feeding: That was timed.
-        timed: Blocks of each epoch.
-        batches: Of an epoch; some are fed once more.
-
-    Raises:
-        UnsynchronizedError: It does not wait.
+    Some batches, of an epoch, are fed once more.
     """
     context.keep_peak_memory()
-    blocks = [block for epoch in timed for block in epoch]
-    step_s = seconds(blocks) / sum(block.steps for block in blocks)
-    is_suspect = is_suspicious(timed)
+    step_s, is_suspect = _step_s(timed), is_suspicious(timed)
     # Reading back waits for a step only where that step is recorded, as the first one always is:
     # enough to see a short queue. A long one takes a feeding that records every step.
     steps = stretch_steps(step_s) if is_suspect else 1
@@ -226,24 +228,9 @@ def check_feeding(
                 stretches,
                 steps=steps,
                 step_s=step_s,
-                budget_s=inf if is_suspect else _GRACE_S,
+                budget_s=math.inf if is_suspect else _GRACE_S,
                 most=MOST_STEPS if is_suspect else 1,
             )
-
-
-def calibrate(context: TrialContext) -> None:
-    """Compare the training's speed with a matrix product on the same device."""
-    context.keep_peak_memory()
-    workload, metrics = context.workload, context.metrics
-    flops = workload.learner.train_flops_per_image(workload.trainable)
-    metrics["train_flops_per_image"] = flops
-    with context.clock.phase("calibrate"):
-        peak = _peak_flops_per_s(context)
-    speed = metrics["train_images_per_s"]
-    if peak is not None and isinstance(speed, float):
-        metrics["peak_flops_per_s"] = peak
-        metrics["peak_source"] = NUMPY if context.request.device == "cpu" else BACKEND
-        metrics["fraction_of_peak"] = speed * flops / peak
 
 
 @contextmanager
@@ -257,14 +244,121 @@ def _drops_times(context: TrialContext, phase: str) -> Iterator[None]:
         raise
 
 
-def _peak_flops_per_s(context: TrialContext) -> float | None:
-    if context.request.device == "cpu":
-        return cpu_flops_per_s(now=now_s)
-    try:
-        execution = replace(context.execution, compile=False)
-        return backend_flops_per_s(context.backend, execution, now=now_s)
-    except Exception:
-        # A device too full for the matrix product takes nothing from what the trial has measured;
-        # what went wrong is in its log.
-        traceback.print_exc()
-        return None
+def calibrate(context: TrialContext) -> None:
+    """Compare the training's speed with a matrix product on the same device."""
+    context.keep_peak_memory()
+    workload, metrics = context.workload, context.metrics
+    is_cpu = context.request.device == "cpu"
+    flops = workload.learner.train_flops_per_image(workload.trainable)
+    metrics["train_flops_per_image"] = flops
+    with context.clock.phase("calibrate"):
+        try:
+            execution = replace(context.execution, compile=False)
+            peak = (
+                cpu_flops_per_s(now=now_s)
+                if is_cpu
+                else backend_flops_per_s(context.backend, execution, now=now_s)
+            )
+        except Exception:
+            # A device too full for the matrix product takes nothing from what the trial has
+            # measured; what went wrong is in its log.
+            traceback.print_exc()
+            return
+    speed = metrics["train_images_per_s"]
+    if isinstance(speed, float):
+        metrics["peak_flops_per_s"] = peak
+        metrics["peak_source"] = NUMPY if is_cpu else BACKEND
+        metrics["fraction_of_peak"] = speed * flops / peak
+
+
+def cpu_flops_per_s(*, size: int = _CPU_SIZE, now: Callable[[], float] = now_s) -> float:
+    """Return the rate of NumPy's float32 matrix product, on the cores this process may use.
+
+    The best of some repeats: what else runs on the machine only ever slows it down. The size of
+    the square matrices is doubled while a product takes too little time.
+    """
+    while True:
+        random = np.random.default_rng(0)
+        left, right = (random.random((size, size), dtype=np.float32) for _ in range(2))
+        product = np.empty_like(left)
+        best_s = _best_s(partial(np.matmul, left, right, out=product), now=now)
+        if best_s >= _WORTH_TIMING_S:
+            return 2 * size**3 / best_s
+        size *= 2
+
+
+def backend_flops_per_s(
+    backend: Backend,
+    execution: Execution,
+    *,
+    rows: int = GPU_ROWS,
+    units: int = GPU_UNITS,
+    layers: int = GPU_LAYERS,
+    now: Callable[[], float] = now_s,
+) -> float:
+    """Return the rate of matrix products in a backend, on the device and in the precision given.
+
+    Of random matrices: a GPU multiplies constants with less power, and so at a higher clock than
+    it holds in training. A run takes the best rate of all its backends for each of them. More
+    products than ``layers``, up to 64, follow each other where they take less than 50 ms.
+    """
+    random = np.random.default_rng(0)
+    batch = Batch(
+        ids=np.arange(rows),
+        inputs=random.standard_normal((rows, _ENDS), np.float32),
+        labels=np.zeros(rows, np.int32),
+    )
+    while True:
+        task = _chain(units, layers, execution, random)
+        extraction = backend.extract(task)
+
+        def multiply(extraction: Extraction = extraction) -> None:
+            for _ in extraction.extract([batch]):
+                extraction.synchronize()
+
+        best_s = _best_s(multiply, now=now)
+        if best_s >= _GPU_WORTH_TIMING_S or layers >= _MOST_LAYERS:
+            return rows * task.network.flops_per_image() / best_s
+        # A little more than it takes, for longer chains are faster.
+        layers = min(_MOST_LAYERS, math.ceil(1.2 * layers * _GPU_WORTH_TIMING_S / best_s))
+        # Two networks at a time would hold twice the weights.
+        del task, extraction, multiply
+
+
+def _best_s(work: Callable[[], object], *, now: Callable[[], float]) -> float:
+    # The first time wakes threads, allocates and may compile.
+    work()
+    best_s, spent_s, repeats = float("inf"), 0.0, 0
+    while repeats < _REPEATS or spent_s < _REPEATS_S:
+        began_s = now()
+        work()
+        took_s = now() - began_s
+        best_s, spent_s, repeats = min(best_s, took_s), spent_s + took_s, repeats + 1
+    return best_s
+
+
+def _chain(units: int, layers: int, execution: Execution, random: np.random.Generator) -> Task:
+    """Return the task of a chain of dense layers with random weights."""
+    middle = (Dense(name=f"product{number}", units=units) for number in range(1, layers + 1))
+    network = Network(
+        input_shape=(_ENDS,),
+        layers=(Dense(name="widen", units=units), *middle, Dense(name="narrow", units=_ENDS)),
+    )
+    shapes = {name: parameter.shape for name, parameter in network.parameters().items()}
+    # Arrays of equal shape are one array: 67 MB less on the host for each layer but one. Values
+    # keep their size from layer to layer.
+    made = {
+        shape: random.standard_normal(shape, np.float32) / np.float32(max(shape[0], 1) ** 0.5)
+        for shape in set(shapes.values())
+    }
+    return Task(
+        network=network,
+        weights={name: made[shape] for name, shape in shapes.items()},
+        trainable=(),
+        output="softmax",
+        optimizer=None,
+        preprocessing=None,
+        is_augmented=False,
+        execution=execution,
+        seed=0,
+    )

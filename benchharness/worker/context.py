@@ -16,7 +16,7 @@ from benchharness.data.prepared import Prepared
 from benchharness.data.preprocessing import fitted
 from benchharness.errors import UnsupportedError
 from benchharness.fairness.settings import deviations, stated
-from benchharness.measure.clock import CpuTimer, PhaseClock, now_s
+from benchharness.measure.clock import CpuTimer, now_s
 from benchharness.measure.meters import peak_rss_bytes
 from benchharness.model.network import Network
 from benchharness.model.task import (
@@ -32,9 +32,8 @@ from benchharness.model.task import (
 from benchharness.model.work import Backend, Batches, Setting, Work
 from benchharness.suite.settings import StrategySettings, TrainingSettings, settings_from_dict
 from benchharness.suite.workload import Workload, build_workload
-from benchharness.worker.progress import Emit
+from benchharness.worker.progress import Channel, ProgressReporter
 from benchharness.worker.request import WorkerRequest
-from benchharness.worker.training_loop import Metrics
 
 # A GPU at rest takes so long to raise its clock from some hundred MHz.
 _GPU_WARM_UP_S = 1.0
@@ -43,14 +42,8 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialContext:
-    """One trial, loaded.
-
-    Attributes:
-        emit: Sends an event to the runner, JSON-able.
-        metrics: Columns of the result, filled as they become known.
-        cpu: Counts while work is timed.
-    """
+class TrialContext(Channel):
+    """One trial, loaded; ``cpu`` counts while work is timed."""
 
     request: WorkerRequest
     settings: StrategySettings
@@ -58,21 +51,18 @@ class TrialContext:
     prepared: Prepared
     preprocessing: Preprocessing
     workload: Workload
-    clock: PhaseClock
-    emit: Emit
-    metrics: Metrics
     cpu: CpuTimer = field(default_factory=CpuTimer)
 
     def image_task(self, network: Network, *, weights: Weights, trainable: tuple[str, ...]) -> Task:
         """Return the work of a network that sees images."""
         files = self.request.files
         source = FileSource(paths=tuple(files["paths"]), folder=files["folder"]) if files else None
+        # A loader of folders varies the images by itself.
+        is_varied = source is not None and bool(source.folder)
         return replace(
             self.feature_task(network, weights=weights, trainable=trainable),
             preprocessing=self.preprocessing,
-            # A loader of folders varies the images by itself.
-            is_augmented=not self.settings.augmentation.is_identity
-            and not (source and source.folder),
+            is_augmented=not self.settings.augmentation.is_identity and not is_varied,
             files=source,
         )
 
@@ -129,7 +119,6 @@ class TrialContext:
         Where the backend is to load files, the batches hold no pixels: none are read here.
         """
         rows = inputs if task.files is None else _without_pixels(inputs)
-
         images, seed = self.prepared.images, self.request.seed
         augmentation = Augmentation(**self.settings.augmentation.model_dump())
 
@@ -159,14 +148,15 @@ class TrialContext:
             inputs, self.prepared.labels, ids, batch_size=self.settings.batch_size, warp=warp
         )
 
+    def reporter(self, phase: str, *, images: int) -> ProgressReporter:
+        """Return the reporter of a phase that handles so many images."""
+        size = self.settings.batch_size
+        return ProgressReporter(emit=self.emit, phase=phase, images=images, batch_size=size)
+
     def report_settings(
         self, task: Task, work: Work, *, observed: Mapping[str, Setting] = MappingProxyType({})
     ) -> None:
-        """Report the effective settings, and which are not what the task states.
-
-        Args:
-            observed: Of the settings of speed, what the work itself has shown of them.
-        """
+        """Report the effective settings, also as observed in the work, and which deviate."""
         effective = dict(work.settings())
         if getattr(work, "holds_inputs", False):
             effective["inputs"] = "on the device"
@@ -198,7 +188,6 @@ class TrialContext:
 
 
 def _without_pixels(images: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return as many images of no pixels, shape (images, 0, 0, 0)."""
     return np.empty((len(images), 0, 0, 0), dtype=np.uint8)
 
 
@@ -207,15 +196,8 @@ def rows_of(inputs: NDArray[Any], work: Work) -> NDArray[Any]:
     return _without_pixels(inputs) if getattr(work, "holds_inputs", False) else inputs
 
 
-def load_context(
-    request: WorkerRequest, *, backend: Backend, clock: PhaseClock, emit: Emit, metrics: Metrics
-) -> TrialContext:
-    """Open the dataset, fit the preprocessing and describe the networks.
-
-    Raises:
-        UnsupportedError: The settings do not suit the dataset.
-        DatasetError: The prepared images are gone.
-    """
+def load_context(request: WorkerRequest, backend: Backend, channel: Channel) -> TrialContext:
+    """Open the dataset, fit the preprocessing and describe the networks."""
     settings = settings_from_dict(request.settings)
     prepared = Prepared.from_dict(request.prepared)
     channels = prepared.images.shape[3]
@@ -223,20 +205,20 @@ def load_context(
         workload = build_workload(settings, channels=channels, classes=len(prepared.classes))
     except ValueError as error:
         raise UnsupportedError(str(error)) from error
-    preprocessing = fitted(settings.preprocessing, prepared)
-    metrics |= {
-        "params": workload.params,
-        "trainable_params": workload.trainable_params,
-        "flops_per_image": workload.flops_per_image,
-    }
+    channel.metrics.update(
+        params=workload.params,
+        trainable_params=workload.trainable_params,
+        flops_per_image=workload.flops_per_image,
+    )
     return TrialContext(
+        emit=channel.emit,
+        clock=channel.clock,
+        resume_fd=channel.resume_fd,
+        metrics=channel.metrics,
         request=request,
         settings=settings,
         backend=backend,
         prepared=prepared,
-        preprocessing=preprocessing,
+        preprocessing=fitted(settings.preprocessing, prepared),
         workload=workload,
-        clock=clock,
-        emit=emit,
-        metrics=metrics,
     )

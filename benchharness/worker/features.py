@@ -8,8 +8,8 @@ import math
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +19,24 @@ from numpy.typing import NDArray
 
 from benchharness.errors import DatasetError
 from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
-from benchharness.model.network import Shape
+from benchharness.measure.clock import now_s
+from benchharness.measure.machine import recorded_variables
+from benchharness.model.network import Network, Shape
+from benchharness.model.task import Task
 from benchharness.model.work import Batches, Extraction
+from benchharness.suite.settings import BottleneckSettings
+from benchharness.worker.context import TrialContext, Weights
 from benchharness.worker.progress import ProgressReporter
+from benchharness.worker.training_loop import warmup_batches
 
 _FEATURES, _META = "features.npy", "meta.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
-    """Outputs of a frozen network.
+    """Outputs of a frozen network, a memory map of a row per image of the dataset.
 
-    Attributes:
-        values: float32 memory map, one row per image of the dataset, channels last.
-        seconds: What computing them took, whenever that was.
-        is_reused: Whether an earlier trial computed them.
+    ``seconds`` is what computing them took, perhaps in an earlier trial.
     """
 
     values: NDArray[np.float32]
@@ -41,8 +44,62 @@ class Features:
     is_reused: bool
 
 
-def content_key(facts: Mapping[str, Any]) -> str:
+def front_features(context: TrialContext, front: Network, weights: Weights) -> Features:
+    """Return the front's outputs for every image, computed now or read from the cache."""
+    own = {name: weights[name] for name in front.parameters()}
+    task = context.image_task(front, weights=own, trainable=())
+    folder, settings = Path(context.request.features_folder), context.settings
+    may_reuse = not isinstance(settings, BottleneckSettings) or settings.reuse_features
+    with context.clock.phase("data"):
+        key = _content_key(context, task)
+        features = load_features(folder, key) if may_reuse else None
+    if features is None:
+        images = context.prepared.images
+        everything = context.batches(images, np.arange(len(images)))
+        with context.clock.phase("build"):
+            extraction = context.backend.extract(task)
+        with context.clock.phase("compile"):
+
+            def extract() -> None:
+                for _ in extraction.extract(warmup_batches(everything)):
+                    extraction.synchronize()
+
+            extract()
+            context.warm_device(extract)
+        with context.clock.phase("extract"):
+            features = compute_features(
+                folder,
+                key,
+                extraction=extraction,
+                batches=everything,
+                shape=task.network.output_shape,
+                now=now_s,
+                progress=context.reporter("extract", images=len(images)),
+            )
+        context.clock.keep("extract", features.seconds, rest="store")
+    context.metrics.update(
+        extract_s=features.seconds,
+        extract_reused=features.is_reused,
+        extract_images_per_s=len(features.values) / features.seconds,
+    )
+    return features
+
+
+def _content_key(context: TrialContext, task: Task) -> str:
     """Return a digest of everything that decides the features."""
+    # Weights that are drawn depend on the seed, learnt ones do not.
+    digest = (context.request.pretrained or {}).get("digest", "random")
+    facts = {
+        "data": context.prepared.digest,
+        "layers": [repr(layer) for layer in task.network.layers],
+        "weights": digest if digest != "random" else f"random {context.request.seed}",
+        "preprocessing": context.settings.preprocessing,
+        "fitted": repr(context.preprocessing),
+        "execution": asdict(task.execution),
+        "backend": [context.request.plugin, dict(context.request.options)],
+        "versions": dict(context.backend.versions()),
+        "variables": recorded_variables(os.environ),
+    }
     text = json.dumps(facts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -73,20 +130,16 @@ def compute_features(
 ) -> Features:
     """Run every batch through the extraction and store the outputs.
 
-    Args:
-        batches: All images of the dataset in the order of their ids, not augmented.
-        shape: Of one image's features.
-        now: Monotonic clock in seconds.
-        progress: Reports how far it has come; the time that takes does not count.
+    The batches are all images in the order of their ids, not augmented; ``shape`` is that of one
+    image's features. Reporting progress does not count.
 
     Raises:
         DatasetError: The disk has no room for them, or cannot be written.
     """
-    extraction_into = folder / f".{key}-{uuid.uuid4().hex[:8]}"
+    partial, target = folder / f".{key}-{uuid.uuid4().hex[:8]}", folder / key
     try:
         count = sum(len(batch) for batch in batches)
-        file = extraction_into / _FEATURES
-        values = _room_for((count, *shape), file)
+        values = _room_for((count, *shape), partial / _FEATURES)
         started_s = now()
         row = 0
         for outputs in extraction.extract(batches):
@@ -99,12 +152,17 @@ def compute_features(
         extraction.synchronize()
         seconds = now() - started_s
         values.flush()
-        meta = {"seconds": seconds, "sha256": file_digest(file)}
-        (extraction_into / _META).write_text(json.dumps(meta), encoding="utf-8")
-        _publish(extraction_into, folder / key)
+        meta = {"seconds": seconds, "sha256": file_digest(partial / _FEATURES)}
+        (partial / _META).write_text(json.dumps(meta), encoding="utf-8")
+        if target.exists():
+            # Damaged, or of another trial.
+            retired = folder / f".old-{uuid.uuid4().hex[:8]}"
+            target.replace(retired)
+            shutil.rmtree(retired, ignore_errors=True)
+        partial.replace(target)
     finally:
-        shutil.rmtree(extraction_into, ignore_errors=True)
-    stored = np.load(folder / key / _FEATURES, mmap_mode="r", allow_pickle=False)
+        shutil.rmtree(partial, ignore_errors=True)
+    stored = np.load(target / _FEATURES, mmap_mode="r", allow_pickle=False)
     return Features(values=stored, seconds=seconds, is_reused=False)
 
 
@@ -125,12 +183,3 @@ def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.
             f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
         ) from error
     return values
-
-
-def _publish(source: Path, target: Path) -> None:
-    """Move a finished folder to its place; one that is there, perhaps damaged, is removed."""
-    if target.exists():
-        retired = target.with_name(f".old-{uuid.uuid4().hex[:8]}")
-        target.replace(retired)
-        shutil.rmtree(retired, ignore_errors=True)
-    source.replace(target)

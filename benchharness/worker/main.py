@@ -20,7 +20,7 @@ from benchharness.worker.request import WorkerRequest
 
 # Modules whose ``run_job`` carries a job out. By name: the worker imports what its job needs, and
 # some are above it in the order of imports.
-JOBS = {
+_JOBS = {
     "trial": "benchharness.worker.trial",
     "probe": "benchharness.worker.probe",
     "inspect": "benchharness.doctor.probe",
@@ -62,11 +62,11 @@ def main(arguments: list[str]) -> int:
 def _run(request: WorkerRequest, channel: Channel, *, has_log: bool) -> dict[str, Any]:
     """Carry out the job and return its final event, whatever happened."""
     clock, metrics = channel.clock, channel.metrics
+    status, reason = "ok", ""
     try:
         with clock.phase("startup"):
-            run_job = importlib.import_module(JOBS[request.job]).run_job
+            run_job = importlib.import_module(_JOBS[request.job]).run_job
         run_job(request, channel)
-        status, reason = "ok", ""
     except UnsupportedError as error:
         status, reason = "skipped", str(error)
     except BenchError as error:
@@ -74,7 +74,16 @@ def _run(request: WorkerRequest, channel: Channel, *, has_log: bool) -> dict[str
         reason = str(error)
     except Exception as error:
         traceback.print_exc()
-        status, reason = _classify(error, has_log=has_log)
+        lines = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()
+        reason = lines[0]
+        if any("Traceback (most recent call last)" in line for line in lines):
+            # A process of a data loader has failed; its own message comes last.
+            reason = f"{reason} {lines[-1]}"
+        status = "oom" if is_oom(error) else "failed"
+        if status == "oom":
+            reason += f"; {OOM_REMEDY}"
+        elif has_log:
+            reason += "; its traceback is in the log"
     metrics |= {f"{phase}_s": seconds for phase, seconds in clock.seconds.items()} | {
         name: value for name, value in metrics.items() if value is not None
     }
@@ -82,14 +91,3 @@ def _run(request: WorkerRequest, channel: Channel, *, has_log: bool) -> dict[str
     metrics["other_s"] = clock.other_s()
     metrics.setdefault("peak_host_bytes", peak_rss_bytes())
     return {"event": "finished", "status": status, "reason": reason, "metrics": metrics}
-
-
-def _classify(error: Exception, *, has_log: bool) -> tuple[str, str]:
-    lines = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()
-    message = lines[0]
-    if any("Traceback (most recent call last)" in line for line in lines):
-        # A process of a data loader has failed; its own message comes last.
-        message = f"{message} {lines[-1]}"
-    if is_oom(error):
-        return "oom", f"{message}; {OOM_REMEDY}"
-    return "failed", f"{message}; its traceback is in the log" if has_log else message

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import traceback
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,15 @@ from numpy.typing import NDArray
 
 from benchharness.data.batches import epoch_order
 from benchharness.errors import BenchError
-from benchharness.fairness import settings
 from benchharness.fairness.ledger import witness
-from benchharness.fairness.micro import Rules
-from benchharness.fairness.pixels import learnt_inputs
+from benchharness.fairness.micro import Rules, learnt_inputs
 from benchharness.fairness.probe import Array, Probe, fold
+from benchharness.fairness.settings import deviations, stated
 from benchharness.fairness.tolerances import DEEP_FROM
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.network import Dropout, Network
-from benchharness.model.task import Batch, Execution, Scores, Task
-from benchharness.model.work import Batches, Training
+from benchharness.model.task import Batch, ConsumedBatches, Execution, Scores, Task
+from benchharness.model.work import Batches, Setting, Training, Work
 from benchharness.plugins import load_backend
 from benchharness.suite.settings import FeedSettings
 from benchharness.worker.context import TrialContext, load_context
@@ -30,7 +30,6 @@ from benchharness.worker.progress import Channel
 from benchharness.worker.request import WorkerRequest
 from benchharness.worker.trial import initial_values
 
-Arrays = dict[str, Array]
 # Images of a step, fewer where one costs much; full batches of an epoch.
 _IMAGES, _FEW_IMAGES = 8, 4
 _COSTLY_FLOPS = 1e9
@@ -53,9 +52,16 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
     for place, cell in enumerate(request.cells):
         reason = ""
         try:
-            if rules is None:
-                rules = Rules(load_backend(cell.plugin, options=cell.options))
-            _probe(cell, rules, is_reference=request.is_reference)
+            rules = rules or Rules(load_backend(cell.plugin, options=cell.options))
+            clock = PhaseClock(started_s=cell.spawned_s)
+            context = load_context(
+                cell, rules.backend, Channel(emit=lambda event: None, clock=clock)
+            )
+            file = Path(cell.probe_file)
+            partial = file.with_suffix(".partial")
+            probe = CellProbe(context=context, rules=rules, is_reference=request.is_reference)
+            probe.probe().write(partial)
+            partial.replace(file)
         except BenchError as error:
             reason = str(error)
         except Exception as error:
@@ -65,149 +71,125 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
         channel.emit({"event": "probed", "place": place, "reason": reason})
 
 
-def _probe(cell: WorkerRequest, rules: Rules, *, is_reference: bool) -> None:
-    context = load_context(
-        cell,
-        backend=rules.backend,
-        clock=PhaseClock(started_s=cell.spawned_s),
-        emit=lambda event: None,
-        metrics={},
-    )
-    probe = CellProbe(context=context, rules=rules, is_reference=is_reference).probe()
-    file = Path(cell.probe_file)
-    partial = file.with_suffix(".partial")
-    probe.write(partial)
-    partial.replace(file)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class CellProbe:
-    """One cell in one backend, about to be probed.
-
-    Attributes:
-        rules: Of the backend.
-        is_reference: Whether the backend is the slow one that computes in float64.
-    """
+    """One cell in one backend, about to be probed; the reference is slow, for it is in float64."""
 
     context: TrialContext
     rules: Rules
     is_reference: bool
+    _arrays: dict[str, dict[str, Array]] = field(default_factory=lambda: defaultdict(dict))
+    _settings: Mapping[str, Setting] = field(default_factory=dict)
+    _deviations: tuple[str, ...] = ()
+    _is_deep: bool = False
 
     def probe(self) -> Probe:
-        """Do the cell's work and return every number that the certificate compares.
-
-        Raises:
-            UnsupportedError: The backend cannot honour a setting.
-        """
+        """Do the cell's work and return every number that the certificate compares."""
         if isinstance(self.context.settings, FeedSettings):
-            return self._feed()
-        return self._learn()
-
-    def _feed(self) -> Probe:
-        network = self.context.workload.learner
-        task = _deterministic_task(self.context.image_task(network, weights={}, trainable=()))
-        batches = self._batches(self.context.prepared.images, task)
-        task = replace(task, witness=witness(task.input_shape, steps=len(batches)))
-        feeding, steps = self.context.backend.feed(task), _Steps()
-        feeding.feed(batches, after_step=steps)
-        consumed = feeding.consumed()
-        effective = dict(feeding.settings())
+            self._feed()
+        else:
+            self._learn()
+            self._try_rules()
         return Probe(
-            arrays={
-                "coverage": {"batches fed": np.array([steps.taken - len(batches)])},
-                "labels": {"labels": consumed.labels.astype(np.int64)},
-                "order": {"fingerprints": consumed.fingerprints.astype(np.float64)},
-            },
-            settings=effective,
-            deviations=settings.deviations(effective, settings.stated(task)),
-            is_deep=False,
+            arrays={stage: values for stage, values in self._arrays.items() if values},
+            settings=self._settings,
+            deviations=self._deviations,
+            is_deep=self._is_deep,
         )
 
-    def _learn(self) -> Probe:
+    def _feed(self) -> None:
+        context, taken = self.context, list[None]()
+        task = context.image_task(context.workload.learner, weights={}, trainable=())
+        task, batches = self._planned(task, context.prepared.images)
+        feeding = context.backend.feed(task)
+        feeding.feed(batches, after_step=lambda: taken.append(None))
+        self._keep_consumed(feeding.consumed())
+        self._arrays["coverage"]["batches fed"] = np.array([len(taken) - len(batches)])
+        self._keep_settings(task, feeding)
+
+    def _learn(self) -> None:
+        """Keep what the network answers and learns, as far as there is time for it."""
         context, workload = self.context, self.context.workload
         weights = initial_values(context)
-        arrays: dict[str, Arrays] = {}
         inputs: NDArray[Any] = context.prepared.images
         make_task = context.image_task
-        is_deep = _depth(workload.learner) >= DEEP_FROM
+        is_deep = _is_deep(workload.learner)
         if workload.front is not None:
             if not self._can_afford(workload.front.flops_per_image() * len(self._ids())):
-                return self._rules(arrays)
+                return
             inputs = self._features(workload.front, weights)
-            arrays["features"] = {"features": fold(inputs[self._ids()])}
+            self._arrays["features"]["features"] = fold(inputs[self._ids()])
             make_task = context.feature_task
-            is_deep |= _depth(workload.front) >= DEEP_FROM
+            is_deep |= _is_deep(workload.front)
         own = {name: weights[name] for name in workload.learner.parameters()}
-        task = _deterministic_task(
-            make_task(workload.learner, weights=own, trainable=workload.trainable)
-        )
-        batches = self._batches(inputs, task)
-        task = replace(task, witness=witness(task.input_shape, steps=len(batches)))
+        task = make_task(workload.learner, weights=own, trainable=workload.trainable)
+        task, batches = self._planned(task, inputs)
         flops = self._images * workload.learner.train_flops_per_image(workload.trainable)
         steps = _STEPS if flops * _STEPS <= _CHEAP_FLOPS else _FEW_STEPS
         if not self._can_afford(2 * flops):
-            return self._rules(arrays)
-        if not self._can_afford((steps + _BATCHES + 2) * flops):
-            steps = 0
+            return
         training = context.backend.train(task)
-        effective = dict(training.settings())
-        parts = [_answers(training, task, batches)]
-        if steps:
-            still = _without_dropout(task)
+        self._is_deep = is_deep
+        self._keep_settings(task, training)
+        self._keep_answers(training, task, batches)
+        still = _without_dropout(task)
+        if self._can_afford((steps + _BATCHES + 2) * flops):
             if still.network != task.network:
                 # One network at a time: the largest takes all the memory there is.
                 del training
                 training = context.backend.train(still)
-            parts += [
-                _steps(training, still, batches, steps=steps),
-                _epoch(training, still, batches),
-            ]
-        for stage, values in ((stage, part[stage]) for part in parts for stage in part):
-            if values:
-                arrays.setdefault(stage, {}).update(values)
+            self._keep_steps(training, still, batches, steps=steps)
+            self._keep_epoch(training, still, batches)
         del training
         if task.preprocessing is not None:
             few = batches[0].take(slice(_PIXEL_IMAGES))
-            pixels = learnt_inputs(context.backend, few, task=_without_dropout(task))
-            arrays["pixels"] = {"pixels": fold(pixels)}
-        return replace(
-            self._rules(arrays),
-            settings=effective,
-            deviations=settings.deviations(effective, settings.stated(task)),
-            is_deep=is_deep,
-        )
+            pixels = learnt_inputs(context.backend, few, task=still)
+            self._arrays["pixels"]["pixels"] = fold(pixels)
 
-    def _rules(self, arrays: dict[str, Arrays]) -> Probe:
-        """Return the probe with what the update rule and dropout do, on separate networks."""
-        learner = self.context.workload.learner
+    def _try_rules(self) -> None:
+        """Keep what the update rule and dropout do, on separate networks."""
+        rules, learner = self.rules, self.context.workload.learner
         task = self.context.feature_task(learner, weights={}, trainable=())
         rule, execution = task.optimizer, _deterministic(task.execution)
         assert rule is not None
         still = replace(rule, weight_decay=0.0)
-        arrays["optimizer"] = {"movement": self.rules.movement(still, execution=execution)}
-        arrays["decay"] = {"movement": self.rules.decay(rule, execution=execution)}
+        self._arrays["optimizer"]["movement"] = rules.movement(still, execution)
+        self._arrays["decay"]["movement"] = rules.decay(rule, execution)
         if rule != still:
-            arrays["update"] = {"movement": self.rules.movement(rule, execution=execution)}
-        dropouts = [layer for layer in task.network.layers if isinstance(layer, Dropout)]
-        for rate in sorted({layer.rate for layer in dropouts if layer.rate}):
-            for stage, values in self.rules.dropout(rate, execution=execution).items():
-                arrays.setdefault(stage, {}).update(values)
-        return Probe(arrays=arrays, settings={}, deviations=(), is_deep=False)
+            self._arrays["update"]["movement"] = rules.movement(rule, execution)
+        for rate in sorted({layer.rate for layer in learner.layers if isinstance(layer, Dropout)}):
+            if rate:
+                for stage, values in rules.dropout(rate, execution).items():
+                    self._arrays[stage] |= values
 
     def _features(self, front: Network, weights: Mapping[str, Array]) -> NDArray[np.float32]:
         """Return the front's outputs, by image id; zeros for images that are not looked at."""
+        context, ids = self.context, self._ids()
         own = {name: weights[name] for name in front.parameters()}
-        task = _deterministic_task(self.context.image_task(front, weights=own, trainable=()))
-        extraction = self.context.backend.extract(task)
-        ids = self._ids()
-        features = np.zeros((len(self.context.prepared.images), *front.output_shape), np.float32)
-        batches = [
-            self.context.batches(self.context.prepared.images, part)[0]
-            for part in np.split(ids, range(self._images, len(ids), self._images))
-        ]
+        task = context.image_task(front, weights=own, trainable=())
+        task = replace(task, execution=_deterministic(task.execution))
+        extraction = context.backend.extract(task)
+        features = np.zeros((len(context.prepared.images), *front.output_shape), np.float32)
+        batches = self._small.batches(context.prepared.images, ids)
         for batch, outputs in zip(batches, extraction.extract(batches), strict=True):
             features[batch.ids] = outputs
         return features
+
+    def _planned(self, task: Task, inputs: NDArray[Any]) -> tuple[Task, list[Batch]]:
+        """Return a task as it is probed, and an epoch of a few batches, the last one smaller."""
+        task = replace(task, execution=_deterministic(task.execution))
+        wanted, epoch = len(self._ids()), self._small.epochs(inputs, task)[0]
+        batches = [
+            epoch[start // self._images].take(slice(wanted - start))
+            for start in range(0, wanted, self._images)
+        ]
+        return replace(task, witness=witness(task.input_shape, steps=len(batches))), batches
+
+    @property
+    def _small(self) -> TrialContext:
+        """The context, with batches of few images."""
+        settings = self.context.settings.model_copy(update={"batch_size": self._images})
+        return replace(self.context, settings=settings)
 
     def _ids(self) -> NDArray[np.int64]:
         """Return the images that are looked at, in the order of the first epoch."""
@@ -220,92 +202,83 @@ class CellProbe:
         is_costly = self.context.workload.flops_per_image > _COSTLY_FLOPS
         return min(_FEW_IMAGES if is_costly else _IMAGES, self.context.settings.batch_size)
 
-    def _batches(self, inputs: NDArray[Any], task: Task) -> list[Batch]:
-        """Return an epoch of a few batches, the last one smaller, augmented as the task says."""
-        wanted, size = len(self._ids()), self._images
-        planned = iter(self.context.epochs(inputs, task)[0])
-        whole = next(planned)
-        while len(whole) < wanted:
-            whole = _joined(whole, next(planned))
-        return [
-            whole.take(slice(start, min(start + size, wanted))) for start in range(0, wanted, size)
-        ]
-
     def _can_afford(self, flops: float) -> bool:
         return not self.is_reference or flops <= _REFERENCE_FLOPS
 
+    def _keep_settings(self, task: Task, work: Work) -> None:
+        self._settings = dict(work.settings())
+        self._deviations = deviations(self._settings, stated(task))
 
-def _answers(training: Training, task: Task, batches: Sequence[Batch]) -> dict[str, Arrays]:
-    """Return what a training gives before any step, with dropout layers as the cell has them."""
-    initial = training.weights()
-    plain = [replace(batch, warp=None) for batch in batches]
-    images = sum(map(len, plain))
-    gradients = training.gradients(batches[0])
-    scores = training.evaluate(plain)
-    return {
+    def _keep_consumed(self, consumed: ConsumedBatches) -> None:
+        self._arrays["labels"]["labels"] = consumed.labels.astype(np.int64)
+        self._arrays["order"]["fingerprints"] = consumed.fingerprints.astype(np.float64)
+
+    def _keep_answers(self, training: Training, task: Task, batches: Sequence[Batch]) -> None:
+        """Keep what a training gives before any step, its dropout layers as the cell has them."""
+        initial = training.weights()
+        plain = [replace(batch, warp=None) for batch in batches]
+        images = sum(map(len, plain))
+        gradients = training.gradients(batches[0])
+        scores = training.evaluate(plain)
+        arrays = self._arrays
         # Of each array its number of values, and how many of them learn.
-        "counts": {
+        arrays["counts"] = {
             name: np.array([array.size, gradients[name].size if name in gradients else 0])
             for name, array in initial.items()
-        },
-        "weights": {
+        }
+        arrays["weights"] = {
             name: _max_difference(initial[name], task.weights[name]) for name in task.weights
-        },
-        "logits": {"logits": fold(training.logits(plain[0]))},
-        "gradients": {name: fold(gradient) for name, gradient in gradients.items()},
-        "evaluation": {"loss": np.array([scores.loss])},
-        "guesses": {"guesses": np.array([scores.top1 * images])},
-        "coverage": {"images scored": np.array([scores.count - images])},
-    }
+        }
+        arrays["logits"]["logits"] = fold(training.logits(plain[0]))
+        arrays["gradients"] = {name: fold(gradient) for name, gradient in gradients.items()}
+        arrays["evaluation"]["loss"] = np.array([scores.loss])
+        arrays["guesses"]["guesses"] = np.array([scores.top1 * images])
+        arrays["coverage"]["images scored"] = np.array([scores.count - images])
 
+    def _keep_steps(
+        self, training: Training, task: Task, batches: Sequence[Batch], *, steps: int
+    ) -> None:
+        """Keep the losses along some steps from the start, each an epoch, and what has moved."""
+        # Where it starts is checked already, and reading a large network back takes seconds.
+        initial = task.weights
+        # Of few images there are fewer batches.
+        full = batches[:_BATCHES]
+        scores, _ = _trained(training, [[full[step % len(full)]] for step in range(steps)])
+        losses, moved = np.array([score.loss for score in scores]), training.weights()
+        self._arrays["loss"]["loss"], self._arrays["losses"]["losses"] = losses[:1], losses
+        for name, array in moved.items():
+            if _learns(name, task):
+                movement = _movement(initial[name], array, steps=steps)
+                self._arrays["movement"][name] = movement
+            else:
+                self._arrays["frozen"][name] = _max_difference(array, initial[name])
 
-def _steps(
-    training: Training, task: Task, batches: Sequence[Batch], *, steps: int
-) -> dict[str, Arrays]:
-    """Return the losses along some steps from the start, and what has moved by then.
-
-    Args:
-        steps: Optimizer steps to take one by one, each an epoch.
-    """
-    # Where it starts is checked already, and reading a large network back takes seconds.
-    initial = task.weights
-    # Of few images there are fewer batches.
-    full = batches[:_BATCHES]
-    losses = _losses(training, [[full[step % len(full)]] for step in range(steps)])
-    moved = training.weights()
-    learning = {name for name in moved if name.split("/")[0] in task.trainable}
-    return {
-        "loss": {"loss": losses[:1]},
-        "losses": {"losses": losses},
-        "movement": {name: _movement(initial[name], moved[name], steps=steps) for name in learning},
-        "frozen": {
-            name: _max_difference(moved[name], initial[name])
-            for name in moved
-            if name not in learning
-        },
-    }
-
-
-def _epoch(training: Training, task: Task, batches: Sequence[Batch]) -> dict[str, Arrays]:
-    """Return what a training consumes of an epoch, and how far its last step moves."""
-    training.reset()
-    if len(batches) > 1:
-        _losses(training, [batches[:-1]])
-    before = training.weights()
-    training.reset()
-    scores, steps = _trained(training, [batches])
-    consumed, images = training.consumed(), sum(map(len, batches))
-    after = training.weights()
-    learning = [name for name in after if name.split("/")[0] in task.trainable]
-    return {
-        "last step": {name: _movement(before[name], after[name], steps=1) for name in learning},
-        "coverage": {
+    def _keep_epoch(self, training: Training, task: Task, batches: Sequence[Batch]) -> None:
+        """Keep what a training consumes of an epoch, and how far its last step moves."""
+        training.reset()
+        if len(batches) > 1:
+            _trained(training, [batches[:-1]])
+        before = training.weights()
+        training.reset()
+        scores, steps = _trained(training, [batches])
+        self._keep_consumed(training.consumed())
+        images = sum(map(len, batches))
+        self._arrays["coverage"] |= {
             "images trained on": np.array([scores[0].count - images]),
             "steps": np.array([steps - len(batches)]),
-        },
-        "labels": {"labels": consumed.labels.astype(np.int64)},
-        "order": {"fingerprints": consumed.fingerprints.astype(np.float64)},
-    }
+        }
+        self._arrays["last step"] = {
+            name: _movement(before[name], array, steps=1)
+            for name, array in training.weights().items()
+            if _learns(name, task)
+        }
+
+
+def _trained(training: Training, epochs: Sequence[Batches]) -> tuple[list[Scores], int]:
+    """Return the scores of each epoch, and how many steps were handed over."""
+    scores, steps = list[Scores](), list[None]()
+    training.train(epochs, after_step=lambda: steps.append(None), after_epoch=scores.append)
+    return scores, len(steps)
 
 
 def _movement(before: Array, after: Array, *, steps: int) -> Array:
@@ -318,39 +291,11 @@ def _movement(before: Array, after: Array, *, steps: int) -> Array:
     return np.append(fold(after - before), _ROUNDINGS * rounding)
 
 
-@dataclass(slots=True)
-class _Steps:
-    """Counts steps as they are handed to the device."""
-
-    taken: int = 0
-
-    def __call__(self) -> None:
-        """Count a step."""
-        self.taken += 1
-
-
-def _losses(training: Training, epochs: Sequence[Batches]) -> Array:
-    scores, _ = _trained(training, epochs)
-    return np.array([score.loss for score in scores])
-
-
-def _trained(training: Training, epochs: Sequence[Batches]) -> tuple[list[Scores], int]:
-    """Return the scores of each epoch, and how many steps were handed over."""
-    scores, steps = list[Scores](), _Steps()
-    training.train(epochs, after_step=steps, after_epoch=scores.append)
-    return scores, steps.taken
-
-
 def _max_difference(array: Array, other: Array) -> Array:
     """Return the largest difference; infinite where the shapes are not even the same."""
     if array.shape != other.shape:
         return np.array([np.inf])
     return np.array([np.abs(array - other).max(initial=0)], np.float64)
-
-
-def _deterministic_task(task: Task) -> Task:
-    """Return the task in float32, with deterministic kernels."""
-    return replace(task, execution=_deterministic(task.execution))
 
 
 def _without_dropout(task: Task) -> Task:
@@ -365,22 +310,9 @@ def _deterministic(execution: Execution) -> Execution:
     return replace(execution, precision="float32", is_deterministic=True)
 
 
-def _depth(network: Network) -> int:
-    return len(network.learning_layers())
+def _learns(parameter: str, task: Task) -> bool:
+    return parameter.split("/")[0] in task.trainable
 
 
-def _joined(batch: Batch, other: Batch) -> Batch:
-    warp = batch.warp
-    if warp is not None and other.warp is not None:
-        warp = replace(
-            warp,
-            affine=np.concatenate([warp.affine, other.warp.affine]),
-            colour=np.concatenate([warp.colour, other.warp.colour]),
-        )
-    return replace(
-        batch,
-        ids=np.concatenate([batch.ids, other.ids]),
-        inputs=np.concatenate([batch.inputs, other.inputs]),
-        labels=np.concatenate([batch.labels, other.labels]),
-        warp=warp,
-    )
+def _is_deep(network: Network) -> bool:
+    return len(network.learning_layers()) >= DEEP_FROM

@@ -40,28 +40,20 @@ OOM_REMEDY = "reduce batch_size or image_size"
 def set_affinity(threads: int) -> None:
     """Keep this process to as many cores as it may use; every framework counts those."""
     if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, cores[:threads])
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
 
 def die_with_parent(events_fd: int) -> None:
     """Ask the kernel to kill this process when the runner is gone, however that happens.
 
-    Args:
-        events_fd: Of the pipe to the runner. Where it has no reader any more, the runner died
-            before the kernel was asked, and this process ends here.
+    Where its pipe has no reader any more, the runner died before that, and the process ends here.
     """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if not has_reader(events_fd):
-        os._exit(1)
-
-
-def has_reader(pipe: int) -> bool:
-    """Whether the other end of a pipe is still open."""
     poll = select.poll()
-    poll.register(pipe, 0)
-    return not any(event & select.POLLERR for _, event in poll.poll(0))
+    poll.register(events_fd, 0)
+    if any(event & select.POLLERR for _, event in poll.poll(0)):
+        os._exit(1)
 
 
 def mentions_oom(text: str) -> bool:

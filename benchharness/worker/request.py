@@ -26,7 +26,6 @@ class WorkerRequest:
         job: Carry out a trial, probe cells for a certificate, inspect whether a backend works, load
             a plugin and observe that, check it against the contract, or convert weights.
         plugin: Entry point of the backend.
-        options: The suite's options for it.
         threads: CPU cores that the worker may use; 0 for all.
         spawned_s: Monotonic seconds at which the worker was started.
         arguments: Of the small jobs: ``load`` and ``convert-weights``.

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -30,18 +31,9 @@ class DivergedError(RunError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """Results of one epoch.
+    """Results of one epoch, from 1; of validation None without a validation split.
 
-    Attributes:
-        epoch: From 1.
-        train_s: Seconds of its training alone, those of its blocks.
-        train_loss: Mean over the epoch, with dropout and augmentation as trained.
-        train_top1: Likewise; right guesses over images.
-        train_right: Right guesses.
-        validation_loss: None without a validation split.
-        validation_top1: Likewise.
-        validation_right: Likewise.
-        blocks: Stretches of steps that were timed.
+    Losses and shares of training are means over the epoch, with dropout and augmentation.
     """
 
     epoch: int
@@ -59,21 +51,11 @@ class Epoch:
         return asdict(self) | {"blocks": [[block.steps, block.seconds] for block in self.blocks]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EpochCounts:
-    """Steps and images of one epoch, as counted.
-
-    Attributes:
-        epoch: From 1.
-        steps: Handed to the device.
-        images: Whose losses are in the scores of training.
-        validated: Images in the scores of validation.
-    """
-
-    epoch: int
-    steps: int
-    images: int
-    validated: int
+def _columns(split: str, scores: Scores) -> dict[str, Any]:
+    """Return scores by column; the share in float64 whatever the plugin computes means in."""
+    share = scores.top1 if scores.right is None else scores.right / scores.count
+    columns = {"loss": scores.loss, "top1": share, "right": scores.right}
+    return {f"{split}_{name}": value for name, value in columns.items()}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -81,18 +63,16 @@ class TrainingLoop:
     """One training and its measurements.
 
     Attributes:
-        training: The plugin's work.
-        clock: Phases of the trial.
         validation: Batches to score after each epoch; empty for none.
         on_epoch: Called with each epoch as it ends.
         on_consumed: Called after each epoch with its number, from 1, and what the backend recorded.
-        on_counts: Called after each epoch with the work that the backend reports.
+        on_counts: Called after each epoch with its number and the work that the backend reports:
+            ``steps`` handed over, ``images trained on`` and ``images validated``.
         on_timing: Called when timed work begins (True) and when it ends or is interrupted (False).
         on_edge: Called between two blocks of steps, off the clock, with the epoch's number and its
             blocks so far.
         before_epoch: Called before each epoch, off the clock: another worker may be at work until
             it returns.
-        epochs: Recorded so far.
         images: Training images seen so far.
         waited_s: Training seconds spent in getting batches; None where that cannot be seen.
         evaluation_s: Seconds to evaluate an image, of the fastest epoch; None without validation.
@@ -104,7 +84,7 @@ class TrainingLoop:
     validation: Batches
     on_epoch: Callable[[Epoch], None]
     on_consumed: Callable[[int, ConsumedBatches], None] | None = None
-    on_counts: Callable[[EpochCounts], None] = lambda counts: None
+    on_counts: Callable[[int, Mapping[str, int]], None] = lambda epoch, counts: None
     on_timing: Callable[[bool], None] = lambda is_timed: None
     on_edge: Callable[[int, Sequence[Block]], None] = lambda epoch, blocks: None
     before_epoch: Callable[[], None] = lambda: None
@@ -127,8 +107,7 @@ class TrainingLoop:
     ) -> None:
         """Compile everything on short epochs of real batches, then forget what was learnt.
 
-        Args:
-            warm: Repeats work, once everything is compiled, until the device is warm.
+        ``warm`` repeats work, once everything is compiled, until the device is warm.
         """
         edges_s = [now_s()]
 
@@ -136,11 +115,14 @@ class TrainingLoop:
             self.training.synchronize()
             edges_s.append(now_s())
 
+        def train(batches: Batches) -> None:
+            self.training.train([batches], after_step=after_step, after_epoch=lambda scores: None)
+
         for batches in epochs:
-            self.training.train([batches], after_step=after_step, after_epoch=_ignore)
+            train(batches)
         first, second, third = [*edges_s, edges_s[-1], edges_s[-1]][:3]
-        warm(lambda: self.training.train(epochs[:1], after_step=after_step, after_epoch=_ignore))
         self.warm_steps_s = second - first, third - second
+        warm(lambda: train(epochs[0]))
         if self.validation:
             self.training.evaluate([self.validation[0]])
         self.training.reset()
@@ -189,22 +171,18 @@ class TrainingLoop:
                 self.on_consumed(number, self.training.consumed())
         validation = self._validate()
         self.on_counts(
-            EpochCounts(
-                epoch=number,
-                steps=sum(block.steps for block in blocks),
-                images=scores.count,
-                validated=validation.count if validation else 0,
-            )
+            number,
+            {
+                "steps": sum(block.steps for block in blocks),
+                "images trained on": scores.count,
+                "images validated": validation.count if validation else 0,
+            },
         )
         epoch = Epoch(
             epoch=number,
             train_s=seconds(blocks),
-            train_loss=scores.loss,
-            train_top1=_share(scores),
-            train_right=scores.right,
-            validation_loss=validation.loss if validation else None,
-            validation_top1=_share(validation) if validation else None,
-            validation_right=validation.right if validation else None,
+            **_columns("train", scores),
+            **(_columns("validation", validation) if validation else {}),
             blocks=tuple(blocks),
         )
         self.images += scores.count
@@ -226,15 +204,6 @@ class TrainingLoop:
         self.on_timing(False)
         yield
         self.on_timing(True)
-
-
-def _share(scores: Scores) -> float:
-    """Return right guesses over images, in float64 whatever the plugin computes means in."""
-    return scores.top1 if scores.right is None else scores.right / scores.count
-
-
-def _ignore(scores: Scores) -> None:
-    """After an epoch of no interest."""
 
 
 def warmup_batches(batches: Batches) -> Batches:
@@ -263,9 +232,7 @@ def training_metrics(
 ) -> Metrics:
     """Return the columns that follow from the epochs of a training.
 
-    Args:
-        is_waiting_known: Whether the images come from the batches; a backend that loads files
-            waits for them where it cannot be measured.
+    A backend that loads files waits for them where it cannot be measured.
     """
     epochs, last = loop.epochs, loop.epochs[-1]
     validated = [epoch for epoch in epochs if epoch.validation_top1 is not None]
@@ -291,9 +258,7 @@ def training_metrics(
 
 def time_to_top1(epochs: list[Epoch], target_top1: float | None) -> float | None:
     """Return the training seconds until validation reaches the target; None if it never does."""
-    elapsed_s = 0.0
-    for epoch in epochs:
-        elapsed_s += epoch.train_s
+    for elapsed_s, epoch in zip(accumulate(epoch.train_s for epoch in epochs), epochs, strict=True):
         if target_top1 is not None and (epoch.validation_top1 or 0.0) >= target_top1:
             return elapsed_s
     return None

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import asdict, replace
-from importlib.metadata import EntryPoint
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +15,26 @@ from numpy.typing import NDArray
 
 from benchharness import __version__
 from benchharness.measure.accuracy import packed
+from benchharness.measure.blocks import Block, BlockTimer, best_epoch, seconds, step_percentiles
 from benchharness.measure.clock import now_s
-from benchharness.measure.machine import recorded_variables
-from benchharness.model.network import Network
 from benchharness.model.task import Batch, Task
-from benchharness.model.work import Batches, Setting, Training
+from benchharness.model.work import Batches, Feeding, Setting, Training
 from benchharness.plugins import find, load_backend
 from benchharness.results.record import UNCONFIRMED
-from benchharness.suite.settings import BottleneckSettings, FeedSettings, TrainingSettings
+from benchharness.suite.settings import FeedSettings, TrainingSettings
 from benchharness.weights.initial import draw_parameter
 from benchharness.weights.pretrained import Pretrained, read_pretrained
 from benchharness.weights.store import read_arrays, write_arrays
-from benchharness.worker.batch_check import BatchCheck, with_fingerprints
-from benchharness.worker.calibration import TrainingCheck, calibrate
+from benchharness.worker.calibration import TrainingCheck, calibrate, check_feeding
+from benchharness.worker.checks import BatchCheck, answers_to, score_trouble, with_fingerprints
 from benchharness.worker.context import TrialContext, Weights, load_context, rows_of
-from benchharness.worker.features import Features, compute_features, content_key, load_features
-from benchharness.worker.feeding import feed
-from benchharness.worker.progress import Channel, EpochBarrier, ProgressReporter
+from benchharness.worker.features import front_features
+from benchharness.worker.progress import Channel
 from benchharness.worker.request import WorkerRequest
-from benchharness.worker.scoring import ScoreCheck, answers_to
 from benchharness.worker.training_loop import (
-    EpochCounts,
     Metrics,
     TrainingLoop,
     training_metrics,
-    warmup_batches,
     warmup_epochs,
 )
 
@@ -51,37 +45,27 @@ _SHARED_STEP_S = 0.005
 
 
 def run_job(request: WorkerRequest, channel: Channel) -> None:
-    """Carry out one trial.
-
-    Raises:
-        UnsupportedError: The backend cannot honour a setting.
-        DivergedError: The loss is no longer a number.
-        BenchError: Data, weights or plugin are not what they should be.
-    """
-    clock, emit = channel.clock, channel.emit
-    with clock.phase("import"):
+    """Carry out one trial."""
+    with channel.clock.phase("import"):
         backend = load_backend(request.plugin, options=request.options)
     versions = {**backend.versions(), "python": platform.python_version()}
-    modules = _modules(find(request.plugin), versions)
-    emit({"event": "versions", "versions": versions, "modules": modules})
-    with clock.phase("data"):
-        context = load_context(
-            request, backend=backend, clock=clock, emit=emit, metrics=channel.metrics
-        )
+    modules = _modules(request.plugin, versions)
+    channel.emit({"event": "versions", "versions": versions, "modules": modules})
+    with channel.clock.phase("data"):
+        context = load_context(request, backend, channel)
     for split in ("train", "validation", "test"):
         context.metrics[f"{split}_count"] = len(context.prepared.splits[split])
-    barrier = EpochBarrier(clock=clock, emit=emit, resume_fd=channel.resume_fd)
     if isinstance(context.settings, FeedSettings):
-        feed(context, epochs=context.settings.epochs, barrier=barrier)
+        feed(context)
     else:
-        train(context, context.settings, barrier)
+        train(context, context.settings)
         calibrate(context)
 
 
-def _modules(entry: EntryPoint, versions: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def _modules(name: str, versions: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return version and file of what is imported of the core, the plugin and its framework."""
-    plugin = entry.module.partition(".")[0]
-    release = entry.dist.version if entry.dist else ""
+    entry = find(name)
+    plugin, release = entry.module.partition(".")[0], entry.dist.version if entry.dist else ""
     known = {"benchharness": __version__, plugin: release, **versions}
     files = {
         name: getattr(sys.modules.get(name.replace("-", "_")), "__file__", None) for name in known
@@ -89,9 +73,72 @@ def _modules(entry: EntryPoint, versions: Mapping[str, str]) -> dict[str, dict[s
     return {name: {"version": known[name], "file": file} for name, file in files.items() if file}
 
 
-def train(context: TrialContext, settings: TrainingSettings, barrier: EpochBarrier) -> None:
+def feed(context: TrialContext) -> None:
+    """Strategy ``dataset``: bring every training image to the device, and nothing more."""
+    with context.clock.phase("build"):
+        images = context.prepared.images
+        task = context.image_task(context.workload.learner, weights={}, trainable=())
+        task = context.resident(task, images)
+        task = with_fingerprints(task, steps=len(context.epochs(images, task)[0]))
+        feeding = context.backend.feed(task)
+        plan = context.epochs(rows_of(images, feeding), task)
+    context.report_settings(task, feeding)
+    check = BatchCheck(context, task, images)
+    with context.clock.phase("compile"):
+
+        def feed_shortly() -> None:
+            for batches in warmup_epochs(plan[0]):
+                feeding.feed(batches, after_step=lambda: None)
+                feeding.consumed()
+            feeding.synchronize()
+
+        feed_shortly()
+        context.warm_device(feed_shortly)
+    with context.clock.phase("feed"):
+        timed = []
+        for epoch, batches in enumerate(plan, start=1):
+            context.pause()
+            timed.append(_feed_epoch(context, feeding, batches, epoch, check))
+    check.report()
+    blocks = [block for epoch in timed for block in epoch]
+    feed_s = seconds(blocks)
+    context.clock.keep("feed", feed_s, rest="overhead")
+    check_feeding(context, task, feeding, timed, plan[0])
+    context.metrics.update(
+        step_percentiles(blocks),
+        feed_images_per_s=len(context.prepared.splits["train"]) * len(timed) / feed_s,
+        epoch_s=feed_s / len(timed),
+        best_epoch_s=best_epoch(timed),
+    )
+
+
+def _feed_epoch(
+    context: TrialContext, feeding: Feeding, batches: Batches, epoch: int, check: BatchCheck
+) -> Sequence[Block]:
+    progress = context.reporter("feed", images=len(context.prepared.splits["train"]))
+    timer = BlockTimer(
+        synchronize=feeding.synchronize,
+        now=now_s,
+        on_edge=lambda blocks: progress.at_edge(epoch, blocks),
+    )
+    context.report_timing(True)
+    timer.start(steps=len(batches))
+    feeding.feed(batches, after_step=timer.step)
+    # Reading back is a wait that no backend can fail to make; it is part of the epoch.
+    consumed = feeding.consumed()
+    blocks = timer.stop()
+    context.report_timing(False)
+    check.check_epoch(epoch, batches, consumed)
+    shown = [[block.steps, block.seconds] for block in blocks]
+    context.emit({"event": "blocks", "epoch": epoch, "blocks": shown})
+    taken = sum(block.steps for block in blocks)
+    check.compare_count(f"epoch {epoch}: batches", taken, planned=len(batches))
+    return blocks
+
+
+def train(context: TrialContext, settings: TrainingSettings) -> None:
     """Strategies ``simple_cnn``, ``bottleneck`` and ``fine_tune``: train, then test once."""
-    workload = context.workload
+    workload, splits = context.workload, context.prepared.splits
     with context.clock.phase("data"):
         weights = initial_values(context)
     features = front_features(context, workload.front, weights) if workload.front else None
@@ -107,19 +154,27 @@ def train(context: TrialContext, settings: TrainingSettings, barrier: EpochBarri
         rows = rows_of(inputs, training)
         plan = context.epochs(rows, task)
     context.report_settings(task, training)
-    check = BatchCheck(context=context, task=task, inputs=inputs)
+    check = BatchCheck(context, task, inputs)
+    planned = {
+        "steps": -(-len(splits["train"]) // settings.batch_size),
+        "images trained on": len(splits["train"]),
+        "images validated": len(splits["validation"]),
+    }
+
+    def compare_counts(epoch: int, counts: Mapping[str, int]) -> None:
+        for what, count in counts.items():
+            check.compare_count(f"epoch {epoch}: {what}", count, planned=planned[what])
+
     loop = TrainingLoop(
         training=training,
         clock=context.clock,
-        validation=context.batches(rows, context.prepared.splits["validation"]),
+        validation=context.batches(rows, splits["validation"]),
         on_epoch=lambda epoch: context.emit({"event": "epoch", **epoch.as_dict()}),
         on_consumed=lambda epoch, consumed: check.check_epoch(epoch, plan[epoch - 1], consumed),
-        on_counts=lambda counts: _compare_counts(counts, context, check),
+        on_counts=compare_counts,
         on_timing=context.report_timing,
-        on_edge=ProgressReporter.of(
-            context, phase="train", images=len(context.prepared.splits["train"])
-        ).at_edge,
-        before_epoch=barrier.wait,
+        on_edge=context.reporter("train", images=len(splits["train"])).at_edge,
+        before_epoch=context.pause,
     )
     with context.clock.phase("compile"):
         loop.warm_up(warmup_epochs(plan[0]), warm=context.warm_device)
@@ -141,7 +196,8 @@ def train(context: TrialContext, settings: TrainingSettings, barrier: EpochBarri
         context=context,
         loop=loop,
         batch=replayed_batch(inputs, task, plan[0]),
-        probe=(loop.validation or plain_batches(context, inputs))[0],
+        # Images as they are evaluated: in no drawn order, and not augmented.
+        probe=(loop.validation or context.batches(inputs, splits["train"]))[0],
         # A loader of folders augments as the framework does, which no batch here can say.
         is_replayed=not (task.files and task.files.folder),
     )
@@ -187,102 +243,25 @@ def replayed_batch(inputs: NDArray[Any], task: Task, batches: Batches) -> Batch:
     return replace(batch, inputs=np.ascontiguousarray(inputs[batch.ids]))
 
 
-def plain_batches(context: TrialContext, inputs: NDArray[Any]) -> Batches:
-    """Return the training images as they are evaluated: in no drawn order, and not augmented."""
-    return context.batches(inputs, context.prepared.splits["train"])
-
-
 def initial_values(context: TrialContext) -> Weights:
     """Return the arrays of the trial's networks: pretrained, from a trained head, or drawn."""
-    workload, seed = context.workload, context.request.seed
+    workload, request = context.workload, context.request
     given: dict[str, NDArray[np.float32]] = {}
-    if workload.backbone is not None and context.request.pretrained is not None:
-        pretrained = Pretrained.from_dict(context.request.pretrained)
+    if workload.backbone is not None and request.pretrained is not None:
+        pretrained = Pretrained.from_dict(request.pretrained)
         if not pretrained.is_random:
             given |= read_pretrained(pretrained, workload.backbone)
-    if context.request.head_file is not None:
-        given |= read_arrays(Path(context.request.head_file))
+    if request.head_file is not None:
+        given |= read_arrays(Path(request.head_file))
     networks = [network for network in (workload.front, workload.learner) if network]
-    parameters = {name: p for network in networks for name, p in network.parameters().items()}
     # In the native track, what learns and is not given starts as the framework would start it.
-    own = workload.learner.parameters() if context.request.native is not None else {}
+    own = workload.learner.parameters() if request.native is not None else {}
     return {
-        name: given[name] if name in given else draw_parameter(parameter, name=name, seed=seed)
-        for name, parameter in parameters.items()
+        name: given[name] if name in given else draw_parameter(p, name=name, seed=request.seed)
+        for network in networks
+        for name, p in network.parameters().items()
         if name in given or name not in own
     }
-
-
-def front_features(context: TrialContext, front: Network, weights: Weights) -> Features:
-    """Return the front's outputs for every image, computed now or read from the cache."""
-    own = {name: weights[name] for name in front.parameters()}
-    task = context.image_task(front, weights=own, trainable=())
-    folder = Path(context.request.features_folder)
-    settings = context.settings
-    may_reuse = not isinstance(settings, BottleneckSettings) or settings.reuse_features
-    with context.clock.phase("data"):
-        key = content_key(_features_identity(context, task))
-        features = load_features(folder, key) if may_reuse else None
-    if features is None:
-        features = _extract(context, task, folder=folder, key=key)
-        context.clock.keep("extract", features.seconds, rest="store")
-    context.metrics["extract_s"] = features.seconds
-    context.metrics["extract_reused"] = features.is_reused
-    context.metrics["extract_images_per_s"] = len(features.values) / features.seconds
-    return features
-
-
-def _extract(context: TrialContext, task: Task, *, folder: Path, key: str) -> Features:
-    images = context.prepared.images
-    everything = context.batches(images, np.arange(len(images)))
-    with context.clock.phase("build"):
-        extraction = context.backend.extract(task)
-    with context.clock.phase("compile"):
-
-        def extract() -> None:
-            for _ in extraction.extract(warmup_batches(everything)):
-                extraction.synchronize()
-
-        extract()
-        context.warm_device(extract)
-    with context.clock.phase("extract"):
-        return compute_features(
-            folder,
-            key,
-            extraction=extraction,
-            batches=everything,
-            shape=task.network.output_shape,
-            now=now_s,
-            progress=ProgressReporter.of(context, phase="extract", images=len(images)),
-        )
-
-
-def _features_identity(context: TrialContext, task: Task) -> dict[str, Any]:
-    pretrained = context.request.pretrained or {}
-    # Weights that are drawn depend on the seed, learnt ones do not.
-    digest = pretrained.get("digest", "random")
-    return {
-        "data": context.prepared.digest,
-        "layers": [repr(layer) for layer in task.network.layers],
-        "weights": digest if digest != "random" else f"random {context.request.seed}",
-        "preprocessing": context.settings.preprocessing,
-        "fitted": repr(context.preprocessing),
-        "execution": asdict(task.execution),
-        "backend": [context.request.plugin, dict(context.request.options)],
-        "versions": dict(context.backend.versions()),
-        "variables": recorded_variables(os.environ),
-    }
-
-
-def _compare_counts(counts: EpochCounts, context: TrialContext, check: BatchCheck) -> None:
-    """Note an epoch's steps and images where they are not as many as planned."""
-    train, validation = (len(context.prepared.splits[name]) for name in ("train", "validation"))
-    steps = -(-train // context.settings.batch_size)
-    check.compare_count(f"epoch {counts.epoch}: steps", counts.steps, planned=steps)
-    check.compare_count(f"epoch {counts.epoch}: images trained on", counts.images, planned=train)
-    check.compare_count(
-        f"epoch {counts.epoch}: images validated", counts.validated, planned=validation
-    )
 
 
 def _test(
@@ -301,15 +280,8 @@ def _test(
         answers = answers_to(batches, training=training, output=task.output)
         took_s = now_s() - began_s
     with context.clock.phase("ledger"):
-        score_check = ScoreCheck(
-            training=training,
-            task=task,
-            batches=batches,
-            answers=answers,
-            seconds=took_s,
-            flops=context.workload.learner.flops_per_image(),
-        )
-        check.note(score_check.trouble())
+        flops = context.workload.learner.flops_per_image()
+        check.note(score_trouble(training, task, batches, answers, seconds=took_s, flops=flops))
     context.emit({"event": "tested", "bits": packed(answers.hits)})
     scores = answers.scores
     return {"test_loss": scores.loss, "test_top1": scores.top1, "test_right": scores.right}

@@ -164,7 +164,7 @@ class Job:
             validation=[],
             on_epoch=lambda epoch: self.rounds.add(epoch.train_s),
             on_consumed=lambda epoch, consumed: None,
-            on_turn=self.rounds.wait,
+            before_epoch=self.rounds.wait,
         )
         loop.warm_up([epochs[0]])
         loop.run(epochs)
