@@ -62,7 +62,7 @@ def command(
     if not as_json:
         from rich.console import Console
 
-        from benchharness.report.certificates import certificates_table
+        from benchharness.report.views import certificates_table
 
         Console().print(certificates_table(certificates))
     if not (as_json or quiet) and any(certificate.obstacle for certificate in certificates):

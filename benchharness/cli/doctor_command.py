@@ -78,7 +78,7 @@ def command(
     else:
         from rich.console import Console
 
-        from benchharness.report.doctor import doctor_view
+        from benchharness.report.views import doctor_view
 
         Console(highlight=False).print(doctor_view(report))
     return 0 if report.is_able else 1

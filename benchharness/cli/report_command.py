@@ -39,7 +39,7 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     except RunError as error:
         echo(f"warning: {error}", err=True)
     if markdown:
-        from benchharness.report.table import markdown as as_markdown
+        from benchharness.report.markdown import markdown as as_markdown
 
         click.echo(as_markdown(described, records))
     else:
