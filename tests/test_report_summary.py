@@ -101,8 +101,7 @@ def says(records: Any, *fragments: str, never: Sequence[str] = (), id: str) -> A
         says(
             trials(UNSURE),
             "no difference shown between keras and torch in training throughput: 1.00x (95 % CI",
-            "; minimum detectable difference 1.",
-            "x); same work",
+            ", 3 trials; minimum detectable difference 3.2x); same work",
             never=["faster"],
             id="an uncertain difference is none and tells what could be detected",
         ),

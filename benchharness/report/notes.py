@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from statistics import median
 from typing import Any, TypeVar
@@ -50,13 +51,13 @@ def notes_of(run: Mapping[str, Any], rows: Sequence[Row]) -> list[Note]:
         *_parameters(rows),
         *_versions(rows),
         *_settings(rows),
-        *_unconfirmed(cells),
+        *_per_cell(cells, UNCONFIRMED, _unconfirmed),
         *_outside(cells),
         *_unknown_computation(cells),
         *_compiling(cells),
-        *_misses(cells),
-        *_throttling(cells),
-        *_spreads(cells),
+        *_per_cell(cells, "target missed", _missed),
+        *_per_cell(cells, "throttled", _throttled),
+        *_per_cell(cells, "unstable", partial(_unstable, level=UNSTABLE_LEVEL / (len(cells) or 1))),
         *_published(rows),
         *_busy(cells, cores_of(run)),
         *out_of_time(run),
@@ -112,13 +113,18 @@ def _failures(cells: Cells) -> Iterator[Note]:
 
 
 def _suspicious(cells: Cells) -> Iterator[Note]:
-    flags = _grouped((flag, (row, cell)) for row, cell in cells for flag in raised_flags(cell))
+    places = [(row, printable(cell.backend), cell) for row, cell in cells]
+    flags = _grouped((flag, (row, name)) for row, name, c in places for flag in raised_flags(c))
     for flag, flagged in flags.items():
         yield Note(f"! {flag}", f"{_places(flagged)}: {explain(flag)}")
-    few = [(row, c) for row, c in cells if any(learning(t) == "too few images" for t in c.ok)]
+    few = _places(
+        (row, name)
+        for row, name, cell in places
+        if any(learning(trial) == "too few images" for trial in cell.ok)
+    )
     if few:
         text = "the accuracies fit guessing as well as learning; ask for more test images"
-        yield Note("too few images", f"{_places(few)}: {text}")
+        yield Note("too few images", f"{few}: {text}")
 
 
 def _unproven(rows: Sequence[Row], cells: Cells) -> Iterator[Note]:
@@ -190,25 +196,27 @@ def _settings(rows: Sequence[Row]) -> Iterator[Note]:
         yield Note(label, f"{'; '.join(texts)} ({_names(names, rows)})")
 
 
-def _unconfirmed(cells: Cells) -> Iterator[Note]:
-    """Yield the settings of speed that a backend reports and the timed work does not show."""
-    for row, cell in cells:
-        effective = cell.trials[-1].get("effective") or {}
-        names = [printable(name) for name, value in effective.items() if value == UNCONFIRMED]
-        if names:
-            text = f"{cell_label(row, cell)}: {', '.join(names)}: not seen in the timed work"
-            yield Note(UNCONFIRMED, text)
+def _per_cell(cells: Cells, label: str, text_of: Callable[[Cell], str]) -> list[Note]:
+    """Return a note on each cell of which there is something to say."""
+    texts = [(cell_label(row, cell), text_of(cell)) for row, cell in cells]
+    return [Note(label, f"{place}: {text}") for place, text in texts if text]
+
+
+def _unconfirmed(cell: Cell) -> str:
+    """Return the settings of speed that a backend reports and the timed work does not show."""
+    effective = cell.trials[-1].get("effective") or {}
+    names = [printable(name) for name, value in effective.items() if value == UNCONFIRMED]
+    return f"{', '.join(names)}: not seen in the timed work" if names else ""
 
 
 def _outside(cells: Cells) -> Iterator[Note]:
     """Yield where much of a step is outside the computation, all in one note."""
-    shares = _grouped(
-        (row.name, f"{printable(cell.backend)} {100 * share:.0f} %")
+    places = _places(
+        (row, f"{printable(cell.backend)} {100 * share:.0f} %")
         for row, cell in cells
         if (share := notable_outside_share(cell)) is not None
     )
-    if shares:
-        places = "; ".join(f"{name} ({', '.join(texts)})" for name, texts in shares.items())
+    if places:
         text = (
             f"{places}: share of a training step outside the framework's computation "
             "(feeding, copying, the adapter), which the speed ratio measures too"
@@ -310,35 +318,30 @@ def _doubt(pair: Pair, rule: Rule) -> str:
     return f"; not sure: {times_text(speed)}x as fast ({why})"
 
 
-def _misses(cells: Cells) -> Iterator[Note]:
-    for row, cell in cells:
-        if cell.ok and cell.target_misses:
-            text = (
-                f"{cell_label(row, cell)}: {cell.target_misses} of {len(cell.ok)} trials never "
-                f"reached {cell.target_top1:g} validation top-1; ask for more epochs"
-            )
-            yield Note("target missed", text)
+def _missed(cell: Cell) -> str:
+    if not (cell.ok and cell.target_misses):
+        return ""
+    return (
+        f"{cell.target_misses} of {len(cell.ok)} trials never reached {cell.target_top1:g} "
+        "validation top-1; ask for more epochs"
+    )
 
 
-def _throttling(cells: Cells) -> Iterator[Note]:
-    for row, cell in cells:
-        reasons = dict.fromkeys(trial["metrics"].get("throttled") for trial in cell.ok)
-        if texts := ", ".join(printable(reason) for reason in reasons if reason):
-            place = cell_label(row, cell)
-            text = f"{place}: the device slowed down ({texts}); cool it, or cap its clock"
-            yield Note("throttled", text)
+def _throttled(cell: Cell) -> str:
+    reasons = dict.fromkeys(trial["metrics"].get("throttled") for trial in cell.ok)
+    texts = ", ".join(printable(reason) for reason in reasons if reason)
+    return f"the device slowed down ({texts}); cool it, or cap its clock" if texts else ""
 
 
-def _spreads(cells: Cells) -> Iterator[Note]:
-    for row, cell in cells:
-        rates = cell.values("train_images_per_s")
-        if scatter := excessive_scatter(rates, limit=STEADY, level=UNSTABLE_LEVEL / len(cells)):
-            low, high = alike([min(rates), max(rates)])
-            text = (
-                f"{cell_label(row, cell)}: from {low} to {high} images/s over {len(rates)} trials, "
-                f"a standard deviation of {100 * scatter:.0f} %; close other programs"
-            )
-            yield Note("unstable", text)
+def _unstable(cell: Cell, *, level: float) -> str:
+    rates = cell.values("train_images_per_s")
+    scatter = excessive_scatter(rates, limit=STEADY, level=level)
+    if not scatter:
+        return ""
+    return (
+        f"from {' to '.join(alike([min(rates), max(rates)]))} images/s over {len(rates)} trials, "
+        f"a standard deviation of {100 * scatter:.0f} %; close other programs"
+    )
 
 
 def _published(rows: Sequence[Row]) -> Iterator[Note]:
@@ -375,9 +378,10 @@ def _grouped(items: Iterable[tuple[Key, Item]]) -> dict[Key, list[Item]]:
     return groups
 
 
-def _places(cells: Iterable[tuple[Row, Cell]]) -> str:
-    by_row = _grouped((row.name, printable(cell.backend)) for row, cell in cells)
-    return "; ".join(f"{name} ({', '.join(backends)})" for name, backends in by_row.items())
+def _places(texts: Iterable[tuple[Row, str]]) -> str:
+    """Return ``row (text, text); row (text)``."""
+    by_row = _grouped((row.name, text) for row, text in texts)
+    return "; ".join(f"{name} ({', '.join(of_row)})" for name, of_row in by_row.items())
 
 
 def _names(names: Sequence[str], rows: Sequence[Row]) -> str:

@@ -101,48 +101,40 @@ class Report:
         meanings = [Note(group.title, group.meaning) for group in groups]
         return [*work_of(self.rows), *meanings, MEDIANS]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultsTable:
-    """A report that fits itself to the terminal; rich asks it to.
-
-    Where the width does not hold all measures, they continue in further tables below; backends
-    leave each other's side only where a single measure would not fit otherwise.
-    """
-
-    report: Report
-
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        """Yield title, answers, tables, notes and legend for the width at hand."""
-        report = self.report
-        yield Text(report.heading, style="bold")
+        """Yield title, answers, tables, notes and legend for the width at hand.
+
+        Where the width does not hold all measures, they continue in further tables below; backends
+        leave each other's side only where a single measure would not fit otherwise.
+        """
+        yield Text(self.heading, style="bold")
         for text, style in (
-            (report.setting, ""),
-            (report.inputs, "bold yellow" if report.uses_substitutes else ""),
-            (report.missing_trials, "bold yellow"),
+            (self.setting, ""),
+            (self.inputs, "bold yellow" if self.uses_substitutes else ""),
+            (self.missing_trials, "bold yellow"),
         ):
             if text:
                 yield Text(text, style=style)
-        if not report.rows:
+        if not self.rows:
             yield Text("no trial has finished")
             return
-        yield from (Text(str(answer), style="bold") for answer in report.answers)
+        yield from (Text(str(answer), style="bold") for answer in self.answers)
         yield Text()
-        rows, groups = _fitting(report, options.max_width)
+        rows, groups = _fitting(self, options.max_width)
         for table in _tables(rows, groups, options.max_width):
             yield table
             yield Text()
-        if report.notes:
-            yield _grid(report.notes, "yellow")
+        if self.notes:
+            yield _grid(self.notes, "yellow")
             yield Text()
-        yield _grid(report.legend(groups), "dim")
+        yield _grid(self.legend(groups), "dim")
 
 
 def results_table(run: Mapping[str, Any], records: Sequence[Record]) -> RenderableType:
     """Return the report of a run for ``rich`` to print."""
-    return ResultsTable(report=Report.of(run, records))
+    return Report.of(run, records)
 
 
 def plain_text(run: Mapping[str, Any], records: Sequence[Record], *, width: int = 100) -> str:

@@ -73,7 +73,7 @@ PHASE_GROUPS = (*_NAMED, PhaseGroup("other", "phase-8", _REST))
 
 def throughput(frame: Frame) -> list[Chart]:
     """Return a chart per row of the table that has a speed: medians, intervals, single trials."""
-    charts = []
+    charts: list[Chart] = []
     for of_line in grouped(frame.trials, "line"):
         cells = _timed(grouped(of_line, "name"))
         if not cells:

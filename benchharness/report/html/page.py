@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -118,6 +119,7 @@ def history_page(history: History, *, vega: str) -> str:
     )
 
 
+@cache
 def vega_bundle() -> str:
     """Return Vega-Embed with all that it needs; it defines ``vegaEmbed``."""
     code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
