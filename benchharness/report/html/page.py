@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import vl_convert
 
 from benchharness import __version__
+from benchharness.fairness.settings import decides_work, differences
 from benchharness.history.history import History
-from benchharness.report import history as texts
+from benchharness.report import history as history_texts
 from benchharness.report.html import cells, curves, theme
 from benchharness.report.html.chart import Chart, Frame
-from benchharness.report.html.evidence import anchor_of, facts_of, proofs_of, settings_of
-from benchharness.report.rows import STATUS_WORDS, printable
+from benchharness.report.rows import STATUS_WORDS, UNKNOWN, Row, printable
 from benchharness.report.table import Report
+from benchharness.results.cells import proof_word
 from benchharness.results.record import Record
 from benchharness.results.tables import TABLES, csv_text
 
@@ -42,8 +44,12 @@ MOODS = {
     "differ": "warn",
     **dict.fromkeys(STATUS_WORDS.values(), "bad"),
 }
-
-
+REFERENCE = "reference"
+# So many powers of ten below its tolerance, a difference has no bar left.
+DECADES = 6
+GIGA = 1e9
+# A certificate as the template shows it.
+Proof = Mapping[str, Any]
 # Sections of charts, from top to bottom.
 CHARTS: Mapping[str, Callable[[Frame], list[Chart]]] = {
     "throughput": cells.throughput,
@@ -115,7 +121,7 @@ def history_page(history: History, *, vega: str) -> str:
         version=__version__,
         history=history,
         printable=printable,
-        texts=texts,
+        texts=history_texts,
     )
 
 
@@ -168,3 +174,168 @@ def _downloads(records: Sequence[Record]) -> list[dict[str, Any]]:
             {"name": name, "meaning": CSV_FILES[name], "href": href, "size": len(content)}
         )
     return downloads
+
+
+class Setting(NamedTuple):
+    """One effective setting with its value for each backend.
+
+    ``kind`` is ``work`` where it differs and decides the work, ``speed`` where it differs and does
+    not, ``same`` where all backends that report it agree. ``where`` names the rows that have these
+    values; it is empty for all that report any.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    kind: str
+    where: str = ""
+
+
+def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
+    """Return the certificates of a run, by the content of its certificate.json."""
+    meanings = {stage["name"]: stage["meaning"] for stage in certificates.get("tolerances", ())}
+    proofs: list[Proof] = []
+    for number, certificate in enumerate(certificates.get("certificates", ()), start=1):
+        ours, theirs = certificate["backends"]
+        point = "".join(f" {setting}={value}" for setting, value in certificate["matrix"].items())
+        pairs = ((ours, theirs), (ours, REFERENCE), (theirs, REFERENCE))
+        names = {ours: printable(ours), theirs: printable(theirs), REFERENCE: "float64"}
+        by_stage: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
+        for finding in certificate["stages"]:
+            by_stage.setdefault(finding["stage"], {})[tuple(finding["between"])] = finding
+        stages = [
+            {
+                "name": name,
+                "meaning": meanings.get(name, ""),
+                "limit": f"{next(iter(findings.values()))['tolerance']:g}",
+                "differences": [_difference(findings.get(pair)) for pair in pairs],
+            }
+            for name, findings in by_stage.items()
+        ]
+        proofs.append(
+            {
+                "anchor": f"proof-{number}",
+                "title": printable(f"{certificate['benchmark']}{point}, {ours} and {theirs}"),
+                "point": (certificate["benchmark"], certificate["matrix"]),
+                "verdict": printable(certificate["verdict"]),
+                "word": proof_word(certificate["verdict"]),
+                "columns": [f"{names[a]} - {names[b]}" for a, b in pairs],
+                "stages": stages,
+                "deviations": list(map(printable, certificate.get("deviations", ()))),
+            }
+        )
+    return proofs
+
+
+def anchor_of(row: Row, proofs: Sequence[Proof]) -> str:
+    """Return where the page shows a row's first certificate that is not proven, or its first."""
+    cell = row.recorded[0]
+    if cell.track != "equal":
+        return ""
+    own = [proof for proof in proofs if proof["point"] == (cell.benchmark, dict(cell.matrix))]
+    return min(own, key=lambda proof: proof["word"] == "proven")["anchor"] if own else ""
+
+
+def _difference(finding: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return a distance, and its share of the way to the tolerance, 0-1 on a logarithmic scale."""
+    if finding is None:
+        return {"text": UNKNOWN, "fill": 0.0, "is_within": True}
+    off, limit = finding["off"], finding["tolerance"]
+    if off is None:
+        text, fill = "of another kind", 1.0
+    elif off > 0 and limit > 0:
+        text, fill = f"{off:.1e}", min(1.0, max(0.0, 1 + math.log10(off / limit) / DECADES))
+    else:
+        text, fill = f"{off:.1e}" if off else "0", float(off > limit)
+    return {"text": text, "fill": fill, "is_within": finding["within"]}
+
+
+def settings_of(rows: Sequence[Row], backends: Sequence[str]) -> list[Setting]:
+    """Return every effective setting of a run, one where several rows of the table share it."""
+    places: dict[Setting, list[str]] = {}
+    for row in rows:
+        for setting in _settings_of_row(row, backends):
+            places.setdefault(setting, []).append(row.name)
+    reporting = {name for names in places.values() for name in names}
+    settings = [
+        setting._replace(where="" if len(names) == len(reporting) else ", ".join(names))
+        for setting, names in places.items()
+    ]
+    return sorted(settings, key=lambda setting: ("work", "speed", "same").index(setting.kind))
+
+
+def _settings_of_row(row: Row, backends: Sequence[str]) -> Iterator[Setting]:
+    known = {
+        cell.backend: settings
+        for cell in row.recorded
+        if (settings := cell.trials[-1].get("effective"))
+    }
+    differing = {difference.setting for difference in differences(known)}
+    for name in dict.fromkeys(name for settings in known.values() for name in settings):
+        values = (known.get(backend, {}).get(name) for backend in backends)
+        texts = tuple(UNKNOWN if v is None else printable(v) or "nothing" for v in values)
+        kind = "same" if name not in differing else "work" if decides_work(name) else "speed"
+        yield Setting(printable(name), texts, kind)
+
+
+def facts_of(
+    run: Mapping[str, Any], rows: Sequence[Row]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what is known of machine, software, data and weights, by heading."""
+    parts = {
+        "Machine": _machine(run),
+        "Software": _software(run, rows),
+        "Data and weights": _inputs(run),
+    }
+    return [
+        (heading, [(printable(n), printable(v)) for n, v in facts if v not in (None, "")])
+        for heading, facts in parts.items()
+    ]
+
+
+def _machine(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    known = run.get("environment") or {}
+    load = ", ".join(f"{value:.2f}" for value in known.get("load_average") or ())
+    memory = known.get("memory_bytes")
+    yield "device", run.get("device")
+    yield "processor", known.get("cpu")
+    yield "usable cores", known.get("cores")
+    yield "memory", f"{memory / GIGA:.1f} GB" if memory else None
+    for facts in known.get("accelerators") or ():
+        yield "accelerator", _joined(facts) if isinstance(facts, Mapping) else facts
+    yield "system", " ".join(filter(None, (known.get("system"), known.get("machine"))))
+    yield "load before the run", f"{load} (over 1, 5, 15 minutes)" if load else None
+
+
+def _software(run: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[tuple[str, Any]]:
+    known = run.get("environment") or {}
+    yield "python", " ".join(filter(None, (known.get("implementation"), known.get("python"))))
+    yield from (known.get("packages") or {}).items()
+    frameworks: dict[str, dict[str, None]] = {}
+    for cell in (cell for row in rows for cell in row.recorded):
+        if versions := cell.trials[-1].get("versions"):
+            frameworks.setdefault(cell.backend, {})[_joined(versions)] = None
+    for backend, texts in frameworks.items():
+        yield f"backend {backend}", "; ".join(texts)
+    for backend, environment in (run.get("environments") or {}).items():
+        python = f"python {environment.get('python')}, digest {environment.get('digest')}"
+        requirements = ", ".join(environment.get("requirements") or ())
+        parts = (requirements, python, _joined(environment.get("packages") or {}))
+        yield f"environment of {backend}", "; ".join(filter(None, parts))
+
+
+def _inputs(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    dataset, weights = run.get("dataset") or {}, run.get("weights") or {}
+    classes = dataset.get("classes") or ()
+    skipped = sum(len(part.get("skipped") or ()) for part in dataset.get("slices") or ())
+    is_random = weights.get("is_random")
+    yield "data", dataset.get("origin") or dataset.get("name")
+    yield "classes", f"{len(classes)}: {', '.join(map(printable, classes))}" if classes else ""
+    yield "unreadable images skipped", skipped or None
+    yield "digest of the data", dataset.get("digest")
+    yield "weights", "random" if is_random else weights.get("origin")
+    yield "why random", weights.get("reason") if is_random else None
+    yield "digest of the weights", weights.get("digest")
+
+
+def _joined(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)
