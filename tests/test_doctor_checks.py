@@ -21,8 +21,7 @@ from benchharness.doctor.report import extra_checks
 from benchharness.doctor.suite import time_check
 from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
 from benchharness.measure.machine import Machine
-from benchharness.report.doctor import doctor_view, outcome
-from benchharness.report.preview import resources_text
+from benchharness.report.views import doctor_outcome, doctor_view, resources_text
 from benchharness.run.device import Device
 from benchharness.run.estimate import (
     AvailableMemory,
@@ -340,8 +339,8 @@ def test_a_suite_can_run_unless_something_is_missing():
     """Warnings do not stop it."""
     assert report(SUCCESS, ODD).is_able
     assert not report(SUCCESS, GONE).is_able
-    assert outcome(report(SUCCESS, ODD)) == "ready; 1 warning"
-    assert outcome(report(GONE, SUCCESS)) == "missing: torch; no warnings"
+    assert doctor_outcome(report(SUCCESS, ODD)) == "ready; 1 warning"
+    assert doctor_outcome(report(GONE, SUCCESS)) == "missing: torch; no warnings"
 
 
 def test_programs_get_every_finding_and_the_facts():

@@ -15,7 +15,7 @@ from benchharness.errors import RunError
 from benchharness.history.history import Series, history_of
 from benchharness.history.runs import Choice, read_runs
 from benchharness.report import plugins
-from benchharness.report.html.charts.curves import timeline
+from benchharness.report.html.curves import timeline
 from benchharness.report.html.page import history_page
 
 EVIL = "<script>alert(1)</script>"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from results_records import record
 
-from benchharness.report.metric_columns import groups_of
 from benchharness.report.notes import notes_of
-from benchharness.report.rows import backends_of, rows_of
+from benchharness.report.rows import backends_of, groups_of, rows_of
 
 SETTINGS = {"batch_size": 20, "compile": False}
 
@@ -70,41 +70,31 @@ def test_a_matrix_of_compiling_is_compared_across_its_lines():
     assert said.startswith("simple_cnn [compile=True] (torch): a step takes 100 ms")
 
 
-def test_compiling_that_slows_down_never_pays():
-    """Nothing is promised where a step takes longer."""
-    slow = variant("torch-compiled", is_compiled=True, epoch_s=1.5, compile_s=20.0)
+@pytest.mark.parametrize(
+    ("epoch_s", "compile_s", "said"),
+    [(1.5, 20.0, "compiling never pays"), (0.6, 0.4, "compiling pays after 0 steps")],
+)
+def test_nothing_is_promised_or_waited_for_in_vain(epoch_s: float, compile_s: float, said: str):
+    """A slower step never pays; compiling that takes no longer pays at once."""
+    compiled = variant("compiled", is_compiled=True, epoch_s=epoch_s, compile_s=compile_s)
 
-    (said,) = notes(PLAIN, slow)
+    (note,) = notes(PLAIN, compiled)
 
-    assert "compiling never pays" in said
-
-
-def test_compiling_that_takes_no_longer_pays_at_once():
-    """No step has to be waited for."""
-    quick = variant("torch-compiled", is_compiled=True, epoch_s=0.6, compile_s=0.4)
-
-    (said,) = notes(PLAIN, quick)
-
-    assert "compiling pays after 0 steps" in said
+    assert said in note
 
 
-def test_a_gain_that_trials_agree_on_is_sure():
-    """Three pairs of one ratio leave no doubt to be told."""
-    trials = [one | {"trial": number} for one in (PLAIN, COMPILED) for number in (1, 2, 3)]
-
-    (said,) = notes(*trials)
-
-    assert said.endswith("s of training)")
-
-
-def test_only_what_differs_in_compiling_alone_is_compared():
-    """Another framework, another batch size, or one that compiles unasked is no uncompiled twin."""
-    other = variant("jax", is_compiled=True, engine="jax", epoch_s=0.6, compile_s=2.0)
-    larger = COMPILED | {"settings": SETTINGS | {"compile": True, "batch_size": 40}}
-
+@pytest.mark.parametrize(
+    "other",
+    [
+        variant("jax", is_compiled=True, engine="jax", epoch_s=0.6, compile_s=2.0),
+        COMPILED | {"settings": SETTINGS | {"compile": True, "batch_size": 40}},
+        COMPILED | {"status": "failed", "metrics": {}},
+    ],
+    ids=["another framework", "another batch size", "failed"],
+)
+def test_only_what_differs_in_compiling_alone_is_compared(other: dict[str, Any]):
+    """All else must be alike."""
     assert notes(PLAIN, other) == []
-    assert notes(PLAIN, larger) == []
-    assert notes(PLAIN, COMPILED | {"status": "failed", "metrics": {}}) == []
 
 
 def test_compile_seconds_are_a_column_where_compiling_is_asked_for():
@@ -120,14 +110,13 @@ def test_compile_seconds_are_a_column_where_compiling_is_asked_for():
     assert ["compile s" in found for found in titles] == [True, False]
 
 
-def test_disturbed_trials_make_a_payback_unsure():
+def test_a_gain_that_trials_agree_on_is_sure_unless_they_were_disturbed():
     """However far the speeds are from each other."""
-    plain = [PLAIN | {"trial": trial} for trial in (1, 2, 3)]
-    compiled = [COMPILED | {"trial": trial} for trial in (1, 2, 3)]
-    compiled[0] = compiled[0] | {"metrics": compiled[0]["metrics"] | {"foreign_cores": 1.2}}
+    records = [one | {"trial": number} for one in (PLAIN, COMPILED) for number in (1, 2, 3)]
+    (quiet,) = notes(*records)
+    records[3] = records[3] | {"metrics": records[3]["metrics"] | {"foreign_cores": 1.2}}
 
-    (quiet,) = notes(*plain, *[COMPILED | {"trial": trial} for trial in (1, 2, 3)])
-    (busy,) = notes(*plain, *compiled)
+    (busy,) = notes(*records)
 
-    assert "not sure" not in quiet
+    assert quiet.endswith("s of training)")
     assert "; not sure: 2.00x as fast (machine busy: unreliable; 95 % CI" in busy

@@ -11,11 +11,10 @@ import pytest
 import vl_convert
 from report_runs import PHASES, RUN, failures, feeding, trial, trials
 
-from benchharness.report.html import theme
-from benchharness.report.html.charts import cells, curves
-from benchharness.report.html.charts.chart import AxisRange, Frame, spread_out, upper_end
-from benchharness.report.html.charts.sections import sections_of
+from benchharness.report.html import cells, curves, theme
+from benchharness.report.html.chart import Frame, spread_out
 from benchharness.report.html.files import poster
+from benchharness.report.html.page import charts_of
 from benchharness.report.pairs import interval_of
 from benchharness.report.rows import backends_of, rows_of
 from benchharness.report.table import Report
@@ -37,7 +36,7 @@ def frame(records: list[dict], backends: list[str] | None = None) -> Frame:
 
 def chart_names(records: list[dict]) -> list[str]:
     """Return the names of the charts of some records, from top to bottom."""
-    return [chart.name for section in sections_of(frame(records)) for chart in section.charts]
+    return [chart.name for charts in charts_of(frame(records)).values() for chart in charts]
 
 
 def luminance(colour: str) -> float:
@@ -56,12 +55,15 @@ def contrast(one: str, other: str) -> float:
 def test_bars_are_the_medians_of_the_summary():
     """And the dots are the trials' own figures."""
     records = trials()
-    (speeds,) = cells.speeds_of(frame(records))
+    (chart,) = cells.throughput(frame(records))
 
-    assert [(bar["backend"], bar["value"]) for bar in speeds.bars] == [
+    assert not any(bar["high_is_cut"] for bar in chart.data["bars-1"])
+    assert [(bar["backend"], bar["value"]) for bar in chart.data["bars-1"]] == [
         (row["backend"], row["train_images_per_s"]) for row in summary_rows(records)
     ]
-    assert [(dot["backend"], dot["trial"], dot["seed"], dot["value"]) for dot in speeds.trials] == [
+    assert [
+        (dot["backend"], dot["trial"], dot["seed"], dot["value"]) for dot in chart.data["trials-1"]
+    ] == [
         (row["backend"], row["trial"], row["seed"], row["train_images_per_s"])
         for row in trial_rows(records)
     ]
@@ -69,29 +71,29 @@ def test_bars_are_the_medians_of_the_summary():
 
 def test_feeding_is_drawn_by_its_own_speed():
     """1,000 and 2,000 images/s have the median 1,500."""
-    (speeds,) = cells.speeds_of(frame(feeding()))
+    (chart,) = cells.throughput(frame(feeding()))
 
-    assert [bar["value"] for bar in speeds.bars] == [1500, 1500]
+    assert [bar["value"] for bar in chart.data["bars-1"]] == [1500, 1500]
 
 
 def test_a_single_trial_has_no_whisker():
     """Nothing can be said of chance."""
-    (speeds,) = cells.speeds_of(frame(trials(count=1)))
+    (chart,) = cells.throughput(frame(trials(count=1)))
 
-    assert [bar["high"] for bar in speeds.bars] == [None, None]
-    assert not any(bar["high_is_cut"] for bar in speeds.bars)
+    assert [bar["high"] for bar in chart.data["bars-1"]] == [None, None]
+    assert not any(bar["high_is_cut"] for bar in chart.data["bars-1"])
 
 
 def test_an_endless_interval_is_cut_and_marked():
     """Two trials far apart reach beyond any axis; the bars stay readable."""
     records = [trial("a", "keras", 1, 10.0), trial("a", "keras", 2, 100.0)]
 
-    (speeds,) = cells.speeds_of(frame(records))
+    (chart,) = cells.throughput(frame(records))
 
-    (bar,) = speeds.bars
+    (bar,) = chart.data["bars-1"]
     assert bar["high"] > 1e4
     assert bar["high_is_cut"]
-    assert bar["drawn_high"] == speeds.end == pytest.approx(160)
+    assert bar["drawn_high"] == pytest.approx(160)
 
 
 def test_failed_trials_are_no_dots():
@@ -99,10 +101,10 @@ def test_failed_trials_are_no_dots():
     records = trials()
     records[0] |= {"status": "failed", "metrics": {}}
 
-    (speeds,) = cells.speeds_of(frame(records))
+    (chart,) = cells.throughput(frame(records))
 
-    assert len(speeds.trials) == 5
-    assert speeds.bars[0]["name"] == "keras (n=2)"
+    assert len(chart.data["trials-1"]) == 5
+    assert chart.data["bars-1"][0]["name"] == "keras (n=2)"
 
 
 def test_an_interval_of_one_cell_holds_its_median():
@@ -162,7 +164,7 @@ def test_a_disturbed_speed_says_so():
     """Over the chart, at the backend, and for those who do not see it."""
     busy, quiet = cells.throughput(frame(disturbed()))
 
-    assert [bar["name"] for bar in busy.data["bars"]] == [
+    assert [bar["name"] for bar in busy.data["bars-1"]] == [
         "keras (n=3)",
         "torch (n=3), machine busy",
     ]
@@ -170,19 +172,6 @@ def test_a_disturbed_speed_says_so():
     assert busy.alt.count(BUSY) == 1
     assert quiet.caption == ""
     assert "busy" not in quiet.alt + str(quiet.data)
-
-
-def test_the_main_chart_says_which_line_was_disturbed():
-    """A picture is sent on without its page: title, bar and answer say it."""
-    svg = vl_convert.vegalite_to_svg(poster(Report.of(RUN, disturbed())))
-
-    assert f">fine_tune ({BUSY})<" in svg
-    assert ">torch (n=3), machine busy<" in svg
-    assert f"overall: torch 1.50x keras in speed of training ({BUSY}; " in svg
-    assert "no winner is named" in svg
-    assert ">simple_cnn<" in svg
-    quiet = [*trials(), *trials("simple_cnn")]
-    assert "busy" not in vl_convert.vegalite_to_svg(poster(Report.of(RUN, quiet)))
 
 
 def test_a_slower_backend_lies_left_and_the_first_one_is_named():
@@ -264,24 +253,21 @@ def test_labels_keep_their_order_and_their_distance(values, moved):
     assert spread_out(values, gap=2.0) == pytest.approx(moved)
 
 
-def test_an_axis_shows_all_values_and_helpful_intervals():
-    """Up to 1.6 times the largest value."""
-    assert upper_end([10, 20], [None, 25]) == 25
-    assert upper_end([10, 20], [None, 1e9]) == 32
-    assert upper_end([10, 20], [None, None]) == 20
-
-
 @pytest.mark.parametrize(
-    ("values", "is_log", "middle"),
-    [([4.0, 20.0], False, 11.5), ([1.0, 100.0], True, 10.0), ([0.0], False, 0.5)],
+    ("seconds", "kind"),
+    [((4.0, 20.0), "linear"), ((1.0, 100.0), "log"), ((0.0, 0.0), "linear")],
 )
-def test_values_far_apart_get_a_logarithmic_axis(values, is_log, middle):
-    """All values are within it, and its middle is where it should be."""
-    span = AxisRange.of(values)
+def test_times_far_apart_get_a_logarithmic_axis(seconds, kind):
+    """All of them are within it."""
+    records = trials(count=1)
+    for one, train_s in zip(records, seconds, strict=True):
+        one["metrics"] |= {"train_s": train_s}
 
-    assert span.is_log is is_log
-    assert all(0 <= span.position(value) < 1 for value in values)
-    assert span.position(middle) == pytest.approx(0.5)
+    (chart,) = curves.accuracy(frame(records))
+
+    scale = chart.drawing.to_dict(validate=False)["layer"][0]["encoding"]["x"]["scale"]
+    assert scale["type"] == kind
+    assert scale["domain"][0] <= min(seconds) <= max(seconds) < scale["domain"][1]
 
 
 def test_the_front_is_what_nobody_beats_in_both():
@@ -313,11 +299,11 @@ def test_phases_add_up_to_the_wall_time():
     """No second is lost and none counts twice."""
     records = trials()
 
-    totals, parts = cells.phase_totals(frame(records)), cells.phase_parts(frame(records))
+    totals, parts = cells.phases_of(frame(records))
 
     for cell in totals:
         seconds = [part["seconds"] for part in parts if part["row"] == cell["row"]]
-        assert sum(seconds) == pytest.approx(cell["wall_s"]) == sum(PHASES.values())
+        assert sum(seconds) == pytest.approx(cell["value"]) == sum(PHASES.values())
 
 
 def test_stored_features_cost_this_trial_nothing():
@@ -325,7 +311,7 @@ def test_stored_features_cost_this_trial_nothing():
     records = trials(backends=["keras"], count=1)
     records[0]["metrics"] |= {"extract_s": 50.0, "extract_reused": True}
 
-    parts = cells.phase_parts(frame(records))
+    parts = cells.phases_of(frame(records))[1]
 
     assert sum(part["seconds"] for part in parts) == pytest.approx(sum(PHASES.values()))
 
@@ -339,8 +325,8 @@ def test_the_trial_shown_is_the_middle_one():
     extra["metrics"] = extra["metrics"] | {"wall_s": 4.0}
 
     for known in (records, [extra, *records]):
-        (cell,) = cells.phase_totals(frame(known))
-        assert (cell["trial"], cell["wall_s"]) == (3, 2.0)
+        ((cell,), _) = cells.phases_of(frame(known))
+        assert (cell["trial"], cell["value"]) == (3, 2.0)
 
 
 def test_every_phase_of_the_tables_is_of_one_kind():
@@ -353,13 +339,13 @@ def test_every_phase_of_the_tables_is_of_one_kind():
 def test_a_column_of_seconds_that_is_no_phase_changes_nothing():
     """Processor time, a best epoch and a time to a target are no parts of the wall time."""
     records = trials(count=1)
-    shown = cells.phase_parts(frame(records))
+    shown = cells.phases_of(frame(records))[1]
     others = {column.name for column in METRICS if column.unit == "s" and not column.is_phase}
     for one in records:
         one["metrics"] |= dict.fromkeys(others - {"wall_s"}, 11.0)
 
     assert {"cpu_s", "best_epoch_s", "epoch_s", "time_to_top1_s"} <= others
-    assert cells.phase_parts(frame(records)) == shown
+    assert cells.phases_of(frame(records))[1] == shown
 
 
 @pytest.mark.parametrize(
@@ -369,12 +355,12 @@ def test_phases_of_recorded_trials_add_up_to_their_wall_time(run):
     """Those of every run that is published, other_s included."""
     recorded = frame(RunFolder.open(REFERENCE / run).records()[0])
 
-    totals, parts = cells.phase_totals(recorded), cells.phase_parts(recorded)
+    totals, parts = cells.phases_of(recorded)
 
     assert totals
     for cell in totals:
         seconds = sum(part["seconds"] for part in parts if part["row"] == cell["row"])
-        assert seconds == pytest.approx(cell["wall_s"], abs=0.01)
+        assert seconds == pytest.approx(cell["value"], abs=0.01)
 
 
 def test_our_own_checks_are_a_kind():
@@ -382,7 +368,7 @@ def test_our_own_checks_are_a_kind():
     records = trials(backends=["keras"], count=1)
     records[0]["metrics"] |= {"calibrate_s": 0.5, "replay_s": 0.25}
 
-    parts = {part["kind"]: part for part in cells.phase_parts(frame(records))}
+    parts = {part["kind"]: part for part in cells.phases_of(frame(records))[1]}
 
     assert parts["checking"]["seconds"] == 0.5 + 0.25 + PHASES["ledger_s"]
     assert parts["checking"]["phases"] == "calibrate 0.5 s, replay 0.25 s, ledger 0.0625 s"
@@ -422,7 +408,7 @@ def test_trials_stand_against_the_median_of_their_cell():
 )
 def test_every_drawing_compiles(records):
     """Altair finds no mistake in it, and Vega-Lite makes a chart of it."""
-    charts = [chart for section in sections_of(frame(records)) for chart in section.charts]
+    charts = [chart for charts in charts_of(frame(records)).values() for chart in charts]
 
     assert charts
     assert len({chart.name for chart in charts}) == len(charts)

@@ -12,9 +12,14 @@ from benchharness.compare.comparison import CellComparison, Comparison
 from benchharness.compare.noise import Noise, NoiseReport, RequiredPairs
 from benchharness.compare.sampling import Scatter
 from benchharness.compare.verdict import Verdict
-from benchharness.report.comparison import headline, markdown, plain_text
-from benchharness.report.junit import junit
-from benchharness.report.noise import NoiseTable, noise_line
+from benchharness.report.comparison import (
+    NoiseTable,
+    headline,
+    junit,
+    markdown,
+    noise_line,
+    plain_text,
+)
 
 
 def verdict(word: str = "same", **changes: Any) -> Verdict:

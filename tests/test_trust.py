@@ -30,7 +30,8 @@ from benchharness.errors import DatasetError, PluginError, WeightsError
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.progress.plain import PlainReporter
-from benchharness.report.table import markdown, plain_text
+from benchharness.report.markdown import markdown
+from benchharness.report.table import plain_text
 from benchharness.results.tables import csv_text, write_csv_files
 from benchharness.run.events import Announced
 from benchharness.text import escape_control_chars

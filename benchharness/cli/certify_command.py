@@ -45,7 +45,7 @@ def command(
         return code
     from rich.console import Console
 
-    from benchharness.report.certificates import certificates_table
+    from benchharness.report.views import certificates_table
 
     Console().print(certificates_table(certificates))
     if not quiet and any(certificate.obstacle for certificate in certificates):

@@ -225,8 +225,8 @@ def _report(
     from benchharness.files import atomic_write_text, unwritten
     from benchharness.progress import watch
     from benchharness.report.comparison import ComparisonTable, headline
+    from benchharness.report.comparison import junit as as_junit
     from benchharness.report.comparison import markdown as as_markdown
-    from benchharness.report.junit import junit as as_junit
     from benchharness.run.events import RunFinished
 
     with watch(as_json=as_json, is_quiet=is_quiet) as observe:

@@ -69,7 +69,7 @@ def _show(report: DoctorReport) -> None:
     """Print the checks; paths and commands are broken on a terminal alone."""
     from rich.console import Console
 
-    from benchharness.report.doctor import doctor_view
+    from benchharness.report.views import doctor_view
 
     if sys.stdout.isatty():
         Console(highlight=False).print(doctor_view(report))

@@ -44,7 +44,7 @@ def command(
     from benchharness.compare.verdict import unknown_columns
     from benchharness.errors import SuiteError
     from benchharness.progress import watch
-    from benchharness.report.noise import NoiseTable, noise_line
+    from benchharness.report.comparison import NoiseTable, noise_line
     from benchharness.run.events import RunFinished
     from benchharness.run.options import RunOptions
 

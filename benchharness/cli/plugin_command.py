@@ -99,11 +99,11 @@ def _show(checked: PluginCheck) -> None:
     """Print each clause as it becomes known."""
     from rich.console import Console
 
-    from benchharness.report.checklist import lines, outcome
+    from benchharness.report.views import clause_lines, contract_outcome
 
     console, printed = Console(highlight=False), set[str]()
     with console.status("checking"):
         for result in checked.run():
-            for line in lines(result, width=console.width, printed=printed):
+            for line in clause_lines(result, width=console.width, printed=printed):
                 console.print(line)
-    console.print("", outcome(checked))
+    console.print("", contract_outcome(checked))

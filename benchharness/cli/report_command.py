@@ -40,7 +40,7 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
     for warning in [*damages, *warnings]:
         echo(f"warning: {warning}", err=True)
     if markdown:
-        from benchharness.report.table import markdown as as_markdown
+        from benchharness.report.markdown import markdown as as_markdown
 
         click.echo(as_markdown(described, records))
     else:

@@ -1,22 +1,25 @@
-"""Comparison of two sides: a headline, then a row for each cell and column, and notes."""
+"""A comparison on a terminal, in Markdown and as JUnit XML; the noise of a machine."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from xml.etree import ElementTree
 
 from rich import box
 from rich.console import Console, ConsoleOptions, JustifyMethod, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from benchharness.compare.comparison import Comparison
+from benchharness.compare.comparison import CellComparison, Comparison
+from benchharness.compare.noise import DIFFERENCES, Noise, NoiseReport
 from benchharness.compare.sampling import ERROR, Scatter
 from benchharness.compare.verdict import Verdict
 from benchharness.model.quantities import QUANTITIES
-from benchharness.report.rows import UNKNOWN
-from benchharness.report.table import as_text, escaped
+from benchharness.report.markdown import escaped, markdown_table
+from benchharness.report.rows import UNKNOWN, counted
+from benchharness.report.table import as_text
 
 HEADINGS = ("cell", "column", "verdict", "change", "interval", "pairs", "limit")
 _STYLES = {
@@ -29,19 +32,23 @@ _STYLES = {
     "failed": "bold red",
     "skipped": "dim",
 }
+_BETTER = ("faster", "less", "better", "reached")
 # Verdicts that a comment need not show.
 _UNREMARKABLE = ("same", "undecidable *", "skipped")
 _MAX_NAMED = 3
 # Below so many columns of text the gaps of the table make room for names.
 ROOMY = 100
-
-
 LEGEND = (
     "change: B / A of seconds or bytes, above 1 where B is worse; of top-1 A - B, above 0 where B "
     "is worse"
 )
 INFORMATIONAL = "*: informational; use --column NAME to require a decision"
-_LEGENDS = ("change: ", "*: ", "level: ")
+DETECTABLE = (
+    "detectable: smallest change found with 90 % power; then the pairs needed for other "
+    "thresholds, and the minutes that a pair takes"
+)
+# What XML 1.0 cannot hold at all.
+_FORBIDDEN = {code: None for code in range(32) if code not in (9, 10, 13)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,39 +66,61 @@ class ComparisonTable:
         yield Text(headline(comparison), style="bold red" if is_bad else "bold")
         yield Text(setting(comparison))
         yield Text()
-        table = figures_table(HEADINGS, is_text=lambda place: place < 3, width=options.max_width)
+        table = _figures_table(HEADINGS, texts=3, width=options.max_width)
         for row in rows(comparison):
-            texts = [Text(text) for text in row]
+            texts = list(map(Text, row))
             texts[2].stylize(_STYLES.get(row[2], "bold red"))
             table.add_row(*texts)
         yield table
         yield Text()
-        for note in notes_of(comparison):
-            yield Text(note, style="dim" if note.startswith(_LEGENDS) else "yellow")
+        yield from (Text(note, style="yellow") for note in notes_of(comparison))
+        yield from (Text(note, style="dim") for note in legend_of(comparison))
 
 
-def figures_table(headings: Sequence[str], *, is_text: Callable[[int], bool], width: int) -> Table:
-    """Return a table whose first column, a name, is folded where the terminal is narrow.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoiseTable:
+    """The noise of all cells, for a terminal: the smallest differences that a machine can show."""
 
-    Args:
-        headings: Of its columns.
-        is_text: Whether a column, by its place, holds text and not numbers.
-        width: Of the terminal.
-    """
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        show_edge=False,
-        pad_edge=False,
-        header_style="dim",
-        padding=(0, 1 if width >= ROOMY else 0),
+    report: NoiseReport
+
+    def __rich_console__(
+        self, console: Console, options: ConsoleOptions
+    ) -> Iterator[RenderableType]:
+        """Yield headline, table and notes."""
+        yield Text(noise_line(self.report), style="bold")
+        yield Text()
+        needs = (f"{difference:.0%}" for difference in DIFFERENCES)
+        headings = ("cell", "column", "A : A", "pairs", "detectable", *needs, "min/pair")
+        table = _figures_table(headings, texts=2, width=options.max_width)
+        for noise in self.report.found:
+            table.add_row(
+                Text(noise.cell),
+                _words(noise.column),
+                noise.word,
+                str(noise.pairs),
+                _reach(noise),
+                *(UNKNOWN if need.pairs is None else str(need.pairs) for need in noise.needs),
+                f"{noise.pair_s / 60:.2f}",
+            )
+        yield table
+        yield Text()
+        for label, scatter in self.report.scatters.items():
+            yield Text(_scatter_text(label, scatter))
+        for label, reason in self.report.failures.items():
+            yield Text(f"{label}: {reason}", style="bold red")
+        yield Text(DETECTABLE, style="dim")
+
+
+def noise_line(report: NoiseReport) -> str:
+    """Return the line that says it all: what this machine shows of speed in its worst cell."""
+    speeds = [noise for noise in report.found if QUANTITIES[noise.column].kind == "speed"]
+    worst = max(speeds or report.found, key=lambda noise: noise.reach, default=None)
+    if worst is None:
+        return "nothing could be measured"
+    return (
+        f"{worst.pairs} pairs show {_reach(worst)} of {_words(worst.column)} in every cell "
+        f"({report.machine}, {report.minutes:.1f} minutes)"
     )
-    for place, heading in enumerate(headings):
-        justify: JustifyMethod = "left" if is_text(place) else "right"
-        if place == 0:
-            table.add_column(heading, overflow="fold", min_width=10, justify=justify)
-        else:
-            table.add_column(heading, overflow="fold", no_wrap=True, justify=justify)
-    return table
 
 
 def plain_text(comparison: Comparison, *, width: int = 100) -> str:
@@ -102,95 +131,79 @@ def plain_text(comparison: Comparison, *, width: int = 100) -> str:
 def markdown(comparison: Comparison, *, command: str = "") -> str:
     """Return the comparison in Markdown, short enough for a comment on a pull request.
 
-    Cells that changed, failed or are undecided are in sight, with the notes; the rest is folded.
-
-    Args:
-        comparison: To write.
-        command: That repeats it; empty for none.
+    Cells that changed, failed or are undecided are in sight, with the notes and the command that
+    repeats it; the rest is folded.
     """
     mark = {0: "✅", 4: "❔"}.get(comparison.exit_code, "❌")
     every = rows(comparison)
     notable = [row for row in every if row[2] not in _UNREMARKABLE]
-    parts = [f"### {mark} {escaped(headline(comparison))}", escaped(setting(comparison))]
-    if notable:
-        parts.append(_markdown_table(notable))
-    notes: list[str] = []
-    legend: list[str] = []
-    for note in notes_of(comparison):
-        (legend if note.startswith(_LEGENDS) else notes).append(f"- {escaped(note)}")
-    if notes:
-        parts.append("\n".join(notes))
-    if noise := noise_words(comparison):
-        parts.append(escaped(noise))
-    if command:
-        parts.append(f"Repeat it: `{command}`")
-    folded = [_markdown_table(every)] if len(notable) < len(every) else []
-    summary = "<details><summary>All figures</summary>"
-    return "\n\n".join([*parts, summary, *folded, "\n".join(legend), "</details>"]) + "\n"
-
-
-def noise_words(comparison: Comparison) -> str:
-    """Return how precisely speeds were measured; empty if no interval is known."""
-    widths = sorted(
-        math.sqrt(v.high / v.low) - 1
-        for _, v in comparison.verdicts()
-        if v.kind == "speed" and v.low and v.high
+    notes, legend = (
+        "\n".join(f"- {escaped(note)}" for note in texts)
+        for texts in (notes_of(comparison), legend_of(comparison))
     )
-    if not widths:
-        return ""
-    span = f"± {widths[0]:.1%}" if len(widths) == 1 else f"± {widths[0]:.1%} to {widths[-1]:.1%}"
-    return f"Noise of this machine: intervals of speeds are {span}."
+    parts = [
+        f"### {mark} {escaped(headline(comparison))}",
+        escaped(setting(comparison)),
+        _markdown_table(notable) if notable else "",
+        notes,
+        escaped(_noise_text(comparison)),
+        f"Repeat it: `{command}`" if command else "",
+        "<details><summary>All figures</summary>",
+        _markdown_table(every) if len(notable) < len(every) else "",
+        legend,
+        "</details>",
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def _markdown_table(table: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(HEADINGS) + " |", "|---|---|---|---:|---:|---:|---:|"]
-    for row in table:
-        cells = [escaped(text) for text in row]
-        if row[2] not in _STYLES:
-            cells[2] = f"**{cells[2]}**"
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+def junit(comparison: Comparison) -> str:
+    """Return an XML document: a test suite, and in it a test for each cell and column.
+
+    What is worse is a failure, what is undecided and matters too; a cell whose trials failed is an
+    error, one that neither side can do is skipped.
+    """
+    root = ElementTree.Element("testsuites")
+    name = _xml_text(f"benchharness compare {comparison.suite}")
+    suite = ElementTree.SubElement(root, "testsuite", name=name)
+    for cell in comparison.cells:
+        classname = _xml_text(cell.label)
+        if not cell.verdicts:
+            case = ElementTree.SubElement(suite, "testcase", classname=classname, name="trials")
+            kind = "skipped" if cell.is_skipped else "error"
+            ElementTree.SubElement(case, kind, message=_xml_text(cell.failure))
+        for verdict in cell.verdicts:
+            case = ElementTree.SubElement(
+                suite, "testcase", classname=classname, name=verdict.column
+            )
+            message = _junit_message(verdict, busy=busy_text(comparison))
+            if verdict.is_worse or verdict.is_undecided:
+                ElementTree.SubElement(case, "failure", type=verdict.word, message=message)
+            elif verdict.word == "undecidable":
+                ElementTree.SubElement(case, "skipped", message=message)
+            else:
+                ElementTree.SubElement(case, "system-out").text = message
+    kinds = {"failures": "failure", "errors": "error", "skipped": "skipped"}
+    counts = {name: str(len(suite.findall(f"*/{kind}"))) for name, kind in kinds.items()}
+    suite.attrib |= {"tests": str(len(suite)), **counts}
+    suite.set("time", f"{60 * (comparison.minutes or 0):.1f}")
+    output = _xml_text("\n".join([headline(comparison), *comparison.notes]))
+    ElementTree.SubElement(suite, "system-out").text = output
+    ElementTree.indent(root)
+    return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
 def headline(comparison: Comparison) -> str:
     """Return the line that says it all, a busy machine too."""
-    busy = busy_words(comparison)
+    busy = busy_text(comparison)
     return _outcome(comparison) + (f" ({busy})" if busy else "")
 
 
-def busy_words(comparison: Comparison) -> str:
+def busy_text(comparison: Comparison) -> str:
     """Return that other processes disturbed trials; empty where they did not."""
     if not comparison.disturbed:
         return ""
-    trials = _count(comparison.disturbed, "trial")
+    trials = counted(comparison.disturbed, "trial")
     return f"machine busy during {trials}: small changes are unreliable"
-
-
-def _outcome(comparison: Comparison) -> str:
-    verdicts = list(comparison.verdicts())
-    worse = [f"{cell.label} {_said(verdict)}" for cell, verdict in verdicts if verdict.is_worse]
-    failed = [cell.label for cell in comparison.cells if cell.failure and not cell.is_skipped]
-    undecided = [
-        f"{cell.label} {_words(verdict)}" for cell, verdict in verdicts if verdict.is_undecided
-    ]
-    cells = f"{_count(len(verdicts), 'figure')} of {_count(len(comparison.cells), 'cell')}"
-    match comparison.exit_code:
-        case 3:
-            more = f"; failed: {_some(failed)}" if failed else ""
-            return f"REGRESSION: {_some(worse)}{more}"
-        case 1:
-            return f"FAILED: {_some(failed)} cannot be compared"
-        case 4:
-            return f"UNDECIDABLE: {_some(undecided)}; no regression in the rest"
-    if not verdicts:
-        return "nothing to compare: neither side can do the work"
-    better = [
-        f"{cell.label} {_said(verdict)}" for cell, verdict in verdicts if verdict.word in _BETTER
-    ]
-    return f"no regression in {cells}" + (f"; {_some(better)}" if better else "")
-
-
-_BETTER = ("faster", "less", "better", "reached")
 
 
 def setting(comparison: Comparison) -> str:
@@ -203,34 +216,159 @@ def setting(comparison: Comparison) -> str:
     parts = [f"A {comparison.a}, B {comparison.b}, {how}"]
     parts += [f"{comparison.minutes:.1f} minutes"] if comparison.minutes is not None else []
     parts += [f"on {comparison.machine}"] if comparison.machine else []
-    proofs = {cell.proof for cell in comparison.cells if not cell.failure}
-    if proofs == {"proven"}:
+    if {cell.proof for cell in comparison.cells if not cell.failure} == {"proven"}:
         parts.append("equal work proven")
     return ", ".join(parts)
 
 
+def rows(comparison: Comparison) -> list[list[str]]:
+    """Return a row of texts for each cell and column, as ``HEADINGS`` names them."""
+    texts = []
+    for cell in comparison.cells:
+        if not cell.verdicts:
+            texts.append([cell.label, "", "skipped" if cell.is_skipped else "failed", *[""] * 4])
+        texts += [[cell.label, *_row(verdict)] for verdict in cell.verdicts]
+    return texts
+
+
 def notes_of(comparison: Comparison) -> list[str]:
-    """Return what a reader must know besides the table, the legend last."""
-    verdicts = [verdict for _, verdict in comparison.verdicts()]
-    is_informational = any(
-        v.word == "undecidable" and not v.is_undecided for v in verdicts if not v.misses
-    )
+    """Return what a reader must know besides the table."""
     return [
         *(f"{cell.label}: {cell.failure}" for cell in comparison.cells if cell.failure),
-        *(f"{cell.label}: {missed_words(v)}" for cell, v in comparison.verdicts() if v.misses),
+        *(f"{cell.label}: {missed_text(v)}" for cell, v in comparison.verdicts() if v.misses),
         *(
-            scatter_words(cell.label, cell.scatter)
+            _scatter_text(cell.label, cell.scatter)
             for cell in comparison.cells
             if cell.scatter and any(v.is_undecided and v.kind == "speed" for v in cell.verdicts)
         ),
         *comparison.notes,
-        *([INFORMATIONAL] if is_informational else []),
-        LEGEND,
-        *([level_line(verdicts)] if verdicts else []),
     ]
 
 
-def scatter_words(label: str, scatter: Scatter) -> str:
+def legend_of(comparison: Comparison) -> list[str]:
+    """Return what the marks and figures of the table mean, and how sure they are."""
+    verdicts = [verdict for _, verdict in comparison.verdicts()]
+    is_informational = any(
+        v.word == "undecidable" and not v.is_undecided for v in verdicts if not v.misses
+    )
+    marks = [INFORMATIONAL] if is_informational else []
+    return [*marks, LEGEND, *([_level_text(verdicts)] if verdicts else [])]
+
+
+def missed_text(verdict: Verdict) -> str:
+    """Return a sentence on how often each side misses its target."""
+    assert verdict.misses is not None
+    (ours, of_ours), (theirs, of_theirs) = verdict.misses
+    counts = f"B misses its target in {theirs} of {of_theirs} trials, A in {ours} of {of_ours}"
+    return {
+        "missed": f"{counts}, which is more than chance",
+        "reached": f"{counts}, which is less than chance",
+        "same": f"{counts}, far fewer than half",
+    }.get(verdict.word, f"{counts}, which may be chance")
+
+
+def _figures_table(headings: Sequence[str], *, texts: int, width: int) -> Table:
+    """Return a table of a name, which folds where the terminal is narrow, texts and numbers."""
+    padding = (0, 1 if width >= ROOMY else 0)
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, header_style="dim", padding=padding
+    )
+    name, *others = headings
+    table.add_column(name, overflow="fold", min_width=10)
+    for place, heading in enumerate(others, start=1):
+        justify: JustifyMethod = "left" if place < texts else "right"
+        table.add_column(heading, overflow="fold", no_wrap=True, justify=justify)
+    return table
+
+
+def _markdown_table(table: Sequence[Sequence[str]]) -> str:
+    """Return rows in Markdown, verdicts that are bad news in bold."""
+    texts = [list(map(escaped, row)) for row in table]
+    for row in texts:
+        if row[2] not in _STYLES:
+            row[2] = f"**{row[2]}**"
+    return markdown_table(HEADINGS, texts, texts=3)
+
+
+def _noise_text(comparison: Comparison) -> str:
+    """Return how precisely speeds were measured; empty if no interval is known."""
+    widths = sorted(
+        math.sqrt(v.high / v.low) - 1
+        for _, v in comparison.verdicts()
+        if v.kind == "speed" and v.low and v.high
+    )
+    if not widths:
+        return ""
+    span = f"± {widths[0]:.1%}" if len(widths) == 1 else f"± {widths[0]:.1%} to {widths[-1]:.1%}"
+    return f"Noise of this machine: intervals of speeds are {span}."
+
+
+def _outcome(comparison: Comparison) -> str:
+    verdicts = list(comparison.verdicts())
+
+    def some(chosen: Iterable[tuple[CellComparison, Verdict]]) -> str:
+        return _some([f"{cell.label} {_sized(verdict)}" for cell, verdict in chosen])
+
+    failed = [cell.label for cell in comparison.cells if cell.failure and not cell.is_skipped]
+    match comparison.exit_code:
+        case 3:
+            more = f"; failed: {_some(failed)}" if failed else ""
+            return f"REGRESSION: {some(pair for pair in verdicts if pair[1].is_worse)}{more}"
+        case 1:
+            return f"FAILED: {_some(failed)} cannot be compared"
+        case 4:
+            undecided = _some(
+                [f"{cell.label} {_words(v.column)}" for cell, v in verdicts if v.is_undecided]
+            )
+            return f"UNDECIDABLE: {undecided}; no regression in the rest"
+    if not verdicts:
+        return "nothing to compare: neither side can do the work"
+    figures, cells = counted(len(verdicts), "figure"), counted(len(comparison.cells), "cell")
+    better = some(pair for pair in verdicts if pair[1].word in _BETTER)
+    return f"no regression in {figures} of {cells}{'; ' if better else ''}{better}"
+
+
+def _row(verdict: Verdict) -> list[str]:
+    words = _words(verdict.column)
+    pairs = str(verdict.pairs) if verdict.is_paired else f"{verdict.pairs} each"
+    if verdict.misses is not None:
+        counts = " : ".join(f"{missed} of {trials}" for missed, trials in verdict.misses)
+        return [words, verdict.word, "", counts, pairs, ""]
+    sign, limit = (
+        ("+", verdict.threshold) if verdict.kind == "accuracy" else ("", 1 + verdict.threshold)
+    )
+    change, low, high = (
+        UNKNOWN if value is None else f"{value:{sign}.3f}"
+        for value in (verdict.change, verdict.low, verdict.high)
+    )
+    mark = "" if verdict.is_required or verdict.word != "undecidable" else " *"
+    interval = UNKNOWN if low == high == UNKNOWN else f"{low} to {high}"
+    return [words, f"{verdict.word}{mark}", change, interval, pairs, f"{limit:.3f}"]
+
+
+def _sized(verdict: Verdict) -> str:
+    """Return a verdict with its size: ``training 12.1 % slower``."""
+    if verdict.misses is not None:
+        (ours, of_ours), (theirs, of_theirs) = verdict.misses
+        return f"misses its target in {theirs} of {of_theirs} trials, A in {ours} of {of_ours}"
+    words = _words(verdict.column)
+    if verdict.change is None:
+        return f"{words} {verdict.word}"
+    if verdict.kind == "accuracy":
+        return f"{words} {abs(verdict.change):.3f} {verdict.word}"
+    return f"{words} {max(verdict.change, 1 / verdict.change) - 1:.1%} {verdict.word}"
+
+
+def _words(column: str) -> str:
+    quantity = QUANTITIES.get(column)
+    return (quantity.words if quantity else "target misses") or column
+
+
+def _reach(noise: Noise) -> str:
+    return f"{noise.reach:.1%}" if noise.reach < 1 else "> 100%"
+
+
+def _scatter_text(label: str, scatter: Scatter) -> str:
     """Return what a cell's training scatters by, and what helps against it."""
     if not scatter.are_longer_trials_better:
         advice = "more pairs help, longer trials hardly"
@@ -244,101 +382,39 @@ def scatter_words(label: str, scatter: Scatter) -> str:
     )
 
 
-def missed_words(verdict: Verdict) -> str:
-    """Return a sentence on how often each side misses its target."""
-    assert verdict.misses is not None
-    (ours, of_ours), (theirs, of_theirs) = verdict.misses
-    counts = f"B misses its target in {theirs} of {of_theirs} trials, A in {ours} of {of_ours}"
-    return {
-        "missed": f"{counts}, which is more than chance",
-        "reached": f"{counts}, which is less than chance",
-        "same": f"{counts}, far fewer than half",
-    }.get(verdict.word, f"{counts}, which may be chance")
-
-
-def rows(comparison: Comparison) -> list[list[str]]:
-    """Return a row of texts for each cell and column, as ``HEADINGS`` names them."""
-    texts = []
-    for cell in comparison.cells:
-        if not cell.verdicts:
-            word = "skipped" if cell.is_skipped else "failed"
-            texts.append([cell.label, "", word, *[""] * 4])
-        texts += [[cell.label, *_row(verdict)] for verdict in cell.verdicts]
-    return texts
-
-
-def _row(verdict: Verdict) -> list[str]:
-    if verdict.misses is not None:
-        counts = " : ".join(f"{missed} of {trials}" for missed, trials in verdict.misses)
-        return [_words(verdict), verdict.word, "", counts, _pairs(verdict), ""]
-    limit = verdict.threshold if verdict.kind == "accuracy" else 1 + verdict.threshold
-    mark = "" if verdict.is_required or verdict.word != "undecidable" else " *"
-    interval = f"{_number(verdict, verdict.low)} to {_number(verdict, verdict.high)}"
-    return [
-        _words(verdict),
-        f"{verdict.word}{mark}",
-        _number(verdict, verdict.change),
-        interval if verdict.low is not None or verdict.high is not None else UNKNOWN,
-        _pairs(verdict),
-        f"{limit:.3f}",
-    ]
-
-
-def _pairs(verdict: Verdict) -> str:
-    return str(verdict.pairs) if verdict.is_paired else f"{verdict.pairs} each"
-
-
-def _number(verdict: Verdict, value: float | None) -> str:
-    if value is None:
-        return UNKNOWN
-    return f"{value:+.3f}" if verdict.kind == "accuracy" else f"{value:.3f}"
-
-
-def _said(verdict: Verdict) -> str:
-    """Return a verdict with its size: ``training 12.1 % slower``."""
-    if verdict.misses is not None:
-        (ours, of_ours), (theirs, of_theirs) = verdict.misses
-        return f"misses its target in {theirs} of {of_theirs} trials, A in {ours} of {of_ours}"
-    if verdict.change is None:
-        return f"{_words(verdict)} {verdict.word}"
-    if verdict.kind == "accuracy":
-        return f"{_words(verdict)} {abs(verdict.change):.3f} {verdict.word}"
-    change = verdict.change if verdict.change >= 1 else 1 / verdict.change
-    return f"{_words(verdict)} {change - 1:.1%} {verdict.word}"
-
-
-def _words(verdict: Verdict) -> str:
-    if verdict.misses is not None:
-        return "target misses"
-    return QUANTITIES[verdict.column].words or verdict.column
-
-
-def level_line(verdicts: Iterable[Verdict]) -> str:
+def _level_text(verdicts: Sequence[Verdict]) -> str:
     """Return how sure each interval is, and all looks together."""
-    said = list(verdicts)
-    of_misses = _levels(verdict for verdict in said if verdict.misses)
-    of_intervals = _levels(verdict for verdict in said if not verdict.misses)
+
+    def levels(*, of_misses: bool) -> str:
+        known = {v.level for v in verdicts if (v.misses is not None) == of_misses}
+        return " or ".join(f"{level:.2%}" for level in sorted(known))
+
     parts = []
-    if of_intervals:
+    if of_intervals := levels(of_misses=False):
         parts.append(
             f"each end of an interval errs in {of_intervals} of looks, and all looks planned "
             f"together in {ERROR:.0%} of comparisons at most"
         )
-    if of_misses:
+    if of_misses := levels(of_misses=True):
         parts.append(f"a word on missed targets errs in {of_misses} of looks")
     return f"level: {'; '.join(parts)}"
 
 
-def _levels(verdicts: Iterable[Verdict]) -> str:
-    levels = sorted({verdict.level for verdict in verdicts})
-    return " or ".join(f"{level:.2%}" for level in levels)
+def _junit_message(verdict: Verdict, *, busy: str) -> str:
+    said = (
+        missed_text(verdict)
+        if verdict.misses is not None
+        else f"{verdict.word}: change {verdict.change}, interval {verdict.low} to {verdict.high}, "
+        f"threshold {verdict.threshold}, {verdict.pairs} pairs"
+    )
+    return _xml_text(f"{said}; {busy}" if busy else said)
+
+
+def _xml_text(text: str) -> str:
+    return text.translate(_FORBIDDEN)
 
 
 def _some(texts: Sequence[str]) -> str:
     more = len(texts) - _MAX_NAMED
     named = ", ".join(texts[:_MAX_NAMED])
     return f"{named} and {more} more" if more > 0 else named
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rich import box
 from rich.console import Group, JustifyMethod, RenderableType
@@ -13,7 +13,7 @@ from rich.text import Text
 from benchharness.history.changepoints import FEWEST
 from benchharness.history.history import History, Point, Series, Step, differences
 from benchharness.model.quantities import QUANTITIES, Kind
-from benchharness.report.rows import UNKNOWN, alike, printable, share
+from benchharness.report.rows import UNKNOWN, alike, counted, printable, share
 from benchharness.results.columns import METRICS
 
 COLUMNS = ("run", "commit", "value", "spread", "changed")
@@ -30,17 +30,13 @@ WORDS: dict[Kind, tuple[str, str]] = {
     "amount": ("more", "less"),
     "accuracy": ("lower", "higher"),
 }
-# From seconds and bytes to what reads well, the largest that leaves 1 or more.
+# From seconds to what reads well, the largest that leaves 1 or more.
 _SECONDS = {"s": 1.0, "ms": 1e3, "us": 1e6, "ns": 1e9}
 _UNITS = {column.name: column.unit for column in METRICS}
 
 
 def history_view(history: History, *, last: int) -> Group:
-    """Return everything, series by series.
-
-    Args:
-        last: Rows of each table; steps are those of all runs.
-    """
+    """Return everything, series by series; ``last`` is the number of rows of each table."""
     return Group(*_parts(history, last))
 
 
@@ -48,11 +44,11 @@ def _parts(history: History, last: int) -> Iterator[RenderableType]:
     for series in history.series:
         yield Text(heading(series), style="bold")
         yield Text(f"on {printable(series.terms.machine)}", style="dim")
-        yield Text(sparkline(series))
+        yield Text(_sparkline(series))
         for step in series.steps:
             style = "bold red" if step.is_worse else "bold green"
-            yield Text(step_words(series, step), style=style)
-        yield Text(state_words(series), style="yellow" if stands_out(series) else "")
+            yield Text(step_text(series, step), style=style)
+        yield Text(state_text(series), style="yellow" if _stands_out(series) else "")
         yield _table(series, last)
         if versions := newest_versions(series):
             yield Text(f"newest: {versions}", style="dim")
@@ -64,9 +60,8 @@ def _parts(history: History, last: int) -> Iterator[RenderableType]:
 def _table(series: Series, last: int) -> Table:
     table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, header_style="")
     for name in COLUMNS:
-        is_number, is_text = name in ("value", "spread"), name == "changed"
-        justify: JustifyMethod = "right" if is_number else "left"
-        table.add_column(name, justify=justify, no_wrap=not is_text, overflow="fold")
+        justify: JustifyMethod = "right" if name in ("value", "spread") else "left"
+        table.add_column(name, justify=justify, no_wrap=name != "changed", overflow="fold")
     rows = rows_of(series)
     for row in rows[-last:]:
         table.add_row(*map(Text, row))
@@ -76,14 +71,8 @@ def _table(series: Series, last: int) -> Table:
     return table
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """How a series' values are written.
-
-    Attributes:
-        factor: From what was measured.
-        unit: After that; empty for none.
-    """
+class Scale(NamedTuple):
+    """How a series' values are written: by which factor, and in which unit (empty for none)."""
 
     factor: float
     unit: str
@@ -92,100 +81,53 @@ class Scale:
     def of(cls, series: Series) -> Scale:
         """Return the scale that suits all values of a series."""
         name = series.quantity.name
-        unit = _UNITS.get(name, "" if name == "ops" else "s")
+        unit = _UNITS.get(name, "s")
         if name == "ops":
-            return cls(factor=1.0, unit="1/s")
+            return cls(1.0, "1/s")
         if unit == "bytes":
-            return cls(factor=1e-9, unit="GB")
+            return cls(1e-9, "GB")
         if unit == "s" and name not in QUANTITIES:
             least = min(point.value for point in series.points)
             best = next((key for key, factor in _SECONDS.items() if least * factor >= 1), "ns")
-            return cls(factor=_SECONDS[best], unit=best)
-        return cls(factor=1.0, unit="" if unit == "0-1" else unit)
+            return cls(_SECONDS[best], best)
+        return cls(1.0, "" if unit == "0-1" else unit)
 
 
 def heading(series: Series) -> str:
     """Return what a series is of."""
     unit = Scale.of(series).unit
-    what = f"{series.quantity.name}{f' ({unit})' if unit else ''}"
-    return f"{printable(series.cell)}: {what}"
+    return f"{printable(series.cell)}: {series.quantity.name}{f' ({unit})' if unit else ''}"
 
 
-def sparkline(series: Series) -> str:
-    """Return a mark for each of the newest runs, the higher the larger the value."""
-    values = [point.value for point in series.points[-MAX_BARS:]]
-    low, high = min(values), max(values)
-    # Noise of a hundredth is no mountain range.
-    room = max(high - low, 0.05 * abs(high)) or 1.0
-    middle = (low + high) / 2
-    shares = ((value - middle) / room + 0.5 for value in values)
-    return "".join(BARS[min(len(BARS) - 1, int(share * len(BARS)))] for share in shares)
-
-
-def step_words(series: Series, step: Step) -> str:
+def step_text(series: Series, step: Step) -> str:
     """Return a step in a sentence: how large, since when, and what changed with it."""
-    scale = Scale.of(series)
-    was, became = _figures(series, [step.was * scale.factor, step.became * scale.factor])
-    unit = f" {scale.unit}" if scale.unit else ""
     what = "; ".join(map(printable, step.differences))
-    size = size_words(series, step.was, step.became)
+    figures = _figures(series, [step.was, step.became], " -> ")
     return (
-        f"{size} since {when(step.after)} ({was} -> {became}{unit}): "
+        f"{size_text(series, step.was, step.became)} since {when(step.after)} ({figures}): "
         f"{what or 'no recorded change (code, versions); check the machine'}"
     )
 
 
-def state_words(series: Series) -> str:
+def state_text(series: Series) -> str:
     """Return how the newest run stands."""
     if series.is_short:
-        runs = len(series.points)
-        return f"{runs} run{'s' if runs > 1 else ''}: a step shows with {2 * FEWEST}"
+        return f"{counted(len(series.points), 'run')}: a step shows with {2 * FEWEST}"
     level = series.levels[-1]
     since = when(series.points[level.first])
-    if series.two_speeds is not None:
-        scale, speeds = Scale.of(series), series.two_speeds
-        both = _figures(series, [speeds.low * scale.factor, speeds.high * scale.factor])
-        unit = f" {scale.unit}" if scale.unit else ""
+    if (speeds := series.two_speeds) is not None:
         return (
-            f"{speeds.changes} changes between two levels, {' and '.join(both)}{unit}: a machine "
+            f"{speeds.changes} changes between two levels, "
+            f"{_figures(series, [speeds.low, speeds.high], ' and ')}: a machine "
             "with two speeds rather than steps of the code"
         )
-    if not stands_out(series):
+    if not _stands_out(series):
         return f"steady since {since}, {level.runs} runs"
-    size = size_words(series, series.value_of(level), series.points[-1].value)
+    size = size_text(series, series.value_of(level), series.points[-1].value)
     return f"the last run is {size} than the level since {since}; {FEWEST} such runs make a step"
 
 
-def excluded_text(history: History) -> list[str]:
-    """Return which runs were left out, and why, the most frequent reason first."""
-    ordered = sorted(history.excluded.items(), key=lambda item: -item[1])
-    return [
-        f"{count} run{'s' if count != 1 else ''} excluded: {printable(reason)}"
-        for reason, count in ordered
-    ]
-
-
-def rows_of(series: Series) -> list[tuple[str, ...]]:
-    """Return a row per run: when, commit, value, spread, and what changed since the run before."""
-    scale = Scale.of(series)
-    values = alike([point.value * scale.factor for point in series.points])
-    spreads = [UNKNOWN if (s := p.spread) is None else f"{s:.1%}" for p in series.points]
-    earlier = [None, *series.points[:-1]]
-    return [
-        (when(point), _commit(point), value, spread, ", ".join(_changed(before, point)))
-        for before, point, value, spread in zip(
-            earlier, series.points, values, spreads, strict=True
-        )
-    ]
-
-
-def newest_versions(series: Series) -> str:
-    """Return the versions of the newest run."""
-    versions = series.points[-1].versions
-    return ", ".join(f"{printable(name)} {printable(versions[name])}" for name in sorted(versions))
-
-
-def size_words(series: Series, was: float, became: float) -> str:
+def size_text(series: Series, was: float, became: float) -> str:
     """Return by how much a value has moved, and which way."""
     worse, better = WORDS[series.quantity.kind]
     word = worse if (became < was) == series.quantity.is_rate else better
@@ -194,7 +136,48 @@ def size_words(series: Series, was: float, became: float) -> str:
     return f"{max(became / was, was / became) - 1:.1%} {word}"
 
 
-def stands_out(series: Series) -> bool:
+def excluded_text(history: History) -> list[str]:
+    """Return which runs were left out, and why, the most frequent reason first."""
+    ordered = sorted(history.excluded.items(), key=lambda item: -item[1])
+    return [f"{counted(count, 'run')} excluded: {printable(reason)}" for reason, count in ordered]
+
+
+def rows_of(series: Series) -> list[Sequence[str]]:
+    """Return a row per run: when, commit, value, spread, and what changed since the run before."""
+    factor = Scale.of(series).factor
+    values = alike([point.value * factor for point in series.points])
+    rows: list[Sequence[str]] = []
+    for before, point, value in zip([None, *series.points], series.points, values, strict=False):
+        commit = f"{point.commit[:9]}{'+' if point.is_dirty else ''}" if point.commit else UNKNOWN
+        spread = UNKNOWN if point.spread is None else f"{point.spread:.1%}"
+        changed = map(printable, differences(before, point)) if before else ()
+        texts = [text for text in changed if not text.startswith(("commit ", "uncommitted "))]
+        rows.append((when(point), commit, value, spread, ", ".join(texts)))
+    return rows
+
+
+def newest_versions(series: Series) -> str:
+    """Return the versions of the newest run."""
+    versions = series.points[-1].versions
+    return ", ".join(f"{printable(name)} {printable(versions[name])}" for name in sorted(versions))
+
+
+def when(point: Point) -> str:
+    """Return the time of a run, to the minute."""
+    return f"{point.when:%Y-%m-%d %H:%M}"
+
+
+def _sparkline(series: Series) -> str:
+    """Return a mark for each of the newest runs, the higher the larger the value."""
+    values = [point.value for point in series.points[-MAX_BARS:]]
+    low, high = min(values), max(values)
+    # Noise of a hundredth is no mountain range.
+    room = max(high - low, 0.05 * abs(high)) or 1.0
+    shares = ((value - (low + high) / 2) / room + 0.5 for value in values)
+    return "".join(BARS[min(len(BARS) - 1, int(share * len(BARS)))] for share in shares)
+
+
+def _stands_out(series: Series) -> bool:
     """Whether the newest run is farther from its level than any but one of the level's runs."""
     level = series.levels[-1]
     middle = series.value_of(level)
@@ -205,22 +188,9 @@ def stands_out(series: Series) -> bool:
     return moves[-1] > max(0.05, 2 * usual)
 
 
-def _figures(series: Series, values: Sequence[float]) -> list[str]:
-    is_accuracy = series.quantity.kind == "accuracy"
-    return [share(value) for value in values] if is_accuracy else alike(values)
-
-
-def when(point: Point) -> str:
-    """Return the time of a run, to the minute."""
-    return f"{point.when:%Y-%m-%d %H:%M}"
-
-
-def _commit(point: Point) -> str:
-    return f"{point.commit[:9]}{'+' if point.is_dirty else ''}" if point.commit else UNKNOWN
-
-
-def _changed(before: Point | None, point: Point) -> Sequence[str]:
-    if before is None:
-        return []
-    texts = map(printable, differences(before, point))
-    return [text for text in texts if not text.startswith(("commit ", "uncommitted "))]
+def _figures(series: Series, values: Sequence[float], joint: str) -> str:
+    """Return values with their unit."""
+    factor, unit = Scale.of(series)
+    scaled = [value * factor for value in values]
+    texts = map(share, scaled) if series.quantity.kind == "accuracy" else alike(scaled)
+    return joint.join(texts) + (f" {unit}" if unit else "")

@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
 from statistics import median
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from benchharness.measure.sanity import explain, learning
+from benchharness.measure.sequential import Rule, rule_for
 from benchharness.measure.statistics import excessive_scatter
-from benchharness.report.compile_breakeven import breakeven_notes
-from benchharness.report.metric_columns import STATUS_WORDS
+from benchharness.report.pairs import Pair
 from benchharness.report.rows import (
+    STATUS_WORDS,
     Note,
     Row,
     alike,
     cell_label,
     cores_of,
+    counted,
     notable_outside_share,
     printable,
     raised_flags,
+    row_name,
 )
+from benchharness.report.summary import format_ci, times_text
 from benchharness.results.cells import Cell, proof_word
 from benchharness.results.record import UNCONFIRMED
-
-if TYPE_CHECKING:
-    from benchharness.fairness.settings import SettingDifference
 
 Key = TypeVar("Key", bound=Hashable)
 Item = TypeVar("Item")
@@ -35,35 +38,30 @@ STEADY = 0.05
 # Probability that a report calls any cell of a steady machine unstable.
 UNSTABLE_LEVEL = 0.05
 PLANNED = "as planned"
+Cells = Sequence[tuple[Row, Cell]]
 
 
 def notes_of(run: Mapping[str, Any], rows: Sequence[Row]) -> list[Note]:
-    """Return what a reader must know, what went wrong first.
-
-    Args:
-        run: As in run.json.
-        rows: Of its table.
-    """
-    makers = (
-        _failures,
-        _flags,
-        _few_images,
-        _unproven,
-        _unplanned_batches,
-        _parameters,
-        _versions,
-        _settings,
-        _unconfirmed,
-        _outside,
-        _unknown_computation,
-        breakeven_notes,
-        _misses,
-        _throttling,
-        _spreads,
-        _published,
-    )
-    notes = [note for make in makers for note in make(rows)]
-    return [*notes, *_busy(run, rows), *out_of_time(run)]
+    """Return what a reader must know, what went wrong first."""
+    cells = [(row, cell) for row in rows for cell in row.recorded]
+    return [
+        *_failures(cells),
+        *_suspicious(cells),
+        *_unproven(rows, cells),
+        *_parameters(rows),
+        *_versions(rows),
+        *_settings(rows),
+        *_per_cell(cells, UNCONFIRMED, _unconfirmed),
+        *_outside(cells),
+        *_unknown_computation(cells),
+        *_compiling(cells),
+        *_per_cell(cells, "target missed", _missed),
+        *_per_cell(cells, "throttled", _throttled),
+        *_per_cell(cells, "unstable", partial(_unstable, level=UNSTABLE_LEVEL / (len(cells) or 1))),
+        *_published(rows),
+        *_busy(cells, cores_of(run)),
+        *out_of_time(run),
+    ]
 
 
 def work_of(rows: Sequence[Row]) -> list[Note]:
@@ -74,206 +72,170 @@ def work_of(rows: Sequence[Row]) -> list[Note]:
         settings = record["settings"]
         if record.get("train_count") is None or "epochs" not in settings:
             continue
-        epochs, size = settings["epochs"], settings["image_size"]
+        size = settings["image_size"]
         scored = " and ".join(
             f"{record[f'{split}_count']:,} {split}"
             for split in ("validation", "test")
             if record.get(f"{split}_count") and record["metrics"].get(f"{split}_top1") is not None
         )
         text = (
-            f"{row.name}: {epochs} epoch{'s' if epochs > 1 else ''} of "
-            f"{record['train_count']:,} images, {size} x {size} pixels, "
-            f"{settings['batch_size']} a step"
+            f"{row.name}: {counted(settings['epochs'], 'epoch')} of {record['train_count']:,} "
+            f"images, {size} x {size} pixels, {settings['batch_size']} a step"
         )
-        notes.append(Note(label="work", text=f"{text}; {scored} images" if scored else text))
+        notes.append(Note("work", f"{text}; {scored} images" if scored else text))
     return notes
 
 
 def out_of_time(run: Mapping[str, Any]) -> Iterator[Note]:
-    """Yield what each benchmark that ran out of time would have needed.
-
-    Args:
-        run: As in run.json.
-    """
+    """Yield what each benchmark that ran out of time would have needed."""
     for look in run.get("looks") or ():
         if look["stop"] != "time":
             continue
-        point = ", ".join(f"{key}={value}" for key, value in look["matrix"].items())
-        track = "" if look["track"] == "equal" else f" ({look['track']})"
-        name = printable(look["benchmark"] + (f" [{point}]" if point else "") + track)
+        track = "" if look["track"] == "equal" else look["track"]
         more, seconds = look["more_trials"], look["more_s"]
         if more is None:
             needed = f"even {look['max_trials']} trials of each would probably not decide it"
         else:
-            trials = f"{more} more trial{'s' if more > 1 else ''} of each"
-            time = (
-                f"{math.ceil(seconds)} s" if seconds < 120 else f"{math.ceil(seconds / 60)} minutes"
-            )
-            needed = f"{trials}, {time}, would probably decide it: --resume"
-        yield Note(label="out of time", text=f"{name}: {needed}")
+            is_short = seconds < 120
+            time = f"{math.ceil(seconds)} s" if is_short else f"{math.ceil(seconds / 60)} minutes"
+            trials = counted(more, "more trial")
+            needed = f"{trials} of each, {time}, would probably decide it: --resume"
+        name = row_name(look["benchmark"], look["matrix"], track)
+        yield Note("out of time", f"{name}: {needed}")
 
 
-def _busy(run: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[Note]:
-    """Yield how busy other processes kept the machine while trials were timed."""
-    cores = cores_of(run)
-    busy = [t["metrics"]["foreign_cores"] for _, cell in _cells(rows) for t in cell.disturbed]
-    if busy:
-        of = f"{cores} cores" if cores else "cores"
-        trials = "1 trial was" if len(busy) == 1 else f"{len(busy)} trials were"
-        text = (
-            f"other processes used {median(busy):.1f} of this machine's {of} while {trials} timed, "
-            "so no winner is named from them; close other programs and run again"
-        )
-        yield Note(label="the machine was busy", text=text)
-
-
-def _failures(rows: Sequence[Row]) -> Iterator[Note]:
-    for row, cell in _cells(rows):
+def _failures(cells: Cells) -> Iterator[Note]:
+    for row, cell in cells:
         for (status, reason), count in cell.failures.items():
             trials = f", {count} of {len(cell.trials)} trials" if len(cell.trials) > 1 else ""
             label = STATUS_WORDS.get(status, printable(status))
-            yield Note(label=label, text=f"{cell_label(row, cell)}{trials}: {printable(reason)}")
+            yield Note(label, f"{cell_label(row, cell)}{trials}: {printable(reason)}")
 
 
-def _flags(rows: Sequence[Row]) -> Iterator[Note]:
-    flags = ((flag, (row, cell)) for row, cell in _cells(rows) for flag in raised_flags(cell))
-    for flag, cells in _grouped(flags).items():
-        yield Note(label=f"! {flag}", text=f"{_places(cells)}: {explain(flag)}")
-
-
-def _few_images(rows: Sequence[Row]) -> Iterator[Note]:
-    cells = [
-        (row, cell)
-        for row, cell in _cells(rows)
+def _suspicious(cells: Cells) -> Iterator[Note]:
+    places = [(row, printable(cell.backend), cell) for row, cell in cells]
+    flags = _grouped((flag, (row, name)) for row, name, c in places for flag in raised_flags(c))
+    for flag, flagged in flags.items():
+        yield Note(f"! {flag}", f"{_places(flagged)}: {explain(flag)}")
+    few = _places(
+        (row, name)
+        for row, name, cell in places
         if any(learning(trial) == "too few images" for trial in cell.ok)
-    ]
-    if cells:
-        text = "the accuracies fit guessing as well as learning; ask for more test images"
-        yield Note(label="too few images", text=f"{_places(cells)}: {text}")
-
-
-def _unproven(rows: Sequence[Row]) -> Iterator[Note]:
-    verdicts = (
-        (cell.proof, row.name)
-        for row, cell in _cells(rows)
-        if proof_word(cell.proof) not in ("proven", "")
     )
-    for verdict, names in _grouped(verdicts).items():
-        yield Note(label="same work", text=f"{_names(names, rows)}: {printable(verdict)}")
+    if few:
+        text = "the accuracies fit guessing as well as learning; ask for more test images"
+        yield Note("too few images", f"{few}: {text}")
 
 
-def _unplanned_batches(rows: Sequence[Row]) -> Iterator[Note]:
-    for row, cell in _cells(rows):
-        verdicts = ((trial.get("ledger") or {}).get("verdict") for trial in cell.ok)
-        for verdict in dict.fromkeys(verdicts):
-            if verdict and verdict != PLANNED:
-                yield Note(label="batches", text=f"{cell_label(row, cell)}: {printable(verdict)}")
+def _unproven(rows: Sequence[Row], cells: Cells) -> Iterator[Note]:
+    """Yield verdicts on equal work other than proven, and batches other than planned."""
+    verdicts = _grouped((cell.proof, row.name) for row, cell in cells)
+    for verdict, names in verdicts.items():
+        if proof_word(verdict) not in ("proven", ""):
+            yield Note("same work", f"{_names(names, rows)}: {printable(verdict)}")
+    for row, cell in cells:
+        ledgers = ((trial.get("ledger") or {}).get("verdict") for trial in cell.ok)
+        for found in dict.fromkeys(ledgers):
+            if found and found != PLANNED:
+                yield Note("batches", f"{cell_label(row, cell)}: {printable(found)}")
 
 
 def _parameters(rows: Sequence[Row]) -> Iterator[Note]:
-    for row in rows:
-        for metric in ("params", "trainable_params"):
-            if len(row.distinct(metric)) > 1:
-                counts = ", ".join(
-                    f"{printable(cell.backend)} {count:,.0f}"
-                    for cell in row.recorded
-                    if (count := cell.median(metric)) is not None
-                )
-                text = f"{row.name}: {counts} {metric}; the backends do not do the same work"
-                yield Note(label="params differ", text=text)
-
-
-def _settings(rows: Sequence[Row]) -> Iterator[Note]:
-    """Yield the effective settings in which backends differ, those that decide the work first."""
-    differences = _grouped(
-        ((difference.decides_work, _difference_text(difference)), row.name)
-        for row in rows
-        for difference in _differences(row)
-    )
-    by_lines = _grouped(
-        ((decides_work, tuple(names)), text) for (decides_work, text), names in differences.items()
-    )
-    for (decides_work, names), texts in sorted(by_lines.items(), key=lambda item: not item[0][0]):
-        label = "work differs" if decides_work else "settings differ"
-        yield Note(label=label, text=f"{'; '.join(texts)} ({_names(names, rows)})")
-
-
-def _differences(row: Row) -> list[SettingDifference]:
-    # Not at the top: it needs NumPy, which the table itself does without.
-    from benchharness.fairness.settings import differences
-
-    reported = {cell.backend: cell.trials[-1].get("effective") or {} for cell in row.recorded}
-    known = {backend: settings for backend, settings in reported.items() if settings}
-    return list(differences(known)) if len(known) > 1 else []
-
-
-def _difference_text(difference: SettingDifference) -> str:
-    values = ", ".join(
-        f"{printable(backend)} {printable(value)}"
-        for backend, value in difference.values.items()
-        if value is not None
-    )
-    return f"{printable(difference.setting)}: {values}"
-
-
-def _unconfirmed(rows: Sequence[Row]) -> Iterator[Note]:
-    """Yield the settings of speed that a backend reports and the timed work does not show."""
-    for row, cell in _cells(rows):
-        effective = cell.trials[-1].get("effective") or {}
-        names = [printable(name) for name, value in effective.items() if value == UNCONFIRMED]
-        if names:
-            text = f"{cell_label(row, cell)}: {', '.join(names)}: not seen in the timed work"
-            yield Note(label=UNCONFIRMED, text=text)
+    for row, metric in product(rows, ("params", "trainable_params")):
+        if len(row.distinct(metric)) > 1:
+            counts = ", ".join(
+                f"{printable(cell.backend)} {count:,.0f}"
+                for cell in row.recorded
+                if (count := cell.median(metric)) is not None
+            )
+            text = f"{row.name}: {counts} {metric}; the backends do not do the same work"
+            yield Note("params differ", text)
 
 
 def _versions(rows: Sequence[Row]) -> Iterator[Note]:
     """Yield what backends have in other versions: it tells two backends of one package apart."""
-    texts = ((text, row.name) for row in rows if (text := _version_differences(row)))
+    texts = []
+    for row in rows:
+        packages: dict[str, dict[str, str]] = {}
+        for cell in row.recorded:
+            for package, version in (cell.trials[-1].get("versions") or {}).items():
+                packages.setdefault(package, {})[cell.backend] = version
+        differing = [
+            _values(package, versions)
+            for package, versions in packages.items()
+            if len(set(versions.values())) > 1
+        ]
+        if differing:
+            texts.append(("; ".join(differing), row.name))
     for text, names in _grouped(texts).items():
-        yield Note(label="versions differ", text=f"{text} ({_names(names, rows)})")
+        yield Note("versions differ", f"{text} ({_names(names, rows)})")
 
 
-def _version_differences(row: Row) -> str:
-    by_package: dict[str, dict[str, str]] = {}
-    for cell in row.recorded:
-        for package, version in (cell.trials[-1].get("versions") or {}).items():
-            by_package.setdefault(package, {})[cell.backend] = version
-    return "; ".join(
-        f"{printable(package)}: "
-        + ", ".join(f"{printable(backend)} {printable(v)}" for backend, v in versions.items())
-        for package, versions in by_package.items()
-        if len(set(versions.values())) > 1
+def _settings(rows: Sequence[Row]) -> Iterator[Note]:
+    """Yield the effective settings in which backends differ, those that decide the work first."""
+    # Not at the top: it needs NumPy, which the table itself does without.
+    from benchharness.fairness.settings import differences
+
+    differing = []
+    for row in rows:
+        known = {
+            cell.backend: settings
+            for cell in row.recorded
+            if (settings := cell.trials[-1].get("effective"))
+        }
+        for found in differences(known):
+            values = {name: value for name, value in found.values.items() if value is not None}
+            text = _values(found.setting, values)
+            differing.append(((found.decides_work, text), row.name))
+    by_rows = _grouped(
+        ((decides_work, tuple(names)), text)
+        for (decides_work, text), names in _grouped(differing).items()
     )
+    for (decides_work, names), texts in sorted(by_rows.items(), key=lambda item: not item[0][0]):
+        label = "work differs" if decides_work else "settings differ"
+        yield Note(label, f"{'; '.join(texts)} ({_names(names, rows)})")
 
 
-def _outside(rows: Sequence[Row]) -> Iterator[Note]:
+def _per_cell(cells: Cells, label: str, text_of: Callable[[Cell], str]) -> list[Note]:
+    """Return a note on each cell of which there is something to say."""
+    texts = [(cell_label(row, cell), text_of(cell)) for row, cell in cells]
+    return [Note(label, f"{place}: {text}") for place, text in texts if text]
+
+
+def _unconfirmed(cell: Cell) -> str:
+    """Return the settings of speed that a backend reports and the timed work does not show."""
+    effective = cell.trials[-1].get("effective") or {}
+    names = [printable(name) for name, value in effective.items() if value == UNCONFIRMED]
+    return f"{', '.join(names)}: not seen in the timed work" if names else ""
+
+
+def _outside(cells: Cells) -> Iterator[Note]:
     """Yield where much of a step is outside the computation, all in one note."""
-    shares = _grouped(
-        (row.name, f"{printable(cell.backend)} {100 * share:.0f} %")
-        for row, cell in _cells(rows)
+    places = _places(
+        (row, f"{printable(cell.backend)} {100 * share:.0f} %")
+        for row, cell in cells
         if (share := notable_outside_share(cell)) is not None
     )
-    if shares:
-        places = "; ".join(f"{name} ({', '.join(texts)})" for name, texts in shares.items())
+    if places:
         text = (
             f"{places}: share of a training step outside the framework's computation "
             "(feeding, copying, the adapter), which the speed ratio measures too"
         )
-        yield Note(label="outside computation", text=text)
+        yield Note("outside computation", text)
 
 
-def _unknown_computation(rows: Sequence[Row]) -> Iterator[Note]:
+def _unknown_computation(cells: Cells) -> Iterator[Note]:
     """Yield which backends of the equal track have trained without a replay, all in one note."""
     trained = [
-        (row, cell)
-        for row, cell in _cells(rows)
+        (cell, row.name)
+        for row, cell in cells
         if cell.track == "equal"
-        and cell.median("train_images_per_s") is not None
-        and cell.median("step_ms_p50") is not None
+        and cell.values("train_images_per_s")
+        and cell.values("step_ms_p50")
     ]
-    every = _grouped((cell.backend, row.name) for row, cell in trained)
+    every = _grouped((cell.backend, name) for cell, name in trained)
     unknown = _grouped(
-        (cell.backend, row.name) for row, cell in trained if not cell.values("compute_ms")
+        (cell.backend, name) for cell, name in trained if not cell.values("compute_ms")
     )
     if unknown:
         backends = ", ".join(
@@ -284,49 +246,126 @@ def _unknown_computation(rows: Sequence[Row]) -> Iterator[Note]:
             f"{backends}: no replay was measured (the plugin offers none, the log says "
             "why it failed, or the run is older than this measurement)"
         )
-        yield Note(label="computation unknown", text=text)
+        yield Note("computation unknown", text)
 
 
-def _misses(rows: Sequence[Row]) -> Iterator[Note]:
-    for row, cell in _cells(rows):
-        if cell.ok and cell.target_misses:
-            text = (
-                f"{cell_label(row, cell)}: {cell.target_misses} of {len(cell.ok)} trials never "
-                f"reached {cell.target_top1:g} validation top-1; ask for more epochs"
-            )
-            yield Note(label="target missed", text=text)
+def _compiling(cells: Cells) -> Iterator[Note]:
+    """Yield for every compiled cell after how many steps it has gained what it cost.
+
+    It is held against the cell of the run that differs from it in compiling alone.
+    """
+    ok = [(row, cell) for row, cell in cells if cell.ok]
+    twins = [
+        (row, Pair(compiled, plain, (compiled, plain)))
+        for (row, compiled), (_, plain) in product(ok, ok)
+        if _are_twins(compiled, plain)
+    ]
+    speeds = [speed for _, pair in twins if (speed := pair.speed())]
+    rule = rule_for(speeds, comparisons=max(len(twins), 1))
+    for row, pair in twins:
+        if text := _break_even(pair.ours, pair.theirs):
+            yield Note("compiled", f"{cell_label(row, pair.ours)}: {text}{_doubt(pair, rule)}")
 
 
-def _throttling(rows: Sequence[Row]) -> Iterator[Note]:
-    for row, cell in _cells(rows):
-        reasons = dict.fromkeys(trial["metrics"].get("throttled") for trial in cell.ok)
-        if texts := ", ".join(printable(reason) for reason in reasons if reason):
-            place = cell_label(row, cell)
-            text = f"{place}: the device slowed down ({texts}); cool it, or cap its clock"
-            yield Note(label="throttled", text=text)
+def _are_twins(compiled: Cell, plain: Cell) -> bool:
+    """Whether the first was compiled, the second was not, and all else is alike.
+
+    By what the frameworks tell of themselves: some compile whether asked or not.
+    """
+
+    def parts(cell: Cell) -> tuple[object, tuple[object, ...]]:
+        trial = cell.ok[-1]
+        effective = trial.get("effective") or {}
+        settings = {name: value for name, value in trial["settings"].items() if name != "compile"}
+        rest = (cell.benchmark, cell.track, settings, effective.get("engine"))
+        return effective.get("compile"), (*rest, trial.get("versions"))
+
+    (is_compiled, ours), (is_plain_compiled, theirs) = parts(compiled), parts(plain)
+    return (is_compiled, is_plain_compiled) == (True, False) and ours == theirs
 
 
-def _spreads(rows: Sequence[Row]) -> Iterator[Note]:
-    cells = list(_cells(rows))
-    for row, cell in cells:
-        rates = cell.values("train_images_per_s")
-        if scatter := excessive_scatter(rates, limit=STEADY, level=UNSTABLE_LEVEL / len(cells)):
-            low, high = alike([min(rates), max(rates)])
-            text = (
-                f"{cell_label(row, cell)}: from {low} to {high} images/s over {len(rates)} trials, "
-                f"a standard deviation of {100 * scatter:.0f} %; close other programs"
-            )
-            yield Note(label="unstable", text=text)
+def _break_even(compiled: Cell, plain: Cell) -> str:
+    """Return when compiling pays; empty where a figure is missing, as for feeding."""
+    trial = compiled.ok[-1]
+    images, batch_size = trial.get("train_count"), trial["settings"].get("batch_size")
+    known = [cell.median(name) for name in ("epoch_s", "compile_s") for cell in (compiled, plain)]
+    if not (images and batch_size) or None in known or compiled.strategy == "dataset":
+        return ""
+    epoch_s, plain_epoch_s, first_s, plain_first_s = (float(value or 0) for value in known)
+    steps_per_epoch = math.ceil(images / batch_size)
+    step_s, plain_step_s = epoch_s / steps_per_epoch, plain_epoch_s / steps_per_epoch
+    measured = (
+        f"a step takes {step_s * 1000:.3g} ms instead of {plain_step_s * 1000:.3g}, the first "
+        f"steps with compiling {first_s:.3g} s instead of {plain_first_s:.3g}"
+    )
+    if step_s >= plain_step_s:
+        return f"{measured}: compiling never pays"
+    steps = max(math.ceil((first_s - plain_first_s) / (plain_step_s - step_s)), 0)
+    return (
+        f"{measured}: compiling pays after {steps:,} steps "
+        f"({steps / steps_per_epoch:,.3g} epochs, {steps * step_s:,.3g} s of training)"
+    )
+
+
+def _doubt(pair: Pair, rule: Rule) -> str:
+    """Return how sure the gain is, where it is not."""
+    speed = pair.speed()
+    # Medians are over all trials, those included that have no partner.
+    is_disturbed = bool(pair.ours.disturbed or pair.theirs.disturbed)
+    if speed is None or (not is_disturbed and rule.verdict(speed) in ("faster", "slower")):
+        return ""
+    why = format_ci(speed, is_disturbed=is_disturbed)
+    return f"; not sure: {times_text(speed)}x as fast ({why})"
+
+
+def _missed(cell: Cell) -> str:
+    if not (cell.ok and cell.target_misses):
+        return ""
+    return (
+        f"{cell.target_misses} of {len(cell.ok)} trials never reached {cell.target_top1:g} "
+        "validation top-1; ask for more epochs"
+    )
+
+
+def _throttled(cell: Cell) -> str:
+    reasons = dict.fromkeys(trial["metrics"].get("throttled") for trial in cell.ok)
+    texts = ", ".join(printable(reason) for reason in reasons if reason)
+    return f"the device slowed down ({texts}); cool it, or cap its clock" if texts else ""
+
+
+def _unstable(cell: Cell, *, level: float) -> str:
+    rates = cell.values("train_images_per_s")
+    scatter = excessive_scatter(rates, limit=STEADY, level=level)
+    if not scatter:
+        return ""
+    return (
+        f"from {' to '.join(alike([min(rates), max(rates)]))} images/s over {len(rates)} trials, "
+        f"a standard deviation of {100 * scatter:.0f} %; close other programs"
+    )
 
 
 def _published(rows: Sequence[Row]) -> Iterator[Note]:
     for row in rows:
         if remark := row.recorded[0].published("note"):
-            yield Note(label="published", text=f"{row.name}: {printable(remark)}")
+            yield Note("published", f"{row.name}: {printable(remark)}")
 
 
-def _cells(rows: Sequence[Row]) -> Iterator[tuple[Row, Cell]]:
-    return ((row, cell) for row in rows for cell in row.recorded)
+def _busy(cells: Cells, cores: int | None) -> Iterator[Note]:
+    """Yield how busy other processes kept the machine while trials were timed."""
+    if busy := [t["metrics"]["foreign_cores"] for _, cell in cells for t in cell.disturbed]:
+        of = f"{cores} cores" if cores else "cores"
+        trials = f"{counted(len(busy), 'trial')} {'was' if len(busy) == 1 else 'were'}"
+        text = (
+            f"other processes used {median(busy):.1f} of this machine's {of} while {trials} timed, "
+            "so no winner is named from them; close other programs and run again"
+        )
+        yield Note("the machine was busy", text)
+
+
+def _values(name: str, by_backend: Mapping[str, Any]) -> str:
+    """Return ``name: backend value, backend value``."""
+    values = (f"{printable(backend)} {printable(value)}" for backend, value in by_backend.items())
+    return f"{printable(name)}: {', '.join(values)}"
 
 
 def _grouped(items: Iterable[tuple[Key, Item]]) -> dict[Key, list[Item]]:
@@ -339,9 +378,10 @@ def _grouped(items: Iterable[tuple[Key, Item]]) -> dict[Key, list[Item]]:
     return groups
 
 
-def _places(cells: Iterable[tuple[Row, Cell]]) -> str:
-    by_line = _grouped((row.name, printable(cell.backend)) for row, cell in cells)
-    return "; ".join(f"{name} ({', '.join(backends)})" for name, backends in by_line.items())
+def _places(texts: Iterable[tuple[Row, str]]) -> str:
+    """Return ``row (text, text); row (text)``."""
+    by_row = _grouped((row.name, text) for row, text in texts)
+    return "; ".join(f"{name} ({', '.join(of_row)})" for name, of_row in by_row.items())
 
 
 def _names(names: Sequence[str], rows: Sequence[Row]) -> str:

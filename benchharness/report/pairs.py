@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain, combinations
+from typing import NamedTuple
 
 from benchharness.measure.accuracy import AccuracyDifference, Score, accuracy_difference
 from benchharness.measure.sequential import FEWEST, Rule, Verdict, confidence, rule_for
@@ -26,45 +27,34 @@ from benchharness.results.record import Record
 MIRRORED: dict[Verdict, Verdict] = {"faster": "slower", "slower": "faster"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Measure:
-    """Something that can be faster.
-
-    Attributes:
-        noun: What is compared, for example ``training throughput``.
-        verb: What the winner does, for example ``trains``.
-        adverb: ``faster`` or ``sooner``.
-    """
+class Measure(NamedTuple):
+    """Something that can be faster: what is compared, and what the winner does."""
 
     noun: str
     verb: str
     adverb: str = "faster"
 
 
-FEED = Measure(noun="feeding throughput", verb="feeds")
-TRAIN = Measure(noun="training throughput", verb="trains")
-HEAD = Measure(noun="throughput of the head's training", verb="trains the head")
+WORK = {
+    "dataset": Measure("feeding throughput", "feeds"),
+    "bottleneck": Measure("throughput of the head's training", "trains the head"),
+}
+TRAINING = Measure("training throughput", "trains")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """A ratio, and what the family of all comparisons of a report lets it show.
+    """How many times as fast ours is, and what the family of all comparisons lets it show.
 
-    Attributes:
-        ratio: How many times as fast ours is.
-        verdict: Of ours against theirs.
-        rule: What the verdict follows from.
-        comparisons: Size of the family.
-        is_separate_run: Whether the sides ran at different times.
-        is_disturbed: Whether other processes kept the machine busy during a trial behind it.
+    The sides of a separate run ran at different times; disturbed ones ran beside other processes.
     """
 
     ratio: Ratio
     verdict: Verdict
     rule: Rule
     comparisons: int
-    is_separate_run: bool = False
-    is_disturbed: bool = False
+    is_separate_run: bool
+    is_disturbed: bool
 
     @property
     def inverse(self) -> Finding:
@@ -73,22 +63,8 @@ class Finding:
         return replace(self, ratio=self.ratio.inverse, verdict=verdict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Interval:
-    """A 95 % interval."""
-
-    low: float
-    high: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Accuracy:
-    """The final accuracies of a pair.
-
-    Attributes:
-        split: ``test``, or ``validation`` where there is no test.
-        ours: Score of each paired trial.
-    """
+class Accuracy(NamedTuple):
+    """The final accuracies of each paired trial, on ``test`` or ``validation`` images."""
 
     split: str
     ours: tuple[Score, ...]
@@ -111,12 +87,12 @@ class Pair(Comparison):
         if not self.is_target_met:
             return self.work
         goal = f"{self.ours.target_top1:g} validation top-1"
-        return Measure(noun=f"speed to {goal}", verb=f"reaches {goal}", adverb="sooner")
+        return Measure(f"speed to {goal}", f"reaches {goal}", "sooner")
 
     @property
     def work(self) -> Measure:
         """What ``speed`` is of."""
-        return {"dataset": FEED, "bottleneck": HEAD}.get(self.ours.strategy, TRAIN)
+        return WORK.get(self.ours.strategy, TRAINING)
 
     @property
     def is_disturbed(self) -> bool:
@@ -129,20 +105,13 @@ class Pair(Comparison):
     @property
     def proof(self) -> str:
         """The worst verdict on the pair that a trial of either holds; empty where unknown."""
-        return worst_proof(
-            (
-                self.ours.proof_against(self.theirs.backend),
-                self.theirs.proof_against(self.ours.backend),
-            )
-        )
+        ours, theirs = self.ours, self.theirs
+        return worst_proof((ours.proof_against(theirs.backend), theirs.proof_against(ours.backend)))
 
     def ratio(self, speed: Speed | None = None) -> Ratio | None:
-        """Return how many times as fast ours is; None where no trials can be compared.
+        """Return how many times as fast ours is, by default in ``metric``; None if unknown.
 
         Where the sides ran at different times, their trials are compared unpaired.
-
-        Args:
-            speed: By default that of ``metric``.
         """
         if self.is_separate_run:
             sides = self.sides(speed)
@@ -166,43 +135,33 @@ class Pair(Comparison):
 
         return self.ratio(speed)
 
-    def computation(self) -> Ratio | None:
-        """Return how many times as fast ours computes a step."""
-        return self.ratio(log_speed("compute_ms"))
-
     def accuracy(self, *, comparisons: int = 1) -> Accuracy | None:
-        """Return the final accuracies; None where no common trial of known size was scored.
-
-        Args:
-            comparisons: How many of them a report makes.
-        """
-        return self._accuracy("test", comparisons) or self._accuracy("validation", comparisons)
-
-    def _accuracy(self, split: str, comparisons: int) -> Accuracy | None:
-        metric = f"{split}_top1"
-        theirs = {t["trial"]: t for t in self.theirs.ok if t["metrics"].get(metric) is not None}
-        scores = [
-            (Score.of_record(trial, split), Score.of_record(theirs[trial["trial"]], split))
-            for trial in self.ours.ok
-            if trial["metrics"].get(metric) is not None and trial["trial"] in theirs
-        ]
-        known = [(score, other) for score, other in scores if score and other]
-        if not known:
-            return None
-        ours, others = zip(*known, strict=True)
-        difference = accuracy_difference(ours, others, comparisons=comparisons)
-        return Accuracy(split=split, ours=ours, theirs=others, difference=difference)
+        """Return the final accuracies; None without a common trial that was scored."""
+        for split in ("test", "validation"):
+            metric = f"{split}_top1"
+            ours, theirs = (
+                {t["trial"]: t for t in cell.ok if t["metrics"].get(metric) is not None}
+                for cell in (self.ours, self.theirs)
+            )
+            scores = [
+                (Score.of_record(trial, split), Score.of_record(theirs[number], split))
+                for number, trial in ours.items()
+                if number in theirs
+            ]
+            if known := [(score, other) for score, other in scores if score and other]:
+                mine, others = zip(*known, strict=True)
+                difference = accuracy_difference(mine, others, comparisons=comparisons)
+                return Accuracy(split, mine, others, difference)
+        return None
 
 
 @dataclass(frozen=True)
 class Mean:
-    """Two backends on all training benchmarks of the equal track that both ran.
+    """Two backends on all training benchmarks, at least two, of the equal track that both ran.
 
     What counts is the time of the work: training, and the extraction of features before it. The
-    points of a benchmark's matrix are averaged first.
-
-    Attributes:
-        pairs: At least two benchmarks, in the order of the table.
+    points of a benchmark's matrix are averaged first. Pairs whose sides ran at different times are
+    left out.
     """
 
     pairs: tuple[Pair, ...]
@@ -218,19 +177,14 @@ class Mean:
         return [pair for pair in self.pairs if pair.proof == "proven"]
 
     @property
-    def is_proven(self) -> bool:
-        """Whether two benchmarks are proven."""
-        return len({pair.ours.benchmark for pair in self.proven}) > 1
-
-    @property
     def is_separate_run(self) -> bool:
-        """False: pairs whose sides ran at different times are left out."""
+        """False: such pairs have no vote."""
         return False
 
     @property
     def is_disturbed(self) -> bool:
         """Whether the machine was busy during a trial behind a benchmark that has a vote."""
-        return any(pair.is_disturbed for pair in self._counted_pairs)
+        return any(pair.is_disturbed for pair in self._voting)
 
     @property
     def max_trials(self) -> int | None:
@@ -240,24 +194,22 @@ class Mean:
     @property
     def measure(self) -> Measure:
         """What the mean is of."""
-        extracts = any(pair.ours.strategy == "bottleneck" for pair in self._counted_pairs)
-        work = "training with extraction" if extracts else "training"
-        return Measure(noun=f"speed of {work}", verb="trains")
+        extracts = any(pair.ours.strategy == "bottleneck" for pair in self._voting)
+        return Measure(f"speed of training{' with extraction' if extracts else ''}", "trains")
 
     @property
     def counted(self) -> dict[str, Ratio]:
         """The ratio of each benchmark that has a vote."""
         points: dict[str, list[Ratio]] = {}
-        for pair, ratio in self._counted_pairs.items():
+        for pair, ratio in self._voting.items():
             points.setdefault(pair.ours.benchmark, []).append(ratio)
         return {benchmark: mean_ratio(ratios) for benchmark, ratios in points.items()}
 
     @property
     def left_out(self) -> str:
         """The pairs that have no vote, each with its reason; empty where all have one."""
-        left = [pair for pair in self.pairs if pair not in self._counted_pairs]
-        voting = {pair.ours.benchmark for pair in self._counted_pairs}
-        reasons = {pair.ours.benchmark: self._reason(pair) for pair in left}
+        voting = {pair.ours.benchmark for pair in self._voting}
+        reasons = {p.ours.benchmark: self._reason(p) for p in self.pairs if p not in self._voting}
         return ", ".join(
             f"{'points of ' if benchmark in voting else ''}{benchmark} ({reason})"
             for benchmark, reason in reasons.items()
@@ -269,7 +221,7 @@ class Mean:
         return mean_ratio(list(counted.values())) if len(counted) > 1 else None
 
     @cached_property
-    def _counted_pairs(self) -> dict[Pair, Ratio]:
+    def _voting(self) -> dict[Pair, Ratio]:
         known = {
             pair: ratio
             for pair in self.proven
@@ -292,14 +244,10 @@ class Mean:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """All comparisons of a report that may name a winner, judged together.
+    """All comparisons of a report that may name a winner, judged together by one rule.
 
-    Attributes:
-        pairs: Every two backends of each row that have trials to compare.
-        means: Every two backends over several benchmarks.
-        size: How many comparisons there are, those counted too that have no trial to compare.
-        scored: How many of the pairs have accuracies to compare.
-        rule: When one is decided.
+    Pairs are by the name of their row. The size counts those too that have no trial to compare;
+    ``scored`` counts the pairs that have accuracies.
     """
 
     pairs: Mapping[str, Sequence[Pair]]
@@ -311,18 +259,19 @@ class Family:
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Family:
         """Return the family of the rows of a report."""
-        pairs = {row.name: pairs_of(row) for row in rows}
-        means = means_of(pair for of_line in pairs.values() for pair in of_line)
+        by_row = {row.name: _pairs_of(row) for row in rows}
+        pairs = list(chain(*by_row.values()))
+        means = _means_of(pairs)
         size = family_size(cell for row in rows for cell in row.recorded)
-        compared: list[Pair | Mean] = [*chain(*pairs.values()), *means]
+        compared: list[Pair | Mean] = [*pairs, *means]
         ratios = [pair.ratio() for pair in compared if _may_decide(pair)]
         rule = rule_for(
             [ratio for ratio in ratios if ratio],
             comparisons=max(size, 1),
             max_trials=max((pair.max_trials or 0 for pair in compared), default=0),
         )
-        scored = sum(pair.accuracy() is not None for pair in chain(*pairs.values()))
-        return cls(pairs=pairs, means=means, size=size, scored=scored, rule=rule)
+        scored = sum(pair.accuracy() is not None for pair in pairs)
+        return cls(pairs=by_row, means=means, size=size, scored=scored, rule=rule)
 
     def finding(self, pair: Pair | Mean) -> Finding:
         """Return what a pair of the family, or one of its means, shows."""
@@ -341,31 +290,29 @@ class Family:
         )
 
 
+def interval_of(values: Sequence[float]) -> Ratio | None:
+    """Return the geometric mean of positive numbers with its interval; None below two numbers."""
+    return paired_ratio(list(map(math.log, values))) if len(values) > 1 else None
+
+
 def _may_decide(pair: Pair | Mean) -> bool:
     """Whether a ratio may name a winner, or call two backends equal."""
     return not (pair.is_separate_run or pair.is_disturbed)
 
 
-def pairs_of(row: Row) -> list[Pair]:
-    """Return every two backends of a row that have trials to compare, the earlier one as ours."""
+def _pairs_of(row: Row) -> list[Pair]:
     cells = row.recorded
     pairs = (Pair(ours, theirs, cells) for ours, theirs in combinations(cells, 2))
     return [pair for pair in pairs if pair.ratio()]
 
 
-def means_of(pairs: Iterable[Pair]) -> list[Mean]:
-    """Return the mean of every two backends that share two training benchmarks."""
+def _means_of(pairs: Iterable[Pair]) -> list[Mean]:
     shared: dict[tuple[str, str], list[Pair]] = {}
     for pair in pairs:
         if is_in_overall(pair.ours):
             shared.setdefault((pair.ours.backend, pair.theirs.backend), []).append(pair)
-    means = (Mean(tuple(of_both)) for of_both in shared.values())
-    return [mean for mean in means if len({pair.ours.benchmark for pair in mean.pairs}) > 1]
-
-
-def interval_of(values: Sequence[float]) -> Interval | None:
-    """Return the interval of the geometric mean of positive numbers; None with fewer than two."""
-    if len(values) < 2:
-        return None
-    mean = paired_ratio([math.log(value) for value in values])
-    return Interval(low=mean.low, high=mean.high)
+    return [
+        Mean(tuple(of_both))
+        for of_both in shared.values()
+        if len({pair.ours.benchmark for pair in of_both}) > 1
+    ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,11 +19,7 @@ _TRUTH = frozenset({"records.jsonl", "run.json", "certificate.json", "comparison
 
 
 def write_plugin_files(folder: RunFolder, *, tell: Callable[[str], None]) -> list[Path]:
-    """Write the files of every installed writer and return them.
-
-    Args:
-        folder: Of the run.
-        tell: Called with a message for each writer that fails; the others write all the same.
+    """Write the files of every installed writer and return them; tell which writers fail.
 
     Raises:
         RunError: The folder cannot be read.
@@ -33,24 +29,21 @@ def write_plugin_files(folder: RunFolder, *, tell: Callable[[str], None]) -> lis
     written: list[Path] = []
     for name, hook in hooks("reports"):
         try:
-            written += _write(folder.path, hook(run=run, records=records) or {})
+            files = hook(run=run, records=records) or {}
+            if unfit := [file for file in files if Path(file).name != file or file in _TRUTH]:
+                raise PluginError(
+                    "expected names of files that go into the run's folder beside its records, "
+                    f"found {', '.join(unfit)}"
+                )
+            for file, content in files.items():
+                content = content.encode() if isinstance(content, str) else content
+                atomic_write_bytes(folder.path / file, content)
+            written += [folder.path / file for file in files]
         except Exception as error:
             # A report that fails takes nothing from what was measured.
             where = title(extensions("reports")[name])
             tell(f"{where}: nothing written: {type(error).__name__}: {error}")
     return written
-
-
-def _write(folder: Path, files: Mapping[str, str | bytes]) -> list[Path]:
-    unfit = [name for name in files if Path(name).name != name or name in _TRUTH]
-    if unfit:
-        raise PluginError(
-            "expected names of files that go into the run's folder beside its records, "
-            f"found {', '.join(unfit)}"
-        )
-    for name, content in files.items():
-        atomic_write_bytes(folder / name, content.encode() if isinstance(content, str) else content)
-    return [folder / name for name in files]
 
 
 def missing_libraries() -> list[str]:

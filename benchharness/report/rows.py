@@ -1,32 +1,45 @@
-"""Rows of the results table, and text and numbers as reports write them."""
+"""Rows and columns of the results table, and text and numbers as reports write them."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 from benchharness.measure.sanity import flags
-from benchharness.results.cells import Cell, Number, cells_of
+from benchharness.results.cells import Cell, Number, cells_of, proof_word, worst_proof
 from benchharness.results.record import Record, with_disturbance, with_one_peak
 
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 UNKNOWN = "-"
 MAX_DECIMALS = 3
+GAP = "  "
 # Above this share of a step, a ratio of speeds compares feeding and adapters as much as frameworks.
 NOTABLE_ABOVE = 0.15
+STATUS_WORDS = {
+    "failed": "failed",
+    "timeout": "timed out",
+    "oom": "no memory",
+    "diverged": "diverged",
+    "skipped": "skipped",
+}
+
+
+class Note(NamedTuple):
+    """A remark below the table: what kind, and the sentence."""
+
+    label: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One row of the table.
+    """One row of the table: a cell per backend, None where nothing is recorded.
 
-    Attributes:
-        name: The benchmark, ``[setting=value]`` for its matrix point, ``(track)`` where a run has
-            several.
-        cells: One per backend, in the order of the table; None where nothing is recorded.
+    Its name is ``benchmark [setting=value] (track)``, the track only where a run has several.
     """
 
     name: str
@@ -48,8 +61,11 @@ class Row:
 
     def distinct(self, metric: str) -> set[Number]:
         """Return the medians of a metric that its backends report; one where they agree."""
-        values = (cell.median(metric) for cell in self.recorded)
-        return {value for value in values if value is not None}
+        return {value for value in self.medians(metric) if value is not None}
+
+    def medians(self, metric: str) -> list[Number | None]:
+        """Return the median of a metric for each cell; None where unknown."""
+        return [None if cell is None else cell.median(metric) for cell in self.cells]
 
     def by_backend(self) -> list[Row]:
         """Return one row per backend, for terminals too narrow to set them side by side."""
@@ -59,17 +75,37 @@ class Row:
         ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Note:
-    """A remark below the table: what kind, and the sentence."""
+@dataclass(frozen=True, slots=True)
+class ColumnGroup:
+    """Columns that belong together: one measure under one title, the backends side by side.
 
-    label: str
-    text: str
+    A single heading is empty where the title says it all; the meaning is for the legend.
+    """
+
+    title: str
+    meaning: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no row has a value here."""
+        return all(text == UNKNOWN for row in self.rows for text in row)
+
+    def block(self) -> list[str]:
+        """Return title, headings and rows as lines of one width, columns aligned."""
+        columns = []
+        for texts in zip(self.columns, *self.rows, strict=True):
+            width = max(map(len, texts))
+            columns.append([text.rjust(width) for text in texts])
+        body = [GAP.join(texts) for texts in zip(*columns, strict=True)]
+        width = max(len(self.title), len(body[0]))
+        return [self.title.center(width), *(text.rjust(width) for text in body)]
 
 
 def backends_of(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
     """Return the backends that have records, in the order in which the run names them."""
-    seen = list(dict.fromkeys(record["backend"] for record in records))
+    seen = dict.fromkeys(record["backend"] for record in records)
     named = [backend for backend in run.get("backends") or () if backend in seen]
     return list(dict.fromkeys([*named, *seen]))
 
@@ -85,20 +121,73 @@ def rows_of(
 ) -> list[Row]:
     """Return the rows of a table in the order in which their first trials were recorded.
 
-    Args:
-        records: The last of each trial.
-        backends: In the order of the table.
-        cores: Of the machine; decides which trials were disturbed.
+    The machine's cores decide which trials were disturbed.
     """
     cells = cells_of(with_disturbance(with_one_peak(records), cores))
     shows_track = len({cell.track for cell in cells}) > 1
     rows: dict[str, dict[str, Cell]] = {}
     for cell in cells:
-        rows.setdefault(_name(cell, shows_track=shows_track), {})[cell.backend] = cell
+        name = row_name(cell.benchmark, dict(cell.matrix), cell.track if shows_track else "")
+        rows.setdefault(name, {})[cell.backend] = cell
     return [
-        Row(name=name, cells=tuple(by_backend.get(backend) for backend in backends))
+        Row(name=name, cells=tuple(map(by_backend.get, backends)))
         for name, by_backend in rows.items()
     ]
+
+
+def row_name(benchmark: str, matrix: Mapping[str, Any], track: str = "") -> str:
+    """Return the name of a row; the track is left out where it is empty."""
+    point = ", ".join(f"{setting}={value}" for setting, value in matrix.items())
+    return printable(
+        benchmark + (f" [{point}]" if point else "") + (f" ({track})" if track else "")
+    )
+
+
+def groups_of(
+    rows: Sequence[Row], backends: Sequence[str], *, is_detailed: bool = False
+) -> list[ColumnGroup]:
+    """Return the groups that have something to show, from left to right.
+
+    Detailed ones include measures that follow from others.
+    """
+    cells = [cell for row in rows for cell in row.recorded]
+    backends = tuple(map(printable, backends))
+    hidden = set() if is_detailed else {"compute ms"}
+    if not any(cell.trials[-1]["settings"].get("compile") for cell in cells):
+        hidden.add("compile s")
+    targets = sorted({cell.target_top1 for cell in cells if cell.target_top1})
+    known = {"targets": ", ".join(f"{target:g}" for target in targets), "peak": _peak(cells)}
+    groups = []
+    for title, meaning, texts_of in COLUMNS:
+        rows_of_texts = [texts_of(row) for row in rows]
+        figures = [text for texts in rows_of_texts for text in texts if text[0].isdigit()]
+        marks = [
+            words
+            for (column, mark), words in MARKS.items()
+            if column == title and any(mark in figure for figure in figures)
+        ]
+        if title == "test top-1" and figures:
+            # Digits stand below digits, with a mark or without.
+            width = max(map(len, figures))
+            rows_of_texts = [
+                [text.ljust(width) if text in figures else text for text in texts]
+                for texts in rows_of_texts
+            ]
+        group = ColumnGroup(
+            title=title,
+            meaning="; ".join([meaning.format(**known), *marks]),
+            columns=HEADINGS.get(title, backends),
+            rows=rows_of_texts,
+        )
+        if title not in hidden and not group.is_empty:
+            groups.append(group)
+    return groups
+
+
+def speed_metric(cell: Cell) -> str:
+    """Return the metric of a cell's speed: images trained, or fed where it trains none."""
+    is_training = cell.median("train_images_per_s") is not None
+    return "train_images_per_s" if is_training else "feed_images_per_s"
 
 
 def raised_flags(cell: Cell) -> list[str]:
@@ -125,12 +214,7 @@ def printable(text: object) -> str:
 
 
 def alike(values: Sequence[float | None], *, digits: int = 3) -> list[str]:
-    """Return numbers with the same count of decimals, enough for the smallest of them.
-
-    Args:
-        values: None where unknown.
-        digits: Significant digits of the smallest, within ``MAX_DECIMALS``.
-    """
+    """Return numbers with the same decimals, enough for so many digits of the smallest."""
     sizes = [abs(value) for value in values if value]
     leading = math.floor(math.log10(min(sizes))) if sizes else digits
     decimals = min(MAX_DECIMALS, max(0, digits - 1 - leading))
@@ -142,13 +226,137 @@ def share(value: float | None) -> str:
     return UNKNOWN if value is None else f"{value:.4f}"
 
 
-def aligned(texts: Sequence[str]) -> list[str]:
-    """Return texts of one width, right-aligned."""
-    width = max(map(len, texts), default=0)
-    return [text.rjust(width) for text in texts]
+def counted(number: int, noun: str) -> str:
+    """Return ``1 trial`` or ``3 trials``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _name(cell: Cell, *, shows_track: bool) -> str:
-    point = ", ".join(f"{setting}={value}" for setting, value in cell.matrix)
-    track = f" ({cell.track})" if shows_track else ""
-    return printable(cell.benchmark + (f" [{point}]" if point else "") + track)
+def _proof(row: Row) -> list[str]:
+    return [proof_word(worst_proof(cell.proof for cell in row.recorded)) or UNKNOWN]
+
+
+def _speeds(row: Row, *, unit: str) -> list[str]:
+    if all(cell.speed_unit != unit for cell in row.recorded):
+        return [UNKNOWN] * len(row.cells)
+    speeds = [None if cell is None else cell.median(speed_metric(cell)) for cell in row.cells]
+    return _or_status(row, alike(speeds))
+
+
+def _or_status(row: Row, texts: Sequence[str]) -> list[str]:
+    """Return the texts of cells; the status in words in place of those that came to no end."""
+    return [
+        text if cell is None or cell.ok else STATUS_WORDS.get(cell.status, printable(cell.status))
+        for cell, text in zip(row.cells, texts, strict=True)
+    ]
+
+
+def _times_to_target(row: Row) -> list[str]:
+    texts = alike(row.medians("time_to_top1_s"))
+    for place, cell in enumerate(row.cells):
+        if cell is not None and cell.ok and cell.target_misses:
+            reached = len(cell.ok) - cell.target_misses
+            texts[place] = f"{texts[place]} ({reached}/{len(cell.ok)})" if reached else "missed"
+    return texts
+
+
+def _top1(row: Row) -> list[str]:
+    """Return the test top-1, or where there is no test the validation top-1 with a mark."""
+    texts = []
+    pairs = zip(row.medians("test_top1"), row.medians("validation_top1"), strict=True)
+    for cell, (test, validation) in zip(row.cells, pairs, strict=True):
+        top1 = validation if test is None else test
+        if cell is None or top1 is None:
+            texts.append(UNKNOWN)
+        else:
+            texts.append(share(top1) + "v" * (test is None) + "!" * bool(raised_flags(cell)))
+    return _or_status(row, texts)
+
+
+def _step_times(row: Row) -> list[str]:
+    pairs = zip(row.medians("step_ms_p50"), row.medians("step_ms_p90"), strict=True)
+    texts = iter(alike([value for pair in pairs for value in pair]))
+    return [
+        UNKNOWN if UNKNOWN in (middle, high) else f"{middle}/{high}"
+        for middle, high in zip(texts, texts, strict=True)
+    ]
+
+
+def _outside(row: Row) -> list[str]:
+    # Repeated measurements differ by a per cent or two, so no decimals.
+    shares = row.medians("outside_fraction")
+    return [UNKNOWN if share is None else f"{round(100 * share)}" for share in shares]
+
+
+def _millions(row: Row) -> list[str]:
+    """Return both counts, as far as all backends agree; a note says where they do not."""
+    counts = [row.distinct("params"), row.distinct("trainable_params")]
+    texts = alike([next(iter(known)) / 1e6 if len(known) == 1 else None for known in counts])
+    return ["differ" if len(known) > 1 else text for known, text in zip(counts, texts, strict=True)]
+
+
+def _published(row: Row) -> list[str]:
+    published = row.recorded[0].published
+    return [share(published("top1")), *alike([published("epoch_s")])]
+
+
+def _metric(name: str, factor: float = 1) -> Callable[[Row], list[str]]:
+    return lambda row: alike([None if v is None else v * factor for v in row.medians(name)])
+
+
+def _peak(cells: Sequence[Cell]) -> str:
+    """Return whose matrix product the peak is, with the precision where there are several."""
+    precisions: dict[str, set[str]] = {}
+    for trial in (trial for cell in cells for trial in cell.ok):
+        if source := trial["metrics"].get("peak_source"):
+            precisions.setdefault(source, set()).add(trial["settings"].get("precision", ""))
+    names = [
+        printable(source) + (f" ({', '.join(sorted(known))})" if len(precisions) > 1 else "")
+        for source, known in sorted(precisions.items())
+    ]
+    measured = f", measured in {', '.join(names)}" if names else ""
+    is_above = any((cell.median("fraction_of_peak") or 0) > 1 for cell in cells)
+    return measured + ("; above 100: Winograd convolutions, or a busy machine" if is_above else "")
+
+
+# Title, meaning for the legend, and texts of a row, from left to right.
+COLUMNS: Sequence[tuple[str, str, Callable[[Row], Sequence[str]]]] = (
+    ("same work", "equivalence check; -: not requested", _proof),
+    ("images/s", "images trained per second, or fed", partial(_speeds, unit="images/s")),
+    ("features/s", "stored features trained per second", partial(_speeds, unit="features/s")),
+    ("target s", "training until validation top-1 of {targets}", _times_to_target),
+    ("epoch s", "one pass over the training images", _metric("epoch_s")),
+    ("total s", "a whole trial without checks", _metric("total_s")),
+    ("checks s", "checks of clock, batches and scores; not in the total", _metric("checks_s")),
+    ("compile s", "first steps of each kind; part of the total", _metric("compile_s")),
+    ("test top-1", "share of test images classified correctly", _top1),
+    (
+        "step ms p50/p90 by block",
+        "median and 90th percentile of steps, each the mean of its block of 0.1 s",
+        _step_times,
+    ),
+    ("compute ms", "a step on a batch that is on the device", _metric("compute_ms")),
+    (
+        "input wait %",
+        "share of training spent waiting for images",
+        _metric("input_wait_fraction", 100),
+    ),
+    ("outside %", "share of a step outside the framework's computation", _outside),
+    ("% of peak", "of the run's fastest matrix product{peak}", _metric("fraction_of_peak", 100)),
+    ("host GB", "peak memory of the worker and its children", _metric("peak_host_bytes", 1e-9)),
+    ("device GB", "peak memory of the device", _metric("peak_device_bytes", 1e-9)),
+    ("energy J", "of training or feeding", _metric("energy_j")),
+    ("params (M)", "millions of parameters", _millions),
+    ("published", "figures of the source, on its machine and data", _published),
+)
+# Of groups that are not of a column per backend.
+HEADINGS = {
+    "same work": ("",),
+    "params (M)": ("all", "trainable"),
+    "published": ("top-1", "epoch s"),
+}
+# Column and mark within its figures: what the legend adds.
+MARKS = {
+    ("target s", "/"): "of the trials that reached it",
+    ("test top-1", "v"): "v: of validation images",
+    ("test top-1", "!"): "!: implausible, see above",
+}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from benchharness.measure.accuracy import AccuracyDifference
+from benchharness.measure.accuracy import AccuracyDifference, Score
 from benchharness.measure.sequential import FEWEST
 from benchharness.measure.statistics import Ratio
 from benchharness.report.pairs import Accuracy, Family, Finding, Mean, Measure, Pair
@@ -17,11 +17,13 @@ from benchharness.report.rows import (
     Row,
     backends_of,
     cores_of,
+    counted,
     notable_outside_share,
     printable,
     rows_of,
 )
 from benchharness.results.cells import proof_word
+from benchharness.results.comparisons import log_speed
 from benchharness.results.record import Record
 
 NATIVE = "native track, each framework as its users write it: "
@@ -37,17 +39,11 @@ NEAR = 1.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryLine:
-    """One answer line.
-
-    Attributes:
-        subject: What it is about: a row of the table, or ``overall``.
-        said: The claim with its verdict.
-        beside: What else a reader wants to know, a clause each.
-    """
+    """One answer on a row of the table, or ``overall``: the claim, and more clauses beside it."""
 
     subject: str
     said: str
-    beside: tuple[str, ...] = ()
+    beside: Sequence[str] = ()
 
     def __str__(self) -> str:
         """Return the whole line."""
@@ -55,48 +51,35 @@ class SummaryLine:
 
 
 def answers_of(rows: Sequence[Row]) -> list[str]:
-    """Return the overall answers, then those of each row, the fastest backend against the others.
-
-    A row with fewer than two backends that came to an end has no answer.
-    """
+    """Return the answers as text."""
     return list(map(str, summary_of(rows)))
 
 
 def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
-    """Return the answers of a run.
-
-    Args:
-        run: As in run.json.
-        records: The last of each trial.
-    """
+    """Return the answers of a run."""
     return answers_of(rows_of(records, backends_of(run, records), cores=cores_of(run)))
 
 
 def summary_of(rows: Sequence[Row]) -> list[SummaryLine]:
-    """Return the same answers, not yet put together."""
+    """Return the overall answers, then those of each row, the fastest backend against the others.
+
+    A row with fewer than two backends that came to an end has no answer.
+    """
     family = Family.of(rows)
-    return [*_overall(family), *(answer for row in rows for answer in _of_line(row, family))]
+    return [*_overall(family), *(answer for row in rows for answer in _of_row(row, family))]
 
 
 def format_comparison(
     measure: Measure, finding: Finding, *, ours: str, theirs: str, proof: str
 ) -> str:
-    """Return a ratio as a clause that claims no more than proof and chance bear.
-
-    Args:
-        measure: What the ratio is of.
-        finding: Of ours, which is ahead.
-        ours: Backend that the ratio belongs to.
-        theirs: The other one.
-        proof: Verdict on the pair.
-    """
+    """Return the ratio of ours, which is ahead, as a clause that claims no more than is proven."""
     ratio = finding.ratio
     times = f"{times_text(ratio)}x"
     why = format_ci(ratio, is_disturbed=finding.is_disturbed)
     busy = f"{DISTURBED}; " if finding.is_disturbed else ""
     plain = f"{ours} {times} {theirs} in {measure.noun}"
     if proof != "proven":
-        return f"{measure.noun}: ratio {times}, {ours} to {theirs} ({why}), but {same_work(proof)}"
+        return f"{measure.noun}: ratio {times}, {ours} to {theirs} ({why}), but {_same_work(proof)}"
     if finding.is_separate_run:
         said = f"{plain} ({why}): the sides ran at different times, so no winner is named"
     elif ratio.trials < 2:
@@ -118,11 +101,30 @@ def format_comparison(
             f"{shown} between {ours} and {theirs} in {measure.noun}: {times} "
             f"({why}; {_undecided(finding)})"
         )
-    return f"{said}; {same_work(proof)}"
+    return f"{said}; {_same_work(proof)}"
 
 
-def same_work(proof: str) -> str:
-    """Return the verdict as it stands beside a ratio."""
+def format_ci(ratio: Ratio, *, is_disturbed: bool = False) -> str:
+    """Return the interval and the number of trials behind a ratio, and that they were disturbed."""
+    busy = f"{DISTURBED}; " if is_disturbed else ""
+    if ratio.trials < FEWEST:
+        return f"{busy}{'one trial' if ratio.trials < 2 else 'two trials'}"
+    decimals = _decimals(ratio)
+    return (
+        f"{busy}95 % CI {ratio.low:.{decimals}f}-{ratio.high:.{decimals}f}, {ratio.trials} trials"
+    )
+
+
+def times_text(ratio: Ratio) -> str:
+    """Return the ratio with as many decimals as its interval has."""
+    return f"{ratio.times:.{_decimals(ratio)}f}"
+
+
+def _decimals(ratio: Ratio) -> int:
+    return 3 if any(abs(end - 1) < CLOSE_TO_ONE for end in (ratio.low, ratio.high)) else 2
+
+
+def _same_work(proof: str) -> str:
     word = proof_word(proof)
     if word == "partial":
         return f"same work: NOT PROVEN ({proof})"
@@ -132,22 +134,18 @@ def same_work(proof: str) -> str:
     return f"same work: {word or 'not requested'}"
 
 
-def format_ci(ratio: Ratio, *, is_disturbed: bool = False) -> str:
-    """Return the interval and the number of trials behind a ratio, and that they were disturbed."""
-    busy = f"{DISTURBED}; " if is_disturbed else ""
-    if ratio.trials < FEWEST:
-        return f"{busy}{'one trial' if ratio.trials < 2 else 'two trials'}"
-    decimals = _decimals(ratio)
-    low, high = (f"{end:.{decimals}f}" for end in (ratio.low, ratio.high))
-    return f"{busy}95 % CI {low}-{high}, {ratio.trials} trials"
+def _undecided(finding: Finding) -> str:
+    """Return what difference would have been shown, and what it takes to decide."""
+    factor = finding.rule.detectable(finding.ratio)
+    percent = f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
+    shown = percent if factor <= LARGEST_DETECTABLE else f"over {LARGEST_DETECTABLE}x"
+    family = f" among {finding.comparisons} comparisons" if finding.comparisons > 1 else ""
+    more = finding.rule.more(finding.ratio)
+    hope = f"; {counted(more, 'more trial')} would probably decide" if more else ""
+    return f"minimum detectable difference {shown}{family}{hope}"
 
 
-def times_text(ratio: Ratio) -> str:
-    """Return the ratio with as many decimals as its interval has."""
-    return f"{ratio.times:.{_decimals(ratio)}f}"
-
-
-def _of_line(row: Row, family: Family) -> Iterator[SummaryLine]:
+def _of_row(row: Row, family: Family) -> Iterator[SummaryLine]:
     pairs = family.pairs[row.name]
     rates = {
         cell.backend: cell.median(pair.rate) or 0.0
@@ -169,61 +167,64 @@ def _answer(subject: str, pair: Pair, family: Family) -> SummaryLine:
     said = format_comparison(
         pair.measure, finding, ours=ours, theirs=theirs, proof=printable(pair.proof)
     )
-    beside = (*_details(pair), *_misses(pair), *_accuracy(pair.accuracy(comparisons=family.scored)))
+    beside = [*_details(pair), *_accuracy(pair.accuracy(comparisons=family.scored))]
     return SummaryLine(subject=subject, said=f"{native}{said}", beside=beside)
 
 
 def _details(pair: Pair) -> Iterator[str]:
-    """Yield the ratios behind the first one, in its order of backends."""
+    """Yield what stands behind the ratio, in its order of backends."""
+
+    def figure(ratio: Ratio) -> str:
+        return f"{times_text(ratio)}x ({format_ci(ratio, is_disturbed=pair.is_disturbed)})"
+
     speed, extraction = pair.speed(), pair.extraction()
     if pair.apart and not pair.is_separate_run:
-        trials = "1 trial" if pair.apart == 1 else f"{pair.apart} trials"
+        trials = counted(pair.apart, "trial")
         yield f"{trials} of each side excluded, because they did not run next to each other"
     if pair.is_target_met and speed:
-        yield f"{pair.work.noun} {times_text(speed)}x ({_ci(speed, pair)})"
+        yield f"{pair.work.noun} {figure(speed)}"
     if pair.ours.strategy == "bottleneck":
         yield (
-            f"extraction before it {times_text(extraction)}x ({_ci(extraction, pair)})"
+            f"extraction before it {figure(extraction)}"
             if extraction
             else "extraction not compared, stored features were read"
         )
-    yield from _computation(pair)
-
-
-def _computation(pair: Pair) -> Iterator[str]:
-    """Yield what an answer says of a pair: the shares above the limit, the computation alone."""
-    shares = ((cell.backend, notable_outside_share(cell)) for cell in (pair.ours, pair.theirs))
-    notable = [f"{printable(backend)}: {100 * s:.0f} %" for backend, s in shares if s is not None]
+    sides = (pair.ours, pair.theirs)
+    shares = ((cell.backend, notable_outside_share(cell)) for cell in sides)
+    notable = [f"{printable(name)}: {100 * s:.0f} %" for name, s in shares if s is not None]
     if notable:
-        sides = ", ".join(notable)
         whose = "its" if len(notable) == 1 else "their"
-        yield f"{sides} of a step is outside {whose} computation"
-    speed, computation = pair.speed(), pair.computation()
-    if pair.ours.track != "equal" or speed is None or computation is None:
-        return
-    times = speed.times / computation.times
-    if notable or not 1 / NEAR <= times <= NEAR:
-        why = format_ci(computation, is_disturbed=pair.is_disturbed)
-        yield f"computation alone {times_text(computation)}x ({why})"
-
-
-def _misses(pair: Pair) -> Iterator[str]:
+        yield f"{', '.join(notable)} of a step is outside {whose} computation"
+    computation = pair.ratio(log_speed("compute_ms")) if pair.ours.track == "equal" else None
+    if (
+        speed
+        and computation
+        and (notable or not 1 / NEAR <= speed.times / computation.times <= NEAR)
+    ):
+        yield f"computation alone {figure(computation)}"
     if pair.ours.target_top1 is not None and not pair.is_target_met:
         counts = ", ".join(
             f"by {printable(cell.backend)} in {len(cell.values('time_to_top1_s'))} "
             f"of {len(cell.ok)} trials"
-            for cell in (pair.ours, pair.theirs)
+            for cell in sides
         )
         yield f"{pair.ours.target_top1:g} validation top-1 reached {counts}"
 
 
 def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
+    """Yield the accuracies with a verdict, its interval in points, and what lies behind."""
     if accuracy is None:
         return
-    ours, theirs = ([score.top1 for score in side] for side in (accuracy.ours, accuracy.theirs))
+    difference = accuracy.difference
+    middle, low, high = (
+        f"{100 * share:+.1f}" for share in (difference.difference, difference.low, difference.high)
+    )
+    is_tested = difference.p_value is not None and difference.verdict == "different"
+    p_value = f", McNemar p = {difference.p_value:.2g}" if is_tested else ""
     yield (
-        f"{accuracy.split} top-1 {_top1(ours)} against {_top1(theirs)}, "
-        f"{_verdict(accuracy.difference)} ({_points(accuracy)})"
+        f"{accuracy.split} top-1 {_top1(accuracy.ours)} against {_top1(accuracy.theirs)}, "
+        f"{_verdict(difference)} ({middle} points, 95 % CI {low} to {high}{p_value}; "
+        f"{accuracy.ours[0].of:,} images)"
     )
 
 
@@ -236,20 +237,9 @@ def _verdict(difference: AccuracyDifference) -> str:
     return f"{models} {'differ' if difference.verdict == 'different' else f'are {equal}'}"
 
 
-def _points(accuracy: Accuracy) -> str:
-    """Return the interval in points, McNemar's p-value where it decides, and what lies behind."""
-    difference, images = accuracy.difference, accuracy.ours[0].of
-    middle, low, high = (
-        f"{100 * share:+.1f}" for share in (difference.difference, difference.low, difference.high)
-    )
-    text = f"{middle} points, 95 % CI {low} to {high}"
-    if difference.p_value is not None and difference.verdict == "different":
-        text += f", McNemar p = {difference.p_value:.2g}"
-    return f"{text}; {images:,} images"
-
-
-def _top1(values: Sequence[float]) -> str:
+def _top1(scores: Sequence[Score]) -> str:
     # The mean, for the difference and its interval are of means.
+    values = [score.top1 for score in scores]
     low, middle, high = (f"{value:.3f}" for value in (min(values), fmean(values), max(values)))
     return middle if low == high else f"{middle} ({low}-{high})"
 
@@ -262,9 +252,10 @@ def _overall(family: Family) -> Iterator[SummaryLine]:
     for mean, finding in findings:
         if leader in mean.backends:
             yield _overall_answer(mean, finding, family)
-    if not findings and (reasons := [mean.left_out for mean in family.means if mean.is_proven]):
+    proven = [m for m in family.means if len({pair.ours.benchmark for pair in m.proven}) > 1]
+    if proven and not findings:
         said = "no ratio, because fewer than two benchmarks measured all of the work"
-        yield SummaryLine(subject="overall", said=f"{said}: {reasons[0]}")
+        yield SummaryLine(subject="overall", said=f"{said}: {proven[0].left_out}")
 
 
 def _overall_answer(mean: Mean, finding: Finding, family: Family) -> SummaryLine:
@@ -273,33 +264,11 @@ def _overall_answer(mean: Mean, finding: Finding, family: Family) -> SummaryLine
     won, lost = verdicts["faster"], verdicts["slower"]
     if finding.ratio.log < 0:
         finding, ours, theirs, won, lost = finding.inverse, theirs, ours, lost, won
-    rows = len(mean.proven)
     beside = [
         f"geometric mean over {len(mean.counted)} benchmarks, one vote each: their typical ratio",
-        f"of {rows} line{'s' if rows > 1 else ''} {ours} wins {won}, {theirs} {lost}, "
+        f"of {counted(len(mean.proven), 'line')} {ours} wins {won}, {theirs} {lost}, "
         f"equal {verdicts['equal']}, undecided {verdicts['open']}",
+        *([f"left out: {mean.left_out}"] if mean.left_out else []),
     ]
-    if mean.left_out:
-        beside.append(f"left out: {mean.left_out}")
     said = format_comparison(mean.measure, finding, ours=ours, theirs=theirs, proof="proven")
-    return SummaryLine(subject="overall", said=said, beside=tuple(beside))
-
-
-def _ci(ratio: Ratio, pair: Pair) -> str:
-    return format_ci(ratio, is_disturbed=pair.is_disturbed)
-
-
-def _decimals(ratio: Ratio) -> int:
-    return 3 if any(abs(end - 1) < CLOSE_TO_ONE for end in (ratio.low, ratio.high)) else 2
-
-
-def _undecided(finding: Finding) -> str:
-    """Return what difference would have been shown, and what it takes to decide."""
-    factor = finding.rule.detectable(finding.ratio)
-    percent = f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
-    shown = percent if factor <= LARGEST_DETECTABLE else f"over {LARGEST_DETECTABLE}x"
-    family = f" among {finding.comparisons} comparisons" if finding.comparisons > 1 else ""
-    more = finding.rule.more(finding.ratio)
-    trials = f"{more} more trial{'s' if more > 1 else ''}" if more else ""
-    hope = f"; {trials} would probably decide" if more else ""
-    return f"minimum detectable difference {shown}{family}{hope}"
+    return SummaryLine(subject="overall", said=said, beside=beside)

@@ -1,4 +1,4 @@
-"""The report of a run: its content, as a table on a terminal or as text, and in Markdown."""
+"""The report of a run: its content, and its table on a terminal or as text."""
 
 from __future__ import annotations
 
@@ -15,28 +15,32 @@ from rich.text import Text
 
 from benchharness.measure.sanity import is_unbalanced
 from benchharness.model.image_files import describe_conversions
-from benchharness.report.metric_columns import STATUS_WORDS, ColumnGroup, groups_of
 from benchharness.report.notes import notes_of, work_of
-from benchharness.report.rows import Note, Row, backends_of, cores_of, printable, rows_of
+from benchharness.report.rows import (
+    STATUS_WORDS,
+    ColumnGroup,
+    Note,
+    Row,
+    backends_of,
+    cores_of,
+    groups_of,
+    printable,
+    rows_of,
+)
 from benchharness.report.summary import SummaryLine, summary_of
 from benchharness.results.record import Record
 
 # What rich puts between two columns of the box we use: a space, a bar, a space.
 SEPARATOR = 3
 NARROWEST_NAME = 18
-MEDIANS = Note(label="numbers", text="medians over n trials that are ok; -: unknown, not measured")
+MEDIANS = Note("numbers", "medians over n trials that are ok; -: not measured")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """What a terminal, Markdown and a page show of a run, apart from charts.
 
-    Attributes:
-        run: As in run.json.
-        records: The last of each trial.
-        backends: Those with records, in the order of the run.
-        rows: Of the table; none before a trial has finished.
-        answers: Overall, then row by row.
+    The run is as in run.json; records are the last of each trial.
     """
 
     run: Mapping[str, Any]
@@ -44,24 +48,33 @@ class Report:
     backends: Sequence[str]
     rows: Sequence[Row]
     answers: Sequence[SummaryLine]
+    notes: Sequence[Note]
 
     @classmethod
     def of(cls, run: Mapping[str, Any], records: Sequence[Record]) -> Report:
         """Return the report of a run with its records, as ``RunFolder.records`` gives them."""
         backends = backends_of(run, records)
         rows = rows_of(records, backends, cores=cores_of(run))
-        answers = summary_of(rows)
-        return cls(run=run, records=records, backends=backends, rows=rows, answers=answers)
+        return cls(
+            run=run,
+            records=records,
+            backends=backends,
+            rows=rows,
+            answers=summary_of(rows),
+            notes=notes_of(run, rows),
+        )
 
     @property
     def heading(self) -> str:
         """The suite's title, or its name."""
-        return _heading(self.run)
+        return printable(self.run.get("title") or self.run.get("suite") or "results")
 
     @property
     def setting(self) -> str:
-        """Suite, profile, device and time."""
-        return _setting(self.run)
+        """Suite, profile, device and time, as far as known."""
+        words = {"suite": "suite ", "profile": "profile ", "device": "", "started": ""}
+        known = ((word, self.run.get(name)) for name, word in words.items())
+        return " | ".join(f"{word}{printable(value)}" for word, value in known if value)
 
     @property
     def inputs(self) -> str:
@@ -76,74 +89,52 @@ class Report:
     @property
     def uses_substitutes(self) -> bool:
         """Whether the images are drawn or the pretrained weights random."""
-        return uses_substitutes(self.run)
-
-    @property
-    def notes(self) -> list[Note]:
-        """What a reader must know, what went wrong first."""
-        return notes_of(self.run, self.rows)
-
-    @property
-    def legend(self) -> list[Note]:
-        """What the numbers are, and what each benchmark did."""
-        return [MEDIANS, *work_of(self.rows)]
+        is_drawn = not (self.run.get("dataset") or {}).get("is_real", True)
+        return is_drawn or bool((self.run.get("weights") or {}).get("is_random"))
 
     def groups(self, *, is_detailed: bool = False) -> list[ColumnGroup]:
-        """Return the columns of the table, from left to right.
-
-        Args:
-            is_detailed: Whether there is room for measures that follow from others.
-        """
+        """Return the columns of the table, from left to right."""
         return groups_of(self.rows, self.backends, is_detailed=is_detailed) if self.rows else []
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResultsTable:
-    """A report that fits itself to the terminal; rich asks it to.
-
-    Where the width does not hold all measures, they continue in further tables below; backends
-    leave each other's side only where a single measure would not fit otherwise.
-    """
-
-    report: Report
+    def legend(self, groups: Sequence[ColumnGroup]) -> list[Note]:
+        """Return what each benchmark did, and what the columns that are shown mean."""
+        meanings = [Note(group.title, group.meaning) for group in groups]
+        return [*work_of(self.rows), *meanings, MEDIANS]
 
     def __rich_console__(
         self, console: Console, options: ConsoleOptions
     ) -> Iterator[RenderableType]:
-        """Yield title, answers, tables, notes and legend for the width at hand."""
-        report = self.report
-        yield Text(report.heading, style="bold")
+        """Yield title, answers, tables, notes and legend for the width at hand.
+
+        Where the width does not hold all measures, they continue in further tables below; backends
+        leave each other's side only where a single measure would not fit otherwise.
+        """
+        yield Text(self.heading, style="bold")
         for text, style in (
-            (report.setting, ""),
-            (report.inputs, "bold yellow" if report.uses_substitutes else ""),
-            (report.missing_trials, "bold yellow"),
+            (self.setting, ""),
+            (self.inputs, "bold yellow" if self.uses_substitutes else ""),
+            (self.missing_trials, "bold yellow"),
         ):
             if text:
                 yield Text(text, style=style)
-        if not report.rows:
+        if not self.rows:
             yield Text("no trial has finished")
             return
-        yield from (Text(str(answer), style="bold") for answer in report.answers)
+        yield from (Text(str(answer), style="bold") for answer in self.answers)
         yield Text()
-        rows, groups = _fitting(report, options.max_width)
-        for panel in _panels(rows, groups, options.max_width):
-            yield _panel(rows, panel, options.max_width)
+        rows, groups = _fitting(self, options.max_width)
+        for table in _tables(rows, groups, options.max_width):
+            yield table
             yield Text()
-        if notes := report.notes:
-            yield _grid(notes, "yellow")
+        if self.notes:
+            yield _grid(self.notes, "yellow")
             yield Text()
-        medians, *work = report.legend
-        yield _grid([*work, *_meanings(groups), medians], "dim")
+        yield _grid(self.legend(groups), "dim")
 
 
 def results_table(run: Mapping[str, Any], records: Sequence[Record]) -> RenderableType:
-    """Return the report of a run for ``rich`` to print.
-
-    Args:
-        run: As in run.json.
-        records: The last of each trial, as ``RunFolder.records`` gives them.
-    """
-    return ResultsTable(report=Report.of(run, records))
+    """Return the report of a run for ``rich`` to print."""
+    return Report.of(run, records)
 
 
 def plain_text(run: Mapping[str, Any], records: Sequence[Record], *, width: int = 100) -> str:
@@ -165,124 +156,10 @@ def as_text(content: RenderableType, *, width: int) -> str:
     return "".join(f"{row.rstrip()}\n" for row in capture.get().splitlines())
 
 
-def markdown(run: Mapping[str, Any], records: Sequence[Record]) -> str:
-    """Return the report in Markdown, all measures side by side, with its notes below."""
-    report = Report.of(run, records)
-    above = (report.setting, report.inputs, report.missing_trials)
-    parts = [f"### {escaped(report.heading)}", *map(escaped, above)]
-    if report.rows:
-        parts.append("\n".join(f"- {escaped(str(answer))}" for answer in report.answers))
-        groups = report.groups()
-        headings = [f"{group.title} {column}" for group in groups for column in group.columns]
-        texts = [
-            [row.label, *(text for group in groups for text in group.rows[index])]
-            for index, row in enumerate(report.rows)
-        ]
-        alignment = "|".join(["", "---", *("---:" for _ in headings), ""])
-        first, *rest = map(markdown_row, (["benchmark", *headings], *texts))
-        parts.append("\n".join([first, alignment, *rest]))
-        medians, *work = report.legend
-        notes = [*report.notes, *work, *_meanings(groups), medians]
-        parts.append("\n".join(f"- {escaped(f'{note.label}: {note.text}')}" for note in notes))
-    return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def markdown_row(texts: Sequence[str]) -> str:
-    """Return a row of a table."""
-    return "| " + " | ".join(escaped(text).strip() for text in texts) + " |"
-
-
-def escaped(text: str) -> str:
-    """Return text in which Markdown sees no markup."""
-    for char in "\\|<*_[":
-        text = text.replace(char, f"\\{char}")
-    return text
-
-
-def _fitting(report: Report, width: int) -> tuple[Sequence[Row], list[ColumnGroup]]:
-    """Return rows and groups for a width: of all backends, or else a row for each."""
-    groups = report.groups()
-    widest = max((len(group.block()[0]) for group in groups), default=0)
-    if len(report.backends) < 2 or NARROWEST_NAME + SEPARATOR + widest <= width:
-        return report.rows, groups
-    single = [part for row in report.rows for part in row.by_backend()]
-    return single, groups_of(single, [""])
-
-
-def _panels(
-    rows: Sequence[Row], groups: Sequence[ColumnGroup], width: int
-) -> list[list[ColumnGroup]]:
-    """Return the groups of each table, as many side by side as the width holds."""
-    panels: list[list[ColumnGroup]] = [[]]
-    room = width - _name_width(rows, width)
-    left = room
-    for group in groups:
-        needed = SEPARATOR + len(group.block()[0])
-        if panels[-1] and needed > left:
-            panels.append([])
-            left = room
-        panels[-1].append(group)
-        left -= needed
-    return panels
-
-
-def _name_width(rows: Sequence[Row], width: int) -> int:
-    longest = max(cell_len(text) for text in ("benchmark", *(row.label for row in rows)))
-    return min(longest, max(NARROWEST_NAME, width * 28 // 100))
-
-
-def _panel(rows: Sequence[Row], groups: Sequence[ColumnGroup], width: int) -> Table:
-    table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, header_style="")
-    name_width = _name_width(rows, width)
-    table.add_column(Text("benchmark"), width=name_width, overflow="fold")
-    blocks = [group.block() for group in groups]
-    for heading, columns, *_ in blocks:
-        table.add_column(Text(f"{heading}\n{columns}"), no_wrap=True)
-    for index, row in enumerate(rows, start=2):
-        table.add_row(Text(row.label), *(_coloured(block[index]) for block in blocks))
-    return table
-
-
-def _coloured(text: str) -> Text:
-    coloured = Text(text)
-    coloured.highlight_words(STATUS_WORDS.values(), "red")
-    coloured.highlight_regex(r"\S+!", "yellow")
-    return coloured
-
-
-def _meanings(groups: Sequence[ColumnGroup]) -> list[Note]:
-    return [Note(label=group.title, text=group.meaning) for group in groups]
-
-
-def _grid(notes: Sequence[Note], style: str) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    for note in notes:
-        grid.add_row(Text(note.label, style=style), Text(note.text, style=style))
-    return grid
-
-
-def _heading(run: Mapping[str, Any]) -> str:
-    """Return the suite's title, or its name."""
-    return printable(run.get("title") or run.get("suite") or "results")
-
-
-def _setting(run: Mapping[str, Any]) -> str:
-    """Return suite, profile, device and time, as far as known."""
-    parts = (
-        ("suite ", run.get("suite")),
-        ("profile ", run.get("profile")),
-        ("", run.get("device")),
-        ("", run.get("started")),
-    )
-    return " | ".join(f"{word}{printable(value)}" for word, value in parts if value)
-
-
 def inputs_text(run: Mapping[str, Any]) -> str:
     """Return where images and weights come from; drawn and random ones are called so."""
     dataset, weights = run.get("dataset") or {}, run.get("weights") or {}
-    parts = []
-    if dataset:
-        parts.append(f"data: {_dataset(dataset)}")
+    parts = [f"data: {_dataset(dataset)}"] if dataset else []
     if weights:
         origin = "random" if weights.get("is_random") else printable(weights.get("origin", ""))
         parts.append(f"weights: {origin}")
@@ -307,12 +184,6 @@ def missing_trials(run: Mapping[str, Any], records: Sequence[Record]) -> str:
     return f"NOT COMPLETE: {missing}; benchharness run {file} --resume does the rest"
 
 
-def uses_substitutes(run: Mapping[str, Any]) -> bool:
-    """Whether the images are drawn or the pretrained weights random."""
-    is_drawn = not (run.get("dataset") or {}).get("is_real", True)
-    return is_drawn or bool((run.get("weights") or {}).get("is_random"))
-
-
 def _dataset(dataset: Mapping[str, Any]) -> str:
     if not dataset.get("is_real", True):
         return "drawn pictures"
@@ -329,3 +200,50 @@ def _dataset(dataset: Mapping[str, Any]) -> str:
             f"always guessing the largest class is right on {share:.2f} of the test images"
         )
     return f"{name} ({'; '.join(notes)})" if notes else name
+
+
+def _fitting(report: Report, width: int) -> tuple[Sequence[Row], list[ColumnGroup]]:
+    """Return rows and groups for a width: of all backends, or else a row for each."""
+    groups = report.groups()
+    widest = max((len(group.block()[0]) for group in groups), default=0)
+    if len(report.backends) < 2 or NARROWEST_NAME + SEPARATOR + widest <= width:
+        return report.rows, groups
+    single = [part for row in report.rows for part in row.by_backend()]
+    return single, groups_of(single, [""])
+
+
+def _tables(rows: Sequence[Row], groups: Sequence[ColumnGroup], width: int) -> Iterator[Table]:
+    """Yield tables with as many groups side by side as the width holds."""
+    longest = max(cell_len(text) for text in ("benchmark", *(row.label for row in rows)))
+    name_width = min(longest, max(NARROWEST_NAME, width * 28 // 100))
+    panels: list[list[list[str]]] = [[]]
+    left = width - name_width
+    for block in (group.block() for group in groups):
+        needed = SEPARATOR + len(block[0])
+        if panels[-1] and needed > left:
+            panels.append([])
+            left = width - name_width
+        panels[-1].append(block)
+        left -= needed
+    for panel in panels:
+        table = Table(box=box.MINIMAL, show_edge=False, pad_edge=False, header_style="")
+        table.add_column(Text("benchmark"), width=name_width, overflow="fold")
+        for title, headings, *_ in panel:
+            table.add_column(Text(f"{title}\n{headings}"), no_wrap=True)
+        for index, row in enumerate(rows, start=2):
+            table.add_row(Text(row.label), *(_coloured(block[index]) for block in panel))
+        yield table
+
+
+def _coloured(text: str) -> Text:
+    coloured = Text(text)
+    coloured.highlight_words(STATUS_WORDS.values(), "red")
+    coloured.highlight_regex(r"\S+!", "yellow")
+    return coloured
+
+
+def _grid(notes: Sequence[Note], style: str) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    for note in notes:
+        grid.add_row(*(Text(text, style=style) for text in note))
+    return grid

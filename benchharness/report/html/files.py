@@ -13,11 +13,10 @@ import vl_convert
 
 from benchharness.errors import RunError
 from benchharness.files import atomic_write_bytes, unwritten
-from benchharness.report.html.charts.cells import speed_layers, speeds_of
-from benchharness.report.html.charts.chart import ROW_HEIGHT, Frame
+from benchharness.report.html.cells import throughput
+from benchharness.report.html.chart import Frame
 from benchharness.report.html.page import report_page, vega_bundle
 from benchharness.report.html.theme import STATIC_FONT, config, css, in_light
-from benchharness.report.summary import DISTURBED
 from benchharness.report.table import Report
 from benchharness.results.load import load_run
 from benchharness.results.run_folder import RunFolder
@@ -46,13 +45,12 @@ def write_report(folder: RunFolder) -> list[Path]:
     if svg:
         contents |= {SVG: svg.encode(), PNG: vl_convert.svg_to_png(svg, scale=SCALE)}
     for name, content in contents.items():
+        path = folder.path / name
         try:
-            atomic_write_bytes(folder.path / name, content)
+            atomic_write_bytes(path, content)
         except OSError as error:
-            raise RunError(
-                f"{folder.path / name}: expected to be able to write here, found: "
-                f"{unwritten(error)}"
-            ) from error
+            expected = "expected to be able to write here"
+            raise RunError(f"{path}: {expected}, found: {unwritten(error)}") from error
     return [folder.path / name for name in contents]
 
 
@@ -61,39 +59,32 @@ def poster(report: Report) -> dict[str, Any]:
 
     What was run, where and on what is part of it: a picture is sent on without its page.
     """
-    frame = Frame.of(report.rows, report.backends)
     data: dict[str, Any] = {}
     panels = []
-    for number, speeds in enumerate(speeds_of(frame), start=1):
-        bars, trials = f"bars-{number}", f"trials-{number}"
-        data |= {bars: speeds.bars, trials: speeds.trials}
-        said = [answer.said for answer in report.answers if answer.subject == speeds.line]
-        panels.append(
-            speed_layers(speeds, frame, bars=bars, trials=trials).properties(
-                width=WIDTH,
-                height=ROW_HEIGHT * len(speeds.bars),
-                title=alt.TitleParams(
-                    text=speeds.line + (f" ({DISTURBED})" if speeds.is_disturbed else ""),
-                    subtitle=_wrapped(said),
-                    offset=8,
-                ),
-            )
+    for chart in throughput(Frame.of(report.rows, report.backends)):
+        data |= chart.data
+        title = alt.TitleParams(
+            text=f"{chart.title} ({chart.caption})" if chart.caption else chart.title,
+            subtitle=_wrapped([a.said for a in report.answers if a.subject == chart.title]),
+            offset=8,
         )
+        panels.append(chart.drawing.properties(width=WIDTH, height=chart.height, title=title))
     if not panels:
         return {}
+    overall = [f"overall: {a.said}" for a in report.answers if a.subject == "overall"]
+    legend = "images per second: medians, single trials, 95 % intervals"
+    title = alt.TitleParams(
+        text=report.heading,
+        subtitle=_wrapped([report.setting, report.inputs, *overall, legend]),
+        fontSize=FONT_SIZE,
+        offset=16,
+    )
     drawing = alt.vconcat(*panels, spacing=26).resolve_scale(x="independent", y="independent")
-    spec: dict[str, Any] = drawing.properties(title=_title(report)).to_dict(validate=False)
+    spec: dict[str, Any] = drawing.properties(title=title).to_dict(validate=False)
     whole = {"background": css("paper"), "padding": 24, "autosize": "pad"}
     spec |= {"datasets": data, "config": config(font=STATIC_FONT) | whole}
     light: dict[str, Any] = in_light(spec)
     return light
-
-
-def _title(report: Report) -> alt.TitleParams:
-    overall = [f"overall: {a.said}" for a in report.answers if a.subject == "overall"]
-    bars = "images per second: medians, single trials, 95 % intervals"
-    below = _wrapped([report.setting, report.inputs, *overall, bars])
-    return alt.TitleParams(text=report.heading, subtitle=below, fontSize=FONT_SIZE, offset=16)
 
 
 def _wrapped(texts: Sequence[str]) -> list[str]:

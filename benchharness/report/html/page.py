@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import vl_convert
 
 from benchharness import __version__
-from benchharness.history.history import History, Series
-from benchharness.report.history import (
-    COLUMNS,
-    LEGEND,
-    excluded_text,
-    heading,
-    newest_versions,
-    rows_of,
-    state_words,
-    step_words,
-)
-from benchharness.report.html import theme
-from benchharness.report.html.charts.cells import phase_legend
-from benchharness.report.html.charts.chart import Chart, Frame
-from benchharness.report.html.charts.curves import timeline
-from benchharness.report.html.charts.sections import sections_of
-from benchharness.report.html.evidence import Proof, anchor_of, facts_of, proofs_of, settings_of
-from benchharness.report.metric_columns import STATUS_WORDS
-from benchharness.report.rows import printable
+from benchharness.fairness.settings import decides_work, differences
+from benchharness.history.history import History
+from benchharness.report import history as history_texts
+from benchharness.report.html import cells, curves, theme
+from benchharness.report.html.chart import Chart, Frame
+from benchharness.report.rows import STATUS_WORDS, UNKNOWN, Row, printable
 from benchharness.report.table import Report
+from benchharness.results.cells import proof_word
 from benchharness.results.record import Record
 from benchharness.results.tables import TABLES, csv_text
 
@@ -47,61 +36,61 @@ CSV_FILES = {
     "epochs.csv": "a row per epoch of every trial",
     "summary.csv": "a row per cell, medians over its trials",
 }
-VERDICTS = {"proven": "good", "partial": "bad", "not comparable": "bad"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TableCell:
-    """One cell of the table.
-
-    Attributes:
-        mood: ``good``, ``bad``, ``warn`` or empty.
-        anchor: What it links to within the page; empty for nothing.
-        is_first: Whether it begins a group of columns.
-    """
-
-    text: str
-    mood: str
-    anchor: str
-    is_first: bool
+MOODS = {
+    "proven": "good",
+    "partial": "bad",
+    "not comparable": "bad",
+    "missed": "bad",
+    "differ": "warn",
+    **dict.fromkeys(STATUS_WORDS.values(), "bad"),
+}
+REFERENCE = "reference"
+# So many powers of ten below its tolerance, a difference has no bar left.
+DECADES = 6
+GIGA = 1e9
+# A certificate as the template shows it.
+Proof = Mapping[str, Any]
+# Sections of charts, from top to bottom.
+CHARTS: Mapping[str, Callable[[Frame], list[Chart]]] = {
+    "throughput": cells.throughput,
+    "ratios": cells.ratios,
+    "learning": curves.learning,
+    "accuracy": curves.accuracy,
+    "phases": cells.phases,
+    "memory": cells.memory,
+    "trials": cells.trials,
+}
 
 
 def report_page(
     report: Report, certificates: Mapping[str, Any], *, vega: str, poster: str = ""
 ) -> str:
-    """Return the report of a run.
+    """Return the report of a run, with its main chart as SVG for readers without scripts.
 
-    Args:
-        report: All of it but charts and evidence.
-        certificates: As in certificate.json; empty where there is none.
-        vega: The script that draws, see ``vega_bundle``.
-        poster: The main chart as SVG, for readers without scripts.
+    ``certificates`` is the content of certificate.json, ``vega`` that of ``vega_bundle``.
     """
     rows, backends = report.rows, report.backends
-    proofs = proofs_of(certificates)
-    groups = report.groups(is_detailed=True)
-    sections = sections_of(Frame.of(rows, backends))
-    resolved = report.run.get("resolved") or {}
+    proofs, groups = proofs_of(certificates), report.groups(is_detailed=True)
+    charts = charts_of(Frame.of(rows, backends))
+    resolved = report.run.get("resolved")
     return _render(
         "page.html",
-        charts=[chart for section in sections for chart in section.charts],
+        drawn=[chart for section in charts.values() for chart in section],
         vega=vega,
-        title=report.heading,
-        setting=report.setting,
-        inputs=report.inputs,
-        missing=report.missing_trials,
-        uses_substitutes=report.uses_substitutes,
+        charts=charts,
+        report=report,
         version=printable(report.run.get("benchharness") or __version__),
-        answers=report.answers,
         series=[(printable(series.backend), series) for series in theme.series_of(backends)],
         groups=groups,
         rows=[
-            (row.label, [*_table_cells(report, index, proofs)]) for index, row in enumerate(rows)
+            # Nobody expects native rows to do the same work, so their verdict is no bad news.
+            (row.label, anchor_of(row, proofs), row.recorded[0].track == "native")
+            for row in rows
         ],
-        legend=report.legend,
-        notes=report.notes,
-        sections=sections,
-        phases=phase_legend(),
+        moods=MOODS,
+        legend=report.legend(groups) if rows else [],
+        steady_band=f"{cells.STEADY_BAND:.0%}",
+        phases=cells.phase_legend(),
         proofs=proofs,
         settings=settings_of(rows, backends),
         facts=facts_of(report.run, rows),
@@ -113,33 +102,30 @@ def report_page(
     )
 
 
-def history_page(history: History, *, vega: str) -> str:
-    """Return the page of a suite over time.
+def charts_of(frame: Frame) -> dict[str, list[Chart]]:
+    """Return the charts of each section that has something to show."""
+    return {name: charts for name, make in CHARTS.items() if (charts := make(frame))}
 
-    Args:
-        vega: The script that draws, see ``vega_bundle``.
-    """
+
+def history_page(history: History, *, vega: str) -> str:
+    """Return the page of a suite over time; ``vega`` is the script of ``vega_bundle``."""
     charts = [
-        timeline(series, name=f"series-{number}")
+        curves.timeline(series, name=f"series-{number}")
         for number, series in enumerate(history.series, start=1)
     ]
     return _render(
         "history.html",
-        charts=charts,
+        drawn=charts,
         vega=vega,
-        source=printable(history.source),
+        charts=charts,
         version=__version__,
-        series=[
-            _history_part(series, chart)
-            for series, chart in zip(history.series, charts, strict=True)
-        ],
-        columns=COLUMNS,
-        excluded=excluded_text(history),
-        damages=list(map(printable, history.damages)),
-        legend=LEGEND,
+        history=history,
+        printable=printable,
+        texts=history_texts,
     )
 
 
+@cache
 def vega_bundle() -> str:
     """Return Vega-Embed with all that it needs; it defines ``vegaEmbed``."""
     code: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
@@ -155,7 +141,7 @@ def embedded(content: Any) -> str:
     return text
 
 
-def _render(name: str, *, charts: Sequence[Chart], vega: str, **content: Any) -> str:
+def _render(name: str, *, drawn: Sequence[Chart], vega: str, **content: Any) -> str:
     """Return a template filled in; no name in it acts as markup."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("benchharness.report.html"),
@@ -165,39 +151,16 @@ def _render(name: str, *, charts: Sequence[Chart], vega: str, **content: Any) ->
         lstrip_blocks=True,
     )
     templates = resources.files(__package__) / "templates"
-    specs = {chart.name: chart.as_dict() for chart in charts}
+    specs = {chart.name: chart.as_dict() for chart in drawn}
     return environment.get_template(name).render(
         policy=POLICY,
         colours=theme.properties(),
         style=(templates / "page.css").read_text(encoding="utf-8"),
         script=(templates / "page.js").read_text(encoding="utf-8"),
-        charts=embedded({"config": theme.config(), "charts": specs}),
+        specs=embedded({"config": theme.config(), "charts": specs}),
         vega=vega,
         **content,
     )
-
-
-def _table_cells(report: Report, index: int, proofs: Sequence[Proof]) -> Iterable[TableCell]:
-    row = report.rows[index]
-    # Nobody expects native rows to do the same work, so that their verdict is no bad news.
-    is_native = row.recorded[0].track == "native"
-    for group in report.groups(is_detailed=True):
-        for position, text in enumerate(map(str.strip, group.rows[index])):
-            is_verdict = text in VERDICTS
-            yield TableCell(
-                text=text,
-                mood="" if is_native and is_verdict else _mood(text),
-                anchor=anchor_of(row, proofs) if is_verdict else "",
-                is_first=position == 0,
-            )
-
-
-def _mood(text: str) -> str:
-    if text in STATUS_WORDS.values() or text == "missed":
-        return "bad"
-    if text.endswith("!") or text == "differ":
-        return "warn"
-    return VERDICTS.get(text, "")
 
 
 def _downloads(records: Sequence[Record]) -> list[dict[str, Any]]:
@@ -213,16 +176,166 @@ def _downloads(records: Sequence[Record]) -> list[dict[str, Any]]:
     return downloads
 
 
-def _history_part(series: Series, chart: Chart) -> dict[str, Any]:
-    return {
-        "name": chart.name,
-        "title": heading(series),
-        "machine": printable(series.terms.machine),
-        "steps": [
-            ("bad" if step.is_worse else "good", step_words(series, step)) for step in series.steps
-        ],
-        "state": state_words(series),
-        "alt": chart.alt,
-        "rows": rows_of(series)[::-1],
-        "versions": newest_versions(series),
+class Setting(NamedTuple):
+    """One effective setting with its value for each backend.
+
+    ``kind`` is ``work`` where it differs and decides the work, ``speed`` where it differs and does
+    not, ``same`` where all backends that report it agree. ``where`` names the rows that have these
+    values; it is empty for all that report any.
+    """
+
+    name: str
+    values: tuple[str, ...]
+    kind: str
+    where: str = ""
+
+
+def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
+    """Return the certificates of a run, by the content of its certificate.json."""
+    meanings = {stage["name"]: stage["meaning"] for stage in certificates.get("tolerances", ())}
+    proofs: list[Proof] = []
+    for number, certificate in enumerate(certificates.get("certificates", ()), start=1):
+        ours, theirs = certificate["backends"]
+        point = "".join(f" {setting}={value}" for setting, value in certificate["matrix"].items())
+        pairs = ((ours, theirs), (ours, REFERENCE), (theirs, REFERENCE))
+        names = {ours: printable(ours), theirs: printable(theirs), REFERENCE: "float64"}
+        by_stage: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
+        for finding in certificate["stages"]:
+            by_stage.setdefault(finding["stage"], {})[tuple(finding["between"])] = finding
+        stages = [
+            {
+                "name": name,
+                "meaning": meanings.get(name, ""),
+                "limit": f"{next(iter(findings.values()))['tolerance']:g}",
+                "differences": [_difference(findings.get(pair)) for pair in pairs],
+            }
+            for name, findings in by_stage.items()
+        ]
+        proofs.append(
+            {
+                "anchor": f"proof-{number}",
+                "title": printable(f"{certificate['benchmark']}{point}, {ours} and {theirs}"),
+                "point": (certificate["benchmark"], certificate["matrix"]),
+                "verdict": printable(certificate["verdict"]),
+                "word": proof_word(certificate["verdict"]),
+                "columns": [f"{names[a]} - {names[b]}" for a, b in pairs],
+                "stages": stages,
+                "deviations": list(map(printable, certificate.get("deviations", ()))),
+            }
+        )
+    return proofs
+
+
+def anchor_of(row: Row, proofs: Sequence[Proof]) -> str:
+    """Return where the page shows a row's first certificate that is not proven, or its first."""
+    cell = row.recorded[0]
+    if cell.track != "equal":
+        return ""
+    own = [proof for proof in proofs if proof["point"] == (cell.benchmark, dict(cell.matrix))]
+    return min(own, key=lambda proof: proof["word"] == "proven")["anchor"] if own else ""
+
+
+def _difference(finding: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return a distance, and its share of the way to the tolerance, 0-1 on a logarithmic scale."""
+    if finding is None:
+        return {"text": UNKNOWN, "fill": 0.0, "is_within": True}
+    off, limit = finding["off"], finding["tolerance"]
+    if off is None:
+        text, fill = "of another kind", 1.0
+    elif off > 0 and limit > 0:
+        text, fill = f"{off:.1e}", min(1.0, max(0.0, 1 + math.log10(off / limit) / DECADES))
+    else:
+        text, fill = f"{off:.1e}" if off else "0", float(off > limit)
+    return {"text": text, "fill": fill, "is_within": finding["within"]}
+
+
+def settings_of(rows: Sequence[Row], backends: Sequence[str]) -> list[Setting]:
+    """Return every effective setting of a run, one where several rows of the table share it."""
+    places: dict[Setting, list[str]] = {}
+    for row in rows:
+        for setting in _settings_of_row(row, backends):
+            places.setdefault(setting, []).append(row.name)
+    reporting = {name for names in places.values() for name in names}
+    settings = [
+        setting._replace(where="" if len(names) == len(reporting) else ", ".join(names))
+        for setting, names in places.items()
+    ]
+    return sorted(settings, key=lambda setting: ("work", "speed", "same").index(setting.kind))
+
+
+def _settings_of_row(row: Row, backends: Sequence[str]) -> Iterator[Setting]:
+    known = {
+        cell.backend: settings
+        for cell in row.recorded
+        if (settings := cell.trials[-1].get("effective"))
     }
+    differing = {difference.setting for difference in differences(known)}
+    for name in dict.fromkeys(name for settings in known.values() for name in settings):
+        values = (known.get(backend, {}).get(name) for backend in backends)
+        texts = tuple(UNKNOWN if v is None else printable(v) or "nothing" for v in values)
+        kind = "same" if name not in differing else "work" if decides_work(name) else "speed"
+        yield Setting(printable(name), texts, kind)
+
+
+def facts_of(
+    run: Mapping[str, Any], rows: Sequence[Row]
+) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what is known of machine, software, data and weights, by heading."""
+    parts = {
+        "Machine": _machine(run),
+        "Software": _software(run, rows),
+        "Data and weights": _inputs(run),
+    }
+    return [
+        (heading, [(printable(n), printable(v)) for n, v in facts if v not in (None, "")])
+        for heading, facts in parts.items()
+    ]
+
+
+def _machine(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    known = run.get("environment") or {}
+    load = ", ".join(f"{value:.2f}" for value in known.get("load_average") or ())
+    memory = known.get("memory_bytes")
+    yield "device", run.get("device")
+    yield "processor", known.get("cpu")
+    yield "usable cores", known.get("cores")
+    yield "memory", f"{memory / GIGA:.1f} GB" if memory else None
+    for facts in known.get("accelerators") or ():
+        yield "accelerator", _joined(facts) if isinstance(facts, Mapping) else facts
+    yield "system", " ".join(filter(None, (known.get("system"), known.get("machine"))))
+    yield "load before the run", f"{load} (over 1, 5, 15 minutes)" if load else None
+
+
+def _software(run: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[tuple[str, Any]]:
+    known = run.get("environment") or {}
+    yield "python", " ".join(filter(None, (known.get("implementation"), known.get("python"))))
+    yield from (known.get("packages") or {}).items()
+    frameworks: dict[str, dict[str, None]] = {}
+    for cell in (cell for row in rows for cell in row.recorded):
+        if versions := cell.trials[-1].get("versions"):
+            frameworks.setdefault(cell.backend, {})[_joined(versions)] = None
+    for backend, texts in frameworks.items():
+        yield f"backend {backend}", "; ".join(texts)
+    for backend, environment in (run.get("environments") or {}).items():
+        python = f"python {environment.get('python')}, digest {environment.get('digest')}"
+        requirements = ", ".join(environment.get("requirements") or ())
+        parts = (requirements, python, _joined(environment.get("packages") or {}))
+        yield f"environment of {backend}", "; ".join(filter(None, parts))
+
+
+def _inputs(run: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    dataset, weights = run.get("dataset") or {}, run.get("weights") or {}
+    classes = dataset.get("classes") or ()
+    skipped = sum(len(part.get("skipped") or ()) for part in dataset.get("slices") or ())
+    is_random = weights.get("is_random")
+    yield "data", dataset.get("origin") or dataset.get("name")
+    yield "classes", f"{len(classes)}: {', '.join(map(printable, classes))}" if classes else ""
+    yield "unreadable images skipped", skipped or None
+    yield "digest of the data", dataset.get("digest")
+    yield "weights", "random" if is_random else weights.get("origin")
+    yield "why random", weights.get("reason") if is_random else None
+    yield "digest of the weights", weights.get("digest")
+
+
+def _joined(facts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in facts.items() if value is not None)

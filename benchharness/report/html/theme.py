@@ -7,9 +7,9 @@ the names give way to the colours of the light theme.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 # Custom property: its colour on light paper and on dark.
 COLOURS: Mapping[str, tuple[str, str]] = {
@@ -56,14 +56,8 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 STATIC_FONT = "Liberation Sans, Arial, sans-serif"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Series:
-    """How a backend looks wherever it is drawn.
-
-    Attributes:
-        colour: Of its marks, as CSS.
-        shape: Of its points, one of ``SHAPES``.
-    """
+class Series(NamedTuple):
+    """How a backend looks wherever it is drawn: colour as CSS, and the name of its shape."""
 
     backend: str
     colour: str
@@ -77,15 +71,8 @@ class Series:
 
 def series_of(backends: Sequence[str]) -> list[Series]:
     """Return the look of each backend; colour and shape repeat only together, after thirty."""
-    shapes = tuple(SHAPES)
-    return [
-        Series(
-            backend=backend,
-            colour=css(SERIES_COLOURS[index % len(SERIES_COLOURS)]),
-            shape=shapes[index % len(shapes)],
-        )
-        for index, backend in enumerate(backends)
-    ]
+    colours, shapes = itertools.cycle(map(css, SERIES_COLOURS)), itertools.cycle(SHAPES)
+    return [Series(*look) for look in zip(backends, colours, shapes, strict=False)]
 
 
 def css(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from statistics import median
@@ -11,10 +12,8 @@ from typing import Any
 import altair as alt
 
 from benchharness.history.history import Series
-from benchharness.report.history import Scale, heading, size_words, state_words, step_words
-from benchharness.report.html.charts.chart import (
-    DIGITS,
-    AxisRange,
+from benchharness.report.history import Scale, heading, size_text, state_text, step_text, when
+from benchharness.report.html.chart import (
     Chart,
     Datum,
     Drawing,
@@ -22,9 +21,10 @@ from benchharness.report.html.charts.chart import (
     at,
     axis,
     base,
-    cells_of,
-    sized,
+    grouped,
+    picked,
     spread_out,
+    tips,
 )
 from benchharness.report.html.theme import SERIES_COLOURS, css
 
@@ -33,31 +33,36 @@ CURVE_HEIGHT, SCATTER_HEIGHT, TIMELINE_HEIGHT = 190, 320, 210
 LABEL_GAP = 14
 # Dates below the axis; more would touch each other.
 MAX_DATES = 6
+# Beside the outermost marks of the seconds.
+MARGIN = 1.15
+# Beyond this factor between the least and the most, a linear axis would crowd all but a few.
+LINEAR_UP_TO = 8
 CURVES = {
     "validation_top1": "validation top-1",
     "train_top1": "training top-1",
     "train_loss": "training loss",
 }
-TOP1 = alt.Tooltip("value:Q", title="top-1", format=".4f")
+Domain = tuple[float, float]
 
 
 def learning(frame: Frame) -> list[Chart]:
-    """Return up to three charts per line that has learnt."""
+    """Return up to three charts per row of the table that has learnt."""
     charts = []
-    for number, (line, trials) in enumerate(frame.by_line(), start=1):
+    for number, trials in enumerate(grouped(frame.trials, "line"), start=1):
         known = [metric for metric in CURVES if medians_of(trials, metric)]
-        if scored := [metric for metric in known if metric != "train_loss"]:
-            charts.append(_curve(frame, line, trials, scored[0], "epoch", f"{number}-epochs"))
-            charts.append(_curve(frame, line, trials, scored[0], "seconds", f"{number}-seconds"))
+        scored = [metric for metric in known if metric != "train_loss"][:1]
+        for metric in scored:
+            charts.append(_curve(frame, trials, metric, "epoch", f"{number}-epochs"))
+            charts.append(_curve(frame, trials, metric, "seconds", f"{number}-seconds"))
         if "train_loss" in known:
-            charts.append(_curve(frame, line, trials, "train_loss", "epoch", f"{number}-loss"))
+            charts.append(_curve(frame, trials, "train_loss", "epoch", f"{number}-loss"))
     return charts
 
 
 def curves_of(trials: Sequence[Datum], metric: str) -> list[Datum]:
     """Return a row per trial and epoch with the seconds trained so far; all that began count."""
     return [
-        {"backend": trial["backend"], "trial": trial["trial"], **point}
+        picked(trial, "backend", "trial") | point
         for trial in trials
         for point in _epochs(trial, metric)
     ]
@@ -66,90 +71,16 @@ def curves_of(trials: Sequence[Datum], metric: str) -> list[Datum]:
 def medians_of(trials: Sequence[Datum], metric: str) -> list[Datum]:
     """Return a row per backend and epoch: medians over the ok trials that have the epoch."""
     rows = []
-    for cell in cells_of(trials):
+    for cell in grouped(trials, "name"):
         by_epoch: dict[int, list[Datum]] = {}
         for trial in [trial for trial in cell if trial["is_ok"]] or cell:
             for point in _epochs(trial, metric):
                 by_epoch.setdefault(point["epoch"], []).append(point)
         rows += [
-            {"backend": cell[0]["backend"], "epoch": epoch, **_medians(points)}
+            {"backend": cell[0]["backend"], "epoch": epoch} | _medians(points)
             for epoch, points in sorted(by_epoch.items())
         ]
     return rows
-
-
-def _curve(
-    frame: Frame, line: str, trials: Sequence[Datum], metric: str, unit: str, name: str
-) -> Chart:
-    curves, medians = curves_of(trials, metric), medians_of(trials, metric)
-    target = next((trial["target"] for trial in trials if trial["target"]), None)
-    shows_target = target is not None and metric == "validation_top1"
-    goal = [{"value": target, "text": f"target {target:g}"}] if shows_target else []
-    values = [row["value"] for row in [*curves, *goal]]
-    # With some room, and never a flat line.
-    low, high = min(values), max(values)
-    room = 0.08 * (high - low) or 0.05 * abs(high) or 0.05
-    domain = (low - room, high + room)
-    ends = _ends(medians, unit, domain)
-    title = f"{CURVES[metric]} of {line} by {'epoch' if unit == 'epoch' else 'seconds of training'}"
-    final = ", ".join(f"{row['backend']} {row['value']:.3f}" for row in ends)
-    return Chart(
-        name=f"learning-{name}",
-        title=line,
-        caption=title.replace(f" of {line}", "", 1),
-        alt=f"{title}; at the end {final}.",
-        data={"curves": curves, "medians": medians, "ends": ends, "goal": goal},
-        drawing=_curve_layers(frame, curves, unit=unit, domain=domain),
-    )
-
-
-def _ends(medians: Sequence[Datum], unit: str, domain: tuple[float, float]) -> list[Datum]:
-    """Return where each backend's median ends, its label moved clear of the others."""
-    last = {row["backend"]: row for row in medians}
-    places = spread_out(
-        [row["value"] for row in last.values()], gap=_label_gap(domain, CURVE_HEIGHT)
-    )
-    return [
-        {"backend": row["backend"], unit: row[unit], "value": row["value"], "place": place}
-        for row, place in zip(last.values(), places, strict=True)
-    ]
-
-
-def _curve_layers(
-    frame: Frame, curves: Sequence[Datum], *, unit: str, domain: tuple[float, float]
-) -> Drawing:
-    last = max(row[unit] for row in curves)
-    if unit == "epoch":
-        first = min(1, last - 1)
-        ticks = list(range(max(1, round(last / 5)), last + 1, max(1, round(last / 5))))
-        across = alt.Axis(title="epoch", values=ticks, grid=False, format="d")
-    else:
-        first, across = 0, axis("seconds", tickCount=4, grid=False)
-    x = alt.X(f"{unit}:Q", scale=alt.Scale(domain=[first, last], nice=False), axis=across)
-    y, colour = _value(domain, axis(tickCount=4)), frame.colour()
-    tips: list[Any] = [
-        alt.Tooltip("backend:N"),
-        alt.Tooltip("trial:O"),
-        alt.Tooltip("epoch:O"),
-        alt.Tooltip("seconds:Q", title="trained s", format=DIGITS),
-        alt.Tooltip("value:Q", title="value", format=".4f"),
-    ]
-    thin = base("curves").mark_line(strokeWidth=1, opacity=0.4)
-    hover = base("curves").mark_point(filled=True, size=60, opacity=0)
-    thick = base("medians").mark_line(strokeWidth=2.2)
-    dots = base("medians").mark_point(filled=True, size=30, opacity=1)
-    goal = base("goal").mark_text(align="left", baseline="bottom", dy=-3, color=css("muted"))
-    label = base("ends").mark_text(align="left", dx=8, baseline="middle")
-    layers = alt.layer(
-        base("goal").mark_rule(color=css("muted"), strokeDash=[3, 3]).encode(y=y),
-        goal.encode(x=at(2), y=y, text=alt.Text("text:N")),
-        thin.encode(x=x, y=y, color=colour, detail=alt.Detail("trial:N")),
-        thick.encode(x=x, y=y, color=colour),
-        dots.encode(x=x, y=y, color=colour, shape=frame.shape()),
-        label.encode(x=x, y=alt.Y("place:Q"), color=colour, text=alt.Text("backend:N")),
-        hover.encode(x=x, y=y, color=colour, tooltip=tips),
-    )
-    return sized(layers, height=CURVE_HEIGHT)
 
 
 def _epochs(trial: Datum, metric: str) -> Iterator[Datum]:
@@ -159,17 +90,79 @@ def _epochs(trial: Datum, metric: str) -> Iterator[Datum]:
             yield {"epoch": epoch["epoch"], "seconds": so_far, "value": epoch[metric]}
 
 
+def _curve(frame: Frame, trials: Sequence[Datum], metric: str, unit: str, name: str) -> Chart:
+    curves, medians = curves_of(trials, metric), medians_of(trials, metric)
+    line, target = trials[0]["line"], trials[0]["target"]
+    shows_target = target and metric == "validation_top1"
+    goal = [{"value": target, "text": f"target {target:g}"}] if shows_target else []
+    domain = _domain([row["value"] for row in [*curves, *goal]], room=0.08)
+    # Labels stand where each backend's median ends, moved clear of the others.
+    last = {row["backend"]: row for row in medians}.values()
+    places = spread_out([row["value"] for row in last], gap=_label_gap(domain, CURVE_HEIGHT))
+    ends = [
+        picked(row, "backend", unit, "value") | {"place": place}
+        for row, place in zip(last, places, strict=True)
+    ]
+    across = "epoch" if unit == "epoch" else "seconds of training"
+    final = ", ".join(f"{row['backend']} {row['value']:.3f}" for row in ends)
+    return Chart(
+        name=f"learning-{name}",
+        title=line,
+        caption=f"{CURVES[metric]} by {across}",
+        alt=f"{CURVES[metric]} of {line} by {across}; at the end {final}.",
+        data={"curves": curves, "medians": medians, "ends": ends, "goal": goal},
+        drawing=_curve_layers(frame, unit, domain, last=max(row[unit] for row in curves)),
+        height=CURVE_HEIGHT,
+    )
+
+
+def _curve_layers(frame: Frame, unit: str, domain: Domain, *, last: float) -> Drawing:
+    if unit == "epoch":
+        first, gap = min(1, last - 1), max(1, round(last / 5))
+        ticks = list(range(gap, int(last) + 1, gap))
+        across = alt.Axis(title="epoch", values=ticks, grid=False, format="d")
+    else:
+        first, across = 0, axis("seconds", tickCount=4, grid=False)
+    x = alt.X(f"{unit}:Q", scale=alt.Scale(domain=[first, last], nice=False), axis=across)
+    y, colour = _value(domain, axis(tickCount=4)), frame.look(has_shape=False)
+    words = [
+        *tips(backend="N", trial="O", epoch="O", seconds="Q trained s"),
+        alt.Tooltip("value:Q", title="value", format=".4f"),
+    ]
+    thin = base("curves").mark_line(strokeWidth=1, opacity=0.4)
+    hover = base("curves").mark_point(filled=True, size=60, opacity=0)
+    thick = base("medians").mark_line(strokeWidth=2.2)
+    dots = base("medians").mark_point(filled=True, size=30, opacity=1)
+    goal = base("goal").mark_text(align="left", baseline="bottom", dy=-3, color=css("muted"))
+    label = base("ends").mark_text(align="left", dx=8, baseline="middle")
+    return alt.layer(
+        base("goal").mark_rule(color=css("muted"), strokeDash=[3, 3]).encode(y=y),
+        goal.encode(x=at(2), y=y, text="text:N"),
+        thin.encode(x=x, y=y, detail="trial:N", **colour),
+        thick.encode(x=x, y=y, **colour),
+        dots.encode(x=x, y=y, **frame.look()),
+        label.encode(x=x, y="place:Q", text="backend:N", **colour),
+        hover.encode(x=x, y=y, tooltip=words, **colour),
+    )
+
+
 def accuracy(frame: Frame) -> list[Chart]:
     """Return one chart of seconds of training against top-1; none where no trial has both."""
     trials = [point for trial in frame.trials if (point := _point(trial))]
     if not trials:
         return []
-    cells = [cell[0] | _medians(cell) for cell in cells_of(trials)]
-    front, split = front_of(cells), _split(cells)
+    cells = [cell[0] | _medians(cell) for cell in grouped(trials, "name")]
+    front = front_of(cells)
+    splits = {row["split"] for row in cells}
+    split = splits.pop() if len(splits) == 1 else "test or validation"
     values = [row["value"] for row in trials]
     room = max(0.02, 0.08 * (max(values) - min(values)))
     domain = max(0.0, min(values) - room), min(1.0, max(values) + room)
-    seconds = AxisRange.of([row["seconds"] for row in trials])
+    seconds = [row["seconds"] for row in trials]
+    least, most = min(seconds), max(seconds)
+    is_log = 0 < LINEAR_UP_TO * least < most
+    across = (least / MARGIN, most * MARGIN) if is_log else (0.0, most * MARGIN or 1.0)
+    middle = math.sqrt(across[0] * across[1]) if is_log else across[1] / 2
     texts = (
         f"{row['line']} on {row['backend']}, {row['seconds']:.3g} s, {row['value']:.3f}"
         for row in front
@@ -183,9 +176,10 @@ def accuracy(frame: Frame) -> list[Chart]:
                 "cells": cells,
                 "front": front,
                 "trials": trials,
-                "labels": _labels(cells, seconds, domain),
+                "labels": _labels(cells, middle, domain),
             },
-            drawing=_accuracy_layers(frame, seconds, domain, split=split),
+            drawing=_accuracy_layers(frame, across, domain, is_log=is_log, split=split),
+            height=SCATTER_HEIGHT,
         )
     ]
 
@@ -208,16 +202,11 @@ def _point(trial: Datum) -> Datum | None:
         return None
     # Stored features carry the seconds of the trial that extracted them.
     seconds = train_s + (metrics.get("extract_s") or 0.0)
-    names = {name: trial[name] for name in ("line", "backend", "name", "trial")}
+    names = picked(trial, "line", "backend", "name", "trial")
     return names | {"seconds": seconds, "value": top1, "split": split}
 
 
-def _split(cells: Sequence[Datum]) -> str:
-    splits = {row["split"] for row in cells}
-    return splits.pop() if len(splits) == 1 else "test or validation"
-
-
-def _labels(cells: Sequence[Datum], seconds: AxisRange, domain: tuple[float, float]) -> list[Datum]:
+def _labels(cells: Sequence[Datum], middle: float, domain: Domain) -> list[Datum]:
     """Return one label per line, at its most accurate cell, moved clear of the others.
 
     It stands on that side of its mark where there is more room.
@@ -229,30 +218,17 @@ def _labels(cells: Sequence[Datum], seconds: AxisRange, domain: tuple[float, flo
     gap = _label_gap(domain, SCATTER_HEIGHT)
     places = spread_out([row["value"] for row in best.values()], gap=gap)
     return [
-        row | {"place": place, "is_right": seconds.position(row["seconds"]) > 0.5}
+        row | {"place": place, "is_right": row["seconds"] > middle}
         for row, place in zip(best.values(), places, strict=True)
     ]
 
 
 def _accuracy_layers(
-    frame: Frame, seconds: AxisRange, domain: tuple[float, float], *, split: str
+    frame: Frame, across: Domain, domain: Domain, *, is_log: bool, split: str
 ) -> Drawing:
-    x = alt.X(
-        "seconds:Q",
-        scale=alt.Scale(
-            type="log" if seconds.is_log else "linear",
-            domain=[seconds.low, seconds.high],
-            nice=False,
-        ),
-        axis=axis("seconds of training", grid=False),
-    )
+    scale = alt.Scale(type="log" if is_log else "linear", domain=list(across), nice=False)
+    x = alt.X("seconds:Q", scale=scale, axis=axis("seconds of training", grid=False))
     y = _value(domain, axis(f"{split} top-1", format=".2f"))
-    tips = [
-        alt.Tooltip("line:N", title="benchmark"),
-        alt.Tooltip("backend:N"),
-        alt.Tooltip("seconds:Q", format=DIGITS),
-        TOP1,
-    ]
     halo: dict[str, Any] = {"stroke": css("paper"), "strokeWidth": 3, "strokeJoin": "round"}
     texts = [
         base("labels")
@@ -265,7 +241,7 @@ def _accuracy_layers(
             **look,
         )
         .transform_filter("datum.is_right" if is_right else "!datum.is_right")
-        .encode(x=x, y=alt.Y("place:Q"), text=alt.Text("line:N"))
+        .encode(x=x, y="place:Q", text="line:N")
         for look in (halo, {})
         for is_right in (False, True)
     ]
@@ -274,23 +250,25 @@ def _accuracy_layers(
     )
     small = base("trials").mark_point(filled=True, size=26, opacity=0.35)
     large = base("cells").mark_point(filled=True, size=110, opacity=1)
-    look = {"color": frame.colour(), "shape": frame.shape()}
-    layers = alt.layer(
+    words = [
+        *tips(line="N benchmark", backend="N", seconds="Q"),
+        alt.Tooltip("value:Q", title="top-1", format=".4f"),
+    ]
+    return alt.layer(
         front.encode(x=x, y=y),
         *texts,
-        small.encode(x=x, y=y, **look),
-        large.encode(x=x, y=y, tooltip=tips, **look),
+        small.encode(x=x, y=y, **frame.look()),
+        large.encode(x=x, y=y, tooltip=words, **frame.look()),
     )
-    return sized(layers, height=SCATTER_HEIGHT)
 
 
 def timeline(series: Series, *, name: str) -> Chart:
     """Return the chart of a cell over time: its runs, the levels they lie about, and the steps."""
-    factor, unit = Scale.of(series).factor, Scale.of(series).unit
+    factor, unit = Scale.of(series)
     runs = [
         {
             "place": place,
-            "when": f"{point.when:%Y-%m-%d %H:%M}",
+            "when": when(point),
             "value": point.value * factor,
             "low": point.low * factor,
             "high": point.high * factor,
@@ -309,75 +287,73 @@ def timeline(series: Series, *, name: str) -> Chart:
     steps = [
         {
             "place": level.first - 0.5,
-            "text": size_words(series, step.was, step.became),
+            "text": size_text(series, step.was, step.became),
             "mood": "worse" if step.is_worse else "better",
             # Words stand on the side where there is room for them.
             "side": "left" if 2 * level.first > len(runs) else "right",
         }
         for level, step in zip(series.levels[1:], series.steps, strict=True)
     ]
-    texts = [*(step_words(series, step) for step in series.steps), state_words(series)]
+    texts = [*(step_text(series, step) for step in series.steps), state_text(series)]
     return Chart(
         name=name,
         alt=f"{heading(series)} of {len(runs)} runs; {'; '.join(texts)}",
         data={"runs": runs, "levels": levels, "steps": steps},
         drawing=_timeline_layers(runs, unit=unit),
+        height=TIMELINE_HEIGHT,
     )
 
 
 def _timeline_layers(runs: Sequence[Datum], *, unit: str) -> Drawing:
     scale = alt.Scale(domain=[-0.6, len(runs) - 0.4], nice=False)
-    days = json.dumps([row["when"][:10] for row in runs])
     dates = alt.Axis(
         title=None,
         grid=False,
         values=list(range(0, len(runs), -(-len(runs) // MAX_DATES))),
-        labelExpr=f"{days}[datum.value]",
+        labelExpr=f"{json.dumps([row['when'][:10] for row in runs])}[datum.value]",
     )
     x = alt.X("place:Q", scale=scale, axis=dates)
-    low, high = min(row["low"] for row in runs), max(row["high"] for row in runs)
-    room = 0.15 * (high - low) or 0.05 * abs(high) or 0.05
-    y = _value((low - room, high + room), axis(unit or None, tickCount=4))
+    domain = _domain([row[end] for row in runs for end in ("low", "high")], room=0.15)
+    y = _value(domain, axis(unit or None, tickCount=4))
     moods = alt.Scale(domain=["worse", "better"], range=[css("bad"), css("good")])
     mood, colour = alt.Color("mood:N", scale=moods, legend=None), css(SERIES_COLOURS[0])
-    tips = [
-        alt.Tooltip("when:N", title="run"),
-        alt.Tooltip("commit:N"),
-        *(alt.Tooltip(f"{field}:Q", format=DIGITS) for field in ("value", "low", "high")),
-    ]
+    sides: dict[str, dict[str, Any]] = {
+        "right": {"align": "left", "dx": 5},
+        "left": {"align": "right", "dx": -5},
+    }
     texts = [
         base("steps")
-        .mark_text(
-            align="left" if side == "right" else "right",
-            baseline="top",
-            dx=5 if side == "right" else -5,
-            y=0,
-            fontWeight=600,
-        )
-        .encode(x=x, text=alt.Text("text:N"), color=mood)
+        .mark_text(baseline="top", y=0, fontWeight=600, **look)
+        .encode(x=x, text="text:N", color=mood)
         .transform_filter(f"datum.side == '{side}'")
-        for side in ("right", "left")
+        for side, look in sides.items()
     ]
     level = base("levels").mark_rule(strokeWidth=2, color=css("even"))
+    spread = base("runs").mark_rule(color=colour, opacity=0.4)
     point = base("runs").mark_point(filled=True, size=45, opacity=1, color=colour)
-    layers = alt.layer(
+    words = tips(when="N run", commit="N", value="Q", low="Q", high="Q")
+    return alt.layer(
         level.encode(x=alt.X("first:Q", scale=scale), x2="last:Q", y=y),
         base("steps").mark_rule(strokeDash=[4, 3]).encode(x=x, color=mood),
         *texts,
-        base("runs")
-        .mark_rule(color=colour, opacity=0.4)
-        .encode(x=x, y=alt.Y("low:Q"), y2="high:Q"),
-        point.encode(x=x, y=y, tooltip=tips),
+        spread.encode(x=x, y="low:Q", y2="high:Q"),
+        point.encode(x=x, y=y, tooltip=words),
     )
-    return sized(layers, height=TIMELINE_HEIGHT)
 
 
-def _value(domain: tuple[float, float], ticks: alt.Axis) -> alt.Y:
+def _value(domain: Domain, ticks: alt.Axis) -> alt.Y:
     scale = alt.Scale(domain=list(domain), nice=False, zero=False)
     return alt.Y("value:Q", scale=scale, axis=ticks)
 
 
-def _label_gap(domain: tuple[float, float], height: int) -> float:
+def _domain(values: Sequence[float], *, room: float) -> Domain:
+    """Return the ends of an axis with some room beside all values, and never a flat line."""
+    low, high = min(values), max(values)
+    room = room * (high - low) or 0.05 * abs(high) or 0.05
+    return low - room, high + room
+
+
+def _label_gap(domain: Domain, height: int) -> float:
     return LABEL_GAP * (domain[1] - domain[0]) / height
 
 
