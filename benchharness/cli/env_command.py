@@ -35,20 +35,22 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
 
     Exit codes: 0 all are ready; 1 one cannot be built; 2 invalid suite or options.
     """
-    from benchharness.environments.sync import EnvironmentSync
+    from benchharness.environments.sync import sync_environments
+    from benchharness.errors import BenchError
 
-    synchronisation = EnvironmentSync.of(
-        suite, backends=backends, environment=_variables(offline=offline)
-    )
     code = 0
-    for outcome in synchronisation.sync_environments(
-        rebuild=rebuild, tell=lambda line: click.echo(line, err=True)
+    for outcome in sync_environments(
+        suite,
+        backends=backends,
+        rebuild=rebuild,
+        environment={**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})},
+        tell=lambda line: click.echo(line, err=True),
     ):
-        if outcome.error is None:
-            click.echo(outcome.text)
+        if not isinstance(outcome, BenchError):
+            click.echo(outcome)
             continue
         code = 1
-        for line in outcome.error.lines():
+        for line in outcome.lines():
             click.echo(f"error: {line}", err=True)
     return code
 
@@ -87,7 +89,10 @@ def show(*, name: str, as_json: bool) -> None:
             "folder": str(environment.folder),
             **{f"used as {use.backend}": use.suite for use in environment.uses},
         }
-        for title, text in [*rows.items(), *sorted(environment.packages.items(), key=_lower)]:
+        for title, text in [
+            *rows.items(),
+            *sorted(environment.packages.items(), key=lambda item: item[0].lower()),
+        ]:
             click.echo(f"  {title:<26} {text}")
 
 
@@ -104,7 +109,10 @@ def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
         raise click.UsageError("expected names, --unused or --all; found none of them")
     store = _store()
     chosen = [environment for name in names for environment in _named(store, name)]
-    chosen += _unused(store) if unused else []
+    if unused:
+        from benchharness.environments import sync
+
+        chosen += sync.unused(store, environment=os.environ)
     chosen += store.all() if every else []
     for environment in {environment.digest: environment for environment in chosen}.values():
         size = _size(environment)
@@ -121,10 +129,6 @@ def summary(environment: Environment) -> str:
         f"{environment.plugin}: {chosen or ', '.join(environment.requirements)}; "
         f"python {environment.python}, {len(environment.packages)} packages"
     )
-
-
-def _variables(*, offline: bool) -> dict[str, str]:
-    return {**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})}
 
 
 def _store() -> Environments:
@@ -153,12 +157,6 @@ def _named(store: Environments, name: str) -> list[Environment]:
     return environments
 
 
-def _unused(store: Environments) -> list[Environment]:
-    from benchharness.environments.sync import unused
-
-    return unused(store, environment=os.environ)
-
-
 def _facts(environment: Environment) -> dict[str, object]:
     return {
         "digest": environment.digest,
@@ -175,7 +173,3 @@ def _facts(environment: Environment) -> dict[str, object]:
 
 def _size(environment: Environment) -> str:
     return f"{environment.size_bytes() / GIGA:.1f} GB"
-
-
-def _lower(item: tuple[str, str]) -> str:
-    return item[0].lower()
