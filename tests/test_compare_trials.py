@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from results_records import record
 
-from benchharness.compare.trials import ran_in_turn, sessions_of
+from benchharness.compare.verdict import ran_in_turn, sessions_of
 
 
 def trial(number: int, time: str, *, backend: str = "keras", wall_s: float = 60.0):
