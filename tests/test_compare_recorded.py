@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from report_runs import RUN, trial
+from results_records import record
 
 from benchharness.compare.recorded import RecordedOptions, compare_recorded
 from benchharness.compare.targets import RecordedRun, recorded_run
+from benchharness.compare.verdict import ran_in_turn, sessions_of
 from benchharness.errors import RunError, SuiteError
 from benchharness.results.journal import append
 from benchharness.results.run_folder import RunFolder
@@ -307,3 +309,54 @@ def test_a_comparison_is_json(tmp_path: Path):
     text = json.dumps(compare(one, one).as_dict(), allow_nan=False)
 
     assert json.loads(text)["cells"][0]["verdicts"][0]["column"] == "train_images_per_s"
+
+
+# --- Sessions, and trials that ran in turn -------------------------------------------------------
+
+
+def timed(number: int, time: str, *, backend: str = "keras", wall_s: float = 60.0):
+    """Return a trial that began at a time of one day."""
+    started = f"2026-11-24T{time}+00:00"
+    return record("cnn", backend, trial=number, metrics={"wall_s": wall_s}, started=started)
+
+
+def test_a_break_of_more_than_ten_minutes_begins_another_session():
+    """From the end of one trial to the beginning of the next; order of time, not of the file."""
+    trials = [
+        timed(3, "09:00:00"),
+        timed(1, "08:00:00"),
+        timed(2, "08:10:30"),
+        timed(4, "10:01:00", wall_s=3600.0),
+        timed(5, "11:05:00"),
+    ]
+
+    found = [[one["trial"] for one in session] for session in sessions_of(trials)]
+
+    assert found == [[1, 2], [3], [4, 5]]
+    assert sessions_of([]) == []
+
+
+def test_a_time_without_a_zone_is_of_utc():
+    """As older records have it."""
+    naive = record("cnn", "keras", started="2026-11-24T08:01:00")
+
+    assert len(sessions_of([timed(1, "08:00:00"), naive])) == 1
+
+
+def test_backends_that_took_turns_ran_next_to_each_other():
+    """A B, B A; also with a third between them in each turn."""
+    ours = [timed(1, "08:00:00"), timed(2, "08:05:00")]
+    theirs = [timed(1, "08:02:00", backend="torch"), timed(2, "08:03:00", backend="torch")]
+    third = [timed(1, "08:01:00", backend="jax"), timed(2, "08:04:00", backend="jax")]
+
+    assert ran_in_turn(ours, theirs, run=[*ours, *theirs, *third])
+
+
+def test_trials_that_were_repeated_later_did_not():
+    """An hour later; or at once, when the others were through."""
+    ours = [timed(number, f"08:0{number}:00") for number in (1, 2, 3)]
+    later = [timed(number, f"09:0{number}:00", backend="torch") for number in (1, 2, 3)]
+    after = [timed(number, f"08:0{number + 3}:00", backend="torch") for number in (1, 2, 3)]
+
+    assert not ran_in_turn(ours, later, run=[*ours, *later])
+    assert not ran_in_turn(ours, after, run=[*ours, *after])

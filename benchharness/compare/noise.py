@@ -366,6 +366,7 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
             run.noise.keep(run.plan.plan, series.cells.ours, floor)
         words = {verdict.column: verdict.word for verdict in series.verdicts}
         for column, ratios in floor.log_ratios.items():
+            pairs = {each: floor.pairs_needed(column, each) for each in DIFFERENCES}
             found.append(
                 Noise(
                     cell=label,
@@ -374,7 +375,14 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
                     word=words[column],
                     reach=floor.smallest_detectable(column, len(ratios)),
                     pair_s=floor.pair_s,
-                    needs=tuple(_required_pairs(floor, column, each) for each in DIFFERENCES),
+                    needs=tuple(
+                        RequiredPairs(
+                            difference=each, pairs=needed, minutes=needed * floor.pair_s / 60
+                        )
+                        if needed < MOST_PAIRS
+                        else RequiredPairs(difference=each, pairs=None, minutes=None)
+                        for each, needed in pairs.items()
+                    ),
                 )
             )
     return NoiseReport(
@@ -385,10 +393,3 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
         folder=run.comparison.folder,
         scatters=scatters,
     )
-
-
-def _required_pairs(floor: NoiseFloor, column: str, difference: float) -> RequiredPairs:
-    pairs = floor.pairs_needed(column, difference)
-    if pairs >= MOST_PAIRS:
-        return RequiredPairs(difference=difference, pairs=None, minutes=None)
-    return RequiredPairs(difference=difference, pairs=pairs, minutes=pairs * floor.pair_s / 60)

@@ -33,7 +33,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from benchharness.compare.targets import WORKTREE
-from benchharness.environments.build import CONSTRAINTS, build_once, create, install, python_of
+from benchharness.environments.build import CONSTRAINTS, build_once, create, fill, python_of
 from benchharness.environments.install import (
     CORE,
     applies,
@@ -490,12 +490,10 @@ class Requirements:
     Attributes:
         wanted: Requirements as text, sorted; none of them a project of the set.
         pins: The lines of the revision's constraints.
-        held: Installed versions of all packages that the revision says nothing about.
     """
 
     wanted: tuple[str, ...]
     pins: tuple[str, ...]
-    held: tuple[str, ...] = ()
 
     @classmethod
     def of(
@@ -519,49 +517,43 @@ class Requirements:
         foreign = {text for text in texts if name(text) not in ours}
         return cls(wanted=tuple(sorted({*foreign, *also})), pins=tuple(pins))
 
-    @property
-    def digest(self) -> str:
-        """Key of the environment that has them, on this interpreter."""
-        interpreter = [sys.implementation.name, platform.python_version(), get_platform()]
-        return json_digest([interpreter, self.wanted, self.pins, self.held], length=16)
-
     def unmet(self) -> list[str]:
         """Return the requirements that the environment that runs us does not meet."""
-        unmet = self._unmet(self._closure())
+        unmet, _ = self._compare()
         return list(dict.fromkeys(f"{each.name}{each.specifier}" for each in unmet))
 
-    def with_installed_versions(self) -> Requirements:
-        """Return the same, with the installed versions held of whatever is met.
+    def held(self) -> list[str]:
+        """Return the installed versions of all packages that the revision says nothing about.
 
         Otherwise an environment built for one pin would have the newest version of everything, and
         the comparison would be of all that.
         """
-        closure = self._closure()
-        unmet = {canonicalize_name(each.name) for each in self._unmet(closure)}
-        held = sorted(
+        unmet, closure = self._compare()
+        names = {canonicalize_name(each.name) for each in unmet}
+        return sorted(
             f"{name}=={Version(known.version).public}"
             for name, known in closure.items()
-            if name not in unmet and _editable_project(known) is None
+            if name not in names and _editable_project(known) is None
         )
-        return replace(self, held=tuple(held))
 
-    def _closure(self) -> dict[str, Distribution]:
+    def _compare(self) -> tuple[list[Requirement], dict[str, Distribution]]:
+        """Return what is not met here, and all installed packages that a worker may import."""
+        wanted = [*parse_requirements(self.wanted)]
         # Every worker imports us.
-        return dependency_closure([*parse_requirements(self.wanted), Requirement(CORE)])
-
-    def _unmet(self, closure: Mapping[str, Distribution]) -> list[Requirement]:
+        closure = dependency_closure([*wanted, Requirement(CORE)])
         # Pins of what no worker imports, such as a linter, do not count.
         pins = parse_requirements(self.pins)
         deciding = [pin for pin in pins if canonicalize_name(pin.name) in closure]
-        return [
+        unmet = [
             each
-            for each in (*parse_requirements(self.wanted), *deciding)
+            for each in (*wanted, *deciding)
             if applies(each, frozenset())
             and not (
                 (known := installed_as(each.name))
                 and each.specifier.contains(known.version, prereleases=True)
             )
         ]
+        return unmet, closure
 
 
 def read_pins(top: Path) -> tuple[str, ...]:
@@ -579,26 +571,26 @@ def interpreter_for(
     Raises:
         RunError: It cannot be built; the installer's last lines say why.
     """
-    name = "environment of the revision"
-
-    def built(wanted: Requirements, reason: str) -> Path:
-        folder = cache / wanted.digest
-
-        def build(beside: Path) -> None:
-            tell(f"building an environment, because {reason}: {folder}")
-            create(beside, python=Path(sys.executable), environment=environment, name=name)
-            pins = [*wanted.pins, *wanted.held]
-            install(
-                beside, requirements=wanted.wanted, pins=pins, environment=environment, name=name
-            )
-
-        build_once(folder, build)
-        return python_of(folder)
-
     unmet = requirements.unmet()
     if not unmet:
         return Path(sys.executable)
-    try:
-        return built(requirements.with_installed_versions(), f"{', '.join(unmet)} is missing here")
-    except RunError:
-        return built(requirements, "the versions installed here conflict")
+    wanted, pins, held = requirements.wanted, requirements.pins, requirements.held()
+    interpreter = [sys.implementation.name, platform.python_version(), get_platform()]
+    folder = cache / json_digest([interpreter, wanted, pins, held], length=16)
+    name = "environment of the revision"
+
+    def build(beside: Path) -> None:
+        tell(f"building an environment, because {', '.join(unmet)} is missing here: {folder}")
+        create(beside, python=Path(sys.executable), environment=environment, name=name)
+        fill(
+            beside,
+            requirements=wanted,
+            pins=pins,
+            held=held,
+            environment=environment,
+            name=name,
+            tell=tell,
+        )
+
+    build_once(folder, build)
+    return python_of(folder)

@@ -216,7 +216,15 @@ def open_comparison(
             power = estimate_power()
             label_a, label_b = _label(a, checkouts.get("A")), _label(b, checkouts.get("B"))
             is_by_epoch = _can_run_side_by_side(session, runner)
-            lines = [*_intro(plan, limits, label_a, label_b, is_by_epoch=is_by_epoch)]
+            turns = "epoch by epoch" if is_by_epoch else "trial by trial"
+            pairs = "" if limits.fewest == limits.most else f"{limits.fewest} to "
+            lines = [
+                f"A: {label_a}; B: {label_b}; {pairs}{limits.most} pairs of trials of each of "
+                f"{sum(pair.is_compared for pair in plan.cells)} cells, both sides in turn, {turns}"
+            ]
+            if plan.unmatched:
+                names = ", ".join(plan.unmatched)
+                lines.append(f"skipped, as only one side runs it: {names}")
             if retains_heap(session.places.environment):
                 lines.append("malloc is set to retain freed memory (less noise)")
             announce(observe, [*lines, *power.warnings(most=limits.most)])
@@ -318,18 +326,6 @@ def _check_out(
                     code=f"{executor.code} {inside.code}",
                 )
     return replace(session, executors={**session.executors, **executors}), checkouts
-
-
-def _intro(
-    plan: ComparisonPlan, limits: Limits, a: str, b: str, *, is_by_epoch: bool
-) -> Iterator[str]:
-    cells = sum(pair.is_compared for pair in plan.cells)
-    is_fixed = limits.fewest == limits.most
-    pairs = f"{limits.fewest}" if is_fixed else f"{limits.fewest} to {limits.most}"
-    turns = "both sides in turn, " + ("epoch by epoch" if is_by_epoch else "trial by trial")
-    yield f"A: {a}; B: {b}; {pairs} pairs of trials of each of {cells} cells, {turns}"
-    if plan.unmatched:
-        yield f"skipped, as only one side runs it: {', '.join(plan.unmatched)}"
 
 
 def _label(side: Side, checkout: Checkout | None) -> str:

@@ -62,21 +62,39 @@ def create(folder: Path, *, python: Path, environment: Mapping[str, str], name: 
     _run(command, environment, name=name)
 
 
-def install(
+def fill(
     folder: Path,
     *,
     requirements: Sequence[str],
-    pins: Sequence[str],
+    pins: Sequence[str] = (),
+    held: Sequence[str],
     environment: Mapping[str, str],
     name: str,
+    tell: Callable[[str], None],
 ) -> None:
     """Install requirements into an environment, which keeps them in files.
 
-    What the pins name is installed only where something requires it.
+    What the pins name is installed only where something requires it. What is held beside them are
+    the versions installed here, which count where they can.
 
     Raises:
         RunError: The installer failed; its last lines say why.
     """
+    try:
+        _install(folder, requirements, [*pins, *held], environment, name=name)
+    except RunError:
+        tell("cannot keep the current versions of other packages; retrying without pins")
+        _install(folder, requirements, pins, environment, name=name)
+
+
+def _install(
+    folder: Path,
+    requirements: Sequence[str],
+    pins: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    name: str,
+) -> None:
     files = []
     for option, file, lines in (("-r", REQUIREMENTS, requirements), ("-c", CONSTRAINTS, pins)):
         (folder / file).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchharness.environments.build import build_once, create, install, python_of
+from benchharness.environments.build import build_once, create, fill, python_of
 from benchharness.environments.install import copy_distribution, installed_as
 from benchharness.environments.interpreter import UnusableError, inspect_interpreter
 from benchharness.environments.spec import EnvironmentSpec
@@ -172,14 +172,14 @@ def _build(
     name = f"environment of {reference.backend}"
     tell(f"building an environment for {reference.backend}: {', '.join(spec.requirements)}")
     create(folder, python=base, environment=environment, name=name)
-    fill = partial(
-        install, folder, requirements=spec.to_install, environment=environment, name=name
+    fill(
+        folder,
+        requirements=spec.to_install,
+        held=spec.pins(),
+        environment=environment,
+        name=name,
+        tell=tell,
     )
-    try:
-        fill(pins=spec.pins())
-    except RunError:
-        tell("cannot keep the current versions of other packages; retrying without pins")
-        fill(pins=())
     for text in spec.copied:
         if known := installed_as(Requirement(text).name):
             copy_distribution(known, folder)

@@ -184,7 +184,8 @@ def _threshold(quantity: Quantity) -> Any:
 
 
 if TYPE_CHECKING:
-    ColumnName = Source = str
+    ColumnName = str
+    Source = str
     _Columns = StrictModel
     Defaults = Mapping[str, Any]
     Matrix = Mapping[str, list[Any]]
@@ -264,7 +265,7 @@ class BackendTable(StrictModel):
 
     plugin: Text | None = None
     """The plugin; absent: the plugin of this name."""
-    options: dict[str, Scalar] = Field({})
+    options: dict[str, Scalar] = Field(default={})
     """Options of the plugin."""
     compile: bool | None = None
     """In place of the setting, for this backend alone."""
@@ -375,11 +376,11 @@ class Profile(StrictModel):
     """Only these backends run."""
     benchmarks: Names | None = None
     """Only these benchmarks run."""
-    dataset: DatasetChanges = Field({})
+    dataset: DatasetChanges = Field(default={})
     """Keys of [dataset] to change."""
-    defaults: Defaults = Field({})
+    defaults: Defaults = Field(default={})
     """Settings to change in every benchmark."""
-    benchmark: dict[str, Override] = Field({})
+    benchmark: dict[str, Override] = Field(default={})
     """What to change, by benchmark name."""
 
 
@@ -404,15 +405,15 @@ class SuiteFile(StrictModel):
     """The backends to compare."""
     weights_fallback: Literal["random"] | None = None
     """What to use, and announce, where pretrained weights are unavailable."""
-    weights: dict[Literal["vgg16", "vgg_mini"], Text] = Field({})
+    weights: dict[Literal["vgg16", "vgg_mini"], Text] = Field(default={})
     """Weight files by backbone, relative to the suite file."""
     dataset: DatasetSettings
-    backend: dict[str, BackendTable] = Field({})
+    backend: dict[str, BackendTable] = Field(default={})
     """What to change, by backend name."""
-    defaults: Defaults = Field({})
+    defaults: Defaults = Field(default={})
     """Settings of every benchmark that knows them."""
     benchmark: tuple[AnyBenchmark, ...] = Field(strict=False, min_length=1)
-    profiles: dict[str, Profile] = Field({})
+    profiles: dict[str, Profile] = Field(default={})
     """Changes by profile name."""
     regression: Regression | None = None
     """When a difference counts, and how long to look for it."""
