@@ -251,7 +251,10 @@ def _list(value: Any) -> list[Any]:
 def _conflicts_under(
     suite: SuiteFile, profile: Profile, names: Collection[str]
 ) -> Iterator[FieldError]:
-    """Yield what conflicts in the valid part of a suite under a profile; ``names`` are all."""
+    """Yield what conflicts under a profile in the valid part of a suite.
+
+    The names are those of all its benchmarks, also of the invalid ones.
+    """
     resolved: dict[str, ResolvedBenchmark] = {}
     for benchmark in suite.benchmark:
         try:
