@@ -9,7 +9,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import distribution
@@ -433,69 +433,41 @@ class TestInterpreter:
         desk.call("env", "sync", str(path), code=1)
         assert (desk.folder / "started").exists()
 
-    def test_missing_one_is_said(self, desk: Desk):
-        """With the place where it was looked for; nothing is run."""
-        told = desk.refusal(desk.write("apart", tables=_table("nowhere/bin/python")))
-
-        expected = 'backend "apart": python: expected an interpreter, found nothing at '
-        assert expected + str(desk.folder / "nowhere/bin/python") in told
-        assert not (desk.folder / "results").exists()
-
-    def test_command_that_is_not_on_the_path_is_said(self, desk: Desk):
-        """A version alone means the command of that version."""
-        told = desk.refusal(desk.write("apart", tables=_table("2.3")))
-
-        assert "expected an interpreter, found no python2.3 on the PATH" in told
-
-    def test_what_is_no_python_is_said(self, desk: Desk):
-        """It does not answer as one does."""
+    def test_each_that_cannot_serve_is_told_at_once(self, desk: Desk, bare: Path, other: Path):
+        """A line for each backend, with what was looked for and how to get it; nothing is run."""
         program = desk.folder / "python"
         program.write_text("#!/bin/sh\necho hello\n")
         program.chmod(0o755)
+        benchharness = f"expected the benchharness that runs here, {__version__}, in "
+        cases = {
+            "missing": ("nowhere/bin/python", f"nothing at {desk.folder / 'nowhere/bin/python'}"),
+            # A version alone means the command of that version.
+            "version": ("2.3", "expected an interpreter, found no python2.3 on the PATH"),
+            "shell": ("./python", "which does not answer as Python does"),
+            # It is installed as it is here: from the same folder, or of the same version.
+            "bare": (bare / "bin/python", f"{benchharness}{bare / 'bin/python'}, found none (inst"),
+            # Another version, or other code that calls itself the same, reads another clock.
+            "older": (_with_core(bare, desk.folder / "older", "0.0.9"), "found 0.0.9"),
+            "edited": (_with_core(bare, desk.folder / "edited", __version__), "found other code"),
+        }
+        tables = "".join(
+            f'[backend.{name}]\nplugin = "numpy"\npython = "{python}"\n'
+            for name, (python, _) in cases.items()
+        )
+        tables += f'[backend.other]\nplugin = "slowpoke"\npython = "{other}"\n' + OLD
 
-        told = desk.refusal(desk.write("apart", tables=_table("./python")))
+        told = desk.refusal(desk.write(*cases, "other", "slowpoke-1", tables=tables))
 
-        assert "which does not answer as Python does" in told
-
-    def test_one_without_benchharness_is_told_how_to_get_it(self, desk: Desk, bare: Path):
-        """As it is installed here: from the same folder, or of the same version."""
-        told = desk.refusal(desk.write("apart", tables=_table(bare / "bin/python")))
-
-        assert f"expected the benchharness that runs here, {__version__}, in " in told
-        assert "found none (install it with: " in told and "-m pip install " in told
-
-    @pytest.mark.parametrize(
-        ("version", "found"), [("0.0.9", "found 0.0.9"), (__version__, "found other code of that")]
-    )
-    def test_another_benchharness_is_refused(
-        self, desk: Desk, bare: Path, tmp_path: Path, version: str, found: str
-    ):
-        """Another version, or other code that calls itself the same: it reads another clock."""
-        folder = _copied(bare, tmp_path / "other")
-        site = _site(folder)
-        _copy_core(site, change=lambda text: text + "# another\n")
-        package = site / f"benchharness-{version}.dist-info"
-        package.mkdir()
-        (package / "METADATA").write_text(f"Name: benchharness\nVersion: {version}\n")
-
-        told = desk.refusal(desk.write("apart", tables=_table(folder)))
-
-        assert found in told and f"expected the benchharness that runs here, {__version__}" in told
-
-    def test_plugin_that_is_not_installed_there_is_said(self, desk: Desk, other: Path):
-        """With what is; of one that nobody knows pip is not told to fetch anything."""
-        told = desk.refusal(desk.write("apart", tables=_table(other, plugin="slowpoke")))
-
-        assert 'expected the plugin "slowpoke" in ' in told
-        assert "pip install" not in told
-
-    def test_every_problem_is_told_at_once(self, desk: Desk):
-        """One line for each backend."""
-        tables = _table("nowhere/python") + OLD
-
-        told = desk.refusal(desk.write("apart", "slowpoke-1", tables=tables))
-
-        assert told.count("error: ") == 2
+        lines = {name: [x for x in told.splitlines() if f'backend "{name}"' in x] for name in cases}
+        for name, (_, expected) in cases.items():
+            (line,) = lines[name]
+            assert expected in line, line
+            assert ("-m pip install " in line) == (benchharness in line)
+        # Of a plugin that nobody knows pip is not told to fetch anything.
+        (line,) = [line for line in told.splitlines() if 'backend "other"' in line]
+        assert 'expected the plugin "slowpoke" in ' in line and "pip install" not in line
+        assert told.count("error: ") == len(cases) + 2
+        assert not (desk.folder / "results").exists()
 
     def test_doctor_tells_the_remedy(self, desk: Desk, alone: None):
         """Of a backend whose environment was not built; the rest is looked at all the same."""
@@ -602,13 +574,18 @@ def _sync(resolver: InterpreterResolver, backend: str):
     )
 
 
-def _copy_core(site: Path, *, change: Callable[[str], str]) -> None:
-    """Copy the core's files, one of them changed."""
+def _with_core(environment: Path, folder: Path, version: str) -> Path:
+    """Copy an environment with a changed core that says it is of some version."""
     import benchharness
 
+    site = _site(_copied(environment, folder))
     top = Path(benchharness.__file__).parent
     for file in top.rglob("*.py"):
         target = site / "benchharness" / file.relative_to(top)
         target.parent.mkdir(parents=True, exist_ok=True)
         text = file.read_text("utf-8")
-        target.write_text(change(text) if file.name == "errors.py" else text, "utf-8")
+        target.write_text(text + "# another\n" if file.name == "errors.py" else text, "utf-8")
+    package = site / f"benchharness-{version}.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text(f"Name: benchharness\nVersion: {version}\n")
+    return folder
