@@ -43,7 +43,7 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
         suite,
         backends=backends,
         rebuild=rebuild,
-        environment={**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})},
+        environment=_variables(offline=offline),
         tell=lambda line: click.echo(line, err=True),
     ):
         if not isinstance(outcome, BenchError):
@@ -89,10 +89,7 @@ def show(*, name: str, as_json: bool) -> None:
             "folder": str(environment.folder),
             **{f"used as {use.backend}": use.suite for use in environment.uses},
         }
-        for title, text in [
-            *rows.items(),
-            *sorted(environment.packages.items(), key=lambda item: item[0].lower()),
-        ]:
+        for title, text in [*rows.items(), *sorted(environment.packages.items(), key=_lower)]:
             click.echo(f"  {title:<26} {text}")
 
 
@@ -109,10 +106,7 @@ def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
         raise click.UsageError("expected names, --unused or --all; found none of them")
     store = _store()
     chosen = [environment for name in names for environment in _named(store, name)]
-    if unused:
-        from benchharness.environments import sync
-
-        chosen += sync.unused(store, environment=os.environ)
+    chosen += _unused(store) if unused else []
     chosen += store.all() if every else []
     for environment in {environment.digest: environment for environment in chosen}.values():
         size = _size(environment)
@@ -129,6 +123,10 @@ def summary(environment: Environment) -> str:
         f"{environment.plugin}: {chosen or ', '.join(environment.requirements)}; "
         f"python {environment.python}, {len(environment.packages)} packages"
     )
+
+
+def _variables(*, offline: bool) -> dict[str, str]:
+    return {**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})}
 
 
 def _store() -> Environments:
@@ -157,6 +155,12 @@ def _named(store: Environments, name: str) -> list[Environment]:
     return environments
 
 
+def _unused(store: Environments) -> list[Environment]:
+    from benchharness.environments.sync import unused
+
+    return unused(store, environment=os.environ)
+
+
 def _facts(environment: Environment) -> dict[str, object]:
     return {
         "digest": environment.digest,
@@ -173,3 +177,7 @@ def _facts(environment: Environment) -> dict[str, object]:
 
 def _size(environment: Environment) -> str:
     return f"{environment.size_bytes() / GIGA:.1f} GB"
+
+
+def _lower(item: tuple[str, str]) -> str:
+    return item[0].lower()

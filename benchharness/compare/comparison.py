@@ -41,7 +41,7 @@ class CellComparison:
             "proof": self.proof,
             "failure": self.failure,
             "skipped": self.is_skipped,
-            "scatter": asdict(self.scatter) if self.scatter else None,
+            "scatter": self.scatter.as_dict() if self.scatter else None,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }
 

@@ -340,7 +340,7 @@ class NoiseReport:
             "minutes": self.minutes,
             "folder": self.folder,
             "failures": dict(self.failures),
-            "scatters": {label: asdict(scatter) for label, scatter in self.scatters.items()},
+            "scatters": {label: scatter.as_dict() for label, scatter in self.scatters.items()},
             "cells": [noise.as_dict() for noise in self.found],
         }
 

@@ -132,17 +132,11 @@ def check_out(
         if revision == WORKTREE:
             commit, is_dirty, files = _head(top), bool(changes(top)), top
             modified = ", modified" if is_dirty else ""
-            label = f"working tree ({commit[:9] or 'no commit yet'}{modified})"
+            label = f"working tree ({_short(commit) or 'no commit yet'}{modified})"
         else:
             commit, is_dirty = _resolve(top, revision), False
-            label = revision if commit.startswith(revision) else f"{revision} ({commit[:9]})"
-            # Who compares the commit below the changes may believe that it holds them.
-            if commit == _head(top) and (changed := changes(top)):
-                more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-                tell(
-                    f"rev:{revision} is the commit {commit[:9]}, without the changes in "
-                    f"{changed[0]}{more}; rev:{WORKTREE} is the working tree"
-                )
+            label = revision if commit.startswith(revision) else f"{revision} ({_short(commit)})"
+            _tell_left_out_changes(top, revision, commit, tell)
             git(top, *_NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(files), commit)
 
         projects = find_projects(files)
@@ -230,6 +224,20 @@ def _head(top: Path) -> str:
         return git(top, "rev-parse", "--verify", "--quiet", "HEAD")
     except GitError:
         return ""
+
+
+def _short(commit: str) -> str:
+    return commit[:9]
+
+
+def _tell_left_out_changes(top: Path, revision: str, commit: str, tell: Tell) -> None:
+    """Tell that changes are not measured, if the user could believe that they are."""
+    if commit == _head(top) and (changed := changes(top)):
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        tell(
+            f"rev:{revision} is the commit {_short(commit)}, without the changes in "
+            f"{changed[0]}{more}; rev:{WORKTREE} is the working tree"
+        )
 
 
 @contextmanager

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import count
 from statistics import mean, median, variance
+from typing import Any
 
 from benchharness.compare.plan import CellPair
 from benchharness.compare.verdict import MISSES, Criteria, Trials, Verdict
@@ -341,6 +342,10 @@ class Scatter:
     def are_longer_trials_better(self) -> bool:
         """Whether longer trials would help more than further ones."""
         return self.best_epochs is None or self.best_epochs >= 2 * self.epochs
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON knows it."""
+        return asdict(self)
 
 
 def scatter_of(
