@@ -43,7 +43,7 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
         suite,
         backends=backends,
         rebuild=rebuild,
-        environment=_variables(offline=offline),
+        environment={**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})},
         tell=lambda line: click.echo(line, err=True),
     ):
         if not isinstance(outcome, BenchError):
@@ -123,10 +123,6 @@ def summary(environment: Environment) -> str:
         f"{environment.plugin}: {chosen or ', '.join(environment.requirements)}; "
         f"python {environment.python}, {len(environment.packages)} packages"
     )
-
-
-def _variables(*, offline: bool) -> dict[str, str]:
-    return {**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})}
 
 
 def _store() -> Environments:
