@@ -142,22 +142,27 @@ def install(folder: Path, text: str = SUITE) -> Path:
     return file
 
 
-def benchharness(
-    folder: Path, *arguments: str, timeout_s: float = 300
-) -> subprocess.CompletedProcess[str]:
-    """Run the command line as a user does, the laggard installed."""
-    environment = {
+def environment(folder: Path) -> dict[str, str]:
+    """Return the variables of a process in which the laggard of a folder is installed."""
+    variables = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])),
         "BENCHHARNESS_CACHE": str(folder / "cache"),
         "COLUMNS": "200",
     }
     for name in ("BENCHHARNESS_DATA", "BENCHHARNESS_WEIGHTS"):
-        environment.pop(name, None)
+        variables.pop(name, None)
+    return variables
+
+
+def benchharness(
+    folder: Path, *arguments: str, timeout_s: float = 300
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line as a user does, the laggard installed."""
     return subprocess.run(
         [sys.executable, "-m", "benchharness", *arguments],
         cwd=folder,
-        env=environment,
+        env=environment(folder),
         capture_output=True,
         text=True,
         timeout=timeout_s,

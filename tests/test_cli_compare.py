@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from slow_backends import SUITE, benchharness, install
+from in_process import run_commands
+from slow_backends import SUITE, benchharness, environment, install
 
 # A comparison takes twelve processes, and so each test has as much to say as it can.
 # The laggard's steps last 20 ms each, most of it asleep: what noise a busy machine adds to that
@@ -151,45 +152,52 @@ def test_the_noise_of_a_machine_is_told_and_used(desk: Path):
     assert "found 0.0001 (--threshold best_epoch_s=" in compared.stderr
 
 
-@pytest.mark.parametrize(
-    ("arguments", "told"),
-    [
-        ([], "expected A, found none: a suite (compare SUITE --set key=value)"),
-        (["lagging.toml"], "expected --set key=value beside a suite alone"),
-        (["--suite", "lagging.toml"], "expected --set key=value beside a suite alone"),
-        (["slow", "--suite", "two.toml"], "expected a second side to compare slow with"),
-        (["nothing", "at-all"], "nothing, at-all: expected --suite, which both are to run"),
-        (["slow", "slower", "--suite", "none.toml"], "none.toml: file: expected a suite in TOML"),
-        (["slow", "slower", "--suite", "two.toml", "--pairs", "3"], "--pairs: expected N or"),
-        (["slow", "slower", "--suite", "two.toml", "--threshold", "x"], "--threshold: expected a"),
-        (
-            ["slow", "slower", "--suite", "two.toml", "--column", "wall"],
-            '--column: expected a column that can be compared, found "wall"',
-        ),
-        (["lagging.toml", "--set", "batchsize=3"], 'did you mean "batch_size"?'),
-        (["lagging.toml", "--set", "=3"], "--set: expected key=value"),
-        (["slow", "slower", "--suite", "two.toml", "--max-minutes", "0"], "not in the range x>0"),
-        (
-            ["slow", "slower", "--suite", "two.toml", "--junit", "nowhere/found.xml"],
-            "nowhere/found.xml: expected a folder to write it in, found none",
-        ),
-        (["rev:nowhere", "--suite", "two.toml"], "expected a folder of a git repository"),
-    ],
-)
+REFUSED = [
+    ([], "expected A, found none: a suite (compare SUITE --set key=value)"),
+    (["lagging.toml"], "expected --set key=value beside a suite alone"),
+    (["--suite", "lagging.toml"], "expected --set key=value beside a suite alone"),
+    (["slow", "--suite", "two.toml"], "expected a second side to compare slow with"),
+    (["nothing", "at-all"], "nothing, at-all: expected --suite, which both are to run"),
+    (["slow", "slower", "--suite", "none.toml"], "none.toml: file: expected a suite in TOML"),
+    (["slow", "slower", "--suite", "two.toml", "--pairs", "3"], "--pairs: expected N or"),
+    (["slow", "slower", "--suite", "two.toml", "--threshold", "x"], "--threshold: expected a"),
+    (
+        ["slow", "slower", "--suite", "two.toml", "--column", "wall"],
+        '--column: expected a column that can be compared, found "wall"',
+    ),
+    (["lagging.toml", "--set", "batchsize=3"], 'did you mean "batch_size"?'),
+    (["lagging.toml", "--set", "=3"], "--set: expected key=value"),
+    (["slow", "slower", "--suite", "two.toml", "--max-minutes", "0"], "not in the range x>0"),
+    (
+        ["slow", "slower", "--suite", "two.toml", "--junit", "nowhere/found.xml"],
+        "nowhere/found.xml: expected a folder to write it in, found none",
+    ),
+    (["rev:nowhere", "--suite", "two.toml"], "expected a folder of a git repository"),
+]
+
+
+@pytest.fixture(scope="module")
+def refusals(tmp_path_factory: pytest.TempPathFactory) -> list[subprocess.CompletedProcess[str]]:
+    """How the requests that are not understood ended, in one process, having run nothing."""
+    folder = tmp_path_factory.mktemp("refused")
+    install(folder)
+    (folder / "two.toml").write_text(TWO + SUITE[SUITE.index("[dataset]") :])
+    commands = [["compare", *arguments] for arguments, _ in REFUSED]
+    done = run_commands(commands, folder=folder, environment=environment(folder))
+    assert not (folder / "results").exists()
+    return done
+
+
+@pytest.mark.parametrize("number", range(len(REFUSED)), ids=[told for _, told in REFUSED])
 def test_requests_that_are_not_understood_are_refused(
-    tmp_path: Path, desk: Path, arguments: list[str], told: str
+    refusals: list[subprocess.CompletedProcess[str]], number: int
 ):
     """Exit 2, one line per problem, nothing run."""
-    for name in ("lagging.toml", "two.toml", "laggard.py"):
-        shutil.copy(desk / name, tmp_path / name)
-    shutil.copytree(desk / "laggard-1.0.dist-info", tmp_path / "laggard-1.0.dist-info")
-
-    done = benchharness(tmp_path, "compare", *arguments)
+    done, (_, told) = refusals[number], REFUSED[number]
 
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert told in done.stderr
-    assert not (tmp_path / "results").exists()
 
 
 def test_a_recorded_run_and_a_fresh_side_are_not_compared(desk: Path):

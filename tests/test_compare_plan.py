@@ -93,21 +93,23 @@ def test_variants_of_a_suite_meet_on_every_backend(tmp_path: Path):
     assert backend_plugin(both.plan, "keras") == ("keras", {"engine": "jax"})
 
 
-def test_sides_that_nothing_tells_apart_are_called_a_and_b(tmp_path: Path):
-    """As for the noise of a machine."""
-    both = planned(tmp_path, side("torch"), side("torch"))
+@pytest.mark.parametrize(
+    ("revisions", "names"),
+    [
+        # As for the noise of a machine.
+        ((None, None), ("torch A", "torch B")),
+        # The working tree is called worktree.
+        (("HEAD~1", "."), ("torch HEAD~1", "torch worktree")),
+    ],
+)
+def test_sides_of_one_backend_are_told_apart(
+    tmp_path: Path, revisions: tuple[str | None, str | None], names: tuple[str, str]
+):
+    """By their revisions, or else as A and B; the plugin is the same."""
+    both = planned(tmp_path, *(side("torch", revision=revision) for revision in revisions))
 
-    assert {(c.ours.backend, c.theirs.backend) for c in both.cells} == {("torch A", "torch B")}
-    assert backend_plugin(both.plan, "torch B") == ("torch", {})
-
-
-def test_revisions_are_told_apart_by_their_names(tmp_path: Path):
-    """The working tree is called worktree."""
-    both = planned(tmp_path, side("torch", revision="HEAD~1"), side("torch", revision="."))
-
-    assert {(c.ours.backend, c.theirs.backend) for c in both.cells} == {
-        ("torch HEAD~1", "torch worktree")
-    }
+    assert {(c.ours.backend, c.theirs.backend) for c in both.cells} == {names}
+    assert backend_plugin(both.plan, names[1]) == ("torch", {})
 
 
 def test_features_are_extracted_anew_where_that_is_timed(tmp_path: Path):

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from report_runs import RUN, trial
+from results_records import record
 
 from benchharness.compare.recorded import RecordedOptions, compare_recorded
 from benchharness.compare.targets import RecordedRun, recorded_run
+from benchharness.compare.verdict import ran_in_turn, sessions_of
 from benchharness.errors import RunError, SuiteError
 from benchharness.results.journal import append
 from benchharness.results.run_folder import RunFolder
@@ -56,7 +58,7 @@ def compare(one: RunFolder, other: RunFolder, **question: Any):
     )
 
 
-STEADY = (100.0, 101.0, 99.0, 100.5)
+STEADY, SLOWER = (100.0, 101.0, 99.0, 100.5), (80.0, 81.0, 79.0, 80.0)
 
 
 def test_equal_runs_are_the_same_within_twice_the_drift(tmp_path: Path):
@@ -74,17 +76,6 @@ def test_equal_runs_are_the_same_within_twice_the_drift(tmp_path: Path):
     assert verdict.low == pytest.approx(99.0 / 100.5 / 1.1)
     assert verdict.threshold == pytest.approx(0.2)
     assert not verdict.is_paired
-
-
-def test_a_hundred_identical_trials_are_decided(tmp_path: Path):
-    """Their interval is the drift and nothing else."""
-    one = recorded(tmp_path, "one", of("torch", *[100.0] * 100))
-    other = recorded(tmp_path, "other", of("torch", *[100.0] * 100))
-
-    (verdict,) = compare(one, other).cells[0].verdicts
-
-    assert verdict.word == "same"
-    assert (verdict.low, verdict.high) == (pytest.approx(1 / 1.1), pytest.approx(1.1))
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
@@ -153,27 +144,41 @@ def test_trials_of_one_run_that_did_not_run_in_turn_are_no_pairs(tmp_path: Path)
     assert "recorded at different times" in found.notes[0]
 
 
-def test_a_machine_of_its_own_decides_on_recorded_runs(tmp_path: Path):
-    """Where its suite says that nothing drifts."""
-    still = {"resolved": {"regression": {"drift": 0.0}}}
-    one = recorded(tmp_path, "one", of("torch", *STEADY), **still)
-    other = recorded(tmp_path, "other", of("torch", *STEADY), **still)
-    slower = recorded(tmp_path, "slower", of("torch", 80.0, 81.0, 79.0, 80.0), **still)
-
-    assert compare(one, other).exit_code == 0
-    assert compare(one, slower).exit_code == 3
-    assert compare(slower, one).cells[0].verdicts[0].word == "faster"
+STILL = {"resolved": {"regression": {"drift": 0.0}}}
 
 
-def test_a_change_far_beyond_the_drift_is_a_regression_all_the_same(tmp_path: Path):
-    """Half as fast is no weather."""
-    one = recorded(tmp_path, "one", of("torch", *STEADY))
-    other = recorded(tmp_path, "other", of("torch", 50.0, 51.0, 49.0, 50.0))
+@pytest.mark.parametrize(
+    ("ours", "theirs", "suite", "code", "word"),
+    [
+        # Their interval is the drift and nothing else.
+        ([100.0] * 100, [100.0] * 100, {}, 0, "same"),
+        # Half as fast is no weather.
+        (STEADY, (50.0, 51.0, 49.0, 50.0), {}, 3, "slower"),
+        # Where the suite says that nothing drifts.
+        (STEADY, STEADY, STILL, 0, "same"),
+        (STEADY, SLOWER, STILL, 3, "slower"),
+        (SLOWER, STEADY, STILL, 0, "faster"),
+        # Six ways to lie among each other cannot be surer than one in six; of three there are 20.
+        (STEADY[:3], (10.0, 10.0, 10.0), {}, 3, "slower"),
+        (STEADY[:3], (10.0, 10.0), {}, 4, "undecidable"),
+    ],
+)
+def test_what_is_beyond_the_drift_of_a_machine_is_decided(
+    tmp_path: Path, ours: tuple[float, ...], theirs: tuple[float, ...], suite, code: int, word: str
+):
+    """By enough trials, of which two on each side are never enough."""
+    one = recorded(tmp_path, "one", of("torch", *ours), **suite)
+    other = recorded(tmp_path, "other", of("torch", *theirs), **suite)
 
     found = compare(one, other)
 
-    assert found.exit_code == 3
-    assert found.cells[0].verdicts[0].change == pytest.approx(2.0, rel=0.02)
+    (verdict,) = found.cells[0].verdicts
+    assert (found.exit_code, verdict.word) == (code, word)
+    if len(ours) == 100:
+        assert (verdict.low, verdict.high) == (pytest.approx(1 / 1.1), pytest.approx(1.1))
+    if theirs[0] == 50:
+        assert verdict.change == pytest.approx(2.0, rel=0.02)
+    assert (verdict.low is None) == (len(theirs) == 2)
 
 
 def test_backends_of_one_run_are_paired_by_trial(tmp_path: Path):
@@ -279,17 +284,6 @@ def test_other_versions_are_told(tmp_path: Path):
     assert "keras: A absent, B 3.12" in notes
 
 
-def test_two_trials_on_each_side_decide_nothing(tmp_path: Path):
-    """Six ways to lie among each other cannot be surer than one in six; of three there are 20."""
-    one = recorded(tmp_path, "one", of("torch", *STEADY[:3]))
-    other = recorded(tmp_path, "other", of("torch", 10.0, 10.0, 10.0))
-    two = recorded(tmp_path, "two", of("torch", 10.0, 10.0))
-
-    assert compare(one, other).exit_code == 3
-    assert compare(one, two).exit_code == 4
-    assert compare(one, two).cells[0].verdicts[0].low is None
-
-
 def test_what_was_not_recorded_is_refused(tmp_path: Path):
     """With what there is."""
     run = recorded(tmp_path, "one", of("torch", *STEADY))
@@ -307,3 +301,54 @@ def test_a_comparison_is_json(tmp_path: Path):
     text = json.dumps(compare(one, one).as_dict(), allow_nan=False)
 
     assert json.loads(text)["cells"][0]["verdicts"][0]["column"] == "train_images_per_s"
+
+
+# --- Sessions, and trials that ran in turn -------------------------------------------------------
+
+
+def timed(number: int, time: str, *, backend: str = "keras", wall_s: float = 60.0):
+    """Return a trial that began at a time of one day."""
+    started = f"2026-11-24T{time}+00:00"
+    return record("cnn", backend, trial=number, metrics={"wall_s": wall_s}, started=started)
+
+
+def test_a_break_of_more_than_ten_minutes_begins_another_session():
+    """From the end of one trial to the beginning of the next; order of time, not of the file."""
+    trials = [
+        timed(3, "09:00:00"),
+        timed(1, "08:00:00"),
+        timed(2, "08:10:30"),
+        timed(4, "10:01:00", wall_s=3600.0),
+        timed(5, "11:05:00"),
+    ]
+
+    found = [[one["trial"] for one in session] for session in sessions_of(trials)]
+
+    assert found == [[1, 2], [3], [4, 5]]
+    assert sessions_of([]) == []
+
+
+def test_a_time_without_a_zone_is_of_utc():
+    """As older records have it."""
+    naive = record("cnn", "keras", started="2026-11-24T08:01:00")
+
+    assert len(sessions_of([timed(1, "08:00:00"), naive])) == 1
+
+
+def test_backends_that_took_turns_ran_next_to_each_other():
+    """A B, B A; also with a third between them in each turn."""
+    ours = [timed(1, "08:00:00"), timed(2, "08:05:00")]
+    theirs = [timed(1, "08:02:00", backend="torch"), timed(2, "08:03:00", backend="torch")]
+    third = [timed(1, "08:01:00", backend="jax"), timed(2, "08:04:00", backend="jax")]
+
+    assert ran_in_turn(ours, theirs, run=[*ours, *theirs, *third])
+
+
+def test_trials_that_were_repeated_later_did_not():
+    """An hour later; or at once, when the others were through."""
+    ours = [timed(number, f"08:0{number}:00") for number in (1, 2, 3)]
+    later = [timed(number, f"09:0{number}:00", backend="torch") for number in (1, 2, 3)]
+    after = [timed(number, f"08:0{number + 3}:00", backend="torch") for number in (1, 2, 3)]
+
+    assert not ran_in_turn(ours, later, run=[*ours, *later])
+    assert not ran_in_turn(ours, after, run=[*ours, *after])

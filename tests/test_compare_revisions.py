@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from repositories import SLOW_SUITE, PluginRepository
 
-from benchharness.compare.projects import (
+from benchharness.compare.revisions import (
     Requirements,
+    check_out,
     find_projects,
     interpreter_for,
     read_pins,
 )
-from benchharness.compare.revisions import check_out
 from benchharness.environments import build
 from benchharness.errors import RunError, SuiteError
 from benchharness.measure.git import describe_commit
@@ -84,35 +84,23 @@ def seen_by(checkout) -> dict:
     return json.loads(done.stdout)
 
 
-def test_each_revision_imports_its_own_code_and_metadata(take):
-    """Of both, at once, though nothing of it is installed."""
-    with take("quick") as quick, take("slow") as slow:
+def test_each_revision_imports_its_own_code_and_metadata(take, repository: PluginRepository):
+    """Of both, at once, though nothing is installed: by the interpreter that runs us.
+
+    Revisions are understood as git does; a checkout says what it is.
+    """
+    with take("HEAD~1") as quick, take("slow") as slow:
         found = [seen_by(quick), seen_by(slow)]
 
     assert [one["step_s"] for one in found] == [0.0, 0.05]
     assert [one["version"] for one in found] == ["1.0", "1.1"]
     assert all(one["entries"]["slowpoke"] == "benchharness_slowpoke.plugin" for one in found)
-
-
-def test_checkout_says_what_it_is(take, repository: PluginRepository):
-    """Label, full hash, and the distributions that come from it."""
-    with take("slow") as slow:
-        assert slow.commit == repository.git("rev-parse", "slow^{commit}")
-        assert slow.label == f"slow ({slow.commit[:9]})"
-        assert slow.projects == ("benchharness-slowpoke",)
-        assert not slow.is_dirty
-
-
-def test_relative_revisions_are_understood(take, repository: PluginRepository):
-    """As git understands them."""
-    with take("HEAD~1") as before:
-        assert before.commit == repository.git("rev-parse", "quick^{commit}")
-
-
-def test_packages_that_serve_are_shared(take):
-    """The interpreter that runs us, with nothing installed."""
-    with take("slow") as slow:
-        assert slow.python == sys.executable
+    assert quick.commit == repository.git("rev-parse", "quick^{commit}")
+    assert slow.commit == repository.git("rev-parse", "slow^{commit}")
+    assert slow.label == f"slow ({slow.commit[:9]})"
+    assert slow.projects == ("benchharness-slowpoke",)
+    assert not slow.is_dirty
+    assert slow.python == sys.executable
 
 
 def test_folder_of_the_user_wins_over_nothing(take, repository, monkeypatch):
@@ -167,26 +155,22 @@ def test_nothing_of_the_users_is_touched(take, repository: PluginRepository):
     assert not quick.top.exists()
 
 
-def test_no_hook_runs(take, repository: PluginRepository, tmp_path: Path):
-    """What a user's hooks do is for the user's own checkouts."""
+def test_hooks_neither_run_nor_mislead(take, repository: PluginRepository, monkeypatch, tmp_path):
+    """A user's hooks are for the user's own checkouts.
+
+    Within one, git sets variables that turn every command to the hook's repository.
+    """
     hook = repository.top / ".git" / "hooks" / "post-checkout"
     hook.parent.mkdir(exist_ok=True)
     hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n", encoding="utf-8")
     hook.chmod(0o755)
-
-    with take("quick"):
-        pass
-
-    assert not (tmp_path / "ran").exists()
-
-
-def test_within_a_hook_the_right_repository_is_asked(take, repository, monkeypatch, tmp_path):
-    """Git sets GIT_DIR there, which turns every command to that repository."""
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere"))
     monkeypatch.setenv("GIT_INDEX_FILE", str(tmp_path / "index"))
 
     with take("quick") as quick:
         assert (quick.top / "pyproject.toml").is_file()
+
+    assert not (tmp_path / "ran").exists()
 
 
 def test_error_removes_the_worktree(take, repository: PluginRepository, tmp_path: Path):
@@ -238,15 +222,17 @@ def test_next_call_removes_what_a_killed_one_left(take, repository, tmp_path: Pa
     assert len(repository.git("worktree", "list").splitlines()) == 1
 
 
-def test_unknown_revision_names_the_nearest(take):
+@pytest.mark.parametrize(
+    ("revision", "message"),
+    [
+        ("quik", r"rev:quik: .*did you mean quick\?"),
+        # What begins with a dash is never an option of git.
+        ("--all", "rev:--all: expected a commit"),
+    ],
+)
+def test_unknown_revision_is_refused_with_the_nearest(take, revision: str, message: str):
     """A misspelt tag is an error of the request."""
-    with pytest.raises(SuiteError, match=r"rev:quik: .*did you mean quick\?"), take("quik"):
-        pass
-
-
-def test_option_is_no_revision(take):
-    """What begins with a dash is never an option of git."""
-    with pytest.raises(SuiteError, match="rev:--all: expected a commit"), take("--all"):
+    with pytest.raises(SuiteError, match=message), take(revision):
         pass
 
 
@@ -416,21 +402,18 @@ class TestEnvironments:
             )
 
         assert not [path for path in (tmp_path / "sets").iterdir() if path.is_dir()]
-        assert [line.startswith("building an environment") for line in told] == [True, True]
+        assert [line.startswith("building an environment") for line in told] == [True, False]
 
     def test_what_a_revision_does_not_pin_is_held_where_it_is(self):
         """One pin changes one package, and what cannot go with it."""
         requirements = Requirements(wanted=("pydantic>=2",), pins=("pydantic-core==0.0.1",))
 
-        held = {
-            line.partition("==")[0]: line for line in requirements.with_installed_versions().held
-        }
+        held = {line.partition("==")[0]: line for line in requirements.held()}
 
         assert held["pydantic"] == f"pydantic=={version('pydantic')}"
         assert "pydantic-core" not in held
         # Editable: imported from where it lies, not installed.
         assert "benchharness" not in held
-        assert requirements.digest != requirements.with_installed_versions().digest
 
     def test_pins_count_where_a_worker_could_import_them(self):
         """Another version of what we or the plugin need matters; another linter does not."""

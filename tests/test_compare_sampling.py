@@ -190,32 +190,33 @@ def test_clear_cells_end_at_the_fewest_pairs(tmp_path: Path):
     assert spent_minutes(every) == pytest.approx(4)
 
 
-def test_an_undecided_cell_gets_more_pairs_and_a_decided_one_none(tmp_path: Path):
-    """Up to the most, two at a time, so that both orders stay even."""
-    every, _ = pair_up(tmp_path, undecided, limits=Limits(most=12))
+@pytest.mark.parametrize(
+    ("metrics", "limits", "first", "pairs", "word"),
+    [
+        # Two at a time, so that both orders stay even.
+        (undecided, Limits(most=12), {}, [6, 12], "undecidable"),
+        # Two cells take 4 minutes for six pairs each; a pair takes 20 s, so that four more end
+        # within 5.5 minutes.
+        (undecided, Limits(minutes=5.5), {}, [6, 10], "undecidable"),
+        # Fewer than six would decide nothing, and the time would be lost.
+        (steady, Limits(minutes=0.5), {}, [6, 6], "same"),
+        # What the machine has shown before says when to look first.
+        (steady, Limits(), {"two torch": 10}, [6, 10], "same"),
+    ],
+)
+def test_a_cell_gets_pairs_until_it_is_decided_or_a_limit_is_reached(
+    tmp_path: Path,
+    metrics: Metrics,
+    limits: Limits,
+    first: dict[str, int],
+    pairs: list[int],
+    word: str,
+):
+    """An undecided cell gets more while number and time last, and a decided one none."""
+    every, _ = pair_up(tmp_path, metrics, limits=limits, first=first)
 
-    assert [series.pairs for series in every] == [6, 12]
-    assert every[1].verdicts[0].word == "undecidable"
-
-
-def test_no_pair_is_added_that_would_not_end_in_time(tmp_path: Path):
-    """Each cell gets the fewest; what is undecided then gets more while the budget lasts.
-
-    Two cells take 4 minutes for six pairs each; a pair takes 20 s, so that four more end within
-    5.5 minutes.
-    """
-    every, _ = pair_up(tmp_path, undecided, limits=Limits(minutes=5.5))
-
-    assert [series.pairs for series in every] == [6, 10]
-    assert every[1].verdicts[0].word == "undecidable"
-
-
-def test_a_budget_shorter_than_the_fewest_pairs_cuts_none_of_them(tmp_path: Path):
-    """Fewer would decide nothing, and the time would be lost."""
-    every, _ = pair_up(tmp_path, steady, limits=Limits(minutes=0.5))
-
-    assert [series.pairs for series in every] == [6, 6]
-    assert every[0].verdicts[0].word == "same"
+    assert [series.pairs for series in every] == pairs
+    assert every[1].verdicts[0].word == word
 
 
 def test_a_trial_that_fails_ends_its_cell_and_no_other(tmp_path: Path):
@@ -230,13 +231,6 @@ def test_a_trial_that_fails_ends_its_cell_and_no_other(tmp_path: Path):
     assert [series.pairs for series in every] == [2, 6]
     assert every[0].trials.failure() == "A, trial 2: failed: it broke"
     assert every[0].verdicts == ()
-
-
-def test_a_known_noisy_cell_is_not_judged_before_it_should_be(tmp_path: Path):
-    """What the machine has shown before says when to look first."""
-    every, _ = pair_up(tmp_path, steady, first={"two torch": 10})
-
-    assert [series.pairs for series in every] == [6, 10]
 
 
 def test_accuracy_is_watched_without_costing_pairs(tmp_path: Path):

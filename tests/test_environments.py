@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import distribution
@@ -145,10 +146,17 @@ def built(tmp_path_factory: pytest.TempPathFactory, shelf: dict[str, str]) -> De
 
 
 @pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of an environment with nothing of ours."""
+    folder = tmp_path_factory.mktemp("bare") / "env"
+    create(folder, python=Path(sys.executable), environment=os.environ, name="bare")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory, bare: Path) -> Path:
     """Return the folder of an environment that has all that this one has, and a name of its own."""
-    folder = tmp_path_factory.mktemp("other") / "env"
-    create(folder, python=Path(sys.executable), environment=os.environ, name="other")
+    folder = _copied(bare, tmp_path_factory.mktemp("other") / "env")
     _site(folder).joinpath("here.pth").write_text(sysconfig.get_path("purelib") + "\n")
     copy_distribution(distribution("benchharness"), folder)
     return folder
@@ -163,6 +171,11 @@ def alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def _site(folder: Path) -> Path:
     (site,) = folder.glob("lib/python3*/site-packages")
     return site
+
+
+def _copied(environment: Path, folder: Path) -> Path:
+    """Copy an environment, which is quicker than to make another."""
+    return Path(shutil.copytree(environment, folder, symlinks=True))
 
 
 def _table(python: object, *, plugin: str = "numpy") -> str:
@@ -274,14 +287,12 @@ class TestTwoVersions:
 class TestBuilding:
     """Whole or not at all, once, and again when what it is made of has changed."""
 
-    @pytest.mark.parametrize("installer", ["uv", "pip"])
-    def test_either_installer_builds_what_runs(self, desk: Desk, monkeypatch, installer: str):
-        """With uv where it is here, else with venv and pip."""
-        if installer == "pip":
-            monkeypatch.setattr(build.shutil, "which", lambda name: None)
-        elif build.shutil.which("uv") is None:
+    def test_pip_builds_what_runs_too(self, desk: Desk, monkeypatch):
+        """With venv and pip where uv is missing; without uv all other tests build so."""
+        if build.shutil.which("uv") is None:
             pytest.skip("needs uv")
-        resolver = _ward(desk, desk.write("slowpoke-1", tables=OLD))
+        monkeypatch.setattr(build.shutil, "which", lambda name: None)
+        resolver = _resolver(desk, desk.write("slowpoke-1", tables=OLD))
 
         found, is_new = _sync(resolver, "slowpoke-1")
 
@@ -333,24 +344,26 @@ class TestBuilding:
 
         assert len(built) == 1
 
-    def test_changed_requirements_are_said_until_the_next_sync(self, desk: Desk):
+    def test_changed_requirements_are_said_until_the_next_sync(self, built: Desk):
         """Nothing runs with an environment of other requirements than the suite's."""
-        path = desk.write("slowpoke-1", tables=OLD)
-        never = desk.refusal(path)
-        desk.call("env", "sync", str(path))
-        desk.write("slowpoke-1", tables=OLD.replace("==1.*", "==2.*"))
+        changed = (built.folder / "two.toml").read_text().replace("helper==1.*", "helper<=1.0")
+        path = built.folder / "changed.toml"
+        path.write_text(changed, encoding="utf-8")
 
-        changed = desk.refusal(path)
+        never = built.refusal(path)
+        path = path.replace(built.folder / "two.toml")
+        again = built.refusal(path)
 
-        remedy = f"run: benchharness env sync {path}"
-        assert "found none built for it" in never and remedy in never
-        assert "found one of benchharness-slowpoke, slowpoke-helper==1.*" in changed
-        assert remedy in changed
+        built.write("numpy", "slowpoke-1", "slowpoke-2", tables=OLD + NEW)
+        assert "found none built for it" in never
+        assert "run: benchharness env sync " in never
+        assert "found one of benchharness-slowpoke, slowpoke-helper==1.*" in again
+        assert f"run: benchharness env sync {path}" in again
 
-    def test_damaged_environment_is_told_and_built_again(self, desk: Desk):
+    def test_damaged_environment_is_told_and_built_again(self, built: Desk):
         """Its interpreter is gone: a run says so, and sync mends it."""
-        resolver = _ward(desk, desk.write("slowpoke-1", tables=OLD))
-        found, _ = _sync(resolver, "slowpoke-1")
+        resolver = _resolver(built, built.folder / "two.toml")
+        (found,) = Environments(built.cache).named("slowpoke-1")
         found.program.unlink()
 
         with pytest.raises(SuiteError, match=r"expected an interpreter that answers.*env sync"):
@@ -360,18 +373,16 @@ class TestBuilding:
         assert is_new and again.folder == found.folder
         assert resolver.of("slowpoke-1")
 
-    def test_removed_environment_is_gone(self, desk: Desk):
-        """By name, or when no suite asks for it any more."""
-        path = desk.write("slowpoke-1", "slowpoke-2", tables=OLD + NEW)
-        desk.call("env", "sync", str(path))
-        desk.call("env", "remove", "slowpoke-1")
-        desk.write("numpy")
+    def test_removed_environment_is_gone(self, built: Desk):
+        """By name, or when no suite asks for it any more; the last of those that share them."""
+        built.call("env", "remove", "slowpoke-1")
+        built.write("numpy")
 
-        done = desk.call("env", "remove", "--unused")
+        done = built.call("env", "remove", "--unused")
 
         assert "slowpoke-helper 2.0" in done.stdout and "slowpoke-helper 1.0" not in done.stdout
-        assert "none" in desk.call("env", "list").stdout
-        assert "expected a backend" in desk.call("env", "show", "slowpoke-1", code=2).stderr
+        assert "none" in built.call("env", "list").stdout
+        assert "expected a backend" in built.call("env", "show", "slowpoke-1", code=2).stderr
 
 
 class TestInterpreter:
@@ -422,72 +433,41 @@ class TestInterpreter:
         desk.call("env", "sync", str(path), code=1)
         assert (desk.folder / "started").exists()
 
-    def test_missing_one_is_said(self, desk: Desk):
-        """With the place where it was looked for; nothing is run."""
-        told = desk.refusal(desk.write("apart", tables=_table("nowhere/bin/python")))
-
-        expected = 'backend "apart": python: expected an interpreter, found nothing at '
-        assert expected + str(desk.folder / "nowhere/bin/python") in told
-        assert not (desk.folder / "results").exists()
-
-    def test_command_that_is_not_on_the_path_is_said(self, desk: Desk):
-        """A version alone means the command of that version."""
-        told = desk.refusal(desk.write("apart", tables=_table("2.3")))
-
-        assert "expected an interpreter, found no python2.3 on the PATH" in told
-
-    def test_what_is_no_python_is_said(self, desk: Desk):
-        """It does not answer as one does."""
+    def test_each_that_cannot_serve_is_told_at_once(self, desk: Desk, bare: Path, other: Path):
+        """A line for each backend, with what was looked for and how to get it; nothing is run."""
         program = desk.folder / "python"
         program.write_text("#!/bin/sh\necho hello\n")
         program.chmod(0o755)
+        benchharness = f"expected the benchharness that runs here, {__version__}, in "
+        cases = {
+            "missing": ("nowhere/bin/python", f"nothing at {desk.folder / 'nowhere/bin/python'}"),
+            # A version alone means the command of that version.
+            "version": ("2.3", "expected an interpreter, found no python2.3 on the PATH"),
+            "shell": ("./python", "which does not answer as Python does"),
+            # It is installed as it is here: from the same folder, or of the same version.
+            "bare": (bare / "bin/python", f"{benchharness}{bare / 'bin/python'}, found none (inst"),
+            # Another version, or other code that calls itself the same, reads another clock.
+            "older": (_with_core(bare, desk.folder / "older", "0.0.9"), "found 0.0.9"),
+            "edited": (_with_core(bare, desk.folder / "edited", __version__), "found other code"),
+        }
+        tables = "".join(
+            f'[backend.{name}]\nplugin = "numpy"\npython = "{python}"\n'
+            for name, (python, _) in cases.items()
+        )
+        tables += f'[backend.other]\nplugin = "slowpoke"\npython = "{other}"\n' + OLD
 
-        told = desk.refusal(desk.write("apart", tables=_table("./python")))
+        told = desk.refusal(desk.write(*cases, "other", "slowpoke-1", tables=tables))
 
-        assert "which does not answer as Python does" in told
-
-    def test_one_without_benchharness_is_told_how_to_get_it(self, desk: Desk, tmp_path: Path):
-        """As it is installed here: from the same folder, or of the same version."""
-        create(tmp_path / "bare", python=Path(sys.executable), environment=os.environ, name="bare")
-
-        told = desk.refusal(desk.write("apart", tables=_table("bare/bin/python")))
-
-        assert f"expected the benchharness that runs here, {__version__}, in " in told
-        assert "found none (install it with: " in told and "-m pip install " in told
-
-    @pytest.mark.parametrize(
-        ("version", "found"), [("0.0.9", "found 0.0.9"), (__version__, "found other code of that")]
-    )
-    def test_another_benchharness_is_refused(
-        self, desk: Desk, tmp_path: Path, version: str, found: str
-    ):
-        """Another version, or other code that calls itself the same: it reads another clock."""
-        folder = tmp_path / "other"
-        create(folder, python=Path(sys.executable), environment=os.environ, name="other")
-        package, site = tmp_path / "copy", _site(folder)
-        _copy_core(site, change=lambda text: text + "# another\n")
-        package = site / f"benchharness-{version}.dist-info"
-        package.mkdir()
-        (package / "METADATA").write_text(f"Name: benchharness\nVersion: {version}\n")
-
-        told = desk.refusal(desk.write("apart", tables=_table(folder)))
-
-        assert found in told and f"expected the benchharness that runs here, {__version__}" in told
-
-    def test_plugin_that_is_not_installed_there_is_said(self, desk: Desk, other: Path):
-        """With what is; of one that nobody knows pip is not told to fetch anything."""
-        told = desk.refusal(desk.write("apart", tables=_table(other, plugin="slowpoke")))
-
-        assert 'expected the plugin "slowpoke" in ' in told
-        assert "pip install" not in told
-
-    def test_every_problem_is_told_at_once(self, desk: Desk):
-        """One line for each backend."""
-        tables = _table("nowhere/python") + OLD
-
-        told = desk.refusal(desk.write("apart", "slowpoke-1", tables=tables))
-
-        assert told.count("error: ") == 2
+        lines = {name: [x for x in told.splitlines() if f'backend "{name}"' in x] for name in cases}
+        for name, (_, expected) in cases.items():
+            (line,) = lines[name]
+            assert expected in line, line
+            assert ("-m pip install " in line) == (benchharness in line)
+        # Of a plugin that nobody knows pip is not told to fetch anything.
+        (line,) = [line for line in told.splitlines() if 'backend "other"' in line]
+        assert 'expected the plugin "slowpoke" in ' in line and "pip install" not in line
+        assert told.count("error: ") == len(cases) + 2
+        assert not (desk.folder / "results").exists()
 
     def test_doctor_tells_the_remedy(self, desk: Desk, alone: None):
         """Of a backend whose environment was not built; the rest is looked at all the same."""
@@ -545,9 +525,9 @@ class TestRecipe:
         names = {line.partition("==")[0] for line in pins}
         assert "pandas" in names and "numpy" not in names and "benchharness" not in names
 
-    def test_installed_wheel_is_copied_file_for_file(self, tmp_path: Path):
+    def test_installed_wheel_is_copied_file_for_file(self, bare: Path, tmp_path: Path):
         """What is no folder of sources is copied; the copy is a distribution as the first."""
-        create(tmp_path / "env", python=Path(sys.executable), environment=os.environ, name="env")
+        _copied(bare, tmp_path / "env")
 
         copy_distribution(distribution("pluggy"), tmp_path / "env")
 
@@ -573,13 +553,13 @@ class TestFolder:
         """With the variable that names another."""
         desk.cache.mkdir()
         (desk.cache / "environments").write_text("not a folder")
-        resolver = _ward(desk, desk.write("slowpoke-1", tables=OLD))
+        resolver = _resolver(desk, desk.write("slowpoke-1", tables=OLD))
 
         with pytest.raises(RunError, match="set BENCHHARNESS_CACHE to another folder"):
             _sync(resolver, "slowpoke-1")
 
 
-def _ward(desk: Desk, path: Path) -> InterpreterResolver:
+def _resolver(desk: Desk, path: Path) -> InterpreterResolver:
     return InterpreterResolver(suite=load(path), cache=desk.cache, environment=desk.environment)
 
 
@@ -594,13 +574,18 @@ def _sync(resolver: InterpreterResolver, backend: str):
     )
 
 
-def _copy_core(site: Path, *, change: Callable[[str], str]) -> None:
-    """Copy the core's files, one of them changed."""
+def _with_core(environment: Path, folder: Path, version: str) -> Path:
+    """Copy an environment with a changed core that says it is of some version."""
     import benchharness
 
+    site = _site(_copied(environment, folder))
     top = Path(benchharness.__file__).parent
     for file in top.rglob("*.py"):
         target = site / "benchharness" / file.relative_to(top)
         target.parent.mkdir(parents=True, exist_ok=True)
         text = file.read_text("utf-8")
-        target.write_text(change(text) if file.name == "errors.py" else text, "utf-8")
+        target.write_text(text + "# another\n" if file.name == "errors.py" else text, "utf-8")
+    package = site / f"benchharness-{version}.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text(f"Name: benchharness\nVersion: {version}\n")
+    return folder

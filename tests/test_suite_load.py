@@ -250,6 +250,27 @@ def test_mistake_is_told_in_one_line(tmp_path: Path, text: str, expected: str) -
 
 
 @pytest.mark.parametrize(
+    ("text", "where", "home"),
+    [
+        (CNN + "momentum = 0.9\n", 'benchmark "cnn": momentum', "optimizer"),
+        (CNN + "zoom = 0.2\n", 'benchmark "cnn": zoom', "augmentation"),
+        ("drift = 0.1\n" + CNN, "dataset.drift", "regression"),
+        (CNN + "[defaults]\nlr = 0.1\n", "defaults.lr", "optimizer"),
+        ("requirements = ['torch']\n" + CNN, "dataset.requirements", "backend.NAME"),
+    ],
+)
+def test_misplaced_key_is_told_where_it_belongs(
+    tmp_path: Path, text: str, where: str, home: str
+) -> None:
+    """A key of another table is no misspelt key of this one."""
+    key = where.replace(".", " ").split()[-1]
+
+    assert problems_of(tmp_path, PETS + text) == [
+        f"{where}: expected a known key, found an unknown one ({key} belongs in {home})"
+    ]
+
+
+@pytest.mark.parametrize(
     ("text", "where"),
     [
         (CNN + "optimizer = { name = 'sgd', nesterov = true }\n", "cnn optimizer.momentum"),

@@ -13,6 +13,11 @@ from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
 
 BOTH = 'tracks = ["equal", "native"]\n'
+FILES = 'input = "files"\n'
+FEATURES = (
+    'input: expected "prepared", for training reads stored features here, found "files" '
+    '(write input = "prepared" here)'
+)
 CLOTHES = HEAD + '[dataset]\nsource = "fashion_mnist"\n'
 
 
@@ -66,26 +71,6 @@ def test_unknown_track_asked_for_is_refused(tmp_path: Path) -> None:
 
     assert [str(problem) for problem in caught.value.problems] == [
         '--track: expected "equal" or "native", found "fast"'
-    ]
-
-
-def test_misspelt_track_is_refused_with_the_tracks_there_are(tmp_path: Path) -> None:
-    """The place in the list is named."""
-    problems = problems_of(tmp_path, PETS + CNN + 'tracks = ["equal", "natve"]\n')
-
-    assert problems == [
-        'benchmark "cnn": tracks, item 2: expected "equal" or "native", found "natve" '
-        '(did you mean "native"?)'
-    ]
-
-
-def test_tracks_must_be_a_list(tmp_path: Path) -> None:
-    """What the list may hold is said."""
-    problems = problems_of(tmp_path, PETS + CNN + 'tracks = "native"\n')
-
-    assert problems == [
-        'benchmark "cnn": tracks: expected a list of one or more different names, each "equal" '
-        'or "native", found "native"'
     ]
 
 
@@ -149,44 +134,46 @@ def test_dataset_without_files_is_read_prepared_in_the_native_track(tmp_path: Pa
     assert json.loads(json.dumps(plan.as_dict()))["fileless"] == ["cnn"]
 
 
-def test_files_of_a_dataset_without_files_are_refused(tmp_path: Path) -> None:
-    """The suite is wrong before anything runs, with the way out."""
-    problems = problems_of(tmp_path, CLOTHES + CNN + 'input = "files"\n')
-
-    assert problems == [
-        'benchmark "cnn": input: expected "prepared", for dataset fashion_mnist has no image '
-        'files, found "files" (write input = "prepared" here)'
-    ]
-
-
-def test_files_are_refused_where_a_profile_takes_the_dataset_that_has_them(tmp_path: Path) -> None:
-    """The problem is told of the profile, as the suite by itself is right."""
-    text = PETS + CNN + 'input = "files"\n[profiles.p.dataset]\nsource = "fashion_mnist"\n'
-
-    problems = problems_of(tmp_path, text)
-
-    assert len(problems) == 1
-    assert problems[0].startswith('profile "p": benchmark "cnn": input: expected "prepared"')
-
-
 @pytest.mark.parametrize(
-    "table", [BOTTLENECK, FINE_TUNE.replace("head_from", "#") + "reuse_frozen = true\n"]
+    ("text", "problem"),
+    [
+        (
+            PETS + CNN + 'tracks = ["equal", "natve"]\n',
+            'benchmark "cnn": tracks, item 2: expected "equal" or "native", found "natve" '
+            '(did you mean "native"?)',
+        ),
+        (
+            PETS + CNN + 'tracks = "native"\n',
+            'benchmark "cnn": tracks: expected a list of one or more different names, each "equal" '
+            'or "native", found "native"',
+        ),
+        # A benchmark in a track that its bottleneck does not run in would find no head.
+        (
+            PETS + BOTTLENECK + FINE_TUNE + BOTH,
+            'benchmark "fine_tune": tracks: expected tracks that benchmark "bottleneck" runs in '
+            'too, for head_from takes the head from there, found "native"',
+        ),
+        (
+            CLOTHES + CNN + FILES,
+            'benchmark "cnn": input: expected "prepared", for dataset fashion_mnist has no image '
+            'files, found "files" (write input = "prepared" here)',
+        ),
+        # The suite by itself is right; its profile takes the dataset that has files.
+        (
+            PETS + CNN + FILES + '[profiles.p.dataset]\nsource = "fashion_mnist"\n',
+            'profile "p": benchmark "cnn": input: expected "prepared", for dataset fashion_mnist '
+            'has no image files, found "files" (write input = "prepared" here)',
+        ),
+        # Stored features are computed once, from prepared images.
+        (PETS + BOTTLENECK + FILES, 'benchmark "bottleneck": ' + FEATURES),
+        (
+            PETS + FINE_TUNE.replace("head_from", "#") + "reuse_frozen = true\n" + FILES,
+            'benchmark "fine_tune": ' + FEATURES,
+        ),
+    ],
 )
-def test_files_are_refused_where_training_reads_features(tmp_path: Path, table: str) -> None:
-    """Stored features are computed once, from prepared images."""
-    problems = problems_of(tmp_path, PETS + table + 'input = "files"\n')
-
-    assert [problem.split(": ", 1)[1] for problem in problems] == [
-        'input: expected "prepared", for training reads stored features here, found "files" '
-        '(write input = "prepared" here)'
-    ]
-
-
-def test_head_comes_from_the_same_track(tmp_path: Path) -> None:
-    """A benchmark in a track that its bottleneck does not run in would find no head."""
-    problems = problems_of(tmp_path, PETS + BOTTLENECK + FINE_TUNE + BOTH)
-
-    assert problems == [
-        'benchmark "fine_tune": tracks: expected tracks that benchmark "bottleneck" runs in too, '
-        'for head_from takes the head from there, found "native"'
-    ]
+def test_tracks_and_files_that_cannot_be_are_refused(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    """Before anything runs, with the place and the way out."""
+    assert problems_of(tmp_path, text) == [problem]

@@ -279,7 +279,8 @@ def test_a_disabled_plugin_is_not_imported_by_any_process(tmp_path: Path):
     )
     save_classes(tmp_path / "data", train=2, test=2)
     (tmp_path / "pets.toml").write_text(
-        'name = "pets"\nbackends = ["numpy", "spy"]\n[dataset]\nsource = "folder"\npath = "data"\n'
+        'name = "pets"\ntrials = 1\nbackends = ["numpy", "spy"]\n'
+        '[dataset]\nsource = "folder"\npath = "data"\n'
         '[defaults]\nimage_size = 16\n[[benchmark]]\nname = "feed"\nstrategy = "dataset"\n'
     )
     mark = tmp_path / "mark"

@@ -31,8 +31,7 @@ from benchharness.compare.sampling import (
     planned_looks,
     scatter_of,
 )
-from benchharness.compare.trials import Trials
-from benchharness.compare.verdict import Criteria, Sample, Verdict, decide
+from benchharness.compare.verdict import Criteria, Sample, Trials, Verdict, decide
 from benchharness.history.changepoints import find_segments
 from benchharness.measure.blocks import Block, best_epoch
 from benchharness.model.quantities import QUANTITIES

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,19 +33,22 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
 
     Exit codes: 0 all are ready; 1 one cannot be built; 2 invalid suite or options.
     """
-    from benchharness.environments.sync import EnvironmentSync
+    from benchharness.environments.sync import sync_environments
+    from benchharness.errors import BenchError
 
-    variables = {**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})}
-    synchronisation = EnvironmentSync.of(suite, backends=backends, environment=variables)
     code = 0
-    for outcome in synchronisation.sync_environments(
-        rebuild=rebuild, tell=lambda line: click.echo(line, err=True)
+    for outcome in sync_environments(
+        suite,
+        backends=backends,
+        rebuild=rebuild,
+        environment={**os.environ, **({"BENCHHARNESS_OFFLINE": "1"} if offline else {})},
+        tell=lambda line: click.echo(line, err=True),
     ):
-        if outcome.error is None:
-            click.echo(outcome.text)
+        if not isinstance(outcome, BenchError):
+            click.echo(outcome)
             continue
         code = 1
-        for line in outcome.error.lines():
+        for line in outcome.lines():
             click.echo(f"error: {line}", err=True)
     return code
 
@@ -58,7 +59,7 @@ def show_all(*, as_json: bool) -> None:
     """Show the built environments, newest first."""
     environments = _store().all()
     if as_json:
-        _print_json(environments)
+        click.echo(json.dumps([*map(_facts, environments)], indent=2))
         return
     if not environments:
         click.echo("none; benchharness env sync SUITE builds those that a suite asks for")
@@ -75,7 +76,7 @@ def show(*, name: str, as_json: bool) -> None:
     """Show what is in an environment: NAME is a backend, or the first letters of a digest."""
     environments = _named(_store(), name)
     if as_json:
-        _print_json(environments)
+        click.echo(json.dumps([*map(_facts, environments)], indent=2))
         return
     for environment in environments:
         click.echo(summary(environment))
@@ -126,17 +127,18 @@ def summary(environment: Environment) -> str:
     )
 
 
-def _print_json(environments: Iterable[Environment]) -> None:
-    facts = [
-        {
-            "digest": environment.digest,
-            **asdict(environment),
-            "folder": str(environment.folder),
-            "bytes": environment.size_bytes(),
-        }
-        for environment in environments
-    ]
-    click.echo(json.dumps(facts, indent=2))
+def _facts(environment: Environment) -> dict[str, object]:
+    return {
+        "digest": environment.digest,
+        "plugin": environment.plugin,
+        "requirements": list(environment.requirements),
+        "python": environment.python,
+        "packages": dict(environment.packages),
+        "built": environment.built,
+        "folder": str(environment.folder),
+        "bytes": environment.size_bytes(),
+        "uses": [{"suite": use.suite, "backend": use.backend} for use in environment.uses],
+    }
 
 
 def _store() -> Environments:

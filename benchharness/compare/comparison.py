@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchharness.compare.sampling import Scatter
@@ -18,12 +19,10 @@ class CellComparison:
     """One cell of A against its counterpart of B.
 
     Attributes:
-        label: For people.
         identity: As JSON knows it.
-        verdicts: On each column that both sides have.
         proof: Of equal work, ``proven`` or what is not; empty if not requested.
         failure: Why it cannot be compared; empty if it can.
-        scatter: Of its epochs within and between trials; None if unknown.
+        scatter: Of its epochs; None if unknown.
         is_skipped: Whether neither side can do it: no fault, and nothing to compare.
     """
 
@@ -43,7 +42,7 @@ class CellComparison:
             "failure": self.failure,
             "skipped": self.is_skipped,
             "scatter": self.scatter.as_dict() if self.scatter else None,
-            "verdicts": [verdict.as_dict() for verdict in self.verdicts],
+            "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }
 
 
@@ -52,10 +51,7 @@ class Comparison:
     """All results of a comparison.
 
     Attributes:
-        a: What A is.
-        b: What B is.
         how: ``interleaved``, ``same run`` or ``recorded``.
-        machine: For people.
         notes: For the reader, a sentence each.
         minutes: Of all trials; None for recorded runs.
         folder: Of the run; empty for recorded runs.
@@ -107,31 +103,15 @@ class Comparison:
 
 
 def proof_notes(cells: Sequence[CellComparison], *, overridden: str = "") -> Iterator[str]:
-    """Yield where the sides do different work, or are not proven to do the same.
-
-    Args:
-        overridden: The settings in which they differ because the user compares them.
-    """
-    unproven: dict[str, list[str]] = {}
+    """Yield where the sides do other work than proven, or differ in what the user overrides."""
+    unproven = defaultdict(list)
     for cell in cells:
         if cell.proof not in ("", "proven"):
-            unproven.setdefault(cell.proof, []).append(cell.label)
-    for verdict, labels in unproven.items():
-        why = verdict
-        if len(why) > _LONGEST_REASON:
-            why = f"{verdict[: _LONGEST_REASON - 3]}..."
+            unproven[cell.proof].append(cell.label)
+    for proof, labels in unproven.items():
         if overridden:
             yield f"not the same work, required by {overridden}: {', '.join(labels)}"
         else:
+            cut = len(proof) > _LONGEST_REASON
+            why = f"{proof[: _LONGEST_REASON - 3]}..." if cut else proof
             yield f"not proven to be the same work: {', '.join(labels)}: {why}"
-
-
-def version_notes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the versions that differ between the environments of two runs."""
-    for name in ("python", "system"):
-        if ours.get(name) != theirs.get(name):
-            yield f"{name}: A {ours.get(name)}, B {theirs.get(name)}"
-    a, b = ours.get("packages", {}), theirs.get("packages", {})
-    for name in sorted(a.keys() | b.keys()):
-        if a.get(name) != b.get(name):
-            yield f"{name}: A {a.get(name, 'absent')}, B {b.get(name, 'absent')}"

@@ -65,20 +65,17 @@ class NoiseFloor:
     def of(cls, series: PairSeries, criteria: Criteria) -> NoiseFloor:
         """Return the floor that some pairs of equal code show."""
         samples = {
-            quantity.name: series.trials.sample(quantity)
+            quantity.name: sample.log_ratios
             for quantity in criteria.quantities
-            if quantity.kind != "accuracy"
-        }
-        # Targets that are missed are no noise of the machine.
-        log_ratios = {
-            name: sample.log_ratios
-            for name, sample in samples.items()
-            if sample is not None
-            and sample.log_ratios
-            and all(map(math.isfinite, sample.log_ratios))
+            if quantity.kind != "accuracy" and (sample := series.trials.sample(quantity))
         }
         return cls(
-            log_ratios=log_ratios,
+            # Targets that are missed are no noise of the machine.
+            log_ratios={
+                name: ratios
+                for name, ratios in samples.items()
+                if ratios and all(map(math.isfinite, ratios))
+            },
             pair_s=median(series.seconds),
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
         )
@@ -126,16 +123,13 @@ def _half_width(
     power: float = _POWER,
     unseen: tuple[float, ...] = (_UNSEEN,),
 ) -> float:
-    """Return the half width of an interval that is not exceeded in so many comparisons.
+    """Return the half width of an interval that is not exceeded in a share ``power`` of cases.
 
     Pairs are drawn from those that were seen; each may as well have come out the other way round,
     for A and B were the same. One more is drawn from than was seen, farther off than all of those:
     of noise with heavy tails or bursts a few pairs show too little.
 
     Args:
-        log_ratios: That were seen.
-        pairs: Of a comparison.
-        power: The share of comparisons.
         unseen: How far off pairs are that were not seen, in the farthest of those that were.
 
     Source:
@@ -158,11 +152,7 @@ def _half_width(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseStore:
-    """Noise floors that were measured on this machine, in a folder.
-
-    Attributes:
-        device: Name of the device that computes.
-    """
+    """Noise floors that were measured on this machine and device, in a folder."""
 
     folder: Path
     device: str
@@ -170,7 +160,7 @@ class NoiseStore:
     def find(self, plan: Plan, cell: Cell) -> NoiseFloor | None:
         """Return the floor of a cell; None if there is none, or its file is damaged."""
         try:
-            kept = json.loads(self._file(plan, cell).read_text(encoding="utf-8"))
+            kept = json.loads(self._file(self._key(plan, cell)).read_text(encoding="utf-8"))
             ratios = {name: tuple(map(float, values)) for name, values in kept["costs"].items()}
             return NoiseFloor(
                 log_ratios=ratios, pair_s=float(kept["pair_s"]), measured=kept["measured"]
@@ -179,46 +169,37 @@ class NoiseStore:
             return None
 
     def keep(self, plan: Plan, cell: Cell, floor: NoiseFloor) -> None:
-        """Store the floor of a cell, in place of an earlier one.
-
-        Raises:
-            OSError: The folder cannot be written.
-        """
-        file = self._file(plan, cell)
-        file.parent.mkdir(parents=True, exist_ok=True)
+        """Store the floor of a cell, in place of an earlier one."""
+        key = self._key(plan, cell)
+        self.folder.mkdir(parents=True, exist_ok=True)
         kept = {
-            "machine": fingerprint(),
-            "cell": self._identity(plan, cell),
-            "costs": {name: list(values) for name, values in floor.log_ratios.items()},
+            "machine": key["machine"],
+            "cell": key["cell"],
+            "costs": floor.log_ratios,
             "pair_s": floor.pair_s,
             "measured": floor.measured,
         }
-        atomic_write_text(file, json.dumps(kept, indent=1) + "\n")
+        atomic_write_text(self._file(key), json.dumps(kept, indent=1) + "\n")
 
-    def _file(self, plan: Plan, cell: Cell) -> Path:
-        key = {"format": _FORMAT, "machine": fingerprint(), "cell": self._identity(plan, cell)}
+    def _file(self, key: Mapping[str, Any]) -> Path:
         return self.folder / f"{json_digest(key, length=24)}.json"
 
-    def _identity(self, plan: Plan, cell: Cell) -> dict[str, Any]:
+    def _key(self, plan: Plan, cell: Cell) -> dict[str, Any]:
         plugin, options = backend_plugin(plan, cell.backend)
-        settings = cell.settings.model_dump(mode="json")
-        return {
+        settings = cell.settings.model_dump(mode="json", exclude=set(_IGNORED_SETTINGS))
+        identity = {
             "plugin": plugin,
             "options": dict(options),
             "track": cell.track,
             "device": self.device,
-            "settings": {key: settings[key] for key in settings if key not in _IGNORED_SETTINGS}
-            | recorded_variables(os.environ),
+            "settings": settings | recorded_variables(os.environ),
         }
+        return {"format": _FORMAT, "machine": fingerprint(), "cell": identity}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerEstimate:
-    """Power of a planned comparison, by the noise floors of its cells.
-
-    Attributes:
-        floors: By the label of the cell pair, if its noise was measured.
-    """
+    """Power of a planned comparison, by the noise floors, where measured, of its labelled cells."""
 
     plan: ComparisonPlan
     criteria: Criteria
@@ -227,8 +208,11 @@ class PowerEstimate:
     @classmethod
     def of(cls, plan: ComparisonPlan, store: NoiseStore, criteria: Criteria) -> PowerEstimate:
         """Return the estimate of a plan; the floor of a pair is that of its A."""
-        stored = {pair.label: store.find(plan.plan, pair.ours) for pair in plan.cells}
-        floors = {label: floor for label, floor in stored.items() if floor is not None}
+        floors = {
+            pair.label: floor
+            for pair in plan.cells
+            if (floor := store.find(plan.plan, pair.ours)) is not None
+        }
         return cls(plan=plan, criteria=criteria, floors=floors)
 
     def first_look(self, *, most: int) -> dict[str, int]:
@@ -244,9 +228,8 @@ class PowerEstimate:
 
         Thresholds that are not stated cause a warning instead.
         """
-        for pair, column, needed in self._beyond(most):
+        for pair, column, threshold, needed in self._beyond(most):
             floor, benchmark = self.floors[pair.label], pair.ours.benchmark
-            threshold = self.criteria.threshold(benchmark, column)
             is_asked = self.criteria.is_chosen or self.criteria.stated_threshold(benchmark, column)
             if not is_asked or not floor.is_hopeless(column, threshold, most):
                 continue
@@ -266,69 +249,50 @@ class PowerEstimate:
 
     def warnings(self, *, most: int) -> Iterator[str]:
         """Yield what may prevent a decision with so many pairs at most."""
-        yield from load_warning(load_average(), usable_cores())
-        for pair, column, needed in self._beyond(most):
+        load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, usable_cores()
+        if load > cores / 2:
+            yield f"WARNING: load average is {load:.1f} on {cores} cores; timings will be noisy"
+        for pair, column, threshold, needed in self._beyond(most):
             floor = self.floors[pair.label]
-            threshold = self.criteria.threshold(pair.ours.benchmark, column)
             yield (
                 f"WARNING: {pair.label}: {column}: a threshold of {threshold:.3g} needs "
                 f"{needed} pairs here, and there will be at most {most}, which detect "
                 f"{floor.smallest_detectable(column, most):.1%} (measured {floor.measured[:10]})"
             )
 
-    def _beyond(self, most: int) -> Iterator[tuple[CellPair, str, int]]:
-        """Yield cells and columns that need more pairs than there will be, and how many."""
+    def _beyond(self, most: int) -> Iterator[tuple[CellPair, str, float, int]]:
+        """Yield cells, columns and thresholds that need more pairs than ``most``; how many."""
         for pair in self.plan.cells:
             for column, needed in self._pairs_needed(pair).items():
                 if needed > most:
-                    yield pair, column, needed
+                    threshold = self.criteria.threshold(pair.ours.benchmark, column)
+                    yield pair, column, threshold, needed
 
     def _pairs_needed(self, pair: CellPair) -> dict[str, int]:
         """Return how many pairs each column needs that has to be decided and has a floor."""
-        floor = self.floors.get(pair.label)
+        floor, criteria = self.floors.get(pair.label), self.criteria
         if floor is None:
             return {}
         required = [
             quantity
-            for quantity in self.criteria.quantities
-            if quantity.name in floor.log_ratios and self.criteria.is_required(quantity)
+            for quantity in criteria.quantities
+            if quantity.name in floor.log_ratios and criteria.is_required(quantity)
         ]
         needed = {
-            quantity.name: floor.pairs_needed(
-                quantity.name, self.criteria.threshold(pair.ours.benchmark, quantity.name)
-            )
-            for quantity in required
+            q.name: floor.pairs_needed(q.name, criteria.threshold(pair.ours.benchmark, q.name))
+            for q in required
         }
-        if self.criteria.is_chosen:
-            return needed
-        # One of the alternatives decides: the one that scatters least.
-        others = sorted(
-            (quantity.name for quantity in required if quantity.is_alternative),
-            key=needed.__getitem__,
-        )[1:]
-        return {name: pairs for name, pairs in needed.items() if name not in others}
-
-
-def load_average() -> float:
-    """Return how many processes wanted to run in the last minute; 0 if unknown."""
-    return os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-
-
-def load_warning(load: float, cores: int) -> Iterator[str]:
-    """Yield a warning if other processes are using the machine."""
-    if load > cores / 2:
-        yield f"WARNING: load average is {load:.1f} on {cores} cores; timings will be noisy"
+        if not criteria.is_chosen:
+            # One of the alternatives decides: the one that scatters least.
+            names = (q.name for q in required if q.is_alternative)
+            for name in sorted(names, key=needed.__getitem__)[1:]:
+                del needed[name]
+        return needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequiredPairs:
-    """Pairs that it takes to decide on a difference.
-
-    Attributes:
-        difference: A share.
-        pairs: None for more than anyone would run.
-        minutes: For so many pairs of the one cell.
-    """
+    """Pairs and minutes it takes to decide on a difference; None for more than anyone would run."""
 
     difference: float
     pairs: int | None
@@ -340,11 +304,8 @@ class Noise:
     """Noise of one column of one cell.
 
     Attributes:
-        cell: For people.
-        pairs: That were run.
         word: Verdict on A against A; ``same``, or a false alarm.
         reach: Smallest threshold that so many pairs decide on, a share; infinite if none is.
-        pair_s: Seconds of a pair of trials.
     """
 
     cell: str
@@ -362,13 +323,7 @@ class Noise:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoiseReport:
-    """Noise of all cells of a suite.
-
-    Attributes:
-        failures: Why a cell could not be measured, by its label.
-        folder: Of the run.
-        scatters: Of the epochs of each cell within and between trials, by its label.
-    """
+    """Noise of all cells of a suite; by label why some failed, and how their epochs scatter."""
 
     machine: str
     minutes: float
@@ -396,42 +351,45 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
     Raises:
         RunError: The cache cannot be written.
     """
-    failures = {
-        series.cells.label: reason for series in run.series if (reason := series.trials.failure())
-    }
-    ok = [series for series in run.series if series.cells.label not in failures]
+    found: list[Noise] = []
+    failures: dict[str, str] = {}
+    scatters: dict[str, Scatter] = {}
+    for series in run.series:
+        label = series.cells.label
+        if reason := series.trials.failure():
+            failures[label] = reason
+            continue
+        if scatter := series.scatter:
+            scatters[label] = scatter
+        floor = NoiseFloor.of(series, run.criteria)
+        with writable(run.noise.folder, elsewhere=ANOTHER_CACHE):
+            run.noise.keep(run.plan.plan, series.cells.ours, floor)
+        words = {verdict.column: verdict.word for verdict in series.verdicts}
+        for column, ratios in floor.log_ratios.items():
+            pairs = {each: floor.pairs_needed(column, each) for each in DIFFERENCES}
+            found.append(
+                Noise(
+                    cell=label,
+                    column=column,
+                    pairs=len(ratios),
+                    word=words[column],
+                    reach=floor.smallest_detectable(column, len(ratios)),
+                    pair_s=floor.pair_s,
+                    needs=tuple(
+                        RequiredPairs(
+                            difference=each, pairs=needed, minutes=needed * floor.pair_s / 60
+                        )
+                        if needed < MOST_PAIRS
+                        else RequiredPairs(difference=each, pairs=None, minutes=None)
+                        for each, needed in pairs.items()
+                    ),
+                )
+            )
     return NoiseReport(
         machine=run.comparison.machine,
         minutes=run.comparison.minutes or 0.0,
-        found=tuple(noise for series in ok for noise in _noise_of(series, run)),
+        found=tuple(found),
         failures=failures,
         folder=run.comparison.folder,
-        scatters={
-            series.cells.label: scatter for series in ok if (scatter := series.scatter) is not None
-        },
+        scatters=scatters,
     )
-
-
-def _noise_of(series: PairSeries, run: ComparisonRun) -> Iterator[Noise]:
-    """Yield the noise of each column of a cell, and store it."""
-    floor = NoiseFloor.of(series, run.criteria)
-    with writable(run.noise.folder, elsewhere=ANOTHER_CACHE):
-        run.noise.keep(run.plan.plan, series.cells.ours, floor)
-    words = {verdict.column: verdict.word for verdict in series.verdicts}
-    for column, ratios in floor.log_ratios.items():
-        yield Noise(
-            cell=series.cells.label,
-            column=column,
-            pairs=len(ratios),
-            word=words[column],
-            reach=floor.smallest_detectable(column, len(ratios)),
-            pair_s=floor.pair_s,
-            needs=tuple(_required_pairs(floor, column, difference) for difference in DIFFERENCES),
-        )
-
-
-def _required_pairs(floor: NoiseFloor, column: str, difference: float) -> RequiredPairs:
-    pairs = floor.pairs_needed(column, difference)
-    if pairs >= MOST_PAIRS:
-        return RequiredPairs(difference=difference, pairs=None, minutes=None)
-    return RequiredPairs(difference=difference, pairs=pairs, minutes=pairs * floor.pair_s / 60)

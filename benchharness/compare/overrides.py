@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchharness.errors import Problem
 from benchharness.suite.errors import FieldError, check
+from benchharness.suite.load import conflicts_of
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import STRATEGIES, StrategySettings, setting_names
-from benchharness.suite.validate import conflicts_of
 from benchharness.text import quote, suggest
 
 
@@ -49,21 +50,18 @@ class Overrides:
         known = list(dict.fromkeys(key for name in strategies for key in setting_names(name)))
         problems = [
             Problem(
-                where=f"{self.option} {key}",
+                where=key,
                 expected="a setting of a chosen benchmark, or options.NAME",
                 found="an unknown key",
                 hint=suggest(key, known),
             )
             for key in self.settings
             if key not in known
-        ]
-        if not problems:
-            findings = (finding for cell in plan.cells for finding in self._findings(cell))
-            problems = [finding.problem({}) for finding in findings]
-            problems = [replace(p, where=f"{self.option} {p.where}") for p in problems]
-        return list(dict.fromkeys(problems))
+        ] or [error.problem({}) for cell in plan.cells for error in self._errors(cell)]
+        named = (replace(each, where=f"{self.option} {each.where}") for each in problems)
+        return list(dict.fromkeys(named))
 
-    def _findings(self, cell: Cell) -> Iterator[FieldError]:
+    def _errors(self, cell: Cell) -> Iterator[FieldError]:
         for key in self.settings.keys() & cell.matrix.keys():
             yield FieldError(
                 at=(key,),
@@ -74,10 +72,9 @@ class Overrides:
         yield from wrong or conflicts_of(self.apply(cell.settings))
 
     def _merged(self, settings: StrategySettings) -> dict[str, Any]:
-        """Return all settings as a suite would write them."""
         known = setting_names(settings.strategy)
-        own = {key: value for key, value in self.settings.items() if key in known}
-        return deep_merge(settings.model_dump(mode="json"), own)
+        above = {key: value for key, value in self.settings.items() if key in known}
+        return _deep_merge(settings.model_dump(mode="json"), above)
 
 
 def parse_overrides(texts: Sequence[str], *, option: str) -> tuple[Overrides, list[Problem]]:
@@ -96,33 +93,27 @@ def parse_overrides(texts: Sequence[str], *, option: str) -> tuple[Overrides, li
         if not sign or not all(path):
             problems.append(Problem(where=option, expected="key=value", found=quote(text)))
             continue
-        override: Any = _parse_value(value.strip())
+        override: Any = value.strip()
+        # Else it is plain text.
+        with suppress(tomllib.TOMLDecodeError):
+            override = tomllib.loads(f"value = {override}")["value"]
         for part in reversed(path):
             override = {part: override}
-        settings = deep_merge(settings, override)
+        settings = _deep_merge(settings, override)
     options = settings.pop("options", {})
     if not isinstance(options, dict):
-        problems.append(
-            Problem(where=f"{option} options", expected="options.NAME=value", found="options=value")
-        )
+        where, expected = f"{option} options", "options.NAME=value"
+        problems.append(Problem(where=where, expected=expected, found="options=value"))
         options = {}
     overrides = Overrides(option=option, settings=settings, options=options, written=tuple(texts))
     return overrides, problems
 
 
-def deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _deep_merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     """Return two tables merged, key by key; None stands for an absent key."""
     merged = {key: value for key, value in below.items() if value is not None}
     for key, value in above.items():
-        own = merged.get(key)
-        if isinstance(own, dict) and isinstance(value, dict):
-            value = deep_merge(own, value)
+        if isinstance(merged.get(key), dict) and isinstance(value, dict):
+            value = _deep_merge(merged[key], value)
         merged[key] = value
     return merged
-
-
-def _parse_value(text: str) -> Any:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text

@@ -72,18 +72,12 @@ class ComparisonPlan:
 def plan_comparison(
     plan: Plan, a: Side, b: Side, *, pairs: int, is_extracting: bool
 ) -> ComparisonPlan:
-    """Return both sides in one plan.
-
-    Args:
-        plan: The suite as written, with the backends of both sides.
-        pairs: So many trials of each cell are planned.
-        is_extracting: Whether each trial extracts its features again.
+    """Return both sides in one plan, with so many trials of each cell.
 
     Raises:
         SuiteError: An override is not understood, or no cell has a counterpart.
     """
-    problems = [problem for side in (a, b) for problem in side.overrides.problems(plan)]
-    if problems:
+    if problems := [problem for side in (a, b) for problem in side.overrides.problems(plan)]:
         raise SuiteError(str(plan.suite.path), problems)
     names = _backend_names(plan, a, b)
     if is_extracting:
@@ -107,7 +101,6 @@ def plan_comparison(
             update = {"plugin": plugin, "options": {**options, **side.overrides.options}}
             tables[name] = table.model_copy(update=update)
     matched = {pair.ours.benchmark for pair in cells}
-    unmatched = dict.fromkeys(c.benchmark for c in plan.cells if c.benchmark not in matched)
     return ComparisonPlan(
         plan=replace(
             plan,
@@ -115,49 +108,46 @@ def plan_comparison(
             cells=tuple(cell for pair in cells for cell in (pair.ours, pair.theirs)),
         ),
         cells=cells,
-        unmatched=tuple(unmatched),
+        unmatched=tuple(
+            dict.fromkeys(c.benchmark for c in plan.cells if c.benchmark not in matched)
+        ),
     )
 
 
-def _backend_names(plan: Plan, a: Side, b: Side) -> tuple[dict[str, str], dict[str, str]]:
+def _backend_names(plan: Plan, a: Side, b: Side) -> list[dict[str, str]]:
     """Return the name of each backend on A and on B, by its name in the suite."""
     every = dict.fromkeys(cell.backend for cell in plan.cells)
-    ours, theirs = (
-        {
-            name: f"{name} {side.suffix}".strip()
-            for name in ([side.backend] if side.backend else every)
-        }
-        for side in (a, b)
-    )
-    if set(ours.values()) & set(theirs.values()):
-        ours = {backend: f"{name} A" for backend, name in ours.items()}
-        theirs = {backend: f"{name} B" for backend, name in theirs.items()}
-    return ours, theirs
+    backends = [[side.backend] if side.backend else list(every) for side in (a, b)]
+    suffixes = [a.suffix, b.suffix]
+    if {f"{name} {a.suffix}".strip() for name in backends[0]} & {
+        f"{name} {b.suffix}".strip() for name in backends[1]
+    }:
+        suffixes = ["A", "B"]
+    return [
+        {name: f"{name} {suffix}".strip() for name in names}
+        for names, suffix in zip(backends, suffixes, strict=True)
+    ]
 
 
 def _cell_pairs(
-    plan: Plan, sides: tuple[Side, Side], names: tuple[Mapping[str, str], ...]
+    plan: Plan, sides: tuple[Side, Side], names: list[dict[str, str]]
 ) -> Iterator[CellPair]:
+    def of(cell: Cell, side: Side, names: Mapping[str, str]) -> Cell:
+        settings = side.overrides.apply(cell.settings)
+        return replace(cell, backend=names[cell.backend], settings=settings)
+
     a, b = sides
+    every = {cell.key: cell for cell in plan.cells}
     for cell in plan.cells:
-        if a.backend not in (None, cell.backend):
-            continue
         wanted = b.backend or cell.backend
-        rivals = (rival for rival in plan.cells if rival.group_key == cell.group_key)
-        counterpart = next((rival for rival in rivals if rival.backend == wanted), None)
-        if counterpart is None:
-            continue
-        yield CellPair(
-            ours=_cell_of(cell, a, names[0]),
-            theirs=_cell_of(counterpart, b, names[1]),
-            backend=cell.backend if wanted == cell.backend else "",
-            is_compared=cell.benchmark not in plan.added,
-        )
-
-
-def _cell_of(cell: Cell, side: Side, names: Mapping[str, str]) -> Cell:
-    settings = side.overrides.apply(cell.settings)
-    return replace(cell, backend=names[cell.backend], settings=settings)
+        rival = every.get(replace(cell, backend=wanted).key)
+        if rival is not None and a.backend in (None, cell.backend):
+            yield CellPair(
+                ours=of(cell, a, names[0]),
+                theirs=of(rival, b, names[1]),
+                backend=cell.backend if wanted == cell.backend else "",
+                is_compared=cell.benchmark not in plan.added,
+            )
 
 
 def _without_stored_features(settings: StrategySettings) -> StrategySettings:

@@ -6,23 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from benchharness.compare.comparison import (
-    CellComparison,
-    Comparison,
-    proof_notes,
-    version_notes,
-)
+from benchharness.compare.comparison import CellComparison, Comparison, proof_notes
 from benchharness.compare.sampling import ERROR
 from benchharness.compare.targets import RecordedRun
-from benchharness.compare.trials import FEWEST_SESSIONS, Trials, ran_in_turn
-from benchharness.compare.verdict import Criteria
+from benchharness.compare.verdict import FEWEST_SESSIONS, Criteria, Trials, ran_in_turn
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results.cells import Cell, cells_of, worst_proof
-from benchharness.results.record import Record, disturbed_count
+from benchharness.results.record import disturbed_count
 from benchharness.text import closest
 
-IGNORABLE = ("machine", "data", "weights", "settings")
+Difference = tuple[str, Problem]
 # What distinguishes machines if a run does not say it in one line.
 _MACHINE = ("cpu", "cores", "machine")
 
@@ -36,7 +30,7 @@ class RecordedOptions:
         backends: Only these; empty for all.
         columns: In place of the suite's; empty for those.
         thresholds: By column; they win over the suite's.
-        ignore: What may differ between the runs, of ``IGNORABLE``.
+        ignore: What may differ between the runs: machine, data, weights, settings.
         described: Regression settings of a suite; None for those that A was recorded with.
     """
 
@@ -50,11 +44,11 @@ class RecordedOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Match:
-    """A cell of A with its counterpart of B; None if B has none."""
+    """A cell of A with its counterpart of B."""
 
     ours: Cell
-    theirs: Cell | None
-    trials: Trials | None
+    theirs: Cell
+    trials: Trials
 
 
 def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -> Comparison:
@@ -75,42 +69,59 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
         described = run_a.get("resolved", {}).get("regression", {})
     criteria = Criteria.of(described, columns=options.columns, thresholds=options.thresholds)
     ours, theirs = _cells(a, options), _cells(b, options)
+    are_backends = a.backend is not None and b.backend is not None
     every = a.run.records()[0] if is_same_run else None
-    matches = [_match(cell, a, b, theirs, drift=criteria.drift, run=every) for cell in ours]
 
-    differences = [*_run_differences(run_a, run_b), *_setting_differences(matches)]
+    def key(cell: Cell) -> CellKey:
+        backend = "" if are_backends else cell.backend
+        return cell_key(cell.benchmark, dict(cell.matrix), cell.track, backend)
+
+    counterparts = {key(cell): cell for cell in reversed(theirs)}
+    matches: dict[CellKey, _Match] = {}
+    for cell in ours:
+        if other := counterparts.get(key(cell)):
+            trials = Trials(
+                ours=cell.trials,
+                theirs=other.trials,
+                is_paired=every is not None and ran_in_turn(cell.trials, other.trials, run=every),
+                drift=criteria.drift,
+            )
+            matches[cell.key] = _Match(ours=cell, theirs=other, trials=trials)
+
+    differences = [*_run_differences(run_a, run_b), *_setting_differences([*matches.values()])]
     problems = [problem for kind, problem in differences if kind not in options.ignore]
-    problems = problems or [*_thresholds_below_drift(matches, criteria)]
+    problems = problems or [*_thresholds_below_drift([*matches.values()], criteria)]
     if problems:
         raise SuiteError(f"{a.label}, {b.label}", problems)
 
-    cells = [_compare(match, theirs, criteria, is_same_run=is_same_run) for match in matches]
-    notes = [*proof_notes(cells)]
-    trials = [match.trials for match in matches if match.trials]
-    notes += dict.fromkeys(_session_notes(trials))
+    cells = tuple(
+        _compare(match, criteria, is_same_run=is_same_run)
+        if (match := matches.get(cell.key))
+        else _missing(cell, theirs)
+        for cell in ours
+    )
+    both = [match.trials for match in matches.values()]
+    notes = [*proof_notes(cells), *dict.fromkeys(map(_session_note, both))]
     if not is_same_run:
-        notes += version_notes(run_a.get("environment", {}), run_b.get("environment", {}))
+        notes += _version_notes(run_a.get("environment", {}), run_b.get("environment", {}))
     notes += [f"differs, as allowed: {p}" for kind, p in differences if kind in options.ignore]
-    new = [cell.label for cell in theirs if not any(cell is match.theirs for match in matches)]
-    notes += [f"only in B: {', '.join(new)}"] if new else []
+    matched = [match.theirs.key for match in matches.values()]
+    if new := [cell.label for cell in theirs if cell.key not in matched]:
+        notes.append(f"only in B: {', '.join(new)}")
+    cores_a, cores_b = ((run.get("environment") or {}).get("cores") for run in (run_a, run_b))
     return Comparison(
         suite=a.run.suite,
         a=a.label,
         b=b.label,
         how="same run" if is_same_run else "recorded",
         machine=str(run_a.get("device", "")),
-        cells=tuple(cells),
-        notes=tuple(notes),
+        cells=cells,
+        notes=tuple(filter(None, notes)),
         disturbed=sum(
-            disturbed_count(both.ours, _cores(run_a)) + disturbed_count(both.theirs, _cores(run_b))
-            for both in trials
+            disturbed_count(trials.ours, cores_a) + disturbed_count(trials.theirs, cores_b)
+            for trials in both
         ),
     )
-
-
-def _cores(run: Mapping[str, Any]) -> int | None:
-    cores: int | None = (run.get("environment") or {}).get("cores")
-    return cores
 
 
 def _cells(side: RecordedRun, options: RecordedOptions) -> list[Cell]:
@@ -123,71 +134,22 @@ def _cells(side: RecordedRun, options: RecordedOptions) -> list[Cell]:
         if (not backends or record["backend"] in backends)
         and (not options.benchmarks or record["benchmark"] in options.benchmarks)
     )
-    if cells:
-        return cells
-    known = sorted({f"{record['benchmark']} on {record['backend']}" for record in records})
-    names = ", ".join([*options.benchmarks, *backends]) or "any trial"
-    problem = Problem(
-        where=side.label,
-        expected=f"trials of {names}",
-        found=", ".join(known) or "an empty run",
-    )
-    raise SuiteError(str(side.run.path), [problem])
+    if not cells:
+        known = sorted({f"{record['benchmark']} on {record['backend']}" for record in records})
+        names = ", ".join([*options.benchmarks, *backends]) or "any trial"
+        found = ", ".join(known) or "an empty run"
+        problem = Problem(where=side.label, expected=f"trials of {names}", found=found)
+        raise SuiteError(str(side.run.path), [problem])
+    return cells
 
 
-def _match(
-    cell: Cell,
-    a: RecordedRun,
-    b: RecordedRun,
-    theirs: Sequence[Cell],
-    *,
-    drift: float,
-    run: Sequence[Record] | None,
-) -> _Match:
-    """Return a cell of A with its counterpart.
-
-    Args:
-        cell: Of A.
-        theirs: All cells of B.
-        drift: How far equal code may differ in speed between two times.
-        run: All trials, if both cells are of one run.
-    """
-    are_backends = a.backend is not None and b.backend is not None
-
-    def key(one: Cell) -> CellKey:
-        backend = "" if are_backends else one.backend
-        return cell_key(one.benchmark, dict(one.matrix), one.track, backend)
-
-    match = next((other for other in theirs if key(other) == key(cell)), None)
-    if match is None:
-        return _Match(ours=cell, theirs=None, trials=None)
-    is_paired = run is not None and ran_in_turn(cell.trials, match.trials, run=run)
-    trials = Trials(ours=cell.trials, theirs=match.trials, is_paired=is_paired, drift=drift)
-    return _Match(ours=cell, theirs=match, trials=trials)
-
-
-def _compare(
-    match: _Match, theirs: Sequence[Cell], criteria: Criteria, *, is_same_run: bool
-) -> CellComparison:
+def _compare(match: _Match, criteria: Criteria, *, is_same_run: bool) -> CellComparison:
     cell, other, trials = match.ours, match.theirs, match.trials
-    identity = {
-        "cell": cell.label,
-        "benchmark": cell.benchmark,
-        "matrix": dict(cell.matrix),
-        "track": cell.track,
-        "backends": [cell.backend, other.backend if other else cell.backend],
-    }
-    if other is None or trials is None:
-        names = [other.label for other in theirs]
-        near = closest(cell.label, names)
-        hint = f"did you rename it to {near[0]}?" if near else f"B has: {', '.join(names)}"
-        failure = f"not in B ({hint})"
-        return CellComparison(label=cell.label, identity=identity, failure=failure)
     failure = trials.failure()
     backend = cell.backend if cell.backend == other.backend else ""
     return CellComparison(
         label=cell_label(cell.benchmark, dict(cell.matrix), cell.track, backend),
-        identity=identity,
+        identity=_identity(cell, other.backend),
         verdicts=()
         if failure
         else trials.verdicts(criteria, cell.benchmark, level=ERROR, level_of_misses=ERROR),
@@ -197,19 +159,40 @@ def _compare(
     )
 
 
+def _missing(cell: Cell, theirs: Sequence[Cell]) -> CellComparison:
+    names = [other.label for other in theirs]
+    near = closest(cell.label, names)
+    hint = f"did you rename it to {near[0]}?" if near else f"B has: {', '.join(names)}"
+    return CellComparison(
+        label=cell.label,
+        identity=_identity(cell, cell.backend),
+        failure=f"not in B ({hint})",
+    )
+
+
+def _identity(cell: Cell, backend: str) -> dict[str, Any]:
+    return {
+        "cell": cell.label,
+        "benchmark": cell.benchmark,
+        "matrix": dict(cell.matrix),
+        "track": cell.track,
+        "backends": [cell.backend, backend],
+    }
+
+
 def _thresholds_below_drift(matches: Sequence[_Match], criteria: Criteria) -> Iterator[Problem]:
     """Yield the stated thresholds that nobody could decide on."""
-    columns: dict[float, list[str]] = {}
+    columns: dict[float, dict[str, None]] = {}
     for match in matches:
         for quantity in criteria.quantities:
             stated = criteria.stated_threshold(match.ours.benchmark, quantity.name)
-            if match.trials is None or quantity.kind != "speed" or stated is None:
+            if quantity.kind != "speed" or stated is None or stated > match.trials.allowance:
                 continue
-            if stated <= match.trials.allowance and match.trials.sample(quantity) is not None:
-                columns.setdefault(stated, []).append(quantity.name)
+            if match.trials.sample(quantity) is not None:
+                columns.setdefault(stated, {})[quantity.name] = None
     for threshold, names in columns.items():
         yield Problem(
-            where=f"threshold of {', '.join(dict.fromkeys(names))}",
+            where=f"threshold of {', '.join(names)}",
             expected=f"more than the {criteria.drift:.0%} by which speeds of equal code differ "
             "between two times",
             found=f"{threshold:.3g}",
@@ -218,59 +201,64 @@ def _thresholds_below_drift(matches: Sequence[_Match], criteria: Criteria) -> It
         )
 
 
-def _session_notes(trials: Sequence[Trials]) -> Iterator[str]:
-    """Yield a note on trials that did not run next to each other."""
-    for both in trials:
-        if both.is_paired:
-            continue
-        if both.allowance:
-            yield (
-                "recorded at different times: speeds of equal code may differ by "
-                f"{both.drift:.0%} then, so intervals are so much wider, and an unstated limit is "
-                f"{2 * both.drift:.0%}; run both sides to see smaller changes"
-            )
-        elif min(both.sessions) >= FEWEST_SESSIONS:
-            ours, theirs = both.sessions
-            yield (
-                f"recorded at {ours} different times of A and {theirs} of B: speeds are compared "
-                "by the median of each time"
-            )
-        else:
-            yield "recorded at different times: trials are not paired"
+def _session_note(trials: Trials) -> str:
+    """Return a note on trials that did not run next to each other; empty for others."""
+    if trials.is_paired:
+        return ""
+    if trials.allowance:
+        return (
+            "recorded at different times: speeds of equal code may differ by "
+            f"{trials.drift:.0%} then, so intervals are so much wider, and an unstated limit is "
+            f"{2 * trials.drift:.0%}; run both sides to see smaller changes"
+        )
+    ours, theirs = trials.sessions
+    if min(ours, theirs) < FEWEST_SESSIONS:
+        return "recorded at different times: trials are not paired"
+    return (
+        f"recorded at {ours} different times of A and {theirs} of B: speeds are compared by the "
+        "median of each time"
+    )
 
 
-def _run_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[tuple[str, Problem]]:
+def _run_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
     """Yield the differences of two runs that affect how long the work takes, by kind."""
-    is_in_words = "machine" in a and "machine" in b
-    machines = [_machine(run, is_in_words=is_in_words) for run in (a, b)]
-    if machines[0] != machines[1]:
-        yield "machine", _difference("machine", *machines)
+
+    def machine(run: Mapping[str, Any]) -> str:
+        if "machine" in a and "machine" in b:
+            return f"{run['machine']}, on {run.get('device', '')}"
+        environment = run.get("environment") or {}
+        return ", ".join(str(environment.get(key, run.get("device", ""))) for key in _MACHINE)
+
+    def content(run: Mapping[str, Any], key: str) -> str:
+        known = run.get(key) or {}
+        name = known.get("name") or known.get("origin") or ""
+        return f"{name} {str(known.get('digest', ''))[:16]}".strip() or "none"
+
+    if machine(a) != machine(b):
+        yield _difference("machine", machine(a), machine(b))
     if "variables" in a and "variables" in b:
-        ours, theirs = a["variables"], b["variables"]
-        for name in sorted({*ours, *theirs}):
-            if ours.get(name) != theirs.get(name):
-                values = ours.get(name, "not set"), theirs.get(name, "not set")
-                yield "settings", _difference("settings", *values, where=f"variable {name}")
+        for name in sorted({*a["variables"], *b["variables"]}):
+            values = [run["variables"].get(name, "not set") for run in (a, b)]
+            if values[0] != values[1]:
+                yield _difference("settings", *values, where=f"variable {name}")
     for kind, key in (("data", "dataset"), ("weights", "weights")):
-        ours, theirs = a.get(key) or {}, b.get(key) or {}
-        if ours.get("digest") != theirs.get("digest"):
-            yield kind, _difference(kind, _content_name(ours), _content_name(theirs))
+        digests = [(run.get(key) or {}).get("digest") for run in (a, b)]
+        if digests[0] != digests[1]:
+            yield _difference(kind, content(a, key), content(b, key))
 
 
-def _setting_differences(matches: Sequence[_Match]) -> Iterator[tuple[str, Problem]]:
+def _setting_differences(matches: Sequence[_Match]) -> Iterator[Difference]:
     """Yield the settings in which matching cells differ."""
     for match in matches:
-        if match.theirs is None:
-            continue
         ours, theirs = match.ours.trials[0]["settings"], match.theirs.trials[0]["settings"]
         for key in sorted(ours.keys() | theirs.keys()):
             a, b = ours.get(key), theirs.get(key)
             if a != b:
-                yield "settings", _difference("settings", a, b, where=f"{match.ours.label}: {key}")
+                yield _difference("settings", a, b, where=f"{match.ours.label}: {key}")
 
 
-def _difference(kind: str, ours: Any, theirs: Any, *, where: str = "") -> Problem:
-    return Problem(
+def _difference(kind: str, ours: Any, theirs: Any, *, where: str = "") -> Difference:
+    return kind, Problem(
         where=where or kind,
         expected=f"the same {kind} on both sides",
         found=f"A {ours}, B {theirs}",
@@ -278,14 +266,12 @@ def _difference(kind: str, ours: Any, theirs: Any, *, where: str = "") -> Proble
     )
 
 
-def _machine(run: Mapping[str, Any], *, is_in_words: bool) -> str:
-    if is_in_words:
-        return f"{run['machine']}, on {run.get('device', '')}"
-    environment = run.get("environment") or {}
-    return ", ".join(str(environment.get(key, run.get("device", ""))) for key in _MACHINE)
-
-
-def _content_name(content: Mapping[str, Any]) -> str:
-    name = content.get("name") or content.get("origin") or ""
-    digest = str(content.get("digest", ""))[:16]
-    return f"{name} {digest}".strip() or "none"
+def _version_notes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the versions that differ between the environments of two runs."""
+    for name in ("python", "system"):
+        if ours.get(name) != theirs.get(name):
+            yield f"{name}: A {ours.get(name)}, B {theirs.get(name)}"
+    a, b = ours.get("packages", {}), theirs.get("packages", {})
+    for name in sorted(a.keys() | b.keys()):
+        if a.get(name) != b.get(name):
+            yield f"{name}: A {a.get(name, 'absent')}, B {b.get(name, 'absent')}"

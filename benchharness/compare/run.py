@@ -21,7 +21,6 @@ from benchharness.measure.machine import read_memory, usable_cores
 from benchharness.results.cells import worst_proof
 from benchharness.results.record import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
-from benchharness.run.interpreters import BackendInterpreter
 from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import backend_plugin
@@ -75,12 +74,7 @@ class ComparisonOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonRun:
-    """Results of a comparison run.
-
-    Attributes:
-        series: The pairs of every cell that was compared.
-        noise: The noise floors of this machine.
-    """
+    """Results of a comparison run: the pairs of every cell that was compared."""
 
     comparison: Comparison
     series: tuple[PairSeries, ...]
@@ -94,10 +88,8 @@ class ComparisonSession:
     """Two sides that are ready to run in turn.
 
     Attributes:
-        a: What A is, for people.
-        b: What B is.
+        a, b: What A and B are, for people.
         sampler: Runs the pairs of any cells of the plan.
-        noise: The noise floors of this machine.
         overrides: Settings in which the sides differ because the user compares them.
     """
 
@@ -112,7 +104,9 @@ class ComparisonSession:
 
     def comparison(self, every: Sequence[PairSeries]) -> Comparison:
         """Return the comparison of the cells that have been sampled."""
-        cells = tuple(_compare_cell(series) for series in every if series.cells.is_compared)
+        compared = [series for series in every if series.cells.is_compared]
+        cells = tuple(map(_compare_cell, compared))
+        records = [record for series in compared for record in (*series.ours, *series.theirs)]
         return Comparison(
             suite=self.plan.plan.suite.name,
             a=self.a,
@@ -126,27 +120,25 @@ class ComparisonSession:
             ),
             minutes=spent_minutes(every),
             folder=str(self.runner.folder.path),
-            disturbed=disturbed_count(
-                [
-                    trial
-                    for series in every
-                    if series.cells.is_compared
-                    for trial in (*series.ours, *series.theirs)
-                ],
-                usable_cores(),
-            ),
+            disturbed=disturbed_count(records, usable_cores()),
         )
 
 
+def _compare_cell(series: PairSeries) -> CellComparison:
+    cells, trials = series.cells, series.trials
+    return CellComparison(
+        label=cells.label,
+        identity=cells.as_dict(),
+        verdicts=series.verdicts,
+        proof=worst_proof(record["proofs"].get(cells.theirs.backend, "") for record in trials.ours),
+        failure=trials.failure(),
+        scatter=series.scatter,
+        is_skipped=trials.is_skipped,
+    )
+
+
 def run_comparison(options: ComparisonOptions, observe: Observer) -> ComparisonRun:
-    """Run both sides in turn, pair after pair, until each cell is decided.
-
-    Args:
-        observe: Receives all events, but for the end.
-
-    Raises:
-        BenchError: As ``open_comparison`` does.
-    """
+    """Run both sides in turn, pair after pair, until each cell is decided; see its opening."""
     with open_comparison(options, observe) as session:
         every = session.sampler.run(session.plan.cells)
     comparison = session.comparison(every)
@@ -178,47 +170,70 @@ def open_comparison(
         BenchError: The sides, data, weights or the results folder are unavailable; or a threshold
             is below what the noise of this machine lets so many pairs detect.
     """
+    a, b = options.a, options.b
     request = replace(options.request, results=options.request.results / FOLDER)
     session = open_session(request, environment=with_retained_heap(os.environ), observe=observe)
     suite_plan = select(session.plan)
     suite_criteria = suite_plan.suite.regression_settings(profile=suite_plan.profile)
     criteria = Criteria.of(suite_criteria, columns=options.columns, thresholds=options.thresholds)
-    limits = _limits(session, options)
+    stated = session.plan.suite.regression or Regression()
+    fewest = options.fewest or FEWEST_PAIRS
+    limits = Limits(
+        fewest=fewest,
+        most=max(options.most or stated.pairs, fewest),
+        minutes=options.minutes or stated.minutes,
+    )
     plan = plan_comparison(
         suite_plan,
-        options.a,
-        options.b,
+        a,
+        b,
         pairs=limits.fewest,
-        is_extracting=criteria.is_extraction_compared,
+        is_extracting="extract_images_per_s" in criteria.columns,
     )
     session = replace(
         session,
         plan=plan.plan,
-        own_head_per_backend=options.a.backend is None or options.a.backend == options.b.backend,
+        own_head_per_backend=a.backend is None or a.backend == b.backend,
     )
     noise = NoiseStore(folder=session.places.cache / "noise", device=session.device.name)
+
+    def estimate_power() -> PowerEstimate:
+        """Return the power of the plan; a noise run may ask for any, which a comparison may not."""
+        power = PowerEstimate.of(plan, noise, criteria)
+        problems = [*power.problems(most=limits.most)] if options.command == "compare" else []
+        if problems:
+            raise SuiteError("compare", problems)
+        return power
+
     # Once before anything is built or proven, and again when all settings are resolved.
-    _require_power(PowerEstimate.of(plan, noise, criteria), options, limits)
+    estimate_power()
     with ExitStack() as stack:
         session, checkouts = _check_out(options, session, plan, observe, stack)
         runner = stack.enter_context(start_run(session, observe, command=options.command))
         runner.prove()
         try:
             plan = plan.with_plan(runner.plan)
-            power = PowerEstimate.of(plan, noise, criteria)
-            _require_power(power, options, limits)
-            a, b = _label(options.a, checkouts.get("A")), _label(options.b, checkouts.get("B"))
+            power = estimate_power()
+            label_a, label_b = _label(a, checkouts.get("A")), _label(b, checkouts.get("B"))
             is_by_epoch = _can_run_side_by_side(session, runner)
-            announce(observe, [*_intro(plan, limits, a, b, is_by_epoch=is_by_epoch)])
+            turns = "epoch by epoch" if is_by_epoch else "trial by trial"
+            pairs = "" if limits.fewest == limits.most else f"{limits.fewest} to "
+            lines = [
+                f"A: {label_a}; B: {label_b}; {pairs}{limits.most} pairs of trials of each of "
+                f"{sum(pair.is_compared for pair in plan.cells)} cells, both sides in turn, {turns}"
+            ]
+            if plan.unmatched:
+                names = ", ".join(plan.unmatched)
+                lines.append(f"skipped, as only one side runs it: {names}")
             if retains_heap(session.places.environment):
-                announce(observe, ["malloc is set to retain freed memory (less noise)"])
-            announce(observe, [*power.warnings(most=limits.most)])
+                lines.append("malloc is set to retain freed memory (less noise)")
+            announce(observe, [*lines, *power.warnings(most=limits.most)])
             yield ComparisonSession(
                 session=session,
                 runner=runner,
                 plan=plan,
-                a=a,
-                b=b,
+                a=label_a,
+                b=label_b,
                 sampler=Sampler(
                     runner=runner,
                     criteria=criteria,
@@ -228,7 +243,7 @@ def open_comparison(
                     is_by_epoch=is_by_epoch,
                 ),
                 noise=noise,
-                overrides=", ".join([*options.a.overrides.written, *options.b.overrides.written]),
+                overrides=", ".join([*a.overrides.written, *b.overrides.written]),
             )
         finally:
             runner.write_tables()
@@ -250,27 +265,6 @@ def with_retained_heap(environment: Mapping[str, str]) -> dict[str, str]:
 def retains_heap(environment: Mapping[str, str]) -> bool:
     """Return whether the processes of an environment keep freed memory because of us."""
     return RETAINED_HEAP.items() <= environment.items()
-
-
-def _limits(session: Session, options: ComparisonOptions) -> Limits:
-    stated = session.plan.suite.regression or Regression()
-    fewest = options.fewest or FEWEST_PAIRS
-    return Limits(
-        fewest=fewest,
-        most=max(options.most or stated.pairs, fewest),
-        minutes=options.minutes or stated.minutes,
-    )
-
-
-def _require_power(power: PowerEstimate, options: ComparisonOptions, limits: Limits) -> None:
-    """Refuse thresholds that this machine cannot detect; its noise is measured with any.
-
-    Raises:
-        SuiteError: There are such thresholds; all of them are in it.
-    """
-    problems = [*power.problems(most=limits.most)] if options.command == "compare" else []
-    if problems:
-        raise SuiteError("compare", problems)
 
 
 def _can_run_side_by_side(session: Session, runner: Runner) -> bool:
@@ -320,54 +314,19 @@ def _check_out(
             variables=checkout.environment,
             code=checkout.commit + modified,
         )
-        cells = (pair.ours if letter == "A" else pair.theirs for pair in plan.cells)
+        cells = [pair.ours if letter == "A" else pair.theirs for pair in plan.cells]
         for backend in dict.fromkeys(cell.backend for cell in cells):
-            own = session.interpreters.get(backend)
-            executors[backend] = (
-                executor if own is None else _in_environment(own, executor, checkout)
-            )
+            executors[backend] = executor
+            if interpreter := session.interpreters.get(backend):
+                # The revision's code among the packages of the backend's environment.
+                inside = interpreter.with_interpreter(executor)
+                executors[backend] = replace(
+                    inside,
+                    environment={**inside.environment, **checkout.environment},
+                    code=f"{executor.code} {inside.code}",
+                )
     return replace(session, executors={**session.executors, **executors}), checkouts
 
 
-def _in_environment(
-    interpreter: BackendInterpreter, executor: LocalExecutor, checkout: Checkout
-) -> LocalExecutor:
-    """Return an executor of a revision's code among the packages of a backend's environment."""
-    with_interpreter = interpreter.with_interpreter(executor)
-    return replace(
-        with_interpreter,
-        environment={**with_interpreter.environment, **checkout.environment},
-        code=f"{executor.code} {with_interpreter.code}",
-    )
-
-
-def _intro(
-    plan: ComparisonPlan, limits: Limits, a: str, b: str, *, is_by_epoch: bool
-) -> Iterator[str]:
-    cells = sum(pair.is_compared for pair in plan.cells)
-    is_fixed = limits.fewest == limits.most
-    pairs = f"{limits.fewest}" if is_fixed else f"{limits.fewest} to {limits.most}"
-    turns = "both sides in turn, " + ("epoch by epoch" if is_by_epoch else "trial by trial")
-    yield f"A: {a}; B: {b}; {pairs} pairs of trials of each of {cells} cells, {turns}"
-    if plan.unmatched:
-        yield f"skipped, as only one side runs it: {', '.join(plan.unmatched)}"
-
-
-def _compare_cell(series: PairSeries) -> CellComparison:
-    cells, trials = series.cells, series.trials
-    proofs = (record["proofs"].get(cells.theirs.backend, "") for record in trials.ours)
-    return CellComparison(
-        label=cells.label,
-        identity=cells.as_dict(),
-        verdicts=series.verdicts,
-        proof=worst_proof(proofs),
-        failure=trials.failure(),
-        scatter=series.scatter,
-        is_skipped=trials.is_skipped,
-    )
-
-
 def _label(side: Side, checkout: Checkout | None) -> str:
-    if checkout is None:
-        return side.label
-    return " ".join([checkout.label, *side.overrides.written])
+    return " ".join([checkout.label, *side.overrides.written]) if checkout else side.label

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from itertools import count
@@ -16,8 +16,7 @@ from statistics import mean, median, variance
 from typing import Any
 
 from benchharness.compare.plan import CellPair
-from benchharness.compare.trials import Trials
-from benchharness.compare.verdict import MISSES, Criteria, Verdict
+from benchharness.compare.verdict import MISSES, Criteria, Trials, Verdict
 from benchharness.errors import Problem, SuiteError
 from benchharness.measure.statistics import tail
 from benchharness.results.record import Record
@@ -71,9 +70,6 @@ def level_of(looks: tuple[int, ...]) -> float:
     distribution of the smallest p-value of all looks whatever the noise, and its ``ERROR``
     quantile is the level.
 
-    Args:
-        looks: Pairs at each look, ascending.
-
     Source:
         One level for all looks: Pocock, "Group sequential methods in the design and analysis of
         clinical trials" (1977).
@@ -101,10 +97,7 @@ def level_of_misses(most: int) -> float:
     """Return the level of each look at who misses a target more often: 1 in 2, 4, 8, ...
 
     Only pairs in which one side misses count, and each of these may be the other way round. A look
-    after every one of them errs at least as often as those that are planned.
-
-    Args:
-        most: Pairs at the last look.
+    after every one of them, ``most`` at the last, errs at least as often as those that are planned.
     """
     return next(
         level
@@ -158,11 +151,8 @@ def read_pairs(text: str | None) -> tuple[int | None, int | None]:
     except ValueError:
         fewest, most = 0, 0
     if most < FEWEST_PAIRS or not FEWEST_PAIRS <= (fewest or FEWEST_PAIRS) <= most:
-        problem = Problem(
-            where="--pairs",
-            expected=f"N or FEWEST..MOST, at least {FEWEST_PAIRS}, fewer cannot decide",
-            found=f'"{text}"',
-        )
+        expected = f"N or FEWEST..MOST, at least {FEWEST_PAIRS}, fewer cannot decide"
+        problem = Problem(where="--pairs", expected=expected, found=f'"{text}"')
         raise SuiteError("command line", [problem])
     return fewest, most
 
@@ -174,7 +164,6 @@ class PairSeries:
     Attributes:
         looks: After how many pairs it is decided on, ascending.
         seconds: That each pair took.
-        is_over: Whether it gets no more.
     """
 
     cells: CellPair
@@ -187,7 +176,7 @@ class PairSeries:
 
     @property
     def pairs(self) -> int:
-        """Number of pairs."""
+        """Number of pairs that have run."""
         return len(self.theirs)
 
     @property
@@ -212,14 +201,11 @@ class PairSeries:
         return next(look for look in self._all_looks if look > self.pairs)
 
     def decide(self, criteria: Criteria, *, is_last: bool = False) -> None:
-        """Decide on the pairs so far; the series is over if that is enough, or all there is.
-
-        Args:
-            is_last: Whether there will be no more pairs, although more were planned.
-        """
+        """Decide on the pairs so far; the series is over if that is enough, or all there is."""
         if self.trials.failure() or not self.cells.is_compared:
             self.is_over = True
             return
+        most = self.looks[-1]
         # An unplanned end is no separate look if there was one before.
         is_look = self.pairs in self._all_looks or (is_last and not self.verdicts)
         if is_look:
@@ -229,12 +215,16 @@ class PairSeries:
                 level=level_of(self.looks),
                 level_of_misses=level_of_misses(self._all_looks[-1]),
             )
-            # Other columns have had the last of the looks that make their level.
-            is_late = self.pairs > self.looks[-1]
-            self.verdicts = _with_new_misses(self.verdicts, verdicts) if is_late else verdicts
+            if self.pairs > most:
+                # Other columns have had the last of the looks that make their level.
+                kept = {v.column: v for v in self.verdicts if v.column != MISSES}
+                verdicts = tuple(
+                    replace(kept.get(v.column, v), is_required=v.is_required) for v in verdicts
+                )
+            self.verdicts = verdicts
+        if any(map(_may_show_misses, self.verdicts)):
+            most = self._all_looks[-1]
         is_decided = is_look and not any(verdict.is_undecided for verdict in self.verdicts)
-        is_worth_more = any(map(_may_show_misses, self.verdicts))
-        most = self._all_looks[-1] if is_worth_more else self.looks[-1]
         self.is_over = is_last or self.pairs >= most or is_decided
 
     @property
@@ -248,17 +238,7 @@ def _may_show_misses(verdict: Verdict) -> bool:
     """Return whether more pairs may tell who misses more often: B looks worse, or never missed."""
     if verdict.misses is None or not verdict.is_undecided:
         return False
-    (missed, _) = verdict.misses[1]
-    return verdict.may_be_worse or not missed
-
-
-def _with_new_misses(before: Sequence[Verdict], new: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Return earlier verdicts with the new ones on misses."""
-    kept = {verdict.column: verdict for verdict in before if verdict.column != MISSES}
-    return tuple(
-        replace(kept.get(verdict.column, verdict), is_required=verdict.is_required)
-        for verdict in new
-    )
+    return verdict.may_be_worse or not verdict.misses[1][0]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -272,7 +252,6 @@ class Sampler:
         first: Fewest pairs of some cells by label, where that is more than the limits say.
         is_by_epoch: Whether the trials of a pair live side by side and take turns epoch by epoch,
             and not one whole trial after the other.
-        now: Monotonic clock in seconds.
     """
 
     runner: Runner
@@ -294,24 +273,21 @@ class Sampler:
             every.append(PairSeries(cells=pair, looks=planned_looks(fewest, limits.most)))
         while waiting := [series for series in every if not series.is_over]:
             for series in waiting:
-                is_late = self._is_late(series)
+                # Another pair would not end in time.
+                is_late = (
+                    limits.minutes is not None
+                    and series.pairs >= limits.fewest
+                    and self._spent_s + series.seconds[-1] > 60 * limits.minutes
+                )
                 if not is_late:
-                    self._add_pair(series, every)
+                    self._add_pair(series, count=2 * sum(other.planned for other in every))
                 series.decide(self.criteria, is_last=is_late)
         return every
 
-    def _is_late(self, series: PairSeries) -> bool:
-        """Return whether another pair would not end in time."""
-        minutes = self.limits.minutes
-        if minutes is None or series.pairs < self.limits.fewest:
-            return False
-        return self._spent_s + series.seconds[-1] > 60 * minutes
-
-    def _add_pair(self, series: PairSeries, every: Sequence[PairSeries]) -> None:
+    def _add_pair(self, series: PairSeries, *, count: int) -> None:
         """Run the next pair, in the other order than the pair before."""
         began_s = self.now()
         index, planned = series.pairs + 1, series.planned
-        total = 2 * sum(other.planned for other in every)
         seed = self.runner.plan.suite.seed + index - 1
         sides = [(series.cells.ours, series.ours), (series.cells.theirs, series.theirs)]
         ordered = sides if index % 2 else sides[::-1]
@@ -320,7 +296,7 @@ class Sampler:
         ]
         for turn in [trials] if self.is_by_epoch else [[trial] for trial in trials]:
             self._records += self.runner.run_in_turn(
-                turn, self._records, self.observe, number=len(self._records) + 1, count=total
+                turn, self._records, self.observe, number=len(self._records) + 1, count=count
             )
         for (_, records), record in zip(ordered, self._records[-2:], strict=True):
             records.append(record)
@@ -377,10 +353,7 @@ def scatter_of(
 ) -> Scatter | None:
     """Return the scatter of the epochs of some pairs; None if there are too few of either.
 
-    Args:
-        ours: Trials of A.
-        theirs: Of B, in the same order.
-        pair_s: Seconds that a pair takes, starting its processes included.
+    A pair takes ``pair_s`` seconds, starting its processes included.
 
     Source:
         Kalibera and Jones, "Rigorous benchmarking in reasonable time" (2013): variances of the
@@ -390,8 +363,12 @@ def scatter_of(
     """
     from scipy.special import fdtrc
 
+    def epochs_of(record: Record) -> list[float]:
+        return [epoch["train_s"] for epoch in record["epochs"] if epoch.get("train_s")]
+
     seconds = [
-        list(zip(_epoch_s(a), _epoch_s(b), strict=False)) for a, b in zip(ours, theirs, strict=True)
+        list(zip(epochs_of(a), epochs_of(b), strict=False))
+        for a, b in zip(ours, theirs, strict=True)
     ]
     epochs = min((len(pair) for pair in seconds), default=0)
     if len(seconds) < _SCATTER_PAIRS or epochs < _SCATTER_EPOCHS:
@@ -412,7 +389,3 @@ def scatter_of(
         epochs=epochs,
         best_epochs=None if best is None else max(1, round(best)),
     )
-
-
-def _epoch_s(record: Record) -> Iterator[float]:
-    return (epoch["train_s"] for epoch in record["epochs"] if epoch.get("train_s"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -20,13 +20,7 @@ WORKTREE = "."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TargetSpec:
-    """Target as the user named it.
-
-    Attributes:
-        kind: ``backend`` of a suite, git revision (``rev``), recorded ``run``, or the suite as
-            ``written``.
-        text: Without the kind.
-    """
+    """Target as the user named it: a backend, revision, recorded run, or the suite as written."""
 
     kind: Literal["run", "rev", "backend", "written"]
     text: str
@@ -57,12 +51,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedRun:
-    """A or B, as it was recorded.
-
-    Attributes:
-        label: The user's name for it.
-        backend: The only backend of the run that counts; None for all.
-    """
+    """A or B, as it was recorded; all of its backends, or the only one that counts."""
 
     label: str
     run: RunFolder
@@ -79,19 +68,16 @@ def parse_targets(
         b: The other target; None for the working tree of A's repository, if A is a revision.
         suite: What both run; may be None for recorded runs.
         has_overrides: Whether a side has settings that differ from the suite.
-        results: Where runs are recorded.
 
     Raises:
         SuiteError: There is only one target, nothing to run, or one is recorded and the other not.
     """
     if b is None and suite is None and a.endswith(".toml"):
         if not has_overrides:
-            raise invalid_targets(
-                a,
-                expected="--set key=value beside a suite alone, or a second side",
-                found="neither",
-            )
-        return Path(a), (TargetSpec(kind="written", text=""), TargetSpec(kind="written", text=""))
+            expected = "--set key=value beside a suite alone, or a second side"
+            raise invalid_targets(a, expected=expected, found="neither")
+        written = TargetSpec(kind="written", text="")
+        return Path(a), (written, written)
     known = [*backends_of(load(suite)), *installed()] if suite else []
     ours = parse_target(a, backends=known, results=results)
     if b is None and ours.kind != "rev":
@@ -106,21 +92,13 @@ def parse_targets(
             hint="timings of different times differ on most machines: run both",
         )
     if ours.kind != "run" and suite is None:
-        raise invalid_targets(
-            f"{a}, {b}",
-            expected="--suite, which both are to run, or two recorded runs",
-            found="neither",
-        )
+        expected = "--suite, which both are to run, or two recorded runs"
+        raise invalid_targets(f"{a}, {b}", expected=expected, found="neither")
     return suite, (ours, theirs)
 
 
 def parse_target(text: str, *, backends: Collection[str], results: Path) -> TargetSpec:
-    """Return what a text names: ``KIND:TEXT``, a backend, a recorded run, or else a revision.
-
-    Args:
-        backends: That the suite may run; empty without a suite.
-        results: Where runs are recorded.
-    """
+    """Return what a text names: ``KIND:TEXT``, a backend, a recorded run, or else a revision."""
     kind, colon, rest = text.partition(":")
     match kind:
         case "run" | "rev" | "backend" if colon:
@@ -147,8 +125,7 @@ def recorded_run(text: str, *, results: Path) -> RecordedRun:
         if not at:
             raise
     run = find_run(Path(name), results)
-    records, _ = run.records()
-    known = list(dict.fromkeys(record["backend"] for record in records))
+    known = list(dict.fromkeys(record["backend"] for record in run.records()[0]))
     if backend not in known:
         raise RunError(
             f"{text}: expected a backend of {run.path} ({', '.join(known) or 'none'}), "
@@ -159,9 +136,8 @@ def recorded_run(text: str, *, results: Path) -> RecordedRun:
 
 def side_of(target: TargetSpec, overrides: Overrides) -> Side:
     """Return the side of a target that is to be run."""
-    words = [target.text] if target.kind != "written" else []
     return Side(
-        label=" ".join([*words, *overrides.written]) or "as written",
+        label=" ".join(filter(None, [target.text, *overrides.written])) or "as written",
         backend=target.text if target.kind == "backend" else None,
         overrides=overrides,
         revision=target.text if target.kind == "rev" else None,
@@ -170,10 +146,10 @@ def side_of(target: TargetSpec, overrides: Overrides) -> Side:
 
 def backends_of(suite: SuiteFile) -> list[str]:
     """Return every backend that a suite names anywhere."""
-    lists: list[Sequence[str]] = [suite.backends or (), tuple(suite.backend)]
-    lists += [benchmark.backends or () for benchmark in suite.benchmark]
-    lists += [profile.backends or () for profile in suite.profiles.values()]
-    return list(dict.fromkeys(name for names in lists for name in names))
+    lists = [suite.backends, tuple(suite.backend)]
+    lists += [benchmark.backends for benchmark in suite.benchmark]
+    lists += [profile.backends for profile in suite.profiles.values()]
+    return list(dict.fromkeys(name for names in lists for name in names or ()))
 
 
 def invalid_targets(where: str, *, expected: str, found: str, hint: str = "") -> SuiteError:

@@ -1,4 +1,4 @@
-"""Verdict on a cell: limits, samples, intervals, and the rule that decides what counts as worse.
+"""Verdict on a cell: limits, trials, samples, intervals, and the rule for what counts as worse.
 
 The intervals are those of the signed-rank test, exact for symmetric noise with tails of any weight,
 as the noise of a ratio of two like measurements is; for unpaired trials those of the rank-sum test.
@@ -9,8 +9,9 @@ time. The error allowed at one look follows from the number of looks (``sampling
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from statistics import median
 from typing import Any, Literal
 
@@ -19,38 +20,40 @@ from benchharness.measure.statistics import (
     centre,
     lower_bound,
     paired_p_value,
+    smallest_rank,
     unpaired_p_value,
     upper_bound,
 )
 from benchharness.model.quantities import QUANTITIES, USUAL, Kind, Quantity
+from benchharness.results.comparisons import are_adjacent, ended_s, started_s
+from benchharness.results.record import Record
 from benchharness.suite.file import DRIFT
 from benchharness.text import quote, suggest
 
 # The column of trials that never reach their target.
 MISSES = "target_misses"
-# Level of a bound that only says whether to continue: equal code passes it at the first look most
-# often, and in simulations a change of twice the limit in one of a hundred comparisons.
-_DOUBT = 0.2
-Word = Literal[
-    "same",
-    "slower",
-    "faster",
-    "more",
-    "less",
-    "worse",
-    "better",
-    "missed",
-    "reached",
-    "undecidable",
-]
-# The words for a side beyond the threshold: B worse, B better.
-WORDS: dict[Kind | Literal["misses"], tuple[Word, Word]] = {
+# The words for a side beyond the threshold: B worse, B better. Others: same, undecidable.
+WORDS: dict[Kind | Literal["misses"], tuple[str, str]] = {
     "speed": ("slower", "faster"),
     "amount": ("more", "less"),
     "accuracy": ("worse", "better"),
     "misses": ("missed", "reached"),
 }
 WORSE = frozenset(worse for worse, _ in WORDS.values())
+# Sessions of either side from which medians of sessions are compared: with fewer, not even the most
+# extreme order is rare enough.
+FEWEST_SESSIONS = 3
+# Level of a bound that only says whether to continue: equal code passes it at the first look most
+# often, and in simulations a change of twice the limit in one of a hundred comparisons.
+_DOUBT = 0.2
+# Trials with more idle time between them met another machine: it has had other work since. Data,
+# weights and proofs make shorter breaks within a run, and too many sessions would claim too much.
+_IDLE_S = 600.0
+# Images on which equally good networks disagree, all in favour of one: once in 64 times.
+_FEWEST_IMAGES = 6
+
+
+# --- Limits --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,8 +61,7 @@ class Criteria:
     """Columns to compare, and how much worse counts.
 
     Attributes:
-        columns: Compared, in this order.
-        is_chosen: Whether the user or the suite named them: then each has to be decided.
+        is_chosen: Whether the user or the suite named the columns: then each has to be decided.
         stated: Thresholds of the suite by benchmark and column.
         requested: Thresholds of the user by column; they win.
         drift: How far equal code may differ in speed between two runs, a share.
@@ -79,19 +81,12 @@ class Criteria:
         columns: Sequence[str] = (),
         thresholds: Mapping[str, float],
     ) -> Criteria:
-        """Return the criteria of a suite.
-
-        Args:
-            described: Its regression settings, as in ``resolved`` of run.json; may be empty.
-            columns: In place of the suite's; empty for those.
-            thresholds: Of the user, by column.
-        """
+        """Return the criteria of regression settings, as in run.json, and of what the user asks."""
         chosen = tuple(dict.fromkeys(columns)) or tuple(described.get("columns") or ())
         # A threshold for a column outside the usual ones asks for that column, too.
-        extra = [name for name in thresholds if name not in USUAL and not chosen]
-        usual = (*USUAL, *(name for name in extra if QUANTITIES[name].kind != "speed"))
+        extra = (c for c in thresholds if c not in USUAL and QUANTITIES[c].kind != "speed")
         return cls(
-            columns=chosen or usual,
+            columns=chosen or (*USUAL, *extra),
             is_chosen=bool(chosen),
             stated=described.get("thresholds") or {},
             requested=thresholds,
@@ -103,30 +98,14 @@ class Criteria:
         """The columns with what is known of them."""
         return tuple(QUANTITIES[name] for name in self.columns)
 
-    @property
-    def targets(self) -> tuple[Quantity, ...]:
-        """Columns whose missed targets are counted: those compared, or all if none is chosen."""
-        quantities = self.quantities if self.is_chosen else tuple(QUANTITIES.values())
-        return tuple(quantity for quantity in quantities if quantity.target)
-
-    @property
-    def is_extraction_compared(self) -> bool:
-        """Whether each trial has to extract its features again."""
-        return "extract_images_per_s" in self.columns
-
     def threshold(self, benchmark: str, column: str, *, drift: float = 0.0) -> float:
-        """Return how much worse counts.
+        """Return how much worse counts: as stated, or else usual.
 
-        Args:
-            benchmark: Its name.
-            column: Its name.
-            drift: How far equal code may differ in speed for other reasons. An unstated threshold
-                is at least twice that: with less, equal code would hardly ever be called the same.
+        An unstated threshold is at least twice the drift, by which equal code may differ in speed:
+        with less, equal code would hardly ever be called the same.
         """
         quantity = QUANTITIES[column]
-        usual = quantity.threshold
-        if quantity.kind == "speed":
-            usual = max(usual, 2 * drift)
+        usual = max(quantity.threshold, 2 * drift if quantity.kind == "speed" else 0)
         return self.stated_threshold(benchmark, column) or usual
 
     def stated_threshold(self, benchmark: str, column: str) -> float | None:
@@ -139,10 +118,7 @@ class Criteria:
 
 
 def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
-    """Return the thresholds of the command line by column.
-
-    Args:
-        texts: ``5%`` or ``0.05`` for every speed, ``COLUMN=2%`` for one column.
+    """Return thresholds by column, of ``5%`` or ``0.05`` for every speed, ``COLUMN=2%`` for one.
 
     Raises:
         SuiteError: A text is not understood; every such text is named.
@@ -152,8 +128,12 @@ def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
     problems: list[Problem] = []
     for text in texts:
         column, sign, value = text.rpartition("=")
-        share = _share(value)
-        if share is None:
+        number = value.strip().removesuffix("%")
+        try:
+            share = float(number) / (100 if value.strip().endswith("%") else 1)
+        except ValueError:
+            share = 0.0
+        if not 0 < share <= 10:
             problems.append(
                 Problem(where="--threshold", expected="a share above 0 as 5%", found=quote(text))
             )
@@ -161,9 +141,7 @@ def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
             problems += unknown_columns([column], option="--threshold")
             of_columns[column] = share
         else:
-            of_all |= {
-                name: share for name, quantity in QUANTITIES.items() if quantity.kind == "speed"
-            }
+            of_all |= {name: share for name, each in QUANTITIES.items() if each.kind == "speed"}
     if problems:
         raise SuiteError("command line", problems)
     return of_all | of_columns
@@ -171,25 +149,15 @@ def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
 
 def unknown_columns(names: Sequence[str], *, option: str) -> list[Problem]:
     """Return a problem for each name that is no column to compare."""
+    expected = "a column that can be compared"
     return [
-        Problem(
-            where=option,
-            expected="a column that can be compared",
-            found=quote(name),
-            hint=suggest(name, QUANTITIES),
-        )
+        Problem(where=option, expected=expected, found=quote(name), hint=suggest(name, QUANTITIES))
         for name in names
         if name not in QUANTITIES
     ]
 
 
-def _share(text: str) -> float | None:
-    number = text.strip().removesuffix("%")
-    try:
-        share = float(number) / (100 if text.strip().endswith("%") else 1)
-    except ValueError:
-        return None
-    return share if 0 < share <= 10 else None
+# --- Differences ---------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,11 +166,11 @@ class Sample:
 
     Attributes:
         log_ratios: Logarithms of B / A of seconds or bytes; of accuracies the differences A - B.
-            Positive where B is worse, infinite where one side missed its target; pairs in which
-            both did are left out, and between unpaired trials are NaN.
+            Infinite where one side missed its target; pairs in which both did are left out, and
+            between unpaired trials are NaN.
+        trials: Of A and of B.
         drift: Logarithm of how far the sides may differ for other reasons; 0 if they took turns.
         is_paired: Whether each entry comes from two trials that ran next to each other.
-        trials: Of A and of B.
     """
 
     quantity: Quantity
@@ -214,7 +182,7 @@ class Sample:
     @classmethod
     def paired(cls, quantity: Quantity, pairs: Sequence[tuple[float, float]]) -> Sample:
         """Return the sample of some pairs (A, B) of a column's values."""
-        ratios = (log_ratio(quantity, ours, theirs) for ours, theirs in pairs)
+        ratios = (_log_ratio(quantity, ours, theirs) for ours, theirs in pairs)
         known = tuple(ratio for ratio in ratios if not math.isnan(ratio))
         return cls(quantity=quantity, log_ratios=known, trials=(len(pairs), len(pairs)))
 
@@ -222,26 +190,57 @@ class Sample:
     def unpaired(
         cls, quantity: Quantity, ours: Sequence[float], theirs: Sequence[float], *, drift: float
     ) -> Sample:
-        """Return the sample of trials that ran at different times: each against each.
-
-        Args:
-            drift: How far equal code may differ between those times, a share.
-        """
+        """Return the sample of trials that ran at different times: each against each."""
         return cls(
             quantity=quantity,
-            log_ratios=tuple(log_ratio(quantity, a, b) for a in ours for b in theirs),
+            log_ratios=tuple(_log_ratio(quantity, a, b) for a in ours for b in theirs),
             trials=(len(ours), len(theirs)),
             drift=math.log1p(drift) if quantity.kind == "speed" else 0.0,
             is_paired=False,
         )
 
+    @property
+    def centre(self) -> float:
+        """The estimate that belongs to its interval.
 
-def log_ratio(quantity: Quantity, ours: float, theirs: float) -> float:
-    """Return how much worse B's value is than A's, as in ``Sample.log_ratios``."""
+        Source:
+            Of independent samples the median of all differences: Hodges and Lehmann, "Estimates of
+            location based on rank tests" (1963).
+        """
+        if self.is_paired:
+            return centre(self.log_ratios)
+        known = [ratio for ratio in self.log_ratios if not math.isnan(ratio)]
+        return median(known) if known else math.nan
+
+    def bounds(self, *, level: float) -> tuple[float, float]:
+        """Return the interval of its centre; infinite if there are too few trials.
+
+        Source:
+            Of independent samples Moses's interval of the rank-sum test: Hollander, Wolfe and
+            Chicken, "Nonparametric Statistical Methods" (2014), 4.3.
+        """
+        if self.is_paired:
+            low, high = lower_bound(self.log_ratios, level), upper_bound(self.log_ratios, level)
+        elif rank := smallest_rank(*self.trials, level=level):
+            # If neither side got there, either may be the slower by any factor.
+            lowest, highest = (
+                sorted(other if math.isnan(ratio) else ratio for ratio in self.log_ratios)
+                for other in (-math.inf, math.inf)
+            )
+            low, high = lowest[rank - 1], highest[-rank]
+        else:
+            low, high = -math.inf, math.inf
+        return low - self.drift, high + self.drift
+
+
+def _log_ratio(quantity: Quantity, ours: float, theirs: float) -> float:
     if quantity.kind == "accuracy":
         return ours - theirs
     ratio = math.log(theirs) - math.log(ours)
     return -ratio if quantity.is_rate else ratio
+
+
+# --- Verdicts ------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,23 +248,21 @@ class Verdict:
     """Decision on one column of one cell.
 
     Attributes:
+        word: ``same``, ``undecidable`` or one of ``WORDS``.
         change: B / A of seconds or bytes, above 1 where B is worse; of accuracies A - B. None
             without a pair, and if most trials of one side missed their target.
-        low: Lower end of its interval; None if there are too few pairs, or if it is infinite.
-        high: Its upper end.
+        low, high: Its interval; None if there are too few pairs, or where it is infinite.
         pairs: Of trials; of the side that has fewer, if they are unpaired.
-        threshold: How much worse counts.
         level: How often each end of the interval may err at this look.
         may_be_worse: Whether B is beyond the threshold at the end of an interval that errs one time
             in five, or its misses are as rare by chance.
         misses: Of A and of B, missed targets and trials; of the column ``target_misses`` alone.
-        is_paired: Whether the trials ran next to each other.
         is_required: Whether being undecided matters.
     """
 
     column: str
     kind: Kind | Literal["misses"]
-    word: Word
+    word: str
     change: float | None
     low: float | None
     high: float | None
@@ -287,44 +284,42 @@ class Verdict:
         """Whether something that matters is not known."""
         return self.word == "undecidable" and self.is_required
 
-    def as_dict(self) -> dict[str, Any]:
-        """Return the verdict as JSON knows it."""
-        return asdict(self)
-
 
 def decide(sample: Sample, *, threshold: float, level: float, is_required: bool = True) -> Verdict:
     """Return the verdict on a sample.
 
     ``same`` if the whole interval is within the threshold on both sides, a word for worse or better
-    if all of it is beyond, ``undecidable`` if it straddles the threshold.
-
-    Args:
-        threshold: A share; of accuracies a difference.
-        level: How often each end of the interval may err.
-        is_required: Whether being undecided matters.
+    if all of it is beyond, ``undecidable`` if it straddles the threshold: a share, of accuracies a
+    difference. Each end of the interval may err as often as ``level``.
     """
-    quantity = sample.quantity
-    limit = threshold if quantity.kind == "accuracy" else math.log1p(threshold)
-    low, high = bounds(sample, level=level)
-    worse, better = WORDS[quantity.kind]
-    word: Word = "undecidable"
+    kind = sample.quantity.kind
+    limit = threshold if kind == "accuracy" else math.log1p(threshold)
+    low, high = sample.bounds(level=level)
+    worse, better = WORDS[kind]
+    word = "undecidable"
     if low > limit:
         word = worse
     elif high < -limit:
         word = better
     elif -limit < low and high < limit:
         word = "same"
+
+    def shown(value: float) -> float | None:
+        if not math.isfinite(value):
+            return None
+        return value if kind == "accuracy" else math.exp(value)
+
     return Verdict(
-        column=quantity.name,
-        kind=quantity.kind,
+        column=sample.quantity.name,
+        kind=kind,
         word=word,
-        change=_finite(_centre(sample), quantity.kind) if sample.log_ratios else None,
-        low=_finite(low, quantity.kind),
-        high=_finite(high, quantity.kind),
+        change=shown(sample.centre) if sample.log_ratios else None,
+        low=shown(low),
+        high=shown(high),
         pairs=min(sample.trials),
         threshold=threshold,
         level=level,
-        may_be_worse=bounds(sample, level=_DOUBT)[1] > limit,
+        may_be_worse=sample.bounds(level=_DOUBT)[1] > limit,
         is_paired=sample.is_paired,
         is_required=is_required,
     )
@@ -338,31 +333,30 @@ def decide_misses(
     level: float,
     is_required: bool = False,
 ) -> Verdict:
-    """Return whether B misses a target more often than A.
+    """Return whether B misses a target more often than A, of who missed it, trial by trial.
 
-    ``same`` if a B that misses half of what A reaches would have missed more.
-
-    Args:
-        ours: Whether each trial of A missed it.
-        theirs: Of B; in the same order if they are pairs.
-        is_paired: Whether trials ran next to each other, with one seed.
-        level: How often each word may be wrong.
-        is_required: Whether being undecided always matters; it does where B looks worse.
+    ``same`` if a B that misses half of what A reaches would have missed more. Each word may be
+    wrong as often as ``level``; being undecided matters if required, or where B looks worse.
     """
     from scipy.stats import binom
 
     counts = ((sum(ours), len(ours)), (sum(theirs), len(theirs)))
     if is_paired:
-        more = sum(b and not a for a, b in zip(ours, theirs, strict=True))
-        fewer = sum(a and not b for a, b in zip(ours, theirs, strict=True))
+        pairs = [*zip(ours, theirs, strict=True)]
+        more, fewer = (sum(pair == other for pair in pairs) for other in ((0, 1), (1, 0)))
         p_worse, p_better = paired_p_value(more, fewer), paired_p_value(fewer, more)
+        reached = [b for a, b in pairs if not a]
     else:
         p_worse, p_better = unpaired_p_value(*counts), unpaired_p_value(*counts[::-1])
-    reached = [b for a, b in zip(ours, theirs, strict=True) if not a] if is_paired else theirs
-    is_rare = binom.cdf(sum(reached), len(reached), 0.5) <= level
+        reached = [*theirs]
     worse, better = WORDS["misses"]
-    word: Word = "same" if is_rare else "undecidable"
-    word = worse if p_worse <= level else better if p_better <= level else word
+    word = "undecidable"
+    if p_worse <= level:
+        word = worse
+    elif p_better <= level:
+        word = better
+    elif binom.cdf(sum(reached), len(reached), 0.5) <= level:
+        word = "same"
     return Verdict(
         column=MISSES,
         kind="misses",
@@ -380,53 +374,184 @@ def decide_misses(
     )
 
 
-def bounds(sample: Sample, *, level: float) -> tuple[float, float]:
-    """Return the interval of a sample's centre; infinite if there are too few trials.
+# --- Trials --------------------------------------------------------------------------------------
 
-    Args:
-        level: Probability of error at one end.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trials:
+    """Trials of a cell on both sides; paired if those of one index ran next to each other.
+
+    Attributes:
+        drift: How far equal code may differ in speed between two times, a share.
     """
-    if sample.is_paired:
-        low, high = lower_bound(sample.log_ratios, level), upper_bound(sample.log_ratios, level)
-    else:
-        low, high = _moses(sample, level)
-    return low - sample.drift, high + sample.drift
+
+    ours: Sequence[Record]
+    theirs: Sequence[Record]
+    is_paired: bool = True
+    drift: float = 0.0
+
+    @property
+    def sessions(self) -> tuple[int, int]:
+        """At how many different times A and B ran."""
+        return len(sessions_of(self.ours)), len(sessions_of(self.theirs))
+
+    @property
+    def allowance(self) -> float:
+        """Share by which B's speed may differ from A's without a change of code.
+
+        0 if trials are paired, and if both sides ran at several times: the differences between
+        these are then part of the data.
+        """
+        return 0.0 if self.is_paired or min(self.sessions) >= FEWEST_SESSIONS else self.drift
+
+    @property
+    def is_skipped(self) -> bool:
+        """Whether neither side can do the work."""
+        return {record["status"] for record in (*self.ours, *self.theirs)} == {"skipped"}
+
+    def failure(self) -> str:
+        """Return why the first trial that is not ok is not; empty if all are."""
+        for side, records in (("A", self.ours), ("B", self.theirs)):
+            for record in records:
+                if record["status"] != "ok":
+                    reason = record.get("reason") or record["status"]
+                    return f"{side}, trial {record['trial']}: {record['status']}: {reason}"
+        return ""
+
+    def sample(self, quantity: Quantity) -> Sample | None:
+        """Return how much worse B is in a column; None unless both sides have it."""
+        ours, theirs = _values(self.ours, quantity), _values(self.theirs, quantity)
+        if self.is_paired:
+            pairs = [(ours[index], theirs[index]) for index in sorted(ours.keys() & theirs.keys())]
+            return Sample.paired(quantity, pairs) if pairs else None
+        if not ours or not theirs:
+            return None
+        if quantity.kind == "speed" and min(self.sessions) >= FEWEST_SESSIONS:
+            # Trials of one session share the state of the machine, and count as one.
+            by_session = (_medians(self.ours, quantity), _medians(self.theirs, quantity))
+            return Sample.unpaired(quantity, *by_session, drift=0.0)
+        return Sample.unpaired(quantity, [*ours.values()], [*theirs.values()], drift=self.allowance)
+
+    def verdicts(
+        self, criteria: Criteria, benchmark: str, *, level: float, level_of_misses: float
+    ) -> tuple[Verdict, ...]:
+        """Return the verdict on each column that both sides have, at the levels of this look."""
+        verdicts = []
+        for quantity in criteria.quantities:
+            sample = self.sample(quantity)
+            if sample is None:
+                continue
+            threshold = criteria.threshold(benchmark, quantity.name, drift=self.allowance)
+            if quantity.kind == "accuracy":
+                threshold = max(threshold, _resolution([*self.ours, *self.theirs], quantity))
+            required = criteria.is_required(quantity)
+            verdicts.append(decide(sample, threshold=threshold, level=level, is_required=required))
+        # Misses count in all columns that have a target, unless somebody has chosen some.
+        for quantity in criteria.quantities if criteria.is_chosen else QUANTITIES.values():
+            if quantity.target:
+                misses = self._misses(quantity, level_of_misses, is_required=criteria.is_chosen)
+                verdicts += [misses] if misses is not None else []
+        return tuple(_drop_moot_requirements(verdicts, is_chosen=criteria.is_chosen))
+
+    def _misses(self, quantity: Quantity, level: float, *, is_required: bool) -> Verdict | None:
+        """Return which side misses a target more often.
+
+        None if neither ever does; unless it is required and there are too few trials to say so.
+        """
+        ours, theirs = _values(self.ours, quantity), _values(self.theirs, quantity)
+        if self.is_paired:
+            both = sorted(ours.keys() & theirs.keys())
+            ours, theirs = ({index: side[index] for index in both} for side in (ours, theirs))
+        missed = [[math.isinf(value) for value in side.values()] for side in (ours, theirs)]
+        verdict = decide_misses(
+            *missed,
+            is_paired=self.is_paired,
+            level=level,
+            is_required=is_required and all(missed),
+        )
+        return verdict if any(map(any, missed)) or verdict.is_undecided else None
 
 
-def _centre(sample: Sample) -> float:
-    """Return the estimate that belongs to a sample's interval.
-
-    Source:
-        Of independent samples the median of all differences: Hodges and Lehmann, "Estimates of
-        location based on rank tests" (1963).
-    """
-    if sample.is_paired:
-        return centre(sample.log_ratios)
-    known = [ratio for ratio in sample.log_ratios if not math.isnan(ratio)]
-    return median(known) if known else math.nan
+def sessions_of(records: Sequence[Record]) -> list[list[Record]]:
+    """Return trials in groups without a long break, in order of time."""
+    ordered = sorted(records, key=started_s)
+    groups = [ordered[:1]] if ordered else []
+    for before, after in pairwise(ordered):
+        if started_s(after) - ended_s(before) > _IDLE_S:
+            groups.append([])
+        groups[-1].append(after)
+    return groups
 
 
-def _moses(sample: Sample, level: float) -> tuple[float, float]:
-    """Return the interval of a shift between two independent samples.
-
-    Source:
-        Moses's interval of the rank-sum test: Hollander, Wolfe and Chicken, "Nonparametric
-        Statistical Methods" (2014), 4.3.
-    """
-    from benchharness.measure.statistics import smallest_rank
-
-    rank = smallest_rank(*sample.trials, level=level)
-    if not rank:
-        return -math.inf, math.inf
-    # If neither side got there, either may be the slower by any factor.
-    low, high = (
-        sorted(other if math.isnan(ratio) else ratio for ratio in sample.log_ratios)
-        for other in (-math.inf, math.inf)
+def ran_in_turn(ours: Sequence[Record], theirs: Sequence[Record], *, run: Sequence[Record]) -> bool:
+    """Return whether the trials of each index of two cells ran next to each other in a run."""
+    others = {record["trial"]: record for record in theirs}
+    return all(
+        are_adjacent(record, others[record["trial"]], run)
+        for record in ours
+        if record["trial"] in others
     )
-    return low[rank - 1], high[-rank]
 
 
-def _finite(value: float, kind: Kind) -> float | None:
-    if not math.isfinite(value):
-        return None
-    return value if kind == "accuracy" else math.exp(value)
+def _values(records: Sequence[Record], quantity: Quantity) -> dict[int, float]:
+    """Return the values of a column by trial; infinity if its target was never reached."""
+    values = {}
+    for record in records:
+        value = record["metrics"].get(quantity.name)
+        if record["status"] != "ok":
+            continue
+        if value is None:
+            # Trials without epochs have no target.
+            if quantity.target and record["settings"].get(quantity.target) is not None:
+                values[record["trial"]] = math.inf
+        elif math.isfinite(value) and (quantity.kind == "accuracy" or value > 0):
+            # The extraction time of an earlier trial says nothing about this one.
+            is_earlier = record["metrics"].get("extract_reused")
+            if not (quantity.name.startswith("extract_") and is_earlier):
+                values[record["trial"]] = float(value)
+    return values
+
+
+def _medians(records: Sequence[Record], quantity: Quantity) -> list[float]:
+    """Return the median of a column in each session."""
+    values = (_values(session, quantity).values() for session in sessions_of(records))
+    return [median(known) for known in values if known]
+
+
+def _drop_moot_requirements(verdicts: Sequence[Verdict], *, is_chosen: bool) -> Iterator[Verdict]:
+    """Yield verdicts, those no longer required that others make superfluous.
+
+    If it is decided who misses a target more often, the time to it need not be. Of alternatives one
+    has to be decided, unless the user chose the columns.
+    """
+    are_misses_decided = any(v.column == MISSES and v.word in WORDS["misses"] for v in verdicts)
+    decided = [
+        QUANTITIES[v.column]
+        for v in verdicts
+        if v.kind != "misses" and QUANTITIES[v.column].is_alternative and v.word != "undecidable"
+    ]
+    for verdict in verdicts:
+        quantity = QUANTITIES.get(verdict.column)
+        is_moot = False
+        if quantity is not None:
+            # The fastest epochs know nothing of what slows down some of the others.
+            is_replaced = any(not (q.is_best_case and verdict.may_be_worse) for q in decided)
+            is_moot = (bool(quantity.target) and are_misses_decided) or (
+                not is_chosen and quantity.is_alternative and is_replaced
+            )
+        yield replace(verdict, is_required=verdict.is_required and not is_moot)
+
+
+def _resolution(records: Sequence[Record], quantity: Quantity) -> float:
+    """Return the difference of accuracy that so few images cannot show.
+
+    Both sides see the same images. Where they disagree on some, chance alone has all of those in
+    A's favour less than one time in 64 only if they are six or more.
+
+    Source:
+        McNemar, "Note on the sampling error of the difference between correlated proportions or
+        percentages" (1947): what both sides agree on tells nothing.
+    """
+    split = quantity.name.removesuffix("_top1")
+    known = [count for record in records if (count := record.get(f"{split}_count"))]
+    return _FEWEST_IMAGES / min(known) if known else 0.0

@@ -30,11 +30,8 @@ _UNREACHED = (
 def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
     """Build a folder unless it is there; return whether it was built.
 
-    It is built beside its place and renamed, so it is never half there, and by one process at a
-    time.
-
-    Args:
-        build: Given an empty folder to fill.
+    ``build`` fills an empty folder beside its place, which is then renamed: it is never half
+    there, and built by one process at a time.
     """
     with locked(folder.with_name(f".{folder.name}.lock")):
         if folder.is_dir():
@@ -53,56 +50,62 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
 
 
 def create(folder: Path, *, python: Path, environment: Mapping[str, str], name: str) -> None:
-    """Make an environment of an interpreter, with nothing installed.
-
-    Args:
-        folder: Becomes the environment; may be there, empty.
-        environment: Variables of the process.
-        name: What it is for, as errors call it.
+    """Turn an empty folder into an environment of an interpreter, with nothing installed.
 
     Raises:
-        RunError: It cannot be made.
+        RunError: It cannot be made; calls it by its name.
     """
-    uv = shutil.which("uv")
-    if uv:
+    command = [str(python), "-m", "venv", str(folder)]
+    if uv := shutil.which("uv"):
         command = [uv, "venv", "--quiet", "--relocatable", "--allow-existing"]
         command += ["--python", str(python), str(folder)]
-    else:
-        command = [str(python), "-m", "venv", str(folder)]
     _run(command, environment, name=name)
 
 
-def install(
+def fill(
     folder: Path,
     *,
     requirements: Sequence[str],
-    pins: Sequence[str],
+    pins: Sequence[str] = (),
+    held: Sequence[str],
     environment: Mapping[str, str],
     name: str,
+    tell: Callable[[str], None],
 ) -> None:
-    """Install requirements into an environment.
+    """Install requirements into an environment, which keeps them in files.
 
-    Args:
-        folder: Of the environment; keeps the requirements in a file.
-        pins: Constraints; what they name is installed only where something requires it.
-        environment: Variables of the process.
-        name: What it is for, as errors call it.
+    What the pins name is installed only where something requires it. What is held beside them are
+    the versions installed here, which count where they can.
 
     Raises:
         RunError: The installer failed; its last lines say why.
     """
-    texts = {REQUIREMENTS: requirements, CONSTRAINTS: pins}
-    for file, lines in texts.items():
+    try:
+        _install(folder, requirements, [*pins, *held], environment, name=name)
+    except RunError:
+        tell("cannot keep the current versions of other packages; retrying without pins")
+        _install(folder, requirements, pins, environment, name=name)
+
+
+def _install(
+    folder: Path,
+    requirements: Sequence[str],
+    pins: Sequence[str],
+    environment: Mapping[str, str],
+    *,
+    name: str,
+) -> None:
+    files = []
+    for option, file, lines in (("-r", REQUIREMENTS, requirements), ("-c", CONSTRAINTS, pins)):
         (folder / file).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    uv, python = shutil.which("uv"), str(python_of(folder))
-    is_offline = environment.get("BENCHHARNESS_OFFLINE") == "1"
-    if uv:
+        files += [option, str(folder / file)]
+    python, is_offline = str(python_of(folder)), _is_offline(environment)
+    if uv := shutil.which("uv"):
         # As pip does unasked: a worker that compiles what it imports needs more time and memory.
         command = [uv, "pip", "install", "--compile-bytecode", "--python", python]
         command += ["--offline"] * is_offline
     else:
         command = [python, "-m", "pip", "install", *["--no-index"] * is_offline]
-    files = ["-r", str(folder / REQUIREMENTS), "-c", str(folder / CONSTRAINTS)]
     _run([*command, "--quiet", *files], environment, name=name)
 
 
@@ -121,6 +124,10 @@ def isolated_env_vars(environment: Mapping[str, str]) -> dict[str, str]:
     return {**python_environment(kept), "PYTHONNOUSERSITE": "1"}
 
 
+def _is_offline(environment: Mapping[str, str]) -> bool:
+    return environment.get("BENCHHARNESS_OFFLINE") == "1"
+
+
 def _run(command: Sequence[str], environment: Mapping[str, str], *, name: str) -> None:
     try:
         done = subprocess.run(
@@ -134,20 +141,17 @@ def _run(command: Sequence[str], environment: Mapping[str, str], *, name: str) -
         )
     except OSError as error:
         raise RunError(f"{command[0]}: expected to be able to start it, found: {error}") from error
-    if done.returncode:
-        lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
-        said = " / ".join(lines[-_LAST_LINES:]) or f"exit code {done.returncode}"
-        installer = Path(command[0]).name
-        remedy = _remedy(done.stdout, environment)
-        raise RunError(f"{name}: expected {installer} to install it, found: {said}{remedy}")
-
-
-def _remedy(output: str, environment: Mapping[str, str]) -> str:
-    if environment.get("BENCHHARNESS_OFFLINE") == "1":
-        return " (offline; building an environment needs a network once)"
-    if not any(words in output.lower() for words in _UNREACHED):
-        return ""
-    return (
-        " (building takes a network, once; UV_FIND_LINKS or PIP_FIND_LINKS may name a folder of "
-        "wheels instead)"
-    )
+    if not done.returncode:
+        return
+    lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
+    said = " / ".join(lines[-_LAST_LINES:]) or f"exit code {done.returncode}"
+    remedy = ""
+    if _is_offline(environment):
+        remedy = " (offline; building an environment needs a network once)"
+    elif any(words in done.stdout.lower() for words in _UNREACHED):
+        remedy = (
+            " (building takes a network, once; UV_FIND_LINKS or PIP_FIND_LINKS may name a folder "
+            "of wheels instead)"
+        )
+    installer = Path(command[0]).name
+    raise RunError(f"{name}: expected {installer} to install it, found: {said}{remedy}")

@@ -1,7 +1,7 @@
-"""Copies of distributions that are installed here, in another environment.
+"""Distributions that are installed here: their dependencies, their origin, and copies of them.
 
-What is edited in place is imported from the same place there; a wheel's files are the same files.
-So both environments run the same code, and nothing has to be published or built for it.
+What is edited in place is imported from the same place in another environment; a wheel's files are
+the same files. So both environments run the same code, and nothing has to be published for it.
 """
 
 from __future__ import annotations
@@ -10,73 +10,74 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
-from importlib.metadata import Distribution
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
 
 from benchharness.environments.build import isolated_env_vars, python_of
-from benchharness.environments.dependencies import installed_as, parse_requirements
 from benchharness.errors import RunError
 
 CORE = "benchharness"
 _SITE = "import sysconfig; print(sysconfig.get_path('purelib'))"
 
 
-def copy_distribution(known: Distribution, folder: Path) -> None:
-    """Copy the files of a distribution into an environment.
+def installed_as(name: str) -> Distribution | None:
+    """Return the distribution that is installed under a name; None where none is."""
+    try:
+        return distribution(name)
+    except PackageNotFoundError:
+        return None
 
-    Args:
-        folder: Of the environment.
 
-    Raises:
-        RunError: The distribution has no list of its files.
-    """
-    files = [file for file in known.files or () if ".." not in file.parts]
-    if not files:
-        raise RunError(
-            f"{known.name}: expected the list of its files in {_location(known)}, found none "
-            "(install it with pip or uv)"
-        )
-    site = _site_packages(folder)
-    sources: list[str] = []
-    for file in files:
-        source = Path(str(file.locate()))
-        if "__pycache__" in file.parts or not source.is_file():
-            continue
-        target = site / file
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        sources += [str(target)] if target.suffix == ".py" else []
-    # As an installer does: the first trial would else pay for it, on one side only.
-    command = [str(python_of(folder)), "-m", "compileall", "-q", "-i", "-"]
-    subprocess.run(
-        command,
-        input="\n".join(sources),
-        text=True,
-        capture_output=True,
-        check=False,
-        env=isolated_env_vars(os.environ),
+def dependency_closure(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
+    """Return the installed distributions that requirements lead to, by canonical name."""
+    closure: dict[str, Distribution] = {}
+    seen: set[tuple[str, frozenset[str]]] = set()
+    waiting = [candidate for candidate in requirements if applies(candidate, frozenset())]
+    while waiting:
+        requirement = waiting.pop()
+        extras = frozenset(requirement.extras)
+        key = (canonicalize_name(requirement.name), extras)
+        known = installed_as(requirement.name)
+        if known is not None and key not in seen:
+            seen.add(key)
+            closure[key[0]] = known
+            required = parse_requirements(known.requires or ())
+            waiting += [candidate for candidate in required if applies(candidate, extras)]
+    return closure
+
+
+def applies(requirement: Requirement, extras: frozenset[str], **environment: str) -> bool:
+    """Return whether a requirement's marker holds here, or in an environment, with some extras."""
+    marker = requirement.marker
+    return marker is None or any(
+        marker.evaluate({"extra": extra, **environment}) for extra in ("", *extras)
     )
+
+
+def parse_requirements(texts: Iterable[str]) -> Iterator[Requirement]:
+    """Yield the requirements among some lines; constraints also hold options and addresses."""
+    for text in texts:
+        with suppress(InvalidRequirement):
+            yield Requirement(text)
 
 
 def needs(
     known: Distribution, extras: frozenset[str] = frozenset(), *, python: str
 ) -> Iterator[str]:
-    """Yield what a distribution requires, without extras but those named, as text.
-
-    Args:
-        python: Version of the interpreter that it is for, as ``3.12``.
-    """
+    """Yield what a distribution and some of its extras require on a Python such as ``3.12``."""
     for requirement in parse_requirements(known.requires or ()):
-        marker = str(requirement.marker or "")
-        is_of_extras = any(_is_of(requirement, extra, python) for extra in extras)
-        if "extra" not in marker:
+        if "extra" not in str(requirement.marker or ""):
             yield str(requirement)
-        elif is_of_extras:
+        elif applies(requirement, extras, python_version=python) and not applies(
+            requirement, frozenset(), python_version=python
+        ):
             requirement.marker = None
             yield str(requirement)
 
@@ -94,26 +95,32 @@ def origin_of(name: str) -> str:
     return f"{name}=={known.version}"
 
 
-def _is_of(requirement: Requirement, extra: str, python: str) -> bool:
-    marker = requirement.marker
-    return (
-        marker is not None
-        and marker.evaluate({"extra": extra, "python_version": python})
-        and not marker.evaluate({"extra": "", "python_version": python})
-    )
+def copy_distribution(known: Distribution, folder: Path) -> None:
+    """Copy the files of a distribution into the environment of a folder.
 
-
-def _site_packages(folder: Path) -> Path:
-    python = str(python_of(folder))
-    done = subprocess.run(
-        [python, "-c", _SITE],
-        capture_output=True,
+    Raises:
+        RunError: The distribution has no list of its files.
+    """
+    files = [file for file in known.files or () if ".." not in file.parts]
+    if not files:
+        raise RunError(
+            f"{known.name}: expected the list of its files in {known.locate_file('')}, found none "
+            "(install it with pip or uv)"
+        )
+    python, variables = str(python_of(folder)), isolated_env_vars(os.environ)
+    site = subprocess.check_output([python, "-c", _SITE], text=True, env=variables).strip()
+    copied = []
+    for file in files:
+        source, target = Path(str(file.locate())), Path(site, file)
+        if "__pycache__" not in file.parts and source.is_file():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copied.append(str(shutil.copyfile(source, target)))
+    # As an installer does: the first trial would else pay for it, on one side only.
+    subprocess.run(
+        [python, "-m", "compileall", "-q", "-i", "-"],
+        input="\n".join(name for name in copied if name.endswith(".py")),
         text=True,
-        check=True,
-        env=isolated_env_vars(os.environ),
+        capture_output=True,
+        check=False,
+        env=variables,
     )
-    return Path(done.stdout.strip())
-
-
-def _location(known: Distribution) -> Path:
-    return Path(str(known.locate_file("")))

@@ -57,7 +57,6 @@ class Interpreter:
     """An interpreter and the packages that it would import.
 
     Attributes:
-        path: The program.
         python: Its version.
         platform: Operating system and processor that it was built for.
         packages: Versions by distribution.
@@ -87,8 +86,10 @@ class Interpreter:
     @property
     def digest(self) -> str:
         """Tells what is in it: the version of Python and of every package."""
-        names = sorted(self.packages)
-        facts = [self.identity, *(f"{name}=={self.packages[name]}" for name in names)]
+        facts = [
+            self.identity,
+            *(f"{name}=={self.packages[name]}" for name in sorted(self.packages)),
+        ]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
     def code_digest(self, plugin: str) -> str:
@@ -98,26 +99,23 @@ class Interpreter:
     def problem(self, plugin: str, *, where: str, remedy: str = "") -> Problem | None:
         """Return why a plugin's workers cannot run there; None where they can.
 
-        Args:
-            where: The place in the suite that has named the interpreter.
-            remedy: How to fix it; empty to name the installer's command.
+        Without a remedy it names the installer's command.
         """
-        install = f"install it with: {self.path} -m pip install"
         if mismatch := self._mismatch():
-            return Problem(
-                where=where,
-                expected=f"the benchharness that runs here, {__version__}, in {self.path}",
-                found=mismatch,
-                hint=remedy or f"{install} {origin_of(CORE)}",
-            )
-        if plugin not in self.plugins:
-            return Problem(
-                where=where,
-                expected=f'the plugin "{plugin}" in {self.path}',
-                found=", ".join(self.plugins) or "none",
-                hint=remedy or (f"{install} {source}" if (source := _source_of(plugin)) else ""),
-            )
-        return None
+            expected = f"the benchharness that runs here, {__version__}, in {self.path}"
+            source, found = origin_of(CORE), mismatch
+        elif plugin not in self.plugins:
+            expected = f'the plugin "{plugin}" in {self.path}'
+            found = ", ".join(self.plugins) or "none"
+            entry = installed().get(plugin)
+            if entry is not None and entry.dist is not None:
+                source = origin_of(entry.dist.name)
+            else:
+                source = f"-e {OURS[plugin]}" if plugin in OURS else ""
+        else:
+            return None
+        install = f"install it with: {self.path} -m pip install {source}" if source else ""
+        return Problem(where=where, expected=expected, found=found, hint=remedy or install)
 
     def _mismatch(self) -> str:
         """Return its benchharness, where that is not the running one.
@@ -150,10 +148,9 @@ class UnusableError(Exception):
 
 
 def find_program(written: str, *, beside: Path) -> Path:
-    """Return the interpreter that a suite names.
+    """Return the interpreter that a suite names: a path, or ``python3.12``, or ``3.12`` alone.
 
     Args:
-        written: A path, relative to the suite; or a command, ``python3.12``, or ``3.12`` alone.
         beside: The path that the suite means by it.
 
     Raises:
@@ -181,15 +178,14 @@ def current_interpreter() -> tuple[Path, str]:
 def inspect_interpreter(path: Path, environment: Mapping[str, str]) -> Interpreter:
     """Return an interpreter's version, packages and plugins.
 
-    Args:
-        environment: Variables of the process.
-
     Raises:
         UnusableError: It cannot be started, or is no Python that we know how to ask.
     """
     variables = tuple(sorted(isolated_env_vars(environment).items()))
     # Packages that come or go change their folder, and what is asked once is not asked again.
-    return _inspect(path, variables, _age_ns(path))
+    folders = path.parent.parent.glob("lib/python3*/site-packages")
+    age_ns = max((folder.stat().st_mtime_ns for folder in folders), default=0)
+    return _inspect(path, variables, age_ns)
 
 
 @functools.lru_cache(maxsize=32)
@@ -204,28 +200,14 @@ def _inspect(path: Path, variables: tuple[tuple[str, str], ...], age_ns: int) ->
             errors="replace",
             timeout=_PATIENCE_S,
         )
-        facts = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
     except OSError as error:
         raise UnusableError(f"{path}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise UnusableError(f"{path}: no answer within {_PATIENCE_S} s") from error
-    except (ValueError, IndexError) as error:
-        raise UnusableError(f"{path}, which does not answer as Python does") from error
-    if facts is None:
+    if done.returncode:
         said = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
         raise UnusableError(f"{path}, which says: {said}")
-    return Interpreter(path=path, **facts)
-
-
-def _age_ns(path: Path) -> int:
-    """Return when packages last came to an environment or left it; 0 where that is not known."""
-    folders = path.parent.parent.glob("lib/python3*/site-packages")
-    return max((folder.stat().st_mtime_ns for folder in folders), default=0)
-
-
-def _source_of(plugin: str) -> str:
-    """Return an installer's argument for a plugin; empty where it is unknown."""
-    entry = installed().get(plugin)
-    if entry is not None and entry.dist is not None:
-        return origin_of(entry.dist.name)
-    return f"-e {OURS[plugin]}" if plugin in OURS else ""
+    try:
+        return Interpreter(path=path, **json.loads(done.stdout.splitlines()[-1]))
+    except (ValueError, IndexError, TypeError) as error:
+        raise UnusableError(f"{path}, which does not answer as Python does") from error

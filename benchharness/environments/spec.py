@@ -5,14 +5,12 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import Distribution
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from benchharness.environments.dependencies import dependency_closure, installed_as
-from benchharness.environments.install import CORE, needs
+from benchharness.environments.install import CORE, dependency_closure, installed_as, needs
 from benchharness.plugins import installed
 
 
@@ -21,7 +19,6 @@ class EnvironmentSpec:
     """Everything that decides an environment.
 
     Attributes:
-        plugin: Entry point of the backend.
         requirements: As the suite states them.
         python: Identity of the interpreter that it is for.
         copied: Name and version of the distributions that are copied from here.
@@ -40,28 +37,30 @@ class EnvironmentSpec:
 
         A requirement of ours, as ``benchharness-keras[jax]``, stands for what its extras require.
         """
-        own = _ours(plugin)
+        # Copied: the core, and the plugin if it is installed here.
+        entry = installed().get(plugin)
+        candidates = [installed_as(CORE), entry.dist if entry else None]
+        ours = {canonicalize_name(known.name): known for known in candidates if known is not None}
         # Of "cpython 3.12.1 linux-x86_64".
         version = ".".join(python.split()[1].split(".")[:2])
         texts: list[str] = []
         for text in requirements:
             stated = Requirement(text)
             name = canonicalize_name(stated.name)
-            if name in own and not stated.specifier.contains(own[name].version, prereleases=True):
+            if name in ours and not stated.specifier.contains(ours[name].version, prereleases=True):
                 # Another version than the one that is here is for the installer to find.
-                del own[name]
-            known = own.get(name)
-            extras = frozenset(stated.extras)
-            texts += needs(known, extras, python=version) if known else [text]
-        for known in own.values():
+                del ours[name]
+            known = ours.get(name)
+            texts += needs(known, frozenset(stated.extras), python=version) if known else [text]
+        for known in ours.values():
             texts += needs(known, python=version)
-        foreign = (text for text in texts if canonicalize_name(Requirement(text).name) not in own)
+        foreign = {text for text in texts if canonicalize_name(Requirement(text).name) not in ours}
         return cls(
             plugin=plugin,
             requirements=tuple(requirements),
             python=python,
-            copied=tuple(f"{known.name}=={known.version}" for known in own.values()),
-            to_install=tuple(sorted(set(foreign))),
+            copied=tuple(f"{known.name}=={known.version}" for known in ours.values()),
+            to_install=tuple(sorted(foreign)),
         )
 
     @property
@@ -82,17 +81,3 @@ class EnvironmentSpec:
             for name, known in sorted(dependency_closure([Requirement(CORE)]).items())
             if name not in named
         )
-
-
-def _ours(plugin: str) -> dict[str, Distribution]:
-    """Return the distributions that are copied: the core, and the plugin if it is installed here.
-
-    By canonical name.
-    """
-    entry = installed().get(plugin)
-    candidates = [installed_as(CORE), entry.dist if entry else None]
-    return {
-        canonicalize_name(distribution.name): distribution
-        for distribution in candidates
-        if distribution is not None
-    }

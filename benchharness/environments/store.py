@@ -9,18 +9,16 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchharness.environments.build import build_once, create, install, python_of
-from benchharness.environments.dependencies import installed_as
-from benchharness.environments.install import copy_distribution
+from benchharness.environments.build import build_once, create, fill, python_of
+from benchharness.environments.install import copy_distribution, installed_as
 from benchharness.environments.interpreter import UnusableError, inspect_interpreter
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.errors import RunError
-from benchharness.files import ANOTHER_CACHE, unwritten
+from benchharness.files import atomic_write_text, unwritten, writable
 
 Tell = Callable[[str], None]
 
@@ -29,12 +27,7 @@ _MARK = "environment.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reference:
-    """A suite's backend that requires an environment.
-
-    Attributes:
-        suite: Absolute path of its file.
-        backend: As the suite calls it.
-    """
+    """A backend, as a suite calls it, that requires an environment; the suite's absolute path."""
 
     suite: str
     backend: str
@@ -45,9 +38,7 @@ class Environment:
     """An environment that was built.
 
     Attributes:
-        plugin: Entry point of the backend.
         requirements: As the suite stated them.
-        python: Version of its interpreter.
         packages: Versions by distribution.
         built: UTC, ISO 8601.
         uses: The backends that require it.
@@ -85,19 +76,14 @@ class Environment:
 
 
 class Environments:
-    """All environments of a cache.
-
-    Args:
-        cache: The folder ``environments`` below it holds them.
-    """
+    """All environments of a cache."""
 
     def __init__(self, cache: Path) -> None:
         self._folder = cache / "environments"
 
     def all(self) -> list[Environment]:
         """Return all, the newest first, without damaged ones."""
-        marks = self._folder.glob(f"[!.]*/{_MARK}") if self._folder.is_dir() else ()
-        environments = [environment for mark in marks if (environment := _read(mark)) is not None]
+        environments = filter(None, map(_read, self._folder.glob(f"[!.]*/{_MARK}")))
         return sorted(environments, key=lambda environment: environment.built, reverse=True)
 
     def find(self, spec: EnvironmentSpec) -> Environment | None:
@@ -106,17 +92,14 @@ class Environments:
 
     def latest_for(self, reference: Reference) -> Environment | None:
         """Return the newest that was built for a suite's backend, whatever it requires now."""
-        return next(
-            (environment for environment in self.all() if reference in environment.uses), None
-        )
+        return next((built for built in self.all() if reference in built.uses), None)
 
     def named(self, name: str) -> list[Environment]:
         """Return those whose digest starts with a name, or whose backend has it."""
         return [
-            environment
-            for environment in self.all()
-            if environment.digest.startswith(name)
-            or any(use.backend == name for use in environment.uses)
+            built
+            for built in self.all()
+            if built.digest.startswith(name) or any(use.backend == name for use in built.uses)
         ]
 
     def sync(
@@ -129,12 +112,10 @@ class Environments:
         tell: Tell,
         rebuild: bool = False,
     ) -> tuple[Environment, bool]:
-        """Return the environment of a specification, and whether it had to be built.
+        """Return the environment that a backend requires, and whether it had to be built.
 
         Args:
-            reference: The backend that requires it.
             base: The interpreter to build it from.
-            environment: Variables of the process.
             tell: Called with a message before anything that takes long.
             rebuild: Whether to build an existing one again.
 
@@ -142,24 +123,22 @@ class Environments:
             RunError: It cannot be built; nothing of it is left.
         """
         folder = self._folder / spec.digest
-
-        def build(beside: Path) -> None:
-            tell(f"building an environment for {reference.backend}: {', '.join(spec.requirements)}")
-            _build(beside, spec, reference, base=base, environment=environment, tell=tell)
-
-        try:
+        build = partial(
+            _build, spec=spec, reference=reference, base=base, environment=environment, tell=tell
+        )
+        with writable(folder, what="to be able to keep an environment there"):
             if folder.is_dir() and (rebuild or not self._serves(spec, environment)):
                 _remove(folder)
             is_new = build_once(folder, build)
             built = self.find(spec)
             if built is None:
                 raise RunError(f"{folder}: expected an environment, found none that can be read")
-            return _with_reference(built, reference), is_new
-        except OSError as error:
-            raise RunError(
-                f"{folder}: expected to be able to keep an environment there, found: "
-                f"{unwritten(error, elsewhere=ANOTHER_CACHE)}"
-            ) from error
+            if reference not in built.uses:
+                built = replace(built, uses=(*built.uses, reference))
+                mark = folder / _MARK
+                content = json.loads(mark.read_text(encoding="utf-8"))
+                _write(mark, content | {"uses": [asdict(use) for use in built.uses]})
+            return built, is_new
 
     def _serves(self, spec: EnvironmentSpec, environment: Mapping[str, str]) -> bool:
         """Whether the environment is whole, and has the code that runs here."""
@@ -172,11 +151,7 @@ class Environments:
             return False
 
     def remove(self, built: Environment) -> None:
-        """Remove an environment: first its name, then its files.
-
-        Raises:
-            RunError: Its files cannot be removed.
-        """
+        """Remove an environment."""
         try:
             _remove(built.folder)
         except OSError as error:
@@ -187,26 +162,26 @@ class Environments:
 
 def _build(
     folder: Path,
+    *,
     spec: EnvironmentSpec,
     reference: Reference,
-    *,
     base: Path,
     environment: Mapping[str, str],
     tell: Tell,
 ) -> None:
     name = f"environment of {reference.backend}"
+    tell(f"building an environment for {reference.backend}: {', '.join(spec.requirements)}")
     create(folder, python=base, environment=environment, name=name)
-    fill = partial(
-        install, folder, requirements=spec.to_install, environment=environment, name=name
+    fill(
+        folder,
+        requirements=spec.to_install,
+        held=spec.pins(),
+        environment=environment,
+        name=name,
+        tell=tell,
     )
-    try:
-        fill(pins=spec.pins())
-    except RunError:
-        tell("cannot keep the current versions of other packages; retrying without pins")
-        fill(pins=())
     for text in spec.copied:
-        known = installed_as(Requirement(text).name)
-        if known is not None:
+        if known := installed_as(Requirement(text).name):
             copy_distribution(known, folder)
     try:
         inside = inspect_interpreter(python_of(folder), environment)
@@ -224,7 +199,7 @@ def _build(
         "uses": [asdict(reference)],
         "recipe": asdict(spec),
     }
-    _write(folder, content)
+    _write(folder / _MARK, content)
 
 
 def _remove(folder: Path) -> None:
@@ -235,20 +210,8 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(gone)
 
 
-def _with_reference(built: Environment, reference: Reference) -> Environment:
-    """Return an environment whose record has one more reference."""
-    if reference in built.uses:
-        return built
-    content = json.loads((built.folder / _MARK).read_text(encoding="utf-8"))
-    uses = (*built.uses, reference)
-    _write(built.folder, content | {"uses": [asdict(kept) for kept in uses]})
-    return replace(built, uses=uses)
-
-
-def _write(folder: Path, content: Mapping[str, Any]) -> None:
-    unfinished = folder / f"{_MARK}.partial"
-    unfinished.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    unfinished.replace(folder / _MARK)
+def _write(mark: Path, content: Mapping[str, object]) -> None:
+    atomic_write_text(mark, json.dumps(content, indent=1) + "\n")
 
 
 def _read(mark: Path) -> Environment | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from benchharness.download.caches import cache_folder
@@ -18,112 +17,77 @@ from benchharness.text import quote, suggest
 Tell = Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SyncResult:
-    """Result of one backend.
+def sync_environments(
+    suite: Path,
+    *,
+    backends: tuple[str, ...] = (),
+    rebuild: bool = False,
+    environment: Mapping[str, str] = os.environ,
+    tell: Tell,
+) -> Iterator[str | BenchError]:
+    """Build the missing environments of a suite; its interpreters are trusted from then on.
 
-    Attributes:
-        text: Description of its interpreter; empty where it is not ready.
-        error: Why it is not ready.
+    Args:
+        backends: As the user selects; empty for all.
+        rebuild: Whether to build existing environments again.
+        tell: Called with a message before anything that takes long.
+
+    Yields:
+        Of each backend the description of its interpreter, or why it is not ready.
+
+    Raises:
+        SuiteError: The suite is invalid, or has no such backend with an interpreter of its own.
     """
-
-    backend: str
-    text: str = ""
-    error: BenchError | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EnvironmentSync:
-    """Prepares the interpreters of a suite's backends.
-
-    Attributes:
-        backends: The isolated backends that the user selected.
-    """
-
-    resolver: InterpreterResolver
-    backends: tuple[str, ...]
-
-    @classmethod
-    def of(
-        cls,
-        suite: Path,
-        *,
-        backends: tuple[str, ...] = (),
-        environment: Mapping[str, str] = os.environ,
-    ) -> EnvironmentSync:
-        """Return the synchronisation of a suite.
-
-        Args:
-            suite: Its file.
-            backends: As the user selects; empty for all.
-            environment: Variables of the process.
-
-        Raises:
-            SuiteError: The suite is invalid, or has no such backend with an interpreter of its own.
-        """
-        loaded = load(suite)
-        resolver = InterpreterResolver(
-            suite=loaded,
-            cache=cache_folder(environment),
-            environment=environment,
-            may_trust=True,
+    resolver = _resolver(suite, environment, may_trust=True)
+    known = resolver.isolated_backends(resolver.suite.backend)
+    problems = [
+        Problem(
+            where="--backend",
+            expected="a backend of the suite that states python or requirements",
+            found=quote(name),
+            hint=suggest(name, known),
         )
-        known = resolver.isolated_backends(loaded.backend)
-        problems = [
-            Problem(
-                where="--backend",
-                expected="a backend of the suite that states python or requirements",
-                found=quote(name),
-                hint=suggest(name, known),
-            )
-            for name in backends
-            if name not in known
-        ]
-        if not known:
-            problem = Problem(
-                where="backend",
-                expected="requirements of a backend, to build an environment for",
-                found="none",
-                hint='for example [backend.NAME] with requirements = ["numpy==2.*"]',
-            )
-            problems = [problem]
-        if problems:
-            raise SuiteError(str(suite), problems)
-        return cls(resolver=resolver, backends=backends or tuple(known))
+        for name in backends
+        if name not in known
+    ]
+    if not known:
+        problem = Problem(
+            where="backend",
+            expected="requirements of a backend, to build an environment for",
+            found="none",
+            hint='for example [backend.NAME] with requirements = ["numpy==2.*"]',
+        )
+        problems = [problem]
+    if problems:
+        raise SuiteError(str(suite), problems)
+    for backend in backends or known:
+        try:
+            yield f"{backend}: {_sync(resolver, backend, rebuild=rebuild, tell=tell)}"
+        except BenchError as error:
+            yield error
 
-    def sync_environments(self, *, rebuild: bool = False, tell: Tell) -> Iterator[SyncResult]:
-        """Build the missing environments, and yield the result of each backend.
 
-        Args:
-            rebuild: Whether to build existing environments again.
-            tell: Called with a message before anything that takes long.
-        """
-        for backend in self.backends:
-            try:
-                text = self._sync(backend, rebuild=rebuild, tell=tell)
-            except BenchError as error:
-                yield SyncResult(backend=backend, error=error)
-            else:
-                yield SyncResult(backend=backend, text=f"{backend}: {text}")
-
-    def _sync(self, backend: str, *, rebuild: bool, tell: Tell) -> str:
-        if self.resolver.suite.backend[backend].requirements is None:
-            return f"{_interpreter_text(self.resolver, backend)}, as it is"
-        spec, base = self.resolver.spec(backend)
+def _sync(resolver: InterpreterResolver, backend: str, *, rebuild: bool, tell: Tell) -> str:
+    how = "as it is"
+    if resolver.suite.backend[backend].requirements is not None:
+        spec, base = resolver.spec(backend)
         began_s = time.monotonic()
-        environment, is_new = Environments(self.resolver.cache).sync(
+        built, is_new = Environments(resolver.cache).sync(
             spec,
-            reference=self.resolver.reference(backend),
+            reference=resolver.reference(backend),
             base=base,
-            environment=self.resolver.environment,
+            environment=resolver.environment,
             tell=tell,
             rebuild=rebuild,
         )
         how = f"built in {time.monotonic() - began_s:.0f} s" if is_new else "there already"
-        chosen = ", ".join(f"{name} {version}" for name, version in environment.chosen.items())
-        return (
-            f"{_interpreter_text(self.resolver, backend)}, {how}{f': {chosen}' if chosen else ''}"
-        )
+        if chosen := ", ".join(f"{name} {version}" for name, version in built.chosen.items()):
+            how += f": {chosen}"
+    interpreter = resolver.of(backend).interpreter
+    return (
+        f"python {interpreter.python}, {len(interpreter.packages)} packages "
+        f"({interpreter.digest}) in {interpreter.path.parent.parent}, {how}"
+    )
 
 
 def unused(store: Environments, *, environment: Mapping[str, str]) -> list[Environment]:
@@ -136,13 +100,8 @@ def unused(store: Environments, *, environment: Mapping[str, str]) -> list[Envir
 
 
 def _is_required(reference: Reference, built: Environment, environment: Mapping[str, str]) -> bool:
-    """Return whether a suite's backend still requires an environment."""
     try:
-        resolver = InterpreterResolver(
-            suite=load(Path(reference.suite)),
-            cache=cache_folder(environment),
-            environment=environment,
-        )
+        resolver = _resolver(Path(reference.suite), environment)
         if reference.backend not in resolver.isolated_backends([reference.backend]):
             return False
         return resolver.spec(reference.backend)[0].digest == built.digest
@@ -150,10 +109,12 @@ def _is_required(reference: Reference, built: Environment, environment: Mapping[
         return False
 
 
-def _interpreter_text(resolver: InterpreterResolver, backend: str) -> str:
-    """Return the description of a backend's interpreter."""
-    interpreter = resolver.of(backend).interpreter
-    return (
-        f"python {interpreter.python}, {len(interpreter.packages)} packages "
-        f"({interpreter.digest}) in {interpreter.path.parent.parent}"
+def _resolver(
+    suite: Path, environment: Mapping[str, str], *, may_trust: bool = False
+) -> InterpreterResolver:
+    return InterpreterResolver(
+        suite=load(suite),
+        cache=cache_folder(environment),
+        environment=environment,
+        may_trust=may_trust,
     )

@@ -14,11 +14,7 @@ from benchharness.files import atomic_write_bytes
 
 
 class TrustedInterpreters:
-    """Interpreters that the user trusts.
-
-    Args:
-        cache: A file in its folder ``environments`` remembers them.
-    """
+    """Interpreters that the user trusts, remembered in the cache."""
 
     def __init__(self, cache: Path) -> None:
         self._file = cache / "environments" / "interpreters.json"

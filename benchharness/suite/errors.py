@@ -13,8 +13,21 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import ErrorDetails
 
 from benchharness.errors import Problem
-from benchharness.suite.file import UnknownBenchmark
-from benchharness.suite.settings import SETTINGS, STRATEGIES, StrictModel, setting_names
+from benchharness.suite.file import (
+    BackendTable,
+    DatasetSettings,
+    Published,
+    Regression,
+    UnknownBenchmark,
+)
+from benchharness.suite.settings import (
+    SETTINGS,
+    STRATEGIES,
+    AugmentationSettings,
+    OptimizerSettings,
+    StrictModel,
+    setting_names,
+)
 from benchharness.text import as_key, did_you_mean, join_or, quote, suggest
 
 KeyPath = tuple[str | int, ...]
@@ -27,6 +40,20 @@ TYPES = {
     "object": "a table",
 }
 ITEMS = {"string": "names", "integer": "whole numbers"}
+# The table that a key belongs in which somebody has written into another.
+HOMES = {
+    key: table
+    for table, model in (
+        ("published", Published),
+        ("backend.NAME", BackendTable),
+        ("dataset", DatasetSettings),
+        ("regression", Regression),
+        ("augmentation", AugmentationSettings),
+        ("optimizer", OptimizerSettings),
+    )
+    for key in model.model_fields
+    if key != "name"
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,11 +74,7 @@ class FieldError:
         return replace(self, at=(*keys, *self.at))
 
     def problem(self, document: Mapping[str, Any]) -> Problem:
-        """Return the error as the user reads it.
-
-        Args:
-            document: The whole document, for the names of its benchmarks.
-        """
+        """Return the error as the user reads it; the document names its benchmarks."""
         where = format_path(self.at, document)
         return Problem(where=where, expected=self.expected, found=self.found, hint=self.hint)
 
@@ -63,28 +86,26 @@ def check(model: type[StrictModel], table: Any) -> list[FieldError]:
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False)
         return [
-            found
+            error
             for detail in details
             if not _is_echo(detail, details)
-            for found in _field_errors(detail, model)
+            for error in _field_errors(detail, model)
         ]
     return []
 
 
 def unknown_key(key: str, known: Iterable[str]) -> FieldError:
-    """Return the error of a key that nothing reads, with the nearest spelling.
-
-    Args:
-        key: A key of a table.
-        known: The keys that the table may have.
-    """
+    """Return the error of a key that is not known: where it belongs, or its nearest spelling."""
     known = list(known)
-    hint = suggest(key, known)
-    if key in SETTINGS:
+    if key in SETTINGS and "image_size" in known:
+        owners = [name for name in STRATEGIES if key in setting_names(name)]
+        hint = f"a setting of strategy {' and '.join(owners)} only"
+    elif key in SETTINGS:
         hint = "a setting: it belongs under defaults, or in a benchmark"
-        if "image_size" in known:
-            owners = [name for name in STRATEGIES if key in setting_names(name)]
-            hint = f"a setting of strategy {' and '.join(owners)} only"
+    elif key in HOMES:
+        hint = f"{key} belongs in {HOMES[key]}"
+    else:
+        hint = suggest(key, known)
     return FieldError(at=(key,), expected="a known key", found="an unknown one", hint=hint)
 
 
@@ -98,27 +119,23 @@ def _is_echo(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
 
 def _field_errors(detail: ErrorDetails, model: type[StrictModel]) -> list[FieldError]:
     """Return pydantic's error in our words, and all errors of a benchmark of no known strategy."""
-    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return [error.under(*detail["loc"]) for error in check(UnknownBenchmark, detail["input"])]
-    return [_field_error(detail, model)]
-
-
-def _field_error(detail: ErrorDetails, model: type[StrictModel]) -> FieldError:
     loc, found = detail["loc"], detail["input"]
+    if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        return [error.under(*loc) for error in check(UnknownBenchmark, found)]
     # The tag of a benchmark's model is no key of the document.
     at = tuple(part for index, part in enumerate(loc) if index != 2 or loc[0] != "benchmark")
     if loc[-1:] == ("[key]",):
         names = _schema_at(model, loc[:-2])["propertyNames"]
         known = names.get("enum") or [names["const"]]
-        return unknown_key(str(at[-2]), known).under(*at[:-2])
+        return [unknown_key(str(at[-2]), known).under(*at[:-2])]
     if detail["type"] == "extra_forbidden":
         known = _schema_at(model, loc[:-1])["properties"]
-        return unknown_key(str(at[-1]), known).under(*at[:-1])
+        return [unknown_key(str(at[-1]), known).under(*at[:-1])]
     schema = _schema_at(model, loc)
     if detail["type"] == "missing":
-        return FieldError(at=at, expected=_expected(schema), found="nothing")
+        return [FieldError(at=at, expected=_expected(schema), found="nothing")]
     hint = _remedy(found, schema=schema, at=at)
-    return FieldError(at=at, expected=_expected(schema), found=format_value(found), hint=hint)
+    return [FieldError(at=at, expected=_expected(schema), found=format_value(found), hint=hint)]
 
 
 def _schema_at(model: type[StrictModel], loc: KeyPath) -> JsonSchemaValue:
@@ -144,16 +161,17 @@ def _remedy(found: Any, *, schema: JsonSchemaValue, at: KeyPath) -> str:
         remedies = (_remedy(found, schema=option, at=at) for option in schema["anyOf"])
         return next(filter(None, remedies), "")
     kind = schema.get("type")
-    items = schema.get("items", {})
-    if isinstance(found, dict) and kind == "array" and ("$ref" in items or "oneOf" in items):
+    if (
+        isinstance(found, dict)
+        and kind == "array"
+        and schema.get("items", {}).keys() & {"$ref", "oneOf"}
+    ):
         return f"write [[{_dotted(at)}]], with two brackets"
     if isinstance(found, list) and kind == "object" and not any(isinstance(key, int) for key in at):
         return f"write [{_dotted(at)}], with one bracket"
     if isinstance(found, str) and kind in ("integer", "number", "boolean"):
         return "write it without quotes" if PLAIN_VALUE.fullmatch(found) else ""
-    if isinstance(found, str) and "enum" in schema:
-        return did_you_mean(found, schema["enum"])
-    return ""
+    return did_you_mean(found, schema.get("enum", ())) if isinstance(found, str) else ""
 
 
 def _expected(schema: Mapping[str, Any]) -> str:
@@ -168,7 +186,15 @@ def _expected(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return join_or(schema["enum"])
     if kind == "array":
-        return _expected_list(schema)
+        items = schema.get("items", {})
+        count = "of one or more" if schema.get("minItems") else "of"
+        different = " different" if schema.get("uniqueItems") else ""
+        if items.get("format") == "requirement":
+            return f'a list {count}{different} requirements, for example ["numpy==2.*"]'
+        is_table = items.keys() & {"$ref", "oneOf"}
+        things = "tables" if is_table else ITEMS.get(items.get("type"), "values")
+        each = f", each {join_or(items['enum'])}" if "enum" in items else ""
+        return f"a list {count}{different} {things}{each}"
     if kind == "string":
         if schema.get("format") == "requirement":
             return 'a requirement as pip takes it, for example "numpy==2.*"'
@@ -178,18 +204,6 @@ def _expected(schema: Mapping[str, Any]) -> str:
     if kind == "object" and "minProperties" in schema:
         return "a table of one or more keys"
     return TYPES.get(str(kind), "text, a number, true or false") + _range(schema)
-
-
-def _expected_list(schema: Mapping[str, Any]) -> str:
-    count = "of one or more" if schema.get("minItems") else "of"
-    different = " different" if schema.get("uniqueItems") else ""
-    items = schema.get("items", {})
-    if items.get("format") == "requirement":
-        return f'a list {count}{different} requirements, for example ["numpy==2.*"]'
-    is_table = "$ref" in items or "oneOf" in items
-    kind = "tables" if is_table else ITEMS.get(items.get("type"), "values")
-    each = f", each {join_or(items['enum'])}" if "enum" in items else ""
-    return f"a list {count}{different} {kind}{each}"
 
 
 def _range(schema: Mapping[str, Any]) -> str:
@@ -228,12 +242,7 @@ def format_value(value: Any) -> str:
 
 
 def format_path(at: KeyPath, document: Mapping[str, Any]) -> str:
-    """Return where a key is, for example ``profile "cpu": dataset.source``.
-
-    Args:
-        at: Keys from the top of the document, and indices of its lists.
-        document: The document, for the names of its benchmarks.
-    """
+    """Return where a key is, for example ``profile "cpu": dataset.source``, in a document."""
     parts: list[str] = []
     while len(at) > 1 and at[0] in NAMED_TABLES:
         name: Any = at[1]

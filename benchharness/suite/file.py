@@ -72,12 +72,6 @@ def _requirement(text: str) -> str:
     return text
 
 
-def _source(name: str) -> str:
-    if name not in SOURCES:
-        raise ValueError("not a source")
-    return name
-
-
 _LIST = Field(strict=False, min_length=1, json_schema_extra={"uniqueItems": True})
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
@@ -86,9 +80,7 @@ Scalar = Annotated[
     Any, AfterValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
 _Requirement = Annotated[
-    str,
-    AfterValidator(_requirement),
-    WithJsonSchema({"type": "string", "format": "requirement"}),
+    str, AfterValidator(_requirement), WithJsonSchema({"type": "string", "format": "requirement"})
 ]
 Requirements = Annotated[tuple[_Requirement, ...], _LIST, AfterValidator(_different)]
 Trials = Annotated[
@@ -131,15 +123,6 @@ Tracks = Annotated[
         "loader."
     ),
 ]
-# Those of installed plugins too, so that a misspelt one is reported with all of them.
-SOURCES = list(
-    dict.fromkeys(
-        ["folder", "flat", "cats_dogs", "fashion_mnist", "drawn", *extensions("datasets")]
-    )
-)
-Source = Annotated[
-    str, AfterValidator(_source), WithJsonSchema({"enum": SOURCES, "type": "string"})
-]
 Threshold = Annotated[float, Field(gt=0, le=10)]
 
 
@@ -162,7 +145,8 @@ def _written(model: Any) -> Any:
 
 def _value(field: FieldInfo) -> Any:
     """Return the type of a field, with its bounds and its description."""
-    return Annotated[field.annotation, *field.metadata, Field(description=field.description)]
+    description = " ".join((field.description or "").split()) or None
+    return Annotated[field.annotation, *field.metadata, Field(description=description)]
 
 
 def _changes(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
@@ -193,26 +177,25 @@ class _SomeAxes(StrictModel):
         return value
 
 
-def _described(quantity: Quantity) -> str:
+def _threshold(quantity: Quantity) -> Any:
     unit = "points of accuracy (0.02: 2 %)" if quantity.kind == "accuracy" else "a share"
-    return f"How much worse {quantity.name} may get, {unit}."
+    description = f"How much worse {quantity.name} may get, {unit}."
+    return Threshold | None, Field(default=None, description=description)
 
 
 if TYPE_CHECKING:
     ColumnName = str
+    Source = str
     _Columns = StrictModel
     Defaults = Mapping[str, Any]
     Matrix = Mapping[str, list[Any]]
 else:
+    # Those of installed plugins too, so that a misspelt one is reported with all of them.
+    Source = Literal[
+        "folder", "flat", "cats_dogs", "fashion_mnist", "drawn", *extensions("datasets")
+    ]
     ColumnName = Literal[*QUANTITIES]
-    _Columns = _table(
-        "_Columns",
-        "",
-        {
-            name: (Threshold | None, Field(default=None, description=_described(quantity)))
-            for name, quantity in QUANTITIES.items()
-        },
-    )
+    _Columns = _table("_Columns", "", {name: _threshold(each) for name, each in QUANTITIES.items()})
     Defaults = _written(
         _table("Defaults", "Settings, for every benchmark that knows them.", _changes(SETTINGS))
     )
@@ -222,9 +205,8 @@ else:
 class Thresholds(_Columns):
     """When a difference counts: for every speed, and column by column."""
 
-    threshold: Threshold | None = Field(
-        default=None, description="How much slower counts, a share; of every speed not named here."
-    )
+    threshold: Threshold | None = None
+    """How much slower counts, a share; of every speed not named here."""
 
     @property
     def by_column(self) -> Mapping[str, float]:
@@ -240,27 +222,16 @@ class Regression(Thresholds):
     """How `benchharness compare` judges this suite."""
 
     columns: tuple[ColumnName, ...] | None = Field(
-        default=None,
-        strict=False,
-        min_length=1,
-        json_schema_extra={"uniqueItems": True},
-        description="What is compared, and has to be decided; absent: speeds, memory, accuracy.",
+        default=None, strict=False, min_length=1, json_schema_extra={"uniqueItems": True}
     )
-    pairs: Annotated[int, Field(ge=MINIMUM_PAIRS, le=1000)] = Field(
-        default=MOST_PAIRS, description="Maximum number of pairs of trials of each cell."
-    )
-    minutes: float | None = Field(
-        default=None,
-        gt=0,
-        description="No new pairs after this time, once each cell has the minimum.",
-    )
-    drift: float = Field(
-        default=DRIFT,
-        ge=0,
-        le=10,
-        description="How far equal code may differ in speed between two runs at different times, "
-        "a share; 0 on a machine that nothing else disturbs.",
-    )
+    """What is compared, and has to be decided; absent: speeds, memory, accuracy."""
+    pairs: Annotated[int, Field(ge=MINIMUM_PAIRS, le=1000)] = MOST_PAIRS
+    """Maximum number of pairs of trials of each cell."""
+    minutes: float | None = Field(default=None, gt=0)
+    """No new pairs after this time, once each cell has the minimum."""
+    drift: float = Field(default=DRIFT, ge=0, le=10)
+    """How far equal code may differ in speed between two runs at different times, a share; 0 on a
+    machine that nothing else disturbs."""
 
 
 class DatasetSettings(StrictModel):
@@ -270,18 +241,16 @@ class DatasetSettings(StrictModel):
         path: As written; `SuiteFile.resolve_path` gives the place it means.
     """
 
-    source: Source = Field(description="Kind of dataset.")
-    path: Text | None = Field(default=None, description="Its folder, relative to the suite file.")
-    fallback: Literal["drawn"] | None = Field(
-        default=None, description="What to use, and announce, where real images are unavailable."
-    )
-    on_bad_image: Literal["error", "skip"] = Field(
-        default="error", description="What to do about an unreadable image: stop, or leave it out."
-    )
-    on_leak: Literal["warn", "error"] = Field(
-        default="warn",
-        description="What to do about an image in both training and test: warn, or stop.",
-    )
+    source: Source
+    """Kind of dataset."""
+    path: Text | None = None
+    """Its folder, relative to the suite file."""
+    fallback: Literal["drawn"] | None = None
+    """What to use, and announce, where real images are unavailable."""
+    on_bad_image: Literal["error", "skip"] = "error"
+    """What to do about an unreadable image: stop, or leave it out."""
+    on_leak: Literal["warn", "error"] = "warn"
+    """What to do about an image in both training and test: warn, or stop."""
 
     @property
     def has_files(self) -> bool:
@@ -294,21 +263,16 @@ class DatasetSettings(StrictModel):
 class BackendTable(StrictModel):
     """How one backend differs from the plugin of its name."""
 
-    plugin: Text | None = Field(
-        default=None, description="The plugin; absent: the plugin of this name."
-    )
-    options: dict[str, Scalar] = Field(default={}, description="Options of the plugin.")
-    compile: bool | None = Field(
-        default=None, description="In place of the setting, for this backend alone."
-    )
-    python: Text | None = Field(
-        default=None,
-        description="Its workers' interpreter: a path, relative to the suite file, or a command.",
-    )
-    requirements: Requirements | None = Field(
-        default=None,
-        description="Packages of a separate environment, which `benchharness env sync` builds.",
-    )
+    plugin: Text | None = None
+    """The plugin; absent: the plugin of this name."""
+    options: dict[str, Scalar] = Field(default={})
+    """Options of the plugin."""
+    compile: bool | None = None
+    """In place of the setting, for this backend alone."""
+    python: Text | None = None
+    """Its workers' interpreter: a path, relative to the suite file, or a command."""
+    requirements: Requirements | None = None
+    """Packages of a separate environment, which `benchharness env sync` builds."""
 
     @property
     def has_own_interpreter(self) -> bool:
@@ -319,26 +283,29 @@ class BackendTable(StrictModel):
 class Published(StrictModel):
     """Figures of another source, shown beside ours."""
 
-    top1: float | None = Field(default=None, ge=0, le=1, description="Accuracy, 0-1.")
-    epoch_s: float | None = Field(default=None, gt=0, description="Seconds per epoch.")
-    metric: Text | None = Field(default=None, description="What top1 was measured on, in words.")
-    note: Text | None = Field(
-        default=None, description="Where the figures come from, and what differs."
-    )
+    top1: float | None = Field(default=None, ge=0, le=1)
+    """Accuracy, 0-1."""
+    epoch_s: float | None = Field(default=None, gt=0)
+    """Seconds per epoch."""
+    metric: Text | None = None
+    """What top1 was measured on, in words."""
+    note: Text | None = None
+    """Where the figures come from, and what differs."""
 
 
 class BenchmarkOptions(StrictModel):
     """Keys of a benchmark, and of a profile's table for it, that are no settings."""
 
-    backends: Names | None = Field(default=None, description="Only these backends run it.")
+    backends: Names | None = None
+    """Only these backends run it."""
     trials: Trials | None = None
     max_trials: MaxTrials | None = None
     tracks: Tracks | None = None
     matrix: Matrix | None = Field(default=None, description=MATRIX)
-    published: Published | None = Field(default=None, description="Figures to show beside ours.")
-    regression: Thresholds | None = Field(
-        default=None, description="How much worse counts here, when two sides are compared."
-    )
+    published: Published | None = None
+    """Figures to show beside ours."""
+    regression: Thresholds | None = None
+    """How much worse counts here, when two sides are compared."""
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -353,10 +320,10 @@ class Benchmark(BenchmarkOptions):
     settings.
     """
 
-    name: Name = Field(description="How results and options call it.")
-    strategy: Literal["dataset", "simple_cnn", "bottleneck", "fine_tune"] = Field(
-        description="The way to learn."
-    )
+    name: Name
+    """How results and options call it."""
+    strategy: Literal["dataset", "simple_cnn", "bottleneck", "fine_tune"]
+    """The way to learn."""
 
 
 def _benchmark(strategy: str) -> Any:
@@ -397,21 +364,24 @@ else:
 class Profile(StrictModel):
     """Changes for a kind of machine, or for a purpose."""
 
-    description: str = Field(default="", description="One line for the reader.")
-    device: Literal["cpu", "gpu"] | None = Field(
-        default=None, description="The kind of machine on which this profile is the default."
-    )
+    description: str = ""
+    """One line for the reader."""
+    device: Literal["cpu", "gpu"] | None = None
+    """The kind of machine on which this profile is the default."""
     trials: Trials | None = None
     max_trials: MaxTrials | None = None
     max_minutes: MaxMinutes | None = None
     tracks: Tracks | None = None
-    backends: Names | None = Field(default=None, description="Only these backends run.")
-    benchmarks: Names | None = Field(default=None, description="Only these benchmarks run.")
-    dataset: DatasetChanges = Field(default={}, description="Keys of [dataset] to change.")
-    defaults: Defaults = Field(default={}, description="Settings to change in every benchmark.")
-    benchmark: dict[str, Override] = Field(
-        default={}, description="What to change, by benchmark name."
-    )
+    backends: Names | None = None
+    """Only these backends run."""
+    benchmarks: Names | None = None
+    """Only these benchmarks run."""
+    dataset: DatasetChanges = Field(default={})
+    """Keys of [dataset] to change."""
+    defaults: Defaults = Field(default={})
+    """Settings to change in every benchmark."""
+    benchmark: dict[str, Override] = Field(default={})
+    """What to change, by benchmark name."""
 
 
 class SuiteFile(StrictModel):
@@ -421,33 +391,32 @@ class SuiteFile(StrictModel):
         weights: Weight files by backbone, as written; `resolve_path` gives the places they mean.
     """
 
-    name: Name = Field(description="How results are filed.")
-    title: str = Field(default="", description="Shown over the table.")
-    seed: Seed = Field(default=0, description="Seed of the first trial; each further one adds 1.")
+    name: Name
+    """How results are filed."""
+    title: str = ""
+    """Shown over the table."""
+    seed: Seed = 0
+    """Seed of the first trial; each further one adds 1."""
     trials: Trials = AUTO
     max_trials: MaxTrials = LAST_LOOK
     max_minutes: MaxMinutes | None = None
     tracks: Tracks = ("equal",)
-    backends: Names | None = Field(default=None, description="The backends to compare.")
-    weights_fallback: Literal["random"] | None = Field(
-        default=None,
-        description="What to use, and announce, where pretrained weights are unavailable.",
-    )
-    weights: dict[Literal["vgg16", "vgg_mini"], Text] = Field(
-        {}, description="Weight files by backbone, relative to the suite file."
-    )
+    backends: Names | None = None
+    """The backends to compare."""
+    weights_fallback: Literal["random"] | None = None
+    """What to use, and announce, where pretrained weights are unavailable."""
+    weights: dict[Literal["vgg16", "vgg_mini"], Text] = Field(default={})
+    """Weight files by backbone, relative to the suite file."""
     dataset: DatasetSettings
-    backend: dict[str, BackendTable] = Field(
-        default={}, description="What to change, by backend name."
-    )
-    defaults: Defaults = Field(
-        default={}, description="Settings of every benchmark that knows them."
-    )
+    backend: dict[str, BackendTable] = Field(default={})
+    """What to change, by backend name."""
+    defaults: Defaults = Field(default={})
+    """Settings of every benchmark that knows them."""
     benchmark: tuple[AnyBenchmark, ...] = Field(strict=False, min_length=1)
-    profiles: dict[str, Profile] = Field(default={}, description="Changes by profile name.")
-    regression: Regression | None = Field(
-        default=None, description="When a difference counts, and how long to look for it."
-    )
+    profiles: dict[str, Profile] = Field(default={})
+    """Changes by profile name."""
+    regression: Regression | None = None
+    """When a difference counts, and how long to look for it."""
 
     _path: Path = PrivateAttr(default=Path())
 

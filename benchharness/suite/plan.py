@@ -72,12 +72,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One execution of a cell.
-
-    Attributes:
-        index: From 1.
-        seed: Equal for equal indices, whatever the cell.
-    """
+    """One execution of a cell: its index, from 1, and a seed that equal indices share."""
 
     cell: Cell
     index: int
@@ -89,8 +84,6 @@ class Plan:
     """A suite as it will run.
 
     Attributes:
-        profile: The name of the profile; None for none.
-        dataset: Under the profile.
         cells: In running order; those of one track at one point of a matrix are adjacent.
         added: Benchmarks that were not requested, but train the heads of others.
         left_out: Benchmarks that run on none of the backends asked for.
@@ -138,19 +131,16 @@ class Plan:
         )
 
     def turn(self, cells: Sequence[Cell], index: int) -> list[Trial]:
-        """Return a trial of each cell of a line, in running order.
+        """Return the trial of this index, from 1, of each cell of a line, in running order.
 
         Every other turn is reversed (A B, B A, ...), so that drift of the machine hits all alike.
-
-        Args:
-            index: Which trial of each cell, from 1.
         """
         ordered = cells if index % 2 else cells[::-1]
         seed = self.suite.seed + index - 1
         return [Trial(cell=cell, index=index, seed=seed) for cell in ordered]
 
     def fixed(self, trials: int | None = None) -> Plan:
-        """Return the plan with so many trials of each cell and no looks; None for the first."""
+        """Return the plan with so many trials of each cell, or the first, and no looks."""
         cells = tuple(
             replace(cell, trials=trials or cell.trials, max_trials=None) for cell in self.cells
         )

@@ -34,25 +34,14 @@ OFFLINE = "offline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatrixPoint:
-    """One point of a benchmark's matrix.
-
-    Attributes:
-        matrix: The varied settings, as written; empty when nothing is varied.
-        settings: All settings.
-    """
-
-    matrix: Mapping[str, Any]
-    settings: StrategySettings
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedBenchmark:
     """A benchmark, as it runs under a profile.
 
     Attributes:
         max_trials: At most so many, where ``trials`` is ``auto``.
         backends: Those it runs on; empty when it runs on none of those asked for.
+        matrices: The varied settings of each point of its matrix, as written.
+        points: All settings of each point.
     """
 
     name: str
@@ -62,12 +51,13 @@ class ResolvedBenchmark:
     tracks: tuple[Track, ...]
     backends: tuple[str, ...]
     published: Published | None
-    points: tuple[MatrixPoint, ...]
+    matrices: tuple[Mapping[str, Any], ...]
+    points: tuple[StrategySettings, ...]
 
     @property
     def heads(self) -> tuple[str, ...]:
         """The benchmarks that it takes heads from."""
-        heads = (getattr(point.settings, "head_from", None) for point in self.points)
+        heads = (getattr(settings, "head_from", None) for settings in self.points)
         return tuple(dict.fromkeys(name for name in heads if name))
 
 
@@ -85,7 +75,6 @@ def choose_profile(
 
     Args:
         requested: By the user; None to choose.
-        has_accelerator: Whether the machine has a GPU.
         has_weights: Tells whether the suite's pretrained weights are available, which may take a
             download; asked only where the answer matters.
 
@@ -114,18 +103,11 @@ def resolve(
     max_minutes: float | None = None,
     tracks: tuple[str, ...] = (),
 ) -> Plan:
-    """Return what a run will do.
+    """Return what a run will do: what is given replaces what the suite and the profile say.
 
     Args:
-        suite: As loaded.
-        profile: Name of the profile to apply; None for none.
-        backends: In place of the suite's and the profile's; a benchmark's own list still limits
-            where that benchmark runs.
-        benchmarks: In place of the profile's choice; empty for that.
-        trials: In place of every other number of trials.
-        max_trials: In place of every other, where ``trials`` is ``auto``.
-        max_minutes: In place of the suite's and the profile's.
-        tracks: In place of every other choice of tracks; empty for the suite's.
+        backends: A benchmark's own list still limits where that benchmark runs.
+        max_trials: Of benchmarks whose ``trials`` is ``auto``.
 
     Raises:
         SuiteError: An unknown name, or nothing to run.
@@ -149,7 +131,20 @@ def resolve(
     chosen = [name for name in names if name in (benchmarks or overrides.benchmarks or names)]
     # In file order, but heads are trained before they are needed.
     order = list(dict.fromkeys(each for name in chosen for each in (*resolved[name].heads, name)))
-    _require_backends(suite, order, resolved, asked)
+    if not any(resolved[name].backends for name in order):
+        if asked:
+            expected = "a backend that a chosen benchmark may run on"
+            raise _refusal(suite, "--backend", expected, join_or(asked, word="and"))
+        expected = 'a list, for example ["keras", "torch"]'
+        raise _refusal(suite, "backends", expected, "none", "or name one with --backend")
+    headless = [
+        error.under("benchmark", name).problem({})
+        for name in order
+        for head in resolved[name].heads
+        for error in backends_without_head(resolved[name], resolved[head])
+    ]
+    if headless:
+        raise SuiteError(str(suite.path), headless)
     dataset = merge_dataset(suite, overrides)
     running = [
         replace(
@@ -172,7 +167,14 @@ def resolve(
         ),
         added=added,
         left_out=tuple(name for name in order if not resolved[name].backends),
-        fileless=tuple(each.name for each in running if _lacks_files(each, dataset)),
+        # Those whose native track would read files if the dataset had any.
+        fileless=tuple(
+            each.name
+            for each in running
+            if "native" in each.tracks
+            and not dataset.has_files
+            and any(point.input is None and point.trains_on_images for point in each.points)
+        ),
         max_minutes=max_minutes or overrides.max_minutes or suite.max_minutes,
     )
 
@@ -185,14 +187,7 @@ def merge_settings(
     asked: tuple[str, ...] = (),
     tracks: tuple[Track, ...] = (),
 ) -> ResolvedBenchmark:
-    """Return a benchmark under a profile; an empty profile changes nothing.
-
-    Args:
-        suite: The suite of the benchmark.
-        benchmark: As its table states it.
-        profile: What overrides it.
-        asked: The backends to run on, in place of the suite's and the profile's; empty for those.
-        tracks: The tracks to run in, likewise.
+    """Return a benchmark under a profile, on the backends and tracks asked for, if any.
 
     Raises:
         pydantic.ValidationError: A value is wrong; loading the file has reported it.
@@ -208,20 +203,27 @@ def merge_settings(
     build = STRATEGIES[benchmark.strategy].model_validate
     # An empty table of published figures takes the benchmark's away.
     published = benchmark.published if override.published is None else override.published
+    # The most specific table wins.
+    tables = (override, profile, benchmark, suite)
+
+    def first(key: str) -> Any:
+        return next(filter(None, (getattr(table, key) for table in tables)))
+
+    # A benchmark's own list of backends limits the others, and never grows.
+    listed, general = override.backends or benchmark.backends, asked or profile.backends
+    backends = listed or general or suite.backends or ()
+    if listed and general and (asked or not override.backends):
+        backends = tuple(name for name in listed if name in general)
     return ResolvedBenchmark(
         name=benchmark.name,
         strategy=benchmark.strategy,
-        trials=override.trials or profile.trials or benchmark.trials or suite.trials,
-        max_trials=override.max_trials
-        or profile.max_trials
-        or benchmark.max_trials
-        or suite.max_trials,
-        tracks=tracks or override.tracks or profile.tracks or benchmark.tracks or suite.tracks,
-        backends=_backends(suite, benchmark, profile, asked),
+        trials=first("trials"),
+        max_trials=first("max_trials"),
+        tracks=tracks or first("tracks"),
+        backends=backends,
         published=published if published and published.model_fields_set else None,
-        points=tuple(
-            MatrixPoint(matrix=point, settings=build(written | point)) for point in points
-        ),
+        matrices=tuple(points),
+        points=tuple(build(written | point) for point in points),
     )
 
 
@@ -245,77 +247,41 @@ def backends_without_head(
     """Yield the backends of a benchmark on which the head that it starts from is not trained."""
     if missing := [name for name in benchmark.backends if name not in bottleneck.backends]:
         yield FieldError(
-            at=("benchmark", benchmark.name, "backends"),
+            at=("backends",),
             expected=f"backends that benchmark {quote(bottleneck.name)} runs on too, "
             "for head_from takes the head from there",
             found=join_or(missing, word="and"),
         )
 
 
-def _backends(
-    suite: SuiteFile, benchmark: Benchmark, profile: Profile, asked: tuple[str, ...]
-) -> tuple[str, ...]:
-    """Return the backends of a benchmark: its own list limits the others, and never grows."""
-    override = profile.benchmark.get(benchmark.name, BenchmarkOptions())
-    if override.backends and not asked:
-        return override.backends
-    general = asked or profile.backends
-    own = override.backends or benchmark.backends
-    if own and general:
-        return tuple(name for name in own if name in general)
-    return own or general or suite.backends or ()
-
-
 def _cells(
     suite: SuiteFile, benchmark: ResolvedBenchmark, dataset: DatasetSettings, *, is_added: bool
-) -> list[Cell]:
-    """Return the cells of a benchmark, point after point of its matrix, track after track."""
+) -> Iterator[Cell]:
+    """Yield the cells of a benchmark, point after point of its matrix, track after track."""
     # A single backend has no rival; of a benchmark that was not requested, its heads are enough.
     has_looks = benchmark.trials == AUTO and len(benchmark.backends) > 1 and not is_added
-    return [
-        Cell(
+    points = zip(benchmark.matrices, benchmark.points, strict=True)
+    for (matrix, settings), track, backend in itertools.product(
+        points, benchmark.tracks, benchmark.backends
+    ):
+        changes: dict[str, Any] = {}
+        if settings.input is None:
+            is_loaded = track == "native" and settings.trains_on_images and dataset.has_files
+            changes["input"] = "files" if is_loaded else "prepared"
+        table = suite.backend.get(backend)
+        if table is not None and table.compile is not None:
+            changes["compile"] = table.compile
+        yield Cell(
             benchmark=benchmark.name,
             strategy=benchmark.strategy,
             backend=backend,
             track=track,
-            matrix=point.matrix,
-            settings=_cell_settings(point.settings, suite, backend, track, dataset),
+            matrix=matrix,
+            settings=settings.model_copy(update=changes),
             published=benchmark.published,
             trials=FEWEST_TRIALS if benchmark.trials == AUTO else benchmark.trials,
             max_trials=benchmark.max_trials if has_looks else None,
         )
-        for point in benchmark.points
-        for track in benchmark.tracks
-        for backend in benchmark.backends
-    ]
-
-
-def _cell_settings(
-    settings: StrategySettings,
-    suite: SuiteFile,
-    backend: str,
-    track: Track,
-    dataset: DatasetSettings,
-) -> StrategySettings:
-    """Return the settings with the track's input and the backend's own choice of compiling."""
-    changes: dict[str, Any] = {}
-    if settings.input is None:
-        is_loaded = track == "native" and settings.trains_on_images and dataset.has_files
-        changes["input"] = "files" if is_loaded else "prepared"
-    table = suite.backend.get(backend)
-    if table is not None and table.compile is not None:
-        changes["compile"] = table.compile
-    return settings.model_copy(update=changes)
-
-
-def _lacks_files(benchmark: ResolvedBenchmark, dataset: DatasetSettings) -> bool:
-    """Return whether the native track would read files here if the dataset had any."""
-    settings = (point.settings for point in benchmark.points)
-    return (
-        "native" in benchmark.tracks
-        and not dataset.has_files
-        and any(each.input is None and each.trains_on_images for each in settings)
-    )
 
 
 def _require_limits(
@@ -346,42 +312,14 @@ def _require_known(
     suite: SuiteFile, option: str, names: Iterable[str], known: Iterable[str]
 ) -> None:
     """Raise an error for names that the suite does not have."""
-    known = list(known)
+    known, expected = list(known), "a name that the suite has"
     problems = [
-        Problem(
-            where=option,
-            expected="a name that the suite has",
-            found=quote(name),
-            hint=suggest(name, known),
-        )
+        Problem(where=option, expected=expected, found=quote(name), hint=suggest(name, known))
         for name in names
         if name not in known
     ]
     if problems:
         raise SuiteError(str(suite.path), problems)
-
-
-def _require_backends(
-    suite: SuiteFile,
-    order: list[str],
-    resolved: Mapping[str, ResolvedBenchmark],
-    asked: tuple[str, ...],
-) -> None:
-    """Raise an error for a run without backends, or with a backend that lacks its head."""
-    if not any(resolved[name].backends for name in order):
-        if asked:
-            expected = "a backend that a chosen benchmark may run on"
-            raise _refusal(suite, "--backend", expected, join_or(asked, word="and"))
-        expected = 'a list, for example ["keras", "torch"]'
-        raise _refusal(suite, "backends", expected, "none", "or name one with --backend")
-    missing = [
-        error.problem({})
-        for name in order
-        for head in resolved[name].heads
-        for error in backends_without_head(resolved[name], resolved[head])
-    ]
-    if missing:
-        raise SuiteError(str(suite.path), missing)
 
 
 def _refusal(suite: SuiteFile, where: str, expected: str, found: str, hint: str = "") -> SuiteError:

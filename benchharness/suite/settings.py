@@ -33,6 +33,9 @@ class TomlSchema(GenerateJsonSchema):
     def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
         """Return the schema of a table, described by the first line of its docstring."""
         table = super().model_schema(schema)
+        for field in table.get("properties", {}).values():
+            if "description" in field:
+                field["description"] = " ".join(field["description"].split())
         return table | {"description": table.get("description", "").split("\n")[0]}
 
     def field_title_should_be_set(self, schema: Any) -> bool:
@@ -43,7 +46,9 @@ class TomlSchema(GenerateJsonSchema):
 class StrictModel(BaseModel):
     """A table of a suite file: unknown keys are errors, and no value is converted silently."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     @classmethod
     @cache
@@ -59,45 +64,45 @@ class OptimizerSettings(StrictModel):
     the defaults written here.
     """
 
-    name: Literal["sgd", "adam", "rmsprop"] = Field(default="adam", description="The update rule.")
-    lr: float = Field(default=1e-3, gt=0, description="Learning rate, constant over a trial.")
-    momentum: float = Field(
-        default=0.0, ge=0, lt=1, description="sgd: share of the last step kept."
-    )
-    nesterov: bool = Field(default=False, description="sgd: look ahead along the momentum.")
-    beta_1: float = Field(default=0.9, ge=0, lt=1, description="adam: decay of the mean gradient.")
-    beta_2: float = Field(default=0.999, ge=0, lt=1, description="adam: decay of the mean square.")
-    rho: float = Field(default=0.9, ge=0, lt=1, description="rmsprop: decay of the mean square.")
-    epsilon: float = Field(default=1e-7, gt=0, description="adam, rmsprop: added to the root.")
-    weight_decay: float = Field(default=0.0, ge=0, description="Decoupled weight decay, times lr.")
+    name: Literal["sgd", "adam", "rmsprop"] = "adam"
+    """The update rule."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Learning rate, constant over a trial."""
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    """sgd: share of the last step kept."""
+    nesterov: bool = False
+    """sgd: look ahead along the momentum."""
+    beta_1: float = Field(default=0.9, ge=0, lt=1)
+    """adam: decay of the mean gradient."""
+    beta_2: float = Field(default=0.999, ge=0, lt=1)
+    """adam: decay of the mean square."""
+    rho: float = Field(default=0.9, ge=0, lt=1)
+    """rmsprop: decay of the mean square."""
+    epsilon: float = Field(default=1e-7, gt=0)
+    """adam, rmsprop: added to the root."""
+    weight_decay: float = Field(default=0.0, ge=0)
+    """Decoupled weight decay, times lr."""
 
 
 class AugmentationSettings(StrictModel):
     """Range of random changes to training images, drawn for each image and epoch."""
 
-    flip_horizontal: bool = Field(
-        default=False, description="Mirror half of the images left to right."
-    )
-    flip_vertical: bool = Field(
-        default=False, description="Mirror half of the images top to bottom."
-    )
-    crop: float = Field(
-        default=0.0,
-        ge=0,
-        le=0.9,
-        description="Cut out a square whose side is 1 - crop to 1 of the image.",
-    )
-    shift: float = Field(
-        default=0.0, ge=0, le=0.9, description="Move by up to this share of the side."
-    )
-    rotation: float = Field(
-        default=0.0, ge=0, le=180, description="Rotate by up to this many degrees."
-    )
-    shear: float = Field(default=0.0, ge=0, le=2, description="Slant by up to this tangent.")
-    zoom: float = Field(default=0.0, ge=0, le=0.9, description="Scale by 1 - zoom to 1 + zoom.")
-    channel_shift: float = Field(
-        default=0.0, ge=0, le=255, description="Add up to this much to each colour, of 255."
-    )
+    flip_horizontal: bool = False
+    """Mirror half of the images left to right."""
+    flip_vertical: bool = False
+    """Mirror half of the images top to bottom."""
+    crop: float = Field(default=0.0, ge=0, le=0.9)
+    """Cut out a square whose side is 1 - crop to 1 of the image."""
+    shift: float = Field(default=0.0, ge=0, le=0.9)
+    """Move by up to this share of the side."""
+    rotation: float = Field(default=0.0, ge=0, le=180)
+    """Rotate by up to this many degrees."""
+    shear: float = Field(default=0.0, ge=0, le=2)
+    """Slant by up to this tangent."""
+    zoom: float = Field(default=0.0, ge=0, le=0.9)
+    """Scale by 1 - zoom to 1 + zoom."""
+    channel_shift: float = Field(default=0.0, ge=0, le=255)
+    """Add up to this much to each colour, of 255."""
 
     @property
     def is_identity(self) -> bool:
@@ -128,47 +133,31 @@ Output = Annotated[
 class Settings(StrictModel):
     """Settings of every strategy."""
 
-    image_size: int = Field(
-        default=64, ge=8, le=1024, description="Side in pixels that images are resized to."
-    )
-    train_images: int | None = Field(
-        default=None,
-        ge=2,
-        description="Training images to use, over all classes; absent: all.",
-    )
-    test_images: int | None = Field(
-        default=None,
-        ge=2,
-        description="Test images to use, over all classes; absent: all.",
-    )
-    batch_size: int = Field(default=50, ge=1, le=65_536, description="Images handled by one step.")
-    precision: Literal["float32", "tf32", "bfloat16"] = Field(
-        default="float32",
-        description="Arithmetic; float32 means no TF32 anywhere, bfloat16 is mixed.",
-    )
-    layout: Literal["channels_last", "channels_first"] = Field(
-        default="channels_last", description="Memory order of feature maps."
-    )
-    compile: bool = Field(default=False, description="Hand the step to the framework's compiler.")
+    image_size: int = Field(default=64, ge=8, le=1024)
+    """Side in pixels that images are resized to."""
+    train_images: int | None = Field(default=None, ge=2)
+    """Training images to use, over all classes; absent: all."""
+    test_images: int | None = Field(default=None, ge=2)
+    """Test images to use, over all classes; absent: all."""
+    batch_size: int = Field(default=50, ge=1, le=65_536)
+    """Images handled by one step."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Arithmetic; float32 means no TF32 anywhere, bfloat16 is mixed."""
+    layout: Literal["channels_last", "channels_first"] = "channels_last"
+    """Memory order of feature maps."""
+    compile: bool = False
+    """Hand the step to the framework's compiler."""
     preprocessing: Preprocessing = "unit"
-    augmentation: AugmentationSettings = Field(
-        default=AugmentationSettings(),
-        description="How training images are varied; absent: not at all.",
-    )
-    threads: int | None = Field(
-        default=None, ge=1, le=4096, description="CPU threads; absent: the cores of the machine."
-    )
-    input: Literal["prepared", "files"] | None = Field(
-        default=None,
-        description="What training reads. prepared: images decoded beforehand, alike for all. "
-        "files: the image files, each by the framework's own loader. Absent: prepared in track "
-        "equal, files in track native. Scores are always taken on prepared images.",
-    )
-    time_limit_s: float | None = Field(
-        default=None,
-        gt=0,
-        description="Seconds after which a trial is ended as timed out; absent: no limit.",
-    )
+    augmentation: AugmentationSettings = AugmentationSettings()
+    """How training images are varied; absent: not at all."""
+    threads: int | None = Field(default=None, ge=1, le=4096)
+    """CPU threads; absent: the cores of the machine."""
+    input: Literal["prepared", "files"] | None = None
+    """What training reads. prepared: images decoded beforehand, alike for all. files: the image
+    files, each by the framework's own loader. Absent: prepared in track equal, files in track
+    native. Scores are always taken on prepared images."""
+    time_limit_s: float | None = Field(default=None, gt=0)
+    """Seconds after which a trial is ended as timed out; absent: no limit."""
 
     @property
     def trains_on_images(self) -> bool:
@@ -187,23 +176,16 @@ class TrainingSettings(Settings):
     """Settings of every strategy that learns."""
 
     epochs: Epochs = 1
-    validation: float = Field(
-        default=0.2,
-        ge=0,
-        le=0.5,
-        description="Share of the training images held out for validation.",
-    )
+    validation: float = Field(default=0.2, ge=0, le=0.5)
+    """Share of the training images held out for validation."""
     dropout: Dropout = 0.3
-    dense: int = Field(
-        default=1024, ge=1, le=1_000_000, description="Units of the hidden dense layer."
-    )
+    dense: int = Field(default=1024, ge=1, le=1_000_000)
+    """Units of the hidden dense layer."""
     output: Output = "softmax"
-    optimizer: OptimizerSettings = Field(
-        default=OptimizerSettings(name="adam"), description="The update rule and its constants."
-    )
-    target_top1: float | None = Field(
-        default=None, ge=0, le=1, description="Accuracy whose time is measured (time_to_top1_s)."
-    )
+    optimizer: OptimizerSettings = OptimizerSettings(name="adam")
+    """The update rule and its constants."""
+    target_top1: float | None = Field(default=None, ge=0, le=1)
+    """Accuracy whose time is measured (time_to_top1_s)."""
 
     def output_for(self, classes: int) -> Literal["softmax", "sigmoid"]:
         """Return the output, as so many classes have it."""
@@ -226,28 +208,23 @@ class SimpleCnnSettings(TrainingSettings):
 
     strategy: Literal["simple_cnn"] = "simple_cnn"
     filters: tuple[Annotated[int, Field(ge=1, le=65_536)], ...] = Field(
-        default=(64, 128),
-        strict=False,
-        min_length=1,
-        description="Filters of each 3x3 convolution.",
+        default=(64, 128), strict=False, min_length=1
     )
-    pool: Literal["end", "each"] = Field(
-        default="end",
-        description="Where 2x2 max pooling is: after the last convolution or each one.",
-    )
+    """Filters of each 3x3 convolution."""
+    pool: Literal["end", "each"] = "end"
+    """Where 2x2 max pooling is: after the last convolution or each one."""
 
 
 class TransferSettings(TrainingSettings):
     """Settings of the strategies on a pretrained backbone."""
 
-    backbone: Literal["vgg16", "vgg_mini"] = Field(
-        default="vgg16", description="The pretrained feature extractor."
+    backbone: Literal["vgg16", "vgg_mini"] = "vgg16"
+    """The pretrained feature extractor."""
+    weights: Literal["pretrained", "imagenet", "imagenet_torchvision", "drawn", "random"] = (
+        "pretrained"
     )
-    weights: Literal["pretrained", "imagenet", "imagenet_torchvision", "drawn", "random"] = Field(
-        default="pretrained",
-        description="What the backbone starts from. pretrained: its first release that is "
-        "available. vgg16: imagenet (Keras's), imagenet_torchvision. vgg_mini: drawn.",
-    )
+    """What the backbone starts from. pretrained: its first release that is available. vgg16:
+    imagenet (Keras's), imagenet_torchvision. vgg_mini: drawn."""
     dropout: Dropout = 0.5
     output: Output = "auto"
 
@@ -262,9 +239,8 @@ class BottleneckSettings(TransferSettings):
     """Strategy `bottleneck`: the backbone runs once, a new head learns from its features."""
 
     strategy: Literal["bottleneck"] = "bottleneck"
-    reuse_features: bool = Field(
-        default=True, description="Use features stored by an earlier trial of the same content."
-    )
+    reuse_features: bool = True
+    """Use features stored by an earlier trial of the same content."""
 
     @property
     def trains_on_images(self) -> bool:
@@ -276,22 +252,14 @@ class FineTuneSettings(TransferSettings):
     """Strategy `fine_tune`: the head and part of the backbone learn together."""
 
     strategy: Literal["fine_tune"] = "fine_tune"
-    trainable: Literal["head", "block5", "all"] = Field(
-        default="block5",
-        description="What learns: the head, also the backbone's last block, or all.",
-    )
-    head_from: str | None = Field(
-        default=None,
-        min_length=1,
-        description="The bottleneck benchmark whose trained head to start from.",
-    )
-    reuse_frozen: bool = Field(
-        default=False, description="Compute the frozen blocks once and store what they give."
-    )
-    optimizer: OptimizerSettings = Field(
-        default=OptimizerSettings(name="sgd", lr=1e-4, momentum=0.9),
-        description="The update rule and its constants.",
-    )
+    trainable: Literal["head", "block5", "all"] = "block5"
+    """What learns: the head, also the backbone's last block, or all."""
+    head_from: str | None = Field(default=None, min_length=1)
+    """The bottleneck benchmark whose trained head to start from."""
+    reuse_frozen: bool = False
+    """Compute the frozen blocks once and store what they give."""
+    optimizer: OptimizerSettings = OptimizerSettings(name="sgd", lr=1e-4, momentum=0.9)
+    """The update rule and its constants."""
 
     @property
     def trains_on_images(self) -> bool:

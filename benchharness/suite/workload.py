@@ -5,16 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from benchharness.model.backbones import BACKBONES
-from benchharness.model.network import (
-    Conv,
-    Dense,
-    Dropout,
-    Flatten,
-    Layer,
-    MaxPool,
-    Network,
-    Shape,
-)
+from benchharness.model.network import Conv, Dense, Dropout, Flatten, Layer, MaxPool, Network, Shape
 from benchharness.suite.settings import (
     BottleneckSettings,
     FineTuneSettings,
@@ -59,11 +50,7 @@ class Workload:
 
 
 def build_workload(settings: StrategySettings, *, channels: int, classes: int) -> Workload:
-    """Return the networks for one cell.
-
-    Args:
-        channels: Of the dataset's images.
-        classes: Of the dataset.
+    """Return the networks for one cell; the dataset has so many channels and classes.
 
     Raises:
         ValueError: The images are too small for the network, or a sigmoid cannot tell so many
@@ -108,24 +95,21 @@ def _transfer(settings: TransferSettings, *, image: Shape, classes: int) -> Work
     backbone = BACKBONES[settings.backbone]
     base = Network(input_shape=image, layers=backbone.layers)
     network = base.then(head(settings, classes=classes))
-    frozen = _frozen_blocks(settings, list(backbone.blocks))
+    frozen = list(backbone.blocks)
+    is_front_stored = isinstance(settings, BottleneckSettings)
+    if isinstance(settings, FineTuneSettings):
+        is_front_stored = settings.reuse_frozen
+        if settings.trainable == "all":
+            frozen = []
+        elif settings.trainable != "head":
+            frozen = frozen[: frozen.index(settings.trainable)]
     if not frozen:
-        return Workload(
-            backbone=base, front=None, learner=network, trainable=network.learning_layers()
-        )
+        trainable = network.learning_layers()
+        return Workload(backbone=base, front=None, learner=network, trainable=trainable)
     front, rest = network.split(after=backbone.blocks[frozen[-1]])
-    is_front_stored = isinstance(settings, BottleneckSettings) or (
-        isinstance(settings, FineTuneSettings) and settings.reuse_frozen
-    )
     return Workload(
         backbone=base,
         front=front if is_front_stored else None,
         learner=rest if is_front_stored else network,
         trainable=rest.learning_layers(),
     )
-
-
-def _frozen_blocks(settings: TransferSettings, blocks: list[str]) -> list[str]:
-    if isinstance(settings, FineTuneSettings) and settings.trainable != "head":
-        return [] if settings.trainable == "all" else blocks[: blocks.index(settings.trainable)]
-    return blocks
