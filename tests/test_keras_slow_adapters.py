@@ -24,26 +24,26 @@ def slow_trainings() -> Mapping[str, Any]:
     """Trainings that do the right work in a slow way, and replay it as it should be."""
     backend = keras_plugin.load_backend("tensorflow")
     import keras
-    from benchharness_keras import native
+    from benchharness_keras import training
     from benchharness_keras.training import KerasTraining
 
-    class TwoWorkers(native.BatchDataset):
+    class TwoWorkers(training.BatchDataset):
         def __init__(self, reporter: Any) -> None:
             super().__init__(reporter)
             self.workers = 2
 
-    class Queued(native.KerasNativeTraining):
+    class Queued(training.KerasNativeTraining):
         replay = KerasTraining.replay
 
         def train(
             self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
         ) -> None:
-            usual = native.pipeline
-            native.pipeline = lambda reporter, task: TwoWorkers(reporter)
+            usual = training.pipeline
+            training.pipeline = lambda reporter, task: TwoWorkers(reporter)
             try:
                 super().train(epochs, after_step=after_step, after_epoch=after_epoch)
             finally:
-                native.pipeline = usual
+                training.pipeline = usual
 
     class Eager(KerasTraining):
         def train(
@@ -82,7 +82,7 @@ class Planted:
 
     def train(self, task: Task) -> Any:
         """Return the planted training."""
-        from benchharness_keras.device import use_device
+        from benchharness_keras.data import use_device
 
         return self._kind(task, device=use_device(task))
 

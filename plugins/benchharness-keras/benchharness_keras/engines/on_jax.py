@@ -14,8 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Batch, Setting
-from benchharness_keras.engines import rows
-from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
+from benchharness_keras.engines.engine import (
+    Arrays,
+    Program,
+    Tensor,
+    named_arrays,
+    normalise,
+    recolour,
+)
 
 # Read by XLA with its first operation.
 XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
@@ -26,8 +32,8 @@ class Jax:
     """JAX; on a CPU it is deterministic as it comes, on a GPU by a flag read at its start."""
 
     shares_memory = True
-    recolour = staticmethod(rows.recolour)
-    normalise = staticmethod(rows.normalise)
+    recolour = staticmethod(recolour)
+    normalise = staticmethod(normalise)
 
     def compiles(self, wanted: bool) -> bool:
         """Return True: nobody trains on JAX without, where each single operation is compiled."""

@@ -12,16 +12,22 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from benchharness.api import Batch, Setting
-from benchharness_keras.engines import rows
-from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
+from benchharness_keras.engines.engine import (
+    Arrays,
+    Program,
+    Tensor,
+    named_arrays,
+    normalise,
+    recolour,
+)
 
 
 class TensorFlow:
     """TensorFlow; its determinism forbids random numbers without a seed."""
 
     shares_memory = False
-    recolour = staticmethod(rows.recolour)
-    normalise = staticmethod(rows.normalise)
+    recolour = staticmethod(recolour)
+    normalise = staticmethod(normalise)
 
     def compiles(self, wanted: bool) -> bool:
         """Return what is wanted: a graph otherwise, which XLA leaves alone."""
