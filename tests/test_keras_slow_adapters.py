@@ -11,7 +11,8 @@ import pytest
 from benchharness.api import AfterEpoch, AfterStep, Backend, Batches, Task
 from benchharness.report.rows import NOTABLE_ABOVE
 from benchharness.testing import BackendContract
-from benchharness.testing.contract_timing import replay_timer
+from benchharness.testing.assertions import Subject
+from benchharness.testing.contract_execution import replay_timer
 from benchharness.testing.tasks import CPU
 
 pytestmark = pytest.mark.full
@@ -92,7 +93,7 @@ def test_an_eager_step_is_named(slow_trainings: Mapping[str, Any]) -> None:
     backend = Planted(*slow_trainings["eager step"])
 
     with pytest.raises(pytest.fail.Exception, match="beyond its replay"):
-        BackendContract().test_training_adds_little_to_its_replay(backend, CPU)
+        BackendContract().test_training_adds_little_to_its_replay(Subject(backend))
 
 
 def test_a_queue_of_two_workers_shows_outside_the_computation(
@@ -109,7 +110,7 @@ def test_a_queue_of_two_workers_shows_outside_the_computation(
 def test_the_loop_of_the_plugin_is_not(slow_trainings: Mapping[str, Any]) -> None:
     """The same check passes what the plugin does."""
     BackendContract().test_training_adds_little_to_its_replay(
-        Planted(*slow_trainings["honest"]), CPU
+        Subject(Planted(*slow_trainings["honest"]))
     )
 
 
@@ -118,4 +119,4 @@ def test_a_record_of_every_step_is_named(slow_trainings: Mapping[str, Any]) -> N
     backend = Planted(*slow_trainings["record of every step"])
 
     with pytest.raises(AssertionError, match="recorded steps"):
-        BackendContract().test_sampled_steps_alone_are_recorded(backend, CPU, "train", (0, 2))
+        BackendContract().test_sampled_steps_alone_are_recorded(Subject(backend), "train", (0, 2))

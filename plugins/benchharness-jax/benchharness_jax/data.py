@@ -365,13 +365,7 @@ class Ledger:
         self._rows.clear()
 
     def write(self, step: int, inputs: Array, labels: Array) -> None:
-        """Record a step if it is sampled, without waiting for the device.
-
-        Args:
-            step: Position in the epoch, from 0.
-            inputs: The array that the compiled step receives, shape (batch, ...).
-            labels: Likewise, shape (batch,).
-        """
+        """Record a step, by its position from 0, if it is sampled; the device is not waited for."""
         if step in self._sampled:
             if isinstance(inputs, np.ndarray):
                 # Features in host memory: no more than are needed are brought to the device.

@@ -115,10 +115,7 @@ def flatten(images: jax.Array) -> jax.Array:
 def build_network(*, network: Network, dtype: jnp.dtype, seed: int) -> Chain:
     """Return the network, its layers named as in the description; activations are ``NAME_relu``.
 
-    Args:
-        network: As described.
-        dtype: Of the arithmetic; weights are float32.
-        seed: Of Flax's own initial weights.
+    Arithmetic is in the dtype, weights are float32; the seed is of Flax's own initial weights.
     """
     rngs = nnx.Rngs(seed)
     layers: dict[str, Callable[[jax.Array], jax.Array]] = {}

@@ -368,12 +368,7 @@ def learning_settings(
 ) -> Mapping[str, Setting]:
     """Return what decides how a network learns: its rule, dropout and trainable layers.
 
-    Args:
-        model: The task's network.
-        learnt: Names of the arrays that the optimizer moves.
-        rule: The update rule.
-        state: Of the rule, constants included.
-        drawn: Names of the arrays that the framework has initialised by itself.
+    ``drawn`` names the arrays that the framework has initialised by itself.
     """
     rates = [layer.rate for layer in layers_of(model) if isinstance(layer, nnx.Dropout)]
     learning = {name.split("/")[0] for name in learnt}

@@ -240,13 +240,7 @@ class Ledger:
         self._rows.clear()
 
     def write(self, step: int, inputs: Tensor, labels: Tensor) -> None:
-        """Record a step if it is sampled, without waiting for the device.
-
-        Args:
-            step: Position in the epoch, from 0.
-            inputs: Of the network, shape (batch, ...), float32.
-            labels: Of the loss, shape (batch,), int32.
-        """
+        """Record a step, by its position from 0, if it is sampled; the device is not waited for."""
         if self._witness is not None and step in self._sampled:
             self._rows.append(self._take(inputs, labels))
 

@@ -146,13 +146,7 @@ class KerasExtraction:
 def network_settings(
     device: str, *, layers: Sequence[keras.Layer], is_compiled: bool
 ) -> dict[str, Setting]:
-    """Return what holds for the process and for a network that is computed.
-
-    Args:
-        device: Where Keras computes.
-        layers: Those of the task, without what brings images to them.
-        is_compiled: Whether the engine's compiler has the steps.
-    """
+    """Return what holds for the process and for a network that is computed."""
     common = device_settings(device)
     dtypes = dict.fromkeys(layer.compute_dtype for layer in layers)
     layouts = dict.fromkeys(layer.data_format for layer in layers if hasattr(layer, "data_format"))

@@ -295,11 +295,7 @@ def learning_settings(
 ) -> Mapping[str, Setting]:
     """Return what decides how a network learns: its rule, dropout and trainable layers.
 
-    Args:
-        model: Over the task's layers.
-        optimizer: Of its trainable arrays.
-        loader: Of the task's files; None where batches bring their images.
-        drawn: Names of the arrays that the framework has initialised by itself.
+    ``drawn`` names the arrays that the framework has initialised by itself.
     """
     rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     learning = [layer.name for layer in model.layers if layer.trainable_variables]

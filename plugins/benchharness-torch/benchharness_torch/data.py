@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import shutil
@@ -10,7 +9,7 @@ import sysconfig
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -131,12 +130,10 @@ def _has_tf32() -> bool:
 
 
 def prepare_compiler(*, is_gpu: bool, is_timed: bool) -> None:
-    """Make ready for torch.compile in this process.
+    """Make ready for torch.compile in this process: by way of C for a GPU, in C++ for a CPU.
 
-    Args:
-        is_gpu: Whether it compiles for a GPU, by way of C, or for a CPU, in C++.
-        is_timed: Whether its cache must be empty. Else it keeps what it compiles for later
-            processes, and the seconds of a trial would depend on the trials before it.
+    Its cache is emptied where it is timed. Else it keeps what it compiles for later processes, and
+    the seconds of a trial would depend on the trials before it.
 
     Raises:
         PluginError: There is no compiler, or it would lack the headers of this Python.
@@ -158,7 +155,7 @@ def prepare_compiler(*, is_gpu: bool, is_timed: bool) -> None:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = _own_cache().name
 
 
-@functools.cache
+@cache
 def _own_cache() -> TemporaryDirectory[str]:
     """Return a folder that goes with the process."""
     return TemporaryDirectory(prefix="benchharness-compiled-")
@@ -328,13 +325,8 @@ def pixel_positions(height: int, width: int, *, device: torch.device) -> Positio
 def warp(images: torch.Tensor, affine: torch.Tensor, positions: Positions) -> torch.Tensor:
     """Resample each image by its affine map, bilinear, edge pixels repeated outside.
 
-    Args:
-        images: float32, shape (batch, channels, height, width).
-        affine: float32, shape (batch, 2, 3), output pixel to input pixel.
-        positions: Of the pixels.
-
-    Returns:
-        float32, channels first in memory whatever the layout of the images is.
+    Maps have shape (batch, 2, 3), output pixel to input pixel. The result is float32, channels
+    first in memory whatever the layout of the images is.
     """
     columns, rows, per_pixel = positions
     # Written out, because a product of matrices may round to TF32, by half a pixel, and is slow
@@ -400,13 +392,7 @@ class Ledger:
         self._rows.clear()
 
     def write(self, step: int, inputs: torch.Tensor, labels: torch.Tensor) -> None:
-        """Record a step if it is sampled, without waiting for the device.
-
-        Args:
-            step: Position in the epoch, from 0.
-            inputs: The tensor that the network receives, shape (batch, ...).
-            labels: Those that the loss receives, shape (batch,).
-        """
+        """Record a step, by its position from 0, if it is sampled; the device is not waited for."""
         if step in self._sampled:
             self._rows.append(self._first_rows(inputs, labels))
 

@@ -258,10 +258,7 @@ def learning_settings(
 ) -> Mapping[str, Setting]:
     """Return what decides how a network learns: its rule, dropout and trainable layers.
 
-    Args:
-        model: The task's network.
-        optimizer: Of its trainable arrays.
-        drawn: Names of the arrays that the framework has initialised by itself.
+    ``drawn`` names the arrays that the framework has initialised by itself.
     """
     rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
     learning = [name for name, parameter in named_parameters(model) if parameter.requires_grad]

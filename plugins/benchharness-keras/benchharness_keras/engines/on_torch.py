@@ -19,13 +19,11 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from benchharness.api import Batch, PluginError, Setting
-from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
+from benchharness_keras.engines.engine import Arrays, Engine, Program, Tensor, named_arrays
 
 
-class Torch:
+class Torch(Engine):
     """PyTorch, switched as in the plugin for PyTorch itself."""
-
-    shares_memory = False
 
     def __init__(self) -> None:
         self._constants: dict[tuple[int, torch.device], tuple[NDArray[np.generic], Tensor]] = {}
@@ -120,10 +118,6 @@ class Torch:
         arrays = {name: self.array(array) for name, array in named_arrays(batch).items()}
         return arrays, self.array(batch.labels)
 
-    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
-        """Return the same tensors: they are on the device."""
-        return self.arrays(batch)
-
     def resample(self, images: Tensor, affine: Tensor) -> Tensor:
         """Return what PyTorch's own sampler gives.
 
@@ -190,12 +184,10 @@ class Torch:
 
 
 def prepare_compiler(*, is_gpu: bool, is_timed: bool) -> None:
-    """Make ready for torch.compile in this process.
+    """Make ready for torch.compile in this process: by way of C for a GPU, in C++ for a CPU.
 
-    Args:
-        is_gpu: Whether it compiles for a GPU, by way of C, or for a CPU, in C++.
-        is_timed: Whether its cache must be empty. Else it keeps what it compiles for later
-            processes, and the seconds of a trial would depend on the trials before it.
+    Its cache is emptied where it is timed. Else it keeps what it compiles for later processes, and
+    the seconds of a trial would depend on the trials before it.
 
     Raises:
         PluginError: There is no compiler, or it would lack the headers of this Python.
