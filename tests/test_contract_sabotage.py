@@ -395,7 +395,6 @@ SINCE_RESET = "only_steps_since_the_reset_are_told"
 BETWEEN_EPOCHS = "steps_are_told_between_epochs"
 WATCHED = "being_witnessed_changes_no_number"
 WORK = "settings_of_each_kind_of_work_are_as_stated"
-CONSTANTS = "constants_that_a_rule_lacks_are_not_told"
 DETERMINISTIC = "deterministic_trainings_repeat_every_bit"
 DROPPED = "dropout_scales_up_what_it_keeps"
 GRADIENTS = "gradients_are_the_references"
@@ -479,7 +478,7 @@ SABOTAGES: dict[str, tuple[Sabotaged, str, tuple[object, ...], str]] = {
         (SGD, 0.0),
         "trainable: conv_same, conv_valid, logits instead of conv_valid, logits",
     ),
-    "constants_of_another_rule": (MOMENTUM_BESIDE_ADAM, CONSTANTS, (ADAM,), "constants"),
+    "constants_of_another_rule": (MOMENTUM_BESIDE_ADAM, SETTINGS, (ADAM, 0.0), "constants"),
     "rate_untold": (FORM, OTHER, ("optimizer.lr",), "deviations"),
     "dropout_untold": (FORM, OTHER, ("dropout",), "deviations"),
     "frozen_layer_untold": (FORM, OTHER, ("trainable",), "deviations"),

@@ -82,7 +82,6 @@ OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "trainable": ({"trainable": ("logits",)}, {"trainable": ("hidden", "logits")}),
     "precision": ({"precision": "bfloat16"}, {}),
 }
-EVERY_RULE = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
 # No compiler is faster; tracing alone is done either way.
 COMPILING_S = 0.05
 
@@ -110,11 +109,11 @@ class Settings(Clause, name="settings"):
         assert_equal(deviations(settings, stated(task)), (), what="deviations")
 
     @pytest.mark.parametrize("weight_decay", [0.0, 0.1], ids=["no_decay", "decay"])
-    @EVERY_RULE
+    @pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
     def test_settings_of_training_are_as_stated(
         self, subject: Subject, rule: Optimizer, weight_decay: float
     ) -> None:
-        """The rule and its constants, dropout, and what is trainable, of a network that learns."""
+        """The constants of the rule and of no other, dropout, and what is trainable."""
         settings, task = _settings(
             subject,
             network=small_cnn(dropout=0.3),
@@ -122,20 +121,14 @@ class Settings(Clause, name="settings"):
             trainable=("conv_valid", "logits"),
         )
 
-        assert_equal(deviations(settings, stated(task)), (), what="deviations")
-
-    @EVERY_RULE
-    def test_constants_that_a_rule_lacks_are_not_told(
-        self, subject: Subject, rule: Optimizer
-    ) -> None:
-        """A momentum beside Adam would be a setting that decides nothing."""
-        settings, task = _settings(subject, optimizer=rule)
-        reported, expected = (
+        expected = stated(task)
+        assert_equal(deviations(settings, expected), (), what="deviations")
+        # A momentum beside Adam would be a setting that decides nothing.
+        constants = (
             sorted(name for name in names if name.startswith("optimizer."))
-            for names in (settings, stated(task))
+            for names in (settings, expected)
         )
-
-        assert_equal(reported, expected, what="constants")
+        assert_equal(*constants, what="constants")
 
     @pytest.mark.parametrize("setting", OTHERS)
     def test_another_setting_is_told(self, subject: Subject, setting: str) -> None:
