@@ -8,6 +8,7 @@ from typing import Any
 from unittest.mock import patch
 
 from benchharness.api import Backend
+from benchharness.testing.assertions import Subject
 from benchharness.testing.check import (
     CheckResult,
     ClauseResult,
@@ -15,20 +16,19 @@ from benchharness.testing.check import (
     TestBackend,
     TestPackage,
 )
-from benchharness.testing.tasks import CPU
 
 
 def check_backend(backend: Backend, *clauses: str) -> dict[str, ClauseResult]:
     """Return the outcome of each of the clauses, all where none is named."""
-    return _run(TestBackend, {"backend": backend, "execution": CPU}, clauses)
+    return _run(TestBackend, Subject(backend), clauses)
 
 
 def check_package(plugin: str, *clauses: str) -> dict[str, ClauseResult]:
     """Return the outcome of each of the clauses of an installed package."""
-    return _run(TestPackage, {"plugin": plugin, "options": {}}, clauses)
+    return _run(TestPackage, (plugin, {}), clauses)
 
 
-def _run(contract: type, subject: dict[str, Any], clauses: Sequence[str]) -> dict[str, Any]:
+def _run(contract: type, subject: object, clauses: Sequence[str]) -> dict[str, Any]:
     results: dict[str, ClauseResult] = {}
 
     def on_clause(name: str, checks: Sequence[CheckResult]) -> None:

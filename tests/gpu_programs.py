@@ -20,7 +20,7 @@ BATCHES = make_batches(sizes=(6,), is_augmented=True)
 
 def jax_programs() -> dict[str, Any]:
     """Return the operations that XLA gets of a step in JAX."""
-    from benchharness_jax.images import BatchArrays
+    from benchharness_jax.data import BatchArrays
 
     training = trained("jax")
     arrays, labels = BatchArrays.of(BATCHES[0]), BATCHES[0].labels

@@ -15,15 +15,18 @@ from frameworks import require
 
 from benchharness.api import PluginError
 
+pytestmark = pytest.mark.full
+MODULES = {"keras": "benchharness_keras.engines.on_torch", "torch": "benchharness_torch.data"}
 
-@pytest.fixture(params=["keras", "torch"])
+
+@pytest.fixture(params=MODULES)
 def compiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """Return a plugin's module, which imports no framework; the environment is put back."""
+    """Return the module of a plugin that prepares the compiler; the environment is put back."""
     require(request.param)
     # Set first, so that what the plugin sets is taken away afterwards.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "another")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
-    return importlib.import_module(f"benchharness_{request.param}.compiling")
+    return importlib.import_module(MODULES[request.param])
 
 
 @pytest.fixture
@@ -75,7 +78,6 @@ def test_only_what_is_timed_begins_with_an_empty_cache(
     assert list(Path(own).iterdir()) == []
 
 
-@pytest.mark.full
 def test_feeding_does_not_import_the_compiler() -> None:
     """Nothing is compiled, and importing it takes a second."""
     pytest.importorskip("benchharness_torch")

@@ -104,7 +104,7 @@ def test_jax_is_asked_for_what_it_computes_with():
         learnt={n: a for n, a in training._state.learnt.items() if n not in frozen},
     )
     training._frozen |= frozen
-    model = import_module("benchharness_jax.weights").merge(training._graph, training._weights)
+    model = import_module("benchharness_jax.network").merge(training._graph, training._weights)
     model.layers["dropout"].rate = 0.4
     training._graph = import_module("flax.nnx").graphdef(model)
 

@@ -110,7 +110,7 @@ def files_task(source: FileSource, *, channels: int = 3, **changes: Any) -> Task
 
 def load(name: str, kind: str, task: Task, epochs: Sequence[Batches]) -> list[list[Batch]]:
     """Return what a loader gives in each epoch, as batches."""
-    loader = getattr(importlib.import_module(f"benchharness_{name}.files"), kind)(task)
+    loader = getattr(importlib.import_module(f"benchharness_{name}.data"), kind)(task)
     if name == "torch":
         return [list(loader.load(batches)) for batches in epochs]
     current = [epochs[0]]
@@ -134,7 +134,7 @@ def as_batch(arrays: Mapping[str, np.ndarray], labels: np.ndarray) -> Batch:
 
 def refusal(name: str, task: Task) -> str:
     """Return why a loader of folders refuses a task."""
-    module = importlib.import_module(f"benchharness_{name}.files")
+    module = importlib.import_module(f"benchharness_{name}.data")
     with pytest.raises(UnsupportedError) as caught:
         module.FolderLoader(task)
     return str(caught.value)

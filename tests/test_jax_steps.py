@@ -8,7 +8,7 @@ from benchharness.testing.tasks import learn, make_batches, make_task, small_cnn
 
 pytestmark = pytest.mark.full
 pytest.importorskip("jax")
-backends = pytest.importorskip("benchharness_jax.backend")
+backends = pytest.importorskip("benchharness_jax.training")
 
 
 def test_the_description_of_a_network_is_hashed_with_no_step(monkeypatch: pytest.MonkeyPatch):

@@ -9,6 +9,7 @@ import pytest
 from benchharness.api import Backend, Optimizer
 from benchharness.plugins import load_backend
 from benchharness.testing import BackendContract
+from benchharness.testing.assertions import Subject
 from benchharness.testing.tasks import CPU, make_task, small_cnn
 
 pytestmark = pytest.mark.full
@@ -26,18 +27,20 @@ def backend() -> Backend:
 
 def test_compiled_training_sees_each_image_by_its_own_warp(backend: Backend):
     """XLA resamples inside the compiled step, pixel for pixel as the contract has it."""
-    BackendContract().test_training_sees_each_image_by_its_own_warp(backend, COMPILED)
+    BackendContract().test_training_sees_each_image_by_its_own_warp(Subject(backend, COMPILED))
 
 
 def test_compiled_losses_on_augmented_batches_are_the_references(backend: Backend):
     """Two epochs, whose last batch is smaller, lose what the reference loses."""
-    BackendContract().test_losses_on_augmented_batches_are_the_references(backend, COMPILED)
+    BackendContract().test_losses_on_augmented_batches_are_the_references(
+        Subject(backend, COMPILED)
+    )
 
 
 def test_compiled_augmented_steps_are_replayed(backend: Backend):
     """A replayed step moves the weights as a step of training does."""
     BackendContract().test_replayed_steps_are_those_of_training(
-        backend, COMPILED, rule=Optimizer(name="adam", lr=0.02), is_augmented=True
+        Subject(backend, COMPILED), rule=Optimizer(name="adam", lr=0.02), is_augmented=True
     )
 
 

@@ -20,8 +20,8 @@ from frameworks import require
 from benchharness.errors import PluginError
 from benchharness.plugins import load_backend
 from benchharness.testing import BackendContract
-from benchharness.testing.contract_numbers import RULES
-from benchharness.testing.tasks import CPU
+from benchharness.testing.assertions import Subject
+from benchharness.testing.tasks import RULES
 
 # As Keras 2 left them in many homes.
 USER_FILE = (
@@ -62,7 +62,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[tuple[str, ProcessPoolExe
 def keep(engine: str, promise: str) -> None:
     """Hold Keras on an engine to one promise of the contract."""
     backend = load_backend(f"keras-{engine}", options={})
-    getattr(BackendContract(), promise)(backend, CPU, **PROMISES[promise])
+    getattr(BackendContract(), promise)(Subject(backend), **PROMISES[promise])
 
 
 def engine_in_use(engine: str) -> tuple[set[str], Any]:

@@ -11,7 +11,8 @@ import pytest
 from benchharness.api import AfterEpoch, AfterStep, Backend, Batches, Task
 from benchharness.report.rows import NOTABLE_ABOVE
 from benchharness.testing import BackendContract
-from benchharness.testing.contract_timing import replay_timer
+from benchharness.testing.assertions import Subject
+from benchharness.testing.contract_execution import replay_timer
 from benchharness.testing.tasks import CPU
 
 pytestmark = pytest.mark.full
@@ -24,26 +25,26 @@ def slow_trainings() -> Mapping[str, Any]:
     """Trainings that do the right work in a slow way, and replay it as it should be."""
     backend = keras_plugin.load_backend("tensorflow")
     import keras
-    from benchharness_keras import native
+    from benchharness_keras import training
     from benchharness_keras.training import KerasTraining
 
-    class TwoWorkers(native.BatchDataset):
+    class TwoWorkers(training.BatchDataset):
         def __init__(self, reporter: Any) -> None:
             super().__init__(reporter)
             self.workers = 2
 
-    class Queued(native.KerasNativeTraining):
+    class Queued(training.KerasNativeTraining):
         replay = KerasTraining.replay
 
         def train(
             self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
         ) -> None:
-            usual = native.pipeline
-            native.pipeline = lambda reporter, task: TwoWorkers(reporter)
+            usual = training.pipeline
+            training.pipeline = lambda reporter, task: TwoWorkers(reporter)
             try:
                 super().train(epochs, after_step=after_step, after_epoch=after_epoch)
             finally:
-                native.pipeline = usual
+                training.pipeline = usual
 
     class Eager(KerasTraining):
         def train(
@@ -82,7 +83,7 @@ class Planted:
 
     def train(self, task: Task) -> Any:
         """Return the planted training."""
-        from benchharness_keras.device import use_device
+        from benchharness_keras.data import use_device
 
         return self._kind(task, device=use_device(task))
 
@@ -92,7 +93,7 @@ def test_an_eager_step_is_named(slow_trainings: Mapping[str, Any]) -> None:
     backend = Planted(*slow_trainings["eager step"])
 
     with pytest.raises(pytest.fail.Exception, match="beyond its replay"):
-        BackendContract().test_training_adds_little_to_its_replay(backend, CPU)
+        BackendContract().test_training_adds_little_to_its_replay(Subject(backend))
 
 
 def test_a_queue_of_two_workers_shows_outside_the_computation(
@@ -109,7 +110,7 @@ def test_a_queue_of_two_workers_shows_outside_the_computation(
 def test_the_loop_of_the_plugin_is_not(slow_trainings: Mapping[str, Any]) -> None:
     """The same check passes what the plugin does."""
     BackendContract().test_training_adds_little_to_its_replay(
-        Planted(*slow_trainings["honest"]), CPU
+        Subject(Planted(*slow_trainings["honest"]))
     )
 
 
@@ -118,4 +119,4 @@ def test_a_record_of_every_step_is_named(slow_trainings: Mapping[str, Any]) -> N
     backend = Planted(*slow_trainings["record of every step"])
 
     with pytest.raises(AssertionError, match="recorded steps"):
-        BackendContract().test_sampled_steps_alone_are_recorded(backend, CPU, "train", (0, 2))
+        BackendContract().test_sampled_steps_alone_are_recorded(Subject(backend), "train", (0, 2))

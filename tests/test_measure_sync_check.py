@@ -27,7 +27,7 @@ ASYNCHRONOUS = """
 import queue, threading, time
 from benchharness.api import hookimpl
 from benchharness.testing.reference import NumpyBackend, NumpyFeeding, NumpyTraining
-from benchharness.testing.reference_rules import Tally
+from benchharness.testing.reference import Tally
 
 
 class Queue:

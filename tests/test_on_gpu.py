@@ -109,7 +109,7 @@ def test_memory_of_a_worker_on_the_gpu_is_seen(accelerator: Accelerator):
 
 def test_synchronize_waits_for_what_pytorch_has_queued():
     """Some tenths of a second of products: queued in a moment, and done afterwards."""
-    from benchharness_torch.device import synchronize
+    from benchharness_torch.data import synchronize
 
     device = torch.device("cuda:0")
     matrix = torch.randn(8192, 8192, device=device)
@@ -128,7 +128,7 @@ def test_synchronize_waits_for_what_pytorch_has_queued():
 @pytest.mark.parametrize("is_held", [False, True], ids=["copied", "held"])
 def test_a_step_in_pytorch_copies_from_pinned_memory_alone(is_held: bool):
     """A copy from pageable memory makes the host wait; images on the GPU are not copied at all."""
-    from benchharness_torch.backend import TorchBackend
+    from benchharness_torch.training import TorchBackend
 
     batches = make_batches(is_augmented=True)
     images = np.concatenate([batch.inputs for batch in batches])

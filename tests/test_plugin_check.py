@@ -8,17 +8,17 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from contract_runs import check_backend, check_package
 from local_plugins import benchharness, install
 from numpy.typing import NDArray
-from test_contract_replay import ReadsBackEachStep, StepsEagerly
-from test_contract_sabotage import SABOTAGES, Sabotaged
+from test_contract_replay import SLOW
+from test_contract_sabotage import SABOTAGES, Sabotaged, training
 
 from benchharness.api import (
-    AfterEpoch,
     AfterStep,
     Backend,
     Batches,
@@ -28,30 +28,23 @@ from benchharness.api import (
     UnsupportedError,
 )
 from benchharness.testing import BackendContract, PluginContract
-from benchharness.testing.check import BACKEND_CLAUSES, PACKAGE_CLAUSES, offered, title
-from benchharness.testing.reference import NumpyBackend, NumpyExtraction, NumpyTraining
-from benchharness.testing.reference_layers import Array
-from benchharness.testing.reference_rules import Judgement
-from benchharness.testing.tasks import CPU
+from benchharness.testing.assertions import Subject
+from benchharness.testing.check import BACKEND_CLAUSES, PACKAGE_CLAUSES, PluginCheck, title
+from benchharness.testing.reference import (
+    Judgement,
+    NumpyBackend,
+    NumpyExtraction,
+    NumpyTraining,
+)
 
 
-class KeepsItsOwnLayout(NumpyTraining):
-    """Hands out dense kernels as its framework would keep them."""
-
-    def weights(self) -> Mapping[str, NDArray[np.float32]]:
-        """Turn every matrix."""
-        return {n: a.T if a.ndim == 2 else a for n, a in super().weights().items()}
-
-
-class ComputesAlone(NumpyTraining):
-    """Takes its steps in one thread, whatever was asked for."""
-
-    def _step(self, inputs: Array, labels: NDArray[np.int32]) -> Judgement:
-        until_s = time.thread_time() + 0.02
-        while time.thread_time() < until_s:
-            pass
-        right = np.zeros(len(labels), bool)
-        return Judgement(losses=np.zeros(len(labels)), is_right=right, gradient=np.zeros(1))
+def computes_alone(self: Any, usual: Any, inputs: Any, labels: NDArray[np.int32]) -> Judgement:
+    """Take steps in one thread, whatever was asked for."""
+    until_s = time.thread_time() + 0.02
+    while time.thread_time() < until_s:
+        pass
+    right = np.zeros(len(labels), bool)
+    return Judgement(losses=np.zeros(len(labels)), is_right=right, gradient=np.zeros(1))
 
 
 class ClaimsToCompile(NumpyBackend):
@@ -71,9 +64,7 @@ class ReturnsBeforeTheDevice(NumpyTraining):
 
     _at_work: threading.Thread | None = None
 
-    def train(
-        self, epochs: Sequence[Batches], *, after_step: AfterStep, after_epoch: AfterEpoch
-    ) -> None:
+    def train(self, epochs: Sequence[Batches], *, after_step: AfterStep, **report: Any) -> None:
         """Report every step when it is queued."""
         self._finish()
         self._at_work = threading.Thread(
@@ -108,70 +99,47 @@ class ReturnsBeforeTheDevice(NumpyTraining):
 
 # What is planted, the clause that must name it, and what it must say.
 FAULTS: dict[str, tuple[Backend, str, str]] = {
-    "weights that the next step writes to": (
-        SABOTAGES["arrays_written_to"][0],
-        "round_trip",
-        "weights read before training",
-    ),
     "kernels in a layout of its own": (
-        Sabotaged(training=KeepsItsOwnLayout),
+        training(
+            weights=lambda self, usual: {n: a.T if a.ndim == 2 else a for n, a in usual().items()}
+        ),
         "shapes",
         "weights: expected",
     ),
-    "one layer more learns": (
-        SABOTAGES["trainable_count"][0],
-        "counts",
-        "trainable values",
-    ),
-    "a frozen layer moves": (SABOTAGES["frozen_off_by_one"][0], "frozen", "arrays that moved"),
-    "the seed is ignored": (SABOTAGES["seed_ignored"][0], "seed", "draws the dropout masks"),
-    "the last batch is dropped": (
-        SABOTAGES["last_batch_dropped"][0],
-        "steps",
-        "reported steps: expected 4, found 3",
-    ),
-    "batches in another order": (SABOTAGES["batches_reordered"][0], "order", "labels consumed"),
     "synchronize does not wait": (
         Sabotaged(training=ReturnsBeforeTheDevice),
         "synchronize",
         "does not wait for the device",
     ),
-    "nothing is compiled": (
-        ClaimsToCompile(),
-        "switches",
-        "nothing was compiled",
-    ),
+    "nothing is compiled": (ClaimsToCompile(), "switches", "nothing was compiled"),
     "threads are ignored": (
-        Sabotaged(training=ComputesAlone),
+        training(_step=computes_alone),
         "switches",
         "2 requested, but 1 did all the work",
     ),
-    "every step is recorded": (
-        SABOTAGES["every_step_recorded_in_train"][0],
-        "order",
-        "recorded steps: expected 3, found 4",
-    ),
-    "training steps are not compiled": (
-        Sabotaged(training=StepsEagerly),
-        "replay",
-        "what is around the computation is slow",
-    ),
-    "a result is read after each step": (
-        Sabotaged(training=ReadsBackEachStep),
-        "replay",
-        "what is around the computation is slow",
-    ),
-    "settings copied from a form": (SABOTAGES["rate_untold"][0], "settings", "deviations"),
-    "flattened in its own order": (SABOTAGES["nchw_flatten"][0], "logits", "flatten_order"),
-    "gradients of the sum": (SABOTAGES["summed_gradients"][0], "gradients", "gradient of"),
-    "another epsilon": (SABOTAGES["another_epsilon"][0], "optimizers", "movement"),
-    "red for blue": (SABOTAGES["rgb_for_bgr"][0], "preprocessing", "logits after caffe_bgr"),
-    "warps ignored": (SABOTAGES["warp_ignored"][0], "augmentation", "pixels"),
-    "the optimizer survives a reset": (
-        SABOTAGES["optimizer_kept_at_reset"][0],
-        "seed",
-        "loss: expected",
-    ),
+    **{
+        name: (SLOW[name], "replay", "what is around the computation is slow")
+        for name in ("eager steps", "results read back")
+    },
+    **{
+        name: (SABOTAGES[name][0], clause, SABOTAGES[name][-1])
+        for name, clause in {
+            "arrays_written_to": "round_trip",
+            "trainable_count": "counts",
+            "frozen_off_by_one": "frozen",
+            "seed_ignored": "seed",
+            "optimizer_kept_at_reset": "seed",
+            "last_step_unreported": "steps",
+            "batches_reordered_in_the_ledger": "order",
+            "every_step_recorded_in_train": "order",
+            "rate_untold": "settings",
+            "nchw_flatten": "logits",
+            "summed_gradients": "gradients",
+            "another_epsilon": "optimizers",
+            "rgb_for_bgr": "preprocessing",
+            "warp_ignored": "augmentation",
+        }.items()
+    },
 }
 
 
@@ -222,7 +190,8 @@ def test_a_backend_that_only_feeds_is_held_to_that():
     """What it refuses is passed over, and a fault in what it offers is still one."""
     results = check_backend(FeedsAlone())
 
-    assert offered(FeedsAlone(), CPU, is_tried=True)["feed"] == ""
+    checked = PluginCheck(name="feeds", options={}, results=[*results.values()])
+    assert checked.strategies == ["dataset"]
     assert {name for name, result in results.items() if result.faults} == set()
     assert results["logits"].outcome == "refused"
     assert results["steps"].outcome == "kept"
@@ -232,7 +201,7 @@ def test_a_backend_that_only_feeds_is_held_to_that():
 def test_a_refusal_passes_pytest_and_is_seen():
     """The class for pytest skips what a backend refuses, with the reason."""
     with pytest.raises(pytest.skip.Exception, match="learns nothing"):
-        BackendContract().test_weights_survive_a_round_trip(FeedsAlone(), CPU)
+        BackendContract().test_weights_survive_a_round_trip(Subject(FeedsAlone()))
 
 
 WORKING = """

@@ -14,7 +14,7 @@ from benchharness.testing.tasks import CPU, make_batches, make_task, make_witnes
 
 pytestmark = pytest.mark.full
 torch = pytest.importorskip("torch")
-backends = pytest.importorskip("benchharness_torch.backend")
+backends = pytest.importorskip("benchharness_torch.training")
 
 # Adam on a CPU reads its count of steps, which on a GPU is on the device.
 MOMENTUM = Optimizer(name="sgd", lr=0.01, momentum=0.9)

@@ -311,7 +311,7 @@ def test_torch_hub_cache_gives_torchvisions_release_with_its_preprocessing(tmp_p
 @pytest.mark.full
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
     """Another number of convolutions."""
-    from benchharness_torch.checkpoint import read_checkpoint
+    from benchharness_torch.network import read_checkpoint
 
     from benchharness.errors import PluginError
 
@@ -337,7 +337,7 @@ class _Trap:
 @pytest.mark.full
 def test_nothing_in_a_checkpoint_is_executed(tmp_path):
     """Not even in the child process."""
-    from benchharness_torch.checkpoint import read_checkpoint
+    from benchharness_torch.network import read_checkpoint
 
     from benchharness.errors import PluginError
 

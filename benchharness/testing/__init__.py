@@ -10,11 +10,11 @@ if TYPE_CHECKING:
     from benchharness.testing.contract_plugin import PluginContract as PluginContract
 
 __all__ = ["BackendContract", "PluginContract"]
-_HOMES = {"BackendContract": "contract", "PluginContract": "contract_plugin"}
 
 
 def __getattr__(name: str) -> object:
     """Import the contract when first asked for: the reference backend runs without pytest."""
-    if name in _HOMES:
-        return getattr(import_module(f"benchharness.testing.{_HOMES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = "contract" if name == "BackendContract" else "contract_plugin"
+    return getattr(import_module(f"benchharness.testing.{module}"), name)

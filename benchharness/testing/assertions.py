@@ -1,19 +1,27 @@
-"""Clauses of the contract, and how near to the reference their numbers must come."""
+"""Clauses of the contract: their subject, and how near to the reference numbers must come."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchharness.api import Scores, Task, UnsupportedError
+from benchharness.api import (
+    Backend,
+    Execution,
+    Network,
+    Scores,
+    Task,
+    Training,
+    UnsupportedError,
+)
 from benchharness.testing.reference import NumpyBackend, NumpyTraining
-from benchharness.testing.tasks import CPU
+from benchharness.testing.tasks import CPU, make_task, small_cnn
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
@@ -43,17 +51,19 @@ class Clause:
         clause: Its name in the output of ``plugin check``; the docstring is its title.
     """
 
-    clause: ClassVar[str]
+    clause: ClassVar[str] = ""
 
-    def __init_subclass__(cls) -> None:
-        """Let every check of the clause be refused."""
+    def __init_subclass__(cls, *, name: str = "") -> None:
+        """Let every check of the clause be refused, and know its clause."""
         super().__init_subclass__()
-        for name, check in list(vars(cls).items()):
-            if name.startswith("test_"):
-                setattr(cls, name, skip_if_unsupported(check))
+        if name:
+            cls.clause = name
+        for attribute, check in list(vars(cls).items()):
+            if attribute.startswith("test_"):
+                setattr(cls, attribute, _refusable(check, clause=cls.clause))
 
 
-def skip_if_unsupported(check: Callable[..., None]) -> Callable[..., None]:
+def _refusable(check: Callable[..., None], *, clause: str) -> Callable[..., None]:
     """Return a check that is skipped, with the backend's reason, where the backend refuses."""
 
     @functools.wraps(check)
@@ -63,11 +73,38 @@ def skip_if_unsupported(check: Callable[..., None]) -> Callable[..., None]:
         except UnsupportedError as refusal:
             pytest.skip(f"{REFUSED}{refusal}")
 
+    checked.clause = clause  # type: ignore[attr-defined]
     return checked
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Backend under test, and the execution that is asked of it.
+
+    Its methods take the options of ``make_task``; the network is ``small_cnn`` unless given.
+    """
+
+    backend: Backend
+    execution: Execution = CPU
+
+    def task(self, network: Network | None = None, **options: Any) -> Task:
+        """Return a task for the backend."""
+        return make_task(
+            small_cnn() if network is None else network, **{"execution": self.execution} | options
+        )
+
+    def train(self, network: Network | None = None, **options: Any) -> Training:
+        """Return the backend's training of a task."""
+        return self.backend.train(self.task(network, **options))
+
+    def both(self, network: Network | None = None, **options: Any) -> tuple[Training, Training]:
+        """Return the backend's training of a task, and the reference's."""
+        task = self.task(network, **options)
+        return self.backend.train(task), reference(task)
+
+
 def reference(task: Task) -> NumpyTraining:
-    """Return the training of a task by the reference."""
+    """Return the reference's training of a task."""
     return NumpyBackend().train(replace(task, execution=CPU))
 
 
@@ -101,19 +138,18 @@ def assert_near_in_norm(actual: Arrays, expected: Arrays, *, tolerance: float, w
         )
 
 
+def assert_same_arrays(actual: Arrays, expected: Arrays, *, what: str) -> None:
+    """Fail unless names and every bit of the arrays agree."""
+    assert_equal(sorted(actual), sorted(expected), what=f"names of {what}")
+    for name, wanted in expected.items():
+        _assert_alike(actual[name], wanted, f"{what} of {name}")
+        assert np.array_equal(actual[name], wanted), f"{what} of {name}: expected no change at all"
+
+
 def assert_loss(actual: float, expected: float, *, tolerance: float = LOSS) -> None:
     """Fail unless the two losses differ by at most ``tolerance`` of the expected one."""
     assert abs(actual - expected) <= tolerance * abs(expected), (
         f"loss: expected {expected:.9g} within {tolerance:g} of it, found {actual:.9g}"
-    )
-
-
-def assert_scores(found: Scores, expected: Scores) -> None:
-    """Fail unless both saw as many images, and score them alike."""
-    assert_equal(found.count, expected.count, what="count")
-    assert_loss(found.loss, expected.loss)
-    assert abs(found.top1 - expected.top1) < 1e-6, (
-        f"top1: expected {expected.top1}, found {found.top1}"
     )
 
 
@@ -124,17 +160,16 @@ def assert_other_loss(actual: float, than: float, *, why: str) -> None:
     )
 
 
-def assert_same_arrays(actual: Arrays, expected: Arrays, *, what: str) -> None:
-    """Fail unless names and every bit of the arrays agree."""
-    assert_equal(sorted(actual), sorted(expected), what=f"names of {what}")
-    for name, wanted in expected.items():
-        _assert_alike(actual[name], wanted, f"{what} of {name}")
-        assert np.array_equal(actual[name], wanted), f"{what} of {name}: expected no change at all"
+def assert_scores(actual: Scores, expected: Scores) -> None:
+    """Fail unless both saw as many images, and score them alike."""
+    assert_equal(actual.count, expected.count, what="count")
+    assert_loss(actual.loss, expected.loss)
+    assert abs(actual.top1 - expected.top1) < 1e-6, (
+        f"top1: expected {expected.top1}, found {actual.top1}"
+    )
 
 
 def _assert_alike(actual: NDArray[np.float32], expected: NDArray[np.float32], what: str) -> None:
-    assert actual.shape == expected.shape, (
-        f"{what}: expected shape {expected.shape}, found {actual.shape}"
-    )
-    assert actual.dtype == np.float32, f"{what}: expected float32, found {actual.dtype}"
+    assert_equal(actual.shape, expected.shape, what=f"shape of {what}")
+    assert_equal(str(actual.dtype), "float32", what=f"dtype of {what}")
     assert np.isfinite(actual).all(), f"{what}: expected finite values"

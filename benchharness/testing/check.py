@@ -12,40 +12,40 @@ from typing import Any, Literal
 
 import pytest
 
-from benchharness.api import Backend, Execution, Setting, UnsupportedError
+from benchharness.api import Backend, Execution, Setting
 from benchharness.errors import RunError
 from benchharness.plugins import distribution, find, load_backend
 from benchharness.run.process.executor import WorkerProcess
 from benchharness.run.process.exit import log_tail
-from benchharness.testing.assertions import REFUSED, Clause
+from benchharness.testing.assertions import REFUSED, Clause, Subject
 from benchharness.testing.contract import BackendContract
 from benchharness.testing.contract_plugin import CORE, PluginContract, core_imports
 from benchharness.testing.loading import framework_of, observe_loading
-from benchharness.testing.tasks import learn, make_batches, make_network, make_task, small_cnn
 from benchharness.worker.progress import Channel
 from benchharness.worker.request import WorkerRequest, worker_command
 
 PACKAGE_CLAUSES: tuple[type[Clause], ...] = PluginContract.__bases__
 BACKEND_CLAUSES: tuple[type[Clause], ...] = BackendContract.__bases__
-# The kinds of work that each strategy is made of.
+# Checks that carry out each kind of work, and the kinds that each strategy is made of.
+_FEED, _EXTRACT, _TRAIN = (
+    "test_feeding_reports_every_batch_once[plain]",
+    "test_extracted_features_are_the_references[maps]",
+    "test_training_starts_from_the_given_weights",
+)
 STRATEGIES: Mapping[str, tuple[str, ...]] = {
-    "dataset": ("feed",),
-    "simple_cnn": ("train",),
-    "bottleneck": ("extract", "train"),
-    "fine_tune": ("train",),
+    "dataset": (_FEED,),
+    "simple_cnn": (_TRAIN,),
+    "bottleneck": (_EXTRACT, _TRAIN),
+    "fine_tune": (_TRAIN,),
 }
-KINDS = ("feed", "extract", "train")
 # Plugins of the user's pytest, its settings and its report are left out.
 _PYTEST_OPTIONS = (
     *("-c", os.devnull, "--rootdir", str(Path(__file__).parent), "--noconftest"),
     *("--import-mode=importlib", "--assert=plain", "--capture=no"),
-    *(
-        word
-        for name in ("terminal", "warnings", "cacheprovider", "faulthandler", "unraisableexception")
-        for word in ("-p", f"no:{name}")
-    ),
+    *(f"-pno:{name}" for name in ("terminal", "warnings", "cacheprovider", "faulthandler")),
+    "-pno:unraisableexception",
 )
-_SUBJECT = pytest.StashKey[Mapping[str, Any]]()
+_SUBJECT = pytest.StashKey[Any]()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +93,7 @@ class ClauseResult:
 
     @property
     def faults(self) -> tuple[CheckResult, ...]:
-        """What is broken."""
+        """Broken checks."""
         return tuple(check for check in self.checks if check.outcome == "broken")
 
     def as_dict(self) -> dict[str, Any]:
@@ -117,19 +117,28 @@ class PluginCheck:
         name: Of the installed plugin.
         options: For its hook.
         results: Of the clauses so far.
-        refusals: Reason of the backend against each strategy that it does not carry out.
     """
 
     name: str
     options: Mapping[str, Setting]
     device: Literal["cpu", "gpu"] = "cpu"
     results: list[ClauseResult] = field(default_factory=list)
-    refusals: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_kept(self) -> bool:
         """Whether nothing that was checked is broken."""
         return all(result.outcome != "broken" for result in self.results)
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """Reason of the backend against each strategy that it does not carry out."""
+        checks = [check for result in self.results for check in result.checks]
+        reasons = {check.check: check.reason for check in checks if check.outcome == "refused"}
+        return {
+            strategy: next(reasons[check] for check in needed if check in reasons)
+            for strategy, needed in STRATEGIES.items()
+            if not reasons.keys().isdisjoint(needed)
+        }
 
     @property
     def strategies(self) -> list[str]:
@@ -138,7 +147,7 @@ class PluginCheck:
 
     @property
     def distribution(self) -> str:
-        """Name and version of what the plugin came with."""
+        """Name and version of the plugin's distribution."""
         return distribution(find(self.name))
 
     def run(self) -> Iterator[ClauseResult]:
@@ -147,7 +156,6 @@ class PluginCheck:
         Raises:
             PluginError: No plugin of that name is installed, or loading it ends the process.
         """
-        find(self.name)
         for result in self._clauses():
             self.results.append(result)
             yield result
@@ -164,8 +172,8 @@ class PluginCheck:
         }
 
     def _clauses(self) -> Iterator[ClauseResult]:
-        loading = observe_loading(self.name, options=self.options)
-        clauses = list(PACKAGE_CLAUSES if loading.error else PACKAGE_CLAUSES + BACKEND_CLAUSES)
+        is_loaded = not observe_loading(self.name, options=self.options).error
+        clauses = list(PACKAGE_CLAUSES + BACKEND_CLAUSES if is_loaded else PACKAGE_CLAUSES)
         running, failure = "", ""
         request = WorkerRequest(
             job="check", plugin=self.name, options=self.options, device=self.device
@@ -179,36 +187,34 @@ class PluginCheck:
                     match event["event"]:
                         case "check":
                             running = event["check"]
-                        case "kinds":
-                            self.refusals = _refusals(event["kinds"])
                         case "clause":
-                            checks = tuple(CheckResult(**check) for check in event["checks"])
-                            yield _result(clauses.pop(0), checks, remark=event["remark"])
+                            checks = [CheckResult(**check) for check in event["checks"]]
+                            yield _result(clauses.pop(0), *checks, remark=event["remark"])
                         case "finished" if event["status"] != "ok":
                             failure = event["reason"]
             finally:
                 worker.end(is_patient=not clauses)
             if clauses:
                 reason = failure or _death(worker.process.returncode, running, log)
-                broken = CheckResult(check=running, outcome="broken", reason=reason)
-                yield _result(clauses[0], (broken,))
+                yield _result(
+                    clauses[0], CheckResult(check=running, outcome="broken", reason=reason)
+                )
         # Without a backend there is nothing more to check, and that is said above.
-        if not loading.error:
-            yield self._ability()
-
-    def _ability(self) -> ClauseResult:
-        reasons = "; ".join(dict.fromkeys(self.refusals.values()))
-        check = CheckResult(
-            check="strategies",
-            outcome="kept" if self.strategies else "broken",
-            reason="" if self.strategies else f"strategies: expected one, found none: {reasons}",
-        )
-        return ClauseResult(
-            name="strategies",
-            title="carries out at least one strategy",
-            checks=(check,),
-            remark=", ".join(self.strategies),
-        )
+        if is_loaded:
+            reasons = "; ".join(dict.fromkeys(self.refusals.values()))
+            check = CheckResult(
+                check="strategies",
+                outcome="kept" if self.strategies else "broken",
+                reason=""
+                if self.strategies
+                else f"strategies: expected one, found none: {reasons}",
+            )
+            yield ClauseResult(
+                name="strategies",
+                title="carries out at least one strategy",
+                checks=(check,),
+                remark=", ".join(self.strategies),
+            )
 
 
 def title(clause: type[Clause]) -> str:
@@ -217,19 +223,8 @@ def title(clause: type[Clause]) -> str:
     return text[0].lower() + text[1:]
 
 
-def _result(
-    clause: type[Clause], checks: tuple[CheckResult, ...], *, remark: str = ""
-) -> ClauseResult:
+def _result(clause: type[Clause], *checks: CheckResult, remark: str = "") -> ClauseResult:
     return ClauseResult(name=clause.clause, title=title(clause), checks=checks, remark=remark)
-
-
-def _refusals(kinds: Mapping[str, str]) -> dict[str, str]:
-    """Return the reason against each strategy that lacks some kind of work."""
-    reasons = {
-        strategy: next((kinds[kind] for kind in needed if kinds.get(kind)), "")
-        for strategy, needed in STRATEGIES.items()
-    }
-    return {strategy: reason for strategy, reason in reasons.items() if reason}
 
 
 def _death(code: int, running: str, log: Path) -> str:
@@ -247,26 +242,24 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
         os.environ.pop(name, None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
 
-    def on_check(check: str) -> None:
-        channel.emit({"event": "check", "check": check})
+    def check(contract: type, subject: object) -> None:
+        ContractSession(subject=subject, on_clause=on_clause, on_check=on_check).run(contract)
+
+    def on_check(name: str) -> None:
+        channel.emit({"event": "check", "check": name})
 
     def on_clause(clause: str, checks: Sequence[CheckResult]) -> None:
-        remark = _remark(clause, request)
-        results = [asdict(check) for check in checks]
-        channel.emit({"event": "clause", "checks": results, "remark": remark})
+        results = [asdict(result) for result in checks]
+        channel.emit({"event": "clause", "checks": results, "remark": _remark(clause, request)})
 
-    name, options = request.plugin, request.options
-    package = {"plugin": name, "options": options}
-    ContractSession(subject=package, on_clause=on_clause, on_check=on_check).run(TestPackage)
-    if observe_loading(name, options=options).error:
+    plugin, options = request.plugin, request.options
+    check(TestPackage, (plugin, options))
+    if observe_loading(plugin, options=options).error:
         return
-    backend = load_backend(name, options=options)
-    execution = Execution(device=request.device, threads=1)
-    channel.emit({"event": "kinds", "kinds": offered(backend, execution, is_tried=False)})
-    subject = {"backend": backend, "execution": execution}
-    ContractSession(subject=subject, on_clause=on_clause, on_check=on_check).run(TestBackend)
-    # Last, so that a crash is one of its clause.
-    channel.emit({"event": "kinds", "kinds": offered(backend, execution, is_tried=True)})
+    subject = Subject(
+        load_backend(plugin, options=options), Execution(device=request.device, threads=1)
+    )
+    check(TestBackend, subject)
 
 
 def _remark(clause: str, request: WorkerRequest) -> str:
@@ -277,51 +270,19 @@ def _remark(clause: str, request: WorkerRequest) -> str:
         return f"the reference still works in {', '.join(files)}" if files else ""
     if clause in ("import_cost", "missing_framework"):
         loading = observe_loading(request.plugin, options=request.options)
-        if clause == "missing_framework":
-            return framework_of(request.plugin, loading.needs)
-        return f"{loading.import_ms:.0f} ms"
+        is_cost = clause == "import_cost"
+        return f"{loading.import_ms:.0f} ms" if is_cost else framework_of(entry, loading.needs)
     return ""
-
-
-def offered(backend: Backend, execution: Execution, *, is_tried: bool) -> Mapping[str, str]:
-    """Return each kind of work with what is against it; empty for nothing.
-
-    Args:
-        is_tried: Whether a little of the work is done, or only begun.
-    """
-    batches = make_batches() if is_tried else []
-    reasons = dict.fromkeys(KINDS, "")
-    for kind in KINDS:
-        network = make_network() if kind == "feed" else small_cnn()
-        task = make_task(network, execution=execution)
-        try:
-            if kind == "feed":
-                backend.feed(task).feed(batches, after_step=lambda: None)
-            elif kind == "extract":
-                list(backend.extract(task).extract(batches))
-            else:
-                learn(backend.train(task), *([batches] * is_tried))
-        except UnsupportedError as refusal:
-            reasons[kind] = str(refusal)
-        except Exception as error:
-            reasons[kind] = _error_text(error, package=_package(backend))
-    return reasons
 
 
 class TestBackend(BackendContract):
     """The contract of the backend that is checked."""
 
     @pytest.fixture
-    def backend(self, pytestconfig: pytest.Config) -> Backend:
-        """Return the backend."""
-        backend: Backend = pytestconfig.stash[_SUBJECT]["backend"]
-        return backend
-
-    @pytest.fixture
-    def execution(self, pytestconfig: pytest.Config) -> Execution:
-        """Return how to compute."""
-        execution: Execution = pytestconfig.stash[_SUBJECT]["execution"]
-        return execution
+    def subject(self, pytestconfig: pytest.Config) -> Subject:
+        """Return the backend and its execution."""
+        subject: Subject = pytestconfig.stash[_SUBJECT]
+        return subject
 
 
 class TestPackage(PluginContract):
@@ -330,13 +291,12 @@ class TestPackage(PluginContract):
     @pytest.fixture
     def plugin(self, pytestconfig: pytest.Config) -> str:
         """Return the name of the plugin."""
-        return str(pytestconfig.stash[_SUBJECT]["plugin"])
+        return str(pytestconfig.stash[_SUBJECT][0])
 
     @pytest.fixture
     def options(self, pytestconfig: pytest.Config) -> Mapping[str, Setting]:
         """Return its options."""
-        options: Mapping[str, Setting] = pytestconfig.stash[_SUBJECT]["options"]
-        return options
+        return dict(pytestconfig.stash[_SUBJECT][1])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -344,20 +304,20 @@ class ContractSession:
     """Session of pytest over a contract, as a plugin of pytest that reports clause by clause.
 
     Attributes:
-        subject: What is checked, by the name of the fixture.
+        subject: The ``Subject`` that is checked; of a package, its name and options.
         on_check: Is given the name of each check before it is carried out.
         on_clause: Is given the name of each clause and the outcome of its checks.
         clauses: Names of the only clauses to check; empty for all.
     """
 
-    subject: Mapping[str, Any]
+    subject: object
     on_clause: Callable[[str, Sequence[CheckResult]], None]
     on_check: Callable[[str], None] = lambda check: None
     clauses: Collection[str] = ()
     _checks: list[CheckResult] = field(default_factory=list)
 
-    def run(self, contract: type[TestBackend] | type[TestPackage]) -> None:
-        """Carry out the checks.
+    def run(self, contract: type) -> None:
+        """Carry out the checks of ``TestBackend`` or ``TestPackage``.
 
         Raises:
             RunError: They could not be started.
@@ -396,42 +356,34 @@ class ContractSession:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Keep the outcome of a check."""
         if call.excinfo is not None:
-            package = _package(self.subject["backend"]) if "backend" in self.subject else ""
-            outcome, reason = _failure(call.excinfo.value, package=package)
-            self._checks.append(CheckResult(check=item.name, outcome=outcome, reason=reason))
+            self._checks.append(self._failure(item.name, call.excinfo.value))
         elif call.when == "call":
             self._checks.append(CheckResult(check=item.name, outcome="kept"))
         return (yield)
 
+    def _failure(self, check: str, error: BaseException) -> CheckResult:
+        if isinstance(error, pytest.skip.Exception):
+            reason = str(error).removeprefix(REFUSED)
+            return CheckResult(check=check, outcome="refused", reason=reason)
+        if isinstance(error, AssertionError | pytest.fail.Exception):
+            reason = str(error).strip() or "an assertion failed"
+        else:
+            reason = _error_text(error, getattr(self.subject, "backend", None))
+        return CheckResult(check=check, outcome="broken", reason=reason)
+
 
 def _clause(item: pytest.Function) -> str:
     """Return the name of the clause that a check belongs to."""
-    assert item.cls is not None
-    (clause,) = (
-        base for base in item.cls.__bases__[0].__bases__ if item.originalname in vars(base)
-    )
-    return str(clause.clause)
+    return str(item.function.clause)
 
 
-def _failure(error: BaseException, *, package: str) -> tuple[Literal["broken", "refused"], str]:
-    if isinstance(error, pytest.skip.Exception):
-        return "refused", str(error).removeprefix(REFUSED)
-    if isinstance(error, AssertionError | pytest.fail.Exception):
-        return "broken", str(error).strip() or "an assertion failed"
-    return "broken", _error_text(error, package=package)
-
-
-def _error_text(error: BaseException, *, package: str) -> str:
-    """Return an exception with the last line of the plugin's own that it came through."""
-    text = f"{type(error).__name__}: {str(error).strip() or 'no message'}"
+def _error_text(error: BaseException, backend: Backend | None) -> str:
+    """Return an exception with the last line of the backend's package that it came through."""
+    package = type(backend).__module__.partition(".")[0]
     places = [
-        f"{Path(frame.f_code.co_filename).name}:{line}"
+        f" ({Path(frame.f_code.co_filename).name}:{line})"
         for frame, line in traceback.walk_tb(error.__traceback__)
         if frame.f_globals.get("__name__", "").partition(".")[0] == package
     ]
-    return f"{text} ({places[-1]})" if places else text
-
-
-def _package(backend: object) -> str:
-    """Return the package that a backend's class is in."""
-    return type(backend).__module__.partition(".")[0]
+    text = str(error).strip() or "no message"
+    return "".join([f"{type(error).__name__}: {text}", *places[-1:]])

@@ -33,18 +33,15 @@ CORE, API = "benchharness", "benchharness.api"
 REFERENCE = "benchharness.testing"
 
 
-class Loads(Clause):
+class Loads(Clause, name="loads"):
     """Loads, and refuses options that it does not know."""
-
-    clause = "loads"
 
     def test_the_plugin_loads(self, plugin: str, options: Mapping[str, Setting]) -> None:
         """Its module is imported, no hook is misspelt, and one of them returns a backend."""
         loading = observe_loading(plugin, options=options)
 
-        assert not loading.error, (
-            f"loading: expected a backend, found {loading.error}: {loading.message}"
-        )
+        found = f"{loading.error}: {loading.message}"
+        assert not loading.error, f"loading: expected a backend, found {found}"
 
     def test_an_unknown_option_is_refused(self, plugin: str) -> None:
         """An option that does nothing would be believed."""
@@ -56,10 +53,8 @@ class Loads(Clause):
         )
 
 
-class ApiVersion(Clause):
+class ApiVersion(Clause, name="api_version"):
     """States the version of benchharness.api that it was written for."""
-
-    clause = "api_version"
 
     def test_the_api_version_is_declared(self, plugin: str) -> None:
         """The module of the entry point says what it was written for."""
@@ -71,28 +66,25 @@ class ApiVersion(Clause):
         )
 
 
-class Imports(Clause):
+class Imports(Clause, name="imports"):
     """Imports of benchharness its api alone."""
-
-    clause = "imports"
 
     def test_only_the_api_is_imported(self, plugin: str) -> None:
         """Of benchharness, ``benchharness.api`` alone: everything else may change at any time."""
         entry = find(plugin)
         if entry.module.partition(".")[0] == CORE:
             pytest.skip("it is part of benchharness itself")
-
-        internal = [str(imported) for imported in core_imports(entry) if imported.is_internal]
-
-        assert not internal, (
-            f"imports: expected benchharness.api alone, found {', '.join(internal)}"
+        used = ", ".join(
+            f"{used.file}:{used.line}: {used.module}"
+            for used in core_imports(entry)
+            if not (_is_in(used.module, API) or used.is_reference)
         )
 
+        assert not used, f"imports: expected benchharness.api alone, found {used}"
 
-class ImportCost(Clause):
+
+class ImportCost(Clause, name="import_cost"):
     """Importing its module imports no framework."""
-
-    clause = "import_cost"
 
     def test_its_module_imports_no_framework(
         self, plugin: str, options: Mapping[str, Setting]
@@ -109,20 +101,17 @@ class ImportCost(Clause):
         )
 
 
-class MissingFramework(Clause):
+class MissingFramework(Clause, name="missing_framework"):
     """Tells how to install a framework that is missing."""
-
-    clause = "missing_framework"
 
     def test_a_missing_framework_is_told(self, plugin: str, options: Mapping[str, Setting]) -> None:
         """Without what it needs, the hook raises a PluginError that says how to install it."""
-        needed = observe_loading(plugin, options=options).needs
+        entry, needed = find(plugin), observe_loading(plugin, options=options).needs
         if not needed:
             pytest.skip("it needs no package beyond those of benchharness")
-
         loading = observe_loading(plugin, options=options, without=needed)
 
-        where = f"{title(find(plugin))} without {framework_of(plugin, needed)}"
+        where = f"{title(entry)} without {framework_of(entry, needed)}"
         assert loading.error == "PluginError", (
             f"{where}: expected a PluginError, "
             f"found {loading.error or 'a backend'} {loading.message}".rstrip()
@@ -146,13 +135,9 @@ class PluginContract(Loads, ApiVersion, Imports, ImportCost, MissingFramework):
         return {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Import:
-    """An import of a module of benchharness.
-
-    Attributes:
-        file: Path below the plugin's package.
-    """
+    """Import of a module of benchharness, in a file below the plugin's package."""
 
     file: str
     line: int
@@ -160,38 +145,25 @@ class Import:
 
     @property
     def is_reference(self) -> bool:
-        """Whether it is the reference."""
+        """Whether it is the NumPy reference."""
         return _is_in(self.module, REFERENCE)
-
-    @property
-    def is_internal(self) -> bool:
-        """Whether no plugin may rely on it."""
-        return not (_is_in(self.module, API) or self.is_reference)
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.module}"
 
 
 def core_imports(entry: EntryPoint) -> list[Import]:
     """Return every import of benchharness in the source of a plugin, without running it."""
-    return [
-        Import(file=name, line=line, module=module)
-        for name, text in _sources(entry.module.partition(".")[0])
-        for line, module in _imported(ast.parse(text))
-        if _is_in(module, CORE)
-    ]
-
-
-def _sources(package: str) -> Iterator[tuple[str, str]]:
-    spec = find_spec(package)
+    spec = find_spec(entry.module.partition(".")[0])
     if spec is None:
-        return
+        return []
     folders = [Path(folder) for folder in spec.submodule_search_locations or ()]
     files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.py"))]
     if not folders and spec.origin:
         files = [(Path(spec.origin).parent, Path(spec.origin))]
-    for folder, file in files:
-        yield str(file.relative_to(folder)), file.read_text(encoding="utf-8")
+    return [
+        Import(str(file.relative_to(folder)), line, module)
+        for folder, file in files
+        for line, module in _imported(ast.parse(file.read_text(encoding="utf-8")))
+        if _is_in(module, CORE)
+    ]
 
 
 def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
+from importlib.metadata import EntryPoint
 from types import ModuleType
 
 from benchharness.api import Setting
@@ -23,7 +24,7 @@ from benchharness.worker.request import run_job as run_in_worker
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loading:
-    """What loading a plugin did.
+    """Effects of loading a plugin.
 
     Attributes:
         import_ms: Importing the module of the entry point, ``benchharness.api`` being there.
@@ -34,8 +35,8 @@ class Loading:
     """
 
     import_ms: float = 0.0
-    imports: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()
+    imports: Sequence[str] = ()
+    needs: Sequence[str] = ()
     error: str = ""
     message: str = ""
 
@@ -43,12 +44,7 @@ class Loading:
 def observe_loading(
     name: str, *, options: Mapping[str, Setting], without: Sequence[str] = ()
 ) -> Loading:
-    """Load a plugin as a worker does, and return what that did.
-
-    Args:
-        name: Of the installed plugin.
-        options: For its hook.
-        without: Packages that are to be missing.
+    """Load an installed plugin as a worker does, where the packages ``without`` are missing.
 
     Raises:
         PluginError: No plugin of that name is installed, or loading it ends the process.
@@ -66,18 +62,12 @@ def _observe(name: str, options: str, arguments: str) -> Loading:
         events = run_in_worker(request)
     except RunError as error:
         raise PluginError(f"backend {name}: loading it {error}") from error
-    loaded = next(event["loading"] for event in events if event["event"] == "loaded")
-    return Loading(**loaded | {key: tuple(loaded[key]) for key in ("imports", "needs")})
+    return next(Loading(**event["loading"]) for event in events if event["event"] == "loaded")
 
 
-def framework_of(name: str, needs: Sequence[str]) -> str:
-    """Return what a plugin needs in one name: what it requires itself, else what came first.
-
-    Args:
-        name: Of the installed plugin.
-        needs: Packages that its hook imported.
-    """
-    required = {package for package, _ in requirements(find(name))}
+def framework_of(entry: EntryPoint, needs: Sequence[str]) -> str:
+    """Return the one name for what a plugin needs: what it requires itself, else the first."""
+    required = {package for package, _ in requirements(entry)}
     return next((need for need in needs if need in required), needs[0] if needs else "")
 
 
@@ -106,34 +96,31 @@ def _load(request: WorkerRequest) -> Loading:
     for name in ("benchharness.hookspecs", "benchharness.testing.plugin", "packaging.requirements"):
         importlib.import_module(name)
     module = request.arguments["module"]
-    plugin_package = module.partition(".")[0]
+    package = module.partition(".")[0]
     sys.meta_path.insert(0, Absence(request.arguments["without"]))
-    before, error = _packages(plugin_package), None
+    before, error, message = _packages(package), "", ""
     began_s = time.perf_counter()
     try:
         importlib.import_module(module)
     except Exception as failure:
         return Loading(error=type(failure).__name__, message=str(failure))
     import_ms = 1000 * (time.perf_counter() - began_s)
-    imported = _packages(plugin_package)
+    imported = _packages(package)
     try:
         load_backend(request.plugin, options=request.options)
     except Exception as failure:
-        error = failure
+        error, message = type(failure).__name__, str(failure)
     return Loading(
         import_ms=import_ms,
-        imports=tuple(name for name in imported if name not in before),
-        needs=tuple(name for name in _packages(plugin_package) if name not in imported),
-        error=type(error).__name__ if error else "",
-        message=str(error) if error else "",
+        imports=[name for name in imported if name not in before],
+        needs=[name for name in _packages(package) if name not in imported],
+        error=error,
+        message=message,
     )
 
 
 def _packages(own: str) -> list[str]:
-    """Return the packages in memory that are neither Python's, nor ours, nor the plugin's own.
-
-    In the order in which they were imported.
-    """
+    """Return the packages in memory that are neither Python's, ours nor the plugin's, in order."""
     tops = dict.fromkeys(name.partition(".")[0] for name in list(sys.modules))
     left_out = sys.stdlib_module_names | {own, "benchharness"}
     # Compiled helpers and the names of scripts are nobody's packages.

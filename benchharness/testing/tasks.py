@@ -30,10 +30,17 @@ from benchharness.api import (
 from benchharness.model.network import Shape
 from benchharness.model.task import Output
 
-Weights = Mapping[str, NDArray[np.float32]]
-
 CPU = Execution(device="cpu", threads=1)
 SGD = Optimizer(name="sgd", lr=0.1)
+# No constant is a framework's default, and epsilon is large enough to show where it stands.
+RULES = {
+    "sgd": Optimizer(name="sgd", lr=0.2),
+    "momentum": Optimizer(name="sgd", lr=0.1, momentum=0.8),
+    "nesterov": Optimizer(name="sgd", lr=0.1, momentum=0.8, nesterov=True),
+    "adam": Optimizer(name="adam", lr=0.02, beta_1=0.8, beta_2=0.95, epsilon=1e-3),
+    "rmsprop": Optimizer(name="rmsprop", lr=0.01, rho=0.8, epsilon=1e-3),
+}
+ADAM_WITH_DECAY = Optimizer(name="adam", lr=0.02, epsilon=1e-5, weight_decay=0.1)
 # Height, width and channels differ, so that no two axes can be exchanged unnoticed.
 IMAGE_SHAPE = (11, 9, 3)
 CLASSES = 4
@@ -60,9 +67,8 @@ def small_cnn(*, outputs: int = CLASSES, dropout: float = 0.0) -> Network:
 
 def linear(*, outputs: int = CLASSES, input_shape: Shape = IMAGE_SHAPE) -> Network:
     """Return one dense layer over all values of an image."""
-    return make_network(
-        Flatten(name="flatten"), Dense(name="logits", units=outputs), input_shape=input_shape
-    )
+    layers = Flatten(name="flatten"), Dense(name="logits", units=outputs)
+    return make_network(*layers, input_shape=input_shape)
 
 
 def make_weights(network: Network, *, seed: int = 0) -> dict[str, NDArray[np.float32]]:
@@ -79,11 +85,12 @@ def make_weights(network: Network, *, seed: int = 0) -> dict[str, NDArray[np.flo
 def make_preprocessing(name: str, *, shape: Shape = IMAGE_SHAPE) -> Preprocessing:
     """Return the preprocessing of that name, with its amounts.
 
-    The fitted amounts of the last two are made up: a backend has to take them as they come.
+    The fitted amounts of ``standard`` and ``zca`` are made up: a backend takes them as they come.
     """
     channels = shape[-1]
     order = tuple(range(channels))
     mean, scale = (120.0, 110.0, 100.0)[:channels], (1 / 60.0, 1 / 65.0, 1 / 70.0)[:channels]
+    whitening = make_whitening(shape) if name == "zca" else None
     match name:
         case "unit":
             mean, scale = (0.0,) * channels, (1 / 255,) * channels
@@ -91,11 +98,7 @@ def make_preprocessing(name: str, *, shape: Shape = IMAGE_SHAPE) -> Preprocessin
             mean, scale = (123.675, 116.28, 103.53), (1 / 58.395, 1 / 57.12, 1 / 57.375)
         case "caffe_bgr":
             order, mean, scale = (2, 1, 0), (103.939, 116.779, 123.68), (1.0, 1.0, 1.0)
-        case "zca":
-            return Preprocessing(
-                name=name, order=order, mean=mean, scale=scale, whitening=make_whitening(shape)
-            )
-    return Preprocessing(name=name, order=order, mean=mean, scale=scale)
+    return Preprocessing(name=name, order=order, mean=mean, scale=scale, whitening=whitening)
 
 
 def make_whitening(shape: Shape, *, components: int = 20, seed: int = 0) -> Whitening:
@@ -116,7 +119,7 @@ UNIT = make_preprocessing("unit")
 def make_task(
     network: Network,
     *,
-    weights: Weights | None = None,
+    weights: Mapping[str, NDArray[np.float32]] | None = None,
     trainable: Sequence[str] | None = None,
     output: Output = "softmax",
     optimizer: Optimizer | None = SGD,
@@ -151,8 +154,7 @@ def make_witness(
         images: Recorded of each batch.
         steps: Positions of the sampled steps; unless stated, all of a short epoch.
     """
-    random = np.random.default_rng(0)
-    pattern = random.normal(size=shape).astype(np.float32)
+    pattern = np.random.default_rng(0).normal(size=shape).astype(np.float32)
     return FingerprintSpec(pattern=pattern, images=images, steps=tuple(steps))
 
 

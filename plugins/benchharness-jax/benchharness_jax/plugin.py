@@ -22,7 +22,7 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
     for name, value in needed(os.environ).items():
         os.environ.setdefault(name, value)
     try:
-        from benchharness_jax.backend import JaxBackend
+        from benchharness_jax.training import JaxBackend
     except ImportError as error:
         raise _absent(error) from error
     return JaxBackend()
@@ -32,7 +32,7 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
 def benchharness_synchronize(device: str) -> Callable[[], None]:
     """Return what waits for the device."""
     try:
-        from benchharness_jax.device import waiter
+        from benchharness_jax.data import waiter
     except ImportError as error:
         raise _absent(error) from error
     return waiter(device)

@@ -1,12 +1,14 @@
-"""A network that learns, in JAX."""
+"""A network that learns, in JAX, and the backend that builds it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
 
 import jax
 import numpy as np
+import optax
 from flax import nnx
 from numpy.typing import NDArray
 
@@ -17,19 +19,66 @@ from benchharness.api import (
     Batches,
     ConsumedBatches,
     Dropout,
+    Extraction,
+    Feeding,
     Scores,
     Setting,
     Task,
+    Training,
 )
-from benchharness_jax import steps
-from benchharness_jax.device import synchronize
-from benchharness_jax.files import build_loader
-from benchharness_jax.images import Array, BatchArrays, Inputs, to_device
-from benchharness_jax.layers import describe_network, draw_network
-from benchharness_jax.optimizers import build_native_optimizer, build_optimizer
-from benchharness_jax.settings import learning_settings, network_settings
-from benchharness_jax.weights import Arrays, load_weights, merge, named_parameters, to_canonical
-from benchharness_jax.witness import Ledger
+from benchharness_jax.data import (
+    Array,
+    BatchArrays,
+    Inputs,
+    JaxFeeding,
+    Ledger,
+    build_loader,
+    compiled,
+    synchronize,
+    to_device,
+    use_device,
+)
+from benchharness_jax.network import (
+    Arrays,
+    Chain,
+    Graph,
+    JaxExtraction,
+    describe_network,
+    draw_network,
+    layers_of,
+    load_weights,
+    merge,
+    named_parameters,
+    network_settings,
+    outputs,
+    to_canonical,
+)
+from benchharness_jax.optimizers import (
+    Rule,
+    build_native_optimizer,
+    build_optimizer,
+    read_optimizer,
+)
+
+
+class JaxBackend:
+    """Feeds, extracts and trains with JAX."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the versions of JAX, of its compiler's library, and of what is built on it."""
+        return {name: version(name) for name in ("jax", "jaxlib", "flax", "optax")}
+
+    def feed(self, task: Task) -> Feeding:
+        """Prepare to bring images to the device."""
+        return JaxFeeding(task, device=use_device(task))
+
+    def extract(self, task: Task) -> Extraction:
+        """Prepare to run images through the task's frozen network."""
+        return JaxExtraction(task, device=use_device(task))
+
+    def train(self, task: Task) -> Training:
+        """Build the task's network on the device, ready to learn."""
+        return JaxTraining(task, device=use_device(task))
 
 
 class JaxTraining:
@@ -55,11 +104,11 @@ class JaxTraining:
     def reset(self) -> None:
         """Return to the initial weights, a fresh optimizer and the first dropout mask."""
         learnt = self._load(self._initial)
-        self._state = steps.State(
+        self._state = State(
             learnt=learnt,
             optimizer=jax.device_put(self._rule.transformation.init(learnt), self._device),
             key=dropout_key(self._task, device=self._device),
-            tally=steps.empty_tally(),
+            tally=empty_tally(),
         )
         self._ledger.clear()
 
@@ -68,7 +117,7 @@ class JaxTraining:
     ) -> None:
         """Take one optimizer step per batch, epoch by epoch."""
         for batches in epochs:
-            self._state, count = steps.begin_epoch(self._state), 0
+            self._state, count = begin_epoch(self._state), 0
             self._ledger.clear()
             for step, batch in enumerate(batches):
                 arrays = BatchArrays.of(batch)
@@ -92,7 +141,7 @@ class JaxTraining:
 
     def evaluate(self, batches: Batches) -> Scores:
         """Score without dropout and without learning."""
-        tally, weights, count = steps.empty_tally(), self._weights, 0
+        tally, weights, count = empty_tally(), self._weights, 0
         for batch in batches:
             tally = self._score(tally, weights, self._inputs(BatchArrays.of(batch)), batch.labels)
             count += len(batch)
@@ -147,19 +196,17 @@ class JaxTraining:
     def _compile(self) -> None:
         """Bind what is compiled, each with its first call."""
         graph, output, device = self._graph, self._task.output, self._device
-        self._train = steps.compiled(
-            steps.train,
+        self._train = compiled(
+            train,
             device=device,
             donated=0,
             graph=graph,
             rule=self._rule,
             output=output,
         )
-        self._score = steps.compiled(
-            steps.score, device=device, donated=0, graph=graph, output=output
-        )
-        self._gradients = steps.compiled(steps.gradients, device=device, graph=graph, output=output)
-        self._outputs = steps.compiled(steps.outputs, device=device, graph=graph)
+        self._score = compiled(score, device=device, donated=0, graph=graph, output=output)
+        self._gradients = compiled(gradients, device=device, graph=graph, output=output)
+        self._outputs = compiled(outputs, device=device, graph=graph)
 
     def _step(self, batch: BatchArrays) -> Array:
         """Augment and preprocess a batch, learn from it, and return what the network saw."""
@@ -182,7 +229,153 @@ def dropout_key(task: Task, *, device: jax.Device) -> jax.Array | None:
     return jax.device_put(jax.random.key(task.seed), device) if has_dropout else None
 
 
-def scores(tally: steps.Tally, *, count: int) -> Scores:
+def scores(tally: Tally, *, count: int) -> Scores:
     """Return the means over ``count`` images, after waiting for the device."""
     images = max(count, 1)
     return Scores(loss=float(tally.loss) / images, top1=int(tally.hits) / images, count=count)
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class Tally:
+    """Loss and hits summed on the device, so that reading them waits only once."""
+
+    loss: jax.Array
+    hits: jax.Array
+
+    def add(self, loss: jax.Array, logits: jax.Array, labels: jax.Array) -> Tally:
+        """Return the sums with one batch's mean loss and its right guesses."""
+        guesses = logits.argmax(1) if logits.shape[1] > 1 else logits[:, 0] > 0
+        return Tally(
+            loss=self.loss + loss * len(labels), hits=self.hits + (guesses == labels).sum()
+        )
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a step changes.
+
+    Twin note: PyTorch and Keras change arrays in place; here a step takes the state and returns the
+    next, in the memory of the last.
+
+    Attributes:
+        learnt: The trainable arrays, by canonical name.
+        optimizer: Of the update rule.
+        key: Of the next step's dropout; None without dropout, for drawing takes time.
+        tally: Of the epoch so far.
+    """
+
+    learnt: Arrays
+    optimizer: optax.OptState
+    key: jax.Array | None
+    tally: Tally
+
+
+def train(
+    state: State,
+    frozen: Arrays,
+    inputs: jax.Array,
+    labels: jax.Array,
+    *,
+    graph: Graph,
+    rule: Rule,
+    output: str,
+) -> State:
+    """Return the state after one step."""
+    following, key = (None, None) if state.key is None else jax.random.split(state.key)
+    (loss, logits), gradients = jax.value_and_grad(_loss, has_aux=True)(
+        state.learnt, frozen, inputs, labels, key, graph=graph, output=output
+    )
+    updates, optimizer = rule.transformation.update(gradients, state.optimizer, state.learnt)
+    return State(
+        learnt=optax.apply_updates(state.learnt, updates),
+        optimizer=optimizer,
+        key=following,
+        tally=state.tally.add(loss, logits, labels),
+    )
+
+
+def score(
+    tally: Tally,
+    weights: Arrays,
+    inputs: jax.Array,
+    labels: jax.Array,
+    *,
+    graph: Graph,
+    output: str,
+) -> Tally:
+    """Return the tally with a batch that is scored without dropout."""
+    loss, logits = _loss({}, weights, inputs, labels, None, graph=graph, output=output)
+    return tally.add(loss, logits, labels)
+
+
+def gradients(
+    learnt: Arrays,
+    frozen: Arrays,
+    inputs: jax.Array,
+    labels: jax.Array,
+    *,
+    graph: Graph,
+    output: str,
+) -> Arrays:
+    """Return the mean loss's gradient for every trainable array, without dropout."""
+    found, _ = jax.grad(_loss, has_aux=True)(
+        learnt, frozen, inputs, labels, None, graph=graph, output=output
+    )
+    return found
+
+
+def empty_tally() -> Tally:
+    """Return a tally of nothing, in host memory: the next step brings it to the device."""
+    return Tally(loss=np.float32(0), hits=np.int32(0))
+
+
+def begin_epoch(state: State) -> State:
+    """Return the state with an empty tally."""
+    return replace(state, tally=empty_tally())
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, *, output: str) -> jax.Array:
+    """Return the batch's mean cross-entropy in nats."""
+    if output == "sigmoid":
+        return optax.sigmoid_binary_cross_entropy(logits[:, 0], labels).mean()
+    return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+
+def _loss(
+    learnt: Arrays,
+    frozen: Arrays,
+    inputs: jax.Array,
+    labels: jax.Array,
+    key: jax.Array | None,
+    *,
+    graph: Graph,
+    output: str,
+) -> tuple[jax.Array, jax.Array]:
+    """Return the batch's loss and its logits."""
+    logits = merge(graph, learnt | frozen)(inputs, key=key)
+    return cross_entropy(logits, labels, output=output), logits
+
+
+def learning_settings(
+    *,
+    model: Chain,
+    learnt: Collection[str],
+    rule: Rule,
+    state: optax.OptState,
+    drawn: Collection[str],
+) -> Mapping[str, Setting]:
+    """Return what decides how a network learns: its rule, dropout and trainable layers.
+
+    ``drawn`` names the arrays that the framework has initialised by itself.
+    """
+    rates = [layer.rate for layer in layers_of(model) if isinstance(layer, nnx.Dropout)]
+    learning = {name.split("/")[0] for name in learnt}
+    return {
+        **{f"optimizer.{name}": value for name, value in read_optimizer(rule, state).items()},
+        "dropout": ", ".join(str(float(rate)) for rate in rates),
+        "trainable": ", ".join(name for name in model.names if name in learning),
+        # Flax's layers keep no record of it; this is what Conv and Linear do (0.12).
+        "initialiser": "lecun_normal" if drawn else "given",
+    }

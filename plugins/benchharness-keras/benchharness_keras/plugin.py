@@ -87,7 +87,7 @@ def load_backend(engine: str) -> Backend:
         os.environ.setdefault(name, value)
     try:
         with _without_user_file():
-            from benchharness_keras.backend import KerasBackend
+            from benchharness_keras.training import KerasBackend
     except ImportError as error:
         raise PluginError(
             f"backend keras: Keras on {engine} cannot be imported ({error}); "

@@ -22,7 +22,7 @@ def benchharness_backend(options: Mapping[str, Setting]) -> Backend:
     if options:
         raise PluginError(f"backend torch: expected no options, found {', '.join(sorted(options))}")
     try:
-        from benchharness_torch.backend import TorchBackend
+        from benchharness_torch.training import TorchBackend
     except ImportError as error:
         raise _absent(error) from error
     return TorchBackend()
@@ -36,7 +36,7 @@ def benchharness_read_weights(
     if path.suffix != ".pth":
         return None
     try:
-        from benchharness_torch.checkpoint import read_checkpoint
+        from benchharness_torch.network import read_checkpoint
     except ImportError as error:
         raise _absent(error) from error
     return read_checkpoint(path, network)
@@ -46,7 +46,7 @@ def benchharness_read_weights(
 def benchharness_synchronize(device: str) -> Callable[[], None]:
     """Return what waits for the device."""
     try:
-        from benchharness_torch.device import waiter
+        from benchharness_torch.data import waiter
     except ImportError as error:
         raise _absent(error) from error
     return waiter(device)

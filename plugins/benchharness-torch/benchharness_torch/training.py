@@ -1,8 +1,8 @@
-"""A network that learns, in PyTorch."""
+"""A network that learns, in PyTorch, and the backend that builds it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -16,18 +16,56 @@ from benchharness.api import (
     Batch,
     Batches,
     ConsumedBatches,
+    Extraction,
+    Feeding,
     Scores,
     Setting,
     Task,
+    Training,
 )
-from benchharness_torch.device import autocast, synchronize
-from benchharness_torch.files import build_loader
-from benchharness_torch.images import BatchArrays, Inputs, ToDevice
-from benchharness_torch.layers import build_network
-from benchharness_torch.optimizers import build_native_optimizer, build_optimizer
-from benchharness_torch.settings import learning_settings, network_settings
-from benchharness_torch.weights import load_weights, named_parameters, to_canonical
-from benchharness_torch.witness import Ledger
+from benchharness_torch.data import (
+    BatchArrays,
+    Inputs,
+    Ledger,
+    ToDevice,
+    TorchFeeding,
+    autocast,
+    build_loader,
+    synchronize,
+    use_device,
+)
+from benchharness_torch.network import (
+    TorchExtraction,
+    build_network,
+    freeze,
+    load_weights,
+    named_parameters,
+    network_settings,
+    place,
+    to_canonical,
+)
+from benchharness_torch.optimizers import build_native_optimizer, build_optimizer, read_optimizer
+
+
+class TorchBackend:
+    """Feeds, extracts and trains with PyTorch."""
+
+    def versions(self) -> Mapping[str, str]:
+        """Return the version of PyTorch, and of CUDA where this build has it."""
+        cuda = {"cuda": torch.version.cuda} if torch.version.cuda else {}
+        return {"torch": torch.__version__, **cuda}
+
+    def feed(self, task: Task) -> Feeding:
+        """Prepare to bring images to the device."""
+        return TorchFeeding(task, device=use_device(task))
+
+    def extract(self, task: Task) -> Extraction:
+        """Prepare to run images through the task's frozen network."""
+        return TorchExtraction(task, device=use_device(task))
+
+    def train(self, task: Task) -> Training:
+        """Build the task's network on the device, ready to learn."""
+        return TorchTraining(task, device=use_device(task))
 
 
 class TorchTraining:
@@ -215,22 +253,19 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, *, output: str) ->
     return F.cross_entropy(logits, labels)
 
 
-def place(model: nn.Sequential, task: Task, *, device: torch.device) -> nn.Sequential:
-    """Return the model on the device, in the task's memory layout."""
-    is_last = task.execution.layout == "channels_last"
-    layout = torch.channels_last if is_last else torch.contiguous_format
-    return model.to(device=device, memory_format=layout)
+def learning_settings(
+    *, model: nn.Sequential, optimizer: torch.optim.Optimizer, drawn: Collection[str]
+) -> Mapping[str, Setting]:
+    """Return what decides how a network learns: its rule, dropout and trainable layers.
 
-
-def freeze(model: nn.Sequential, task: Task) -> None:
-    """Let the task's layers learn and no others.
-
-    Those are cast once where arithmetic is bfloat16: autocast keeps for the length of a step only
-    what it casts of learning weights, and would cast the others anew in each step.
+    ``drawn`` names the arrays that the framework has initialised by itself.
     """
-    is_mixed = task.execution.precision == "bfloat16"
-    for name, parameter in named_parameters(model):
-        learns = name.split("/")[0] in task.trainable
-        parameter.requires_grad_(learns)
-        if is_mixed and not learns:
-            parameter.data = parameter.data.bfloat16()
+    rates = [module.p for module in model.modules() if isinstance(module, nn.Dropout)]
+    learning = [name for name, parameter in named_parameters(model) if parameter.requires_grad]
+    return {
+        **{f"optimizer.{name}": value for name, value in read_optimizer(optimizer).items()},
+        "dropout": ", ".join(str(float(rate)) for rate in rates),
+        "trainable": ", ".join(dict.fromkeys(name.split("/")[0] for name in learning)),
+        # PyTorch's layers keep no record of it; this is what Linear and Conv2d do (2.11 to 2.15).
+        "initialiser": "kaiming_uniform" if drawn else "given",
+    }

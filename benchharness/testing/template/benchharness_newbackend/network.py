@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Batches, Network, Setting, Task
-from benchharness.testing.reference_layers import Tape, backward, forward
-from benchharness.testing.reference_rules import JUDGES, Judgement
+from benchharness.testing.reference import JUDGES, Judgement, Tape, backward, forward
 from benchharness_newbackend.data import Inputs, device_settings, synchronize, to_device
 
 Array = NDArray[Any]

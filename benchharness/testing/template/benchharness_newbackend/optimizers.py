@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Optimizer, Setting
-from benchharness.testing.reference_rules import Rule as ReferenceRule
+from benchharness.testing.reference import Rule as ReferenceRule
 
 _CONSTANTS = {
     "sgd": ("momentum", "nesterov"),

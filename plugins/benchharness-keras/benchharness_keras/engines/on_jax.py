@@ -14,20 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Batch, Setting
-from benchharness_keras.engines import rows
-from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
+from benchharness_keras.engines.engine import Arrays, Engine, Program, Tensor, named_arrays
 
 # Read by XLA with its first operation.
 XLA_DETERMINISM = "--xla_gpu_deterministic_ops=true"
 State = tuple[list[jax.Array], list[jax.Array], list[jax.Array]]
 
 
-class Jax:
+class Jax(Engine):
     """JAX; on a CPU it is deterministic as it comes, on a GPU by a flag read at its start."""
 
     shares_memory = True
-    recolour = staticmethod(rows.recolour)
-    normalise = staticmethod(rows.normalise)
 
     def compiles(self, wanted: bool) -> bool:
         """Return True: nobody trains on JAX without, where each single operation is compiled."""
@@ -42,17 +39,6 @@ class Jax:
         flags = os.environ.get("XLA_FLAGS", "")
         if wanted and XLA_DETERMINISM not in flags:
             os.environ["XLA_FLAGS"] = f"{flags} {XLA_DETERMINISM}".strip()
-
-    def dropout_seed(self, seed: int) -> int | None:
-        """Return the seed: its state is a variable of the layer."""
-        return seed
-
-    def restart_dropout(self, seed: int) -> None:
-        """Return at once: the states of the layers are reset."""
-
-    def conv(self, **options: Any) -> keras.Layer:
-        """Return Keras's own layer."""
-        return keras.layers.Conv2D(**options)
 
     def max_pool(self, size: int, *, name: str) -> keras.Layer:
         """Return a layer whose gradient XLA computes well."""
@@ -75,10 +61,6 @@ class Jax:
     def hold(self, array: NDArray[np.generic]) -> Tensor:
         """Return an array on the default device."""
         return jax.device_put(array)
-
-    def constant(self, array: NDArray[np.generic], *, like: Tensor) -> Tensor:
-        """Return the array, which is compiled into what uses it."""
-        return array
 
     def array(self, array: NDArray[np.generic]) -> Tensor:
         """Return NumPy's array, which a compiled function copies sooner than ``device_put``."""
@@ -104,10 +86,6 @@ class Jax:
     def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return a compiled function."""
         return jax.jit(function)
-
-    def preparation(self, model: keras.Model) -> Callable[[Arrays], Tensor]:
-        """Return a compiled function."""
-        return self.forward(model, is_compiled=True)
 
     def forward(self, model: keras.Model, *, is_compiled: bool) -> Callable[[Arrays], Tensor]:
         """Return a compiled function of the model's variables and the arrays."""

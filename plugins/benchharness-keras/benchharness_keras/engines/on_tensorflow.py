@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -12,16 +11,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from benchharness.api import Batch, Setting
-from benchharness_keras.engines import rows
-from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
+from benchharness_keras.engines.engine import Arrays, Engine, Program, Tensor, named_arrays
 
 
-class TensorFlow:
+class TensorFlow(Engine):
     """TensorFlow; its determinism forbids random numbers without a seed."""
-
-    shares_memory = False
-    recolour = staticmethod(rows.recolour)
-    normalise = staticmethod(rows.normalise)
 
     def compiles(self, wanted: bool) -> bool:
         """Return what is wanted: a graph otherwise, which XLA leaves alone."""
@@ -41,21 +35,6 @@ class TensorFlow:
             tf.config.experimental.enable_op_determinism()
         else:
             disable_op_determinism()
-
-    def dropout_seed(self, seed: int) -> int | None:
-        """Return the seed: its state is a variable of the layer."""
-        return seed
-
-    def restart_dropout(self, seed: int) -> None:
-        """Return at once: the states of the layers are reset."""
-
-    def conv(self, **options: Any) -> keras.Layer:
-        """Return Keras's own layer."""
-        return keras.layers.Conv2D(**options)
-
-    def max_pool(self, size: int, *, name: str) -> keras.Layer:
-        """Return Keras's own layer."""
-        return keras.layers.MaxPooling2D(size, name=name)
 
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return TensorFlow's switches; zero threads mean a thread for each core it may use."""
@@ -82,10 +61,6 @@ class TensorFlow:
         """Return a tensor on the default device."""
         return tf.constant(array)
 
-    def constant(self, array: NDArray[np.generic], *, like: Tensor) -> Tensor:
-        """Return the array, which is compiled into what uses it."""
-        return array
-
     def array(self, array: NDArray[np.generic]) -> Tensor:
         """Return a tensor on the default device."""
         return tf.constant(array)
@@ -94,10 +69,6 @@ class TensorFlow:
         """Return tensors on the default device."""
         arrays = {name: tf.constant(array) for name, array in named_arrays(batch).items()}
         return arrays, tf.constant(batch.labels)
-
-    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
-        """Return the same tensors: they are on the device."""
-        return self.arrays(batch)
 
     def resample(self, images: Tensor, affine: Tensor) -> Tensor:
         """Return what a few gathers give, which XLA fuses, inside a graph of any kind.
@@ -110,10 +81,6 @@ class TensorFlow:
     def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return a graph for tensors whose first axis is the batch."""
         return Graph(function, is_compiled=True)
-
-    def preparation(self, model: keras.Model) -> Callable[[Arrays], Tensor]:
-        """Return a graph that XLA compiles: in a third of the time, for it fuses all passes."""
-        return self.forward(model, is_compiled=True)
 
     def forward(self, model: keras.Model, *, is_compiled: bool) -> Callable[[Arrays], Tensor]:
         """Return a graph of the model."""

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import functools
 import os
+import shutil
+import sysconfig
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import keras
@@ -14,15 +18,12 @@ from keras import ops
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from benchharness.api import Batch, Setting
-from benchharness_keras.compiling import prepare_compiler
-from benchharness_keras.engines.engine import Arrays, Program, Tensor, named_arrays
+from benchharness.api import Batch, PluginError, Setting
+from benchharness_keras.engines.engine import Arrays, Engine, Program, Tensor, named_arrays
 
 
-class Torch:
+class Torch(Engine):
     """PyTorch, switched as in the plugin for PyTorch itself."""
-
-    shares_memory = False
 
     def __init__(self) -> None:
         self._constants: dict[tuple[int, torch.device], tuple[NDArray[np.generic], Tensor]] = {}
@@ -117,10 +118,6 @@ class Torch:
         arrays = {name: self.array(array) for name, array in named_arrays(batch).items()}
         return arrays, self.array(batch.labels)
 
-    def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
-        """Return the same tensors: they are on the device."""
-        return self.arrays(batch)
-
     def resample(self, images: Tensor, affine: Tensor) -> Tensor:
         """Return what PyTorch's own sampler gives.
 
@@ -184,6 +181,38 @@ class Torch:
     def steps(self, program: Program) -> TorchSteps:
         """Return eager steps, of which torch.compile gets the network where it is asked for."""
         return TorchSteps(program)
+
+
+def prepare_compiler(*, is_gpu: bool, is_timed: bool) -> None:
+    """Make ready for torch.compile in this process: by way of C for a GPU, in C++ for a CPU.
+
+    Its cache is emptied where it is timed. Else it keeps what it compiles for later processes, and
+    the seconds of a trial would depend on the trials before it.
+
+    Raises:
+        PluginError: There is no compiler, or it would lack the headers of this Python.
+    """
+    variable, usual = ("CC", "gcc") if is_gpu else ("CXX", "g++")
+    compiler = os.environ.get(variable, usual)
+    if shutil.which(compiler) is None:
+        raise PluginError(
+            f"compile: torch.compile calls {compiler}, which is not installed; install it, for "
+            f"example with: apt install g++, or name another in {variable}, or leave out compile"
+        )
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").exists():
+        raise PluginError(
+            f"compile: torch.compile needs the headers of this Python, and {headers} has no "
+            "Python.h; install it, for example with: apt install python3-dev, or leave out compile"
+        )
+    if is_timed:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = _own_cache().name
+
+
+@functools.cache
+def _own_cache() -> TemporaryDirectory[str]:
+    """Return a folder that goes with the process."""
+    return TemporaryDirectory(prefix="benchharness-compiled-")
 
 
 class Convolution(keras.layers.Conv2D):

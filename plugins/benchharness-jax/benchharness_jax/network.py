@@ -1,15 +1,28 @@
-"""Layers of a network: from the core's description to Flax modules."""
+"""Networks in Flax: layers, canonical weights, and extraction."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial, reduce, singledispatch
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
+from numpy.typing import NDArray
 
-from benchharness.api import Conv, Dense, Dropout, Flatten, MaxPool, Network, Task
+from benchharness.api import (
+    Batches,
+    Conv,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool,
+    Network,
+    Setting,
+    Task,
+)
+from benchharness_jax.data import BatchArrays, Inputs, compiled, device_settings, precision_of
 
 
 class Chain(nnx.Module):
@@ -102,10 +115,7 @@ def flatten(images: jax.Array) -> jax.Array:
 def build_network(*, network: Network, dtype: jnp.dtype, seed: int) -> Chain:
     """Return the network, its layers named as in the description; activations are ``NAME_relu``.
 
-    Args:
-        network: As described.
-        dtype: Of the arithmetic; weights are float32.
-        seed: Of Flax's own initial weights.
+    Arithmetic is in the dtype, weights are float32; the seed is of Flax's own initial weights.
     """
     rngs = nnx.Rngs(seed)
     layers: dict[str, Callable[[jax.Array], jax.Array]] = {}
@@ -168,3 +178,81 @@ def _(layer: Dropout, shape: tuple[int, ...], dtype: jnp.dtype, rngs: nnx.Rngs) 
 @build_layer.register
 def _(layer: Dense, shape: tuple[int, ...], dtype: jnp.dtype, rngs: nnx.Rngs) -> nnx.Linear:
     return nnx.Linear(shape[0], layer.units, dtype=dtype, rngs=rngs)
+
+
+Arrays = dict[str, jax.Array]
+
+
+def named_parameters(model: Chain) -> dict[str, jax.Array]:
+    """Return each array with its canonical name, ``LAYER/kernel`` or ``LAYER/bias``."""
+    layers = nnx.to_pure_dict(nnx.state(model, nnx.Param))["layers"]
+    return {f"{layer}/{part}": value for layer in layers for part, value in layers[layer].items()}
+
+
+def merge(graph: nnx.GraphDef[Chain], arrays: Mapping[str, jax.Array]) -> Chain:
+    """Return the network with these arrays, by canonical name."""
+    layers: dict[str, dict[str, jax.Array]] = {}
+    for name, array in arrays.items():
+        layer, part = name.split("/")
+        layers.setdefault(layer, {})[part] = array
+    return nnx.merge(graph, nnx.State({"layers": layers}))
+
+
+def load_weights(
+    arrays: Mapping[str, NDArray[np.float32]], *, device: jax.Device
+) -> dict[str, jax.Array]:
+    """Return copies on the device, which a step may write over."""
+    own = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    return jax.device_put(own, device, may_alias=False)
+
+
+def to_canonical(array: jax.Array) -> NDArray[np.float32]:
+    """Return an array or its gradient as a float32 array of the host's own."""
+    return np.array(array, np.float32)
+
+
+Graph = nnx.GraphDef[Chain]
+
+
+def outputs(weights: Arrays, inputs: jax.Array, *, graph: Graph) -> jax.Array:
+    """Return the network's float32 output, without dropout."""
+    return merge(graph, weights)(inputs, key=None)
+
+
+class JaxExtraction:
+    """The task's network, without dropout."""
+
+    def __init__(self, task: Task, *, device: jax.Device) -> None:
+        self._device = device
+        self._inputs = Inputs(task, device=device)
+        self._graph = nnx.graphdef(describe_network(task))
+        self._outputs = compiled(outputs, device=device, graph=self._graph)
+        self._weights = load_weights(task.weights, device=device)
+
+    def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
+        """Yield float32 outputs, channels last, one array per batch."""
+        for batch in batches:
+            yield np.array(self._outputs(self._weights, self._inputs(BatchArrays.of(batch))))
+
+    def synchronize(self) -> None:
+        """Return at once: each batch's output has come back to the host already."""
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings."""
+        return network_settings(self._device, model=merge(self._graph, self._weights))
+
+
+def network_settings(device: jax.Device, *, model: Chain) -> dict[str, Setting]:
+    """Return what holds for the process and for a network that is computed."""
+    dtypes = dict.fromkeys(
+        layer.dtype.dtype.name
+        for layer in layers_of(model)
+        if isinstance(layer, nnx.Conv | nnx.Linear)
+    )
+    settings = device_settings(device)
+    return {**settings, "precision": ", ".join(map(precision_of, dtypes)) or settings["precision"]}
+
+
+def layers_of(model: Chain) -> list[object]:
+    """Return the layers in their order."""
+    return [model.layers[name] for name in model.names]
