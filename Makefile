@@ -9,6 +9,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SUITE ?= suites/cats_dogs.toml
 ARGS ?=
+# Two gigabytes each, with the frameworks; a module's tests share what its fixtures start.
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 1); echo $$((cores < 4 ? cores : 4)))
+PYTEST = $(BIN)/pytest -n $(JOBS) --dist loadfile
 
 PACKAGES := -e '.[dev]' -e plugins/benchharness-torch -e 'plugins/benchharness-keras[tensorflow]' \
 	-e plugins/benchharness-jax
@@ -22,7 +25,7 @@ SOURCES := pyproject.toml constraints.txt $(wildcard plugins/*/pyproject.toml)
 help:
 	@echo "make run    set up, then run $(SUITE) (SUITE=..., ARGS='--profile smoke')"
 	@echo "make test   set up, then style, types, import rules and all tests"
-	@echo "make fast   core tests only, seconds    make full   the frameworks too"
+	@echo "make fast   core tests only, a minute   make full   the frameworks too"
 	@echo "make bench  each backend against plain programs of its framework, then pytest-benchmark"
 	@echo "make fix    format and mend lint        make clean  remove the environment"
 
@@ -48,10 +51,10 @@ run: $(VENV)/ready
 test: lint type full
 
 fast: $(VENV)/ready
-	@$(BIN)/pytest -m "not full" $(ARGS)
+	@$(PYTEST) -m "not full and not slow" $(ARGS)
 
 full: $(VENV)/ready
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 lint: $(VENV)/ready
 	@$(BIN)/ruff check --quiet .

@@ -1,7 +1,7 @@
 """Workers' jobs that are done in the process of a command or of a test: frameworks start once.
 
-Started as ``python -P in_process.py COMMANDS``, a JSON list of lists of words; prints a JSON list
-of ``[exit code, standard output, standard error]``.
+Started as ``python -P in_process.py``: reads lines of JSON, ``[folder, words]``, and answers each
+with a line, ``[exit code, standard output, standard error]``.
 """
 
 from __future__ import annotations
@@ -18,24 +18,45 @@ from typing import Any
 from unittest import mock
 
 
+class Commands:
+    """A process that carries out commands one after the other, workers' jobs among them.
+
+    Args:
+        environment: Of the process.
+    """
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", __file__],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, command: Sequence[str], *, folder: Path) -> subprocess.CompletedProcess[str]:
+        """Carry out a command, without its program's name, as if started in a folder."""
+        assert self._process.stdin and self._process.stdout
+        print(json.dumps([str(folder), command]), file=self._process.stdin, flush=True)
+        answer = self._process.stdout.readline()
+        assert answer, f"the process ended during {command}"
+        code, out, err = json.loads(answer)
+        return subprocess.CompletedProcess(command, code, out, err)
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
+
+
 def run_commands(
     commands: Sequence[Sequence[str]], *, folder: Path, environment: Mapping[str, str]
 ) -> list[subprocess.CompletedProcess[str]]:
-    """Run commands one after the other in a process of their own."""
-    done = subprocess.run(
-        [sys.executable, "-P", __file__, json.dumps(commands)],
-        cwd=folder,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=900,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [
-        subprocess.CompletedProcess(command, code, out, err)
-        for command, (code, out, err) in zip(commands, json.loads(done.stdout), strict=True)
-    ]
+    """Carry out commands one after the other in a process of their own."""
+    process = Commands(environment)
+    try:
+        return [process.run(command, folder=folder) for command in commands]
+    finally:
+        process.close()
 
 
 def _steps_here(executor: Any, request: Any, *, on_event: Any, **places: Any) -> Any:
@@ -77,20 +98,32 @@ def workers_here() -> Iterator[None]:
         yield
 
 
-def _main(commands: list[list[str]]) -> list[tuple[int, str, str]]:
+def _main() -> None:
     from benchharness.cli import main
 
-    results = []
-    with workers_here():
-        for command in commands:
-            sys.argv = ["benchharness", *command]
-            with redirect_stdout(io.StringIO()) as out, redirect_stderr(io.StringIO()) as err:
-                try:
-                    main()
-                except SystemExit as end:
-                    results.append((int(end.code or 0), out.getvalue(), err.getvalue()))
-    return results
+    # What a framework prints by itself must not come between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    inherited = dict(os.environ)
+    for line in sys.stdin:
+        folder, command = json.loads(line)
+        os.chdir(folder)
+        sys.argv = ["benchharness", *command]
+        # A command's variables end with it.
+        os.environ.clear()
+        os.environ |= inherited
+        code = 0
+        with (
+            workers_here(),
+            redirect_stdout(io.StringIO()) as out,
+            redirect_stderr(io.StringIO()) as err,
+        ):
+            try:
+                main()
+            except SystemExit as end:
+                code = int(end.code or 0)
+        print(json.dumps([code, out.getvalue(), err.getvalue()]), file=answers, flush=True)
 
 
 if __name__ == "__main__":
-    print(json.dumps(_main(json.loads(sys.argv[1]))))
+    _main()
