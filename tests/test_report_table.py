@@ -11,7 +11,7 @@ from results_records import record
 from rich.console import Console
 
 from benchharness.report.markdown import markdown
-from benchharness.report.rows import alike
+from benchharness.report.rows import rounded
 from benchharness.report.table import plain_text, results_table
 
 RUN = {
@@ -83,10 +83,10 @@ def test_too_many_backends_for_the_width_get_a_line_each():
 
 def test_side_by_side_figures_share_their_decimals():
     """The smaller one decides, so that neither pretends to more."""
-    assert alike([9.876, 123.456]) == ["9.88", "123.46"]
-    assert alike([17012.3, 21544.9]) == ["17,012", "21,545"]
-    assert alike([None, 0.0001]) == ["-", "0.000"]
-    assert alike([0.0, None]) == ["0", "-"]
+    assert rounded([9.876, 123.456]) == ["9.88", "123.46"]
+    assert rounded([17012.3, 21544.9]) == ["17,012", "21,545"]
+    assert rounded([None, 0.0001]) == ["-", "0.000"]
+    assert rounded([0.0, None]) == ["0", "-"]
 
 
 def changed(records: list[dict], place: int = 1, **changes: object) -> list[dict]:

@@ -21,7 +21,7 @@ _RULE_STEPS = (1.0, 0.25, 2.0)
 # Steps without a gradient: enough for a decay of 5e-6 a step to show beside rounding.
 _DECAY_STEPS = 16
 # A movement of fewer roundings than these says nothing of the rule that moved it.
-_ROUNDINGS = 30
+ROUNDINGS = 30
 # Draws of dropout; the share that is zeroed is known to half a percent.
 _DRAWS = 16_384
 _SEED, _OTHER_SEED = 3, 4
@@ -65,7 +65,7 @@ def decay(backend: Backend, optimizer: Optimizer, execution: Execution) -> Array
     moved = _trained(training, batch, steps=_DECAY_STEPS).astype(np.float64) / kernel - 1
     # Beside a decay that float32 cannot hold, distances are taken over its rounding.
     rounding = np.sqrt(_DECAY_STEPS * _RULE_INPUTS) * 2.0**-24
-    return np.append(moved, _ROUNDINGS * rounding)
+    return np.append(moved, ROUNDINGS * rounding)
 
 
 def dropout(backend: Backend, rate: float, execution: Execution) -> dict[str, dict[str, Array]]:

@@ -33,6 +33,8 @@ LEVEL = 0.05
 POWER = 0.80
 # Beyond it a ratio is no number that anyone reads, and further beyond none that a float holds.
 LARGEST_LOG = 100.0
+# Of the grid on which the error of looks is integrated.
+_ANGLES = 64
 
 Verdict = Literal["faster", "slower", "equal", "open"]
 
@@ -222,7 +224,7 @@ def _levels(max_trials: int) -> Any:
     return CubicSpline(np.log(overall), np.log(nominal))
 
 
-def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float:
+def error_of_looks(nominal: float, max_trials: int) -> float:
     """Return the probability that independent normal noise around 0 is significant at any look.
 
     The angle between the vector of values and the line of equal values determines Student's t. Of
@@ -233,7 +235,6 @@ def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float
     Args:
         nominal: Two-sided level of the look after ``max_trials``; that after n is n / max_trials
             of it.
-        nodes: Of the grid of angles.
 
     Source:
         Armitage, McPherson and Rowe, "Repeated significance tests on accumulating data" (1969),
@@ -247,12 +248,12 @@ def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float
         t = -stdtrit(trials - 1, nominal * trials / max_trials / 2)
         return math.atan2(math.sqrt(trials - 1), t)
 
-    places, weights = np.polynomial.legendre.leggauss(nodes // 4)
+    places, weights = np.polynomial.legendre.leggauss(_ANGLES // 4)
     # Dense where the next look is nearly significant.
     places, weights = ((places + 1) / 2) ** 2, (places + 1) / 2 * weights
     later: Any = np.zeros_like
     for trials in range(max_trials - 1, FEWEST - 1, -1):
-        angles = np.geomspace(limit(trials), math.pi / 2, nodes)
+        angles = np.geomspace(limit(trials), math.pi / 2, _ANGLES)
         soon, along = limit(trials + 1), math.sqrt(trials) * np.cos(angles)
         # The next value, over the length, makes a significant look between two roots.
         edge = (trials + 1) * math.cos(soon) ** 2
@@ -268,7 +269,7 @@ def error_of_looks(nominal: float, max_trials: int, *, nodes: int = 64) -> float
             error = error + np.abs(width) * (later(np.log(angle)) @ weights)
         later = CubicSpline(np.log(angles), error)
     first = limit(FEWEST)
-    places, weights = np.polynomial.legendre.leggauss(nodes)
+    places, weights = np.polynomial.legendre.leggauss(_ANGLES)
     reach = math.log(math.pi / 2 / first) / 2
     logs = math.log(first) + reach * (places + 1)
     open_at_first = np.sin(np.exp(logs)) * np.exp(logs) * reach

@@ -13,7 +13,7 @@ from rich.text import Text
 from benchharness.history.changepoints import FEWEST
 from benchharness.history.history import History, Point, Series, Step, differences
 from benchharness.model.quantities import QUANTITIES, Kind
-from benchharness.report.rows import UNKNOWN, alike, counted, printable, share
+from benchharness.report.rows import UNKNOWN, counted, format_share, printable, rounded
 from benchharness.results.columns import METRICS
 
 COLUMNS = ("run", "commit", "value", "spread", "changed")
@@ -145,7 +145,7 @@ def excluded_text(history: History) -> list[str]:
 def rows_of(series: Series) -> list[Sequence[str]]:
     """Return a row per run: when, commit, value, spread, and what changed since the run before."""
     factor = Scale.of(series).factor
-    values = alike([point.value * factor for point in series.points])
+    values = rounded([point.value * factor for point in series.points])
     rows: list[Sequence[str]] = []
     for before, point, value in zip([None, *series.points], series.points, values, strict=False):
         commit = f"{point.commit[:9]}{'+' if point.is_dirty else ''}" if point.commit else UNKNOWN
@@ -192,5 +192,5 @@ def _figures(series: Series, values: Sequence[float], joint: str) -> str:
     """Return values with their unit."""
     factor, unit = Scale.of(series)
     scaled = [value * factor for value in values]
-    texts = map(share, scaled) if series.quantity.kind == "accuracy" else alike(scaled)
+    texts = map(format_share, scaled) if series.quantity.kind == "accuracy" else rounded(scaled)
     return joint.join(texts) + (f" {unit}" if unit else "")

@@ -17,13 +17,13 @@ from benchharness.report.rows import (
     STATUS_WORDS,
     Note,
     Row,
-    alike,
     cell_label,
     cores_of,
     counted,
     notable_outside_share,
     printable,
     raised_flags,
+    rounded,
     row_name,
 )
 from benchharness.report.summary import format_ci, times_text
@@ -339,7 +339,7 @@ def _unstable(cell: Cell, *, level: float) -> str:
     if not scatter:
         return ""
     return (
-        f"from {' to '.join(alike([min(rates), max(rates)]))} images/s over {len(rates)} trials, "
+        f"from {' to '.join(rounded([min(rates), max(rates)]))} images/s over {len(rates)} trials, "
         f"a standard deviation of {100 * scatter:.0f} %; close other programs"
     )
 

@@ -213,15 +213,15 @@ def printable(text: object) -> str:
     return " ".join(visible.split())
 
 
-def alike(values: Sequence[float | None], *, digits: int = 3) -> list[str]:
-    """Return numbers with the same decimals, enough for so many digits of the smallest."""
+def rounded(values: Sequence[float | None]) -> list[str]:
+    """Return numbers with the same decimals, enough for three digits of the smallest."""
     sizes = [abs(value) for value in values if value]
-    leading = math.floor(math.log10(min(sizes))) if sizes else digits
-    decimals = min(MAX_DECIMALS, max(0, digits - 1 - leading))
+    leading = math.floor(math.log10(min(sizes))) if sizes else 3
+    decimals = min(MAX_DECIMALS, max(0, 2 - leading))
     return [UNKNOWN if value is None else f"{value:,.{decimals}f}" for value in values]
 
 
-def share(value: float | None) -> str:
+def format_share(value: float | None) -> str:
     """Return a share of 0-1 with four decimals, as accuracies are published."""
     return UNKNOWN if value is None else f"{value:.4f}"
 
@@ -239,7 +239,7 @@ def _speeds(row: Row, *, unit: str) -> list[str]:
     if all(cell.speed_unit != unit for cell in row.recorded):
         return [UNKNOWN] * len(row.cells)
     speeds = [None if cell is None else cell.median(speed_metric(cell)) for cell in row.cells]
-    return _or_status(row, alike(speeds))
+    return _or_status(row, rounded(speeds))
 
 
 def _or_status(row: Row, texts: Sequence[str]) -> list[str]:
@@ -251,7 +251,7 @@ def _or_status(row: Row, texts: Sequence[str]) -> list[str]:
 
 
 def _times_to_target(row: Row) -> list[str]:
-    texts = alike(row.medians("time_to_top1_s"))
+    texts = rounded(row.medians("time_to_top1_s"))
     for place, cell in enumerate(row.cells):
         if cell is not None and cell.ok and cell.target_misses:
             reached = len(cell.ok) - cell.target_misses
@@ -268,13 +268,13 @@ def _top1(row: Row) -> list[str]:
         if cell is None or top1 is None:
             texts.append(UNKNOWN)
         else:
-            texts.append(share(top1) + "v" * (test is None) + "!" * bool(raised_flags(cell)))
+            texts.append(format_share(top1) + "v" * (test is None) + "!" * bool(raised_flags(cell)))
     return _or_status(row, texts)
 
 
 def _step_times(row: Row) -> list[str]:
     pairs = zip(row.medians("step_ms_p50"), row.medians("step_ms_p90"), strict=True)
-    texts = iter(alike([value for pair in pairs for value in pair]))
+    texts = iter(rounded([value for pair in pairs for value in pair]))
     return [
         UNKNOWN if UNKNOWN in (middle, high) else f"{middle}/{high}"
         for middle, high in zip(texts, texts, strict=True)
@@ -290,17 +290,17 @@ def _outside(row: Row) -> list[str]:
 def _millions(row: Row) -> list[str]:
     """Return both counts, as far as all backends agree; a note says where they do not."""
     counts = [row.distinct("params"), row.distinct("trainable_params")]
-    texts = alike([next(iter(known)) / 1e6 if len(known) == 1 else None for known in counts])
+    texts = rounded([next(iter(known)) / 1e6 if len(known) == 1 else None for known in counts])
     return ["differ" if len(known) > 1 else text for known, text in zip(counts, texts, strict=True)]
 
 
 def _published(row: Row) -> list[str]:
     published = row.recorded[0].published
-    return [share(published("top1")), *alike([published("epoch_s")])]
+    return [format_share(published("top1")), *rounded([published("epoch_s")])]
 
 
 def _metric(name: str, factor: float = 1) -> Callable[[Row], list[str]]:
-    return lambda row: alike([None if v is None else v * factor for v in row.medians(name)])
+    return lambda row: rounded([None if v is None else v * factor for v in row.medians(name)])
 
 
 def _peak(cells: Sequence[Cell]) -> str:

@@ -16,7 +16,7 @@ from benchharness.results.cells import Cell
 from benchharness.results.record import Record
 
 # A machine that was idle for longer than this between two trials may be in another state: a turn
-# starts its trials within seconds of each other. (``compare.sessions`` asks for ten times as much
+# starts its trials within seconds of each other. (``compare.verdict`` asks for ten times as much
 # before it counts two times as different. Either limit makes us claim less, not more.)
 LONGEST_IDLE_S = 60.0
 

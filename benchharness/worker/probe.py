@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchharness.data.batches import epoch_order
 from benchharness.errors import BenchError
 from benchharness.fairness.ledger import witness
-from benchharness.fairness.micro import Rules, learnt_inputs
+from benchharness.fairness.micro import ROUNDINGS, Rules, learnt_inputs
 from benchharness.fairness.probe import Array, Probe, fold
 from benchharness.fairness.settings import deviations, stated
 from benchharness.fairness.tolerances import DEEP_FROM
@@ -40,8 +40,6 @@ _TAIL = 3
 # Optimizer steps that are compared one by one: many where they are cheap.
 _STEPS, _FEW_STEPS = 10, 3
 _CHEAP_FLOPS = 3e10
-# A movement of fewer roundings than these says nothing of the rule that moved it.
-_ROUNDINGS = 30
 # What the reference computes in float64 within seconds.
 _REFERENCE_FLOPS = 1e11
 
@@ -288,7 +286,7 @@ def _movement(before: Array, after: Array, *, steps: int) -> Array:
     over the rounding.
     """
     rounding = np.sqrt(steps) * 2.0**-24 * float(np.linalg.norm(before.astype(np.float64)))
-    return np.append(fold(after - before), _ROUNDINGS * rounding)
+    return np.append(fold(after - before), ROUNDINGS * rounding)
 
 
 def _max_difference(array: Array, other: Array) -> Array:

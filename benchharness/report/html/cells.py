@@ -30,7 +30,7 @@ from benchharness.report.html.chart import (
 from benchharness.report.html.theme import css
 from benchharness.report.notes import STEADY
 from benchharness.report.pairs import Family, Finding, Pair, interval_of
-from benchharness.report.rows import alike, printable
+from benchharness.report.rows import printable, rounded
 from benchharness.report.summary import DISTURBED, format_ci, times_text
 from benchharness.results.cells import proof_word
 from benchharness.results.columns import PHASES
@@ -140,7 +140,7 @@ def _speed_layers(frame: Frame, bars: str, trials: str, *, end: float) -> Drawin
 def _bars(cells: Sequence[Sequence[Datum]]) -> list[Datum]:
     medians = [float(median(_speeds(cell))) for cell in cells]
     bars = []
-    for row, (cell, middle, text) in enumerate(zip(cells, medians, alike(medians), strict=True)):
+    for row, (cell, middle, text) in enumerate(zip(cells, medians, rounded(medians), strict=True)):
         backend, unit = cell[0]["backend"], cell[0]["unit"]
         interval = interval_of(_speeds(cell))
         is_disturbed = any(trial["is_disturbed"] for trial in cell)
@@ -163,7 +163,7 @@ def _bars(cells: Sequence[Sequence[Datum]]) -> list[Datum]:
 def _bar_text(bar: Datum) -> str:
     interval = "one trial"
     if bar["low"] is not None:
-        interval = f"95 % interval {' to '.join(alike([bar['low'], bar['high']]))}"
+        interval = f"95 % interval {' to '.join(rounded([bar['low'], bar['high']]))}"
     busy = f" ({DISTURBED})" if bar["is_disturbed"] else ""
     return f"{bar['backend']} {bar['figure']}, {interval}{busy}"
 
@@ -382,7 +382,7 @@ def trials(frame: Frame) -> list[Chart]:
     labels = [
         {
             "row": row,
-            "figure": f"{' to '.join(alike([min(speeds), max(speeds)]))} {cell[0]['unit']}",
+            "figure": f"{' to '.join(rounded([min(speeds), max(speeds)]))} {cell[0]['unit']}",
         }
         | picked(cell[0], "name", "backend")
         for row, cell in enumerate(cells)
@@ -436,7 +436,7 @@ def _speeds(cell: Sequence[Datum]) -> list[float]:
 
 def _figures(known: Sequence[tuple[Datum, float]], unit: str, *names: str) -> list[Datum]:
     """Return rows of cells with a value each, and its figure for people."""
-    texts = alike([value for _, value in known])
+    texts = rounded([value for _, value in known])
     return [
         {"row": row, "value": value, "figure": f"{text} {unit}"}
         | picked(trial, "name", "backend", "trial", *names)
