@@ -21,7 +21,8 @@ from benchharness.doctor.report import extra_checks
 from benchharness.doctor.suite import time_check
 from benchharness.measure.gpu import Accelerator, ForeignProcess, GpuState
 from benchharness.measure.machine import Machine
-from benchharness.report.views import doctor_outcome, doctor_view, resources_text
+from benchharness.report.preview import resources_text
+from benchharness.report.views import doctor_outcome, doctor_view
 from benchharness.run.device import Device
 from benchharness.run.estimate import (
     AvailableMemory,

@@ -161,7 +161,7 @@ def _write_suite(path: Path) -> None:
 
 def _preview(given: RunOptions) -> None:
     """Print what would run."""
-    from benchharness.report.views import preview, resources_text
+    from benchharness.report.preview import preview, resources_text
     from benchharness.run.dry_run import check_weights, preview_trials
     from benchharness.run.estimate import warnings
     from benchharness.run.messages import adaptation_messages
