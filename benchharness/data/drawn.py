@@ -158,11 +158,11 @@ def draw(label: int, rng: np.random.Generator) -> Image.Image:
     animal = _Animal(label, rng).move(np.exp(1j * rng.uniform(-0.18, 0.18)))
     low, high = animal.bounds()
     across, down = (high - low).real, (high - low).imag
-    scale = min(canvas.width / across, canvas.height / down) * rng.uniform(0.55, 1.05)
+    scale = min(canvas.width / across, canvas.height / down) * rng.uniform(0.63, 1.08)
     x = (canvas.width - scale * across) * rng.uniform(0.1, 0.9)
     y = (canvas.height - scale * down) * rng.uniform(0.1, 0.9)
     animal.move(scale, complex(x, y) - scale * low)
-    if rng.random() < 0.35:
+    if rng.random() < 0.3:
         # Something stands in the way.
         animal.choose((animal.add_grass, animal.add_thing))(*animal.bounds())
     animal.paint(canvas)
