@@ -14,6 +14,10 @@ with suppress(ImportError):
     # Its LLVM ends a process that has loaded TensorFlow's before, and these tests load both.
     import triton  # noqa: F401
 
+# What a test starts is no worker of this session, and finds the width of its terminal itself.
+for _name in [*(name for name in os.environ if name.startswith("PYTEST_XDIST_")), "COLUMNS"]:
+    os.environ.pop(_name, None)
+
 _EMPTY = tempfile.TemporaryDirectory(prefix="benchharness-tests-")
 # Inherited by every process that a test starts; a test of downloads has a server of its own.
 os.environ.update(

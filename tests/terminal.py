@@ -37,6 +37,9 @@ class Terminal:
         self.frames: list[list[str]] = []
         self.output = b""
 
+        # It asks the terminal for its size.
+        surroundings = {k: v for k, v in environment.items() if k not in ("COLUMNS", "LINES")}
+
         def adopt() -> None:
             os.setsid()
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -45,7 +48,7 @@ class Terminal:
         self.process = subprocess.Popen(
             command,
             cwd=cwd,
-            env={**environment, "TERM": "xterm-256color"},
+            env=surroundings | {"TERM": "xterm-256color"},
             stdin=slave,
             stdout=slave,
             stderr=slave,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import multiprocessing
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from frameworks import require
+from numpy.typing import NDArray
 from photographs import picture
 from PIL import Image
 
@@ -37,7 +38,6 @@ from benchharness.api import (
 )
 from benchharness.data.images import read_image
 from benchharness.testing.tasks import (
-    Weights,
     learn,
     make_network,
     make_task,
@@ -152,7 +152,7 @@ def trained(name: str, task: Task, epochs: Sequence[Sequence[Batch]]) -> tuple[A
     return scores, records[-2:], training.weights()
 
 
-def initial(name: str, task: Task) -> tuple[Weights, dict[str, Setting]]:
+def initial(name: str, task: Task) -> tuple[Mapping[str, NDArray[Any]], dict[str, Setting]]:
     """Return the arrays that a training starts from, and its settings."""
     training = begin(name, task)
     return training.weights(), dict(training.settings())
@@ -239,7 +239,7 @@ def test_files_teach_what_prepared_images_teach(loading: Apart, photographs: lis
     assert distance(mistaken, wanted) > 0.1 * distance(wanted, own)
 
 
-def distance(one: Weights, other: Weights) -> float:
+def distance(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any]]) -> float:
     """Return the largest difference between two sets of arrays."""
     return max(float(np.abs(one[name] - other[name]).max()) for name in other)
 

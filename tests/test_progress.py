@@ -109,6 +109,18 @@ def test_a_narrow_terminal_keeps_what_matters_most(width: int, wanted: str):
     assert name.startswith("bottleneck") and len(name) < width - len(wanted)
 
 
+@pytest.mark.parametrize("width", WIDTHS)
+def test_long_details_leave_the_names(width: int):
+    """A long backend's name is cut short: benchmark and number of the trial stay."""
+    name = replace(happened.NAME, backend="keras-on-an-engine-of-ours-" + "x" * 90)
+    events = [replace(event, name=name) for event in (happened.TRIAL_STARTED, happened.EPOCH)]
+
+    trial, suite = drawn(width, happened.STARTED, *events)
+
+    assert trial.startswith("bottleneck"[:9])
+    assert suite.startswith("[1/2]")
+
+
 def test_wide_characters_count_as_the_terminal_shows_them():
     """A benchmark named in Chinese takes two cells a character."""
     name = replace(happened.NAME, benchmark="猫と犬の写真の分類の長い名前の実験の話")

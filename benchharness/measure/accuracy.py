@@ -8,12 +8,13 @@ from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, variance
-from typing import Any, Literal, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from benchharness.measure.statistics import paired_p_value
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 CONFIDENCE = 0.95
 # Nearer than one point, two accuracies serve a user equally well.
@@ -58,6 +59,8 @@ class Score:
 
     def hits(self) -> NDArray[np.bool_]:
         """Return which answers are right, shape (of,); ValueError if only the count is known."""
+        import numpy as np
+
         if self.bits is None:
             raise ValueError("bits: expected one per image, found none")
         packed_bytes = np.frombuffer(b64decode(self.bits), dtype=np.uint8)
@@ -98,6 +101,8 @@ class AccuracyDifference:
 
 def packed(hits: NDArray[np.bool_]) -> str:
     """Return bits as text: eight to the byte, the first image's the highest, in base64."""
+    import numpy as np
+
     return b64encode(np.packbits(hits).tobytes()).decode("ascii")
 
 
@@ -182,6 +187,8 @@ def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
 
 def _of_images(ours: Sequence[Score], theirs: Sequence[Score], images: int) -> float:
     """Return the variance that the sample of images adds to that of the trials."""
+    import numpy as np
+
     if images < 2:
         return 1.0
     table = np.stack(

@@ -18,8 +18,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
-import numpy as np
-
 from benchharness.measure.statistics import CONFIDENCE, Ratio, paired_ratio
 
 # Fewer trials than this name no winner.
@@ -217,6 +215,7 @@ def nominal_level(level: float, max_trials: int) -> float:
 @lru_cache(maxsize=64)
 def _levels(max_trials: int) -> Any:
     """Return the function from the level over all looks to the nominal one, both in logarithms."""
+    import numpy as np
     from scipy.interpolate import CubicSpline
 
     nominal = np.geomspace(1e-8, 0.1, 9)
@@ -240,6 +239,7 @@ def error_of_looks(nominal: float, max_trials: int) -> float:
         Armitage, McPherson and Rowe, "Repeated significance tests on accumulating data" (1969),
         for a known variance; the chain makes their recursion exact for Student's t.
     """
+    import numpy as np
     from scipy.interpolate import CubicSpline
     from scipy.special import stdtr, stdtrit
 
@@ -284,6 +284,7 @@ def _detectable_errors(freedom: float, level: float) -> float:
         Power of the t test by the noncentral t: Cohen, "Statistical Power Analysis" (1988), 2;
         its mean over the distribution that an estimated standard error has.
     """
+    import numpy as np
     from scipy.optimize import brentq
     from scipy.special import chdtri, nctdtr, stdtrit
 

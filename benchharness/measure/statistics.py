@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, median, stdev
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
 
 CONFIDENCE = 0.95
 
@@ -154,6 +157,8 @@ def centre(values: Sequence[float]) -> float:
     Source:
         Hodges and Lehmann, "Estimates of location based on rank tests" (1963).
     """
+    import numpy as np
+
     if not len(values):
         raise ValueError("expected at least one value, found none")
     means = _pair_means(np.asarray([values], np.float64))
@@ -173,6 +178,8 @@ def lower_bound(values: Sequence[float], level: float) -> float:
         Tukey's interval of the signed-rank test: Hollander, Wolfe and Chicken, "Nonparametric
         Statistical Methods" (2014), 3.3.
     """
+    import numpy as np
+
     return float(lower_bounds(np.asarray([values], np.float64), level)[0])
 
 
@@ -183,6 +190,8 @@ def upper_bound(values: Sequence[float], level: float) -> float:
 
 def lower_bounds(samples: NDArray[np.float64], level: float) -> NDArray[np.float64]:
     """Return the ``lower_bound`` of each row of samples, shape (samples, values)."""
+    import numpy as np
+
     rank = int(np.searchsorted(tail(samples.shape[1]), level, side="right"))
     if not rank:
         return np.full(len(samples), -np.inf)
@@ -194,6 +203,8 @@ def lower_bounds(samples: NDArray[np.float64], level: float) -> NDArray[np.float
 
 
 def _pair_means(samples: NDArray[np.float64]) -> NDArray[np.float64]:
+    import numpy as np
+
     first, second = np.triu_indices(samples.shape[1])
     with np.errstate(invalid="ignore"):
         means: NDArray[np.float64] = (samples[:, first] + samples[:, second]) / 2
@@ -207,6 +218,8 @@ def tail(count: int) -> NDArray[np.float64]:
     The probability that at most 0, 1, 2, ... of the means of two values are below 0; shape
     (count * (count + 1) / 2 + 1,).
     """
+    import numpy as np
+
     # How many subsets of the ranks 1..count have each sum.
     ways = np.ones(1)
     for rank in range(1, count + 1):
@@ -225,6 +238,8 @@ def smallest_rank(ours: int, theirs: int, *, level: float) -> int:
         Mann and Whitney, "On a test of whether one of two random variables is stochastically
         larger than the other" (1947): subsets of the ranks, counted by their sum.
     """
+    import numpy as np
+
     most = ours * theirs
     # ways[k, s]: how many choices of k of the ranks so far exceed the smallest possible sum by s.
     ways = np.zeros((ours + 1, most + 1))

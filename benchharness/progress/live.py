@@ -35,6 +35,8 @@ from benchharness.text import escape_control_chars
 _PER_S = 2.0
 # Terminals of fewer columns show no bars, losses and trial numbers, or no accuracies.
 _WIDE, _NARROW = 110, 80
+# Columns of the bar, and of a name and the time left with the gaps.
+_BAR, _NAME_AND_TIME = 20, 24
 # Name, amount done and in all (None where unknown), details, time left.
 Row = tuple[str, float, float | None, str, str]
 
@@ -95,12 +97,15 @@ class LiveReporter:
         width = self._console.width
         table = Table.grid(padding=(0, 1), expand=True)
         table.add_column(no_wrap=True, overflow="ellipsis", ratio=1, min_width=10)
+        room = width - _NAME_AND_TIME
         if width >= _WIDE:
             table.add_column()
-        table.add_column(no_wrap=True, overflow="ellipsis")
+            room -= _BAR + 1
+        # Long details are cut, not the name.
+        table.add_column(no_wrap=True, overflow="ellipsis", max_width=max(room, 1))
         table.add_column(no_wrap=True, overflow="ellipsis", justify="right")
         for name, done, total, detail, time_left in self._rows(width):
-            bar = [ProgressBar(total=total, completed=done, width=20)] if width >= _WIDE else []
+            bar = [ProgressBar(total=total, completed=done, width=_BAR)] if width >= _WIDE else []
             texts = (Text(escape_control_chars(words)) for words in (detail, time_left))
             table.add_row(Text(escape_control_chars(name)), *bar, *texts)
         return table
