@@ -21,7 +21,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the fixture ``benchharness``."""
+    """Add the fixture ``benchharness``.
+
+    Raises:
+        pytest.UsageError: A comparison is to be distributed by pytest-xdist, which disables it.
+    """
+    is_distributed = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if is_distributed and config.getoption("against"):
+        raise pytest.UsageError(
+            "--against: expected one process at a time, found pytest-xdist, under which nothing is "
+            "timed; leave out its options, or add -n 0"
+        )
     from benchharness.pytest_plugin import fixtures
 
     offered = fixtures.Offered if _has_benchmark(config) else fixtures.Refused

@@ -56,8 +56,16 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(f"{PREFIX}_proof", "no, yes or required.", default=None)
     group.addoption(
         "--against",
-        metavar="REVISION",
-        help="Compare each cell with a git revision, as rev:main, and fail it if it got worse.",
+        metavar="SIDE",
+        help="Run each cell, and each step of fixture benchharness, in turn with another side "
+        "(rev:main; for suites also backend:NAME), and fail it if it got worse.",
+    )
+    group.addoption(
+        "--against-threshold",
+        metavar="SHARE",
+        action="append",
+        default=[],
+        help="With --against: how much worse counts, 10%% or COLUMN=2%% (repeatable).",
     )
     group.addoption(
         "--against-strict",
@@ -67,7 +75,7 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def against(config: pytest.Config) -> str | None:
-    """Return the git revision that the session compares with; None for an ordinary session."""
+    """Return the side that the session compares with; None for an ordinary session."""
     target: str | None = config.getoption("against", None)
     return target
 

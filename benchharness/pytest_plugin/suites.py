@@ -27,6 +27,7 @@ _DATASET = re.compile(r"^\s*\[\s*dataset\s*\]", re.M)
 # No suite is longer, and no other file needs to be read for it.
 _LONGEST_BYTES = 1_000_000
 _LOG_LINES = 10
+UNCOMPARED = "--against: nothing is compared: benchmarks are disabled"
 
 
 class UnprovenWarning(pytest.PytestWarning):
@@ -37,8 +38,8 @@ class ImplausibleWarning(pytest.PytestWarning):
     """A trial ended well, with numbers that look wrong."""
 
 
-class UndecidedWarning(pytest.PytestWarning):
-    """The machine cannot tell whether a cell got worse."""
+class UncomparedWarning(pytest.PytestWarning):
+    """Nothing is compared, although ``--against`` asks for it."""
 
 
 def is_suite(path: Path) -> bool:
@@ -89,14 +90,10 @@ class SuiteFile(pytest.File):
 
     @cached_property
     def against_run(self) -> AgainstRun:
-        """The comparison of the suite with a revision."""
+        """The comparison of the suite with another side."""
         from benchharness.pytest_plugin.against import AgainstRun
 
-        return AgainstRun(
-            request_of(self.config, self.path),
-            against(self.config) or "",
-            repository=self.config.invocation_params.dir,
-        )
+        return AgainstRun(self.config, self.path)
 
     @property
     def is_timed(self) -> bool:
@@ -185,9 +182,11 @@ class CellItem(pytest.Item):
         """
         from benchharness.pytest_plugin import samples
 
-        if against(self.config) is not None and self.suite.is_timed:
-            self._compare()
-            return
+        if against(self.config) is not None:
+            if self.suite.is_timed:
+                self.suite.against_run.compare(self, self.suite.selected)
+                return
+            self.warn(UncomparedWarning(f"{self.nodeid}: {UNCOMPARED}"))
         run = self.suite.run
         run.begin(self.suite.selected)
         is_required = proof(self.config) == "required" and self.cell.track == "equal"
@@ -210,40 +209,6 @@ class CellItem(pytest.Item):
             group=samples.group(self.suite.suite_session.plan, self.cell),
             params=samples.params(self.cell),
         )
-
-    def _compare(self) -> None:
-        """Run the cell and its counterpart of the revision in turn, and fail if it got worse.
-
-        Raises:
-            BenchError: A trial has failed, or the cell got worse.
-        """
-        from benchharness.compare.comparison import FAILED, OK, UNDECIDABLE
-        from benchharness.pytest_plugin import samples
-        from benchharness.report.comparison import headline
-
-        run = self.suite.against_run
-        run.begin(self.suite.selected)
-        comparison, sides = run.compare(self.cell)
-        (cell,) = comparison.cells
-        if cell.is_skipped:
-            pytest.skip(f"{self.name}: {cell.failure}")
-        for side in sides:
-            if side.seconds:
-                samples.report_samples(
-                    self,
-                    side.seconds,
-                    extra_info=side.facts,
-                    group=samples.group(self.suite.suite_session.plan, self.cell),
-                    params=samples.params(self.cell),
-                    suffix=side.suffix,
-                )
-        code = comparison.exit_code
-        if code == FAILED:
-            raise RunError(f"{self.name}: {cell.failure}")
-        if code == UNDECIDABLE and not self.config.getoption("against_strict"):
-            self.warn(UndecidedWarning(f"{self.nodeid}: {headline(comparison)}"))
-        elif code != OK:
-            raise RunError(f"{self.name}: {headline(comparison)} (A {comparison.a})")
 
     def _require_ok(self, result: CellResult) -> None:
         """Skip what a backend cannot do, and fail if a trial has failed."""
