@@ -159,9 +159,9 @@ def run(folder: Path, *arguments: str, program: str = "pytest", **environment: s
     return ended(start(folder, *arguments, program=program, **environment))
 
 
-def ended(process: subprocess.Popen[str]) -> Session:
+def ended(process: subprocess.Popen[str], *, timeout_s: float = 180) -> Session:
     """Return a session when it is over."""
-    text, _ = process.communicate(timeout=180)
+    text, _ = process.communicate(timeout=timeout_s)
     return Session(code=process.returncode, text=text)
 
 
