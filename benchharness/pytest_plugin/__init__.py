@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchharness.pytest_plugin.options import add_options
+
+if TYPE_CHECKING:
+    from benchharness.pytest_plugin.timing import Bench
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -32,10 +35,38 @@ def pytest_configure(config: pytest.Config) -> None:
             "--against: expected one process at a time, found pytest-xdist, under which nothing is "
             "timed; leave out its options, or add -n 0"
         )
-    from benchharness.pytest_plugin import fixtures
-
-    offered = fixtures.Offered if _has_benchmark(config) else fixtures.Refused
+    offered = WithBenchmark if _has_benchmark(config) else WithoutBenchmark
     config.pluginmanager.register(offered(), "benchharness-fixture")
+
+
+class WithBenchmark:
+    """Holder of the fixture, if pytest-benchmark is there to report."""
+
+    @pytest.fixture
+    def benchharness(self, request: pytest.FixtureRequest, benchmark: Any) -> Bench:
+        """Time a step of a framework, the device waited for at both edges of a block of steps.
+
+        ``benchharness(backend="torch").time(step)``, or
+        ``benchharness.time(step, synchronize=torch.cuda.synchronize)``.
+        """
+        from benchharness.pytest_plugin.samples import require_pytest_benchmark
+        from benchharness.pytest_plugin.timing import Bench
+
+        require_pytest_benchmark(request.config)
+        return Bench(request.node, is_timed=not benchmark.disabled)
+
+
+class WithoutBenchmark:
+    """Holder of the fixture without pytest-benchmark."""
+
+    @pytest.fixture
+    def benchharness(self) -> None:
+        """Time a step of a framework; needs pytest-benchmark."""
+        pytest.fail(
+            "fixture benchharness: expected pytest-benchmark, found none; "
+            "install it with: pip install 'benchharness[pytest]'",
+            pytrace=False,
+        )
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -48,13 +79,17 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Set the gate on a baseline, if anything of ours is to be timed."""
+    """Add what judges baselines and compares steps, if anything of ours is to be timed."""
     has_suites = "benchharness.pytest_plugin.suites" in sys.modules
     has_steps = any("benchharness" in getattr(item, "fixturenames", ()) for item in session.items)
     if has_suites or has_steps:
         from benchharness.pytest_plugin.gate import set_gate
 
         set_gate(session)
+    if has_steps and session.config.getoption("against"):
+        from benchharness.pytest_plugin.steps import StepsAgainst
+
+        session.config.pluginmanager.register(StepsAgainst(session.config), "benchharness-steps")
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -86,5 +121,4 @@ def _is_asked_for(path: Path, config: pytest.Config) -> bool:
 
 
 def _has_benchmark(config: pytest.Config) -> bool:
-    names = ("benchmark", "pytest_benchmark.plugin")
-    return any(config.pluginmanager.has_plugin(name) for name in names)
+    return any(map(config.pluginmanager.has_plugin, ("benchmark", "pytest_benchmark.plugin")))

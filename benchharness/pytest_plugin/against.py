@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,15 +16,13 @@ from benchharness.compare.run import ComparisonOptions, ComparisonSession, open_
 from benchharness.compare.sampling import PairSeries
 from benchharness.compare.targets import WORKTREE, Side, TargetSpec, backends_of, parse_target
 from benchharness.compare.verdict import read_thresholds
-from benchharness.errors import BenchError, RunError
-from benchharness.measure.machine import recorded_variables
+from benchharness.errors import RunError
 from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import installed
 from benchharness.pytest_plugin import samples
 from benchharness.pytest_plugin.options import against, request_of
-from benchharness.pytest_plugin.run import select_cells
-from benchharness.report.comparison import headline
-from benchharness.results.record import Record
+from benchharness.pytest_plugin.run import FirstError, select_cells
+from benchharness.report.comparison import headline, plain_text
 from benchharness.run.events import Announced, Event
 from benchharness.suite.load import load
 from benchharness.suite.plan import Cell, Plan
@@ -32,7 +30,7 @@ from benchharness.suite.settings import FineTuneSettings
 from benchharness.text import suggest
 
 if TYPE_CHECKING:
-    from benchharness.pytest_plugin.suites import CellItem
+    from benchharness.pytest_plugin.suites import CellItem, SuiteFile
 
 
 class UndecidedWarning(pytest.PytestWarning):
@@ -43,37 +41,29 @@ class AgainstRun:
     """Comparison of one suite, cell by cell as its items ask.
 
     A is what ``--against`` names, and B the working tree, or the other backend.
-
-    Attributes:
-        notes: Announcements for the user.
     """
 
-    def __init__(self, config: pytest.Config, suite: Path) -> None:
+    def __init__(self, suite: SuiteFile) -> None:
         self.notes: list[Announced] = []
-        self._config = config
-        self._request = request_of(config, suite)
+        self._suite = suite
+        self._request = request_of(suite.config, suite.path)
         self._target = target_of(
-            config,
-            backends=[*backends_of(load(suite)), *installed()],
+            suite.config,
+            backends=[*backends_of(load(suite.path)), *installed()],
             results=self._request.results,
         )
         self._stack = ExitStack()
         self._session: ComparisonSession | None = None
         self._series: dict[CellKey, PairSeries] = {}
-        self._error: BenchError | None = None
+        self._first_error = FirstError()
 
     @property
-    def comparison(self) -> Comparison | None:
-        """The comparison of all cells so far; None before the first."""
-        if self._session is None or not self._series:
-            return None
-        return self._session.comparison([*self._series.values()])
+    def folder(self) -> Path | None:
+        """Folder of the comparison; None before it begins."""
+        return None if self._session is None else self._session.runner.folder.path
 
-    def compare(self, item: CellItem, selected: Iterable[Cell]) -> None:
+    def time(self, item: CellItem) -> None:
         """Run both sides of an item in turn until its cell is decided, and report both.
-
-        Args:
-            selected: The cells of all items that will run.
 
         Raises:
             BenchError: The run cannot continue, or the cell got worse.
@@ -81,52 +71,51 @@ class AgainstRun:
         cell, target = item.cell, self._target
         if target.kind == "backend" and cell.backend == target.text:
             pytest.skip(f"{item.name}: the others are compared with {target.text}")
-        session = self._started([*selected])
+        with self._first_error.repeated():
+            session = self._session or self._start()
         series = self._sample(next(p for p in session.plan.cells if _key(p) == cell.key))
         comparison = session.comparison([series])
-        verdict = comparison.cells[0].as_dict()
-        for side, of, records in (
+        for letter, of, records in (
             ("B", series.cells.theirs, series.theirs),
             ("A", series.cells.ours, series.ours),
         ):
             if records and all(record["status"] == "ok" for record in records):
-                facts = self._facts(session, of, records)
-                extra = {"side": side, "against": comparison.a}
-                samples.report_samples(
-                    item,
-                    samples.seconds_per_step(records),
-                    extra_info=facts | extra | ({"comparison": verdict} if side == "B" else {}),
-                    group=samples.group(item.suite.suite_session.plan, cell),
-                    params=samples.params(cell),
-                    suffix=f" ({target.text})" if side == "A" else "",
-                )
+                facts = samples.cell_facts(session.session, session.runner, of, records)
+                facts |= {"side": letter, "against": comparison.a}
+                if letter == "B":
+                    facts["comparison"] = comparison.cells[0].as_dict()
+                suffix = f" ({target.text})" if letter == "A" else ""
+                samples.report_cell(item, records, facts, suffix=suffix)
         judge(item, comparison)
+
+    def lines(self, width: int) -> Iterator[str]:
+        """Yield the table of all cells so far, for a terminal of that width."""
+        comparison = self._comparison()
+        if comparison is not None:
+            yield from plain_text(comparison, width=width).rstrip().splitlines()
 
     def close(self) -> None:
         """Write comparison.json and the tables, release the device and remove the worktree."""
-        comparison = self.comparison
+        comparison = self._comparison()
         if self._session is not None and comparison is not None:
             self._session.runner.folder.write_comparison(comparison.as_dict())
         self._stack.close()
 
-    def _started(self, selected: list[Cell]) -> ComparisonSession:
-        """Check out the revision, prepare data and weights and prove, once.
+    def _comparison(self) -> Comparison | None:
+        """Return the comparison of all cells so far; None before the first."""
+        if self._session is None or not self._series:
+            return None
+        return self._session.comparison([*self._series.values()])
 
-        Raises:
-            BenchError: Something is unavailable; the same error each time.
-        """
-        if self._error is not None:
-            raise self._error
-        if self._session is None:
-            try:
-                options = self._options({cell.backend for cell in selected})
-                opened = open_comparison(
-                    options, self._observe, select=lambda plan: self._select(plan, selected)
-                )
-                self._session = self._stack.enter_context(opened)
-            except BenchError as error:
-                self._error = error
-                raise
+    def _start(self) -> ComparisonSession:
+        """Check out the revision, prepare data and weights and prove."""
+        selected = self._suite.selected
+        options = self._options({cell.backend for cell in selected})
+        self._session = self._stack.enter_context(
+            open_comparison(
+                options, self._observe, select=lambda plan: self._select(plan, selected)
+            )
+        )
         return self._session
 
     def _options(self, backends: set[str]) -> ComparisonOptions:
@@ -146,8 +135,8 @@ class AgainstRun:
             request=request,
             a=a,
             b=b,
-            thresholds=read_thresholds(self._config.getoption("against_threshold")),
-            repository=self._config.invocation_params.dir,
+            thresholds=read_thresholds(self._suite.config.getoption("against_threshold")),
+            repository=self._suite.config.invocation_params.dir,
         )
 
     def _select(self, plan: Plan, selected: Iterable[Cell]) -> Plan:
@@ -170,18 +159,6 @@ class AgainstRun:
                         self._sample(head)
             (self._series[key],) = self._session.sampler.run([pair])
         return self._series[key]
-
-    def _facts(
-        self, session: ComparisonSession, cell: Cell, records: list[Record]
-    ) -> dict[str, Any]:
-        return samples.cell_facts(
-            session.plan.plan,
-            cell,
-            records,
-            inputs=session.runner.inputs,
-            device=session.session.device.name,
-            variables=recorded_variables(session.session.places.environment),
-        )
 
     def _observe(self, event: Event) -> None:
         if isinstance(event, Announced):

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
 PREFIX = "benchharness"
+UNCOMPARED = "--against: nothing is compared: benchmarks are disabled"
 _OPTION = re.compile(r": --(?=profile|backend|trials|data|device)")
 # Options with a value: name, metavar, help, type of the ini key.
 _VALUES: tuple[tuple[str, str, str, Literal["args"] | None], ...] = (
@@ -28,6 +29,10 @@ _VALUES: tuple[tuple[str, str, str, Literal["args"] | None], ...] = (
     ("results", "DIR", "Folder for the records of runs.", "args"),
     ("timeout", "S", "Kill a trial that reports no progress for this many seconds.", None),
 )
+
+
+class UncomparedWarning(pytest.PytestWarning):
+    """Nothing is compared, although ``--against`` asks for it."""
 
 
 def add_options(parser: pytest.Parser) -> None:
