@@ -42,6 +42,7 @@ from benchharness.report.comparison import plain_text
 _COLUMN = QUANTITIES["step_ms_p50"]
 _MOST_PAIRS = 20
 _LOG_LINES = 15
+_END_S = 10
 _PLUGINS = ("no:cacheprovider", "benchharness.pytest_plugin.side")
 # Options of the session that are none of a single test's: what it selects, writes and reports.
 _SESSION_OPTIONS = re.compile(
@@ -162,6 +163,9 @@ class SideProcess:
         self._close_orders()
         while "code" not in self.facts:
             self.read()
+        # What it prints of a failure comes last.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
         self.output = self._log.read_text(encoding="utf-8", errors="replace")
 
     def require_ok(self) -> None:
@@ -212,7 +216,6 @@ class StepsAgainst:
     @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         """Run the test of both sides in turn, in place of the function."""
-        __tracebackhide__ = True
         benchmarks = session_of(self._config)
         if "benchharness" not in pyfuncitem.fixturenames or benchmarks is None:
             return None
@@ -347,5 +350,6 @@ def _options(config: pytest.Config) -> dict[str, Any]:
 
     options = vars(config.option).items()
     kept = {k: v for k, v in options if is_plain(v) and not _SESSION_OPTIONS.match(k)}
-    own = {"benchmark_only": config.getoption("benchmark_only", False), "disable_warnings": True}
-    return {**kept, **own}
+    is_only = config.getoption("benchmark_only", False)
+    quiet = {"benchmark_quiet": True, "disable_warnings": True}
+    return {**kept, **quiet, "benchmark_only": is_only}
