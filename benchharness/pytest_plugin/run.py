@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from benchharness.errors import BenchError, RunError
+from benchharness.errors import BenchError, PluginError, RunError
 from benchharness.measure.sanity import explain
 from benchharness.measure.yardstick import Readings, YardstickProcess, framework_of, joined
 from benchharness.model.cell import CellKey, cell_key
@@ -190,8 +190,12 @@ class SuiteRun:
         if place not in self._yardsticks:
             plugin, options = backend_plugin(runner.plan, cell.backend)
             executor = runner.executors.get(cell.backend, runner.executor)
+            distributions: Mapping[str, str] = {}
+            # What is not installed here may be in an environment of its own, or fail its trial.
+            with suppress(PluginError):
+                distributions = dict(requirements(find(plugin)))
             process = YardstickProcess(
-                framework_of(dict(requirements(find(plugin))), engine=options.get("engine")),
+                framework_of(distributions, engine=options.get("engine")),
                 python=executor.python,
                 environment=executor.environment,
                 threads=place[1],
