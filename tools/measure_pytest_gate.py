@@ -188,10 +188,13 @@ def _megabytes(repository: GitRepository, backend: str, planted: dict[str, float
 
 
 def _pytest(repository: GitRepository, *arguments: str) -> Session:
-    return ended(
-        start(repository.top, *arguments, PYTHONPATH=str(repository.top / "src"), COLUMNS="200"),
-        timeout_s=3600,
-    )
+    variables = {
+        "PYTHONPATH": str(repository.top / "src"),
+        "COLUMNS": "200",
+        # As the suite has it: threads that wait for each other show the neighbour.
+        "OMP_NUM_THREADS": "1",
+    }
+    return ended(start(repository.top, *arguments, **variables), timeout_s=3600)
 
 
 def _summary(sessions: list[dict[str, Any]]) -> Iterator[str]:
