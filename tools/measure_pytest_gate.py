@@ -199,8 +199,8 @@ def _pytest(repository: GitRepository, *arguments: str) -> Session:
 
 def _summary(sessions: list[dict[str, Any]]) -> Iterator[str]:
     """Yield lines of a Markdown table: what was planted how often, and what pytest said."""
-    yield "| session | of | exit codes | undecided | minutes |"
-    yield "|---|---|---|---|---|"
+    yield "| session | of | exit codes | got worse | undecided | minutes |"
+    yield "|---|---|---|---|---|---|"
     for kind in KINDS:
         for backend in BACKENDS:
             own = [s for s in sessions if (s["kind"], s["backend"]) == (kind, backend)]
@@ -208,13 +208,14 @@ def _summary(sessions: list[dict[str, Any]]) -> Iterator[str]:
                 continue
             codes = Counter(str(session["code"]) for session in own).most_common()
             counted = ", ".join(f"{count} x {code}" for code, count in codes)
-            undecided = sum(
-                any(re.match("UNDECIDABLE|undecided", line) for line in session["verdicts"])
-                for session in own
+            worse, undecided = (
+                sum(any(re.search(words, line) for line in s["verdicts"]) for s in own)
+                for words in ("REGRESSION|^FAILED", "UNDECIDABLE|^undecided")
             )
             minutes = sorted(session["minutes"] for session in own)
             took = f"{minutes[0]:.1f} to {minutes[-1]:.1f}"
-            yield f"| {kind} | {len(own)} {backend} | {counted} | {undecided} | {took} |"
+            row = [kind, f"{len(own)} {backend}", counted, str(worse), str(undecided), took]
+            yield f"| {' | '.join(row)} |"
 
 
 if __name__ == "__main__":

@@ -24,11 +24,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the fixture ``benchharness``.
-
-    Raises:
-        pytest.UsageError: A comparison is to be distributed by pytest-xdist, which disables it.
-    """
+    """Add the fixture ``benchharness``, and refuse a comparison that nothing would be timed for."""
     is_distributed = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
     if is_distributed and config.getoption("against"):
         raise pytest.UsageError(
@@ -82,14 +78,15 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Add what judges baselines and compares steps, if anything of ours is to be timed."""
     has_suites = "benchharness.pytest_plugin.suites" in sys.modules
     has_steps = any("benchharness" in getattr(item, "fixturenames", ()) for item in session.items)
-    if has_suites or has_steps:
-        from benchharness.pytest_plugin.gate import set_gate
+    config, benchmarks = session.config, session.config.pluginmanager.get_plugin("pytest-benchmark")
+    if (has_suites or has_steps) and benchmarks is not None:
+        from benchharness.pytest_plugin.gate import BaselineGate
 
-        set_gate(session)
-    if has_steps and session.config.getoption("against"):
+        config.pluginmanager.register(BaselineGate(config, benchmarks), "benchharness-gate")
+    if has_steps and config.getoption("against"):
         from benchharness.pytest_plugin.steps import StepsAgainst
 
-        session.config.pluginmanager.register(StepsAgainst(session.config), "benchharness-steps")
+        config.pluginmanager.register(StepsAgainst(config), "benchharness-steps")
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from benchharness.pytest_plugin.run import FirstError, select_cells
 from benchharness.report.comparison import headline, plain_text
 from benchharness.run.events import Announced, Event
 from benchharness.suite.load import load
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan
 from benchharness.suite.settings import FineTuneSettings
 from benchharness.text import suggest
 
@@ -63,11 +63,7 @@ class AgainstRun:
         return None if self._session is None else self._session.runner.folder.path
 
     def time(self, item: CellItem) -> None:
-        """Run both sides of an item in turn until its cell is decided, and report both.
-
-        Raises:
-            BenchError: The run cannot continue, or the cell got worse.
-        """
+        """Run both sides of an item in turn until its cell is decided, and report both."""
         cell, target = item.cell, self._target
         if target.kind == "backend" and cell.backend == target.text:
             pytest.skip(f"{item.name}: the others are compared with {target.text}")
@@ -109,21 +105,16 @@ class AgainstRun:
 
     def _start(self) -> ComparisonSession:
         """Check out the revision, prepare data and weights and prove."""
-        selected = self._suite.selected
-        options = self._options({cell.backend for cell in selected})
-        self._session = self._stack.enter_context(
-            open_comparison(
-                options, self._observe, select=lambda plan: self._select(plan, selected)
-            )
-        )
+        opened = open_comparison(self._options(), self._observe, select=self._select)
+        self._session = self._stack.enter_context(opened)
         return self._session
 
-    def _options(self, backends: set[str]) -> ComparisonOptions:
+    def _options(self) -> ComparisonOptions:
         name, request = self._target.text, self._request
         a = Side(label=name, revision=name)
         b = Side(label="working tree", revision=WORKTREE)
         if self._target.kind == "backend":
-            others = sorted(backends - {name})
+            others = sorted({cell.backend for cell in self._suite.selected} - {name})
             if len(others) != 1:
                 raise RunError(
                     f"--against backend:{name}: expected cells of one other backend, found "
@@ -139,10 +130,11 @@ class AgainstRun:
             repository=self._suite.config.invocation_params.dir,
         )
 
-    def _select(self, plan: Plan, selected: Iterable[Cell]) -> Plan:
-        """Return the plan of these cells, with those of the backend that they are compared with."""
+    def _select(self, plan: Plan) -> Plan:
+        """Return the plan of the selected cells, with those that they are compared with."""
+        selected, is_backend = self._suite.selected, self._target.kind == "backend"
         cells = {cell.key for cell in selected}
-        groups = {cell.group_key for cell in selected if self._target.kind == "backend"}
+        groups = {cell.group_key for cell in selected if is_backend}
         return select_cells(
             plan, [c for c in plan.cells if c.key in cells or c.group_key in groups]
         )
@@ -166,15 +158,7 @@ class AgainstRun:
 
 
 def target_of(config: pytest.Config, *, backends: Sequence[str], results: Path) -> TargetSpec:
-    """Return the side that ``--against`` names.
-
-    Args:
-        backends: That may be named; empty for tests, which have none.
-        results: Where runs are recorded.
-
-    Raises:
-        RunError: It is neither a revision nor one of the backends.
-    """
+    """Return the side that ``--against`` names: a revision, or one of the backends."""
     target = against(config) or ""
     spec = parse_target(target, backends=backends, results=results)
     if spec.kind == "backend" and spec.text not in backends:
@@ -192,11 +176,7 @@ def target_of(config: pytest.Config, *, backends: Sequence[str], results: Path) 
 
 
 def judge(item: pytest.Item, comparison: Comparison) -> None:
-    """Fail an item whose only cell got worse, and skip or warn where nothing is known.
-
-    Raises:
-        RunError: A trial failed, or B is worse; or undecided, with ``--against-strict``.
-    """
+    """Fail an item whose only cell got worse, and skip or warn where nothing is known."""
     (cell,) = comparison.cells
     if cell.is_skipped:
         pytest.skip(f"{item.name}: {cell.failure}")

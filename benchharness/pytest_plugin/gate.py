@@ -16,7 +16,6 @@ from benchharness.compare.verdict import Sample, decide
 from benchharness.measure.machine import fingerprint
 from benchharness.measure.yardstick import movement
 from benchharness.model.quantities import QUANTITIES
-from benchharness.pytest_plugin.samples import session_of
 from benchharness.pytest_plugin.suites import SUITES
 
 Info = Mapping[str, Any]
@@ -33,8 +32,8 @@ _HINT = (
 class BaselineGate:
     """Plugin of a session that times anything of ours."""
 
-    def __init__(self, session: pytest.Session, benchmarks: Any) -> None:
-        self._config = session.config
+    def __init__(self, config: pytest.Config, benchmarks: Any) -> None:
+        self._config = config
         self._benchmarks = benchmarks
         self._verdicts: list[tuple[str, str]] = []
 
@@ -90,21 +89,8 @@ class BaselineGate:
                 yield word, f"{benchmark.fullname}: {text} (baseline {file})"
 
 
-def set_gate(session: pytest.Session) -> None:
-    """Register the gate of a session, if pytest-benchmark is there to report."""
-    benchmarks = session_of(session.config)
-    if benchmarks is not None:
-        gate = BaselineGate(session, benchmarks)
-        session.config.pluginmanager.register(gate, "benchharness-gate")
-
-
 def verdict(now: Info, then: Info) -> tuple[str, str]:
-    """Return a word (``FAILED``, ``passed`` or ``undecided``) and its reason.
-
-    Args:
-        now: ``extra_info`` of a benchmark.
-        then: That of the baseline; empty if it has no such benchmark.
-    """
+    """Return ``FAILED``, ``passed`` or ``undecided`` on two ``extra_info``, and the reason."""
     if "benchharness" not in then:
         return "undecided", f"not in the baseline; {_SAVE}"
     if reasons := [*differences(now, then)]:

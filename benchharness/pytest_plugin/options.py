@@ -86,11 +86,7 @@ def against(config: pytest.Config) -> str | None:
 
 
 def request_of(config: pytest.Config, suite: Path) -> RunOptions:
-    """Return the session's request for one suite.
-
-    Raises:
-        RunError: The value of an ini key is invalid.
-    """
+    """Return the session's request for one suite."""
     from benchharness.run.options import RunOptions
 
     return RunOptions(

@@ -70,11 +70,8 @@ class SuiteRun:
 
     Its trials keep the plan's order, in which rival backends take turns, whatever order the items
     come in: an item that asks first has the trials of its rivals run along with its own, and theirs
-    are there when they ask. So pytest's order and selection never undo the interleaving.
-
-    Args:
-        suite: Collector of the items.
-        is_smoke: Whether to run one small trial of each cell that leaves no record.
+    are there when they ask. So pytest's order and selection never undo the interleaving. A smoke
+    run is one small trial of each cell that leaves no record.
     """
 
     def __init__(self, suite: SuiteFile, *, is_smoke: bool) -> None:
@@ -97,11 +94,7 @@ class SuiteRun:
         return None if self._runner is None or self._is_smoke else self._runner.folder.path
 
     def time(self, item: CellItem) -> None:
-        """Run the trials of an item, and hand their times to pytest-benchmark.
-
-        Raises:
-            BenchError: A trial has not ended well, or a proof was required and is not there.
-        """
+        """Run the trials of an item, and hand their times to pytest-benchmark."""
         if against(item.config) is not None:
             item.warn(UncomparedWarning(f"{item.nodeid}: {UNCOMPARED}"))
         with self._first_error.repeated():

@@ -48,11 +48,7 @@ def session_of(config: pytest.Config) -> Any | None:
 
 
 def require_pytest_benchmark(config: pytest.Config) -> None:
-    """Require a version of pytest-benchmark that we know how to hand samples to.
-
-    Raises:
-        RunError: There is none, or another.
-    """
+    """Require a version of pytest-benchmark that we know how to hand samples to."""
     try:
         found = version(_SESSION)
     except PackageNotFoundError:
@@ -89,21 +85,16 @@ def report_samples(
 ) -> None:
     """Let pytest-benchmark report an item by samples that it has not taken.
 
-    If benchmarks are disabled it only learns that the item has run.
-
-    Everything private that we use of pytest-benchmark is here: making its fixture, ``_mode`` and
-    ``_make_stats``.
+    If benchmarks are disabled it only learns that the item has run. Everything private that we use
+    of pytest-benchmark is here: making its fixture, ``_mode`` and ``_make_stats``.
 
     Args:
         item: A test with the fixture ``benchmark``, or an item of ours without fixtures.
         samples: Seconds of each round.
         extra_info: Stored with them.
-        group: Of the table; None for the fixture's own, as for ``params``.
-        params: As of a parametrised test.
+        group: Of the table; None for the fixture's own.
+        params: As of a parametrised test; None for the fixture's own.
         suffix: Of the name, for further samples of one item.
-
-    Raises:
-        RunError: The item was timed before, or pytest-benchmark has changed.
     """
     make_fixture: Any = import_module("pytest_benchmark.fixture").BenchmarkFixture
     session = session_of(item.config)

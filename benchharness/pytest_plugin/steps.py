@@ -54,13 +54,7 @@ _SESSION_OPTIONS = re.compile(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepSide:
-    """Files of one side.
-
-    Attributes:
-        label: For people.
-        top: Of the repository.
-        files: Top of the side's files; equal to ``top`` for the working tree.
-    """
+    """Files of one side, below ``files``; those of the working tree are at the repository's top."""
 
     label: str
     top: Path
@@ -98,10 +92,7 @@ class StepSide:
 class SideProcess:
     """Process that runs the test of one side, and times its steps block by block.
 
-    Attributes:
-        facts: All that it has reported; its last report has a ``code``.
-        step_s: Seconds of a step in each block.
-        output: What it has printed, once it has ended.
+    Its last report has a ``code``.
     """
 
     def __init__(self, item: pytest.Item, side: StepSide, log: Path) -> None:
@@ -169,11 +160,7 @@ class SideProcess:
         self.output = self._log.read_text(encoding="utf-8", errors="replace")
 
     def require_ok(self) -> None:
-        """Require that the test has passed, timed its steps, and imported the side's files.
-
-        Raises:
-            RunError: It has not.
-        """
+        """Require that the test has passed, timed its steps, and imported the side's files."""
         problem = self.facts.get("foreign", "")
         if "rounds" not in self.facts:
             problem = problem or "expected a call of benchharness.time, found none"
@@ -240,14 +227,7 @@ class StepsAgainst:
             terminalreporter.write_line(plain_text(comparison, width=width).rstrip())
 
     def _compare(self, item: pytest.Function) -> bool | None:
-        """Run pairs until the step is decided, and report the samples of both sides.
-
-        Returns:
-            None if the revision has no such test.
-
-        Raises:
-            BenchError: A test failed, or the step got slower.
-        """
+        """Run pairs until the step is decided; None if the revision has no such test."""
         a, b = self._opened(item)
         given = read_thresholds(self._config.getoption("against_threshold"))
         threshold = given.get(_COLUMN.name, _COLUMN.threshold)
@@ -283,11 +263,7 @@ class StepsAgainst:
         return True
 
     def _opened(self, item: pytest.Item) -> tuple[StepSide, StepSide]:
-        """Return both sides, the revision checked out.
-
-        Raises:
-            BenchError: There is no such revision; the same error each time.
-        """
+        """Return both sides, the revision checked out."""
         if self._sides is None:
             results = self._config.invocation_params.dir / "results"
             with self._first_error.repeated():

@@ -42,11 +42,7 @@ class SuiteFile(pytest.File):
     """Suite of a file."""
 
     def collect(self) -> Iterator[CellItem]:
-        """Yield an item for each cell; benchmarks that only give their heads have none.
-
-        Raises:
-            BenchError: The suite says something that is not understood, or cannot run here.
-        """
+        """Yield an item for each cell; benchmarks that only give their heads have none."""
         from benchharness.pytest_plugin.samples import item_name, require_pytest_benchmark
 
         require_pytest_benchmark(self.config)
@@ -130,11 +126,7 @@ class CellItem(pytest.Item):
         return self.parent
 
     def runtest(self) -> None:
-        """Run the cell's trials, and hand their times to pytest-benchmark.
-
-        Raises:
-            BenchError: A trial has not ended well, a required proof is missing, or it got worse.
-        """
+        """Run the cell's trials, and hand their times to pytest-benchmark."""
         self.suite.run.time(self)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:

@@ -156,13 +156,7 @@ class Bench:
         return Timed(blocks=tuple(blocks), result=timer.result)
 
     def _synchronize(self) -> Synchronize:
-        """Return what waits for the backend's device.
-
-        Raises:
-            RunError: No backend is stated.
-            PluginError: The backend is not installed, or does not offer it.
-            SuiteError: There is no such device.
-        """
+        """Return what waits for the backend's device."""
         if not self.backend:
             raise RunError(
                 "benchharness.time: expected a way to wait for the device, found none; "
@@ -234,12 +228,7 @@ class _StepTimer:
         return max(now_s() - began_s, 1e-6)
 
     def require_synchronized(self, blocks: Sequence[Block]) -> None:
-        """Refuse the times of a ``synchronize`` that does not wait for the device.
-
-        Raises:
-            UnsynchronizedError: It does not.
-            UnreadableError: It is unknown whether it does.
-        """
+        """Refuse the times of a ``synchronize`` that does not wait for the device."""
 
         def work(steps: int, after_step: AfterStep) -> None:
             for _ in range(steps):
@@ -257,11 +246,7 @@ class _StepTimer:
 
 
 def copy_to_host(value: Any) -> None:
-    """Copy a result to the host: an array, a tensor, a number, or a collection of them.
-
-    Raises:
-        UnreadableError: It is none of these.
-    """
+    """Copy a result to the host: an array, a tensor, a number, or a collection of them."""
     import numpy as np
 
     leaves = _leaves(value)
