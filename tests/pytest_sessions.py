@@ -134,9 +134,11 @@ def install(folder: Path, suite: str = SUITE) -> None:
     (folder / "pace.toml").write_text(suite)
 
 
-def run(folder: Path, *arguments: str, program: str = "pytest", **environment: str) -> Session:
-    """Run a program in a project as its user does."""
-    done = subprocess.run(
+def start(
+    folder: Path, *arguments: str, program: str = "pytest", **environment: str
+) -> subprocess.Popen[str]:
+    """Start a program in a project as its user does, in a process group of its own."""
+    return subprocess.Popen(
         [sys.executable, "-m", program, *arguments],
         cwd=folder,
         env={
@@ -148,10 +150,19 @@ def run(folder: Path, *arguments: str, program: str = "pytest", **environment: s
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
-        check=False,
+        start_new_session=True,
     )
-    return Session(code=done.returncode, text=done.stdout)
+
+
+def run(folder: Path, *arguments: str, program: str = "pytest", **environment: str) -> Session:
+    """Run a program in a project as its user does."""
+    return ended(start(folder, *arguments, program=program, **environment))
+
+
+def ended(process: subprocess.Popen[str], *, timeout_s: float = 180) -> Session:
+    """Return a session when it is over."""
+    text, _ = process.communicate(timeout=timeout_s)
+    return Session(code=process.returncode, text=text)
 
 
 def saved(folder: Path) -> tuple[Path, dict[str, Any]]:

@@ -68,8 +68,8 @@ dependencies = {dependencies}
 """
 
 
-class PluginRepository:
-    """A git repository of a plugin, which nobody has installed."""
+class GitRepository:
+    """A git repository of a folder."""
 
     def __init__(self, top: Path) -> None:
         self.top = top
@@ -90,6 +90,18 @@ class PluginRepository:
         )
         return done.stdout.strip()
 
+    def commit(self, message: str = "change", *, tag: str = "") -> str:
+        """Commit all files and return the full hash."""
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+        if tag:
+            self.git("tag", tag)
+        return self.git("rev-parse", "HEAD")
+
+
+class PluginRepository(GitRepository):
+    """A git repository of a plugin, which nobody has installed."""
+
     def write(
         self,
         *,
@@ -106,11 +118,3 @@ class PluginRepository:
         (package / "plugin.py").write_text(PLUGIN.format(step_s=step_s), encoding="utf-8")
         text = PYPROJECT.format(version=version, dependencies=list(dependencies), entry=entry)
         (self.top / "pyproject.toml").write_text(text, encoding="utf-8")
-
-    def commit(self, message: str = "change", *, tag: str = "") -> str:
-        """Commit all files and return the full hash."""
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--allow-empty", "--message", message)
-        if tag:
-            self.git("tag", tag)
-        return self.git("rev-parse", "HEAD")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -31,6 +32,8 @@ PROGRAMS = {
     *("benchharness", "pytest", "pip", "make", "python3", "git", "gh"),
     *("cat", "echo", "exit", "[", "fi"),
 }
+# Those of the shell itself, which need no stand-in.
+SHELL = {"git", "cat", "echo", "exit", "[", "fi"}
 ASSIGNMENT = re.compile(r"[A-Za-z_]+=")
 JOB_KEYS = {
     *("name", "runs-on", "timeout-minutes", "strategy", "steps", "env", "if", "needs"),
@@ -158,6 +161,90 @@ def test_every_script_is_one_that_bash_understands():
         done = subprocess.run([bash, "-n"], input=plain, text=True, capture_output=True)
 
         assert done.returncode == 0, f"{name}: {done.stderr}"
+
+
+# Stands in for every program that a recipe calls: it notes the call, leaves what the call writes,
+# and ends with the code that CODES has for the command.
+STUB = """#!/bin/sh
+name=$(basename "$0")
+echo "$name $*" >> "$CALLS"
+for word in "$@"; do
+    case "$last" in --markdown | --junit-xml | --html) echo written > "$word" ;; esac
+    last=$word
+done
+for code in $CODES; do
+    if [ "${code%=*}" = "$1" ]; then exit "${code#*=}"; fi
+done
+"""
+
+
+def run_script(script: str, folder: Path, **codes: str) -> tuple[int, list[str], str]:
+    """Run a recipe's script as its runner does, its programs replaced by stand-ins.
+
+    Returns:
+        Exit code, the calls and the summary of the run.
+    """
+    programs = folder / ".venv/bin"
+    programs.mkdir(parents=True, exist_ok=True)
+    for name in ("benchharness", "pytest", "pip", "gh", "make", "python3"):
+        (programs / name).write_text(STUB)
+        (programs / name).chmod(0o755)
+    calls, summary = folder / "calls", folder / "summary"
+    calls.touch()
+    variables = {
+        "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
+        "CALLS": str(calls),
+        "GITHUB_STEP_SUMMARY": str(summary),
+        "BASE": "abc",
+        "CI_MERGE_REQUEST_DIFF_BASE_SHA": "abc",
+        "NUMBER": "7",
+        "STORAGE": str(folder / "storage"),
+        "CODES": " ".join(f"{command}={code}" for command, code in codes.items()),
+    }
+    plain = re.sub(r"\$\{\{.*?\}\}", "3.12", script)
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", plain],
+        cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    said = (summary.read_text() if summary.exists() else "") + done.stdout
+    return done.returncode, calls.read_text().splitlines(), said
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(("name", "script"), [*scripts()])
+def test_every_script_runs(name: str, script: str, tmp_path: Path):
+    """From its first command to its last, where nothing got slower."""
+    code, calls, _ = run_script(script, tmp_path)
+
+    expected = sum(1 for words in commands(script) if Path(words[0]).name not in SHELL)
+    conditional = "if [" in script
+    assert code == 0, name
+    assert len(calls) == expected or (conditional and len(calls) < expected)
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(("compared", "code"), [("0", 0), ("1", 1), ("2", 2), ("3", 3), ("4", 0)])
+def test_what_compare_says_decides_the_job(compared: str, code: int, tmp_path: Path):
+    """Undecidable warns, the rest fails, and the table is in the summary each time."""
+    hosted = [script for name, script in scripts() if "GITHUB_STEP_SUMMARY" in script]
+
+    for number, script in enumerate(hosted):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        done, calls, said = run_script(script, folder, compare=compared)
+
+        assert any(call.startswith("benchharness compare rev:") for call in calls)
+        assert (done, "written" in said) == (code, True)
+        assert ("::warning::" in said) == (compared == "4")
+    assert len(hosted) == 2
+
+
+def test_gitlab_takes_undecidable_for_a_warning():
+    """Exit code 4 of the job whose last command compares."""
+    for text in GITLAB.values():
+        (job,) = [job for job in read(text).values() if "benchharness compare" in job["script"][-1]]
+
+        assert job["allow_failure"] == {"exit_codes": 4}
 
 
 def test_only_known_programs_are_called():

@@ -156,8 +156,8 @@ def timed_by_numpy(words: list[str]) -> list[str]:
     chosen = [word.replace("-torch", "-numpy") for word in words]
     lenient = [re.sub(r"(--benchmark-compare-fail=\w+):.*", r"\1:9999%", word) for word in chosen]
     options = ["--benchharness-backend", "numpy", "-p", "no:hypothesispytest"]
-    if "--against" in words:
-        # tests/test_pytest_plugin_against.py measures; here is no repository, and no time.
+    if "--against" in words or "suites/ci.toml" in words:
+        # tests/test_pytest_plugin_*.py measure; here is no repository, and no time.
         return [*words, *options, "--collect-only"]
     is_chosen = "-k" in words or any("::" in word for word in words)
     return [*lenient, *options, *([] if is_chosen else ["-k", "smoke and feed"])]

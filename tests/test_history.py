@@ -334,6 +334,15 @@ class TestStorage:
 
         assert "1 run excluded: different machine (a processor, 8 cores, Linux x86_64)" in text
 
+    def test_samples_of_the_side_compared_with_are_left_out(self, tmp_path: Path):
+        """They are those of another revision, in the same file."""
+        for place in range(6):
+            write_storage(tmp_path, place, 0.01, own={"side": "A" if place == 5 else "B"})
+
+        text = show("--storage", str(tmp_path)).stdout
+
+        assert "5 runs" in text
+
     @pytest.mark.parametrize(
         ("changes", "reason"),
         [

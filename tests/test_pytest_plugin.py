@@ -310,8 +310,7 @@ def test_a_session_without_suites_loads_nothing_of_ours(pytester: pytest.Pyteste
             ours = {name for name in sys.modules if name.startswith("benchharness")}
             assert ours == {
                 "benchharness", "benchharness.errors", "benchharness.pytest_plugin",
-                "benchharness.pytest_plugin", "benchharness.pytest_plugin.options",
-                "benchharness.pytest_plugin.fixtures",
+                "benchharness.pytest_plugin.options",
             }
             assert not {"pydantic", "pandas", "rich", "pluggy.benchharness"} & set(sys.modules)
 

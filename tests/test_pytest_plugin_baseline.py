@@ -1,22 +1,36 @@
-"""A saved run as a gate: what is slower, and what may not be compared, is told in a line."""
+"""A saved run as a baseline: what is slower fails, unless the machine is another than it was."""
 
 from __future__ import annotations
 
-import json
-import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
-from pytest_sessions import CNN, FEED, HEAD, SUITE, install, run, saved
+from pytest_sessions import CNN, FEED, HEAD, Session, install, run, saved
 
-from benchharness.pytest_plugin.gate import differences, version_changes
+from benchharness.measure.yardstick import Yardstick, framework_of, movement
+from benchharness.pytest_plugin.gate import verdict
 
-pytest_plugins = "pytester"
+# So large that a busy machine does not reach it.
+REGRESSION = "\n[regression]\nthreshold = 1.5\n"
+SUITE = HEAD.replace("trials = 1", "trials = 3") + "epochs = 4\n" + REGRESSION + CNN
+# The yardstick is read, and says what the test wants; what pytest-benchmark finds out of the
+# processor takes it a second, in each session.
+CONFTEST = """
+import os
 
-GATE = ("--benchmark-compare", "--benchmark-compare-fail=median:100%")
-NEW = "zzzzzzzzzzzzzzzz"
-CELL = {
+from benchharness.measure.yardstick import YardstickProcess
+
+read = YardstickProcess.read
+YardstickProcess.read = lambda self: dict.fromkeys(read(self), float(os.environ["YARDSTICK_S"]))
+
+
+def pytest_benchmark_generate_machine_info():
+    return {"node": "here"}
+"""
+CELL: dict[str, Any] = {
+    "benchharness": "1.0",
     "machine": "here",
     "device": "cpu",
     "precision": "float32",
@@ -25,6 +39,10 @@ CELL = {
     "settings": {"dense": 8, "precision": "float32"},
     "options": {"plugin": "torch"},
     "versions": {"torch": "2.11.0"},
+    "rounds": 30,
+    "trial_step_s": [0.020, 0.021, 0.0205],
+    "limit": 0.1,
+    "yardstick": {"product of numpy 2": [1.0, 1.02], "step of torch 2": [3.0, 3.0]},
 }
 
 
@@ -32,12 +50,9 @@ CELL = {
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose suite was run and saved."""
     folder = tmp_path_factory.mktemp("measured")
-    install(folder)
-    # What pytest-benchmark finds out of the processor takes it a second, in each session.
-    (folder / "conftest.py").write_text(
-        "def pytest_benchmark_generate_machine_info():\n    return {'node': 'here'}\n"
-    )
-    done = run(folder, "pace.toml", "--benchmark-only", "--benchmark-save=then")
+    install(folder, SUITE)
+    (folder / "conftest.py").write_text(CONFTEST)
+    done = run(folder, "pace.toml", "--benchmark-only", "--benchmark-save=then", YARDSTICK_S="1")
     assert done.code == 0, done.text
     return folder
 
@@ -48,187 +63,199 @@ def project(measured: Path, tmp_path: Path) -> Path:
     return shutil.copytree(measured, tmp_path / "project", symlinks=True)
 
 
-def test_equal_times_pass(project: Path):
-    """Twice the median is allowed, and the pauses are equal."""
-    done = run(project, "pace.toml", "--benchmark-only", *GATE)
+def test_a_saved_run_knows_how_fast_its_machine_was(measured: Path):
+    """The yardstick is read before and after each of the three trials of a cell."""
+    _, document = saved(measured)
 
-    assert done.code == 0, done.text
-    assert done.lines("2 compared, none slower than median + 100 % allows")
-    assert done.is_plain
-
-
-def test_a_slowdown_fails_and_names_the_cells(project: Path):
-    """Times of both runs and the growth, where pytest-benchmark ends in a traceback."""
-    done = run(project, "pace.toml", "--benchmark-only", *GATE, PACE_MS="60")
-
-    told = done.lines("FAILED pace.toml::")
-    assert done.code == 1, done.text
-    assert done.is_plain
-    assert [line.split(":: ")[0].split(": ")[0] for line in told] == [
-        "FAILED pace.toml::feed-paced",
-        "FAILED pace.toml::small_cnn-paced",
-    ]
-    assert "median of a step: expected at most 100 % more than the 2" in told[0]
-    assert " ms of baseline 0001_then, found 6" in told[0]
-    assert done.lines("feed-paced (0001_then)")
+    info = document["benchmarks"][0]["extra_info"]
+    ((kind, seconds),) = info["yardstick"].items()
+    assert kind.startswith("product of numpy ")
+    assert seconds == [1.0] * 6
+    assert len(info["trial_step_s"]) == 3
+    assert info["limit"] == 1.5
 
 
-def test_few_samples_are_said_to_be_few(project: Path):
-    """A handful of rounds of one trial passes or fails by chance, and enough of both do not."""
-    (project / "pace.toml").write_text(HEAD + "epochs = 4\n" + FEED + CNN)
-    often = ("pace.toml", "--benchmark-only", "--benchharness-trials", "3")
-    assert run(project, *often, "--benchmark-save=often").code == 0
-
-    enough = run(project, *often, *GATE)
-    few = run(project, "pace.toml", "--benchmark-only", *GATE)
-
-    assert enough.lines("2 compared, none slower"), enough.text
-    assert not enough.lines("too few samples"), enough.text
-    (told,) = few.lines("too few samples")
-    assert told.startswith("note ")
-    for cell in ("feed", "small_cnn"):
-        assert re.search(rf"pace\.toml::{cell}-paced \(rounds: \d, trials: 1\)", told), told
-    assert "--benchharness-trials 3" in told
-
-
-def test_other_work_and_new_cells_are_not_compared(project: Path):
-    """Another width, another seed of the pictures and a new name are told, each with its cell."""
-    other = CNN.replace("dense = 8", "dense = 9")
-    new = FEED.replace('"feed"', f'"{NEW}"')
-    (project / "pace.toml").write_text(HEAD.replace("seed = 3", "seed = 4") + FEED + other + new)
-
-    done = run(project, "pace.toml", "--benchmark-only", *GATE, PACE_MS="60")
-
-    assert done.code == 1, done.text
-    assert done.is_plain
-    assert done.lines("small_cnn-paced: settings: expected those of the baseline, found others: ")
-    assert done.lines("dense 8 then, 9 now (0001_then): not compared")
-    assert done.lines("feed-paced: dataset: expected drawn ")
-    assert done.lines(f"note not in baseline 0001_then, so not compared: pace.toml::{NEW}-paced; ")
-    assert not done.lines("expected at most")
-
-
-def test_a_cell_that_the_baseline_lacks_is_noted(project: Path):
-    """A pull request may add or rename a benchmark: it passes, and a note says what it needs."""
-    (project / "pace.toml").write_text(SUITE + FEED.replace('"feed"', f'"{NEW}"'))
-
-    done = run(project, "pace.toml", "--benchmark-only", *GATE, "-k", NEW)
-
-    assert done.code == 0, done.text
-    assert done.lines(f"note not in baseline 0001_then, so not compared: pace.toml::{NEW}-paced; ")
-    assert not done.lines("FAILED")
-
-
-def test_the_baseline_of_another_machine_is_refused_before_anything_runs(project: Path):
-    """Exit code 4, nothing timed; without a gate it is only told."""
-    file, document = saved(project)
-    for bench in document["benchmarks"]:
-        bench["extra_info"]["machine"] = "Another CPU, 96 cores, Linux x86_64"
-    file.write_text(json.dumps(document))
-    before = list(project.glob("results/pace/2*"))
-
-    refused = run(project, "pace.toml", "--benchmark-only", *GATE)
-    told = run(project, "pace.toml", "--benchmark-only", "--benchmark-compare", "-k", "feed")
-
-    assert refused.code == 4, refused.text
-    assert refused.is_plain
-    assert refused.lines("ERROR: benchharness: baseline 0001_then: expected one of this machine (")
-    assert refused.lines("found one of Another CPU, 96 cores, Linux x86_64; save a new baseline")
-    assert told.code == 0, told.text
-    assert told.lines("note baseline 0001_then: expected one of this machine (")
-    assert not told.lines("feed-paced (0001_then)")
-    assert len(list(project.glob("results/pace/2*"))) == len(before) + 1
-
-
-def test_a_damaged_baseline_is_not_said_to_be_missing(project: Path):
-    """It is there, by its name, and has lost its second half."""
-    (file,) = project.glob(".benchmarks/*/0001_then.json")
-    text = file.read_text()
-    file.write_text(text[: len(text) // 2])
-
-    done = run(project, "pace.toml", "--benchmark-only", *GATE)
-
-    assert done.code == 4, done.text
-    assert done.lines("found 0001_then.json, which cannot be read; save a new baseline")
-
-
-@pytest.mark.filterwarnings("ignore:Can't compare")
-@pytest.mark.parametrize(
-    ("compare", "found"),
-    [
-        (["--benchmark-compare"], "found none is saved there"),
-        (["--benchmark-compare=0007"], "found no file there matches '0007'"),
-        ([], "found no --benchmark-compare"),
-    ],
-)
-def test_a_missing_baseline_is_refused_before_anything_runs(
-    pytester: pytest.Pytester, compare: list[str], found: str
-):
-    """Exit code 4 and a line, where pytest-benchmark runs it all and ends in a traceback."""
-    install(pytester.path)
-
-    done = pytester.runpytest(
-        "pace.toml", "--benchmark-only", *compare, "--benchmark-compare-fail=median:5%"
+def compare(project: Path, *arguments: str, pace_ms: int = 20, yardstick_s: float = 1) -> Session:
+    """Return a session that compares with the saved run."""
+    return run(
+        project,
+        *("pace.toml", "--benchmark-only", "--benchmark-compare", *arguments),
+        PACE_MS=str(pace_ms),
+        YARDSTICK_S=str(yardstick_s),
     )
 
-    assert done.ret == pytest.ExitCode.USAGE_ERROR
-    done.stderr.fnmatch_lines([f"ERROR: benchharness: --benchmark-compare-fail: * {found}; *"])
-    done.stdout.no_fnmatch_line("*Traceback*")
-    assert not (pytester.path / "results").exists()
+
+def test_equal_times_pass(project: Path):
+    """On a machine that is nearly as fast."""
+    done = compare(project, yardstick_s=1.1)
+
+    assert done.code == 0, done.text
+    assert done.lines("passed pace.toml::small_cnn-paced: a step is ")
+
+
+def test_slower_times_fail(project: Path):
+    """Four times the seconds of a step; the line names the cell, in place of a traceback."""
+    done = compare(project, pace_ms=80)
+
+    (told,) = done.lines("FAILED pace.toml::small_cnn-paced: a step is ")
+    assert done.code == 1, done.text
+    assert done.is_plain
+    assert told.endswith("slower, limit 150% (baseline 0001_then)")
+
+
+def test_a_slower_machine_leaves_slower_steps_undecided(project: Path):
+    """No failure of ours; pytest-benchmark's own check keeps its meaning, and ours says what."""
+    done = compare(project, "--benchmark-compare-fail=median:100%", pace_ms=80, yardstick_s=1.6)
+
+    assert done.code == 1, done.text
+    assert done.lines("undecided pace.toml::small_cnn-paced: the machine was 60% slower; run both ")
+    assert done.lines("PerformanceRegression: Performance has regressed.")
+    assert done.lines("note --benchmark-compare-fail compares numbers alone")
+
+
+def test_other_work_and_new_cells_are_not_judged(project: Path):
+    """Another width and a new name are named, each with its cell, and fail nothing."""
+    (project / "pace.toml").write_text(SUITE.replace("dense = 8", "dense = 9") + FEED)
+
+    done = compare(project, "--benchharness-trials=1", pace_ms=60)
+
+    assert done.code == 0, done.text
+    assert done.lines(
+        "undecided pace.toml::small_cnn-paced: settings: expected those of the baseline, found "
+        "others: dense 8 then, 9 now (baseline 0001_then)"
+    )
+    assert done.lines("undecided pace.toml::feed-paced: not in the baseline; save a new baseline")
 
 
 def test_benchmarks_of_the_users_own_stay_as_pytest_benchmark_has_them(project: Path):
-    """Theirs end in its traceback still; ours are told beside it, where they were selected."""
-    (project / "test_own.py").write_text(
-        "import os, time\n\n"
-        "def test_nap(benchmark):\n"
-        "    pause = float(os.environ.get('PACE_MS', '5')) / 1e3\n"
-        "    benchmark.pedantic(time.sleep, args=(pause,), rounds=3)\n"
-    )
-    run(project, "pace.toml", "test_own.py", "-k", "nap or feed", "--benchmark-save=both")
+    """No verdict of ours on them, nor a section without any."""
+    (project / "test_own.py").write_text("def test_it(benchmark):\n    benchmark(len, '')\n")
 
-    done = run(project, *("pace.toml", "test_own.py", "-k", "nap or feed"), *GATE, PACE_MS="60")
+    done = run(project, "test_own.py", "--benchmark-compare", YARDSTICK_S="1")
 
-    assert done.code == 1
-    assert "PerformanceRegression: Performance has regressed." in done.text
-    assert done.lines("test_nap (0002_both) - Field 'median' has failed")
-    assert not done.lines("feed-paced (0002_both) - Field")
-    assert done.lines("FAILED pace.toml::feed-paced: median of a step")
-    assert not done.lines("small_cnn")
+    assert done.code == 0, done.text
+    assert not done.lines("benchharness: baseline")
+
+
+def scaled(times: float) -> dict[str, Any]:
+    """Return a cell whose steps take so many times as long."""
+    return {**CELL, "trial_step_s": [times * seconds for seconds in CELL["trial_step_s"]]}
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("now", "then", "word", "text"),
     [
+        ({}, {}, "passed", "a step is 0.0% faster, limit 10%"),
+        (scaled(1.3), {}, "FAILED", "a step is 30.0% slower, limit 10%"),
+        (scaled(1.12), {}, "undecided", "its trials differ too much"),
+        (scaled(0.5), {}, "passed", "a step is 50.0% faster"),
         (
-            "precision",
-            "bfloat16",
-            "precision: expected float32, as in the baseline, found bfloat16",
+            {**scaled(1.3), "versions": {"torch": "2.12.0"}},
+            {},
+            "FAILED",
+            "; torch 2.11.0 then, 2.12.0 now",
         ),
-        ("device", "gpu", "device: expected cpu, as in the baseline, found gpu"),
-        ("weights", None, "weights: expected vgg16 eeeeeeeeeeee, as in the baseline, found none"),
         (
-            "dataset",
-            {"name": "drawn", "digest": "f" * 64},
+            scaled(1.3),
+            {"yardstick": {"product of numpy 2": [0.88], "step of torch 2": [3.0]}},
+            "undecided",
+            "the machine was 15% slower; run both sides in turn: --against",
+        ),
+        (
+            {},
+            {"yardstick": {"step of torch 2": [4.0]}},
+            "undecided",
+            "the machine was 25% faster",
+        ),
+        (scaled(1.3), {"yardstick": {"step of torch 1": [3.0]}}, "undecided", "no yardstick of "),
+        (scaled(1.3), {"yardstick": None}, "undecided", "no yardstick of the same libraries"),
+        ({"rounds": 19}, {}, "undecided", "expected at least 20 rounds and 3 trials on both"),
+        ({"trial_step_s": [0.02, 0.02]}, {}, "undecided", "found 30 and 2"),
+        ({}, {"trial_step_s": [0.02]}, "undecided", "found 30 and 1"),
+        ({"machine": "there"}, {}, "undecided", "machine: expected here, as in the baseline, "),
+        ({"precision": "bfloat16"}, {}, "undecided", "precision: expected float32, as in the "),
+        ({"device": "gpu"}, {}, "undecided", "device: expected cpu, as in the baseline, found gpu"),
+        (
+            {"weights": None},
+            {},
+            "undecided",
+            "weights: expected vgg16 eeeeeeeeeeee, as in the baseline, found none",
+        ),
+        (
+            {"dataset": {"name": "drawn", "digest": "f" * 64}},
+            {},
+            "undecided",
             "dataset: expected drawn dddddddddddd, as in the baseline, found drawn ffffffffffff",
         ),
         (
-            "options",
-            {"plugin": "torch", "compile": True},
-            "backend options: expected those of the baseline, found others: "
-            "compile None then, True now",
+            {"options": {"plugin": "torch", "compile": True}},
+            {},
+            "undecided",
+            "backend options: expected those of the baseline, found others: compile None then, ",
         ),
     ],
 )
-def test_what_forbids_to_compare_is_named(key: str, value: object, told: str):
-    """What was expected, and what was found."""
-    assert differences({**CELL, key: value}, CELL) == [told]
+def test_a_verdict_has_its_reason(now: dict, then: dict, word: str, text: str):
+    """What was expected and what was found; a changed machine leaves every change undecided."""
+    said, reason = verdict({**CELL, **now}, {**CELL, **then})
+
+    assert said == word
+    assert text in reason
 
 
-def test_other_versions_are_what_a_comparison_may_be_about():
-    """They are named beside a regression, and forbid nothing."""
-    newer = {**CELL, "versions": {"torch": "2.12.0"}}
+def test_a_baseline_without_the_benchmark_is_none():
+    """As one that pytest-benchmark has taken itself."""
+    assert verdict(CELL, {}) == (
+        "undecided",
+        "not in the baseline; save a new baseline with --benchmark-autosave",
+    )
 
-    assert differences(newer, CELL) == []
-    assert version_changes(newer, CELL) == "torch 2.11.0 then, 2.12.0 now"
-    assert version_changes(CELL, CELL) == ""
+
+def test_the_yardstick_that_moved_most_counts():
+    """Of those that both have; a newer library is another yardstick."""
+    then = {"product": [1.0, 1.0, 9.0], "step": [2.0], "step of old": [1.0]}
+
+    assert movement({"product": [1.1], "step": [1.0], "step of new": [9.0]}, then) == -0.5
+    assert movement({"product": [1.25]}, then) == 0.25
+    assert movement({"step of new": [1.0]}, then) is None
+
+
+def test_a_framework_that_does_not_start_leaves_the_product():
+    """It is a measure of the machine still."""
+    assert len(Yardstick("jax of another planet").read()) == 1
+
+
+@pytest.mark.parametrize(
+    ("distributions", "engine", "framework"),
+    [
+        (["numpy", "torch", "torchvision"], None, "torch"),
+        (["keras", "jax", "tensorflow", "torch"], None, "tensorflow"),
+        (["keras", "jax", "tensorflow", "torch"], "jax", "jax"),
+        (["numpy"], None, ""),
+    ],
+)
+def test_the_framework_of_a_backend_is_known(
+    distributions: list[str], engine: str | None, framework: str
+):
+    """By what its plugin requires, and by its engine."""
+    assert framework_of(distributions, engine=engine) == framework
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("framework", ["torch", "tensorflow", "jax"])
+def test_a_framework_has_a_bare_step(framework: str):
+    """In a process of its own, as for a suite."""
+    import os
+    import sys
+
+    from benchharness.measure.yardstick import YardstickProcess
+
+    pytest.importorskip(framework)
+    with YardstickProcess(framework, python=sys.executable, environment=os.environ, threads=1) as y:
+        reading = y.read()
+
+    assert [kind.rpartition(" ")[0] for kind in reading] == [
+        "product of numpy",
+        f"step of {framework}",
+    ]
+    assert all(seconds > 0 for seconds in reading.values())

@@ -43,6 +43,7 @@ DATA = {
     "download/caches.py": "folders in which frameworks keep what they download",
     "download/registry.py": "addresses of published files",
     "measure/machine.py": "names of variables that frameworks read",
+    "measure/yardstick.py": "a bare step of each",
     "model/backbones.py": "names of published weights",
     "plugins.py": "what to install for a format of weights",
     "pytest_plugin/timing.py": "an example in a message",

@@ -178,6 +178,23 @@ def check_out(
         )
 
 
+@contextmanager
+def open_worktree(
+    revision: str, *, repository: Path, cache: Path, tell: Tell
+) -> Iterator[tuple[Path, Path, str]]:
+    """Give the top of a repository, a worktree of a revision, and its label; remove it afterwards.
+
+    For code that nobody has to install. The arguments and errors are those of ``check_out``.
+    """
+    top = _top_of(repository)
+    commit = _resolve(top, revision)
+    _tell_left_out_changes(top, revision, commit, tell)
+    with _worktree_folder(cache / "revisions/worktrees") as folder:
+        files = folder / "files"
+        git(top, *_NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(files), commit)
+        yield top, files, f"{revision} ({_short(commit)})"
+
+
 # --- Repository ----------------------------------------------------------------------------------
 
 

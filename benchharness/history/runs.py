@@ -233,6 +233,9 @@ def _is_wanted(benchmark: Mapping[str, Any], choice: Choice, suite: str | None) 
     """Return whether to show a cell, or an ordinary test by the name of its function."""
     own = benchmark.get("extra_info") or {}
     name = str(own.get("benchmark") or benchmark["name"].partition("[")[0])
+    # Samples of the side that a session compared with are those of other code.
+    if own.get("side") == "A":
+        return False
     return choice.admits(name, str(own.get("backend", ""))) and suite in (None, own.get("suite"))
 
 

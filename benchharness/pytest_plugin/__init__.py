@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchharness.pytest_plugin.options import add_options
+
+if TYPE_CHECKING:
+    from benchharness.pytest_plugin.timing import Bench
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -21,11 +24,45 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Add the fixture ``benchharness``."""
-    from benchharness.pytest_plugin import fixtures
-
-    offered = fixtures.Offered if _has_benchmark(config) else fixtures.Refused
+    """Add the fixture ``benchharness``, and refuse a comparison that nothing would be timed for."""
+    is_distributed = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
+    if is_distributed and config.getoption("against"):
+        raise pytest.UsageError(
+            "--against: expected one process at a time, found pytest-xdist, under which nothing is "
+            "timed; leave out its options, or add -n 0"
+        )
+    offered = WithBenchmark if _has_benchmark(config) else WithoutBenchmark
     config.pluginmanager.register(offered(), "benchharness-fixture")
+
+
+class WithBenchmark:
+    """Holder of the fixture, if pytest-benchmark is there to report."""
+
+    @pytest.fixture
+    def benchharness(self, request: pytest.FixtureRequest, benchmark: Any) -> Bench:
+        """Time a step of a framework, the device waited for at both edges of a block of steps.
+
+        ``benchharness(backend="torch").time(step)``, or
+        ``benchharness.time(step, synchronize=torch.cuda.synchronize)``.
+        """
+        from benchharness.pytest_plugin.samples import require_pytest_benchmark
+        from benchharness.pytest_plugin.timing import Bench
+
+        require_pytest_benchmark(request.config)
+        return Bench(request.node, is_timed=not benchmark.disabled)
+
+
+class WithoutBenchmark:
+    """Holder of the fixture without pytest-benchmark."""
+
+    @pytest.fixture
+    def benchharness(self) -> None:
+        """Time a step of a framework; needs pytest-benchmark."""
+        pytest.fail(
+            "fixture benchharness: expected pytest-benchmark, found none; "
+            "install it with: pip install 'benchharness[pytest]'",
+            pytrace=False,
+        )
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
@@ -38,13 +75,18 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Set the gate on a baseline, if anything of ours is to be timed."""
+    """Add what judges baselines and compares steps, if anything of ours is to be timed."""
     has_suites = "benchharness.pytest_plugin.suites" in sys.modules
     has_steps = any("benchharness" in getattr(item, "fixturenames", ()) for item in session.items)
-    if has_suites or has_steps:
-        from benchharness.pytest_plugin.gate import set_gate
+    config, benchmarks = session.config, session.config.pluginmanager.get_plugin("pytest-benchmark")
+    if (has_suites or has_steps) and benchmarks is not None:
+        from benchharness.pytest_plugin.gate import BaselineGate
 
-        set_gate(session)
+        config.pluginmanager.register(BaselineGate(config, benchmarks), "benchharness-gate")
+    if has_steps and config.getoption("against"):
+        from benchharness.pytest_plugin.steps import StepsAgainst
+
+        config.pluginmanager.register(StepsAgainst(config), "benchharness-steps")
 
 
 @pytest.hookimpl(optionalhook=True, tryfirst=True)
@@ -76,5 +118,4 @@ def _is_asked_for(path: Path, config: pytest.Config) -> bool:
 
 
 def _has_benchmark(config: pytest.Config) -> bool:
-    names = ("benchmark", "pytest_benchmark.plugin")
-    return any(config.pluginmanager.has_plugin(name) for name in names)
+    return any(map(config.pluginmanager.has_plugin, ("benchmark", "pytest_benchmark.plugin")))

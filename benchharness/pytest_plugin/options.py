@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
 PREFIX = "benchharness"
+UNCOMPARED = "--against: nothing is compared: benchmarks are disabled"
 _OPTION = re.compile(r": --(?=profile|backend|trials|data|device)")
 # Options with a value: name, metavar, help, type of the ini key.
 _VALUES: tuple[tuple[str, str, str, Literal["args"] | None], ...] = (
@@ -28,6 +29,10 @@ _VALUES: tuple[tuple[str, str, str, Literal["args"] | None], ...] = (
     ("results", "DIR", "Folder for the records of runs.", "args"),
     ("timeout", "S", "Kill a trial that reports no progress for this many seconds.", None),
 )
+
+
+class UncomparedWarning(pytest.PytestWarning):
+    """Nothing is compared, although ``--against`` asks for it."""
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -56,8 +61,16 @@ def add_options(parser: pytest.Parser) -> None:
     parser.addini(f"{PREFIX}_proof", "no, yes or required.", default=None)
     group.addoption(
         "--against",
-        metavar="REVISION",
-        help="Compare each cell with a git revision, as rev:main, and fail it if it got worse.",
+        metavar="SIDE",
+        help="Run each cell, and each step of fixture benchharness, in turn with another side "
+        "(rev:main; for suites also backend:NAME), and fail it if it got worse.",
+    )
+    group.addoption(
+        "--against-threshold",
+        metavar="SHARE",
+        action="append",
+        default=[],
+        help="With --against: how much worse counts, 10%% or COLUMN=2%% (repeatable).",
     )
     group.addoption(
         "--against-strict",
@@ -67,17 +80,13 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def against(config: pytest.Config) -> str | None:
-    """Return the git revision that the session compares with; None for an ordinary session."""
+    """Return the side that the session compares with; None for an ordinary session."""
     target: str | None = config.getoption("against", None)
     return target
 
 
 def request_of(config: pytest.Config, suite: Path) -> RunOptions:
-    """Return the session's request for one suite.
-
-    Raises:
-        RunError: The value of an ini key is invalid.
-    """
+    """Return the session's request for one suite."""
     from benchharness.run.options import RunOptions
 
     return RunOptions(

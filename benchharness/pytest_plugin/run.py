@@ -5,144 +5,57 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from benchharness.errors import BenchError
-from benchharness.measure.machine import recorded_variables
-from benchharness.pytest_plugin.samples import cell_facts
+import pytest
+
+from benchharness.errors import BenchError, PluginError, RunError
+from benchharness.measure.sanity import explain
+from benchharness.measure.yardstick import Readings, YardstickProcess, framework_of, joined
+from benchharness.model.cell import CellKey, cell_key
+from benchharness.plugins import find, requirements
+from benchharness.pytest_plugin import samples
+from benchharness.pytest_plugin.options import UNCOMPARED, UncomparedWarning, against, proof
+from benchharness.report.summary import answers_in
 from benchharness.results.cells import record_key
 from benchharness.results.record import Record
+from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import write_csv_files
-from benchharness.run.events import Announced, Event
+from benchharness.run.events import Announced, Event, TrialStarted
+from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
-from benchharness.run.session import Session, start_run
+from benchharness.run.session import start_run
 from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import FineTuneSettings, StrategySettings, TrainingSettings
 
+if TYPE_CHECKING:
+    from benchharness.pytest_plugin.suites import CellItem, SuiteFile
+
 # Enough that classes and splits have some each; a step has its full batch all the same.
 _FEW_TRAIN, _FEW_TEST = 40, 20
+_LOG_LINES = 10
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellResult:
-    """Records of a cell.
-
-    Attributes:
-        cell: With settled settings.
-        records: One for each of its trials.
-    """
-
-    cell: Cell
-    records: tuple[Record, ...]
+class UnprovenWarning(pytest.PytestWarning):
+    """A time is reported of work that is not proven to be the same."""
 
 
-class SuiteRun:
-    """Run of one suite.
+class ImplausibleWarning(pytest.PytestWarning):
+    """A trial ended well, with numbers that look wrong."""
 
-    Its trials keep the plan's order, in which rival backends take turns, whatever order the items
-    come in: an item that asks first has the trials of its rivals run along with its own, and theirs
-    are there when they ask. So pytest's order and selection never undo the interleaving.
 
-    Attributes:
-        notes: Announcements for the user.
-    """
+class FirstError:
+    """The first error, raised again: whatever it is about is broken for every item."""
 
-    def __init__(self, session: Session, *, is_smoke: bool) -> None:
-        """Take a session; ``is_smoke`` for one small trial of each cell that leaves no record."""
-        self.notes: list[Announced] = []
-        self._session = session
-        self._is_smoke = is_smoke
-        self._runner: Runner | None = None
-        self._trials: Iterator[Record] = iter(())
-        self._records: list[Record] = []
+    def __init__(self) -> None:
         self._error: BenchError | None = None
-        self._temporary: tempfile.TemporaryDirectory[str] | None = None
-
-    @property
-    def folder(self) -> Path | None:
-        """Folder of the records; None before the first, and for a smoke run."""
-        return None if self._runner is None or self._is_smoke else self._runner.folder.path
-
-    def begin(self, selected: Iterable[Cell]) -> None:
-        """Prepare data and weights and prove, once.
-
-        Args:
-            selected: The cells of all items that will run; others run only where these need their
-                heads.
-
-        Raises:
-            BenchError: Something is unavailable; the same error each time.
-        """
-        with self._first_error():
-            if self._runner is not None:
-                return
-            # Items are asked for one by one, and a look is at all of them.
-            plan, options = (
-                select_cells(self._session.plan, selected).fixed(),
-                self._session.options,
-            )
-            if self._is_smoke:
-                self._temporary = tempfile.TemporaryDirectory(prefix="benchharness-smoke-")
-                plan = smallest_plan(plan)
-                options = replace(options, proof="no", results=Path(self._temporary.name))
-            session = replace(self._session, plan=plan, options=options)
-            self._runner = start_run(session, self._observe)
-            self._runner.prove()
-            self._trials = self._runner.run_trials(self._observe)
-
-    def result(self, cell: Cell) -> CellResult:
-        """Return the result of a cell, after running what comes before it in the plan.
-
-        Raises:
-            BenchError: The run cannot continue; the same error for each cell.
-        """
-        resolved = next(planned for planned in self._started.plan.cells if planned.key == cell.key)
-        with self._first_error():
-            while True:
-                records = tuple(r for r in self._records if record_key(r) == resolved.key)
-                if len(records) >= resolved.trials:
-                    return CellResult(cell=resolved, records=records)
-                self._records.append(next(self._trials))
-
-    def verdicts(self, cell: Cell) -> Mapping[str, str]:
-        """Return the verdict of the certificates on a cell, by the other backend."""
-        return self._started.proofs.get(cell.key, {})
-
-    def facts(self, result: CellResult) -> dict[str, Any]:
-        """Return the facts to store with a cell's samples."""
-        return cell_facts(
-            self._started.plan,
-            result.cell,
-            result.records,
-            inputs=self._started.inputs,
-            device=self._session.device.name,
-            variables=recorded_variables(self._session.places.environment),
-        )
-
-    def log(self, record: Record) -> Path | None:
-        """Return the log file of a trial; None if it was never started."""
-        return self._started.folder.path / record["log"] if record["log"] else None
-
-    def close(self) -> None:
-        """Write the tables of what has run, and release the device."""
-        if self._runner is not None:
-            self._runner.close()
-        if self.folder is not None:
-            write_csv_files(self.folder, self._records)
-        if self._temporary is not None:
-            self._temporary.cleanup()
-
-    @property
-    def _started(self) -> Runner:
-        assert self._runner is not None
-        return self._runner
 
     @contextmanager
-    def _first_error(self) -> Iterator[None]:
-        """Raise the first error again: whatever it is about is broken for every cell."""
+    def repeated(self) -> Iterator[None]:
+        """Raise an earlier error, and keep one that the block raises."""
         if self._error is not None:
             raise self._error
         try:
@@ -151,9 +64,164 @@ class SuiteRun:
             self._error = error
             raise
 
+
+class SuiteRun:
+    """Run of one suite.
+
+    Its trials keep the plan's order, in which rival backends take turns, whatever order the items
+    come in: an item that asks first has the trials of its rivals run along with its own, and theirs
+    are there when they ask. So pytest's order and selection never undo the interleaving. A smoke
+    run is one small trial of each cell that leaves no record.
+    """
+
+    def __init__(self, suite: SuiteFile, *, is_smoke: bool) -> None:
+        self.notes: list[Announced] = []
+        self._suite = suite
+        self._session = suite.suite_session
+        self._is_smoke = is_smoke
+        self._has_yardstick = not is_smoke and samples.is_stored(suite.config)
+        self._runner: Runner | None = None
+        self._trials: Iterator[Record] = iter(())
+        self._records: list[Record] = []
+        self._first_error = FirstError()
+        self._stack = ExitStack()
+        self._yardsticks: dict[tuple[str, int], YardstickProcess] = {}
+        self._readings: dict[CellKey, list[Readings]] = {}
+
+    @property
+    def folder(self) -> Path | None:
+        """Folder of the records; None before the first, and for a smoke run."""
+        return None if self._runner is None or self._is_smoke else self._runner.folder.path
+
+    def time(self, item: CellItem) -> None:
+        """Run the trials of an item, and hand their times to pytest-benchmark."""
+        if against(item.config) is not None:
+            item.warn(UncomparedWarning(f"{item.nodeid}: {UNCOMPARED}"))
+        with self._first_error.repeated():
+            runner = self._runner or self._start()
+        is_equal = item.cell.track == "equal"
+        is_required = is_equal and proof(item.config) == "required"
+        if is_required:
+            _require_proven(item, runner.proofs.get(item.cell.key, {}))
+        cell = self._resolved(item.cell.key)
+        with self._first_error.repeated():
+            records = self._run(cell)
+        for record in records:
+            if record["status"] == "skipped":
+                pytest.skip(f"{item.name}: {record['reason']}")
+            if record["status"] != "ok":
+                raise RunError(_failure(item, record, runner.folder.path))
+        # A trial's own batch check and settings may have taken the proof back.
+        verdicts = {k: v for record in records for k, v in record["proofs"].items()}
+        if is_required:
+            _require_proven(item, verdicts)
+        if is_equal and (unproven := _unproven(verdicts)):
+            item.warn(UnprovenWarning(f"{item.nodeid}: the same work is not proven: {unproven}"))
+        for flag in dict.fromkeys(flag for record in records for flag in record["flags"]):
+            item.warn(ImplausibleWarning(f"{item.nodeid}: {flag}: {explain(flag)}"))
+        if not self._is_smoke:
+            facts = samples.cell_facts(self._session, runner, cell, records)
+            yardstick = joined(self._readings.get(cell.key, ()))
+            samples.report_cell(item, records, facts | {"yardstick": yardstick})
+
+    def lines(self, width: int) -> Iterator[str]:
+        """Yield the answers of what has run, whatever the width of the terminal."""
+        if self.folder is not None:
+            folder = RunFolder.open(self.folder)
+            yield from answers_in(folder.read_run(), folder.records()[0])
+
+    def close(self) -> None:
+        """Write the tables of what has run, and release the device."""
+        if self._runner is not None:
+            self._runner.close()
+        if self.folder is not None:
+            write_csv_files(self.folder, self._records)
+        self._stack.close()
+
+    def _start(self) -> Runner:
+        """Prepare data and weights and prove."""
+        # Items are asked for one by one, and a look is at all of them.
+        plan = select_cells(self._session.plan, self._suite.selected).fixed()
+        options = self._session.options
+        if self._is_smoke:
+            folder = tempfile.TemporaryDirectory(prefix="benchharness-smoke-")
+            results = Path(self._stack.enter_context(folder))
+            plan, options = smallest_plan(plan), replace(options, proof="no", results=results)
+        session = replace(self._session, plan=plan, options=options)
+        self._runner = start_run(session, self._observe)
+        self._runner.prove()
+        self._trials = self._runner.run_trials(self._observe)
+        return self._runner
+
+    def _run(self, cell: Cell) -> list[Record]:
+        """Return the records of a cell, after running what comes before it in the plan."""
+        while True:
+            records = [record for record in self._records if record_key(record) == cell.key]
+            if len(records) >= cell.trials:
+                return records
+            self._records.append(next(self._trials))
+            self._read_yardstick(record_key(self._records[-1]))
+
+    def _resolved(self, key: CellKey) -> Cell:
+        """Return a cell with settled settings."""
+        assert self._runner is not None
+        return next(cell for cell in self._runner.plan.cells if cell.key == key)
+
     def _observe(self, event: Event) -> None:
-        if isinstance(event, Announced):
+        if isinstance(event, Announced) and not self._is_smoke:
             self.notes.append(event)
+        if isinstance(event, TrialStarted):
+            name = event.name
+            self._read_yardstick(cell_key(name.benchmark, name.matrix, name.track, name.backend))
+
+    def _read_yardstick(self, key: CellKey) -> None:
+        """Time fixed work with the interpreter, variables and cores of a cell's trials."""
+        if not self._has_yardstick or self._runner is None:
+            return
+        runner, cell = self._runner, self._resolved(key)
+        place = (cell.backend, cell.settings.threads or 0)
+        if place not in self._yardsticks:
+            plugin, options = backend_plugin(runner.plan, cell.backend)
+            executor = runner.executors.get(cell.backend, runner.executor)
+            distributions: Mapping[str, str] = {}
+            # What is not installed here may be in an environment of its own, or fail its trial.
+            with suppress(PluginError):
+                distributions = dict(requirements(find(plugin)))
+            process = YardstickProcess(
+                framework_of(distributions, engine=options.get("engine")),
+                python=executor.python,
+                environment=executor.environment,
+                threads=place[1],
+            )
+            self._yardsticks[place] = self._stack.enter_context(process)
+        self._readings.setdefault(key, []).append(self._yardsticks[place].read())
+
+
+def _failure(item: CellItem, record: Record, folder: Path) -> str:
+    """Return how a trial ended, with the last lines of what it printed."""
+    of = f"{record['trial']} of {item.cell.trials}"
+    lines = [f"{item.name}: trial {of}: {record['status']}: {record['reason']}"]
+    if record["log"]:
+        log = folder / record["log"]
+        printed = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        if tail := [f"    {line}" for line in printed if line.strip()][-_LOG_LINES:]:
+            lines += [f"last lines of {log}:", *tail]
+    return "\n".join(lines)
+
+
+def _require_proven(item: CellItem, verdicts: Mapping[str, str]) -> None:
+    if unproven := _unproven(verdicts):
+        raise RunError(
+            f"{item.name}: proof: expected proven, found {unproven} "
+            "(leave out --benchharness-require-proof to time it all the same)"
+        )
+
+
+def _unproven(verdicts: Mapping[str, str]) -> str:
+    """Return what is not proven, by the other backend; empty if all is, or none was requested."""
+    return "; ".join(
+        f"{verdict} (against {other})" for other, verdict in verdicts.items() if verdict != "proven"
+    )
 
 
 def select_cells(plan: Plan, cells: Iterable[Cell]) -> Plan:
@@ -164,14 +232,12 @@ def select_cells(plan: Plan, cells: Iterable[Cell]) -> Plan:
         for cell in plan.cells
         if cell.key in selected and isinstance(cell.settings, FineTuneSettings)
     }
-    return replace(
-        plan,
-        cells=tuple(
-            cell
-            for cell in plan.cells
-            if cell.key in selected or (cell.benchmark, cell.track, cell.backend) in heads
-        ),
+    kept = (
+        cell
+        for cell in plan.cells
+        if cell.key in selected or (cell.benchmark, cell.track, cell.backend) in heads
     )
+    return replace(plan, cells=tuple(kept))
 
 
 def smallest_plan(plan: Plan) -> Plan:

@@ -6,19 +6,25 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from statistics import median
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from benchharness import __version__
+from benchharness.compare.verdict import Criteria
 from benchharness.errors import RunError
 from benchharness.files import json_digest
-from benchharness.measure.machine import fingerprint, machine_label
+from benchharness.measure.machine import fingerprint, machine_label, recorded_variables
 from benchharness.results.cells import cells_of
 from benchharness.results.record import Record
-from benchharness.run.inputs import RunInputs
 from benchharness.run.requests import backend_plugin
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Cell
+
+if TYPE_CHECKING:
+    from benchharness.pytest_plugin.suites import CellItem
+    from benchharness.run.runner import Runner
+    from benchharness.run.session import Session
 
 # Of pytest-benchmark: `report_samples` was tried with 5.2.0, 5.2.3, 5.3.0 and 5.3.1, and raises an
 # error if another differs. 5.1 cannot fail a median.
@@ -42,11 +48,7 @@ def session_of(config: pytest.Config) -> Any | None:
 
 
 def require_pytest_benchmark(config: pytest.Config) -> None:
-    """Require a version of pytest-benchmark that we know how to hand samples to.
-
-    Raises:
-        RunError: There is none, or another.
-    """
+    """Require a version of pytest-benchmark that we know how to hand samples to."""
     try:
         found = version(_SESSION)
     except PackageNotFoundError:
@@ -65,6 +67,13 @@ def require_pytest_benchmark(config: pytest.Config) -> None:
         )
 
 
+def is_stored(config: pytest.Config) -> bool:
+    """Return whether the session stores its samples, or compares them with stored ones."""
+    names = ("save", "autosave", "json", "compare")
+    benchmarks = session_of(config)
+    return benchmarks is not None and any(getattr(benchmarks, name, None) for name in names)
+
+
 def report_samples(
     item: pytest.Item,
     samples: Sequence[float],
@@ -76,10 +85,8 @@ def report_samples(
 ) -> None:
     """Let pytest-benchmark report an item by samples that it has not taken.
 
-    If benchmarks are disabled it only learns that the item has run.
-
-    Everything private that we use of pytest-benchmark is here: making its fixture, ``_mode`` and
-    ``_make_stats``.
+    If benchmarks are disabled it only learns that the item has run. Everything private that we use
+    of pytest-benchmark is here: making its fixture, ``_mode`` and ``_make_stats``.
 
     Args:
         item: A test with the fixture ``benchmark``, or an item of ours without fixtures.
@@ -88,15 +95,13 @@ def report_samples(
         group: Of the table; None for the fixture's own.
         params: As of a parametrised test; None for the fixture's own.
         suffix: Of the name, for further samples of one item.
-
-    Raises:
-        RunError: The item was timed before, or pytest-benchmark has changed.
     """
     make_fixture: Any = import_module("pytest_benchmark.fixture").BenchmarkFixture
     session = session_of(item.config)
     try:
         assert session is not None
-        fixture = getattr(item, "funcargs", {}).get("benchmark")
+        # The samples of another side are further ones of the same item.
+        fixture = None if suffix else getattr(item, "funcargs", {}).get("benchmark")
         if fixture is None:
             fixture = make_fixture(
                 item,
@@ -142,41 +147,34 @@ def item_name(cell: Cell) -> str:
     return f"{_point(cell)}-{cell.backend}{track}"
 
 
-def group(plan: Plan, cell: Cell) -> str:
-    """Return the group in which a cell is compared with its rivals."""
+def report_cell(
+    item: CellItem, records: Sequence[Record], facts: Mapping[str, Any], *, suffix: str = ""
+) -> None:
+    """Let pytest-benchmark report the trials of a cell, beside those of its rivals."""
+    cell = item.cell
     track = "" if cell.track == "equal" else f" ({cell.track})"
-    return f"{plan.suite.name}: {_point(cell)}{track}"
-
-
-def params(cell: Cell) -> dict[str, Any]:
-    """Return what ``--benchmark-group-by=param:NAME`` can group by."""
     own = {"benchmark": cell.benchmark, "backend": cell.backend, "track": cell.track}
-    return {**cell.matrix, **own}
+    report_samples(
+        item,
+        seconds_per_step(records),
+        extra_info=facts,
+        group=f"{item.suite.suite_session.plan.suite.name}: {_point(cell)}{track}",
+        params={**cell.matrix, **own},
+        suffix=suffix,
+    )
 
 
 def cell_facts(
-    plan: Plan,
-    cell: Cell,
-    records: Sequence[Record],
-    *,
-    inputs: RunInputs,
-    device: str,
-    variables: Mapping[str, str],
+    session: Session, runner: Runner, cell: Cell, records: Sequence[Record]
 ) -> dict[str, Any]:
-    """Return the ``extra_info`` of a cell, JSON-able.
-
-    Args:
-        plan: Of the run.
-        cell: With settled settings.
-        records: Of its trials, all of them ok.
-        inputs: Data and weights of the run.
-        device: Name.
-        variables: Of the workers' environment, those that affect what is measured.
-    """
+    """Return the ``extra_info`` of a cell whose trials are all ok, JSON-able."""
     (result,) = cells_of(records)
+    plan, inputs = runner.plan, runner.inputs
     settings = cell.settings.model_dump(mode="json")
     pretrained = inputs.pretrained(cell)
     plugin, options = backend_plugin(plan, cell.backend)
+    criteria = Criteria.of(plan.suite.regression_settings(profile=plan.profile), thresholds={})
+    step_s = [seconds_per_step([record]) for record in records]
     return {
         "benchharness": __version__,
         "kind": "cell",
@@ -192,19 +190,19 @@ def cell_facts(
         "proof": result.proof,
         "proofs": {other: result.proof_against(other) for other in records[0]["proofs"]},
         "machine": machine_label(fingerprint()),
-        "device": device,
+        "device": session.device.name,
         "precision": cell.settings.precision,
-        "dataset": {
-            "name": inputs.dataset.title,
-            "digest": inputs.prepared(cell).digest,
-        },
+        "dataset": {"name": inputs.dataset.title, "digest": inputs.prepared(cell).digest},
         "weights": pretrained and {"name": pretrained.backbone, "digest": pretrained.digest},
-        "settings": {**settings, **variables},
+        "settings": {**settings, **recorded_variables(session.places.environment)},
         "settings_digest": json_digest(settings, length=16),
         "options": {"plugin": plugin, **options},
         "versions": records[-1]["versions"],
         **{name: result.median(name) for name in _METRICS if result.values(name)},
         "trials": [record["id"] for record in records],
+        "trial_step_s": [median(seconds) for seconds in step_s if seconds],
+        "rounds": sum(map(len, step_s)),
+        "limit": criteria.threshold(cell.benchmark, "step_ms_p50", drift=criteria.drift),
     }
 
 

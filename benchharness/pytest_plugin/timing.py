@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -14,13 +15,18 @@ from typing import Any
 import pytest
 
 from benchharness import __version__
+from benchharness.compare.verdict import Criteria
 from benchharness.errors import BenchError, RunError
 from benchharness.measure.blocks import BLOCK_S, Block, seconds
 from benchharness.measure.clock import now_s
 from benchharness.measure.machine import fingerprint, machine_label, recorded_variables
 from benchharness.measure.sync_check import Stretches, require_synchronize, stretch_steps
+from benchharness.measure.yardstick import Yardstick, framework_of, joined
 from benchharness.model.work import AfterStep
-from benchharness.pytest_plugin.samples import report_samples
+from benchharness.plugins import find, load_synchronize, requirements
+from benchharness.pytest_plugin.samples import is_stored, report_samples
+from benchharness.pytest_plugin.side import TURNS
+from benchharness.suite.file import DRIFT
 
 Step = Callable[[], Any]
 Synchronize = Callable[[], object]
@@ -110,9 +116,25 @@ class Bench:
         if not self.is_timed:
             report_samples(self.item, (), extra_info={})
             return Timed(blocks=(timer.block(1),), result=timer.result)
+        turns = self.item.config.stash.get(TURNS, None)
+        if turns is not None:
+            turns.report(rounds=rounds)
+            turns.wait()
         warm_s = min(timer.warm_up() for _ in range(warmup))
+        yardstick = Yardstick(self._framework()) if is_stored(self.item.config) else None
+        readings = [yardstick.read()] if yardstick else []
         count = steps or ceil(BLOCK_S / warm_s)
-        blocks = [timer.block(count) for _ in range(rounds)]
+        blocks = []
+        if turns is None:
+            blocks = [timer.block(count) for _ in range(rounds)]
+        else:
+            turns.report(warm_s=warm_s)
+            while turns.wait():
+                blocks.append(timer.block(count))
+                turns.report(step_s=blocks[-1].seconds / count)
+            if not blocks:
+                pytest.skip("the other side has ended")
+        readings += [yardstick.read()] if yardstick else []
         try:
             timer.require_synchronized(blocks)
             synchrony = "checked"
@@ -120,17 +142,21 @@ class Bench:
             warnings.warn(UncheckedWarning(str(error)), stacklevel=3)
             synchrony = "unchecked"
         per_step = [block.seconds / block.steps for block in blocks]
-        report_samples(self.item, per_step, extra_info=self._facts() | {"synchrony": synchrony})
+        # Parts of one process stand for trials: the yardstick says whether the machine is the same.
+        parts = [per_step[part::3] for part in range(3)]
+        facts = self._facts() | {
+            "synchrony": synchrony,
+            "rounds": rounds,
+            "trial_step_s": [median(part) for part in parts if part],
+            "yardstick": joined(readings),
+        }
+        if turns is not None:
+            turns.report(facts=facts)
+        report_samples(self.item, per_step, extra_info=facts)
         return Timed(blocks=tuple(blocks), result=timer.result)
 
     def _synchronize(self) -> Synchronize:
-        """Return what waits for the backend's device.
-
-        Raises:
-            RunError: No backend is stated.
-            PluginError: The backend is not installed, or does not offer it.
-            SuiteError: There is no such device.
-        """
+        """Return what waits for the backend's device."""
         if not self.backend:
             raise RunError(
                 "benchharness.time: expected a way to wait for the device, found none; "
@@ -138,28 +164,36 @@ class Bench:
                 'or name a backend: benchharness(backend="torch").time(...)'
             )
         from benchharness.measure.gpu import find_accelerators
-        from benchharness.plugins import load_synchronize
         from benchharness.run.device import choose_device
 
         chosen = choose_device(self.device, find_accelerators())
         name = "cpu" if chosen.index is None else f"cuda:{chosen.index}"
         return load_synchronize(self.backend, device=name)
 
-    def _facts(self) -> dict[str, Any]:
-        """Return the facts to store with the samples."""
-        from benchharness.plugins import find, requirements
+    def _framework(self) -> str:
+        """Return the framework whose bare step is the yardstick; empty for none."""
+        return framework_of(self._versions() if self.backend else sys.modules)
 
+    def _versions(self) -> dict[str, str]:
+        return dict(requirements(find(self.backend)))
+
+    def _facts(self) -> dict[str, Any]:
+        """Return the facts to store with the samples, beside those of the timing."""
         facts: dict[str, Any] = {
             "benchharness": __version__,
             "kind": "step",
             "unit": "seconds per step",
             "machine": machine_label(fingerprint()),
             "settings": recorded_variables(os.environ),
+            "limit": Criteria().threshold("", "step_ms_p50", drift=DRIFT),
         }
         if not self.backend:
             return facts
-        versions = dict(requirements(find(self.backend)))
-        return facts | {"backend": self.backend, "device": self.device, "versions": versions}
+        return facts | {
+            "backend": self.backend,
+            "device": self.device,
+            "versions": self._versions(),
+        }
 
 
 class _StepTimer:
@@ -194,12 +228,7 @@ class _StepTimer:
         return max(now_s() - began_s, 1e-6)
 
     def require_synchronized(self, blocks: Sequence[Block]) -> None:
-        """Refuse the times of a ``synchronize`` that does not wait for the device.
-
-        Raises:
-            UnsynchronizedError: It does not.
-            UnreadableError: It is unknown whether it does.
-        """
+        """Refuse the times of a ``synchronize`` that does not wait for the device."""
 
         def work(steps: int, after_step: AfterStep) -> None:
             for _ in range(steps):
@@ -209,23 +238,18 @@ class _StepTimer:
         def synchronize() -> None:
             self._synchronize()
 
-        def read_back() -> None:
-            self._read_back(self.result)
-
         step_s = seconds(blocks) / sum(block.steps for block in blocks)
-        stretches = Stretches(work=work, synchronize=synchronize, read_back=read_back, now=now_s)
+        stretches = Stretches(
+            work=work, synchronize=synchronize, read_back=lambda: self._read_back(self.result)
+        )
         require_synchronize(stretches, steps=stretch_steps(step_s), step_s=step_s)
 
 
 def copy_to_host(value: Any) -> None:
-    """Copy a result to the host: an array, a tensor, a number, or a collection of them.
-
-    Raises:
-        UnreadableError: It is none of these.
-    """
+    """Copy a result to the host: an array, a tensor, a number, or a collection of them."""
     import numpy as np
 
-    leaves = list(_leaves(value))
+    leaves = _leaves(value)
     if not leaves:
         raise UnreadableError(
             "benchharness.time: expected the step to return an array or a number, found "
@@ -237,11 +261,10 @@ def copy_to_host(value: Any) -> None:
         leaf.detach().cpu() if hasattr(leaf, "detach") else np.asarray(leaf)
 
 
-def _leaves(value: Any) -> Sequence[Any]:
+def _leaves(value: Any) -> list[Any]:
     """Return the arrays and numbers in a result."""
-    if isinstance(value, dict):
-        return _leaves(list(value.values()))
-    if isinstance(value, list | tuple):
-        return [leaf for part in value for leaf in _leaves(part)]
+    if isinstance(value, dict | list | tuple):
+        parts = value.values() if isinstance(value, dict) else value
+        return [leaf for part in parts for leaf in _leaves(part)]
     is_known = isinstance(value, int | float) or hasattr(value, "__array__")
     return [value] if is_known else []

@@ -1,0 +1,331 @@
+"""Steps of the user's tests against a git revision: the test of each side runs in turn.
+
+Both tests are processes of one environment, each with the files of its side in front of the import
+path. They live side by side, and one of them computes: a block of steps here, a block there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Self
+
+import pytest
+
+from benchharness.compare.comparison import CellComparison, Comparison
+from benchharness.compare.revisions import open_worktree
+from benchharness.compare.run import with_retained_heap
+from benchharness.compare.sampling import FEWEST_PAIRS, level_of, planned_looks
+from benchharness.compare.verdict import Sample, Verdict, decide, read_thresholds
+from benchharness.download.caches import cache_folder
+from benchharness.errors import BenchError, RunError
+from benchharness.measure.clock import now_s
+from benchharness.measure.machine import fingerprint, machine_label
+from benchharness.measure.yardstick import SHARED_DEVICE
+from benchharness.model.quantities import QUANTITIES
+from benchharness.pytest_plugin.against import judge, target_of
+from benchharness.pytest_plugin.options import UNCOMPARED, UncomparedWarning
+from benchharness.pytest_plugin.run import FirstError
+from benchharness.pytest_plugin.samples import report_samples, session_of
+from benchharness.pytest_plugin.side import VARIABLE
+from benchharness.report.comparison import plain_text
+
+_COLUMN = QUANTITIES["step_ms_p50"]
+_MOST_PAIRS = 20
+_LOG_LINES = 15
+_END_S = 10
+_PLUGINS = ("no:cacheprovider", "benchharness.pytest_plugin.side")
+# Options of the session that are none of a single test's: what it selects, writes and reports.
+_SESSION_OPTIONS = re.compile(
+    r"against|benchmark_|cov_|file_or_dir$|keyword$|markexpr$|deselect$|maxfail$|xmlpath$|htmlpath$"
+    r"|json_report|report_log|log_file|basetemp$|usepdb|trace$|verbose$|durations|lf$|failedfirst$"
+    r"|newfirst$|stepwise|numprocesses$|dist$|tx$|plugins$|inifilename$|rootdir$|override_ini$"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepSide:
+    """Files of one side, below ``files``; those of the working tree are at the repository's top."""
+
+    label: str
+    top: Path
+    files: Path
+
+    def here(self, path: Path) -> Path:
+        """Return where the side has a path of the repository; others stay as they are."""
+        inside = path.is_relative_to(self.top) and not path.is_relative_to(sys.prefix)
+        return self.files / path.relative_to(self.top) if inside else path
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables of its process, which imports the side's files first."""
+        path = [self.here(Path(entry)) for entry in sys.path if entry]
+        own = [folder for folder in path if folder.is_relative_to(self.files)]
+        behind = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+        entries = dict.fromkeys([*map(str, [*own, self.files / "src", self.files]), *behind])
+        variables = {"PYTHONPATH": os.pathsep.join(entries), "PYTHONSAFEPATH": "1"}
+        kept = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        return with_retained_heap({**SHARED_DEVICE, **kept, **variables})
+
+    def arguments(self, item: pytest.Item) -> list[str]:
+        """Return pytest's arguments for a test; what an ini file adds is in the options."""
+        config = item.config
+        ini = self.here(config.inipath) if config.inipath else None
+        plugins = [name for name in config.option.plugins if isinstance(name, str)]
+        return [
+            f"{self.here(item.path)}::{item.nodeid.partition('::')[2]}",
+            f"--rootdir={self.here(config.rootpath)}",
+            *(["-c", str(ini)] if ini and ini.exists() else []),
+            *(f"-p{name}" for name in (*plugins, *_PLUGINS)),
+            *(f"-o{text}" for text in (*(config.option.override_ini or ()), "addopts=")),
+        ]
+
+
+class SideProcess:
+    """Process that runs the test of one side, and times its steps block by block.
+
+    Its last report has a ``code``.
+    """
+
+    def __init__(self, item: pytest.Item, side: StepSide, log: Path) -> None:
+        self.facts: dict[str, Any] = {}
+        self.step_s: list[float] = []
+        self.output = ""
+        self._label, self._log = side.label, log
+        orders, self._orders = os.pipe()
+        reader, answers = os.pipe()
+        self._reader = os.fdopen(reader)
+        stated = {
+            "options": _options(item.config),
+            "files": str(side.files),
+            "orders": orders,
+            "answers": answers,
+        }
+        folder = side.here(item.config.invocation_params.dir)
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "pytest", *side.arguments(item)],
+                cwd=folder if folder.is_dir() else side.files,
+                env=side.environment() | {VARIABLE: json.dumps(stated)},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=(orders, answers),
+                # Ctrl-C is for the session.
+                start_new_session=True,
+            )
+        os.close(orders)
+        os.close(answers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close_orders()
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._reader.close()
+
+    def take_turn(self) -> None:
+        """Let it run until its next report."""
+        with suppress(BrokenPipeError):
+            os.write(self._orders, b"go\n")
+        self.read()
+
+    def read(self) -> None:
+        """Wait for its next report."""
+        line = self._reader.readline()
+        answer = json.loads(line) if line else {"code": self._process.wait()}
+        if "step_s" in answer:
+            self.step_s.append(answer["step_s"])
+        self.facts |= answer
+
+    def finish(self) -> None:
+        """Let the test end."""
+        self._close_orders()
+        while "code" not in self.facts:
+            self.read()
+        # What it prints of a failure comes last.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_S)
+        self.output = self._log.read_text(encoding="utf-8", errors="replace")
+
+    def require_ok(self) -> None:
+        """Require that the test has passed, timed its steps, and imported the side's files."""
+        problem = self.facts.get("foreign", "")
+        if "rounds" not in self.facts:
+            problem = problem or "expected a call of benchharness.time, found none"
+        if code := self.facts["code"]:
+            tail = "\n".join(f"    {line}" for line in self.output.splitlines()[-_LOG_LINES:])
+            problem = f"the test ended with code {code}:\n{tail}"
+        if problem:
+            raise RunError(f"{self._label}: {problem}")
+
+    @property
+    def skipped(self) -> str:
+        """Why the test was skipped before it timed anything; empty if it was not."""
+        return "" if "rounds" in self.facts else self.facts.get("skipped", "")
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the side has no such test, or skips it."""
+        is_refused = self.facts["code"] == pytest.ExitCode.USAGE_ERROR
+        return bool(self.skipped) or (is_refused and "not found: " in self.output)
+
+    def _close_orders(self) -> None:
+        if self._orders >= 0:
+            os.close(self._orders)
+            self._orders = -1
+
+
+class StepsAgainst:
+    """Plugin of a session with ``--against``: it runs the tests that use the fixture."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+        self._stack = ExitStack()
+        self._sides: tuple[StepSide, StepSide] | None = None
+        self._first_error = FirstError()
+        self._cells: list[CellComparison] = []
+        self._notes: list[str] = []
+        self._began_s = now_s()
+        config.add_cleanup(self._stack.close)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
+        """Run the test of both sides in turn, in place of the function."""
+        benchmarks = session_of(self._config)
+        if "benchharness" not in pyfuncitem.fixturenames or benchmarks is None:
+            return None
+        if benchmarks.disabled:
+            pyfuncitem.warn(UncomparedWarning(f"{pyfuncitem.nodeid}: {UNCOMPARED}"))
+            return None
+        try:
+            return self._compare(pyfuncitem)
+        except BenchError as error:
+            failure = str(error)
+        return pytest.fail(failure, pytrace=False)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Report the comparison of all steps."""
+        if self._notes or self._cells:
+            terminalreporter.section("benchharness: steps", sep="-")
+        for note in self._notes:
+            terminalreporter.write_line(note)
+        if self._cells:
+            comparison = self._comparison(*self._cells)
+            width = max(80, terminalreporter._tw.fullwidth)
+            terminalreporter.write_line(plain_text(comparison, width=width).rstrip())
+
+    def _compare(self, item: pytest.Function) -> bool | None:
+        """Run pairs until the step is decided; None if the revision has no such test."""
+        a, b = self._opened(item)
+        given = read_thresholds(self._config.getoption("against_threshold"))
+        threshold = given.get(_COLUMN.name, _COLUMN.threshold)
+        looks = planned_looks(FEWEST_PAIRS, _MOST_PAIRS)
+        pairs: list[tuple[SideProcess, SideProcess]] = []
+        verdict: Verdict | None = None
+        while len(pairs) < _MOST_PAIRS and (verdict is None or verdict.word == "undecidable"):
+            ours, theirs = _run_pair(item, a, b, is_reversed=len(pairs) % 2 == 1)
+            if theirs.skipped:
+                pytest.skip(theirs.skipped)
+            if ours.is_missing:
+                item.warn(UncomparedWarning(f"{item.nodeid}: not compared: not in {a.label}"))
+                return None
+            theirs.require_ok()
+            ours.require_ok()
+            pairs.append((ours, theirs))
+            if len(pairs) in looks:
+                medians = [(median(ours.step_s), median(theirs.step_s)) for ours, theirs in pairs]
+                sample = Sample.paired(_COLUMN, medians)
+                verdict = decide(sample, threshold=threshold, level=level_of(looks))
+        assert verdict is not None
+        identity = {"cell": item.nodeid, "benchmark": item.nodeid, "matrix": {}, "backends": []}
+        cell = CellComparison(label=item.nodeid, identity=identity, verdicts=(verdict,))
+        self._cells.append(cell)
+        for place, letter, suffix in ((1, "B", ""), (0, "A", f" ({a.label.partition(' ')[0]})")):
+            sides = [pair[place] for pair in pairs]
+            facts = {**sides[-1].facts["facts"], "side": letter, "against": a.label}
+            if letter == "B":
+                facts["comparison"] = cell.as_dict()
+            step_s = [seconds for side in sides for seconds in side.step_s]
+            report_samples(item, step_s, extra_info=facts, suffix=suffix)
+        judge(item, self._comparison(cell))
+        return True
+
+    def _opened(self, item: pytest.Item) -> tuple[StepSide, StepSide]:
+        """Return both sides, the revision checked out."""
+        if self._sides is None:
+            results = self._config.invocation_params.dir / "results"
+            with self._first_error.repeated():
+                opened = open_worktree(
+                    target_of(self._config, backends=(), results=results).text,
+                    repository=item.path.parent,
+                    cache=cache_folder(os.environ),
+                    tell=self._notes.append,
+                )
+                top, files, label = self._stack.enter_context(opened)
+            self._sides = (
+                StepSide(label=label, top=top, files=files),
+                StepSide(label="working tree", top=top, files=top),
+            )
+        if not item.path.is_relative_to(self._sides[0].top):
+            raise RunError(f"{item.path}: expected a test below {self._sides[0].top}")
+        return self._sides
+
+    def _comparison(self, *cells: CellComparison) -> Comparison:
+        assert self._sides is not None
+        return Comparison(
+            suite="steps",
+            a=self._sides[0].label,
+            b=self._sides[1].label,
+            how="interleaved",
+            machine=machine_label(fingerprint()),
+            cells=cells,
+            minutes=(now_s() - self._began_s) / 60,
+        )
+
+
+def _run_pair(
+    item: pytest.Item, a: StepSide, b: StepSide, *, is_reversed: bool
+) -> tuple[SideProcess, SideProcess]:
+    """Run the test of both sides, block by block in turn, and return them when they have ended."""
+    with tempfile.TemporaryDirectory(prefix="benchharness-steps-") as folder, ExitStack() as stack:
+        ours = stack.enter_context(SideProcess(item, a, Path(folder, "a")))
+        theirs = stack.enter_context(SideProcess(item, b, Path(folder, "b")))
+        sides = (theirs, ours) if is_reversed else (ours, theirs)
+        for side in sides:
+            side.read()
+        if all("rounds" in side.facts for side in sides):
+            # The first turn is for warming up.
+            for _ in range(1 + min(side.facts["rounds"] for side in sides)):
+                for side in sides:
+                    if all("code" not in side.facts for side in sides):
+                        side.take_turn()
+        for side in sides:
+            side.finish()
+        return ours, theirs
+
+
+def _options(config: pytest.Config) -> dict[str, Any]:
+    """Return the session's options that a test may ask for."""
+
+    def is_plain(value: object) -> bool:
+        if isinstance(value, list):
+            return all(map(is_plain, value))
+        return isinstance(value, str | int | float | None)
+
+    options = vars(config.option).items()
+    kept = {k: v for k, v in options if is_plain(v) and not _SESSION_OPTIONS.match(k)}
+    is_only = config.getoption("benchmark_only", False)
+    quiet = {"benchmark_quiet": True, "disable_warnings": True}
+    return {**kept, **quiet, "benchmark_only": is_only}

@@ -1,0 +1,230 @@
+"""The fixture `benchharness` with --against: a user's own test at two revisions, run in turn."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from pytest_sessions import INI, Session, ended, run, start
+from repositories import GitRepository
+
+# A step of NumPy, as a user writes it: his package, and a test of it. The work is real.
+PACKAGE = """
+import numpy as np
+
+WEIGHTS = np.random.default_rng(0).random((192, 192), np.float32)
+PRODUCTS = {products}
+
+
+def step(values):
+    for _ in range(PRODUCTS):
+        values = np.tanh(values @ WEIGHTS)
+    return values
+"""
+TEST = """
+import numpy as np
+import pytest
+from training import step
+
+
+@pytest.fixture
+def values():
+    return np.ones((192, 192), np.float32)
+
+
+@pytest.mark.parametrize("scale", [1.0])
+def test_step(benchharness, values, scale, request):
+    wait = lambda: None
+    timed = benchharness.time(lambda: step(scale * values), synchronize=wait, rounds={rounds})
+    assert timed.result.shape == (192, 192)
+    assert request.config.getoption("flavour") == "salty"
+"""
+CONFTEST = """
+def pytest_addoption(parser):
+    parser.addoption("--flavour")
+"""
+WORDS = ("--benchmark-only", "--flavour=salty", "--against")
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> GitRepository:
+    """Return a user's repository whose last commit is that of a step of ten products."""
+    made = GitRepository(tmp_path / "mine")
+    (made.top / "src/training").mkdir(parents=True)
+    (made.top / "tests").mkdir()
+    (made.top / "conftest.py").write_text(CONFTEST)
+    (made.top / "pytest.ini").write_text(f"{INI}pythonpath = src\n")
+    (made.top / ".gitignore").write_text("/cache/\n__pycache__/\n/*.json\n")
+    (made.top / "src/training/__init__.py").write_text(PACKAGE.format(products=10))
+    (made.top / "tests/test_training.py").write_text(TEST.format(rounds=8))
+    made.commit("ten")
+    return made
+
+
+def against(repository: GitRepository, side: str, *arguments: str, **environment: str) -> Session:
+    """Return a session that compares the steps; it leaves no worktree and no traceback behind."""
+    done = run(repository.top, *WORDS, side, *arguments, **threads(), **environment)
+    assert done.is_plain, done.text
+    require_clean(repository)
+    return done
+
+
+def threads() -> dict[str, str]:
+    """Return variables for one thread: what is compared is not who else uses the machine."""
+    return dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+
+
+def require_clean(repository: GitRepository) -> None:
+    """Require that no worktree is left."""
+    assert not [*repository.top.glob("cache/revisions/worktrees/side-*")]
+    assert len(repository.git("worktree", "list").splitlines()) == 1
+    assert not repository.git("status", "--short")
+
+
+def test_a_slower_step_fails_the_test(repository: GitRepository):
+    """A fifth more work is planted; the samples of both sides are in pytest-benchmark's file."""
+    (repository.top / "src/training/__init__.py").write_text(PACKAGE.format(products=12))
+    repository.commit("twelve")
+
+    done = against(repository, "rev:HEAD~1", "--benchmark-json=all.json")
+
+    document = json.loads((repository.top / "all.json").read_text())
+    ours, theirs = (bench["stats"]["median"] for bench in document["benchmarks"])
+    names = [bench["fullname"] for bench in document["benchmarks"]]
+    assert done.code == 1, done.text
+    assert done.lines("test_step[1.0]: REGRESSION: tests/test_training.py::test_step[1.0] ")
+    assert names == [
+        "tests/test_training.py::test_step[1.0]",
+        "tests/test_training.py::test_step[1.0] (HEAD~1)",
+    ]
+    assert 1.1 < ours / theirs < 1.35
+    assert document["benchmarks"][0]["extra_info"]["comparison"]["verdicts"][0]["word"] == "slower"
+
+
+def test_equal_steps_pass(repository: GitRepository):
+    """Within a limit that a busy machine can decide on."""
+    done = against(repository, "rev:HEAD", "--against-threshold=30%", "--against-strict")
+
+    assert done.code == 0, done.text
+    assert done.lines("no regression in 1 figure of 1 cell")
+
+
+def test_an_undecided_step_is_warned_of(repository: GitRepository):
+    """Each process does 2, 6 or 20 products, at random."""
+    products = "(2, 6, 20)[__import__('os').urandom(1)[0] % 3]"
+    (repository.top / "src/training/__init__.py").write_text(PACKAGE.format(products=products))
+    (repository.top / "tests/test_training.py").write_text(TEST.format(rounds=1))
+    (repository.top / "conftest.py").write_text(
+        f"from benchharness.pytest_plugin import steps\n\nsteps._MOST_PAIRS = 6\n{CONFTEST}"
+    )
+    repository.commit("random")
+
+    done = against(repository, "rev:HEAD")
+
+    assert done.code == 0, done.text
+    assert done.lines("UndecidedWarning: tests/test_training.py::test_step[1.0]: UNDECIDABLE: ")
+
+
+def test_a_test_that_fails_on_a_side_says_on_which(repository: GitRepository):
+    """With the last lines of its output."""
+    text = TEST.format(rounds=1)
+    (repository.top / "tests/test_training.py").write_text(text.replace("(192, 192)\n", "()\n"))
+    repository.commit("wrong")
+    (repository.top / "tests/test_training.py").write_text(text)
+    repository.commit("right")
+
+    theirs = against(repository, "rev:HEAD~1")
+    ours = run(repository.top, "--benchmark-only", "--against", "rev:HEAD")
+
+    assert theirs.code == 1, theirs.text
+    assert theirs.lines("HEAD~1 (")[0].endswith("): the test ended with code 1:")
+    assert theirs.lines("assert (192, 192) == ()")
+    assert ours.lines("working tree: the test ended with code 1:"), ours.text
+
+
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        ("rev:nowhere", "rev:nowhere: expected a commit, branch or tag"),
+        ("run:slow", "--against run:slow: expected rev:REVISION or, for suites, backend:NAME"),
+        ("backend:torch", "expected rev:REVISION or, for suites, backend:NAME, found a backend"),
+    ],
+)
+def test_a_side_that_is_none_fails_the_test_with_a_line(
+    repository: GitRepository, side: str, message: str
+):
+    """Where, what was expected and what was found."""
+    done = against(repository, side)
+
+    assert done.code == 1, done.text
+    assert done.lines(message), done.text
+
+
+def test_a_new_test_is_run_and_said_not_to_be_compared(repository: GitRepository):
+    """A pull request may add one."""
+    text = TEST.format(rounds=1).replace("test_step", "test_new")
+    (repository.top / "tests/test_new.py").write_text(text)
+    repository.commit("new")
+
+    done = against(repository, "rev:HEAD~1", "tests/test_new.py")
+
+    assert done.code == 0, done.text
+    assert done.lines("UncomparedWarning: tests/test_new.py::test_new[1.0]: not compared: not in ")
+
+
+def test_a_package_of_another_place_is_refused(repository: GitRepository, tmp_path: Path):
+    """Both sides would run the same code."""
+    elsewhere = tmp_path / "elsewhere/training"
+    elsewhere.mkdir(parents=True)
+    (elsewhere / "__init__.py").write_text(PACKAGE.format(products=1))
+    (repository.top / "conftest.py").write_text(
+        f"import sys\n\nsys.path.insert(0, {str(elsewhere.parent)!r})\n{CONFTEST}"
+    )
+    repository.commit("elsewhere")
+
+    done = against(repository, "rev:HEAD")
+
+    assert done.code == 1, done.text
+    assert done.lines("working tree: training: expected it to be imported from "), done.text
+
+
+def test_an_interrupted_pair_leaves_nothing_behind(repository: GitRepository):
+    """Ctrl-C: exit code 2, no process, no worktree, no traceback."""
+    (repository.top / "src/training/__init__.py").write_text(PACKAGE.format(products=2000))
+    repository.commit("long")
+    session = start(repository.top, *WORDS, "rev:HEAD")
+    deadline = time.monotonic() + 60
+    pattern = f"{repository.top}.*pytest_plugin.side"
+    while len(processes(pattern)) < 2:
+        assert session.poll() is None, session.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(1)
+
+    os.killpg(session.pid, signal.SIGINT)
+    done = ended(session)
+
+    assert done.code == 2, done.text
+    assert done.is_plain, done.text
+    require_clean(repository)
+    assert not processes(pattern)
+
+
+def processes(pattern: str) -> list[str]:
+    """Return the numbers of processes whose command line has a pattern."""
+    found = subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=False)
+    return found.stdout.split()
+
+
+def test_disabled_benchmarks_compare_no_step(repository: GitRepository):
+    """The step runs once, and a warning says that nothing was compared."""
+    done = run(repository.top, "--benchmark-disable", "--flavour=salty", "--against=rev:HEAD")
+
+    assert done.code == 0, done.text
+    assert done.lines("UncomparedWarning: tests/test_training.py::test_step[1.0]: --against: ")
+    require_clean(repository)
