@@ -182,7 +182,7 @@ class SuiteRun:
         place = (cell.backend, cell.settings.threads or 0)
         if place not in self._yardsticks:
             plugin, options = backend_plugin(runner.plan, cell.backend)
-            executor = runner.executors.get(cell.backend, runner.executor)
+            executor = runner.requests.executor_of(cell.backend, plugin)
             distributions: Mapping[str, str] = {}
             # What is not installed here may be in an environment of its own, or fail its trial.
             with suppress(PluginError):
