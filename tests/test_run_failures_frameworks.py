@@ -34,7 +34,7 @@ test_images = 8
 filters = [{filters}]
 dense = 16
 batch_size = {batch}
-epochs = 400
+epochs = {epochs}
 
 [[benchmark]]
 name = "rest"
@@ -85,8 +85,10 @@ def test_a_backend_that_is_ended_in_mid_epoch_leaves_a_row_and_the_rest_goes_on(
     pytest.importorskip({"keras": "tensorflow", "torch": "torch"}[backend])
     suite = tmp_path / "victims.toml"
     # Where memory is to run out, a step needs so much that its allocator asks the system for it.
-    size, filters, batch = (128, 32, 64) if harm is starve else (16, 8, 16)
-    suite.write_text(SUITE.format(backend=backend, size=size, filters=filters, batch=batch))
+    size, filters, batch, epochs = (128, 32, 64, 40) if harm is starve else (16, 8, 16, 400)
+    suite.write_text(
+        SUITE.format(backend=backend, size=size, filters=filters, batch=batch, epochs=epochs)
+    )
     request = RunOptions(
         suite=suite, results=tmp_path / "results", proof="no", device="cpu", timeout_s=12
     )
@@ -106,7 +108,7 @@ def test_a_backend_that_is_ended_in_mid_epoch_leaves_a_row_and_the_rest_goes_on(
     assert reason in found["victim"]["reason"]
     assert found["victim"]["failure"]["phase"] in ("train", "evaluate", "test")
     # What keeps the memory of its steps may meet the limit after its last epoch only.
-    assert (found["victim"]["failure"]["epoch"] or 400) >= 3
+    assert (found["victim"]["failure"]["epoch"] or epochs) >= 3
     assert len(found["victim"]["epochs"]) >= 2
     assert found["rest"]["status"] == "ok"
     assert len(records) == 3
