@@ -12,6 +12,8 @@ import pytest
 from in_process import run_commands
 from slow_backends import SUITE, benchharness, environment, install
 
+pytestmark = pytest.mark.slow
+
 # A comparison takes twelve processes, and so each test has as much to say as it can.
 # The laggard's steps last 20 ms each, most of it asleep: what noise a busy machine adds to that
 # is far below these shares.

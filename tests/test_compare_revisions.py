@@ -28,6 +28,8 @@ from benchharness.errors import RunError, SuiteError
 from benchharness.measure.git import describe_commit
 from benchharness.subprocesses import python_environment
 
+pytestmark = pytest.mark.slow
+
 LOOK = """
 import json, benchharness_slowpoke.plugin as plugin
 from importlib.metadata import entry_points, version

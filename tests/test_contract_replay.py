@@ -17,6 +17,8 @@ from benchharness.testing import BackendContract, contract_execution
 from benchharness.testing.assertions import Subject
 from benchharness.testing.reference import NumpyTraining, Rule
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = BackendContract()
 MOVES = CONTRACT.test_replayed_steps_are_those_of_training
 RULES = contract_execution.REPLAYED_RULES

@@ -17,6 +17,8 @@ from benchharness.results.run_folder import RunFolder
 from benchharness.subprocesses import python_environment
 from benchharness.testing.loading import observe_loading
 
+pytestmark = pytest.mark.slow
+
 # Of the standard library, of what the core imports, of frameworks, and of ourselves.
 MODULES = (
     *("random", "json", "socket", "venv", "ensurepip", "compileall", "secrets", "timeit"),

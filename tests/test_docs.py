@@ -27,6 +27,8 @@ from benchharness.suite.resolve import resolve
 from benchharness.testing.check import BACKEND_CLAUSES, title
 from benchharness.testing.scaffold import TEMPLATE
 
+pytestmark = pytest.mark.slow
+
 LANGUAGES = {"sh", "toml", "python", "text", "yaml"}
 OWN_SUITE = next(block.text for block in blocks("toml") if 'name = "mine"' in block.text)
 # What the tests add, so that a documented run takes seconds.
@@ -129,6 +131,8 @@ def shortened(command: str) -> list[str]:
         return words
     has_profile = not {"--profile", "mine.toml", "suites/smoke.toml"} & set(words)
     options = [*(PROFILE if has_profile else []), *([] if "--backend" in words else BACKEND)]
+    if "suites/smoke.toml" in words and "--resume" not in words:
+        options += ["--benchmark", "feed"]
     if "suites/cats_dogs.toml" in words and "--benchmark" not in words:
         # VGG16 in NumPy takes minutes; other tests run it in frameworks.
         options += ["--benchmark", "dataset", "--benchmark", "simple_cnn"]

@@ -37,6 +37,8 @@ from benchharness.run.options import RunOptions
 from benchharness.run.session import open_session
 from benchharness.suite.load import load
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "two"
 trials = 1

@@ -12,6 +12,8 @@ import pytest
 
 from benchharness.results import journal
 
+pytestmark = pytest.mark.slow
+
 TOOL = Path(__file__).parent.parent / "tools/kill_campaign.py"
 
 

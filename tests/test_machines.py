@@ -31,6 +31,8 @@ from benchharness.results import journal
 from benchharness.results.run_folder import LATEST, find_run, runs_of
 from benchharness.run.locks import lock_gpu
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "tiny"
 trials = 1

@@ -23,6 +23,8 @@ from benchharness.measure.sync_check import (
     stretch_steps,
 )
 
+pytestmark = pytest.mark.slow
+
 ASYNCHRONOUS = """
 import queue, threading, time
 from benchharness.api import hookimpl

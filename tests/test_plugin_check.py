@@ -37,6 +37,8 @@ from benchharness.testing.reference import (
     NumpyTraining,
 )
 
+pytestmark = pytest.mark.slow
+
 
 def computes_alone(self: Any, usual: Any, inputs: Any, labels: NDArray[np.int32]) -> Judgement:
     """Take steps in one thread, whatever was asked for."""

@@ -20,6 +20,8 @@ from local_plugins import benchharness
 
 from benchharness.testing.scaffold import renamed, sources
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 GUIDE = ROOT / "docs/plugins.md"
 BUILD = "import sys; from hatchling.build import build_wheel; print(build_wheel(sys.argv[1]))"

@@ -14,6 +14,8 @@ import local_plugins
 import pytest
 from terminal import Terminal
 
+pytestmark = pytest.mark.slow
+
 TALKER = """
 import os, sys, warnings
 from benchharness.api import hookimpl

@@ -19,6 +19,8 @@ from benchharness.results.run_folder import find_run
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
 
+pytestmark = pytest.mark.slow
+
 pytest_plugins = "pytester"
 
 MATRIX = """

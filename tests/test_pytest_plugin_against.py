@@ -13,6 +13,8 @@ import pytest
 from pytest_sessions import INI, Session, ended, run, start
 from repositories import SLOW_SUITE, PluginRepository
 
+pytestmark = pytest.mark.slow
+
 REGRESSION = """
 [regression]
 pairs = 6

@@ -12,6 +12,8 @@ from pytest_sessions import CNN, FEED, HEAD, Session, install, run, saved
 from benchharness.measure.yardstick import Yardstick, framework_of, movement
 from benchharness.pytest_plugin.gate import verdict
 
+pytestmark = pytest.mark.slow
+
 # So large that a busy machine does not reach it.
 REGRESSION = "\n[regression]\nthreshold = 1.5\n"
 SUITE = HEAD.replace("trials = 1", "trials = 3") + "epochs = 4\n" + REGRESSION + CNN

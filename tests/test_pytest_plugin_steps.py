@@ -13,6 +13,8 @@ import pytest
 from pytest_sessions import INI, Session, ended, run, start
 from repositories import GitRepository
 
+pytestmark = pytest.mark.slow
+
 # A step of NumPy, as a user writes it: his package, and a test of it. The work is real.
 PACKAGE = """
 import numpy as np

@@ -13,6 +13,8 @@ from local_plugins import benchharness, install
 
 from benchharness.plugins import PYTHONS, obstacle
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 HERE = f"{sys.version_info.major}.{sys.version_info.minor}"
 OTHERS = ", ".join(python for python in PYTHONS if python != HERE)

@@ -24,6 +24,8 @@ from benchharness.report.table import Report
 from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import TABLES, csv_text
 
+pytestmark = pytest.mark.slow
+
 EVIL = """<script>alert("1")</script>'&</title>"""
 MEGABYTE = 1_000_000
 

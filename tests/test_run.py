@@ -19,6 +19,8 @@ from benchharness.run.events import unobserved
 from benchharness.run.options import RunOptions
 from benchharness.run.session import open_session, start_run
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "four_ways"
 seed = 3

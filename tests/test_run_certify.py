@@ -20,6 +20,8 @@ from benchharness.run.options import RunOptions
 from benchharness.run.session import Session, open_session, start_run
 from benchharness.run.session import certify as certify_suite
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "equal"
 trials = 1

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 FAULTY = """
 import ctypes, os, pathlib, signal, subprocess, sys, time
 from benchharness.api import UnsupportedError, hookimpl

@@ -18,6 +18,8 @@ from slow_backends import SUITE, benchharness, install
 from benchharness.compare.run import RETAINED_HEAP, retains_heap, with_retained_heap
 from benchharness.run.process.executor import run_interleaved
 
+pytestmark = pytest.mark.slow
+
 EPOCHS = 4
 FEW = ("--pairs", "6", "--threshold", "40%", "--threshold", "peak_host_bytes=20%", "--no-proof")
 SIDES = ("--set-a", 'options.name="A"', "--set-b", 'options.name="B"')

@@ -16,6 +16,8 @@ from local_processes import wait_for, workers
 from benchharness.results import journal
 from benchharness.run.runner import defer_signals
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "long"
 trials = 50

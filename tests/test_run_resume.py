@@ -21,6 +21,8 @@ from benchharness.results import journal
 from benchharness.results.run_folder import RunFolder
 from benchharness.run.resume import check_same_setup
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "tiny"
 trials = 2

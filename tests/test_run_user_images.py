@@ -26,6 +26,8 @@ from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
 
+pytestmark = pytest.mark.slow
+
 SUITES = Path(__file__).parent.parent / "suites"
 SUITE = """
 name = "pets"

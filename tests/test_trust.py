@@ -37,6 +37,8 @@ from benchharness.run.events import Announced
 from benchharness.text import escape_control_chars
 from benchharness.weights.reading import read
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 OURS = [
     *(ROOT / "benchharness").rglob("*.py"),

@@ -16,6 +16,8 @@ from benchharness.history.runs import Choice, read_runs
 from benchharness.measure.machine import recorded_variables
 from benchharness.pytest_plugin.gate import differences
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 name = "small"
 trials = 2
