@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -151,6 +152,8 @@ def start(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Where this session is a shell's job in the background, Ctrl-C is ignored and so inherited.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -161,7 +164,11 @@ def run(folder: Path, *arguments: str, program: str = "pytest", **environment: s
 
 def ended(process: subprocess.Popen[str], *, timeout_s: float = 180) -> Session:
     """Return a session when it is over."""
-    text, _ = process.communicate(timeout=timeout_s)
+    try:
+        text, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     return Session(code=process.returncode, text=text)
 
 

@@ -157,7 +157,7 @@ def test_slowness_around_the_computation_is_named(
 ):
     """An eager step, a read after each step, slow batches: all beyond the replay."""
     # Further attempts are for honest trainings on busy machines.
-    monkeypatch.setattr(contract_execution, "_ATTEMPTS", 2)
+    monkeypatch.setattr(contract_execution, "_ATTEMPTS", 1)
 
     with pytest.raises(pytest.fail.Exception, match="what is around the computation is slow"):
         COST(Subject(backend))

@@ -151,7 +151,7 @@ def test_a_planted_fault_is_named(
 ):
     """Its clause is broken, and one of the faults there says what it is."""
     # Further attempts are for honest trainings on busy machines.
-    monkeypatch.setattr(contract_execution, "_ATTEMPTS", 2)
+    monkeypatch.setattr(contract_execution, "_ATTEMPTS", 1)
 
     result = check_backend(backend, clause)[clause]
 

@@ -127,12 +127,22 @@ def test_a_backend_is_a_side_too(repository: PluginRepository):
     assert done.lines("cnn-hasty: the others are compared with hasty")
 
 
+# Each process leaves a file; those of the revision are fast where others of their pair are slow.
+IN_TURN = """(lambda folder, is_here: (
+    (folder / f"{{time.monotonic_ns()}}.{{is_here}}").touch(),
+    (0.002, 0.2)[(len(list(folder.glob(f"*.{{is_here}}"))) + is_here) % 2],
+)[1])(__import__("pathlib").Path({folder!r}), "worktrees" not in __file__)"""
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_undecided_cell_is_warned_of_or_fails_where_that_is_strict(
     repository: PluginRepository, strict: bool
 ):
-    """Steps of each process take 2, 20 or 200 ms, on both sides at random."""
-    repository.write(step_s="(0.002, 0.02, 0.2)[__import__('os').urandom(1)[0] % 3]")
+    """Steps of each process take 2 or 200 ms, on both sides in turn: one leads, then the other."""
+    folder = repository.top / "started"
+    folder.mkdir()
+    (folder / ".gitignore").write_text("*")
+    repository.write(step_s=IN_TURN.format(folder=str(folder)))
     repository.commit("random", tag="random")
     option = ["--against-strict"] if strict else []
 
