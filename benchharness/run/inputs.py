@@ -320,16 +320,22 @@ def find_inputs(
     dataset = DatasetInfo.of(listing)
     weights: dict[tuple[str, ...], Pretrained] = {}
 
-    def resolve(settings: StrategySettings) -> StrategySettings:
-        if not isinstance(settings, TransferSettings):
-            return settings
+    def find_once(settings: TransferSettings) -> Pretrained:
         key, fallback = _weights_key(settings), plan.suite.weights_fallback
         if key not in weights:
             weights[key] = find_weights(plan, settings, places=places, fallback=fallback)
             require_arrays(weights[key])
-        if settings.preprocessing != "pretrained":
+        return weights[key]
+
+    def resolve(settings: StrategySettings) -> StrategySettings:
+        if not isinstance(settings, TransferSettings):
             return settings
-        return settings.model_copy(update={"preprocessing": weights[key].preprocessing})
+        if settings.preprocessing == "pretrained":
+            preprocessing = find_once(settings).preprocessing
+            settings = settings.model_copy(update={"preprocessing": preprocessing})
+        # Settings with a preprocessing of their own admit fewer weights, and so have another key.
+        find_once(settings)
+        return settings
 
     return RunInputs(
         plan=adapt_plan(plan, dataset).map_settings(resolve),
