@@ -340,7 +340,7 @@ class Scatter:
 
     @property
     def are_longer_trials_better(self) -> bool:
-        """Whether longer trials would help more than further ones."""
+        """True where longer trials would help more than further ones."""
         return self.best_epochs is None or self.best_epochs >= 2 * self.epochs
 
     def as_dict(self) -> dict[str, Any]:

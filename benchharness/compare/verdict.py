@@ -406,7 +406,7 @@ class Trials:
 
     @property
     def is_skipped(self) -> bool:
-        """Whether neither side can do the work."""
+        """True where neither side can do the work."""
         return {record["status"] for record in (*self.ours, *self.theirs)} == {"skipped"}
 
     def failure(self) -> str:

@@ -88,7 +88,7 @@ class _Split:
 
     @property
     def keys(self) -> set[str]:
-        """What other spellings of the classes have in common with these."""
+        """Names of the classes, spelt as all their other spellings are compared."""
         return set(map(_key, self.index))
 
 

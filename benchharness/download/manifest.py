@@ -14,7 +14,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """What a folder holds: SHA-256 by path below it; its source, and the terms, in words."""
+    """Contents of a folder: SHA-256 by path below it; its source, and the terms, in words."""
 
     source: str
     remark: str

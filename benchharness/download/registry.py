@@ -24,7 +24,7 @@ class RemoteFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ArchiveLimits:
-    """What is taken out of an archive: a pattern of whole paths, and how much at most."""
+    """Selection of files in an archive: a pattern of whole paths, and limits of files and bytes."""
 
     wanted: str
     most_files: int

@@ -102,7 +102,7 @@ class _Transfer:
 
     @property
     def partial(self) -> Path:
-        """What has arrived, perhaps in an earlier try or from another address."""
+        """File of what has arrived, perhaps in an earlier try or from another address."""
         return self.folder / f"{self.file.name}.partial"
 
     @property

@@ -177,7 +177,7 @@ class SideProcess:
 
     @property
     def is_missing(self) -> bool:
-        """Whether the side has no such test, or skips it."""
+        """True where the side has no such test, or skips it."""
         is_refused = self.facts["code"] == pytest.ExitCode.USAGE_ERROR
         return bool(self.skipped) or (is_refused and "not found: " in self.output)
 

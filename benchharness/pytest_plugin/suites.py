@@ -62,7 +62,7 @@ class SuiteFile(pytest.File):
 
     @cached_property
     def run(self) -> SuiteRun | AgainstRun:
-        """What times the items: a run of the suite, or its comparison with another side."""
+        """Timer of the items: a run of the suite, or its comparison with another side."""
         from benchharness.pytest_plugin.samples import session_of
 
         benchmarks = session_of(self.config)

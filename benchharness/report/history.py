@@ -72,7 +72,7 @@ def _table(series: Series, last: int) -> Table:
 
 
 class Scale(NamedTuple):
-    """How a series' values are written: by which factor, and in which unit (empty for none)."""
+    """Scale of a series' values: a factor, and a unit (empty for none)."""
 
     factor: float
     unit: str

@@ -268,7 +268,7 @@ def _compiling(cells: Cells) -> Iterator[Note]:
 
 
 def _are_twins(compiled: Cell, plain: Cell) -> bool:
-    """Whether the first was compiled, the second was not, and all else is alike.
+    """Return True where only the first was compiled, and all else is alike.
 
     By what the frameworks tell of themselves: some compile whether asked or not.
     """

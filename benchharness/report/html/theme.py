@@ -57,7 +57,7 @@ STATIC_FONT = "Liberation Sans, Arial, sans-serif"
 
 
 class Series(NamedTuple):
-    """How a backend looks wherever it is drawn: colour as CSS, and the name of its shape."""
+    """Look of a backend in every drawing: colour as CSS, and the name of its shape."""
 
     backend: str
     colour: str
