@@ -72,10 +72,15 @@ def test_only_what_is_timed_begins_with_an_empty_cache(
     kept = os.environ.get("TORCHINDUCTOR_CACHE_DIR")
 
     compiling.prepare_compiler(is_gpu=False, is_timed=True)
+    first = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+    was_empty = not list(first.iterdir())
+    (first / "compiled").touch()
+    compiling.prepare_compiler(is_gpu=False, is_timed=True)
 
-    own = os.environ["TORCHINDUCTOR_CACHE_DIR"]
+    second = Path(os.environ["TORCHINDUCTOR_CACHE_DIR"])
     assert kept is None
-    assert list(Path(own).iterdir()) == []
+    assert was_empty
+    assert list(second.iterdir()) == []
 
 
 def test_feeding_does_not_import_the_compiler() -> None:

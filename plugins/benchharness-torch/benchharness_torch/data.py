@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
 import math
 import os
 import shutil
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -132,7 +133,7 @@ def _has_tf32() -> bool:
 def prepare_compiler(*, is_gpu: bool, is_timed: bool) -> None:
     """Make ready for torch.compile in this process: by way of C for a GPU, in C++ for a CPU.
 
-    Its cache is emptied where it is timed. Else it keeps what it compiles for later processes, and
+    Its cache is empty where it is timed. Else it keeps what it compiles for later processes, and
     the seconds of a trial would depend on the trials before it.
 
     Raises:
@@ -152,13 +153,14 @@ def prepare_compiler(*, is_gpu: bool, is_timed: bool) -> None:
             "Python.h; install it, for example with: apt install python3-dev, or leave out compile"
         )
     if is_timed:
-        os.environ["TORCHINDUCTOR_CACHE_DIR"] = _own_cache().name
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = _empty_folder()
 
 
-@cache
-def _own_cache() -> TemporaryDirectory[str]:
-    """Return a folder that goes with the process."""
-    return TemporaryDirectory(prefix="benchharness-compiled-")
+def _empty_folder() -> str:
+    """Return a new folder, which is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="benchharness-compiled-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
