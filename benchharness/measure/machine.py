@@ -47,6 +47,9 @@ _NOT_RECORDED = re.compile(
     r"^CUDA_VISIBLE_DEVICES$|^TF_(VAR|TOKEN|HTTP|CLI)_|TOKEN|SECRET|PASSWORD|CREDENTIAL"
 )
 
+# Variables that name this host and its kind of machine, where the system's names do not.
+HOST, KIND = "BENCHHARNESS_HOST", "BENCHHARNESS_MACHINE"
+
 EnergyAccess = Literal["rapl", "locked", ""]
 
 
@@ -157,6 +160,19 @@ def machine_label(fingerprint: Mapping[str, Any]) -> str:
     limit = "" if quota is None else f" (quota {quota:g})"
     parts = [f"{cpu}, {cores} cores{limit}", *fingerprint["accelerators"]]
     return f"{', '.join(parts)}, {fingerprint['system']} {fingerprint['architecture']}"
+
+
+def machine_kind(environment: Mapping[str, str]) -> str:
+    """Return which kind of machine this is: ``BENCHHARNESS_MACHINE``, else its label.
+
+    Times are compared within a kind.
+    """
+    return environment.get(KIND) or machine_label(fingerprint())
+
+
+def host_name(environment: Mapping[str, str]) -> str:
+    """Return the name of this host: ``BENCHHARNESS_HOST``, else the system's."""
+    return environment.get(HOST) or platform.node()
 
 
 def recorded_variables(environment: Mapping[str, str]) -> dict[str, str]:

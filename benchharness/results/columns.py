@@ -130,6 +130,8 @@ ORIGIN = (
     Column("validation_count", "int", "", "validation images"),
     Column("test_count", "int", "", "test images"),
     Column("id", "text", "", "digest of all that decides the trial's outcome"),
+    Column("host", "text", "", "name of the host that ran it"),
+    Column("machine", "text", "", "kind of machine, within which times are compared"),
     Column("started", "text", "", "UTC, ISO 8601"),
     Column("log", "text", "", "what the trial printed, a path below the run folder"),
 )

@@ -14,8 +14,7 @@ from benchharness.errors import PluginError, Problem, RunError, SuiteError
 from benchharness.measure.git import describe_commit
 from benchharness.measure.machine import (
     describe_environment,
-    fingerprint,
-    machine_label,
+    machine_kind,
     recorded_variables,
 )
 from benchharness.plugins import code_digest, distribution, find, installed, requirements
@@ -154,7 +153,7 @@ def describe_run(
         "title": messages.title(plan, inputs.dataset),
         "profile": plan.profile,
         "device": session.device.name,
-        "machine": machine_label(fingerprint()),
+        "machine": machine_kind(session.places.environment),
         "commit": describe_commit(Path.cwd()),
         "started": started.isoformat(timespec="seconds"),
         "backends": list(plugins),

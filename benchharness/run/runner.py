@@ -52,7 +52,7 @@ class Runner(AbstractContextManager["Runner"]):
     """Runs the trials of a plan, one at a time, and records them in the run's folder.
 
     A context: on leaving it, device and folder are unlocked. Without a certifier nothing is proven;
-    ``proofs`` are the verdicts by cell and by the other backend.
+    ``proofs`` are the verdicts by cell and by the other backend; ``machine`` is the host's kind.
     """
 
     requests: Requests
@@ -61,6 +61,8 @@ class Runner(AbstractContextManager["Runner"]):
     options: RunOptions
     pending: PendingTrials
     locks: ExitStack
+    host: str
+    machine: str
     proofs: Mapping[CellKey, Mapping[str, str]] = field(default_factory=dict)
 
     @property
@@ -286,6 +288,8 @@ class Runner(AbstractContextManager["Runner"]):
             "class_counts": self.inputs.prepared(cell).class_counts(),
             "published": cell.published.model_dump() if cell.published else None,
             "log": str(log.relative_to(self.folder.path)) if log.exists() else "",
+            "host": self.host,
+            "machine": self.machine,
             "started": began.isoformat(timespec="milliseconds"),
         }
         return record | {"flags": list(flags(record))}

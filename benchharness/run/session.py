@@ -25,7 +25,7 @@ from benchharness.measure.gpu import (
     read_gpus,
     unread_gpus,
 )
-from benchharness.measure.machine import usable_cores
+from benchharness.measure.machine import host_name, usable_cores
 from benchharness.plugins import disabled, installed, obstacle
 from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
@@ -414,6 +414,8 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
             options=options,
             pending=_pending(session),
             locks=locks.pop_all(),
+            host=host_name(session.places.environment),
+            machine=described["machine"],
         )
 
 
