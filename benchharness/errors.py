@@ -78,3 +78,7 @@ class FetchError(BenchError):
 
 class RunError(BenchError):
     """A run could not be carried out or recorded."""
+
+
+class CancelledError(RunError):
+    """A trial was ended before its end, since nobody waits for it any longer."""

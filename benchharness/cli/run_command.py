@@ -11,8 +11,12 @@ from benchharness.cli import options
 from benchharness.cli.errors import Terminated, echo
 
 if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
     from benchharness.results.record import Record
+    from benchharness.run.events import Observer
     from benchharness.run.options import RunOptions
+    from benchharness.run.runner import Runner
 
 
 def _trials(
@@ -68,6 +72,17 @@ def _trials(
 )
 @click.option("--only-failed", is_flag=True, help="Resume a run: repeat its failed trials.")
 @click.option("--share-device", is_flag=True, help="Allow sharing the GPU with another run.")
+@click.option(
+    "--cluster",
+    metavar="CLUSTER",
+    help="Run the trials on the hosts of a dask cluster: the address or the file of its scheduler, "
+    "local:N for N processes on this machine, or a TOML file for a batch system.",
+)
+@click.option(
+    "--share-host",
+    is_flag=True,
+    help="With --cluster: run trials on all workers of a host at once (timings suffer).",
+)
 @options.tracks
 @click.option(
     "--proof/--no-proof",
@@ -186,15 +201,13 @@ def _run(given: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
     from benchharness.report.summary import answers_in
     from benchharness.run.events import RunFinished
     from benchharness.run.resume import SUCCESS
-    from benchharness.run.session import open_session, start_run
     from benchharness.suite.builtin import IMAGES
 
     hints: list[str] = []
     again = f"benchharness run {f'--data {given.data}' if given.suite == IMAGES else given.suite}"
     try:
         with watch(as_json=as_json, is_quiet=is_quiet) as observe:
-            session = open_session(given, observe=observe)
-            with start_run(session, observe) as runner:
+            with _open_run(given, observe) as runner:
                 folder = runner.folder
                 try:
                     records = runner.run(observe)
@@ -225,6 +238,17 @@ def _run(given: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
         for line in [] if as_json or is_quiet else hints:
             echo(line, err=True)
     return code
+
+
+def _open_run(given: RunOptions, observe: Observer) -> AbstractContextManager[Runner]:
+    """Return the runner of a new or resumed run, on this machine or on a cluster."""
+    if given.cluster is not None:
+        from benchharness.cluster.runner import open_cluster_run
+
+        return open_cluster_run(given, observe)
+    from benchharness.run.session import open_session, start_run
+
+    return start_run(open_session(given, observe=observe), observe)
 
 
 def _exit_code(records: list[Record], *, proof: str) -> int:

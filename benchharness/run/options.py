@@ -21,6 +21,8 @@ class RunOptions:
         resume: Run to resume; an empty path for the suite's latest, None for a new run.
         only_failed: Whether to repeat its failed trials rather than run the missing ones.
         share_device: Whether other runs may use the GPU.
+        cluster: Where its trials run; None for this machine.
+        share_host: Whether several trials of a cluster may run on a host at a time.
     """
 
     suite: Path
@@ -42,3 +44,5 @@ class RunOptions:
     resume: Path | None = None
     only_failed: bool = False
     share_device: bool = False
+    cluster: str | None = None
+    share_host: bool = False

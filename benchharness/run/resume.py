@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
@@ -183,12 +183,37 @@ def _code(plugin: str) -> str:
     return f"{distribution(entry)} with {versions}; code {code_digest(entry)[:_CODE_DIGITS]}"
 
 
-def check_same_setup(folder: RunFolder, now: Mapping[str, Any]) -> None:
-    """Refuse a run whose run.json would differ now; the SuiteError names all that differs."""
-    before, now = folder.read_run(), json.loads(json.dumps(without_nan(now)))
+def check_same_setup(folder: RunFolder, now: Mapping[str, Any], *, is_here: bool) -> None:
+    """Refuse a run whose run.json would differ now; the SuiteError names all that differs.
+
+    Args:
+        is_here: Whether its trials run on this machine.
+    """
+    names = ("benchharness", "device", *(["machine"] if is_here else []))
+    differences = setup_differences(folder.read_run(), now, names=names)
+    _refuse(
+        folder,
+        (
+            Problem(
+                where=where, expected=f"{expected}, as in the run", found=found, hint=_START_NEW
+            )
+            for where, expected, found in differences
+        ),
+    )
+
+
+def setup_differences(
+    before: Mapping[str, Any], now: Mapping[str, Any], *, names: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Return where two run.json differ, and both values, of what decides the outcome of a trial.
+
+    Args:
+        names: Plain entries that have to be equal too.
+    """
+    before, now = (json.loads(json.dumps(without_nan(run))) for run in (before, now))
     # Runs of earlier versions recorded no variables, which says nothing of those there were.
     variables = before.get("variables", now["variables"])
-    pairs = [(name, before[name], now[name]) for name in ("benchharness", "machine", "device")]
+    pairs = [(name, before[name], now[name]) for name in names]
     pairs += [
         (f"backend {backend}", before["code"].get(backend), now["code"].get(backend))
         for backend in {**before["code"], **now["code"]}
@@ -203,19 +228,7 @@ def check_same_setup(folder: RunFolder, now: Mapping[str, Any]) -> None:
         if (before[name] or {}).get("digest") != (now[name] or {}).get("digest")
     ]
     pairs += _first_difference(before["resolved"], now["resolved"], where="suite")
-    _refuse(
-        folder,
-        (
-            Problem(
-                where=where,
-                expected=f"{_words(expected)}, as in the run",
-                found=_words(found),
-                hint=_START_NEW,
-            )
-            for where, expected, found in pairs
-            if expected != found
-        ),
-    )
+    return [(where, _words(a), _words(b)) for where, a, b in pairs if a != b]
 
 
 def _first_difference(old: Any, new: Any, *, where: str) -> Iterator[tuple[str, Any, Any]]:

@@ -122,13 +122,32 @@ class Runner(AbstractContextManager["Runner"]):
         number = count = 0
         for trials in self._rounds(observe):
             count += len(trials)
-            for trial in trials:
+            for record in self.run_round(trials, heads, observe, number=number, count=count):
                 number += 1
-                steps = self._trial(trial, heads, observe, number=number, count=count)
-                (record,) = run_interleaved([steps])
                 if self._is_head_source(record):
                     heads.append(_head_fields(record))
                 yield record
+
+    def run_round(
+        self,
+        trials: Sequence[Trial],
+        heads: Sequence[Record],
+        observe: Observer,
+        *,
+        number: int,
+        count: int,
+    ) -> Iterator[Record]:
+        """Run trials one after the other; their records are on disk when yielded.
+
+        Args:
+            heads: Records of the trials so far that may have trained a head; records that are
+                yielded are added to them.
+            number: Trials of the run before these.
+            count: Trials of the run, as far as that is known.
+        """
+        for place, trial in enumerate(trials, start=number + 1):
+            (record,) = self.run_in_turn([trial], heads, observe, number=place, count=count)
+            yield record
 
     def run_in_turn(
         self,
@@ -186,15 +205,7 @@ class Runner(AbstractContextManager["Runner"]):
         cell, folder, requests = trial.cell, self.folder, self.requests
         trial_id, plugin = requests.trial_id(trial), backend_plugin(self.plan, cell.backend)[0]
         started = TrialStarted(
-            name=TrialName(
-                trial_id=trial_id,
-                number=number,
-                benchmark=cell.benchmark,
-                matrix=cell.matrix,
-                backend=cell.backend,
-                track=cell.track,
-                trial=trial.index,
-            ),
+            name=trial_name(trial, trial_id, number=number),
             count=count,
             trials=max(cell.trials, trial.index),
             max_trials=cell.max_trials,
@@ -314,6 +325,20 @@ class Runner(AbstractContextManager["Runner"]):
 
     def _is_head_source(self, record: Record) -> bool:
         return record["benchmark"] in self.requests.head_benchmarks
+
+
+def trial_name(trial: Trial, trial_id: str, *, number: int) -> TrialName:
+    """Return which trial events are about; ``number`` is its place in the run."""
+    cell = trial.cell
+    return TrialName(
+        trial_id=trial_id,
+        number=number,
+        benchmark=cell.benchmark,
+        matrix=cell.matrix,
+        backend=cell.backend,
+        track=cell.track,
+        trial=trial.index,
+    )
 
 
 def _head_fields(record: Record) -> Record:

@@ -191,12 +191,14 @@ def open_session(
     *,
     environment: Mapping[str, str] = os.environ,
     cache: Path | None = None,
+    device: Device | None = None,
     observe: Observer = unobserved,
 ) -> Session:
     """Read the suite and choose profile, device and plan.
 
     Args:
         cache: For prepared data; None for $BENCHHARNESS_CACHE or the user's cache folder.
+        device: Of the hosts that trials run on; None for one of this machine.
         observe: Called with downloads, where the profile depends on them.
 
     Raises:
@@ -207,7 +209,7 @@ def open_session(
     if resumed is not None:
         options = restore_options(options, resumed)
     accelerators = find_accelerators(environment)
-    device = choose_device(options.device, accelerators)
+    device = device or choose_device(options.device, accelerators)
     cache = cache or cache_folder(environment)
     places = SearchPaths(
         environment=environment,
@@ -336,7 +338,8 @@ def prepare(session: Session, observe: Observer) -> RunInputs:
     announce(observe, messages.adaptation_messages(session.plan, dataset))
     build_workloads(inputs.plan, channels=listing.channels, classes=len(listing.classes))
     estimate = ResourceEstimate(plan=inputs.plan, device=session.device, facts=dataset)
-    announce(observe, warnings(estimate, session.accelerators))
+    if session.options.cluster is None:
+        announce(observe, warnings(estimate, session.accelerators))
     inputs.prepare()
     announce(observe, messages.dataset_messages(inputs.describe_dataset()))
     announce(observe, messages.weights_messages(inputs.describe_weights()))
@@ -383,7 +386,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
             )
         else:
             folder = session.resumed
-            check_same_setup(folder, described)
+            check_same_setup(folder, described, is_here=options.cluster is None)
         locks.callback(lock_run(folder).release)
         # The looks of the resumed run no longer hold once a trial is added.
         run = folder.read_run()

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from benchharness.errors import CancelledError
 from benchharness.measure.clock import now_s
 from benchharness.measure.gpu import open_gpu, wait_until_released
 from benchharness.measure.machine import oom_kill_count, recorded_variables
@@ -31,8 +32,8 @@ T = TypeVar("T")
 TrialSteps = Generator[None, None, T]
 Event = Mapping[str, Any]
 OnEvent = Callable[[Event], None]
-# Why there are no more events: none will come, none came for too long, or time is up.
-Stop = Literal["ended", "silent", "late"]
+# Why there are no more events: none will come, none came for too long, time is up, or nobody waits.
+Stop = Literal["ended", "silent", "late", "cancelled"]
 
 # How often we check whether a silent worker is still there.
 _POLL_S = 0.5
@@ -48,6 +49,10 @@ ALLOCATOR = {
 }
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LocalExecutor:
     """Runs workers on this machine, of which one is at work at any time.
@@ -56,6 +61,7 @@ class LocalExecutor:
         gpu: Selects the GPU that they see, for its driver; empty for none.
         silence_s: Longest a worker may report nothing; None for no limit.
         code: Digest of the code that its workers import; empty for what this process would import.
+        is_cancelled: Asked every half second whether to end the worker.
     """
 
     environment: Mapping[str, str]
@@ -63,6 +69,7 @@ class LocalExecutor:
     silence_s: float | None = None
     python: str = sys.executable
     code: str = ""
+    is_cancelled: Callable[[], bool] = _never
 
     @property
     def variables(self) -> dict[str, str]:
@@ -96,6 +103,9 @@ class LocalExecutor:
         Args:
             limit_s: Longest it may be at work altogether; None for no limit.
             can_pause: Whether it stops before each epoch, so that another may be at work.
+
+        Raises:
+            CancelledError: ``is_cancelled`` has said so.
         """
         outcome = Outcome()
         gpu = open_gpu(self.gpu) if self.gpu else None
@@ -116,7 +126,11 @@ class LocalExecutor:
             )
             while True:
                 left_s = None if limit_s is None else limit_s - (now_s() - started_s)
-                event = worker.next_event(silence_s=self.silence_s, limit_s=left_s)
+                event = worker.next_event(
+                    silence_s=self.silence_s, limit_s=left_s, is_cancelled=self.is_cancelled
+                )
+                if event == "cancelled":
+                    raise CancelledError("the trial was cancelled")
                 if isinstance(event, str):
                     break
                 if event["event"] == YIELD:
@@ -222,7 +236,11 @@ class WorkerProcess:
         shared_reaper().add(self.process.pid, self._worker_id)
 
     def next_event(
-        self, *, silence_s: float | None = None, limit_s: float | None = None
+        self,
+        *,
+        silence_s: float | None = None,
+        limit_s: float | None = None,
+        is_cancelled: Callable[[], bool] = _never,
     ) -> Event | Stop:
         """Return the worker's next event, or why there is none.
 
@@ -235,6 +253,8 @@ class WorkerProcess:
             while not self._lines:
                 now = now_s()
                 silent_s = float("inf") if silence_s is None else heard_s + silence_s
+                if is_cancelled():
+                    return "cancelled"
                 if now >= late_s:
                     return "late"
                 if now >= silent_s:

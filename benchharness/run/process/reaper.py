@@ -89,7 +89,8 @@ def kill_tree(group: int, worker_id: str) -> None:
             os.killpg(group, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
             pass
-        left = _processes_of(worker_id)
+        wanted = f"\0{WORKER_ID}={worker_id}\0".encode()
+        left = [pid for pid, variables in _processes() if wanted in variables]
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -100,21 +101,33 @@ def kill_tree(group: int, worker_id: str) -> None:
         time.sleep(_PAUSE_S)
 
 
-def _processes_of(worker_id: str) -> list[int]:
-    """Return the processes whose environment has the id; those that have ended have none."""
-    wanted = f"{WORKER_ID}={worker_id}\0".encode()
+def _processes() -> list[tuple[int, bytes]]:
+    """Return the processes and their environments, in which zero bytes surround each variable.
+
+    Those that have ended have none.
+    """
     processes = []
     for name in os.listdir(_PROCESSES) if os.path.isdir(_PROCESSES) else ():
         if not name.isdigit():
             continue
         try:
             with open(f"{_PROCESSES}/{name}/environ", "rb") as file:
-                if wanted in file.read():
-                    processes.append(int(name))
+                processes.append((int(name), b"\0" + file.read()))
         except OSError:
             # Another user's, or it has just ended.
             continue
     return processes
+
+
+def workers_with(variable: str, value: str) -> list[int]:
+    """Return the workers of any run in whose environment a variable is as given, or is missing."""
+    worker, name = (f"\0{text}=".encode() for text in (WORKER_ID, variable))
+    return [
+        pid
+        for pid, variables in _processes()
+        if worker in variables
+        and (name not in variables or name + value.encode() + b"\0" in variables)
+    ]
 
 
 def main() -> None:

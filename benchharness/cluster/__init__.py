@@ -1,0 +1,1 @@
+"""Runs on several hosts, by dask.distributed: every ratio is made on one of them."""

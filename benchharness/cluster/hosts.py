@@ -1,0 +1,329 @@
+"""Hosts of a cluster as the client sees them: who is there, what differs, what each has proven."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from benchharness.cluster import host as on_host
+from benchharness.cluster.connection import RESOURCE, WORKER_COMMAND
+from benchharness.cluster.host import HostInfo, HostSetup, Verdicts
+from benchharness.errors import RunError
+from benchharness.measure.clock import now_s
+from benchharness.run.events import Observer, announce
+from benchharness.run.resume import setup_differences
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+WAITING = f"waiting for a host; start one on each with: {WORKER_COMMAND}"
+# How long the trials that were cancelled may take to end.
+_REST_S = 10.0
+# How often we look whether the scheduler is still there.
+_POLL_S = 1.0
+
+
+class Ended(NamedTuple):
+    """Message that a task has ended on a worker.
+
+    ``what`` is ``inspect``, the kind of machine that was certified, or a trial's id.
+    """
+
+    what: str
+    address: str
+    future: Future[Any]
+
+
+class Joined(NamedTuple):
+    """Message that a worker has joined the cluster."""
+
+    address: str
+
+
+class Left(NamedTuple):
+    """Message that a worker has left the cluster."""
+
+    address: str
+
+
+class Happened(NamedTuple):
+    """Message that a trial has had an event, which is its ``number``-th; pickled."""
+
+    trial_id: str
+    number: int
+    event: bytes
+
+
+Message = Ended | Joined | Left | Happened
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A worker that may carry out trials."""
+
+    address: str
+    info: HostInfo
+
+    @property
+    def name(self) -> str:
+        """The host's name; several workers may share it."""
+        return self.info.name
+
+    @property
+    def machine(self) -> str:
+        """The host's kind of machine."""
+        return self.info.machine
+
+    def describe(self) -> dict[str, Any]:
+        """Return what run.json says of it."""
+        environment = self.info.run["environment"]
+        return {"machine": self.machine, "device": self.info.device, "environment": environment}
+
+
+@dataclass(slots=True, kw_only=True)
+class Hosts:
+    """The workers of a cluster: each is inspected as it joins, each kind of machine certified once.
+
+    Attributes:
+        run: The client's run.json, from which hosts must not differ in what decides an outcome.
+        certificates: Of each kind, as in certificate.json.
+        proofs: Verdicts of each kind that may carry out trials.
+        unproven: Pairs that are not proven, by kind.
+        excluded: Why workers are left out, by address.
+    """
+
+    client: Client
+    setup: HostSetup
+    run: Mapping[str, Any]
+    trial_ids: str
+    observe: Observer
+    usable: dict[str, Host] = field(default_factory=dict)
+    certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
+    proofs: dict[str, Verdicts] = field(default_factory=dict)
+    unproven: dict[str, list[str]] = field(default_factory=dict)
+    excluded: dict[str, str] = field(default_factory=dict)
+    _messages: SimpleQueue[Message] = field(default_factory=SimpleQueue)
+    _asked: dict[Future[Any], str] = field(default_factory=dict)
+    _known: set[str] = field(default_factory=set)
+    _certifying: set[str] = field(default_factory=set)
+
+    @property
+    def topic(self) -> str:
+        """The topic under which the events of trials are logged."""
+        return f"{RESOURCE}-{self.setup.run}"
+
+    def watch(self) -> None:
+        """Begin to notice workers: those that are there, and those that come and go."""
+
+        def on_change(event: tuple[float, Mapping[str, Any]]) -> None:
+            action, address = event[1].get("action"), event[1].get("worker", "")
+            if action == "add-worker":
+                self._messages.put(Joined(address))
+            elif action == "remove-worker":
+                self._messages.put(Left(address))
+
+        self.client.subscribe_topic("all", on_change)
+        self.client.subscribe_topic(
+            self.topic, lambda event: self._messages.put(Happened(*event[1]))
+        )
+        for address in self.client.scheduler_info(n_workers=-1)["workers"]:
+            self._messages.put(Joined(address))
+
+    def next_message(self) -> Message | None:
+        """Return what happens next, None where nothing does for a second.
+
+        What it says of hosts has been heeded.
+
+        Raises:
+            RunError: The scheduler is gone.
+        """
+        try:
+            message = self._messages.get(timeout=_POLL_S)
+        except Empty:
+            if self.client.status != "running":
+                raise RunError(
+                    "the connection to the scheduler is lost; finished trials are saved"
+                ) from None
+            return None
+        match message:
+            case Joined(address):
+                self._join(address)
+            case Left(address):
+                self._leave(address)
+            case Ended("inspect", address, future):
+                self._inspected(address, future)
+            case Ended(what, address, future) if what in self._certifying:
+                self._certified(address, future, what)
+        return message
+
+    def settle(self) -> None:
+        """Wait for a host, and until those that are there are inspected and their kinds certified.
+
+        Raises:
+            RunError: None can carry out the run, or the scheduler is gone.
+        """
+        is_waiting_told = False
+        while True:
+            message = self.next_message()
+            if self._asked or not self._messages.empty():
+                continue
+            if self.usable:
+                return
+            if self.excluded:
+                raise RunError(f"no host can carry out this run: {'; '.join(self.reasons())}")
+            if message is None and not is_waiting_told:
+                announce(self.observe, [WAITING])
+                is_waiting_told = True
+
+    def names(self) -> list[tuple[str, str]]:
+        """Return name and kind of the hosts that may carry out trials."""
+        return [(host.name, host.machine) for host in self.usable.values()]
+
+    def reasons(self) -> list[str]:
+        """Return why hosts are left out, each reason once."""
+        return list(dict.fromkeys(self.excluded.values()))
+
+    def idle(self, busy: Mapping[str, Any]) -> list[Host]:
+        """Return the hosts that may carry out a trial now, one worker of each unless shared.
+
+        Args:
+            busy: What is being carried out, by address.
+        """
+        taken = {host.name for host in self.usable.values() if host.address in busy}
+        free = []
+        for host in self.usable.values():
+            is_free = (
+                host.address not in busy
+                if self.setup.options.share_host
+                else host.name not in taken
+            )
+            if is_free and host.machine in self.proofs:
+                free.append(host)
+                taken.add(host.name)
+        return free
+
+    def submit(
+        self, what: str, address: str, function: Callable[..., Any], *arguments: Any
+    ) -> Future[Any]:
+        """Ask a worker to do something, alone; a message ``Ended`` says when it is done."""
+        future = self.client.submit(
+            function,
+            *arguments,
+            workers=[address],
+            allow_other_workers=False,
+            resources={RESOURCE: 1},
+            pure=False,
+            retries=0,
+        )
+        future.add_done_callback(lambda done: self._messages.put(Ended(what, address, done)))
+        return future
+
+    def cancel(self, futures: Iterable[Future[Any]]) -> None:
+        """Let workers end what they are doing, or do not begin it."""
+        for future in futures:
+            future.cancel()
+
+    def await_rest(self, addresses: Iterable[str]) -> None:
+        """Wait until no trial runs on workers, as far as they still answer."""
+        busy, end_s = list(addresses), now_s() + _REST_S
+        while busy and now_s() < end_s and self.client.status == "running":
+            answers = self.client.run(on_host.is_busy, workers=busy, on_error="ignore")
+            busy = [address for address, is_busy in answers.items() if is_busy]
+
+    def forget_run(self) -> None:
+        """Let the hosts remove what they have kept of the run."""
+        addresses = [host.address for host in self.usable.values()]
+        self.client.run(on_host.forget, self.setup, workers=addresses, on_error="ignore")
+
+    def exclude(self, address: str, reason: str) -> None:
+        """Leave a worker out from here on, and say so."""
+        name = self.usable[address].name if address in self.usable else address
+        self.excluded[address] = f"{name}: {reason}"
+        self.usable.pop(address, None)
+        announce(self.observe, [f"WARNING: {name} is left out: {reason}"])
+
+    def _join(self, address: str) -> None:
+        if address in self._known:
+            return
+        self._known.add(address)
+        # Whoever started the worker may have left the resource out.
+        self.client.run(_offer, workers=[address], on_error="ignore")
+        self._ask("inspect", address, on_host.inspect)
+
+    def _ask(self, what: str, address: str, function: Callable[[HostSetup], Any]) -> None:
+        self._asked[self.submit(what, address, function, self.setup)] = address
+
+    def _leave(self, address: str) -> None:
+        self.usable.pop(address, None)
+        self._known.discard(address)
+        for future in [future for future, asked in self._asked.items() if asked == address]:
+            # It would wait for the worker to come back.
+            future.cancel()
+
+    def _inspected(self, address: str, future: Future[Any]) -> None:
+        del self._asked[future]
+        if future.status == "error":
+            self.exclude(address, str(future.exception()))
+        if future.status != "finished":
+            return
+        info: HostInfo = future.result()
+        differences = setup_differences(self.run, info.run, names=("benchharness",))
+        if not differences and info.trial_ids != self.trial_ids:
+            differences = [("trial ids", self.trial_ids, info.trial_ids)]
+        if differences:
+            named = "; ".join(f"{at}: expected {a}, found {b}" for at, a, b in differences)
+            self.exclude(address, named)
+            return
+        self.usable[address] = Host(address=address, info=info)
+        notes = [f"{info.name}: {info.machine}; {info.device}", *_notes(self.run, info)]
+        announce(self.observe, notes)
+        self._certify(info.machine)
+
+    def _certify(self, machine: str) -> None:
+        """Have the first host of a kind prove that the backends do the same work there."""
+        if machine in self.proofs or machine in self._certifying:
+            return
+        if self.setup.options.proof == "no":
+            self.proofs[machine] = {}
+            return
+        for host in self.usable.values():
+            if host.machine == machine:
+                self._certifying.add(machine)
+                self._ask(machine, host.address, on_host.certify)
+                return
+
+    def _certified(self, address: str, future: Future[Any], machine: str) -> None:
+        del self._asked[future]
+        self._certifying.discard(machine)
+        if future.status == "finished":
+            self.certificates[machine], proofs, self.unproven[machine] = future.result()
+            if self.setup.options.proof != "required" or not self.unproven[machine]:
+                self.proofs[machine] = proofs
+            return
+        if future.status == "error":
+            self.exclude(address, str(future.exception()))
+        self._certify(machine)
+
+
+async def _offer(dask_worker: Any) -> None:
+    """Let a worker offer the resource that trials take, if it does not yet."""
+    if RESOURCE not in dask_worker.state.total_resources:
+        await dask_worker.set_resources(**{RESOURCE: 1})
+
+
+def _notes(run: Mapping[str, Any], info: HostInfo) -> list[str]:
+    """Return what differs on a host from the client, and need not be equal."""
+    here, there = run["environment"], info.run["environment"]
+    pairs = [(name, here[name], there[name]) for name in ("python", "system")]
+    packages = {**here["packages"], **there["packages"]}
+    pairs += [(name, here["packages"].get(name), there["packages"].get(name)) for name in packages]
+    drivers = [[gpu["driver"] for gpu in side["accelerators"]] for side in (here, there)]
+    if all(drivers):
+        pairs.append(("driver", drivers[0][0], drivers[1][0]))
+    return [
+        f"WARNING: {info.name}: {name} {b or 'missing'}, and {a or 'missing'} here"
+        for name, a, b in pairs
+        if a != b
+    ]

@@ -1,0 +1,307 @@
+"""Runner of a plan on the hosts of a cluster: it sends out trials and records what comes back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from pickle import loads
+from typing import TYPE_CHECKING
+
+from benchharness.cluster import host as on_host
+from benchharness.cluster.connection import connect
+from benchharness.cluster.host import HostSetup, TrialOrder, TrialResult
+from benchharness.cluster.hosts import WAITING, Ended, Happened, Host, Hosts, Left
+from benchharness.cluster.queue import Queue, Repetition
+from benchharness.errors import RunError
+from benchharness.files import ANOTHER_RESULTS, writable
+from benchharness.results.record import Record
+from benchharness.run.device import Device
+from benchharness.run.events import Observer, TrialFinished, TrialName, announce
+from benchharness.run.options import RunOptions
+from benchharness.run.process.exit import Outcome
+from benchharness.run.requests import head_benchmark
+from benchharness.run.runner import Runner, defer_signals, trial_name
+from benchharness.run.session import open_session, start_run
+from benchharness.suite.plan import Trial
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """A trial that a host is carrying out, the first that is left of its repetition.
+
+    Attributes:
+        name: Of the trial, for events.
+        seen: How many of its events the observer has been told.
+    """
+
+    host: Host
+    repetition: Repetition
+    future: Future[TrialResult]
+    name: TrialName
+    began: datetime
+    seen: int = 0
+
+    @property
+    def trial(self) -> Trial:
+        """The trial."""
+        return self.repetition.trials[0]
+
+
+@dataclass(slots=True, kw_only=True)
+class ClusterRunner(Runner):
+    """Runs the trials of a plan on several hosts, one at a time on each.
+
+    All backends of a repetition run on one host, in turn. A trial whose host is lost is repeated
+    on another as often as ``--retries`` says, or becomes a record with the host's name.
+    """
+
+    hosts: Hosts
+    _jobs: dict[str, Job] = field(default_factory=dict)
+    _failed: dict[str, list[Outcome]] = field(default_factory=dict)
+    _outstanding: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def of(cls, runner: Runner, hosts: Hosts) -> ClusterRunner:
+        """Return the runner of the same run on these hosts."""
+        return cls(
+            **{part.name: getattr(runner, part.name) for part in fields(runner)}, hosts=hosts
+        )
+
+    def prove(self) -> None:
+        """Wait for hosts, and have one of each kind of machine make its certificates.
+
+        Raises:
+            RunError: A proof is required and missing; no host can carry out the run.
+        """
+        self.hosts.settle()
+        self._describe_hosts()
+        unproven = [
+            f"{pair} on {kind}" for kind, pairs in self.hosts.unproven.items() for pair in pairs
+        ]
+        if self.options.proof == "required" and unproven:
+            raise RunError(
+                "not every pair of backends is proven to do the same work: "
+                f"{'; '.join(unproven)} (nothing was timed; to time it anyway, leave out "
+                "--require-proof)"
+            )
+
+    def run_round(
+        self,
+        trials: Sequence[Trial],
+        heads: Sequence[Record],
+        observe: Observer,
+        *,
+        number: int,
+        count: int,
+    ) -> Iterator[Record]:
+        """Run trials on the hosts; their records are on disk when yielded, as they finish."""
+        queue = Queue.of(trials, self.folder.records()[0])
+        self._outstanding = Counter(trial.cell.benchmark for trial in trials)
+        try:
+            while queue or self._jobs:
+                for host in self.hosts.idle(self._jobs):
+                    taken = queue.take(
+                        host=host.name,
+                        machine=host.machine,
+                        hosts=self.hosts.names(),
+                        is_ready=self._is_ready,
+                    )
+                    if taken is not None:
+                        number += 1
+                        self._start(host, taken, heads, number=number, count=count)
+                match self.hosts.next_message():
+                    case Happened(trial_id, place, event):
+                        self._pass_on(trial_id, place, event, observe)
+                    case Left(address) if address in self._jobs:
+                        yield from self._lost(address, queue, observe)
+                    case Ended(_, address, future) if self._is_in_hand(address, future):
+                        if future.status != "finished":
+                            if future.status == "error":
+                                self.hosts.exclude(address, str(future.exception()))
+                            yield from self._lost(address, queue, observe)
+                            continue
+                        job, record = self._finish(address, observe)
+                        if job.repetition.trials:
+                            number += 1
+                            self._start(job.host, job.repetition, heads, number=number, count=count)
+                        yield record
+                    case Ended():
+                        # A host has joined, or its kind has been certified.
+                        self._describe_hosts()
+        finally:
+            self.hosts.cancel([job.future for job in self._jobs.values()])
+            self.hosts.await_rest([*self._jobs])
+            self._jobs.clear()
+
+    def _describe_hosts(self) -> None:
+        """Store what is known of the hosts and of what they have proven."""
+        hosts = {host.name: host.describe() for host in self.hosts.usable.values()}
+        run = self.folder.read_run()
+        self.folder.write_run({**run, "hosts": {**run.get("hosts", {}), **hosts}})
+        certificates = self.hosts.certificates
+        if certificates:
+            self.folder.write_certificates(
+                {
+                    **next(iter(certificates.values())),
+                    "certificates": [
+                        {**certificate, "machine": machine}
+                        for machine, file in certificates.items()
+                        for certificate in file["certificates"]
+                    ],
+                }
+            )
+
+    def _is_ready(self, repetition: Repetition) -> bool:
+        """Return whether the trials are done that may train the heads of a repetition."""
+        return not any(self._outstanding[head_benchmark(t.cell)] for t in repetition.trials)
+
+    def _is_in_hand(self, address: str, future: Future[TrialResult]) -> bool:
+        return address in self._jobs and self._jobs[address].future is future
+
+    def _start(
+        self,
+        host: Host,
+        repetition: Repetition,
+        heads: Sequence[Record],
+        *,
+        number: int,
+        count: int,
+    ) -> None:
+        """Have a host carry out the next trial of a repetition."""
+        trial = repetition.trials[0]
+        wanted, head = head_benchmark(trial.cell), self.requests.head_record(trial, heads)
+        order = TrialOrder(
+            cell=trial.cell.key,
+            index=trial.index,
+            heads=[record for record in heads if record["benchmark"] == wanted],
+            head_weights={head["id"]: self._weights_file(head["id"]).read_bytes()} if head else {},
+            proofs=self.hosts.proofs[host.machine],
+            number=number,
+            count=count,
+            is_repeated=self.pending.only_failed,
+        )
+        trial_id = self.requests.trial_id(trial)
+        future = self.hosts.submit(
+            trial_id, host.address, on_host.run_trial, self.hosts.setup, order, self.hosts.topic
+        )
+        self._jobs[host.address] = Job(
+            host=host,
+            repetition=repetition,
+            future=future,
+            name=trial_name(trial, trial_id, number=number),
+            began=datetime.now(UTC),
+        )
+
+    def _pass_on(self, trial_id: str, place: int, event: bytes, observe: Observer) -> None:
+        """Tell the observer of an event, unless it has been told of it or the trial is over."""
+        for job in self._jobs.values():
+            if place > job.seen and self.requests.trial_id(job.trial) == trial_id:
+                job.seen = place
+                observe(loads(event))
+
+    def _finish(self, address: str, observe: Observer) -> tuple[Job, Record]:
+        """Store what a host has returned."""
+        job = self._jobs.pop(address)
+        result: TrialResult = job.future.result()
+        for event in result.events[job.seen :]:
+            observe(event)
+        trial_id = result.record["id"]
+        self.folder.set_aside_log(trial_id)
+        with writable(self.folder.path, elsewhere=ANOTHER_RESULTS):
+            self.folder.log_path(trial_id).write_bytes(result.log)
+            if result.weights is not None:
+                self._weights_file(trial_id).write_bytes(result.weights)
+        lost = [{"status": o.status, "reason": o.reason} for o in self._failed.pop(trial_id, ())]
+        record = result.record | {"attempts": [*lost, *result.record["attempts"]]}
+        return job, self._append(job, record, observe)
+
+    def _lost(self, address: str, queue: Queue, observe: Observer) -> Iterator[Record]:
+        """Repeat the trial of a host that is gone, or yield the record of its failure."""
+        job = self._jobs.pop(address)
+        self.hosts.cancel([job.future])
+        trial_id = self.requests.trial_id(job.trial)
+        outcome = Outcome(reason=f"host {job.host.name} was lost during the trial")
+        failed = self._failed.setdefault(trial_id, [])
+        if len(failed) < self.options.retries:
+            failed.append(outcome)
+            attempt = f"attempt {len(failed)} of {self.options.retries + 1}"
+            announce(observe, [f"WARNING: {attempt}: {outcome.reason}"])
+            queue.put_back(job.repetition)
+            return
+        record = self._record(
+            job.trial,
+            outcome,
+            trial_id=trial_id,
+            began=job.began,
+            failed=self._failed.pop(trial_id),
+        )
+        record |= {"host": job.host.name, "machine": job.host.machine}
+        yield self._append(job, record, observe)
+        queue.put_back(job.repetition)
+
+    def _append(self, job: Job, record: Record, observe: Observer) -> Record:
+        trial = job.repetition.trials.pop(0)
+        self._outstanding[trial.cell.benchmark] -= 1
+        # The record is stored and the observer told: both or neither.
+        with defer_signals():
+            self.folder.append(record)
+            observe(TrialFinished.of(job.name, record))
+        job.future.release()
+        return record
+
+
+@contextmanager
+def open_cluster_run(options: RunOptions, observe: Observer) -> Iterator[ClusterRunner]:
+    """Connect to a cluster and start a run on it; the hosts are known when it is proven or run.
+
+    Raises:
+        BenchError: There is no such cluster; or data, weights or the results folder are
+            unavailable on this machine, whose inputs the hosts' must equal.
+    """
+    assert options.cluster is not None
+    with connect(options.cluster) as client:
+        device = choose_cluster_device(client, options.device, observe)
+        session = open_session(options, device=device, observe=observe)
+        with start_run(session, observe) as runner:
+            requests = runner.requests
+            setup = HostSetup(
+                run=runner.folder.name,
+                suite=options.suite.read_text(encoding="utf-8"),
+                options=replace(
+                    session.options,
+                    profile=session.plan.profile,
+                    device="cpu" if device.kind == "cpu" else f"cuda:{device.index or 0}",
+                    resume=None,
+                    only_failed=False,
+                    cluster=None,
+                ),
+            )
+            hosts = Hosts(
+                client=client,
+                setup=setup,
+                run=runner.folder.read_run(),
+                trial_ids=on_host.trial_ids(requests),
+                observe=observe,
+            )
+            hosts.watch()
+            yield ClusterRunner.of(runner, hosts)
+            hosts.forget_run()
+
+
+def choose_cluster_device(client: Client, wanted: str, observe: Observer) -> Device:
+    """Return the device that trials run on: where it is left open, GPUs if any host has one."""
+    if wanted == "auto":
+        if not client.scheduler_info()["workers"]:
+            announce(observe, [WAITING])
+            client.wait_for_workers(1)
+        found = client.run(on_host.accelerator_count, on_error="ignore")
+        wanted = "cuda" if any(found.values()) else "cpu"
+    if wanted == "cpu":
+        return Device(kind="cpu", index=None, name="CPUs of a cluster")
+    return Device(kind="gpu", index=None, name="GPUs of a cluster")
