@@ -30,7 +30,7 @@ from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RECORDS, RunFolder
 from benchharness.run.certify import as_dict, verdicts
-from benchharness.run.events import Event, Observer, TrialFinished, unobserved
+from benchharness.run.events import Event, Observer, OfTrial, TrialFinished, unobserved
 from benchharness.run.locks import RunLock, lock_file, lock_gpu
 from benchharness.run.options import RunOptions
 from benchharness.run.process.reaper import workers_with
@@ -181,7 +181,7 @@ def run_trial(setup: HostSetup, order: TrialOrder, topic: str) -> TrialResult:
             (done,) = runner.run_in_turn(
                 [trial],
                 order.heads,
-                _publisher(topic, trial_id, events),
+                _publisher(topic, trial_id, host.info.name, events),
                 number=order.number,
                 count=order.count,
             )
@@ -294,15 +294,18 @@ def _trial(runner: Runner, order: TrialOrder) -> Trial:
     return trial
 
 
-def _publisher(topic: str, trial_id: str, events: list[Event]) -> Observer:
-    """Return an observer that keeps a trial's events, and logs each for the client."""
+def _publisher(topic: str, trial_id: str, host: str, events: list[Event]) -> Observer:
+    """Return an observer that keeps a trial's events, and logs each for the client.
+
+    The client itself says that a trial has finished, once its record is on the client's disk.
+    """
     from distributed import get_worker
 
     worker = get_worker()
 
     def observe(event: Event) -> None:
-        # The client says that a trial has finished, once its record is on the client's disk.
-        if not isinstance(event, TrialFinished):
+        if isinstance(event, OfTrial) and not isinstance(event, TrialFinished):
+            event = replace(event, name=replace(event.name, host=host))
             events.append(event)
             worker.log_event(topic, (trial_id, len(events), dumps(event)))
 

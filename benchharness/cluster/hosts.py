@@ -290,6 +290,7 @@ class Hosts:
             return
         for host in self.usable.values():
             if host.machine == machine:
+                announce(self.observe, [f"proving equal work on {host.name}: {machine}"])
                 self._certifying.add(machine)
                 self._ask(machine, host.address, on_host.certify)
                 return

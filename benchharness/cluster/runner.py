@@ -194,7 +194,7 @@ class ClusterRunner(Runner):
             host=host,
             repetition=repetition,
             future=future,
-            name=trial_name(trial, trial_id, number=number),
+            name=replace(trial_name(trial, trial_id, number=number), host=host.name),
             began=datetime.now(UTC),
         )
 

@@ -91,11 +91,12 @@ class PlainReporter:
                 turn = f", trial {name.trial} of {most}" if event.trials > 1 else ""
                 self._say(f"[{name.number}/{event.count}] {cell_name(name)}{turn}")
                 self._last_s = self._state.now()
-            case TrialFinished():
-                self._say(f"{_INDENT}{ending(event)}")
+            case TrialFinished(name=name):
+                self._say(f"{_INDENT}{_which(name)}{ending(event)}")
             case OfTrial(name=name):
                 if self._is_due():
-                    self._say(_INDENT + self._description(self._state.trials[name.number]))
+                    description = self._description(self._state.trials[name.number])
+                    self._say(f"{_INDENT}{_which(name)}{description}")
             case Preparing(done=done, count=count):
                 if event.is_complete or self._is_due():
                     self._say(f"preparing images: {done:,} of {count:,}")
@@ -168,13 +169,19 @@ def point(benchmark: str, matrix: Mapping[str, Any]) -> str:
 
 
 def cell_name(name: TrialName) -> str:
-    """Return benchmark, point of the matrix, backend and, unless it is the equal one, track."""
+    """Return benchmark, point of the matrix, backend, track and host."""
     return f"{point(name.benchmark, name.matrix)} on {side(name)}"
 
 
 def side(name: TrialName) -> str:
-    """Return backend and, unless it is the equal one, track."""
-    return name.backend if name.track == "equal" else f"{name.backend} ({name.track})"
+    """Return backend, track unless it is the equal one, and the host of a cluster."""
+    track = "" if name.track == "equal" else f" ({name.track})"
+    return name.backend + track + (f", host {name.host}" if name.host else "")
+
+
+def _which(name: TrialName) -> str:
+    """Return which trial a line is about, where several run at the same time."""
+    return f"{cell_name(name)}: " if name.host else ""
 
 
 def clock(seconds: float) -> str:

@@ -66,7 +66,7 @@ class TrialState:
     """A trial in flight.
 
     Attributes:
-        peers: Most trials that were in flight with it, itself included: they run in turn.
+        peers: Most trials that were in flight on its host, itself included: they run in turn.
         ended: Epochs that have ended.
         share: Of the phase, or of the current epoch, 0-1; None where unknown.
         images_per_s: Of the phase that was measured last; None before.
@@ -171,8 +171,9 @@ class RunState:
                 self._has_begun, self.task, self.count = True, None, event.count
                 started = TrialState(started=event, cell=cell, began_s=self.now())
                 self.trials[name.number] = started
-                for trial in self.trials.values():
-                    trial.peers = max(trial.peers, len(self.trials))
+                peers = [t for t in self.trials.values() if t.started.name.host == name.host]
+                for trial in peers:
+                    trial.peers = max(trial.peers, len(peers))
             case TrialFinished(name=name):
                 trial = self.trials.pop(name.number)
                 trial.cell.seconds = (self.now() - trial.began_s) / trial.peers
@@ -202,10 +203,12 @@ class RunState:
             for cell in self._cells.values()
             if cell.pending
         ]
-        # Trials in flight run in turn: the end of the last is the end of all.
+        # Trials in flight run in turn, or on hosts of their own: the end of the last is the end of
+        # all. Those that wait are shared among the hosts.
+        hosts = len({trial.started.name.host for trial in self.trials.values()}) or 1
         known = [max(0.0, end_s - self.now()) for end_s in ends if end_s is not None]
         parts = [max(known)] if known else []
-        parts += [wait for wait in waits if wait is not None]
+        parts += [wait / hosts for wait in waits if wait is not None]
         if not parts and (ends or waits):
             return None
         # Nothing tells how long preparing and proving take, nor what looks will ask for.

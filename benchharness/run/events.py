@@ -38,6 +38,7 @@ class TrialName:
         backend: Name.
         track: ``equal`` or ``native``.
         trial: From 1, among those of its cell.
+        host: Name of the host of a cluster that runs it; empty for this machine.
     """
 
     trial_id: str
@@ -47,6 +48,7 @@ class TrialName:
     backend: str
     track: str
     trial: int
+    host: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
