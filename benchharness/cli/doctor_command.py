@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +15,7 @@ from benchharness.cli import options
 from benchharness.cli.errors import echo
 
 if TYPE_CHECKING:
-    from benchharness.doctor.check import DoctorReport
+    from benchharness.doctor.check import DoctorReport, Section
 
 _MAIN = Path("suites/cats_dogs.toml")
 # Columns of output that is not a terminal's: no path is longer.
@@ -29,12 +31,14 @@ _WIDE = 5000
 @options.device
 @options.results
 @options.timeout
+@options.cluster
 @options.as_json
 def command(
     *,
     suite: Path | None,
     data: Path | None,
     timeout_s: float | None,
+    cluster: str | None,
     as_json: bool,
     **others: Any,
 ) -> int:
@@ -42,7 +46,8 @@ def command(
 
     Without SUITE, suites/cats_dogs.toml is checked where it exists, else the suite for your
     own pictures where --data names them, else the machine alone. Backends that SUITE does not
-    need are not imported. Nothing is downloaded, and nothing but the cache is changed.
+    need are not imported. Nothing is downloaded, and nothing but the cache is changed. With
+    --cluster, every host of it prepares what SUITE needs, and is compared with this machine.
 
     Exit codes: 0 the suite can run; 1 a requirement is missing; 2 invalid suite or options.
     """
@@ -58,11 +63,26 @@ def command(
         announce=lambda line: echo(line, err=True),
         longest_s=timeout_s or LONGEST_S,
     )
+    if cluster is not None:
+        report = replace(report, sections=(*report.sections, _hosts(cluster, suite, data, others)))
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2, default=str))
     else:
         _show(report)
     return 0 if report.is_able else 1
+
+
+def _hosts(
+    cluster: str, suite: Path | None, data: Path | None, others: Mapping[str, Any]
+) -> Section:
+    """Return the checks of a cluster's hosts."""
+    from benchharness.cluster.session import check_hosts
+    from benchharness.run.events import unobserved
+    from benchharness.run.options import RunOptions
+
+    if suite is None:
+        raise click.UsageError("--cluster needs SUITE: what its hosts are to carry out")
+    return check_hosts(RunOptions(suite=suite, data=data, cluster=cluster, **others), unobserved)
 
 
 def _show(report: DoctorReport) -> None:

@@ -75,6 +75,12 @@ timeout = click.option(
     help="Kill a worker that reports no progress for this many seconds. For a total limit use "
     "time_limit_s in the suite.",
 )
+cluster = click.option(
+    "--cluster",
+    metavar="CLUSTER",
+    help="Use the hosts of a dask cluster: the address or the file of its scheduler, local:N for N "
+    "processes on this machine, or a TOML file for a batch system.",
+)
 offline = click.option(
     "--offline", is_flag=True, help="Do not download anything (also BENCHHARNESS_OFFLINE=1)."
 )

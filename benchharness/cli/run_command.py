@@ -72,12 +72,7 @@ def _trials(
 )
 @click.option("--only-failed", is_flag=True, help="Resume a run: repeat its failed trials.")
 @click.option("--share-device", is_flag=True, help="Allow sharing the GPU with another run.")
-@click.option(
-    "--cluster",
-    metavar="CLUSTER",
-    help="Run the trials on the hosts of a dask cluster: the address or the file of its scheduler, "
-    "local:N for N processes on this machine, or a TOML file for a batch system.",
-)
+@options.cluster
 @click.option(
     "--share-host",
     is_flag=True,
@@ -243,7 +238,7 @@ def _run(given: RunOptions, *, as_json: bool, is_quiet: bool) -> int:
 def _open_run(given: RunOptions, observe: Observer) -> AbstractContextManager[Runner]:
     """Return the runner of a new or resumed run, on this machine or on a cluster."""
     if given.cluster is not None:
-        from benchharness.cluster.runner import open_cluster_run
+        from benchharness.cluster.session import open_cluster_run
 
         return open_cluster_run(given, observe)
     from benchharness.run.session import open_session, start_run

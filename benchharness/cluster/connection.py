@@ -73,9 +73,8 @@ def connect(address: str) -> Iterator[Client]:
         import dask
         import distributed
     except ImportError as error:
-        raise RunError(f"--cluster needs dask.distributed, which is missing: {INSTALL}") from error
-    # What matters of it we say ourselves.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        raise _missing("dask.distributed") from error
+    _silence()
     with ExitStack() as resources:
         cluster: Any = None
         if address.startswith(_LOCAL):
@@ -104,10 +103,7 @@ def _local(address: str) -> Any:
 
     number = address.removeprefix(_LOCAL)
     if not number.isdigit() or int(number) < 1:
-        raise SuiteError(
-            "command line",
-            [Problem(where="--cluster", expected="local:N with N from 1", found=f'"{address}"')],
-        )
+        raise _refused("local:N with N from 1", f'"{address}"')
     gpus = [accelerator.selector for accelerator in find_accelerators(os.environ)]
     workers = {
         place: {
@@ -132,13 +128,29 @@ def _local(address: str) -> Any:
     )
 
 
+def _refused(expected: str, found: str, hint: str = "") -> SuiteError:
+    problem = Problem(where="--cluster", expected=expected, found=found, hint=hint)
+    return SuiteError("command line", [problem])
+
+
+def _missing(package: str) -> SuiteError:
+    return _refused(f"{package} to be installed", "it missing", INSTALL)
+
+
+def _silence() -> None:
+    """Let dask log nothing in this process: what matters of it we say ourselves."""
+    for name, logger in logging.root.manager.loggerDict.items():
+        if name.partition(".")[0] == "distributed" and isinstance(logger, logging.Logger):
+            logger.disabled = True
+
+
 def _jobs(file: Path) -> Any:
     """Return a cluster whose workers are jobs of a batch system."""
     queue = read_cluster_file(file)
     try:
         import dask_jobqueue
     except ImportError as error:
-        raise RunError(f"{file} needs dask-jobqueue, which is missing: {INSTALL}") from error
+        raise _missing("dask-jobqueue") from error
     cluster = getattr(dask_jobqueue, _CLASSES[queue.system])
     options: dict[str, Any] = {
         # One worker on a host, or its trials would disturb each other.

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from pickle import dumps
-from time import sleep
+from time import sleep, time
 from typing import TYPE_CHECKING, Any
 
 from benchharness.cluster.connection import PRE_SPAWN
@@ -48,6 +48,8 @@ _POLL_S = 0.2
 # A worker of another trial whose parent was killed is gone after a moment; one that stays longer
 # belongs to a run that does not know of us.
 _QUIET_S = 10.0
+# What clients that never came back have left.
+_KEPT_S = 30 * 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,6 +224,7 @@ def _open(setup: HostSetup) -> _Host:
 def _opened(setup: HostSetup) -> _Host:
     environment = _environment()
     place = cache_folder(environment) / "cluster" / setup.run / host_name(environment)
+    _remove_old(place.parents[1])
     folder = RunFolder(path=place)
     with writable(place, elsewhere=ANOTHER_CACHE):
         for path in (folder.logs, folder.weights):
@@ -255,6 +258,13 @@ def _opened(setup: HostSetup) -> _Host:
         run=run,
     )
     return _Host(session=session, runner=runner, info=info)
+
+
+def _remove_old(folder: Path) -> None:
+    """Remove what is kept of runs that nobody has resumed for a month."""
+    for run in folder.iterdir() if folder.is_dir() else ():
+        if time() - run.stat().st_mtime > _KEPT_S:
+            shutil.rmtree(run, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:

@@ -91,7 +91,7 @@ class Hosts:
         certificates: Of each kind, as in certificate.json.
         proofs: Verdicts of each kind that may carry out trials.
         unproven: Pairs that are not proven, by kind.
-        excluded: Why workers are left out, by address.
+        excluded: Name of the workers that are left out, and why, by address.
     """
 
     client: Client
@@ -103,7 +103,7 @@ class Hosts:
     certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
     proofs: dict[str, Verdicts] = field(default_factory=dict)
     unproven: dict[str, list[str]] = field(default_factory=dict)
-    excluded: dict[str, str] = field(default_factory=dict)
+    excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
     _messages: SimpleQueue[Message] = field(default_factory=SimpleQueue)
     _asked: dict[Future[Any], str] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
@@ -172,7 +172,8 @@ class Hosts:
             if self.usable:
                 return
             if self.excluded:
-                raise RunError(f"no host can carry out this run: {'; '.join(self.reasons())}")
+                reasons = (f"{name}: {reason}" for name, reason in self.excluded.values())
+                raise RunError(f"no host can carry out this run: {'; '.join(reasons)}")
             if message is None and not is_waiting_told:
                 announce(self.observe, [WAITING])
                 is_waiting_told = True
@@ -180,10 +181,6 @@ class Hosts:
     def names(self) -> list[tuple[str, str]]:
         """Return name and kind of the hosts that may carry out trials."""
         return [(host.name, host.machine) for host in self.usable.values()]
-
-    def reasons(self) -> list[str]:
-        """Return why hosts are left out, each reason once."""
-        return list(dict.fromkeys(self.excluded.values()))
 
     def idle(self, busy: Mapping[str, Any]) -> list[Host]:
         """Return the hosts that may carry out a trial now, one worker of each unless shared.
@@ -237,10 +234,15 @@ class Hosts:
         addresses = [host.address for host in self.usable.values()]
         self.client.run(on_host.forget, self.setup, workers=addresses, on_error="ignore")
 
+    def close(self) -> None:
+        """Notice nothing any longer."""
+        for topic in ("all", self.topic):
+            self.client.unsubscribe_topic(topic)
+
     def exclude(self, address: str, reason: str) -> None:
         """Leave a worker out from here on, and say so."""
         name = self.usable[address].name if address in self.usable else address
-        self.excluded[address] = f"{name}: {reason}"
+        self.excluded[address] = name, reason
         self.usable.pop(address, None)
         announce(self.observe, [f"WARNING: {name} is left out: {reason}"])
 
@@ -277,8 +279,8 @@ class Hosts:
             self.exclude(address, named)
             return
         self.usable[address] = Host(address=address, info=info)
-        notes = [f"{info.name}: {info.machine}; {info.device}", *_notes(self.run, info)]
-        announce(self.observe, notes)
+        notes = [f"WARNING: {info.name}: {note}" for note in differences_noted(self.run, info)]
+        announce(self.observe, [f"{info.name}: {info.machine}; {info.device}", *notes])
         self._certify(info.machine)
 
     def _certify(self, machine: str) -> None:
@@ -314,7 +316,7 @@ async def _offer(dask_worker: Any) -> None:
         await dask_worker.set_resources(**{RESOURCE: 1})
 
 
-def _notes(run: Mapping[str, Any], info: HostInfo) -> list[str]:
+def differences_noted(run: Mapping[str, Any], info: HostInfo) -> list[str]:
     """Return what differs on a host from the client, and need not be equal."""
     here, there = run["environment"], info.run["environment"]
     pairs = [(name, here[name], there[name]) for name in ("python", "system")]
@@ -323,8 +325,4 @@ def _notes(run: Mapping[str, Any], info: HostInfo) -> list[str]:
     drivers = [[gpu["driver"] for gpu in side["accelerators"]] for side in (here, there)]
     if all(drivers):
         pairs.append(("driver", drivers[0][0], drivers[1][0]))
-    return [
-        f"WARNING: {info.name}: {name} {b or 'missing'}, and {a or 'missing'} here"
-        for name, a, b in pairs
-        if a != b
-    ]
+    return [f"{name} {b or 'missing'}, and {a or 'missing'} here" for name, a, b in pairs if a != b]

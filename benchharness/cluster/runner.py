@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pickle import loads
 from typing import TYPE_CHECKING
 
 from benchharness.cluster import host as on_host
-from benchharness.cluster.connection import connect
-from benchharness.cluster.host import HostSetup, TrialOrder, TrialResult
-from benchharness.cluster.hosts import WAITING, Ended, Happened, Host, Hosts, Left
+from benchharness.cluster.host import TrialOrder, TrialResult
+from benchharness.cluster.hosts import (
+    Ended,
+    Happened,
+    Host,
+    Hosts,
+    Left,
+)
 from benchharness.cluster.queue import Queue, Repetition
 from benchharness.errors import RunError
 from benchharness.files import ANOTHER_RESULTS, writable
 from benchharness.results.record import Record
-from benchharness.run.device import Device
 from benchharness.run.events import Observer, TrialFinished, TrialName, announce
-from benchharness.run.options import RunOptions
 from benchharness.run.process.exit import Outcome
 from benchharness.run.requests import head_benchmark
 from benchharness.run.runner import Runner, defer_signals, trial_name
-from benchharness.run.session import open_session, start_run
 from benchharness.suite.plan import Trial
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Future
 
 
 @dataclass(slots=True, kw_only=True)
@@ -254,54 +255,3 @@ class ClusterRunner(Runner):
             observe(TrialFinished.of(job.name, record))
         job.future.release()
         return record
-
-
-@contextmanager
-def open_cluster_run(options: RunOptions, observe: Observer) -> Iterator[ClusterRunner]:
-    """Connect to a cluster and start a run on it; the hosts are known when it is proven or run.
-
-    Raises:
-        BenchError: There is no such cluster; or data, weights or the results folder are
-            unavailable on this machine, whose inputs the hosts' must equal.
-    """
-    assert options.cluster is not None
-    with connect(options.cluster) as client:
-        device = choose_cluster_device(client, options.device, observe)
-        session = open_session(options, device=device, observe=observe)
-        with start_run(session, observe) as runner:
-            requests = runner.requests
-            setup = HostSetup(
-                run=runner.folder.name,
-                suite=options.suite.read_text(encoding="utf-8"),
-                options=replace(
-                    session.options,
-                    profile=session.plan.profile,
-                    device="cpu" if device.kind == "cpu" else f"cuda:{device.index or 0}",
-                    resume=None,
-                    only_failed=False,
-                    cluster=None,
-                ),
-            )
-            hosts = Hosts(
-                client=client,
-                setup=setup,
-                run=runner.folder.read_run(),
-                trial_ids=on_host.trial_ids(requests),
-                observe=observe,
-            )
-            hosts.watch()
-            yield ClusterRunner.of(runner, hosts)
-            hosts.forget_run()
-
-
-def choose_cluster_device(client: Client, wanted: str, observe: Observer) -> Device:
-    """Return the device that trials run on: where it is left open, GPUs if any host has one."""
-    if wanted == "auto":
-        if not client.scheduler_info()["workers"]:
-            announce(observe, [WAITING])
-            client.wait_for_workers(1)
-        found = client.run(on_host.accelerator_count, on_error="ignore")
-        wanted = "cuda" if any(found.values()) else "cpu"
-    if wanted == "cpu":
-        return Device(kind="cpu", index=None, name="CPUs of a cluster")
-    return Device(kind="gpu", index=None, name="GPUs of a cluster")

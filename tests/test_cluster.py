@@ -1,0 +1,396 @@
+"""Runs on a cluster: a real scheduler, and workers that are hosts of their own."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from clusters import (
+    Cluster,
+    cluster_of,
+    records,
+    run,
+    start_run,
+    trials_at_work,
+    wait_until_trial_runs,
+    write_suite,
+)
+from kill_campaign import MEASURED
+from local_processes import wait_for
+
+from benchharness.cli import cli
+from benchharness.results.run_folder import RunFolder
+
+pytest.importorskip("distributed")
+pytestmark = [pytest.mark.full, pytest.mark.slow]
+
+# Epochs of a trial that takes a few seconds.
+LONG = 400
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Yield a cluster of three hosts, two of which are of another kind."""
+    folder = tmp_path_factory.mktemp("cluster")
+    with cluster_of(folder, {"a": "fast", "b": "slow", "c": "slow"}) as started:
+        yield started
+
+
+@pytest.fixture
+def hosts(tmp_path: Path) -> Iterator[Cluster]:
+    """Yield a cluster of two hosts of one kind, which a test may kill."""
+    with cluster_of(tmp_path / "hosts", {"a": "kind", "b": "kind"}) as started:
+        yield started
+
+
+def span(record: dict[str, Any]) -> tuple[datetime, datetime]:
+    """Return when a trial began and ended."""
+    began = datetime.fromisoformat(record["started"])
+    return began, began + timedelta(seconds=record["metrics"]["wall_s"])
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    """Return the rows of trials.csv without what is measured, and where."""
+    with (folder / "results/tiny/latest/trials.csv").open(newline="") as file:
+        return sorted(
+            (
+                {
+                    name: value
+                    for name, value in row.items()
+                    if name not in MEASURED | {"host", "machine"}
+                }
+                for row in csv.DictReader(file)
+            ),
+            key=repr,
+        )
+
+
+def test_a_run_on_hosts_is_the_run_on_this_machine(cluster: Cluster, tmp_path: Path) -> None:
+    """Records are the same but for what is measured; no two trials overlap on a host."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    for folder in (here, there):
+        folder.mkdir()
+        write_suite(folder, trials=3)
+
+    run(here)
+    said = run(there, "--cluster", str(cluster.file))
+
+    assert rows(there) == rows(here)
+    done = records(there)
+    assert len({record["id"] for record in done}) == 12
+    by_host = defaultdict(list)
+    for record in done:
+        by_host[record["host"]].append(span(record))
+    assert set(by_host) == {"a", "b", "c"}
+    for spans in by_host.values():
+        ordered = sorted(spans)
+        assert all(end <= began for (_, end), (began, _) in pairwise(ordered))
+    # All backends of a repetition run on one host, all repetitions on one kind of machine.
+    repetitions = Counter((r["benchmark"], r["trial"], r["host"]) for r in done)
+    assert set(repetitions.values()) == {2}
+    kinds = {(r["benchmark"], r["machine"]) for r in done}
+    assert len(kinds) == len({benchmark for benchmark, _ in kinds})
+    assert {r["host"]: r["machine"] for r in done} == {"a": "fast", "b": "slow", "c": "slow"}
+    # Who does what is said while it happens, and what each has printed is kept here.
+    assert ", host a, trial" in said
+    assert all((there / "results/tiny/latest" / r["log"]).exists() for r in done if r["log"])
+    described = RunFolder.open(there / "results/tiny/latest").read_run()["hosts"]
+    assert {name: host["machine"] for name, host in described.items()} == {
+        "a": "fast",
+        "b": "slow",
+        "c": "slow",
+    }
+    # Nothing of the run is left on the hosts.
+    assert not [*cluster.folder.glob("cache-*/cluster/*")]
+
+
+def test_equal_work_is_proven_for_each_kind_of_machine(cluster: Cluster, tmp_path: Path) -> None:
+    """Arithmetic depends on the machine: a certificate of another kind proves nothing."""
+    write_suite(tmp_path, trials=1)
+
+    said = run(tmp_path, "--proof", "--cluster", str(cluster.file))
+
+    folder = tmp_path / "results/tiny/latest"
+    import json
+
+    certificates = json.loads((folder / "certificate.json").read_text())["certificates"]
+    assert Counter(c["machine"] for c in certificates) == {"fast": 2, "slow": 2}
+    assert {record["proof"] for record in records(tmp_path)} == {"proven"}
+    assert "proving equal work on a: fast" in said
+
+
+def test_heads_travel_to_the_hosts_that_build_on_them(cluster: Cluster, tmp_path: Path) -> None:
+    """A fine-tuning starts from the head that another host may have trained."""
+    suite = write_suite(tmp_path, trials=1)
+    suite.write_text(
+        suite.read_text().replace("image_size = 16", "image_size = 32")
+        + '[[benchmark]]\nname = "head"\nstrategy = "bottleneck"\nweights = "random"\ndense = 4\n'
+        'epochs = 1\n[[benchmark]]\nname = "tune"\nstrategy = "fine_tune"\nweights = "random"\n'
+        'dense = 4\nepochs = 1\nhead_from = "head"\n'
+    )
+
+    run(tmp_path, "--cluster", str(cluster.file), "--benchmark", "tune", "--trials", "2")
+
+    tuned = [record for record in records(tmp_path) if record["benchmark"] == "tune"]
+    assert [record["status"] for record in tuned] == ["ok"] * 4
+    assert {record["metrics"]["head_from"] for record in tuned} == {
+        "head numpy 1",
+        "head numpy 2",
+    }
+
+
+@pytest.mark.parametrize("retries", [0, 1])
+def test_a_lost_host_costs_the_trial_in_hand(hosts: Cluster, tmp_path: Path, retries: int) -> None:
+    """It is repeated on another host where retries are left, else a row names the host."""
+    write_suite(tmp_path, trials=2, epochs=LONG)
+    process = start_run(tmp_path, "--cluster", str(hosts.file), "--retries", str(retries))
+    wait_until_trial_runs(hosts.folder / "cache-a")
+
+    hosts.remove("a")
+    out, err = process.communicate(timeout=300)
+
+    done = records(tmp_path)
+    failed = [record for record in done if record["status"] != "ok"]
+    assert len(done) == 8
+    assert process.returncode == (0 if retries else 1), out + err
+    if retries:
+        (repeated,) = [record for record in done if record["attempts"]]
+        assert repeated["attempts"][0]["reason"] == "host a was lost during the trial"
+        assert repeated["host"] == "b"
+        assert not failed
+    else:
+        (lost,) = failed
+        assert (lost["host"], lost["reason"]) == ("a", "host a was lost during the trial")
+    # No trial outlives its host.
+    assert not trials_at_work(hosts.folder)
+
+
+def test_a_host_that_comes_later_takes_part(hosts: Cluster, tmp_path: Path) -> None:
+    """Workers of a batch system come one by one."""
+    hosts.remove("a")
+    hosts.remove("b")
+    write_suite(tmp_path, trials=4, epochs=LONG)
+    process = start_run(tmp_path, "--cluster", str(hosts.file))
+    hosts.add("c")
+    wait_until_trial_runs(hosts.folder / "cache-c")
+    hosts.add("d")
+
+    out, err = process.communicate(timeout=300)
+
+    assert process.returncode == 0, out + err
+    assert "waiting for a host" in out + err
+    assert {record["host"] for record in records(tmp_path)} == {"c", "d"}
+
+
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
+def test_a_run_that_ends_is_resumed_and_leaves_nothing_behind(
+    hosts: Cluster, tmp_path: Path, ending: signal.Signals
+) -> None:
+    """Ctrl-C ends the trials on all hosts; so does a client that dies. Nothing runs twice."""
+    write_suite(tmp_path, trials=3, epochs=LONG)
+    process = start_run(tmp_path, "--cluster", str(hosts.file))
+    wait_for(lambda: len(records(tmp_path)) >= 2, seconds=120)
+
+    process.send_signal(ending)
+    process.communicate(timeout=60)
+
+    assert process.returncode == (130 if ending == signal.SIGINT else -signal.SIGKILL)
+    wait_for(lambda: not trials_at_work(hosts.folder), seconds=20)
+    before = {record["id"]: record["started"] for record in records(tmp_path)}
+    run(tmp_path, "--cluster", str(hosts.file), "--resume")
+    after = {record["id"]: record["started"] for record in records(tmp_path)}
+    assert len(after) == 12
+    assert before.items() <= after.items()
+
+
+def test_a_scheduler_that_is_gone_ends_the_run_resumably(hosts: Cluster, tmp_path: Path) -> None:
+    """What has finished is there, and the reason is said."""
+    write_suite(tmp_path, trials=3, epochs=LONG)
+    process = start_run(tmp_path, "--cluster", str(hosts.file))
+    wait_for(lambda: len(records(tmp_path)) >= 1, seconds=120)
+
+    hosts.scheduler.kill()
+    _, err = process.communicate(timeout=120)
+
+    assert process.returncode == 1
+    assert "the connection to the scheduler is lost; finished trials are saved" in err
+    assert "Traceback" not in err
+    assert records(tmp_path)
+    wait_for(lambda: not trials_at_work(hosts.folder), seconds=30)
+
+
+def test_a_host_that_would_do_something_else_is_left_out(hosts: Cluster, tmp_path: Path) -> None:
+    """It is named with what differs, before the first trial; doctor says so too."""
+    hosts.add("odd", OMP_NUM_THREADS="3")
+    wait_for(lambda: len(hosts.workers) == 3)
+    write_suite(tmp_path, trials=1)
+
+    # The worker may not have joined when the run begins, so that doctor asks until it has.
+    def doctor() -> str:
+        result = CliRunner().invoke(
+            cli,
+            ["doctor", str(tmp_path / "tiny.toml"), "--cluster", str(hosts.file), "--json"],
+            env={"BENCHHARNESS_CACHE": str(tmp_path / "cache")},
+        )
+        return result.output
+
+    wait_for(lambda: '"odd"' in doctor(), seconds=120)
+    checks = doctor()
+    said = run(tmp_path, "--cluster", str(hosts.file))
+
+    different = "OMP_NUM_THREADS: expected none, found 3"
+    assert different in checks
+    assert f"WARNING: odd is left out: {different}" in said
+    assert "odd" not in {record["host"] for record in records(tmp_path)}
+    for host in ("a", "b"):
+        hosts.remove(host)
+    alone = run(tmp_path, "--cluster", str(hosts.file), code=1)
+    assert f"no host can carry out this run: odd: {different}" in alone
+
+
+def test_processes_of_this_machine_are_a_cluster(tmp_path: Path) -> None:
+    """One trial at a time runs on them, as they are on one host; all are gone afterwards."""
+    write_suite(tmp_path, trials=2)
+
+    run(tmp_path, "--cluster", "local:2", BENCHHARNESS_HOST="here")
+
+    spans = sorted(map(span, records(tmp_path)))
+    assert len(spans) == 8
+    assert all(end <= began for (_, end), (began, _) in pairwise(spans))
+    assert {record["host"] for record in records(tmp_path)} == {"here"}
+
+
+def test_looks_decide_on_a_cluster_too(cluster: Cluster, tmp_path: Path) -> None:
+    """A round of trials follows another until each benchmark is decided."""
+    write_suite(tmp_path, trials=1)
+
+    run(tmp_path, "--cluster", str(cluster.file), "--trials", "auto", "--max-trials", "4")
+
+    looks = RunFolder.open(tmp_path / "results/tiny/latest").read_run()["looks"]
+    trials = Counter(record["benchmark"] for record in records(tmp_path))
+    assert {look["benchmark"] for look in looks} == {"small", "feed"}
+    assert all(6 <= count <= 8 for count in trials.values())
+
+
+SBATCH = """#!{python}
+import pathlib, subprocess, sys
+script = pathlib.Path(sys.argv[-1]).read_text()
+pathlib.Path({folder!r}, "job.sh").write_text(script)
+process = subprocess.Popen(["bash", sys.argv[-1]], stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL, start_new_session=True)
+pathlib.Path({folder!r}, "pid").write_text(str(process.pid))
+print("Submitted batch job 17")
+"""
+SCANCEL = """#!{python}
+import os, pathlib, signal
+os.killpg(int(pathlib.Path({folder!r}, "pid").read_text()), signal.SIGTERM)
+"""
+SLURM = """
+[cluster]
+system = "slurm"
+jobs = 1
+
+[cluster.options]
+queue = "gpu"
+cores = 1
+memory = "2GB"
+walltime = "00:10:00"
+job_extra_directives = ["--gres=gpu:1"]
+interface = "lo"
+"""
+
+
+def test_jobs_of_slurm_carry_out_the_trials(tmp_path: Path) -> None:
+    """What dask-jobqueue submits starts a worker; it is cancelled when the run is over."""
+    pytest.importorskip("dask_jobqueue")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, text in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
+        (programs / name).write_text(text.format(python=sys.executable, folder=str(tmp_path)))
+        (programs / name).chmod(0o755)
+    (tmp_path / "slurm.toml").write_text(SLURM)
+    write_suite(tmp_path, trials=1)
+    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+
+    run(tmp_path, "--cluster", "slurm.toml", PATH=path, BENCHHARNESS_HOST="node7")
+
+    assert [record["host"] for record in records(tmp_path)] == ["node7"] * 4
+    script = (tmp_path / "job.sh").read_text()
+    wanted = ("-p gpu", "-n 1", "--cpus-per-task=1", "--mem=2G", "-t 00:10:00", "--gres=gpu:1")
+    assert [line for line in wanted if f"#SBATCH {line}" not in script] == []
+    assert "distributed.cli.dask_worker" in script
+    assert "--nthreads 1 --resources benchharness=1" in script
+    pid = (tmp_path / "pid").read_text()
+    wait_for(lambda: not Path("/proc", pid).exists() or _is_zombie(pid), seconds=30)
+
+
+def _is_zombie(pid: str) -> bool:
+    return Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "problems"),
+    [
+        ("[cluster]\nsystem = 'slurm'", ["cluster.jobs: expected an integer of at least 1"]),
+        (
+            "[cluster]\nsystem = 'slrum'\njobs = 0",
+            ['found "slrum" (did you mean "slurm"?)', "cluster.jobs: expected"],
+        ),
+        ("[cluster]\nsystem = 'pbs'\njobs = 1\nqueue = 'x'", ["queue: expected a known key"]),
+        ("jobs = 1", ["cluster: expected a table"]),
+        (
+            "[cluster]\nsystem = 'slurm'\njobs = 1\n[cluster.options]\ncorse = 1",
+            ["cluster.options: expected arguments of dask_jobqueue.SLURMCluster"],
+        ),
+    ],
+)
+def test_a_cluster_file_is_answered_with_every_problem(
+    tmp_path: Path, text: str, problems: list[str]
+) -> None:
+    """Key, what was expected, what was found; exit 2, and nothing is submitted."""
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "cluster.toml").write_text(text)
+    write_suite(tmp_path, trials=1)
+
+    said = run(tmp_path, "--cluster", "cluster.toml", code=2)
+
+    assert [problem for problem in problems if problem not in said] == []
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("module", "address"), [("distributed", "local:1"), ("dask_jobqueue", "cluster.toml")]
+)
+def test_without_the_extra_the_command_that_installs_it_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, address: str
+) -> None:
+    """Before anything is read or run."""
+    monkeypatch.setitem(sys.modules, module, None)
+    (tmp_path / "cluster.toml").write_text("[cluster]\nsystem = 'slurm'\njobs = 1")
+    monkeypatch.chdir(tmp_path)
+    write_suite(tmp_path, trials=1)
+
+    done = CliRunner().invoke(cli, ["run", "tiny.toml", "--cluster", address])
+
+    assert done.exit_code == 2
+    assert 'pip install "benchharness[cluster]"' in done.output
+
+
+def test_an_address_without_a_scheduler_is_refused(tmp_path: Path) -> None:
+    """The file that a scheduler writes is there before it is; so is a name that is wrong."""
+    write_suite(tmp_path, trials=1)
+
+    said = run(tmp_path, "--cluster", "nowhere.json", code=2)
+
+    assert "--cluster: expected" in said
+    assert "Traceback" not in said
