@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from benchharness.cluster import host as on_host
 from benchharness.cluster.connection import RESOURCE, WORKER_COMMAND
 from benchharness.cluster.host import HostInfo, HostSetup, Verdicts
-from benchharness.errors import RunError
+from benchharness.errors import BenchError, RunError
 from benchharness.measure.clock import now_s
 from benchharness.run.events import Observer, announce
 from benchharness.run.resume import setup_differences
@@ -28,12 +28,15 @@ _POLL_S = 1.0
 class Ended(NamedTuple):
     """Message that a task has ended on a worker.
 
-    ``what`` is ``inspect``, the kind of machine that was certified, or a trial's id.
+    ``what`` is ``inspect``, the kind of machine that was certified, or a trial's id. There is
+    no result where the task has failed, by an error, or where it was cancelled or its worker lost.
     """
 
     what: str
     address: str
     future: Future[Any]
+    result: Any = None
+    error: str = ""
 
 
 class Joined(NamedTuple):
@@ -152,10 +155,10 @@ class Hosts:
                 self._join(address)
             case Left(address):
                 self._leave(address)
-            case Ended("inspect", address, future):
-                self._inspected(address, future)
-            case Ended(what, address, future) if what in self._certifying:
-                self._certified(address, future, what)
+            case Ended(what="inspect"):
+                self._inspected(message)
+            case Ended(what=what) if what in self._certifying:
+                self._certified(message)
         return message
 
     def settle(self) -> None:
@@ -205,6 +208,8 @@ class Hosts:
         self, what: str, address: str, function: Callable[..., Any], *arguments: Any
     ) -> Future[Any]:
         """Ask a worker to do something, alone; a message ``Ended`` says when it is done."""
+        from distributed import CancelledError, KilledWorker
+
         future = self.client.submit(
             function,
             *arguments,
@@ -214,7 +219,21 @@ class Hosts:
             pure=False,
             retries=0,
         )
-        future.add_done_callback(lambda done: self._messages.put(Ended(what, address, done)))
+        asked = Ended(what, address, future)
+
+        async def deliver() -> None:
+            # In the client's own thread, where many results are fetched at a time.
+            try:
+                result = await self.client.gather(future, asynchronous=True)
+                self._messages.put(asked._replace(result=result))
+            except (CancelledError, KilledWorker):
+                self._messages.put(asked)
+            except Exception as error:
+                words = str(error) if isinstance(error, BenchError) else repr(error)
+                self._messages.put(asked._replace(error=words))
+
+        assert self.client.loop is not None
+        self.client.loop.add_callback(deliver)
         return future
 
     def cancel(self, futures: Iterable[Future[Any]]) -> None:
@@ -264,13 +283,13 @@ class Hosts:
             # It would wait for the worker to come back.
             future.cancel()
 
-    def _inspected(self, address: str, future: Future[Any]) -> None:
-        del self._asked[future]
-        if future.status == "error":
-            self.exclude(address, str(future.exception()))
-        if future.status != "finished":
+    def _inspected(self, ended: Ended) -> None:
+        del self._asked[ended.future]
+        address, info = ended.address, ended.result
+        if ended.error:
+            self.exclude(address, ended.error)
+        if info is None:
             return
-        info: HostInfo = future.result()
         differences = setup_differences(self.run, info.run, names=("benchharness",))
         if not differences and info.trial_ids != self.trial_ids:
             differences = [("trial ids", self.trial_ids, info.trial_ids)]
@@ -297,16 +316,17 @@ class Hosts:
                 self._ask(machine, host.address, on_host.certify)
                 return
 
-    def _certified(self, address: str, future: Future[Any], machine: str) -> None:
-        del self._asked[future]
+    def _certified(self, ended: Ended) -> None:
+        del self._asked[ended.future]
+        machine = ended.what
         self._certifying.discard(machine)
-        if future.status == "finished":
-            self.certificates[machine], proofs, self.unproven[machine] = future.result()
+        if ended.result is not None:
+            self.certificates[machine], proofs, self.unproven[machine] = ended.result
             if self.setup.options.proof != "required" or not self.unproven[machine]:
                 self.proofs[machine] = proofs
             return
-        if future.status == "error":
-            self.exclude(address, str(future.exception()))
+        if ended.error:
+            self.exclude(ended.address, ended.error)
         self._certify(machine)
 
 

@@ -121,13 +121,15 @@ class ClusterRunner(Runner):
                         self._pass_on(trial_id, place, event, observe)
                     case Left(address) if address in self._jobs:
                         yield from self._lost(address, queue, observe)
-                    case Ended(_, address, future) if self._is_in_hand(address, future):
-                        if future.status != "finished":
-                            if future.status == "error":
-                                self.hosts.exclude(address, str(future.exception()))
+                    case Ended(_, address, future, result, error) if self._is_in_hand(
+                        address, future
+                    ):
+                        if error:
+                            self.hosts.exclude(address, error)
+                        if result is None:
                             yield from self._lost(address, queue, observe)
                             continue
-                        job, record = self._finish(address, observe)
+                        job, record = self._finish(address, result, observe)
                         if job.repetition.trials:
                             number += 1
                             self._start(job.host, job.repetition, heads, number=number, count=count)
@@ -206,10 +208,9 @@ class ClusterRunner(Runner):
                 job.seen = place
                 observe(loads(event))
 
-    def _finish(self, address: str, observe: Observer) -> tuple[Job, Record]:
+    def _finish(self, address: str, result: TrialResult, observe: Observer) -> tuple[Job, Record]:
         """Store what a host has returned."""
         job = self._jobs.pop(address)
-        result: TrialResult = job.future.result()
         for event in result.events[job.seen :]:
             observe(event)
         trial_id = result.record["id"]
