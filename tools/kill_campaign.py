@@ -186,6 +186,7 @@ class Campaign:
             process.wait(timeout=LONGEST_S)
             if enemy.ident is not None:
                 enemy.join()
+        require_understood(process, self.folder)
         self._count_orphans()
         if disturbed:
             self.losses.torn_before_healing += self._torn(results)
@@ -262,6 +263,13 @@ class Campaign:
                 for name in ours
                 if ours[name] != theirs.get(name)
             }
+
+
+def require_understood(process: subprocess.Popen[bytes], folder: Path) -> None:
+    """Stop the campaign where a run is refused, as when the code was changed meanwhile."""
+    if process.returncode == 2:
+        last = (folder / "errors.txt").read_text().splitlines()[-1]
+        raise RuntimeError(f"the run is refused, and would be forever: {last}")
 
 
 def rows(table: Path) -> Iterator[dict[str, str]]:

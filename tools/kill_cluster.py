@@ -25,7 +25,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import kill_campaign
-from kill_campaign import LONGEST_S, Campaign, family, is_alive, worker_ids
+from kill_campaign import (
+    LONGEST_S,
+    Campaign,
+    family,
+    is_alive,
+    require_understood,
+    worker_ids,
+)
 
 HOSTS = ("a", "b", "c")
 # What is killed, and how often in ten kills.
@@ -142,6 +149,7 @@ class ClusterCampaign(Campaign):
             enemy.start()
             client.wait(timeout=LONGEST_S)
             enemy.join()
+        require_understood(client, self.folder)
         self._count_orphans()
         self.losses.torn_before_healing += self._torn(results)
         # A trial whose host is lost begins again: that is no second run of one that has finished.
