@@ -33,6 +33,8 @@ POWER = 0.80
 LARGEST_LOG = 100.0
 # Of the grid on which the error of looks is integrated.
 _ANGLES = 64
+# In place of an infinite value there, far beyond all others.
+_FAR = 1e12
 
 Verdict = Literal["faster", "slower", "equal", "open"]
 
@@ -263,7 +265,9 @@ def error_of_looks(nominal: float, max_trials: int) -> float:
         error = above - below
         for start, width in ((below, -below), (above, 1 - above)):
             shares = start[:, None] + width[:, None] * places
-            value = stdtrit(trials, shares) / math.sqrt(trials)
+            # Of no probability, and infinite, where a share is rounded to 0 or 1.
+            value = np.nan_to_num(stdtrit(trials, shares), posinf=_FAR, neginf=-_FAR)
+            value /= math.sqrt(trials)
             cosine = np.abs(along[:, None] + value) / np.sqrt((trials + 1) * (1 + value**2))
             angle = np.maximum(np.arccos(np.minimum(cosine, 1)), soon)
             error = error + np.abs(width) * (later(np.log(angle)) @ weights)
