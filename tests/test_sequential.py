@@ -143,3 +143,11 @@ def test_intervals_are_wider_where_looks_decide_when_to_stop():
     """A fixed number of trials has Student's 95 %."""
     assert confidence(5, max_trials=None) == 0.95
     assert all(confidence(trials, max_trials=10) > 0.95 for trials in range(3, 11))
+
+
+def test_reports_of_many_trials_have_a_level():
+    """More pairs than a run looks at, as after forty stated trials: the level falls slowly."""
+    levels = [nominal_level(0.05, trials) for trials in (MAX_TRIALS, 39, 40, 80)]
+
+    assert levels == sorted(levels, reverse=True)
+    assert 0.012 < levels[-1] < levels[0] < 0.02

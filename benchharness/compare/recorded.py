@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from benchharness.compare.comparison import CellComparison, Comparison, proof_notes
@@ -71,13 +71,15 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     ours, theirs = _cells(a, options), _cells(b, options)
     are_backends = a.backend is not None and b.backend is not None
     every = a.run.records()[0] if is_same_run else None
+    has_machines = any(len({cell.machine for cell in side}) > 1 for side in (ours, theirs))
 
-    def key(cell: Cell) -> CellKey:
+    def key(cell: Cell) -> tuple[CellKey, str]:
         backend = "" if are_backends else cell.backend
-        return cell_key(cell.benchmark, dict(cell.matrix), cell.track, backend)
+        machine = cell.machine if has_machines else ""
+        return cell_key(cell.benchmark, dict(cell.matrix), cell.track, backend), machine
 
     counterparts = {key(cell): cell for cell in reversed(theirs)}
-    matches: dict[CellKey, _Match] = {}
+    matches: dict[tuple[CellKey, str], _Match] = {}
     for cell in ours:
         if other := counterparts.get(key(cell)):
             trials = Trials(
@@ -86,7 +88,7 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
                 is_paired=every is not None and ran_in_turn(cell.trials, other.trials, run=every),
                 drift=criteria.drift,
             )
-            matches[cell.key] = _Match(ours=cell, theirs=other, trials=trials)
+            matches[key(cell)] = _Match(ours=cell, theirs=other, trials=trials)
 
     differences = [*_run_differences(run_a, run_b), *_setting_differences([*matches.values()])]
     problems = [problem for kind, problem in differences if kind not in options.ignore]
@@ -96,17 +98,18 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
 
     cells = tuple(
         _compare(match, criteria, is_same_run=is_same_run)
-        if (match := matches.get(cell.key))
+        if (match := matches.get(key(cell)))
         else _missing(cell, theirs)
         for cell in ours
     )
+    if has_machines:
+        cells = tuple(map(_on_machine, cells, ours))
     both = [match.trials for match in matches.values()]
     notes = [*proof_notes(cells), *dict.fromkeys(map(_session_note, both))]
     if not is_same_run:
         notes += _version_notes(run_a.get("environment", {}), run_b.get("environment", {}))
     notes += [f"differs, as allowed: {p}" for kind, p in differences if kind in options.ignore]
-    matched = [match.theirs.key for match in matches.values()]
-    if new := [cell.label for cell in theirs if cell.key not in matched]:
+    if new := [cell.label for cell in theirs if key(cell) not in matches]:
         notes.append(f"only in B: {', '.join(new)}")
     cores_a, cores_b = ((run.get("environment") or {}).get("cores") for run in (run_a, run_b))
     return Comparison(
@@ -157,6 +160,12 @@ def _compare(match: _Match, criteria: Criteria, *, is_same_run: bool) -> CellCom
         failure=failure,
         is_skipped=trials.is_skipped,
     )
+
+
+def _on_machine(comparison: CellComparison, cell: Cell) -> CellComparison:
+    """Return the comparison of a cell with its kind of machine, where there are several."""
+    label, identity = f"{comparison.label} on {cell.machine}", dict(comparison.identity)
+    return replace(comparison, label=label, identity={**identity, "machine": cell.machine})
 
 
 def _missing(cell: Cell, theirs: Sequence[Cell]) -> CellComparison:

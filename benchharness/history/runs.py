@@ -144,12 +144,16 @@ def _run_conditions(facts: Mapping[str, Any], cell: Cell) -> Conditions:
     backend = ((facts.get("resolved") or {}).get("backend") or {}).get(cell.backend) or {}
     environment = facts.get("environment") or {}
     # Runs of earlier versions do not state their machine in one line.
-    machine = facts.get("machine") or _machine_line(
-        cpu=environment.get("cpu"),
-        cores=environment.get("cores"),
-        accelerators=[gpu["name"] for gpu in environment.get("accelerators") or ()],
-        architecture=environment.get("machine"),
-        system=str(environment.get("system", "")).partition(" ")[0],
+    machine = (
+        cell.machine
+        or facts.get("machine")
+        or _machine_line(
+            cpu=environment.get("cpu"),
+            cores=environment.get("cores"),
+            accelerators=[gpu["name"] for gpu in environment.get("accelerators") or ()],
+            architecture=environment.get("machine"),
+            system=str(environment.get("system", "")).partition(" ")[0],
+        )
     )
     # The slices of the dataset that a trial can have read.
     dataset = facts.get("dataset") or {}

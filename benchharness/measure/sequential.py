@@ -33,6 +33,8 @@ POWER = 0.80
 LARGEST_LOG = 100.0
 # Of the grid on which the error of looks is integrated.
 _ANGLES = 64
+# In place of an infinite value there, far beyond all others.
+_FAR = 1e12
 
 Verdict = Literal["faster", "slower", "equal", "open"]
 
@@ -74,13 +76,17 @@ class Rule:
     margin: float
 
     def verdict(self, ratio: Ratio) -> Verdict:
-        """Return what a ratio shows; what is equal within the margin has no winner."""
+        """Return what a ratio shows; what is equal within the margin has no winner.
+
+        Its interval must show it too: with several hosts that is more than the tests ask for.
+        """
         share = min(ratio.trials / self.max_trials, 1.0)
         if ratio.trials < FEWEST:
             return "open"
-        if ratio.p_value_outside(self.margin) <= share * self.equality:
+        is_equal = ratio.p_value_outside(self.margin) <= share * self.equality
+        if is_equal and ratio.is_within(self.margin):
             return "equal"
-        if ratio.p_value > share * self.difference:
+        if ratio.p_value > share * self.difference or ratio.low <= 1 <= ratio.high:
             return "open"
         return "faster" if ratio.log > 0 else "slower"
 
@@ -108,12 +114,16 @@ class Rule:
             return math.inf
         level = self.difference * min(ratio.trials / self.max_trials, 1.0)
         reach = ratio.error * _detectable_errors(round(ratio.freedom, 1), level)
+        if ratio.host_error:
+            errors = _detectable_errors(ratio.hosts - 1, 1 - ratio.confidence)
+            reach = max(reach, ratio.host_error * errors)
         return math.exp(min(reach, LARGEST_LOG))
 
 
 def looks(
     family: Sequence[Sequence[float]],
     *,
+    hosts: Sequence[Sequence[str]] = (),
     comparisons: int,
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
@@ -123,10 +133,11 @@ def looks(
     Args:
         family: For each comparison the logarithms of the ratios ours / theirs of paired trials, in
             order; at least one trial each.
+        hosts: For each comparison the host of each pair; empty where each ran on one host.
         comparisons: Size of the whole family, including those that have no trial yet.
         max_trials: Looks are taken after ``FEWEST``, ... up to so many trials.
     """
-    ratios = [paired_ratio(logs) for logs in family]
+    ratios = list(map(paired_ratio, family, hosts or [()] * len(family)))
     rule = rule_for(ratios, comparisons=comparisons, max_trials=max_trials, margin=margin)
     results = []
     for ratio in ratios:
@@ -134,7 +145,7 @@ def looks(
         shown, more = replace(ratio, confidence=level), rule.more(ratio)
         results.append(
             Look(
-                verdict=rule.verdict(ratio),
+                verdict=rule.verdict(shown),
                 ratio=shown.times,
                 low=shown.low,
                 high=shown.high,
@@ -263,7 +274,9 @@ def error_of_looks(nominal: float, max_trials: int) -> float:
         error = above - below
         for start, width in ((below, -below), (above, 1 - above)):
             shares = start[:, None] + width[:, None] * places
-            value = stdtrit(trials, shares) / math.sqrt(trials)
+            # Of no probability, and infinite, where a share is rounded to 0 or 1.
+            value = np.nan_to_num(stdtrit(trials, shares), posinf=_FAR, neginf=-_FAR)
+            value /= math.sqrt(trials)
             cosine = np.abs(along[:, None] + value) / np.sqrt((trials + 1) * (1 + value**2))
             angle = np.maximum(np.arccos(np.minimum(cosine, 1)), soon)
             error = error + np.abs(width) * (later(np.log(angle)) @ weights)

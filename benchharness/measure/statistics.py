@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from statistics import fmean, median, stdev
+from itertools import repeat
+from statistics import fmean, harmonic_mean, median, stdev
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ class Ratio:
         error: Standard error of it; infinite with one trial. ``freedom`` are its degrees.
         trials: Of several samples, those of the smallest.
         confidence: Nominal level of the interval.
+        hosts: How many hosts ran the trials.
+        host_error: Standard error by the scatter of the hosts' means; 0 with one host. It widens
+            the interval, not the p-values: equal code is equal on every host.
     """
 
     log: float
@@ -33,6 +37,8 @@ class Ratio:
     freedom: float
     trials: int
     confidence: float = CONFIDENCE
+    hosts: int = 1
+    host_error: float = 0.0
 
     @property
     def times(self) -> float:
@@ -66,13 +72,21 @@ class Ratio:
         """
         return 2 * self._tail(math.log1p(margin) - abs(self.log))
 
+    def is_within(self, margin: float) -> bool:
+        """Whether the whole interval is no further than a factor of 1 + ``margin`` from 1."""
+        return abs(self.log) + self._reach <= math.log1p(margin)
+
     @property
     def _reach(self) -> float:
         from scipy.special import stdtrit
 
         if math.isinf(self.error):
             return math.inf
-        return self.error * float(stdtrit(self.freedom, (1 + self.confidence) / 2))
+        share = (1 + self.confidence) / 2
+        reach = self.error * float(stdtrit(self.freedom, share))
+        if self.hosts == 1:
+            return reach
+        return max(reach, self.host_error * float(stdtrit(self.hosts - 1, share)))
 
     def _tail(self, distance: float) -> float:
         from scipy.special import stdtr
@@ -84,15 +98,38 @@ class Ratio:
         return float(stdtr(self.freedom, -distance / self.error))
 
 
-def paired_ratio(logs: Sequence[float]) -> Ratio:
+def paired_ratio(logs: Sequence[float], hosts: Sequence[str] = ()) -> Ratio:
     """Return the ratio of trials that ran in pairs, by Student's t (1908).
 
-    ``logs`` are logarithms of ours / theirs; ValueError where there is none.
+    Hosts are strata: the ratio is the mean over hosts, each with the same weight.
+
+    Args:
+        logs: Logarithms of ours / theirs.
+        hosts: Host of each pair; empty where all ran on one.
+
+    Raises:
+        ValueError: There is no pair.
+
+    Source:
+        Student's t of the hosts' means holds its level although their variances differ: Ibragimov
+        and Müller, "t-statistic based correlation and heterogeneity robust inference" (2010).
     """
     if not logs:
         raise ValueError("expected at least one pair of trials, found none")
-    error = stdev(logs) / math.sqrt(len(logs)) if len(logs) > 1 else math.inf
-    return Ratio(log=fmean(logs), error=error, freedom=len(logs) - 1, trials=len(logs))
+    strata: dict[str, list[float]] = {}
+    for log, host in zip(logs, hosts or repeat(""), strict=bool(hosts)):
+        strata.setdefault(host, []).append(log)
+    means = list(map(fmean, strata.values()))
+    # As many pairs, evenly spread over the hosts, would make a mean as precise.
+    even = len(strata) * harmonic_mean(map(len, strata.values()))
+    return Ratio(
+        log=fmean(means),
+        error=stdev(logs) / math.sqrt(even) if len(logs) > 1 else math.inf,
+        freedom=len(logs) - 1,
+        trials=len(logs),
+        hosts=len(means),
+        host_error=stdev(means) / math.sqrt(len(means)) if len(means) > 1 else 0.0,
+    )
 
 
 def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
@@ -115,7 +152,10 @@ def mean_ratio(ratios: Sequence[Ratio]) -> Ratio:
 
 
 def _combined(ratios: Sequence[Ratio], log: float, *, weight: float) -> Ratio:
-    """Return a ratio whose variance is the sum of those of independent ones, each weighted."""
+    """Return a ratio whose variance is the sum of those of independent ones, each weighted.
+
+    Errors by host are added instead: a host may favour the same side in all of them.
+    """
     trials = min(ratio.trials for ratio in ratios)
     variances = [(weight * ratio.error) ** 2 for ratio in ratios]
     total = sum(variances)
@@ -123,7 +163,14 @@ def _combined(ratios: Sequence[Ratio], log: float, *, weight: float) -> Ratio:
         return Ratio(log=log, error=math.inf, freedom=0, trials=trials)
     shares = [variance / total if total else 1.0 for variance in variances]
     uncertain = sum(share**2 / ratio.freedom for share, ratio in zip(shares, ratios, strict=True))
-    return Ratio(log=log, error=math.sqrt(total), freedom=1 / uncertain, trials=trials)
+    return Ratio(
+        log=log,
+        error=math.sqrt(total),
+        freedom=1 / uncertain,
+        trials=trials,
+        hosts=min((ratio.hosts for ratio in ratios if ratio.hosts > 1), default=1),
+        host_error=weight * sum(ratio.host_error for ratio in ratios),
+    )
 
 
 def excessive_scatter(values: Sequence[float], *, limit: float, level: float) -> float | None:

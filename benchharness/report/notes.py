@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from statistics import median
@@ -15,6 +17,7 @@ from benchharness.measure.statistics import excessive_scatter
 from benchharness.report.pairs import Pair
 from benchharness.report.rows import (
     STATUS_WORDS,
+    UNSTATED,
     Note,
     Row,
     cell_label,
@@ -28,6 +31,7 @@ from benchharness.report.rows import (
 )
 from benchharness.report.summary import format_ci, times_text
 from benchharness.results.cells import Cell, proof_word
+from benchharness.results.comparisons import host_of
 from benchharness.results.record import UNCONFIRMED
 
 Key = TypeVar("Key", bound=Hashable)
@@ -60,6 +64,7 @@ def notes_of(run: Mapping[str, Any], rows: Sequence[Row]) -> list[Note]:
         *_per_cell(cells, "unstable", partial(_unstable, level=UNSTABLE_LEVEL / (len(cells) or 1))),
         *_published(rows),
         *_busy(cells, cores_of(run)),
+        *_hosts(cells),
         *out_of_time(run),
     ]
 
@@ -277,7 +282,7 @@ def _are_twins(compiled: Cell, plain: Cell) -> bool:
         trial = cell.ok[-1]
         effective = trial.get("effective") or {}
         settings = {name: value for name, value in trial["settings"].items() if name != "compile"}
-        rest = (cell.benchmark, cell.track, settings, effective.get("engine"))
+        rest = (cell.benchmark, cell.track, cell.machine, settings, effective.get("engine"))
         return effective.get("compile"), (*rest, trial.get("versions"))
 
     (is_compiled, ours), (is_plain_compiled, theirs) = parts(compiled), parts(plain)
@@ -334,14 +339,19 @@ def _throttled(cell: Cell) -> str:
 
 
 def _unstable(cell: Cell, *, level: float) -> str:
-    rates = cell.values("train_images_per_s")
-    scatter = excessive_scatter(rates, limit=STEADY, level=level)
-    if not scatter:
-        return ""
-    return (
-        f"from {' to '.join(rounded([min(rates), max(rates)]))} images/s over {len(rates)} trials, "
-        f"a standard deviation of {100 * scatter:.0f} %; close other programs"
-    )
+    """Return by how much the trials of the cell, or of the first such host, scatter too much."""
+    by_host = _grouped((host_of(trial), trial) for trial in cell.ok)
+    for host, trials in by_host.items():
+        rates = replace(cell, trials=tuple(trials)).values("train_images_per_s")
+        scatter = excessive_scatter(rates, limit=STEADY, level=level / len(by_host))
+        if scatter:
+            where = f" on {printable(host)}" if len(by_host) > 1 else ""
+            return (
+                f"from {' to '.join(rounded([min(rates), max(rates)]))} images/s over "
+                f"{len(rates)} trials{where}, a standard deviation of {100 * scatter:.0f} %; "
+                "close other programs"
+            )
+    return ""
 
 
 def _published(rows: Sequence[Row]) -> Iterator[Note]:
@@ -353,13 +363,31 @@ def _published(rows: Sequence[Row]) -> Iterator[Note]:
 def _busy(cells: Cells, cores: int | None) -> Iterator[Note]:
     """Yield how busy other processes kept the machine while trials were timed."""
     if busy := [t["metrics"]["foreign_cores"] for _, cell in cells for t in cell.disturbed]:
-        of = f"{cores} cores" if cores else "cores"
+        is_known = cores and len({cell.machine for _, cell in cells}) == 1
+        of = f"{cores} cores" if is_known else "cores"
         trials = f"{counted(len(busy), 'trial')} {'was' if len(busy) == 1 else 'were'}"
         text = (
             f"other processes used {median(busy):.1f} of this machine's {of} while {trials} timed, "
             "so no winner is named from them; close other programs and run again"
         )
         yield Note("the machine was busy", text)
+
+
+def _hosts(cells: Cells) -> Iterator[Note]:
+    """Yield which hosts ran how many trials, where there are several, by kind of machine."""
+    trials = [(cell.machine, host_of(trial)) for _, cell in cells for trial in cell.trials]
+    by_machine = _grouped(trials)
+    if len(set(trials)) < 2:
+        return
+    counts, parts = Counter(trials), []
+    for machine, hosts in by_machine.items():
+        names = ", ".join(
+            f"{printable(host) or 'unknown'} ({counted(counts[machine, host], 'trial')})"
+            for host in hosts
+        )
+        all_of = {1: "", 2: "both "}.get(len(hosts), "all ")
+        parts.append(f"{names}, {all_of}{printable(machine) or UNSTATED}")
+    yield Note("hosts", "; ".join(parts))
 
 
 def _values(name: str, by_backend: Mapping[str, Any]) -> str:

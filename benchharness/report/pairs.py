@@ -114,13 +114,13 @@ class Pair(Comparison):
         Where the sides ran at different times, their trials are compared unpaired.
         """
         if self.is_separate_run:
-            sides = self.sides(speed)
-            return unpaired_ratio(*sides) if all(sides) else None
+            ratios = [unpaired_ratio(*sides) for sides in self.sides(speed)]
+            return mean_ratio(ratios) if len(ratios) > 1 else next(iter(ratios), None)
         logs = self.logs(speed)
         if not logs:
             return None
         level = confidence(len(logs), max_trials=self.max_trials)
-        return replace(paired_ratio(logs), confidence=level)
+        return replace(paired_ratio(logs, self.hosts(speed)), confidence=level)
 
     def speed(self) -> Ratio | None:
         """Return how many times as fast ours works."""
@@ -161,10 +161,11 @@ class Mean:
 
     What counts is the time of the work: training, and the extraction of features before it. The
     points of a benchmark's matrix are averaged first. Pairs whose sides ran at different times are
-    left out.
+    left out. ``machine`` is the short name of its kind, as rows have it.
     """
 
     pairs: tuple[Pair, ...]
+    machine: str = ""
 
     @property
     def backends(self) -> tuple[str, str]:
@@ -259,10 +260,15 @@ class Family:
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Family:
         """Return the family of the rows of a report."""
-        by_row = {row.name: _pairs_of(row) for row in rows}
+        by_row = {row.name: [pair for pair in pairs_of(row) if pair.ratio()] for row in rows}
         pairs = list(chain(*by_row.values()))
-        means = _means_of(pairs)
-        size = family_size(cell for row in rows for cell in row.recorded)
+        by_machine: dict[str, list[Row]] = {}
+        for row in rows:
+            by_machine.setdefault(row.machine, []).append(row)
+        means, size = list[Mean](), 0
+        for machine, of_kind in by_machine.items():
+            means += _means_of(chain(*(by_row[row.name] for row in of_kind)), machine)
+            size += family_size(cell for row in of_kind for cell in row.recorded)
         compared: list[Pair | Mean] = [*pairs, *means]
         ratios = [pair.ratio() for pair in compared if _may_decide(pair)]
         rule = rule_for(
@@ -290,9 +296,18 @@ class Family:
         )
 
 
-def interval_of(values: Sequence[float]) -> Ratio | None:
-    """Return the geometric mean of positive numbers with its interval; None below two numbers."""
-    return paired_ratio(list(map(math.log, values))) if len(values) > 1 else None
+def pairs_of(row: Row) -> list[Pair]:
+    """Return every two backends of a row."""
+    cells = row.recorded
+    return [Pair(ours, theirs, cells) for ours, theirs in combinations(cells, 2)]
+
+
+def interval_of(values: Sequence[float], hosts: Sequence[str] = ()) -> Ratio | None:
+    """Return the geometric mean of positive numbers with its interval; None below two numbers.
+
+    ``hosts`` are as for ``paired_ratio``.
+    """
+    return paired_ratio(list(map(math.log, values)), hosts) if len(values) > 1 else None
 
 
 def _may_decide(pair: Pair | Mean) -> bool:
@@ -300,19 +315,13 @@ def _may_decide(pair: Pair | Mean) -> bool:
     return not (pair.is_separate_run or pair.is_disturbed)
 
 
-def _pairs_of(row: Row) -> list[Pair]:
-    cells = row.recorded
-    pairs = (Pair(ours, theirs, cells) for ours, theirs in combinations(cells, 2))
-    return [pair for pair in pairs if pair.ratio()]
-
-
-def _means_of(pairs: Iterable[Pair]) -> list[Mean]:
+def _means_of(pairs: Iterable[Pair], machine: str) -> list[Mean]:
     shared: dict[tuple[str, str], list[Pair]] = {}
     for pair in pairs:
         if is_in_overall(pair.ours):
             shared.setdefault((pair.ours.backend, pair.theirs.backend), []).append(pair)
     return [
-        Mean(tuple(of_both))
+        Mean(tuple(of_both), machine)
         for of_both in shared.values()
         if len({pair.ours.benchmark for pair in of_both}) > 1
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from benchharness.results.record import Record, with_disturbance, with_one_peak
 
 COLOUR_CODE = re.compile(r"\x1b\[[0-9;]*m")
 UNKNOWN = "-"
+# Of records that do not state their kind of machine, beside some that do.
+UNSTATED = "an unknown machine"
 MAX_DECIMALS = 3
 GAP = "  "
 # Above this share of a step, a ratio of speeds compares feeding and adapters as much as frameworks.
@@ -39,11 +41,13 @@ class Note(NamedTuple):
 class Row:
     """One row of the table: a cell per backend, None where nothing is recorded.
 
-    Its name is ``benchmark [setting=value] (track)``, the track only where a run has several.
+    Its name is ``benchmark [setting=value] (track) on machine``, track and machine only where a run
+    has several; ``machine`` is the short name of its kind then, else empty.
     """
 
     name: str
     cells: tuple[Cell | None, ...]
+    machine: str = ""
 
     @property
     def recorded(self) -> tuple[Cell, ...]:
@@ -70,7 +74,7 @@ class Row:
     def by_backend(self) -> list[Row]:
         """Return one row per backend, for terminals too narrow to set them side by side."""
         return [
-            Row(name=f"{self.name}, {printable(cell.backend)}", cells=(cell,))
+            replace(self, name=f"{self.name}, {printable(cell.backend)}", cells=(cell,))
             for cell in self.recorded
         ]
 
@@ -125,22 +129,42 @@ def rows_of(
     """
     cells = cells_of(with_disturbance(with_one_peak(records), cores))
     shows_track = len({cell.track for cell in cells}) > 1
-    rows: dict[str, dict[str, Cell]] = {}
+    short_names = _short_names(list(dict.fromkeys(cell.machine for cell in cells)))
+    rows: dict[tuple[str, str], dict[str, Cell]] = {}
     for cell in cells:
-        name = row_name(cell.benchmark, dict(cell.matrix), cell.track if shows_track else "")
-        rows.setdefault(name, {})[cell.backend] = cell
+        track, machine = cell.track if shows_track else "", short_names[cell.machine]
+        name = row_name(cell.benchmark, dict(cell.matrix), track, machine)
+        rows.setdefault((name, machine), {})[cell.backend] = cell
     return [
-        Row(name=name, cells=tuple(map(by_backend.get, backends)))
-        for name, by_backend in rows.items()
+        Row(name=name, cells=tuple(map(by_backend.get, backends)), machine=machine)
+        for (name, machine), by_backend in rows.items()
     ]
 
 
-def row_name(benchmark: str, matrix: Mapping[str, Any], track: str = "") -> str:
-    """Return the name of a row; the track is left out where it is empty."""
+def row_name(benchmark: str, matrix: Mapping[str, Any], track: str = "", machine: str = "") -> str:
+    """Return the name of a row; track and machine are left out where they are empty."""
     point = ", ".join(f"{setting}={value}" for setting, value in matrix.items())
     return printable(
-        benchmark + (f" [{point}]" if point else "") + (f" ({track})" if track else "")
+        benchmark
+        + (f" [{point}]" if point else "")
+        + (f" ({track})" if track else "")
+        + (f" on {machine}" if machine else "")
     )
+
+
+def _short_names(machines: Sequence[str]) -> dict[str, str]:
+    """Return for each kind of machine the parts that others lack; empty for the only one."""
+    if len(machines) == 1:
+        return {machines[0]: ""}
+    parts = {machine: machine.split(", ") for machine in machines}
+    shared = set.intersection(*map(set, parts.values())) if machines else set()
+    whole = {machine: printable(machine or UNSTATED) for machine in machines}
+    names = {
+        machine: printable(", ".join(part for part in of_machine if part not in shared))
+        or whole[machine]
+        for machine, of_machine in parts.items()
+    }
+    return names if len(set(names.values())) == len(machines) else whole
 
 
 def groups_of(

@@ -12,7 +12,7 @@ from typing import Any
 from benchharness.measure.accuracy import AccuracyDifference, Score
 from benchharness.measure.sequential import FEWEST
 from benchharness.measure.statistics import Ratio
-from benchharness.report.pairs import Accuracy, Family, Finding, Mean, Measure, Pair
+from benchharness.report.pairs import Accuracy, Family, Finding, Mean, Measure, Pair, pairs_of
 from benchharness.report.rows import (
     Row,
     backends_of,
@@ -20,6 +20,7 @@ from benchharness.report.rows import (
     counted,
     notable_outside_share,
     printable,
+    row_name,
     rows_of,
 )
 from benchharness.results.cells import proof_word
@@ -39,11 +40,12 @@ NEAR = 1.05
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SummaryLine:
-    """One answer on a row of the table, or ``overall``: the claim, and more clauses beside it."""
+    """One answer on a row of the table, or overall: the claim, and more clauses beside it."""
 
     subject: str
     said: str
     beside: Sequence[str] = ()
+    is_overall: bool = False
 
     def __str__(self) -> str:
         """Return the whole line."""
@@ -63,10 +65,14 @@ def answers_in(run: Mapping[str, Any], records: Sequence[Record]) -> list[str]:
 def summary_of(rows: Sequence[Row]) -> list[SummaryLine]:
     """Return the overall answers, then those of each row, the fastest backend against the others.
 
-    A row with fewer than two backends that came to an end has no answer.
+    Overall by kind of machine. A row with fewer than two backends that came to an end has none.
     """
     family = Family.of(rows)
-    return [*_overall(family), *(answer for row in rows for answer in _of_row(row, family))]
+    machines = dict.fromkeys(row.machine for row in rows)
+    return [
+        *(answer for machine in machines for answer in _overall(family, machine)),
+        *(answer for row in rows for answer in _of_row(row, family)),
+    ]
 
 
 def format_comparison(
@@ -105,14 +111,14 @@ def format_comparison(
 
 
 def format_ci(ratio: Ratio, *, is_disturbed: bool = False) -> str:
-    """Return the interval and the number of trials behind a ratio, and that they were disturbed."""
+    """Return the interval and how many trials and hosts are behind it, and any disturbance."""
     busy = f"{DISTURBED}; " if is_disturbed else ""
     if ratio.trials < FEWEST:
         return f"{busy}{'one trial' if ratio.trials < 2 else 'two trials'}"
     decimals = _decimals(ratio)
-    return (
-        f"{busy}95 % CI {ratio.low:.{decimals}f}-{ratio.high:.{decimals}f}, {ratio.trials} trials"
-    )
+    interval = f"95 % CI {ratio.low:.{decimals}f}-{ratio.high:.{decimals}f}"
+    hosts = f" on {ratio.hosts} hosts" if ratio.hosts > 1 else ""
+    return f"{busy}{interval}, {ratio.trials} trials{hosts}"
 
 
 def times_text(ratio: Ratio) -> str:
@@ -156,6 +162,11 @@ def _of_row(row: Row, family: Family) -> Iterator[SummaryLine]:
     for pair in pairs:
         if fastest in (pair.ours.backend, pair.theirs.backend):
             yield _answer(row.name, pair, family)
+    for pair in pairs_of(row):
+        if pair.on_two_hosts and not pair.ratio():
+            ours, theirs = printable(pair.ours.backend), printable(pair.theirs.backend)
+            said = f"no ratio of {ours} and {theirs}, because their trials ran on different hosts"
+            yield SummaryLine(subject=row.name, said=said)
 
 
 def _answer(subject: str, pair: Pair, family: Family) -> SummaryLine:
@@ -181,6 +192,9 @@ def _details(pair: Pair) -> Iterator[str]:
     if pair.apart and not pair.is_separate_run:
         trials = counted(pair.apart, "trial")
         yield f"{trials} of each side excluded, because they did not run next to each other"
+    if pair.on_two_hosts:
+        trials = counted(pair.on_two_hosts, "trial")
+        yield f"{trials} of each side excluded, because they ran on different hosts"
     if pair.is_target_met and speed:
         yield f"{pair.work.noun} {figure(speed)}"
     if pair.ours.strategy == "bottleneck":
@@ -244,18 +258,23 @@ def _top1(scores: Sequence[Score]) -> str:
     return middle if low == high else f"{middle} ({low}-{high})"
 
 
-def _overall(family: Family) -> Iterator[SummaryLine]:
-    """Yield an answer for the leader and each other backend."""
-    findings = [(mean, family.finding(mean)) for mean in family.means if mean.ratio()]
+def _overall(family: Family, machine: str) -> Iterator[SummaryLine]:
+    """Yield an answer for the leader on a kind of machine and each other backend."""
+    means = [mean for mean in family.means if mean.machine == machine]
+    findings = [(mean, family.finding(mean)) for mean in means if mean.ratio()]
     ahead = Counter(mean.backends[0 if f.ratio.log >= 0 else 1] for mean, f in findings)
     leader = max(ahead, key=ahead.__getitem__, default="")
     for mean, finding in findings:
         if leader in mean.backends:
             yield _overall_answer(mean, finding, family)
-    proven = [m for m in family.means if len({pair.ours.benchmark for pair in m.proven}) > 1]
+    proven = [m for m in means if len({pair.ours.benchmark for pair in m.proven}) > 1]
     if proven and not findings:
         said = "no ratio, because fewer than two benchmarks measured all of the work"
-        yield SummaryLine(subject="overall", said=f"{said}: {proven[0].left_out}")
+        yield SummaryLine(
+            subject=row_name("overall", {}, machine=machine),
+            said=f"{said}: {proven[0].left_out}",
+            is_overall=True,
+        )
 
 
 def _overall_answer(mean: Mean, finding: Finding, family: Family) -> SummaryLine:
@@ -271,4 +290,5 @@ def _overall_answer(mean: Mean, finding: Finding, family: Family) -> SummaryLine
         *([f"left out: {mean.left_out}"] if mean.left_out else []),
     ]
     said = format_comparison(mean.measure, finding, ours=ours, theirs=theirs, proof="proven")
-    return SummaryLine(subject="overall", said=said, beside=beside)
+    subject = row_name("overall", {}, machine=mean.machine)
+    return SummaryLine(subject=subject, said=said, beside=beside, is_overall=True)

@@ -1,4 +1,4 @@
-"""Trials grouped into cells: one benchmark, point of its matrix, backend and track."""
+"""Trials grouped into cells: one benchmark, point of its matrix, backend, track and machine."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchharness.model.cell import CellKey, cell_key, cell_label
-from benchharness.results.record import Record, measured
+from benchharness.results.record import Record, machines_of, measured
 
 Number = int | float
 Matrix = tuple[tuple[str, Any], ...]
@@ -19,7 +19,10 @@ PROOFS = ("proven", "", "partial", "not comparable")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cell:
-    """All trials of one cell, at least one; its matrix is in the suite's order."""
+    """All trials of one cell on one kind of machine, at least one.
+
+    Its matrix is in the suite's order; ``machine`` is empty where the records do not state it.
+    """
 
     benchmark: str
     strategy: str
@@ -27,10 +30,11 @@ class Cell:
     track: str
     matrix: Matrix
     trials: tuple[Record, ...]
+    machine: str = ""
 
     @property
     def key(self) -> CellKey:
-        """Key that identifies it in its run."""
+        """Key that identifies it in its run, but for its machine."""
         return record_key(self.trials[0])
 
     @property
@@ -106,9 +110,10 @@ class Cell:
 
 def cells_of(records: Iterable[Record]) -> list[Cell]:
     """Return the cells of some trials, in the order in which they first occur."""
-    groups: dict[CellKey, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record_key(record), []).append(record)
+    records = list(records)
+    groups: dict[tuple[CellKey, str], list[Record]] = {}
+    for record, machine in zip(records, machines_of(records), strict=True):
+        groups.setdefault((record_key(record), machine), []).append(record)
     return [
         Cell(
             benchmark=trials[0]["benchmark"],
@@ -117,8 +122,9 @@ def cells_of(records: Iterable[Record]) -> list[Cell]:
             track=trials[0]["track"],
             matrix=tuple(trials[0]["matrix"].items()),
             trials=tuple(trials),
+            machine=machine,
         )
-        for trials in groups.values()
+        for (_, machine), trials in groups.items()
     ]
 
 

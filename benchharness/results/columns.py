@@ -154,6 +154,7 @@ PHASES = tuple(column.name for column in METRICS if column.is_phase)
 SPREAD = ("train_images_per_s", "epoch_s", "time_to_top1_s", "validation_top1", "test_top1")
 
 COUNTS = (
+    Column("machine", "text", "", "kind of machine that ran the cell"),
     Column("trials", "int", "", "executions of the cell"),
     Column("trials_ok", "int", "", "of them, how many are ok"),
     Column("reasons", "text", "", "why the others are not"),

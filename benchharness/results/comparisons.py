@@ -85,12 +85,18 @@ class Comparison:
     def couples(self) -> tuple[tuple[Record, Record], ...]:
         """The ok trials of both, by index, that ran next to each other; see ``are_adjacent``."""
         trials = [trial for cell in self.line for trial in cell.trials]
-        return tuple(couple for couple in self._of_one_index if are_adjacent(*couple, trials))
+        return tuple(couple for couple in self._of_one_host if are_adjacent(*couple, trials))
 
     @property
     def apart(self) -> int:
-        """How many trials of one index did not run next to each other."""
-        return len(self._of_one_index) - len(self.couples)
+        """How many trials of one index and host did not run next to each other."""
+        return len(self._of_one_host) - len(self.couples)
+
+    @property
+    def on_two_hosts(self) -> int:
+        """How many trials of one index both have, on no common host."""
+        ours, theirs = ({trial["trial"] for trial in cell.ok} for cell in (self.ours, self.theirs))
+        return len(ours & theirs - {trial["trial"] for trial, _ in self._of_one_host})
 
     @property
     def is_separate_run(self) -> bool:
@@ -108,36 +114,47 @@ class Comparison:
         Args:
             speed: By default that of ``metric``.
         """
-        speed = speed or log_speed(self.metric)
-        both = ((speed(ours), speed(theirs)) for ours, theirs in self.couples)
-        return tuple(
-            ours - theirs for ours, theirs in both if ours is not None and theirs is not None
-        )
+        return tuple(log for log, _ in self._ratios(speed))
 
-    def sides(self, speed: Speed | None = None) -> tuple[list[float], list[float]]:
-        """Return the logarithms of the speeds of all ok trials of ours and of theirs.
+    def hosts(self, speed: Speed | None = None) -> tuple[str, ...]:
+        """Return the host of each of ``logs``."""
+        return tuple(host for _, host in self._ratios(speed))
+
+    def sides(self, speed: Speed | None = None) -> list[tuple[list[float], list[float]]]:
+        """Return the logarithms of the speeds of all ok trials of ours and of theirs, host by host.
+
+        Of the hosts that ran both.
 
         Args:
             speed: By default that of ``metric``.
         """
         speed = speed or log_speed(self.metric)
-        ours, theirs = (
-            [log for trial in cell.ok if (log := speed(trial)) is not None]
-            for cell in (self.ours, self.theirs)
-        )
-        return ours, theirs
+        hosts: dict[str, tuple[list[float], list[float]]] = {}
+        for side, cell in enumerate((self.ours, self.theirs)):
+            for trial in cell.ok:
+                if (log := speed(trial)) is not None:
+                    hosts.setdefault(host_of(trial), ([], []))[side].append(log)
+        return [sides for sides in hosts.values() if all(sides)]
 
     @cached_property
-    def _of_one_index(self) -> list[tuple[Record, Record]]:
-        theirs = {trial["trial"]: trial for trial in self.theirs.ok}
-        return [(ours, theirs[ours["trial"]]) for ours in self.ours.ok if ours["trial"] in theirs]
+    def _of_one_host(self) -> list[tuple[Record, Record]]:
+        """The ok trials of both, by index and host."""
+        theirs = {(host_of(trial), trial["trial"]): trial for trial in self.theirs.ok}
+        ours = ((trial, (host_of(trial), trial["trial"])) for trial in self.ours.ok)
+        return [(trial, theirs[key]) for trial, key in ours if key in theirs]
+
+    def _ratios(self, speed: Speed | None) -> list[tuple[float, str]]:
+        """Return the logarithm of each couple's ratio, and its host."""
+        speed = speed or log_speed(self.metric)
+        speeds = ((speed(a), speed(b), host_of(a)) for a, b in self.couples)
+        return [(a - b, host) for a, b, host in speeds if a is not None and b is not None]
 
 
 def comparisons_of(cells: Iterable[Cell]) -> list[Comparison]:
-    """Return every two backends of each line, line by line, in the order of the cells."""
-    lines: dict[Line, list[Cell]] = {}
+    """Return every two backends of each line and kind of machine, in the order of the cells."""
+    lines: dict[tuple[Line, str], list[Cell]] = {}
     for cell in cells:
-        lines.setdefault(line_of(cell), []).append(cell)
+        lines.setdefault((line_of(cell), cell.machine), []).append(cell)
     return [
         Comparison(*pair, line=tuple(line))
         for line in lines.values()
@@ -146,7 +163,7 @@ def comparisons_of(cells: Iterable[Cell]) -> list[Comparison]:
 
 
 def family_size(cells: Iterable[InLine]) -> int:
-    """Return in how many comparisons a report of these cells may name a winner.
+    """Return in how many comparisons a report of cells of one kind of machine may name a winner.
 
     Every two backends of each line, not only those with the leader, because the data pick the
     leader; and every two backends that have an overall answer. Before a run, give all cells of
@@ -204,7 +221,7 @@ def work_speed(trial: Record) -> float | None:
 def are_adjacent(record: Record, other: Record, trials: Iterable[Record]) -> bool:
     """Whether two trials of one index ran next to each other; unknown times are taken for adjacent.
 
-    Between them ran only trials of that index, and nothing was idle for longer than
+    On one host, between them ran only trials of that index, and nothing was idle for longer than
     ``LONGEST_IDLE_S``.
 
     Args:
@@ -212,10 +229,17 @@ def are_adjacent(record: Record, other: Record, trials: Iterable[Record]) -> boo
         other: Of another backend.
         trials: All that may have run between them, these among them, in any order.
     """
+    host = host_of(record)
+    if host != host_of(other):
+        return False
     if not (record.get("started") and other.get("started")):
         return True
     first, last = sorted((started_s(record), started_s(other)))
-    timed = [(started_s(trial), trial) for trial in trials if trial.get("started")]
+    timed = [
+        (started_s(trial), trial)
+        for trial in trials
+        if trial.get("started") and host_of(trial) == host
+    ]
     ended = first
     for began, trial in sorted(timed, key=lambda pair: pair[0]):
         if not first <= began <= last:
@@ -226,6 +250,11 @@ def are_adjacent(record: Record, other: Record, trials: Iterable[Record]) -> boo
             return False
         ended = max(ended, ended_s(trial))
     return True
+
+
+def host_of(trial: Record) -> str:
+    """Return the host of a trial; empty in older records, all of which are of one host."""
+    return trial.get("host") or ""
 
 
 def started_s(trial: Record) -> float:

@@ -46,6 +46,7 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
@@ -57,6 +58,8 @@ CHECKS = ("calibrate_s", "replay_s", "ledger_s")
 # A machine is busy where other processes use more than this share of its cores: what is timed then
 # is disturbed.
 BUSY = 0.25
+# As ``benchharness.measure.machine.machine_label`` writes them.
+_CORES = re.compile(r", (\d+) cores\b")
 # What a trial records as the source of its peak: NumPy's matrix product, or its backend's.
 NUMPY, BACKEND = "numpy", "backend"
 
@@ -139,8 +142,18 @@ def measured(metrics: Mapping[str, Any], name: str) -> Any:
     return None if wall_s is None else wall_s - sum(checks)
 
 
+def machines_of(records: Sequence[Record]) -> list[str]:
+    """Return the kind of machine of each record of a run; empty where nothing states it.
+
+    Older records are of the run's only machine.
+    """
+    stated = {machine for record in records if (machine := record.get("machine"))}
+    default = next(iter(stated)) if len(stated) == 1 else ""
+    return [record.get("machine") or default for record in records]
+
+
 def with_one_peak(records: Sequence[Record]) -> list[Record]:
-    """Return the records of one run, all of one precision and thread count held against one peak.
+    """Return the records of one run, with one peak per machine, precision and thread count.
 
     The rate of a matrix product is measured in each trial, on a GPU by way of its backend. What
     else the machine does, and what a backend does beside the product, only ever lowers it: the
@@ -148,18 +161,20 @@ def with_one_peak(records: Sequence[Record]) -> list[Record]:
     different backends have one denominator.
     """
 
-    def kind(record: Record) -> object:
-        return record["settings"].get("precision"), record["settings"].get("threads")
-
     def peak(record: Record) -> float:
         return record["metrics"].get("peak_flops_per_s") or 0.0
 
+    kinds = [
+        (machine, record["settings"].get("precision"), record["settings"].get("threads"))
+        for machine, record in zip(machines_of(records), records, strict=True)
+    ]
     fastest: dict[object, Record] = {}
-    for record in sorted(records, key=peak, reverse=True):
-        fastest.setdefault(kind(record), record)
+    for kind, record in zip(kinds, records, strict=True):
+        if peak(record) > peak(fastest.setdefault(kind, record)):
+            fastest[kind] = record
     result = []
-    for record in records:
-        metrics, best = record["metrics"], fastest[kind(record)]
+    for kind, record in zip(kinds, records, strict=True):
+        metrics, best = record["metrics"], fastest[kind]
         speed, flops = metrics.get("train_images_per_s"), metrics.get("train_flops_per_image")
         if peak(best) and speed is not None and flops is not None:
             source = best["metrics"].get("peak_source")
@@ -178,11 +193,16 @@ def with_disturbance(records: Sequence[Record], cores: int | None) -> list[Recor
     """Return a run's records with ``is_disturbed``: whether the machine was busy during a trial.
 
     Args:
-        cores: Of its machine; where unknown, one is assumed, which calls more trials disturbed.
+        cores: Of the machines that do not state theirs; where unknown, one is assumed, which calls
+            more trials disturbed.
     """
-    limit = BUSY * (cores or 1)
+
+    def limit(record: Record) -> float:
+        stated = _CORES.search(record.get("machine") or "")
+        return BUSY * (int(stated[1]) if stated else cores or 1)
+
     return [
-        {**record, "is_disturbed": (record["metrics"].get("foreign_cores") or 0.0) > limit}
+        {**record, "is_disturbed": (record["metrics"].get("foreign_cores") or 0.0) > limit(record)}
         for record in records
     ]
 

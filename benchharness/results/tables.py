@@ -70,6 +70,7 @@ def summary_rows(records: Sequence[Record]) -> list[Row]:
     rows = []
     for cell in cells_of(records):
         row = _identity(cell.trials[0], settings) | {
+            "machine": cell.machine,
             "trials": len(cell.trials),
             "trials_ok": len(cell.ok),
             "reasons": _join(reason for _, reason in cell.failures),

@@ -343,8 +343,9 @@ class Looked(Event):
             ok), ``trials`` (of each of them), ``max_trials``, ``stop`` (``decided``,
             ``max_trials``, ``time`` or ``failed``; null where another round follows),
             ``more_trials`` and ``more_s`` (what would probably decide it, of each backend and of
-            all; null where it is decided or not known), and ``pairs``: ``backends``, ``verdict``
-            (``faster``, ``slower``, ``equal`` or ``open``), ``ratio``, ``low``, ``high``.
+            all; null where it is decided or not known), and ``pairs``: ``backends``, ``machine``
+            (its kind, only where there are several), ``verdict`` (``faster``, ``slower``, ``equal``
+            or ``open``), ``ratio``, ``low``, ``high``.
     """
 
     kind: ClassVar[str] = "look"

@@ -11,6 +11,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations, permutations
 from typing import Any, Literal
 
 from benchharness.measure.sequential import Look, looks
@@ -21,15 +22,17 @@ from benchharness.results.record import Record
 from benchharness.suite.plan import Cell, Plan, Trial
 
 Stop = Literal["decided", "max_trials", "time", "failed"]
-Pair = tuple[str, str]
+# Two backends, and the kind of machine where the records have several.
+Pair = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineLook:
     """Look at a line after some rounds: all its cells, and those with a trial that is ok.
 
-    Looks are by pair of backends, None without trials of both that ran side by side; ``round_s``
-    are the seconds of one more round. Without a stop another round follows.
+    Looks are by pair of backends, and by kind of machine where there are several; None without
+    trials of both that ran side by side. ``round_s`` are the seconds of one more round. Without a
+    stop another round follows.
     """
 
     line: tuple[Cell, ...]
@@ -41,13 +44,16 @@ class LineLook:
 
     @property
     def undecided(self) -> list[Look | None]:
-        """The undecided looks at the fastest backend and another one."""
-        ahead = Counter(pair[look.ratio < 1] for pair, look in self.looks.items() if look)
-        fastest = max(ahead, key=ahead.__getitem__, default=None)
+        """The undecided looks at the fastest backend of a kind of machine and another one."""
+        ahead: dict[Pair, Counter[str]] = {}
+        for pair, look in self.looks.items():
+            if look:
+                ahead.setdefault(pair[2:], Counter())[pair[look.ratio < 1]] += 1
+        fastest = {machine: max(wins, key=wins.__getitem__) for machine, wins in ahead.items()}
         return [
             look
             for pair, look in self.looks.items()
-            if look is None or (fastest in pair and look.verdict == "open")
+            if look is None or (look.verdict == "open" and fastest[pair[2:]] in pair[:2])
         ]
 
     @property
@@ -74,7 +80,8 @@ class LineLook:
             "more_s": None if more is None else more * self.round_s,
             "pairs": [
                 {
-                    "backends": list(pair),
+                    "backends": list(pair[:2]),
+                    **({"machine": pair[2]} if pair[2:] else {}),
                     **{name: getattr(look, name) for name in ("verdict", "ratio", "low", "high")},
                 }
                 for pair, look in self.looks.items()
@@ -95,12 +102,17 @@ def look_at(plan: Plan, records: Sequence[Record], *, spent_s: float) -> list[Li
     for cells in automatic:
         key = line_of(cells[0])
         known = recorded.get(key, [])
+        ok, known_pairs = _ok_cells(cells, known), pairs.get(key, {})
+        # Backends that have met on no kind of machine yet.
+        apart = set(combinations((cell.backend for cell in ok), 2)) - {
+            both for pair in known_pairs for both in permutations(pair[:2])
+        }
         line = LineLook(
             line=cells,
-            cells=_ok_cells(cells, known),
+            cells=ok,
             trials=max(map(_last_index, known), default=0),
-            looks=pairs.get(key, {}),
-            round_s=sum(cell.ok[-1]["metrics"].get("wall_s", 0.0) for cell in known if cell.ok),
+            looks={**known_pairs, **dict.fromkeys(sorted(apart))},
+            round_s=sum(_trial_s(known).values()),
         )
         stop: Stop | None = None
         if len(line.cells) < 2:
@@ -142,21 +154,32 @@ def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look 
 
     All are computed together, because the confidence of each depends on the others.
     """
-    comparisons = [
-        pair for pair in comparisons_of(cells_of(records)) if pair.ours.ok and pair.theirs.ok
-    ]
+    cells = cells_of(records)
+    comparisons = [pair for pair in comparisons_of(cells) if pair.ours.ok and pair.theirs.ok]
     logs = {index: logs for index, pair in enumerate(comparisons) if (logs := pair.logs())}
+    machines = len({cell.machine for cell in cells})
     all_looks = looks(
         list(logs.values()),
-        comparisons=family_size(plan.cells),
+        hosts=[comparisons[index].hosts() for index in logs],
+        comparisons=family_size(plan.cells) * max(machines, 1),
         max_trials=max(cell.most for cell in plan.cells),
     )
     by_index = dict(zip(logs, all_looks, strict=True))
     lines: dict[Line, dict[Pair, Look | None]] = {}
     for index, pair in enumerate(comparisons):
-        backends = pair.ours.backend, pair.theirs.backend
-        lines.setdefault(line_of(pair.ours), {})[backends] = by_index.get(index)
+        key = (pair.ours.backend, pair.theirs.backend)
+        machine = (pair.ours.machine,) if machines > 1 else ()
+        lines.setdefault(line_of(pair.ours), {})[*key, *machine] = by_index.get(index)
     return lines
+
+
+def _trial_s(recorded: Sequence[RecordedCell]) -> dict[str, float]:
+    """Return the seconds of the latest trial of each backend, on its slowest kind of machine."""
+    seconds: dict[str, float] = {}
+    for cell in (cell for cell in recorded if cell.ok):
+        wall_s = cell.ok[-1]["metrics"].get("wall_s", 0.0)
+        seconds[cell.backend] = max(wall_s, seconds.get(cell.backend, 0.0))
+    return seconds
 
 
 def _ok_cells(line: Sequence[Cell], recorded: Sequence[RecordedCell]) -> tuple[Cell, ...]:

@@ -142,7 +142,8 @@ def _bars(cells: Sequence[Sequence[Datum]]) -> list[Datum]:
     bars = []
     for row, (cell, middle, text) in enumerate(zip(cells, medians, rounded(medians), strict=True)):
         backend, unit = cell[0]["backend"], cell[0]["unit"]
-        interval = interval_of(_speeds(cell))
+        hosts = [trial["host"] for trial in cell if trial["speed"] is not None]
+        interval = interval_of(_speeds(cell), hosts)
         is_disturbed = any(trial["is_disturbed"] for trial in cell)
         count = f" (n={sum(trial['is_ok'] for trial in cell)})" if len(cell) > 1 else ""
         bars.append(

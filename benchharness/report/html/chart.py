@@ -11,6 +11,7 @@ import altair as alt
 
 from benchharness.report.html.theme import Series, css, series_of
 from benchharness.report.rows import Row, printable, speed_metric
+from benchharness.results.comparisons import host_of
 
 Datum = dict[str, Any]
 Drawing = alt.LayerChart | alt.FacetChart
@@ -54,7 +55,7 @@ class Frame:
 
     Trials are rows with ``line``, ``backend`` and ``name`` of their cell for people, ``trial``,
     ``seed``, ``is_ok``, ``is_disturbed``, ``unit`` and ``speed`` (None where unknown or not ok),
-    ``target``, and ``metrics`` and ``epochs`` as recorded.
+    ``target``, ``host``, and ``metrics`` and ``epochs`` as recorded.
     """
 
     rows: Sequence[Row]
@@ -79,6 +80,7 @@ class Frame:
                         "unit": cell.speed_unit,
                         "speed": speed if is_ok else None,
                         "target": cell.target_top1,
+                        "host": host_of(trial),
                     }
                     | picked(trial, "trial", "seed", "metrics", "epochs")
                 )

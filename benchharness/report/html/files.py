@@ -71,7 +71,7 @@ def poster(report: Report) -> dict[str, Any]:
         panels.append(chart.drawing.properties(width=WIDTH, height=chart.height, title=title))
     if not panels:
         return {}
-    overall = [f"overall: {a.said}" for a in report.answers if a.subject == "overall"]
+    overall = [f"{a.subject}: {a.said}" for a in report.answers if a.is_overall]
     legend = "images per second: medians, single trials, 95 % intervals"
     title = alt.TitleParams(
         text=report.heading,
