@@ -211,7 +211,7 @@ class PowerEstimate:
         floors = {
             pair.label: floor
             for pair in plan.cells
-            if (floor := store.find(plan.plan, pair.ours)) is not None
+            if (floor := store.find(plan.plan, pair.a)) is not None
         }
         return cls(plan=plan, criteria=criteria, floors=floors)
 
@@ -229,7 +229,7 @@ class PowerEstimate:
         Thresholds that are not stated cause a warning instead.
         """
         for pair, column, threshold, needed in self._beyond(most):
-            floor, benchmark = self.floors[pair.label], pair.ours.benchmark
+            floor, benchmark = self.floors[pair.label], pair.a.benchmark
             is_asked = self.criteria.is_chosen or self.criteria.stated_threshold(benchmark, column)
             if not is_asked or not floor.is_hopeless(column, threshold, most):
                 continue
@@ -265,7 +265,7 @@ class PowerEstimate:
         for pair in self.plan.cells:
             for column, needed in self._pairs_needed(pair).items():
                 if needed > most:
-                    threshold = self.criteria.threshold(pair.ours.benchmark, column)
+                    threshold = self.criteria.threshold(pair.a.benchmark, column)
                     yield pair, column, threshold, needed
 
     def _pairs_needed(self, pair: CellPair) -> dict[str, int]:
@@ -279,7 +279,7 @@ class PowerEstimate:
             if quantity.name in floor.log_ratios and criteria.is_required(quantity)
         ]
         needed = {
-            q.name: floor.pairs_needed(q.name, criteria.threshold(pair.ours.benchmark, q.name))
+            q.name: floor.pairs_needed(q.name, criteria.threshold(pair.a.benchmark, q.name))
             for q in required
         }
         if not criteria.is_chosen:
@@ -363,7 +363,7 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
             scatters[label] = scatter
         floor = NoiseFloor.of(series, run.criteria)
         with writable(run.noise.folder, elsewhere=ANOTHER_CACHE):
-            run.noise.keep(run.plan.plan, series.cells.ours, floor)
+            run.noise.keep(run.plan.plan, series.cells.a, floor)
         words = {verdict.column: verdict.word for verdict in series.verdicts}
         for column, ratios in floor.log_ratios.items():
             pairs = {each: floor.pairs_needed(column, each) for each in DIFFERENCES}

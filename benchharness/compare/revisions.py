@@ -528,7 +528,7 @@ class Requirements:
 
         Extras count if all that they need is installed.
         """
-        ours = {project.key for project in projects}
+        keys = {project.key for project in projects}
 
         def name(text: str) -> str:
             return canonicalize_name(Requirement(text).name)
@@ -536,10 +536,10 @@ class Requirements:
         texts = [text for project in projects for text in project.dependencies]
         for project in projects:
             for extra, required in project.extras.items():
-                is_met = all(name(text) in ours or installed_as(name(text)) for text in required)
+                is_met = all(name(text) in keys or installed_as(name(text)) for text in required)
                 if is_met and extra not in _DEVELOPMENT_EXTRAS:
                     texts += required
-        foreign = {text for text in texts if name(text) not in ours}
+        foreign = {text for text in texts if name(text) not in keys}
         return cls(wanted=tuple(sorted({*foreign, *also})), pins=tuple(pins))
 
     def unmet(self) -> list[str]:

@@ -168,8 +168,8 @@ class PairSeries:
 
     cells: CellPair
     looks: tuple[int, ...]
-    ours: list[Record] = field(default_factory=list)
-    theirs: list[Record] = field(default_factory=list)
+    a: list[Record] = field(default_factory=list)
+    b: list[Record] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     verdicts: tuple[Verdict, ...] = ()
     is_over: bool = False
@@ -177,19 +177,19 @@ class PairSeries:
     @property
     def pairs(self) -> int:
         """Number of pairs that have run."""
-        return len(self.theirs)
+        return len(self.b)
 
     @property
     def trials(self) -> Trials:
         """The trials that have run."""
-        return Trials(ours=self.ours, theirs=self.theirs)
+        return Trials(a=self.a, b=self.b)
 
     @property
     def scatter(self) -> Scatter | None:
         """Scatter of the epochs within and between trials; None if unknown."""
         if self.trials.failure() or not self.seconds:
             return None
-        return scatter_of(self.ours, self.theirs, pair_s=median(self.seconds))
+        return scatter_of(self.a, self.b, pair_s=median(self.seconds))
 
     @property
     def planned(self) -> int:
@@ -211,7 +211,7 @@ class PairSeries:
         if is_look:
             verdicts = self.trials.verdicts(
                 criteria,
-                self.cells.ours.benchmark,
+                self.cells.a.benchmark,
                 level=level_of(self.looks),
                 level_of_misses=level_of_misses(self._all_looks[-1]),
             )
@@ -289,7 +289,7 @@ class Sampler:
         began_s = self.now()
         index, planned = series.pairs + 1, series.planned
         seed = self.runner.plan.suite.seed + index - 1
-        sides = [(series.cells.ours, series.ours), (series.cells.theirs, series.theirs)]
+        sides = [(series.cells.a, series.a), (series.cells.b, series.b)]
         ordered = sides if index % 2 else sides[::-1]
         trials = [
             Trial(cell=replace(cell, trials=planned), index=index, seed=seed) for cell, _ in ordered
@@ -348,9 +348,7 @@ class Scatter:
         return asdict(self)
 
 
-def scatter_of(
-    ours: Sequence[Record], theirs: Sequence[Record], *, pair_s: float
-) -> Scatter | None:
+def scatter_of(a: Sequence[Record], b: Sequence[Record], *, pair_s: float) -> Scatter | None:
     """Return the scatter of the epochs of some pairs; None if there are too few of either.
 
     A pair takes ``pair_s`` seconds, starting its processes included.
@@ -367,19 +365,18 @@ def scatter_of(
         return [epoch["train_s"] for epoch in record["epochs"] if epoch.get("train_s")]
 
     seconds = [
-        list(zip(epochs_of(a), epochs_of(b), strict=False))
-        for a, b in zip(ours, theirs, strict=True)
+        list(zip(*map(epochs_of, records), strict=False)) for records in zip(a, b, strict=True)
     ]
     epochs = min((len(pair) for pair in seconds), default=0)
     if len(seconds) < _SCATTER_PAIRS or epochs < _SCATTER_EPOCHS:
         return None
-    ratios = [[math.log(b / a) for a, b in pair[:epochs]] for pair in seconds]
+    ratios = [[math.log(b_s / a_s) for a_s, b_s in pair[:epochs]] for pair in seconds]
     within = mean(variance(pair) for pair in ratios)
     of_pairs, by_epochs = variance([mean(pair) for pair in ratios]), within / epochs
     degrees = len(ratios) - 1, len(ratios) * (epochs - 1)
     is_beyond = not by_epochs or fdtrc(*degrees, of_pairs / by_epochs) < _CHANCE
     between = of_pairs - by_epochs if is_beyond and of_pairs > by_epochs else 0.0
-    epoch_s = mean(a + b for pair in seconds for a, b in pair)
+    epoch_s = mean(sum(epoch) for pair in seconds for epoch in pair)
     # What a pair takes beside its epochs, at least an epoch of it: a pair cannot do without one.
     other_s = max(epoch_s, pair_s - epochs * epoch_s)
     best = math.sqrt(other_s / epoch_s * within / between) if between else None
