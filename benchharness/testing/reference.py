@@ -85,7 +85,7 @@ class NumpyWork:
                 )
         self._task = task
         self._dtype = dtype
-        self._ledger = HostLedger(task.witness)
+        self._ledger = HostLedger(task.fingerprint_spec)
 
     def synchronize(self) -> None:
         """Return at once: NumPy finishes every operation before it returns."""
