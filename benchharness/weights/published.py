@@ -19,7 +19,7 @@ from benchharness.files import atomic_dir, build_lock, file_digest, remove_dir, 
 from benchharness.model.backbones import Release
 from benchharness.model.image_files import nature
 from benchharness.plugins import install_command, weight_readers
-from benchharness.worker.request import WorkerRequest, run_job
+from benchharness.worker.request import WorkerRequest, run_in_worker
 
 FOREIGN = (".h5", ".pth")
 _LONGEST_S = 600.0
@@ -174,7 +174,7 @@ class _Offer:
             arguments={**paths, "backbone": self.backbone, "metadata": metadata},
         )
         try:
-            *_, finished = run_job(request, timeout_s=_LONGEST_S)
+            *_, finished = run_in_worker(request, timeout_s=_LONGEST_S)
         except subprocess.TimeoutExpired as error:
             raise WeightsError(
                 f"{file}: expected to be read within {_LONGEST_S:.0f} s, found it was not"
