@@ -30,7 +30,7 @@ from benchharness.suite.settings import FineTuneSettings
 from benchharness.text import suggest
 
 if TYPE_CHECKING:
-    from benchharness.pytest_plugin.suites import CellItem, SuiteFile
+    from benchharness.pytest_plugin.suites import CellItem, SuiteCollector
 
 
 class UndecidedWarning(pytest.PytestWarning):
@@ -43,7 +43,7 @@ class AgainstRun:
     A is what ``--against`` names, and B the working tree, or the other backend.
     """
 
-    def __init__(self, suite: SuiteFile) -> None:
+    def __init__(self, suite: SuiteCollector) -> None:
         self.notes: list[Announced] = []
         self._suite = suite
         self._request = request_of(suite.config, suite.path)

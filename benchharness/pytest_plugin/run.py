@@ -32,7 +32,7 @@ from benchharness.suite.plan import Cell, Plan
 from benchharness.suite.settings import FineTuneSettings, StrategySettings, TrainingSettings
 
 if TYPE_CHECKING:
-    from benchharness.pytest_plugin.suites import CellItem, SuiteFile
+    from benchharness.pytest_plugin.suites import CellItem, SuiteCollector
 
 # Enough that classes and splits have some each; a step has its full batch all the same.
 _FEW_TRAIN, _FEW_TEST = 40, 20
@@ -74,7 +74,7 @@ class SuiteRun:
     run is one small trial of each cell that leaves no record.
     """
 
-    def __init__(self, suite: SuiteFile, *, is_smoke: bool) -> None:
+    def __init__(self, suite: SuiteCollector, *, is_smoke: bool) -> None:
         self.notes: list[Announced] = []
         self._suite = suite
         self._session = suite.suite_session

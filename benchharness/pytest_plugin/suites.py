@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from benchharness.run.session import Session
     from benchharness.suite.plan import Cell
 
-SUITES = pytest.StashKey[list["SuiteFile"]]()
+SUITES = pytest.StashKey[list["SuiteCollector"]]()
 _BENCHMARK = re.compile(r"^\s*\[\[\s*benchmark\s*\]\]", re.M)
 _DATASET = re.compile(r"^\s*\[\s*dataset\s*\]", re.M)
 # No suite is longer, and no other file needs to be read for it.
@@ -38,7 +38,7 @@ def is_suite(path: Path) -> bool:
     return bool(_BENCHMARK.search(text) and _DATASET.search(text))
 
 
-class SuiteFile(pytest.File):
+class SuiteCollector(pytest.File):
     """Suite of a file."""
 
     def collect(self) -> Iterator[CellItem]:
@@ -120,9 +120,9 @@ class CellItem(pytest.Item):
         self.cell = cell
 
     @property
-    def suite(self) -> SuiteFile:
+    def suite(self) -> SuiteCollector:
         """Its suite."""
-        assert isinstance(self.parent, SuiteFile)
+        assert isinstance(self.parent, SuiteCollector)
         return self.parent
 
     def runtest(self) -> None:
