@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from benchharness.data.info import DatasetInfo
-from benchharness.doctor.disk import RUN_BYTES, heads_bytes
 from benchharness.download.caches import cache_folder
 from benchharness.errors import Problem, SuiteError
 from benchharness.files import ANOTHER_CACHE, writable
@@ -31,6 +30,7 @@ from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
 from benchharness.run.device import Device, choose_device
+from benchharness.run.disk_space import RUN_BYTES, heads_bytes
 from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
 from benchharness.run.estimate import ResourceEstimate, warnings
 from benchharness.run.events import (
