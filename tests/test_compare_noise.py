@@ -110,14 +110,14 @@ def test_of_alternatives_the_one_that_scatters_least_says_how_many_pairs_it_take
 
     warned = [line for line in named.warnings(most=20) if "best_epoch_s" in line]
     refused = [str(problem) for problem in named.problems(most=20)]
-    assert set(usual.first_look(most=20).values()) == {2}
+    assert set(usual.first_looks(most=20).values()) == {2}
     assert not [line for line in usual.warnings(most=20) if "best_epoch_s" in line]
     assert not [*usual.problems(most=20)]
     assert len(warned) == 2
     assert len(refused) == len(both.cells) == 2
     assert "best_epoch_s: expected a threshold that 20 pairs can decide on here" in refused[0]
     assert "(measured 2026-11-24), found 0.05 (--threshold best_epoch_s=" in refused[0]
-    assert set(named.first_look(most=20).values()) == {10}
+    assert set(named.first_looks(most=20).values()) == {10}
 
 
 def test_a_threshold_is_refused_only_where_it_is_more_often_undecided_than_not():

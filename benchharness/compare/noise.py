@@ -215,7 +215,7 @@ class PowerEstimate:
         }
         return cls(plan=plan, criteria=criteria, floors=floors)
 
-    def first_look(self, *, most: int) -> dict[str, int]:
+    def first_looks(self, *, most: int) -> dict[str, int]:
         """Return when to look first: at half of the pairs that it should take, or may."""
         return {
             pair.label: min(most, max(needed.values())) // 4 * 2

@@ -239,7 +239,7 @@ def open_comparison(
                     criteria=criteria,
                     limits=limits,
                     observe=observe,
-                    first=power.first_look(most=limits.most),
+                    first_looks=power.first_looks(most=limits.most),
                     is_by_epoch=is_by_epoch,
                 ),
                 noise=noise,
