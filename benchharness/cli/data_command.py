@@ -37,8 +37,7 @@ def prepare(*, suite: Path, **others: Any) -> int:
     """
     from benchharness.progress import watch
     from benchharness.run.options import RunOptions
-    from benchharness.run.session import open_session
-    from benchharness.run.session import prepare as prepare_inputs
+    from benchharness.run.session import open_session, prepare_inputs
 
     with watch() as observe:
         session = open_session(RunOptions(suite=suite, **others), observe=observe)

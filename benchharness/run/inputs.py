@@ -12,7 +12,7 @@ from benchharness.data.batches import require_two
 from benchharness.data.folder import class_folder, image_files, require_alike, user_images
 from benchharness.data.info import DatasetInfo, Split
 from benchharness.data.listing import Listing
-from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import Prepared, prepare_images
 from benchharness.data.prepared import check_images as check_image_files
 from benchharness.data.preprocessing import fitted
 from benchharness.data.sources import find, holds
@@ -186,7 +186,7 @@ class RunInputs:
     _prepared: dict[Subset, Prepared] = field(default_factory=dict)
     _files: dict[tuple[Subset, str], dict[str, Any]] = field(default_factory=dict)
 
-    def prepare(self) -> None:
+    def decode_images(self) -> None:
         """Decode all images that the plan's cells read, and fit preprocessing to them.
 
         Raises:
@@ -202,7 +202,7 @@ class RunInputs:
         """Return the images that a cell reads."""
         part = Subset.of(cell)
         if part not in self._prepared:
-            self._prepared[part] = prepare(
+            self._prepared[part] = prepare_images(
                 self.listing,
                 size=part.image_size,
                 channels=None,

@@ -316,7 +316,7 @@ def _local_plugins(plan: Plan) -> dict[str, str]:
     }
 
 
-def prepare(session: Session, observe: Observer) -> RunInputs:
+def prepare_inputs(session: Session, observe: Observer) -> RunInputs:
     """Find, download and decode everything that a run reads, and adapt the plan to it.
 
     Raises:
@@ -337,7 +337,7 @@ def prepare(session: Session, observe: Observer) -> RunInputs:
     build_workloads(inputs.plan, channels=listing.channels, classes=len(listing.classes))
     estimate = ResourceEstimate(plan=inputs.plan, device=session.device, facts=dataset)
     announce(observe, warnings(estimate, session.accelerators))
-    inputs.prepare()
+    inputs.decode_images()
     announce(observe, messages.dataset_messages(inputs.describe_dataset()))
     announce(observe, messages.weights_messages(inputs.describe_weights()))
     return inputs
@@ -349,7 +349,7 @@ def certify(session: Session, observe: Observer) -> list[Certificate]:
     observe(_run_started(session, "certify", folder=None))
     with ExitStack() as locks:
         session.lock_device(locks)
-        inputs = prepare(session, observe)
+        inputs = prepare_inputs(session, observe)
         logs = session.places.cache / "probes" / "logs"
         with writable(logs, elsewhere=ANOTHER_CACHE):
             logs.mkdir(parents=True, exist_ok=True)
@@ -373,7 +373,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
     with ExitStack() as locks:
         session.lock_device(locks)
         require_room(options.results, needed=RUN_BYTES)
-        inputs = prepare(session, observe)
+        inputs = prepare_inputs(session, observe)
         previews = list(preview_trials(inputs.plan, inputs.dataset))
         require_room(options.results, needed=RUN_BYTES + heads_bytes(previews))
         described = describe_run(session, inputs, started=started, is_resumable=command == "run")
