@@ -36,7 +36,7 @@ from benchharness.history.changepoints import find_segments
 from benchharness.measure.blocks import Block, best_epoch
 from benchharness.model.quantities import QUANTITIES
 from benchharness.results.record import Record
-from benchharness.suite.plan import Cell
+from benchharness.suite.plan import PlannedCell
 from benchharness.suite.settings import settings_from_dict
 
 Random = np.random.Generator
@@ -46,7 +46,7 @@ EPOCHS, IMAGES, PAIRS = 20, 1000, 20
 SECONDS = QUANTITIES["wall_s"]
 SPEED = Criteria(columns=("best_epoch_s", "train_images_per_s"))
 TARGET = Criteria(columns=("time_to_top1_s",), is_chosen=True)
-CELL = Cell(
+CELL = PlannedCell(
     benchmark="cnn",
     strategy="simple_cnn",
     backend="torch",

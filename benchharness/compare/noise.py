@@ -27,7 +27,7 @@ from benchharness.files import ANOTHER_CACHE, atomic_write_text, json_digest, wr
 from benchharness.measure.machine import fingerprint, recorded_variables, usable_cores
 from benchharness.measure.statistics import lower_bounds
 from benchharness.run.requests import backend_plugin
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 
 if TYPE_CHECKING:
     from benchharness.compare.run import ComparisonRun
@@ -157,7 +157,7 @@ class NoiseStore:
     folder: Path
     device: str
 
-    def find(self, plan: Plan, cell: Cell) -> NoiseFloor | None:
+    def find(self, plan: Plan, cell: PlannedCell) -> NoiseFloor | None:
         """Return the floor of a cell; None if there is none, or its file is damaged."""
         try:
             kept = json.loads(self._file(self._key(plan, cell)).read_text(encoding="utf-8"))
@@ -168,7 +168,7 @@ class NoiseStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def keep(self, plan: Plan, cell: Cell, floor: NoiseFloor) -> None:
+    def keep(self, plan: Plan, cell: PlannedCell, floor: NoiseFloor) -> None:
         """Store the floor of a cell, in place of an earlier one."""
         key = self._key(plan, cell)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +184,7 @@ class NoiseStore:
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self.folder / f"{json_digest(key, length=24)}.json"
 
-    def _key(self, plan: Plan, cell: Cell) -> dict[str, Any]:
+    def _key(self, plan: Plan, cell: PlannedCell) -> dict[str, Any]:
         plugin, options = backend_plugin(plan, cell.backend)
         settings = cell.settings.model_dump(mode="json", exclude=set(_IGNORED_SETTINGS))
         identity = {

@@ -11,7 +11,7 @@ from benchharness.errors import SuiteError
 from benchharness.model.cell import cell_label
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.file import BackendTable
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import BottleneckSettings, StrategySettings
 
 
@@ -24,8 +24,8 @@ class CellPair:
         is_compared: False if it only trains heads for other cells.
     """
 
-    a: Cell
-    b: Cell
+    a: PlannedCell
+    b: PlannedCell
     backend: str
     is_compared: bool = True
 
@@ -131,7 +131,7 @@ def _backend_names(plan: Plan, a: Side, b: Side) -> list[dict[str, str]]:
 def _cell_pairs(
     plan: Plan, sides: tuple[Side, Side], names: list[dict[str, str]]
 ) -> Iterator[CellPair]:
-    def of(cell: Cell, side: Side, names: Mapping[str, str]) -> Cell:
+    def of(cell: PlannedCell, side: Side, names: Mapping[str, str]) -> PlannedCell:
         settings = side.overrides.apply(cell.settings)
         return replace(cell, backend=names[cell.backend], settings=settings)
 

@@ -24,7 +24,7 @@ from benchharness.model.backbones import BACKBONES
 from benchharness.model.image_files import nature
 from benchharness.model.network import Network
 from benchharness.run.events import Downloading, Observer, Preparing, announce
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
 from benchharness.weights.pretrained import (
     Pretrained,
@@ -89,7 +89,7 @@ class Subset:
     validation: float
 
     @classmethod
-    def of(cls, cell: Cell) -> Subset:
+    def of(cls, cell: PlannedCell) -> Subset:
         """Return the subset of a cell."""
         settings = cell.settings
         return cls(
@@ -131,13 +131,13 @@ def channels(plan: Plan, dataset: DatasetInfo) -> int:
     return 3 if any(map(needs_colour, plan.cells)) else dataset.channels
 
 
-def needs_colour(cell: Cell) -> bool:
+def needs_colour(cell: PlannedCell) -> bool:
     """Return whether a cell cannot use grayscale images."""
     settings = cell.settings
     return isinstance(settings, TransferSettings) or settings.preprocessing in _COLOUR_ONLY
 
 
-def changes_output(cell: Cell, dataset: DatasetInfo) -> bool:
+def changes_output(cell: PlannedCell, dataset: DatasetInfo) -> bool:
     """Return whether a cell's output differs from the one that its suite states."""
     settings = cell.settings
     return isinstance(settings, TrainingSettings) and settings.output not in (
@@ -198,7 +198,7 @@ class RunInputs:
             fitted(cell.settings.preprocessing, self.prepared(cell))
             self.files(cell)
 
-    def prepared(self, cell: Cell) -> Prepared:
+    def prepared(self, cell: PlannedCell) -> Prepared:
         """Return the images that a cell reads."""
         part = Subset.of(cell)
         if part not in self._prepared:
@@ -218,7 +218,7 @@ class RunInputs:
             )
         return self._prepared[part]
 
-    def files(self, cell: Cell) -> Mapping[str, Any] | None:
+    def files(self, cell: PlannedCell) -> Mapping[str, Any] | None:
         """Return the ``FileSource`` that a cell's backend loads, as JSON; None for prepared images.
 
         Only the native track has a folder of classes.
@@ -235,7 +235,7 @@ class RunInputs:
             self._files[part, cell.track] = {"paths": [*map(str, paths)], "folder": folder}
         return self._files[part, cell.track]
 
-    def pretrained(self, cell: Cell) -> Pretrained | None:
+    def pretrained(self, cell: PlannedCell) -> Pretrained | None:
         """Return the weights that a cell's backbone starts from; None without a backbone."""
         settings = cell.settings
         if not isinstance(settings, TransferSettings):

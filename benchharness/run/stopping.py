@@ -18,7 +18,7 @@ from benchharness.results.cells import Cell as RecordedCell
 from benchharness.results.cells import cells_of
 from benchharness.results.comparisons import Line, comparisons_of, family_size, line_of
 from benchharness.results.record import Record
-from benchharness.suite.plan import Cell, Plan, Trial
+from benchharness.suite.plan import Plan, PlannedCell, Trial
 
 Stop = Literal["decided", "max_trials", "time", "failed"]
 Pair = tuple[str, str]
@@ -32,8 +32,8 @@ class LineLook:
     are the seconds of one more round. Without a stop another round follows.
     """
 
-    line: tuple[Cell, ...]
-    cells: tuple[Cell, ...]
+    line: tuple[PlannedCell, ...]
+    cells: tuple[PlannedCell, ...]
     trials: int
     looks: Mapping[Pair, Look | None]
     round_s: float
@@ -159,7 +159,9 @@ def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look 
     return lines
 
 
-def _ok_cells(line: Sequence[Cell], recorded: Sequence[RecordedCell]) -> tuple[Cell, ...]:
+def _ok_cells(
+    line: Sequence[PlannedCell], recorded: Sequence[RecordedCell]
+) -> tuple[PlannedCell, ...]:
     ok = {cell.backend for cell in recorded if cell.ok}
     return tuple(cell for cell in line if cell.backend in ok)
 
