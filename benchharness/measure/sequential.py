@@ -34,22 +34,22 @@ LARGEST_LOG = 100.0
 # Of the grid on which the error of looks is integrated.
 _ANGLES = 64
 
-Verdict = Literal["faster", "slower", "equal", "open"]
+SpeedVerdict = Literal["faster", "slower", "equal", "open"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """Result of a comparison after some trials.
+class InterimLook:
+    """Interim look at a comparison: its result after some trials, and what is still needed.
 
     Attributes:
-        verdict: Of ours against theirs; ``equal`` where they are no more than the margin apart.
-        ratio: How many times as fast ours is, the geometric mean of the paired ratios; ``low`` and
+        verdict: Of A against B; ``equal`` where they are no more than the margin apart.
+        ratio: How many times as fast A is, the geometric mean of the paired ratios; ``low`` and
             ``high`` end its 95 % interval, and are 0 and infinite with fewer than two trials.
         more: So many more trials would probably decide it; None where it is decided, or where no
             number within ``max_trials`` would.
     """
 
-    verdict: Verdict
+    verdict: SpeedVerdict
     ratio: float
     low: float
     high: float
@@ -58,7 +58,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class DecisionRule:
     """When the comparisons of a family are decided.
 
     Attributes:
@@ -73,7 +73,7 @@ class Rule:
     max_trials: int
     margin: float
 
-    def verdict(self, ratio: Ratio) -> Verdict:
+    def verdict(self, ratio: Ratio) -> SpeedVerdict:
         """Return what a ratio shows; what is equal within the margin has no winner."""
         share = min(ratio.trials / self.max_trials, 1.0)
         if ratio.trials < FEWEST:
@@ -117,11 +117,11 @@ def looks(
     comparisons: int,
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
-) -> list[Look]:
+) -> list[InterimLook]:
     """Return the results so far of the comparisons of a family.
 
     Args:
-        family: For each comparison the logarithms of the ratios ours / theirs of paired trials, in
+        family: For each comparison the logarithms of the ratios A / B of paired trials, in
             order; at least one trial each.
         comparisons: Size of the whole family, including those that have no trial yet.
         max_trials: Looks are taken after ``FEWEST``, ... up to so many trials.
@@ -133,7 +133,7 @@ def looks(
         level = confidence(ratio.trials, max_trials=max_trials, comparisons=comparisons)
         shown, more = replace(ratio, confidence=level), rule.more(ratio)
         results.append(
-            Look(
+            InterimLook(
                 verdict=rule.verdict(ratio),
                 ratio=shown.times,
                 low=shown.low,
@@ -151,7 +151,7 @@ def rule_for(
     comparisons: int,
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
-) -> Rule:
+) -> DecisionRule:
     """Return the rule that keeps false claims of a family below ``LEVEL``, by Holm's procedure.
 
     Twice: for the winners that a report names, and for the ratios that it calls equal. The levels
@@ -175,7 +175,7 @@ def rule_for(
                 return level
         return nominal_level(LEVEL / max(comparisons - len(scaled), 1), most)
 
-    return Rule(
+    return DecisionRule(
         difference=limit(ratio.p_value for ratio in known),
         equality=limit(ratio.p_value_outside(margin) for ratio in known),
         max_trials=most,

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, TypeVar
 
 from benchharness.measure.sanity import explain, learning
-from benchharness.measure.sequential import Rule, rule_for
+from benchharness.measure.sequential import DecisionRule, rule_for
 from benchharness.measure.statistics import excessive_scatter
 from benchharness.report.pairs import Pair
 from benchharness.report.rows import (
@@ -307,7 +307,7 @@ def _break_even(compiled: Cell, plain: Cell) -> str:
     )
 
 
-def _doubt(pair: Pair, rule: Rule) -> str:
+def _doubt(pair: Pair, rule: DecisionRule) -> str:
     """Return how sure the gain is, where it is not."""
     speed = pair.speed()
     # Medians are over all trials, those included that have no partner.

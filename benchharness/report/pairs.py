@@ -10,7 +10,7 @@ from itertools import chain, combinations
 from typing import NamedTuple
 
 from benchharness.measure.accuracy import AccuracyDifference, Score, accuracy_difference
-from benchharness.measure.sequential import FEWEST, Rule, Verdict, confidence, rule_for
+from benchharness.measure.sequential import FEWEST, DecisionRule, SpeedVerdict, confidence, rule_for
 from benchharness.measure.statistics import Ratio, mean_ratio, paired_ratio, unpaired_ratio
 from benchharness.report.rows import Row
 from benchharness.results.cells import worst_proof
@@ -24,7 +24,7 @@ from benchharness.results.comparisons import (
 )
 from benchharness.results.record import Record
 
-MIRRORED: dict[Verdict, Verdict] = {"faster": "slower", "slower": "faster"}
+MIRRORED: dict[SpeedVerdict, SpeedVerdict] = {"faster": "slower", "slower": "faster"}
 
 
 class Measure(NamedTuple):
@@ -50,8 +50,8 @@ class Finding:
     """
 
     ratio: Ratio
-    verdict: Verdict
-    rule: Rule
+    verdict: SpeedVerdict
+    rule: DecisionRule
     comparisons: int
     is_separate_run: bool
     is_disturbed: bool
@@ -254,7 +254,7 @@ class Family:
     means: Sequence[Mean]
     size: int
     scored: int
-    rule: Rule
+    rule: DecisionRule
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Family:

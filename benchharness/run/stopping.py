@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from benchharness.measure.sequential import Look, looks
+from benchharness.measure.sequential import InterimLook, looks
 from benchharness.results.cells import Cell as RecordedCell
 from benchharness.results.cells import cells_of
 from benchharness.results.comparisons import Line, comparisons_of, family_size, line_of
@@ -26,7 +26,7 @@ Pair = tuple[str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineLook:
-    """Look at a line after some rounds: all its cells, and those with a trial that is ok.
+    """Interim look at a line after some rounds: all its cells, and those with a trial that is ok.
 
     Looks are by pair of backends, None without trials of both that ran side by side; ``round_s``
     are the seconds of one more round. Without a stop another round follows.
@@ -35,12 +35,12 @@ class LineLook:
     line: tuple[PlannedCell, ...]
     cells: tuple[PlannedCell, ...]
     trials: int
-    looks: Mapping[Pair, Look | None]
+    looks: Mapping[Pair, InterimLook | None]
     round_s: float
     stop: Stop | None = None
 
     @property
-    def undecided(self) -> list[Look | None]:
+    def undecided(self) -> list[InterimLook | None]:
         """The undecided looks at the fastest backend and another one."""
         ahead = Counter(pair[look.ratio < 1] for pair, look in self.looks.items() if look)
         fastest = max(ahead, key=ahead.__getitem__, default=None)
@@ -137,7 +137,7 @@ def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
     return [trial for line in continued for trial in plan.turn(line.cells, line.trials + 1)]
 
 
-def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look | None]]:
+def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, InterimLook | None]]:
     """Return the look at each pair of backends of a line that both have a trial that is ok.
 
     All are computed together, because the confidence of each depends on the others.
@@ -152,7 +152,7 @@ def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look 
         max_trials=max(cell.most for cell in plan.cells),
     )
     by_index = dict(zip(logs, all_looks, strict=True))
-    lines: dict[Line, dict[Pair, Look | None]] = {}
+    lines: dict[Line, dict[Pair, InterimLook | None]] = {}
     for index, pair in enumerate(comparisons):
         backends = pair.ours.backend, pair.theirs.backend
         lines.setdefault(line_of(pair.ours), {})[backends] = by_index.get(index)
