@@ -54,11 +54,11 @@ class InLine(Protocol):
 
 # By identity: records are not hashable.
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class BackendPair:
     """Two backends on one line of the table, all of whose cells are in ``line``."""
 
-    ours: Cell
-    theirs: Cell
+    a: Cell
+    b: Cell
     line: tuple[Cell, ...]
 
     @property
@@ -73,13 +73,13 @@ class Comparison:
     @property
     def rate(self) -> str:
         """The metric of the work's speed, in images/s."""
-        is_feeding = self.ours.strategy == "dataset"
+        is_feeding = self.a.strategy == "dataset"
         return "feed_images_per_s" if is_feeding else "train_images_per_s"
 
     @property
     def is_target_met(self) -> bool:
         """Whether there is a target, and every ok trial of both has reached it."""
-        return self.ours.target_misses == 0 and self.theirs.target_misses == 0
+        return self.a.target_misses == 0 and self.b.target_misses == 0
 
     @cached_property
     def couples(self) -> tuple[tuple[Record, Record], ...]:
@@ -100,46 +100,44 @@ class Comparison:
     @property
     def max_trials(self) -> int | None:
         """Up to how many trials looks decide when to stop; None where the number was fixed."""
-        return max((trial.get("max_trials") or 0 for trial in self.ours.ok), default=0) or None
+        return max((trial.get("max_trials") or 0 for trial in self.a.ok), default=0) or None
 
     def logs(self, speed: Speed | None = None) -> tuple[float, ...]:
-        """Return the logarithms of how many times as fast ours is, one per couple.
+        """Return the logarithms of how many times as fast A is, one per couple.
 
         Args:
             speed: By default that of ``metric``.
         """
         speed = speed or log_speed(self.metric)
-        both = ((speed(ours), speed(theirs)) for ours, theirs in self.couples)
-        return tuple(
-            ours - theirs for ours, theirs in both if ours is not None and theirs is not None
-        )
+        both = ((speed(a), speed(b)) for a, b in self.couples)
+        return tuple(a - b for a, b in both if a is not None and b is not None)
 
     def sides(self, speed: Speed | None = None) -> tuple[list[float], list[float]]:
-        """Return the logarithms of the speeds of all ok trials of ours and of theirs.
+        """Return the logarithms of the speeds of all ok trials of A and of B.
 
         Args:
             speed: By default that of ``metric``.
         """
         speed = speed or log_speed(self.metric)
-        ours, theirs = (
+        a, b = (
             [log for trial in cell.ok if (log := speed(trial)) is not None]
-            for cell in (self.ours, self.theirs)
+            for cell in (self.a, self.b)
         )
-        return ours, theirs
+        return a, b
 
     @cached_property
     def _of_one_index(self) -> list[tuple[Record, Record]]:
-        theirs = {trial["trial"]: trial for trial in self.theirs.ok}
-        return [(ours, theirs[ours["trial"]]) for ours in self.ours.ok if ours["trial"] in theirs]
+        of_b = {trial["trial"]: trial for trial in self.b.ok}
+        return [(trial, of_b[trial["trial"]]) for trial in self.a.ok if trial["trial"] in of_b]
 
 
-def comparisons_of(cells: Iterable[Cell]) -> list[Comparison]:
+def comparisons_of(cells: Iterable[Cell]) -> list[BackendPair]:
     """Return every two backends of each line, line by line, in the order of the cells."""
     lines: dict[Line, list[Cell]] = {}
     for cell in cells:
         lines.setdefault(line_of(cell), []).append(cell)
     return [
-        Comparison(*pair, line=tuple(line))
+        BackendPair(*pair, line=tuple(line))
         for line in lines.values()
         for pair in combinations(line, 2)
     ]

@@ -142,9 +142,7 @@ def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Inter
 
     All are computed together, because the confidence of each depends on the others.
     """
-    comparisons = [
-        pair for pair in comparisons_of(cells_of(records)) if pair.ours.ok and pair.theirs.ok
-    ]
+    comparisons = [pair for pair in comparisons_of(cells_of(records)) if pair.a.ok and pair.b.ok]
     logs = {index: logs for index, pair in enumerate(comparisons) if (logs := pair.logs())}
     all_looks = looks(
         list(logs.values()),
@@ -154,8 +152,8 @@ def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Inter
     by_index = dict(zip(logs, all_looks, strict=True))
     lines: dict[Line, dict[Pair, InterimLook | None]] = {}
     for index, pair in enumerate(comparisons):
-        backends = pair.ours.backend, pair.theirs.backend
-        lines.setdefault(line_of(pair.ours), {})[backends] = by_index.get(index)
+        backends = pair.a.backend, pair.b.backend
+        lines.setdefault(line_of(pair.a), {})[backends] = by_index.get(index)
     return lines
 
 
