@@ -35,9 +35,9 @@ from benchharness.run.dry_run import build_workloads, dataset_info, preview_tria
 from benchharness.run.estimate import ResourceEstimate, warnings
 from benchharness.run.events import (
     Observer,
-    PlannedCell,
     Preparing,
     RunStarted,
+    ScheduledCell,
     announce,
     previous_durations,
     unobserved,
@@ -433,7 +433,7 @@ def _run_started(session: Session, command: str, *, folder: RunFolder | None) ->
         folder=str(folder.path) if folder else None,
         trials=trials if folder else 0,
         cells=tuple(
-            PlannedCell(
+            ScheduledCell(
                 benchmark=cell.benchmark,
                 matrix=cell.matrix,
                 backend=cell.backend,
