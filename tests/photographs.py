@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from benchharness.data.listing import Listing
-from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import Prepared, prepare_images
 
 
 def picture(*, seed: int, width: int = 40, height: int = 30, mode: str = "RGB") -> Image.Image:
@@ -44,4 +44,4 @@ def prepared_of(listing: Listing, cache: Path, **changes: Any) -> Prepared:
         "size": 16, "channels": None, "train_images": None, "test_images": None, "validation": 0.0,
         "seed": 0, "workers": 2, "on_bad_image": "error",
     }  # fmt: skip
-    return prepare(listing, cache_dir=cache, **options | changes)
+    return prepare_images(listing, cache_dir=cache, **options | changes)

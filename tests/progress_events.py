@@ -9,11 +9,11 @@ from benchharness.run.events import (
     EpochEnded,
     Event,
     PhaseEntered,
-    PlannedCell,
     Preparing,
     Probing,
     RunFinished,
     RunStarted,
+    ScheduledCell,
     TrialFinished,
     TrialName,
     TrialProgress,
@@ -39,7 +39,7 @@ STARTED = RunStarted(
     folder="results/cats_dogs/2026-11-24T120000Z-abcd",
     trials=2,
     cells=(
-        PlannedCell(
+        ScheduledCell(
             benchmark="bottleneck_published",
             matrix=MATRIX,
             backend="keras",

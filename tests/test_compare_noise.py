@@ -104,20 +104,20 @@ def test_of_alternatives_the_one_that_scatters_least_says_how_many_pairs_it_take
     noisy, steady = floor_of(0.08).log_ratios[COLUMN], floor_of(0.001).log_ratios[COLUMN]
     costs = {"best_epoch_s": noisy, COLUMN: steady}
     for pair in both.cells:
-        store.keep(both.plan, pair.ours, replace(floor_of(0.0), log_ratios=costs))
+        store.keep(both.plan, pair.a, replace(floor_of(0.0), log_ratios=costs))
     usual = PowerEstimate.of(both, store, Criteria())
     named = PowerEstimate.of(both, store, Criteria(columns=tuple(costs), is_chosen=True))
 
     warned = [line for line in named.warnings(most=20) if "best_epoch_s" in line]
     refused = [str(problem) for problem in named.problems(most=20)]
-    assert set(usual.first_look(most=20).values()) == {2}
+    assert set(usual.first_looks(most=20).values()) == {2}
     assert not [line for line in usual.warnings(most=20) if "best_epoch_s" in line]
     assert not [*usual.problems(most=20)]
     assert len(warned) == 2
     assert len(refused) == len(both.cells) == 2
     assert "best_epoch_s: expected a threshold that 20 pairs can decide on here" in refused[0]
     assert "(measured 2026-11-24), found 0.05 (--threshold best_epoch_s=" in refused[0]
-    assert set(named.first_look(most=20).values()) == {10}
+    assert set(named.first_looks(most=20).values()) == {10}
 
 
 def test_a_threshold_is_refused_only_where_it_is_more_often_undecided_than_not():
@@ -180,8 +180,8 @@ def test_missed_targets_are_no_noise_of_the_machine():
 
     pair = SimpleNamespace(label="one", is_compared=True)
     series = PairSeries(cells=pair, looks=(6,), seconds=[1.0] * 6)  # type: ignore[arg-type]
-    series.ours += [trial(number, 1.0) for number in range(1, 7)]
-    series.theirs += [trial(number, None if number == 3 else 1.0) for number in range(1, 7)]
+    series.a += [trial(number, 1.0) for number in range(1, 7)]
+    series.b += [trial(number, None if number == 3 else 1.0) for number in range(1, 7)]
 
     floor = NoiseFloor.of(series, Criteria(columns=("time_to_top1_s", "wall_s")))
 

@@ -73,7 +73,7 @@ def test_two_backends_meet_at_every_point(tmp_path: Path):
         "features",
         "tuned",
     ]
-    assert {(c.ours.backend, c.theirs.backend) for c in both.cells} == {("keras", "torch")}
+    assert {(c.a.backend, c.b.backend) for c in both.cells} == {("keras", "torch")}
     assert backend_plugin(both.plan, "keras") == ("keras", {"engine": "jax"})
 
 
@@ -82,13 +82,13 @@ def test_variants_of_a_suite_meet_on_every_backend(tmp_path: Path):
     both = planned(tmp_path, side(), side(None, "precision=bfloat16", "options.engine=torch"))
 
     named = "precision=bfloat16 options.engine=torch"
-    assert [(c.ours.backend, c.theirs.backend) for c in both.cells[:2]] == [
+    assert [(c.a.backend, c.b.backend) for c in both.cells[:2]] == [
         ("keras", f"keras {named}"),
         ("torch", f"torch {named}"),
     ]
     assert both.cells[0].label == "cnn batch_size=16 keras"
-    assert {c.ours.settings.precision for c in both.cells} == {"float32"}
-    assert {c.theirs.settings.precision for c in both.cells} == {"bfloat16"}
+    assert {c.a.settings.precision for c in both.cells} == {"float32"}
+    assert {c.b.settings.precision for c in both.cells} == {"bfloat16"}
     assert backend_plugin(both.plan, f"keras {named}") == ("keras", {"engine": "torch"})
     assert backend_plugin(both.plan, "keras") == ("keras", {"engine": "jax"})
 
@@ -108,7 +108,7 @@ def test_sides_of_one_backend_are_told_apart(
     """By their revisions, or else as A and B; the plugin is the same."""
     both = planned(tmp_path, *(side("torch", revision=revision) for revision in revisions))
 
-    assert {(c.ours.backend, c.theirs.backend) for c in both.cells} == {names}
+    assert {(c.a.backend, c.b.backend) for c in both.cells} == {names}
     assert backend_plugin(both.plan, names[1]) == ("torch", {})
 
 
@@ -116,7 +116,7 @@ def test_features_are_extracted_anew_where_that_is_timed(tmp_path: Path):
     """Else B would read what A has stored."""
     both = planned(tmp_path, side(), side())
 
-    features = [c.theirs.settings for c in both.cells if c.ours.benchmark == "features"]
+    features = [c.b.settings for c in both.cells if c.a.benchmark == "features"]
     assert all(one.reuse_features is False for one in features)
 
 
@@ -152,9 +152,9 @@ def test_a_change_of_one_constant_leaves_the_others(tmp_path: Path):
     """The optimizer is still the strategy's own."""
     both = planned(tmp_path, side(), side(None, "optimizer.lr=0.25"))
 
-    ours, theirs = (getattr(both.cells[-1], name).settings for name in ("ours", "theirs"))
-    assert theirs.optimizer == ours.optimizer.model_copy(update={"lr": 0.25})
-    assert theirs.optimizer.momentum == 0.9
+    a, b = both.cells[-1].a.settings, both.cells[-1].b.settings
+    assert b.optimizer == a.optimizer.model_copy(update={"lr": 0.25})
+    assert b.optimizer.momentum == 0.9
 
 
 @pytest.mark.parametrize(

@@ -16,13 +16,13 @@ from pathlib import Path
 import pytest
 from repositories import SLOW_SUITE, PluginRepository
 
-from benchharness.compare.revisions import (
+from benchharness.compare.projects import (
     Requirements,
-    check_out,
     find_projects,
     interpreter_for,
     read_pins,
 )
+from benchharness.compare.revisions import check_out
 from benchharness.environments import build
 from benchharness.errors import RunError, SuiteError
 from benchharness.measure.git import describe_commit

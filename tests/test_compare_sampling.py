@@ -128,7 +128,7 @@ def pair_up(
         criteria=criteria,
         limits=limits or Limits(),
         observe=unobserved,
-        first=first or {},
+        first_looks=first or {},
         is_by_epoch=is_by_epoch,
         now=lambda: clock[0],
     ).run(both.cells)

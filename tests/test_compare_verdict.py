@@ -103,10 +103,10 @@ def test_one_wild_pair_of_fourteen_changes_nothing():
 
 def test_trials_of_different_times_get_a_wider_interval():
     """Each end moves by the drift that equal code has shown; memory does not drift."""
-    ours, theirs = [1.0, 1.01, 1.02, 1.03], [1.3, 1.31, 1.32, 1.33]
+    a, b = [1.0, 1.01, 1.02, 1.03], [1.3, 1.31, 1.32, 1.33]
 
     still, drifting, memory = (
-        decide(Sample.unpaired(quantity, ours, theirs, drift=drift), threshold=0.05, level=LEVEL)
+        decide(Sample.unpaired(quantity, a, b, drift=drift), threshold=0.05, level=LEVEL)
         for quantity, drift in ((SECONDS, 0.0), (SECONDS, 0.1), (MEMORY, 0.1))
     )
 
@@ -144,11 +144,11 @@ def test_a_target_that_b_never_reaches_takes_infinitely_long():
 @pytest.mark.parametrize("is_paired", [True, False])
 def test_a_target_missed_in_half_the_trials_is_not_the_same_time(is_paired: bool):
     """Six trials of twelve as long as A's, six without an end."""
-    ours, theirs = [1.0] * 12, [1.0, NEVER] * 6
+    a, b = [1.0] * 12, [1.0, NEVER] * 6
     sample = (
-        Sample.paired(SECONDS, list(zip(ours, theirs, strict=True)))
+        Sample.paired(SECONDS, list(zip(a, b, strict=True)))
         if is_paired
-        else Sample.unpaired(SECONDS, ours, theirs, drift=0.0)
+        else Sample.unpaired(SECONDS, a, b, drift=0.0)
     )
 
     found = decide(sample, threshold=0.05, level=LEVEL)
@@ -174,7 +174,7 @@ def test_pairs_that_neither_side_ends_tell_nothing_of_time():
 
 
 @pytest.mark.parametrize(
-    ("ours", "theirs", "word"),
+    ("a", "b", "word"),
     [
         (0, 6, "missed"),
         (6, 0, "reached"),
@@ -185,18 +185,18 @@ def test_pairs_that_neither_side_ends_tell_nothing_of_time():
     ],
 )
 def test_who_misses_a_target_more_often_is_told_by_the_pairs_that_disagree(
-    ours: int, theirs: int, word: str
+    a: int, b: int, word: str
 ):
     """Six in one direction and none in the other happen by chance once in 64 times."""
-    missed = ([True] * ours + [False] * (12 - ours), [True] * theirs + [False] * (12 - theirs))
+    missed = ([True] * a + [False] * (12 - a), [True] * b + [False] * (12 - b))
 
     found = decide_misses(*missed, is_paired=True, level=LEVEL)
 
     assert found.word == word
-    assert found.misses == ((ours, 12), (theirs, 12))
+    assert found.misses == ((a, 12), (b, 12))
     assert found.is_worse == (word == "missed")
     # Twelve that neither side reaches tell nothing, and look no worse.
-    assert found.is_undecided == (ours == 0 and word == "undecidable")
+    assert found.is_undecided == (a == 0 and word == "undecidable")
 
 
 def test_misses_of_trials_that_are_no_pairs_are_told_by_their_numbers():

@@ -15,7 +15,7 @@ from test_contract_sabotage import Sabotaged, training
 from benchharness.api import AfterStep, Batch, Batches, Task
 from benchharness.testing import BackendContract, contract_execution
 from benchharness.testing.assertions import Subject
-from benchharness.testing.reference import NumpyTraining, Rule
+from benchharness.testing.reference import NumpyOptimizer, NumpyTraining
 
 pytestmark = pytest.mark.slow
 
@@ -90,7 +90,7 @@ def enters_slowly(self: Any, usual: Any, epochs: Any, **reports: Any) -> None:
 
 def replays_a_fresh_optimizer(self: Any, usual: Any, batch: Batch) -> Any:
     """Forget what the epochs have left in the optimizer."""
-    self._rule = Rule(self._optimizer)
+    self._rule = NumpyOptimizer(self._optimizer)
     return usual(batch)
 
 

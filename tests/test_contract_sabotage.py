@@ -110,9 +110,9 @@ def turned_kernels(task: Task) -> Task:
 
 def every_step(task: Task) -> Task:
     """Record every step, whatever is sampled."""
-    if task.witness is None:
+    if task.fingerprint_spec is None:
         return task
-    return replace(task, witness=replace(task.witness, steps=tuple(range(64))))
+    return replace(task, fingerprint_spec=replace(task.fingerprint_spec, steps=tuple(range(64))))
 
 
 def work(kind: type, **methods: Callable[..., Any]) -> type:
@@ -236,7 +236,10 @@ class WritesDownTheRawImages(NumpyTraining):
     def consumed(self) -> ConsumedBatches:
         """Weigh the raw pixels."""
         plain = NumpyFeeding(
-            make_task(self._task.network, preprocessing=None, witness=self._task.witness), "float64"
+            make_task(
+                self._task.network, preprocessing=None, fingerprint_spec=self._task.fingerprint_spec
+            ),
+            "float64",
         )
         plain.feed(self._given, after_step=lambda: None)
         return replace(super().consumed(), fingerprints=plain.consumed().fingerprints)
@@ -298,12 +301,12 @@ def writes_down_evaluations(self: Any, usual: Any, batches: Batches) -> Scores:
 def learns_when_watched(self: Any, usual: Any, batch: Batch) -> Any:
     """Learn from the first image alone while steps are recorded."""
     inputs = usual(batch)
-    return inputs if self._task.witness is None else inputs[:1].repeat(len(inputs), axis=0)
+    return inputs if self._task.fingerprint_spec is None else inputs[:1].repeat(len(inputs), axis=0)
 
 
 def silent(self: Any, usual: Any) -> ConsumedBatches:
     """Give an empty answer where nothing was asked for."""
-    if self._task.witness:
+    if self._task.fingerprint_spec:
         return usual()
     return ConsumedBatches(fingerprints=np.empty((0, 0), "f4"), labels=np.empty((0, 0), "i4"))
 
@@ -393,13 +396,13 @@ EPOCHS = "an_epoch_is_reported_after_its_last_step"
 BETWEEN = "work_between_epochs_sees_the_weights_of_that_moment"
 SINCE_RESET = "only_steps_since_the_reset_are_told"
 BETWEEN_EPOCHS = "steps_are_told_between_epochs"
-WATCHED = "being_witnessed_changes_no_number"
+WATCHED = "recording_changes_no_number"
 WORK = "settings_of_each_kind_of_work_are_as_stated"
 DETERMINISTIC = "deterministic_trainings_repeat_every_bit"
 DROPPED = "dropout_scales_up_what_it_keeps"
 GRADIENTS = "gradients_are_the_references"
 BFLOAT16 = "bfloat16_is_honoured_or_refused"
-UNWITNESSED = "without_a_witness_nothing_is_told"
+UNRECORDED = "without_a_fingerprint_spec_nothing_is_recorded"
 
 # What is done, the check that must notice, what else that check is given, and what it says.
 SABOTAGES: dict[str, tuple[Sabotaged, str, tuple[object, ...], str]] = {
@@ -494,8 +497,8 @@ SABOTAGES: dict[str, tuple[Sabotaged, str, tuple[object, ...], str]] = {
     "colour_ignored": (COLOUR_IGNORED, "training_sees_shifted_colours_clipped", (), "pixels"),
     "axes_exchanged": (warping(exchanged_axes), WARPED, (WARPS["sheared"],), "pixels"),
     "half_a_pixel_off": (warping(half_a_pixel_off), WARPED, (WARPS["zoomed_out"],), "pixels"),
-    "silent_training": (SILENT, UNWITNESSED, ("train",), "DID NOT RAISE"),
-    "silent_feeding": (SILENT, UNWITNESSED, ("feed",), "DID NOT RAISE"),
+    "silent_training": (SILENT, UNRECORDED, ("train",), "DID NOT RAISE"),
+    "silent_feeding": (SILENT, UNRECORDED, ("feed",), "DID NOT RAISE"),
 }
 
 

@@ -34,7 +34,7 @@ from benchharness.run.estimate import (
     memory_text,
     warnings,
 )
-from benchharness.suite.plan import Cell
+from benchharness.suite.plan import PlannedCell
 from benchharness.suite.resolve import resolve
 from benchharness.suite.settings import SimpleCnnSettings
 
@@ -63,9 +63,9 @@ def only(findings: Any, subject: str) -> Check:
     return found
 
 
-def cell(benchmark: str = "cnn", backend: str = "torch", **matrix: Any) -> Cell:
+def cell(benchmark: str = "cnn", backend: str = "torch", **matrix: Any) -> PlannedCell:
     """Return a cell."""
-    return Cell(
+    return PlannedCell(
         benchmark=benchmark,
         strategy="simple_cnn",
         backend=backend,

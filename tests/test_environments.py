@@ -248,7 +248,7 @@ class TestTwoVersions:
         session = replace(session, plan=comparison.plan).resolve_interpreters()
 
         (pair,) = comparison.cells
-        backends = [pair.ours.backend, pair.theirs.backend]
+        backends = [pair.a.backend, pair.b.backend]
         assert len(set(backends)) == 2
         pythons = {session.executors[name].python for name in backends}
         assert pythons == {str(session.resolver.of(backends[0]).interpreter.path)}

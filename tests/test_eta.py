@@ -9,8 +9,8 @@ from benchharness.run.events import (
     EpochEnded,
     Looked,
     PhaseEntered,
-    PlannedCell,
     RunStarted,
+    ScheduledCell,
     TrialFinished,
     TrialName,
     TrialProgress,
@@ -34,7 +34,7 @@ class FakeRun:
         self.number = 0
         self.remaining = RunState(now=lambda: self.now_s)
         cells = [
-            PlannedCell(
+            ScheduledCell(
                 benchmark=benchmark,
                 matrix={"batch_size": 8},
                 backend=backend,

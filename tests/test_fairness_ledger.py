@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchharness.fairness.ledger import AS_PLANNED, Ledger, expected, witness
+from benchharness.fairness.ledger import AS_PLANNED, BatchLedger, expected, fingerprint_spec
 from benchharness.model.task import Batch, ConsumedBatches
 
 SHAPE = (6, 6, 3)
@@ -32,29 +32,29 @@ def as_inputs(batch: Batch):
     return batch.inputs.astype(np.float32) / 255
 
 
-WITNESS = witness(SHAPE, steps=5)
+SPEC = fingerprint_spec(SHAPE, steps=5)
 
 
-def consume(taken: list[Batch], see=as_inputs, witness=WITNESS) -> ConsumedBatches:
+def consume(taken: list[Batch], see=as_inputs, spec=SPEC) -> ConsumedBatches:
     """Return what a backend records that takes these batches."""
-    sampled = [taken[position] for position in witness.steps if position < len(taken)]
-    rows = [np.arange(witness.images) % len(batch) for batch in sampled]
+    sampled = [taken[position] for position in spec.steps if position < len(taken)]
+    rows = [np.arange(spec.images) % len(batch) for batch in sampled]
     return ConsumedBatches(
-        fingerprints=np.stack([expected(witness, batch, see) for batch in sampled]),
+        fingerprints=np.stack([expected(spec, batch, see) for batch in sampled]),
         labels=np.stack([batch.labels[row] for batch, row in zip(sampled, rows, strict=True)]),
     )
 
 
-def verdict(planned: list[Batch], consumed: ConsumedBatches, witness=WITNESS) -> str:
+def verdict(planned: list[Batch], consumed: ConsumedBatches, spec=SPEC) -> str:
     """Return the verdict on one epoch."""
-    ledger = Ledger(witness=witness, as_inputs=as_inputs)
+    ledger = BatchLedger(spec=spec, as_inputs=as_inputs)
     ledger.check(planned, consumed, labels=lambda index: planned[index].labels)
     return ledger.verdict
 
 
 def test_a_proof_samples_every_step():
     """Without a seed, however long the epoch."""
-    assert witness(SHAPE, steps=300).steps == tuple(range(300))
+    assert fingerprint_spec(SHAPE, steps=300).steps == tuple(range(300))
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_proof_samples_every_step():
 def test_a_timed_trial_samples_one_step_of_eight(steps: int, count: int):
     """At least three, at most 32, in order, each once, and within the epoch."""
     for seed in range(20):
-        positions = witness(SHAPE, steps=steps, seed=seed).steps
+        positions = fingerprint_spec(SHAPE, steps=steps, seed=seed).steps
         assert len(positions) == count
         assert list(positions) == sorted(set(positions))
         assert positions[-1] == steps - 1
@@ -72,24 +72,24 @@ def test_a_timed_trial_samples_one_step_of_eight(steps: int, count: int):
 
 def test_trials_sample_different_steps_and_repeat_their_own():
     """In the end every step but the second is sampled; warming up sees it unrecorded."""
-    samples = [witness(SHAPE, steps=40, seed=seed).steps for seed in range(200)]
+    samples = [fingerprint_spec(SHAPE, steps=40, seed=seed).steps for seed in range(200)]
 
     assert set().union(*samples) == set(range(40)) - {1}
     assert len(set(samples)) > 150
-    assert samples[7] == witness(SHAPE, steps=40, seed=7).steps
+    assert samples[7] == fingerprint_spec(SHAPE, steps=40, seed=7).steps
 
 
-SAMPLED, LONGER = witness(SHAPE, steps=24, seed=3), witness(SHAPE, steps=9)
+SAMPLED, LONGER = fingerprint_spec(SHAPE, steps=24, seed=3), fingerprint_spec(SHAPE, steps=9)
 
 
 @pytest.mark.parametrize(
     ("steps", "asked", "taken", "expected"),
     [
-        (5, WITNESS, slice(None), AS_PLANNED),
+        (5, SPEC, slice(None), AS_PLANNED),
         (24, SAMPLED, slice(None), AS_PLANNED),
-        # A witness of longer epochs asks for no row that cannot be.
+        # A spec of longer epochs asks for no row that cannot be.
         (5, LONGER, slice(None), AS_PLANNED),
-        (5, WITNESS, slice(4), "epoch 1: 4 recorded steps instead of 5"),
+        (5, SPEC, slice(4), "epoch 1: 4 recorded steps instead of 5"),
         # The last position is always sampled; a batch missing before it ends the epoch early.
         (24, SAMPLED, slice(23), "epoch 1: 2 recorded steps instead of 3"),
         (24, SAMPLED, slice(1, None), "epoch 1: 2 recorded steps instead of 3"),
@@ -99,14 +99,14 @@ def test_a_missing_batch_is_missed(steps: int, asked, taken: slice, expected: st
     """Whether all steps are recorded or some."""
     planned = batches(steps)
 
-    assert verdict(planned, consume(planned[taken], witness=asked), asked) == expected
+    assert verdict(planned, consume(planned[taken], spec=asked), asked) == expected
 
 
 def test_recording_every_step_in_spite_of_sampling_is_named_so():
     """More rows than positions: the record costs more than it may."""
     planned = batches(24)
 
-    found = verdict(planned, consume(planned, witness=witness(SHAPE, steps=24)), SAMPLED)
+    found = verdict(planned, consume(planned, spec=fingerprint_spec(SHAPE, steps=24)), SAMPLED)
 
     assert found == "epoch 1: 24 recorded steps instead of 3"
 
@@ -125,15 +125,15 @@ def test_labels_without_fingerprints_are_named_so():
 def test_another_order_shows_in_sampled_steps(seed: int):
     """The step is named by its place in the epoch, and so is the batch that it took."""
     planned = batches(24)
-    sampled = witness(SHAPE, steps=24, seed=seed)
+    sampled = fingerprint_spec(SHAPE, steps=24, seed=seed)
 
-    found = verdict(planned, consume(planned[::-1], witness=sampled), sampled)
+    found = verdict(planned, consume(planned[::-1], spec=sampled), sampled)
 
     assert found == "epoch 1: step 1 took the batch of step 24, another order (of 24)"
 
 
 @pytest.mark.parametrize(
-    ("steps", "asked", "place"), [(5, WITNESS, 2), (24, SAMPLED, SAMPLED.steps[1])]
+    ("steps", "asked", "place"), [(5, SPEC, 2), (24, SAMPLED, SAMPLED.steps[1])]
 )
 def test_other_labels_in_a_step_are_named_by_its_place(steps: int, asked, place: int):
     """Steps are counted from 1 in the epoch, not among those recorded."""
@@ -141,7 +141,7 @@ def test_other_labels_in_a_step_are_named_by_its_place(steps: int, asked, place:
     lied = list(planned)
     lied[place] = replace(lied[place], labels=(lied[place].labels + 1).astype(np.int32))
 
-    found = verdict(planned, consume(lied, witness=asked), asked)
+    found = verdict(planned, consume(lied, spec=asked), asked)
 
     assert found == f"epoch 1: step {place + 1}: other labels than planned (of {steps})"
 
@@ -168,7 +168,7 @@ def test_rounding_is_no_other_pixel():
 
 def test_the_first_trouble_stays():
     """A later epoch that is as planned takes nothing back."""
-    ledger = Ledger(witness=WITNESS, as_inputs=as_inputs)
+    ledger = BatchLedger(spec=SPEC, as_inputs=as_inputs)
     planned = batches()
     for consumed in (consume(planned[:-1]), consume(planned)):
         ledger.check(planned, consumed, labels=lambda index: planned[index].labels)
@@ -179,7 +179,7 @@ def test_the_first_trouble_stays():
 
 def test_where_only_the_framework_knows_the_order_steps_are_counted():
     """In the native track the core can neither foresee pixels nor labels."""
-    ledger = Ledger(witness=WITNESS, as_inputs=None)
+    ledger = BatchLedger(spec=SPEC, as_inputs=None)
     planned = batches()
 
     ledger.check(planned, consume(planned[::-1]), labels=lambda index: planned[index].labels)

@@ -24,8 +24,8 @@ class DeviceArray:
 
 def test_fingerprints_are_weighed_sums_of_the_first_images():
     """By hand: images of two values, weighed 1 and 10; a short batch starts over at its first."""
-    witness = FingerprintSpec(pattern=np.array([1, 10], np.float32), images=3, steps=(0,))
-    ledger = HostLedger(witness)
+    spec = FingerprintSpec(pattern=np.array([1, 10], np.float32), images=3, steps=(0,))
+    ledger = HostLedger(spec)
 
     ledger.write(np.array([[1, 2], [3, 4]], np.float32), np.array([7, 8], np.int32))
 

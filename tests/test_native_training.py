@@ -58,7 +58,7 @@ NETWORK = make_network(
 CENTRED = Preprocessing(name="centred", order=(0, 1, 2), mean=(127.5,) * 3, scale=(1 / 127.5,) * 3)
 ADAM = {"name": "adam", "lr": 0.003}
 # Sums of all values tell the photographs apart, whatever a decoder does to single pixels.
-WITNESS = FingerprintSpec(pattern=np.ones(SHAPE, np.float32), images=4, steps=(0, 1, 2))
+SPEC = FingerprintSpec(pattern=np.ones(SHAPE, np.float32), images=4, steps=(0, 1, 2))
 
 Apart = Callable[..., Any]
 
@@ -100,7 +100,9 @@ def native_task(folder: Path | None = None, **changes: Any) -> Task:
     """Return a task of the native track with nothing given, perhaps from a folder of classes."""
     native = NativeSettings(optimizer=ADAM, augmentation={}, batch_size=4)
     files = None if folder is None else FileSource(paths=(), folder=str(folder))
-    task = make_task(NETWORK, weights={}, optimizer=None, preprocessing=CENTRED, witness=WITNESS)
+    task = make_task(
+        NETWORK, weights={}, optimizer=None, preprocessing=CENTRED, fingerprint_spec=SPEC
+    )
     return replace(task, **({"native": native, "files": files} | changes))
 
 
@@ -145,7 +147,7 @@ def trained(name: str, task: Task, epochs: Sequence[Sequence[Batch]]) -> tuple[A
 
     def after_epoch(means: Scores) -> None:
         scores.append(means)
-        if task.witness:
+        if task.fingerprint_spec:
             records.append(training.consumed())
 
     training.train(epochs, after_step=lambda: None, after_epoch=after_epoch)

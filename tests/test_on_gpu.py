@@ -17,7 +17,13 @@ from benchharness.api import Execution, Optimizer
 from benchharness.measure.gpu import Accelerator, find_accelerators, open_gpu
 from benchharness.measure.meters import Meters, base_bytes
 from benchharness.run.device import choose_device
-from benchharness.testing.tasks import learn, make_batches, make_task, make_witness, small_cnn
+from benchharness.testing.tasks import (
+    learn,
+    make_batches,
+    make_fingerprint_spec,
+    make_task,
+    small_cnn,
+)
 
 torch = pytest.importorskip("torch")
 pytestmark = [
@@ -137,7 +143,7 @@ def test_a_step_in_pytorch_copies_from_pinned_memory_alone(is_held: bool):
         optimizer=Optimizer(name="sgd", lr=0.01, momentum=0.9),
         is_augmented=True,
         execution=GPU,
-        witness=make_witness(),
+        fingerprint_spec=make_fingerprint_spec(),
     )
     if is_held:
         task = replace(task, inputs=images)

@@ -26,7 +26,7 @@ from benchharness.testing.plugin import benchharness_backend
 from benchharness.testing.reference import (
     Array,
     NumpyBackend,
-    Rule,
+    NumpyOptimizer,
     apply_layer,
     backward,
     forward,
@@ -212,7 +212,7 @@ def test_losses_of_huge_logits_are_finite() -> None:
 )
 def test_two_steps_of_each_rule_by_hand(optimizer: Optimizer, expected: list[float]) -> None:
     """From 1, with gradient 1 and then 2, each formula goes where pencil and paper go."""
-    arrays, rule, found = {"p": np.ones(1)}, Rule(optimizer), []
+    arrays, rule, found = {"p": np.ones(1)}, NumpyOptimizer(optimizer), []
 
     for gradient in (1.0, 2.0):
         rule.apply(arrays, {"p": np.full(1, gradient)})

@@ -10,14 +10,14 @@ from results_records import record
 
 from benchharness.results.cells import cells_of
 from benchharness.results.comparisons import (
-    Comparison,
+    BackendPair,
     comparisons_of,
     family_size,
     work_speed,
 )
 
 
-def turns(*starts: tuple[str, str, int], wall_s: float = 50.0) -> Comparison:
+def turns(*starts: tuple[str, str, int], wall_s: float = 50.0) -> BackendPair:
     """Return the comparison of trials that started at these times (backend, HH:MM:SS, index)."""
     records = [
         record(

@@ -50,7 +50,7 @@ def places_of(folder: Path, **environment: str) -> SearchPaths:
 
 def run(plan: Plan, places: SearchPaths) -> None:
     """Find and decode what a run reads."""
-    find_inputs(plan, places=places, workers=1).prepare()
+    find_inputs(plan, places=places, workers=1).decode_images()
 
 
 def preview(plan: Plan, places: SearchPaths) -> DatasetInfo:
@@ -188,7 +188,7 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
     plan = plan_of(tmp_path, HEAD + f'source = "{source}"\npath = "data"\n' + CNN)
 
     inputs = find_inputs(smallest_plan(plan), places=places_of(tmp_path), workers=1)
-    inputs.prepare()
+    inputs.decode_images()
 
     (cell,) = inputs.plan.cells
     assert all(len(ids) >= 3 for ids in inputs.prepared(cell).splits.values())
@@ -202,7 +202,7 @@ def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None
     text = HEAD + 'source = "folder"\non_bad_image = "skip"\n' + CNN
     places = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
     inputs = find_inputs(plan_of(tmp_path, text), places=places, workers=1)
-    inputs.prepare()
+    inputs.decode_images()
 
     dataset = inputs.describe_dataset()
 

@@ -14,7 +14,7 @@ from benchharness.measure.blocks import Block
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.task import FileSource, Scores
 from benchharness.testing.reference import NumpyBackend
-from benchharness.testing.tasks import linear, make_batches, make_task, make_witness
+from benchharness.testing.tasks import linear, make_batches, make_fingerprint_spec, make_task
 from benchharness.worker import calibration
 from benchharness.worker.calibration import TrainingCheck
 from benchharness.worker.training_loop import Epoch, TrainingLoop
@@ -69,9 +69,9 @@ class Backend(NumpyBackend):
         self.fault = fault
 
     def train(self, task):
-        if self.fault == "records_all" and task.witness is not None:
-            every = replace(task.witness, steps=tuple(range(1000)))
-            task = replace(task, witness=every)
+        if self.fault == "records_all" and task.fingerprint_spec is not None:
+            every = replace(task.fingerprint_spec, steps=tuple(range(1000)))
+            task = replace(task, fingerprint_spec=every)
         training = Training(task, self._dtype)
         training.fault = self.fault
         return training
@@ -261,7 +261,7 @@ def trained(training, *, step_s: float, steps: int) -> TrainingCheck:
 
 def test_the_state_of_the_training_is_read_by_evaluation_alone():
     """A whole training of the reference, checked: nothing is saved or loaded."""
-    task = make_task(linear(), witness=make_witness(steps=(0,)))
+    task = make_task(linear(), fingerprint_spec=make_fingerprint_spec(steps=(0,)))
     batches = make_batches()
     training = NumpyBackend().train(task)
     clock = PhaseClock(started_s=0.0)

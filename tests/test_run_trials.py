@@ -16,7 +16,7 @@ from in_process import workers_here
 from benchharness import plugins
 from benchharness.cli import cli
 from benchharness.errors import SuiteError
-from benchharness.measure.sequential import Look
+from benchharness.measure.sequential import InterimLook
 from benchharness.results import journal
 from benchharness.run import stopping
 
@@ -80,7 +80,7 @@ def undecided(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Return what has every look with fewer trials than it is given find nothing."""
 
     def until(trials: int) -> None:
-        def looks(family: Any, **limits: Any) -> list[Look]:
+        def looks(family: Any, **limits: Any) -> list[InterimLook]:
             found = LOOKS(family, **limits)
             return [
                 replace(one, verdict="open", more=trials - one.trials)

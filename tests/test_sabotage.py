@@ -125,7 +125,7 @@ EPOCHS = {
 def scored_with_dropout(training, task, backend):
     """Scores are those of a training that takes no step to speak of."""
     rule = Optimizer(name="sgd", lr=1e-30)
-    plain = replace(task, optimizer=rule, is_augmented=False, witness=None, files=None)
+    plain = replace(task, optimizer=rule, is_augmented=False, fingerprint_spec=None, files=None)
     scorer = backend.train(plain)
 
     def evaluate(batches):

@@ -13,7 +13,7 @@ from benchharness.measure.sequential import (
     LEVEL,
     MARGIN,
     MAX_TRIALS,
-    Look,
+    InterimLook,
     confidence,
     error_of_looks,
     looks,
@@ -23,7 +23,7 @@ from benchharness.measure.sequential import (
 from benchharness.measure.statistics import paired_ratio
 
 
-def look(logs: list[float], *, comparisons: int, **limits: float) -> Look:
+def look(logs: list[float], *, comparisons: int, **limits: float) -> InterimLook:
     """Return the result of one comparison of a family."""
     return looks([logs], comparisons=comparisons, **limits)[0]
 

@@ -10,7 +10,13 @@ import numpy as np
 import pytest
 
 from benchharness.api import Execution, Optimizer
-from benchharness.testing.tasks import CPU, make_batches, make_task, make_witness, small_cnn
+from benchharness.testing.tasks import (
+    CPU,
+    make_batches,
+    make_fingerprint_spec,
+    make_task,
+    small_cnn,
+)
 
 pytestmark = pytest.mark.full
 torch = pytest.importorskip("torch")
@@ -33,7 +39,7 @@ def trained(device: str, *, precision: str = "float32", is_held: bool = False):
         optimizer=MOMENTUM,
         is_augmented=True,
         execution=Execution(device=device, threads=1, precision=precision),
-        witness=make_witness(),
+        fingerprint_spec=make_fingerprint_spec(),
     )
     if is_held:
         task = replace(task, inputs=np.concatenate([batch.inputs for batch in batches]))

@@ -25,8 +25,8 @@ from suite_files import CNN, DATASET, HEAD, problems_of
 
 from benchharness import plugins
 from benchharness.cli import cli
-from benchharness.cli.errors import explanation, is_disk_error
 from benchharness.errors import DatasetError, PluginError, WeightsError
+from benchharness.exit_codes import explanation, is_disk_error
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.progress.plain import PlainReporter

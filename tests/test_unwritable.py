@@ -18,7 +18,6 @@ from small_disks import fill, small_disk
 from suite_files import FOLDER_SUITE
 from web_server import remote
 
-from benchharness.cli.errors import explanation
 from benchharness.data.drawn import synthetic_images
 from benchharness.data.folder import class_folder, folder, image_files
 from benchharness.data.prepared import Prepared
@@ -29,6 +28,7 @@ from benchharness.download.transfer import Timeouts
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.environments.store import Environments, Reference
 from benchharness.errors import BenchError
+from benchharness.exit_codes import explanation
 from benchharness.files import ANOTHER_CACHE, ANOTHER_RESULTS, save_arrays, unwritten, writable
 from benchharness.results.run_folder import require_room
 from benchharness.results.tables import write_csv_files

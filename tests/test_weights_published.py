@@ -22,7 +22,7 @@ from benchharness.model.network import Conv, MaxPool, Network
 from benchharness.weights.initial import initial_weights
 from benchharness.weights.pretrained import Pretrained, find_pretrained, read_pretrained
 from benchharness.weights.reading import read
-from benchharness.worker.request import WorkerRequest, run_job
+from benchharness.worker.request import WorkerRequest, run_in_worker
 
 KERAS_FILE, TORCH_FILE = (
     REGISTRY[weights_home("vgg16", release)].files[0].name
@@ -274,7 +274,7 @@ def test_a_worker_that_fails_gives_one_line(tmp_path):
         "metadata": {},
     }
 
-    *_, finished = run_job(WorkerRequest(job="convert-weights", arguments=arguments))
+    *_, finished = run_in_worker(WorkerRequest(job="convert-weights", arguments=arguments))
 
     assert finished["status"] == "failed"
     assert "\n" not in finished["reason"]

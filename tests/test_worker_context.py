@@ -52,7 +52,7 @@ def inputs_of(plan: Plan, folder: Path) -> RunInputs:
     """Return the plan's images, prepared."""
     places = SearchPaths(environment={}, cache=folder / "cache")
     inputs = find_inputs(plan, places=places, workers=1)
-    inputs.prepare()
+    inputs.decode_images()
     return inputs
 
 

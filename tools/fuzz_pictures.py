@@ -28,7 +28,7 @@ from benchharness.data import cats_dogs, fashion_mnist, folder
 from benchharness.data.folder import user_images
 from benchharness.data.images import read_image
 from benchharness.data.listing import Listing
-from benchharness.data.prepared import prepare
+from benchharness.data.prepared import prepare_images
 from benchharness.errors import DatasetError
 
 CLASSES = ("cats", "dogs")
@@ -189,7 +189,7 @@ def unreadable(paths: list[Path]) -> Iterator[tuple[Path, str, float]]:
 
 def skipped_in(listing: Listing, cache: Path) -> set[str]:
     """Return the names of a listing's pictures that preparing leaves out."""
-    found = prepare(
+    found = prepare_images(
         listing, size=16, channels=3, train_images=None, test_images=None, validation=0.0, seed=0,
         cache_dir=cache, workers=2, on_bad_image="skip",
     )  # fmt: skip

@@ -30,8 +30,8 @@ class Case:
     Attributes:
         trials: Of each, in pairs.
         images: Of the test, the same in all trials.
-        top1: True accuracy of ours, 0-1.
-        gap: How much lower that of theirs is.
+        top1: True accuracy of A, 0-1.
+        gap: How much lower that of B is.
         disagreement: Share of images that two models of equal accuracy answer differently.
         scatter: Standard deviation of a framework's accuracy between seeds.
         lasting: Share of the disagreement's variance that a framework keeps whatever the seed, 0-1.

@@ -337,8 +337,8 @@ def covers_leader(rng: np.random.Generator, *, backends: int, step: float) -> fl
 
 def covers_unpaired(rng: np.random.Generator, *, trials: int) -> bool:
     """Whether Welch's interval holds the truth where one side scatters three times as much."""
-    ours, theirs = rng.normal(0.0, 0.02, trials), rng.normal(0.0, 0.06, trials)
-    return _holds(unpaired_ratio(list(ours), list(theirs)), 0.0)
+    a, b = rng.normal(0.0, 0.02, trials), rng.normal(0.0, 0.06, trials)
+    return _holds(unpaired_ratio(list(a), list(b)), 0.0)
 
 
 def on_hosts(

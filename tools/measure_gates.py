@@ -36,7 +36,7 @@ from benchharness.history.changepoints import find_segments
 from benchharness.measure.blocks import Block, best_epoch
 from benchharness.model.quantities import QUANTITIES
 from benchharness.results.record import Record
-from benchharness.suite.plan import Cell
+from benchharness.suite.plan import PlannedCell
 from benchharness.suite.settings import settings_from_dict
 
 Random = np.random.Generator
@@ -46,7 +46,7 @@ EPOCHS, IMAGES, PAIRS = 20, 1000, 20
 SECONDS = QUANTITIES["wall_s"]
 SPEED = Criteria(columns=("best_epoch_s", "train_images_per_s"))
 TARGET = Criteria(columns=("time_to_top1_s",), is_chosen=True)
-CELL = Cell(
+CELL = PlannedCell(
     benchmark="cnn",
     strategy="simple_cnn",
     backend="torch",
@@ -206,12 +206,12 @@ def pairs_of(machine: Machine, planted: Planted, random: Random) -> Iterator[tup
 def compare(machine: Machine, planted: Planted, random: Random) -> tuple[int, int]:
     """Return the exit code of a comparison, and after how many pairs it ends."""
     series = PairSeries(
-        cells=CellPair(ours=CELL, theirs=CELL, backend="torch"),
+        cells=CellPair(a=CELL, b=CELL, backend="torch"),
         looks=planned_looks(FEWEST_PAIRS, PAIRS),
     )
     for ours, theirs in pairs_of(machine, planted, random):
-        series.ours.append(ours)
-        series.theirs.append(theirs)
+        series.a.append(ours)
+        series.b.append(theirs)
         series.decide(planted.criteria)
         if series.is_over:
             break
@@ -297,7 +297,7 @@ def recorded(
         sides.append(records)
     requested = {} if threshold is None else {"train_images_per_s": threshold}
     criteria = Criteria(columns=("train_images_per_s",), requested=requested)
-    both = Trials(ours=sides[0], theirs=sides[1], is_paired=False, drift=criteria.drift)
+    both = Trials(a=sides[0], b=sides[1], is_paired=False, drift=criteria.drift)
     return exit_code(both.verdicts(criteria, "cnn", level=ERROR, level_of_misses=ERROR))
 
 

@@ -10,16 +10,9 @@ import warnings
 import click
 
 from benchharness import __version__
-from benchharness.cli.errors import (
-    Terminated,
-    echo,
-    exit_code,
-    explanation,
-    install_signal_handlers,
-    is_disk_error,
-    open_missing_streams,
-)
+from benchharness.cli.streams import echo, install_signal_handlers, open_missing_streams
 from benchharness.errors import BenchError, PluginError
+from benchharness.exit_codes import Terminated, exit_code, explanation, is_disk_error
 from benchharness.files import expanded
 from benchharness.plugins import distribution, extensions, load_extension, title
 

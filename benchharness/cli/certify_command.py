@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from benchharness.cli import options
-from benchharness.cli.errors import echo
+from benchharness.cli.streams import echo
 
 
 @click.command("certify")

@@ -153,10 +153,10 @@ def command(
         from benchharness.suite.load import load
 
         described = load(suite).regression_settings(profile=profile) if suite else None
-        ours, theirs = (recorded_run(target.text, results=results) for target in targets)
+        side_a, side_b = (recorded_run(target.text, results=results) for target in targets)
         comparison = compare_recorded(
-            ours,
-            theirs,
+            side_a,
+            side_b,
             RecordedOptions(
                 benchmarks=benchmarks,
                 backends=backends,
@@ -175,8 +175,8 @@ def command(
         from benchharness.run.options import RunOptions
 
         assert suite is not None
-        ours, theirs = map(side_of, targets, overrides)
-        named = tuple(dict.fromkeys(side.backend for side in (ours, theirs) if side.backend))
+        side_a, side_b = map(side_of, targets, overrides)
+        named = tuple(dict.fromkeys(side.backend for side in (side_a, side_b) if side.backend))
         request = RunOptions(
             suite=suite,
             profile=profile,
@@ -188,8 +188,8 @@ def command(
         )
         comparison = ComparisonOptions(
             request=request,
-            a=ours,
-            b=theirs,
+            a=side_a,
+            b=side_b,
             columns=columns,
             thresholds=limits,
             fewest=fewest,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchharness.cli import options
-from benchharness.cli.errors import echo
+from benchharness.cli.streams import echo
 
 if TYPE_CHECKING:
     from benchharness.run.inputs import RunInputs
@@ -37,8 +37,7 @@ def prepare(*, suite: Path, **others: Any) -> int:
     """
     from benchharness.progress import watch
     from benchharness.run.options import RunOptions
-    from benchharness.run.session import open_session
-    from benchharness.run.session import prepare as prepare_inputs
+    from benchharness.run.session import open_session, prepare_inputs
 
     with watch() as observe:
         session = open_session(RunOptions(suite=suite, **others), observe=observe)

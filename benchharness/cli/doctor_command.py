@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchharness.cli import options
-from benchharness.cli.errors import echo
+from benchharness.cli.streams import echo
 
 if TYPE_CHECKING:
     from benchharness.doctor.check import DoctorReport, Section

@@ -33,8 +33,8 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
 
     Exit codes: 0 all are ready; 1 one cannot be built; 2 invalid suite or options.
     """
-    from benchharness.environments.sync import sync_environments
     from benchharness.errors import BenchError
+    from benchharness.run.environments import sync_environments
 
     code = 0
     for outcome in sync_environments(
@@ -101,13 +101,13 @@ def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
 
     `benchharness env sync` builds them again.
     """
-    from benchharness.environments import sync
+    from benchharness.run.environments import unused_environments
 
     if not (names or unused or every):
         raise click.UsageError("expected names, --unused or --all; found none of them")
     store = _store()
     chosen = [environment for name in names for environment in _named(store, name)]
-    chosen += sync.unused(store, environment=os.environ) if unused else []
+    chosen += unused_environments(store, environment=os.environ) if unused else []
     chosen += store.all() if every else []
     for environment in {environment.digest: environment for environment in chosen}.values():
         line = f"removed {summary(environment)}, {_size(environment)}"

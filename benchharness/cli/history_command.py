@@ -10,7 +10,7 @@ import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
-from benchharness.cli.errors import echo
+from benchharness.cli.streams import echo
 
 if TYPE_CHECKING:
     from benchharness.history.history import History

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from benchharness.cli import options
-from benchharness.cli.errors import echo
+from benchharness.cli.streams import echo
 from benchharness.data.sources import SOURCES
 from benchharness.model.backbones import BACKBONES
 from benchharness.plugins import distribution, extensions, install_command, installed, obstacle

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from benchharness.cli import options
-from benchharness.cli.errors import echo
+from benchharness.cli.streams import echo
 from benchharness.errors import BenchError, RunError
 
 if TYPE_CHECKING:

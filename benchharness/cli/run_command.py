@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from benchharness.cli import options
-from benchharness.cli.errors import Terminated, echo
+from benchharness.cli.streams import echo
+from benchharness.exit_codes import Terminated
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager

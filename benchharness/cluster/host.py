@@ -37,7 +37,7 @@ from benchharness.run.process.reaper import workers_with
 from benchharness.run.requests import Requests
 from benchharness.run.resume import PendingTrials, describe_run
 from benchharness.run.runner import Runner
-from benchharness.run.session import Session, open_session, prepare
+from benchharness.run.session import Session, open_session, prepare_inputs
 
 if TYPE_CHECKING:
     from benchharness.suite.plan import Trial
@@ -232,7 +232,7 @@ def _opened(setup: HostSetup) -> _Host:
         (place / RECORDS).touch()
         options = _local_options(setup, place)
     session = open_session(options, environment=environment).resolve_interpreters()
-    inputs = prepare(session, unobserved)
+    inputs = prepare_inputs(session, unobserved)
     run = describe_run(session, inputs, started=datetime.now(UTC), is_resumable=False)
     requests = session.requests(inputs)
     requests.executor = replace(requests.executor, is_cancelled=is_cancelled)

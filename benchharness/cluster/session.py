@@ -21,7 +21,7 @@ from benchharness.run.events import Observer, announce
 from benchharness.run.options import RunOptions
 from benchharness.run.requests import Requests
 from benchharness.run.resume import describe_run
-from benchharness.run.session import Session, open_session, prepare, start_run
+from benchharness.run.session import Session, open_session, prepare_inputs, start_run
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -64,7 +64,7 @@ def check_hosts(options: RunOptions, observe: Observer) -> Section:
         # What is not timed need not be proven.
         options = replace(options, proof="no")
         session = _open_session(client, options, observe).resolve_interpreters()
-        inputs = prepare(session, observe)
+        inputs = prepare_inputs(session, observe)
         run = describe_run(session, inputs, started=datetime.now(UTC), is_resumable=False)
         name = f"doctor-{token_hex(4)}"
         checks: dict[Check, None] = {}

@@ -27,7 +27,7 @@ from benchharness.files import ANOTHER_CACHE, atomic_write_text, json_digest, wr
 from benchharness.measure.machine import fingerprint, recorded_variables, usable_cores
 from benchharness.measure.statistics import lower_bounds
 from benchharness.run.requests import backend_plugin
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 
 if TYPE_CHECKING:
     from benchharness.compare.run import ComparisonRun
@@ -157,7 +157,7 @@ class NoiseStore:
     folder: Path
     device: str
 
-    def find(self, plan: Plan, cell: Cell) -> NoiseFloor | None:
+    def find(self, plan: Plan, cell: PlannedCell) -> NoiseFloor | None:
         """Return the floor of a cell; None if there is none, or its file is damaged."""
         try:
             kept = json.loads(self._file(self._key(plan, cell)).read_text(encoding="utf-8"))
@@ -168,7 +168,7 @@ class NoiseStore:
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
 
-    def keep(self, plan: Plan, cell: Cell, floor: NoiseFloor) -> None:
+    def keep(self, plan: Plan, cell: PlannedCell, floor: NoiseFloor) -> None:
         """Store the floor of a cell, in place of an earlier one."""
         key = self._key(plan, cell)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -184,7 +184,7 @@ class NoiseStore:
     def _file(self, key: Mapping[str, Any]) -> Path:
         return self.folder / f"{json_digest(key, length=24)}.json"
 
-    def _key(self, plan: Plan, cell: Cell) -> dict[str, Any]:
+    def _key(self, plan: Plan, cell: PlannedCell) -> dict[str, Any]:
         plugin, options = backend_plugin(plan, cell.backend)
         settings = cell.settings.model_dump(mode="json", exclude=set(_IGNORED_SETTINGS))
         identity = {
@@ -211,11 +211,11 @@ class PowerEstimate:
         floors = {
             pair.label: floor
             for pair in plan.cells
-            if (floor := store.find(plan.plan, pair.ours)) is not None
+            if (floor := store.find(plan.plan, pair.a)) is not None
         }
         return cls(plan=plan, criteria=criteria, floors=floors)
 
-    def first_look(self, *, most: int) -> dict[str, int]:
+    def first_looks(self, *, most: int) -> dict[str, int]:
         """Return when to look first: at half of the pairs that it should take, or may."""
         return {
             pair.label: min(most, max(needed.values())) // 4 * 2
@@ -229,7 +229,7 @@ class PowerEstimate:
         Thresholds that are not stated cause a warning instead.
         """
         for pair, column, threshold, needed in self._beyond(most):
-            floor, benchmark = self.floors[pair.label], pair.ours.benchmark
+            floor, benchmark = self.floors[pair.label], pair.a.benchmark
             is_asked = self.criteria.is_chosen or self.criteria.stated_threshold(benchmark, column)
             if not is_asked or not floor.is_hopeless(column, threshold, most):
                 continue
@@ -265,7 +265,7 @@ class PowerEstimate:
         for pair in self.plan.cells:
             for column, needed in self._pairs_needed(pair).items():
                 if needed > most:
-                    threshold = self.criteria.threshold(pair.ours.benchmark, column)
+                    threshold = self.criteria.threshold(pair.a.benchmark, column)
                     yield pair, column, threshold, needed
 
     def _pairs_needed(self, pair: CellPair) -> dict[str, int]:
@@ -279,7 +279,7 @@ class PowerEstimate:
             if quantity.name in floor.log_ratios and criteria.is_required(quantity)
         ]
         needed = {
-            q.name: floor.pairs_needed(q.name, criteria.threshold(pair.ours.benchmark, q.name))
+            q.name: floor.pairs_needed(q.name, criteria.threshold(pair.a.benchmark, q.name))
             for q in required
         }
         if not criteria.is_chosen:
@@ -363,7 +363,7 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
             scatters[label] = scatter
         floor = NoiseFloor.of(series, run.criteria)
         with writable(run.noise.folder, elsewhere=ANOTHER_CACHE):
-            run.noise.keep(run.plan.plan, series.cells.ours, floor)
+            run.noise.keep(run.plan.plan, series.cells.a, floor)
         words = {verdict.column: verdict.word for verdict in series.verdicts}
         for column, ratios in floor.log_ratios.items():
             pairs = {each: floor.pairs_needed(column, each) for each in DIFFERENCES}

@@ -11,7 +11,7 @@ from typing import Any
 from benchharness.errors import Problem
 from benchharness.suite.errors import FieldError, check
 from benchharness.suite.load import conflicts_of
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import STRATEGIES, StrategySettings, setting_names
 from benchharness.text import quote, suggest
 
@@ -61,7 +61,7 @@ class Overrides:
         named = (replace(each, where=f"{self.option} {each.where}") for each in problems)
         return list(dict.fromkeys(named))
 
-    def _errors(self, cell: Cell) -> Iterator[FieldError]:
+    def _errors(self, cell: PlannedCell) -> Iterator[FieldError]:
         for key in self.settings.keys() & cell.matrix.keys():
             yield FieldError(
                 at=(key,),

@@ -11,7 +11,7 @@ from benchharness.errors import SuiteError
 from benchharness.model.cell import cell_label
 from benchharness.run.requests import backend_plugin
 from benchharness.suite.file import BackendTable
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import BottleneckSettings, StrategySettings
 
 
@@ -24,25 +24,25 @@ class CellPair:
         is_compared: False if it only trains heads for other cells.
     """
 
-    ours: Cell
-    theirs: Cell
+    a: PlannedCell
+    b: PlannedCell
     backend: str
     is_compared: bool = True
 
     @property
     def label(self) -> str:
         """Benchmark, point of its matrix, backend and, unless it is the equal one, track."""
-        cell = self.ours
+        cell = self.a
         return cell_label(cell.benchmark, cell.matrix, cell.track, self.backend)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what identifies it, as JSON knows it."""
         return {
             "cell": self.label,
-            "benchmark": self.ours.benchmark,
-            "matrix": dict(self.ours.matrix),
-            "track": self.ours.track,
-            "backends": [self.ours.backend, self.theirs.backend],
+            "benchmark": self.a.benchmark,
+            "matrix": dict(self.a.matrix),
+            "track": self.a.track,
+            "backends": [self.a.backend, self.b.backend],
         }
 
 
@@ -63,8 +63,7 @@ class ComparisonPlan:
         keys = (cell.key for cell in self.plan.cells)
         cells = dict(zip(keys, plan.cells, strict=True))
         pairs = tuple(
-            replace(pair, ours=cells[pair.ours.key], theirs=cells[pair.theirs.key])
-            for pair in self.cells
+            replace(pair, a=cells[pair.a.key], b=cells[pair.b.key]) for pair in self.cells
         )
         return replace(self, plan=plan, cells=pairs)
 
@@ -100,12 +99,12 @@ def plan_comparison(
             table = plan.suite.backend.get(backend, BackendTable())
             update = {"plugin": plugin, "options": {**options, **side.overrides.options}}
             tables[name] = table.model_copy(update=update)
-    matched = {pair.ours.benchmark for pair in cells}
+    matched = {pair.a.benchmark for pair in cells}
     return ComparisonPlan(
         plan=replace(
             plan,
             suite=plan.suite.model_copy(update={"backend": tables}),
-            cells=tuple(cell for pair in cells for cell in (pair.ours, pair.theirs)),
+            cells=tuple(cell for pair in cells for cell in (pair.a, pair.b)),
         ),
         cells=cells,
         unmatched=tuple(
@@ -132,7 +131,7 @@ def _backend_names(plan: Plan, a: Side, b: Side) -> list[dict[str, str]]:
 def _cell_pairs(
     plan: Plan, sides: tuple[Side, Side], names: list[dict[str, str]]
 ) -> Iterator[CellPair]:
-    def of(cell: Cell, side: Side, names: Mapping[str, str]) -> Cell:
+    def of(cell: PlannedCell, side: Side, names: Mapping[str, str]) -> PlannedCell:
         settings = side.overrides.apply(cell.settings)
         return replace(cell, backend=names[cell.backend], settings=settings)
 
@@ -143,8 +142,8 @@ def _cell_pairs(
         rival = every.get(replace(cell, backend=wanted).key)
         if rival is not None and a.backend in (None, cell.backend):
             yield CellPair(
-                ours=of(cell, a, names[0]),
-                theirs=of(rival, b, names[1]),
+                a=of(cell, a, names[0]),
+                b=of(rival, b, names[1]),
                 backend=cell.backend if wanted == cell.backend else "",
                 is_compared=cell.benchmark not in plan.added,
             )

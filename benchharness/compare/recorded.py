@@ -46,8 +46,8 @@ class RecordedOptions:
 class _Match:
     """A cell of A with its counterpart of B."""
 
-    ours: Cell
-    theirs: Cell
+    a: Cell
+    b: Cell
     trials: Trials
 
 
@@ -68,27 +68,27 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     if described is None:
         described = run_a.get("resolved", {}).get("regression", {})
     criteria = Criteria.of(described, columns=options.columns, thresholds=options.thresholds)
-    ours, theirs = _cells(a, options), _cells(b, options)
+    cells_a, cells_b = _cells(a, options), _cells(b, options)
     are_backends = a.backend is not None and b.backend is not None
     every = a.run.records()[0] if is_same_run else None
-    has_machines = any(len({cell.machine for cell in side}) > 1 for side in (ours, theirs))
+    has_machines = any(len({cell.machine for cell in side}) > 1 for side in (cells_a, cells_b))
 
     def key(cell: Cell) -> tuple[CellKey, str]:
         backend = "" if are_backends else cell.backend
         machine = cell.machine if has_machines else ""
         return cell_key(cell.benchmark, dict(cell.matrix), cell.track, backend), machine
 
-    counterparts = {key(cell): cell for cell in reversed(theirs)}
+    counterparts = {key(cell): cell for cell in reversed(cells_b)}
     matches: dict[tuple[CellKey, str], _Match] = {}
-    for cell in ours:
+    for cell in cells_a:
         if other := counterparts.get(key(cell)):
             trials = Trials(
-                ours=cell.trials,
-                theirs=other.trials,
+                a=cell.trials,
+                b=other.trials,
                 is_paired=every is not None and ran_in_turn(cell.trials, other.trials, run=every),
                 drift=criteria.drift,
             )
-            matches[key(cell)] = _Match(ours=cell, theirs=other, trials=trials)
+            matches[key(cell)] = _Match(a=cell, b=other, trials=trials)
 
     differences = [*_run_differences(run_a, run_b), *_setting_differences([*matches.values()])]
     problems = [problem for kind, problem in differences if kind not in options.ignore]
@@ -99,17 +99,17 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     cells = tuple(
         _compare(match, criteria, is_same_run=is_same_run)
         if (match := matches.get(key(cell)))
-        else _missing(cell, theirs)
-        for cell in ours
+        else _missing(cell, cells_b)
+        for cell in cells_a
     )
     if has_machines:
-        cells = tuple(map(_on_machine, cells, ours))
+        cells = tuple(map(_on_machine, cells, cells_a))
     both = [match.trials for match in matches.values()]
     notes = [*proof_notes(cells), *dict.fromkeys(map(_session_note, both))]
     if not is_same_run:
         notes += _version_notes(run_a.get("environment", {}), run_b.get("environment", {}))
     notes += [f"differs, as allowed: {p}" for kind, p in differences if kind in options.ignore]
-    if new := [cell.label for cell in theirs if key(cell) not in matches]:
+    if new := [cell.label for cell in cells_b if key(cell) not in matches]:
         notes.append(f"only in B: {', '.join(new)}")
     cores_a, cores_b = ((run.get("environment") or {}).get("cores") for run in (run_a, run_b))
     return Comparison(
@@ -121,7 +121,7 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
         cells=cells,
         notes=tuple(filter(None, notes)),
         disturbed=sum(
-            disturbed_count(trials.ours, cores_a) + disturbed_count(trials.theirs, cores_b)
+            disturbed_count(trials.a, cores_a) + disturbed_count(trials.b, cores_b)
             for trials in both
         ),
     )
@@ -147,7 +147,7 @@ def _cells(side: RecordedRun, options: RecordedOptions) -> list[Cell]:
 
 
 def _compare(match: _Match, criteria: Criteria, *, is_same_run: bool) -> CellComparison:
-    cell, other, trials = match.ours, match.theirs, match.trials
+    cell, other, trials = match.a, match.b, match.trials
     failure = trials.failure()
     backend = cell.backend if cell.backend == other.backend else ""
     return CellComparison(
@@ -168,8 +168,8 @@ def _on_machine(comparison: CellComparison, cell: Cell) -> CellComparison:
     return replace(comparison, label=label, identity={**identity, "machine": cell.machine})
 
 
-def _missing(cell: Cell, theirs: Sequence[Cell]) -> CellComparison:
-    names = [other.label for other in theirs]
+def _missing(cell: Cell, cells_b: Sequence[Cell]) -> CellComparison:
+    names = [other.label for other in cells_b]
     near = closest(cell.label, names)
     hint = f"did you rename it to {near[0]}?" if near else f"B has: {', '.join(names)}"
     return CellComparison(
@@ -194,7 +194,7 @@ def _thresholds_below_drift(matches: Sequence[_Match], criteria: Criteria) -> It
     columns: dict[float, dict[str, None]] = {}
     for match in matches:
         for quantity in criteria.quantities:
-            stated = criteria.stated_threshold(match.ours.benchmark, quantity.name)
+            stated = criteria.stated_threshold(match.a.benchmark, quantity.name)
             if quantity.kind != "speed" or stated is None or stated > match.trials.allowance:
                 continue
             if match.trials.sample(quantity) is not None:
@@ -220,12 +220,12 @@ def _session_note(trials: Trials) -> str:
             f"{trials.drift:.0%} then, so intervals are so much wider, and an unstated limit is "
             f"{2 * trials.drift:.0%}; run both sides to see smaller changes"
         )
-    ours, theirs = trials.sessions
-    if min(ours, theirs) < FEWEST_SESSIONS:
+    times_a, times_b = trials.sessions
+    if min(times_a, times_b) < FEWEST_SESSIONS:
         return "recorded at different times: trials are not paired"
     return (
-        f"recorded at {ours} different times of A and {theirs} of B: speeds are compared by the "
-        "median of each time"
+        f"recorded at {times_a} different times of A and {times_b} of B: speeds are compared by "
+        "the median of each time"
     )
 
 
@@ -259,28 +259,30 @@ def _run_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Dif
 def _setting_differences(matches: Sequence[_Match]) -> Iterator[Difference]:
     """Yield the settings in which matching cells differ."""
     for match in matches:
-        ours, theirs = match.ours.trials[0]["settings"], match.theirs.trials[0]["settings"]
-        for key in sorted(ours.keys() | theirs.keys()):
-            a, b = ours.get(key), theirs.get(key)
-            if a != b:
-                yield _difference("settings", a, b, where=f"{match.ours.label}: {key}")
+        a, b = match.a.trials[0]["settings"], match.b.trials[0]["settings"]
+        for key in sorted(a.keys() | b.keys()):
+            if a.get(key) != b.get(key):
+                yield _difference(
+                    "settings", a.get(key), b.get(key), where=f"{match.a.label}: {key}"
+                )
 
 
-def _difference(kind: str, ours: Any, theirs: Any, *, where: str = "") -> Difference:
+def _difference(kind: str, a: Any, b: Any, *, where: str = "") -> Difference:
     return kind, Problem(
         where=where or kind,
         expected=f"the same {kind} on both sides",
-        found=f"A {ours}, B {theirs}",
+        found=f"A {a}, B {b}",
         hint=f"--ignore {kind} compares all the same",
     )
 
 
-def _version_notes(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Iterator[str]:
+def _version_notes(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:
     """Yield the versions that differ between the environments of two runs."""
     for name in ("python", "system"):
-        if ours.get(name) != theirs.get(name):
-            yield f"{name}: A {ours.get(name)}, B {theirs.get(name)}"
-    a, b = ours.get("packages", {}), theirs.get("packages", {})
-    for name in sorted(a.keys() | b.keys()):
         if a.get(name) != b.get(name):
-            yield f"{name}: A {a.get(name, 'absent')}, B {b.get(name, 'absent')}"
+            yield f"{name}: A {a.get(name)}, B {b.get(name)}"
+    packages_a, packages_b = a.get("packages", {}), b.get("packages", {})
+    for name in sorted(packages_a.keys() | packages_b.keys()):
+        versions = [packages.get(name, "absent") for packages in (packages_a, packages_b)]
+        if versions[0] != versions[1]:
+            yield f"{name}: A {versions[0]}, B {versions[1]}"

@@ -106,7 +106,7 @@ class ComparisonSession:
         """Return the comparison of the cells that have been sampled."""
         compared = [series for series in every if series.cells.is_compared]
         cells = tuple(map(_compare_cell, compared))
-        records = [record for series in compared for record in (*series.ours, *series.theirs)]
+        records = [record for series in compared for record in (*series.a, *series.b)]
         return Comparison(
             suite=self.plan.plan.suite.name,
             a=self.a,
@@ -130,7 +130,7 @@ def _compare_cell(series: PairSeries) -> CellComparison:
         label=cells.label,
         identity=cells.as_dict(),
         verdicts=series.verdicts,
-        proof=worst_proof(record["proofs"].get(cells.theirs.backend, "") for record in trials.ours),
+        proof=worst_proof(record["proofs"].get(cells.b.backend, "") for record in trials.a),
         failure=trials.failure(),
         scatter=series.scatter,
         is_skipped=trials.is_skipped,
@@ -239,7 +239,7 @@ def open_comparison(
                     criteria=criteria,
                     limits=limits,
                     observe=observe,
-                    first=power.first_look(most=limits.most),
+                    first_looks=power.first_looks(most=limits.most),
                     is_by_epoch=is_by_epoch,
                 ),
                 noise=noise,
@@ -314,7 +314,7 @@ def _check_out(
             variables=checkout.environment,
             code=checkout.commit + modified,
         )
-        cells = [pair.ours if letter == "A" else pair.theirs for pair in plan.cells]
+        cells = [pair.a if letter == "A" else pair.b for pair in plan.cells]
         for backend in dict.fromkeys(cell.backend for cell in cells):
             executors[backend] = executor
             if interpreter := session.interpreters.get(backend):

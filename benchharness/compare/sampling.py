@@ -168,8 +168,8 @@ class PairSeries:
 
     cells: CellPair
     looks: tuple[int, ...]
-    ours: list[Record] = field(default_factory=list)
-    theirs: list[Record] = field(default_factory=list)
+    a: list[Record] = field(default_factory=list)
+    b: list[Record] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
     verdicts: tuple[Verdict, ...] = ()
     is_over: bool = False
@@ -177,19 +177,19 @@ class PairSeries:
     @property
     def pairs(self) -> int:
         """Number of pairs that have run."""
-        return len(self.theirs)
+        return len(self.b)
 
     @property
     def trials(self) -> Trials:
         """The trials that have run."""
-        return Trials(ours=self.ours, theirs=self.theirs)
+        return Trials(a=self.a, b=self.b)
 
     @property
     def scatter(self) -> Scatter | None:
         """Scatter of the epochs within and between trials; None if unknown."""
         if self.trials.failure() or not self.seconds:
             return None
-        return scatter_of(self.ours, self.theirs, pair_s=median(self.seconds))
+        return scatter_of(self.a, self.b, pair_s=median(self.seconds))
 
     @property
     def planned(self) -> int:
@@ -205,27 +205,28 @@ class PairSeries:
         if self.trials.failure() or not self.cells.is_compared:
             self.is_over = True
             return
-        most = self.looks[-1]
         # An unplanned end is no separate look if there was one before.
         is_look = self.pairs in self._all_looks or (is_last and not self.verdicts)
         if is_look:
-            verdicts = self.trials.verdicts(
-                criteria,
-                self.cells.ours.benchmark,
-                level=level_of(self.looks),
-                level_of_misses=level_of_misses(self._all_looks[-1]),
-            )
-            if self.pairs > most:
-                # Other columns have had the last of the looks that make their level.
-                kept = {v.column: v for v in self.verdicts if v.column != MISSES}
-                verdicts = tuple(
-                    replace(kept.get(v.column, v), is_required=v.is_required) for v in verdicts
-                )
-            self.verdicts = verdicts
-        if any(map(_may_show_misses, self.verdicts)):
-            most = self._all_looks[-1]
+            self.verdicts = self._look(criteria)
+        are_misses_open = any(map(_may_show_misses, self.verdicts))
+        most = self._all_looks[-1] if are_misses_open else self.looks[-1]
         is_decided = is_look and not any(verdict.is_undecided for verdict in self.verdicts)
         self.is_over = is_last or self.pairs >= most or is_decided
+
+    def _look(self, criteria: Criteria) -> tuple[Verdict, ...]:
+        """Return the verdicts at this look; beyond ``looks`` only misses are judged again."""
+        verdicts = self.trials.verdicts(
+            criteria,
+            self.cells.a.benchmark,
+            level=level_of(self.looks),
+            level_of_misses=level_of_misses(self._all_looks[-1]),
+        )
+        if self.pairs <= self.looks[-1]:
+            return verdicts
+        # Other columns have had the last of the looks that make their level.
+        kept = {v.column: v for v in self.verdicts if v.column != MISSES}
+        return tuple(replace(kept.get(v.column, v), is_required=v.is_required) for v in verdicts)
 
     @property
     def _all_looks(self) -> tuple[int, ...]:
@@ -249,7 +250,7 @@ class Sampler:
     pair of several cells and not several of one.
 
     Attributes:
-        first: Fewest pairs of some cells by label, where that is more than the limits say.
+        first_looks: Fewest pairs of some cells by label, where that is more than the limits say.
         is_by_epoch: Whether the trials of a pair live side by side and take turns epoch by epoch,
             and not one whole trial after the other.
     """
@@ -258,7 +259,7 @@ class Sampler:
     criteria: Criteria
     limits: Limits
     observe: Observer
-    first: Mapping[str, int] = field(default_factory=dict)
+    first_looks: Mapping[str, int] = field(default_factory=dict)
     is_by_epoch: bool = False
     now: Callable[[], float] = time.monotonic
     _records: list[Record] = field(default_factory=list)
@@ -266,30 +267,31 @@ class Sampler:
 
     def run(self, cells: Sequence[CellPair]) -> list[PairSeries]:
         """Run pairs until each cell is decided, or its limit is reached."""
-        limits = self.limits
-        every = []
+        most, all_series = self.limits.most, []
         for pair in cells:
-            fewest = min(max(limits.fewest, self.first.get(pair.label, 0)), limits.most)
-            every.append(PairSeries(cells=pair, looks=planned_looks(fewest, limits.most)))
-        while waiting := [series for series in every if not series.is_over]:
-            for series in waiting:
-                # Another pair would not end in time.
-                is_late = (
-                    limits.minutes is not None
-                    and series.pairs >= limits.fewest
-                    and self._spent_s + series.seconds[-1] > 60 * limits.minutes
-                )
+            fewest = min(max(self.limits.fewest, self.first_looks.get(pair.label, 0)), most)
+            all_series.append(PairSeries(cells=pair, looks=planned_looks(fewest, most)))
+        while undecided := [series for series in all_series if not series.is_over]:
+            for series in undecided:
+                is_late = self._is_late(series)
                 if not is_late:
-                    self._add_pair(series, count=2 * sum(other.planned for other in every))
+                    self._add_pair(series, count=2 * sum(each.planned for each in all_series))
                 series.decide(self.criteria, is_last=is_late)
-        return every
+        return all_series
+
+    def _is_late(self, series: PairSeries) -> bool:
+        """Return whether another pair, beyond the fewest, would not end in time."""
+        fewest, minutes = self.limits.fewest, self.limits.minutes
+        if minutes is None or series.pairs < fewest:
+            return False
+        return self._spent_s + series.seconds[-1] > 60 * minutes
 
     def _add_pair(self, series: PairSeries, *, count: int) -> None:
         """Run the next pair, in the other order than the pair before."""
         began_s = self.now()
         index, planned = series.pairs + 1, series.planned
         seed = self.runner.plan.suite.seed + index - 1
-        sides = [(series.cells.ours, series.ours), (series.cells.theirs, series.theirs)]
+        sides = [(series.cells.a, series.a), (series.cells.b, series.b)]
         ordered = sides if index % 2 else sides[::-1]
         trials = [
             Trial(cell=replace(cell, trials=planned), index=index, seed=seed) for cell, _ in ordered
@@ -304,9 +306,9 @@ class Sampler:
         self._spent_s += series.seconds[-1]
 
 
-def spent_minutes(every: Sequence[PairSeries]) -> float:
+def spent_minutes(all_series: Sequence[PairSeries]) -> float:
     """Return how long all pairs took."""
-    return sum(sum(series.seconds) for series in every) / 60
+    return sum(sum(series.seconds) for series in all_series) / 60
 
 
 # --- Scatter -------------------------------------------------------------------------------------
@@ -348,9 +350,7 @@ class Scatter:
         return asdict(self)
 
 
-def scatter_of(
-    ours: Sequence[Record], theirs: Sequence[Record], *, pair_s: float
-) -> Scatter | None:
+def scatter_of(a: Sequence[Record], b: Sequence[Record], *, pair_s: float) -> Scatter | None:
     """Return the scatter of the epochs of some pairs; None if there are too few of either.
 
     A pair takes ``pair_s`` seconds, starting its processes included.
@@ -367,19 +367,18 @@ def scatter_of(
         return [epoch["train_s"] for epoch in record["epochs"] if epoch.get("train_s")]
 
     seconds = [
-        list(zip(epochs_of(a), epochs_of(b), strict=False))
-        for a, b in zip(ours, theirs, strict=True)
+        list(zip(*map(epochs_of, records), strict=False)) for records in zip(a, b, strict=True)
     ]
     epochs = min((len(pair) for pair in seconds), default=0)
     if len(seconds) < _SCATTER_PAIRS or epochs < _SCATTER_EPOCHS:
         return None
-    ratios = [[math.log(b / a) for a, b in pair[:epochs]] for pair in seconds]
+    ratios = [[math.log(b_s / a_s) for a_s, b_s in pair[:epochs]] for pair in seconds]
     within = mean(variance(pair) for pair in ratios)
-    of_pairs, by_epochs = variance([mean(pair) for pair in ratios]), within / epochs
+    of_pairs, of_epochs = variance([mean(pair) for pair in ratios]), within / epochs
     degrees = len(ratios) - 1, len(ratios) * (epochs - 1)
-    is_beyond = not by_epochs or fdtrc(*degrees, of_pairs / by_epochs) < _CHANCE
-    between = of_pairs - by_epochs if is_beyond and of_pairs > by_epochs else 0.0
-    epoch_s = mean(a + b for pair in seconds for a, b in pair)
+    is_beyond = not of_epochs or fdtrc(*degrees, of_pairs / of_epochs) < _CHANCE
+    between = of_pairs - of_epochs if is_beyond and of_pairs > of_epochs else 0.0
+    epoch_s = mean(sum(epoch) for pair in seconds for epoch in pair)
     # What a pair takes beside its epochs, at least an epoch of it: a pair cannot do without one.
     other_s = max(epoch_s, pair_s - epochs * epoch_s)
     best = math.sqrt(other_s / epoch_s * within / between) if between else None

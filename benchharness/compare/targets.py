@@ -79,22 +79,22 @@ def parse_targets(
         written = TargetSpec(kind="written", text="")
         return Path(a), (written, written)
     known = [*backends_of(load(suite)), *installed()] if suite else []
-    ours = parse_target(a, backends=known, results=results)
-    if b is None and ours.kind != "rev":
+    target_a = parse_target(a, backends=known, results=results)
+    if b is None and target_a.kind != "rev":
         raise invalid_targets(a, expected=f"a second side to compare {a} with", found="none")
     b = b or f"rev:{WORKTREE}"
-    theirs = parse_target(b, backends=known, results=results)
-    if (ours.kind == "run") != (theirs.kind == "run"):
+    target_b = parse_target(b, backends=known, results=results)
+    if (target_a.kind == "run") != (target_b.kind == "run"):
         raise invalid_targets(
             f"{a}, {b}",
             expected="two sides that are both recorded, or both to be run",
-            found=f"a {ours.kind} and a {theirs.kind}",
+            found=f"a {target_a.kind} and a {target_b.kind}",
             hint="timings of different times differ on most machines: run both",
         )
-    if ours.kind != "run" and suite is None:
+    if target_a.kind != "run" and suite is None:
         expected = "--suite, which both are to run, or two recorded runs"
         raise invalid_targets(f"{a}, {b}", expected=expected, found="neither")
-    return suite, (ours, theirs)
+    return suite, (target_a, target_b)
 
 
 def parse_target(text: str, *, backends: Collection[str], results: Path) -> TargetSpec:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
+from itertools import pairwise, product
 from statistics import median
 from typing import Any, Literal
 
@@ -182,19 +182,19 @@ class Sample:
     @classmethod
     def paired(cls, quantity: Quantity, pairs: Sequence[tuple[float, float]]) -> Sample:
         """Return the sample of some pairs (A, B) of a column's values."""
-        ratios = (_log_ratio(quantity, ours, theirs) for ours, theirs in pairs)
+        ratios = (_log_ratio(quantity, *pair) for pair in pairs)
         known = tuple(ratio for ratio in ratios if not math.isnan(ratio))
         return cls(quantity=quantity, log_ratios=known, trials=(len(pairs), len(pairs)))
 
     @classmethod
     def unpaired(
-        cls, quantity: Quantity, ours: Sequence[float], theirs: Sequence[float], *, drift: float
+        cls, quantity: Quantity, a: Sequence[float], b: Sequence[float], *, drift: float
     ) -> Sample:
         """Return the sample of trials that ran at different times: each against each."""
         return cls(
             quantity=quantity,
-            log_ratios=tuple(_log_ratio(quantity, a, b) for a in ours for b in theirs),
-            trials=(len(ours), len(theirs)),
+            log_ratios=tuple(_log_ratio(quantity, *pair) for pair in product(a, b)),
+            trials=(len(a), len(b)),
             drift=math.log1p(drift) if quantity.kind == "speed" else 0.0,
             is_paired=False,
         )
@@ -233,10 +233,10 @@ class Sample:
         return low - self.drift, high + self.drift
 
 
-def _log_ratio(quantity: Quantity, ours: float, theirs: float) -> float:
+def _log_ratio(quantity: Quantity, a: float, b: float) -> float:
     if quantity.kind == "accuracy":
-        return ours - theirs
-    ratio = math.log(theirs) - math.log(ours)
+        return a - b
+    ratio = math.log(b) - math.log(a)
     return -ratio if quantity.is_rate else ratio
 
 
@@ -326,8 +326,8 @@ def decide(sample: Sample, *, threshold: float, level: float, is_required: bool 
 
 
 def decide_misses(
-    ours: Sequence[bool],
-    theirs: Sequence[bool],
+    a: Sequence[bool],
+    b: Sequence[bool],
     *,
     is_paired: bool,
     level: float,
@@ -340,15 +340,15 @@ def decide_misses(
     """
     from scipy.stats import binom
 
-    counts = ((sum(ours), len(ours)), (sum(theirs), len(theirs)))
+    counts = ((sum(a), len(a)), (sum(b), len(b)))
     if is_paired:
-        pairs = [*zip(ours, theirs, strict=True)]
+        pairs = [*zip(a, b, strict=True)]
         more, fewer = (sum(pair == other for pair in pairs) for other in ((0, 1), (1, 0)))
         p_worse, p_better = paired_p_value(more, fewer), paired_p_value(fewer, more)
-        reached = [b for a, b in pairs if not a]
+        reached = [is_missed for is_missed_by_a, is_missed in pairs if not is_missed_by_a]
     else:
         p_worse, p_better = unpaired_p_value(*counts), unpaired_p_value(*counts[::-1])
-        reached = [*theirs]
+        reached = [*b]
     worse, better = WORDS["misses"]
     word = "undecidable"
     if p_worse <= level:
@@ -364,7 +364,7 @@ def decide_misses(
         change=None,
         low=None,
         high=None,
-        pairs=min(len(ours), len(theirs)),
+        pairs=min(len(a), len(b)),
         threshold=0.0,
         level=level,
         misses=counts,
@@ -385,15 +385,15 @@ class Trials:
         drift: How far equal code may differ in speed between two times, a share.
     """
 
-    ours: Sequence[Record]
-    theirs: Sequence[Record]
+    a: Sequence[Record]
+    b: Sequence[Record]
     is_paired: bool = True
     drift: float = 0.0
 
     @property
     def sessions(self) -> tuple[int, int]:
         """At how many different times A and B ran."""
-        return len(sessions_of(self.ours)), len(sessions_of(self.theirs))
+        return len(sessions_of(self.a)), len(sessions_of(self.b))
 
     @property
     def allowance(self) -> float:
@@ -407,11 +407,11 @@ class Trials:
     @property
     def is_skipped(self) -> bool:
         """True where neither side can do the work."""
-        return {record["status"] for record in (*self.ours, *self.theirs)} == {"skipped"}
+        return {record["status"] for record in (*self.a, *self.b)} == {"skipped"}
 
     def failure(self) -> str:
         """Return why the first trial that is not ok is not; empty if all are."""
-        for side, records in (("A", self.ours), ("B", self.theirs)):
+        for side, records in (("A", self.a), ("B", self.b)):
             for record in records:
                 if record["status"] != "ok":
                     reason = record.get("reason") or record["status"]
@@ -420,17 +420,17 @@ class Trials:
 
     def sample(self, quantity: Quantity) -> Sample | None:
         """Return how much worse B is in a column; None unless both sides have it."""
-        ours, theirs = _values(self.ours, quantity), _values(self.theirs, quantity)
+        a, b = _values(self.a, quantity), _values(self.b, quantity)
         if self.is_paired:
-            pairs = [(ours[index], theirs[index]) for index in sorted(ours.keys() & theirs.keys())]
+            pairs = [(a[index], b[index]) for index in sorted(a.keys() & b.keys())]
             return Sample.paired(quantity, pairs) if pairs else None
-        if not ours or not theirs:
+        if not a or not b:
             return None
         if quantity.kind == "speed" and min(self.sessions) >= FEWEST_SESSIONS:
             # Trials of one session share the state of the machine, and count as one.
-            by_session = (_medians(self.ours, quantity), _medians(self.theirs, quantity))
+            by_session = (_medians(self.a, quantity), _medians(self.b, quantity))
             return Sample.unpaired(quantity, *by_session, drift=0.0)
-        return Sample.unpaired(quantity, [*ours.values()], [*theirs.values()], drift=self.allowance)
+        return Sample.unpaired(quantity, [*a.values()], [*b.values()], drift=self.allowance)
 
     def verdicts(
         self, criteria: Criteria, benchmark: str, *, level: float, level_of_misses: float
@@ -443,7 +443,7 @@ class Trials:
                 continue
             threshold = criteria.threshold(benchmark, quantity.name, drift=self.allowance)
             if quantity.kind == "accuracy":
-                threshold = max(threshold, _resolution([*self.ours, *self.theirs], quantity))
+                threshold = max(threshold, _resolution([*self.a, *self.b], quantity))
             required = criteria.is_required(quantity)
             verdicts.append(decide(sample, threshold=threshold, level=level, is_required=required))
         # Misses count in all columns that have a target, unless somebody has chosen some.
@@ -458,11 +458,11 @@ class Trials:
 
         None if neither ever does; unless it is required and there are too few trials to say so.
         """
-        ours, theirs = _values(self.ours, quantity), _values(self.theirs, quantity)
+        a, b = _values(self.a, quantity), _values(self.b, quantity)
         if self.is_paired:
-            both = sorted(ours.keys() & theirs.keys())
-            ours, theirs = ({index: side[index] for index in both} for side in (ours, theirs))
-        missed = [[math.isinf(value) for value in side.values()] for side in (ours, theirs)]
+            both = sorted(a.keys() & b.keys())
+            a, b = ({index: side[index] for index in both} for side in (a, b))
+        missed = [[math.isinf(value) for value in side.values()] for side in (a, b)]
         verdict = decide_misses(
             *missed,
             is_paired=self.is_paired,
@@ -483,12 +483,12 @@ def sessions_of(records: Sequence[Record]) -> list[list[Record]]:
     return groups
 
 
-def ran_in_turn(ours: Sequence[Record], theirs: Sequence[Record], *, run: Sequence[Record]) -> bool:
+def ran_in_turn(a: Sequence[Record], b: Sequence[Record], *, run: Sequence[Record]) -> bool:
     """Return whether the trials of each index of two cells ran next to each other in a run."""
-    others = {record["trial"]: record for record in theirs}
+    others = {record["trial"]: record for record in b}
     return all(
         are_adjacent(record, others[record["trial"]], run)
-        for record in ours
+        for record in a
         if record["trial"] in others
     )
 

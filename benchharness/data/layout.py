@@ -9,7 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, permutations
 from pathlib import Path
 from typing import Literal
 
@@ -78,18 +78,18 @@ class Layout:
 class _Split:
     """A folder with the pictures of a split by class, by display name; perhaps none.
 
-    Its classes are folders in ``bottom``, the folder or one below; none where file names tell.
+    Its classes are folders in ``parent``, the folder or one below; none where file names tell.
     """
 
     folder: Node
-    bottom: Node
+    parent: Node
     classes: tuple[Node, ...]
     index: Index
 
     @property
     def keys(self) -> set[str]:
         """Names of the classes, spelt as all their other spellings are compared."""
-        return set(map(_key, self.index))
+        return set(map(_spelling, self.index))
 
 
 def read_layout(path: Path) -> Layout:
@@ -103,18 +103,18 @@ def read_layout(path: Path) -> Layout:
     if not path.is_dir():
         raise DatasetError(f"{path}: expected a folder of classes, found none")
     tree = read_tree(path)
-    top = _top(tree.root)
+    top = _split_parent(tree.root)
     train, candidates = _splits(top)
     _require_classes(train)
     tests = [_split(folder) for folder in candidates]
     test = _first_labelled(tests, train)
-    for here, there in ((train, test), (test, train)):
-        if here and there and (missing := sorted({*here.index} - {*there.index})):
+    chosen = [train, test] if test else [train]
+    for split, other in permutations(chosen, 2):
+        if missing := sorted({*split.index} - {*other.index}):
             raise DatasetError(
-                f"{there.folder.path}: expected the same classes as in the other split, "
+                f"{other.folder.path}: expected the same classes as in the other split, "
                 f"found none named {', '.join(missing)}"
             )
-    chosen = [split for split in (train, test) if split]
     left_out = _left_out(tree, chosen, tests)
     return Layout(
         place=top.path,
@@ -139,7 +139,7 @@ def places(path: Path) -> Iterator[Path]:
         trains = [name for name in folders if role(name)[0] == "train"]
         if len(folders) == 1 and _is_wrapper(folders[0], place.name):
             trains = folders
-        best = min(trains, key=lambda name: _order(name, _TRAIN), default=None)
+        best = min(trains, key=lambda name: _split_order(name, _TRAIN), default=None)
         place = place / best if best is not None else None
 
 
@@ -180,14 +180,14 @@ def _words(name: str) -> list[str]:
     return words
 
 
-def _order(name: str, words: Sequence[str]) -> tuple[int, str]:
+def _split_order(name: str, words: Sequence[str]) -> tuple[int, str]:
     """Return the sorting key of split folders: the word that comes first in ``words``."""
     inside = _words(name)
     places = (place for place, word in enumerate(words) if word in inside)
     return next(places, len(words)), name
 
 
-def _key(name: str) -> str:
+def _spelling(name: str) -> str:
     """Return what two spellings of one class have in common."""
     return display_name(name).casefold()
 
@@ -197,52 +197,48 @@ def _is_wrapper(name: str, parent: str) -> bool:
     return role(name)[0] in ("train", "content") or name.casefold() == parent.casefold()
 
 
-def _sole(node: Node) -> Node | None:
+def _only_folder(node: Node) -> Node | None:
     """Return the only folder with pictures in a folder that has no pictures beside it."""
     holding = [folder for folder in node.folders if folder.may_hold_pictures()]
     return holding[0] if len(holding) == 1 and not node.pictures else None
 
 
-def _bottom(node: Node) -> Node:
+def _class_parent(node: Node) -> Node:
     """Return where the classes of a split are: in it, or in folders that only wrap them."""
-    while (child := _sole(node)) is not None and _is_wrapper(child.name, node.name):
+    while (child := _only_folder(node)) is not None and _is_wrapper(child.name, node.name):
         node = child
     return node
 
 
-def _top(root: Node) -> Node:
+def _split_parent(root: Node) -> Node:
     """Return where the splits are, however deep in folders that hold nothing else."""
     node: Node | None = root
-    while node is not None:
-        if _training(node) is not None:
-            return node
-        node = _sole(node)
-    return _bottom(root)
+    while node is not None and _training_folder(node) is None:
+        node = _only_folder(node)
+    return node or _class_parent(root)
 
 
-def _training(node: Node) -> Node | None:
+def _training_folder(node: Node) -> Node | None:
     """Return the training folder among the folders of a folder, if they are splits."""
-    families: dict[tuple[str, ...], dict[str, list[Node]]] = {}
-    for folder in node.folders:
-        kind, rest = role(folder.name)
-        if kind in ("train", "test"):
-            families.setdefault(rest, {"train": [], "test": []})[kind].append(folder)
-    for rest, family in sorted(families.items()):
-        if family["train"]:
-            train = min(family["train"], key=lambda folder: _order(folder.name, _TRAIN))
-            bottom = _bottom(train)
-            has_classes = len(bottom.folders) > 1 or len(by_name(bottom.pictures)) > 1
-            if family["test"] or (not rest and has_classes):
-                return train
+    roles = [(folder, role(folder.name)) for folder in node.folders]
+    # Folders of one dataset share the words that say nothing of their role.
+    for words in sorted({words for _, (kind, words) in roles if kind == "train"}):
+        trains = [folder for folder, found in roles if found == ("train", words)]
+        train = min(trains, key=lambda folder: _split_order(folder.name, _TRAIN))
+        parent = _class_parent(train)
+        has_classes = len(parent.folders) > 1 or len(by_name(parent.pictures)) > 1
+        has_test = any(found == ("test", words) for _, found in roles)
+        if has_test or (not words and has_classes):
+            return train
     return None
 
 
 def _splits(top: Node) -> tuple[_Split, list[Node]]:
     """Return the training split, and the folders that may be the test's, the best first."""
-    training = _training(top)
+    training = _training_folder(top)
     words = role(training.name)[1] if training else ()
     tests = [folder for folder in top.folders if role(folder.name) == ("test", words)]
-    tests.sort(key=lambda folder: _order(folder.name, _TEST))
+    tests.sort(key=lambda folder: _split_order(folder.name, _TEST))
     if training is not None:
         return _split(training), tests
     if len(tests) == len(top.folders) and len(by_name(top.pictures)) < 2:
@@ -252,59 +248,59 @@ def _splits(top: Node) -> tuple[_Split, list[Node]]:
 
 
 def _split(folder: Node, *, without: Sequence[Node] = ()) -> _Split:
-    bottom = folder if without else _bottom(folder)
+    parent = folder if without else _class_parent(folder)
     # By the name as it is read: two splits may write the same accent in two ways.
-    nodes = (node for node in bottom.folders if node not in without)
+    nodes = (node for node in parent.folders if node not in without)
     classes = tuple(sorted(nodes, key=lambda node: node.label))
-    named = by_name(bottom.pictures)
+    named = by_name(parent.pictures)
     if len(classes) < 2 and len(named) > 1:
         index = {display_name(name): files for name, files in named.items()}
-        return _Split(folder=folder, bottom=bottom, classes=(), index=index)
+        return _Split(folder=folder, parent=parent, classes=(), index=index)
     index = {}
     for node in classes:
         parts = {file: file.relative_to(node.path).parts for file in node.all_pictures()}
         files = sorted(parts, key=lambda file: [natural(Path(part)) for part in parts[file]])
         index[node.label] = tuple(files)
-    return _Split(folder=folder, bottom=bottom, classes=classes, index=index)
+    return _Split(folder=folder, parent=parent, classes=classes, index=index)
 
 
 def _require_classes(train: _Split) -> None:
     """Refuse what cannot be trained on: fewer than two classes, or folders that are none."""
-    bottom, classes = train.bottom, train.classes
-    _require_readable(train.folder, bottom, *classes)
-    deeper = next((place for node in classes if len((place := _bottom(node)).folders) > 1), None)
+    parent, classes = train.parent, train.classes
+    _require_readable(train.folder, parent, *classes)
+    deeper = next((below for below in map(_class_parent, classes) if len(below.folders) > 1), None)
     hint = f"; if the classes are the folders in {deeper.path}, name that folder" if deeper else ""
-    tables = [file.name for file in bottom.others if file.suffix.lower() in (".csv", ".tsv")]
+    tables = [file.name for file in parent.others if file.suffix.lower() in (".csv", ".tsv")]
     table_hint = (
         f"; labels in tables such as {display_name(tables[0])} are not read" if tables else ""
     )
     if len(classes) < 2 and len(train.index) < 2:
-        if not hint and bottom.pictures:
+        if not hint and parent.pictures:
             hint = (
                 "; put the images of each class into a folder of its name, or name the files by "
                 f"class, like cat.0.jpg and dog.0.jpg{table_hint}"
             )
         names = ", ".join(node.label for node in classes) or "none"
         raise DatasetError(
-            f"{bottom.path}: expected at least two class folders, found {names}{hint}"
+            f"{parent.path}: expected at least two class folders, found {names}{hint}"
         )
     counts = ", ".join(f"{node.label} ({_count(node)})" for node in classes)
     roles = {role(node.name) for node in classes}
     kinds = {kind for kind, _ in roles}
     if kinds and None not in kinds and kinds != {"part"} and len({rest for _, rest in roles}) == 1:
         raise DatasetError(
-            f"{bottom.path}: expected class folders, found names of splits or of contents: "
+            f"{parent.path}: expected class folders, found names of splits or of contents: "
             f"{counts}; put the pictures of each class into a folder of its name, in train and in "
             f"test{table_hint}{hint}"
         )
-    insides = [
+    inner = [
         set() if node.pictures else {f.name for f in node.folders if f.may_hold_pictures()}
         for node in classes
     ]
-    same = set.intersection(*insides) if insides else set()
+    same = set.intersection(*inner) if inner else set()
     if len(same) > 1 and kinds & {"train", "test", "part"}:
         raise DatasetError(
-            f"{bottom.path}: expected class folders, found folders that seem to be parts of a "
+            f"{parent.path}: expected class folders, found folders that seem to be parts of a "
             f"dataset: {counts}, each with {', '.join(sorted(map(display_name, same)))}; call them "
             f"train and test, or name one of them{hint}"
         )
@@ -313,12 +309,12 @@ def _require_classes(train: _Split) -> None:
 
 def _require_whole(split: _Split) -> None:
     """Refuse a split with classes that read alike, that are empty, or that cannot be read."""
-    _require_readable(split.folder, split.bottom, *split.classes)
+    _require_readable(split.folder, split.parent, *split.classes)
     names = [node.name for node in split.classes] or list(split.index)
-    alike = Counter(map(_key, names))
-    if twins := [display_name(name) for name in names if alike[_key(name)] > 1]:
+    alike = Counter(map(_spelling, names))
+    if twins := [display_name(name) for name in names if alike[_spelling(name)] > 1]:
         raise DatasetError(
-            f"{split.bottom.path}: expected different class names, found some that read alike: "
+            f"{split.parent.path}: expected different class names, found some that read alike: "
             f"{', '.join(twins)}; merge or rename them"
         )
     empty = []
@@ -328,7 +324,7 @@ def _require_whole(split: _Split) -> None:
             empty.append(node.label + (f" but {_listed(foreign)}" if foreign else ""))
     if empty:
         raise DatasetError(
-            f"{split.bottom.path}: expected images in every class folder, found none in "
+            f"{split.parent.path}: expected images in every class folder, found none in "
             f"{', '.join(empty)}; add images ({', '.join(sorted(SUFFIXES))}) or remove the folder"
         )
 
@@ -347,13 +343,13 @@ def _first_labelled(tests: Sequence[_Split], train: _Split) -> _Split | None:
 
     One that comes first and cannot be read is a DatasetError.
     """
-    known = {_key(name): (place, name) for place, name in enumerate(train.index)}
+    known = {_spelling(name): (place, name) for place, name in enumerate(train.index)}
     for test in tests:
-        _require_readable(test.folder, test.bottom)
+        _require_readable(test.folder, test.parent)
         if train.keys & test.keys:
             _require_whole(test)
             spelt = sorted(
-                (known.get(_key(name), (len(known), name)), files)
+                (known.get(_spelling(name), (len(known), name)), files)
                 for name, files in test.index.items()
             )
             return replace(test, index={name: files for (_, name), files in spelt})

@@ -257,7 +257,7 @@ def identity(listing: Listing, contents: Sequence[bytes], *, size: int, channels
     return whole.hexdigest()
 
 
-class Block(NamedTuple):
+class DecodedBlock(NamedTuple):
     """Consecutive decoded images, uint8 (images, size, size, channels), black where that failed.
 
     With what was special about some files, and the errors of others, by id.
@@ -268,10 +268,10 @@ class Block(NamedTuple):
     failures: Mapping[int, DatasetError]
 
 
-def decode(listing: Listing, *, size: int, channels: int, workers: int) -> Iterator[Block]:
+def decode(listing: Listing, *, size: int, channels: int, workers: int) -> Iterator[DecodedBlock]:
     """Yield all images by id, decoded ahead on ``workers`` threads."""
 
-    def block(ids: range) -> Block:
+    def block(ids: range) -> DecodedBlock:
         pixels = np.zeros((len(ids), size, size, channels), dtype=np.uint8)
         kinds: dict[int, tuple[str, ...]] = {}
         failures: dict[int, DatasetError] = {}
@@ -281,7 +281,7 @@ def decode(listing: Listing, *, size: int, channels: int, workers: int) -> Itera
                 pixels[row], kinds[image] = examples.read(index, size=size, channels=channels)
             except DatasetError as error:
                 failures[image] = error
-        return Block(pixels, kinds, failures)
+        return DecodedBlock(pixels, kinds, failures)
 
     return _on_threads(block, count=listing.count, workers=workers)
 

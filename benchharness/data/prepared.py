@@ -170,7 +170,7 @@ class _Entry(NamedTuple):
     labels: NDArray[np.int32]
 
 
-def prepare(
+def prepare_images(
     listing: Listing,
     *,
     size: int,

@@ -1,4 +1,4 @@
-"""Disk space that a suite needs, by folder."""
+"""Checks of the disk space that a suite needs, by folder."""
 
 from __future__ import annotations
 
@@ -7,20 +7,17 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import islice
-from math import prod
 from pathlib import Path
 
 from benchharness.doctor.check import Check
 from benchharness.doctor.data import Resource
 from benchharness.download.registry import REGISTRY, weights_home
-from benchharness.run.dry_run import TrialPreview
-from benchharness.run.estimate import FLOAT_BYTES, ResourceEstimate
-from benchharness.run.inputs import Subset
-from benchharness.suite.settings import FineTuneSettings, TransferSettings
+from benchharness.run.disk_space import RUN_BYTES, features_bytes, heads_bytes, prepared_bytes
+from benchharness.run.estimate import ResourceEstimate
+from benchharness.suite.settings import TransferSettings
 from benchharness.text import format_bytes
 
-# What a run writes besides what other benchmarks start from; a drawn JPEG.
-RUN_BYTES = 50_000_000
+# A drawn JPEG.
 _DRAWN_BYTES = 30_000
 _FILES_COUNTED = 50_000
 
@@ -54,45 +51,6 @@ def folder_check(subject: str, path: Path, *, needed_bytes: int, held_bytes: int
     if free_bytes < needed_bytes:
         return Check("missing", subject, text, "free some space, or name a folder on another disk")
     return Check("ok", subject, text)
-
-
-def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return the disk space of decoded images, each picture of a size once."""
-    sizes = {}
-    for preview in previews:
-        part = Subset.of(preview.trial.cell)
-        image = part.image_size**2 * preview.channels
-        sizes[part.image_size, part.train_images, part.test_images] = preview.images * image
-    return sum(sizes.values())
-
-
-def features_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return the disk space of stored features: one set for each backend, front and slice."""
-    sizes = {}
-    for preview in previews:
-        cell, front = preview.trial.cell, preview.workload.front
-        if front is None or not isinstance(cell.settings, TransferSettings):
-            continue
-        part = Subset.of(cell)
-        seed = preview.trial.seed if cell.settings.weights == "random" else 0
-        key = (cell.backend, part.image_size, part.train_images, part.test_images, front, seed)
-        sizes[(*key, cell.settings.preprocessing)] = (
-            preview.images * prod(front.output_shape) * FLOAT_BYTES
-        )
-    return sum(sizes.values())
-
-
-def heads_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return what may be kept of trained heads, from which other benchmarks start."""
-    cells = [preview.trial.cell for preview in previews]
-    wanted = {
-        cell.settings.head_from for cell in cells if isinstance(cell.settings, FineTuneSettings)
-    } - {None}
-    return sum(
-        FLOAT_BYTES * preview.workload.learner.count() * cell.most // cell.trials
-        for preview, cell in zip(previews, cells, strict=True)
-        if cell.benchmark in wanted
-    )
 
 
 def _fetched_bytes(estimate: ResourceEstimate, resources: Sequence[Resource]) -> int:

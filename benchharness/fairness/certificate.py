@@ -162,9 +162,9 @@ def compare(
 
     The float64 reference has the stages that it could afford.
     """
-    (first, ours), (second, theirs) = probes.items()
+    first, second = probes
     sides = dict(probes) | ({} if reference is None else {REFERENCE: reference})
-    is_deep = ours.is_deep or theirs.is_deep
+    is_deep = any(probe.is_deep for probe in probes.values())
     distances = [
         _distance(stage, (one, other), sides, tolerance=stage.limit(is_deep=is_deep))
         for stage in STAGES
@@ -239,14 +239,14 @@ def _movements(one: Array, other: Array, *, between: tuple[str, str]) -> str:
     """Return how far the second backend has moved beside the first, or one beside the reference."""
     first, second = between
     # The last value is no movement but what rounding may do.
-    ours, theirs = (float(np.linalg.norm(array[:-1])) for array in (one, other))
+    moved, other_moved = (float(np.linalg.norm(array[:-1])) for array in (one, other))
     if second != REFERENCE:
-        first, second, ours, theirs = second, first, theirs, ours
-    if not theirs:
+        first, second, moved, other_moved = second, first, other_moved, moved
+    if not other_moved:
         return f"{first} moved, {second} did not"
-    if abs(ours / theirs - 1) < _VISIBLE:
+    if abs(moved / other_moved - 1) < _VISIBLE:
         return f"{first} moved another way than {second}"
-    return f"{first} moved {ours / theirs:.3g} times as far as {second}"
+    return f"{first} moved {moved / other_moved:.3g} times as far as {second}"
 
 
 def _are_alike(array: Array, other: Array) -> bool:

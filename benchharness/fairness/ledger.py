@@ -30,7 +30,7 @@ TOLERANCE = 1e-3
 Inputs = NDArray[np.float32]
 
 
-def witness(shape: Shape, *, steps: int, seed: int | None = None) -> FingerprintSpec:
+def fingerprint_spec(shape: Shape, *, steps: int, seed: int | None = None) -> FingerprintSpec:
     """Return what a backend is to record of epochs with so many steps.
 
     The seed of a timed trial samples some of them, another seed others; a proof, without a seed,
@@ -59,18 +59,16 @@ def _sampled(steps: int, *, seed: int) -> tuple[int, ...]:
     return (0, *sorted(drawn.tolist()), steps - 1)
 
 
-def expected(
-    witness: FingerprintSpec, batch: Batch, as_inputs: Callable[[Batch], Inputs]
-) -> Inputs:
+def expected(spec: FingerprintSpec, batch: Batch, as_inputs: Callable[[Batch], Inputs]) -> Inputs:
     """Return the fingerprints, shape (images,), of what the network must see of a batch."""
-    inputs = as_inputs(batch.take(np.arange(witness.images) % len(batch)))
-    rows = inputs.reshape(witness.images, -1).astype(np.float64)
-    prints: Inputs = (rows @ witness.pattern.ravel()).astype(np.float32)
+    inputs = as_inputs(batch.take(np.arange(spec.images) % len(batch)))
+    rows = inputs.reshape(spec.images, -1).astype(np.float64)
+    prints: Inputs = (rows @ spec.pattern.ravel()).astype(np.float32)
     return prints
 
 
 @dataclass(slots=True, kw_only=True)
-class Ledger:
+class BatchLedger:
     """Compares what a backend consumed with the plan, epoch by epoch.
 
     Attributes:
@@ -81,7 +79,7 @@ class Ledger:
         deviations: What was not as planned, the first of each epoch.
     """
 
-    witness: FingerprintSpec
+    spec: FingerprintSpec
     as_inputs: Callable[[Batch], Inputs] | None
     tolerance: float = TOLERANCE
     epochs: int = 0
@@ -108,7 +106,7 @@ class Ledger:
             labels: Gives all labels of the planned batch at an index, gathering no images.
         """
         self.epochs += 1
-        positions = [position for position in self.witness.steps if position < len(planned)]
+        positions = [position for position in self.spec.steps if position < len(planned)]
         for count in (len(consumed.labels), len(consumed.fingerprints)):
             if count != len(positions):
                 trouble = f"{count} recorded steps instead of {len(positions)}"
@@ -121,7 +119,7 @@ class Ledger:
         if not trouble:
             for position, row in zip(positions, consumed.labels, strict=True):
                 wanted = labels(position)
-                if not np.array_equal(row, wanted[np.arange(self.witness.images) % len(wanted)]):
+                if not np.array_equal(row, wanted[np.arange(self.spec.images) % len(wanted)]):
                     trouble = f"step {position + 1}: other labels than planned"
                     break
         if trouble:
@@ -153,4 +151,4 @@ class Ledger:
 
     def _expected(self, batch: Batch) -> Inputs:
         assert self.as_inputs is not None
-        return expected(self.witness, batch, self.as_inputs)
+        return expected(self.spec, batch, self.as_inputs)

@@ -176,7 +176,7 @@ def learnt_inputs(
             trainable=network.learning_layers(),
             output="softmax",
             optimizer=Optimizer(name="sgd", lr=1.0),
-            witness=None,
+            fingerprint_spec=None,
         )
     )
     numbered = replace(batch, labels=np.arange(size, dtype=np.int32))

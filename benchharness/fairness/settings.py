@@ -102,11 +102,12 @@ def _is_same(a: Setting, b: Setting) -> bool:
         return type(a) is type(b) and a == b
     if isinstance(a, str) is not isinstance(b, str):
         return False
-    ours, theirs = _numbers(a), _numbers(b)
-    if ours is None or theirs is None:
+    numbers_a, numbers_b = _numbers(a), _numbers(b)
+    if numbers_a is None or numbers_b is None:
         return a == b
-    return len(ours) == len(theirs) and all(
-        abs(x - y) <= _SAME_WITHIN * max(abs(x), abs(y)) for x, y in zip(ours, theirs, strict=True)
+    return len(numbers_a) == len(numbers_b) and all(
+        abs(x - y) <= _SAME_WITHIN * max(abs(x), abs(y))
+        for x, y in zip(numbers_a, numbers_b, strict=True)
     )
 
 

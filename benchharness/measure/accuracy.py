@@ -75,7 +75,7 @@ class AccuracyDifference:
     the same kind. With fewer it is for the models at hand, on other images.
 
     Attributes:
-        difference: Mean of ours minus mean of theirs; ``low`` and ``high`` end its 95 % interval.
+        difference: Mean of A minus mean of B; ``low`` and ``high`` end its 95 % interval.
         margin: Largest difference that does not matter.
         trials: Pairs of trials.
         p_value: Of McNemar's exact test; None but for one trial whose answers are known by image.
@@ -107,8 +107,8 @@ def packed(hits: NDArray[np.bool_]) -> str:
 
 
 def accuracy_difference(
-    ours: Sequence[Score],
-    theirs: Sequence[Score],
+    a: Sequence[Score],
+    b: Sequence[Score],
     *,
     margin: float = MARGIN,
     comparisons: int = 1,
@@ -123,11 +123,11 @@ def accuracy_difference(
 
     Where answers are not known by image, the sides count as independent of each other, which
     makes the interval wider than it need be. It is never narrower than if one image were right
-    for ours alone and one for theirs alone.
+    for A alone and one for B alone.
 
     Args:
-        ours: Scores of one side, one per trial.
-        theirs: Of the paired trials, in the same order, on the same images.
+        a: Scores of A, one per trial.
+        b: Those of B in the paired trials, in the same order, on the same images.
         margin: Largest difference that does not matter, 0-1.
         comparisons: How many a report makes, which share the probability of a false verdict.
 
@@ -141,12 +141,12 @@ def accuracy_difference(
     """
     from scipy.stats import norm, t
 
-    differences = [our.top1 - their.top1 for our, their in zip(ours, theirs, strict=True)]
-    middle, trials, scores = fmean(differences), len(differences), (*ours, *theirs)
+    differences = [of_a.top1 - of_b.top1 for of_a, of_b in zip(a, b, strict=True)]
+    middle, trials, scores = fmean(differences), len(differences), (*a, *b)
     images, is_scatter_known = min(score.of for score in scores), trials >= FEWEST_TRIALS
     by_image = len({score.of for score in scores}) == 1 and all(score.bits for score in scores)
     of_trials = variance(differences) / trials if is_scatter_known else 0.0
-    of_images = (_of_images if by_image else _of_two_samples)(ours, theirs, images)
+    of_images = (_of_images if by_image else _of_two_samples)(a, b, images)
 
     def reach(confidence: float) -> float:
         """Return half the width of the interval."""
@@ -158,7 +158,7 @@ def accuracy_difference(
 
     level, p_value = (1 - CONFIDENCE) / comparisons, None
     if trials == 1 and by_image:
-        p_value = mcnemar(ours[0].hits(), theirs[0].hits())
+        p_value = mcnemar(a[0].hits(), b[0].hits())
     if is_scatter_known:
         is_different = abs(middle) > reach(1 - level)
     else:
@@ -175,24 +175,24 @@ def accuracy_difference(
     )
 
 
-def mcnemar(ours: NDArray[np.bool_], theirs: NDArray[np.bool_]) -> float:
+def mcnemar(a: NDArray[np.bool_], b: NDArray[np.bool_]) -> float:
     """Return the probability that chance splits the disagreements of two models so unevenly.
 
     Exact and two-sided: under equal accuracy, each image on which one model alone is right is a
     toss of a coin (McNemar 1947). Given is which answers are right, shape (images,).
     """
-    alone = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
+    alone = int((a & ~b).sum()), int((b & ~a).sum())
     return min(1.0, 2 * paired_p_value(max(alone), min(alone)))
 
 
-def _of_images(ours: Sequence[Score], theirs: Sequence[Score], images: int) -> float:
+def _of_images(a: Sequence[Score], b: Sequence[Score], images: int) -> float:
     """Return the variance that the sample of images adds to that of the trials."""
     import numpy as np
 
     if images < 2:
         return 1.0
     table = np.stack(
-        [our.hits().astype(float) - their.hits() for our, their in zip(ours, theirs, strict=True)]
+        [of_a.hits().astype(float) - of_b.hits() for of_a, of_b in zip(a, b, strict=True)]
     )
     trials, of_means = len(table), float(table.mean(axis=0).var(ddof=1)) / images
     if trials < FEWEST_TRIALS:
@@ -203,13 +203,11 @@ def _of_images(ours: Sequence[Score], theirs: Sequence[Score], images: int) -> f
     return max(0.0, of_means - of_answers)
 
 
-def _of_two_samples(ours: Sequence[Score], theirs: Sequence[Score], images: int) -> float:
+def _of_two_samples(a: Sequence[Score], b: Sequence[Score], images: int) -> float:
     """Return the variance of a difference of proportions on independent samples.
 
     Source:
         Agresti and Caffo (2000): a success and a failure more on each side.
     """
-    shares = [
-        (fmean(score.top1 for score in side) * images + 1) / (images + 2) for side in (ours, theirs)
-    ]
+    shares = [(fmean(score.top1 for score in side) * images + 1) / (images + 2) for side in (a, b)]
     return sum(share * (1 - share) for share in shares) / (images + 2)

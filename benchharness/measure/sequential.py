@@ -36,22 +36,22 @@ _ANGLES = 64
 # In place of an infinite value there, far beyond all others.
 _FAR = 1e12
 
-Verdict = Literal["faster", "slower", "equal", "open"]
+SpeedVerdict = Literal["faster", "slower", "equal", "open"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
-    """Result of a comparison after some trials.
+class InterimLook:
+    """Interim look at a comparison: its result after some trials, and what is still needed.
 
     Attributes:
-        verdict: Of ours against theirs; ``equal`` where they are no more than the margin apart.
-        ratio: How many times as fast ours is, the geometric mean of the paired ratios; ``low`` and
+        verdict: Of A against B; ``equal`` where they are no more than the margin apart.
+        ratio: How many times as fast A is, the geometric mean of the paired ratios; ``low`` and
             ``high`` end its 95 % interval, and are 0 and infinite with fewer than two trials.
         more: So many more trials would probably decide it; None where it is decided, or where no
             number within ``max_trials`` would.
     """
 
-    verdict: Verdict
+    verdict: SpeedVerdict
     ratio: float
     low: float
     high: float
@@ -60,7 +60,7 @@ class Look:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rule:
+class DecisionRule:
     """When the comparisons of a family are decided.
 
     Attributes:
@@ -75,7 +75,7 @@ class Rule:
     max_trials: int
     margin: float
 
-    def verdict(self, ratio: Ratio) -> Verdict:
+    def verdict(self, ratio: Ratio) -> SpeedVerdict:
         """Return what a ratio shows; what is equal within the margin has no winner.
 
         Its interval must show it too: with several hosts that is more than the tests ask for.
@@ -127,11 +127,11 @@ def looks(
     comparisons: int,
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
-) -> list[Look]:
+) -> list[InterimLook]:
     """Return the results so far of the comparisons of a family.
 
     Args:
-        family: For each comparison the logarithms of the ratios ours / theirs of paired trials, in
+        family: For each comparison the logarithms of the ratios A / B of paired trials, in
             order; at least one trial each.
         hosts: For each comparison the host of each pair; empty where each ran on one host.
         comparisons: Size of the whole family, including those that have no trial yet.
@@ -144,7 +144,7 @@ def looks(
         level = confidence(ratio.trials, max_trials=max_trials, comparisons=comparisons)
         shown, more = replace(ratio, confidence=level), rule.more(ratio)
         results.append(
-            Look(
+            InterimLook(
                 verdict=rule.verdict(shown),
                 ratio=shown.times,
                 low=shown.low,
@@ -162,7 +162,7 @@ def rule_for(
     comparisons: int,
     max_trials: int = MAX_TRIALS,
     margin: float = MARGIN,
-) -> Rule:
+) -> DecisionRule:
     """Return the rule that keeps false claims of a family below ``LEVEL``, by Holm's procedure.
 
     Twice: for the winners that a report names, and for the ratios that it calls equal. The levels
@@ -186,7 +186,7 @@ def rule_for(
                 return level
         return nominal_level(LEVEL / max(comparisons - len(scaled), 1), most)
 
-    return Rule(
+    return DecisionRule(
         difference=limit(ratio.p_value for ratio in known),
         equality=limit(ratio.p_value_outside(margin) for ratio in known),
         max_trials=most,

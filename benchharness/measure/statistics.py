@@ -20,10 +20,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Ratio of two speeds, ours over theirs, kept as a logarithm: there chance is symmetric.
+    """Ratio of two speeds, A over B, kept as a logarithm: there chance is symmetric.
 
     Attributes:
-        log: Mean logarithm of ours / theirs.
+        log: Mean logarithm of A / B.
         error: Standard error of it; infinite with one trial. ``freedom`` are its degrees.
         trials: Of several samples, those of the smallest.
         confidence: Nominal level of the interval.
@@ -104,7 +104,7 @@ def paired_ratio(logs: Sequence[float], hosts: Sequence[str] = ()) -> Ratio:
     Hosts are strata: the ratio is the mean over hosts, each with the same weight.
 
     Args:
-        logs: Logarithms of ours / theirs.
+        logs: Logarithms of A / B.
         hosts: Host of each pair; empty where all ran on one.
 
     Raises:
@@ -132,13 +132,13 @@ def paired_ratio(logs: Sequence[float], hosts: Sequence[str] = ()) -> Ratio:
     )
 
 
-def unpaired_ratio(ours: Sequence[float], theirs: Sequence[float]) -> Ratio:
+def unpaired_ratio(a: Sequence[float], b: Sequence[float]) -> Ratio:
     """Return the ratio of logarithms of speeds that did not run in pairs, by Welch's t (1947).
 
     ValueError where a side has none.
     """
-    both = (paired_ratio(ours), paired_ratio(theirs))
-    return _combined(both, fmean(ours) - fmean(theirs), weight=1.0)
+    both = (paired_ratio(a), paired_ratio(b))
+    return _combined(both, fmean(a) - fmean(b), weight=1.0)
 
 
 def mean_ratio(ratios: Sequence[Ratio]) -> Ratio:
@@ -276,7 +276,7 @@ def tail(count: int) -> NDArray[np.float64]:
 
 
 @cache
-def smallest_rank(ours: int, theirs: int, *, level: float) -> int:
+def smallest_rank(size_a: int, size_b: int, *, level: float) -> int:
     """Return which of the ascending differences is the lower bound of the shift, from 1.
 
     Of samples of two sizes; 0 where they are too small for the probability of error, 0-0.5.
@@ -287,35 +287,35 @@ def smallest_rank(ours: int, theirs: int, *, level: float) -> int:
     """
     import numpy as np
 
-    most = ours * theirs
+    most = size_a * size_b
     # ways[k, s]: how many choices of k of the ranks so far exceed the smallest possible sum by s.
-    ways = np.zeros((ours + 1, most + 1))
+    ways = np.zeros((size_a + 1, most + 1))
     ways[0, 0] = 1
-    for rank in range(ours + theirs):
-        for taken in range(min(ours, rank + 1), 0, -1):
+    for rank in range(size_a + size_b):
+        for taken in range(min(size_a, rank + 1), 0, -1):
             shift = rank - (taken - 1)
             if shift <= most:
                 ways[taken, shift:] += ways[taken - 1, : most + 1 - shift]
-    below = np.cumsum(ways[ours]) / ways[ours].sum()
+    below = np.cumsum(ways[size_a]) / ways[size_a].sum()
     return int(np.searchsorted(below, level, side="right"))
 
 
 def paired_p_value(more: int, fewer: int) -> float:
-    """Return the one-sided p-value of McNemar's exact test (1947) that the second has more.
+    """Return the one-sided p-value of McNemar's exact test (1947) that B has more.
 
-    Of pairs in which only the second, and in which only the first, has a property.
+    Of pairs in which only B, and in which only A, has a property.
     """
     from scipy.stats import binom
 
     return float(binom.sf(more - 1, more + fewer, 0.5))
 
 
-def unpaired_p_value(first: tuple[int, int], second: tuple[int, int]) -> float:
-    """Return the one-sided p-value of a second count as high or higher, by Fisher's exact test.
+def unpaired_p_value(a: tuple[int, int], b: tuple[int, int]) -> float:
+    """Return the one-sided p-value of a count in B as high or higher, by Fisher's exact test.
 
     Each sample is a count of those that have the property, and its size.
     """
     from scipy.stats import hypergeom
 
-    (ours, of_ours), (theirs, of_theirs) = first, second
-    return float(hypergeom.sf(theirs - 1, of_ours + of_theirs, ours + theirs, of_theirs))
+    (count_a, size_a), (count_b, size_b) = a, b
+    return float(hypergeom.sf(count_b - 1, size_a + size_b, count_a + count_b, size_b))

@@ -120,65 +120,68 @@ def require_synchronize(
         UnsynchronizedError: ``synchronize`` does not wait for the device, or ``after_step`` comes
             before a step is handed over.
     """
-    first, rested, agreeing = inf, inf, 0
+    # The shortest readings at once and after a pause.
+    prompt_s, rested_s, agreeing = inf, inf, 0
     began_s = stretches.now()
     for attempt in range(1, _ATTEMPTS + 1):
-        stretch_s = stretches.now()
+        attempt_s = stretches.now()
         read_s = stretches.run(steps)
-        first = min(first, read_s)
+        prompt_s = min(prompt_s, read_s)
         # A step takes no longer than its share of all that was waited for.
-        step_s = min(step_s, (stretches.now() - stretch_s) / steps)
+        step_s = min(step_s, (stretches.now() - attempt_s) / steps)
         tolerated_s = max(_TOLERATED_STEPS * step_s, _TOLERATED_S)
-        if first <= tolerated_s:
+        if prompt_s <= tolerated_s:
             # No more can be left undone than the whole reading has taken.
             return
-        is_read_soon = reading_s is not None and first - reading_s <= tolerated_s
+        is_read_soon = reading_s is not None and prompt_s - reading_s <= tolerated_s
         if is_read_soon and 3 * (stretches.now() - began_s) > budget_s:
             return
-        rested = min(rested, stretches.run(steps, pause_s=_TIMES_PAUSED * read_s + _PAUSED_S))
-        longer = min(most, int(_TIMES_READING * rested / step_s))
+        rested_s = min(rested_s, stretches.run(steps, pause_s=_TIMES_PAUSED * read_s + _PAUSED_S))
+        longer = min(most, int(_TIMES_READING * rested_s / step_s))
         if attempt == 1 and longer > steps and longer * step_s <= budget_s / 4:
-            steps, first, rested = longer, inf, inf
+            steps, prompt_s, rested_s = longer, inf, inf
             continue
-        agreeing = agreeing + 1 if first - rested <= tolerated_s else 0
+        agreeing = agreeing + 1 if prompt_s - rested_s <= tolerated_s else 0
         is_over = (stretches.now() - began_s) * (1 + 1 / attempt) > budget_s
         if agreeing == _AGREEING or (agreeing and is_over):
-            _require_begun(stretches, steps, rested, tolerated_s=tolerated_s)
+            _require_begun(stretches, steps, rested_s, tolerated_s=tolerated_s)
             return
         if is_over and attempt == _FEW_ATTEMPTS:
             break
     if not agreeing:
         raise UnsynchronizedError(
-            f"timing refused: synchronize() returned {1e3 * (first - rested):.0f} ms before "
+            f"timing refused: synchronize() returned {1e3 * (prompt_s - rested_s):.0f} ms before "
             f"{steps} steps of {1e3 * step_s:.3g} ms were done: it does not wait for the device"
         )
 
 
-def _require_begun(stretches: Stretches, steps: int, rested: float, *, tolerated_s: float) -> None:
-    """Refuse steps that begin when their result is read.
+def _require_begun(
+    stretches: Stretches, steps: int, rested_s: float, *, tolerated_s: float
+) -> None:
+    """Refuse steps that begin when their result is read; ``rested_s`` is a reading after a pause.
 
-    Args:
-        rested: Seconds of a reading after so many steps and a pause. One of a single step may take
-            longer than a reading alone for many a reason, and says nothing.
+    A reading after a single step may take longer than a reading alone for many a reason, and says
+    nothing.
     """
-    few, less = steps // 2, inf
-    for _ in range(_FEW_ATTEMPTS if few else 0):
+    half, half_s = steps // 2, inf
+    if not half:
+        return
+    for _ in range(_FEW_ATTEMPTS):
         began_s = stretches.now()
         stretches.read_back()
-        alone = stretches.now() - began_s
-        if rested - alone <= tolerated_s:
+        alone_s = stretches.now() - began_s
+        if rested_s - alone_s <= tolerated_s:
             return
-        less = min(less, stretches.run(few, pause_s=alone))
-        begun_late_s = _GROWN_BY * (rested - alone) * (steps - few) / steps
-        if rested - less <= max(begun_late_s, tolerated_s):
+        half_s = min(half_s, stretches.run(half, pause_s=alone_s))
+        begun_late_s = _GROWN_BY * (rested_s - alone_s) * (steps - half) / steps
+        if rested_s - half_s <= max(begun_late_s, tolerated_s):
             return
-        rested = min(rested, stretches.run(steps, pause_s=alone))
-    if few:
-        raise UnsynchronizedError(
-            f"timing refused: {steps} steps took {1e3 * (rested - alone):.0f} ms when their result "
-            "was read, long after synchronize(): they were not handed to the device before "
-            "after_step(); a lazy framework has to evaluate each step"
-        )
+        rested_s = min(rested_s, stretches.run(steps, pause_s=alone_s))
+    raise UnsynchronizedError(
+        f"timing refused: {steps} steps took {1e3 * (rested_s - alone_s):.0f} ms when their result "
+        "was read, long after synchronize(): they were not handed to the device before "
+        "after_step(); a lazy framework has to evaluate each step"
+    )
 
 
 def middle_share(blocks: Sequence[Block]) -> float | None:
@@ -188,10 +191,11 @@ def middle_share(blocks: Sequence[Block]) -> float | None:
     one step, or where no edge is at its middle.
     """
     steps, total_s = sum(block.steps for block in blocks), seconds(blocks)
-    for count in range(1, len(blocks)):
-        done = sum(block.steps for block in blocks[:count])
+    done, done_s = 0, 0.0
+    for block in blocks[:-1]:
+        done, done_s = done + block.steps, done_s + block.seconds
         if done == steps // 2:
-            return (seconds(blocks[:count]) / total_s) / (done / steps) if total_s else None
+            return (done_s / total_s) / (done / steps) if total_s else None
     return None
 
 

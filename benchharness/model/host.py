@@ -73,12 +73,12 @@ class HostLedger:
     Every sampled step waits for the device, because it reads the inputs back.
 
     Args:
-        witness: The task's; None to record nothing.
+        spec: The task's; None to record nothing.
     """
 
-    def __init__(self, witness: FingerprintSpec | None) -> None:
-        self._witness = witness
-        self._sampled = frozenset(witness.steps if witness else ())
+    def __init__(self, spec: FingerprintSpec | None) -> None:
+        self._spec = spec
+        self._sampled = frozenset(spec.steps if spec else ())
         self._rows: list[tuple[NDArray[np.float64], NDArray[np.int32]]] = []
         self._position = 0
 
@@ -96,11 +96,11 @@ class HostLedger:
             labels: As the loss sees them, shape (batch,); likewise.
         """
         position, self._position = self._position, self._position + 1
-        if self._witness is None or position not in self._sampled:
+        if self._spec is None or position not in self._sampled:
             return
         inputs, labels = np.asarray(inputs), np.asarray(labels)
-        chosen = np.arange(self._witness.images) % len(labels)
-        weighed = inputs[chosen].astype(np.float64) * self._witness.pattern
+        chosen = np.arange(self._spec.images) % len(labels)
+        weighed = inputs[chosen].astype(np.float64) * self._spec.pattern
         prints = weighed.reshape(len(chosen), -1).sum(axis=1)
         self._rows.append((prints, labels[chosen]))
 
@@ -108,11 +108,11 @@ class HostLedger:
         """Return the recorded steps in their order.
 
         Raises:
-            ValueError: The task has no witness.
+            ValueError: The task has no fingerprint_spec.
         """
-        if self._witness is None:
-            raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
-        shape = (len(self._rows), self._witness.images)
+        if self._spec is None:
+            raise ValueError("task.fingerprint_spec: expected a FingerprintSpec, found None")
+        shape = (len(self._rows), self._spec.images)
         return ConsumedBatches(
             fingerprints=np.array([row[0] for row in self._rows], np.float32).reshape(shape),
             labels=np.array([row[1] for row in self._rows], np.int32).reshape(shape),

@@ -280,7 +280,8 @@ class Task:
         preprocessing: From uint8 image to network input; None when the inputs are features.
         is_augmented: Whether training batches carry ``AugmentationParams``.
         seed: For what only the framework can draw (dropout masks).
-        witness: What to write down of the batches that are fed or trained on; None for nothing.
+        fingerprint_spec: What to record of the batches that are fed or trained on; None for
+            nothing.
         files: What to load when training or feeding; None for the images of the batches. Scores,
             logits and gradients are always of the images of the batches.
         native: Set in the native track alone.
@@ -299,7 +300,7 @@ class Task:
     is_augmented: bool
     execution: Execution
     seed: int
-    witness: FingerprintSpec | None = None
+    fingerprint_spec: FingerprintSpec | None = None
     files: FileSource | None = None
     native: NativeSettings | None = None
     inputs: NDArray[np.uint8] | NDArray[np.float32] | None = None

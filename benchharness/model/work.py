@@ -55,7 +55,7 @@ class Feeding(Work, Protocol):
         ...
 
     def consumed(self) -> ConsumedBatches:
-        """Return the record that the task's witness asks for, of the last call of ``feed``.
+        """Return the record that ``task.fingerprint_spec`` asks for, of the last call of ``feed``.
 
         Waits for the device, because it reads what the device has computed.
         """
@@ -90,7 +90,7 @@ class Training(Work, Protocol):
         ...
 
     def consumed(self) -> ConsumedBatches:
-        """Return the record that the task's witness asks for, of the last epoch.
+        """Return the record that ``task.fingerprint_spec`` asks for, of the last epoch.
 
         Empty before the first step and after a reset. Waits for the device, because it reads what
         the device has computed. The core may call it from ``after_epoch``.

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from benchharness.cli.errors import exit_code, explanation
+from benchharness.exit_codes import exit_code, explanation
 from benchharness.plugins import broken, extensions, load_extension, title
 from benchharness.progress.plain import BrokenPipeSafeStream
 from benchharness.progress.state import RunState

@@ -19,10 +19,10 @@ from benchharness.run.events import (
     Looked,
     OfTrial,
     PhaseEntered,
-    PlannedCell,
     Preparing,
     Probing,
     RunStarted,
+    ScheduledCell,
     TrialFinished,
     TrialName,
     TrialProgress,
@@ -227,6 +227,6 @@ class RunState:
         seen = [other.seconds for other in others if other.is_seen and other.seconds is not None]
         return fmean(seen) if seen else None
 
-    def _cell(self, name: PlannedCell | TrialName) -> CellState:
+    def _cell(self, name: ScheduledCell | TrialName) -> CellState:
         key = cell_key(name.benchmark, name.matrix, name.track, name.backend)
         return self._cells.setdefault(key, CellState(key=key))

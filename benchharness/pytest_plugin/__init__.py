@@ -69,9 +69,9 @@ def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Col
     """Return the collector of a suite, and nothing for any other file."""
     if file_path.suffix != ".toml" or not _is_asked_for(file_path, parent.config):
         return None
-    from benchharness.pytest_plugin.suites import SuiteFile, is_suite
+    from benchharness.pytest_plugin.suites import SuiteCollector, is_suite
 
-    return SuiteFile.from_parent(parent, path=file_path) if is_suite(file_path) else None
+    return SuiteCollector.from_parent(parent, path=file_path) if is_suite(file_path) else None
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

@@ -30,7 +30,7 @@ from benchharness.suite.settings import FineTuneSettings
 from benchharness.text import suggest
 
 if TYPE_CHECKING:
-    from benchharness.pytest_plugin.suites import CellItem, SuiteFile
+    from benchharness.pytest_plugin.suites import CellItem, SuiteCollector
 
 
 class UndecidedWarning(pytest.PytestWarning):
@@ -43,7 +43,7 @@ class AgainstRun:
     A is what ``--against`` names, and B the working tree, or the other backend.
     """
 
-    def __init__(self, suite: SuiteFile) -> None:
+    def __init__(self, suite: SuiteCollector) -> None:
         self.notes: list[Announced] = []
         self._suite = suite
         self._request = request_of(suite.config, suite.path)
@@ -72,8 +72,8 @@ class AgainstRun:
         series = self._sample(next(p for p in session.plan.cells if _key(p) == cell.key))
         comparison = session.comparison([series])
         for letter, of, records in (
-            ("B", series.cells.theirs, series.theirs),
-            ("A", series.cells.ours, series.ours),
+            ("B", series.cells.b, series.b),
+            ("A", series.cells.a, series.a),
         ):
             if records and all(record["status"] == "ok" for record in records):
                 facts = samples.cell_facts(session.session, session.runner, of, records)
@@ -142,12 +142,12 @@ class AgainstRun:
     def _sample(self, pair: CellPair) -> PairSeries:
         """Return the pairs of a cell, after those of the cell that trains its head."""
         assert self._session is not None
-        key, settings = _key(pair), pair.ours.settings
+        key, settings = _key(pair), pair.a.settings
         if key not in self._series:
             if isinstance(settings, FineTuneSettings):
                 for head in self._session.plan.cells:
-                    of_head = (head.ours.benchmark, head.ours.track, head.backend)
-                    if of_head == (settings.head_from, pair.ours.track, pair.backend):
+                    of_head = (head.a.benchmark, head.a.track, head.backend)
+                    if of_head == (settings.head_from, pair.a.track, pair.backend):
                         self._sample(head)
             (self._series[key],) = self._session.sampler.run([pair])
         return self._series[key]
@@ -192,6 +192,6 @@ def judge(item: pytest.Item, comparison: Comparison) -> None:
 
 def _key(pair: CellPair) -> CellKey:
     """Return the key of the suite's cell that a pair compares."""
-    cell = pair.theirs
+    cell = pair.b
     backend = pair.backend or cell.backend
     return cell_key(cell.benchmark, cell.matrix, cell.track, backend)

@@ -131,12 +131,12 @@ def differences(now: Info, then: Info) -> Iterator[str]:
         if now.get(key) != then.get(key):
             yield f"{key}: expected {then.get(key)}, as in the baseline, found {now.get(key)}"
     for key in ("dataset", "weights"):
-        ours, theirs = (
+        content_now, content_then = (
             f"{content['name']} {content['digest'][:12]}" if content else "none"
             for content in (now.get(key), then.get(key))
         )
-        if ours != theirs:
-            yield f"{key}: expected {theirs}, as in the baseline, found {ours}"
+        if content_now != content_then:
+            yield f"{key}: expected {content_then}, as in the baseline, found {content_now}"
     for key, what in (("settings", "settings"), ("options", "backend options")):
         pair = [{**(info.get(key) or {}), "precision": None} for info in (now, then)]
         if changed := changes(*pair):

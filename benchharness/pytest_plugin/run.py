@@ -28,11 +28,11 @@ from benchharness.run.events import Announced, Event, TrialStarted
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import start_run
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import FineTuneSettings, StrategySettings, TrainingSettings
 
 if TYPE_CHECKING:
-    from benchharness.pytest_plugin.suites import CellItem, SuiteFile
+    from benchharness.pytest_plugin.suites import CellItem, SuiteCollector
 
 # Enough that classes and splits have some each; a step has its full batch all the same.
 _FEW_TRAIN, _FEW_TEST = 40, 20
@@ -74,7 +74,7 @@ class SuiteRun:
     run is one small trial of each cell that leaves no record.
     """
 
-    def __init__(self, suite: SuiteFile, *, is_smoke: bool) -> None:
+    def __init__(self, suite: SuiteCollector, *, is_smoke: bool) -> None:
         self.notes: list[Announced] = []
         self._suite = suite
         self._session = suite.suite_session
@@ -153,7 +153,7 @@ class SuiteRun:
         self._trials = self._runner.run_trials(self._observe)
         return self._runner
 
-    def _run(self, cell: Cell) -> list[Record]:
+    def _run(self, cell: PlannedCell) -> list[Record]:
         """Return the records of a cell, after running what comes before it in the plan."""
         while True:
             records = [record for record in self._records if record_key(record) == cell.key]
@@ -162,7 +162,7 @@ class SuiteRun:
             self._records.append(next(self._trials))
             self._read_yardstick(record_key(self._records[-1]))
 
-    def _resolved(self, key: CellKey) -> Cell:
+    def _resolved(self, key: CellKey) -> PlannedCell:
         """Return a cell with settled settings."""
         assert self._runner is not None
         return next(cell for cell in self._runner.plan.cells if cell.key == key)
@@ -224,7 +224,7 @@ def _unproven(verdicts: Mapping[str, str]) -> str:
     )
 
 
-def select_cells(plan: Plan, cells: Iterable[Cell]) -> Plan:
+def select_cells(plan: Plan, cells: Iterable[PlannedCell]) -> Plan:
     """Return the plan of these cells alone, with those they take their heads from."""
     selected = {cell.key for cell in cells}
     heads = {

@@ -19,7 +19,7 @@ from benchharness.measure.machine import fingerprint, machine_label, recorded_va
 from benchharness.results.cells import cells_of
 from benchharness.results.record import Record
 from benchharness.run.requests import backend_plugin
-from benchharness.suite.plan import Cell
+from benchharness.suite.plan import PlannedCell
 
 if TYPE_CHECKING:
     from benchharness.pytest_plugin.suites import CellItem
@@ -141,7 +141,7 @@ def seconds_per_step(records: Iterable[Record]) -> list[float]:
     ]
 
 
-def item_name(cell: Cell) -> str:
+def item_name(cell: PlannedCell) -> str:
     """Return the name of a cell's item: ``simple_cnn[batch_size=64]-torch``."""
     track = "" if cell.track == "equal" else f"-{cell.track}"
     return f"{_point(cell)}-{cell.backend}{track}"
@@ -165,7 +165,7 @@ def report_cell(
 
 
 def cell_facts(
-    session: Session, runner: Runner, cell: Cell, records: Sequence[Record]
+    session: Session, runner: Runner, cell: PlannedCell, records: Sequence[Record]
 ) -> dict[str, Any]:
     """Return the ``extra_info`` of a cell whose trials are all ok, JSON-able."""
     (result,) = cells_of(records)
@@ -206,7 +206,7 @@ def cell_facts(
     }
 
 
-def _point(cell: Cell) -> str:
+def _point(cell: PlannedCell) -> str:
     """Return a benchmark and the point of its matrix."""
 
     def shown(value: Any) -> str:

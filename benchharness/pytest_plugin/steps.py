@@ -235,17 +235,17 @@ class StepsAgainst:
         pairs: list[tuple[SideProcess, SideProcess]] = []
         verdict: Verdict | None = None
         while len(pairs) < _MOST_PAIRS and (verdict is None or verdict.word == "undecidable"):
-            ours, theirs = _run_pair(item, a, b, is_reversed=len(pairs) % 2 == 1)
-            if theirs.skipped:
-                pytest.skip(theirs.skipped)
-            if ours.is_missing:
+            of_a, of_b = _run_pair(item, a, b, is_reversed=len(pairs) % 2 == 1)
+            if of_b.skipped:
+                pytest.skip(of_b.skipped)
+            if of_a.is_missing:
                 item.warn(UncomparedWarning(f"{item.nodeid}: not compared: not in {a.label}"))
                 return None
-            theirs.require_ok()
-            ours.require_ok()
-            pairs.append((ours, theirs))
+            of_b.require_ok()
+            of_a.require_ok()
+            pairs.append((of_a, of_b))
             if len(pairs) in looks:
-                medians = [(median(ours.step_s), median(theirs.step_s)) for ours, theirs in pairs]
+                medians = [(median(of_a.step_s), median(of_b.step_s)) for of_a, of_b in pairs]
                 sample = Sample.paired(_COLUMN, medians)
                 verdict = decide(sample, threshold=threshold, level=level_of(looks))
         assert verdict is not None
@@ -300,9 +300,9 @@ def _run_pair(
 ) -> tuple[SideProcess, SideProcess]:
     """Run the test of both sides, block by block in turn, and return them when they have ended."""
     with tempfile.TemporaryDirectory(prefix="benchharness-steps-") as folder, ExitStack() as stack:
-        ours = stack.enter_context(SideProcess(item, a, Path(folder, "a")))
-        theirs = stack.enter_context(SideProcess(item, b, Path(folder, "b")))
-        sides = (theirs, ours) if is_reversed else (ours, theirs)
+        of_a = stack.enter_context(SideProcess(item, a, Path(folder, "a")))
+        of_b = stack.enter_context(SideProcess(item, b, Path(folder, "b")))
+        sides = (of_b, of_a) if is_reversed else (of_a, of_b)
         for side in sides:
             side.read()
         if all("rounds" in side.facts for side in sides):
@@ -313,7 +313,7 @@ def _run_pair(
                         side.take_turn()
         for side in sides:
             side.finish()
-        return ours, theirs
+        return of_a, of_b
 
 
 def _options(config: pytest.Config) -> dict[str, Any]:

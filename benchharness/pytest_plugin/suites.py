@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from benchharness.pytest_plugin.against import AgainstRun
     from benchharness.pytest_plugin.run import SuiteRun
     from benchharness.run.session import Session
-    from benchharness.suite.plan import Cell
+    from benchharness.suite.plan import PlannedCell
 
-SUITES = pytest.StashKey[list["SuiteFile"]]()
+SUITES = pytest.StashKey[list["SuiteCollector"]]()
 _BENCHMARK = re.compile(r"^\s*\[\[\s*benchmark\s*\]\]", re.M)
 _DATASET = re.compile(r"^\s*\[\s*dataset\s*\]", re.M)
 # No suite is longer, and no other file needs to be read for it.
@@ -38,7 +38,7 @@ def is_suite(path: Path) -> bool:
     return bool(_BENCHMARK.search(text) and _DATASET.search(text))
 
 
-class SuiteFile(pytest.File):
+class SuiteCollector(pytest.File):
     """Suite of a file."""
 
     def collect(self) -> Iterator[CellItem]:
@@ -76,7 +76,7 @@ class SuiteFile(pytest.File):
         return SuiteRun(self, is_smoke=is_smoke)
 
     @property
-    def selected(self) -> list[Cell]:
+    def selected(self) -> list[PlannedCell]:
         """The cells of the items that will run."""
         items = (item for item in self.session.items if isinstance(item, CellItem))
         return [item.cell for item in items if item.parent is self]
@@ -115,14 +115,14 @@ class CellItem(pytest.Item):
     # By this pytest-benchmark knows what --benchmark-only and --benchmark-skip are about.
     fixturenames = ("benchmark",)
 
-    def __init__(self, *, cell: Cell, **place: Any) -> None:
+    def __init__(self, *, cell: PlannedCell, **place: Any) -> None:
         super().__init__(**place)
         self.cell = cell
 
     @property
-    def suite(self) -> SuiteFile:
+    def suite(self) -> SuiteCollector:
         """Its suite."""
-        assert isinstance(self.parent, SuiteFile)
+        assert isinstance(self.parent, SuiteCollector)
         return self.parent
 
     def runtest(self) -> None:

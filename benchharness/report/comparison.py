@@ -258,8 +258,8 @@ def legend_of(comparison: Comparison) -> list[str]:
 def missed_text(verdict: Verdict) -> str:
     """Return a sentence on how often each side misses its target."""
     assert verdict.misses is not None
-    (ours, of_ours), (theirs, of_theirs) = verdict.misses
-    counts = f"B misses its target in {theirs} of {of_theirs} trials, A in {ours} of {of_ours}"
+    (missed_a, of_a), (missed_b, of_b) = verdict.misses
+    counts = f"B misses its target in {missed_b} of {of_b} trials, A in {missed_a} of {of_a}"
     return {
         "missed": f"{counts}, which is more than chance",
         "reached": f"{counts}, which is less than chance",
@@ -349,8 +349,8 @@ def _row(verdict: Verdict) -> list[str]:
 def _sized(verdict: Verdict) -> str:
     """Return a verdict with its size: ``training 12.1 % slower``."""
     if verdict.misses is not None:
-        (ours, of_ours), (theirs, of_theirs) = verdict.misses
-        return f"misses its target in {theirs} of {of_theirs} trials, A in {ours} of {of_ours}"
+        (missed_a, of_a), (missed_b, of_b) = verdict.misses
+        return f"misses its target in {missed_b} of {of_b} trials, A in {missed_a} of {of_a}"
     words = _words(verdict.column)
     if verdict.change is None:
         return f"{words} {verdict.word}"

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, TypeVar
 
 from benchharness.measure.sanity import explain, learning
-from benchharness.measure.sequential import Rule, rule_for
+from benchharness.measure.sequential import DecisionRule, rule_for
 from benchharness.measure.statistics import excessive_scatter
 from benchharness.report.pairs import Pair
 from benchharness.report.rows import (
@@ -268,8 +268,8 @@ def _compiling(cells: Cells) -> Iterator[Note]:
     speeds = [speed for _, pair in twins if (speed := pair.speed())]
     rule = rule_for(speeds, comparisons=max(len(twins), 1))
     for row, pair in twins:
-        if text := _break_even(pair.ours, pair.theirs):
-            yield Note("compiled", f"{cell_label(row, pair.ours)}: {text}{_doubt(pair, rule)}")
+        if text := _break_even(pair.a, pair.b):
+            yield Note("compiled", f"{cell_label(row, pair.a)}: {text}{_doubt(pair, rule)}")
 
 
 def _are_twins(compiled: Cell, plain: Cell) -> bool:
@@ -285,8 +285,8 @@ def _are_twins(compiled: Cell, plain: Cell) -> bool:
         rest = (cell.benchmark, cell.track, cell.machine, settings, effective.get("engine"))
         return effective.get("compile"), (*rest, trial.get("versions"))
 
-    (is_compiled, ours), (is_plain_compiled, theirs) = parts(compiled), parts(plain)
-    return (is_compiled, is_plain_compiled) == (True, False) and ours == theirs
+    (is_compiled, settings), (is_plain_compiled, plain_settings) = parts(compiled), parts(plain)
+    return (is_compiled, is_plain_compiled) == (True, False) and settings == plain_settings
 
 
 def _break_even(compiled: Cell, plain: Cell) -> str:
@@ -312,11 +312,11 @@ def _break_even(compiled: Cell, plain: Cell) -> str:
     )
 
 
-def _doubt(pair: Pair, rule: Rule) -> str:
+def _doubt(pair: Pair, rule: DecisionRule) -> str:
     """Return how sure the gain is, where it is not."""
     speed = pair.speed()
     # Medians are over all trials, those included that have no partner.
-    is_disturbed = bool(pair.ours.disturbed or pair.theirs.disturbed)
+    is_disturbed = bool(pair.a.disturbed or pair.b.disturbed)
     if speed is None or (not is_disturbed and rule.verdict(speed) in ("faster", "slower")):
         return ""
     why = format_ci(speed, is_disturbed=is_disturbed)

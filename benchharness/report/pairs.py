@@ -10,12 +10,12 @@ from itertools import chain, combinations
 from typing import NamedTuple
 
 from benchharness.measure.accuracy import AccuracyDifference, Score, accuracy_difference
-from benchharness.measure.sequential import FEWEST, Rule, Verdict, confidence, rule_for
+from benchharness.measure.sequential import FEWEST, DecisionRule, SpeedVerdict, confidence, rule_for
 from benchharness.measure.statistics import Ratio, mean_ratio, paired_ratio, unpaired_ratio
 from benchharness.report.rows import Row
 from benchharness.results.cells import worst_proof
 from benchharness.results.comparisons import (
-    Comparison,
+    BackendPair,
     Speed,
     family_size,
     is_in_overall,
@@ -24,7 +24,7 @@ from benchharness.results.comparisons import (
 )
 from benchharness.results.record import Record
 
-MIRRORED: dict[Verdict, Verdict] = {"faster": "slower", "slower": "faster"}
+MIRRORED: dict[SpeedVerdict, SpeedVerdict] = {"faster": "slower", "slower": "faster"}
 
 
 class Measure(NamedTuple):
@@ -43,21 +43,21 @@ TRAINING = Measure("training throughput", "trains")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """How many times as fast ours is, and what the family of all comparisons lets it show.
+class SpeedFinding:
+    """How many times as fast A is, and what the family of all comparisons lets it show.
 
     The sides of a separate run ran at different times; disturbed ones ran beside other processes.
     """
 
     ratio: Ratio
-    verdict: Verdict
-    rule: Rule
+    verdict: SpeedVerdict
+    rule: DecisionRule
     comparisons: int
     is_separate_run: bool
     is_disturbed: bool
 
     @property
-    def inverse(self) -> Finding:
+    def inverse(self) -> SpeedFinding:
         """The finding seen from the other side."""
         verdict = MIRRORED.get(self.verdict, self.verdict)
         return replace(self, ratio=self.ratio.inverse, verdict=verdict)
@@ -67,49 +67,47 @@ class Accuracy(NamedTuple):
     """The final accuracies of each paired trial, on ``test`` or ``validation`` images."""
 
     split: str
-    ours: tuple[Score, ...]
-    theirs: tuple[Score, ...]
+    a: tuple[Score, ...]
+    b: tuple[Score, ...]
     difference: AccuracyDifference
 
 
 @dataclass(frozen=True, eq=False)
-class Pair(Comparison):
+class Pair(BackendPair):
     """Two backends in one row of the table, with the ratios that a report prints."""
 
     @property
     def swapped(self) -> Pair:
         """The pair seen from the other side."""
-        return Pair(self.theirs, self.ours, self.line)
+        return Pair(self.b, self.a, self.line)
 
     @property
     def measure(self) -> Measure:
         """What decides who is faster."""
         if not self.is_target_met:
             return self.work
-        goal = f"{self.ours.target_top1:g} validation top-1"
+        goal = f"{self.a.target_top1:g} validation top-1"
         return Measure(f"speed to {goal}", f"reaches {goal}", "sooner")
 
     @property
     def work(self) -> Measure:
         """What ``speed`` is of."""
-        return WORK.get(self.ours.strategy, TRAINING)
+        return WORK.get(self.a.strategy, TRAINING)
 
     @property
     def is_disturbed(self) -> bool:
         """Whether other processes kept the machine busy during a trial that is compared."""
-        compared = (
-            chain(self.ours.ok, self.theirs.ok) if self.is_separate_run else chain(*self.couples)
-        )
+        compared = chain(self.a.ok, self.b.ok) if self.is_separate_run else chain(*self.couples)
         return any(trial.get("is_disturbed") for trial in compared)
 
     @property
     def proof(self) -> str:
         """The worst verdict on the pair that a trial of either holds; empty where unknown."""
-        ours, theirs = self.ours, self.theirs
-        return worst_proof((ours.proof_against(theirs.backend), theirs.proof_against(ours.backend)))
+        a, b = self.a, self.b
+        return worst_proof((a.proof_against(b.backend), b.proof_against(a.backend)))
 
     def ratio(self, speed: Speed | None = None) -> Ratio | None:
-        """Return how many times as fast ours is, by default in ``metric``; None if unknown.
+        """Return how many times as fast A is, by default in ``metric``; None if unknown.
 
         Where the sides ran at different times, their trials are compared unpaired.
         """
@@ -123,11 +121,11 @@ class Pair(Comparison):
         return replace(paired_ratio(logs, self.hosts(speed)), confidence=level)
 
     def speed(self) -> Ratio | None:
-        """Return how many times as fast ours works."""
+        """Return how many times as fast A works."""
         return self.ratio(log_speed(self.rate))
 
     def extraction(self) -> Ratio | None:
-        """Return how many times as fast ours extracts features, where both really did."""
+        """Return how many times as fast A extracts features, where both really did."""
         extract = log_speed("extract_images_per_s")
 
         def speed(trial: Record) -> float | None:
@@ -139,14 +137,14 @@ class Pair(Comparison):
         """Return the final accuracies; None without a common trial that was scored."""
         for split in ("test", "validation"):
             metric = f"{split}_top1"
-            ours, theirs = (
+            a, b = (
                 {t["trial"]: t for t in cell.ok if t["metrics"].get(metric) is not None}
-                for cell in (self.ours, self.theirs)
+                for cell in (self.a, self.b)
             )
             scores = [
-                (Score.of_record(trial, split), Score.of_record(theirs[number], split))
-                for number, trial in ours.items()
-                if number in theirs
+                (Score.of_record(trial, split), Score.of_record(b[number], split))
+                for number, trial in a.items()
+                if number in b
             ]
             if known := [(score, other) for score, other in scores if score and other]:
                 mine, others = zip(*known, strict=True)
@@ -169,8 +167,8 @@ class Mean:
 
     @property
     def backends(self) -> tuple[str, str]:
-        """Ours and theirs."""
-        return self.pairs[0].ours.backend, self.pairs[0].theirs.backend
+        """Those of A and of B."""
+        return self.pairs[0].a.backend, self.pairs[0].b.backend
 
     @property
     def proven(self) -> list[Pair]:
@@ -195,7 +193,7 @@ class Mean:
     @property
     def measure(self) -> Measure:
         """What the mean is of."""
-        extracts = any(pair.ours.strategy == "bottleneck" for pair in self._voting)
+        extracts = any(pair.a.strategy == "bottleneck" for pair in self._voting)
         return Measure(f"speed of training{' with extraction' if extracts else ''}", "trains")
 
     @property
@@ -203,14 +201,14 @@ class Mean:
         """The ratio of each benchmark that has a vote."""
         points: dict[str, list[Ratio]] = {}
         for pair, ratio in self._voting.items():
-            points.setdefault(pair.ours.benchmark, []).append(ratio)
+            points.setdefault(pair.a.benchmark, []).append(ratio)
         return {benchmark: mean_ratio(ratios) for benchmark, ratios in points.items()}
 
     @property
     def left_out(self) -> str:
         """The pairs that have no vote, each with its reason; empty where all have one."""
-        voting = {pair.ours.benchmark for pair in self._voting}
-        reasons = {p.ours.benchmark: self._reason(p) for p in self.pairs if p not in self._voting}
+        voting = {pair.a.benchmark for pair in self._voting}
+        reasons = {p.a.benchmark: self._reason(p) for p in self.pairs if p not in self._voting}
         return ", ".join(
             f"{'points of ' if benchmark in voting else ''}{benchmark} ({reason})"
             for benchmark, reason in reasons.items()
@@ -255,7 +253,7 @@ class Family:
     means: Sequence[Mean]
     size: int
     scored: int
-    rule: Rule
+    rule: DecisionRule
 
     @classmethod
     def of(cls, rows: Sequence[Row]) -> Family:
@@ -279,14 +277,14 @@ class Family:
         scored = sum(pair.accuracy() is not None for pair in pairs)
         return cls(pairs=by_row, means=means, size=size, scored=scored, rule=rule)
 
-    def finding(self, pair: Pair | Mean) -> Finding:
+    def finding(self, pair: Pair | Mean) -> SpeedFinding:
         """Return what a pair of the family, or one of its means, shows."""
         ratio = pair.ratio()
         assert ratio is not None, "what cannot be compared has no answer"
         if not pair.is_separate_run:
             level = confidence(ratio.trials, max_trials=pair.max_trials, comparisons=self.size)
             ratio = replace(ratio, confidence=level)
-        return Finding(
+        return SpeedFinding(
             ratio=ratio,
             verdict=self.rule.verdict(ratio) if _may_decide(pair) else "open",
             rule=self.rule,
@@ -299,7 +297,7 @@ class Family:
 def pairs_of(row: Row) -> list[Pair]:
     """Return every two backends of a row."""
     cells = row.recorded
-    return [Pair(ours, theirs, cells) for ours, theirs in combinations(cells, 2)]
+    return [Pair(a, b, cells) for a, b in combinations(cells, 2)]
 
 
 def interval_of(values: Sequence[float], hosts: Sequence[str] = ()) -> Ratio | None:
@@ -318,10 +316,10 @@ def _may_decide(pair: Pair | Mean) -> bool:
 def _means_of(pairs: Iterable[Pair], machine: str) -> list[Mean]:
     shared: dict[tuple[str, str], list[Pair]] = {}
     for pair in pairs:
-        if is_in_overall(pair.ours):
-            shared.setdefault((pair.ours.backend, pair.theirs.backend), []).append(pair)
+        if is_in_overall(pair.a):
+            shared.setdefault((pair.a.backend, pair.b.backend), []).append(pair)
     return [
         Mean(tuple(of_both), machine)
         for of_both in shared.values()
-        if len({pair.ours.benchmark for pair in of_both}) > 1
+        if len({pair.a.benchmark for pair in of_both}) > 1
     ]

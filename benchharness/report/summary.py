@@ -12,7 +12,7 @@ from typing import Any
 from benchharness.measure.accuracy import AccuracyDifference, Score
 from benchharness.measure.sequential import FEWEST
 from benchharness.measure.statistics import Ratio
-from benchharness.report.pairs import Accuracy, Family, Finding, Mean, Measure, Pair, pairs_of
+from benchharness.report.pairs import Accuracy, Family, Mean, Measure, Pair, SpeedFinding, pairs_of
 from benchharness.report.rows import (
     Row,
     backends_of,
@@ -76,16 +76,16 @@ def summary_of(rows: Sequence[Row]) -> list[SummaryLine]:
 
 
 def format_comparison(
-    measure: Measure, finding: Finding, *, ours: str, theirs: str, proof: str
+    measure: Measure, finding: SpeedFinding, *, a: str, b: str, proof: str
 ) -> str:
-    """Return the ratio of ours, which is ahead, as a clause that claims no more than is proven."""
+    """Return the ratio of A, which is ahead, as a clause that claims no more than is proven."""
     ratio = finding.ratio
     times = f"{times_text(ratio)}x"
     why = format_ci(ratio, is_disturbed=finding.is_disturbed)
     busy = f"{DISTURBED}; " if finding.is_disturbed else ""
-    plain = f"{ours} {times} {theirs} in {measure.noun}"
+    plain = f"{a} {times} {b} in {measure.noun}"
     if proof != "proven":
-        return f"{measure.noun}: ratio {times}, {ours} to {theirs} ({why}), but {_same_work(proof)}"
+        return f"{measure.noun}: ratio {times}, {a} to {b} ({why}), but {_same_work(proof)}"
     if finding.is_separate_run:
         said = f"{plain} ({why}): the sides ran at different times, so no winner is named"
     elif ratio.trials < 2:
@@ -95,17 +95,16 @@ def format_comparison(
     elif finding.is_disturbed:
         said = f"{plain} ({why}): no winner is named"
     elif finding.verdict == "faster":
-        said = f"{ours} {measure.verb} {times} {measure.adverb} than {theirs} ({why})"
+        said = f"{a} {measure.verb} {times} {measure.adverb} than {b} ({why})"
     elif finding.verdict == "equal":
         said = (
-            f"{ours} and {theirs} are equal in {measure.noun}, no more than "
+            f"{a} and {b} are equal in {measure.noun}, no more than "
             f"{100 * finding.rule.margin:g} % apart: {times} ({why})"
         )
     else:
         shown = "no difference shown" if ratio.low <= 1 <= ratio.high else "no winner"
         said = (
-            f"{shown} between {ours} and {theirs} in {measure.noun}: {times} "
-            f"({why}; {_undecided(finding)})"
+            f"{shown} between {a} and {b} in {measure.noun}: {times} ({why}; {_undecided(finding)})"
         )
     return f"{said}; {_same_work(proof)}"
 
@@ -140,7 +139,7 @@ def _same_work(proof: str) -> str:
     return f"same work: {word or 'not requested'}"
 
 
-def _undecided(finding: Finding) -> str:
+def _undecided(finding: SpeedFinding) -> str:
     """Return what difference would have been shown, and what it takes to decide."""
     factor = finding.rule.detectable(finding.ratio)
     percent = f"{math.ceil(100 * (factor - 1))} %" if factor < 2 else f"{factor:.3g}x"
@@ -154,18 +153,16 @@ def _undecided(finding: Finding) -> str:
 def _of_row(row: Row, family: Family) -> Iterator[SummaryLine]:
     pairs = family.pairs[row.name]
     rates = {
-        cell.backend: cell.median(pair.rate) or 0.0
-        for pair in pairs
-        for cell in (pair.ours, pair.theirs)
+        cell.backend: cell.median(pair.rate) or 0.0 for pair in pairs for cell in (pair.a, pair.b)
     }
     fastest = max(rates, key=rates.__getitem__, default="")
     for pair in pairs:
-        if fastest in (pair.ours.backend, pair.theirs.backend):
+        if fastest in (pair.a.backend, pair.b.backend):
             yield _answer(row.name, pair, family)
     for pair in pairs_of(row):
         if pair.on_two_hosts and not pair.ratio():
-            ours, theirs = printable(pair.ours.backend), printable(pair.theirs.backend)
-            said = f"no ratio of {ours} and {theirs}, because their trials ran on different hosts"
+            a, b = printable(pair.a.backend), printable(pair.b.backend)
+            said = f"no ratio of {a} and {b}, because their trials ran on different hosts"
             yield SummaryLine(subject=row.name, said=said)
 
 
@@ -173,11 +170,9 @@ def _answer(subject: str, pair: Pair, family: Family) -> SummaryLine:
     finding = family.finding(pair)
     if finding.ratio.log < 0:
         finding, pair = finding.inverse, pair.swapped
-    ours, theirs = printable(pair.ours.backend), printable(pair.theirs.backend)
-    native = NATIVE if pair.ours.track == "native" else ""
-    said = format_comparison(
-        pair.measure, finding, ours=ours, theirs=theirs, proof=printable(pair.proof)
-    )
+    a, b = printable(pair.a.backend), printable(pair.b.backend)
+    native = NATIVE if pair.a.track == "native" else ""
+    said = format_comparison(pair.measure, finding, a=a, b=b, proof=printable(pair.proof))
     beside = [*_details(pair), *_accuracy(pair.accuracy(comparisons=family.scored))]
     return SummaryLine(subject=subject, said=f"{native}{said}", beside=beside)
 
@@ -197,32 +192,32 @@ def _details(pair: Pair) -> Iterator[str]:
         yield f"{trials} of each side excluded, because they ran on different hosts"
     if pair.is_target_met and speed:
         yield f"{pair.work.noun} {figure(speed)}"
-    if pair.ours.strategy == "bottleneck":
+    if pair.a.strategy == "bottleneck":
         yield (
             f"extraction before it {figure(extraction)}"
             if extraction
             else "extraction not compared, stored features were read"
         )
-    sides = (pair.ours, pair.theirs)
+    sides = (pair.a, pair.b)
     shares = ((cell.backend, notable_outside_share(cell)) for cell in sides)
     notable = [f"{printable(name)}: {100 * s:.0f} %" for name, s in shares if s is not None]
     if notable:
         whose = "its" if len(notable) == 1 else "their"
         yield f"{', '.join(notable)} of a step is outside {whose} computation"
-    computation = pair.ratio(log_speed("compute_ms")) if pair.ours.track == "equal" else None
+    computation = pair.ratio(log_speed("compute_ms")) if pair.a.track == "equal" else None
     if (
         speed
         and computation
         and (notable or not 1 / NEAR <= speed.times / computation.times <= NEAR)
     ):
         yield f"computation alone {figure(computation)}"
-    if pair.ours.target_top1 is not None and not pair.is_target_met:
+    if pair.a.target_top1 is not None and not pair.is_target_met:
         counts = ", ".join(
             f"by {printable(cell.backend)} in {len(cell.values('time_to_top1_s'))} "
             f"of {len(cell.ok)} trials"
             for cell in sides
         )
-        yield f"{pair.ours.target_top1:g} validation top-1 reached {counts}"
+        yield f"{pair.a.target_top1:g} validation top-1 reached {counts}"
 
 
 def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
@@ -236,9 +231,9 @@ def _accuracy(accuracy: Accuracy | None) -> Iterator[str]:
     is_tested = difference.p_value is not None and difference.verdict == "different"
     p_value = f", McNemar p = {difference.p_value:.2g}" if is_tested else ""
     yield (
-        f"{accuracy.split} top-1 {_top1(accuracy.ours)} against {_top1(accuracy.theirs)}, "
+        f"{accuracy.split} top-1 {_top1(accuracy.a)} against {_top1(accuracy.b)}, "
         f"{_verdict(difference)} ({middle} points, 95 % CI {low} to {high}{p_value}; "
-        f"{accuracy.ours[0].of:,} images)"
+        f"{accuracy.a[0].of:,} images)"
     )
 
 
@@ -267,7 +262,7 @@ def _overall(family: Family, machine: str) -> Iterator[SummaryLine]:
     for mean, finding in findings:
         if leader in mean.backends:
             yield _overall_answer(mean, finding, family)
-    proven = [m for m in means if len({pair.ours.benchmark for pair in m.proven}) > 1]
+    proven = [m for m in means if len({pair.a.benchmark for pair in m.proven}) > 1]
     if proven and not findings:
         said = "no ratio, because fewer than two benchmarks measured all of the work"
         yield SummaryLine(
@@ -277,18 +272,18 @@ def _overall(family: Family, machine: str) -> Iterator[SummaryLine]:
         )
 
 
-def _overall_answer(mean: Mean, finding: Finding, family: Family) -> SummaryLine:
-    ours, theirs = map(printable, mean.backends)
+def _overall_answer(mean: Mean, finding: SpeedFinding, family: Family) -> SummaryLine:
+    a, b = map(printable, mean.backends)
     verdicts = Counter(family.finding(pair).verdict for pair in mean.proven)
     won, lost = verdicts["faster"], verdicts["slower"]
     if finding.ratio.log < 0:
-        finding, ours, theirs, won, lost = finding.inverse, theirs, ours, lost, won
+        finding, a, b, won, lost = finding.inverse, b, a, lost, won
     beside = [
         f"geometric mean over {len(mean.counted)} benchmarks, one vote each: their typical ratio",
-        f"of {counted(len(mean.proven), 'line')} {ours} wins {won}, {theirs} {lost}, "
+        f"of {counted(len(mean.proven), 'line')} {a} wins {won}, {b} {lost}, "
         f"equal {verdicts['equal']}, undecided {verdicts['open']}",
         *([f"left out: {mean.left_out}"] if mean.left_out else []),
     ]
-    said = format_comparison(mean.measure, finding, ours=ours, theirs=theirs, proof="proven")
+    said = format_comparison(mean.measure, finding, a=a, b=b, proof="proven")
     subject = row_name("overall", {}, machine=mean.machine)
     return SummaryLine(subject=subject, said=said, beside=beside, is_overall=True)

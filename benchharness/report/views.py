@@ -78,9 +78,9 @@ def _distances(certificate: Certificate) -> Table:
     pairs = [(backend, other), (backend, "reference"), (other, "reference")]
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
     table.add_column("stage")
-    for ours, theirs in pairs:
-        name = "float64" if theirs == "reference" else theirs
-        table.add_column(printable(f"{ours} - {name}"), justify="right")
+    for a, b in pairs:
+        name = "float64" if b == "reference" else b
+        table.add_column(printable(f"{a} - {name}"), justify="right")
     table.add_column("at most", justify="right")
     for stage in STAGES:
         found = {f.between: f for f in certificate.findings if f.stage == stage.name}

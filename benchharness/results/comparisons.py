@@ -54,11 +54,11 @@ class InLine(Protocol):
 
 # By identity: records are not hashable.
 @dataclass(frozen=True, eq=False)
-class Comparison:
+class BackendPair:
     """Two backends on one line of the table, all of whose cells are in ``line``."""
 
-    ours: Cell
-    theirs: Cell
+    a: Cell
+    b: Cell
     line: tuple[Cell, ...]
 
     @property
@@ -73,13 +73,13 @@ class Comparison:
     @property
     def rate(self) -> str:
         """The metric of the work's speed, in images/s."""
-        is_feeding = self.ours.strategy == "dataset"
+        is_feeding = self.a.strategy == "dataset"
         return "feed_images_per_s" if is_feeding else "train_images_per_s"
 
     @property
     def is_target_met(self) -> bool:
         """Whether there is a target, and every ok trial of both has reached it."""
-        return self.ours.target_misses == 0 and self.theirs.target_misses == 0
+        return self.a.target_misses == 0 and self.b.target_misses == 0
 
     @cached_property
     def couples(self) -> tuple[tuple[Record, Record], ...]:
@@ -95,8 +95,8 @@ class Comparison:
     @property
     def on_two_hosts(self) -> int:
         """How many trials of one index both have, on no common host."""
-        ours, theirs = ({trial["trial"] for trial in cell.ok} for cell in (self.ours, self.theirs))
-        return len(ours & theirs - {trial["trial"] for trial, _ in self._of_one_host})
+        of_a, of_b = ({trial["trial"] for trial in cell.ok} for cell in (self.a, self.b))
+        return len(of_a & of_b - {trial["trial"] for trial, _ in self._of_one_host})
 
     @property
     def is_separate_run(self) -> bool:
@@ -106,10 +106,10 @@ class Comparison:
     @property
     def max_trials(self) -> int | None:
         """Up to how many trials looks decide when to stop; None where the number was fixed."""
-        return max((trial.get("max_trials") or 0 for trial in self.ours.ok), default=0) or None
+        return max((trial.get("max_trials") or 0 for trial in self.a.ok), default=0) or None
 
     def logs(self, speed: Speed | None = None) -> tuple[float, ...]:
-        """Return the logarithms of how many times as fast ours is, one per couple.
+        """Return the logarithms of how many times as fast A is, one per couple.
 
         Args:
             speed: By default that of ``metric``.
@@ -121,7 +121,7 @@ class Comparison:
         return tuple(host for _, host in self._ratios(speed))
 
     def sides(self, speed: Speed | None = None) -> list[tuple[list[float], list[float]]]:
-        """Return the logarithms of the speeds of all ok trials of ours and of theirs, host by host.
+        """Return the logarithms of the speeds of all ok trials of A and of B, host by host.
 
         Of the hosts that ran both.
 
@@ -130,7 +130,7 @@ class Comparison:
         """
         speed = speed or log_speed(self.metric)
         hosts: dict[str, tuple[list[float], list[float]]] = {}
-        for side, cell in enumerate((self.ours, self.theirs)):
+        for side, cell in enumerate((self.a, self.b)):
             for trial in cell.ok:
                 if (log := speed(trial)) is not None:
                     hosts.setdefault(host_of(trial), ([], []))[side].append(log)
@@ -139,9 +139,9 @@ class Comparison:
     @cached_property
     def _of_one_host(self) -> list[tuple[Record, Record]]:
         """The ok trials of both, by index and host."""
-        theirs = {(host_of(trial), trial["trial"]): trial for trial in self.theirs.ok}
-        ours = ((trial, (host_of(trial), trial["trial"])) for trial in self.ours.ok)
-        return [(trial, theirs[key]) for trial, key in ours if key in theirs]
+        of_b = {(host_of(trial), trial["trial"]): trial for trial in self.b.ok}
+        of_a = ((trial, (host_of(trial), trial["trial"])) for trial in self.a.ok)
+        return [(trial, of_b[key]) for trial, key in of_a if key in of_b]
 
     def _ratios(self, speed: Speed | None) -> list[tuple[float, str]]:
         """Return the logarithm of each couple's ratio, and its host."""
@@ -150,13 +150,13 @@ class Comparison:
         return [(a - b, host) for a, b, host in speeds if a is not None and b is not None]
 
 
-def comparisons_of(cells: Iterable[Cell]) -> list[Comparison]:
+def comparisons_of(cells: Iterable[Cell]) -> list[BackendPair]:
     """Return every two backends of each line and kind of machine, in the order of the cells."""
     lines: dict[tuple[Line, str], list[Cell]] = {}
     for cell in cells:
         lines.setdefault((line_of(cell), cell.machine), []).append(cell)
     return [
-        Comparison(*pair, line=tuple(line))
+        BackendPair(*pair, line=tuple(line))
         for line in lines.values()
         for pair in combinations(line, 2)
     ]

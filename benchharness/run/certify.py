@@ -14,7 +14,7 @@ from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import REFERENCE, package_digest
 from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.requests import Requests, backend_plugin
-from benchharness.suite.plan import Cell
+from benchharness.suite.plan import PlannedCell
 from benchharness.worker.request import WorkerRequest
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class ProbeJob:
     """Probe of one backend at one cell, cached in ``file``; the reference has no name."""
 
     backend: str
-    cell: Cell
+    cell: PlannedCell
     request: WorkerRequest
     file: Path
 
@@ -83,7 +83,7 @@ class Certifier:
             )
         return certificates
 
-    def _job(self, cell: Cell, *, is_reference: bool = False) -> ProbeJob:
+    def _job(self, cell: PlannedCell, *, is_reference: bool = False) -> ProbeJob:
         requests, backend = self.requests, "" if is_reference else cell.backend
         plugin, options = backend_plugin(requests.inputs.plan, backend)
         if is_reference:
@@ -170,7 +170,9 @@ class Certifier:
             if finished < len(jobs):
                 finish(outcome.reason)
 
-    def _compare(self, cells: Sequence[Cell], jobs: Sequence[ProbeJob]) -> Iterator[Certificate]:
+    def _compare(
+        self, cells: Sequence[PlannedCell], jobs: Sequence[ProbeJob]
+    ) -> Iterator[Certificate]:
         """Yield the certificate of each pair of cells; the last job is the reference's."""
         from benchharness.fairness.certificate import Certificate, compare
 
@@ -203,9 +205,9 @@ class Certifier:
             return f"its probe cannot be read: {error}"
 
 
-def rivals(cells: Iterable[Cell]) -> list[list[Cell]]:
+def rivals(cells: Iterable[PlannedCell]) -> list[list[PlannedCell]]:
     """Return the cells of the equal track that differ only in their backend, two or more each."""
-    groups: dict[CellKey, list[Cell]] = {}
+    groups: dict[CellKey, list[PlannedCell]] = {}
     for cell in cells:
         if cell.track == "equal":
             groups.setdefault(cell.group_key, []).append(cell)

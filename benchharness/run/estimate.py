@@ -16,7 +16,7 @@ from benchharness.model.network import Flatten
 from benchharness.run.device import Device
 from benchharness.run.dry_run import TrialPreview, preview_trials
 from benchharness.run.events import previous_durations
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import StrategySettings, TrainingSettings
 from benchharness.suite.workload import Workload
 from benchharness.text import format_bytes
@@ -75,7 +75,7 @@ class MemoryEstimate:
 class CellMemory:
     """Memory of one cell."""
 
-    cell: Cell
+    cell: PlannedCell
     needs: MemoryEstimate
 
     def as_dict(self) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class TrialName:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedCell:
+class ScheduledCell:
     """A benchmark at one point of its matrix, on one backend and one track; see ``RunStarted``."""
 
     benchmark: str
@@ -104,7 +104,7 @@ class RunStarted(Event):
     device: str
     folder: str | None
     trials: int
-    cells: tuple[PlannedCell, ...]
+    cells: tuple[ScheduledCell, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -439,7 +439,7 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
 
 
 def _as_json(value: Any) -> Any:
-    if isinstance(value, TrialName | PlannedCell):
+    if isinstance(value, TrialName | ScheduledCell):
         return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return dict(value)

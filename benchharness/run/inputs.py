@@ -12,7 +12,7 @@ from benchharness.data.batches import require_two
 from benchharness.data.folder import class_folder, image_files, require_alike, user_images
 from benchharness.data.info import DatasetInfo, Split
 from benchharness.data.listing import Listing
-from benchharness.data.prepared import Prepared, prepare
+from benchharness.data.prepared import Prepared, prepare_images
 from benchharness.data.prepared import check_images as check_image_files
 from benchharness.data.preprocessing import fitted
 from benchharness.data.sources import find, holds
@@ -24,7 +24,7 @@ from benchharness.model.backbones import BACKBONES
 from benchharness.model.image_files import nature
 from benchharness.model.network import Network
 from benchharness.run.events import Downloading, Observer, Preparing, announce
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
 from benchharness.weights.pretrained import (
     Pretrained,
@@ -89,7 +89,7 @@ class Subset:
     validation: float
 
     @classmethod
-    def of(cls, cell: Cell) -> Subset:
+    def of(cls, cell: PlannedCell) -> Subset:
         """Return the subset of a cell."""
         settings = cell.settings
         return cls(
@@ -131,13 +131,13 @@ def channels(plan: Plan, dataset: DatasetInfo) -> int:
     return 3 if any(map(needs_colour, plan.cells)) else dataset.channels
 
 
-def needs_colour(cell: Cell) -> bool:
+def needs_colour(cell: PlannedCell) -> bool:
     """Return whether a cell cannot use grayscale images."""
     settings = cell.settings
     return isinstance(settings, TransferSettings) or settings.preprocessing in _COLOUR_ONLY
 
 
-def changes_output(cell: Cell, dataset: DatasetInfo) -> bool:
+def changes_output(cell: PlannedCell, dataset: DatasetInfo) -> bool:
     """Return whether a cell's output differs from the one that its suite states."""
     settings = cell.settings
     return isinstance(settings, TrainingSettings) and settings.output not in (
@@ -186,7 +186,7 @@ class RunInputs:
     _prepared: dict[Subset, Prepared] = field(default_factory=dict)
     _files: dict[tuple[Subset, str], dict[str, Any]] = field(default_factory=dict)
 
-    def prepare(self) -> None:
+    def decode_images(self) -> None:
         """Decode all images that the plan's cells read, and fit preprocessing to them.
 
         Raises:
@@ -198,11 +198,11 @@ class RunInputs:
             fitted(cell.settings.preprocessing, self.prepared(cell))
             self.files(cell)
 
-    def prepared(self, cell: Cell) -> Prepared:
+    def prepared(self, cell: PlannedCell) -> Prepared:
         """Return the images that a cell reads."""
         part = Subset.of(cell)
         if part not in self._prepared:
-            self._prepared[part] = prepare(
+            self._prepared[part] = prepare_images(
                 self.listing,
                 size=part.image_size,
                 channels=None,
@@ -218,7 +218,7 @@ class RunInputs:
             )
         return self._prepared[part]
 
-    def files(self, cell: Cell) -> Mapping[str, Any] | None:
+    def files(self, cell: PlannedCell) -> Mapping[str, Any] | None:
         """Return the ``FileSource`` that a cell's backend loads, as JSON; None for prepared images.
 
         Only the native track has a folder of classes.
@@ -235,7 +235,7 @@ class RunInputs:
             self._files[part, cell.track] = {"paths": [*map(str, paths)], "folder": folder}
         return self._files[part, cell.track]
 
-    def pretrained(self, cell: Cell) -> Pretrained | None:
+    def pretrained(self, cell: PlannedCell) -> Pretrained | None:
         """Return the weights that a cell's backbone starts from; None without a backbone."""
         settings = cell.settings
         if not isinstance(settings, TransferSettings):

@@ -10,7 +10,7 @@ from benchharness.measure.sanity import is_unbalanced
 from benchharness.model.image_files import describe_conversions
 from benchharness.run.inputs import changes_output, channels, needs_colour, raised_limit
 from benchharness.run.interpreters import BackendInterpreter
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 
 _NAMED = 8
 _SPLITS: Mapping[Split, str] = {"train": "for training", "test": "for the test"}
@@ -160,5 +160,5 @@ def _classes(dataset: DatasetInfo) -> str:
     return f"{count} classes: {', '.join(named)}"
 
 
-def _benchmarks(cells: Iterable[Cell]) -> str:
+def _benchmarks(cells: Iterable[PlannedCell]) -> str:
     return ", ".join(dict.fromkeys(cell.benchmark for cell in cells))

@@ -16,7 +16,7 @@ from benchharness.plugins import code_digest, find
 from benchharness.results.record import Record
 from benchharness.run.inputs import RunInputs
 from benchharness.run.process.executor import LocalExecutor
-from benchharness.suite.plan import Cell, Plan, Trial
+from benchharness.suite.plan import Plan, PlannedCell, Trial
 from benchharness.suite.settings import FineTuneSettings, TrainingSettings
 from benchharness.worker.request import WorkerRequest
 
@@ -72,7 +72,7 @@ class Requests:
             seed=trial.seed,
         )
 
-    def probe(self, cell: Cell, *, plugin: str, options: Mapping[str, Any]) -> WorkerRequest:
+    def probe(self, cell: PlannedCell, *, plugin: str, options: Mapping[str, Any]) -> WorkerRequest:
         """Return the request to probe a plugin: the cell's first trial, on prepared images."""
         request = self.trial(Trial(cell=cell, index=1, seed=self.inputs.plan.suite.seed))
         return replace(
@@ -111,7 +111,7 @@ class Requests:
         heads = [self._digest(source) for source in self._head_sources(trial.cell)]
         return json_digest([self._digest(trial.cell), trial.index, trial.seed, heads], length=16)
 
-    def _digest(self, cell: Cell) -> str:
+    def _digest(self, cell: PlannedCell) -> str:
         """Return the digest of all that the trials of a cell have in common."""
         if cell.key not in self._digests:
             plugin, options = backend_plugin(self.inputs.plan, cell.backend)
@@ -141,7 +141,7 @@ class Requests:
         """The benchmarks whose heads some cells start from."""
         return frozenset(filter(None, map(head_benchmark, self.inputs.plan.cells)))
 
-    def _head_sources(self, cell: Cell) -> list[Cell]:
+    def _head_sources(self, cell: PlannedCell) -> list[PlannedCell]:
         """Return the cells one of which trains the head that a cell starts from, preferred first.
 
         All backends start from the same head, or they would not do the same work: that of the first
@@ -178,12 +178,12 @@ def backend_plugin(plan: Plan, backend: str) -> tuple[str, Mapping[str, Any]]:
     return table.plugin or backend, table.options
 
 
-def head_benchmark(cell: Cell) -> str:
+def head_benchmark(cell: PlannedCell) -> str:
     """Return the benchmark whose head a cell starts from; empty for none."""
     return (isinstance(cell.settings, FineTuneSettings) and cell.settings.head_from) or ""
 
 
-def _stated_optimizer(cell: Cell) -> dict[str, Any] | None:
+def _stated_optimizer(cell: PlannedCell) -> dict[str, Any] | None:
     """Return the constants that suite or recipe states; None in the equal track."""
     settings = cell.settings
     if cell.track == "equal":

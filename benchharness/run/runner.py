@@ -37,7 +37,7 @@ from benchharness.run.process.exit import Outcome
 from benchharness.run.requests import Requests, backend_plugin, head_benchmark
 from benchharness.run.resume import SUCCESS, PendingTrials
 from benchharness.run.stopping import look_at, next_round, started_trials
-from benchharness.suite.plan import Cell, Plan, Trial
+from benchharness.suite.plan import Plan, PlannedCell, Trial
 
 # Metrics of a worker that are sizes of the splits, and fields of the record.
 _COUNTS = ("train_count", "validation_count", "test_count")
@@ -305,7 +305,7 @@ class Runner(AbstractContextManager["Runner"]):
         }
         return record | {"flags": list(flags(record))}
 
-    def _proof(self, cell: Cell, outcome: Outcome) -> dict[str, Any]:
+    def _proof(self, cell: PlannedCell, outcome: Outcome) -> dict[str, Any]:
         """Return the fields ``proof`` and ``proofs``, with the deviations of this trial."""
         from benchharness.fairness.certificate import amended, overall
 

@@ -14,7 +14,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from benchharness.data.info import DatasetInfo
-from benchharness.doctor.disk import RUN_BYTES, heads_bytes
 from benchharness.download.caches import cache_folder
 from benchharness.errors import Problem, SuiteError
 from benchharness.files import ANOTHER_CACHE, writable
@@ -31,13 +30,14 @@ from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
 from benchharness.run.device import Device, choose_device
+from benchharness.run.disk_space import RUN_BYTES, heads_bytes
 from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
 from benchharness.run.estimate import ResourceEstimate, warnings
 from benchharness.run.events import (
     Observer,
-    PlannedCell,
     Preparing,
     RunStarted,
+    ScheduledCell,
     announce,
     previous_durations,
     unobserved,
@@ -318,7 +318,7 @@ def _local_plugins(plan: Plan) -> dict[str, str]:
     }
 
 
-def prepare(session: Session, observe: Observer) -> RunInputs:
+def prepare_inputs(session: Session, observe: Observer) -> RunInputs:
     """Find, download and decode everything that a run reads, and adapt the plan to it.
 
     Raises:
@@ -340,7 +340,7 @@ def prepare(session: Session, observe: Observer) -> RunInputs:
     estimate = ResourceEstimate(plan=inputs.plan, device=session.device, facts=dataset)
     if session.options.cluster is None:
         announce(observe, warnings(estimate, session.accelerators))
-    inputs.prepare()
+    inputs.decode_images()
     announce(observe, messages.dataset_messages(inputs.describe_dataset()))
     announce(observe, messages.weights_messages(inputs.describe_weights()))
     return inputs
@@ -352,7 +352,7 @@ def certify(session: Session, observe: Observer) -> list[Certificate]:
     observe(_run_started(session, "certify", folder=None))
     with ExitStack() as locks:
         session.lock_device(locks)
-        inputs = prepare(session, observe)
+        inputs = prepare_inputs(session, observe)
         logs = session.places.cache / "probes" / "logs"
         with writable(logs, elsewhere=ANOTHER_CACHE):
             logs.mkdir(parents=True, exist_ok=True)
@@ -376,7 +376,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
     with ExitStack() as locks:
         session.lock_device(locks)
         require_room(options.results, needed=RUN_BYTES)
-        inputs = prepare(session, observe)
+        inputs = prepare_inputs(session, observe)
         previews = list(preview_trials(inputs.plan, inputs.dataset))
         require_room(options.results, needed=RUN_BYTES + heads_bytes(previews))
         described = describe_run(session, inputs, started=started, is_resumable=command == "run")
@@ -436,7 +436,7 @@ def _run_started(session: Session, command: str, *, folder: RunFolder | None) ->
         folder=str(folder.path) if folder else None,
         trials=trials if folder else 0,
         cells=tuple(
-            PlannedCell(
+            ScheduledCell(
                 benchmark=cell.benchmark,
                 matrix=cell.matrix,
                 backend=cell.backend,

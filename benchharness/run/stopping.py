@@ -14,12 +14,12 @@ from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Any, Literal
 
-from benchharness.measure.sequential import Look, looks
+from benchharness.measure.sequential import InterimLook, looks
 from benchharness.results.cells import Cell as RecordedCell
 from benchharness.results.cells import cells_of
 from benchharness.results.comparisons import Line, comparisons_of, family_size, line_of
 from benchharness.results.record import Record
-from benchharness.suite.plan import Cell, Plan, Trial
+from benchharness.suite.plan import Plan, PlannedCell, Trial
 
 Stop = Literal["decided", "max_trials", "time", "failed"]
 # Two backends, and the kind of machine where the records have several.
@@ -28,22 +28,22 @@ Pair = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineLook:
-    """Look at a line after some rounds: all its cells, and those with a trial that is ok.
+    """Interim look at a line after some rounds: all its cells, and those with a trial that is ok.
 
     Looks are by pair of backends, and by kind of machine where there are several; None without
     trials of both that ran side by side. ``round_s`` are the seconds of one more round. Without a
     stop another round follows.
     """
 
-    line: tuple[Cell, ...]
-    cells: tuple[Cell, ...]
+    line: tuple[PlannedCell, ...]
+    cells: tuple[PlannedCell, ...]
     trials: int
-    looks: Mapping[Pair, Look | None]
+    looks: Mapping[Pair, InterimLook | None]
     round_s: float
     stop: Stop | None = None
 
     @property
-    def undecided(self) -> list[Look | None]:
+    def undecided(self) -> list[InterimLook | None]:
         """The undecided looks at the fastest backend of a kind of machine and another one."""
         ahead: dict[Pair, Counter[str]] = {}
         for pair, look in self.looks.items():
@@ -149,13 +149,13 @@ def next_round(plan: Plan, lines: Iterable[LineLook]) -> list[Trial]:
     return [trial for line in continued for trial in plan.turn(line.cells, line.trials + 1)]
 
 
-def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look | None]]:
+def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, InterimLook | None]]:
     """Return the look at each pair of backends of a line that both have a trial that is ok.
 
     All are computed together, because the confidence of each depends on the others.
     """
     cells = cells_of(records)
-    comparisons = [pair for pair in comparisons_of(cells) if pair.ours.ok and pair.theirs.ok]
+    comparisons = [pair for pair in comparisons_of(cells) if pair.a.ok and pair.b.ok]
     logs = {index: logs for index, pair in enumerate(comparisons) if (logs := pair.logs())}
     machines = len({cell.machine for cell in cells})
     all_looks = looks(
@@ -165,11 +165,11 @@ def _pairs(plan: Plan, records: Sequence[Record]) -> dict[Line, dict[Pair, Look 
         max_trials=max(cell.most for cell in plan.cells),
     )
     by_index = dict(zip(logs, all_looks, strict=True))
-    lines: dict[Line, dict[Pair, Look | None]] = {}
+    lines: dict[Line, dict[Pair, InterimLook | None]] = {}
     for index, pair in enumerate(comparisons):
-        key = (pair.ours.backend, pair.theirs.backend)
-        machine = (pair.ours.machine,) if machines > 1 else ()
-        lines.setdefault(line_of(pair.ours), {})[*key, *machine] = by_index.get(index)
+        key = (pair.a.backend, pair.b.backend)
+        machine = (pair.a.machine,) if machines > 1 else ()
+        lines.setdefault(line_of(pair.a), {})[*key, *machine] = by_index.get(index)
     return lines
 
 
@@ -182,7 +182,9 @@ def _trial_s(recorded: Sequence[RecordedCell]) -> dict[str, float]:
     return seconds
 
 
-def _ok_cells(line: Sequence[Cell], recorded: Sequence[RecordedCell]) -> tuple[Cell, ...]:
+def _ok_cells(
+    line: Sequence[PlannedCell], recorded: Sequence[RecordedCell]
+) -> tuple[PlannedCell, ...]:
     ok = {cell.backend for cell in recorded if cell.ok}
     return tuple(cell for cell in line if cell.backend in ok)
 

@@ -43,7 +43,10 @@ DRIFT = 0.1
 AUTO: Literal["auto"] = "auto"
 
 
-def _different(values: T) -> T:
+# --- Values --------------------------------------------------------------------------------------
+
+
+def _distinct(values: T) -> T:
     if not isinstance(values, list | tuple):
         return values
     seen = {value if isinstance(value, Hashable) else repr(value) for value in values}
@@ -75,14 +78,14 @@ def _requirement(text: str) -> str:
 _LIST = Field(strict=False, min_length=1, json_schema_extra={"uniqueItems": True})
 Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]+$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,79}$")]
-Names = Annotated[tuple[Text, ...], _LIST, AfterValidator(_different)]
+Names = Annotated[tuple[Text, ...], _LIST, AfterValidator(_distinct)]
 Scalar = Annotated[
     Any, AfterValidator(_scalar), WithJsonSchema({"type": ["string", "number", "boolean"]})
 ]
 _Requirement = Annotated[
     str, AfterValidator(_requirement), WithJsonSchema({"type": "string", "format": "requirement"})
 ]
-Requirements = Annotated[tuple[_Requirement, ...], _LIST, AfterValidator(_different)]
+Requirements = Annotated[tuple[_Requirement, ...], _LIST, AfterValidator(_distinct)]
 Trials = Annotated[
     int | Literal["auto"],
     PlainValidator(_trials),
@@ -117,7 +120,7 @@ Track = Literal["equal", "native"]
 Tracks = Annotated[
     tuple[Track, ...],
     _LIST,
-    AfterValidator(_different),
+    AfterValidator(_distinct),
     Field(
         description="equal: all settings pinned alike. native: each framework's own defaults and "
         "loader."
@@ -126,9 +129,7 @@ Tracks = Annotated[
 Threshold = Annotated[float, Field(gt=0, le=10)]
 
 
-def _as_written(value: Any, check: Callable[[Any], object]) -> Any:
-    check(value)
-    return value
+# --- Tables made of settings ---------------------------------------------------------------------
 
 
 def _table(name: str, description: str, fields: Mapping[str, Any], *, base: Any = None) -> Any:
@@ -138,33 +139,38 @@ def _table(name: str, description: str, fields: Mapping[str, Any], *, base: Any 
     )
 
 
-def _written(model: Any) -> Any:
+def _checked(model: Any) -> Any:
     """Return the type of a table that a model checks, and that is kept as written."""
-    return Annotated[model, WrapValidator(_as_written), PlainSerializer(lambda value: value)]
+
+    def check(value: Any, validate: Callable[[Any], object]) -> Any:
+        validate(value)
+        return value
+
+    return Annotated[model, WrapValidator(check), PlainSerializer(lambda value: value)]
 
 
-def _value(field: FieldInfo) -> Any:
+def _type_of(field: FieldInfo) -> Any:
     """Return the type of a field, with its bounds and its description."""
     description = " ".join((field.description or "").split()) or None
     return Annotated[field.annotation, *field.metadata, Field(description=description)]
 
 
-def _changes(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+def _optional(fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
     """Return the fields without their defaults: absent, they change nothing."""
-    return {key: (_value(field) | None, None) for key, field in fields.items()}
+    return {key: (_type_of(field) | None, None) for key, field in fields.items()}
 
 
 def _matrix(name: str, keys: Iterable[str], *, base: Any = None) -> Any:
     """Return the type of a table that gives each of some settings a list of values."""
     axes = {
-        key: Annotated[tuple[_value(SETTINGS[key]), ...], _LIST, BeforeValidator(_different)]  # type: ignore[misc]
+        key: Annotated[tuple[_type_of(SETTINGS[key]), ...], _LIST, BeforeValidator(_distinct)]  # type: ignore[misc]
         for key in keys
     }
     fields = {key: (axis | None, None) for key, axis in axes.items()}
-    return _written(_table(name, MATRIX, fields, base=base))
+    return _checked(_table(name, MATRIX, fields, base=base))
 
 
-class _SomeAxes(StrictModel):
+class _NonEmptyMatrix(StrictModel):
     """A matrix that varies something."""
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1})
@@ -196,10 +202,13 @@ else:
     ]
     ColumnName = Literal[*QUANTITIES]
     _Columns = _table("_Columns", "", {name: _threshold(each) for name, each in QUANTITIES.items()})
-    Defaults = _written(
-        _table("Defaults", "Settings, for every benchmark that knows them.", _changes(SETTINGS))
+    Defaults = _checked(
+        _table("Defaults", "Settings, for every benchmark that knows them.", _optional(SETTINGS))
     )
     Matrix = _matrix("Matrix", SETTINGS)
+
+
+# --- Tables --------------------------------------------------------------------------------------
 
 
 class Thresholds(_Columns):
@@ -330,7 +339,7 @@ def _benchmark(strategy: str) -> Any:
     """Return the model of a benchmark of one strategy."""
     model = STRATEGIES[strategy]
     # Only a profile may state an empty matrix, to take the benchmark's away.
-    matrix = _matrix(f"{strategy}_matrix", setting_names(strategy), base=_SomeAxes)
+    matrix = _matrix(f"{strategy}_matrix", setting_names(strategy), base=_NonEmptyMatrix)
     chosen = Field(description=model.__doc__)
     fields = {
         "strategy": (model.model_fields["strategy"].annotation, chosen),
@@ -350,13 +359,15 @@ else:
         Field(discriminator="strategy"),
     ]
     # Checks a benchmark whose strategy is missing or misspelt.
-    UnknownBenchmark = _table("UnknownBenchmark", "", _changes(SETTINGS), base=Benchmark)
+    UnknownBenchmark = _table("UnknownBenchmark", "", _optional(SETTINGS), base=Benchmark)
     Override = _table(
-        "Override", "Changes to one benchmark.", _changes(SETTINGS), base=BenchmarkOptions
+        "Override", "Changes to one benchmark.", _optional(SETTINGS), base=BenchmarkOptions
     )
-    DatasetChanges = _written(
+    DatasetChanges = _checked(
         _table(
-            "DatasetChanges", "Keys of [dataset] to change.", _changes(DatasetSettings.model_fields)
+            "DatasetChanges",
+            "Keys of [dataset] to change.",
+            _optional(DatasetSettings.model_fields),
         )
     )
 
@@ -448,15 +459,12 @@ class SuiteFile(StrictModel):
 
     def _thresholds(self, benchmark: Benchmark, *, profile: str | None) -> dict[str, float]:
         """Return the thresholds of a benchmark by column; the most specific table wins."""
-        tables = [self.regression, benchmark.regression]
-        if profile is not None and benchmark.name in self.profiles[profile].benchmark:
-            tables.append(self.profiles[profile].benchmark[benchmark.name].regression)
-        return {
-            column: threshold
-            for table in tables
-            if table
-            for column, threshold in table.by_column.items()
-        }
+        changes = {} if profile is None else self.profiles[profile].benchmark
+        change = changes.get(benchmark.name)
+        thresholds: dict[str, float] = {}
+        for table in (self.regression, benchmark.regression, change and change.regression):
+            thresholds |= table.by_column if table else {}
+        return thresholds
 
 
 def json_schema() -> dict[str, Any]:

@@ -14,7 +14,7 @@ from benchharness.suite.settings import StrategySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class PlannedCell:
     """One benchmark at one point of its matrix, on one backend and one track.
 
     Attributes:
@@ -74,7 +74,7 @@ class Cell:
 class Trial:
     """One execution of a cell: its index, from 1, and a seed that equal indices share."""
 
-    cell: Cell
+    cell: PlannedCell
     index: int
     seed: int
 
@@ -97,7 +97,7 @@ class Plan:
     suite: SuiteFile
     profile: str | None
     dataset: DatasetSettings
-    cells: tuple[Cell, ...]
+    cells: tuple[PlannedCell, ...]
     added: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     fileless: tuple[str, ...] = ()
@@ -114,7 +114,7 @@ class Plan:
         """How many trials there may be in all."""
         return sum(cell.most for cell in self.cells)
 
-    def lines(self) -> list[tuple[Cell, ...]]:
+    def lines(self) -> list[tuple[PlannedCell, ...]]:
         """Return the cells that are compared: those of each track at each matrix point."""
         return [
             tuple(cells)
@@ -130,7 +130,7 @@ class Plan:
             for trial in self.turn(cells, index)
         )
 
-    def turn(self, cells: Sequence[Cell], index: int) -> list[Trial]:
+    def turn(self, cells: Sequence[PlannedCell], index: int) -> list[Trial]:
         """Return the trial of this index, from 1, of each cell of a line, in running order.
 
         Every other turn is reversed (A B, B A, ...), so that drift of the machine hits all alike.

@@ -26,7 +26,7 @@ from benchharness.suite.file import (
     SuiteFile,
     Track,
 )
-from benchharness.suite.plan import Cell, Plan
+from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import STRATEGIES, StrategySettings, setting_names
 from benchharness.text import join_or, quote, suggest
 
@@ -256,7 +256,7 @@ def backends_without_head(
 
 def _cells(
     suite: SuiteFile, benchmark: ResolvedBenchmark, dataset: DatasetSettings, *, is_added: bool
-) -> Iterator[Cell]:
+) -> Iterator[PlannedCell]:
     """Yield the cells of a benchmark, point after point of its matrix, track after track."""
     # A single backend has no rival; of a benchmark that was not requested, its heads are enough.
     has_looks = benchmark.trials == AUTO and len(benchmark.backends) > 1 and not is_added
@@ -271,7 +271,7 @@ def _cells(
         table = suite.backend.get(backend)
         if table is not None and table.compile is not None:
             changes["compile"] = table.compile
-        yield Cell(
+        yield PlannedCell(
             benchmark=benchmark.name,
             strategy=benchmark.strategy,
             backend=backend,

@@ -56,10 +56,10 @@ from benchharness.testing.tasks import (
     RULES,
     learn,
     make_batches,
+    make_fingerprint_spec,
     make_network,
     make_task,
     make_weights,
-    make_witness,
     movement,
     small_cnn,
 )
@@ -253,7 +253,9 @@ def _ways(subject: Subject, kind: str, *, size: int) -> Iterator[Stretches]:
     """Yield every way in which a backend takes steps of a kind of work."""
     (batch,) = make_batches(sizes=(size,), shape=SHAPE)
     network = make_network(*(() if kind == "feed" else small_cnn().layers), input_shape=SHAPE)
-    task = subject.task(network, witness=make_witness(shape=SHAPE, steps=range(_MOST_RECORDED)))
+    task = subject.task(
+        network, fingerprint_spec=make_fingerprint_spec(shape=SHAPE, steps=range(_MOST_RECORDED))
+    )
     if kind == "feed":
         feeding = subject.backend.feed(replace(task, optimizer=None))
         yield Stretches(
@@ -332,7 +334,7 @@ class Replay(Clause, name="replay"):
 
     def test_a_replay_records_nothing(self, subject: Subject) -> None:
         """The record stays that of the last epoch."""
-        task = subject.task(witness=make_witness(images=4, steps=(0, 2)))
+        task = subject.task(fingerprint_spec=make_fingerprint_spec(images=4, steps=(0, 2)))
         training, batches = _replayable(subject.backend, task), make_batches()
         learn(training, batches)
         before = training.consumed()
@@ -438,9 +440,9 @@ def replay_timer(backend: Backend, execution: Execution) -> ReplayTimer:
     """Return a timer of a small network, compiled, with stretches of a sensible length."""
     shape = (16, 16, 3)
     # The first step of a call is recorded, before the first edge.
-    witness = make_witness(shape=shape, steps=(0,))
+    spec = make_fingerprint_spec(shape=shape, steps=(0,))
     network = replace(small_cnn(), input_shape=shape)
-    task = make_task(network, is_augmented=True, execution=execution, witness=witness)
+    task = make_task(network, is_augmented=True, execution=execution, fingerprint_spec=spec)
     training = _replayable(backend, task)
     batch = make_batches(sizes=(16,), shape=shape, is_augmented=True)[0]
     timer = ReplayTimer(training=training, batch=batch, replay=training.replay(batch))

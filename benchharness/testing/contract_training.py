@@ -40,10 +40,10 @@ from benchharness.testing.tasks import (
     learn,
     linear,
     make_batches,
+    make_fingerprint_spec,
     make_network,
     make_preprocessing,
     make_weights,
-    make_witness,
     small_cnn,
 )
 
@@ -302,8 +302,8 @@ class Order(Clause, name="order"):
     @pytest.mark.parametrize("shape", [(7,), (4, 3, 5)], ids=["flat", "maps"])
     def test_consumed_features_are_told(self, subject: Subject, shape: Shape) -> None:
         """Features enter the network as they come, and are recorded so."""
-        network, witness = linear(input_shape=shape), make_witness(shape=shape)
-        task = subject.task(network, preprocessing=None, witness=witness)
+        network, spec = linear(input_shape=shape), make_fingerprint_spec(shape=shape)
+        task = subject.task(network, preprocessing=None, fingerprint_spec=spec)
         batches = make_batches(shape=shape, is_features=True)
         record = _consumed(subject.backend, "train", task, batches)
 
@@ -340,19 +340,23 @@ class Order(Clause, name="order"):
         _assert_consumed(training.consumed(), "train", task, batches[1:])
 
     @KINDS
-    def test_without_a_witness_nothing_is_told(self, subject: Subject, kind: str) -> None:
+    def test_without_a_fingerprint_spec_nothing_is_recorded(
+        self, subject: Subject, kind: str
+    ) -> None:
         """Asking all the same is an error, not an empty answer."""
-        task = replace(_task(subject, kind), witness=None)
+        task = replace(_task(subject, kind), fingerprint_spec=None)
 
-        with pytest.raises(ValueError, match="witness"):
+        with pytest.raises(ValueError, match="fingerprint_spec"):
             _consumed(subject.backend, kind, task, make_batches())
 
-    def test_being_witnessed_changes_no_number(self, subject: Subject) -> None:
-        """With dropout and augmentation, training ends where it ends unwitnessed."""
+    def test_recording_changes_no_number(self, subject: Subject) -> None:
+        """With dropout and augmentation, training ends where it ends without a record."""
         batches, weights = make_batches(sizes=SIZES, is_augmented=True), []
         # One after the other: dropout's random numbers may be the whole process's.
-        for witness in (None, make_witness(images=4, steps=POSITIONS["some"])):
-            training = subject.train(small_cnn(dropout=0.5), is_augmented=True, witness=witness)
+        for spec in (None, make_fingerprint_spec(images=4, steps=POSITIONS["some"])):
+            training = subject.train(
+                small_cnn(dropout=0.5), is_augmented=True, fingerprint_spec=spec
+            )
             learn(training, batches)
             weights.append(training.weights())
 
@@ -371,7 +375,7 @@ def _task(
         optimizer=None if kind == "feed" else SGD,
         preprocessing=make_preprocessing("caffe_bgr"),
         is_augmented=is_augmented,
-        witness=make_witness(images=4, steps=positions),
+        fingerprint_spec=make_fingerprint_spec(images=4, steps=positions),
     )
 
 

@@ -18,8 +18,7 @@ from benchharness.api import Setting
 from benchharness.errors import PluginError, RunError
 from benchharness.plugins import find, load_backend, requirements
 from benchharness.worker.progress import Channel
-from benchharness.worker.request import WorkerRequest
-from benchharness.worker.request import run_job as run_in_worker
+from benchharness.worker.request import WorkerRequest, run_in_worker
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

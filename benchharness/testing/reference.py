@@ -85,7 +85,7 @@ class NumpyWork:
                 )
         self._task = task
         self._dtype = dtype
-        self._ledger = HostLedger(task.witness)
+        self._ledger = HostLedger(task.fingerprint_spec)
 
     def synchronize(self) -> None:
         """Return at once: NumPy finishes every operation before it returns."""
@@ -183,7 +183,7 @@ class NumpyTraining(NumpyNetworkWork):
     def reset(self) -> None:
         """Return to the task's initial weights, a fresh optimizer and the first dropout mask."""
         self.load_weights(self._task.weights)
-        self._rule = Rule(self._optimizer)
+        self._rule = NumpyOptimizer(self._optimizer)
         self._random = np.random.Generator(np.random.Philox(self._task.seed))
         self._ledger.clear()
 
@@ -249,7 +249,7 @@ class NumpyTraining(NumpyNetworkWork):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class TapeEntry:
     """One function applied to a batch, and the way back through it.
 
     Attributes:
@@ -264,7 +264,7 @@ class Step:
 
 
 # Each step with the name of its layer, from the input to the logits.
-Tape = list[tuple[str, Step]]
+Tape = list[tuple[str, TapeEntry]]
 
 
 def forward(
@@ -312,7 +312,7 @@ def apply_layer(
     arrays: Mapping[str, Array],
     *,
     random: np.random.Generator | None = None,
-) -> tuple[Step, ...]:
+) -> tuple[TapeEntry, ...]:
     """Apply a layer as ``forward`` does: one step, or two when an activation follows."""
     match layer:
         case Conv() | Dense():
@@ -324,12 +324,12 @@ def apply_layer(
             return (_max_pool(layer, inputs),)
         case Flatten():
             flat = inputs.reshape(len(inputs), -1)
-            return (Step(output=flat, to_inputs=lambda g: g.reshape(inputs.shape)),)
+            return (TapeEntry(output=flat, to_inputs=lambda g: g.reshape(inputs.shape)),)
         case Dropout():
             return () if random is None else (_dropout(layer, inputs, random),)
 
 
-def _conv(layer: Conv | Dense, inputs: Array, *, kernel: Array, bias: Array) -> Step:
+def _conv(layer: Conv | Dense, inputs: Array, *, kernel: Array, bias: Array) -> TapeEntry:
     assert isinstance(layer, Conv)
     # With an even kernel the odd row of padding goes below, the odd column to the right.
     reach = layer.kernel - 1
@@ -348,7 +348,7 @@ def _conv(layer: Conv | Dense, inputs: Array, *, kernel: Array, bias: Array) -> 
         return {"kernel": np.moveaxis(channels_first, 0, 2), "bias": gradient.sum(axis=(0, 1, 2))}
 
     output = np.tensordot(windows, kernel, axes=((3, 4, 5), (2, 0, 1))) + bias
-    return Step(output=output, to_inputs=to_inputs, to_parameters=to_parameters)
+    return TapeEntry(output=output, to_inputs=to_inputs, to_parameters=to_parameters)
 
 
 def _windows(images: Array, size: int, *, pad: tuple[int, int]) -> Array:
@@ -357,19 +357,19 @@ def _windows(images: Array, size: int, *, pad: tuple[int, int]) -> Array:
     return sliding_window_view(padded, (size, size), axis=(1, 2))
 
 
-def _dense(layer: Conv | Dense, inputs: Array, *, kernel: Array, bias: Array) -> Step:
-    return Step(
+def _dense(layer: Conv | Dense, inputs: Array, *, kernel: Array, bias: Array) -> TapeEntry:
+    return TapeEntry(
         output=inputs @ kernel + bias,
         to_inputs=lambda g: g @ kernel.T,
         to_parameters=lambda g: {"kernel": inputs.T @ g, "bias": g.sum(axis=0)},
     )
 
 
-def _relu(inputs: Array) -> Step:
-    return Step(output=np.maximum(inputs, 0), to_inputs=lambda g: g * (inputs > 0))
+def _relu(inputs: Array) -> TapeEntry:
+    return TapeEntry(output=np.maximum(inputs, 0), to_inputs=lambda g: g * (inputs > 0))
 
 
-def _max_pool(layer: MaxPool, inputs: Array) -> Step:
+def _max_pool(layer: MaxPool, inputs: Array) -> TapeEntry:
     batch, height, width, channels = inputs.shape
     rows, columns, size = height // layer.size, width // layer.size, layer.size
     kept = (slice(None), slice(rows * size), slice(columns * size))
@@ -387,14 +387,14 @@ def _max_pool(layer: MaxPool, inputs: Array) -> Step:
         return result
 
     output = np.take_along_axis(windows, winners, axis=3)[:, :, :, 0]
-    return Step(output=output, to_inputs=to_inputs)
+    return TapeEntry(output=output, to_inputs=to_inputs)
 
 
-def _dropout(layer: Dropout, inputs: Array, random: np.random.Generator) -> Step:
+def _dropout(layer: Dropout, inputs: Array, random: np.random.Generator) -> TapeEntry:
     is_kept = random.random(inputs.shape) >= layer.rate
     # Scaling up here, rather than down when evaluating, keeps the expected value (inverted).
     keep = 1.0 - layer.rate
-    return Step(output=inputs * is_kept / keep, to_inputs=lambda g: g * is_kept / keep)
+    return TapeEntry(output=inputs * is_kept / keep, to_inputs=lambda g: g * is_kept / keep)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -460,7 +460,7 @@ class Tally:
         return Scores(loss=self._loss / count, top1=self._right / count, count=self._count)
 
 
-class Rule:
+class NumpyOptimizer:
     """An optimizer with its state, as the formulas of ``Optimizer`` have it.
 
     Attributes:

@@ -127,7 +127,7 @@ def make_task(
     is_augmented: bool = False,
     execution: Execution = CPU,
     seed: int = 7,
-    witness: FingerprintSpec | None = None,
+    fingerprint_spec: FingerprintSpec | None = None,
 ) -> Task:
     """Return a task; unless told otherwise every layer learns, by plain SGD."""
     return Task(
@@ -140,14 +140,14 @@ def make_task(
         is_augmented=is_augmented,
         execution=execution,
         seed=seed,
-        witness=witness,
+        fingerprint_spec=fingerprint_spec,
     )
 
 
-def make_witness(
+def make_fingerprint_spec(
     *, shape: Shape = IMAGE_SHAPE, images: int = 3, steps: Sequence[int] = range(64)
 ) -> FingerprintSpec:
-    """Return a witness whose pattern weighs every value of an input differently.
+    """Return a spec whose pattern weighs every value of an input differently.
 
     Args:
         shape: Of one input.

@@ -19,13 +19,13 @@ from benchharness.files import atomic_dir, build_lock, file_digest, remove_dir, 
 from benchharness.model.backbones import Release
 from benchharness.model.image_files import nature
 from benchharness.plugins import install_command, weight_readers
-from benchharness.worker.request import WorkerRequest, run_job
+from benchharness.worker.request import WorkerRequest, run_in_worker
 
 FOREIGN = (".h5", ".pth")
 _LONGEST_S = 600.0
 
 
-class Published(NamedTuple):
+class PublishedWeights(NamedTuple):
     """Published weights, converted: the release, its safetensors file, what it was and where."""
 
     release: str
@@ -39,7 +39,7 @@ def find_published(
     *,
     environment: Mapping[str, str],
     fetcher: Fetcher,
-) -> Published:
+) -> PublishedWeights:
     """Return the first release that is available.
 
     What was converted before goes first, then what frameworks have in their caches, then what can
@@ -74,7 +74,7 @@ def find_published(
 
 def adopt(
     backbone: str, releases: Mapping[str, Release], file: Path, *, fetcher: Fetcher
-) -> Published:
+) -> PublishedWeights:
     """Return the weights in a file as it was published, converted; else a WeightsError."""
     offers = _offers(backbone, releases, fetcher)
     digest = file_digest(file)
@@ -90,7 +90,7 @@ def adopt(
 
 def adopt_from(
     backbone: str, releases: Mapping[str, Release], folder: Path, *, fetcher: Fetcher
-) -> Published | None:
+) -> PublishedWeights | None:
     """Return the first release whose file is in a folder as it was published; None for none."""
     return _in_folders(_offers(backbone, releases, fetcher), [folder])
 
@@ -123,13 +123,13 @@ class _Offer:
             and file_digest(file) == self.sha256
         )
 
-    def kept(self) -> Published:
+    def kept(self) -> PublishedWeights:
         """Return the release that was converted before."""
         manifest = read_manifest(self.folder)
         origin = manifest.source if manifest else str(self.folder)
-        return Published(self.release, self.folder / self.file, origin)
+        return PublishedWeights(self.release, self.folder / self.file, origin)
 
-    def downloaded(self, fetcher: Fetcher) -> Published:
+    def downloaded(self, fetcher: Fetcher) -> PublishedWeights:
         """Return the release from its public home; only the converted file is kept.
 
         Raises:
@@ -147,7 +147,7 @@ class _Offer:
         shutil.rmtree(folder, ignore_errors=True)
         return published
 
-    def converted(self, file: Path, *, source: str) -> Published:
+    def converted(self, file: Path, *, source: str) -> PublishedWeights:
         """Return the release, converted unless another process has just done it."""
         what = "to write converted weights"
         with writable(self.folder, what=what, error=WeightsError), build_lock(self.folder):
@@ -174,7 +174,7 @@ class _Offer:
             arguments={**paths, "backbone": self.backbone, "metadata": metadata},
         )
         try:
-            *_, finished = run_job(request, timeout_s=_LONGEST_S)
+            *_, finished = run_in_worker(request, timeout_s=_LONGEST_S)
         except subprocess.TimeoutExpired as error:
             raise WeightsError(
                 f"{file}: expected to be read within {_LONGEST_S:.0f} s, found it was not"
@@ -200,7 +200,7 @@ def _offers(backbone: str, releases: Mapping[str, Release], fetcher: Fetcher) ->
     ]
 
 
-def _in_folders(offers: Iterable[_Offer], folders: Sequence[Path]) -> Published | None:
+def _in_folders(offers: Iterable[_Offer], folders: Sequence[Path]) -> PublishedWeights | None:
     for offer, folder in product(offers, folders):
         if offer.is_published(file := folder / offer.name):
             return offer.converted(file, source=f"{file.name} in {folder}")

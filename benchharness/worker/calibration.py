@@ -12,7 +12,7 @@ from itertools import cycle, islice
 
 import numpy as np
 
-from benchharness.fairness.ledger import witness
+from benchharness.fairness.ledger import fingerprint_spec
 from benchharness.measure.blocks import Block, seconds, step_percentiles
 from benchharness.measure.clock import now_s
 from benchharness.measure.sync_check import (
@@ -211,8 +211,8 @@ def check_feeding(
     steps = stretch_steps(step_s) if is_suspect else 1
     with context.clock.phase("calibrate"):
         if is_suspect:
-            every = witness(task.input_shape, steps=steps)
-            feeding = context.backend.feed(replace(task, witness=every))
+            every = fingerprint_spec(task.input_shape, steps=steps)
+            feeding = context.backend.feed(replace(task, fingerprint_spec=every))
         gathered = list(batches[: _BATCHES if is_suspect else 1])
 
         def work(steps: int, after_step: AfterStep) -> None:

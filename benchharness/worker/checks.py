@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchharness.data.batches import epoch_order
 from benchharness.errors import PluginError
-from benchharness.fairness.ledger import TOLERANCE, Ledger, witness
+from benchharness.fairness.ledger import TOLERANCE, BatchLedger, fingerprint_spec
 from benchharness.model.host import preprocess_on_host, warp_on_host
 from benchharness.model.task import Batch, ConsumedBatches, Execution, Optimizer, Scores, Task
 from benchharness.model.work import Batches, Training
@@ -35,11 +35,12 @@ _SAMPLE_S = 0.5
 
 
 def with_fingerprints(task: Task, *, steps: int) -> Task:
-    """Return the task of a timed trial with a witness for epochs of so many steps.
+    """Return the task of a timed trial, its fingerprint_spec for epochs of so many steps.
 
     The trial's seed samples them, so that its backends record the same steps.
     """
-    return replace(task, witness=witness(task.input_shape, steps=steps, seed=task.seed))
+    spec = fingerprint_spec(task.input_shape, steps=steps, seed=task.seed)
+    return replace(task, fingerprint_spec=spec)
 
 
 class BatchCheck:
@@ -56,9 +57,9 @@ class BatchCheck:
             values: NDArray[np.float32] = images.astype(np.float32)
             return preprocess_on_host(values, task.preprocessing) if task.preprocessing else values
 
-        assert task.witness is not None
-        self._ledger = Ledger(
-            witness=task.witness,
+        assert task.fingerprint_spec is not None
+        self._ledger = BatchLedger(
+            spec=task.fingerprint_spec,
             as_inputs=None if task.files and task.files.folder else as_inputs,
             tolerance=TOLERANCE if task.files is None else _FILES_TOLERANCE,
         )
@@ -217,7 +218,7 @@ def _trouble(
             optimizer=Optimizer(name="sgd", lr=0.0),
             native=None,
             files=None,
-            witness=None,
+            fingerprint_spec=None,
         )
     )
     wanted = reference.logits(sample[-1].take(slice(images)))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from benchharness.data.batches import epoch_order
 from benchharness.errors import BenchError
-from benchharness.fairness.ledger import witness
+from benchharness.fairness.ledger import fingerprint_spec
 from benchharness.fairness.micro import ROUNDINGS, Rules, learnt_inputs
 from benchharness.fairness.probe import Array, Probe, fold
 from benchharness.fairness.settings import deviations, stated
@@ -181,7 +181,8 @@ class CellProbe:
             epoch[start // self._images].take(slice(wanted - start))
             for start in range(0, wanted, self._images)
         ]
-        return replace(task, witness=witness(task.input_shape, steps=len(batches))), batches
+        spec = fingerprint_spec(task.input_shape, steps=len(batches))
+        return replace(task, fingerprint_spec=spec), batches
 
     @property
     def _small(self) -> TrialContext:

@@ -83,7 +83,9 @@ def worker_command(request_file: Path, *, python: str = sys.executable) -> list[
     return [python, "-m", "benchharness.worker", str(request_file)]
 
 
-def run_job(request: WorkerRequest, *, timeout_s: float | None = None) -> list[dict[str, Any]]:
+def run_in_worker(
+    request: WorkerRequest, *, timeout_s: float | None = None
+) -> list[dict[str, Any]]:
     """Have a short job done in a separate process and return its events.
 
     Raises:

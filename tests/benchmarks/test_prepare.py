@@ -17,7 +17,7 @@ from PIL import Image
 from benchharness.data.folder import folder
 from benchharness.data.images import read_image
 from benchharness.data.listing import Listing
-from benchharness.data.prepared import prepare
+from benchharness.data.prepared import prepare_images
 from benchharness.data.sources import find
 
 SIZE = 150
@@ -75,7 +75,7 @@ def test_preparing_with_a_fresh_cache(benchmark, photographs, tmp_path_factory):
         return (), {"cache_dir": tmp_path_factory.mktemp("cache")}
 
     def build(*, cache_dir: Path):
-        return prepare(
+        return prepare_images(
             photographs, size=SIZE, channels=3, train_images=None, test_images=None,
             validation=0.2, seed=7, cache_dir=cache_dir, workers=WORKERS, on_bad_image="error",
         )  # fmt: skip

@@ -195,10 +195,10 @@ class Ledger:
 
     computed_by = "mlx"
 
-    def __init__(self, witness: FingerprintSpec | None) -> None:
-        self._witness = witness
-        self._sampled = frozenset(witness.steps if witness else ())
-        self._pattern = witness and mx.array(witness.pattern)
+    def __init__(self, spec: FingerprintSpec | None) -> None:
+        self._spec = spec
+        self._sampled = frozenset(spec.steps if spec else ())
+        self._pattern = spec and mx.array(spec.pattern)
         self.clear()
 
     def clear(self) -> None:
@@ -211,7 +211,7 @@ class Ledger:
         position, self._position = self._position, self._position + 1
         if position not in self._sampled:
             return
-        chosen = mx.arange(self._witness.images) % len(labels)
+        chosen = mx.arange(self._spec.images) % len(labels)
         weighed = (inputs[chosen] * self._pattern).reshape(len(chosen), -1)
         row = weighed.sum(axis=1), labels[chosen]
         mx.async_eval(row)
@@ -221,11 +221,11 @@ class Ledger:
         """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
-            ValueError: The task has no witness.
+            ValueError: The task has no fingerprint_spec.
         """
-        if self._witness is None:
-            raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
-        shape = (len(self._rows), self._witness.images)
+        if self._spec is None:
+            raise ValueError("task.fingerprint_spec: expected a FingerprintSpec, found None")
+        shape = (len(self._rows), self._spec.images)
         return ConsumedBatches(
             fingerprints=np.array([np.array(p) for p, _ in self._rows], np.float32).reshape(shape),
             labels=np.array([np.array(seen) for _, seen in self._rows], np.int32).reshape(shape),
@@ -238,7 +238,7 @@ class MlxFeeding:
     def __init__(self, task: Task, *, device: mx.Device) -> None:
         self._device = device
         self._inputs = Inputs(task, device=device)
-        self._ledger = Ledger(task.witness)
+        self._ledger = Ledger(task.fingerprint_spec)
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""

@@ -51,7 +51,7 @@ class MlxTraining:
         self._task = task
         self._device = device
         self._inputs = Inputs(task, device=device)
-        self._ledger = Ledger(task.witness)
+        self._ledger = Ledger(task.fingerprint_spec)
         self._model = build_network(network=task.network, trainable=task.trainable)
         self.reset()
 

@@ -29,7 +29,7 @@ from benchharness.report.html.chart import (
 )
 from benchharness.report.html.theme import css
 from benchharness.report.notes import STEADY
-from benchharness.report.pairs import Family, Finding, Pair, interval_of
+from benchharness.report.pairs import Family, Pair, SpeedFinding, interval_of
 from benchharness.report.rows import printable, rounded
 from benchharness.report.summary import DISTURBED, format_ci, times_text
 from benchharness.results.cells import proof_word
@@ -237,18 +237,18 @@ def ratios_of(frame: Frame) -> list[Datum]:
     for line, pair, finding in _pairs_with_first(frame):
         ratio = finding.ratio
         has_winner = finding.verdict in ("faster", "slower") and proof_word(pair.proof) == "proven"
-        ahead = pair.ours if ratio.log >= 0 else pair.theirs
+        ahead = pair.a if ratio.log >= 0 else pair.b
         shown = ratio if ratio.log >= 0 else ratio.inverse
         # Two trials have an interval, and disturbed ones too, but a whisker would pass for a claim.
         has_interval = ratio.trials >= FEWEST and not finding.is_disturbed
         busy = f" ({DISTURBED})" if finding.is_disturbed else ""
-        versus = f", {printable(pair.ours.backend)}" if len(frame.backends) > 2 else ""
+        versus = f", {printable(pair.a.backend)}" if len(frame.backends) > 2 else ""
         rows.append(
             {
                 "row": len(rows),
                 "line": line,
                 "name": f"{line}{versus}",
-                "backend": printable(pair.ours.backend),
+                "backend": printable(pair.a.backend),
                 "measure": pair.measure.noun,
                 "value": ratio.times,
                 "low": ratio.low if has_interval else None,
@@ -264,14 +264,14 @@ def ratios_of(frame: Frame) -> list[Datum]:
     return [_cut(row, 1 / end, end) for row in rows]
 
 
-def _pairs_with_first(frame: Frame) -> Iterator[tuple[str, Pair, Finding]]:
-    """Yield the pairs with the first backend, it as theirs."""
+def _pairs_with_first(frame: Frame) -> Iterator[tuple[str, Pair, SpeedFinding]]:
+    """Yield the pairs with the first backend, it as B."""
     family = Family.of(frame.rows)
     for line, pairs in family.pairs.items():
         for pair in pairs:
-            if pair.ours.backend == frame.backends[0]:
+            if pair.a.backend == frame.backends[0]:
                 yield line, pair.swapped, family.finding(pair).inverse
-            elif pair.theirs.backend == frame.backends[0]:
+            elif pair.b.backend == frame.backends[0]:
                 yield line, pair, family.finding(pair)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import altair as alt
 
-from benchharness.report.html.theme import Series, css, series_of
+from benchharness.report.html.theme import BackendStyle, css, series_of
 from benchharness.report.rows import Row, printable, speed_metric
 from benchharness.results.comparisons import host_of
 
@@ -87,7 +87,7 @@ class Frame:
         return cls(rows=rows, backends=backends, trials=trials)
 
     @property
-    def series(self) -> list[Series]:
+    def series(self) -> list[BackendStyle]:
         """The look of each backend."""
         return series_of(self.backends)
 

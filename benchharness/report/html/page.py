@@ -195,10 +195,10 @@ def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
     meanings = {stage["name"]: stage["meaning"] for stage in certificates.get("tolerances", ())}
     proofs: list[Proof] = []
     for number, certificate in enumerate(certificates.get("certificates", ()), start=1):
-        ours, theirs = certificate["backends"]
+        a, b = certificate["backends"]
         point = "".join(f" {setting}={value}" for setting, value in certificate["matrix"].items())
-        pairs = ((ours, theirs), (ours, REFERENCE), (theirs, REFERENCE))
-        names = {ours: printable(ours), theirs: printable(theirs), REFERENCE: "float64"}
+        pairs = ((a, b), (a, REFERENCE), (b, REFERENCE))
+        names = {a: printable(a), b: printable(b), REFERENCE: "float64"}
         by_stage: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
         for finding in certificate["stages"]:
             by_stage.setdefault(finding["stage"], {})[tuple(finding["between"])] = finding
@@ -214,7 +214,7 @@ def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
         proofs.append(
             {
                 "anchor": f"proof-{number}",
-                "title": printable(f"{certificate['benchmark']}{point}, {ours} and {theirs}"),
+                "title": printable(f"{certificate['benchmark']}{point}, {a} and {b}"),
                 "point": (certificate["benchmark"], certificate["matrix"]),
                 "verdict": printable(certificate["verdict"]),
                 "word": proof_word(certificate["verdict"]),

@@ -56,7 +56,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, s
 STATIC_FONT = "Liberation Sans, Arial, sans-serif"
 
 
-class Series(NamedTuple):
+class BackendStyle(NamedTuple):
     """Look of a backend in every drawing: colour as CSS, and the name of its shape."""
 
     backend: str
@@ -69,10 +69,10 @@ class Series(NamedTuple):
         return SHAPES[self.shape]
 
 
-def series_of(backends: Sequence[str]) -> list[Series]:
+def series_of(backends: Sequence[str]) -> list[BackendStyle]:
     """Return the look of each backend; colour and shape repeat only together, after thirty."""
     colours, shapes = itertools.cycle(map(css, SERIES_COLOURS)), itertools.cycle(SHAPES)
-    return [Series(*look) for look in zip(backends, colours, shapes, strict=False)]
+    return [BackendStyle(*look) for look in zip(backends, colours, shapes, strict=False)]
 
 
 def css(name: str) -> str:

@@ -312,7 +312,7 @@ class JaxFeeding:
         self.holds_inputs = task.inputs is not None
         self._preprocess = Preprocess.of(task, device=device)
         self._held = hold(task, device=device)
-        self._ledger = Ledger(task.witness, device=device)
+        self._ledger = Ledger(task.fingerprint_spec, device=device)
         self._feed = compiled(feed, device=device)
         self._turn = np.int32(0)
 
@@ -352,13 +352,13 @@ def feed(
 class Ledger:
     """The fingerprints and labels of an epoch's sampled steps, kept on the device."""
 
-    def __init__(self, witness: FingerprintSpec | None, *, device: jax.Device) -> None:
-        self._witness = witness
+    def __init__(self, spec: FingerprintSpec | None, *, device: jax.Device) -> None:
+        self._spec = spec
         self._rows: list[tuple[jax.Array, jax.Array]] = []
-        self._sampled = frozenset(witness.steps if witness else ())
-        if witness is not None:
-            self._pattern = jax.device_put(witness.pattern, device)
-            self._first_rows = compiled(first_rows, device=device, images=witness.images)
+        self._sampled = frozenset(spec.steps if spec else ())
+        if spec is not None:
+            self._pattern = jax.device_put(spec.pattern, device)
+            self._first_rows = compiled(first_rows, device=device, images=spec.images)
 
     def clear(self) -> None:
         """Forget every step."""
@@ -369,19 +369,19 @@ class Ledger:
         if step in self._sampled:
             if isinstance(inputs, np.ndarray):
                 # Features in host memory: no more than are needed are brought to the device.
-                inputs, labels = inputs[: self._witness.images], labels[: self._witness.images]
+                inputs, labels = inputs[: self._spec.images], labels[: self._spec.images]
             self._rows.append(self._first_rows(inputs, labels, self._pattern))
 
     def consumed(self) -> ConsumedBatches:
         """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
-            ValueError: The task has no witness.
+            ValueError: The task has no fingerprint_spec.
         """
-        if self._witness is None:
-            raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
+        if self._spec is None:
+            raise ValueError("task.fingerprint_spec: expected a FingerprintSpec, found None")
         rows = jax.device_get(self._rows)
-        shape = (len(rows), self._witness.images)
+        shape = (len(rows), self._spec.images)
         return ConsumedBatches(
             fingerprints=np.array([prints for prints, _ in rows], np.float32).reshape(shape),
             labels=np.array([labels for _, labels in rows], np.int32).reshape(shape),

@@ -90,7 +90,7 @@ class JaxTraining:
         self._device = device
         self.holds_inputs = task.inputs is not None
         self._inputs = Inputs(task, device=device)
-        self._ledger = Ledger(task.witness, device=device)
+        self._ledger = Ledger(task.fingerprint_spec, device=device)
         self._graph = nnx.graphdef(describe_network(task))
         self._initial = initial_weights(task)
         self._rule = (

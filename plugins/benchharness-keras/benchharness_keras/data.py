@@ -181,7 +181,7 @@ class KerasFeeding:
         self._device = device
         self.holds_inputs = task.inputs is not None
         self._to_device = ToDevice(task)
-        self._ledger = Ledger(task.witness)
+        self._ledger = Ledger(task.fingerprint_spec)
         self._loader = build_loader(task)
         tensors = input_tensors(
             task, is_augmented=task.is_augmented, is_loaded=self._loader is not None
@@ -228,11 +228,11 @@ class Ledger:
     Twin note: the step gives the network's inputs back, as in JAX; in PyTorch they are at hand.
     """
 
-    def __init__(self, witness: FingerprintSpec | None) -> None:
-        self._witness = witness
+    def __init__(self, spec: FingerprintSpec | None) -> None:
+        self._spec = spec
         self._rows: list[tuple[Tensor, Tensor]] = []
-        if witness is not None:
-            self._sampled = frozenset(witness.steps)
+        if spec is not None:
+            self._sampled = frozenset(spec.steps)
             self._take = ENGINE.function(self._first_rows)
 
     def clear(self) -> None:
@@ -241,18 +241,18 @@ class Ledger:
 
     def write(self, step: int, inputs: Tensor, labels: Tensor) -> None:
         """Record a step, by its position from 0, if it is sampled; the device is not waited for."""
-        if self._witness is not None and step in self._sampled:
+        if self._spec is not None and step in self._sampled:
             self._rows.append(self._take(inputs, labels))
 
     def consumed(self) -> ConsumedBatches:
         """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
-            ValueError: The task has no witness.
+            ValueError: The task has no fingerprint_spec.
         """
-        if self._witness is None:
-            raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
-        shape = (len(self._rows), self._witness.images)
+        if self._spec is None:
+            raise ValueError("task.fingerprint_spec: expected a FingerprintSpec, found None")
+        shape = (len(self._rows), self._spec.images)
         columns = list(zip(*self._rows, strict=True)) or [(), ()]
         prints, labels = ([ops.convert_to_numpy(row) for row in rows] for rows in columns)
         return ConsumedBatches(
@@ -262,15 +262,15 @@ class Ledger:
 
     def _first_rows(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return the fingerprints and labels of a batch's first images."""
-        assert self._witness is not None
-        return fingerprints(inputs, self._witness), first_rows(labels, count=self._witness.images)
+        assert self._spec is not None
+        return fingerprints(inputs, self._spec), first_rows(labels, count=self._spec.images)
 
 
-def fingerprints(inputs: Tensor, witness: FingerprintSpec) -> Tensor:
+def fingerprints(inputs: Tensor, spec: FingerprintSpec) -> Tensor:
     """Return the fingerprints of a batch's first images, shape (images,)."""
-    rows = first_rows(inputs, count=witness.images)
+    rows = first_rows(inputs, count=spec.images)
     axes = tuple(range(1, len(inputs.shape)))
-    pattern = ENGINE.constant(witness.pattern, like=rows)
+    pattern = ENGINE.constant(spec.pattern, like=rows)
     return ops.sum(ops.multiply(rows, pattern), axis=axes)
 
 

@@ -103,7 +103,7 @@ class KerasTraining:
             seed=task.seed,
             is_drawn=task.native is not None,
         )
-        self._ledger = Ledger(task.witness)
+        self._ledger = Ledger(task.fingerprint_spec)
         optimizer = (
             build_optimizer(optimizer=task.optimizer)
             if task.native is None
@@ -329,9 +329,9 @@ class KerasNativeTraining(KerasTraining):
         metrics: list[keras.metrics.Metric] = []
         # Steps of the epoch that was trained last.
         self._taken = 0
-        if task.witness is not None:
-            self._images = SeenImages(task.witness, dtype="float32")
-            self._labels = SeenLabels(task.witness)
+        if task.fingerprint_spec is not None:
+            self._images = SeenImages(task.fingerprint_spec, dtype="float32")
+            self._labels = SeenLabels(task.fingerprint_spec)
             metrics, inputs = [self._labels], self._images(inputs)
         self._fitted = keras.Model(tensors, connect(self._layers, inputs, has_dropout=True))
         is_sigmoid = task.output == "sigmoid"
@@ -383,17 +383,17 @@ class KerasNativeTraining(KerasTraining):
         """Return the record of the last epoch.
 
         Raises:
-            ValueError: The task has no witness.
+            ValueError: The task has no fingerprint_spec.
         """
-        witness = self._task.witness
-        if witness is None:
-            raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
+        spec = self._task.fingerprint_spec
+        if spec is None:
+            raise ValueError("task.fingerprint_spec: expected a FingerprintSpec, found None")
         self._publish()
         registers = (self._images.register, self._labels.register)
         prints, labels = (np.array(ops.convert_to_numpy(register)) for register in registers)
         # The last step is in the last row.
         first = len(prints) - self._taken
-        rows = [first + step for step in witness.steps if step < self._taken]
+        rows = [first + step for step in spec.steps if step < self._taken]
         return ConsumedBatches(fingerprints=prints[rows], labels=labels[rows].astype(np.int32))
 
     def synchronize(self) -> None:
@@ -490,16 +490,16 @@ class Reporter(keras.callbacks.Callback):
 class SeenImages(keras.Layer):
     """Passes images on, and records the fingerprints of the first of each batch."""
 
-    def __init__(self, witness: FingerprintSpec, **options: object) -> None:
+    def __init__(self, spec: FingerprintSpec, **options: object) -> None:
         super().__init__(**options)
-        self._witness = witness
+        self._spec = spec
         self.register = self.add_weight(
-            shape=(witness.steps[-1] + 1, witness.images), initializer="zeros", trainable=False
+            shape=(spec.steps[-1] + 1, spec.images), initializer="zeros", trainable=False
         )
 
     def call(self, inputs: Tensor) -> Tensor:
         """Map inputs to themselves."""
-        shift(self.register, fingerprints(inputs, self._witness))
+        shift(self.register, fingerprints(inputs, self._spec))
         return inputs
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
@@ -510,11 +510,11 @@ class SeenImages(keras.Layer):
 class SeenLabels(keras.metrics.Metric):
     """Records the labels that the loss receives, for metrics receive the same."""
 
-    def __init__(self, witness: FingerprintSpec) -> None:
-        super().__init__(name="witness")
+    def __init__(self, spec: FingerprintSpec) -> None:
+        super().__init__(name="seen_labels")
         # Not integers: TensorFlow keeps those in host memory, and would wait for the device.
         self.register = self.add_variable(
-            (witness.steps[-1] + 1, witness.images),
+            (spec.steps[-1] + 1, spec.images),
             initializer="zeros",
             dtype="float32",
             name="labels",

@@ -351,7 +351,7 @@ class TorchFeeding:
         self._to_device = ToDevice(task, device=device)
         self._inputs = Inputs(task, device=device)
         self._loader = build_loader(task)
-        self._ledger = Ledger(task.witness, device=device)
+        self._ledger = Ledger(task.fingerprint_spec, device=device)
 
     @torch.inference_mode()
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
@@ -379,15 +379,15 @@ class TorchFeeding:
 class Ledger:
     """The fingerprints and labels of an epoch's sampled steps, kept on the device."""
 
-    def __init__(self, witness: FingerprintSpec | None, *, device: torch.device) -> None:
-        self._witness = witness
+    def __init__(self, spec: FingerprintSpec | None, *, device: torch.device) -> None:
+        self._spec = spec
         self._rows: list[tuple[torch.Tensor, torch.Tensor]] = []
-        self._sampled = frozenset(witness.steps if witness else ())
-        if witness is not None:
-            pattern = torch.from_numpy(witness.pattern).to(device)
+        self._sampled = frozenset(spec.steps if spec else ())
+        if spec is not None:
+            pattern = torch.from_numpy(spec.pattern).to(device)
             # Images arrive as NCHW, flat features as they are.
             pattern = pattern.permute(2, 0, 1) if pattern.ndim == 3 else pattern
-            self._first_rows = partial(first_rows, pattern=pattern, images=witness.images)
+            self._first_rows = partial(first_rows, pattern=pattern, images=spec.images)
 
     def clear(self) -> None:
         """Forget every step."""
@@ -402,12 +402,12 @@ class Ledger:
         """Return the recorded steps in their order, after waiting for the device.
 
         Raises:
-            ValueError: The task has no witness.
+            ValueError: The task has no fingerprint_spec.
         """
-        if self._witness is None:
-            raise ValueError("task.witness: expected a witness, found None; nothing is recorded")
+        if self._spec is None:
+            raise ValueError("task.fingerprint_spec: expected a FingerprintSpec, found None")
         # Stacking nothing is an error, and before the first step there is nothing.
-        empty = torch.empty((0, self._witness.images))
+        empty = torch.empty((0, self._spec.images))
         prints = torch.stack([row[0] for row in self._rows]) if self._rows else empty
         labels = torch.stack([row[1] for row in self._rows]) if self._rows else empty
         return ConsumedBatches(

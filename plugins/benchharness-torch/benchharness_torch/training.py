@@ -78,7 +78,7 @@ class TorchTraining:
         self._to_device = ToDevice(task, device=device)
         self._inputs = Inputs(task, device=device)
         self._loader = build_loader(task)
-        self._ledger = Ledger(task.witness, device=device)
+        self._ledger = Ledger(task.fingerprint_spec, device=device)
         # What the core gives no weights for starts from PyTorch's own draws.
         torch.manual_seed(task.seed)
         self._model = place(build_network(network=task.network), task, device=device)

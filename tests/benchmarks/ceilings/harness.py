@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from benchharness.data.augmentation import Augmentation, AugmentationPlan
 from benchharness.data.batches import BatchSequence, EpochSequence, epoch_order
-from benchharness.fairness.ledger import witness
+from benchharness.fairness.ledger import fingerprint_spec
 from benchharness.measure.blocks import BlockTimer
 from benchharness.measure.blocks import seconds as total_seconds
 from benchharness.measure.clock import PhaseClock, now_s
@@ -140,7 +140,8 @@ class Job:
         )
         if kind not in ("train", "feed"):
             return task
-        return replace(task, witness=witness(task.input_shape, steps=self.rounds.steps, seed=SEED))
+        spec = fingerprint_spec(task.input_shape, steps=self.rounds.steps, seed=SEED)
+        return replace(task, fingerprint_spec=spec)
 
     def epochs(self, count: int) -> EpochSequence:
         """Return training batches, planned epoch by epoch as a trial plans them."""

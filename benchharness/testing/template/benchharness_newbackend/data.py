@@ -125,7 +125,7 @@ class NewFeeding:
     def __init__(self, task: Task, *, device: str) -> None:
         self._device = device
         self._inputs = Inputs(task, device=device)
-        self._ledger = Ledger(task.witness)
+        self._ledger = Ledger(task.fingerprint_spec)
 
     def feed(self, batches: Batches, *, after_step: AfterStep) -> None:
         """Bring each batch to the device, augmented and preprocessed."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.api import Optimizer, Setting
-from benchharness.testing.reference import Rule as ReferenceRule
+from benchharness.testing.reference import NumpyOptimizer
 
 _CONSTANTS = {
     "sgd": ("momentum", "nesterov"),
@@ -32,7 +32,7 @@ class Rule:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
-        self._reference = ReferenceRule(optimizer)
+        self._reference = NumpyOptimizer(optimizer)
 
     def apply(self, arrays: dict[str, NDArray[Any]], gradients: Mapping[str, NDArray[Any]]) -> None:
         """Take one step: replace every array that has a gradient."""

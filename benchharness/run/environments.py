@@ -90,7 +90,9 @@ def _sync(resolver: InterpreterResolver, backend: str, *, rebuild: bool, tell: T
     )
 
 
-def unused(store: Environments, *, environment: Mapping[str, str]) -> list[Environment]:
+def unused_environments(
+    store: Environments, *, environment: Mapping[str, str]
+) -> list[Environment]:
     """Return the environments that no suite requires any more."""
     return [
         built
