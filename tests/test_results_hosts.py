@@ -28,7 +28,7 @@ from benchharness.report.rows import Row, backends_of, rows_of
 from benchharness.report.summary import answers_of
 from benchharness.report.table import plain_text
 from benchharness.results.cells import cells_of
-from benchharness.results.comparisons import Comparison, comparisons_of
+from benchharness.results.comparisons import BackendPair, comparisons_of
 from benchharness.results.journal import append
 from benchharness.results.record import disturbed_count, with_one_peak
 from benchharness.results.run_folder import RunFolder
@@ -87,7 +87,7 @@ def table(records: Sequence[dict[str, Any]]) -> list[Row]:
     return rows_of(records, backends_of({}, records))
 
 
-def comparison(records: Sequence[dict[str, Any]]) -> Comparison:
+def comparison(records: Sequence[dict[str, Any]]) -> BackendPair:
     """Return the only comparison of some records."""
     (found,) = comparisons_of(cells_of(records))
     return found
@@ -178,7 +178,7 @@ def test_sides_that_ran_at_different_times_are_compared_host_by_host():
 
     assert pair.is_separate_run
     assert pair.ratio().times == pytest.approx(
-        1.2 if pair.ours.backend == "torch" else 1 / 1.2, rel=1e-3
+        1.2 if pair.a.backend == "torch" else 1 / 1.2, rel=1e-3
     )
     assert "ran at different times, so no winner is named" in answers_of([row])[0]
 
