@@ -22,7 +22,7 @@ from benchharness.report.html.chart import Chart, Frame
 from benchharness.report.rows import STATUS_WORDS, UNKNOWN, Row, printable
 from benchharness.report.table import Report
 from benchharness.results.cells import proof_word
-from benchharness.results.record import Record
+from benchharness.results.record import Record, with_one_peak
 from benchharness.results.tables import TABLES, csv_text
 
 # A page may draw and style itself, and fetch nothing. Vega compiles its expressions.
@@ -165,7 +165,7 @@ def _render(name: str, *, drawn: Sequence[Chart], vega: str, **content: Any) -> 
 
 def _downloads(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the CSV files of a run, byte for byte as in its folder, as links to themselves."""
-    downloads = []
+    downloads, records = [], with_one_peak(records)
     for name, rows in TABLES.items():
         content = csv_text(rows(records)).encode()
         code = base64.b64encode(content).decode("ascii")
@@ -197,6 +197,8 @@ def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
     for number, certificate in enumerate(certificates.get("certificates", ()), start=1):
         ours, theirs = certificate["backends"]
         point = "".join(f" {setting}={value}" for setting, value in certificate["matrix"].items())
+        # Of a merged run.
+        source = f" ({certificate['source']})" if "source" in certificate else ""
         pairs = ((ours, theirs), (ours, REFERENCE), (theirs, REFERENCE))
         names = {ours: printable(ours), theirs: printable(theirs), REFERENCE: "float64"}
         by_stage: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
@@ -214,7 +216,9 @@ def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
         proofs.append(
             {
                 "anchor": f"proof-{number}",
-                "title": printable(f"{certificate['benchmark']}{point}, {ours} and {theirs}"),
+                "title": printable(
+                    f"{certificate['benchmark']}{point}, {ours} and {theirs}{source}"
+                ),
                 "point": (certificate["benchmark"], certificate["matrix"]),
                 "verdict": printable(certificate["verdict"]),
                 "word": proof_word(certificate["verdict"]),
