@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,36 +23,62 @@ from benchharness.results.record import Record, in_present_format
 from benchharness.results.run_folder import RECORDS, RunFolder
 
 # What a merge changes in a record; the rest tells whether two records are one trial.
-_CHANGED = ("id", "trial", "max_trials", "source", "host", "machine", "log", "crc32")
-# Facts of a source that may differ from those of the others.
-_FACTS = ("started", "machine", "device", "profile", "benchharness", "commit", "environment",
-          "variables", "looks")  # fmt: skip
+_CHANGED = ("id", "trial", "max_trials", "source", "host", "machine", "log")
+# Facts of a source that the merged run keeps beside those of the first.
+_FACTS = (
+    "started",
+    "machine",
+    "device",
+    "profile",
+    "benchharness",
+    "commit",
+    "environment",
+    "variables",
+    "asked",
+    "looks",
+)
 
 Difference = tuple[str, Problem]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A run to merge: its run.json, all its readable records, and what could not be read."""
+    """A run to merge.
+
+    Attributes:
+        run: Its run.json.
+        records: All that can be read, as written; ``damages`` name the others.
+        before: By benchmark, how many trials the sources before it have.
+    """
 
     folder: RunFolder
     run: Mapping[str, Any]
     records: Sequence[Record]
     damages: Sequence[str]
+    before: Mapping[str, int]
 
     @classmethod
-    def read(cls, folder: RunFolder) -> Self:
+    def read(cls, folder: RunFolder, *, before: Mapping[str, int]) -> Self:
         """Return a run's source; raise a RunError where it cannot be read."""
         _, damages = folder.records()
-        # As written: records of older formats stay what they are.
-        lines = (folder.path / RECORDS).read_bytes().split(b"\n")
-        records = [
-            record
-            for line in lines
-            if (record := journal.decode(line)) is not None
-            and in_present_format(record) is not None
-        ]
-        return cls(folder=folder, run=folder.read_run(), records=records, damages=damages)
+        # Not by ``records``, which makes older ones look like new ones, and keeps the last alone.
+        written = map(journal.decode, (folder.path / RECORDS).read_bytes().split(b"\n"))
+        return cls(
+            folder=folder,
+            run=folder.read_run(),
+            records=[r for r in written if r is not None and in_present_format(r) is not None],
+            damages=damages,
+            before=before,
+        )
+
+    @property
+    def after(self) -> dict[str, int]:
+        """How many trials there are before the next source."""
+        after = dict(self.before)
+        for record in self.records:
+            name, trial = record["benchmark"], self.number(record["benchmark"], record["trial"])
+            after[name] = max(after.get(name, 0), trial)
+        return after
 
     @property
     def name(self) -> str:
@@ -72,12 +97,29 @@ class Source:
         """The cells of its resolved plan."""
         return {_key(cell): cell for cell in (self.run.get("resolved") or {}).get("cells", ())}
 
+    def number(self, benchmark: str, trial: int) -> int:
+        """Return the number of one of its trials in the merged run."""
+        return self.before.get(benchmark, 0) + trial
+
     def describe(self) -> list[dict[str, Any]]:
-        """Return what the merged run says of it; of a merged run, what that says of its own."""
+        """Return what the merged run says of it; of a merged run, what that says of its sources.
+
+        With ``before``, and the trials and most trials of each cell, each source can be told
+        from the others again.
+        """
         if merged := self.run.get("merged"):
-            return list(merged)
+            return [
+                {
+                    **facts,
+                    "before": {b: self.number(b, known.get(b, 0)) for b in self.before | known},
+                }
+                for facts in merged
+                for known in [facts["before"]]
+            ]
         facts = {name: self.run[name] for name in _FACTS if name in self.run}
-        return [{"name": self.name, **facts, "machine": self.machine}]
+        trials = [[cell["trials"], cell.get("max_trials")] for cell in self.cells.values()]
+        own = {"machine": self.machine, "before": self.before, "trials": trials}
+        return [{"name": self.name, **facts, **own}]
 
 
 def merge(
@@ -95,7 +137,9 @@ def merge(
             or the folder exists.
         RunError: A run cannot be read, or the folder cannot be written.
     """
-    sources = [Source.read(folder) for folder in folders]
+    sources: list[Source] = []
+    for folder in folders:
+        sources.append(Source.read(folder, before=sources[-1].after if sources else {}))
     problems = list(_problems(sources, output))
     differences = [pair for other in sources[1:] for pair in _differences(sources[0], other)]
     problems += [problem for kind, problem in differences if kind not in ignore]
@@ -115,8 +159,7 @@ def merge(
 
 
 def _write(folder: RunFolder, sources: Sequence[Source]) -> None:
-    records = list(_renumbered(sources))
-    (folder.path / RECORDS).write_bytes(b"".join(map(journal.encode, records)))
+    (folder.path / RECORDS).write_bytes(b"".join(map(journal.encode, _renumbered(sources))))
     folder.write_run(_merged_run(sources))
     certificates: list[dict[str, Any]] = []
     proofs: dict[str, Any] = {}
@@ -147,26 +190,22 @@ def _merged_run(sources: Sequence[Source]) -> dict[str, Any]:
 
 
 def _renumbered(sources: Sequence[Source]) -> Iterator[Record]:
-    """Yield all records, trials of each source numbered on after those of the ones before."""
-    before: defaultdict[str, int] = defaultdict(int)
+    """Yield all records with their place in the merged run."""
     for source in sources:
-        numbers = dict(before)
         for record in source.records:
-            benchmark = record["benchmark"]
-            trial = numbers.get(benchmark, 0) + record["trial"]
-            before[benchmark] = max(before[benchmark], trial)
             metrics = dict(record["metrics"])
             if head := metrics.get("head_from"):
                 name, backend, number = head.rsplit(" ", 2)
-                metrics["head_from"] = f"{name} {backend} {numbers.get(name, 0) + int(number)}"
+                metrics["head_from"] = f"{name} {backend} {source.number(name, int(number))}"
+            log = record.get("log")
             yield {
-                **{name: value for name, value in record.items() if name != "crc32"},
+                **record,
                 # The same trial on two machines has one id.
                 "id": json_digest([record["id"], source.name], length=16),
-                "trial": trial,
+                "trial": source.number(record["benchmark"], record["trial"]),
                 "max_trials": _most(sources, _key(record)),
                 "metrics": metrics,
-                "log": f"logs/{source.name}/{Path(log).name}" if (log := record.get("log")) else "",
+                "log": f"logs/{source.name}/{Path(log).name}" if log else "",
                 "source": record.get("source") or source.name,
                 # Unknown hosts differ: trials of two runs are never taken for neighbours.
                 "host": record.get("host") or source.name,
