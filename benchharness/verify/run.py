@@ -62,7 +62,7 @@ def verify_run(folder: RunFolder) -> Findings:
             check_comparison(comparison, records, findings)
     others = sorted(path.name for path in folder.path.iterdir() if path.name not in _READ)
     if others:
-        findings.skip(f"{', '.join(others)}, from which no figure follows")
+        findings.skip(f"{', '.join(others)}, which are not read")
     return findings
 
 
