@@ -258,7 +258,7 @@ def test_the_same_trials_twice_are_refused(pair, tmp_path):
 
 
 def test_an_existing_folder_and_a_comparison_are_refused(pair, tmp_path):
-    """Nothing is replaced, and no verdict is taken apart."""
+    """Nothing is replaced, and no verdict is merged."""
     pair[1].write_comparison({})
 
     lines = refused(pair, tmp_path)

@@ -272,7 +272,7 @@ DOCTORED: dict[str, tuple[Callable[[Path], Any], str]] = {
     ),
     "a trial replaced": (
         lambda run: rewrite(run, lambda records: records.append(dict(records[-1]))),
-        "records.jsonl: line 9: id: expected one of its own, found that of line 8",
+        "records.jsonl: line 9: id: expected a new one, found that of line 8",
     ),
     "a damaged line": (
         lambda run: (run / "records.jsonl").write_bytes(

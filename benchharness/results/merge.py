@@ -104,22 +104,27 @@ class Source:
     def describe(self) -> list[dict[str, Any]]:
         """Return what the merged run says of it; of a merged run, what that says of its sources.
 
-        With ``before``, and the trials and most trials of each cell, each source can be told
-        from the others again.
+        ``before``, and by cell the planned and most trials, are what `verify` needs to check each
+        source against its plan.
         """
         if merged := self.run.get("merged"):
-            return [
-                {
-                    **facts,
-                    "before": {b: self.number(b, known.get(b, 0)) for b in self.before | known},
-                }
-                for facts in merged
-                for known in [facts["before"]]
-            ]
+            return [{**facts, "before": self._after_others(facts["before"])} for facts in merged]
         facts = {name: self.run[name] for name in _FACTS if name in self.run}
-        trials = [[cell["trials"], cell.get("max_trials")] for cell in self.cells.values()]
-        own = {"machine": self.machine, "before": self.before, "trials": trials}
-        return [{"name": self.name, **facts, **own}]
+        return [
+            {
+                "name": self.name,
+                **facts,
+                "machine": self.machine,
+                "before": self.before,
+                "trials": {
+                    _label(cell): [cell["trials"], cell.get("max_trials")]
+                    for cell in self.cells.values()
+                },
+            }
+        ]
+
+    def _after_others(self, before: Mapping[str, int]) -> dict[str, int]:
+        return {name: self.number(name, before.get(name, 0)) for name in {**self.before, **before}}
 
 
 def merge(
@@ -214,7 +219,7 @@ def _renumbered(sources: Sequence[Source]) -> Iterator[Record]:
 
 
 def _most(sources: Sequence[Source], key: CellKey) -> int | None:
-    """Return up to how many trials looks decided in all runs; None where no run had looks."""
+    """Return up to how many trials looks decided in all runs; None where numbers were fixed."""
     cells = [source.cells[key] for source in sources if key in source.cells]
     if not any(cell.get("max_trials") for cell in cells):
         return None
@@ -242,14 +247,14 @@ def _problems(sources: Sequence[Source], output: Path) -> Iterator[Problem]:
                 where=source.name,
                 expected="a run of `benchharness run`",
                 found="a comparison",
-                hint="its verdict is on its own pairs",
+                hint="a verdict cannot be merged",
             )
         same = {_identity(record): record for record in source.records}
         if twice := [record for identity, record in same.items() if identity in known]:
             label = f"{_label(twice[0])}, trial {twice[0]['trial']}"
             yield Problem(
                 where=source.name,
-                expected="trials of its own",
+                expected="trials that no other run has",
                 found=f"{len(twice)} of {known[_identity(twice[0])]} ({label})",
                 hint="leave it out",
             )

@@ -25,8 +25,10 @@ def sessions_of(
         return [(run, records)]
     sessions: list[tuple[Facts, Sequence[Record]]] = []
     for source in run["merged"]:
-        counts = zip(run["resolved"]["cells"], source["trials"], strict=True)
-        cells = [{**cell, "trials": count, "max_trials": most} for cell, (count, most) in counts]
+        cells = []
+        for cell in run["resolved"]["cells"]:
+            trials, most = source["trials"][_label(cell)]
+            cells.append({**cell, "trials": trials, "max_trials": most})
         session = {**run, **source, "resolved": {**run["resolved"], "cells": cells}}
         sessions.append((session, [r for r in records if r.get("source") == source["name"]]))
     names = [source["name"] for source in run["merged"]]
@@ -66,12 +68,11 @@ def check_plan(run: Facts, records: Sequence[Record], findings: Findings) -> Non
         most = (cell.get("max_trials") or cell["trials"]) if is_counted else math.inf
         look = looks.get((_line(cell), cell["backend"]))
         count = look["trials"] if look else cell["trials"] if is_counted else 0
-        label = cell_label(cell["benchmark"], cell["matrix"], cell["track"], cell["backend"])
         for number in range(1, max([count, *recorded]) + 1):
             findings.figures += 1
             if number not in recorded:
                 trial = number + before.get(cell["benchmark"], 0)
-                where = f"records.jsonl: {label}, trial {trial}"
+                where = f"records.jsonl: {_label(cell)}, trial {trial}"
                 findings.add(where, "a record, as planned", "none: not run, or removed")
             elif number > most:
                 findings.add(place(recorded[number]), f"at most {most} trials", number)
@@ -141,3 +142,7 @@ def _line(of: Facts) -> CellKey:
 
 def _key(of: Facts) -> CellKey:
     return cell_key(of["benchmark"], of["matrix"], of["track"], of["backend"])
+
+
+def _label(of: Facts) -> str:
+    return cell_label(of["benchmark"], of["matrix"], of["track"], of["backend"])

@@ -27,13 +27,13 @@ def check_certificates(content: Mapping[str, Any], findings: Findings, *, versio
     if version == __version__:
         for stage in STAGES:
             if known := stated.get(stage.name):
-                # A stricter one, as some older versions had, proves no less.
+                # A stricter one, as in some older versions, proves no less.
                 ours = max(stage.tolerance, stage.deep or 0.0)
                 if max(known["tolerance"], known["deep"] or 0.0) > ours:
                     at = f"certificate.json: tolerance of stage {stage.name}"
                     findings.add(at, f"at most {ours:g}", known)
     else:
-        findings.skip(f"tolerances of the stages, as benchharness {version} had them")
+        findings.skip(f"tolerances of the stages, which are those of benchharness {version}")
     for certificate in content["certificates"]:
         ours, theirs = certificate["backends"]
         point = "".join(f" {name}={value}" for name, value in certificate["matrix"].items())

@@ -47,9 +47,9 @@ def verify_run(folder: RunFolder) -> Findings:
         if certificate:
             check_certificates(certificate, findings, version=run.get("benchharness"))
     with findings.reading(RUN):
-        for session, own in sessions_of(run, records, findings):
+        for session, recorded in sessions_of(run, records, findings):
             for check in (check_plan, check_inputs, check_looks):
-                check(session, own, findings)
+                check(session, recorded, findings)
     with findings.reading(f"{RECORDS}: proofs"):
         check_proofs(records, certificates, run, findings)
     with findings.reading("CSV files"):
@@ -86,7 +86,7 @@ def _read_records(path: Path, findings: Findings) -> Sequence[Record]:
             before, earlier = last.get(record["id"], (0, record))
             # A failed trial is repeated by --resume; one that went well is not.
             if before and earlier["status"] in ("ok", "skipped"):
-                findings.add(f"{where}: id", "one of its own", f"that of line {before}")
+                findings.add(f"{where}: id", "a new one", f"that of line {before}")
             last[record["id"]] = number, record
     return [record for _, record in last.values()]
 

@@ -60,8 +60,8 @@ def _check_row(
     numbers = (f", {name} {texts[name]}" for name in ("trial", "epoch") if name in texts)
     where = f"{where} ({texts.get('benchmark')} {texts.get('backend')}{''.join(numbers)})"
     for column in (column for column in row if column in texts):
-        text, own = texts[column] or "", record.get("metrics", {}).get(column)
-        if column in _PEAK and not _is(row[column], text) and _is(own, text):
+        text, measured = texts[column] or "", record.get("metrics", {}).get(column)
+        if column in _PEAK and not _is(row[column], text) and _is(measured, text):
             findings.skip(f"{column} of each trial, which older versions did not hold against one")
             continue
         # A mean in float32.
