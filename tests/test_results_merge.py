@@ -267,6 +267,16 @@ def test_an_existing_folder_and_a_comparison_are_refused(pair, tmp_path):
     assert "found a comparison" in lines[1]
 
 
+def test_a_damaged_certificate_is_named_and_nothing_is_left(pair, tmp_path):
+    """No half of a merged run."""
+    (pair[1].path / "certificate.json").write_text("{")
+
+    with pytest.raises(RunError, match=r"certificate\.json: expected JSON.*; remove the file"):
+        merge(pair, tmp_path / "below/merged")
+
+    assert list((tmp_path / "below").iterdir()) == []
+
+
 def test_a_zip_of_a_run_is_read_as_its_folder(pair, tmp_path):
     """Whether the folder is in it or only what the folder holds."""
     whole = shutil.make_archive(str(tmp_path / "sent"), "zip", pair[0].path.parent, pair[0].name)

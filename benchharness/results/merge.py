@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from benchharness.errors import Problem, SuiteError
+from benchharness.errors import Problem, RunError, SuiteError
 from benchharness.files import json_digest, sync, writable
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results import journal
@@ -173,7 +173,11 @@ def _write(folder: RunFolder, sources: Sequence[Source]) -> None:
             shutil.copytree(source.folder.logs, folder.logs / source.name)
         file = source.folder.path / "certificate.json"
         if file.is_file():
-            proofs = json.loads(file.read_text(encoding="utf-8"))
+            try:
+                proofs = json.loads(file.read_text(encoding="utf-8"))
+            except ValueError as error:
+                remedy = "remove the file to merge without it"
+                raise RunError(f"{file}: expected JSON, found: {error}; {remedy}") from error
             certificates += [{"source": source.name, **each} for each in proofs["certificates"]]
     if proofs:
         folder.write_certificates({**proofs, "certificates": certificates})

@@ -132,8 +132,9 @@ def check_looks(run: Facts, records: Sequence[Record], findings: Findings) -> No
             look = known.get((_line(recorded), *pair["backends"]))
             for name in ("verdict", "ratio", "low", "high"):
                 value = getattr(look, name, None)
-                is_number = isinstance(value, float) and not math.isfinite(value)
-                findings.compare(f"{where}: {name}", None if is_number else value, pair[name])
+                # JSON has no word for infinity.
+                is_infinite = isinstance(value, float) and math.isinf(value)
+                findings.compare(f"{where}: {name}", None if is_infinite else value, pair[name])
 
 
 def _line(of: Facts) -> CellKey:

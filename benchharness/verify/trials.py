@@ -56,7 +56,8 @@ def _check_end(record: Record, where: str, findings: Findings) -> None:
     if status in ("ok", "skipped"):
         findings.compare(f"{where}: failure", None, failure)
     elif failure and failure.get("epoch") is not None:
-        done = max([0, *(e["epoch"] for e in record["epochs"]), *(b[0] for b in record["blocks"])])
+        blocks = record.get("blocks") or ()
+        done = max([0, *(e["epoch"] for e in record["epochs"]), *(block[0] for block in blocks)])
         findings.compare(f"{where}: epoch of the failure", done + 1, failure["epoch"])
 
 
