@@ -22,6 +22,8 @@ _COMMANDS = {
     "data": "download and decode the data of a suite, or verify it",
     "list": "list available backends, strategies, datasets, backbones and suites",
     "report": "print the table of a recorded run again",
+    "merge": "merge runs of a suite, of several machines or days, into one",
+    "verify": "recompute the figures of a recorded run from its samples",
     "compare": "compare two backends, revisions or runs and report regressions",
     "env": "manage the virtual environments that a suite requires",
     "doctor": "check what this machine can do, what is missing, and how to get it",

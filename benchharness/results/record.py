@@ -38,6 +38,9 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``test_bits``: which test images are right, as ``benchharness.measure.accuracy.packed`` has it;
   absent in older records.
 - ``published``: ``top1``, ``epoch_s`` and ``note`` of the source that the benchmark reproduces.
+- ``data``, ``weights``: digests of the images and of the pretrained weights that it read; null
+  without such weights, both absent in older records.
+- ``source``: in a merged run the name of the run that the record comes from; else absent.
 - ``host``, ``machine``: the host that ran it, and its kind of machine; absent in older records,
   all of which ran where run.json says.
 - ``log``: path below the run folder. ``started``: UTC, ISO 8601.

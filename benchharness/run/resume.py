@@ -102,6 +102,15 @@ def recorded_options(options: RunOptions) -> dict[str, Any]:
 def restore_options(options: RunOptions, folder: RunFolder) -> RunOptions:
     """Return options as a run was started with; raise a SuiteError that names all that differ."""
     run = folder.read_run()
+    if "merged" in run:
+        names = ", ".join(source["name"] for source in run["merged"])
+        problem = Problem(
+            where="merged",
+            expected="a run of one session",
+            found=f"one merged from {names}",
+            hint="resume one of these on its machine, and merge again",
+        )
+        raise SuiteError(str(folder.path / "run.json"), [problem])
     if "asked" not in run or "code" not in run:
         problem = Problem(
             where="format",

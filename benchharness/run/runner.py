@@ -299,6 +299,8 @@ class Runner(AbstractContextManager["Runner"]):
             "class_counts": self.inputs.prepared(cell).class_counts(),
             "published": cell.published.model_dump() if cell.published else None,
             "log": str(log.relative_to(self.folder.path)) if log.exists() else "",
+            "data": self.inputs.prepared(cell).digest,
+            "weights": pretrained.digest if (pretrained := self.inputs.pretrained(cell)) else None,
             "host": self.host,
             "machine": self.machine,
             "started": began.isoformat(timespec="milliseconds"),

@@ -22,7 +22,7 @@ from benchharness.report.html.chart import Chart, Frame
 from benchharness.report.rows import STATUS_WORDS, UNKNOWN, Row, printable
 from benchharness.report.table import Report
 from benchharness.results.cells import proof_word
-from benchharness.results.record import Record
+from benchharness.results.record import Record, with_one_peak
 from benchharness.results.tables import TABLES, csv_text
 
 # A page may draw and style itself, and fetch nothing. Vega compiles its expressions.
@@ -165,7 +165,7 @@ def _render(name: str, *, drawn: Sequence[Chart], vega: str, **content: Any) -> 
 
 def _downloads(records: Sequence[Record]) -> list[dict[str, Any]]:
     """Return the CSV files of a run, byte for byte as in its folder, as links to themselves."""
-    downloads = []
+    downloads, records = [], with_one_peak(records)
     for name, rows in TABLES.items():
         content = csv_text(rows(records)).encode()
         code = base64.b64encode(content).decode("ascii")
@@ -197,6 +197,9 @@ def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
     for number, certificate in enumerate(certificates.get("certificates", ()), start=1):
         a, b = certificate["backends"]
         point = "".join(f" {setting}={value}" for setting, value in certificate["matrix"].items())
+        # Of a merged run, or of one on several kinds of machine.
+        made = certificate.get("source") or certificate.get("machine")
+        where = f" ({made})" if made else ""
         pairs = ((a, b), (a, REFERENCE), (b, REFERENCE))
         names = {a: printable(a), b: printable(b), REFERENCE: "float64"}
         by_stage: dict[str, dict[tuple[str, str], Mapping[str, Any]]] = {}
@@ -214,7 +217,7 @@ def proofs_of(certificates: Mapping[str, Any]) -> list[Proof]:
         proofs.append(
             {
                 "anchor": f"proof-{number}",
-                "title": printable(f"{certificate['benchmark']}{point}, {a} and {b}"),
+                "title": printable(f"{certificate['benchmark']}{point}, {a} and {b}{where}"),
                 "point": (certificate["benchmark"], certificate["matrix"]),
                 "verdict": printable(certificate["verdict"]),
                 "word": proof_word(certificate["verdict"]),

@@ -1,0 +1,160 @@
+"""Verification of a run against its plan: trials, settings, data and looks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from benchharness.model.cell import CellKey, cell_key, cell_label
+from benchharness.results.cells import cells_of, record_key
+from benchharness.results.comparisons import comparisons_of, family_size, line_of
+from benchharness.results.record import Record
+from benchharness.verify.findings import Findings
+from benchharness.verify.trials import place
+
+Facts = Mapping[str, Any]
+
+
+def sessions_of(
+    run: Facts, records: Sequence[Record], findings: Findings
+) -> list[tuple[Facts, Sequence[Record]]]:
+    """Return a run with its records, or each of the runs that it was merged from."""
+    if "merged" not in run:
+        return [(run, records)]
+    sessions: list[tuple[Facts, Sequence[Record]]] = []
+    for source in run["merged"]:
+        cells = []
+        for cell in run["resolved"]["cells"]:
+            trials, most = source["trials"][_label(cell)]
+            cells.append({**cell, "trials": trials, "max_trials": most})
+        session = {**run, **source, "resolved": {**run["resolved"], "cells": cells}}
+        sessions.append((session, [r for r in records if r.get("source") == source["name"]]))
+    names = [source["name"] for source in run["merged"]]
+    for record in records:
+        if record.get("source") not in names:
+            findings.add(
+                f"{place(record)}: source", f"one of {', '.join(names)}", record.get("source")
+            )
+    return sessions
+
+
+def check_plan(run: Facts, records: Sequence[Record], findings: Findings) -> None:
+    """Compare the trials, their settings and seeds with the resolved plan in run.json."""
+    plan = run.get("resolved") or {}
+    if not plan.get("cells"):
+        findings.skip("planned trials, which run.json does not record")
+        return
+    trials: dict[CellKey, dict[int, Record]] = {_key(cell): {} for cell in plan["cells"]}
+    # Of a run that others were merged with.
+    before = run.get("before") or {}
+    for record in records:
+        of_cell = trials.get(record_key(record))
+        number = record["trial"] - before.get(record["benchmark"], 0)
+        if of_cell is None:
+            findings.add(place(record), "a cell of the plan in run.json", "none")
+        elif number in of_cell:
+            findings.add(place(record), "one record", "two")
+        else:
+            of_cell[number] = record
+    # A comparison, or a session of tests, decides by itself how many there are.
+    is_counted = "asked" in run
+    looks = {
+        (_line(look), name): look for look in run.get("looks", ()) for name in look["backends"]
+    }
+    for cell in plan["cells"]:
+        recorded = trials[_key(cell)]
+        most = (cell.get("max_trials") or cell["trials"]) if is_counted else math.inf
+        look = looks.get((_line(cell), cell["backend"]))
+        count = look["trials"] if look else cell["trials"] if is_counted else 0
+        for number in range(1, max([count, *recorded]) + 1):
+            findings.figures += 1
+            if number not in recorded:
+                trial = number + before.get(cell["benchmark"], 0)
+                where = f"records.jsonl: {_label(cell)}, trial {trial}"
+                findings.add(where, "a record, as planned", "none: not run, or removed")
+            elif number > most:
+                findings.add(place(recorded[number]), f"at most {most} trials", number)
+        for number, record in recorded.items():
+            for name, value in cell["settings"].items():
+                at = f"{place(record)}: setting {name}"
+                findings.compare(at, value, record["settings"].get(name))
+            findings.compare(f"{place(record)}: seed", plan["seed"] + number - 1, record["seed"])
+
+
+def check_inputs(run: Facts, records: Sequence[Record], findings: Findings) -> None:
+    """Compare the digests of data and weights, and the machine, with those of the trials."""
+    dataset = run.get("dataset") or {}
+    slices = {part["digest"] for part in dataset.get("slices") or ()}
+    if slices:
+        expected = "-".join(sorted(digest[:12] for digest in slices))
+        findings.compare("run.json: dataset: digest", expected, dataset.get("digest"))
+    weights = str((run.get("weights") or {}).get("digest")).split("-")
+    for record in records:
+        if "data" not in record:
+            findings.skip("data and weights of older trials, which do not name them")
+        else:
+            if record["data"] not in slices:
+                found = ", ".join(sorted(slices)) or "none"
+                findings.add(
+                    "run.json: dataset: digest", f"{record['data']} of {place(record)}", found
+                )
+            if record["weights"] and record["weights"][:12] not in weights:
+                found = ", ".join(weights)
+                findings.add("run.json: weights", f"{record['weights']} of {place(record)}", found)
+        if "machine" in record:
+            # Of a cluster each host has its own.
+            hosts = run.get("hosts") or {}
+            machine = hosts.get(record["host"], run).get("machine")
+            findings.compare(f"{place(record)}: machine", machine, record["machine"])
+
+
+def check_looks(run: Facts, records: Sequence[Record], findings: Findings) -> None:
+    """Compare what ended benchmarks whose number of trials is ``auto`` with their trials."""
+    if not run.get("looks"):
+        return
+    # Not at the top: the statistics take a second to load.
+    from benchharness.measure.sequential import looks
+
+    cells = run["resolved"]["cells"]
+    recorded_cells = cells_of(records)
+    machines = len({cell.machine for cell in recorded_cells})
+    pairs = [p for p in comparisons_of(recorded_cells) if p.a.ok and p.b.ok]
+    logs = {index: values for index, pair in enumerate(pairs) if (values := pair.logs())}
+    found = looks(
+        list(logs.values()),
+        hosts=[pairs[index].hosts() for index in logs],
+        comparisons=family_size(SimpleNamespace(**cell) for cell in cells) * max(machines, 1),
+        max_trials=max(cell.get("max_trials") or cell["trials"] for cell in cells),
+    )
+    known = {
+        (
+            line_of(pair.a),
+            pair.a.backend,
+            pair.b.backend,
+            pair.a.machine if machines > 1 else None,
+        ): look
+        for pair, look in zip([pairs[index] for index in logs], found, strict=True)
+    }
+    for recorded in run["looks"]:
+        for pair in recorded["pairs"]:
+            where = f"run.json: look at {recorded['benchmark']}, {' and '.join(pair['backends'])}"
+            look = known.get((_line(recorded), *pair["backends"], pair.get("machine")))
+            for name in ("verdict", "ratio", "low", "high"):
+                value = getattr(look, name, None)
+                # JSON has no word for infinity.
+                is_infinite = isinstance(value, float) and math.isinf(value)
+                findings.compare(f"{where}: {name}", None if is_infinite else value, pair[name])
+
+
+def _line(of: Facts) -> CellKey:
+    return cell_key(of["benchmark"], of["matrix"], of["track"])
+
+
+def _key(of: Facts) -> CellKey:
+    return cell_key(of["benchmark"], of["matrix"], of["track"], of["backend"])
+
+
+def _label(of: Facts) -> str:
+    return cell_label(of["benchmark"], of["matrix"], of["track"], of["backend"])

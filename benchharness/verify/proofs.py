@@ -1,0 +1,113 @@
+"""Verification of certificates: verdicts from figures, and of records from certificates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from benchharness import __version__
+from benchharness.fairness.certificate import amended, overall
+from benchharness.fairness.tolerances import STAGES
+from benchharness.model.cell import cell_key
+from benchharness.results.cells import proof_word
+from benchharness.results.record import Record
+from benchharness.verify.findings import Findings
+from benchharness.verify.trials import place
+
+# Stages whose distance a verdict says in words.
+_IN_WORDS = ("counts", "coverage")
+_NATIVE = "not comparable: native track"
+_SETTING = re.compile(r"settings \((.*?)\)(?=, settings \(|, ledger \(|$)")
+
+
+def check_certificates(content: Mapping[str, Any], findings: Findings, *, version: Any) -> None:
+    """Compare the verdict of each certificate with its figures and tolerances."""
+    stated = {stage["name"]: stage for stage in content["tolerances"]}
+    if version == __version__:
+        for stage in STAGES:
+            if known := stated.get(stage.name):
+                # A stricter one, as in some older versions, proves no less.
+                largest = max(stage.tolerance, stage.deep or 0.0)
+                if max(known["tolerance"], known["deep"] or 0.0) > largest:
+                    at = f"certificate.json: tolerance of stage {stage.name}"
+                    findings.add(at, f"at most {largest:g}", known)
+    else:
+        findings.skip(f"tolerances of the stages, which are those of benchharness {version}")
+    for certificate in content["certificates"]:
+        a, b = certificate["backends"]
+        point = "".join(f" {name}={value}" for name, value in certificate["matrix"].items())
+        where = f"certificate.json: {certificate['benchmark']}{point}, {a} and {b}"
+        with findings.reading(where):
+            _check_certificate(certificate, stated, where, findings)
+
+
+def _check_certificate(
+    certificate: Mapping[str, Any],
+    stated: Mapping[str, Mapping[str, Any]],
+    where: str,
+    findings: Findings,
+) -> None:
+    verdict, exceeded = certificate["verdict"], dict[str, list[Mapping[str, Any]]]()
+    for stage in certificate["stages"]:
+        at = f"{where}: {stage['stage']}, {' and '.join(stage['between'])}"
+        is_within = stage["off"] is not None and stage["off"] <= stage["tolerance"]
+        findings.compare(f"{at}: within", is_within, stage["within"])
+        limits = [stated[stage["stage"]].get(name) for name in ("tolerance", "deep")]
+        if stage["tolerance"] not in limits:
+            findings.add(f"{at}: tolerance", limits[0], stage["tolerance"])
+        if not is_within:
+            exceeded.setdefault(stage["stage"], []).append(stage)
+    expected = "partial" if exceeded or certificate["deviations"] else "proven"
+    if not certificate["stages"] or "counts" in exceeded:
+        expected = "not comparable"
+    findings.compare(f"{where}: verdict", expected, proof_word(verdict))
+    if expected == proof_word(verdict) == "partial":
+        named = {name for name in stated if re.search(rf"(^|[:,] ){name} \(", verdict)}
+        findings.compare(f"{where}: stages of the verdict", sorted(exceeded), sorted(named))
+        for name, sides in exceeded.items():
+            figures = [f"{side['off']:.1e}" for side in sides if side["off"] is not None]
+            if name not in _IN_WORDS and figures and not any(text in verdict for text in figures):
+                findings.add(f"{where}: verdict on {name}", " or ".join(figures), verdict)
+
+
+def check_proofs(
+    records: Sequence[Record],
+    certificates: Sequence[Mapping[str, Any]],
+    run: Mapping[str, Any],
+    findings: Findings,
+) -> None:
+    """Compare the verdicts in records with the certificates and with each trial's ledger."""
+    verdicts: dict[object, dict[str, str]] = {}
+    for certificate in certificates:
+        for backend, other in (certificate["backends"], certificate["backends"][::-1]):
+            key = cell_key(certificate["benchmark"], certificate["matrix"], "equal", backend)
+            made = certificate.get("source"), certificate.get("machine")
+            of_cell = verdicts.setdefault((made, key), {})
+            of_cell[other] = certificate["verdict"]
+    rivals: dict[object, list[str]] = {}
+    for cell in (run.get("resolved") or {}).get("cells", ()):
+        line = cell_key(cell["benchmark"], cell["matrix"], cell["track"])
+        rivals.setdefault(line, []).append(cell["backend"])
+    for record in records:
+        where, recorded = place(record), record.get("proofs") or {}
+        cell = record["benchmark"], record["matrix"], record["track"]
+        if record["track"] != "equal":
+            findings.compare(f"{where}: proof", _NATIVE, record["proof"])
+            continue
+        key = cell_key(*cell, record["backend"])
+        # Certificates of a cluster are those of a kind of machine.
+        kinds = (None, record.get("machine"))
+        known = next(
+            filter(None, (verdicts.get(((record.get("source"), kind), key)) for kind in kinds)), {}
+        )
+        ledger = (record.get("ledger") or {}).get("verdict", "as planned")
+        strays = [] if ledger == "as planned" else [f"ledger ({ledger})"]
+        for other in {**known, **recorded}:
+            # What a backend reported of its settings only ever takes from a verdict.
+            settings = [f"settings ({text})" for text in _SETTING.findall(recorded.get(other, ""))]
+            expected = amended(known[other], [*settings, *strays]) if other in known else None
+            findings.compare(f"{where}: proof against {other}", expected, recorded.get(other))
+        if cell_key(*cell) in rivals:
+            expected = overall(recorded, anchor=rivals[cell_key(*cell)][0])
+            findings.compare(f"{where}: proof", expected, record.get("proof") or "")
