@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import signal
 import sys
@@ -121,8 +122,6 @@ def test_equal_work_is_proven_for_each_kind_of_machine(cluster: Cluster, tmp_pat
     said = run(tmp_path, "--proof", "--cluster", str(cluster.file))
 
     folder = tmp_path / "results/tiny/latest"
-    import json
-
     certificates = json.loads((folder / "certificate.json").read_text())["certificates"]
     assert Counter(c["machine"] for c in certificates) == {"fast": 2, "slow": 2}
     assert {record["proof"] for record in records(tmp_path)} == {"proven"}
@@ -181,6 +180,8 @@ def test_a_host_that_comes_later_takes_part(hosts: Cluster, tmp_path: Path) -> N
     hosts.remove("b")
     write_suite(tmp_path, trials=4, epochs=LONG)
     process = start_run(tmp_path, "--cluster", str(hosts.file))
+    assert process.stderr is not None
+    assert "waiting for a host" in process.stderr.readline()
     hosts.add("c")
     wait_until_trial_runs(hosts.folder / "cache-c")
     hosts.add("d")
@@ -188,7 +189,6 @@ def test_a_host_that_comes_later_takes_part(hosts: Cluster, tmp_path: Path) -> N
     out, err = process.communicate(timeout=300)
 
     assert process.returncode == 0, out + err
-    assert "waiting for a host" in out + err
     assert {record["host"] for record in records(tmp_path)} == {"c", "d"}
 
 
