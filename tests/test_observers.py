@@ -16,6 +16,7 @@ from typing import Any
 
 import progress_events as happened
 import pytest
+import pytest_sessions
 from in_process import run_commands
 from local_plugins import benchharness, install
 
@@ -274,6 +275,7 @@ def test_a_trial_is_logged_as_it_is_recorded(logged, desk: Path):
     # TensorBoard has single precision.
     assert {name: trial.figures[name] for name in figures} == pytest.approx(figures, rel=1e-6)
     assert trial.texts["status"] == "ok"
+    assert trial.texts["proof"] == record["proof"] != ""
     assert trial.state in ("FINISHED", "STATUS_SUCCESS")
 
 
@@ -334,6 +336,28 @@ def test_a_resumed_run_continues_its_run_in_mlflow(desk: Path):
     runs = in_mlflow(desk, "long")
     assert runs["run"].state == "FINISHED"
     assert runs["run"].texts["exit_code"] == "0"
+
+
+def test_a_suite_in_pytest_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Where no option can be given, the variable asks for it; other observers are called, too."""
+    monkeypatch.setitem(sys.modules, "tensorboard.compat.notf", ModuleType("notf"))
+    pytest_sessions.install(tmp_path, pytest_sessions.HEAD + pytest_sessions.CNN)
+    done = pytest_sessions.run(
+        tmp_path,
+        *("pace.toml", "--benchmark-only"),
+        BENCHHARNESS_LOG_TO="tensorboard",
+        BENCHHARNESS_EVENTS=str(tmp_path / "events.jsonl"),
+    )
+
+    assert done.code == 0, done.text
+    (record,) = recorded(tmp_path, "pace")
+    logged = in_tensorboard(tmp_path, "pace")
+    test_top1 = record["metrics"]["test_top1"]
+    assert logged["small cnn paced 1"].figures["test_top1"] == pytest.approx(test_top1)
+    assert logged["run"].texts["exit_code"] == "0"
+    lines = (tmp_path / "events.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    assert (last["event"], last["exit_code"], last["errors"]) == ("run_finished", 0, [])
 
 
 def test_a_tracker_that_fails_ends_nothing(tmp_path: Path):
