@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from local_plugins import benchharness, install
 
 from benchharness import observers
 from benchharness.observers.figures import RunEnd, RunLog, RunStart, TrialLog
+from benchharness.observers.mlflow import MlflowTracker
 from benchharness.progress.json_reporter import EventSerializer
 
 pytestmark = pytest.mark.slow
@@ -336,6 +338,38 @@ def test_a_resumed_run_continues_its_run_in_mlflow(desk: Path):
     runs = in_mlflow(desk, "long")
     assert runs["run"].state == "FINISHED"
     assert runs["run"].texts["exit_code"] == "0"
+
+
+def test_a_trial_whose_writing_is_interrupted_is_in_mlflow_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The end of the run writes it again, and nothing is left of the first time."""
+    monkeypatch.chdir(tmp_path)
+    tracker = MlflowTracker()
+    tracker.start(
+        RunStart(name="run", suite="cut", folder=tmp_path, parameters={}, time_s=time.time())
+    )
+    figures = {"wall_s": 2.5}
+    trial = TrialLog(
+        name="a 1", parameters={"seed": 1}, started_s=1.0, figures=figures, state="finished"
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(tracker, "_log_figures", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            tracker.log_trial(trial)
+    tracker.log_trial(trial)
+    tracker.finish(
+        RunEnd(state="killed", exit_code=130, figures={}, text="", files=[], time_s=time.time())
+    )
+
+    runs = in_mlflow(tmp_path, "cut")
+    assert {name: run.state for name, run in runs.items()} == {"a 1": "FINISHED", "run": "KILLED"}
+    assert runs["a 1"].figures == figures
+
+
+def interrupt(*arguments: Any, **named: Any) -> None:
+    """Do what Ctrl-C does."""
+    raise KeyboardInterrupt
 
 
 def test_a_suite_in_pytest_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -132,7 +132,7 @@ class Tracker(Protocol):
         ...
 
     def log_trial(self, trial: TrialLog) -> None:
-        """Write a trial that has ended, in full."""
+        """Write a trial that has ended; again, at the end of the run, where the user interrupts."""
         ...
 
     def finish(self, end: RunEnd) -> None:

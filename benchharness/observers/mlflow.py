@@ -54,10 +54,15 @@ class MlflowTracker:
         """Write a run within the run."""
         tags = {"mlflow.parentRunId": self._run, **trial.notes}
         run_id = self._create(trial.name, trial.started_s, tags=tags)
-        self._log_parameters(run_id, trial.parameters)
-        for epoch, time_s, figures in [*trial.epochs, (0, trial.ended_s, trial.figures)]:
-            self._log_figures(run_id, figures, time_s, step=epoch)
-        self._terminate(run_id, trial.state or "killed", trial.ended_s)
+        try:
+            self._log_parameters(run_id, trial.parameters)
+            for epoch, time_s, figures in [*trial.epochs, (0, trial.ended_s, trial.figures)]:
+                self._log_figures(run_id, figures, time_s, step=epoch)
+            self._terminate(run_id, trial.state or "killed", trial.ended_s)
+        except (KeyboardInterrupt, SystemExit):
+            # The end of the run writes the trial again.
+            self._client.delete_run(run_id)
+            raise
 
     def finish(self, end: RunEnd) -> None:
         """Write figures, answers and files, and end the run."""

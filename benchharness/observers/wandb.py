@@ -52,10 +52,14 @@ class WandbTracker:
     def log_trial(self, trial: TrialLog) -> None:
         """Write a run of the group."""
         run = self._open(trial.name, job_type="trial", config=trial.parameters)
-        for epoch, time_s, figures in trial.epochs:
-            run.log({**figures, "_timestamp": time_s}, step=epoch)
-        run.summary.update({**trial.figures, **trial.notes})
-        run.finish(exit_code=_EXIT_CODES[trial.state or "killed"])
+        code = _EXIT_CODES["killed"]
+        try:
+            for epoch, time_s, figures in trial.epochs:
+                run.log({**figures, "_timestamp": time_s}, step=epoch)
+            run.summary.update({**trial.figures, **trial.notes})
+            code = _EXIT_CODES[trial.state or "killed"]
+        finally:
+            run.finish(exit_code=code)
 
     def finish(self, end: RunEnd) -> None:
         """Write a run with the summary, and the files as its artifact."""
