@@ -333,6 +333,17 @@ def test_the_last_event_is_the_end_whatever_ended_the_run(error, code: int, told
     assert (last["event"], last["exit_code"], last["errors"]) == ("run_finished", code, told)
 
 
+def test_the_end_of_an_interrupted_run_names_its_folder(tmp_path: Path):
+    """Once it is made: what has finished is there."""
+    for folder, told in ((tmp_path, str(tmp_path)), (tmp_path / "not_made", None)):
+        stream = io.StringIO()
+        with pytest.raises(KeyboardInterrupt), json_reporter(stream) as observe:
+            observe(replace(happened.STARTED, folder=str(folder)))
+            raise KeyboardInterrupt
+
+        assert json.loads(stream.getvalue().splitlines()[-1])["folder"] == told
+
+
 def test_an_end_is_told_once():
     """An error after the end, while the page is closed, is no second end."""
     stream = io.StringIO()

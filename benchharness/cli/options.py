@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from benchharness.errors import SuiteError
 from benchharness.files import expanded
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -105,6 +106,25 @@ def _disable(context: click.Context, option: click.Parameter, names: tuple[str, 
     disable(names)
 
 
+def _log_to(context: click.Context, option: click.Parameter, names: tuple[str, ...]) -> None:
+    if not names:
+        return
+    from benchharness.observers import VARIABLE, problems
+
+    if unusable := problems(names, where="--log-to"):
+        raise SuiteError("command line", unusable)
+    os.environ[VARIABLE] = ",".join(names)
+
+
+log_to = click.option(
+    "--log-to",
+    multiple=True,
+    metavar="NAME",
+    expose_value=False,
+    callback=_log_to,
+    help="Log the run to mlflow, tensorboard or wandb (repeatable; also BENCHHARNESS_LOG_TO=NAME,"
+    "NAME).",
+)
 # Of a command that may load plugins; it takes effect before other options.
 disable_plugin = click.option(
     "--no-plugin",

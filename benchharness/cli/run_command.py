@@ -95,6 +95,7 @@ def _trials(
     type=options.PATH,
     help="Write a copy of the built-in suite to this file and exit.",
 )
+@options.log_to
 @click.option("--dry-run", is_flag=True, help="Show every trial without running any.")
 @options.json_events
 @options.quiet

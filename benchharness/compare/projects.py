@@ -48,7 +48,12 @@ FILE = "pyproject.toml"
 # Deeper than plugins/NAME lie examples, fixtures and what others have vendored.
 _DEEPEST = 3
 # Extras that a worker never imports from.
-_DEVELOPMENT_EXTRAS = frozenset({"dev", "test", "tests", "testing", "lint", "docs", "report"})
+_DEVELOPMENT_EXTRAS = frozenset(
+    {
+        *("dev", "test", "tests", "testing", "lint", "docs", "report"),
+        *("cluster", "mlflow", "tensorboard", "wandb"),
+    }
+)
 _CHECK_TIMEOUT_S = 120
 # Run by the revision's interpreter, which finds what its workers will find; imports no framework.
 _CHECK = f"""

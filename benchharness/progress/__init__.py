@@ -15,6 +15,9 @@ def watch(*, as_json: bool = False, is_quiet: bool = False) -> AbstractContextMa
     """Return the observer of a run, plugins' observers included, see ``reporter``.
 
     Enter it before the run begins and leave it after its end.
+
+    Raises:
+        SuiteError: A tracker is asked for that is unknown or not installed.
     """
     from benchharness.progress.json_reporter import with_observers
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from benchharness.exit_codes import exit_code, explanation
+from benchharness.observers import require_usable
 from benchharness.plugins import broken, extensions, load_extension, title
 from benchharness.progress.plain import BrokenPipeSafeStream
 from benchharness.progress.state import RunState
@@ -52,7 +53,7 @@ class EventSerializer:
         self._now = now
         self._today = today
         self._state = RunState(now=now)
-        self._run: str | None = None
+        self._folder: Path | None = None
         self._last_s: dict[str, float] = {}
         self._is_finished = False
 
@@ -60,7 +61,7 @@ class EventSerializer:
         """Return the object of an event; None where the last of its kind is less than 1 s old."""
         self._state.take(event)
         if isinstance(event, RunStarted) and event.folder:
-            self._run = Path(event.folder).name
+            self._folder = Path(event.folder)
         if isinstance(event, Preparing | Downloading) and not event.is_complete:
             if self._now() - self._last_s.get(event.kind, float("-inf")) < _EVERY_S:
                 return None
@@ -70,7 +71,7 @@ class EventSerializer:
         serialized = {
             "event": fields.pop("event"),
             "time": self._today().isoformat(timespec="milliseconds"),
-            "run": self._run,
+            "run": self._folder.name if self._folder else None,
             **fields,
         }
         if isinstance(event, OfTrial) and not isinstance(event, TrialFinished):
@@ -87,7 +88,12 @@ class EventSerializer:
         """Return the last event of a run that an error ends; None where the end has passed."""
         if self._is_finished:
             return None
-        return RunFinished(exit_code=exit_code(error), errors=tuple(explanation(error)))
+        is_recorded = self._folder is not None and self._folder.is_dir()
+        return RunFinished(
+            exit_code=exit_code(error),
+            folder=str(self._folder) if is_recorded else None,
+            errors=tuple(explanation(error)),
+        )
 
 
 @contextmanager
@@ -123,7 +129,11 @@ def with_observers(reporter: AbstractContextManager[Observer]) -> Iterator[Obser
 
     An observer that raises gets no more events, and the reporter a warning: what is recorded must
     not depend on who watches. Warnings that modules log, such as those of locks, are events too.
+
+    Raises:
+        SuiteError: A tracker is asked for that is unknown or not installed.
     """
+    require_usable()
     serializer = EventSerializer(now=time.monotonic, today=_utc_now)
     observers: dict[str, Any] = {}
 

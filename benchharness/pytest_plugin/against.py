@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,11 +19,12 @@ from benchharness.compare.verdict import read_thresholds
 from benchharness.errors import RunError
 from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import installed
+from benchharness.progress.json_reporter import with_observers
 from benchharness.pytest_plugin import samples
 from benchharness.pytest_plugin.options import against, request_of
-from benchharness.pytest_plugin.run import FirstError, select_cells
+from benchharness.pytest_plugin.run import FirstError, run_finished, select_cells
 from benchharness.report.comparison import headline, plain_text
-from benchharness.run.events import Announced, Event
+from benchharness.run.events import Announced, Event, Observer
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.settings import FineTuneSettings
@@ -105,9 +106,16 @@ class AgainstRun:
 
     def _start(self) -> ComparisonSession:
         """Check out the revision, prepare data and weights and prove."""
-        opened = open_comparison(self._options(), self._observe, select=self._select)
+        observe = self._stack.enter_context(with_observers(nullcontext(self._observe)))
+        self._stack.callback(self._finish, observe)
+        opened = open_comparison(self._options(), observe, select=self._select)
         self._session = self._stack.enter_context(opened)
         return self._session
+
+    def _finish(self, observe: Observer) -> None:
+        comparison = self._comparison()
+        answers = [headline(comparison)] if comparison else []
+        observe(run_finished(self._suite, self.folder, answers, self._first_error))
 
     def _options(self) -> ComparisonOptions:
         name, request = self._target.text, self._request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchharness.errors import BenchError, PluginError, RunError
+from benchharness.exit_codes import INTERRUPTED
 from benchharness.measure.sanity import explain
 from benchharness.measure.yardstick import Readings, YardstickProcess, framework_of, joined
 from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import find, requirements
+from benchharness.progress.json_reporter import with_observers
 from benchharness.pytest_plugin import samples
 from benchharness.pytest_plugin.options import UNCOMPARED, UncomparedWarning, against, proof
 from benchharness.report.summary import answers_in
@@ -24,7 +26,7 @@ from benchharness.results.cells import record_key
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import write_csv_files
-from benchharness.run.events import Announced, Event, TrialStarted
+from benchharness.run.events import Announced, Event, Observer, RunFinished, TrialStarted
 from benchharness.run.requests import backend_plugin
 from benchharness.run.runner import Runner
 from benchharness.run.session import start_run
@@ -64,6 +66,10 @@ class FirstError:
             self._error = error
             raise
 
+    def lines(self) -> list[str]:
+        """Return the error, a line for each problem; none where there was none."""
+        return self._error.lines() if self._error else []
+
 
 class SuiteRun:
     """Run of one suite.
@@ -85,6 +91,7 @@ class SuiteRun:
         self._records: list[Record] = []
         self._first_error = FirstError()
         self._stack = ExitStack()
+        self._observe: Observer = self._take
         self._yardsticks: dict[tuple[str, int], YardstickProcess] = {}
         self._readings: dict[CellKey, list[Readings]] = {}
 
@@ -147,6 +154,9 @@ class SuiteRun:
             folder = tempfile.TemporaryDirectory(prefix="benchharness-smoke-")
             results = Path(self._stack.enter_context(folder))
             plan, options = smallest_plan(plan), replace(options, proof="no", results=results)
+        else:
+            self._observe = self._stack.enter_context(with_observers(nullcontext(self._take)))
+            self._stack.callback(self._finish)
         session = replace(self._session, plan=plan, options=options)
         self._runner = start_run(session, self._observe)
         self._runner.prove()
@@ -167,7 +177,11 @@ class SuiteRun:
         assert self._runner is not None
         return next(cell for cell in self._runner.plan.cells if cell.key == key)
 
-    def _observe(self, event: Event) -> None:
+    def _finish(self) -> None:
+        answers = self.lines(80)
+        self._observe(run_finished(self._suite, self.folder, answers, self._first_error))
+
+    def _take(self, event: Event) -> None:
         if isinstance(event, Announced) and not self._is_smoke:
             self.notes.append(event)
         if isinstance(event, TrialStarted):
@@ -195,6 +209,19 @@ class SuiteRun:
             )
             self._yardsticks[place] = self._stack.enter_context(process)
         self._readings.setdefault(key, []).append(self._yardsticks[place].read())
+
+
+def run_finished(
+    suite: SuiteCollector, folder: Path | None, answers: Iterable[str], error: FirstError
+) -> RunFinished:
+    """Return the end of a suite's run, for observers, when its session has ended."""
+    is_interrupted = suite.session.exitstatus == pytest.ExitCode.INTERRUPTED
+    return RunFinished(
+        exit_code=INTERRUPTED if is_interrupted else int(suite.session.exitstatus),
+        folder=str(folder) if folder else None,
+        answers=tuple(answers),
+        errors=("interrupted",) if is_interrupted else tuple(error.lines()),
+    )
 
 
 def _failure(item: CellItem, record: Record, folder: Path) -> str:

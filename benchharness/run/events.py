@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -22,6 +22,11 @@ if TYPE_CHECKING:
     from benchharness.suite.plan import Plan
 
 _SCORES = ("train_loss", "train_top1", "validation_loss", "validation_top1")
+# Fields of a record that are those of its event.
+_OF_RECORD = (
+    *("status", "reason", "proof", "metrics", "log"),
+    *("effective", "versions", "host", "machine"),
+)
 # Settings that decide most of a trial's seconds.
 _SLOWING = ("epochs", "image_size", "batch_size", "train_images", "test_images", "threads")
 
@@ -74,9 +79,9 @@ class Event:
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, JSON-able; those of the trial's name are among them."""
         event: dict[str, Any] = {"event": self.kind}
-        for field in fields(self):
-            value = _as_json(getattr(self, field.name))
-            event |= value if field.name == "name" else {field.name: value}
+        for declared in fields(self):
+            value = _as_json(getattr(self, declared.name))
+            event |= value if declared.name == "name" else {declared.name: value}
         return event
 
 
@@ -226,6 +231,7 @@ class TrialStarted(OfTrial):
         max_trials: How many of its cell there may be where looks decide; null where ``trials`` is
             all.
         trains_on: ``images``, or the ``features`` that a frozen network has made of them.
+        settings: Of the benchmark, all of them.
     """
 
     kind: ClassVar[str] = "trial_started"
@@ -236,6 +242,7 @@ class TrialStarted(OfTrial):
     images: int
     max_trials: int | None = None
     trains_on: str = "images"
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +320,10 @@ class TrialFinished(OfTrial):
         flags: What looks wrong with its numbers.
         metrics: The columns of ``trials.csv`` that became known.
         log: What its process printed, a path below the run's folder; empty for none.
+        effective: What the framework says it did, and the variables that matter; flat.
+        versions: Which versions did it.
+        host: Name of the host that ran it.
+        machine: Its kind of machine.
     """
 
     kind: ClassVar[str] = "trial_finished"
@@ -323,11 +334,15 @@ class TrialFinished(OfTrial):
     flags: tuple[str, ...]
     metrics: Mapping[str, Any]
     log: str
+    effective: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
+    machine: str = ""
 
     @classmethod
     def of(cls, name: TrialName, record: Record) -> TrialFinished:
         """Return the event of a record."""
-        same = {key: record[key] for key in ("status", "reason", "proof", "metrics", "log")}
+        same = {key: record[key] for key in _OF_RECORD}
         return cls(name=name, failed_in=failed_in(record), flags=tuple(record["flags"]), **same)
 
 
@@ -440,7 +455,8 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
 
 def _as_json(value: Any) -> Any:
     if isinstance(value, TrialName | ScheduledCell):
-        return {field.name: _as_json(getattr(value, field.name)) for field in fields(value)}
+        names = [declared.name for declared in fields(value)]
+        return {name: _as_json(getattr(value, name)) for name in names}
     if isinstance(value, Mapping):
         return dict(value)
     return [*map(_as_json, value)] if isinstance(value, tuple) else value

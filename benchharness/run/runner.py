@@ -213,6 +213,7 @@ class Runner(AbstractContextManager["Runner"]):
             epochs=cell.settings.epochs,
             images=len(self.inputs.prepared(cell).splits["train"]),
             trains_on=trains_on(cell.strategy, cell.settings.model_dump()),
+            settings=cell.settings.model_dump(mode="json"),
         )
 
         def on_event(event: Mapping[str, Any]) -> None:

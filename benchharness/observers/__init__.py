@@ -1,0 +1,49 @@
+"""Trackers: observers that log a run to MLflow, TensorBoard or Weights & Biases, when asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from importlib.util import find_spec
+
+from benchharness.errors import Problem, SuiteError
+from benchharness.text import did_you_mean, join_or
+
+# Names of the trackers, with commas between them; inherited by every process of ours.
+VARIABLE = "BENCHHARNESS_LOG_TO"
+# Each is also the name of the package that it writes with, and of the extra that brings it.
+TRACKERS = ("mlflow", "tensorboard", "wandb")
+
+
+def requested(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the trackers that the environment asks for, each once, installed or not."""
+    names = map(str.strip, environment.get(VARIABLE, "").split(","))
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+def problems(names: Iterable[str], *, where: str) -> list[Problem]:
+    """Return what is wrong with the requested trackers: unknown, or not installed; imports none."""
+    unusable = []
+    for name in names:
+        if name not in TRACKERS:
+            hint = did_you_mean(name, TRACKERS)
+            unusable.append(
+                Problem(where=where, expected=join_or(TRACKERS), found=f'"{name}"', hint=hint)
+            )
+        # A folder of that name, such as wandb makes where it is used, is a package without a file.
+        elif (spec := find_spec(name)) is None or spec.origin is None:
+            unusable.append(
+                Problem(
+                    where=where,
+                    expected=f"the package {name} to be installed",
+                    found="none",
+                    hint=f'pip install "benchharness[{name}]"',
+                )
+            )
+    return unusable
+
+
+def require_usable(environment: Mapping[str, str] = os.environ) -> None:
+    """Raise a SuiteError that names every tracker in ``VARIABLE`` that cannot be used."""
+    if unusable := problems(requested(environment), where=VARIABLE):
+        raise SuiteError("environment", unusable)
