@@ -85,6 +85,9 @@ def connect(address: str) -> Iterator[Client]:
             cluster = resources.enter_context(_jobs(Path(address)))
         where = {"address": cluster or address}
         if address.endswith(".json"):
+            # Dask would wait for it for ever.
+            if not Path(address).is_file():
+                raise _refused("the file of a running dask scheduler", f"no file {address}")
             where = {"scheduler_file": address}
         try:
             client = distributed.Client(**where, timeout=_CONNECT_S, set_as_default=False)
@@ -167,7 +170,7 @@ def _jobs(file: Path) -> Any:
                 Problem(
                     where="cluster.options",
                     expected=f"arguments of dask_jobqueue.{cluster.__name__}",
-                    found=str(error),
+                    found=str(error).partition("\n")[0],
                 )
             ],
         ) from error

@@ -258,9 +258,9 @@ class Hosts:
         for topic in ("all", self.topic):
             self.client.unsubscribe_topic(topic)
 
-    def exclude(self, address: str, reason: str) -> None:
-        """Leave a worker out from here on, and say so."""
-        name = self.usable[address].name if address in self.usable else address
+    def exclude(self, address: str, reason: str, *, name: str = "") -> None:
+        """Leave a worker out from here on, and say so; ``name`` where it is not usable yet."""
+        name = name or (self.usable[address].name if address in self.usable else address)
         self.excluded[address] = name, reason
         self.usable.pop(address, None)
         announce(self.observe, [f"WARNING: {name} is left out: {reason}"])
@@ -295,7 +295,7 @@ class Hosts:
             differences = [("trial ids", self.trial_ids, info.trial_ids)]
         if differences:
             named = "; ".join(f"{at}: expected {a}, found {b}" for at, a, b in differences)
-            self.exclude(address, named)
+            self.exclude(address, named, name=info.name)
             return
         self.usable[address] = Host(address=address, info=info)
         notes = [f"WARNING: {info.name}: {note}" for note in differences_noted(self.run, info)]
