@@ -26,10 +26,12 @@ from clusters import (
     wait_until_trial_runs,
     write_suite,
 )
+from documents import blocks
 from kill_campaign import MEASURED
 from local_processes import wait_for
 
 from benchharness.cli import cli
+from benchharness.cluster.connection import job_options, read_cluster_file
 from benchharness.exit_codes import exit_code
 from benchharness.results.run_folder import RunFolder
 
@@ -333,6 +335,24 @@ def test_jobs_of_slurm_carry_out_the_trials(tmp_path: Path) -> None:
 
 def _is_zombie(pid: str) -> bool:
     return Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+
+
+def test_the_documented_script_is_what_slurm_gets(tmp_path: Path) -> None:
+    """The page shows what dask-jobqueue makes of the page's file."""
+    dask_jobqueue = pytest.importorskip("dask_jobqueue")
+    (described,) = (block for block in blocks("toml") if block.kind == "cluster")
+    (tmp_path / "slurm.toml").write_text(described.text)
+    queue = read_cluster_file(tmp_path / "slurm.toml")
+
+    with dask_jobqueue.SLURMCluster(**job_options(queue)) as jobs:
+        script = jobs.job_script().splitlines()
+
+    (shown,) = (block.text for block in blocks("text") if "#SBATCH" in block.text)
+    assert [line for line in script if line.startswith("#SBATCH")] == [
+        line for line in shown.splitlines() if line.startswith("#SBATCH")
+    ]
+    options = script[-1].partition("--name")[2] or script[-2].partition("--name")[2]
+    assert " ".join(options.split()) in " ".join(shown.replace("\\\n", " ").split())
 
 
 @pytest.mark.parametrize(

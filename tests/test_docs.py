@@ -250,6 +250,9 @@ def test_documented_toml_is_a_suite(tmp_path: Path, block: Block):
     if block.kind == "pyproject":
         assert tomllib.loads(block.text)["project"]["entry-points"]["benchharness"]
         return
+    if block.kind == "cluster":
+        assert tomllib.loads(block.text)["cluster"]
+        return
     text = f"{OWN_SUITE}\n{block.text}" if block.kind == "fragment" else block.text
     file = tmp_path / "suite.toml"
     file.write_text(text, encoding="utf-8")

@@ -155,14 +155,8 @@ def _jobs(file: Path) -> Any:
     except ImportError as error:
         raise _missing("dask-jobqueue") from error
     cluster = getattr(dask_jobqueue, _CLASSES[queue.system])
-    options: dict[str, Any] = {
-        # One worker on a host, or its trials would disturb each other.
-        "processes": 1,
-        "worker_extra_args": ["--nthreads", "1", "--resources", f"{RESOURCE}=1"],
-        **queue.options,
-    }
     try:
-        jobs = cluster(**options)
+        jobs = cluster(**job_options(queue))
     except (TypeError, ValueError) as error:
         raise SuiteError(
             str(file),
@@ -176,6 +170,16 @@ def _jobs(file: Path) -> Any:
         ) from error
     jobs.scale(jobs=queue.jobs)
     return jobs
+
+
+def job_options(queue: JobQueue) -> dict[str, Any]:
+    """Return the arguments of dask-jobqueue's class."""
+    return {
+        # One worker on a host, or its trials would disturb each other.
+        "processes": 1,
+        "worker_extra_args": ["--nthreads", "1", "--resources", f"{RESOURCE}=1"],
+        **queue.options,
+    }
 
 
 def read_cluster_file(file: Path) -> JobQueue:
