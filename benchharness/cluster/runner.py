@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from benchharness.cluster import host as on_host
 from benchharness.cluster.host import TrialOrder, TrialResult
 from benchharness.cluster.hosts import (
+    WAITING,
     Ended,
     Happened,
     Host,
@@ -104,8 +105,12 @@ class ClusterRunner(Runner):
         """Run trials on the hosts; their records are on disk when yielded, as they finish."""
         queue = Queue.of(trials, self.folder.records()[0])
         self._outstanding = Counter(trial.cell.benchmark for trial in trials)
+        is_waiting = False
         try:
             while queue or self._jobs:
+                if not is_waiting and not self.hosts.usable:
+                    announce(observe, [WAITING])
+                is_waiting = not self.hosts.usable
                 for host in self.hosts.idle(self._jobs):
                     taken = queue.take(
                         host=host.name,
