@@ -30,7 +30,14 @@ from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RECORDS, RunFolder
 from benchharness.run.certify import as_dict, verdicts
-from benchharness.run.events import Event, Observer, OfTrial, TrialFinished, unobserved
+from benchharness.run.events import (
+    Event,
+    Observer,
+    OfTrial,
+    TrialFinished,
+    TrialStarted,
+    unobserved,
+)
 from benchharness.run.locks import RunLock, lock_file, lock_gpu
 from benchharness.run.options import RunOptions
 from benchharness.run.process.reaper import workers_with
@@ -307,14 +314,15 @@ def _trial(runner: Runner, order: TrialOrder) -> Trial:
 def _publisher(topic: str, trial_id: str, host: str, events: list[Event]) -> Observer:
     """Return an observer that keeps a trial's events, and logs each for the client.
 
-    The client itself says that a trial has finished, once its record is on the client's disk.
+    The client itself says that a trial has started, and that it has finished, once its record is
+    on the client's disk.
     """
     from distributed import get_worker
 
     worker = get_worker()
 
     def observe(event: Event) -> None:
-        if isinstance(event, OfTrial) and not isinstance(event, TrialFinished):
+        if isinstance(event, OfTrial) and not isinstance(event, TrialStarted | TrialFinished):
             event = replace(event, name=replace(event.name, host=host))
             events.append(event)
             worker.log_event(topic, (trial_id, len(events), dumps(event)))

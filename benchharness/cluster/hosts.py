@@ -145,10 +145,7 @@ class Hosts:
         try:
             message = self._messages.get(timeout=_POLL_S)
         except Empty:
-            if self.client.status != "running":
-                raise RunError(
-                    "the connection to the scheduler is lost; finished trials are saved"
-                ) from None
+            self.require_scheduler()
             return None
         match message:
             case Joined(address):
@@ -160,6 +157,11 @@ class Hosts:
             case Ended(what=what) if what in self._certifying:
                 self._certified(message)
         return message
+
+    def require_scheduler(self) -> None:
+        """Raise a RunError where the scheduler is gone."""
+        if self.client.status != "running":
+            raise RunError("the connection to the scheduler is lost; finished trials are saved")
 
     def settle(self) -> None:
         """Wait for a host, and until those that are there are inspected and their kinds certified.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pickle import loads
 from typing import TYPE_CHECKING
@@ -26,7 +26,7 @@ from benchharness.results.record import Record
 from benchharness.run.events import Observer, TrialFinished, TrialName, announce
 from benchharness.run.process.exit import Outcome
 from benchharness.run.requests import head_benchmark
-from benchharness.run.runner import Runner, defer_signals, trial_name
+from benchharness.run.runner import Runner, defer_signals
 from benchharness.suite.plan import Trial
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ class ClusterRunner(Runner):
     _jobs: dict[str, Job] = field(default_factory=dict)
     _failed: dict[str, list[Outcome]] = field(default_factory=dict)
     _outstanding: Counter[str] = field(default_factory=Counter)
+    _numbers: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runner: Runner, hosts: Hosts) -> ClusterRunner:
@@ -105,6 +106,9 @@ class ClusterRunner(Runner):
         """Run trials on the hosts; their records are on disk when yielded, as they finish."""
         queue = Queue.of(trials, self.folder.records()[0])
         self._outstanding = Counter(trial.cell.benchmark for trial in trials)
+        self._numbers.update(
+            (self.requests.trial_id(t), number + n) for n, t in enumerate(trials, 1)
+        )
         is_waiting = False
         try:
             while queue or self._jobs:
@@ -119,25 +123,24 @@ class ClusterRunner(Runner):
                         is_ready=self._is_ready,
                     )
                     if taken is not None:
-                        number += 1
-                        self._start(host, taken, heads, number=number, count=count)
+                        self._start(host, taken, heads, observe, count=count)
                 match self.hosts.next_message():
                     case Happened(trial_id, place, event):
                         self._pass_on(trial_id, place, event, observe)
                     case Left(address) if address in self._jobs:
-                        yield from self._lost(address, queue, observe)
+                        yield from self._lost(address, "", queue, observe)
                     case Ended(_, address, future, result, error) if self._is_in_hand(
                         address, future
                     ):
                         if error:
                             self.hosts.exclude(address, error)
                         if result is None:
-                            yield from self._lost(address, queue, observe)
+                            self.hosts.require_scheduler()
+                            yield from self._lost(address, error, queue, observe)
                             continue
                         job, record = self._finish(address, result, observe)
                         if job.repetition.trials:
-                            number += 1
-                            self._start(job.host, job.repetition, heads, number=number, count=count)
+                            self._start(job.host, job.repetition, heads, observe, count=count)
                         yield record
                     case Ended():
                         # A host has joined, or its kind has been certified.
@@ -177,12 +180,14 @@ class ClusterRunner(Runner):
         host: Host,
         repetition: Repetition,
         heads: Sequence[Record],
+        observe: Observer,
         *,
-        number: int,
         count: int,
     ) -> None:
         """Have a host carry out the next trial of a repetition."""
         trial = repetition.trials[0]
+        number = self._numbers[self.requests.trial_id(trial)]
+        started = self.started(trial, number=number, count=count, host=host.name)
         wanted, head = head_benchmark(trial.cell), self.requests.head_record(trial, heads)
         order = TrialOrder(
             cell=trial.cell.key,
@@ -194,22 +199,27 @@ class ClusterRunner(Runner):
             count=count,
             is_repeated=self.pending.only_failed,
         )
-        trial_id = self.requests.trial_id(trial)
+        observe(started)
         future = self.hosts.submit(
-            trial_id, host.address, on_host.run_trial, self.hosts.setup, order, self.hosts.topic
+            started.name.trial_id,
+            host.address,
+            on_host.run_trial,
+            self.hosts.setup,
+            order,
+            self.hosts.topic,
         )
         self._jobs[host.address] = Job(
             host=host,
             repetition=repetition,
             future=future,
-            name=replace(trial_name(trial, trial_id, number=number), host=host.name),
+            name=started.name,
             began=datetime.now(UTC),
         )
 
     def _pass_on(self, trial_id: str, place: int, event: bytes, observe: Observer) -> None:
         """Tell the observer of an event, unless it has been told of it or the trial is over."""
         for job in self._jobs.values():
-            if place > job.seen and self.requests.trial_id(job.trial) == trial_id:
+            if place > job.seen and job.name.trial_id == trial_id:
                 job.seen = place
                 observe(loads(event))
 
@@ -228,12 +238,14 @@ class ClusterRunner(Runner):
         record = result.record | {"attempts": [*lost, *result.record["attempts"]]}
         return job, self._append(job, record, observe)
 
-    def _lost(self, address: str, queue: Queue, observe: Observer) -> Iterator[Record]:
+    def _lost(self, address: str, error: str, queue: Queue, observe: Observer) -> Iterator[Record]:
         """Repeat the trial of a host that is gone, or yield the record of its failure."""
         job = self._jobs.pop(address)
         self.hosts.cancel([job.future])
-        trial_id = self.requests.trial_id(job.trial)
-        outcome = Outcome(reason=f"host {job.host.name} was lost during the trial")
+        trial_id, host = job.name.trial_id, job.host.name
+        outcome = Outcome(
+            reason=f"host {host}: {error}" if error else f"host {host} was lost during the trial"
+        )
         failed = self._failed.setdefault(trial_id, [])
         if len(failed) < self.options.retries:
             failed.append(outcome)

@@ -191,6 +191,30 @@ class Runner(AbstractContextManager["Runner"]):
                 return
             yield trials
 
+    def started(self, trial: Trial, *, number: int, count: int, host: str = "") -> TrialStarted:
+        """Return the event of a trial's start, on a host of a cluster where one is named."""
+        cell = trial.cell
+        return TrialStarted(
+            name=TrialName(
+                trial_id=self.requests.trial_id(trial),
+                number=number,
+                benchmark=cell.benchmark,
+                matrix=cell.matrix,
+                backend=cell.backend,
+                track=cell.track,
+                trial=trial.index,
+                host=host,
+            ),
+            count=count,
+            trials=max(cell.trials, trial.index),
+            max_trials=cell.max_trials,
+            seed=trial.seed,
+            epochs=cell.settings.epochs,
+            images=len(self.inputs.prepared(cell).splits["train"]),
+            trains_on=trains_on(cell.strategy, cell.settings.model_dump()),
+            settings=cell.settings.model_dump(mode="json"),
+        )
+
     def _trial(
         self,
         trial: Trial,
@@ -204,17 +228,7 @@ class Runner(AbstractContextManager["Runner"]):
         """Run one trial, repeated where its process fails; its record is on disk when returned."""
         cell, folder, requests = trial.cell, self.folder, self.requests
         trial_id, plugin = requests.trial_id(trial), backend_plugin(self.plan, cell.backend)[0]
-        started = TrialStarted(
-            name=trial_name(trial, trial_id, number=number),
-            count=count,
-            trials=max(cell.trials, trial.index),
-            max_trials=cell.max_trials,
-            seed=trial.seed,
-            epochs=cell.settings.epochs,
-            images=len(self.inputs.prepared(cell).splits["train"]),
-            trains_on=trains_on(cell.strategy, cell.settings.model_dump()),
-            settings=cell.settings.model_dump(mode="json"),
-        )
+        started = self.started(trial, number=number, count=count)
 
         def on_event(event: Mapping[str, Any]) -> None:
             if (passed_on := of_worker(event, started=started)) is not None:
@@ -328,20 +342,6 @@ class Runner(AbstractContextManager["Runner"]):
 
     def _is_head_source(self, record: Record) -> bool:
         return record["benchmark"] in self.requests.head_benchmarks
-
-
-def trial_name(trial: Trial, trial_id: str, *, number: int) -> TrialName:
-    """Return which trial events are about; ``number`` is its place in the run."""
-    cell = trial.cell
-    return TrialName(
-        trial_id=trial_id,
-        number=number,
-        benchmark=cell.benchmark,
-        matrix=cell.matrix,
-        backend=cell.backend,
-        track=cell.track,
-        trial=trial.index,
-    )
 
 
 def _head_fields(record: Record) -> Record:
