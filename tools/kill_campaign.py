@@ -240,6 +240,9 @@ class Campaign:
         path = results / "victim/latest/records.jsonl"
         return len(journal.read(path)[1]) if path.exists() else 0
 
+    def _rows(self, table: Path) -> list[dict[str, str]]:
+        return list(rows(table))
+
     def _is_done(self, results: Path) -> bool:
         statuses = self._records(results)
         return len(statuses) == 4 * self.trials and set(statuses.values()) == {"ok"}
@@ -255,7 +258,7 @@ class Campaign:
         report = [sys.executable, "-m", "benchharness", "report", str(path.parent)]
         subprocess.run(report, check=True, cwd=self.folder, capture_output=True)
         for table in ("trials.csv", "epochs.csv"):
-            own, other = (list(rows(where / "victim/latest" / table)) for where in (results, calm))
+            own, other = (self._rows(where / "victim/latest" / table) for where in (results, calm))
             self.losses.tables_unlike += own != other
             self.losses.unlike |= {
                 f"{table}: {name}"

@@ -31,6 +31,7 @@ from kill_campaign import (
     family,
     is_alive,
     require_understood,
+    rows,
     worker_ids,
 )
 
@@ -189,6 +190,11 @@ class ClusterCampaign(Campaign):
             case "trial":
                 return worker_ids(self.token)
         return [pid for pid in family(self.token) if _parent(pid) in nannies and _is_worker(pid)]
+
+    def _rows(self, table: Path) -> list[dict[str, str]]:
+        """Return the rows by cell and trial: on a cluster trials end in any order."""
+        names = ("benchmark", "backend", "trial", "epoch")
+        return sorted(rows(table), key=lambda row: [row.get(name, "") for name in names])
 
     def _count_orphans(self) -> None:
         """Count trials that are left; the cluster itself stays."""

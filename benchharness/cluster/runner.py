@@ -266,6 +266,8 @@ class ClusterRunner(Runner):
 
     def _append(self, job: Job, record: Record, observe: Observer) -> Record:
         trial = job.repetition.trials.pop(0)
+        # Hosts finish in any order; tables have that of the plan.
+        record["place"] = self.plan.cells.index(trial.cell)
         self._outstanding[trial.cell.benchmark] -= 1
         # The record is stored and the observer told: both or neither.
         with defer_signals():

@@ -43,6 +43,8 @@ A record is a JSON object. Absent or null means unknown; a number is never put i
 - ``source``: in a merged run the name of the run that the record comes from; else absent.
 - ``host``, ``machine``: the host that ran it, and its kind of machine; absent in older records,
   all of which ran where run.json says.
+- ``place``: of its cell in the plan, from 0, by which records of a cluster are ordered; absent in
+  others, which ended in the order of the plan.
 - ``log``: path below the run folder. ``started``: UTC, ISO 8601.
 """
 

@@ -152,11 +152,17 @@ class RunFolder:
             journal.append(self.path / RECORDS, record)
 
     def records(self) -> tuple[list[Record], list[str]]:
-        """Return the last record of each trial, and one message per line that cannot be read."""
+        """Return the last record of each trial, and one message per line that cannot be read.
+
+        Those of a cluster are in the order of the plan, others in that in which they ended.
+        """
         with _readable(self.path / RECORDS):
             records, problems = journal.read(self.path / RECORDS)
         last = {record["id"]: record for record in records}
-        return list(last.values()), problems
+        ordered = sorted(
+            last.values(), key=lambda r: (r["place"], r["trial"]) if "place" in r else ()
+        )
+        return ordered, problems
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json: the resolved suite, the environment and the digests."""
