@@ -40,14 +40,19 @@ from benchharness.run.events import Event, TrialFinished, unobserved
 from benchharness.run.options import RunOptions
 from benchharness.run.session import open_session, start_run
 
-CELLS = 4
+# Two of a network, and two of feeding at each of many batch sizes.
+SIZES = [*range(1, 50)]
+CELLS = 2 + 2 * len(SIZES)
+MATRIX = f"matrix = {{ batch_size = {SIZES} }}\n"
 SLEEP_S = 0.010
 
 
 def main() -> int:
     """Run, and print the figures as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--trials", type=int, default=10_000, help="in all, of four cells")
+    parser.add_argument(
+        "--trials", type=int, default=10_000, help="in all, of a hundred cells, at most 1000 each"
+    )
     parser.add_argument("--hosts", type=int, default=200)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="measure-cluster-") as folder:
@@ -59,16 +64,18 @@ def main() -> int:
 def measure(folder: Path, *, trials: int, hosts: int) -> dict[str, float]:
     """Return the figures of so many trials of each cell on so many hosts."""
     suite = folder / "tiny.toml"
-    suite.write_text(SUITE.format(trials=trials, epochs=2))
+    suite.write_text(SUITE.format(trials=trials, epochs=2) + MATRIX)
     options = RunOptions(
         suite=suite, results=folder / "results", proof="no", device="cpu", cluster="pretended"
     )
-    memory, ends_s = list[int](), list[float]()
+    process, memory, ends_s = psutil.Process(), dict[int, int](), list[float]()
+    points = (CELLS * trials // 5, CELLS * trials)
 
     def observe(event: Event) -> None:
         if isinstance(event, TrialFinished):
-            memory.append(psutil.Process().memory_info().rss)
             ends_s.append(time.monotonic())
+            if len(ends_s) in points:
+                memory[len(ends_s)] = process.memory_info().rss
 
     with (
         pretended_hosts(options, hosts),
@@ -86,8 +93,8 @@ def measure(folder: Path, *, trials: int, hosts: int) -> dict[str, float]:
         "hosts": hosts,
         "ms_each": 1e3 * (ends_s[-1] - began_s) / count,
         "ideal_ms_each": 1e3 * SLEEP_S / hosts,
-        "memory_mb_after_a_fifth": memory[count // 5] / 1e6,
-        "memory_mb_after_all": memory[-1] / 1e6,
+        "memory_mb_after_a_fifth": memory[points[0]] / 1e6,
+        "memory_mb_after_all": memory[points[1]] / 1e6,
         "csv_files_s": tables_s,
         "csv_files_and_page_s": page_s,
     }
@@ -112,6 +119,7 @@ def pretended_hosts(options: RunOptions, count: int) -> Iterator[None]:
         (trial,) = runner.plan.turn([cell], order.index)
         record = records[benchmark, backend] | {
             "id": runner.requests.trial_id(trial),
+            "matrix": dict(cell.matrix),
             "trial": trial.index,
             "seed": trial.seed,
             "host": f"host{distributed.get_worker().name}",

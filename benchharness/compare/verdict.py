@@ -25,7 +25,7 @@ from benchharness.measure.statistics import (
     upper_bound,
 )
 from benchharness.model.quantities import QUANTITIES, USUAL, Kind, Quantity
-from benchharness.results.comparisons import are_adjacent, ended_s, started_s
+from benchharness.results.comparisons import Timeline, ended_s, started_s
 from benchharness.results.record import Record
 from benchharness.suite.file import DRIFT
 from benchharness.text import quote, suggest
@@ -485,9 +485,9 @@ def sessions_of(records: Sequence[Record]) -> list[list[Record]]:
 
 def ran_in_turn(a: Sequence[Record], b: Sequence[Record], *, run: Sequence[Record]) -> bool:
     """Return whether the trials of each index of two cells ran next to each other in a run."""
-    others = {record["trial"]: record for record in b}
+    others, timeline = {record["trial"]: record for record in b}, Timeline(run)
     return all(
-        are_adjacent(record, others[record["trial"]], run)
+        timeline.are_adjacent(record, others[record["trial"]])
         for record in a
         if record["trial"] in others
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -83,9 +84,9 @@ class BackendPair:
 
     @cached_property
     def couples(self) -> tuple[tuple[Record, Record], ...]:
-        """The ok trials of both, by index, that ran next to each other; see ``are_adjacent``."""
-        trials = [trial for cell in self.line for trial in cell.trials]
-        return tuple(couple for couple in self._of_one_host if are_adjacent(*couple, trials))
+        """The ok trials of both, by index, that ran next to each other; see ``Timeline``."""
+        timeline = Timeline(trial for cell in self.line for trial in cell.trials)
+        return tuple(couple for couple in self._of_one_host if timeline.are_adjacent(*couple))
 
     @property
     def apart(self) -> int:
@@ -218,38 +219,40 @@ def work_speed(trial: Record) -> float | None:
     return math.log(rate * train_s / (train_s + extract_s))
 
 
-def are_adjacent(record: Record, other: Record, trials: Iterable[Record]) -> bool:
-    """Whether two trials of one index ran next to each other; unknown times are taken for adjacent.
+class Timeline:
+    """When the trials of a run ran, on each host."""
 
-    On one host, between them ran only trials of that index, and nothing was idle for longer than
-    ``LONGEST_IDLE_S``.
+    def __init__(self, trials: Iterable[Record]) -> None:
+        """Take all trials that may have run between others, in any order."""
+        self._spans: dict[str, list[tuple[float, float, int]]] = {}
+        for trial in trials:
+            if trial.get("started"):
+                span = started_s(trial), ended_s(trial), trial["trial"]
+                self._spans.setdefault(host_of(trial), []).append(span)
+        for spans in self._spans.values():
+            spans.sort()
 
-    Args:
-        record: Of one backend.
-        other: Of another backend.
-        trials: All that may have run between them, these among them, in any order.
-    """
-    host = host_of(record)
-    if host != host_of(other):
-        return False
-    if not (record.get("started") and other.get("started")):
+    def are_adjacent(self, record: Record, other: Record) -> bool:
+        """Whether two trials of one index ran next to each other; unknown times are taken for it.
+
+        On one host, between them ran only trials of that index, and nothing was idle for longer
+        than ``LONGEST_IDLE_S``.
+        """
+        host = host_of(record)
+        if host != host_of(other):
+            return False
+        if not (record.get("started") and other.get("started")):
+            return True
+        first, last = sorted((started_s(record), started_s(other)))
+        spans, ended = self._spans.get(host, []), first
+        for place in range(bisect_left(spans, (first,)), bisect_right(spans, (last, math.inf))):
+            began, end, index = spans[place]
+            if index != record["trial"] and first < began < last:
+                return False
+            if began - ended > LONGEST_IDLE_S:
+                return False
+            ended = max(ended, end)
         return True
-    first, last = sorted((started_s(record), started_s(other)))
-    timed = [
-        (started_s(trial), trial)
-        for trial in trials
-        if trial.get("started") and host_of(trial) == host
-    ]
-    ended = first
-    for began, trial in sorted(timed, key=lambda pair: pair[0]):
-        if not first <= began <= last:
-            continue
-        if trial["trial"] != record["trial"] and first < began < last:
-            return False
-        if began - ended > LONGEST_IDLE_S:
-            return False
-        ended = max(ended, ended_s(trial))
-    return True
 
 
 def host_of(trial: Record) -> str:

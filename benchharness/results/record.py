@@ -52,7 +52,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -114,6 +114,11 @@ def _counted(record: Record) -> Record:
             None,
         )
     return {**record, "metrics": metrics, "epochs": epochs}
+
+
+def in_order(records: Iterable[Record]) -> list[Record]:
+    """Return records of a cluster in the order of the plan, others as they are."""
+    return sorted(records, key=lambda r: (r["place"], r["trial"]) if "place" in r else ())
 
 
 def failed_in(record: Record) -> str | None:

@@ -26,7 +26,7 @@ from benchharness.files import (
     writable,
 )
 from benchharness.results import journal
-from benchharness.results.record import Record, without_nan
+from benchharness.results.record import Record, in_order, without_nan
 from benchharness.text import escape_control_chars
 
 LOGGER = logging.getLogger(__name__)
@@ -159,10 +159,7 @@ class RunFolder:
         with _readable(self.path / RECORDS):
             records, problems = journal.read(self.path / RECORDS)
         last = {record["id"]: record for record in records}
-        ordered = sorted(
-            last.values(), key=lambda r: (r["place"], r["trial"]) if "place" in r else ()
-        )
-        return ordered, problems
+        return in_order(last.values()), problems
 
     def write_run(self, run: dict[str, Any]) -> None:
         """Replace run.json: the resolved suite, the environment and the digests."""

@@ -10,7 +10,7 @@ from typing import Any
 from benchharness.errors import RunError
 from benchharness.report.markdown import MARKDOWN
 from benchharness.results import journal
-from benchharness.results.record import Record, in_present_format
+from benchharness.results.record import Record, in_order, in_present_format
 from benchharness.results.run_folder import RECORDS, RunFolder
 from benchharness.results.tables import TABLES
 from benchharness.verify.comparison import check_comparison
@@ -88,7 +88,7 @@ def _read_records(path: Path, findings: Findings) -> Sequence[Record]:
             if before and earlier["status"] in ("ok", "skipped"):
                 findings.add(f"{where}: id", "a new one", f"that of line {before}")
             last[record["id"]] = number, record
-    return [record for _, record in last.values()]
+    return in_order(record for _, record in last.values())
 
 
 def _read_json(path: Path, findings: Findings) -> dict[str, Any]:
