@@ -6,7 +6,7 @@ All is in one process: a dask scheduler, as many workers, each of which pretends
 the client, whose code is that of ``benchharness run --cluster``. Only what runs on a host is
 pretended: a trial sleeps for 10 ms and returns the record that a real one has left. Printed are
 milliseconds for each trial, the growth of memory from a fifth of the trials to the last, and the
-seconds from the last trial to the tables and the page.
+seconds from the last trial to the CSV files, and to the answers.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from clusters import SUITE
 
-from benchharness.cli.report_command import publish
 from benchharness.cluster import host as on_host
 from benchharness.cluster import session as cluster_session
 from benchharness.cluster.connection import RESOURCE
 from benchharness.cluster.host import HostInfo, HostSetup, TrialOrder, TrialResult
 from benchharness.cluster.host import _open as open_host
+from benchharness.report.summary import answers_in
 from benchharness.run.events import Event, TrialFinished, unobserved
 from benchharness.run.options import RunOptions
 from benchharness.run.session import open_session, start_run
@@ -85,8 +85,9 @@ def measure(folder: Path, *, trials: int, hosts: int) -> dict[str, float]:
         began_s = time.monotonic()
         runner.run(observe)
         tables_s = time.monotonic() - ends_s[-1]
-        publish(runner.folder.path, tell=print)
-        page_s = time.monotonic() - ends_s[-1]
+        run, records = runner.folder.read_run(), runner.folder.records()[0]
+        print(*answers_in(run, records)[:2], sep="\n", file=sys.stderr)
+        answers_s = time.monotonic() - ends_s[-1]
     count = len(ends_s)
     return {
         "trials": count,
@@ -96,14 +97,16 @@ def measure(folder: Path, *, trials: int, hosts: int) -> dict[str, float]:
         "memory_mb_after_a_fifth": memory[points[0]] / 1e6,
         "memory_mb_after_all": memory[points[1]] / 1e6,
         "csv_files_s": tables_s,
-        "csv_files_and_page_s": page_s,
+        "csv_files_and_answers_s": answers_s,
     }
 
 
 @contextmanager
 def pretended_hosts(options: RunOptions, count: int) -> Iterator[None]:
     """Let a cluster of pretended hosts be connected to in the block."""
-    local = replace(options, cluster=None, trials=1, results=options.results.parent / "one")
+    suite = options.suite.with_name("one.toml")
+    suite.write_text(SUITE.format(trials=1, epochs=2))
+    local = replace(options, suite=suite, cluster=None)
     with start_run(open_session(local), unobserved) as runner:
         records = {(r["benchmark"], r["backend"]): r for r in runner.run(unobserved)}
 

@@ -22,6 +22,7 @@ from benchharness.cluster.hosts import (
 from benchharness.cluster.queue import Queue, Repetition
 from benchharness.errors import RunError
 from benchharness.files import ANOTHER_RESULTS, writable
+from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.run.events import Observer, TrialFinished, TrialName, announce
 from benchharness.run.process.exit import Outcome
@@ -68,6 +69,7 @@ class ClusterRunner(Runner):
     _failed: dict[str, list[Outcome]] = field(default_factory=dict)
     _outstanding: Counter[str] = field(default_factory=Counter)
     _numbers: dict[str, int] = field(default_factory=dict)
+    _places: dict[CellKey, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runner: Runner, hosts: Hosts) -> ClusterRunner:
@@ -109,6 +111,7 @@ class ClusterRunner(Runner):
         self._numbers.update(
             (self.requests.trial_id(t), number + n) for n, t in enumerate(trials, 1)
         )
+        self._places = {cell.key: place for place, cell in enumerate(self.plan.cells)}
         is_waiting = False
         try:
             while queue or self._jobs:
@@ -267,7 +270,7 @@ class ClusterRunner(Runner):
     def _append(self, job: Job, record: Record, observe: Observer) -> Record:
         trial = job.repetition.trials.pop(0)
         # Hosts finish in any order; tables have that of the plan.
-        record["place"] = self.plan.cells.index(trial.cell)
+        record["place"] = self._places[trial.cell.key]
         self._outstanding[trial.cell.benchmark] -= 1
         # The record is stored and the observer told: both or neither.
         with defer_signals():
