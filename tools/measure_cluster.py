@@ -56,13 +56,12 @@ def main() -> int:
     parser.add_argument("--hosts", type=int, default=200)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="measure-cluster-") as folder:
-        figures = measure(Path(folder), trials=asked.trials // CELLS, hosts=asked.hosts)
-    print(json.dumps(figures, indent=2))
+        measure(Path(folder), trials=asked.trials // CELLS, hosts=asked.hosts)
     return 0
 
 
-def measure(folder: Path, *, trials: int, hosts: int) -> dict[str, float]:
-    """Return the figures of so many trials of each cell on so many hosts."""
+def measure(folder: Path, *, trials: int, hosts: int) -> None:
+    """Print the figures of so many trials of each cell on so many hosts."""
     suite = folder / "tiny.toml"
     suite.write_text(SUITE.format(trials=trials, epochs=2) + MATRIX)
     options = RunOptions(
@@ -88,17 +87,19 @@ def measure(folder: Path, *, trials: int, hosts: int) -> dict[str, float]:
         run, records = runner.folder.read_run(), runner.folder.records()[0]
         print(*answers_in(run, records)[:2], sep="\n", file=sys.stderr)
         answers_s = time.monotonic() - ends_s[-1]
-    count = len(ends_s)
-    return {
-        "trials": count,
-        "hosts": hosts,
-        "ms_each": 1e3 * (ends_s[-1] - began_s) / count,
-        "ideal_ms_each": 1e3 * SLEEP_S / hosts,
-        "memory_mb_after_a_fifth": memory[points[0]] / 1e6,
-        "memory_mb_after_all": memory[points[1]] / 1e6,
-        "csv_files_s": tables_s,
-        "csv_files_and_answers_s": answers_s,
-    }
+        count = len(ends_s)
+        figures = {
+            "trials": count,
+            "hosts": hosts,
+            "ms_each": 1e3 * (ends_s[-1] - began_s) / count,
+            "ideal_ms_each": 1e3 * SLEEP_S / hosts,
+            "memory_mb_after_a_fifth": memory[points[0]] / 1e6,
+            "memory_mb_after_all": memory[points[1]] / 1e6,
+            "csv_files_s": tables_s,
+            "csv_files_and_answers_s": answers_s,
+        }
+        # Before the pretended cluster is closed, which takes dask a while.
+        print(json.dumps(figures, indent=2), flush=True)
 
 
 @contextmanager
