@@ -127,6 +127,8 @@ def test_equal_work_is_proven_for_each_kind_of_machine(cluster: Cluster, tmp_pat
     assert Counter(c["machine"] for c in certificates) == {"fast": 2, "slow": 2}
     assert {record["proof"] for record in records(tmp_path)} == {"proven"}
     assert "proving equal work on a: fast" in said
+    verified = CliRunner().invoke(cli, ["verify", str(folder)], standalone_mode=False)
+    assert verified.return_value == 0, verified.output
 
 
 def test_heads_travel_to_the_hosts_that_build_on_them(cluster: Cluster, tmp_path: Path) -> None:

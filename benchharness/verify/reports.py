@@ -103,10 +103,13 @@ def _check_page(
     page = _Texts()
     page.feed(text)
     answers: list[tuple[str, str]] = []
-    for answer in report.answers:
+    # Overall answers lead.
+    for answer in sorted(report.answers, key=lambda answer: not answer.is_overall):
         texts = [answer.subject, answer.said, *answer.beside]
-        if answer.subject == "overall":
-            texts = [answer.said, "; ".join(answer.beside)]
+        if answer.is_overall:
+            # On one kind of machine it goes without saying what they are about.
+            subject = "" if answer.subject == "overall" else f"{answer.subject}: "
+            texts = [subject + answer.said, "; ".join(answer.beside)]
         answers += [(answer.subject, text) for text in texts]
     if answers:
         found = page.of("answers", "p", "dt", "dd", "span")
