@@ -70,6 +70,12 @@ class Cluster:
             [*words, "--host", "127.0.0.1"], {**own, **cache, **variables}
         )
 
+    def stop(self, host: str) -> None:
+        """End a host as a batch system does whose time is up: by SIGTERM."""
+        nanny = self.workers.pop(host)
+        nanny.terminate()
+        nanny.wait()
+
     def remove(self, host: str) -> None:
         """Kill a host: the nanny first, which would start its worker again."""
         nanny = self.workers.pop(host)

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -31,9 +32,14 @@ from kill_campaign import MEASURED
 from local_processes import wait_for
 
 from benchharness.cli import cli
+from benchharness.cluster import host as on_host
 from benchharness.cluster.connection import job_options, read_cluster_file
+from benchharness.cluster.host import HostSetup
+from benchharness.errors import CancelledError
 from benchharness.exit_codes import exit_code
 from benchharness.results.run_folder import RunFolder
+from benchharness.run.locks import lock_file
+from benchharness.run.options import RunOptions
 
 pytest.importorskip("distributed")
 pytestmark = [pytest.mark.full, pytest.mark.slow]
@@ -177,6 +183,49 @@ def test_a_lost_host_costs_the_trial_in_hand(hosts: Cluster, tmp_path: Path, ret
     assert not trials_at_work(hosts.folder)
 
 
+def test_a_host_that_is_told_to_end_is_lost_too(hosts: Cluster, tmp_path: Path) -> None:
+    """A job whose time is up ends its worker in order, and the trial in hand with it."""
+    write_suite(tmp_path, trials=2, epochs=LONG)
+    process = start_run(tmp_path, "--cluster", str(hosts.file))
+    wait_until_trial_runs(hosts.folder / "cache-a")
+
+    hosts.stop("a")
+    _, err = process.communicate(timeout=300)
+
+    (lost,) = [record for record in records(tmp_path) if record["status"] != "ok"]
+    assert (lost["host"], lost["reason"]) == ("a", "host a was lost during the trial")
+    assert "is left out" not in err
+    assert not trials_at_work(hosts.folder)
+
+
+def test_a_host_is_not_inspected_while_it_times_a_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoding images takes the processor; whoever no longer waits is not served afterwards."""
+    monkeypatch.setenv("BENCHHARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("BENCHHARNESS_HOST", tmp_path.name)
+    asked: list[bool] = [False, False, True]
+    monkeypatch.setattr(on_host, "is_cancelled", lambda: asked.pop(0))
+    setup = HostSetup(
+        run="run", suite="", options=RunOptions(suite=write_suite(tmp_path, trials=1))
+    )
+    lock = lock_file(f"host-{tmp_path.name}")
+
+    # Another process, as a lock does not exclude its own.
+    words = "import sys; from pathlib import Path; from benchharness.locks import Lock; "
+    words += "lock = Lock.acquire(Path(sys.argv[1])); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen(
+        [sys.executable, "-c", words, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(CancelledError):
+            on_host.inspect(setup)
+
+    assert not asked
+    assert not (tmp_path / "cache").exists()
+
+
 def test_a_host_that_comes_later_takes_part(hosts: Cluster, tmp_path: Path) -> None:
     """Workers of a batch system come one by one."""
     hosts.remove("a")
@@ -217,7 +266,7 @@ def test_a_run_that_ends_is_resumed_and_leaves_nothing_behind(
 
 
 def test_a_scheduler_that_is_gone_ends_the_run_resumably(hosts: Cluster, tmp_path: Path) -> None:
-    """What has finished is there, and the reason is said."""
+    """Finished trials are kept, and the reason is said."""
     write_suite(tmp_path, trials=2, epochs=LONG)
     process = start_run(tmp_path, "--cluster", str(hosts.file))
     wait_for(lambda: len(records(tmp_path)) >= 1, seconds=120)
@@ -314,7 +363,7 @@ interface = "lo"
 
 
 def test_jobs_of_slurm_carry_out_the_trials(tmp_path: Path) -> None:
-    """What dask-jobqueue submits starts a worker; it is cancelled when the run is over."""
+    """The job that dask-jobqueue submits starts a worker, and is cancelled after the run."""
     pytest.importorskip("dask_jobqueue")
     programs = tmp_path / "bin"
     programs.mkdir()

@@ -317,7 +317,7 @@ def test_the_files_of_a_run_are_its_artifacts(logged, desk: Path):
 
 @pytest.mark.parametrize("logged", TRACKERS, indirect=True)
 def test_an_interrupted_run_is_killed_and_so_is_its_trial(logged):
-    """What has finished is there, and of the trial in flight the epochs so far."""
+    """Finished trials are kept, and of the trial in flight the epochs so far."""
     runs = logged["long"]
 
     assert runs["small numpy 1"].texts["status"] == "ok"

@@ -166,9 +166,26 @@ class Campaign:
     ) -> list[str]:
         """Run the command, killing meanwhile; return the trials that it has begun."""
         self.losses.sessions += disturbed
-        output = self.folder / "events.jsonl"
-        with output.open("wb") as events, (self.folder / "errors.txt").open("ab") as errors:
-            process = subprocess.Popen(
+        process = self._start(results, *options)
+        enemy = threading.Thread(target=self._hunt, args=(process, worker_kills))
+        if disturbed and worker_kills > 0:
+            enemy.start()
+        if disturbed and parent_kills > 0:
+            self._kill_parent(process)
+        process.wait(timeout=LONGEST_S)
+        if enemy.ident is not None:
+            enemy.join()
+        if disturbed:
+            self.losses.torn_before_healing += self._torn(results)
+        return self._ended(process)
+
+    def _start(self, results: Path, *options: str) -> subprocess.Popen[bytes]:
+        """Start the command."""
+        with (
+            (self.folder / "events.jsonl").open("wb") as events,
+            (self.folder / "errors.txt").open("ab") as errors,
+        ):
+            return subprocess.Popen(
                 [
                     *(sys.executable, "-m", "benchharness", "run", "victim.toml", "--json"),
                     *("--no-proof", "--results", str(results), *options),
@@ -178,21 +195,14 @@ class Campaign:
                 stdout=events,
                 stderr=errors,
             )
-            enemy = threading.Thread(target=self._hunt, args=(process, worker_kills))
-            if disturbed and worker_kills > 0:
-                enemy.start()
-            if disturbed and parent_kills > 0:
-                self._kill_parent(process)
-            process.wait(timeout=LONGEST_S)
-            if enemy.ident is not None:
-                enemy.join()
+
+    def _ended(self, process: subprocess.Popen[bytes]) -> list[str]:
+        """Count what a command that has ended left behind; return the trials it has begun."""
         require_understood(process, self.folder)
         self._count_orphans()
-        if disturbed:
-            self.losses.torn_before_healing += self._torn(results)
         return [
             event["trial_id"]
-            for line in output.read_text().splitlines()
+            for line in (self.folder / "events.jsonl").read_text().splitlines()
             if line.endswith("}") and (event := json.loads(line))["event"] == "trial_started"
         ]
 

@@ -30,7 +30,6 @@ from kill_campaign import (
     Campaign,
     family,
     is_alive,
-    require_understood,
     rows,
     worker_ids,
 )
@@ -133,34 +132,15 @@ class ClusterCampaign(Campaign):
         assert self.cluster is not None
         self.cluster.start()
         self.losses.sessions += 1
-        output = self.folder / "events.jsonl"
-        with output.open("wb") as events, (self.folder / "errors.txt").open("ab") as errors:
-            client = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "benchharness", "run", "victim.toml", "--json"),
-                    *("--no-proof", "--results", str(results), "--retries", "2"),
-                    *("--cluster", str(self.cluster.file), *options),
-                ],
-                cwd=self.folder,
-                env={**os.environ, "KILL_CAMPAIGN": self.token},
-                stdout=events,
-                stderr=errors,
-            )
-            enemy = threading.Thread(target=self._disturb, args=(client, results))
-            enemy.start()
-            client.wait(timeout=LONGEST_S)
-            enemy.join()
-        require_understood(client, self.folder)
-        self._count_orphans()
+        cluster = ("--retries", "2", "--cluster", str(self.cluster.file))
+        client = self._start(results, *cluster, *options)
+        enemy = threading.Thread(target=self._disturb, args=(client, results))
+        enemy.start()
+        client.wait(timeout=LONGEST_S)
+        enemy.join()
         self.losses.torn_before_healing += self._torn(results)
         # A trial whose host is lost begins again: that is no second run of one that has finished.
-        return list(
-            dict.fromkeys(
-                event["trial_id"]
-                for line in output.read_text().splitlines()
-                if line.endswith("}") and (event := json.loads(line))["event"] == "trial_started"
-            )
-        )
+        return list(dict.fromkeys(self._ended(client)))
 
     def _disturb(self, client: subprocess.Popen[bytes], results: Path) -> None:
         """Kill parts at random moments while the client lives."""

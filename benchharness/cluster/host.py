@@ -29,7 +29,7 @@ from benchharness.measure.machine import HOST, host_name
 from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RECORDS, RunFolder
-from benchharness.run.certify import as_dict, verdicts
+from benchharness.run.certify import as_dict, unproven_pairs, verdicts
 from benchharness.run.events import (
     Event,
     Observer,
@@ -61,7 +61,7 @@ _KEPT_S = 30 * 24 * 3600.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostSetup:
-    """What a host needs to know of a run, the same for all its trials.
+    """Setup of a run for its hosts, the same for all its trials.
 
     Attributes:
         run: Name of the run's folder; hosts keep what they have done under it.
@@ -75,13 +75,13 @@ class HostSetup:
 
     @property
     def digest(self) -> str:
-        """What identifies it."""
+        """Digest of all of it."""
         return json_digest([self.run, self.suite, repr(self.options)], length=16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostInfo:
-    """What a host says of itself.
+    """Description of a host, by itself.
 
     Attributes:
         machine: Its kind.
@@ -148,10 +148,13 @@ _opening = threading.Lock()
 def inspect(setup: HostSetup) -> HostInfo:
     """Return what this host is, having prepared data and weights.
 
+    That takes processor time, so it waits for a trial that is being timed here.
+
     Raises:
         BenchError: They are unavailable here, or do not suit the suite.
     """
-    return _open(setup).info
+    with _alone(setup):
+        return _open(setup).info
 
 
 def certify(setup: HostSetup) -> tuple[dict[str, Any], Verdicts, list[str]]:
@@ -162,8 +165,7 @@ def certify(setup: HostSetup) -> tuple[dict[str, Any], Verdicts, list[str]]:
             host.runner.requests, logs=host.runner.folder.logs, observe=unobserved
         )
         certificates = certifier.certificates()
-    unproven = [f"{c.name}: {c.verdict}" for c in certificates if not c.is_proven]
-    return as_dict(certificates), verdicts(certificates), unproven
+    return as_dict(certificates), verdicts(certificates), unproven_pairs(certificates)
 
 
 def run_trial(setup: HostSetup, order: TrialOrder, topic: str) -> TrialResult:
@@ -348,18 +350,34 @@ def _exclusive(setup: HostSetup, host: _Host) -> Iterator[None]:
     Raises:
         CancelledError: Nobody waits for it any longer.
     """
-    device, name = host.session.device, host.info.name
-    with ExitStack() as locks:
-        if not setup.options.share_host:
-            locks.callback(_waiting(partial(RunLock.acquire, lock_file(f"host-{name}"))).release)
-            began_s = now_s()
-            while workers_with(HOST, os.environ.get(HOST, "")) and now_s() - began_s < _QUIET_S:
-                sleep(_POLL_S)
+    device = host.session.device
+    with _alone(setup), ExitStack() as locks:
         if device.index is not None and not setup.options.share_device:
             locks.callback(_waiting(partial(lock_gpu, device.selector, device.name)).release)
         _busy.add(threading.get_ident())
         locks.callback(_busy.remove, threading.get_ident())
         yield
+
+
+@contextmanager
+def _alone(setup: HostSetup) -> Iterator[None]:
+    """Keep other trials off the host in the block, unless it is shared; wait until they are gone.
+
+    Raises:
+        CancelledError: Nobody waits for it any longer.
+    """
+    if setup.options.share_host:
+        yield
+        return
+    file = lock_file(f"host-{host_name(os.environ)}")
+    lock = _waiting(partial(RunLock.acquire, file))
+    try:
+        began_s = now_s()
+        while workers_with(HOST, os.environ.get(HOST, "")) and now_s() - began_s < _QUIET_S:
+            sleep(_POLL_S)
+        yield
+    finally:
+        lock.release()
 
 
 def _waiting(acquire: Callable[[], RunLock]) -> RunLock:

@@ -11,6 +11,7 @@ from benchharness.cluster import host as on_host
 from benchharness.cluster.connection import RESOURCE, WORKER_COMMAND
 from benchharness.cluster.host import HostInfo, HostSetup, Verdicts
 from benchharness.errors import BenchError, RunError
+from benchharness.errors import CancelledError as TrialCancelledError
 from benchharness.measure.clock import now_s
 from benchharness.run.events import Observer, announce
 from benchharness.run.resume import setup_differences
@@ -228,7 +229,8 @@ class Hosts:
             try:
                 result = await self.client.gather(future, asynchronous=True)
                 self._messages.put(asked._replace(result=result))
-            except (CancelledError, KilledWorker):
+            except (CancelledError, KilledWorker, TrialCancelledError):
+                # The worker is gone, or about to go.
                 self._messages.put(asked)
             except Exception as error:
                 words = str(error) if isinstance(error, BenchError) else repr(error)

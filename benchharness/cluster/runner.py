@@ -20,14 +20,14 @@ from benchharness.cluster.hosts import (
     Left,
 )
 from benchharness.cluster.queue import Queue, Repetition
-from benchharness.errors import RunError
 from benchharness.files import ANOTHER_RESULTS, writable
 from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
+from benchharness.run.certify import require_proven
 from benchharness.run.events import Observer, TrialFinished, TrialName, announce
 from benchharness.run.process.exit import Outcome
 from benchharness.run.requests import head_benchmark
-from benchharness.run.runner import Runner, defer_signals
+from benchharness.run.runner import Runner, attempts, defer_signals
 from benchharness.suite.plan import Trial
 
 if TYPE_CHECKING:
@@ -86,15 +86,9 @@ class ClusterRunner(Runner):
         """
         self.hosts.settle()
         self._describe_hosts()
-        unproven = [
-            f"{pair} on {kind}" for kind, pairs in self.hosts.unproven.items() for pair in pairs
-        ]
-        if self.options.proof == "required" and unproven:
-            raise RunError(
-                "not every pair of backends is proven to do the same work: "
-                f"{'; '.join(unproven)} (nothing was timed; to time it anyway, leave out "
-                "--require-proof)"
-            )
+        if self.options.proof == "required":
+            of_kinds = self.hosts.unproven.items()
+            require_proven([f"{pair} on {kind}" for kind, pairs in of_kinds for pair in pairs])
 
     def run_round(
         self,
@@ -237,7 +231,7 @@ class ClusterRunner(Runner):
             self.folder.log_path(trial_id).write_bytes(result.log)
             if result.weights is not None:
                 self._weights_file(trial_id).write_bytes(result.weights)
-        lost = [{"status": o.status, "reason": o.reason} for o in self._failed.pop(trial_id, ())]
+        lost = attempts(self._failed.pop(trial_id, ()))
         record = result.record | {"attempts": [*lost, *result.record["attempts"]]}
         return job, self._append(job, record, observe)
 
@@ -251,9 +245,7 @@ class ClusterRunner(Runner):
         )
         failed = self._failed.setdefault(trial_id, [])
         if len(failed) < self.options.retries:
-            failed.append(outcome)
-            attempt = f"attempt {len(failed)} of {self.options.retries + 1}"
-            announce(observe, [f"WARNING: {attempt}: {outcome.reason}"])
+            self.add_attempt(failed, outcome, observe)
             queue.put_back(job.repetition)
             return
         record = self._record(

@@ -110,7 +110,7 @@ def _hosts(
             options=replace(
                 session.options,
                 profile=session.plan.profile,
-                device="cpu" if session.device.kind == "cpu" else session.options.device,
+                device=_device_option(session),
                 resume=None,
                 only_failed=False,
                 cluster=None,
@@ -125,6 +125,12 @@ def _hosts(
         yield hosts
     finally:
         hosts.close()
+
+
+def _device_option(session: Session) -> str:
+    """Return ``--device`` for hosts: one that has no such device says so, and is left out."""
+    wanted = session.options.device
+    return wanted if wanted != "auto" else "cuda" if session.device.kind == "gpu" else "cpu"
 
 
 def choose_cluster_device(client: Client, wanted: str, observe: Observer) -> Device:

@@ -73,7 +73,7 @@ class Ratio:
         return 2 * self._tail(math.log1p(margin) - abs(self.log))
 
     def is_within(self, margin: float) -> bool:
-        """Whether the whole interval is no further than a factor of 1 + ``margin`` from 1."""
+        """Return whether the whole interval is within a factor of 1 + ``margin`` of 1."""
         return abs(self.log) + self._reach <= math.log1p(margin)
 
     @property

@@ -44,7 +44,7 @@ TRAINING = Measure("training throughput", "trains")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeedFinding:
-    """How many times as fast A is, and what the family of all comparisons lets it show.
+    """Ratio of the speeds of A and B, and the verdict that the family of comparisons allows.
 
     The sides of a separate run ran at different times; disturbed ones ran beside other processes.
     """

@@ -90,12 +90,12 @@ class BackendPair:
 
     @property
     def apart(self) -> int:
-        """How many trials of one index and host did not run next to each other."""
+        """Number of pairs, of one index and host, that did not run next to each other."""
         return len(self._of_one_host) - len(self.couples)
 
     @property
     def on_two_hosts(self) -> int:
-        """How many trials of one index both have, on no common host."""
+        """Number of indices of which both have a trial, but on no common host."""
         of_a, of_b = ({trial["trial"] for trial in cell.ok} for cell in (self.a, self.b))
         return len(of_a & of_b - {trial["trial"] for trial, _ in self._of_one_host})
 
@@ -233,9 +233,9 @@ class Timeline:
             spans.sort()
 
     def are_adjacent(self, record: Record, other: Record) -> bool:
-        """Whether two trials of one index ran next to each other; unknown times are taken for it.
+        """Return whether two trials of one index ran next to each other; unknown times count as so.
 
-        On one host, between them ran only trials of that index, and nothing was idle for longer
+        On one host: between them ran only trials of that index, and nothing was idle for longer
         than ``LONGEST_IDLE_S``.
         """
         host = host_of(record)

@@ -73,7 +73,7 @@ class Source:
 
     @property
     def after(self) -> dict[str, int]:
-        """How many trials there are before the next source."""
+        """Number of trials of each benchmark before the next source."""
         after = dict(self.before)
         for record in self.records:
             name, trial = record["benchmark"], self.number(record["benchmark"], record["trial"])

@@ -235,9 +235,13 @@ def as_dict(certificates: Sequence[Certificate]) -> dict[str, Any]:
     }
 
 
-def require_proven(certificates: Sequence[Certificate]) -> None:
-    """Raise a RunError that names every pair not proven to do the same work, if there is any."""
-    unproven = [f"{c.name}: {c.verdict}" for c in certificates if not c.is_proven]
+def unproven_pairs(certificates: Iterable[Certificate]) -> list[str]:
+    """Return the pairs that are not proven to do the same work, with their verdicts."""
+    return [f"{c.name}: {c.verdict}" for c in certificates if not c.is_proven]
+
+
+def require_proven(unproven: Sequence[str]) -> None:
+    """Raise a RunError that names the pairs not proven to do the same work, if there are any."""
     if unproven:
         raise RunError(
             f"not every pair of backends is proven to do the same work: {'; '.join(unproven)} "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +20,7 @@ from benchharness.results.cells import trains_on
 from benchharness.results.record import FORMAT, Record
 from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import write_csv_files
-from benchharness.run.certify import Certifier, as_dict, require_proven, verdicts
+from benchharness.run.certify import Certifier, as_dict, require_proven, unproven_pairs, verdicts
 from benchharness.run.events import (
     Looked,
     Observer,
@@ -106,7 +106,7 @@ class Runner(AbstractContextManager["Runner"]):
         certificates = self.certifier.certificates()
         self.folder.write_certificates(as_dict(certificates))
         if self.options.proof == "required":
-            require_proven(certificates)
+            require_proven(unproven_pairs(certificates))
         self.proofs = verdicts(certificates)
 
     def write_tables(self) -> list[Record]:
@@ -259,9 +259,7 @@ class Runner(AbstractContextManager["Runner"]):
                 outcome = Outcome(reason=str(error))
             if not outcome.is_retryable or len(failed) == self.options.retries:
                 break
-            failed.append(outcome)
-            attempt = f"attempt {len(failed)} of {self.options.retries + 1}"
-            announce(observe, [f"WARNING: {attempt}: {outcome.reason}"])
+            self.add_attempt(failed, outcome, observe)
         if head is not None:
             source = f"{head['benchmark']} {head['backend']} {head['trial']}"
             outcome.metrics["head_from"] = source
@@ -271,6 +269,12 @@ class Runner(AbstractContextManager["Runner"]):
             folder.append(record)
             observe(TrialFinished.of(started.name, record))
         return record
+
+    def add_attempt(self, failed: list[Outcome], outcome: Outcome, observe: Observer) -> None:
+        """Add an attempt that is to be repeated to those that failed before, and say so."""
+        failed.append(outcome)
+        attempt = f"attempt {len(failed)} of {self.options.retries + 1}"
+        announce(observe, [f"WARNING: {attempt}: {outcome.reason}"])
 
     def _record(
         self,
@@ -297,7 +301,7 @@ class Runner(AbstractContextManager["Runner"]):
             "status": outcome.status,
             "reason": outcome.reason,
             "failure": outcome.failure(epochs=cell.settings.epochs),
-            "attempts": [{"status": o.status, "reason": o.reason} for o in failed],
+            "attempts": attempts(failed),
             "unreleased_device_bytes": outcome.unreleased_device_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
@@ -342,6 +346,11 @@ class Runner(AbstractContextManager["Runner"]):
 
     def _is_head_source(self, record: Record) -> bool:
         return record["benchmark"] in self.requests.head_benchmarks
+
+
+def attempts(failed: Iterable[Outcome]) -> list[dict[str, str]]:
+    """Return the attempts of a trial that failed, as its record has them."""
+    return [{"status": outcome.status, "reason": outcome.reason} for outcome in failed]
 
 
 def _head_fields(record: Record) -> Record:

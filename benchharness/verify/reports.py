@@ -136,13 +136,13 @@ def _proofs(page: _Texts) -> list[str]:
 def _figures(certificates: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     """Yield distances and tolerances of certificates as the page has them, each with its stage."""
     for certificate in certificates:
-        ours, theirs = certificate["backends"]
+        a, b = certificate["backends"]
         stages: dict[str, dict[object, Mapping[str, Any]]] = {}
         for stage in certificate["stages"]:
             stages.setdefault(stage["stage"], {})[tuple(stage["between"])] = stage
         for name, sides in stages.items():
-            where = f"{certificate['benchmark']}, {ours} and {theirs}: {name}"
-            for pair in ((ours, theirs), (ours, _REFERENCE), (theirs, _REFERENCE)):
+            where = f"{certificate['benchmark']}, {a} and {b}: {name}"
+            for pair in ((a, b), (a, _REFERENCE), (b, _REFERENCE)):
                 yield where, _distance(sides[pair]["off"]) if pair in sides else UNKNOWN
             yield where, f"{next(iter(sides.values()))['tolerance']:g}"
 
@@ -160,5 +160,5 @@ def _compare_texts(
     if len(expected) != len(found):
         findings.add(where, f"{len(expected)} texts", f"{len(found)}")
         return
-    for (place, ours), theirs in zip(expected, found, strict=True):
-        findings.compare(f"{where}: {place}", ours, theirs)
+    for (place, text), written in zip(expected, found, strict=True):
+        findings.compare(f"{where}: {place}", text, written)
