@@ -8,21 +8,17 @@ from unittest import mock
 
 from click.testing import CliRunner, Result
 from in_process import workers_here
+from suite_files import NUMPY_TWINS
 
 from benchharness.cli import cli
 
-SUITE = """
+SUITE = (
+    """
 name = "tiny"
 trials = 2
-backends = ["numpy", "single"]
-
-[dataset]
-source = "drawn"
-
-[backend.single]
-plugin = "numpy"
-options = { dtype = "float32" }
-
+"""
+    + NUMPY_TWINS
+    + """
 [defaults]
 image_size = 16
 train_images = 20
@@ -42,6 +38,7 @@ epochs = 3
 validation = 0.2
 target_top1 = 0.1
 """
+)
 
 
 def invoke(*words: str | Path) -> Result:

@@ -16,6 +16,17 @@ CNN = '[[benchmark]]\nname = "cnn"\nstrategy = "simple_cnn"\n'
 BOTTLENECK = '[[benchmark]]\nname = "bottleneck"\nstrategy = "bottleneck"\n'
 FINE_TUNE = '[[benchmark]]\nname = "fine_tune"\nstrategy = "fine_tune"\nhead_from = "bottleneck"\n'
 PETS = HEAD + DATASET
+# Drawn images, and the NumPy reference in two precisions, which do the same work: no framework.
+NUMPY_TWINS = """
+backends = ["numpy", "single"]
+
+[dataset]
+source = "drawn"
+
+[backend.single]
+plugin = "numpy"
+options = { dtype = "float32" }
+"""
 # One benchmark on the images of a folder, for runs that the disk disturbs.
 FOLDER_SUITE = """
 name = "pets"

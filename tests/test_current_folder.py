@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from suite_files import NUMPY_TWINS
 
 from benchharness.environments.build import create, python_of
 from benchharness.environments.interpreter import inspect_interpreter
@@ -32,18 +33,13 @@ with Path(__file__).with_name("imported.txt").open("a") as file:
     file.write(__name__ + " ")
 raise SystemExit("shadowed")
 """
-SUITE = """
+SUITE = (
+    """
 name = "small"
 trials = 1
-backends = ["numpy", "single"]
-
-[dataset]
-source = "drawn"
-
-[backend.single]
-plugin = "numpy"
-options = { dtype = "float32" }
-
+"""
+    + NUMPY_TWINS
+    + """
 [defaults]
 image_size = 16
 train_images = 10
@@ -56,6 +52,7 @@ strategy = "simple_cnn"
 filters = [2]
 dense = 4
 """
+)
 BIN = Path(sys.executable).parent
 
 

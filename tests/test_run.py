@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from in_process import workers_here
+from suite_files import NUMPY_TWINS
 
 from benchharness import load_results
 from benchharness.measure.accuracy import Score
@@ -21,19 +22,14 @@ from benchharness.run.session import open_session, start_run
 
 pytestmark = pytest.mark.slow
 
-SUITE = """
+SUITE = (
+    """
 name = "four_ways"
 seed = 3
 trials = 2
-backends = ["numpy", "single"]
-
-[dataset]
-source = "drawn"
-
-[backend.single]
-plugin = "numpy"
-options = { dtype = "float32" }
-
+"""
+    + NUMPY_TWINS
+    + """
 [defaults]
 image_size = 32
 train_images = 10
@@ -66,6 +62,7 @@ weights = "random"
 head_from = "bottleneck"
 reuse_frozen = true
 """
+)
 
 
 def run(folder: Path, text: str, **request: Any) -> tuple[RunFolder, list[Record]]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from in_process import workers_here
 from local_plugins import install
+from suite_files import NUMPY_TWINS
 
 from benchharness import plugins
 from benchharness.fairness.certificate import Certificate
@@ -22,19 +23,14 @@ from benchharness.run.session import certify as certify_suite
 
 pytestmark = pytest.mark.slow
 
-SUITE = """
+SUITE = (
+    """
 name = "equal"
 trials = 1
 seed = 3
-backends = ["numpy", "single"]
-
-[dataset]
-source = "drawn"
-
-[backend.single]
-plugin = "numpy"
-options = { dtype = "float32" }
-
+"""
+    + NUMPY_TWINS
+    + """
 [defaults]
 image_size = 32
 train_images = 40
@@ -66,6 +62,7 @@ weights = "random"
 head_from = "bottleneck"
 optimizer = { name = "sgd", lr = 1e-2, momentum = 0.9 }
 """
+)
 # Its first benchmark, which trains nothing.
 FED = SUITE.partition('[[benchmark]]\nname = "small"')[0]
 STAGES = {

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from documents import ROOT
 from recorded_runs import SUITE, invoke, record_runs
+from suite_files import NUMPY_TWINS
 
 from benchharness.results import journal
 from benchharness.results.merge import merge
@@ -28,19 +29,14 @@ from benchharness.verify.run import verify_run
 pytestmark = pytest.mark.slow
 
 # What a run may have: looks, a trial that diverges, a matrix, heads and stored features, a track.
-RICH = """
+RICH = (
+    """
 name = "tiny"
 trials = "auto"
 max_trials = 3
-backends = ["numpy", "single"]
-
-[dataset]
-source = "drawn"
-
-[backend.single]
-plugin = "numpy"
-options = { dtype = "float32" }
-
+"""
+    + NUMPY_TWINS
+    + """
 [defaults]
 image_size = 32
 train_images = 10
@@ -75,6 +71,7 @@ weights = "random"
 head_from = "bottleneck"
 reuse_frozen = true
 """
+)
 
 
 @pytest.fixture(scope="module")
