@@ -112,11 +112,12 @@ class ClusterRunner(Runner):
                 if not is_waiting and not self.hosts.usable:
                     announce(observe, [WAITING])
                 is_waiting = not self.hosts.usable
+                hosts = self.hosts.names()
                 for host in self.hosts.idle(self._jobs):
                     taken = queue.take(
                         host=host.name,
                         machine=host.machine,
-                        hosts=self.hosts.names(),
+                        hosts=hosts,
                         is_ready=self._is_ready,
                     )
                     if taken is not None:
