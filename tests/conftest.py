@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
@@ -14,6 +15,9 @@ with suppress(ImportError):
     # Its LLVM ends a process that has loaded TensorFlow's before, and these tests load both.
     import triton  # noqa: F401
 
+if _worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Hosts wait for other runs' trials on them, which tests beside this one are not.
+    os.environ["BENCHHARNESS_HOST"] = f"{platform.node()}-{_worker}"
 # What a test starts is no worker of this session, and finds the width of its terminal itself.
 for _name in [*(name for name in os.environ if name.startswith("PYTEST_XDIST_")), "COLUMNS"]:
     os.environ.pop(_name, None)

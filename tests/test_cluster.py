@@ -334,54 +334,110 @@ def test_looks_decide_on_a_cluster_too(cluster: Cluster, tmp_path: Path) -> None
     assert all(6 <= count <= 8 for count in trials.values())
 
 
-SBATCH = """#!{python}
-import pathlib, subprocess, sys
-script = pathlib.Path(sys.argv[-1]).read_text()
-pathlib.Path({folder!r}, "job.sh").write_text(script)
-process = subprocess.Popen(["bash", sys.argv[-1]], stdout=subprocess.DEVNULL,
-    stderr=subprocess.DEVNULL, start_new_session=True)
-pathlib.Path({folder!r}, "pid").write_text(str(process.pid))
-print("Submitted batch job 17")
+# What submits a job starts it here: the file it is given, or its standard input.
+SUBMIT = """#!{python}
+import pathlib, re, subprocess, sys
+script = pathlib.Path(sys.argv[-1] if len(sys.argv) > 1 else "/dev/stdin").read_text()
+folder = pathlib.Path({folder!r})
+(folder / "job.sh").write_text(script)
+if condor := re.search("Arguments = .-c '(.*)'.", script):
+    script = condor[1].replace("''", "'").replace('""', '"')
+process = subprocess.Popen(["bash", "-c", script], stdin=subprocess.DEVNULL,
+    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+(folder / "pid").write_text(str(process.pid))
+print({answer!r})
 """
-SCANCEL = """#!{python}
-import os, pathlib, signal
+CANCEL = """#!{python}
+import os, pathlib, signal, sys
+pathlib.Path({folder!r}, "cancelled").write_text(sys.argv[-1])
 os.killpg(int(pathlib.Path({folder!r}, "pid").read_text()), signal.SIGTERM)
 """
-SLURM = """
+JOBS = """
 [cluster]
-system = "slurm"
+system = "{system}"
 jobs = 1
 
 [cluster.options]
-queue = "gpu"
 cores = 1
 memory = "2GB"
-walltime = "00:10:00"
-job_extra_directives = ["--gres=gpu:1"]
 interface = "lo"
+{options}
 """
 
 
-def test_jobs_of_slurm_carry_out_the_trials(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("system", "programs", "answer", "job", "options", "wanted"),
+    [
+        (
+            "slurm",
+            ("sbatch", "scancel"),
+            "Submitted batch job 17",
+            "17",
+            'queue = "gpu"\nwalltime = "00:10:00"\njob_extra_directives = ["--gres=gpu:1"]',
+            ["-p gpu", "-n 1", "--cpus-per-task=1", "--mem=2G", "-t 00:10:00", "--gres=gpu:1"],
+        ),
+        (
+            "pbs",
+            ("qsub", "qdel"),
+            "17.server",
+            "17",
+            'queue = "gpu"\nwalltime = "00:10:00"\njob_extra_directives = ["-l ngpus=1"]',
+            ["#PBS -q gpu", "-l select=1:ncpus=1:mem=1908MB", "walltime=00:10:00", "-l ngpus=1"],
+        ),
+        (
+            "sge",
+            ("qsub", "qdel"),
+            'Your job 17 ("dask-worker") has been submitted',
+            "17",
+            'queue = "gpu"\nwalltime = "00:10:00"\nresource_spec = "gpu=1"',
+            ["#$ -q gpu", "#$ -l gpu=1", "#$ -l h_rt=00:10:00"],
+        ),
+        (
+            "lsf",
+            ("bsub", "bkill"),
+            "Job <17> is submitted to queue <gpu>.",
+            "17",
+            'queue = "gpu"\nwalltime = "00:10"\njob_extra_directives = ["-gpu num=1"]',
+            ["#BSUB -q gpu", "#BSUB -n 1", "#BSUB -W 00:10", "#BSUB -gpu num=1"],
+        ),
+        (
+            "htcondor",
+            ("condor_submit", "condor_rm"),
+            "1 job(s) submitted to cluster 17.",
+            "17.0",
+            'disk = "1GB"\njob_extra_directives = { request_gpus = "1" }',
+            ["MY.DaskWorkerCores = 1", "request_gpus = 1", "Queue"],
+        ),
+    ],
+    ids=["slurm", "pbs", "sge", "lsf", "htcondor"],
+)
+def test_jobs_of_a_batch_system_carry_out_the_trials(
+    tmp_path: Path,
+    system: str,
+    programs: tuple[str, str],
+    answer: str,
+    job: str,
+    options: str,
+    wanted: list[str],
+) -> None:
     """The job that dask-jobqueue submits starts a worker, and is cancelled after the run."""
     pytest.importorskip("dask_jobqueue")
-    programs = tmp_path / "bin"
-    programs.mkdir()
-    for name, text in {"sbatch": SBATCH, "scancel": SCANCEL}.items():
-        (programs / name).write_text(text.format(python=sys.executable, folder=str(tmp_path)))
-        (programs / name).chmod(0o755)
-    (tmp_path / "slurm.toml").write_text(SLURM)
+    (tmp_path / "bin").mkdir()
+    for name, text in zip(programs, (SUBMIT, CANCEL), strict=True):
+        program = tmp_path / "bin" / name
+        program.write_text(text.format(python=sys.executable, folder=str(tmp_path), answer=answer))
+        program.chmod(0o755)
+    (tmp_path / "jobs.toml").write_text(JOBS.format(system=system, options=options))
     write_suite(tmp_path, trials=1)
-    path = f"{programs}{os.pathsep}{os.environ['PATH']}"
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
 
-    run(tmp_path, "--cluster", "slurm.toml", PATH=path, BENCHHARNESS_HOST="node7")
+    run(tmp_path, "--cluster", "jobs.toml", PATH=path, BENCHHARNESS_HOST="node7")
 
     assert [record["host"] for record in records(tmp_path)] == ["node7"] * 4
     script = (tmp_path / "job.sh").read_text()
-    wanted = ("-p gpu", "-n 1", "--cpus-per-task=1", "--mem=2G", "-t 00:10:00", "--gres=gpu:1")
-    assert [line for line in wanted if f"#SBATCH {line}" not in script] == []
-    assert "distributed.cli.dask_worker" in script
-    assert "--nthreads 1 --resources benchharness=1" in script
+    wanted = [*wanted, "distributed.cli.dask_worker", "--nthreads 1 --resources benchharness=1"]
+    assert [line for line in wanted if line not in script] == []
+    assert (tmp_path / "cancelled").read_text() == job
     pid = (tmp_path / "pid").read_text()
     wait_for(lambda: not Path("/proc", pid).exists() or _is_zombie(pid), seconds=30)
 
@@ -406,6 +462,32 @@ def test_the_documented_script_is_what_slurm_gets(tmp_path: Path) -> None:
     ]
     options = script[-1].partition("--name")[2] or script[-2].partition("--name")[2]
     assert " ".join(options.split()) in " ".join(shown.replace("\\\n", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        ("echo 'sbatch: error: invalid partition' >&2; exit 1", "sbatch: error: invalid partition"),
+        ("", "No such file or directory: 'sbatch'"),
+    ],
+    ids=["refused", "no such program"],
+)
+def test_jobs_that_are_not_taken_are_told(tmp_path: Path, program: str, reason: str) -> None:
+    """Instead of waiting for their hosts for ever."""
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "bin").mkdir()
+    if program:
+        (tmp_path / "bin/sbatch").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "bin/sbatch").chmod(0o755)
+    (tmp_path / "jobs.toml").write_text(JOBS.format(system="slurm", options=""))
+    write_suite(tmp_path, trials=1)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+
+    said = run(tmp_path, "--cluster", "jobs.toml", code=1, PATH=path)
+
+    assert "--cluster jobs.toml: a job could not be submitted: " in said
+    assert reason in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import tomllib
@@ -141,9 +142,10 @@ def _missing(package: str) -> SuiteError:
 
 
 def _silence() -> None:
-    """Let dask log nothing in this process: what matters of it we say ourselves."""
+    """Let dask and what it runs on log nothing here: what matters of it we say ourselves."""
     for name, logger in logging.root.manager.loggerDict.items():
-        if name.partition(".")[0] == "distributed" and isinstance(logger, logging.Logger):
+        is_of_dask = name.partition(".")[0] in ("asyncio", "distributed", "tornado")
+        if is_of_dask and isinstance(logger, logging.Logger):
             logger.disabled = True
 
 
@@ -169,7 +171,26 @@ def _jobs(file: Path) -> Any:
             ],
         ) from error
     jobs.scale(jobs=queue.jobs)
+    # Dask only logs that a job was not taken, and we would wait for it.
+    if problems := jobs.sync(_submitted, jobs):
+        jobs.close()
+        words = " ".join(str(problems[0]).rpartition("stderr:")[2].split())
+        raise RunError(f"--cluster {file}: a job could not be submitted: {words}")
     return jobs
+
+
+async def _submitted(jobs: Any) -> list[BaseException]:
+    """Wait until all jobs are submitted; return why some were not."""
+    import distributed
+
+    await jobs
+    workers = [*jobs.workers.values()]
+    results = await asyncio.gather(*workers, return_exceptions=True)
+    failed = {w: r for w, r in zip(workers, results, strict=True) if isinstance(r, BaseException)}
+    for worker in failed:
+        # Else it could not be closed.
+        worker.status = distributed.Status.failed
+    return [*failed.values()]
 
 
 def job_options(queue: JobQueue) -> dict[str, Any]:
