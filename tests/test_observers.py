@@ -438,6 +438,12 @@ def test_a_tracker_that_fails_ends_nothing(tmp_path: Path):
             'error: command line: --log-to: expected "mlflow", "tensorboard" or "wandb", found '
             '"tensorbord" (did you mean "tensorboard"?)',
         ),
+        (
+            ["--log-to", "tensorboard", "--no-plugin", "tensorboard"],
+            "",
+            "error: command line: --log-to: expected the plugin tensorboard, found it disabled by "
+            "--no-plugin or BENCHHARNESS_NO_PLUGIN",
+        ),
     ],
 )
 def test_a_tracker_that_cannot_be_used_is_refused_before_anything_runs(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 
 from benchharness.errors import Problem, SuiteError
+from benchharness.plugins import DISABLED_VAR, disabled
 from benchharness.text import did_you_mean, join_or
 
 # Names of the trackers, with commas between them; inherited by every process of ours.
@@ -22,13 +23,21 @@ def requested(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
 
 
 def problems(names: Iterable[str], *, where: str) -> list[Problem]:
-    """Return what is wrong with the requested trackers: unknown, or not installed; imports none."""
+    """Return what is wrong with the requested trackers, such as not installed; imports none."""
     unusable = []
     for name in names:
         if name not in TRACKERS:
             hint = did_you_mean(name, TRACKERS)
             unusable.append(
                 Problem(where=where, expected=join_or(TRACKERS), found=f'"{name}"', hint=hint)
+            )
+        elif name in disabled():
+            unusable.append(
+                Problem(
+                    where=where,
+                    expected=f"the plugin {name}",
+                    found=f"it disabled by --no-plugin or {DISABLED_VAR}",
+                )
             )
         # A folder of that name, such as wandb makes where it is used, is a package without a file.
         elif (spec := find_spec(name)) is None or spec.origin is None:
