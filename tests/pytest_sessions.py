@@ -166,7 +166,8 @@ def ended(process: subprocess.Popen[str], *, timeout_s: float = 180) -> Session:
     """Return a session when it is over."""
     try:
         text, _ = process.communicate(timeout=timeout_s)
-    except subprocess.TimeoutExpired:
+    except BaseException:
+        # Ctrl-C too does not reach a group of its own.
         os.killpg(process.pid, signal.SIGKILL)
         raise
     return Session(code=process.returncode, text=text)
