@@ -146,8 +146,8 @@ class Runner(AbstractContextManager["Runner"]):
             count: Trials of the run, as far as that is known.
         """
         for place, trial in enumerate(trials, start=number + 1):
-            (record,) = self.run_in_turn([trial], heads, observe, number=place, count=count)
-            yield record
+            steps = self._trial(trial, heads, observe, number=place, count=count)
+            yield from run_interleaved([steps])
 
     def run_in_turn(
         self,

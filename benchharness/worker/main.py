@@ -55,39 +55,44 @@ def main(arguments: list[str]) -> int:
         )
         clock.seconds["startup"] = clock.wall_s()
         channel = Channel(emit=emit, clock=clock, resume_fd=resume_fd)
-        emit(_run(request, channel, has_log=has_log))
+        status, reason = "ok", ""
+        try:
+            with clock.phase("startup"):
+                run_job = importlib.import_module(_JOBS[request.job]).run_job
+            run_job(request, channel)
+        except Exception as error:
+            status, reason = _failure(error, has_log=has_log)
+        metrics = _metrics(channel)
+        emit({"event": "finished", "status": status, "reason": reason, "metrics": metrics})
     return 0
 
 
-def _run(request: WorkerRequest, channel: Channel, *, has_log: bool) -> dict[str, Any]:
-    """Carry out the job and return its final event, whatever happened."""
+def _failure(error: Exception, *, has_log: bool) -> tuple[str, str]:
+    """Return the status and the reason of a job that an exception has ended."""
+    if isinstance(error, UnsupportedError):
+        return "skipped", str(error)
+    if isinstance(error, BenchError):
+        return "oom" if is_oom(error) else getattr(error, "status", "failed"), str(error)
+    traceback.print_exception(error)
+    lines = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()
+    reason = lines[0]
+    if any("Traceback (most recent call last)" in line for line in lines):
+        # A process of a data loader has failed; its own message comes last.
+        reason = f"{reason} {lines[-1]}"
+    if is_oom(error):
+        return "oom", f"{reason}; {OOM_REMEDY}"
+    return "failed", f"{reason}; its traceback is in the log" if has_log else reason
+
+
+def _metrics(channel: Channel) -> dict[str, Any]:
+    """Return what was measured, with the seconds of each phase."""
     clock, metrics = channel.clock, channel.metrics
-    status, reason = "ok", ""
-    try:
-        with clock.phase("startup"):
-            run_job = importlib.import_module(_JOBS[request.job]).run_job
-        run_job(request, channel)
-    except UnsupportedError as error:
-        status, reason = "skipped", str(error)
-    except BenchError as error:
-        status = "oom" if is_oom(error) else getattr(error, "status", "failed")
-        reason = str(error)
-    except Exception as error:
-        traceback.print_exc()
-        lines = f"{type(error).__name__}: {str(error).strip() or 'no message'}".splitlines()
-        reason = lines[0]
-        if any("Traceback (most recent call last)" in line for line in lines):
-            # A process of a data loader has failed; its own message comes last.
-            reason = f"{reason} {lines[-1]}"
-        status = "oom" if is_oom(error) else "failed"
-        if status == "oom":
-            reason += f"; {OOM_REMEDY}"
-        elif has_log:
-            reason += "; its traceback is in the log"
-    metrics |= {f"{phase}_s": seconds for phase, seconds in clock.seconds.items()} | {
-        name: value for name, value in metrics.items() if value is not None
+    known = {name: value for name, value in metrics.items() if value is not None}
+    return {
+        "peak_host_bytes": peak_rss_bytes(),
+        **metrics,
+        **{f"{phase}_s": seconds for phase, seconds in clock.seconds.items()},
+        **known,
+        "wall_s": clock.wall_s(),
+        "other_s": clock.other_s(),
     }
-    metrics["wall_s"] = clock.wall_s()
-    metrics["other_s"] = clock.other_s()
-    metrics.setdefault("peak_host_bytes", peak_rss_bytes())
-    return {"event": "finished", "status": status, "reason": reason, "metrics": metrics}
