@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import re
 from collections.abc import Sequence
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from benchharness.report.markdown import markdown
 from benchharness.report.rows import rounded
+from benchharness.report.summary import answers_in
 from benchharness.report.table import plain_text, results_table
 
 RUN = {
@@ -275,6 +277,20 @@ def test_no_winner_is_named():
     console.print(results_table(RUN, records))
 
     assert "\x1b" not in line_of(console.file.getvalue(), "fine_tune")
+
+
+def test_an_answer_has_a_line_for_each_of_its_claims():
+    """The first names the benchmark; everything below it is indented, and nothing is left out."""
+    records = pair()
+    lines = plain_text(RUN, records, width=60).splitlines()
+    (first,) = (n for n, line in enumerate(lines) if line.startswith("fine_tune: "))
+    below = list(itertools.takewhile(lambda line: line.startswith("  "), lines[first + 1 :]))
+    said = " ".join([lines[first], *map(str.strip, below)])
+
+    assert said in answers_in(RUN, records)
+    claims = said.split("; test top-1")
+    assert len(claims) == 2
+    assert "  test top-1" in {line[:12] for line in below}
 
 
 def test_a_run_without_trials_says_so():

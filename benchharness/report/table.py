@@ -33,6 +33,7 @@ from benchharness.results.record import Record
 # What rich puts between two columns of the box we use: a space, a bar, a space.
 SEPARATOR = 3
 NARROWEST_NAME = 18
+_INDENT = "  "
 MEDIANS = Note("numbers", "medians over n trials that are ok; -: not measured")
 
 
@@ -120,7 +121,8 @@ class Report:
         if not self.rows:
             yield Text("no trial has finished")
             return
-        yield from (Text(str(answer), style="bold") for answer in self.answers)
+        for answer in self.answers:
+            yield from _hanging(answer, console, options.max_width)
         yield Text()
         rows, groups = _fitting(self, options.max_width)
         for table in _tables(rows, groups, options.max_width):
@@ -130,6 +132,19 @@ class Report:
             yield _grid(self.notes, "yellow")
             yield Text()
         yield _grid(self.legend(groups), "dim")
+
+
+def _hanging(answer: SummaryLine, console: Console, width: int) -> Iterator[Text]:
+    """Yield an answer's lines: its claim, and each further clause on lines of its own below it."""
+    first, *rest = answer.said, *answer.beside
+    clauses = [Text(f"{answer.subject}: {first}", style="bold"), *map(Text, rest)]
+    for clause in clauses[:-1]:
+        clause.append(";")
+    wrapped = [line for clause in clauses for line in clause.wrap(console, width - len(_INDENT))]
+    for line in wrapped:
+        line.rstrip()
+    yield wrapped[0]
+    yield from (Text(_INDENT).append_text(line) for line in wrapped[1:])
 
 
 def results_table(run: Mapping[str, Any], records: Sequence[Record]) -> RenderableType:
