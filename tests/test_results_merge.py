@@ -162,6 +162,10 @@ def test_merged_runs_merge(pair, tmp_path):
 
     both, _ = merge([merged, RunFolder.open(third)], tmp_path / "both")
 
+    again = Path(shutil.copytree(third, tmp_path / "again" / pair[1].name))
+    assert f"{pair[1].name} twice" in refused([merged, RunFolder.open(again)], tmp_path / "x")[0]
+    logs = [both.path / r["log"] for r in both.records()[0] if r["log"]]
+    assert [log for log in logs if not log.exists()] == []
     names = [source["name"] for source in both.read_run()["merged"]]
     assert names == [pair[0].name, pair[1].name, "third"]
     assert {r["source"] for r in both.records()[0]} == set(names)
@@ -226,6 +230,11 @@ def _other_batch(run: dict[str, Any]) -> None:
         (lambda run: run.update(weights={"digest": "beef"}), "found none (beef) in"),
         (lambda run: run.update(benchharness="9"), "benchharness: expected 0.1.0, as in"),
         (lambda run: run["code"].update(numpy="other"), "backend numpy: expected"),
+        (lambda run: run.update(device="cuda:0"), "as in "),
+        (
+            lambda run: run["resolved"]["backend"]["single"].update(plugin="other"),
+            "backend single: plugin: expected numpy, as in",
+        ),
     ],
 )
 def test_another_suite_data_weights_or_code_is_refused(pair, tmp_path, edit, words):
@@ -254,7 +263,7 @@ def test_the_same_trials_twice_are_refused(pair, tmp_path):
     shutil.copytree(pair[0].path, copy)
 
     assert "found 8 of" in refused([pair[0], RunFolder.open(copy)], tmp_path / "a")[0]
-    assert "this name twice" in refused([pair[0], pair[0]], tmp_path / "b")[0]
+    assert f"{pair[0].name} twice" in refused([pair[0], pair[0]], tmp_path / "b")[0]
 
 
 def test_an_existing_folder_and_a_comparison_are_refused(pair, tmp_path):

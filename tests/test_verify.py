@@ -285,6 +285,59 @@ DOCTORED: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda run: rewrite(run, lambda records: records[-1].update(flags=["below_chance"])),
         f"{LAST}: flags: expected ",
     ),
+    "no blocks": (
+        lambda run: rewrite(run, lambda records: records[-1].update(blocks=[])),
+        f"{LAST}: blocks: expected timed blocks, found none",
+    ),
+    "no ledger": (
+        lambda run: rewrite(
+            run,
+            lambda records: (
+                metric("train_images_per_s", 2)(records) or records[-1].update(ledger=None)
+            ),
+        ),
+        f"{LAST}: train_images_per_s: expected ",
+    ),
+    "a failure without its place": (
+        lambda run: rewrite(
+            run,
+            lambda records: records[-1].update(status="failed", reason="bad", failure=None),
+        ),
+        f"{LAST}: failure: expected the phase in which it failed, found none",
+    ),
+    "the number of images": (
+        lambda run: rewrite(run, lambda records: records[-1].update(train_count=999)),
+        f"{LAST}: images of train, validation, test: expected ",
+    ),
+    "a stage of a certificate": (
+        lambda run: edit_json(
+            run / "certificate.json",
+            lambda content: content["certificates"][1].update(
+                stages=[
+                    stage
+                    for stage in content["certificates"][1]["stages"]
+                    if stage["stage"] != "gradients"
+                ]
+            ),
+        ),
+        "certificate.json: cnn, numpy and single: stages: expected gradients, found none",
+    ),
+    "a trial of a number that nobody counts to": (
+        lambda run: rewrite(run, lambda records: records[-1].update(trial=10**9)),
+        "cnn numpy: trials: expected at most 100,000, found 1000000000",
+    ),
+    "a note in the page": (
+        lambda run: (run / "report.html").write_text(
+            (run / "report.html").read_text().replace("medians over n trials", "means of trials")
+        ),
+        "report.html: note: numbers: expected medians over n trials",
+    ),
+    "the setting in the page's header": (
+        lambda run: (run / "report.html").write_text(
+            (run / "report.html").read_text().replace("suite tiny |", "suite other |")
+        ),
+        "report.html: header: expected suite tiny |",
+    ),
     "fields that are no longer there": (
         lambda run: rewrite(run, lambda records: records[-1].pop("settings")),
         "expected the fields that benchharness writes, found KeyError: 'settings'",
@@ -368,6 +421,10 @@ def test_a_run_with_all_that_runs_have_follows(tmp_path):
         assert findings_on(folder) == []
     edit_json(run / "run.json", lambda run: run["looks"][0]["pairs"][0].update(ratio=7.0))
     assert [line for line in findings_on(run) if "look at cnn, numpy and single: ratio" in line]
+    edit_json(run / "run.json", lambda run: run.update(looks=[]))
+    assert "run.json: looks: cnn numpy: expected the look that ended its trials, found none" in (
+        findings_on(run)
+    )
 
 
 def test_a_record_dropped_from_a_merged_run_is_named(recorded, tmp_path):
@@ -401,6 +458,11 @@ def test_verdicts_of_a_comparison_follow_from_its_trials(tmp_path):
     assert lines[0].startswith("comparison.json: cnn: best_epoch_s: change: expected ")
     assert lines[1].startswith("comparison.json: exit_code: expected ")
     assert len(lines) == 2
+    edit_json(file, lambda content: content.update(cells=[], exit_code=0))
+    assert (
+        "comparison.json: cells: expected one with records.jsonl: cnn numpy, trial 1"
+        in (findings_on(file.parent)[0])
+    )
 
 
 @pytest.mark.parametrize(

@@ -194,9 +194,11 @@ def _end(folder: Path, event: Event) -> RunEnd:
     # As in a shell: 128 and the number of the signal.
     ended_early: State = "killed" if code > 128 else "failed"
     records = RunFolder.open(folder).records()[0] if is_made else []
+    cells = cells_of(records)
+    is_mixed = len({cell.machine for cell in cells}) > 1
     medians = {
-        f"{cell.label}/{name}": cell.median(name)
-        for cell in cells_of(records)
+        f"{cell.label}{f' on {cell.machine}' if is_mixed else ''}/{name}": cell.median(name)
+        for cell in cells
         for name in QUANTITIES
     }
     return RunEnd(

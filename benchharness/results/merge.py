@@ -36,7 +36,10 @@ _FACTS = (
     "variables",
     "asked",
     "looks",
+    "hosts",
 )
+# Of them those that only a source has, not the merged run.
+_OF_ONE = ("asked", "looks", "hosts")
 
 Difference = tuple[str, Problem]
 
@@ -84,6 +87,11 @@ class Source:
     def name(self) -> str:
         """The name of its folder."""
         return self.folder.name
+
+    @property
+    def names(self) -> set[str]:
+        """Its name, and those of the runs that it was merged from."""
+        return {self.name, *(facts["name"] for facts in self.run.get("merged", ()))}
 
     @property
     def machine(self) -> str:
@@ -186,7 +194,7 @@ def _write(folder: RunFolder, sources: Sequence[Source]) -> None:
 def _merged_run(sources: Sequence[Source]) -> dict[str, Any]:
     """Return run.json of the first run, with all trials, and without what can be resumed."""
     first = sources[0].run
-    run = {name: value for name, value in first.items() if name not in ("asked", "looks")}
+    run = {name: value for name, value in first.items() if name not in _OF_ONE}
     cells = []
     for key, cell in sources[0].cells.items():
         trials = sum(source.cells[key]["trials"] for source in sources)
@@ -214,7 +222,7 @@ def _renumbered(sources: Sequence[Source]) -> Iterator[Record]:
                 "trial": source.number(record["benchmark"], record["trial"]),
                 "max_trials": _most(sources, _key(record)),
                 "metrics": metrics,
-                "log": f"logs/{source.name}/{Path(log).name}" if log else "",
+                "log": f"logs/{source.name}/{log.removeprefix('logs/')}" if log else "",
                 "source": record.get("source") or source.name,
                 # Unknown hosts differ: trials of two runs are never taken for neighbours.
                 "host": record.get("host") or source.name,
@@ -237,15 +245,25 @@ def _problems(sources: Sequence[Source], output: Path) -> Iterator[Problem]:
         yield Problem(where="--output", expected="a new folder", found=str(output), hint=hint)
     known: dict[str, str] = {}
     names: set[str] = set()
+    devices: dict[str, tuple[Any, str]] = {}
     for source in sources:
-        if source.name in names:
+        if twice_named := source.names & names:
             yield Problem(
                 where=source.name,
                 expected="runs whose folders have different names",
-                found="this name twice",
+                found=f"{', '.join(sorted(twice_named))} twice",
                 hint="rename one, or leave it out if it is the same run",
             )
-        names.add(source.name)
+        names |= source.names
+        device, name = devices.setdefault(source.machine, (source.run.get("device"), source.name))
+        if source.run.get("device") != device:
+            # One machine has one row in the tables.
+            yield Problem(
+                where=source.name,
+                expected=f"the device {device}, as in {name} on the same machine",
+                found=str(source.run.get("device")),
+                hint="merge runs on one device of a machine",
+            )
         if (source.folder.path / "comparison.json").is_file():
             yield Problem(
                 where=source.name,
@@ -254,12 +272,12 @@ def _problems(sources: Sequence[Source], output: Path) -> Iterator[Problem]:
                 hint="a verdict cannot be merged",
             )
         same = {_identity(record): record for record in source.records}
-        if twice := [record for identity, record in same.items() if identity in known]:
-            label = f"{_label(twice[0])}, trial {twice[0]['trial']}"
+        if same_trials := [record for identity, record in same.items() if identity in known]:
+            label = f"{_label(same_trials[0])}, trial {same_trials[0]['trial']}"
             yield Problem(
                 where=source.name,
                 expected="trials that no other run has",
-                found=f"{len(twice)} of {known[_identity(twice[0])]} ({label})",
+                found=f"{len(same_trials)} of {known[_identity(same_trials[0])]} ({label})",
                 hint="leave it out",
             )
         known |= dict.fromkeys(same, source.name)
@@ -286,6 +304,11 @@ def _compared(first: Source, other: Source) -> Iterator[tuple[str, str, Any, Any
     plans = a.get("resolved") or {}, b.get("resolved") or {}
     for name in ("name", "seed"):
         yield "suite", f"suite: {name}", plans[0].get(name), plans[1].get(name)
+    tables = [plan.get("backend") or {} for plan in plans]
+    for backend in {**tables[0], **tables[1]}:
+        for name in ("plugin", "options"):
+            ours, theirs = ((table.get(backend) or {}).get(name) for table in tables)
+            yield "suite", f"backend {backend}: {name}", ours, theirs
     for key in {**first.cells, **other.cells}:
         ours, theirs = first.cells.get(key), other.cells.get(key)
         if ours is None or theirs is None:

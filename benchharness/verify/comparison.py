@@ -11,12 +11,25 @@ from benchharness.model.cell import cell_key
 from benchharness.results.cells import record_key
 from benchharness.results.record import Record
 from benchharness.verify.findings import Findings
+from benchharness.verify.trials import place
 
 
 def check_comparison(
     content: Mapping[str, Any], records: Sequence[Record], findings: Findings
 ) -> None:
     """Compare every verdict with what the trials give at its limit and level."""
+    compared = {
+        cell_key(cell["benchmark"], cell["matrix"], cell["track"], backend)
+        for cell in content["cells"]
+        for backend in cell["backends"]
+    }
+    heads = {record["settings"].get("head_from") for record in records}
+    for record in records:
+        findings.figures += 1
+        # Some run for the heads alone that others start from.
+        if record_key(record) not in compared and record["benchmark"] not in heads:
+            findings.add("comparison.json: cells", f"one with {place(record)}", "none")
+    findings.skip("limits and columns of comparison.json, which are as its author chose them")
     for cell in content["cells"]:
         sides = []
         for backend in cell["backends"]:
@@ -24,8 +37,11 @@ def check_comparison(
             of_side = [record for record in records if record_key(record) == key]
             sides.append(sorted(of_side, key=lambda record: int(record["trial"])))
         where = f"comparison.json: {cell['cell']}"
-        failure = Trials(a=sides[0], b=sides[1]).failure()
-        findings.compare(f"{where}: failure", failure, cell["failure"])
+        trials = Trials(a=sides[0], b=sides[1])
+        findings.compare(f"{where}: failure", trials.failure(), cell["failure"])
+        findings.compare(f"{where}: skipped", trials.is_skipped, cell["skipped"])
+        if not cell["failure"] and not cell["verdicts"]:
+            findings.add(f"{where}: verdicts", "at least one", "none")
         for recorded in cell["verdicts"]:
             verdict = next(_verdicts(recorded, cell["benchmark"], *sides), None)
             for name in ("word", "change", "low", "high", "pairs"):

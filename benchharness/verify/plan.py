@@ -15,6 +15,11 @@ from benchharness.verify.findings import Findings
 from benchharness.verify.trials import place
 
 Facts = Mapping[str, Any]
+Counts = tuple[Any, ...]
+_SPLITS = ("train", "validation", "test")
+
+# More than anybody runs of a cell: numbers of a file from elsewhere decide how long we count.
+_MOST_TRIALS = 100_000
 
 
 def sessions_of(
@@ -60,6 +65,8 @@ def check_plan(run: Facts, records: Sequence[Record], findings: Findings) -> Non
             of_cell[number] = record
     # A comparison, or a session of tests, decides by itself how many there are.
     is_counted = "asked" in run
+    if not is_counted:
+        findings.skip("missing trials: run.json does not say how many were asked for")
     looks = {
         (_line(look), name): look for look in run.get("looks", ()) for name in look["backends"]
     }
@@ -68,6 +75,15 @@ def check_plan(run: Facts, records: Sequence[Record], findings: Findings) -> Non
         most = (cell.get("max_trials") or cell["trials"]) if is_counted else math.inf
         look = looks.get((_line(cell), cell["backend"]))
         count = look["trials"] if look else cell["trials"] if is_counted else 0
+        if max([count, *recorded]) > _MOST_TRIALS:
+            found = max([count, *recorded])
+            findings.add(f"{_label(cell)}: trials", f"at most {_MOST_TRIALS:,}", found)
+            continue
+        is_looked_at = is_counted and cell.get("max_trials") and "looks" in run
+        # There are none of a cell that never came to an end.
+        if is_looked_at and look is None and any(r["status"] == "ok" for r in recorded.values()):
+            where = f"run.json: looks: {_label(cell)}"
+            findings.add(where, "the look that ended its trials", "none")
         for number in range(1, max([count, *recorded]) + 1):
             findings.figures += 1
             if number not in recorded:
@@ -86,12 +102,21 @@ def check_plan(run: Facts, records: Sequence[Record], findings: Findings) -> Non
 def check_inputs(run: Facts, records: Sequence[Record], findings: Findings) -> None:
     """Compare the digests of data and weights, and the machine, with those of the trials."""
     dataset = run.get("dataset") or {}
-    slices = {part["digest"] for part in dataset.get("slices") or ()}
+    slices: dict[str, set[Counts]] = {}
+    for part in dataset.get("slices") or ():
+        slices.setdefault(part["digest"], set()).add(tuple(part.get(name) for name in _SPLITS))
     if slices:
         expected = "-".join(sorted(digest[:12] for digest in slices))
         findings.compare("run.json: dataset: digest", expected, dataset.get("digest"))
     weights = str((run.get("weights") or {}).get("digest")).split("-")
     for record in records:
+        if record["status"] == "ok" and slices:
+            stated = slices.get(str(record.get("data"))) or set().union(*slices.values())
+            counts = tuple(record.get(f"{name}_count") for name in _SPLITS)
+            findings.figures += 1
+            if counts not in stated:
+                known = " or ".join(map(str, sorted(stated, key=str)))
+                findings.add(f"{place(record)}: images of {', '.join(_SPLITS)}", known, counts)
         if "data" not in record:
             findings.skip("data and weights of older trials, which do not name them")
         else:

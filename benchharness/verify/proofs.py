@@ -17,12 +17,19 @@ from benchharness.verify.trials import place
 
 # Stages whose distance a verdict says in words.
 _IN_WORDS = ("counts", "coverage")
+# Without these no training is proven.
+_TRAINING = ("counts", "weights", "logits", "loss", "gradients", "losses", "movement")
 _NATIVE = "not comparable: native track"
 _SETTING = re.compile(r"settings \((.*?)\)(?=, settings \(|, ledger \(|$)")
 
 
-def check_certificates(content: Mapping[str, Any], findings: Findings, *, version: Any) -> None:
-    """Compare the verdict of each certificate with its figures and tolerances."""
+def check_certificates(
+    content: Mapping[str, Any], run: Mapping[str, Any], findings: Findings
+) -> None:
+    """Compare the verdict of each certificate with its figures, tolerances and stages."""
+    version = run.get("benchharness")
+    cells = (run.get("resolved") or {}).get("cells", ())
+    training = {cell["benchmark"] for cell in cells if cell["strategy"] != "dataset"}
     stated = {stage["name"]: stage for stage in content["tolerances"]}
     if version == __version__:
         for stage in STAGES:
@@ -40,6 +47,11 @@ def check_certificates(content: Mapping[str, Any], findings: Findings, *, versio
         where = f"certificate.json: {certificate['benchmark']}{point}, {a} and {b}"
         with findings.reading(where):
             _check_certificate(certificate, stated, where, findings)
+            pairs = [s["stage"] for s in certificate["stages"] if s["between"] == [a, b]]
+            needed = {"labels", *(_TRAINING if certificate["benchmark"] in training else ())}
+            is_compared = proof_word(certificate["verdict"]) != "not comparable"
+            if is_compared and (missing := sorted(needed.difference(pairs))):
+                findings.add(f"{where}: stages", ", ".join(missing), "none")
 
 
 def _check_certificate(

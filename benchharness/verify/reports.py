@@ -102,6 +102,11 @@ def _check_page(
 ) -> None:
     page = _Texts()
     page.feed(text)
+    header = page.of("", "p")
+    for line in filter(None, (report.setting, report.missing_trials, report.inputs)):
+        findings.figures += 1
+        if not any(shown.startswith(line) for shown in header):
+            findings.add(f"{PAGE}: header", line, "not there")
     answers: list[tuple[str, str]] = []
     # Overall answers lead.
     for answer in sorted(report.answers, key=lambda answer: not answer.is_overall):
@@ -114,16 +119,23 @@ def _check_page(
     if answers:
         found = page.of("answers", "p", "dt", "dd", "span")
         _compare_texts(f"{PAGE}: answer", answers, found, findings)
+    groups = report.groups(is_detailed=True)
     cells = [
         (f"{row.label}, {group.title}", cell.strip())
         for index, row in enumerate(report.rows)
-        for group in report.groups(is_detailed=True)
+        for group in groups
         for cell in group.rows[index]
     ]
     _compare_texts(f"{PAGE}: table", cells, page.of("table", "td"), findings)
+    notes = [*(report.legend(groups) if report.rows else ()), *report.notes]
+    words = [(note.label, text.strip()) for note in notes for text in (note.label, note.text)]
+    _compare_texts(f"{PAGE}: note", words, page.of("table", "dt", "dd"), findings)
     _compare_texts(f"{PAGE}: certificate", list(_figures(certificates)), _proofs(page), findings)
     if page.files:
         check_tables(page.files, report.records, findings, within=PAGE)
+    else:
+        findings.skip(f"CSV files within {PAGE}, which it lacks")
+    findings.skip(f"settings, environment, charts and scripts of {PAGE}")
 
 
 def _proofs(page: _Texts) -> list[str]:

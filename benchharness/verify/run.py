@@ -45,7 +45,7 @@ def verify_run(folder: RunFolder) -> Findings:
     certificates = certificate.get("certificates", [])
     with findings.reading(CERTIFICATE):
         if certificate:
-            check_certificates(certificate, findings, version=run.get("benchharness"))
+            check_certificates(certificate, run, findings)
     with findings.reading(RUN):
         for session, recorded in sessions_of(run, records, findings):
             for check in (check_plan, check_inputs, check_looks):

@@ -55,7 +55,10 @@ def _check_end(record: Record, where: str, findings: Findings) -> None:
     findings.compare(f"{where}: reason given", status != "ok", bool(record["reason"]))
     if status in ("ok", "skipped"):
         findings.compare(f"{where}: failure", None, failure)
-    elif failure and failure.get("epoch") is not None:
+    elif not failure:
+        if not is_older(record):
+            findings.add(f"{where}: failure", "the phase in which it failed", "none")
+    elif failure.get("epoch") is not None:
         blocks = record.get("blocks") or ()
         done = max([0, *(e["epoch"] for e in record["epochs"]), *(block[0] for block in blocks)])
         findings.compare(f"{where}: epoch of the failure", done + 1, failure["epoch"])
@@ -105,7 +108,10 @@ def _timing(record: Record, findings: Findings) -> Iterator[tuple[str, Any]]:
     for epoch, steps, seconds in record.get("blocks") or ():
         timed.setdefault(epoch, []).append((steps, seconds))
     if not timed:
-        findings.skip("speeds of older trials, which do not record blocks")
+        if is_older(record):
+            findings.skip("speeds of older trials, which do not record blocks")
+        else:
+            findings.add(f"{where}: blocks", "timed blocks", "none")
         return
     findings.compare(f"{where}: timed epochs", list(range(1, settings["epochs"] + 1)), list(timed))
     epoch_s = {epoch: math.fsum(s for _, s in blocks) for epoch, blocks in timed.items()}
@@ -113,7 +119,12 @@ def _timing(record: Record, findings: Findings) -> Iterator[tuple[str, Any]]:
     for epoch in record["epochs"]:
         at = f"{where}: epoch {epoch['epoch']}: train_s"
         findings.compare(at, epoch_s.get(epoch["epoch"]), epoch["train_s"])
-    if (record.get("ledger") or {}).get("verdict") == _AS_PLANNED:
+    ledger = (record.get("ledger") or {}).get("verdict")
+    if ledger is None and not is_older(record):
+        findings.add(f"{where}: ledger", "a verdict on the batches", "none")
+    if ledger not in (None, _AS_PLANNED):
+        findings.skip("rates of trials whose batches were not as planned")
+    else:
         planned = math.ceil(record["train_count"] / settings["batch_size"])
         for number, blocks in timed.items():
             taken = sum(steps for steps, _ in blocks)

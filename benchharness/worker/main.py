@@ -7,7 +7,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +56,30 @@ def main(arguments: list[str]) -> int:
         )
         clock.seconds["startup"] = clock.wall_s()
         channel = Channel(emit=emit, clock=clock, resume_fd=resume_fd)
-        status, reason = "ok", ""
-        try:
-            with clock.phase("startup"):
-                run_job = importlib.import_module(_JOBS[request.job]).run_job
-            run_job(request, channel)
-        except Exception as error:
-            status, reason = _failure(error, has_log=has_log)
-        metrics = _metrics(channel)
-        emit({"event": "finished", "status": status, "reason": reason, "metrics": metrics})
+        with final_event(channel, has_log=has_log):
+            find_job(request, clock)(request, channel)
     return 0
+
+
+def find_job(request: WorkerRequest, clock: PhaseClock) -> Callable[[WorkerRequest, Channel], None]:
+    """Return the function that carries out a request, imported as part of the start."""
+    with clock.phase("startup"):
+        module = importlib.import_module(_JOBS[request.job])
+    run_job: Callable[[WorkerRequest, Channel], None] = module.run_job
+    return run_job
+
+
+@contextmanager
+def final_event(channel: Channel, *, has_log: bool) -> Iterator[None]:
+    """Have the last event of a channel say how the block has ended, whatever happened."""
+    status, reason = "ok", ""
+    try:
+        yield
+    except Exception as error:
+        status, reason = _failure(error, has_log=has_log)
+    channel.emit(
+        {"event": "finished", "status": status, "reason": reason, "metrics": _metrics(channel)}
+    )
 
 
 def _failure(error: Exception, *, has_log: bool) -> tuple[str, str]:
