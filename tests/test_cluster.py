@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,15 +35,20 @@ from local_processes import wait_for
 
 from benchharness.cli import cli
 from benchharness.cluster import host as on_host
+from benchharness.cluster import session as cluster_session
 from benchharness.cluster.connection import job_options, read_cluster_file
 from benchharness.cluster.host import HostSetup
-from benchharness.errors import CancelledError
+from benchharness.cluster.runner import ClusterRunner
+from benchharness.errors import CancelledError, RunError
 from benchharness.exit_codes import exit_code
+from benchharness.results.cells import cells_of
+from benchharness.results.comparisons import comparisons_of
 from benchharness.results.run_folder import RunFolder
+from benchharness.run.events import unobserved
 from benchharness.run.locks import lock_file
 from benchharness.run.options import RunOptions
 
-pytest.importorskip("distributed")
+distributed = pytest.importorskip("distributed")
 pytestmark = [pytest.mark.full, pytest.mark.slow]
 
 # Epochs of a trial that takes a few seconds.
@@ -322,6 +329,118 @@ def test_processes_of_this_machine_are_a_cluster(tmp_path: Path) -> None:
     assert {record["host"] for record in records(tmp_path)} == {"here"}
 
 
+def test_workers_that_share_a_host_are_hosts_of_their_own(tmp_path: Path) -> None:
+    """Each has its own order of trials, in which those of a repetition are neighbours."""
+    write_suite(tmp_path, trials=2)
+
+    run(tmp_path, "--cluster", "local:2", "--share-host", BENCHHARNESS_HOST="here")
+
+    done = records(tmp_path)
+    assert len({record["host"] for record in done}) == 2
+    assert all(record["host"].startswith("here ") for record in done)
+    assert [len(c.couples) for c in comparisons_of(cells_of(done))] == [2, 2]
+
+
+def test_variables_that_the_user_has_set_everywhere_are_no_difference(
+    hosts: Cluster, tmp_path: Path
+) -> None:
+    """Also where dask would set the same."""
+    for host in ("a", "b"):
+        hosts.remove(host)
+    hosts.add("c", OMP_NUM_THREADS="1")
+    write_suite(tmp_path, trials=1)
+
+    said = run(tmp_path, "--cluster", str(hosts.file), OMP_NUM_THREADS="1")
+
+    assert "left out" not in said
+    assert {record["host"] for record in records(tmp_path)} == {"c"}
+
+
+def test_a_worker_without_benchharness_is_left_out(hosts: Cluster, tmp_path: Path) -> None:
+    """It is named; the others carry out the run."""
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden/sitecustomize.py").write_text(
+        "import sys; sys.modules['benchharness'] = None"
+    )
+    hosts.add("bare", PYTHONPATH=str(tmp_path / "hidden"))
+    wait_for(lambda: workers_of(hosts) == 3)
+    write_suite(tmp_path, trials=1)
+
+    said = run(tmp_path, "--cluster", str(hosts.file))
+
+    assert re.search(r"WARNING: tcp\S+ is left out: ModuleNotFoundError", said)
+    assert {record["host"] for record in records(tmp_path)} <= {"a", "b"}
+
+
+def workers_of(cluster: Cluster) -> int:
+    """Return how many workers have joined."""
+    with distributed.Client(scheduler_file=str(cluster.file), set_as_default=False) as client:
+        return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def test_the_record_of_a_lost_host_says_what_was_proven(hosts: Cluster, tmp_path: Path) -> None:
+    """As those of other trials do, so that everything follows."""
+    write_suite(tmp_path, trials=2, epochs=LONG)
+    process = start_run(tmp_path, "--proof", "--cluster", str(hosts.file))
+    wait_for(lambda: any((hosts.folder / "cache-a").glob("cluster/*/*/logs/*.log")), seconds=120)
+    hosts.remove("a")
+    out, err = process.communicate(timeout=300)
+
+    assert process.returncode == 1, out + err
+    (lost,) = [record for record in records(tmp_path) if record["status"] != "ok"]
+    assert lost["proof"] == "proven"
+    folder = str(tmp_path / "results/tiny/latest")
+    verified = CliRunner().invoke(cli, ["verify", folder], standalone_mode=False)
+    assert verified.return_value == 0, verified.output
+
+
+def test_certificates_of_kinds_that_are_gone_are_kept(tmp_path: Path) -> None:
+    """A resumed run has records that build on them."""
+    folder = RunFolder(path=tmp_path)
+    folder.write_run({"hosts": {"a": {"machine": "slow"}}})
+    folder.write_certificates({"certificates": [{"machine": "slow"}, {"machine": "fast"}]})
+    made = {"fast": {"certificates": [{"benchmark": "new"}]}}
+    runner: Any = SimpleNamespace(
+        folder=folder, hosts=SimpleNamespace(usable={}, certificates=made)
+    )
+
+    ClusterRunner._describe_hosts(runner)
+
+    assert folder.read_certificates()["certificates"] == [
+        {"machine": "slow"},
+        {"benchmark": "new", "machine": "fast"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "wanted"),
+    [("CPUs of a cluster", "cpu"), ("GPUs of a cluster", "cuda"), ("AMD EPYC", "auto")],
+)
+def test_a_resumed_run_has_the_device_that_it_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recorded: str, wanted: str
+) -> None:
+    """Whatever hosts there are now."""
+    place = tmp_path / "results/tiny/2026-01-01T000000Z-0000"
+    place.mkdir(parents=True)
+    (place / "records.jsonl").touch()
+    RunFolder(path=place).write_run({"suite": "tiny", "device": recorded})
+    asked = list[str]()
+
+    def choose(client: Any, device: str, observe: Any) -> None:
+        asked.append(device)
+        raise RunError("enough")
+
+    monkeypatch.setattr(cluster_session, "choose_cluster_device", choose)
+    options = RunOptions(
+        suite=write_suite(tmp_path, trials=1), results=tmp_path / "results", resume=place
+    )
+
+    with pytest.raises(RunError, match="enough"):
+        cluster_session._open_session(None, options, unobserved)
+
+    assert asked == [wanted]
+
+
 def test_looks_decide_on_a_cluster_too(cluster: Cluster, tmp_path: Path) -> None:
     """A round of trials follows another until each benchmark is decided."""
     write_suite(tmp_path, trials=1)
@@ -441,6 +560,35 @@ def test_jobs_of_a_batch_system_carry_out_the_trials(
     assert (tmp_path / "cancelled").read_text() == job
     pid = (tmp_path / "pid").read_text()
     wait_for(lambda: not Path("/proc", pid).exists() or _is_zombie(pid), seconds=30)
+
+
+def test_a_run_whose_jobs_are_all_over_ends(tmp_path: Path) -> None:
+    """Nobody would come any more; finished trials are kept."""
+    pytest.importorskip("dask_jobqueue")
+    (tmp_path / "bin").mkdir()
+    for name, text in (("sbatch", SUBMIT), ("scancel", CANCEL)):
+        program = tmp_path / "bin" / name
+        words = {"python": sys.executable, "folder": str(tmp_path), "answer": "job 17"}
+        program.write_text(text.format(**words))
+        program.chmod(0o755)
+    (tmp_path / "jobs.toml").write_text(JOBS.format(system="slurm", options=""))
+    write_suite(tmp_path, trials=2, epochs=LONG)
+    path = f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    process = start_run(
+        tmp_path,
+        "--cluster",
+        "jobs.toml",
+        PATH=path,
+        DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT="1s",
+    )
+    wait_for(lambda: len(records(tmp_path)) >= 1, seconds=120)
+
+    os.killpg(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+
+    assert process.returncode == 1
+    assert "no host is left; finished trials are saved, --resume runs what is missing" in err
+    assert "Traceback" not in err
 
 
 def _is_zombie(pid: str) -> bool:

@@ -10,7 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,7 @@ from benchharness.errors import CancelledError, RunError
 from benchharness.files import ANOTHER_CACHE, atomic_write_text, json_digest, writable
 from benchharness.measure.clock import now_s
 from benchharness.measure.gpu import find_accelerators
-from benchharness.measure.machine import HOST, host_name
+from benchharness.measure.machine import HOST, KIND, host_name
 from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RECORDS, RunFolder
@@ -243,6 +243,7 @@ def _opened(setup: HostSetup) -> _Host:
     session = open_session(options, environment=environment).resolve_interpreters()
     inputs = prepare_inputs(session, unobserved)
     run = describe_run(session, inputs, started=datetime.now(UTC), is_resumable=False)
+    name, machine = _place_of(session, environment, machine=run["machine"])
     requests = session.requests(inputs)
     requests.executor = replace(requests.executor, is_cancelled=is_cancelled)
     requests.executors = {
@@ -256,24 +257,44 @@ def _opened(setup: HostSetup) -> _Host:
         options=options,
         pending=PendingTrials.of([], only_failed=False),
         locks=ExitStack(),
-        host=host_name(environment),
-        machine=run["machine"],
+        host=name,
+        machine=machine,
     )
     info = HostInfo(
         name=runner.host,
         machine=runner.machine,
         device=session.device.name,
         trial_ids=trial_ids(requests),
-        run=run,
+        run={**run, "machine": machine},
     )
     return _Host(session=session, runner=runner, info=info)
+
+
+def _place_of(session: Session, environment: Mapping[str, str], *, machine: str) -> tuple[str, str]:
+    """Return what records call this host and its kind of machine.
+
+    Trials of one name ran one after the other, and those of one kind on the same GPU: workers that
+    compute at once are hosts of their own, and so are those with unlike GPUs of one machine.
+    """
+    from distributed import get_worker
+
+    name, options = host_name(environment), session.options
+    used = [gpu for gpu in session.accelerators if gpu.index == session.device.index]
+    is_mixed = bool(used) and len({gpu.name for gpu in find_accelerators({})}) > 1
+    if options.share_host or is_mixed:
+        name = f"{name} {used[0].selector if used else get_worker().name}"
+    if is_mixed and KIND not in environment:
+        machine = f"{machine}; on {used[0].name}"
+    return name, machine
 
 
 def _remove_old(folder: Path) -> None:
     """Remove what is kept of runs that nobody has resumed for a month."""
     for run in folder.iterdir() if folder.is_dir() else ():
-        if time() - run.stat().st_mtime > _KEPT_S:
-            shutil.rmtree(run, ignore_errors=True)
+        # Another host that shares the folder may do the same.
+        with suppress(OSError):
+            if time() - run.stat().st_mtime > _KEPT_S:
+                shutil.rmtree(run, ignore_errors=True)
 
 
 def _environment() -> dict[str, str]:
@@ -282,12 +303,18 @@ def _environment() -> dict[str, str]:
     One thread for each library, and memory that is given back at once, would slow trials down.
     """
     import dask
+    from distributed import get_worker
 
-    added = dask.config.get(PRE_SPAWN)
+    added, stated = dask.config.get(PRE_SPAWN), set[str]()
+    # A nanny adds them, and was itself started with the user's own.
+    starter = os.getppid() if get_worker().nanny else os.getpid()
+    with suppress(OSError):
+        lines = Path(f"/proc/{starter}/environ").read_bytes().split(b"\0")
+        stated = {os.fsdecode(line.partition(b"=")[0]) for line in lines}
     return {
         name: value
         for name, value in os.environ.items()
-        if name not in added or value != str(added[name])
+        if name not in added or name in stated or value != str(added[name])
     }
 
 
@@ -299,11 +326,20 @@ def trial_ids(requests: Requests) -> str:
 def _local_options(setup: HostSetup, place: Path) -> RunOptions:
     """Return the client's options with the suite and the data folder as they are found here."""
     suite, data = setup.options.suite, setup.options.data
-    if not (suite.is_file() and suite.read_text(encoding="utf-8") == setup.suite):
+    is_same = has_data = False
+    # The client's folders may be closed to the user that a worker runs as.
+    with suppress(OSError):
+        is_same = suite.read_text(encoding="utf-8") == setup.suite
+    with suppress(OSError):
+        has_data = data is not None and data.is_dir()
+    if not is_same:
         suite = place / suite.name
         atomic_write_text(suite, setup.suite)
     return replace(
-        setup.options, suite=suite, data=data if data and data.is_dir() else None, results=place
+        setup.options,
+        suite=suite,
+        data=data if has_data else None,
+        results=place,
     )
 
 

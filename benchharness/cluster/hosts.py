@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
 WAITING = f"waiting for a host; start one on each with: {WORKER_COMMAND}"
+_LOST = "the connection to the scheduler is lost; finished trials are saved"
 # How long the trials that were cancelled may take to end.
 _REST_S = 10.0
 # How often we look whether the scheduler is still there.
@@ -141,12 +143,13 @@ class Hosts:
         What it says of hosts has been heeded.
 
         Raises:
-            RunError: The scheduler is gone.
+            RunError: The scheduler is gone; or no host is left, and none will come.
         """
         try:
             message = self._messages.get(timeout=_POLL_S)
         except Empty:
             self.require_scheduler()
+            self._require_hope()
             return None
         match message:
             case Joined(address):
@@ -162,7 +165,21 @@ class Hosts:
     def require_scheduler(self) -> None:
         """Raise a RunError where the scheduler is gone."""
         if self.client.status != "running":
-            raise RunError("the connection to the scheduler is lost; finished trials are saved")
+            raise RunError(_LOST)
+
+    def _require_hope(self) -> None:
+        """Raise a RunError where no host is left, and no job of a batch system that brings one."""
+        if self.usable or self._asked:
+            return
+        cluster = self.client.cluster
+        are_jobs_over = cluster is not None and not cluster.workers
+        are_excluded = self._known and self._known <= self.excluded.keys()
+        if are_jobs_over or are_excluded:
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.excluded.values())
+            raise RunError(
+                f"no host is left{f' ({reasons})' if reasons else ''}; finished trials are saved, "
+                "--resume runs what is missing"
+            )
 
     def settle(self) -> None:
         """Wait for a host, and until those that are there are inspected and their kinds certified.
@@ -249,13 +266,18 @@ class Hosts:
         """Wait until no trial runs on workers, as far as they still answer."""
         busy, end_s = list(addresses), now_s() + _REST_S
         while busy and now_s() < end_s and self.client.status == "running":
-            answers = self.client.run(on_host.is_busy, workers=busy, on_error="ignore")
+            answers: dict[str, bool] = {}
+            # Whatever ended the run is what is told.
+            with suppress(OSError):
+                answers = self.client.run(on_host.is_busy, workers=busy, on_error="ignore")
             busy = [address for address, is_busy in answers.items() if is_busy]
 
     def forget_run(self) -> None:
         """Let the hosts remove what they have kept of the run."""
         addresses = [host.address for host in self.usable.values()]
-        self.client.run(on_host.forget, self.setup, workers=addresses, on_error="ignore")
+        # A run that has ended well does not fail by what is left elsewhere.
+        with suppress(OSError):
+            self.client.run(on_host.forget, self.setup, workers=addresses, on_error="ignore")
 
     def close(self) -> None:
         """Notice nothing any longer."""
@@ -274,7 +296,12 @@ class Hosts:
             return
         self._known.add(address)
         # Whoever started the worker may have left the resource out.
-        self.client.run(_offer, workers=[address], on_error="ignore")
+        with connected():
+            said = self.client.run(_offer, workers=[address], on_error="return").get(address)
+        if isinstance(said, Exception) and not isinstance(said, OSError):
+            # It would never offer it, and so never be inspected.
+            self.exclude(address, str(said))
+            return
         self._ask("inspect", address, on_host.inspect)
 
     def _ask(self, what: str, address: str, function: Callable[[HostSetup], Any]) -> None:
@@ -328,10 +355,23 @@ class Hosts:
             self.certificates[machine], proofs, self.unproven[machine] = ended.result
             if self.setup.options.proof != "required" or not self.unproven[machine]:
                 self.proofs[machine] = proofs
+            elif self.proofs:
+                # It has joined later; the others go on.
+                for host in [host for host in self.usable.values() if host.machine == machine]:
+                    self.exclude(host.address, f"not proven: {'; '.join(self.unproven[machine])}")
             return
         if ended.error:
             self.exclude(ended.address, ended.error)
         self._certify(machine)
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Raise a RunError where the scheduler is lost in the block."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(_LOST) from error
 
 
 async def _offer(dask_worker: Any) -> None:

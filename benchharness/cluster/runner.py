@@ -155,15 +155,19 @@ class ClusterRunner(Runner):
         self.folder.write_run({**run, "hosts": {**run.get("hosts", {}), **hosts}})
         certificates = self.hosts.certificates
         if certificates:
+            # Records of kinds that a resumed run no longer has build on theirs.
+            kept = [
+                certificate
+                for certificate in self.folder.read_certificates().get("certificates", ())
+                if certificate.get("machine") not in certificates
+            ]
+            made = [
+                {**certificate, "machine": machine}
+                for machine, file in certificates.items()
+                for certificate in file["certificates"]
+            ]
             self.folder.write_certificates(
-                {
-                    **next(iter(certificates.values())),
-                    "certificates": [
-                        {**certificate, "machine": machine}
-                        for machine, file in certificates.items()
-                        for certificate in file["certificates"]
-                    ],
-                }
+                {**next(iter(certificates.values())), "certificates": [*kept, *made]}
             )
 
     def _is_ready(self, repetition: Repetition) -> bool:
@@ -249,6 +253,7 @@ class ClusterRunner(Runner):
             self.add_attempt(failed, outcome, observe)
             queue.put_back(job.repetition)
             return
+        self.proofs = self.hosts.proofs.get(job.host.machine, {})
         record = self._record(
             job.trial,
             outcome,

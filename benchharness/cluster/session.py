@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from benchharness.cluster import host as on_host
 from benchharness.cluster.connection import connect
 from benchharness.cluster.host import HostSetup
-from benchharness.cluster.hosts import WAITING, Hosts, differences_noted
+from benchharness.cluster.hosts import WAITING, Hosts, connected, differences_noted
 from benchharness.cluster.runner import ClusterRunner
 from benchharness.doctor.check import Check, Section
 from benchharness.errors import RunError
@@ -20,11 +20,15 @@ from benchharness.run.device import Device
 from benchharness.run.events import Observer, announce
 from benchharness.run.options import RunOptions
 from benchharness.run.requests import Requests
-from benchharness.run.resume import describe_run
+from benchharness.run.resume import describe_run, run_to_resume
 from benchharness.run.session import Session, open_session, prepare_inputs, start_run
+from benchharness.suite.load import load
 
 if TYPE_CHECKING:
     from distributed import Client
+
+# Devices of a run on a cluster, as run.json has them.
+_CPUS, _GPUS = "CPUs of a cluster", "GPUs of a cluster"
 
 
 @contextmanager
@@ -87,7 +91,12 @@ def check_hosts(options: RunOptions, observe: Observer) -> Section:
 
 
 def _open_session(client: Client, options: RunOptions, observe: Observer) -> Session:
-    device = choose_cluster_device(client, options.device, observe)
+    wanted = options.device
+    resumed = run_to_resume(options, suite=load(options.suite).name)
+    if resumed is not None and (device := resumed.read_run()["device"]) in (_CPUS, _GPUS):
+        # Another one that is asked for is refused with all else that differs.
+        wanted = "cpu" if device == _CPUS else "cuda"
+    device = choose_cluster_device(client, wanted, observe)
     return open_session(options, device=device, observe=observe)
 
 
@@ -136,11 +145,12 @@ def _device_option(session: Session) -> str:
 def choose_cluster_device(client: Client, wanted: str, observe: Observer) -> Device:
     """Return the device that trials run on: where it is left open, GPUs if any host has one."""
     if wanted == "auto":
-        if not client.scheduler_info()["workers"]:
-            announce(observe, [WAITING])
-            client.wait_for_workers(1)
-        found = client.run(on_host.accelerator_count, on_error="ignore")
+        with connected():
+            if not client.scheduler_info()["workers"]:
+                announce(observe, [WAITING])
+                client.wait_for_workers(1)
+            found = client.run(on_host.accelerator_count, on_error="ignore")
         wanted = "cuda" if any(found.values()) else "cpu"
     if wanted == "cpu":
-        return Device(kind="cpu", index=None, name="CPUs of a cluster")
-    return Device(kind="gpu", index=None, name="GPUs of a cluster")
+        return Device(kind="cpu", index=None, name=_CPUS)
+    return Device(kind="gpu", index=None, name=_GPUS)

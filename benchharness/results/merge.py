@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from benchharness.errors import Problem, RunError, SuiteError
+from benchharness.errors import Problem, SuiteError
 from benchharness.files import json_digest, sync, writable
 from benchharness.model.cell import CellKey, cell_key, cell_label
 from benchharness.results import journal
@@ -179,13 +179,8 @@ def _write(folder: RunFolder, sources: Sequence[Source]) -> None:
     for source in sources:
         if source.folder.logs.is_dir():
             shutil.copytree(source.folder.logs, folder.logs / source.name)
-        file = source.folder.path / "certificate.json"
-        if file.is_file():
-            try:
-                proofs = json.loads(file.read_text(encoding="utf-8"))
-            except ValueError as error:
-                remedy = "remove the file to merge without it"
-                raise RunError(f"{file}: expected JSON, found: {error}; {remedy}") from error
+        if read := source.folder.read_certificates():
+            proofs = read
             certificates += [{"source": source.name, **each} for each in proofs["certificates"]]
     if proofs:
         folder.write_certificates({**proofs, "certificates": certificates})

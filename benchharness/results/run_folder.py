@@ -169,6 +169,23 @@ class RunFolder:
         """Replace certificate.json: every pair of cells, its verdict and its figures."""
         self._write("certificate.json", certificates)
 
+    def read_certificates(self) -> dict[str, Any]:
+        """Return what ``write_certificates`` stored; empty where nothing was proven.
+
+        Raises:
+            RunError: It is damaged.
+        """
+        path = self.path / "certificate.json"
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{path}: expected JSON, found: {error}; remove the file to do without it"
+            ) from error
+        return content
+
     def write_comparison(self, comparison: dict[str, Any]) -> None:
         """Replace comparison.json: the verdicts on the run's two sides."""
         self._write("comparison.json", comparison)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +39,7 @@ def write_report(folder: RunFolder) -> list[Path]:
     report = Report.of(load_run(folder, records)[0], records)
     spec = poster(report)
     svg = vl_convert.vegalite_to_svg(spec) if spec else ""
-    page = report_page(report, _certificates(folder), vega=vega_bundle(), poster=svg)
+    page = report_page(report, folder.read_certificates(), vega=vega_bundle(), poster=svg)
     contents = {PAGE: page.encode()}
     if svg:
         contents |= {SVG: svg.encode(), PNG: vl_convert.svg_to_png(svg, scale=SCALE)}
@@ -89,17 +88,3 @@ def poster(report: Report) -> dict[str, Any]:
 
 def _wrapped(texts: Sequence[str]) -> list[str]:
     return [line for text in texts for line in textwrap.wrap(text, CHARACTERS)]
-
-
-def _certificates(folder: RunFolder) -> dict[str, Any]:
-    """Return certificate.json; empty where no proof was requested."""
-    path = folder.path / "certificate.json"
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise RunError(
-            f"{path}: expected JSON, found: {error}; remove the file to report without it"
-        ) from error
-    return content
