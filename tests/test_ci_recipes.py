@@ -18,7 +18,6 @@ import yaml
 from documents import ROOT, blocks
 
 from benchharness.cli import cli
-from benchharness.compare.verdict import read_thresholds
 from benchharness.suite.load import load
 
 OWN = ROOT / ".github" / "workflows" / "ci.yml"
@@ -283,15 +282,6 @@ def test_own_workflow_compares_a_suite_that_says_what_counts():
 
     assert regression is not None
     assert regression.threshold == 0.05
-
-
-def test_thresholds_on_the_command_line_are_understood():
-    """What is read later than the options themselves: percentages."""
-    calls = named("benchharness")
-    texts = [words[words.index("--threshold") + 1] for words in calls if "--threshold" in words]
-
-    assert texts
-    assert read_thresholds(tuple(texts))
 
 
 @pytest.mark.parametrize("arguments", named("make"), ids=" ".join)

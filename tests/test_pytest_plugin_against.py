@@ -115,14 +115,16 @@ def test_a_threshold_of_the_command_line_wins(repository: PluginRepository):
 def test_a_backend_is_a_side_too(repository: PluginRepository):
     """The others are compared with it, and it is not compared with itself."""
     text = SLOW_SUITE.replace('["slowpoke"]', '["hasty", "slowpoke"]')
-    (repository.top / "slow.toml").write_text(text + TWO + REGRESSION)
+    lone = '\n[[benchmark]]\nname = "lone"\nstrategy = "dataset"\nbackends = ["slowpoke"]\n'
+    (repository.top / "slow.toml").write_text(text + lone + TWO + REGRESSION)
 
     done = against(
         repository, "-rs", side="backend:hasty", PYTHONPATH=path_of(repository.top / "src")
     )
 
     assert done.code == 1, done.text
-    assert "1 failed, 1 skipped" in done.text
+    assert "1 failed, 2 skipped" in done.text
+    assert done.lines("lone-slowpoke: only one side runs it")
     assert done.lines("cnn-slowpoke: REGRESSION: cnn ")
     assert done.lines("cnn-hasty: the others are compared with hasty")
 

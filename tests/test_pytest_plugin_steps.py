@@ -44,11 +44,15 @@ def test_step(benchharness, values, scale, request):
     wait = lambda: None
     timed = benchharness.time(lambda: step(scale * values), synchronize=wait, rounds={rounds})
     assert timed.result.shape == (192, 192)
-    assert request.config.getoption("flavour") == "salty"
+    assert request.config.getoption("flavour").name == "salty"
+    assert request.config.cache.get("nothing", None) is None
 """
 CONFTEST = """
+import pathlib
+
+
 def pytest_addoption(parser):
-    parser.addoption("--flavour")
+    parser.addoption("--flavour", type=pathlib.Path)
 """
 WORDS = ("--benchmark-only", "--flavour=salty", "--against")
 
@@ -193,6 +197,87 @@ def test_a_package_of_another_place_is_refused(repository: GitRepository, tmp_pa
 
     assert done.code == 1, done.text
     assert done.lines("working tree: training: expected it to be imported from "), done.text
+
+
+def test_a_project_in_a_folder_of_a_repository_is_compared_by_its_own_files(tmp_path: Path):
+    """Although its package is installed: both sides would run that."""
+    made = GitRepository(tmp_path / "many")
+    project, site = made.top / "packages/mine", tmp_path / "site"
+    for folder in (project / "src/training", project / "tests", site / "training"):
+        folder.mkdir(parents=True)
+    (project / "conftest.py").write_text(CONFTEST)
+    (project / "pytest.ini").write_text(INI)
+    (made.top / ".gitignore").write_text("cache/\n__pycache__/\n")
+    (project / "tests/test_training.py").write_text(TEST.format(rounds=4))
+    for package in (site / "training", project / "src/training"):
+        (package / "__init__.py").write_text(PACKAGE.format(products=5))
+    made.commit("five")
+    (project / "src/training/__init__.py").write_text(PACKAGE.format(products=15))
+
+    done = run(project, *WORDS, "rev:HEAD", **threads(), PYTHONPATH=str(site))
+
+    assert done.code == 1, done.text
+    assert done.lines("test_step[1.0]: REGRESSION: "), done.text
+
+
+def test_a_second_timing_fails_as_in_any_session(repository: GitRepository):
+    """It would wait for turns that nobody gives, and be skipped."""
+    text = TEST.format(rounds=1).replace(
+        "    assert timed.result",
+        "    benchharness.time(lambda: 1, synchronize=wait)\n    assert timed.result",
+    )
+    (repository.top / "tests/test_training.py").write_text(text)
+    repository.commit("twice")
+
+    done = against(repository, "rev:HEAD")
+
+    assert done.code == 1, done.text
+    assert done.lines("benchharness.time: expected one timing in a test, found another"), done.text
+
+
+def test_a_step_that_skips_skips_the_test(repository: GitRepository):
+    """Such as one that finds no memory."""
+    text = TEST.format(rounds=1).replace(
+        "lambda: step(scale * values)", "lambda: pytest.skip('full')"
+    )
+    (repository.top / "tests/test_training.py").write_text(text)
+    repository.commit("skips")
+
+    done = against(repository, "rev:HEAD", "-rs")
+
+    assert done.code == 0, done.text
+    assert done.lines("Skipped: full"), done.text
+
+
+def test_a_test_that_hangs_ends_at_the_timeout(repository: GitRepository):
+    """With its side and what it has printed."""
+    text = TEST.format(rounds=1).replace(
+        "lambda: step(", "lambda: __import__('time').sleep(99) or step("
+    )
+    (repository.top / "tests/test_training.py").write_text(text)
+    repository.commit("hangs")
+
+    done = against(repository, "rev:HEAD", "--benchharness-timeout=8")
+
+    assert done.code == 1, done.text
+    assert done.lines("the test ended with code -9:"), done.text
+
+
+def test_a_session_in_which_nothing_is_compared_is_refused(repository: GitRepository):
+    """An empty side too: a variable of a script may be unset."""
+    (repository.top / "tests/test_other.py").write_text(
+        "def test_other(benchmark): benchmark(int)\n"
+    )
+
+    other = run(repository.top, *WORDS, "rev:HEAD", "tests/test_other.py")
+    empty = run(repository.top, *WORDS, "", "tests/test_training.py")
+
+    assert other.code == 4, other.text
+    assert other.lines(
+        "--against: expected a suite, or a test with the fixture benchharness, found"
+    )
+    assert empty.code == 1, empty.text
+    assert empty.lines("expected a commit, branch or tag, found none of that name"), empty.text
 
 
 def test_an_interrupted_pair_leaves_nothing_behind(repository: GitRepository):

@@ -26,7 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Add the fixture ``benchharness``, and refuse a comparison that nothing would be timed for."""
     is_distributed = config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput")
-    if is_distributed and config.getoption("against"):
+    if is_distributed and config.getoption("against") is not None:
         raise pytest.UsageError(
             "--against: expected one process at a time, found pytest-xdist, under which nothing is "
             "timed; leave out its options, or add -n 0"
@@ -83,7 +83,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         from benchharness.pytest_plugin.gate import BaselineGate
 
         config.pluginmanager.register(BaselineGate(config, benchmarks), "benchharness-gate")
-    if has_steps and config.getoption("against"):
+    is_compared = config.getoption("against") is not None
+    if is_compared and session.items and not (has_suites or has_steps):
+        raise pytest.UsageError(
+            "--against: expected a suite, or a test with the fixture benchharness, found none"
+        )
+    if has_steps and is_compared:
         from benchharness.pytest_plugin.steps import StepsAgainst
 
         config.pluginmanager.register(StepsAgainst(config), "benchharness-steps")

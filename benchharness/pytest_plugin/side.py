@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from pathlib import Path
-from typing import IO, Any
+from pathlib import Path, PurePath
+from typing import IO, Any, NamedTuple
 
 import pytest
 
 # Of the environment: a JSON object of what the session that compares states.
 VARIABLE = "BENCHHARNESS_SIDE"
+# Key of a path in it.
+_PATH = "__path__"
 
 
 class Turns:
@@ -19,6 +21,16 @@ class Turns:
 
     def __init__(self, orders: IO[str], answers: IO[str]) -> None:
         self._orders, self._answers = orders, answers
+        self._is_begun = False
+
+    def begin(self, *, rounds: int) -> bool:
+        """Report how many rounds are to be timed; False for a second timing, which has no turns."""
+        if self._is_begun:
+            return False
+        self._is_begun = True
+        self.report(rounds=rounds)
+        self.wait()
+        return True
 
     def wait(self) -> bool:
         """Return True when it is this side's turn, and False when no more is wanted."""
@@ -36,8 +48,8 @@ TURNS = pytest.StashKey[Turns]()
 class EndReport:
     """Reports how the test has ended."""
 
-    def __init__(self, turns: Turns, files: Path) -> None:
-        self._turns, self._files = turns, files
+    def __init__(self, turns: Turns, places: Places) -> None:
+        self._turns, self._places = turns, places
         self._skipped = ""
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -48,26 +60,53 @@ class EndReport:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         """Report it."""
-        foreign = foreign_package(self._files)
+        foreign = foreign_package(self._places)
         self._turns.report(code=int(exitstatus), foreign=foreign, skipped=self._skipped)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_cmdline_main(config: pytest.Config) -> None:
     """Take over the options of the session that compares, before anything is configured."""
-    stated = json.loads(os.environ.pop(VARIABLE))
+    stated = json.loads(os.environ.pop(VARIABLE), object_hook=with_paths)
     vars(config.option).update(stated["options"])
     turns = Turns(os.fdopen(stated["orders"]), os.fdopen(stated["answers"], "w"))
     config.stash[TURNS] = turns
-    config.pluginmanager.register(EndReport(turns, Path(stated["files"]).resolve()))
+    config.pluginmanager.register(EndReport(turns, Places(*map(Path, stated["places"]))))
 
 
-def foreign_package(files: Path) -> str:
+class Places(NamedTuple):
+    """Folders of a side: its files, its pytest root among them, and the repository's own top."""
+
+    files: Path
+    root: Path
+    top: Path
+
+
+def path_as_json(value: object) -> dict[str, str]:
+    """Return a path as JSON knows it; a TypeError for anything else."""
+    if isinstance(value, PurePath):
+        return {_PATH: str(value)}
+    raise TypeError(f"{type(value).__name__} is no path")
+
+
+def with_paths(value: dict[str, Any]) -> Any:
+    """Return an object of JSON, or the path that it stands for."""
+    return Path(value[_PATH]) if value.keys() == {_PATH} else value
+
+
+def foreign_package(places: Places) -> str:
     """Return a package of a working tree that was imported from elsewhere; empty for none."""
+    files, root, top = (place.resolve() for place in places)
+    folders = [files, files / "src", root, root / "src"]
     for name, module in [*sys.modules.items()]:
         origin = getattr(module, "__file__", None)
-        if "." in name or not origin or Path(origin).resolve().is_relative_to(files):
+        if "." in name or not origin:
             continue
-        if any((folder / name / "__init__.py").exists() for folder in (files, files / "src")):
+        path = Path(origin).resolve()
+        if path.is_relative_to(files):
+            continue
+        # Of the other side's files, or installed although the side has it.
+        is_other = path.is_relative_to(top) and not path.is_relative_to(sys.prefix)
+        if is_other or any((folder / name / "__init__.py").exists() for folder in folders):
             return f"{name}: expected it to be imported from {files}, found {origin}"
     return ""

@@ -15,8 +15,9 @@ import sys
 import tempfile
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from statistics import median
+from threading import Timer
 from typing import Any, Self
 
 import pytest
@@ -33,17 +34,19 @@ from benchharness.measure.machine import fingerprint, machine_label
 from benchharness.measure.yardstick import SHARED_DEVICE
 from benchharness.model.quantities import QUANTITIES
 from benchharness.pytest_plugin.against import judge, target_of
-from benchharness.pytest_plugin.options import UNCOMPARED, UncomparedWarning
+from benchharness.pytest_plugin.options import UNCOMPARED, UncomparedWarning, request_of
 from benchharness.pytest_plugin.run import FirstError
 from benchharness.pytest_plugin.samples import report_samples, session_of
-from benchharness.pytest_plugin.side import VARIABLE
+from benchharness.pytest_plugin.side import VARIABLE, path_as_json
 from benchharness.report.comparison import plain_text
 
 _COLUMN = QUANTITIES["step_ms_p50"]
 _MOST_PAIRS = 20
 _LOG_LINES = 15
 _END_S = 10
-_PLUGINS = ("no:cacheprovider", "benchharness.pytest_plugin.side")
+_PLUGINS = ("benchharness.pytest_plugin.side",)
+# Variables by which coverage starts in every process, and slows the side that it covers.
+_COVERAGE = ("COV_CORE_", "COVERAGE_PROCESS_")
 # Options of the session that are none of a single test's: what it selects, writes and reports.
 _SESSION_OPTIONS = re.compile(
     r"against|benchmark_|cov_|file_or_dir$|keyword$|markexpr$|deselect$|maxfail$|xmlpath$|htmlpath$"
@@ -65,27 +68,37 @@ class StepSide:
         inside = path.is_relative_to(self.top) and not path.is_relative_to(sys.prefix)
         return self.files / path.relative_to(self.top) if inside else path
 
-    def environment(self) -> dict[str, str]:
-        """Return the variables of its process, which imports the side's files first."""
+    def environment(self, root: Path) -> dict[str, str]:
+        """Return the variables of its process, which imports the side's files first.
+
+        ``root`` is the root folder of the session, that of a project within the repository.
+        """
         path = [self.here(Path(entry)) for entry in sys.path if entry]
         own = [folder for folder in path if folder.is_relative_to(self.files)]
         behind = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        entries = dict.fromkeys([*map(str, [*own, self.files / "src", self.files]), *behind])
+        roots = dict.fromkeys([self.here(root), self.files])
+        sources = [folder for at in roots for folder in (at / "src", at)]
+        entries = dict.fromkeys([*map(str, [*own, *sources]), *behind])
         variables = {"PYTHONPATH": os.pathsep.join(entries), "PYTHONSAFEPATH": "1"}
-        kept = {name: value for name, value in os.environ.items() if name != "PYTEST_ADDOPTS"}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if name != "PYTEST_ADDOPTS" and not name.startswith(_COVERAGE)
+        }
         return with_retained_heap({**SHARED_DEVICE, **kept, **variables})
 
-    def arguments(self, item: pytest.Item) -> list[str]:
+    def arguments(self, item: pytest.Item, cache: Path) -> list[str]:
         """Return pytest's arguments for a test; what an ini file adds is in the options."""
         config = item.config
         ini = self.here(config.inipath) if config.inipath else None
         plugins = [name for name in config.option.plugins if isinstance(name, str)]
+        own = ("addopts=", f"cache_dir={cache}")
         return [
             f"{self.here(item.path)}::{item.nodeid.partition('::')[2]}",
             f"--rootdir={self.here(config.rootpath)}",
             *(["-c", str(ini)] if ini and ini.exists() else []),
             *(f"-p{name}" for name in (*plugins, *_PLUGINS)),
-            *(f"-o{text}" for text in (*(config.option.override_ini or ()), "addopts=")),
+            *(f"-o{text}" for text in (*(config.option.override_ini or ()), *own)),
         ]
 
 
@@ -103,18 +116,23 @@ class SideProcess:
         orders, self._orders = os.pipe()
         reader, answers = os.pipe()
         self._reader = os.fdopen(reader)
+        self._timeout_s = request_of(item.config, item.path).timeout_s
+        root = item.config.rootpath
         stated = {
             "options": _options(item.config),
-            "files": str(side.files),
+            "places": [side.files, side.here(root), side.top],
             "orders": orders,
             "answers": answers,
         }
         folder = side.here(item.config.invocation_params.dir)
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", *side.arguments(item)],
+                [
+                    *(sys.executable, "-m", "pytest"),
+                    *side.arguments(item, cache=log.with_name(f"cache-{log.name}")),
+                ],
                 cwd=folder if folder.is_dir() else side.files,
-                env=side.environment() | {VARIABLE: json.dumps(stated)},
+                env=side.environment(root) | {VARIABLE: json.dumps(stated, default=path_as_json)},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -130,10 +148,13 @@ class SideProcess:
 
     def __exit__(self, *_: object) -> None:
         self._close_orders()
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        self._kill()
         self._process.wait()
         self._reader.close()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
 
     def take_turn(self) -> None:
         """Let it run until its next report."""
@@ -142,8 +163,14 @@ class SideProcess:
         self.read()
 
     def read(self) -> None:
-        """Wait for its next report."""
+        """Wait for its next report, no longer than ``--benchharness-timeout`` says."""
+        killer = None
+        if self._timeout_s:
+            killer = Timer(self._timeout_s, self._kill)
+            killer.start()
         line = self._reader.readline()
+        if killer is not None:
+            killer.cancel()
         answer = json.loads(line) if line else {"code": self._process.wait()}
         if "step_s" in answer:
             self.step_s.append(answer["step_s"])
@@ -201,6 +228,13 @@ class StepsAgainst:
         config.add_cleanup(self._stack.close)
 
     @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Let the test's fixtures, made in this process too, leave the device to the sides."""
+        if "benchharness" in getattr(item, "fixturenames", ()):
+            for name, value in SHARED_DEVICE.items():
+                os.environ.setdefault(name, value)
+
+    @pytest.hookimpl(tryfirst=True)
     def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool | None:
         """Run the test of both sides in turn, in place of the function."""
         benchmarks = session_of(self._config)
@@ -243,6 +277,10 @@ class StepsAgainst:
                 return None
             of_b.require_ok()
             of_a.require_ok()
+            for side in (of_b, of_a):
+                if not side.step_s:
+                    # The step skips by itself.
+                    pytest.skip(side.facts.get("skipped") or "no step was timed")
             pairs.append((of_a, of_b))
             if len(pairs) in looks:
                 medians = [(median(of_a.step_s), median(of_b.step_s)) for of_a, of_b in pairs]
@@ -322,7 +360,7 @@ def _options(config: pytest.Config) -> dict[str, Any]:
     def is_plain(value: object) -> bool:
         if isinstance(value, list):
             return all(map(is_plain, value))
-        return isinstance(value, str | int | float | None)
+        return isinstance(value, str | int | float | PurePath | None)
 
     options = vars(config.option).items()
     kept = {k: v for k, v in options if is_plain(v) and not _SESSION_OPTIONS.match(k)}
