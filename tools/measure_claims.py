@@ -539,7 +539,8 @@ def _power() -> Table:
         for comparisons in (1, 5)
     ]
     return Table(
-        title="A true difference is named: at least 90 % of 10 % at 5 % scatter, in 7 trials",
+        title="A true difference is named: at least 90 % of 10 % at 5 % scatter, in 7 trials on "
+        "average, where it is the only comparison",
         headings=("difference", "scatter of a trial", "comparisons", "trials", "what", "measured"),
         scenarios=tuple(scenarios),
     )

@@ -134,7 +134,7 @@ def _half_width(
 
     Source:
         The next value is farther off than n others once in n + 1 times (the rule of succession);
-        how far was chosen by simulation, see docs/statistics.md.
+        how far was chosen by simulation, see docs/statistics_gates.md.
     """
     import numpy as np
 

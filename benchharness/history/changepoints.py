@@ -19,7 +19,7 @@ from statistics import median
 FEWEST = 3
 # A smaller step may always be due to the machine; a share, as all sizes here are logarithms.
 SMALLEST = 0.03
-# Chosen by simulation, with the figures in docs/statistics.md (tools/measure_gates.py).
+# Chosen by simulation, with the figures in docs/statistics_gates.md (tools/measure_gates.py).
 _PENALTY, _CERTAIN = 2.0, 4.5
 # Of neighbouring runs at most: beyond it a series wanders, and has no levels.
 _MOST_CORRELATED = 0.9

@@ -253,7 +253,8 @@ class PhaseEntered(OfTrial):
 
     Attributes:
         phase: ``startup``, ``import``, ``data``, ``build``, ``compile``, ``extract``, ``feed``,
-            ``train``, ``ledger``, ``evaluate``, ``test``, ``save``, ``replay`` or ``calibrate``.
+            ``train``, ``ledger``, ``evaluate``, ``test``, ``save``, ``replay``, ``calibrate`` or
+            ``overhead``, the warm-up of a GPU.
     """
 
     kind: ClassVar[str] = "phase"
