@@ -24,8 +24,8 @@ def command(
     Without SUITE, the built-in suite is used, with the images in --data.
 
     Every pair of backends is compared for each benchmark and point of its matrix, in float32
-    and with deterministic kernels; losses are compared without dropout. Results are cached until code, versions, data,
-    weights, settings or machine change.
+    and with deterministic kernels; losses are compared without dropout. Results are cached until
+    code, versions, data, weights, settings or machine change.
 
     Exit codes: 0 every pair is proven; 1 a pair is not; 2 invalid suite or options.
     """
