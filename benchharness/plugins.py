@@ -387,11 +387,14 @@ def requirements(entry: EntryPoint) -> list[tuple[str, str]]:
 
 @functools.cache
 def package_digest(package: str) -> str:
-    """Return a digest of the Python files of an installed package."""
+    """Return a digest of the Python files of an installed package, or of a module's only one."""
     spec = find_spec(package)
     folders = spec.submodule_search_locations or [] if spec else []
+    files = [file for folder in folders for file in Path(folder).rglob("*.py")]
+    if spec and not folders and spec.origin and spec.has_location:
+        files = [Path(spec.origin)]
     digest = hashlib.sha256()
-    for file in sorted(file for folder in folders for file in Path(folder).rglob("*.py")):
+    for file in sorted(files):
         digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 

@@ -76,7 +76,11 @@ class Comparison:
             return REGRESSION
         if any(cell.failure and not cell.is_skipped for cell in self.cells):
             return FAILED
-        return UNDECIDABLE if any(v.is_undecided for _, v in self.verdicts()) else OK
+        is_nothing_measured = not any(cell.verdicts for cell in self.cells) and not all(
+            cell.is_skipped for cell in self.cells
+        )
+        is_undecided = any(verdict.is_undecided for _, verdict in self.verdicts())
+        return UNDECIDABLE if is_undecided or is_nothing_measured else OK
 
     def verdicts(self) -> Iterator[tuple[CellComparison, Verdict]]:
         """Yield every verdict with its cell."""

@@ -90,7 +90,10 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
             )
             matches[key(cell)] = _Match(a=cell, b=other, trials=trials)
 
-    differences = [*_run_differences(run_a, run_b), *_setting_differences([*matches.values()])]
+    found = [*matches.values()]
+    differences = [*_run_differences(run_a, run_b), *_setting_differences(found)]
+    if not any(kind == "machine" for kind, _ in differences):
+        differences += _machine_differences(found)
     problems = [problem for kind, problem in differences if kind not in options.ignore]
     problems = problems or [*_thresholds_below_drift([*matches.values()], criteria)]
     if problems:
@@ -254,6 +257,17 @@ def _run_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Dif
         digests = [(run.get(key) or {}).get("digest") for run in (a, b)]
         if digests[0] != digests[1]:
             yield _difference(kind, content(a, key), content(b, key))
+
+
+def _machine_differences(matches: Sequence[_Match]) -> Iterator[Difference]:
+    """Yield the unlike kinds of machines that matching cells ran on, each pair once.
+
+    run.json of a cluster's run has the kind of the machine that started it.
+    """
+    pairs = dict.fromkeys((match.a.machine, match.b.machine) for match in matches)
+    for a, b in pairs:
+        if a and b and a != b:
+            yield _difference("machine", a, b)
 
 
 def _setting_differences(matches: Sequence[_Match]) -> Iterator[Difference]:

@@ -24,7 +24,7 @@ from benchharness.compare.projects import (
 from benchharness.compare.targets import WORKTREE
 from benchharness.errors import Problem, SuiteError
 from benchharness.locks import Lock, LockedError, locked
-from benchharness.measure.git import GitError, changes, git
+from benchharness.measure.git import GitError, changes, git, new_files
 from benchharness.subprocesses import python_environment
 from benchharness.text import closest
 
@@ -39,6 +39,7 @@ class Checkout:
         label: For people: the revision as written, and its commit.
         commit: Full hash; of the working tree, that of the commit below.
         is_dirty: Whether the files differ from the commit.
+        has_new_code: Whether Python files of the working tree are not tracked by git.
         projects: Names of the distributions that come from it.
         environment: Variables that the workers need beside their own.
     """
@@ -46,6 +47,7 @@ class Checkout:
     label: str
     commit: str
     is_dirty: bool
+    has_new_code: bool
     top: Path
     projects: tuple[str, ...]
     python: str
@@ -124,6 +126,7 @@ def check_out(
             label=label,
             commit=commit,
             is_dirty=is_dirty,
+            has_new_code=revision == WORKTREE and bool(new_files(top, "*.py")),
             top=files,
             projects=tuple(project.name for project in projects),
             python=str(python),

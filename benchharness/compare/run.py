@@ -17,7 +17,9 @@ from benchharness.compare.sampling import FEWEST_PAIRS, Limits, PairSeries, Samp
 from benchharness.compare.targets import Side
 from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
+from benchharness.files import json_digest
 from benchharness.measure.machine import read_memory, usable_cores
+from benchharness.plugins import code_digest, installed
 from benchharness.results.cells import worst_proof
 from benchharness.results.record import disturbed_count
 from benchharness.run.events import Compared, Observer, announce
@@ -308,11 +310,16 @@ def _check_out(
             )
         )
         # Modified files have no lasting name.
-        modified = f" changed {secrets.token_hex(8)}" if checkout.is_dirty else ""
+        modified = (
+            f" changed {secrets.token_hex(8)}" if checkout.is_dirty or checkout.has_new_code else ""
+        )
+        # Of what is installed beside the repository as well: plugins, and versions of frameworks.
+        known = [installed()[name] for name in sorted(installed()) if name in (plugins or ())]
+        setup = json_digest([checkout.python, *map(code_digest, known)], length=16)
         executor = session.executor(
             python=str(checkout.python),
             variables=checkout.environment,
-            code=checkout.commit + modified,
+            code=f"{checkout.commit}{modified} {setup}",
         )
         cells = [pair.a if letter == "A" else pair.b for pair in plan.cells]
         for backend in dict.fromkeys(cell.backend for cell in cells):

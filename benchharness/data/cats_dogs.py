@@ -52,7 +52,7 @@ def cats_dogs(
     if places_here is None:
         raise DatasetError(f"{path}: expected the classes cats and dogs, found neither; {_REMEDY}")
     base, place = places_here
-    if place.name == _NUMBERED:
+    if place.resolve().name == _NUMBERED:
         return _numbered(place, train=train, test=test, is_lenient=is_lenient)
     listing = folder(base, seed=seed, train=train, test=test, is_lenient=is_lenient)
     if not _is_ours(listing.classes):

@@ -180,11 +180,14 @@ def _words(name: str) -> list[str]:
     return words
 
 
-def _split_order(name: str, words: Sequence[str]) -> tuple[int, str]:
-    """Return the sorting key of split folders: the word that comes first in ``words``."""
+def _split_order(name: str, words: Sequence[str]) -> tuple[bool, int, str]:
+    """Return the sorting key of split folders: the word that comes first in ``words``.
+
+    Masks and the like come last, whatever their names.
+    """
     inside = _words(name)
     places = (place for place, word in enumerate(words) if word in inside)
-    return next(places, len(words)), name
+    return not set(_BESIDE_IMAGES).isdisjoint(inside), next(places, len(words)), name
 
 
 def _spelling(name: str) -> str:
@@ -298,6 +301,11 @@ def _require_classes(train: _Split) -> None:
         for node in classes
     ]
     same = set.intersection(*inner) if inner else set()
+    if {"train", "test"} <= {role(name)[0] for name in same}:
+        raise DatasetError(
+            f"{parent.path}: expected class folders within train and test, found train and test "
+            f"within {counts}; put train and test above the classes{hint}"
+        )
     if len(same) > 1 and kinds & {"train", "test", "part"}:
         raise DatasetError(
             f"{parent.path}: expected class folders, found folders that seem to be parts of a "

@@ -12,6 +12,7 @@ from benchharness.doctor.check import Check
 from benchharness.download.caches import keras_home, torch_checkpoints
 from benchharness.download.registry import REGISTRY, RemoteResource, weights_home
 from benchharness.errors import AbsentError, BenchError
+from benchharness.files import expanded, file_digest
 from benchharness.model.backbones import BACKBONES, Release
 from benchharness.suite.plan import Plan
 from benchharness.suite.settings import TransferSettings
@@ -116,7 +117,14 @@ def _weights(
         return Resource(name=label, place=place, is_real=not is_embedded)
     except (BenchError, OSError) as error:
         # Without a name it is looked for elsewhere, or is not part of this installation.
-        if environment.get("BENCHHARNESS_WEIGHTS") and not is_embedded:
+        named = environment.get("BENCHHARNESS_WEIGHTS")
+        if named and not is_embedded:
+            # A run converts what was published, and then uses that.
+            own, published = expanded(named), home.files[0] if home else None
+            if published and own.is_dir():
+                own /= published.name
+            if published and own.is_file() and file_digest(own) == published.sha256:
+                return Resource(name=label, place=_tilde(own, environment))
             return Resource(name=label, place="", damage=str(error))
     if is_embedded:
         remedy = "part of benchharness but missing: pip install --force-reinstall benchharness"

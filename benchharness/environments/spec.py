@@ -10,8 +10,14 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from benchharness.environments.install import CORE, dependency_closure, installed_as, needs
-from benchharness.plugins import installed
+from benchharness.environments.install import (
+    CORE,
+    dependency_closure,
+    installed_as,
+    needs,
+    origin_of,
+)
+from benchharness.plugins import installed, package_digest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +29,7 @@ class EnvironmentSpec:
         python: Identity of the interpreter that it is for.
         copied: Name and version of the distributions that are copied from here.
         to_install: Everything to install: the suite's requirements, and those of what is copied.
+        code: Digest of the plugin's code, where it is copied: its version may stay when it changes.
     """
 
     plugin: str
@@ -30,6 +37,7 @@ class EnvironmentSpec:
     python: str
     copied: tuple[str, ...]
     to_install: tuple[str, ...]
+    code: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, plugin: str, requirements: Sequence[str], *, python: str) -> EnvironmentSpec:
@@ -55,7 +63,13 @@ class EnvironmentSpec:
         for known in ours.values():
             texts += needs(known, python=version)
         foreign = {text for text in texts if canonicalize_name(Requirement(text).name) not in ours}
+        is_copied = entry is not None and entry.dist is not None
+        if is_copied and entry and entry.dist:
+            key = canonicalize_name(entry.dist.name)
+            is_copied = key in ours and not origin_of(entry.dist.name).startswith("-e ")
+        module = entry.module.partition(".")[0] if entry else ""
         return cls(
+            code=(package_digest(module),) if is_copied else (),
             plugin=plugin,
             requirements=tuple(requirements),
             python=python,
@@ -66,7 +80,7 @@ class EnvironmentSpec:
     @property
     def digest(self) -> str:
         """Name of the environment: equal specifications share one."""
-        facts = [self.plugin, self.python, *self.copied, "--", *self.to_install]
+        facts = [self.plugin, self.python, *self.copied, "--", *self.to_install, *self.code]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
     def pins(self) -> tuple[str, ...]:

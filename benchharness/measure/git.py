@@ -70,6 +70,12 @@ def describe_commit(folder: Path) -> dict[str, str | bool]:
         return {"unknown": str(error)}
 
 
+def new_files(folder: Path, pattern: str) -> list[str]:
+    """Return the files below a folder that match, and that git neither tracks nor ignores."""
+    options = ("--others", "--exclude-standard", "-z")
+    return [name for name in git(folder, "ls-files", *options, "--", pattern).split("\0") if name]
+
+
 def changes(folder: Path) -> list[str]:
     """Return the tracked files below a folder's top that differ from the commit."""
     lines = git(folder, "status", "--porcelain", "-z", "--untracked-files=no").split("\0")

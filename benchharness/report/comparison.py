@@ -316,6 +316,8 @@ def _outcome(comparison: Comparison) -> str:
             return f"REGRESSION: {some(pair for pair in verdicts if pair[1].is_worse)}{more}"
         case 1:
             return f"FAILED: {_some(failed)} cannot be compared"
+        case 4 if not verdicts:
+            return "UNDECIDABLE: nothing that is compared was measured on both sides"
         case 4:
             undecided = _some(
                 [f"{cell.label} {_words(v.column)}" for cell, v in verdicts if v.is_undecided]

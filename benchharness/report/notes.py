@@ -28,6 +28,7 @@ from benchharness.report.rows import (
     raised_flags,
     rounded,
     row_name,
+    speed_metric,
 )
 from benchharness.report.summary import format_ci, times_text
 from benchharness.results.cells import Cell, proof_word
@@ -261,11 +262,13 @@ def _compiling(cells: Cells) -> Iterator[Note]:
     """
     ok = [(row, cell) for row, cell in cells if cell.ok]
     twins = [
-        (row, Pair(compiled, plain, (compiled, plain)))
-        for (row, compiled), (_, plain) in product(ok, ok)
+        # All that ran in between counts, of both rows where they are two.
+        (row, Pair(compiled, plain, (*row.recorded, *(() if other is row else other.recorded))))
+        for (row, compiled), (other, plain) in product(ok, ok)
         if _are_twins(compiled, plain)
     ]
-    speeds = [speed for _, pair in twins if (speed := pair.speed())]
+    known = [pair for _, pair in twins if not pair.is_separate_run]
+    speeds = [speed for pair in known if (speed := pair.speed())]
     rule = rule_for(speeds, comparisons=max(len(twins), 1))
     for row, pair in twins:
         if text := _break_even(pair.a, pair.b):
@@ -317,9 +320,13 @@ def _doubt(pair: Pair, rule: DecisionRule) -> str:
     speed = pair.speed()
     # Medians are over all trials, those included that have no partner.
     is_disturbed = bool(pair.a.disturbed or pair.b.disturbed)
-    if speed is None or (not is_disturbed and rule.verdict(speed) in ("faster", "slower")):
+    if speed is None:
+        return ""
+    is_sure = not (is_disturbed or pair.is_separate_run)
+    if is_sure and rule.verdict(speed) in ("faster", "slower"):
         return ""
     why = format_ci(speed, is_disturbed=is_disturbed)
+    why += "; the sides ran at different times" if pair.is_separate_run else ""
     return f"; not sure: {times_text(speed)}x as fast ({why})"
 
 
@@ -342,12 +349,12 @@ def _unstable(cell: Cell, *, level: float) -> str:
     """Return by how much the trials of the cell, or of the first such host, scatter too much."""
     by_host = _grouped((host_of(trial), trial) for trial in cell.ok)
     for host, trials in by_host.items():
-        rates = replace(cell, trials=tuple(trials)).values("train_images_per_s")
+        rates = replace(cell, trials=tuple(trials)).values(speed_metric(cell))
         scatter = excessive_scatter(rates, limit=STEADY, level=level / len(by_host))
         if scatter:
             where = f" on {printable(host)}" if len(by_host) > 1 else ""
             return (
-                f"from {' to '.join(rounded([min(rates), max(rates)]))} images/s over "
+                f"from {' to '.join(rounded([min(rates), max(rates)]))} {cell.speed_unit} over "
                 f"{len(rates)} trials{where}, a standard deviation of {100 * scatter:.0f} %; "
                 "close other programs"
             )

@@ -141,10 +141,14 @@ class Pair(BackendPair):
                 {t["trial"]: t for t in cell.ok if t["metrics"].get(metric) is not None}
                 for cell in (self.a, self.b)
             )
+            # Merged runs repeat seeds, and two trainings from one seed are no two samples.
+            by_seed: dict[object, tuple[Record, Record]] = {}
+            for number, trial in a.items():
+                if number in b:
+                    by_seed.setdefault(trial.get("seed", number), (trial, b[number]))
             scores = [
-                (Score.of_record(trial, split), Score.of_record(b[number], split))
-                for number, trial in a.items()
-                if number in b
+                (Score.of_record(mine, split), Score.of_record(other, split))
+                for mine, other in by_seed.values()
             ]
             if known := [(score, other) for score, other in scores if score and other]:
                 mine, others = zip(*known, strict=True)
@@ -193,7 +197,7 @@ class Mean:
     @property
     def measure(self) -> Measure:
         """What the mean is of."""
-        extracts = any(pair.a.strategy == "bottleneck" for pair in self._voting)
+        extracts = any(pair.a.is_extracting for pair in self._voting)
         return Measure(f"speed of training{' with extraction' if extracts else ''}", "trains")
 
     @property

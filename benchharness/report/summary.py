@@ -152,10 +152,10 @@ def _undecided(finding: SpeedFinding) -> str:
 
 def _of_row(row: Row, family: Family) -> Iterator[SummaryLine]:
     pairs = family.pairs[row.name]
-    rates = {
-        cell.backend: cell.median(pair.rate) or 0.0 for pair in pairs for cell in (pair.a, pair.b)
-    }
-    fastest = max(rates, key=rates.__getitem__, default="")
+    # By the ratios that decide, which may be of times to a target.
+    ratios = [(pair, ratio) for pair in pairs if (ratio := pair.ratio())]
+    wins = Counter((p.a if ratio.log >= 0 else p.b).backend for p, ratio in ratios)
+    fastest = max(wins, key=wins.__getitem__, default="")
     for pair in pairs:
         if fastest in (pair.a.backend, pair.b.backend):
             yield _answer(row.name, pair, family)
@@ -192,7 +192,7 @@ def _details(pair: Pair) -> Iterator[str]:
         yield f"{trials} of each side excluded, because they ran on different hosts"
     if pair.is_target_met and speed:
         yield f"{pair.work.noun} {figure(speed)}"
-    if pair.a.strategy == "bottleneck":
+    if pair.a.is_extracting:
         yield (
             f"extraction before it {figure(extraction)}"
             if extraction

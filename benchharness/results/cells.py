@@ -93,6 +93,11 @@ class Cell:
         """Unit of its speed: images, or what a frozen front has made of them, a second."""
         return f"{trains_on(self.strategy, self.trials[-1]['settings'])}/s"
 
+    @property
+    def is_extracting(self) -> bool:
+        """Whether its trials extract features before they train."""
+        return is_extracting(self.trials[-1])
+
     def values(self, metric: str) -> list[Number]:
         """Return the known values of a metric over the ok trials."""
         known = (measured(trial["metrics"], metric) for trial in self.ok)
@@ -137,6 +142,13 @@ def trains_on(strategy: str, settings: Mapping[str, Any]) -> str:
     """Return what training goes through: ``images``, or stored ``features`` of them."""
     is_front_stored = settings.get("reuse_frozen") and settings.get("trainable") != "all"
     return "features" if strategy == "bottleneck" or is_front_stored else "images"
+
+
+def is_extracting(trial: Record) -> bool:
+    """Return whether a trial extracts features before it trains on them."""
+    return trial["strategy"] != "dataset" and (
+        trains_on(trial["strategy"], trial["settings"]) == "features"
+    )
 
 
 def worst_proof(verdicts: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from itertools import combinations
 from typing import Any, Protocol
 
 from benchharness.model.cell import CellKey, cell_key
-from benchharness.results.cells import Cell
+from benchharness.results.cells import Cell, is_extracting
 from benchharness.results.record import Record
 
 # A machine that was idle for longer than this between two trials may be in another state: a turn
@@ -211,7 +211,7 @@ def work_speed(trial: Record) -> float | None:
     """
     metrics = trial["metrics"]
     rate = metrics.get("train_images_per_s")
-    if not rate or trial["strategy"] != "bottleneck":
+    if not rate or not is_extracting(trial):
         return math.log(rate) if rate else None
     train_s, extract_s = metrics.get("train_s"), metrics.get("extract_s")
     if not train_s or extract_s is None or metrics.get("extract_reused") is not False:
@@ -267,5 +267,7 @@ def started_s(trial: Record) -> float:
 
 
 def ended_s(trial: Record) -> float:
-    """Return when a trial ended, in seconds."""
+    """Return when a trial ended, in seconds; one that was killed has measured nothing."""
+    if ended := trial.get("ended"):
+        return datetime.fromisoformat(ended).timestamp()
     return started_s(trial) + (trial["metrics"].get("wall_s") or 0.0)

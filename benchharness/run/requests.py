@@ -8,11 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from benchharness import __version__
 from benchharness.errors import PluginError
 from benchharness.files import json_digest
 from benchharness.model.cell import CellKey
-from benchharness.plugins import code_digest, find
+from benchharness.plugins import code_digest, find, package_digest
 from benchharness.results.record import Record
 from benchharness.run.inputs import RunInputs
 from benchharness.run.process.executor import LocalExecutor
@@ -118,7 +117,7 @@ class Requests:
             pretrained = self.inputs.pretrained(cell)
             self._digests[cell.key] = json_digest(
                 {
-                    "core": __version__,
+                    "core": package_digest("benchharness"),
                     "benchmark": cell.benchmark,
                     "settings": {
                         **cell.settings.model_dump(mode="json", exclude=_IRRELEVANT),

@@ -17,7 +17,14 @@ from benchharness.measure.machine import (
     machine_kind,
     recorded_variables,
 )
-from benchharness.plugins import code_digest, distribution, find, installed, requirements
+from benchharness.plugins import (
+    code_digest,
+    distribution,
+    find,
+    installed,
+    package_digest,
+    requirements,
+)
 from benchharness.results.record import Record, without_nan
 from benchharness.results.run_folder import RunFolder, find_run, runs_of
 from benchharness.run import messages
@@ -83,7 +90,13 @@ def run_to_resume(options: RunOptions, *, suite: str) -> RunFolder | None:
     if options.resume is None:
         return None
     if options.resume == Path():
-        return next(reversed(runs_of(options.results / suite)), None)
+        found = next(reversed(runs_of(options.results / suite)), None)
+        if found is None and options.only_failed:
+            raise RunError(
+                f"{options.results / suite}: expected a run whose failed trials to repeat, found "
+                "none; name its folder with --results or --resume"
+            )
+        return found
     folder = find_run(options.resume, options.results)
     recorded = folder.read_run().get("suite")
     if recorded != suite:
@@ -158,6 +171,7 @@ def describe_run(
     return {
         "format": 1,
         "benchharness": __version__,
+        "core": f"code {package_digest('benchharness')[:_CODE_DIGITS]}",
         "suite": plan.suite.name,
         "title": messages.title(plan, inputs.dataset),
         "profile": plan.profile,
@@ -223,6 +237,8 @@ def setup_differences(
     # Runs of earlier versions recorded no variables, which says nothing of those there were.
     variables = before.get("variables", now["variables"])
     pairs = [(name, before[name], now[name]) for name in names]
+    # Earlier versions recorded no digest of their own code.
+    pairs.append(("benchharness", before.get("core", now["core"]), now["core"]))
     pairs += [
         (f"backend {backend}", before["code"].get(backend), now["code"].get(backend))
         for backend in {**before["code"], **now["code"]}
@@ -236,8 +252,18 @@ def setup_differences(
         for name, word in (("dataset", "data"), ("weights", "weights"))
         if (before[name] or {}).get("digest") != (now[name] or {}).get("digest")
     ]
-    pairs += _first_difference(before["resolved"], now["resolved"], where="suite")
+    resolved = (_decisive(run["resolved"]) for run in (before, now))
+    pairs += _first_difference(*resolved, where="suite")
     return [(where, _words(a), _words(b)) for where, a, b in pairs if a != b]
+
+
+def _decisive(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return of a resolved suite what decides the outcome of trials that finish."""
+    kept = {key: value for key, value in resolved.items() if key not in ("title", "regression")}
+    cells = [
+        {**cell, "settings": {**cell["settings"], "time_limit_s": None}} for cell in kept["cells"]
+    ]
+    return {**kept, "cells": cells}
 
 
 def _first_difference(old: Any, new: Any, *, where: str) -> Iterator[tuple[str, Any, Any]]:

@@ -323,6 +323,7 @@ class Runner(AbstractContextManager["Runner"]):
             "host": self.host,
             "machine": self.machine,
             "started": began.isoformat(timespec="milliseconds"),
+            "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
         }
         return record | {"flags": list(flags(record))}
 

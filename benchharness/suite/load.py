@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.backbones import BACKBONES
+from benchharness.plugins import OURS, installed
 from benchharness.suite.errors import (
     FieldError,
     KeyPath,
@@ -221,6 +222,30 @@ def _errors_between_tables(document: Document) -> Iterator[FieldError]:
                 for keys, below in ((_table(override), at), (matrix, (*at, "matrix"))):
                     for key in (keys.keys() & SETTINGS.keys()) - {*known}:
                         yield unknown_key(key, known).under(*below)
+    yield from _misspelt_backends(document)
+
+
+def _misspelt_backends(document: Document) -> Iterator[FieldError]:
+    """Yield tables of backends that are nowhere listed, and whose names resemble one that is.
+
+    Others may be meant for `--backend`.
+    """
+    profiles = [*map(_table, _table(document.get("profiles")).values())]
+    overrides = [entry for table in profiles for entry in _table(table.get("benchmark")).values()]
+    tables = [document, *profiles, *_list(document.get("benchmark")), *overrides]
+    listed = [
+        name
+        for table in tables
+        for name in _list(_table(table).get("backends"))
+        if isinstance(name, str)
+    ]
+    for name, table in _table(document.get("backend")).items():
+        # A plugin of its own name may be meant, or one that the table names.
+        if name in listed or name in (*installed(), *OURS) or "plugin" in _table(table):
+            continue
+        if hint := did_you_mean(name, listed):
+            expected = "the name of a backend of this suite"
+            yield FieldError(at=("backend", name), expected=expected, found=quote(name), hint=hint)
 
 
 def _too_many_points(table: Any, *at: str | int) -> Iterator[FieldError]:

@@ -53,7 +53,9 @@ def check_comparison(
         code = REGRESSION
     elif any(cell["failure"] and not cell["skipped"] for cell in content["cells"]):
         code = FAILED
-    elif any(v["word"] == "undecidable" and v["is_required"] for v in verdicts):
+    elif any(v["word"] == "undecidable" and v["is_required"] for v in verdicts) or (
+        not verdicts and not all(cell["skipped"] for cell in content["cells"])
+    ):
         code = UNDECIDABLE
     findings.compare("comparison.json: exit_code", code, content["exit_code"])
 

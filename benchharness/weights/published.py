@@ -59,8 +59,13 @@ def find_published(
             damaged.append(damage)
     keras, torch = keras_home(environment), torch_checkpoints(environment)
     places = [place for place in (keras and keras / "models", torch) if place]
-    if published := _in_folders(offers, places):
-        return published
+    for offer in offers:
+        # What cannot be read in a framework's cache keeps nobody from downloading another.
+        try:
+            if published := _in_folders([offer], places):
+                return published
+        except WeightsError as error:
+            damaged.append(str(error))
     reasons = [*damaged]
     for offer in offers:
         try:

@@ -7,8 +7,10 @@ import json
 import math
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +22,19 @@ from numpy.typing import NDArray
 from benchharness.errors import DatasetError
 from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
 from benchharness.measure.clock import now_s
-from benchharness.measure.machine import recorded_variables
+from benchharness.measure.machine import machine_kind, recorded_variables
 from benchharness.model.network import Network, Shape
 from benchharness.model.task import Task
 from benchharness.model.work import Batches, Extraction
+from benchharness.plugins import code_digest, find, package_digest
 from benchharness.suite.settings import BottleneckSettings
 from benchharness.worker.context import TrialContext, Weights
 from benchharness.worker.progress import ProgressReporter
 from benchharness.worker.training_loop import warmup_batches
 
 _FEATURES, _META = "features.npy", "meta.json"
+# No extraction takes longer.
+_ABANDONED_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +102,9 @@ def _content_key(context: TrialContext, task: Task) -> str:
         "fitted": repr(context.preprocessing),
         "execution": asdict(task.execution),
         "backend": [context.request.plugin, dict(context.request.options)],
+        "code": [package_digest("benchharness"), code_digest(find(context.request.plugin))],
+        # Folders may be shared by machines, whose seconds are stored as well.
+        "machine": machine_kind(os.environ),
         "versions": dict(context.backend.versions()),
         "variables": recorded_variables(os.environ),
     }
@@ -136,6 +144,7 @@ def compute_features(
     Raises:
         DatasetError: The disk has no room for them, or cannot be written.
     """
+    _remove_abandoned(folder)
     partial, target = folder / f".{key}-{uuid.uuid4().hex[:8]}", folder / key
     try:
         count = sum(len(batch) for batch in batches)
@@ -164,6 +173,14 @@ def compute_features(
         shutil.rmtree(partial, ignore_errors=True)
     stored = np.load(target / _FEATURES, mmap_mode="r", allow_pickle=False)
     return Features(values=stored, seconds=seconds, is_reused=False)
+
+
+def _remove_abandoned(folder: Path) -> None:
+    """Remove what killed extractions have left a day ago or earlier: it has its full size."""
+    for left in folder.glob(".*-*"):
+        with suppress(OSError):
+            if time.time() - left.stat().st_mtime > _ABANDONED_S:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _room_for(shape: tuple[int, ...], file: Path) -> np.memmap[Any, np.dtype[np.float32]]:

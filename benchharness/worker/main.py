@@ -14,7 +14,6 @@ from typing import Any
 
 from benchharness.errors import BenchError, UnsupportedError
 from benchharness.measure.clock import PhaseClock
-from benchharness.measure.meters import peak_rss_bytes
 from benchharness.worker.process import OOM_REMEDY, die_with_parent, is_oom, set_affinity
 from benchharness.worker.progress import Channel
 from benchharness.worker.request import WorkerRequest
@@ -101,6 +100,9 @@ def _failure(error: Exception, *, has_log: bool) -> tuple[str, str]:
 
 def _metrics(channel: Channel) -> dict[str, Any]:
     """Return what was measured, with the seconds of each phase."""
+    # Not at the top: NumPy starts its threads when it is imported, before they are confined.
+    from benchharness.measure.meters import peak_rss_bytes
+
     clock, metrics = channel.clock, channel.metrics
     known = {name: value for name, value in metrics.items() if value is not None}
     return {

@@ -253,9 +253,10 @@ def ratios_of(frame: Frame) -> list[Datum]:
                 "value": ratio.times,
                 "low": ratio.low if has_interval else None,
                 "high": ratio.high if has_interval else None,
-                "certainty": format_ci(ratio, is_disturbed=finding.is_disturbed),
+                "certainty": format_ci(shown, is_disturbed=finding.is_disturbed),
                 "proof": printable(pair.proof) or "not requested",
                 "figure": f"{printable(ahead.backend)} {times_text(shown)}x{busy}",
+                "verdict": "winner" if has_winner else "no winner named",
                 "is_disturbed": finding.is_disturbed,
                 "colour": colours[ahead.backend] if has_winner else css("even"),
             }
@@ -458,7 +459,10 @@ def _row_chart(
 
     The data set ``cells`` has ``row``, ``name`` and ``figure``; ``about`` names the figures.
     """
-    figures = "; ".join(f"{cell['name']} {cell['figure']}" for cell in cells)
+    figures = "; ".join(
+        ", ".join(filter(None, (f"{cell['name']} {cell['figure']}", cell.get("verdict"))))
+        for cell in cells
+    )
     return Chart(
         name=name,
         title=title,

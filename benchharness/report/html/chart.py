@@ -55,7 +55,7 @@ class Frame:
 
     Trials are rows with ``line``, ``backend`` and ``name`` of their cell for people, ``trial``,
     ``seed``, ``is_ok``, ``is_disturbed``, ``unit`` and ``speed`` (None where unknown or not ok),
-    ``target``, ``host``, and ``metrics`` and ``epochs`` as recorded.
+    ``target``, ``host``, ``machine``, and ``metrics`` and ``epochs`` as recorded.
     """
 
     rows: Sequence[Row]
@@ -81,6 +81,7 @@ class Frame:
                         "speed": speed if is_ok else None,
                         "target": cell.target_top1,
                         "host": host_of(trial),
+                        "machine": cell.machine,
                     }
                     | picked(trial, "trial", "seed", "metrics", "epochs")
                 )

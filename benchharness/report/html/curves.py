@@ -152,7 +152,8 @@ def accuracy(frame: Frame) -> list[Chart]:
     if not trials:
         return []
     cells = [cell[0] | _medians(cell) for cell in grouped(trials, "name")]
-    front = front_of(cells)
+    # Kinds of machines are never mixed.
+    front = [row for machine in grouped(cells, "machine") for row in front_of(machine)]
     splits = {row["split"] for row in cells}
     split = splits.pop() if len(splits) == 1 else "test or validation"
     values = [row["value"] for row in trials]
@@ -202,7 +203,7 @@ def _point(trial: Datum) -> Datum | None:
         return None
     # Stored features carry the seconds of the trial that extracted them.
     seconds = train_s + (metrics.get("extract_s") or 0.0)
-    names = picked(trial, "line", "backend", "name", "trial")
+    names = picked(trial, "line", "backend", "name", "trial", "machine")
     return names | {"seconds": seconds, "value": top1, "split": split}
 
 
@@ -255,7 +256,7 @@ def _accuracy_layers(
         alt.Tooltip("value:Q", title="top-1", format=".4f"),
     ]
     return alt.layer(
-        front.encode(x=x, y=y),
+        front.encode(x=x, y=y, detail="machine:N"),
         *texts,
         small.encode(x=x, y=y, **frame.look()),
         large.encode(x=x, y=y, tooltip=words, **frame.look()),

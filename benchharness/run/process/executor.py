@@ -143,6 +143,9 @@ class LocalExecutor:
                 meters.on_event(event)
                 outcome.add(event)
                 on_event(event)
+                if outcome.is_final:
+                    # Processes that a plugin has left may hold the pipe open.
+                    break
         outcome.end(wall_s=now_s() - started_s, meters=meters)
         tail = log_tail(log)
         if event == "silent":
