@@ -41,6 +41,7 @@ batch_size = 5
 """
 
 DESCRIBED = {
+    "core": "code 0",
     "benchharness": "0.2.0",
     "machine": "a machine",
     "device": "a device",
@@ -169,6 +170,7 @@ def test_only_what_failed_is_repeated(place: Path, finished: list[str]):
         ({"weights": {"origin": "elsewhere", "digest": "0"}}, "weights"),
         ({"code": {"numpy": "benchharness 0.0.1"}}, "backend numpy"),
         ({"benchharness": "0.0.1"}, "benchharness"),
+        ({"core": "code 1"}, "code of benchharness"),
         ({"variables": {"OMP_NUM_THREADS": "1"}}, "OMP_NUM_THREADS"),
     ],
 )
@@ -185,6 +187,27 @@ def test_nothing_is_mixed_into_a_run(tmp_path: Path, change: dict[str, Any], whe
     if where == "machine":
         # Of a cluster it is the client's, on which nothing runs.
         check_same_setup(folder, DESCRIBED | change, is_here=False)
+
+
+@pytest.mark.usefixtures("finished")
+def test_what_decides_no_outcome_may_be_changed_before_resuming(place: Path):
+    """A limit that was too short can be raised, as the message of a late trial advises."""
+    (place / "tiny.toml").write_text(
+        SUITE.replace("batch_size = 5", "batch_size = 5\ntime_limit_s = 900")
+    )
+
+    again = run("--resume")
+
+    assert again.exception is None, again.output
+    assert started(again) == []
+
+
+def test_failed_trials_of_no_run_are_not_repeated_in_silence(place: Path):
+    """A mistyped folder would look like a run in which all is well."""
+    again = run("--only-failed", "--results", str(place / "elsewhere"))
+
+    assert isinstance(again.exception, RunError)
+    assert "expected a run whose failed trials to repeat, found none" in str(again.exception)
 
 
 @pytest.mark.usefixtures("finished")

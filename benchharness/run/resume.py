@@ -237,8 +237,9 @@ def setup_differences(
     # Runs of earlier versions recorded no variables, which says nothing of those there were.
     variables = before.get("variables", now["variables"])
     pairs = [(name, before[name], now[name]) for name in names]
-    # Earlier versions recorded no digest of their own code.
-    pairs.append(("benchharness", before.get("core", now["core"]), now["core"]))
+    if "core" in before and "core" in now:
+        # Earlier versions recorded no digest of their own code.
+        pairs.append(("code of benchharness", before["core"], now["core"]))
     pairs += [
         (f"backend {backend}", before["code"].get(backend), now["code"].get(backend))
         for backend in {**before["code"], **now["code"]}

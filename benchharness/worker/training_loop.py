@@ -124,7 +124,8 @@ class TrainingLoop:
         self.warm_steps_s = second - first, third - second
         warm(lambda: train(epochs[0]))
         if self.validation:
-            self.training.evaluate([self.validation[0]])
+            # The last batch may be smaller, and another program.
+            self.training.evaluate(warmup_batches(self.validation))
         self.training.reset()
         self.training.synchronize()
 

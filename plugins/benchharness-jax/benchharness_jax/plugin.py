@@ -11,7 +11,11 @@ from benchharness.api import Backend, PluginError, Setting, hookimpl
 benchharness_api = "1.0"
 # Read when XLA starts. Unless told otherwise, it takes most of a GPU's memory at once, which
 # would hide what a trial needs.
-ENVIRONMENT = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+ENVIRONMENT = {
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    # Every trial compiles: what an earlier one has compiled would change its seconds.
+    "JAX_ENABLE_COMPILATION_CACHE": "false",
+}
 
 
 @hookimpl

@@ -14,7 +14,12 @@ benchharness_api = "1.0"
 ENGINES = ("tensorflow", "jax", "torch")
 # Read when the engine is imported. Unless told otherwise, TensorFlow and JAX take all the memory
 # of a GPU at once, which would hide what a trial needs.
-ENVIRONMENT = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", "XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+ENVIRONMENT = {
+    "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+    "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    # Every trial compiles: what an earlier one has compiled would change its seconds.
+    "JAX_ENABLE_COMPILATION_CACHE": "false",
+}
 
 
 @hookimpl

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import version
+from typing import Any
 
 import keras
 import numpy as np
@@ -265,13 +266,16 @@ def dropout_states(layers: list[keras.Layer]) -> list[keras.Variable]:
     return [variable for layer in dropouts for variable in layer.non_trainable_variables]
 
 
-def fresh_value(variable: keras.Variable) -> NDArray[np.float32] | None:
-    """Return a state that has not been used yet; None for zeros.
+def fresh_value(variable: keras.Variable) -> NDArray[Any] | None:
+    """Return a state that has not been used yet, in its own dtype; None for zeros.
+
+    Seeds are integers, of which float32 cannot tell neighbours apart.
 
     Whatever an optimizer of Keras keeps for a weight starts at zero. A copy would take as much
     memory again: 5.6 GB for Adam and the published network.
     """
-    return to_canonical(variable) if int(np.prod(variable.shape)) <= 2 else None
+    is_small = int(np.prod(variable.shape)) <= 2
+    return np.array(keras.ops.convert_to_numpy(variable)) if is_small else None
 
 
 def scores(totals: Tensor, *, count: int) -> Scores:
