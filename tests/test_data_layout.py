@@ -367,3 +367,22 @@ def test_reading_needs_no_right_to_write_or_open(tmp_path: Path) -> None:
         os.mkfifo(file)
 
     assert counts(read_layout(tmp_path).train) == {"cats": 2, "dogs": 2}
+
+
+def test_splits_within_classes_are_refused_with_what_to_do(tmp_path: Path):
+    """Read as one, the pictures for testing would be for training."""
+    touch(tmp_path, "cats/train", "cats/test", "dogs/train", "dogs/test")
+
+    with pytest.raises(DatasetError, match="put train and test above the classes"):
+        read_layout(tmp_path)
+
+
+def test_masks_are_never_preferred_to_photographs(tmp_path: Path):
+    """Whatever comes first in the alphabet."""
+    for split in ("train", "test"):
+        touch(tmp_path, *(f"{split}_{kind}/{pet}" for kind in ("gt", "images") for pet in PETS))
+
+    found = read_layout(tmp_path)
+
+    paths = [path for of_class in found.train.values() for path in of_class]
+    assert paths and all("train_images" in str(path) for path in paths)

@@ -144,3 +144,16 @@ def test_a_hook_calls_one_plugin_alone(install):
 
     loaded = [plugins.load_backend(name, options={}) for name in ("first", "second", "first")]
     assert loaded == ["first", "second", "first"]
+
+
+def test_the_code_of_a_plugin_in_one_module_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """After an edit its trials and proofs are others."""
+    module = tmp_path / "in_one_module.py"
+    module.write_text("SPEED = 1\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    before = plugins.package_digest("in_one_module")
+
+    module.write_text("SPEED = 2\n")
+    plugins.package_digest.cache_clear()
+
+    assert plugins.package_digest("in_one_module") != before

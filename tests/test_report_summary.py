@@ -12,6 +12,7 @@ from results_records import record
 
 from benchharness.measure.accuracy import packed
 from benchharness.report.markdown import markdown
+from benchharness.report.pairs import pairs_of
 from benchharness.report.rows import backends_of, rows_of
 from benchharness.report.summary import answers_in, answers_of
 from benchharness.report.table import plain_text
@@ -521,3 +522,46 @@ def test_answers_stand_between_title_and_table():
 
     assert text.startswith("T\nsimple_cnn: torch trains 1.18x")
     assert marked.index("- simple\\_cnn: torch trains 1.18x") < marked.index("| benchmark")
+
+
+def test_a_trial_that_was_killed_is_no_idle_time():
+    """It has measured nothing, and it ran between the others, which are neighbours."""
+
+    def ran(backend: str, trial: int, begin: int, end: int, **changes: Any) -> dict[str, Any]:
+        times = (
+            f"2026-11-23T{10 + trial}:{second // 60:02}:{second % 60:02}+00:00"
+            for second in (begin, end)
+        )
+        proofs = {other: "proven" for other in ("keras", "jax", "torch") if other != backend}
+        return record(backend=backend, trial=trial, proof="proven", proofs=proofs) | dict(
+            zip(("started", "ended"), times, strict=True), **changes
+        )
+
+    records = []
+    for trial in range(1, 6):
+        slow, fast = ({"train_images_per_s": speed + trial / 10} for speed in (100.0, 124.0))
+        records += [
+            ran("keras", trial, 0, 60, metrics=slow | {"wall_s": 60.0}),
+            ran("jax", trial, 60, 660, status="timeout", reason="late", metrics={}),
+            ran("torch", trial, 660, 710, metrics=fast | {"wall_s": 50.0}),
+        ]
+
+    (answer,) = answers(records)
+
+    assert answer.startswith("simple_cnn: torch trains 1.24x faster than keras"), answer
+
+
+def test_a_seed_counts_once_in_accuracies():
+    """Merged runs repeat seeds, and a training that is repeated is no other sample."""
+    records = [
+        record(backend=backend, trial=trial, seed=40 + seed)
+        for trial, seed in enumerate((1, 2, 1, 2), start=1)
+        for backend in ("keras", "torch")
+    ]
+    (row,) = rows_of(records, ["keras", "torch"], cores=2)
+    (pair,) = pairs_of(row)
+
+    accuracy = pair.accuracy()
+
+    assert accuracy is not None
+    assert len(accuracy.a) == len(accuracy.b) == 2
