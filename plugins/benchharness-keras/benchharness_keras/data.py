@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial, reduce
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import keras
@@ -308,6 +308,9 @@ class FileLoader:
         _require_tensorflow()
         self._task = task
         self.workers = task.execution.threads
+        self._batches: Callable[[], Batches] = tuple
+        # By batch size: tracing the functions anew for each epoch would be timed along with it.
+        self._datasets: dict[int, tf.data.Dataset] = {}
 
     def load(self, batches: Callable[[], Batches]) -> tf.data.Dataset:
         """Return a dataset of inputs and labels, both batched as the core's.
@@ -321,14 +324,16 @@ class FileLoader:
         """
         import tensorflow as tf
 
-        task, workers = self._task, self._task.execution.threads
-        batch_size = max(len(batch) for batch in (batches()[0], batches()[-1]))
-        dataset = tf.data.Dataset.from_generator(
-            partial(_rows, batches, task), output_signature=_signature(task)
-        )
-        images = dataset.unbatch().map(self._read, num_parallel_calls=workers)
-        sized = images.batch(batch_size).prefetch(AHEAD)
-        return sized.apply(tf.data.experimental.assert_cardinality(len(batches())))
+        task, self._batches = self._task, batches
+        size = max(len(batch) for batch in (batches()[0], batches()[-1]))
+        if size not in self._datasets:
+            rows = tf.data.Dataset.from_generator(
+                lambda: _rows(self._batches, task), output_signature=_signature(task)
+            )
+            images = rows.unbatch().map(self._read, num_parallel_calls=self.workers)
+            self._datasets[size] = images.batch(size).prefetch(AHEAD)
+        count = tf.data.experimental.assert_cardinality(len(batches()))
+        return self._datasets[size].apply(count)
 
     def _read(
         self, arrays: dict[str, tf.Tensor], label: tf.Tensor

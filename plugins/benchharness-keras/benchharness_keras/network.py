@@ -131,9 +131,17 @@ class KerasExtraction:
 
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
         """Yield float32 outputs, channels last, an array per batch."""
+        earlier: Tensor | None = None
         for batch in batches:
             arrays, _ = ENGINE.arrays(batch)
-            yield np.array(keras.ops.convert_to_numpy(self._forward(arrays)), np.float32)
+            # The next batch is gathered while a GPU is at this one; some engines read back in the
+            # order of their work, so the next begins after that.
+            done = None if earlier is None else _on_host(earlier)
+            earlier = self._forward(arrays)
+            if done is not None:
+                yield done
+        if earlier is not None:
+            yield _on_host(earlier)
 
     def synchronize(self) -> None:
         """Return at once: each batch's output has come back to the host already."""
@@ -141,6 +149,11 @@ class KerasExtraction:
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings."""
         return network_settings(self._device, layers=self._layers, is_compiled=self._is_compiled)
+
+
+def _on_host(outputs: Tensor) -> NDArray[np.float32]:
+    """Wait for outputs and return them, float32."""
+    return np.asarray(keras.ops.convert_to_numpy(outputs), np.float32)
 
 
 def network_settings(
