@@ -382,7 +382,9 @@ def test_the_record_of_a_lost_host_says_what_was_proven(hosts: Cluster, tmp_path
     """As those of other trials do, so that everything follows."""
     write_suite(tmp_path, trials=2, epochs=LONG)
     process = start_run(tmp_path, "--proof", "--cluster", str(hosts.file))
-    wait_for(lambda: any((hosts.folder / "cache-a").glob("cluster/*/*/logs/*.log")), seconds=120)
+    # Its first trial is over, and it is at the other backend's.
+    wait_for(lambda: "a" in {record["host"] for record in records(tmp_path)}, seconds=120)
+    wait_until_trial_runs(hosts.folder / "cache-a")
     hosts.remove("a")
     out, err = process.communicate(timeout=300)
 
