@@ -213,3 +213,15 @@ def test_what_a_killed_builder_left_is_swept_after_a_day(tmp_path):
         pass
 
     assert sorted(path.name for path in tmp_path.iterdir()) == [".entry-2-bb", "entry"]
+
+
+def test_a_folder_of_datasets_is_no_dataset(tmp_path, drawing):
+    """BENCHHARNESS_DATA may hold several, which are no classes of one."""
+    for dataset in ("pets", "cars"):
+        save_classes(tmp_path / "data" / dataset / "train", train=2, test=0)
+    environment = {"BENCHHARNESS_DATA": str(tmp_path / "data")}
+
+    listing = look("folder", tmp_path, environment=environment, fallback="drawn", train_images=4)
+
+    assert not listing.is_real
+    assert drawing

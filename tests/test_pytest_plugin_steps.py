@@ -220,47 +220,52 @@ def test_a_project_in_a_folder_of_a_repository_is_compared_by_its_own_files(tmp_
     assert done.lines("test_step[1.0]: REGRESSION: "), done.text
 
 
-def test_a_second_timing_fails_as_in_any_session(repository: GitRepository):
-    """It would wait for turns that nobody gives, and be skipped."""
-    text = TEST.format(rounds=1).replace(
-        "    assert timed.result",
-        "    benchharness.time(lambda: 1, synchronize=wait)\n    assert timed.result",
-    )
+@pytest.mark.parametrize(
+    ("before", "after", "options", "code", "words"),
+    [
+        (
+            # It would wait for turns that nobody gives, and be skipped.
+            "    assert timed.result",
+            "    benchharness.time(lambda: 1, synchronize=wait)\n    assert timed.result",
+            (),
+            1,
+            "benchharness.time: expected one timing in a test, found another",
+        ),
+        (
+            # Such as a step that finds no memory.
+            "lambda: step(scale * values)",
+            "lambda: pytest.skip('full')",
+            ("-rs",),
+            0,
+            "Skipped: full",
+        ),
+        (
+            "lambda: step(",
+            "lambda: __import__('time').sleep(99) or step(",
+            ("--benchharness-timeout=8",),
+            1,
+            "the test ended with code -9:",
+        ),
+    ],
+    ids=["times twice", "skips", "hangs"],
+)
+def test_a_step_that_goes_wrong_ends_as_in_any_session(
+    repository: GitRepository,
+    before: str,
+    after: str,
+    options: tuple[str, ...],
+    code: int,
+    words: str,
+):
+    """It fails or is skipped, with the reason."""
+    text = TEST.format(rounds=1).replace(before, after)
     (repository.top / "tests/test_training.py").write_text(text)
-    repository.commit("twice")
+    repository.commit("wrong")
 
-    done = against(repository, "rev:HEAD")
+    done = against(repository, "rev:HEAD", *options)
 
-    assert done.code == 1, done.text
-    assert done.lines("benchharness.time: expected one timing in a test, found another"), done.text
-
-
-def test_a_step_that_skips_skips_the_test(repository: GitRepository):
-    """Such as one that finds no memory."""
-    text = TEST.format(rounds=1).replace(
-        "lambda: step(scale * values)", "lambda: pytest.skip('full')"
-    )
-    (repository.top / "tests/test_training.py").write_text(text)
-    repository.commit("skips")
-
-    done = against(repository, "rev:HEAD", "-rs")
-
-    assert done.code == 0, done.text
-    assert done.lines("Skipped: full"), done.text
-
-
-def test_a_test_that_hangs_ends_at_the_timeout(repository: GitRepository):
-    """With its side and what it has printed."""
-    text = TEST.format(rounds=1).replace(
-        "lambda: step(", "lambda: __import__('time').sleep(99) or step("
-    )
-    (repository.top / "tests/test_training.py").write_text(text)
-    repository.commit("hangs")
-
-    done = against(repository, "rev:HEAD", "--benchharness-timeout=8")
-
-    assert done.code == 1, done.text
-    assert done.lines("the test ended with code -9:"), done.text
+    assert done.code == code, done.text
+    assert done.lines(words), done.text
 
 
 def test_a_session_in_which_nothing_is_compared_is_refused(repository: GitRepository):

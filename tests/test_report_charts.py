@@ -270,10 +270,31 @@ def test_times_far_apart_get_a_logarithmic_axis(seconds, kind):
     assert scale["domain"][0] <= min(seconds) <= max(seconds) < scale["domain"][1]
 
 
+def test_each_kind_of_machine_has_its_front():
+    """Rows of several kinds alternate in the table, and none hides another's."""
+    points = [
+        {"seconds": seconds, "value": value, "machine": machine}
+        for machine, seconds, value in (
+            ("slow", 100, 0.9),
+            ("fast", 5, 0.95),
+            ("slow", 200, 0.95),
+            ("fast", 9, 0.94),
+        )
+    ]
+
+    front = curves.front_of(points)
+
+    assert [(row["machine"], row["seconds"]) for row in front] == [
+        ("fast", 5),
+        ("slow", 100),
+        ("slow", 200),
+    ]
+
+
 def test_the_front_is_what_nobody_beats_in_both():
     """Sooner and more accurate wins; a tie in accuracy goes to the sooner."""
     points = [
-        {"seconds": seconds, "value": value}
+        {"seconds": seconds, "value": value, "machine": ""}
         for seconds, value in ((3, 0.9), (1, 0.7), (2, 0.6), (4, 0.9), (5, 0.95), (1, 0.5))
     ]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -157,3 +159,12 @@ def test_files_that_cannot_be_loaded_are_refused_before_anything_runs(tmp_path: 
 
     with pytest.raises(DatasetError, match=r"cats\.0\.webp: expected a JPEG or PNG file"):
         inputs_of(plan, tmp_path)
+
+
+def test_numpy_is_not_imported_before_a_worker_is_confined():
+    """Its threads would start on all cores, whatever the suite states."""
+    words = "import sys, benchharness.worker.main; print('numpy' in sys.modules)"
+
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "False"

@@ -136,9 +136,6 @@ def find(
 
     places = _places(name, path=path, environment=environment)
     place = next((place for place in places if holds(place)), path)
-    if place is None and name == "folder":
-        # Deeper than one looks first, a layout may hold pictures too.
-        place = next((place for place in places if _has_pictures(place)), None)
     if place is not None:
         return load(place)
     looked = f"looked in {', '.join(map(str, places)) or f'no folder, as {VARIABLE} is not set'}"
@@ -196,13 +193,6 @@ def _require_known(name: str) -> None:
             f"dataset {name}: expected the entry point that it comes through, found none; "
             "install benchharness again, its code is newer than what is installed"
         )
-
-
-def _has_pictures(place: Path) -> bool:
-    """Return whether there are pictures in a folder or below."""
-    from benchharness.data.tree import read_tree
-
-    return place.is_dir() and read_tree(place).root.may_hold_pictures()
 
 
 def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> list[Path]:

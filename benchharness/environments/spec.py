@@ -63,13 +63,16 @@ class EnvironmentSpec:
         for known in ours.values():
             texts += needs(known, python=version)
         foreign = {text for text in texts if canonicalize_name(Requirement(text).name) not in ours}
-        is_copied = entry is not None and entry.dist is not None
-        if is_copied and entry and entry.dist:
-            key = canonicalize_name(entry.dist.name)
-            is_copied = key in ours and not origin_of(entry.dist.name).startswith("-e ")
-        module = entry.module.partition(".")[0] if entry else ""
+        dist = entry.dist if entry else None
+        # An editable one is not copied: its code is read where it is.
+        is_copy = (
+            dist is not None
+            and canonicalize_name(dist.name) in ours
+            and not origin_of(dist.name).startswith("-e ")
+        )
+        code = (package_digest(entry.module.partition(".")[0]),) if entry and is_copy else ()
         return cls(
-            code=(package_digest(module),) if is_copied else (),
+            code=code,
             plugin=plugin,
             requirements=tuple(requirements),
             python=python,

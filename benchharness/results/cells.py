@@ -95,7 +95,7 @@ class Cell:
 
     @property
     def is_extracting(self) -> bool:
-        """Whether its trials extract features before they train."""
+        """True where its trials extract features before training."""
         return is_extracting(self.trials[-1])
 
     def values(self, metric: str) -> list[Number]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, groupby
+from operator import itemgetter
 from statistics import median
 from typing import Any
 
@@ -152,8 +153,7 @@ def accuracy(frame: Frame) -> list[Chart]:
     if not trials:
         return []
     cells = [cell[0] | _medians(cell) for cell in grouped(trials, "name")]
-    # Kinds of machines are never mixed.
-    front = [row for machine in grouped(cells, "machine") for row in front_of(machine)]
+    front = front_of(cells)
     splits = {row["split"] for row in cells}
     split = splits.pop() if len(splits) == 1 else "test or validation"
     values = [row["value"] for row in trials]
@@ -186,11 +186,18 @@ def accuracy(frame: Frame) -> list[Chart]:
 
 
 def front_of(cells: Sequence[Datum]) -> list[Datum]:
-    """Return the cells that no other one beats in both, the quickest first."""
+    """Return the cells that no other one beats in both, the quickest first.
+
+    Of each kind of machine by itself: kinds are never mixed.
+    """
     front: list[Datum] = []
-    for row in sorted(cells, key=lambda row: (row["seconds"], -row["value"])):
-        if not front or row["value"] > front[-1]["value"]:
-            front.append(row)
+    key = itemgetter("machine")
+    for _, alike in groupby(sorted(cells, key=key), key=key):
+        best = -math.inf
+        for row in sorted(alike, key=lambda row: (row["seconds"], -row["value"])):
+            if row["value"] > best:
+                front.append(row)
+                best = row["value"]
     return front
 
 
