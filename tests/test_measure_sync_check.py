@@ -322,6 +322,8 @@ class Device:
         loop_s: What the framework's loop takes at the end of a stretch.
         is_lazy: Whether steps begin when somebody waits for them.
         noise: Adds bursts to whatever takes time; None for a quiet machine.
+        starved: How often the device or the host waits for a core, a tenth of a second or so, in
+            20 ms of work, where there is noise; 0 for the rarer bursts of a shared machine.
     """
 
     def __init__(
@@ -335,8 +337,10 @@ class Device:
         loop_s: float = 0.0,
         is_lazy: bool = False,
         noise: random.Random | None = None,
+        starved: float = 0.0,
     ) -> None:
         self.now_s = 0.0
+        self._starved = starved
         self._is_lazy, self._noted = is_lazy, 0
         self._step_s, self._length, self._is_honest = step_s, length, is_honest
         self._hand_over_s, self._read_s, self._loop_s = hand_over_s, read_s, loop_s
@@ -399,7 +403,12 @@ class Device:
 
     def _burst(self, seconds: float) -> float:
         """Return what others take of the machine meanwhile: now and then some 20 ms."""
-        if self._noise is None or self._noise.random() > 0.02 + 5 * seconds:
+        if self._noise is None:
+            return 0.0
+        if self._starved:
+            is_waiting = self._noise.random() < self._starved * min(1.0, 0.01 + seconds / 0.02)
+            return self._noise.uniform(0.02, 0.15) if is_waiting else 0.0
+        if self._noise.random() > 0.02 + 5 * seconds:
             return 0.0
         return self._noise.expovariate(1 / 0.02)
 
@@ -464,6 +473,21 @@ def test_bursts_of_a_busy_machine_refuse_no_honest_device(step_s: float, read_s:
     """None of 300, where one reading of 5 to 17 is disturbed by 20 ms or so."""
     for seed in range(300):
         Device(step_s=step_s, read_s=read_s, noise=random.Random(seed)).demand()
+
+
+@pytest.mark.parametrize("step_s", [0.005, 0.02, 0.1])
+def test_a_starved_machine_refuses_hardly_an_honest_device(step_s: float):
+    """At most 4 of 100 within a budget, though six readings of ten wait for a core."""
+    refused = 0
+    for seed in range(100):
+        noise = random.Random(seed)
+        device = Device(step_s=step_s, length=0, read_s=0.02, noise=noise, starved=0.6)
+        try:
+            device.demand(budget_s=2.5)
+        except UnsynchronizedError:
+            refused += 1
+
+    assert refused <= 4
 
 
 @pytest.mark.parametrize("length", [2, inf])

@@ -33,10 +33,11 @@ _TOLERATED_STEPS, _TOLERATED_S = 0.5, 0.001
 # undone and hide it. A stretch then lasts so many times as long.
 _TIMES_READING = 3
 # Noise only ever adds time, so the shortest readings decide. A backend passes as soon as two
-# attempts agree that nothing was left; it is refused only after all attempts.
-_AGREEING, _ATTEMPTS = 2, 6
-# Attempts before a refusal where steps are too long for more.
-_FEW_ATTEMPTS = 3
+# attempts agree that nothing was left; it is refused only after all attempts, for on a machine
+# whose cores work for others most readings take a tenth of a second longer.
+_AGREEING, _ATTEMPTS = 2, 12
+# Attempts before a refusal once they have lasted far longer than any noise.
+_FEW_ATTEMPTS, _LONG_S = 3, 20.0
 # A pause is so much longer than the reading before it, and a little, for the device may be slower
 # the next time.
 _TIMES_PAUSED, _PAUSED_S = 1.5, 0.002
@@ -142,11 +143,12 @@ def require_synchronize(
             steps, prompt_s, rested_s = longer, inf, inf
             continue
         agreeing = agreeing + 1 if prompt_s - rested_s <= tolerated_s else 0
-        is_over = (stretches.now() - began_s) * (1 + 1 / attempt) > budget_s
+        spent_s = stretches.now() - began_s
+        is_over = spent_s * (1 + 1 / attempt) > budget_s
         if agreeing == _AGREEING or (agreeing and is_over):
             _require_begun(stretches, steps, rested_s, tolerated_s=tolerated_s)
             return
-        if is_over and attempt == _FEW_ATTEMPTS:
+        if is_over and attempt >= _FEW_ATTEMPTS and spent_s > _LONG_S:
             break
     if not agreeing:
         raise UnsynchronizedError(
