@@ -15,7 +15,7 @@ from benchharness.pytest_plugin.gate import verdict
 pytestmark = pytest.mark.slow
 
 # So large that a busy machine does not reach it.
-REGRESSION = "\n[regression]\nthreshold = 1.5\n"
+REGRESSION = "\n[regression]\nthreshold = 3.0\n"
 SUITE = HEAD.replace("trials = 1", "trials = 3") + "epochs = 4\n" + REGRESSION + CNN
 # The yardstick is read, and says what the test wants; what pytest-benchmark finds out of the
 # processor takes it a second, in each session.
@@ -43,7 +43,7 @@ CELL: dict[str, Any] = {
     "versions": {"torch": "2.11.0"},
     "rounds": 30,
     "trial_step_s": [0.020, 0.021, 0.0205],
-    "limit": 0.1,
+    "limit": 0.15,
     "yardstick": {"product of numpy 2": [1.0, 1.02], "step of torch 2": [3.0, 3.0]},
 }
 
@@ -74,7 +74,7 @@ def test_a_saved_run_knows_how_fast_its_machine_was(measured: Path):
     assert kind.startswith("product of numpy ")
     assert seconds == [1.0] * 6
     assert len(info["trial_step_s"]) == 3
-    assert info["limit"] == 1.5
+    assert info["limit"] == 3.0
 
 
 def compare(project: Path, *arguments: str, pace_ms: int = 20, yardstick_s: float = 1) -> Session:
@@ -96,21 +96,23 @@ def test_equal_times_pass(project: Path):
 
 
 def test_slower_times_fail(project: Path):
-    """Four times the seconds of a step; the line names the cell, in place of a traceback."""
-    done = compare(project, pace_ms=80)
+    """Many times the seconds of a step; the line names the cell, in place of a traceback."""
+    done = compare(project, pace_ms=400)
 
     (told,) = done.lines("FAILED pace.toml::small_cnn-paced: a step is ")
     assert done.code == 1, done.text
     assert done.is_plain
-    assert told.endswith("slower, limit 150% (baseline 0001_then)")
+    assert told.endswith("slower, limit 300% (baseline 0001_then)")
 
 
 def test_a_slower_machine_leaves_slower_steps_undecided(project: Path):
     """No failure of ours; pytest-benchmark's own check keeps its meaning, and ours says what."""
-    done = compare(project, "--benchmark-compare-fail=median:100%", pace_ms=80, yardstick_s=1.6)
+    done = compare(project, "--benchmark-compare-fail=median:100%", pace_ms=400, yardstick_s=3)
 
     assert done.code == 1, done.text
-    assert done.lines("undecided pace.toml::small_cnn-paced: the machine was 60% slower; run both ")
+    assert done.lines(
+        "undecided pace.toml::small_cnn-paced: the machine was 200% slower; run both "
+    )
     assert done.lines("PerformanceRegression: Performance has regressed.")
     assert done.lines("note --benchmark-compare-fail compares numbers alone")
 
@@ -147,15 +149,27 @@ def scaled(times: float) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("now", "then", "word", "text"),
     [
-        ({}, {}, "passed", "a step is 0.0% faster, limit 10%"),
-        (scaled(1.3), {}, "FAILED", "a step is 30.0% slower, limit 10%"),
-        (scaled(1.12), {}, "undecided", "its trials differ too much"),
+        ({}, {}, "passed", "a step is 0.0% faster, limit 15%"),
+        (scaled(1.3), {}, "FAILED", "a step is 30.0% slower, limit 15%"),
+        (scaled(1.17), {}, "undecided", "its trials differ too much"),
         (scaled(0.5), {}, "passed", "a step is 50.0% faster"),
         (
             {**scaled(1.3), "versions": {"torch": "2.12.0"}},
             {},
             "FAILED",
             "; torch 2.11.0 then, 2.12.0 now",
+        ),
+        (
+            scaled(1.11),
+            {"yardstick": {"step of torch 2": [2.92]}},
+            "passed",
+            "a step is 8.0% slower, limit 15%, beside a machine that was 3% slower",
+        ),
+        (
+            scaled(1.3),
+            {"yardstick": {"step of torch 2": [3.12]}},
+            "FAILED",
+            "a step is 35.2% slower, limit 15%, beside a machine that was 4% faster",
         ),
         (
             scaled(1.3),

@@ -18,6 +18,7 @@ from importlib.metadata import version
 from statistics import median
 from typing import Any, Self
 
+from benchharness.measure.blocks import low_decile
 from benchharness.measure.clock import now_s
 from benchharness.subprocesses import python_environment
 
@@ -45,7 +46,7 @@ class Yardstick:
                 self._work[f"step of {framework} {version(framework)}"] = _STEPS[framework]()
 
     def read(self) -> Readings:
-        """Return the seconds of each kind of work, a median."""
+        """Return the seconds of each kind of work."""
         return {name: _seconds(work) for name, work in self._work.items()}
 
 
@@ -127,7 +128,7 @@ def movement(now: Mapping[str, list[float]], then: Mapping[str, list[float]]) ->
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Return the median over blocks of the seconds that the work takes."""
+    """Return the seconds that the work takes, in the faster blocks."""
     began_s = now_s()
     work()
     count = max(1, math.ceil(_BLOCK_S / max(now_s() - began_s, 1e-6)))
@@ -137,7 +138,7 @@ def _seconds(work: Callable[[], object]) -> float:
         for _ in range(count):
             work()
         blocks.append((now_s() - began_s) / count)
-    return median(blocks)
+    return low_decile(blocks)
 
 
 def _product() -> Callable[[], object]:

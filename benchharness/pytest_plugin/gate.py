@@ -22,6 +22,8 @@ Info = Mapping[str, Any]
 # With fewer samples on either side a change cannot be told from chance: processes differ, and the
 # median of a handful of rounds is one of them.
 _ROUNDS, _TRIALS = 20, 3
+# A machine's movement that is told where it decides nothing.
+_TOLD = 0.01
 _SAVE = "save a new baseline with --benchmark-autosave"
 _HINT = (
     "--benchmark-compare-fail compares numbers alone: it cannot tell a slower machine, or other "
@@ -109,19 +111,25 @@ def verdict(now: Info, then: Info) -> tuple[str, str]:
     if moved is None:
         return "undecided", f"no yardstick of the same libraries; {_SAVE}"
     if abs(moved) > limit / 3:
-        machine = f"{abs(moved):.0%} {'slower' if moved > 0 else 'faster'}"
-        return "undecided", f"the machine was {machine}; run both sides in turn: --against"
-    sample = Sample.unpaired(
-        QUANTITIES["step_ms_p50"], then["trial_step_s"], now["trial_step_s"], drift=0.0
-    )
+        return "undecided", f"the machine was {speed(moved)}; run both sides in turn: --against"
+    # As they would have been on the machine as it is now.
+    then_s = [(1 + moved) * step_s for step_s in then["trial_step_s"]]
+    sample = Sample.unpaired(QUANTITIES["step_ms_p50"], then_s, now["trial_step_s"], drift=0.0)
     decided = decide(sample, threshold=limit, level=ERROR)
     change = (decided.change or 1.0) - 1
-    size = f"{abs(change):.1%} {'slower' if change > 0 else 'faster'}, limit {limit:.0%}"
+    size = f"{speed(change, digits=1)}, limit {limit:.0%}"
+    if abs(moved) >= _TOLD:
+        size += f", beside a machine that was {speed(moved)}"
     changed = changes(now.get("versions") or {}, then.get("versions") or {})
     text = f"a step is {size}" + (f"; {changed}" if changed else "")
     if decided.word == "undecidable":
         return "undecided", f"{text}: its trials differ too much"
     return "FAILED" if decided.is_worse else "passed", text
+
+
+def speed(share: float, *, digits: int = 0) -> str:
+    """Return by how much something takes longer, or less long, for people."""
+    return f"{abs(share):.{digits}%} {'slower' if share > 0 else 'faster'}"
 
 
 def differences(now: Info, then: Info) -> Iterator[str]:

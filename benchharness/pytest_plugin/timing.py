@@ -17,16 +17,15 @@ import pytest
 from benchharness import __version__
 from benchharness.compare.verdict import Criteria
 from benchharness.errors import BenchError, RunError
-from benchharness.measure.blocks import BLOCK_S, Block, seconds
+from benchharness.measure.blocks import BLOCK_S, Block, low_decile, seconds
 from benchharness.measure.clock import now_s
 from benchharness.measure.machine import fingerprint, machine_label, recorded_variables
 from benchharness.measure.sync_check import Stretches, require_synchronize, stretch_steps
 from benchharness.measure.yardstick import Yardstick, framework_of, joined
 from benchharness.model.work import AfterStep
 from benchharness.plugins import find, load_synchronize, requirements
-from benchharness.pytest_plugin.samples import is_stored, report_samples
+from benchharness.pytest_plugin.samples import is_stored, report_samples, stored_limit
 from benchharness.pytest_plugin.side import TURNS
-from benchharness.suite.file import DRIFT
 
 Step = Callable[[], Any]
 Synchronize = Callable[[], object]
@@ -146,7 +145,7 @@ class Bench:
         facts = self._facts() | {
             "synchrony": synchrony,
             "rounds": rounds,
-            "trial_step_s": [median(part) for part in parts if part],
+            "trial_step_s": [low_decile(part) for part in parts if part],
             "yardstick": joined(readings),
         }
         if turns is not None:
@@ -184,7 +183,7 @@ class Bench:
             "unit": "seconds per step",
             "machine": machine_label(fingerprint()),
             "settings": recorded_variables(os.environ),
-            "limit": max(Criteria().threshold("", "step_ms_p50"), DRIFT),
+            "limit": stored_limit(Criteria()),
         }
         if not self.backend:
             return facts
