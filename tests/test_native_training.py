@@ -363,3 +363,30 @@ def test_optimizer_keeps_the_frameworks_own_defaults(
 
     found = {name: settings[f"optimizer.{name}"] for name in wanted}
     assert found == wanted
+
+
+def compiled_beside_a_gpu(name: str, images: np.ndarray) -> tuple[Setting, Setting, Scores]:
+    """Return ``compile`` on a CPU, then where TensorFlow sees a GPU, and what is learnt there."""
+    config = importlib.import_module("tensorflow").config
+    on_cpu = begin(name, native_task()).settings()["compile"]
+    devices = config.list_physical_devices
+    config.list_physical_devices = lambda *kind: [*devices(*kind), config.PhysicalDevice("", "GPU")]
+    try:
+        training = begin(name, native_task())
+    finally:
+        config.list_physical_devices = devices
+    scores = learn(training, batches_of(range(IMAGES), images))
+    return on_cpu, training.settings()["compile"], scores[-1]
+
+
+def test_keras_decides_whether_fit_is_compiled(
+    apart: Apart, request: pytest.FixtureRequest, photographs: list[Path]
+) -> None:
+    """Its default is part of what users get: XLA where TensorFlow sees a GPU, and it is told."""
+    if request.node.callspec.params["apart"] != "keras":
+        pytest.skip("a default of Keras")
+
+    on_cpu, on_gpu, scores = apart(compiled_beside_a_gpu, pixels_of(photographs))
+
+    assert (on_cpu, on_gpu) == (False, True)
+    assert scores.count == IMAGES

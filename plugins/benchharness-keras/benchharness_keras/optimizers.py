@@ -79,6 +79,9 @@ def _name(optimizer: keras.optimizers.Optimizer, *, ours: type) -> str:
 _EngineAdam: type[keras.optimizers.Adam] = type(
     keras.optimizers.Adam.__new__(keras.optimizers.Adam)
 )
+_EngineRMSprop: type[keras.optimizers.RMSprop] = type(
+    keras.optimizers.RMSprop.__new__(keras.optimizers.RMSprop)
+)
 
 
 class Adam(_EngineAdam):
@@ -100,7 +103,7 @@ class Adam(_EngineAdam):
             self.epsilon = epsilon
 
 
-class RMSprop(keras.optimizers.RMSprop):
+class RMSprop(_EngineRMSprop):
     """RMSprop with epsilon outside the root; Keras's stands inside."""
 
     def update_step(self, gradient, variable, learning_rate):
@@ -108,3 +111,15 @@ class RMSprop(keras.optimizers.RMSprop):
         square = self._velocities[self._get_variable_index(variable)]
         self.assign_add(square, (ops.square(gradient) - square) * (1 - self.rho))
         self.assign_sub(variable, learning_rate * gradient / (ops.sqrt(square) + self.epsilon))
+
+    def _parallel_update_step(self, grads, variables, learning_rate):
+        """Update all variables at once, by the kernels that Keras takes on PyTorch alone."""
+        import torch
+
+        squares = [self._velocities[self._get_variable_index(v)].value for v in variables]
+        torch._foreach_mul_(squares, self.rho)
+        torch._foreach_addcmul_(squares, grads, grads, 1 - self.rho)
+        roots = torch._foreach_sqrt(squares)
+        torch._foreach_add_(roots, self.epsilon)
+        steps = torch._foreach_div(torch._foreach_mul(grads, learning_rate), roots)
+        torch._foreach_sub_([v.value for v in variables], steps)

@@ -352,8 +352,13 @@ class KerasNativeTraining(KerasTraining):
                 else keras.metrics.SparseCategoricalAccuracy(name="top1"),
                 *metrics,
             ],
-            jit_compile=self._program.is_compiled,
+            # Where nobody asks, Keras decides: on TensorFlow it compiles for a GPU.
+            jit_compile=self._program.is_compiled or "auto",
         )
+
+    def settings(self) -> Mapping[str, Setting]:
+        """Return the effective settings, ``compile`` as Keras has decided it."""
+        return {**super().settings(), "compile": bool(self._fitted.jit_compile)}
 
     def reset(self) -> None:
         """Return to the initial weights, a fresh optimizer and the first dropout mask."""
