@@ -81,11 +81,9 @@ class Dataset(Protocol):
         Args:
             environment: Variables of the process.
         """
-        ...
 
     def holds(self, folder: Path) -> bool:
         """Return whether a folder holds the dataset; reads no image."""
-        ...
 
     def read(self, folder: Path) -> Pictures:
         """Return the dataset in a folder that holds it; decodes no image.
@@ -93,7 +91,6 @@ class Dataset(Protocol):
         Raises:
             DatasetError: Something of it is missing or not what it should be.
         """
-        ...
 
 
 class Meter(Protocol):
@@ -107,7 +104,6 @@ class Meter(Protocol):
         Args:
             is_timed: Whether training or feeding is being timed now.
         """
-        ...
 
     def metrics(self) -> Mapping[str, Measured]:
         """Return what was read, when the trial is over; what is not known is absent.
@@ -115,4 +111,3 @@ class Meter(Protocol):
         A name of a column of ``trials.csv`` fills that column; any other becomes the column
         ``METER.NAME``.
         """
-        ...

@@ -25,7 +25,6 @@ class Work(Protocol):
 
     def synchronize(self) -> None:
         """Return when the device has finished everything handed to it so far."""
-        ...
 
     def settings(self) -> Mapping[str, Setting]:
         """Return the effective settings, read back from the framework wherever it tells them.
@@ -41,7 +40,6 @@ class Work(Protocol):
         ``device``, ``threads``, ``autotune``, ``loader_workers``, ...; ``images`` and
         ``fingerprints`` are ``numpy`` where the core's functions compute them on the host.
         """
-        ...
 
 
 class Feeding(Work, Protocol):
@@ -52,14 +50,12 @@ class Feeding(Work, Protocol):
 
         Calls ``after_step`` once per batch, when it has been handed to the device.
         """
-        ...
 
     def consumed(self) -> ConsumedBatches:
         """Return the record that ``task.fingerprint_spec`` asks for, of the last call of ``feed``.
 
         Waits for the device, because it reads what the device has computed.
         """
-        ...
 
 
 class Extraction(Work, Protocol):
@@ -67,7 +63,6 @@ class Extraction(Work, Protocol):
 
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
         """Yield the network's output for each batch, float32, channels last."""
-        ...
 
 
 class Training(Work, Protocol):
@@ -87,7 +82,6 @@ class Training(Work, Protocol):
         core may call ``evaluate``, ``weights`` and ``synchronize`` from there, and may let another
         backend train an epoch meanwhile: nothing of this one should be at work then.
         """
-        ...
 
     def consumed(self) -> ConsumedBatches:
         """Return the record that ``task.fingerprint_spec`` asks for, of the last epoch.
@@ -95,34 +89,27 @@ class Training(Work, Protocol):
         Empty before the first step and after a reset. Waits for the device, because it reads what
         the device has computed. The core may call it from ``after_epoch``.
         """
-        ...
 
     def evaluate(self, batches: Batches) -> Scores:
         """Score the images without learning: no dropout, no augmentation."""
-        ...
 
     def reset(self) -> None:
         """Return to the task's initial weights and a fresh optimizer, keeping what is compiled."""
-        ...
 
     def weights(self) -> Mapping[str, NDArray[np.float32]]:
         """Return every learnt array by canonical name and in canonical layout."""
-        ...
 
     def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
         """Replace every learnt array; the reverse of ``weights``."""
-        ...
 
     def logits(self, batch: Batch) -> NDArray[np.float32]:
         """Return the logits of a batch without dropout, float32, shape (batch, outputs)."""
-        ...
 
     def gradients(self, batch: Batch) -> Mapping[str, NDArray[np.float32]]:
         """Return the mean loss's gradient for every trainable array, without dropout.
 
         Canonical names and layout. Leaves the weights as they were.
         """
-        ...
 
 
 @runtime_checkable
@@ -140,7 +127,6 @@ class Replayable(Protocol):
         augmentation that runs on the device: so many calls move the weights as so many batches of
         ``train`` do. Records nothing. Waiting for the device is up to the caller.
         """
-        ...
 
 
 class Backend(Protocol):
@@ -148,7 +134,6 @@ class Backend(Protocol):
 
     def versions(self) -> Mapping[str, str]:
         """Return the versions that decide its results, by distribution name."""
-        ...
 
     def feed(self, task: Task) -> Feeding:
         """Prepare to bring images to the device.
@@ -156,7 +141,6 @@ class Backend(Protocol):
         Raises:
             UnsupportedError: A setting of the task cannot be honoured.
         """
-        ...
 
     def extract(self, task: Task) -> Extraction:
         """Prepare to run images through the task's network, all of it frozen.
@@ -164,7 +148,6 @@ class Backend(Protocol):
         Raises:
             UnsupportedError: A setting of the task cannot be honoured.
         """
-        ...
 
     def train(self, task: Task) -> Training:
         """Build the task's network on the device with the task's weights, ready to learn.
@@ -172,4 +155,3 @@ class Backend(Protocol):
         Raises:
             UnsupportedError: A setting of the task cannot be honoured.
         """
-        ...

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, Self
 
 from benchharness.api import Event
-from benchharness.model.cell import cell_label
 from benchharness.model.quantities import QUANTITIES
-from benchharness.results.cells import cells_of
+from benchharness.results.cells import cells_of, record_label
 from benchharness.results.run_folder import RunFolder
 from benchharness.run.resume import SUCCESS
 
@@ -71,9 +70,8 @@ class TrialLog:
     @classmethod
     def of(cls, event: Event) -> Self:
         """Return the log of a trial that starts."""
-        label = cell_label(event["benchmark"], event["matrix"], event["track"], event["backend"])
         return cls(
-            name=f"{label} {event['trial']}",
+            name=f"{record_label(event)} {event['trial']}",
             parameters=dict(_flat(event, _OF_TRIAL)),
             started_s=_unix(event),
         )
@@ -129,15 +127,12 @@ class Tracker(Protocol):
 
     def start(self, run: RunStart) -> None:
         """Begin a run, which may be a resumed one."""
-        ...
 
     def log_trial(self, trial: TrialLog) -> None:
         """Write a trial that has ended; again, at the end of the run, where the user interrupts."""
-        ...
 
     def finish(self, end: RunEnd) -> None:
         """End the run."""
-        ...
 
 
 class RunLog:

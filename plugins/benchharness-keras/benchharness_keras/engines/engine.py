@@ -62,19 +62,15 @@ class Steps(Protocol):
 
     def learn(self, totals: Tensor, arrays: Arrays, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Take one optimizer step; return the totals with its batch, and the network's inputs."""
-        ...
 
     def score(self, totals: Tensor, arrays: Arrays, labels: Tensor) -> Tensor:
         """Return the totals with a batch that is scored without dropout and without learning."""
-        ...
 
     def publish(self) -> None:
         """Bring the state of the last step into the variables of Keras, where it is elsewhere."""
-        ...
 
     def synchronize(self) -> None:
         """Return when the device has finished the last step."""
-        ...
 
 
 class Engine(Protocol):
@@ -93,18 +89,15 @@ class Engine(Protocol):
         Raises:
             PluginError: The engine's compiler is missing.
         """
-        ...
 
     def allow_tf32(self, allowed: bool) -> None:
         """Allow products to round to TF32, or forbid it."""
-        ...
 
     def use_determinism(self, wanted: bool, *, seed: int) -> None:
         """Ask for kernels that give the same bits each time, or stop asking where that is possible.
 
         The seed is for generators that nobody should use.
         """
-        ...
 
     def dropout_seed(self, seed: int) -> int | None:
         """Return what Keras's dropout layers are seeded with; None for the engine's generator."""
@@ -123,15 +116,13 @@ class Engine(Protocol):
 
     def settings(self, *, is_gpu: bool) -> dict[str, Setting]:
         """Return ``tf32``, ``deterministic``, ``threads``, ``autotune`` and its own switches."""
-        ...
 
     def waiter(self, device: str) -> Callable[[], None]:
         """Return what waits for the device of a process that is not ours."""
-        ...
 
     def hold(self, array: NDArray[np.generic]) -> Tensor:
         """Return an array that stays on the device."""
-        ...
+        return self.array(array)
 
     def constant(self, array: NDArray[np.generic], *, like: Tensor) -> Tensor:
         """Return an array, the same object in each step, for arithmetic with a tensor like that."""
@@ -139,14 +130,14 @@ class Engine(Protocol):
 
     def array(self, array: NDArray[np.generic]) -> Tensor:
         """Return an array as functions and steps take it soonest."""
-        ...
 
     def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return a batch as functions and steps take it soonest: arrays by name, and labels.
 
         Names are those of ``input_tensors``; labels are int32.
         """
-        ...
+        arrays = {name: self.array(array) for name, array in named_arrays(batch).items()}
+        return arrays, self.array(batch.labels)
 
     def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return the same on the device, where it stays for several steps."""
@@ -157,7 +148,6 @@ class Engine(Protocol):
 
         Images are float32, channels last; maps have shape (batch, 2, 3), output to input pixel.
         """
-        ...
 
     def recolour(self, images: Tensor, colour: Tensor) -> Tensor:
         """Add a shift, shape (batch, channels), to what ``resample`` gave, and clip to 0-255.
@@ -181,7 +171,6 @@ class Engine(Protocol):
 
     def function(self, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """Return a function of tensors without variables, as the engine runs it best."""
-        ...
 
     def preparation(self, model: keras.Model) -> Callable[[Arrays], Tensor]:
         """Return what maps arrays to the output of a model without weights, as it runs best.
@@ -192,17 +181,14 @@ class Engine(Protocol):
 
     def forward(self, model: keras.Model, *, is_compiled: bool) -> Callable[[Arrays], Tensor]:
         """Return what maps arrays to a model's output, without dropout and without gradients."""
-        ...
 
     def gradients(
         self, program: Program, model: keras.Model, arrays: Arrays, labels: Tensor
     ) -> Sequence[Tensor]:
         """Return the gradient of the program's mean loss for a model's trainable variables."""
-        ...
 
     def steps(self, program: Program) -> Steps:
         """Return the steps of a program, whose weights and optimizer have their first values."""
-        ...
 
 
 def named_arrays(batch: Batch) -> dict[str, Any]:

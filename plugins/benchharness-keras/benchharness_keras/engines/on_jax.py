@@ -66,10 +66,6 @@ class Jax(Engine):
         """Return NumPy's array, which a compiled function copies sooner than ``device_put``."""
         return array
 
-    def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
-        """Return NumPy's arrays, which a compiled function copies sooner than ``device_put``."""
-        return named_arrays(batch), batch.labels
-
     def place(self, batch: Batch) -> tuple[Arrays, Tensor]:
         """Return arrays on the default device."""
         placed: tuple[Arrays, Tensor] = jax.device_put((named_arrays(batch), batch.labels))

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from benchharness.api import Batch, Setting
-from benchharness_keras.engines.engine import Arrays, Engine, Program, Tensor, named_arrays
+from benchharness.api import Setting
+from benchharness_keras.engines.engine import Arrays, Engine, Program, Tensor
 
 
 class TensorFlow(Engine):
@@ -57,18 +57,9 @@ class TensorFlow(Engine):
         wait: Callable[[], None] = tf.test.experimental.sync_devices
         return wait
 
-    def hold(self, array: NDArray[np.generic]) -> Tensor:
-        """Return a tensor on the default device."""
-        return tf.constant(array)
-
     def array(self, array: NDArray[np.generic]) -> Tensor:
         """Return a tensor on the default device."""
         return tf.constant(array)
-
-    def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
-        """Return tensors on the default device."""
-        arrays = {name: tf.constant(array) for name, array in named_arrays(batch).items()}
-        return arrays, tf.constant(batch.labels)
 
     def resample(self, images: Tensor, affine: Tensor) -> Tensor:
         """Return what a few gathers give, which XLA fuses, inside a graph of any kind.

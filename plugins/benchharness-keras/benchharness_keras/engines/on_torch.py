@@ -19,8 +19,8 @@ from keras import ops
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from benchharness.api import Batch, PluginError, Setting
-from benchharness_keras.engines.engine import Arrays, Engine, Program, Tensor, named_arrays
+from benchharness.api import PluginError, Setting
+from benchharness_keras.engines.engine import Arrays, Engine, Program, Tensor
 
 
 class Torch(Engine):
@@ -113,11 +113,6 @@ class Torch(Engine):
         if device.type == "cpu":
             return tensor
         return tensor.pin_memory().to(device, non_blocking=True)
-
-    def arrays(self, batch: Batch) -> tuple[Arrays, Tensor]:
-        """Return tensors on the device of Keras."""
-        arrays = {name: self.array(array) for name, array in named_arrays(batch).items()}
-        return arrays, self.array(batch.labels)
 
     def resample(self, images: Tensor, affine: Tensor) -> Tensor:
         """Return what PyTorch's own sampler gives.
