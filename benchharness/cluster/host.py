@@ -88,6 +88,7 @@ class HostInfo:
         device: Name of the device that trials run on.
         trial_ids: Digest of the ids that trials have here, which say what decides their outcome.
         run: As in run.json.
+        address: Of its worker, as the client knows it.
     """
 
     name: str
@@ -95,6 +96,12 @@ class HostInfo:
     device: str
     trial_ids: str
     run: Mapping[str, Any]
+    address: str = ""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what run.json says of it."""
+        environment = self.run["environment"]
+        return {"machine": self.machine, "device": self.device, "environment": environment}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +113,6 @@ class TrialOrder:
         head_weights: What they have learnt: contents of safetensors files, by trial id.
         proofs: Verdicts for this kind of machine.
         number: Its place in the run, from 1.
-        count: Trials of the run, as far as that is known.
         is_repeated: Whether to run it although this host has finished it before.
     """
 
@@ -116,7 +122,6 @@ class TrialOrder:
     head_weights: Mapping[str, bytes]
     proofs: Verdicts
     number: int
-    count: int
     is_repeated: bool
 
 
@@ -194,7 +199,8 @@ def run_trial(setup: HostSetup, order: TrialOrder, topic: str) -> TrialResult:
                 order.heads,
                 _publisher(topic, trial_id, host.info.name, events),
                 number=order.number,
-                count=order.count,
+                # Only an event tells of it that this host does not send.
+                count=0,
             )
     log, weights = folder.log_path(trial_id), folder.weights / f"{trial_id}.safetensors"
     return TrialResult(

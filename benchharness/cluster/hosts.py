@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -65,29 +65,6 @@ class Happened(NamedTuple):
 Message = Ended | Joined | Left | Happened
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """A worker that may carry out trials."""
-
-    address: str
-    info: HostInfo
-
-    @property
-    def name(self) -> str:
-        """The host's name; several workers may share it."""
-        return self.info.name
-
-    @property
-    def machine(self) -> str:
-        """The host's kind of machine."""
-        return self.info.machine
-
-    def describe(self) -> dict[str, Any]:
-        """Return what run.json says of it."""
-        environment = self.info.run["environment"]
-        return {"machine": self.machine, "device": self.info.device, "environment": environment}
-
-
 @dataclass(slots=True, kw_only=True)
 class Hosts:
     """The workers of a cluster: each is inspected as it joins, each kind of machine certified once.
@@ -105,7 +82,7 @@ class Hosts:
     run: Mapping[str, Any]
     trial_ids: str
     observe: Observer
-    usable: dict[str, Host] = field(default_factory=dict)
+    usable: dict[str, HostInfo] = field(default_factory=dict)
     certificates: dict[str, dict[str, Any]] = field(default_factory=dict)
     proofs: dict[str, Verdicts] = field(default_factory=dict)
     unproven: dict[str, list[str]] = field(default_factory=dict)
@@ -205,7 +182,7 @@ class Hosts:
         """Return name and kind of the hosts that may carry out trials."""
         return [(host.name, host.machine) for host in self.usable.values()]
 
-    def idle(self, busy: Mapping[str, Any]) -> list[Host]:
+    def idle(self, busy: Mapping[str, Any]) -> list[HostInfo]:
         """Return the hosts that may carry out a trial now, one worker of each unless shared.
 
         Args:
@@ -328,7 +305,7 @@ class Hosts:
             named = "; ".join(f"{at}: expected {a}, found {b}" for at, a, b in differences)
             self.exclude(address, named, name=info.name)
             return
-        self.usable[address] = Host(address=address, info=info)
+        self.usable[address] = replace(info, address=address)
         notes = [f"WARNING: {info.name}: {note}" for note in differences_noted(self.run, info)]
         announce(self.observe, [f"{info.name}: {info.machine}; {info.device}", *notes])
         self._certify(info.machine)

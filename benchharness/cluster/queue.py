@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from benchharness.model.cell import CellKey, cell_key
@@ -59,9 +59,6 @@ class Queue:
                 )
             repetitions[key, index].trials.append(trial)
         return cls(waiting=[*repetitions.values()], kinds=kinds)
-
-    def __iter__(self) -> Iterator[Repetition]:
-        return iter(self.waiting)
 
     def __len__(self) -> int:
         return len(self.waiting)

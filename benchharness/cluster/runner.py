@@ -10,12 +10,11 @@ from pickle import loads
 from typing import TYPE_CHECKING
 
 from benchharness.cluster import host as on_host
-from benchharness.cluster.host import TrialOrder, TrialResult
+from benchharness.cluster.host import HostInfo, TrialOrder, TrialResult
 from benchharness.cluster.hosts import (
     WAITING,
     Ended,
     Happened,
-    Host,
     Hosts,
     Left,
 )
@@ -43,7 +42,7 @@ class Job:
         seen: How many of its events the observer has been told.
     """
 
-    host: Host
+    host: HostInfo
     repetition: Repetition
     future: Future[TrialResult]
     name: TrialName
@@ -179,7 +178,7 @@ class ClusterRunner(Runner):
 
     def _start(
         self,
-        host: Host,
+        host: HostInfo,
         repetition: Repetition,
         heads: Sequence[Record],
         observe: Observer,
@@ -198,7 +197,6 @@ class ClusterRunner(Runner):
             head_weights={head["id"]: self._weights_file(head["id"]).read_bytes()} if head else {},
             proofs=self.hosts.proofs[host.machine],
             number=number,
-            count=count,
             is_repeated=self.pending.only_failed,
         )
         observe(started)

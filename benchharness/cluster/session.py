@@ -79,8 +79,8 @@ def check_hosts(options: RunOptions, observe: Observer) -> Section:
             with suppress(RunError):
                 hosts.settle()
             for host in hosts.usable.values():
-                checks[Check("ok", host.name, f"{host.machine}; {host.info.device}")] = None
-                for note in differences_noted(run, host.info):
+                checks[Check("ok", host.name, f"{host.machine}; {host.device}")] = None
+                for note in differences_noted(run, host):
                     checks[Check("warn", host.name, note)] = None
             for name, reason in hosts.excluded.values():
                 remedy = "make it equal; until then the host is left out"

@@ -33,11 +33,6 @@ class Cell:
     machine: str = ""
 
     @property
-    def key(self) -> CellKey:
-        """Key that identifies it in its run, but for its machine."""
-        return record_key(self.trials[0])
-
-    @property
     def label(self) -> str:
         """Its name for people."""
         return cell_label(self.benchmark, dict(self.matrix), self.track, self.backend)
@@ -133,9 +128,14 @@ def cells_of(records: Iterable[Record]) -> list[Cell]:
     ]
 
 
-def record_key(record: Record) -> CellKey:
-    """Return the key of a trial's cell."""
+def record_key(record: Mapping[str, Any]) -> CellKey:
+    """Return the key of the cell that a record, or what run.json says of a cell, names."""
     return cell_key(record["benchmark"], record["matrix"], record["track"], record["backend"])
+
+
+def record_label(record: Mapping[str, Any]) -> str:
+    """Return the name of that cell for people."""
+    return cell_label(record["benchmark"], record["matrix"], record["track"], record["backend"])
 
 
 def trains_on(strategy: str, settings: Mapping[str, Any]) -> str:

@@ -17,8 +17,9 @@ from typing import Any, Self
 
 from benchharness.errors import Problem, SuiteError
 from benchharness.files import json_digest, sync, writable
-from benchharness.model.cell import CellKey, cell_key, cell_label
+from benchharness.model.cell import CellKey
 from benchharness.results import journal
+from benchharness.results.cells import record_key, record_label
 from benchharness.results.record import Record, in_present_format
 from benchharness.results.run_folder import RECORDS, RunFolder
 
@@ -103,7 +104,8 @@ class Source:
     @property
     def cells(self) -> dict[CellKey, Mapping[str, Any]]:
         """The cells of its resolved plan."""
-        return {_key(cell): cell for cell in (self.run.get("resolved") or {}).get("cells", ())}
+        planned = (self.run.get("resolved") or {}).get("cells", ())
+        return {record_key(cell): cell for cell in planned}
 
     def number(self, benchmark: str, trial: int) -> int:
         """Return the number of one of its trials in the merged run."""
@@ -125,7 +127,7 @@ class Source:
                 "machine": self.machine,
                 "before": self.before,
                 "trials": {
-                    _label(cell): [cell["trials"], cell.get("max_trials")]
+                    record_label(cell): [cell["trials"], cell.get("max_trials")]
                     for cell in self.cells.values()
                 },
             }
@@ -215,7 +217,7 @@ def _renumbered(sources: Sequence[Source]) -> Iterator[Record]:
                 # The same trial on two machines has one id.
                 "id": json_digest([record["id"], source.name], length=16),
                 "trial": source.number(record["benchmark"], record["trial"]),
-                "max_trials": _most(sources, _key(record)),
+                "max_trials": _most(sources, record_key(record)),
                 "metrics": metrics,
                 "log": f"logs/{source.name}/{log.removeprefix('logs/')}" if log else "",
                 "source": record.get("source") or source.name,
@@ -268,7 +270,7 @@ def _problems(sources: Sequence[Source], output: Path) -> Iterator[Problem]:
             )
         same = {_identity(record): record for record in source.records}
         if same_trials := [record for identity, record in same.items() if identity in known]:
-            label = f"{_label(same_trials[0])}, trial {same_trials[0]['trial']}"
+            label = f"{record_label(same_trials[0])}, trial {same_trials[0]['trial']}"
             yield Problem(
                 where=source.name,
                 expected="trials that no other run has",
@@ -308,11 +310,11 @@ def _compared(first: Source, other: Source) -> Iterator[tuple[str, str, Any, Any
         ours, theirs = first.cells.get(key), other.cells.get(key)
         if ours is None or theirs is None:
             words = ["planned" if cell else "not planned" for cell in (ours, theirs)]
-            yield "suite", _label(ours or theirs or {}), words[0], words[1]
+            yield "suite", record_label(ours or theirs or {}), words[0], words[1]
             continue
         mine, others = ours["settings"], theirs["settings"]
         for name in sorted({*mine, *others}):
-            yield "suite", f"{_label(ours)}: {name}", mine.get(name), others.get(name)
+            yield "suite", f"{record_label(ours)}: {name}", mine.get(name), others.get(name)
     for kind, name in (("data", "dataset"), ("weights", "weights")):
         yield kind, kind, _content(first, name), _content(other, name)
     yield "code", "benchharness", a.get("benchharness"), b.get("benchharness")
@@ -360,11 +362,3 @@ def _identity(record: Record) -> str:
     metrics = {**record["metrics"], "head_from": None}
     kept = {name: value for name, value in record.items() if name not in _CHANGED}
     return json.dumps({**kept, "metrics": metrics}, sort_keys=True)
-
-
-def _key(of: Mapping[str, Any]) -> CellKey:
-    return cell_key(of["benchmark"], of["matrix"], of["track"], of["backend"])
-
-
-def _label(of: Mapping[str, Any]) -> str:
-    return cell_label(of["benchmark"], of["matrix"], of["track"], of["backend"])

@@ -5,26 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+from benchharness.errors import Problem
 
 # Sums of the same seconds in another order differ by less.
 _ROUNDING = 1e-9
 # What a file from elsewhere may make of a check.
 _MALFORMED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One figure that does not follow from what was recorded."""
-
-    where: str
-    expected: str
-    found: str
-
-    def __str__(self) -> str:
-        """Return the finding on one line."""
-        return f"{self.where}: expected {self.expected}, found {self.found}"
 
 
 @dataclass(slots=True)
@@ -36,13 +25,13 @@ class Findings:
         unchecked: What could not be checked and why, each once.
     """
 
-    found: list[Finding] = field(default_factory=list)
+    found: list[Problem] = field(default_factory=list)
     figures: int = 0
     unchecked: dict[str, None] = field(default_factory=dict)
 
     def add(self, where: str, expected: object, found: object) -> None:
         """Add a finding."""
-        self.found.append(Finding(where=where, expected=_words(expected), found=_words(found)))
+        self.found.append(Problem(where=where, expected=_words(expected), found=_words(found)))
 
     def compare(self, where: str, expected: Any, found: Any, *, within: float = _ROUNDING) -> None:
         """Add a finding unless two values are the same, numbers within a share of their size."""
@@ -68,7 +57,10 @@ class Findings:
         return {
             "format": 1,
             "figures": self.figures,
-            "findings": [asdict(finding) for finding in self.found],
+            "findings": [
+                {"where": problem.where, "expected": problem.expected, "found": problem.found}
+                for problem in self.found
+            ],
             "not_checked": list(self.unchecked),
         }
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from benchharness.model.cell import CellKey, cell_key, cell_label
-from benchharness.results.cells import cells_of, record_key
+from benchharness.model.cell import CellKey, cell_key
+from benchharness.results.cells import cells_of, record_key, record_label
 from benchharness.results.comparisons import comparisons_of, family_size, line_of
 from benchharness.results.record import Record
 from benchharness.verify.findings import Findings
@@ -32,7 +32,7 @@ def sessions_of(
     for source in run["merged"]:
         cells = []
         for cell in run["resolved"]["cells"]:
-            trials, most = source["trials"][_label(cell)]
+            trials, most = source["trials"][record_label(cell)]
             cells.append({**cell, "trials": trials, "max_trials": most})
         session = {**run, **source, "resolved": {**run["resolved"], "cells": cells}}
         sessions.append((session, [r for r in records if r.get("source") == source["name"]]))
@@ -51,7 +51,7 @@ def check_plan(run: Facts, records: Sequence[Record], findings: Findings) -> Non
     if not plan.get("cells"):
         findings.skip("planned trials, which run.json does not record")
         return
-    trials: dict[CellKey, dict[int, Record]] = {_key(cell): {} for cell in plan["cells"]}
+    trials: dict[CellKey, dict[int, Record]] = {record_key(cell): {} for cell in plan["cells"]}
     # Of a run that others were merged with.
     before = run.get("before") or {}
     for record in records:
@@ -71,24 +71,24 @@ def check_plan(run: Facts, records: Sequence[Record], findings: Findings) -> Non
         (_line(look), name): look for look in run.get("looks", ()) for name in look["backends"]
     }
     for cell in plan["cells"]:
-        recorded = trials[_key(cell)]
+        recorded = trials[record_key(cell)]
         most = (cell.get("max_trials") or cell["trials"]) if is_counted else math.inf
         look = looks.get((_line(cell), cell["backend"]))
         count = look["trials"] if look else cell["trials"] if is_counted else 0
         if max([count, *recorded]) > _MOST_TRIALS:
             found = max([count, *recorded])
-            findings.add(f"{_label(cell)}: trials", f"at most {_MOST_TRIALS:,}", found)
+            findings.add(f"{record_label(cell)}: trials", f"at most {_MOST_TRIALS:,}", found)
             continue
         is_looked_at = is_counted and cell.get("max_trials") and "looks" in run
         # There are none of a cell that never came to an end.
         if is_looked_at and look is None and any(r["status"] == "ok" for r in recorded.values()):
-            where = f"run.json: looks: {_label(cell)}"
+            where = f"run.json: looks: {record_label(cell)}"
             findings.add(where, "the look that ended its trials", "none")
         for number in range(1, max([count, *recorded]) + 1):
             findings.figures += 1
             if number not in recorded:
                 trial = number + before.get(cell["benchmark"], 0)
-                where = f"records.jsonl: {_label(cell)}, trial {trial}"
+                where = f"records.jsonl: {record_label(cell)}, trial {trial}"
                 findings.add(where, "a record, as planned", "none: not run, or removed")
             elif number > most:
                 findings.add(place(recorded[number]), f"at most {most} trials", number)
@@ -175,11 +175,3 @@ def check_looks(run: Facts, records: Sequence[Record], findings: Findings) -> No
 
 def _line(of: Facts) -> CellKey:
     return cell_key(of["benchmark"], of["matrix"], of["track"])
-
-
-def _key(of: Facts) -> CellKey:
-    return cell_key(of["benchmark"], of["matrix"], of["track"], of["backend"])
-
-
-def _label(of: Facts) -> str:
-    return cell_label(of["benchmark"], of["matrix"], of["track"], of["backend"])

@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any
 
 from benchharness.measure.sanity import flags
-from benchharness.results.cells import cells_of
+from benchharness.results.cells import record_label
 from benchharness.results.columns import PHASES
 from benchharness.results.record import Record
 from benchharness.verify.findings import Findings
@@ -26,7 +26,7 @@ Timed = dict[int, list[tuple[int, float]]]
 
 def place(record: Record) -> str:
     """Return where a record is, for people."""
-    return f"records.jsonl: {cells_of([record])[0].label}, trial {record['trial']}"
+    return f"records.jsonl: {record_label(record)}, trial {record['trial']}"
 
 
 def is_older(record: Record) -> bool:
