@@ -179,7 +179,7 @@ def build_lock(target: Path) -> Iterator[None]:
     Where the disk knows no locks, several may build; then the first to finish wins.
     """
     file = target.parent.parent / "locks" / f"{target.parent.name}-{target.name}.lock"
-    with locked(file) as is_held:
+    with locked(file, longest_s=_ABANDONED_S) as is_held:
         if is_held:
             # Whoever left something behind here was killed: nobody else builds now.
             _remove_leftovers(target, older_s=0.0)

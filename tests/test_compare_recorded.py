@@ -78,6 +78,23 @@ def test_equal_runs_are_the_same_within_twice_the_drift(tmp_path: Path):
     assert not verdict.is_paired
 
 
+def test_a_side_recorded_beside_other_programs_decides_no_speed(tmp_path: Path):
+    """Equal code took half as long again; memory is decided as ever, and a quiet run too."""
+    beside = [one | {"metrics": one["metrics"] | {"foreign_cores": 1.2}} for one in
+              of("torch", 66.0, 67.0, 65.0, 66.5)]  # fmt: skip
+    quiet = recorded(tmp_path, "quiet", of("torch", *STEADY))
+    busy = recorded(tmp_path, "busy", beside)
+    slower = recorded(tmp_path, "slower", of("torch", 66.0, 67.0, 65.0, 66.5))
+    both = {"columns": ("train_images_per_s", "peak_host_bytes")}
+
+    undecided, worse = compare(quiet, busy, **both), compare(quiet, slower, **both)
+
+    assert [verdict.word for verdict in undecided.cells[0].verdicts] == ["undecidable", "same"]
+    assert (undecided.exit_code, undecided.disturbed) == (4, 4)
+    assert [verdict.word for verdict in worse.cells[0].verdicts] == ["slower", "same"]
+    assert worse.exit_code == 3
+
+
 @pytest.mark.parametrize("is_asked", [True, False])
 def test_a_limit_below_the_drift_is_refused(tmp_path: Path, is_asked: bool):
     """On the command line or in the suite; the line says what to do. Memory does not drift."""

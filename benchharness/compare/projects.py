@@ -255,16 +255,22 @@ def check_imports(
 ) -> None:
     """Refuse an interpreter that would import other code, or not understand our requests."""
     modules = [module for project in projects for module in project.modules]
-    done = subprocess.run(
-        [str(python), "-c", _CHECK, json.dumps(modules)],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        timeout=_CHECK_TIMEOUT_S,
-    )
+    try:
+        done = subprocess.run(
+            [str(python), "-c", _CHECK, json.dumps(modules)],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_CHECK_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise RunError(
+            f"{python}: expected the revision's benchharness to be importable, found: no answer "
+            f"within {_CHECK_TIMEOUT_S:g} s"
+        ) from None
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
         raise RunError(

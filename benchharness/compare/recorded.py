@@ -12,6 +12,7 @@ from benchharness.compare.targets import RecordedRun
 from benchharness.compare.verdict import FEWEST_SESSIONS, Criteria, Trials, ran_in_turn
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.cell import CellKey, cell_key, cell_label
+from benchharness.model.quantities import QUANTITIES
 from benchharness.results.cells import Cell, cells_of, worst_proof
 from benchharness.results.record import disturbed_count
 from benchharness.text import closest
@@ -99,8 +100,19 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     if problems:
         raise SuiteError(f"{a.label}, {b.label}", problems)
 
+    cores_a, cores_b = ((run.get("environment") or {}).get("cores") for run in (run_a, run_b))
+
+    def busy(trials: Trials) -> int:
+        return disturbed_count(trials.a, cores_a) + disturbed_count(trials.b, cores_b)
+
     cells = tuple(
-        _compare(match, criteria, is_same_run=is_same_run)
+        _compare(
+            match,
+            criteria,
+            is_same_run=is_same_run,
+            # Sides of several times show by themselves how far these differ.
+            is_disturbed=match.trials.allowance > 0 and busy(match.trials) > 0,
+        )
         if (match := matches.get(key(cell)))
         else _missing(cell, cells_b)
         for cell in cells_a
@@ -114,7 +126,6 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     notes += [f"differs, as allowed: {p}" for kind, p in differences if kind in options.ignore]
     if new := [cell.label for cell in cells_b if key(cell) not in matches]:
         notes.append(f"only in B: {', '.join(new)}")
-    cores_a, cores_b = ((run.get("environment") or {}).get("cores") for run in (run_a, run_b))
     return Comparison(
         suite=a.run.suite,
         a=a.label,
@@ -123,10 +134,7 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
         machine=str(run_a.get("device", "")),
         cells=cells,
         notes=tuple(filter(None, notes)),
-        disturbed=sum(
-            disturbed_count(trials.a, cores_a) + disturbed_count(trials.b, cores_b)
-            for trials in both
-        ),
+        disturbed=sum(map(busy, both)),
     )
 
 
@@ -149,16 +157,28 @@ def _cells(side: RecordedRun, options: RecordedOptions) -> list[Cell]:
     return cells
 
 
-def _compare(match: _Match, criteria: Criteria, *, is_same_run: bool) -> CellComparison:
+def _compare(
+    match: _Match, criteria: Criteria, *, is_same_run: bool, is_disturbed: bool
+) -> CellComparison:
     cell, other, trials = match.a, match.b, match.trials
     failure = trials.failure()
+    verdicts = (
+        ()
+        if failure
+        else trials.verdicts(criteria, cell.benchmark, level=ERROR, level_of_misses=ERROR)
+    )
+    if is_disturbed:
+        # Of trials at different times, a speed beside other programs says nothing of the code.
+        speeds = {name for name, quantity in QUANTITIES.items() if quantity.kind == "speed"}
+        verdicts = tuple(
+            replace(verdict, word="undecidable") if verdict.column in speeds else verdict
+            for verdict in verdicts
+        )
     backend = cell.backend if cell.backend == other.backend else ""
     return CellComparison(
         label=cell_label(cell.benchmark, dict(cell.matrix), cell.track, backend),
         identity=_identity(cell, other.backend),
-        verdicts=()
-        if failure
-        else trials.verdicts(criteria, cell.benchmark, level=ERROR, level_of_misses=ERROR),
+        verdicts=verdicts,
         proof=worst_proof([cell.proof_against(other.backend)]) if is_same_run else "",
         failure=failure,
         is_skipped=trials.is_skipped,

@@ -37,8 +37,8 @@ class Timeouts:
         tries: How often to continue a file that breaks off on the way.
     """
 
-    connect_s: float = 5.0
-    answer_s: float = 6.0
+    connect_s: float = 10.0
+    answer_s: float = 20.0
     read_s: float = 15.0
     tries: int = 10
 

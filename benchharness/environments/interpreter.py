@@ -49,7 +49,7 @@ except Exception as error:
     facts["obstacle"] = f"{{type(error).__name__}}: {{error}}"
 print(json.dumps(facts))
 """
-_PATIENCE_S = 60
+_PATIENCE_S = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

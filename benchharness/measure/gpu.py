@@ -31,7 +31,7 @@ _THROTTLE = {
     0x80: "power brake",
 }
 # A machine of many GPUs without the persistence daemon takes some seconds.
-_SMI_S = 20.0
+_SMI_S = 60.0
 _SMI_QUERY = "--query-gpu=index,uuid,name,memory.total,driver_version"
 # A driver takes a moment to give back the memory of a killed process; what it keeps for itself
 # changes a little.

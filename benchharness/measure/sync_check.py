@@ -168,7 +168,7 @@ def _require_begun(
     half, half_s = steps // 2, inf
     if not half:
         return
-    for _ in range(_FEW_ATTEMPTS):
+    for _ in range(_ATTEMPTS):
         began_s = stretches.now()
         stretches.read_back()
         alone_s = stretches.now() - began_s

@@ -43,7 +43,7 @@ from benchharness.report.comparison import plain_text
 _COLUMN = QUANTITIES["step_ms_p50"]
 _MOST_PAIRS = 20
 _LOG_LINES = 15
-_END_S = 10
+_END_S = 120
 _PLUGINS = ("benchharness.pytest_plugin.side",)
 # Variables by which coverage starts in every process, and slows the side that it covers.
 _COVERAGE = ("COV_CORE_", "COVERAGE_PROCESS_")

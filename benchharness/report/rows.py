@@ -221,7 +221,9 @@ def raised_flags(cell: Cell) -> list[str]:
 
 def notable_outside_share(cell: Cell) -> float | None:
     """Return the share of a step outside the framework's computation; None where it is small."""
-    share = cell.median("outside_fraction")
+    # What others took from a training, and not from its replay, is nobody's adapter.
+    calm = tuple(trial for trial in cell.trials if not trial.get("is_disturbed"))
+    share = replace(cell, trials=calm).median("outside_fraction")
     return share if share is not None and share > NOTABLE_ABOVE else None
 
 

@@ -15,7 +15,7 @@ import pytest
 from benchharness.api import Backend, Execution, Setting
 from benchharness.errors import RunError
 from benchharness.plugins import distribution, find, load_backend
-from benchharness.run.process.executor import WorkerProcess
+from benchharness.run.process.executor import Event, Stop, WorkerProcess
 from benchharness.run.process.exit import log_tail
 from benchharness.testing.assertions import REFUSED, Clause, Subject
 from benchharness.testing.contract import BackendContract
@@ -182,6 +182,7 @@ class PluginCheck:
             file, log = Path(folder, "request.json"), Path(folder, "log")
             request.write(file)
             worker = WorkerProcess(worker_command(file), environment=os.environ, log=log)
+            event: Event | Stop | None = None
             try:
                 while not isinstance(event := worker.next_event(), str):
                     match event["event"]:
@@ -193,7 +194,7 @@ class PluginCheck:
                         case "finished" if event["status"] != "ok":
                             failure = event["reason"]
             finally:
-                worker.end(is_patient=not clauses)
+                worker.end(is_patient=not clauses or event == "ended")
             if clauses:
                 reason = failure or _death(worker.process.returncode, running, log)
                 yield _result(

@@ -7,6 +7,7 @@ Python around a step, in gathering batches too slowly, in reading results back a
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
@@ -190,15 +191,18 @@ class Switches(Clause, name="switches"):
         batches = make_batches(sizes=(256,) * 2, shape=(16, 16, 3), classes=1024)
         training = subject.train(network, execution=replace(subject.execution, threads=2))
         learn(training, batches)
-        processor = CpuTimer()
-        # Threads are counted in hundredths of a second.
-        while max(processor.threads.values(), default=0.0) < 0.3:
-            processor.start()
-            learn(training, batches)
-            training.synchronize()
-            processor.stop()
-
-        assert processor.sharing > 1, "threads: 2 requested, but 1 did all the work"
+        # While one thread waits for a core, another may spin for it.
+        for _ in range(_ATTEMPTS):
+            processor = CpuTimer()
+            # Threads are counted in hundredths of a second.
+            while max(processor.threads.values(), default=0.0) < 0.3:
+                processor.start()
+                learn(training, batches)
+                training.synchronize()
+                processor.stop()
+            if processor.sharing > 1:
+                return
+        pytest.fail("threads: 2 requested, but 1 did all the work", pytrace=False)
 
     def test_bfloat16_is_honoured_or_refused(self, subject: Subject) -> None:
         """It rounds logits to 8 bits, and keeps weights that it could not hold in float32."""
@@ -213,10 +217,11 @@ class Switches(Clause, name="switches"):
 
 
 def _epoch_s(training: Training, batches: Batches) -> float:
-    began_s = now_s()
+    """Return processor seconds, those of compilers that it starts included: waiting is no work."""
+    began_s = sum(os.times()[:4])
     learn(training, batches)
     training.synchronize()
-    return now_s() - began_s
+    return sum(os.times()[:4]) - began_s
 
 
 def _logits(subject: Subject, **switches: Any) -> NDArray[np.float32]:
@@ -305,7 +310,7 @@ REPLAYS = 4
 # A step of training may cost so much more than its replay, whichever is more.
 ADDED_S, ADDED_SHARE = 1e-3, 0.1
 # Before the clause is broken.
-_ATTEMPTS = 8
+_ATTEMPTS = 24
 
 
 class Replay(Clause, name="replay"):
@@ -389,16 +394,14 @@ class ReplayTimer:
     """Timer of steps, trained and replayed in turns, the device finished at both edges.
 
     Attributes:
-        train_steps: Between two edges of training.
-        replay_steps: Likewise, of replay.
+        steps: Between two edges, as many of either: a wait for a core weighs the same in both.
         fastest_s: Seconds of a step of training and of a replayed step.
     """
 
     training: Training
     batch: Batch
     replay: Callable[[], None]
-    train_steps: int = _FEWEST
-    replay_steps: int = _FEWEST
+    steps: int = _FEWEST
     fastest_s: tuple[float, float] = (inf, inf)
 
     def compare(self) -> tuple[float, float]:
@@ -415,25 +418,25 @@ class ReplayTimer:
         def after_step() -> None:
             nonlocal done
             done += 1
-            if done in (_LEAD, _LEAD + self.train_steps):
+            if done in (_LEAD, _LEAD + self.steps):
                 self.training.synchronize()
                 edges_s.append(now_s())
 
         # One step more, so that leaving the loop is beyond the last edge.
-        batches = [self.batch] * (_LEAD + self.train_steps + 1)
+        batches = [self.batch] * (_LEAD + self.steps + 1)
         self.training.train([batches], after_step=after_step, after_epoch=lambda scores: None)
         first_s, last_s = edges_s
-        return (last_s - first_s) / self.train_steps
+        return (last_s - first_s) / self.steps
 
     def replay_s(self) -> float:
         """Return the seconds of a replayed step."""
         self.replay()
         self.training.synchronize()
         began_s = now_s()
-        for _ in range(self.replay_steps):
+        for _ in range(self.steps):
             self.replay()
         self.training.synchronize()
-        return (now_s() - began_s) / self.replay_steps
+        return (now_s() - began_s) / self.steps
 
 
 def replay_timer(backend: Backend, execution: Execution) -> ReplayTimer:
@@ -449,8 +452,6 @@ def replay_timer(backend: Backend, execution: Execution) -> ReplayTimer:
     # The first may compile something.
     timer.train_s()
     timer.replay_s()
-    timer.train_steps, timer.replay_steps = (
-        max(_FEWEST, min(_MOST, round(_STRETCH_S / max(step_s, 1e-9))))
-        for step_s in (timer.train_s(), timer.replay_s())
-    )
+    step_s = max(timer.train_s(), timer.replay_s(), 1e-9)
+    timer.steps = max(_FEWEST, min(_MOST, round(_STRETCH_S / step_s)))
     return timer

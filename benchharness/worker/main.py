@@ -104,12 +104,13 @@ def _metrics(channel: Channel) -> dict[str, Any]:
     from benchharness.measure.meters import peak_rss_bytes
 
     clock, metrics = channel.clock, channel.metrics
+    peak_bytes, wall_s = peak_rss_bytes(), clock.wall_s()
     known = {name: value for name, value in metrics.items() if value is not None}
     return {
-        "peak_host_bytes": peak_rss_bytes(),
+        "peak_host_bytes": peak_bytes,
         **metrics,
         **{f"{phase}_s": seconds for phase, seconds in clock.seconds.items()},
         **known,
-        "wall_s": clock.wall_s(),
-        "other_s": clock.other_s(),
+        "wall_s": wall_s,
+        "other_s": wall_s - sum(clock.seconds.values()),
     }

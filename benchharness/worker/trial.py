@@ -220,6 +220,9 @@ def observed_settings(context: TrialContext, task: Task, loop: TrainingLoop) -> 
     execution, sharing = task.execution, context.cpu.sharing
     if execution.compile:
         first_s, second_s = loop.warm_steps_s
+        # A busy machine makes one step long, and leaves some block of the training alone.
+        blocks = (block for epoch in loop.epochs for block in epoch.blocks)
+        second_s = min([second_s, *(block.seconds / block.steps for block in blocks)])
         if first_s < max(second_s + _COMPILING_S, _COMPILING_STEPS * second_s):
             observed["compile"] = UNCONFIRMED
     steps = sum(block.steps for epoch in loop.epochs for block in epoch.blocks)

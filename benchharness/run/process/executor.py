@@ -111,6 +111,7 @@ class LocalExecutor:
         gpu = open_gpu(self.gpu) if self.gpu else None
         used_bytes, oom_kills = base_bytes(gpu), oom_kill_count()
         started_s = now_s()
+        event: Event | Stop | None = None
         replace(request, spawned_s=started_s).write(request_file)
         # Also when the user interrupts: nothing of ours outlives us.
         with contextlib.ExitStack() as resources:
@@ -120,7 +121,8 @@ class LocalExecutor:
                 log=log,
                 can_pause=can_pause,
             )
-            resources.callback(lambda: worker.end(is_patient=outcome.is_final))
+            # Whoever has closed its pipe is on its way out, and its exit code will say why.
+            resources.callback(lambda: worker.end(is_patient=outcome.is_final or event == "ended"))
             meters = resources.enter_context(
                 make_meters(worker.process.pid, gpu=gpu, base_bytes=used_bytes)
             )
@@ -249,22 +251,26 @@ class WorkerProcess:
 
         Waits for a sign of life for ``silence_s``, for the event for ``limit_s``; None: forever.
         """
-        heard_s = now_s()
+        heard_s = looked_s = now_s()
         late_s = float("inf") if limit_s is None else heard_s + limit_s
         with selectors.DefaultSelector() as selector:
             selector.register(self._events_fd, selectors.EVENT_READ)
             while not self._lines:
                 now = now_s()
+                # While this process was stopped it heard nothing, and the worker may have been too.
+                heard_s += max(0.0, now - looked_s - 2 * _POLL_S)
+                looked_s = now
                 silent_s = float("inf") if silence_s is None else heard_s + silence_s
                 if is_cancelled():
                     return "cancelled"
                 if now >= late_s:
                     return "late"
-                if now >= silent_s:
+                # What it said while we were stopped is still in the pipe.
+                if now >= silent_s and not selector.select(0):
                     return "silent"
                 # Asked before the pipe: what it wrote in between is still read.
                 has_ended = self.process.poll() is not None
-                wait_s = 0 if has_ended else min(_POLL_S, late_s - now, silent_s - now)
+                wait_s = 0 if has_ended else max(0.0, min(_POLL_S, late_s - now, silent_s - now))
                 if not selector.select(wait_s):
                     if has_ended:
                         # A child of its own may hold the pipe open for longer.
