@@ -141,7 +141,7 @@ def start_run(folder: Path, *words: str, **variables: str) -> subprocess.Popen[s
 def run(folder: Path, *words: str, code: int = 0, **variables: str) -> str:
     """Carry the run out; return standard output and error, in this order."""
     process = start_run(folder, *words, **variables)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == code, out + err
     return out + err
 
@@ -180,5 +180,5 @@ def trials_at_work(folder: Path) -> list[str]:
 
 def wait_until_trial_runs(folder: Path) -> None:
     """Return once some trial is at work."""
-    wait_for(lambda: bool(trials_at_work(folder)), seconds=120)
+    wait_for(lambda: bool(trials_at_work(folder)))
     time.sleep(0.2)

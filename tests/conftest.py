@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
+from hypothesis import HealthCheck, settings
 from web_server import Server, serving
 
 with suppress(ImportError):
@@ -21,6 +22,10 @@ if _worker := os.environ.get("PYTEST_XDIST_WORKER"):
 # What a test starts is no worker of this session, and finds the width of its terminal itself.
 for _name in [*(name for name in os.environ if name.startswith("PYTEST_XDIST_")), "COLUMNS"]:
     os.environ.pop(_name, None)
+
+# An example may wait for a core for longer than the fifth of a second that Hypothesis gives it.
+settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("shared")
 
 _EMPTY = tempfile.TemporaryDirectory(prefix="benchharness-tests-")
 # Inherited by every process that a test starts; a test of downloads has a server of its own.

@@ -21,7 +21,7 @@ def workers(folder: Path) -> list[str]:
     return found
 
 
-def wait_for(condition: Callable[[], bool], *, seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], *, seconds: float = 600) -> None:
     """Return once a condition holds."""
     deadline = time.monotonic() + seconds
     while not condition():

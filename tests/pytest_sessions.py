@@ -162,7 +162,7 @@ def run(folder: Path, *arguments: str, program: str = "pytest", **environment: s
     return ended(start(folder, *arguments, program=program, **environment))
 
 
-def ended(process: subprocess.Popen[str], *, timeout_s: float = 180) -> Session:
+def ended(process: subprocess.Popen[str], *, timeout_s: float = 1200) -> Session:
     """Return a session when it is over."""
     try:
         text, _ = process.communicate(timeout=timeout_s)

@@ -156,7 +156,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def benchharness(
-    folder: Path, *arguments: str, timeout_s: float = 300
+    folder: Path, *arguments: str, timeout_s: float = 1800
 ) -> subprocess.CompletedProcess[str]:
     """Run the command line as a user does, the laggard installed."""
     return subprocess.run(

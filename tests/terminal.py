@@ -61,7 +61,7 @@ class Terminal:
         """What is on the screen now, without empty lines."""
         return [line.rstrip() for line in self.screen.display if line.strip()]
 
-    def watch(self, until: Callable[[], bool], *, patience_s: float = 60.0) -> None:
+    def watch(self, until: Callable[[], bool], *, patience_s: float = 600.0) -> None:
         """Look at the screen until something is there, or the program has ended."""
         deadline = time.monotonic() + patience_s
         while not until():
@@ -87,4 +87,4 @@ class Terminal:
         """Look on until the program ends, and return its exit code."""
         self.watch(lambda: False)
         os.close(self._master)
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=300)

@@ -203,7 +203,7 @@ def run_script(script: str, folder: Path, **codes: str) -> tuple[int, list[str],
     plain = re.sub(r"\$\{\{.*?\}\}", "3.12", script)
     done = subprocess.run(
         ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", plain],
-        cwd=folder, env=variables, capture_output=True, text=True, timeout=60, check=False,
+        cwd=folder, env=variables, capture_output=True, text=True, timeout=600, check=False,
     )  # fmt: skip
     said = (summary.read_text() if summary.exists() else "") + done.stdout
     return done.returncode, calls.read_text().splitlines(), said

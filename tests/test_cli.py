@@ -26,7 +26,7 @@ def call(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProces
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
 
 

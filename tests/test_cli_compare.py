@@ -15,9 +15,11 @@ from slow_backends import SUITE, benchharness, environment, install
 pytestmark = pytest.mark.slow
 
 # A comparison takes twelve processes, and so each test has as much to say as it can.
-# The laggard's steps last 20 ms each, most of it asleep: what noise a busy machine adds to that
-# is far below these shares.
+# The laggard's steps last 20 ms each, most of it asleep. Waiting for a core adds tenths of a second
+# to some epochs, and hardly ever to the best halves of ten.
 FEW = ("--pairs", "6..8", "--threshold", "25%", "--threshold", "peak_host_bytes=10%", "--no-proof")
+BEST = ("--column", "best_epoch_s", "--column", "peak_host_bytes", "--column", "test_top1")
+STEADY = SUITE.replace("dropout = 0.0", "dropout = 0.0\nepochs = 10")
 TWO = """
 name = "two"
 backends = ["slow", "slower"]
@@ -37,7 +39,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the suite, and the laggard installed."""
     folder = tmp_path_factory.mktemp("desk")
     install(folder)
-    two = TWO + SUITE[SUITE.index("[dataset]") :]
+    (folder / "steady.toml").write_text(STEADY)
+    two = TWO + STEADY[STEADY.index("[dataset]") :]
     (folder / "two.toml").write_text(two)
     return folder
 
@@ -57,35 +60,32 @@ def words(found: dict[str, Any]) -> dict[str, str]:
 def test_the_same_is_the_same_and_proven_to_be(desk: Path):
     """Steps of 20.2 ms for 20: exit 0, six pairs, and files for people and for CI systems."""
     done = benchharness(
-        desk, "compare", "lagging.toml", "--set", "options.step_s=0.0202", *FEW[:-1],
+        desk, "compare", "steady.toml", "--set", "options.step_s=0.0202", *FEW[:-1], *BEST,
         "--markdown", "found.md", "--junit", "found.xml",
     )  # fmt: skip
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.strip().startswith("no regression in 4 figures of 1 cell")
+    assert done.stdout.strip().startswith("no regression in 3 figures of 1 cell")
     assert "A: as written; B: options.step_s=0.0202; 6 to 8 pairs of trials" in done.stderr
     assert "equal work proven" in done.stdout
     found = of(desk, done.stdout)
-    assert words(found) == {
-        "best_epoch_s": "same", "train_images_per_s": "same", "peak_host_bytes": "same",
-        "test_top1": "same",
-    }  # fmt: skip
+    assert words(found) == dict.fromkeys(BEST[1::2], "same")
     assert found["cells"][0]["backends"] == ["slow", "slow options.step_s=0.0202"]
     assert found["cells"][0]["proof"] == "proven"
     suite = ElementTree.parse(desk / "found.xml").getroot().find("testsuite")
     assert suite is not None
-    assert (suite.get("tests"), suite.get("failures")) == ("4", "0")
+    assert (suite.get("tests"), suite.get("failures")) == ("3", "0")
     assert (desk / "found.md").read_text().startswith("### ✅ no regression")
 
 
 def test_slower_steps_are_a_regression_and_a_comparison_is_kept_as_a_run(desk: Path):
     """Twice as long: exit 3. The run can be shown again, and compared again as it was recorded."""
-    done = benchharness(desk, "compare", "slow", "slower", "--suite", "two.toml", *FEW)
+    done = benchharness(desk, "compare", "slow", "slower", "--suite", "two.toml", *FEW, *BEST)
 
     assert done.returncode == 3, done.stdout + done.stderr
     assert "REGRESSION: small best epoch" in done.stdout
     found = of(desk, done.stdout)
-    assert words(found)["best_epoch_s"] == words(found)["train_images_per_s"] == "slower"
+    assert words(found)["best_epoch_s"] == "slower"
     assert 1.5 < found["cells"][0]["verdicts"][0]["change"] < 2.5
     again = benchharness(
         desk, "compare", "comparisons/two@slow", "comparisons/two@slower", *FEW[2:6]
@@ -136,10 +136,10 @@ def test_the_noise_of_a_machine_is_told_and_used(desk: Path):
 
     No trial is run for it, and the line says what to do.
     """
-    done = benchharness(desk, "noise", "lagging.toml", "--pairs", "6", "--json")
+    done = benchharness(desk, "noise", "steady.toml", "--pairs", "6", "--json")
     compared = benchharness(
-        desk, "compare", "lagging.toml", "--set", "options.step_s=0.0202", "--pairs", "6",
-        "--threshold", "0.01%", "--column", "best_epoch_s",
+        desk, "compare", "steady.toml", "--set", "options.step_s=0.0202", "--pairs", "6",
+        "--threshold", "0.0001%", "--column", "best_epoch_s",
     )  # fmt: skip
 
     found = json.loads(done.stdout)
@@ -151,7 +151,7 @@ def test_the_noise_of_a_machine_is_told_and_used(desk: Path):
     assert needs[0.2]["minutes"] > 0
     assert compared.returncode == 2
     assert "small slow: best_epoch_s: expected a threshold that 6 pairs can" in compared.stderr
-    assert "found 0.0001 (--threshold best_epoch_s=" in compared.stderr
+    assert "found 1e-06 (--threshold best_epoch_s=" in compared.stderr
 
 
 REFUSED = [

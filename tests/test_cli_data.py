@@ -65,7 +65,7 @@ class Desk:
             env=kept | {"BENCHHARNESS_CACHE": str(self.cache)} | self.variables,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=600,
         )
 
     def entry(self, size: int) -> Path:

@@ -172,7 +172,7 @@ def test_a_lost_host_costs_the_trial_in_hand(hosts: Cluster, tmp_path: Path, ret
     wait_until_trial_runs(hosts.folder / "cache-a")
 
     hosts.remove("a")
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)
 
     done = records(tmp_path)
     failed = [record for record in done if record["status"] != "ok"]
@@ -197,7 +197,7 @@ def test_a_host_that_is_told_to_end_is_lost_too(hosts: Cluster, tmp_path: Path) 
     wait_until_trial_runs(hosts.folder / "cache-a")
 
     hosts.stop("a")
-    _, err = process.communicate(timeout=300)
+    _, err = process.communicate(timeout=1200)
 
     (lost,) = [record for record in records(tmp_path) if record["status"] != "ok"]
     assert (lost["host"], lost["reason"]) == ("a", "host a was lost during the trial")
@@ -245,7 +245,7 @@ def test_a_host_that_comes_later_takes_part(hosts: Cluster, tmp_path: Path) -> N
     wait_until_trial_runs(hosts.folder / "cache-c")
     hosts.add("d")
 
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)
 
     assert process.returncode == 0, out + err
     assert {record["host"] for record in records(tmp_path)} == {"c", "d"}
@@ -258,13 +258,13 @@ def test_a_run_that_ends_is_resumed_and_leaves_nothing_behind(
     """Ctrl-C ends the trials on all hosts; so does a client that dies. Nothing runs twice."""
     write_suite(tmp_path, trials=2, epochs=LONG)
     process = start_run(tmp_path, "--cluster", str(hosts.file))
-    wait_for(lambda: len(records(tmp_path)) >= 2, seconds=120)
+    wait_for(lambda: len(records(tmp_path)) >= 2)
 
     process.send_signal(ending)
-    process.communicate(timeout=60)
+    process.communicate(timeout=1200)
 
     assert process.returncode == (130 if ending == signal.SIGINT else -signal.SIGKILL)
-    wait_for(lambda: not trials_at_work(hosts.folder), seconds=20)
+    wait_for(lambda: not trials_at_work(hosts.folder))
     before = {record["id"]: record["started"] for record in records(tmp_path)}
     run(tmp_path, "--cluster", str(hosts.file), "--resume")
     after = {record["id"]: record["started"] for record in records(tmp_path)}
@@ -276,16 +276,16 @@ def test_a_scheduler_that_is_gone_ends_the_run_resumably(hosts: Cluster, tmp_pat
     """Finished trials are kept, and the reason is said."""
     write_suite(tmp_path, trials=2, epochs=LONG)
     process = start_run(tmp_path, "--cluster", str(hosts.file))
-    wait_for(lambda: len(records(tmp_path)) >= 1, seconds=120)
+    wait_for(lambda: len(records(tmp_path)) >= 1)
 
     hosts.scheduler.kill()
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=1200)
 
     assert process.returncode == 1
     assert "the connection to the scheduler is lost; finished trials are saved" in err
     assert "Traceback" not in err
     assert records(tmp_path)
-    wait_for(lambda: not trials_at_work(hosts.folder), seconds=30)
+    wait_for(lambda: not trials_at_work(hosts.folder))
 
 
 def test_a_host_that_would_do_something_else_is_left_out(hosts: Cluster, tmp_path: Path) -> None:
@@ -303,7 +303,7 @@ def test_a_host_that_would_do_something_else_is_left_out(hosts: Cluster, tmp_pat
         )
         return result.output
 
-    wait_for(lambda: '"odd"' in doctor(), seconds=120)
+    wait_for(lambda: '"odd"' in doctor())
     checks = doctor()
     said = run(tmp_path, "--cluster", str(hosts.file))
 
@@ -383,10 +383,10 @@ def test_the_record_of_a_lost_host_says_what_was_proven(hosts: Cluster, tmp_path
     write_suite(tmp_path, trials=2, epochs=LONG)
     process = start_run(tmp_path, "--proof", "--cluster", str(hosts.file))
     # Its first trial is over, and it is at the other backend's.
-    wait_for(lambda: "a" in {record["host"] for record in records(tmp_path)}, seconds=120)
+    wait_for(lambda: "a" in {record["host"] for record in records(tmp_path)})
     wait_until_trial_runs(hosts.folder / "cache-a")
     hosts.remove("a")
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=1200)
 
     assert process.returncode == 1, out + err
     (lost,) = [record for record in records(tmp_path) if record["status"] != "ok"]
@@ -561,7 +561,7 @@ def test_jobs_of_a_batch_system_carry_out_the_trials(
     assert [line for line in wanted if line not in script] == []
     assert (tmp_path / "cancelled").read_text() == job
     pid = (tmp_path / "pid").read_text()
-    wait_for(lambda: not Path("/proc", pid).exists() or _is_zombie(pid), seconds=30)
+    wait_for(lambda: not Path("/proc", pid).exists() or _is_zombie(pid))
 
 
 def test_a_run_whose_jobs_are_all_over_ends(tmp_path: Path) -> None:
@@ -583,10 +583,10 @@ def test_a_run_whose_jobs_are_all_over_ends(tmp_path: Path) -> None:
         PATH=path,
         DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT="1s",
     )
-    wait_for(lambda: len(records(tmp_path)) >= 1, seconds=120)
+    wait_for(lambda: len(records(tmp_path)) >= 1)
 
     os.killpg(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=1200)
 
     assert process.returncode == 1
     assert "no host is left; finished trials are saved, --resume runs what is missing" in err
@@ -594,7 +594,11 @@ def test_a_run_whose_jobs_are_all_over_ends(tmp_path: Path) -> None:
 
 
 def _is_zombie(pid: str) -> bool:
-    return Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    try:
+        return Path("/proc", pid, "stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
+    except OSError:
+        # It is gone since it was seen.
+        return True
 
 
 def test_the_documented_script_is_what_slurm_gets(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def call(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     for name in ("PYTHONSAFEPATH", "BENCHHARNESS_DATA", "BENCHHARNESS_WEIGHTS"):
         environment.pop(name, None)
     return subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800
     )
 
 

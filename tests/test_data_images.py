@@ -129,7 +129,10 @@ def test_what_is_no_whole_image_is_refused_by_name(tmp_path, content, reason):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(data=st.data())
 def test_damage_is_a_dataset_error_or_a_picture(tmp_path, data):
     """Whatever happens to the bytes, nothing but pixels or DatasetError comes back."""

@@ -97,7 +97,7 @@ def run_in(
         folder, cache="cache_of_noise" if command[1] == "noise" else "cache"
     )
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1800
     )
     assert done.returncode in codes, f"{shlex.join(command)}\n{done.stdout}\n{done.stderr}"
     return done

@@ -161,7 +161,7 @@ def test_a_backend_of_this_project_is_installed_from_its_folder(monkeypatch):
         ("import a_module_that_is_not_there", "a_module_that_is_not_there"),
         ("raise RuntimeError('half an installation')", "half an installation"),
         ("import os; os._exit(3)", "exit code 3"),
-        ("import time; time.sleep(60)", "no progress for 8 s"),
+        ("import time; time.sleep(900)", "no progress for 20 s"),
     ],
 )
 def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: str, word: str):
@@ -170,13 +170,13 @@ def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: s
     install("working", WORKING)
     began_s = time.monotonic()
 
-    report = visit("broken", "working", longest_s=8.0 if "sleep" in source else 60.0)
+    report = visit("broken", "working", longest_s=20.0 if "sleep" in source else 300.0)
 
     found = about(report, "broken")
     assert found.mark == "missing" and word in found.text
     assert found.remedy == "pip install --force-reinstall broken-dist==1.0"
     assert about(report, "working").mark == "ok"
-    assert time.monotonic() - began_s < 40
+    assert time.monotonic() - began_s < 600
 
 
 @pytest.mark.parametrize(
@@ -363,14 +363,14 @@ def test_a_real_backend_is_checked_and_the_parent_imports_no_framework(
         "from pathlib import Path\n"
         "from benchharness.doctor import report\n"
         f"found = report.examine(report.DoctorOptions(suite=Path({str(suite)!r}), device='cpu'),"
-        f" cache=Path({str(tmp_path)!r}))\n"
+        f" cache=Path({str(tmp_path)!r}), longest_s=600.0)\n"
         "import json\n"
         "loaded = sorted({'tensorflow', 'keras', 'torch', 'jax'} & set(sys.modules))\n"
         "print(json.dumps({**found.as_dict(), 'loaded': loaded}, default=str))\n"
     )
 
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=300, check=True
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=900, check=True
     )
 
     told = json.loads(done.stdout)

@@ -34,7 +34,7 @@ from benchharness.run.session import open_session
 from benchharness.suite.load import load
 from benchharness.suite.resolve import resolve
 
-QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
+PATIENT = Timeouts(connect_s=30.0, answer_s=60.0, read_s=60.0, tries=3)
 SUITE = """
 name = "pets"
 trials = 1
@@ -86,7 +86,7 @@ def homes_of(body: bytes, *urls: str) -> dict[str, RemoteResource]:
 
 def fetcher_of(tmp_path: Path, homes, **options) -> Fetcher:
     """Return a fetcher that gives up soon."""
-    return Fetcher(folder=tmp_path / "cache/downloads", homes=homes, timeouts=QUICK, **options)
+    return Fetcher(folder=tmp_path / "cache/downloads", homes=homes, timeouts=PATIENT, **options)
 
 
 def look(tmp_path: Path, name: str = "cats_dogs", **options):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import random
-import time
 import zipfile
 from collections import namedtuple
 
@@ -17,7 +16,7 @@ from benchharness.download.registry import REGISTRY, ArchiveLimits, RemoteResour
 from benchharness.download.transfer import Timeouts
 from benchharness.errors import FetchError
 
-QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
+PATIENT = Timeouts(connect_s=30.0, answer_s=60.0, read_s=60.0, tries=3)
 ONE, TWO = (random.Random(seed).randbytes(20_000) for seed in (1, 2))
 
 
@@ -41,8 +40,8 @@ def packed(server, tmp_path) -> dict[str, RemoteResource]:
 
 
 def fetcher(tmp_path, homes, **options) -> Fetcher:
-    """Return a fetcher that gives up soon."""
-    return Fetcher(folder=tmp_path / "downloads", homes=homes, timeouts=QUICK, **options)
+    """Return a fetcher into a folder of the test."""
+    return Fetcher(folder=tmp_path / "downloads", homes=homes, timeouts=PATIENT, **options)
 
 
 def visible(folder):
@@ -104,20 +103,20 @@ def test_a_session_says_what_it_fetches_and_how_far_it_is(server, tmp_path):
     assert seen[-1] == ("unpacking made.zip", 40_000, 40_000)
 
 
-def test_without_a_network_one_failure_is_enough(tmp_path):
+def test_without_a_network_one_failure_is_enough(server, tmp_path):
     """The second thing is not even tried, and one line told the user."""
-    files = [remote(name, ONE, f"http://127.0.0.1:9/{name}") for name in "ab"]
+    urls = {"a": "http://127.0.0.1:9/a", "b": server.put("b", ONE)}
+    files = [remote(name, ONE, url) for name, url in urls.items()]
     homes = {file.name: RemoteResource(files=(file,), remark="") for file in files}
     lines = []
     one = fetcher(tmp_path, homes, announce=lines.append)
     with pytest.raises(FetchError, match="refused"):
         one.fetch("a")
-    started = time.perf_counter()
 
     with pytest.raises(FetchError, match="was not fetched: no network"):
         one.fetch("b")
 
-    assert time.perf_counter() - started < 0.1
+    assert server.asked == []
     assert [line for line in lines if "no network" in line] == lines[1:]
     assert "no network" in one.refusal()
 
@@ -179,7 +178,7 @@ def test_an_archive_that_means_harm_leaves_no_folder(server, tmp_path):
 
 def _obtain(folder, homes, barrier, results) -> None:
     barrier.wait()
-    one = Fetcher(folder=folder, homes=homes, timeouts=QUICK)
+    one = Fetcher(folder=folder, homes=homes, timeouts=PATIENT)
     results.put(sorted(p.name for p in one.fetch("pair").iterdir()))
 
 
@@ -195,9 +194,9 @@ def test_two_processes_fetch_the_same_thing_once(server, tmp_path):
 
     for process in processes:
         process.start()
-    found = [results.get(timeout=60) for _ in processes]
+    found = [results.get(timeout=300) for _ in processes]
     for process in processes:
-        process.join(timeout=60)
+        process.join(timeout=300)
 
     assert found == [["a", "b", MANIFEST]] * 2
     assert sorted(path for path, _ in server.asked) == ["a", "b"]

@@ -41,10 +41,10 @@ def rehearse(folder: Path, *options: str) -> tuple[int, list[list[str]]]:
             folder,
             *options,
         ],
-        env={**os.environ, "PYTHON": sys.executable},
+        env={**os.environ, "PYTHON": sys.executable, "PATIENCE": "10"},
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=2400,
     )
     lines = (folder / "summary.txt").read_text(encoding="utf-8").splitlines()
     assert done.stdout.splitlines() == lines, done.stderr
@@ -65,7 +65,7 @@ def test_the_steps_pass_on_a_cpu_and_are_archived(tmp_path: Path):
     passed = ["machine", "peak", "proof-150px", "time-fine_tune", "trace", "time-meters", "meters"]
     steps = [*passed, "check-jax", "tests", "ceilings"]
     options = [word for step in steps for word in ("--step", step)]
-    options += ["--backend", "torch", "--backend", "keras-torch", "--minutes", "9"]
+    options += ["--backend", "torch", "--backend", "keras-torch", "--minutes", "36"]
 
     code, told = rehearse(tmp_path, *options)
 

@@ -153,10 +153,17 @@ def test_a_planted_fault_is_named(
     # Further attempts are for honest trainings on busy machines.
     monkeypatch.setattr(contract_execution, "_ATTEMPTS", 1)
 
-    result = check_backend(backend, clause)[clause]
+    def is_named() -> bool:
+        return any(complaint in f"{fault.check}: {fault.reason}" for fault in result.faults)
+
+    # What a clock has to show can hide behind a wait for a core; not each time.
+    for _ in range(4 if clause in ("synchronize", "switches", "replay") else 1):
+        result = check_backend(backend, clause)[clause]
+        if is_named():
+            break
 
     assert result.outcome == "broken"
-    assert any(complaint in f"{fault.check}: {fault.reason}" for fault in result.faults), result
+    assert is_named(), result
 
 
 def test_the_reference_keeps_every_clause():

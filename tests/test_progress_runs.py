@@ -83,7 +83,7 @@ def call(desk: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=surroundings(desk),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -218,7 +218,7 @@ def test_a_program_that_stops_reading_does_not_stop_the_run(desk: Path, told):
     run.stdout.close()
     errors = run.stderr.read()
 
-    assert run.wait(timeout=60) == 0
+    assert run.wait(timeout=600) == 0
     assert errors == ""
     earlier = {record["backend"]: record["metrics"]["wall_s"] for record in told[1]}
     assert {cell["backend"]: cell["expected_s"] for cell in first["cells"]} == earlier
@@ -249,10 +249,14 @@ def test_a_pipe_gets_plain_lines(desk: Path):
     lines = done.stderr.splitlines()
 
     assert "\x1b" not in done.stdout + done.stderr
-    begun = lines.index("[1/2] small on numpy")
-    assert lines[begun + 1].startswith("        ok in ")
-    assert lines[begun + 2] == "[2/2] small on talker"
-    assert lines[begun + 3].startswith("        ok in ")
+    # A trial of more than ten seconds has further lines.
+    lasting = [line for line in lines if line.startswith(("[", "        ok in "))]
+    assert [line.partition(" in ")[0] for line in lasting] == [
+        "[1/2] small on numpy",
+        "        ok",
+        "[2/2] small on talker",
+        "        ok",
+    ]
 
 
 @pytest.mark.parametrize(("columns", "colours"), [(60, {"NO_COLOR": "1"}), (140, {})])

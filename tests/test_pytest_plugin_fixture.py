@@ -90,7 +90,7 @@ def test_a_block_takes_a_tenth_of_a_second_where_nobody_says_how_many_steps(sess
     found = session(
         "def test_it(benchharness):\n"
         "    timed = benchharness.time(step, synchronize=wait, rounds=2)\n"
-        "    assert 10 <= timed.blocks[0].steps <= 100\n"
+        "    assert 1 < timed.blocks[0].steps <= 100\n"
     )
 
     found.assert_outcomes(passed=1)

@@ -93,9 +93,9 @@ def require_clean(repository: GitRepository) -> None:
 
 
 def test_a_slower_step_fails_the_test(repository: GitRepository):
-    """A fifth more work is planted; the samples of both sides are in pytest-benchmark's file."""
-    (repository.top / "src/training/__init__.py").write_text(PACKAGE.format(products=12))
-    repository.commit("twelve")
+    """Twice the work is planted; the samples of both sides are in pytest-benchmark's file."""
+    (repository.top / "src/training/__init__.py").write_text(PACKAGE.format(products=20))
+    repository.commit("twenty")
 
     done = against(repository, "rev:HEAD~1", "--benchmark-json=all.json")
 
@@ -108,27 +108,37 @@ def test_a_slower_step_fails_the_test(repository: GitRepository):
         "tests/test_training.py::test_step[1.0]",
         "tests/test_training.py::test_step[1.0] (HEAD~1)",
     ]
-    assert 1.1 < ours / theirs < 1.35
+    assert 1.4 < ours / theirs < 2.8
     assert document["benchmarks"][0]["extra_info"]["comparison"]["verdicts"][0]["word"] == "slower"
 
 
 def test_equal_steps_pass(repository: GitRepository):
     """Within a limit that a busy machine can decide on."""
-    done = against(repository, "rev:HEAD", "--against-threshold=30%", "--against-strict")
+    done = against(repository, "rev:HEAD", "--against-threshold=90%", "--against-strict")
 
     assert done.code == 0, done.text
     assert done.lines("no regression in 1 figure of 1 cell")
 
 
+# Each process leaves a file. The session itself has imported the package once before, so one side
+# takes 2 products where the other takes 20, and then the other way round.
+IN_TURN = """(lambda folder, is_here: (
+    (folder / f"{{__import__('time').monotonic_ns()}}.{{is_here}}").touch(),
+    (2, 20)[len([*folder.glob(f"*.{{is_here}}")]) % 2],
+)[1])(__import__("pathlib").Path({folder!r}), "worktrees" not in __file__)"""
+
+
 def test_an_undecided_step_is_warned_of(repository: GitRepository):
-    """Each process does 2, 6 or 20 products, at random."""
-    products = "(2, 6, 20)[__import__('os').urandom(1)[0] % 3]"
+    """Each process does 2 or 20 products, on both sides in turn: one leads, then the other."""
+    folder = repository.top.parent / "started"
+    folder.mkdir()
+    products = IN_TURN.format(folder=str(folder))
     (repository.top / "src/training/__init__.py").write_text(PACKAGE.format(products=products))
     (repository.top / "tests/test_training.py").write_text(TEST.format(rounds=1))
     (repository.top / "conftest.py").write_text(
         f"from benchharness.pytest_plugin import steps\n\nsteps._MOST_PAIRS = 6\n{CONFTEST}"
     )
-    repository.commit("random")
+    repository.commit("in turn")
 
     done = against(repository, "rev:HEAD")
 
@@ -290,7 +300,7 @@ def test_an_interrupted_pair_leaves_nothing_behind(repository: GitRepository):
     (repository.top / "src/training/__init__.py").write_text(PACKAGE.format(products=2000))
     repository.commit("long")
     session = start(repository.top, *WORDS, "rev:HEAD")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     pattern = f"{repository.top}.*pytest_plugin.side"
     while len(processes(pattern)) < 2:
         assert session.poll() is None, session.communicate()

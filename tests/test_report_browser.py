@@ -58,7 +58,7 @@ def browser() -> Iterator[Any]:
     """Return a headless Chromium."""
     playwright = pytest.importorskip("playwright.sync_api")
     with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=300_000)
         yield chromium
         chromium.close()
 
@@ -70,11 +70,12 @@ class Visit:
         self.said: list[str] = []
         self.asked: list[str] = []
         self.page = browser.new_page(**options)
+        self.page.set_default_timeout(300_000)
         self.page.on("console", lambda message: self.said.append(message.text))
         self.page.on("pageerror", lambda error: self.said.append(str(error)))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(file.as_uri())
-        self.page.wait_for_selector("html[data-drawn=yes]", timeout=30_000)
+        self.page.wait_for_selector("html[data-drawn=yes]")
 
     def count(self, selector: str) -> int:
         """Return how many elements there are."""

@@ -249,7 +249,7 @@ def test_a_backend_that_is_not_installed_is_said_beforehand(
         env={**os.environ, "BENCHHARNESS_CACHE": str(tmp_path / "cache")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
     (line,) = (line for line in done.stderr.splitlines() if "not installed" in line)

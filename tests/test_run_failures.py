@@ -158,7 +158,7 @@ def run(
 ) -> tuple[int, dict[str, dict], str]:
     """Run the suite; return exit code, records by backend, and everything printed."""
     process = start(workplace, *faults, options=options, settings=settings, others=others)
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=1800)
     lines = (workplace / "results/faults/latest/records.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
     return process.returncode, {r["backend"]: r for r in records}, output + errors
@@ -217,7 +217,7 @@ def certified(workplace: Path, fault: str, *options: str) -> subprocess.Complete
         env=environment(workplace),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
         check=False,
     )
 
@@ -287,11 +287,26 @@ def test_a_bug_leaves_its_traceback_in_the_log_and_is_not_repeated(failures):
     assert len(records["kill"]["attempts"]) == 1
 
 
+# The limit is for the trial that hangs alone; the other backend has a benchmark of its own.
+LIMITED = """time_limit_s = 30
+backends = ["hang"]
+
+[[benchmark]]
+name = "rest"
+strategy = "dataset"
+backends = ["numpy"]
+image_size = 16
+train_images = 12
+test_images = 4
+batch_size = 5
+"""
+
+
 @pytest.mark.parametrize(
     ("options", "settings", "reason"),
     [
-        (["--timeout", "8"], "", "no progress for 8 s"),
-        ([], "time_limit_s = 10", "exceeded time_limit_s = 10"),
+        (["--timeout", "20"], "", "no progress for 20 s"),
+        ([], LIMITED, "exceeded time_limit_s = 30"),
     ],
     ids=["silence", "limit"],
 )
@@ -312,9 +327,9 @@ def test_no_process_outlives_a_run_that_is_killed(workplace: Path):
     """SIGKILL of the run: its worker goes, and what the worker has started in a session apart."""
     process = start(workplace, "hang")
     child_file = workplace / "child.pid"
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while not child_file.exists() or not child_file.read_text():
-        assert time.monotonic() < deadline, "no trial has begun to train within a minute"
+        assert time.monotonic() < deadline, "no trial has begun to train within five minutes"
         time.sleep(0.05)
     child = int(child_file.read_text())
     worker = int(Path(f"/proc/{child}/stat").read_text().rsplit(")", 1)[1].split()[1])
@@ -351,8 +366,8 @@ def test_the_first_failure_ends_the_run_where_that_is_asked(workplace: Path):
 
 
 def _is_gone(pid: int) -> bool:
-    """Whether a process has ended, or does so within five seconds."""
-    for _ in range(50):
+    """Whether a process has ended, or does so within a minute."""
+    for _ in range(600):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":
                 return True

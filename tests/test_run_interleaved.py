@@ -21,7 +21,13 @@ from benchharness.run.process.executor import run_interleaved
 pytestmark = pytest.mark.slow
 
 EPOCHS = 4
-FEW = ("--pairs", "6", "--threshold", "40%", "--threshold", "peak_host_bytes=20%", "--no-proof")
+# What is measured decides nothing here: epochs of equal code do not differ tenfold.
+FEW = ("--pairs", "6", "--threshold", "900%", "--threshold", "peak_host_bytes=20%", "--no-proof")
+# Beside tests that load frameworks two trials might not fit into this machine's memory.
+PLENTY = """
+from benchharness.measure import machine
+machine.read_memory = lambda: (64 * 10**9, 32 * 10**9)
+"""
 SIDES = ("--set-a", 'options.name="A"', "--set-b", 'options.name="B"')
 
 
@@ -79,6 +85,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a suite of some epochs whose laggard keeps a diary."""
     folder = tmp_path_factory.mktemp("turns")
     install(folder, suite(folder / "diary"))
+    (folder / "sitecustomize.py").write_text(PLENTY)
     return folder
 
 
@@ -120,10 +127,12 @@ def test_the_trials_of_a_pair_take_turns_epoch_by_epoch(desk: Path):
         for event in map(json.loads, done.stdout.splitlines())
         if event["event"] == "trial_finished"
     ]
-    # The other's epochs take 0.4 s and its start far more: on the clock they would stand in these.
-    assert max(metrics["overhead_s"] for metrics in finished) < 0.2
-    assert max(metrics["other_s"] for metrics in finished) < 0.2
-    assert all(0 < metrics["teardown_s"] < 2 for metrics in finished)
+    # The other's epochs take 0.4 s and its start far more: on the clock they would stand in these,
+    # in every trial; what others do on the machine only ever adds, and not to all.
+    for own in (finished[::2], finished[1::2]):
+        assert min(metrics["overhead_s"] for metrics in own) < 0.2
+        assert min(metrics["other_s"] for metrics in own) < 0.2
+        assert 0 < min(metrics["teardown_s"] for metrics in own) < 2
 
 
 def test_where_one_of_a_pair_dies_the_other_finishes(desk: Path):
@@ -159,6 +168,7 @@ def test_where_two_do_not_fit_into_memory_they_run_one_by_one(tmp_path: Path):
 def test_interrupting_a_pair_ends_both(tmp_path: Path):
     """Ctrl-C while one is at work and the other waits: exit code 130, and no process is left."""
     install(tmp_path, suite(tmp_path / "diary").replace("step_s = 0.02", "step_s = 0.5"))
+    (tmp_path / "sitecustomize.py").write_text(PLENTY)
     environment = {"PYTHONPATH": str(tmp_path), "BENCHHARNESS_CACHE": str(tmp_path / "cache")}
     running = subprocess.Popen(
         [sys.executable, "-m", "benchharness", "compare", "lagging.toml", *SIDES, "--no-proof"],
@@ -169,11 +179,18 @@ def test_interrupting_a_pair_ends_both(tmp_path: Path):
         text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    wait_for(lambda: len(workers(tmp_path)) == 2)
+    diary = tmp_path / "diary"
+    # Both have trained: none is just being started.
+    wait_for(
+        lambda: (
+            diary.exists()
+            and len({line.split()[0] for line in diary.read_text().splitlines()}) == 2
+        )
+    )
 
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=30)
+    _, errors = running.communicate(timeout=300)
 
     assert running.returncode == 130
     assert "Traceback" not in errors
-    assert workers(tmp_path) == []
+    wait_for(lambda: workers(tmp_path) == [])

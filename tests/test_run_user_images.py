@@ -93,7 +93,7 @@ def run(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         env=environment | {"BENCHHARNESS_CACHE": str(cwd / "cache"), "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=1200,
     )
 
 

@@ -223,7 +223,7 @@ def called(place: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         env={**os.environ, "BENCHHARNESS_CACHE": str(place / "cache")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -347,6 +347,7 @@ from benchharness.data.prepared import prepare_images
 found = prepare_images(
     folder(Path(sys.argv[1])), size=96, channels=None, train_images=None, test_images=None,
     validation=0.0, seed=0, cache_dir=Path(sys.argv[2]), workers=1, on_bad_image="error",
+    progress=lambda done, count: time.sleep(float(sys.argv[3])),
 )
 print(found.seconds > 0, found.digest, int(found.images.astype("int64").sum()))
 """
@@ -354,10 +355,11 @@ print(found.seconds > 0, found.digest, int(found.images.astype("int64").sum()))
 
 def test_processes_that_prepare_the_same_at_once_decode_it_once(listing, tmp_path: Path):
     """Four begin together; one builds, the others wait, and all read the same."""
-    arguments = [sys.executable, "-c", PREPARER, str(tmp_path / "data"), str(tmp_path / "cache")]
+    places = [str(tmp_path / "data"), str(tmp_path / "cache")]
+    arguments = [sys.executable, "-c", PREPARER, *places, "0"]
     started = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) for _ in range(4)]
 
-    outputs = [process.communicate(timeout=120)[0].split() for process in started]
+    outputs = [process.communicate(timeout=600)[0].split() for process in started]
 
     assert [one.returncode for one in started] == [0] * 4
     assert sorted(has_built for has_built, _, _ in outputs) == ["False"] * 3 + ["True"]
@@ -366,10 +368,13 @@ def test_processes_that_prepare_the_same_at_once_decode_it_once(listing, tmp_pat
 
 def test_a_builder_that_was_killed_holds_nobody_up(listing, tmp_path: Path):
     """Its lock went with it, and what it left is not taken for an entry."""
-    arguments = [sys.executable, "-c", PREPARER, str(tmp_path / "data"), str(tmp_path / "cache")]
-    killed = subprocess.Popen([*arguments], stdout=subprocess.PIPE)
+    places = [str(tmp_path / "data"), str(tmp_path / "cache")]
+    # It stops after its first pictures, and would never finish.
+    arguments = [sys.executable, "-c", PREPARER, *places, "3600"]
+    killed = subprocess.Popen(arguments, stdout=subprocess.PIPE)
     while not list((tmp_path / "cache").glob("prepared/.*/images.npy")):
         assert killed.poll() is None, "it had finished before it was seen to build"
+        time.sleep(0.02)
     killed.kill()
     killed.wait()
 
@@ -404,7 +409,7 @@ def test_a_disk_that_fills_during_a_run_stops_it_with_nothing_torn(tmp_path, spa
             assert run.poll() is None, run.stderr.read()
             time.sleep(0.02)
         fill(disk, spare_bytes=spare_bytes)
-        _, said = run.communicate(timeout=120)
+        _, said = run.communicate(timeout=600)
         (file,) = disk.glob("pets/2*/records.jsonl")
         records, problems = journal.read(file)
 

@@ -67,7 +67,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
         env={**os.environ, "BENCHHARNESS_CACHE": str(folder / "cache"), "COLUMNS": "200"},
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=3600,
         check=False,
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr

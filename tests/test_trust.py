@@ -298,7 +298,7 @@ def test_a_disabled_plugin_is_not_imported_by_any_process(tmp_path: Path):
             env={**os.environ, **variables},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     disabled = called("--no-plugin", "spy")

@@ -310,7 +310,7 @@ def test_a_cache_that_is_a_file_is_a_sentence(tmp_path: Path, command: str):
         env={**os.environ, "BENCHHARNESS_CACHE": str(tmp_path / "cache"), "COLUMNS": "500"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
 
     said = done.stdout + done.stderr

@@ -143,7 +143,7 @@ def logits(certificate: dict[str, Any]) -> dict[str, Any]:
 def other_answer(run: Path, name: str) -> None:
     """Let an answer in a report name another ratio."""
     file = run / name
-    text, count = re.subn(r"(\d)\.(\d\d)x ", r"\g<1>7.\2x ", file.read_text())
+    text, count = re.subn(r"(\d)\.(\d\d+)x ", r"\g<1>7.\2x ", file.read_text())
     assert count
     file.write_text(text)
 
@@ -397,8 +397,9 @@ def test_findings_are_json_on_request(run):
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_a_run_with_all_that_runs_have_follows(tmp_path):
+def test_a_run_with_all_that_runs_have_follows(tmp_path, monkeypatch):
     """Looks, trials that fail, a matrix, heads, stored features; also merged with its like."""
+    monkeypatch.setenv("BENCHHARNESS_CACHE", str(tmp_path / "cache"))
     suite, results = tmp_path / "tiny.toml", tmp_path / "results"
     suite.write_text(RICH)
     words = ("--device", "cpu", "--results", results, "--no-proof", "-q")
@@ -438,8 +439,9 @@ def test_a_record_dropped_from_a_merged_run_is_named(recorded, tmp_path):
     assert line.startswith("records.jsonl: cnn numpy, trial 4: expected a record, as planned")
 
 
-def test_verdicts_of_a_comparison_follow_from_its_trials(tmp_path):
+def test_verdicts_of_a_comparison_follow_from_its_trials(tmp_path, monkeypatch):
     """And another word, another ratio or another exit code does not."""
+    monkeypatch.setenv("BENCHHARNESS_CACHE", str(tmp_path / "cache"))
     suite = tmp_path / "tiny.toml"
     suite.write_text(SUITE)
     words = ("--suite", suite, "--results", tmp_path, "--pairs", "6", "--device", "cpu", "-q")

@@ -28,7 +28,7 @@ KERAS_FILE, TORCH_FILE = (
     REGISTRY[weights_home("vgg16", release)].files[0].name
     for release in ("imagenet", "imagenet_torchvision")
 )
-QUICK = Timeouts(connect_s=0.5, answer_s=1.0, read_s=0.5, tries=3)
+PATIENT = Timeouts(connect_s=60.0, answer_s=120.0, read_s=60.0, tries=3)
 RELEASES = BACKBONES["vgg16"].releases
 VGG16 = Network(input_shape=(64, 64, 3), layers=BACKBONES["vgg16"].layers)
 SMALL = Network(
@@ -100,7 +100,7 @@ def homes_of(**files: tuple[bytes, str]) -> dict[str, RemoteResource]:
 def find(tmp_path, homes, *, releases=RELEASES, is_offline=False, **options) -> Pretrained:
     """Find VGG16 with a cache of its own and no fallback."""
     fetcher = Fetcher(
-        folder=tmp_path / "downloads", homes=homes, is_offline=is_offline, timeouts=QUICK
+        folder=tmp_path / "downloads", homes=homes, is_offline=is_offline, timeouts=PATIENT
     )
     given = {"path": None, "environment": {}, "fallback": None}
     return find_pretrained("vgg16", releases, **{**given, **options}, fetcher=fetcher)

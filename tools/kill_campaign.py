@@ -68,7 +68,7 @@ MEASURED = {
     *("throttled", "started"),
 }
 # What the kernel needs to end processes that were killed.
-GRACE_S = 5.0
+GRACE_S = 60.0
 LONGEST_S = 300.0
 
 

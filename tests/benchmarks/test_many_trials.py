@@ -111,7 +111,8 @@ def test_each_trial(
     growth = held[-1] - held[0]
     with capsys.disabled():
         print(f"\n{count:,} trials: {trial_ms:.2f} ms each, {growth / 1e6:+.1f} MB of memory")
-    assert trial_ms < 60
+    # Speed is judged where that was asked for; elsewhere only what is far beyond it.
+    assert trial_ms < (2000 if benchmark.disabled else 60)
     assert growth < 20e6
 
 
