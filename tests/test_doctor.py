@@ -174,14 +174,16 @@ def test_a_broken_backend_is_missed_and_stops_no_other(install, visit, source: s
 
     found = about(report, "broken")
     assert found.mark == "missing" and word in found.text
-    assert found.remedy == "pip install --force-reinstall broken-dist==1.0"
+    # What hangs may be slow: nobody is sent to install it again.
+    again = "" if "sleep" in source else "pip install --force-reinstall broken-dist==1.0"
+    assert found.remedy == again
     assert about(report, "working").mark == "ok"
     assert time.monotonic() - began_s < 600
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "waited"),
-    [([], 0, [60.0]), (["--timeout", "8"], 0, [8.0]), (["--timeout", "0"], 2, [])],
+    [([], 0, [300.0]), (["--timeout", "8"], 0, [8.0]), (["--timeout", "0"], 2, [])],
 )
 def test_the_patience_with_a_backend_can_be_chosen(monkeypatch, arguments, code, waited):
     """What a backend that hangs is told to be given more of is an option of this command too."""
