@@ -149,9 +149,10 @@ def test_heads_travel_to_the_hosts_that_build_on_them(cluster: Cluster, tmp_path
     suite = write_suite(tmp_path, trials=1)
     suite.write_text(
         suite.read_text().replace("image_size = 16", "image_size = 32")
-        + '[[benchmark]]\nname = "head"\nstrategy = "bottleneck"\nweights = "random"\ndense = 4\n'
-        'epochs = 1\n[[benchmark]]\nname = "tune"\nstrategy = "fine_tune"\nweights = "random"\n'
-        'dense = 4\nepochs = 1\nhead_from = "head"\n'
+        + '[[benchmark]]\nname = "head"\nstrategy = "bottleneck"\n'
+        'backbone = "vgg_mini"\nweights = "random"\ndense = 4\nepochs = 1\n'
+        '[[benchmark]]\nname = "tune"\nstrategy = "fine_tune"\nhead_from = "head"\n'
+        'backbone = "vgg_mini"\nweights = "random"\ndense = 4\nepochs = 1\n'
     )
 
     run(tmp_path, "--cluster", str(cluster.file), "--benchmark", "tune", "--trials", "2")
