@@ -80,11 +80,13 @@ def test_equal_runs_are_the_same_within_twice_the_drift(tmp_path: Path):
 
 def test_a_side_recorded_beside_other_programs_decides_no_speed(tmp_path: Path):
     """Equal code took half as long again; memory is decided as ever, and a quiet run too."""
-    beside = [one | {"metrics": one["metrics"] | {"foreign_cores": 1.2}} for one in
-              of("torch", 66.0, 67.0, 65.0, 66.5)]  # fmt: skip
+    slow = of("torch", 66.0, 67.0, 65.0, 66.5)
+    beside = [
+        trial_of | {"metrics": trial_of["metrics"] | {"foreign_cores": 1.2}} for trial_of in slow
+    ]
     quiet = recorded(tmp_path, "quiet", of("torch", *STEADY))
     busy = recorded(tmp_path, "busy", beside)
-    slower = recorded(tmp_path, "slower", of("torch", 66.0, 67.0, 65.0, 66.5))
+    slower = recorded(tmp_path, "slower", slow)
     both = {"columns": ("train_images_per_s", "peak_host_bytes")}
 
     undecided, worse = compare(quiet, busy, **both), compare(quiet, slower, **both)

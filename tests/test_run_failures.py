@@ -15,7 +15,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 FAULTY = """
-import ctypes, os, pathlib, signal, subprocess, sys, time
+import atexit, ctypes, os, pathlib, signal, subprocess, sys, time
 from benchharness.api import UnsupportedError, hookimpl
 from benchharness.testing.reference import NumpyBackend
 
@@ -61,6 +61,12 @@ def quit_early(training):
     os._exit(3)
 
 
+def leave(training):
+    # The interpreter's own shutdown takes longer than a worker without a last event is given.
+    atexit.register(time.sleep, 3)
+    sys.exit(3)
+
+
 def killed_once(training):
     marker = pathlib.Path(os.environ["CHILD_PID_FILE"])
     if not marker.exists():
@@ -85,6 +91,7 @@ FAULTS = {
     "memory": memory,
     "hang": hang,
     "exit": quit_early,
+    "leave": leave,
     "segfault": lambda training: ctypes.string_at(0),
     "kill": lambda training: os.kill(os.getpid(), signal.SIGKILL),
 }
@@ -116,7 +123,7 @@ dense = 4
 batch_size = 5
 {settings}
 """
-FAILURES = ("bug", "exit", "segfault", "kill", "memory", "allocation", "nan")
+FAILURES = ("bug", "exit", "leave", "segfault", "kill", "memory", "allocation", "nan")
 
 
 def install(folder: Path) -> Path:
@@ -250,6 +257,7 @@ def test_a_quiet_certificate_tells_no_remedy(workplace: Path):
     [
         ("bug", "failed", "ZeroDivisionError: planted bug"),
         ("exit", "failed", "exit code 3"),
+        ("leave", "failed", "exit code 3"),
         ("exit", "failed", "last words of the worker"),
         ("segfault", "failed", "SIGSEGV"),
         ("kill", "failed", "SIGKILL"),
@@ -366,7 +374,7 @@ def test_the_first_failure_ends_the_run_where_that_is_asked(workplace: Path):
 
 
 def _is_gone(pid: int) -> bool:
-    """Whether a process has ended, or does so within a minute."""
+    """Return True once a process has ended, False if it still runs after a minute."""
     for _ in range(600):
         try:
             if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":

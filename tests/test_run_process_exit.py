@@ -139,6 +139,33 @@ def test_events_come_one_by_one_until_the_worker_is_silent_or_late(tmp_path: Pat
     assert stops == ["silent", "late"]
 
 
+LATE = """
+import os, sys, time
+time.sleep(2)
+os.write(int(sys.argv[-1]), b'{"event": "phase", "phase": "a"}\\n')
+time.sleep(100)
+"""
+
+
+def test_a_run_that_was_stopped_for_a_while_takes_no_worker_for_silent(tmp_path, monkeypatch):
+    """Its clock went on for a thousand seconds in which it could hear nothing: Ctrl-Z and fg."""
+    started = WorkerProcess(
+        [sys.executable, "-c", LATE], environment=dict(os.environ), log=tmp_path / "log"
+    )
+    began_s = now_s()
+
+    def clock_s() -> float:
+        return now_s() + (1000.0 if now_s() - began_s > 0.3 else 0.0)
+
+    monkeypatch.setattr("benchharness.run.process.executor.now_s", clock_s)
+    event = started.next_event(silence_s=100)
+    stop = started.next_event(silence_s=0.5)
+    started.end(is_patient=False)
+
+    assert event == {"event": "phase", "phase": "a"}
+    assert stop == "silent"
+
+
 def test_a_request_is_read_as_it_was_written(tmp_path: Path):
     """Its cells, which are requests themselves, too."""
     cell = WorkerRequest(plugin="numpy", settings={"epochs": 2}, probe_file="probe.safetensors")

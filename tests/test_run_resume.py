@@ -264,7 +264,7 @@ def test_two_runs_in_one_results_folder_do_not_meet(place: Path):
     command = [sys.executable, "-m", "benchharness", "run", "tiny.toml", "--no-proof", "-q"]
     both = [subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL) for _ in range(2)]
 
-    assert [one.wait(timeout=900) for one in both] == [0, 0]
+    assert [process.wait(timeout=900) for process in both] == [0, 0]
     runs = sorted((place / "results/tiny").glob("2*"))
     assert [len(journal.read(one / "records.jsonl")[0]) for one in runs] == [2, 2]
     assert (place / "results/tiny/latest").resolve() in runs

@@ -91,9 +91,9 @@ class PhaseClock:
         """Return the seconds since the trial began."""
         return self._now() - self._started_s
 
-    def other_s(self) -> float:
-        """Return the seconds that no phase has claimed."""
-        return self.wall_s() - sum(self.seconds.values())
+    def other_s(self, wall_s: float) -> float:
+        """Return the seconds of ``wall_s`` that no phase has claimed."""
+        return wall_s - sum(self.seconds.values())
 
     def _credit(self) -> None:
         now = self._now()

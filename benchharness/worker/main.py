@@ -112,5 +112,5 @@ def _metrics(channel: Channel) -> dict[str, Any]:
         **{f"{phase}_s": seconds for phase, seconds in clock.seconds.items()},
         **known,
         "wall_s": wall_s,
-        "other_s": wall_s - sum(clock.seconds.values()),
+        "other_s": clock.other_s(wall_s),
     }

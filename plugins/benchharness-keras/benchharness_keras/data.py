@@ -309,7 +309,7 @@ class FileLoader:
         self._task = task
         self.workers = task.execution.threads
         self._batches: Callable[[], Batches] = tuple
-        # One for each batch size: building one anew in every epoch would be timed with the epoch.
+        # By batch size, kept: building a dataset in every epoch would be timed with the epoch.
         self._datasets: dict[int, tf.data.Dataset] = {}
 
     def load(self, batches: Callable[[], Batches]) -> tf.data.Dataset:
