@@ -117,6 +117,23 @@ def test_a_slower_machine_leaves_slower_steps_undecided(project: Path):
     assert done.lines("note --benchmark-compare-fail compares numbers alone")
 
 
+@pytest.mark.parametrize("is_damaged", [True, False])
+def test_a_baseline_that_cannot_be_read_is_told(project: Path, is_damaged: bool):
+    """A file that was cut off, or none at all: no gate may pass without a word."""
+    (file,) = project.glob(".benchmarks/*/*.json")
+    if is_damaged:
+        file.write_text(file.read_text()[:3000])
+    else:
+        file.unlink()
+
+    done = compare(project, "--benchharness-trials=1")
+
+    assert done.code == 0, done.text
+    assert done.lines(
+        "undecided pace.toml::small_cnn-paced: no baseline that can be read; save a new baseline "
+    )
+
+
 def test_other_work_and_new_cells_are_not_judged(project: Path):
     """Another width and a new name are named, each with its cell, and fail nothing."""
     (project / "pace.toml").write_text(SUITE.replace("dense = 8", "dense = 9") + FEED)

@@ -80,14 +80,23 @@ class BaselineGate:
 
     def _judge(self) -> Iterator[tuple[str, str]]:
         """Yield a word and a text for each benchmark of ours and each baseline."""
-        for path, baseline in (self._benchmarks.compared_mapping or {}).items():
+        ours = [
+            benchmark
+            for benchmark in self._benchmarks.benchmarks
+            if benchmark
+            and "benchharness" in benchmark.extra_info
+            and "against" not in benchmark.extra_info
+        ]
+        baselines = self._benchmarks.compared_mapping or {}
+        if not baselines and self._config.getoption("benchmark_compare"):
+            # What pytest-benchmark says of it stands above everything else.
+            for benchmark in ours:
+                yield "undecided", f"{benchmark.fullname}: no baseline that can be read; {_SAVE}"
+        for path, baseline in baselines.items():
             file = str(path).rsplit("/", maxsplit=1)[-1].removesuffix(".json")[:12]
-            for benchmark in self._benchmarks.benchmarks:
-                info = benchmark.extra_info if benchmark else {}
-                if "benchharness" not in info or "against" in info:
-                    continue
+            for benchmark in ours:
                 then = baseline.get(benchmark.fullname, {}).get("extra_info") or {}
-                word, text = verdict(info, then)
+                word, text = verdict(benchmark.extra_info, then)
                 yield word, f"{benchmark.fullname}: {text} (baseline {file})"
 
 
