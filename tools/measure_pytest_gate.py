@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import re
-import shutil
 import sys
 import time
 from collections import Counter
@@ -83,9 +83,20 @@ def main() -> int:
     parser.add_argument("--summary", action="store_true", help="run nothing")
     arguments = parser.parse_args()
     folder = arguments.folder.resolve()
+    wait_s = 60 * arguments.wait
+    if wait_s and not arguments.summary:
+        # What waits is saved first: the other sessions fill the time.
+        for kind, backend, number in _missing(folder, arguments):
+            if kind.startswith("stored"):
+                _baseline(folder, kind, backend, number)
     while not arguments.summary and (missing := _missing(folder, arguments)):
-        kind, backend = missing[0]
-        session = _measure(folder, kind, backend, wait_s=60 * arguments.wait)
+        left_s, wanted = min(
+            ((max(0.0, wait_s - _age_s(folder, *wanted)), wanted) for wanted in missing),
+            key=lambda item: item[0],
+        )
+        time.sleep(left_s)
+        session = _measure(folder, *wanted)
+        kind, backend, _ = wanted
         with (folder / "sessions.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(session) + "\n")
         print(kind, backend, session["code"], *session["verdicts"], sep="\n    ", flush=True)
@@ -98,8 +109,8 @@ def _sessions(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
 
 
-def _missing(folder: Path, arguments: argparse.Namespace) -> list[tuple[str, str]]:
-    """Return kind and backend of the sessions to run, the kinds spread over the time."""
+def _missing(folder: Path, arguments: argparse.Namespace) -> list[tuple[str, str, int]]:
+    """Return kind, backend and number of the sessions to run, the kinds spread over the time."""
     done = Counter((session["kind"], session["backend"]) for session in _sessions(folder))
     wanted = []
     for kind in KINDS:
@@ -107,20 +118,42 @@ def _missing(folder: Path, arguments: argparse.Namespace) -> list[tuple[str, str
         for number in range(getattr(arguments, kind)):
             for backend in backends:
                 if number >= done[kind, backend]:
-                    wanted.append((number / getattr(arguments, kind), kind, backend))
-    return [(kind, backend) for _, kind, backend in sorted(wanted, key=lambda item: item[0])]
+                    wanted.append((number / getattr(arguments, kind), (kind, backend, number)))
+    return [item for _, item in sorted(wanted, key=lambda item: item[0])]
 
 
-def _measure(folder: Path, kind: str, backend: str, *, wait_s: float) -> dict[str, Any]:
+def _storage(folder: Path, kind: str, backend: str, number: int) -> Path:
+    return folder / f"baselines/{kind}-{backend}-{number}"
+
+
+def _age_s(folder: Path, kind: str, backend: str, number: int) -> float:
+    """Return how long ago the session's baseline was saved, without end where it needs none."""
+    if not kind.startswith("stored"):
+        return math.inf
+    storage = _storage(folder, kind, backend, number)
+    return time.time() - storage.stat().st_mtime if storage.exists() else math.inf
+
+
+def _baseline(folder: Path, kind: str, backend: str, number: int) -> Path:
+    """Return where pytest-benchmark stores the session's baseline, and save it if there is none."""
+    storage = _storage(folder, kind, backend, number)
+    if not storage.exists():
+        words = [f"--benchharness-backend={backend}", "--benchmark-only", "-q"]
+        words += ["--benchmark-autosave", f"--benchmark-storage={storage}"]
+        _pytest(_repository(folder), "ci.toml", *words)
+    return storage
+
+
+def _measure(folder: Path, kind: str, backend: str, number: int) -> dict[str, Any]:
     """Run a session, and return what it says."""
     repository = _repository(folder)
     planted = KINDS[kind]
     words = [f"--benchharness-backend={backend}", "--benchmark-only", "-q"]
+    waited_s = 0.0
     if kind.startswith("stored"):
-        shutil.rmtree(repository.top / ".benchmarks", ignore_errors=True)
-        _pytest(repository, "ci.toml", *words, "--benchmark-autosave")
-        time.sleep(wait_s)
-        words = ["ci.toml", *words, "--benchmark-compare"]
+        storage = _baseline(folder, kind, backend, number)
+        waited_s = _age_s(folder, kind, backend, number)
+        words = ["ci.toml", *words, "--benchmark-compare", f"--benchmark-storage={storage}"]
     else:
         suite = "test_own.py" if kind.startswith("own") else "ci.toml"
         words = [suite, *words, "--against", "rev:HEAD"]
@@ -133,7 +166,7 @@ def _measure(folder: Path, kind: str, backend: str, *, wait_s: float) -> dict[st
     pattern = r"REGRESSION|UNDECIDABLE|no regression in|^(FAILED|passed|undecided) .*baseline"
     verdicts = [line for line in done.text.splitlines() if re.search(pattern, line)]
     fields = {"kind": kind, "backend": backend, "code": done.code, "minutes": round(minutes, 2)}
-    return {**fields, "wait_s": wait_s, "verdicts": verdicts}
+    return {**fields, "wait_s": round(waited_s), "verdicts": verdicts}
 
 
 def _repository(folder: Path) -> GitRepository:
