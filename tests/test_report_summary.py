@@ -120,21 +120,22 @@ def says(records: Any, *fragments: str, never: Sequence[str] = (), id: str) -> A
         ),
         says(
             trials([200.0, 200.1], [100.0, 100.0]),
-            "simple_cnn: torch 2.00x keras in training throughput (two trials: too few to name a "
-            "winner); same work: proven",
+            "simple_cnn: no winner between torch and keras in training throughput: 2.00x (two "
+            "trials: too few to say); same work: proven",
             id="two trials name no winner, not even where they agree to a hair",
         ),
         says(
             trials([118.0], [100.0]),
-            "simple_cnn: torch 1.18x keras in training throughput (only one trial, no confidence "
-            "interval); same work: proven",
+            "simple_cnn: no winner between torch and keras in training throughput: 1.18x (one "
+            "trial: too few to say); same work: proven",
             id="one trial has no interval",
         ),
         *(
             says(
                 trials(extra={side: BUSY}),
-                f"simple_cnn: torch 1.18x keras in training throughput {MARK}95 % CI",
-                "3 trials): no winner is named; same work: proven",
+                "simple_cnn: no winner between torch and keras in training throughput: 1.18x "
+                f"{MARK}95 % CI",
+                "3 trials); same work: proven",
                 never=["faster"],
                 id=f"disturbed trials of {side} name no winner",
             )
@@ -142,12 +143,14 @@ def says(records: Any, *fragments: str, never: Sequence[str] = (), id: str) -> A
         ),
         says(
             trials((118.0,), [100.0], extra={"torch": BUSY}),
-            f"x keras in training throughput {MARK}only one trial, no confidence interval)",
+            "no winner between torch and keras in training throughput: 1.18x "
+            f"{MARK}one trial: too few to say)",
             id="one disturbed trial says so",
         ),
         says(
             trials((118.0, 118.5), [100.0] * 2, extra={"torch": BUSY}),
-            f"x keras in training throughput {MARK}two trials: too few to name a winner)",
+            "no winner between torch and keras in training throughput: 1.18x "
+            f"{MARK}two trials: too few to say)",
             id="two disturbed trials say so",
         ),
         says(
@@ -159,14 +162,14 @@ def says(records: Any, *fragments: str, never: Sequence[str] = (), id: str) -> A
         says(
             trials(NEARLY_ALIKE, [101.0] * 10, extra={"keras": BUSY}),
             MARK,
-            "no winner is named",
+            "simple_cnn: no winner between",
             never=["equal in", "no difference shown"],
             id="disturbed backends are not called equal",
         ),
         says(
             trials(UNSURE, extra={"keras": BUSY}),
             MARK,
-            "no winner is named",
+            "simple_cnn: no winner between",
             never=["equal in", "no difference shown"],
             id="disturbed backends hide no difference",
         ),
@@ -177,7 +180,8 @@ def says(records: Any, *fragments: str, never: Sequence[str] = (), id: str) -> A
         ),
         says(
             timed(trials((120.0, 121.0, 122.0), (100.0, 101.0, 102.0), extra={"torch": BUSY}), 3),
-            f"torch 1.20x keras in training throughput {MARK}",
+            f"torch and keras in training throughput: 1.20x (the sides ran at different times; "
+            f"{MARK[1:]}",
             id="disturbed trials say so beside another hour",
         ),
         says(
@@ -192,8 +196,9 @@ def says(records: Any, *fragments: str, never: Sequence[str] = (), id: str) -> A
         ),
         says(
             timed(trials([120.0, 121.0, 122.0], [100.0, 101.0, 102.0]), 3),
-            "torch 1.20x keras in training throughput (95 % CI",
-            "): the sides ran at different times, so no winner is named; same work: prov",
+            "simple_cnn: no winner between torch and keras in training throughput: 1.20x (the "
+            "sides ran at different times; 95 % CI",
+            "trials); same work: proven",
             id="sides that ran at different times have no winner",
         ),
         says(
@@ -293,7 +298,9 @@ def test_a_disturbed_benchmark_disturbs_the_overall_answer_alone_beside_its_own(
 
     overall, busy, quiet = answers(records)
 
-    assert overall.startswith(f"overall: torch 1.18x keras in speed of training {MARK}")
+    assert overall.startswith(
+        f"overall: no winner between torch and keras in speed of training: 1.18x {MARK}"
+    )
     assert "of 2 lines torch wins 1, keras 0, equal 0, undecided 1" in overall
     assert MARK in busy
     assert quiet.startswith("b: torch trains 1.18x faster than keras (95 % CI")

@@ -82,30 +82,25 @@ def format_comparison(
     ratio = finding.ratio
     times = f"{times_text(ratio)}x"
     why = format_ci(ratio, is_disturbed=finding.is_disturbed)
-    busy = f"{DISTURBED}; " if finding.is_disturbed else ""
-    plain = f"{a} {times} {b} in {measure.noun}"
+    between = f"between {a} and {b} in {measure.noun}: {times}"
     if proof != "proven":
         return f"{measure.noun}: ratio {times}, {a} to {b} ({why}), but {_same_work(proof)}"
-    if finding.is_separate_run:
-        said = f"{plain} ({why}): the sides ran at different times, so no winner is named"
-    elif ratio.trials < 2:
-        said = f"{plain} ({busy}only one trial, no confidence interval)"
-    elif ratio.trials < FEWEST:
-        said = f"{plain} ({busy}two trials: too few to name a winner)"
-    elif finding.is_disturbed:
-        said = f"{plain} ({why}): no winner is named"
-    elif finding.verdict == "faster":
+    if finding.verdict == "faster":
         said = f"{a} {measure.verb} {times} {measure.adverb} than {b} ({why})"
     elif finding.verdict == "equal":
         said = (
             f"{a} and {b} are equal in {measure.noun}, no more than "
             f"{100 * finding.rule.margin:g} % apart: {times} ({why})"
         )
+    elif ratio.trials < FEWEST:
+        said = f"no winner {between} ({why}: too few to say)"
+    elif finding.is_separate_run:
+        said = f"no winner {between} (the sides ran at different times; {why})"
+    elif finding.is_disturbed:
+        said = f"no winner {between} ({why})"
     else:
         shown = "no difference shown" if ratio.low <= 1 <= ratio.high else "no winner"
-        said = (
-            f"{shown} between {a} and {b} in {measure.noun}: {times} ({why}; {_undecided(finding)})"
-        )
+        said = f"{shown} {between} ({why}; {_undecided(finding)})"
     return f"{said}; {_same_work(proof)}"
 
 
