@@ -97,7 +97,9 @@ def benchharness_meter(pid: int, device: str) -> Meter | None:
 
 @hookspec(firstresult=True)
 def benchharness_report(
-    run: Mapping[str, Any], records: Sequence[Mapping[str, Any]]
+    run: Mapping[str, Any],
+    records: Sequence[Mapping[str, Any]],
+    certificates: Mapping[str, Any],
 ) -> Mapping[str, str | bytes]:
     """Return files to be written into a run's folder, by name; none to write none.
 
@@ -107,6 +109,7 @@ def benchharness_report(
     Args:
         run: As in run.json.
         records: The record of each trial, as in records.jsonl.
+        certificates: As in certificate.json; empty where nothing was proven.
     """
     raise AssertionError("a specification is never called")
 

@@ -12,6 +12,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from web_server import Server, serving
 
+from benchharness import plugins
+
 with suppress(ImportError):
     # Its LLVM ends a process that has loaded TensorFlow's before, and these tests load both.
     import triton  # noqa: F401
@@ -31,6 +33,8 @@ _EMPTY = tempfile.TemporaryDirectory(prefix="benchharness-tests-")
 # Inherited by every process that a test starts; a test of downloads has a server of its own.
 os.environ.update(
     BENCHHARNESS_OFFLINE="1",
+    # Drawing the page takes longer than a small run, and is the matter of few tests.
+    BENCHHARNESS_NO_PLUGIN="html",
     # Tests look at JAX's numbers, not at its speed, and most of their time would go by compiling.
     JAX_DISABLE_MOST_OPTIMIZATIONS="1",
     KERAS_HOME=f"{_EMPTY.name}/keras",
@@ -42,6 +46,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """Only try what tests/benchmarks would time, unless benchmarks are what is asked for."""
     if not config.getoption("benchmark_only", False):
         config.option.benchmark_disable = True
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[None]:
+    """Let the runs of a module have their pages, as users' runs have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(plugins.DISABLED_VAR)
+        plugins.installed.cache_clear()
+        yield
+    plugins.installed.cache_clear()
 
 
 @pytest.fixture

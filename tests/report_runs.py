@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import pytest
 from results_records import record
+
+from benchharness.report.plugins import write_reports
+from benchharness.results.run_folder import RunFolder
 
 RUN: dict[str, Any] = {
     "suite": "pets",
@@ -33,6 +38,12 @@ PHASES = {
 }
 RATES = {"keras": (24.0, 25.0, 23.0), "torch": (36.0, 37.25, 34.75), "jax": (30.0, 29.0, 31.0)}
 PROVEN = "proven"
+
+
+def write_page(folder: RunFolder) -> dict[str, Path]:
+    """Write the reports of a run, none of which may fail; return page and charts by name."""
+    files = write_reports(folder, tell=pytest.fail)
+    return {file.name: file for file in files if file.suffix != ".md"}
 
 
 def trial(benchmark: str, backend: str, number: int, rate: float, **changes: Any) -> dict[str, Any]:

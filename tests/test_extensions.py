@@ -151,8 +151,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("site")
     (folder / "suite.toml").write_text(SUITE)
     (folder / "stripes").write_text("here")
-    # Drawing the page takes longer than such a run, and is the matter of other tests.
-    (folder / "sitecustomize.py").write_text("import sys; sys.modules['altair'] = None")
     names = dict.fromkeys(("meters", "reports", "observers"), "adding")
     groups = entry_points("adding_module", datasets="stripes", commands="greet", **names)
     install(folder, "adding", ADDING, groups=groups)

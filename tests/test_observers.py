@@ -219,8 +219,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "interrupt").touch()
     groups = {"benchharness.observers": {"interrupting": "interrupting_module"}}
     install(folder, "interrupting", INTERRUPTING, groups=groups)
-    # Drawing the page takes longer than such a run, and is the matter of other tests.
-    (folder / "sitecustomize.py").write_text("import sys; sys.modules['altair'] = None")
     places = ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")
     environment = {
         **os.environ,
@@ -397,7 +395,6 @@ def test_a_suite_in_pytest_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_a_tracker_that_fails_ends_nothing(tmp_path: Path):
     """Its error is a warning that names it; the run goes on, and the others log it."""
     (tmp_path / "one.toml").write_text(suite_file("one"))
-    (tmp_path / "sitecustomize.py").write_text("import sys; sys.modules['altair'] = None")
     done = benchharness(
         tmp_path,
         *("run", "one.toml", "--no-proof", "--device", "cpu", *EVERY),

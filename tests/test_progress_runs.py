@@ -58,8 +58,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a short suite, a long one, and a plugin that prints wherever it can."""
     folder = tmp_path_factory.mktemp("desk")
     local_plugins.install(folder / "plugin", "talker", TALKER)
-    # Drawing the page takes longer than such a run, and is the matter of other tests.
-    (folder / "plugin/sitecustomize.py").write_text("import sys; sys.modules['altair'] = None")
     (folder / "watched.toml").write_text(SUITE.format(trials=1))
     (folder / "long.toml").write_text(SUITE.format(trials=50))
     return folder

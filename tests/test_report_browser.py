@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_runs import RUN, certificates, failures, feeding, trials
+from report_runs import RUN, certificates, failures, feeding, trials, write_page
 
-from benchharness.report.html.files import write_report
 from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import write_csv_files
 
@@ -29,6 +28,7 @@ FLAGS = [
 PHONE, DESK = {"width": 360, "height": 740}, {"width": 1280, "height": 900}
 
 pytestmark = [
+    pytest.mark.usefixtures("pages"),
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium"),
 ]
@@ -49,7 +49,7 @@ def folder(tmp_path_factory) -> Path:
     for one in records:
         run.append(one)
     write_csv_files(path, records)
-    write_report(run)
+    write_page(run)
     return path
 
 

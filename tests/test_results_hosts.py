@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_runs import RUN
+from report_runs import RUN, write_page
 from report_runs import trial as whole_trial
 from results_records import record
 from suite_files import suite_of
@@ -20,7 +20,6 @@ from benchharness.compare.targets import RecordedRun
 from benchharness.history.runs import Choice, read_runs
 from benchharness.measure.sequential import rule_for
 from benchharness.measure.statistics import Ratio, mean_ratio, paired_ratio
-from benchharness.report.html.files import write_report
 from benchharness.report.markdown import markdown
 from benchharness.report.notes import notes_of
 from benchharness.report.pairs import Family
@@ -254,6 +253,7 @@ def test_overall_answers_are_by_kind_of_machine():
     assert Family.of(table(one + other)).size == 6
 
 
+@pytest.mark.usefixtures("pages")
 def test_the_page_leads_with_each_overall_answer(tmp_path: Path):
     """Each with its kind of machine, and no row mixes two."""
     records = [
@@ -265,7 +265,7 @@ def test_the_page_leads_with_each_overall_answer(tmp_path: Path):
     ]
     run = run_folder(tmp_path, records)
 
-    write_report(run)
+    write_page(run)
 
     page = next(tmp_path.glob("*.html")).read_text(encoding="utf-8")
     for name in ("AMD EPYC, 2 cores", "Intel Xeon, 4 cores"):

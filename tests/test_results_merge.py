@@ -99,6 +99,7 @@ def test_a_trial_that_was_repeated_stays_superseded(pair, tmp_path):
     assert [r["trial"] for r in repeated] == [again["trial"] + 2]
 
 
+@pytest.mark.usefixtures("pages")
 def test_every_command_reads_a_merged_run(runs, tmp_path, monkeypatch):
     """Report, comparison, pandas and history; --resume says why not."""
     results = tmp_path / "results"

@@ -37,6 +37,7 @@ dense = 4
 """
 
 
+@pytest.mark.usefixtures("pages")
 def test_interrupting_a_run_keeps_what_has_finished_and_ends_its_worker(tmp_path: Path):
     """Ctrl-C: exit code 130, every finished trial in records and CSV, no worker left behind."""
     run = begin(tmp_path)

@@ -359,6 +359,7 @@ def test_a_folder_is_all_that_a_run_needs(odd: Path):
     )
 
 
+@pytest.mark.usefixtures("pages")
 def test_the_suite_of_cats_and_dogs_runs_on_any_classes(odd: Path):
     """With three classes of its own; what is shared has the folder's name and not its path."""
     path = str(odd / "Mes [red]photos")

@@ -89,7 +89,8 @@ def test_runs_of_other_variables_are_other_runs(tmp_path: Path):
     (tmp_path / "small.toml").write_text(SUITE)
     run = ("run", "small.toml", "--no-proof")
 
-    first = benchharness(tmp_path, *run, OMP_NUM_THREADS="1", TF_VAR_secret="hush")
+    drawn = {"BENCHHARNESS_NO_PLUGIN": ""}
+    first = benchharness(tmp_path, *run, OMP_NUM_THREADS="1", TF_VAR_secret="hush", **drawn)
     resumed = benchharness(tmp_path, *run, "--resume", OMP_NUM_THREADS="2")
     second = benchharness(tmp_path, *run, OMP_NUM_THREADS="2")
     one, other = sorted(

@@ -26,7 +26,7 @@ from benchharness.results.run_folder import RunFolder
 from benchharness.verify.findings import Findings, is_same
 from benchharness.verify.run import verify_run
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("pages")]
 
 # What a run may have: looks, a trial that diverges, a matrix, heads and stored features, a track.
 RICH = (

@@ -10,7 +10,7 @@ import click
 
 from benchharness.cli import options
 from benchharness.cli.streams import echo
-from benchharness.errors import BenchError, RunError
+from benchharness.errors import RunError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -50,29 +50,17 @@ def command(*, run: Path, results: Path, markdown: bool) -> int:
 
 
 def publish(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
-    """Write what plugins add, the page and the main chart of a run, and return where the page is.
+    """Write the reports of a run, and return where the page is; None where there is none.
 
     Args:
-        tell: Called with a message: where it is, or why there is none and what helps.
+        tell: Called with a message: where the page is, and which writers failed.
     """
-    from benchharness.report.plugins import missing_libraries, write_plugin_files
+    from benchharness.report.plugins import PAGE, write_reports
     from benchharness.results.run_folder import RunFolder
 
-    write_plugin_files(RunFolder.open(folder), tell=tell)
-    if absent := missing_libraries():
-        tell(
-            f"no report.html, because these are not installed: {', '.join(absent)}; "
-            f"pip install 'benchharness[report]', then benchharness report {folder}"
-        )
-        return None
-    try:
-        from benchharness.report.html.files import write_report
-
-        page, *_ = write_report(RunFolder.open(folder))
-    except Exception as error:
-        # As with those of plugins: the records are there, and so are the table and the exit code.
-        reason = str(error) if isinstance(error, BenchError) else f"{type(error).__name__}: {error}"
-        tell(f"WARNING: no report.html: {reason.splitlines()[0]}")
+    run = RunFolder.open(folder)
+    page = run.path / PAGE
+    if page not in write_reports(run, tell=tell):
         return None
     tell(f"report: {page}")
     return page

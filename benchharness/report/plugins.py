@@ -1,35 +1,42 @@
-"""Report plugins: the files that they add to a run's folder, and what the page needs."""
+"""Report plugins: the files that they write into a run's folder, and what the page needs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from benchharness.errors import PluginError
-from benchharness.files import atomic_write_bytes
+from benchharness.errors import BenchError, PluginError, RunError
+from benchharness.files import atomic_write_bytes, unwritten
 from benchharness.plugins import extensions, hooks, title
 from benchharness.results.load import load_run
 from benchharness.results.run_folder import RunFolder
 
+PAGE = "report.html"
 # What the page draws with, beyond the core's needs: distribution to the module it brings.
 LIBRARIES = {"altair": "altair", "vl-convert-python": "vl_convert", "jinja2": "jinja2"}
 # What a run is read from again; no writer replaces it.
 _TRUTH = frozenset({"records.jsonl", "run.json", "certificate.json", "comparison.json"})
 
 
-def write_plugin_files(folder: RunFolder, *, tell: Callable[[str], None]) -> list[Path]:
-    """Write the files of every installed writer and return them; tell which writers fail.
+def write_reports(folder: RunFolder, *, tell: Callable[[str], None]) -> list[Path]:
+    """Write the files of every enabled writer and return them; tell which writers fail.
 
     Raises:
         RunError: The folder cannot be read.
     """
     records, _ = folder.records()
     run, _ = load_run(folder, records)
+    certificates: dict[str, Any] = {}
+    try:
+        certificates = folder.read_certificates()
+    except RunError as error:
+        tell(f"reports without proofs: {error}")
     written: list[Path] = []
     for name, hook in hooks("reports"):
         try:
-            files = hook(run=run, records=records) or {}
+            files = hook(run=run, records=records, certificates=certificates) or {}
             if unfit := [file for file in files if Path(file).name != file or file in _TRUTH]:
                 raise PluginError(
                     "expected names of files that go into the run's folder beside its records, "
@@ -41,8 +48,12 @@ def write_plugin_files(folder: RunFolder, *, tell: Callable[[str], None]) -> lis
             written += [folder.path / file for file in files]
         except Exception as error:
             # A report that fails takes nothing from what was measured.
-            where = title(extensions("reports")[name])
-            tell(f"{where}: nothing written: {type(error).__name__}: {error}")
+            reason = f"{type(error).__name__}: {error}"
+            if isinstance(error, BenchError):
+                reason = str(error)
+            elif isinstance(error, OSError) and error.filename:
+                reason = f"{error.filename}: {unwritten(error)}"
+            tell(f"{title(extensions('reports')[name])}: nothing written: {reason}")
     return written
 
 

@@ -1,56 +1,37 @@
-"""Files of the report in a run's folder: the page, and the main chart alone as SVG and PNG."""
+"""Files of a run's report: the page, and the main chart alone as SVG and PNG."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import altair as alt
 import vl_convert
 
-from benchharness.errors import RunError
-from benchharness.files import atomic_write_bytes, unwritten
 from benchharness.report.html.cells import throughput
 from benchharness.report.html.chart import Frame
 from benchharness.report.html.page import report_page, vega_bundle
 from benchharness.report.html.theme import STATIC_FONT, config, css, in_light
+from benchharness.report.plugins import PAGE
 from benchharness.report.table import Report
-from benchharness.results.load import load_run
-from benchharness.results.run_folder import RunFolder
 
-PAGE, SVG, PNG = "report.html", "chart.svg", "chart.png"
+SVG, PNG = "chart.svg", "chart.png"
 # Of the main chart: pixels, characters in a line of text, and how much finer the PNG is.
 WIDTH, CHARACTERS, SCALE = 720, 124, 2
 FONT_SIZE = 17
 
 
-def write_report(folder: RunFolder) -> list[Path]:
-    """Write the report of a run, replacing an earlier one.
+def report_files(report: Report, certificates: Mapping[str, Any]) -> dict[str, bytes]:
+    """Return the files by name, without charts where nothing has a speed to show.
 
-    Returns:
-        The files; without charts where nothing has a speed to show.
-
-    Raises:
-        RunError: The folder cannot be read or written.
+    ``certificates`` is the content of certificate.json.
     """
-    records, _ = folder.records()
-    report = Report.of(load_run(folder, records)[0], records)
     spec = poster(report)
     svg = vl_convert.vegalite_to_svg(spec) if spec else ""
-    page = report_page(report, folder.read_certificates(), vega=vega_bundle(), poster=svg)
-    contents = {PAGE: page.encode()}
-    if svg:
-        contents |= {SVG: svg.encode(), PNG: vl_convert.svg_to_png(svg, scale=SCALE)}
-    for name, content in contents.items():
-        path = folder.path / name
-        try:
-            atomic_write_bytes(path, content)
-        except OSError as error:
-            expected = "expected to be able to write here"
-            raise RunError(f"{path}: {expected}, found: {unwritten(error)}") from error
-    return [folder.path / name for name in contents]
+    page = report_page(report, certificates, vega=vega_bundle(), poster=svg)
+    charts = {SVG: svg.encode(), PNG: vl_convert.svg_to_png(svg, scale=SCALE)} if svg else {}
+    return {PAGE: page.encode(), **charts}
 
 
 def poster(report: Report) -> dict[str, Any]:
