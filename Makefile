@@ -51,10 +51,10 @@ run: $(VENV)/ready
 test: lint type full
 
 fast: $(VENV)/ready
-	@$(PYTEST) -m "not full and not slow" $(ARGS)
+	@$(PYTEST) -m "not full and not slow and not bench" $(ARGS)
 
 full: $(VENV)/ready
-	@$(PYTEST) $(ARGS)
+	@$(PYTEST) -m "not bench" $(ARGS)
 
 lint: $(VENV)/ready
 	@$(BIN)/ruff check --quiet .
@@ -70,6 +70,7 @@ fix: $(VENV)/ready
 	@$(BIN)/ruff format .
 
 bench: $(VENV)/ready
+	@$(PYTEST) -q -m bench tests/test_ceilings.py
 	@$(BIN)/python -P tests/benchmarks/ceilings/run.py $(ARGS)
 	@$(BIN)/pytest tests/benchmarks --benchmark-enable --benchmark-only
 
