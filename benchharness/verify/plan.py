@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from dataclasses import fields
 from typing import Any
 
-from benchharness.model.cell import CellKey, cell_key
+from benchharness.model.cell import CellKey, CellName, cell_key
 from benchharness.results.cells import cells_of, record_key, record_label
 from benchharness.results.comparisons import comparisons_of, family_size, line_of
 from benchharness.results.record import Record
@@ -143,6 +143,8 @@ def check_looks(run: Facts, records: Sequence[Record], findings: Findings) -> No
     from benchharness.measure.sequential import looks
 
     cells = run["resolved"]["cells"]
+    names = [field.name for field in fields(CellName)]
+    planned = [CellName(**{name: cell[name] for name in names}) for cell in cells]
     recorded_cells = cells_of(records)
     machines = len({cell.machine for cell in recorded_cells})
     pairs = [p for p in comparisons_of(recorded_cells) if p.a.ok and p.b.ok]
@@ -150,7 +152,7 @@ def check_looks(run: Facts, records: Sequence[Record], findings: Findings) -> No
     found = looks(
         list(logs.values()),
         hosts=[pairs[index].hosts() for index in logs],
-        comparisons=family_size(SimpleNamespace(**cell) for cell in cells) * max(machines, 1),
+        comparisons=family_size(planned) * max(machines, 1),
         max_trials=max(cell.get("max_trials") or cell["trials"] for cell in cells),
     )
     known = {
