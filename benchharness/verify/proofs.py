@@ -9,7 +9,7 @@ from typing import Any
 from benchharness import __version__
 from benchharness.fairness.certificate import amended, overall
 from benchharness.fairness.tolerances import STAGES
-from benchharness.model.cell import cell_key
+from benchharness.model.cell import cell_key, cell_label
 from benchharness.results.cells import proof_word
 from benchharness.results.record import Record
 from benchharness.verify.findings import Findings
@@ -43,8 +43,8 @@ def check_certificates(
         findings.skip(f"tolerances of the stages, which are those of benchharness {version}")
     for certificate in content["certificates"]:
         a, b = certificate["backends"]
-        point = "".join(f" {name}={value}" for name, value in certificate["matrix"].items())
-        where = f"certificate.json: {certificate['benchmark']}{point}, {a} and {b}"
+        point = cell_label(certificate["benchmark"], certificate["matrix"], "equal")
+        where = f"certificate.json: {point}, {a} and {b}"
         with findings.reading(where):
             _check_certificate(certificate, stated, where, findings)
             pairs = [s["stage"] for s in certificate["stages"] if s["between"] == [a, b]]
