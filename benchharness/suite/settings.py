@@ -232,7 +232,7 @@ class TransferSettings(TrainingSettings):
     def releases(self) -> Mapping[str, Release]:
         """The pretrained weights that these settings admit, the preferred first."""
         backbone = BACKBONES[self.backbone]
-        return dict(backbone.candidates(weights=self.weights, preprocessing=self.preprocessing))
+        return backbone.candidates(weights=self.weights, preprocessing=self.preprocessing)
 
 
 class BottleneckSettings(TransferSettings):
