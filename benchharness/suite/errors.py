@@ -41,6 +41,12 @@ TYPES = {
     "object": "a table",
 }
 ITEMS = {"string": "names", "integer": "whole numbers"}
+LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
 # The table that a key belongs in which somebody has written into another.
 HOMES = {
     key: table
@@ -215,16 +221,9 @@ def _expected(schema: Mapping[str, Any]) -> str:
 
 def _range(schema: Mapping[str, Any]) -> str:
     """Return the range of a number as the end of a phrase; empty when it has none."""
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if low is not None and high is not None:
-        return f" from {low} to {high}"
-    limits = {
-        "at least": low,
-        "above": schema.get("exclusiveMinimum"),
-        "at most": high,
-        "below": schema.get("exclusiveMaximum"),
-    }
-    parts = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
+    if schema.keys() >= {"minimum", "maximum"}:
+        return f" from {schema['minimum']} to {schema['maximum']}"
+    parts = [f"{word} {schema[limit]}" for limit, word in LIMITS.items() if limit in schema]
     return f", {' and '.join(parts)}" if parts else ""
 
 
