@@ -211,9 +211,7 @@ class Thresholds(_Columns):
 class Regression(Thresholds):
     """How `benchharness compare` judges this suite."""
 
-    columns: tuple[ColumnName, ...] | None = Field(
-        default=None, strict=False, min_length=1, json_schema_extra={"uniqueItems": True}
-    )
+    columns: Annotated[tuple[ColumnName, ...], _LIST] | None = None
     """What is compared, and has to be decided; absent: speeds, memory, accuracy."""
     pairs: Annotated[int, Field(ge=MINIMUM_PAIRS, le=1000)] = MOST_PAIRS
     """Maximum number of pairs of trials of each cell."""
