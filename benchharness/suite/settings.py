@@ -1,6 +1,6 @@
 """Settings of a benchmark: one class per strategy, on shared bases.
 
-A field states the bounds of its own value; rules between two settings are in `validate`.
+A field states the bounds of its own value; rules between two settings are in `load`.
 """
 
 from __future__ import annotations
