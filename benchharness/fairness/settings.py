@@ -12,9 +12,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from benchharness.model.network import Dropout
-from benchharness.model.task import OPTIMIZER_CONSTANTS, Optimizer, Task
+from benchharness.model.task import Optimizer, Task
 from benchharness.model.work import Setting
 
+# Constants that each rule's formula has; the others are not part of the work.
+_CONSTANTS = {
+    "sgd": ("lr", "momentum", "nesterov", "weight_decay"),
+    "adam": ("lr", "beta_1", "beta_2", "epsilon", "weight_decay"),
+    "rmsprop": ("lr", "rho", "epsilon", "weight_decay"),
+}
 _DECIDES_WORK = frozenset({"precision", "tf32", "dropout", "trainable", "initialiser"})
 # Frameworks keep their constants in float32, which rounds by 6e-8 of them.
 _SAME_WITHIN = 1e-6
@@ -81,7 +87,7 @@ def learning_settings(task: Task, optimizer: Optimizer) -> dict[str, Setting]:
     """Return what decides how a network learns: its rule, dropout and trainable layers."""
     rates = [layer.rate for layer in task.network.layers if isinstance(layer, Dropout)]
     learning = [name for name in task.network.learning_layers() if name in task.trainable]
-    names = ("name", *OPTIMIZER_CONSTANTS[optimizer.name])
+    names = ("name", *_CONSTANTS[optimizer.name])
     return {
         **{f"optimizer.{name}": getattr(optimizer, name) for name in names},
         "dropout": ", ".join(str(float(rate)) for rate in rates),

@@ -16,12 +16,6 @@ OptimizerName = Literal["sgd", "adam", "rmsprop"]
 Output = Literal["softmax", "sigmoid"]
 Precision = Literal["float32", "tf32", "bfloat16"]
 Layout = Literal["channels_last", "channels_first"]
-# Constants that each rule's formula has; the others are not part of the work.
-OPTIMIZER_CONSTANTS: Mapping[OptimizerName, tuple[str, ...]] = {
-    "sgd": ("lr", "momentum", "nesterov", "weight_decay"),
-    "adam": ("lr", "beta_1", "beta_2", "epsilon", "weight_decay"),
-    "rmsprop": ("lr", "rho", "epsilon", "weight_decay"),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

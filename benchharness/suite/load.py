@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from benchharness.errors import Problem, SuiteError
 from benchharness.model.backbones import BACKBONES
-from benchharness.model.task import OPTIMIZER_CONSTANTS
 from benchharness.plugins import OURS, installed
 from benchharness.suite.errors import (
     FieldError,
@@ -52,6 +51,12 @@ DEEPEST = 20
 LARGEST = 2**63 - 1
 PLACEHOLDERS: Document = {"name": "a", "dataset": {"source": "drawn"}}
 MOST_POINTS = 1000
+USED_BY_ALL = {"name", "lr", "weight_decay"}
+USED_BY = {
+    "sgd": {"momentum", "nesterov"},
+    "adam": {"beta_1", "beta_2", "epsilon"},
+    "rmsprop": {"rho", "epsilon"},
+}
 # What decides the shape of a head, and the features that it has learnt from.
 HEAD_KEYS = ("image_size", "dense", "output", "backbone", "weights", "preprocessing")
 
@@ -323,13 +328,12 @@ def conflicts_of(settings: StrategySettings) -> Iterator[FieldError]:
 
 def _optimizer_conflicts(optimizer: OptimizerSettings) -> Iterator[FieldError]:
     """Yield constants that the chosen rule would not use."""
-    used = ("name", *OPTIMIZER_CONSTANTS[optimizer.name])
+    used = USED_BY_ALL | USED_BY[optimizer.name]
     for key, field in OptimizerSettings.model_fields.items():
         value = getattr(optimizer, key)
         if key not in used and value != field.default:
             expected, found = f"only what {optimizer.name} uses", f"{key} = {format_value(value)}"
-            users = [name for name, keys in OPTIMIZER_CONSTANTS.items() if key in keys]
-            hint = f"{join_or(users)} uses it"
+            hint = f"{join_or(name for name in USED_BY if key in USED_BY[name])} uses it"
             yield FieldError(("optimizer", key), expected, found, hint)
     if optimizer.nesterov and not optimizer.momentum:
         expected = "a number above 0 beside nesterov = true"
