@@ -178,9 +178,14 @@ class RunFolder:
             RunError: It is damaged.
         """
         path = self.path / "certificate.json"
-        with _readable(path, "remove the file to do without it"):
-            text = path.read_text(encoding="utf-8") if path.exists() else "{}"
-            content: dict[str, Any] = json.loads(text)
+        try:
+            content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise RunError(
+                f"{path}: expected JSON, found: {error}; remove the file to do without it"
+            ) from error
         return content
 
     def write_comparison(self, comparison: dict[str, Any]) -> None:
@@ -332,10 +337,11 @@ def _latest_of(suite: Path) -> Path | None:
 
 
 @contextmanager
-def _readable(path: Path, remedy: str = "choose another run, or repeat this one") -> Iterator[None]:
+def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
-        raise RunError(f"cannot read {path}: {error.strerror}; {remedy}") from error
-    except ValueError as error:
-        raise RunError(f"{path}: expected JSON, found: {error}; {remedy}") from error
+    except (OSError, ValueError) as error:
+        reason = f"{path}: expected JSON, found: {error}"
+        if isinstance(error, OSError):
+            reason = f"cannot read {path}: {error.strerror}"
+        raise RunError(f"{reason}; choose another run, or repeat this one") from error
