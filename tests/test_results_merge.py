@@ -20,8 +20,7 @@ from benchharness.report.summary import answers_in
 from benchharness.results.cells import cells_of
 from benchharness.results.comparisons import comparisons_of
 from benchharness.results.merge import merge
-from benchharness.results.run_folder import RunFolder
-from benchharness.results.zipped import open_run
+from benchharness.results.run_folder import RunFolder, open_run
 
 pytestmark = pytest.mark.slow
 

@@ -33,8 +33,8 @@ def command(*, runs: tuple[Path, ...], output: Path, ignore: tuple[str, ...], re
     """
     from benchharness.cli.report_command import publish, show
     from benchharness.results.merge import merge
+    from benchharness.results.run_folder import open_run
     from benchharness.results.tables import write_csv_files
-    from benchharness.results.zipped import open_run
 
     if len(runs) < 2:
         raise click.UsageError(f"expected two runs or more, found {runs[0]} alone")

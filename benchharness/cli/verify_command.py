@@ -24,7 +24,7 @@ def command(*, run: Path, results: Path, as_json: bool) -> int:
 
     Exit codes: 0 all follows; 1 something does not, or the run cannot be read.
     """
-    from benchharness.results.zipped import open_run
+    from benchharness.results.run_folder import open_run
     from benchharness.verify.run import verify_run
 
     with open_run(run, results) as folder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from benchharness.fairness.probe import Array, Probe
 from benchharness.fairness.tolerances import STAGES, Measure, Stage
+from benchharness.model.cell import cell_label
 
 PROVEN = "proven"
 REFERENCE = "reference"
@@ -112,8 +113,8 @@ class Certificate:
     @property
     def name(self) -> str:
         """Benchmark, point of its matrix and the two backends, for people."""
-        point = "".join(f" {setting}={value}" for setting, value in self.matrix.items())
-        return f"{self.benchmark}{point}, {self.backends[0]} and {self.backends[1]}"
+        point = cell_label(self.benchmark, self.matrix, "equal")
+        return f"{point}, {' and '.join(self.backends)}"
 
     def as_dict(self) -> dict[str, Any]:
         """Return the certificate as JSON knows it."""
@@ -261,24 +262,20 @@ def _off(measure: Measure, array: Array, other: Array) -> float:
         return np.inf
     if not array.size:
         return 0.0
-    return float(_MEASURES[measure](array.astype(np.float64), other.astype(np.float64)))
-
-
-def _over(difference: float, size: float) -> float:
-    """Return a quotient; two arrays of nothing but zeros are no distance apart."""
-    if size == 0:
-        return 0.0 if difference == 0 else np.inf
-    return difference / size
-
-
-_MEASURES: Mapping[Measure, Callable[[Array, Array], float]] = {
-    "equal": lambda a, b: float(np.mean(a != b)),
-    "zero": lambda a, b: float(max(np.abs(a).max(), np.abs(b).max())),
-    "largest": lambda a, b: _over(float(np.abs(a - b).max()), float(np.abs(b).max())),
-    "norm": lambda a, b: _over(float(np.linalg.norm(a - b)), float(np.linalg.norm(b))),
-    "relative": lambda a, b: max(
-        _over(abs(x - y), abs(y))
-        for x, y in zip(a.ravel().tolist(), b.ravel().tolist(), strict=True)
-    ),
-    "absolute": lambda a, b: float(np.abs(a - b).max()),
-}
+    a, b = array.astype(np.float64), other.astype(np.float64)
+    match measure:
+        case "equal":
+            return float(np.mean(a != b))
+        case "zero":
+            return float(max(np.abs(a).max(), np.abs(b).max()))
+        case "absolute":
+            return float(np.abs(a - b).max())
+        case "largest":
+            difference, size = np.abs(a - b).max(), np.abs(b).max()
+        case "norm":
+            difference, size = np.linalg.norm(a - b), np.linalg.norm(b)
+        case "relative":
+            difference, size = np.abs(a - b), np.abs(b)
+    # Two arrays of nothing but zeros are no distance apart.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.where(difference == 0, 0.0, difference / size).max())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from benchharness.model.network import Conv, Layer, MaxPool, Network
@@ -49,49 +49,45 @@ class Backbone:
         side = 2 * self.smallest_image
         return Network(input_shape=(side, side, 3), layers=self.layers)
 
-    def candidates(self, *, weights: str, preprocessing: str) -> Iterator[tuple[str, Release]]:
-        """Yield the releases that a benchmark's settings admit, the preferred first.
+    def candidates(self, *, weights: str, preprocessing: str) -> dict[str, Release]:
+        """Return the releases that a benchmark's settings admit, the preferred first.
 
         Args:
             weights: As in the suite: ``pretrained`` for any release, or the name of one.
             preprocessing: As in the suite. That of a release admits no release that learnt with
                 another; what belongs to no release, such as ``unit``, is the suite's own choice.
         """
-        for name, release in self.releases.items():
-            is_wanted = weights in ("pretrained", name)
-            if is_wanted and preprocessing not in LEARNT_WITH - {release.preprocessing}:
-                yield name, release
+        return {
+            name: release
+            for name, release in self.releases.items()
+            if weights in ("pretrained", name)
+            and preprocessing not in LEARNT_WITH - {release.preprocessing}
+        }
 
 
-def _vgg(convolutions: Mapping[str, tuple[int, ...]]) -> tuple[Layer, ...]:
+def _vgg(description: str, filters: tuple[int, ...], releases: Mapping[str, Release]) -> Backbone:
+    """Return a VGG16 with so many filters in its five blocks.
+
+    Source:
+        Simonyan and Zisserman, "Very deep convolutional networks" (2015), table 1, D.
+    """
     layers: list[Layer] = []
-    for block, filters in convolutions.items():
+    blocks: dict[str, str] = {}
+    for number, (count, depth) in enumerate(zip(filters, (2, 2, 3, 3, 3), strict=True), start=1):
+        block = f"block{number}"
+        blocks[block] = f"{block}_pool"
         layers += [
-            Conv(name=f"{block}_conv{number}", filters=count, padding="same")
-            for number, count in enumerate(filters, start=1)
+            Conv(name=f"{block}_conv{place}", filters=count, padding="same")
+            for place in range(1, depth + 1)
         ]
-        layers.append(MaxPool(name=f"{block}_pool"))
-    return tuple(layers)
+        layers.append(MaxPool(name=blocks[block]))
+    return Backbone(description=description, layers=tuple(layers), blocks=blocks, releases=releases)
 
 
-def _five_blocks(*filters: int) -> Mapping[str, tuple[int, ...]]:
-    """Return the filters of VGG16's convolutions, two in the first blocks, then three."""
-    depths = (2, 2, 3, 3, 3)
-    return {
-        f"block{number}": (count,) * depth
-        for number, (count, depth) in enumerate(zip(filters, depths, strict=True), start=1)
-    }
-
-
-_VGG16 = _five_blocks(64, 128, 256, 512, 512)
-_VGG_MINI = _five_blocks(16, 32, 64, 96, 128)
-
-# Source of vgg16: Simonyan and Zisserman, "Very deep convolutional networks" (2015), table 1, D.
 BACKBONES: Mapping[str, Backbone] = {
-    "vgg16": Backbone(
-        description="VGG16 without its classifier, 14,714,688 parameters, five blocks",
-        layers=_vgg(_VGG16),
-        blocks={block: f"{block}_pool" for block in _VGG16},
+    "vgg16": _vgg(
+        "VGG16 without its classifier, 14,714,688 parameters, five blocks",
+        filters=(64, 128, 256, 512, 512),
         releases={
             "imagenet": Release(file="vgg16_notop_imagenet.safetensors", preprocessing="caffe_bgr"),
             "imagenet_torchvision": Release(
@@ -99,10 +95,9 @@ BACKBONES: Mapping[str, Backbone] = {
             ),
         },
     ),
-    "vgg_mini": Backbone(
-        description="a narrow VGG16 that comes with benchharness and has learnt from drawings",
-        layers=_vgg(_VGG_MINI),
-        blocks={block: f"{block}_pool" for block in _VGG_MINI},
+    "vgg_mini": _vgg(
+        "a narrow VGG16 that comes with benchharness and has learnt from drawings",
+        filters=(16, 32, 64, 96, 128),
         releases={
             "drawn": Release(
                 file="vgg_mini_drawn.safetensors", preprocessing="imagenet_rgb", is_embedded=True

@@ -3,9 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 CellKey = tuple[str, str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellName:
+    """What names a cell of a plan or of a run.
+
+    Attributes:
+        matrix: The settings that the benchmark varies, as written; empty when none.
+    """
+
+    benchmark: str
+    strategy: str
+    backend: str
+    track: str
+    matrix: Mapping[str, Any]
+
+    @property
+    def key(self) -> CellKey:
+        """Its key, unique within a plan."""
+        return cell_key(self.benchmark, self.matrix, self.track, self.backend)
+
+    @property
+    def group_key(self) -> CellKey:
+        """What it has in common with the cells that it is compared with."""
+        return cell_key(self.benchmark, self.matrix, self.track)
+
+    @property
+    def label(self) -> str:
+        """Its name for people."""
+        return cell_label(self.benchmark, self.matrix, self.track, self.backend)
 
 
 def cell_key(benchmark: str, matrix: Mapping[str, Any], track: str, backend: str = "") -> CellKey:

@@ -37,6 +37,14 @@ class Parameter:
         return math.prod(self.shape)
 
 
+def _kernel_and_bias(*shape: int) -> Mapping[str, Parameter]:
+    """Return a kernel of this shape, whose last two axes are (in, out), and its bias."""
+    *window, ins, outs = shape
+    area = math.prod(window)
+    kernel = Parameter(shape=shape, fan_in=area * ins, fan_out=area * outs)
+    return {"kernel": kernel, "bias": Parameter(shape=(outs,))}
+
+
 class _Unlearnt:
     """A layer without anything to learn, which keeps the shape."""
 
@@ -68,13 +76,7 @@ class Conv:
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
         """Return kernel (kernel, kernel, in, filters) and bias (filters,)."""
-        area, channels = self.kernel**2, shape[2]
-        kernel = Parameter(
-            shape=(self.kernel, self.kernel, channels, self.filters),
-            fan_in=area * channels,
-            fan_out=area * self.filters,
-        )
-        return {"kernel": kernel, "bias": Parameter(shape=(self.filters,))}
+        return _kernel_and_bias(self.kernel, self.kernel, shape[2], self.filters)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +124,7 @@ class Dense:
 
     def parameters(self, shape: Shape) -> Mapping[str, Parameter]:
         """Return kernel (in, units) and bias (units,)."""
-        kernel = Parameter(shape=(shape[0], self.units), fan_in=shape[0], fan_out=self.units)
-        return {"kernel": kernel, "bias": Parameter(shape=(self.units,))}
+        return _kernel_and_bias(shape[0], self.units)
 
 
 Layer = Conv | MaxPool | Flatten | Dropout | Dense
@@ -226,8 +227,5 @@ class Network:
 
 
 def _flops(layer: Layer, before: Shape, after: Shape) -> int:
-    if isinstance(layer, Conv):
-        return 2 * layer.kernel**2 * before[2] * math.prod(after)
-    if isinstance(layer, Dense):
-        return 2 * before[0] * layer.units
-    return 0
+    kernel = layer.parameters(before).get("kernel")
+    return 2 * kernel.size * math.prod(after[:-1]) if kernel else 0

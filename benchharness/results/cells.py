@@ -8,34 +8,24 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from benchharness.model.cell import CellKey, cell_key, cell_label
+from benchharness.model.cell import CellKey, CellName, cell_key, cell_label
 from benchharness.results.record import Record, machines_of, measured
 
 Number = int | float
-Matrix = tuple[tuple[str, Any], ...]
 # From good to bad; nothing is known where no proof was requested.
 PROOFS = ("proven", "", "partial", "not comparable")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cell:
+class Cell(CellName):
     """All trials of one cell on one kind of machine, at least one.
 
-    Its matrix is in the suite's order; ``machine`` is empty where the records do not state it.
+    Attributes:
+        machine: Empty where the records do not state it.
     """
 
-    benchmark: str
-    strategy: str
-    backend: str
-    track: str
-    matrix: Matrix
     trials: tuple[Record, ...]
     machine: str = ""
-
-    @property
-    def label(self) -> str:
-        """Its name for people."""
-        return cell_label(self.benchmark, dict(self.matrix), self.track, self.backend)
 
     @property
     def ok(self) -> tuple[Record, ...]:
@@ -120,7 +110,7 @@ def cells_of(records: Iterable[Record]) -> list[Cell]:
             strategy=trials[0]["strategy"],
             backend=trials[0]["backend"],
             track=trials[0]["track"],
-            matrix=tuple(trials[0]["matrix"].items()),
+            matrix=trials[0]["matrix"],
             trials=tuple(trials),
             machine=machine,
         )
@@ -146,9 +136,7 @@ def trains_on(strategy: str, settings: Mapping[str, Any]) -> str:
 
 def is_extracting(trial: Record) -> bool:
     """Return whether a trial extracts features before it trains on them."""
-    return trial["strategy"] != "dataset" and (
-        trains_on(trial["strategy"], trial["settings"]) == "features"
-    )
+    return trains_on(trial["strategy"], trial["settings"]) == "features"
 
 
 def worst_proof(verdicts: Iterable[str]) -> str:

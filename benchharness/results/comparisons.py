@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import combinations
-from typing import Any, Protocol
 
-from benchharness.model.cell import CellKey, cell_key
+from benchharness.model.cell import CellKey, CellName
 from benchharness.results.cells import Cell, is_extracting
 from benchharness.results.record import Record
 
@@ -27,30 +26,6 @@ FEWEST_PAIRS = 3
 Line = CellKey
 # Gives the logarithm of a trial's speed; None where unknown.
 Speed = Callable[[Record], float | None]
-
-
-class InLine(Protocol):
-    """Cell of a plan or of a run."""
-
-    @property
-    def benchmark(self) -> str:
-        """Name of the benchmark."""
-
-    @property
-    def strategy(self) -> str:
-        """Name of the strategy."""
-
-    @property
-    def backend(self) -> str:
-        """Name of the backend."""
-
-    @property
-    def track(self) -> str:
-        """``equal`` or ``native``."""
-
-    @property
-    def matrix(self) -> Any:
-        """Settings and values of the matrix point, as a mapping or as pairs."""
 
 
 # By identity: records are not hashable.
@@ -110,24 +85,17 @@ class BackendPair:
         return max((trial.get("max_trials") or 0 for trial in self.a.ok), default=0) or None
 
     def logs(self, speed: Speed | None = None) -> tuple[float, ...]:
-        """Return the logarithms of how many times as fast A is, one per couple.
-
-        Args:
-            speed: By default that of ``metric``.
-        """
+        """Return the logarithms of how many times as fast A is, by default in ``metric``."""
         return tuple(log for log, _ in self._ratios(speed))
 
     def hosts(self, speed: Speed | None = None) -> tuple[str, ...]:
-        """Return the host of each of ``logs``."""
+        """Return the host of each of ``logs``, which are one per couple."""
         return tuple(host for _, host in self._ratios(speed))
 
     def sides(self, speed: Speed | None = None) -> list[tuple[list[float], list[float]]]:
-        """Return the logarithms of the speeds of all ok trials of A and of B, host by host.
+        """Return the log speeds of all ok trials of A and of B, of each host that ran both.
 
-        Of the hosts that ran both.
-
-        Args:
-            speed: By default that of ``metric``.
+        By default those of ``metric``.
         """
         speed = speed or log_speed(self.metric)
         hosts: dict[str, tuple[list[float], list[float]]] = {}
@@ -163,7 +131,7 @@ def comparisons_of(cells: Iterable[Cell]) -> list[BackendPair]:
     ]
 
 
-def family_size(cells: Iterable[InLine]) -> int:
+def family_size(cells: Iterable[CellName]) -> int:
     """Return in how many comparisons a report of cells of one kind of machine may name a winner.
 
     Every two backends of each line, not only those with the leader, because the data pick the
@@ -183,14 +151,14 @@ def family_size(cells: Iterable[InLine]) -> int:
     return overall + sum(math.comb(len(backends), 2) for backends in lines.values())
 
 
-def is_in_overall(cell: InLine) -> bool:
+def is_in_overall(cell: CellName) -> bool:
     """Whether the overall answer may use a cell: of the equal track, and it trains."""
     return cell.track == "equal" and cell.strategy != "dataset"
 
 
-def line_of(cell: InLine) -> Line:
+def line_of(cell: CellName) -> Line:
     """Return what the cells of one line have in common."""
-    return cell_key(cell.benchmark, dict(cell.matrix), cell.track)
+    return cell.group_key
 
 
 def log_speed(metric: str) -> Speed:

@@ -244,39 +244,29 @@ def _problems(sources: Sequence[Source], output: Path) -> Iterator[Problem]:
     names: set[str] = set()
     devices: dict[str, tuple[Any, str]] = {}
     for source in sources:
+        where = source.name
         if twice_named := source.names & names:
-            yield Problem(
-                where=source.name,
-                expected="runs whose folders have different names",
-                found=f"{', '.join(sorted(twice_named))} twice",
-                hint="rename one, or leave it out if it is the same run",
-            )
+            expected = "runs whose folders have different names"
+            found = f"{', '.join(sorted(twice_named))} twice"
+            hint = "rename one, or leave it out if it is the same run"
+            yield Problem(where=where, expected=expected, found=found, hint=hint)
         names |= source.names
-        device, name = devices.setdefault(source.machine, (source.run.get("device"), source.name))
-        if source.run.get("device") != device:
+        own = source.run.get("device")
+        device, name = devices.setdefault(source.machine, (own, where))
+        if own != device:
             # One machine has one row in the tables.
-            yield Problem(
-                where=source.name,
-                expected=f"the device {device}, as in {name} on the same machine",
-                found=str(source.run.get("device")),
-                hint="merge runs on one device of a machine",
-            )
+            expected = f"the device {device}, as in {name} on the same machine"
+            hint = "merge runs on one device of a machine"
+            yield Problem(where=where, expected=expected, found=str(own), hint=hint)
         if (source.folder.path / "comparison.json").is_file():
-            yield Problem(
-                where=source.name,
-                expected="a run of `benchharness run`",
-                found="a comparison",
-                hint="a verdict cannot be merged",
-            )
+            expected, hint = "a run of `benchharness run`", "a verdict cannot be merged"
+            yield Problem(where=where, expected=expected, found="a comparison", hint=hint)
         same = {_identity(record): record for record in source.records}
         if same_trials := [record for identity, record in same.items() if identity in known]:
             label = f"{record_label(same_trials[0])}, trial {same_trials[0]['trial']}"
-            yield Problem(
-                where=source.name,
-                expected="trials that no other run has",
-                found=f"{len(same_trials)} of {known[_identity(same_trials[0])]} ({label})",
-                hint="leave it out",
-            )
+            expected = "trials that no other run has"
+            found = f"{len(same_trials)} of {known[_identity(same_trials[0])]} ({label})"
+            yield Problem(where=where, expected=expected, found=found, hint="leave it out")
         known |= dict.fromkeys(same, source.name)
 
 

@@ -180,8 +180,7 @@ def with_one_peak(records: Sequence[Record]) -> list[Record]:
     ]
     fastest: dict[object, Record] = {}
     for kind, record in zip(kinds, records, strict=True):
-        if peak(record) > peak(fastest.setdefault(kind, record)):
-            fastest[kind] = record
+        fastest[kind] = max(fastest.get(kind, record), record, key=peak)
     result = []
     for kind, record in zip(kinds, records, strict=True):
         metrics, best = record["metrics"], fastest[kind]

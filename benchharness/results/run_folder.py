@@ -33,6 +33,8 @@ LOGGER = logging.getLogger(__name__)
 
 RECORDS = "records.jsonl"
 LATEST = "latest"
+# Of a zip: more than any run has, so that none can fill a disk.
+_MOST_FILES, _MOST_BYTES = 100_000, 4 * 2**30
 # What ``RunFolder.at`` calls a run.
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d{6}Z-.+")
 
@@ -245,6 +247,35 @@ def find_run(path: Path, results_dir: Path) -> RunFolder:
         f"{path}: expected a run's folder, a suite's folder or a suite's name, found nothing "
         f"recorded; {results_dir} holds {held}"
     )
+
+
+@contextmanager
+def open_run(path: Path, results_dir: Path) -> Iterator[RunFolder]:
+    """Yield the run that a user means, see ``find_run``; that of a zip is unpacked meanwhile.
+
+    Raises:
+        RunError: There is no such run, or not exactly one in the zip.
+        FetchError: The zip is damaged, or not to be trusted.
+    """
+    if path.suffix != ".zip" or not path.is_file():
+        yield find_run(path, results_dir)
+        return
+    # Not at the top: few runs come in a zip.
+    from benchharness.download.archive import unpack
+    from benchharness.download.registry import ArchiveLimits
+
+    with tempfile.TemporaryDirectory(prefix="benchharness-") as folder:
+        target = Path(folder) / path.stem
+        target.mkdir()
+        limits = ArchiveLimits(wanted="(?s).*", most_files=_MOST_FILES, most_bytes=_MOST_BYTES)
+        unpack(path, target, limits=limits)
+        runs = sorted(records.parent for records in target.rglob(RECORDS))
+        if len(runs) != 1:
+            raise RunError(
+                f"{path}: expected the folder of one run, with its {RECORDS}, found {len(runs)}; "
+                "zip the folder that `benchharness run` has made"
+            )
+        yield RunFolder.open(runs[0])
 
 
 def runs_of(suite: Path) -> list[RunFolder]:

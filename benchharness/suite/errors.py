@@ -6,13 +6,14 @@ import datetime
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import ErrorDetails
 
-from benchharness.errors import Problem
+from benchharness.errors import Problem, SuiteError
 from benchharness.suite.file import (
     BackendTable,
     DatasetSettings,
@@ -40,6 +41,12 @@ TYPES = {
     "object": "a table",
 }
 ITEMS = {"string": "names", "integer": "whole numbers"}
+LIMITS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
 # The table that a key belongs in which somebody has written into another.
 HOMES = {
     key: table
@@ -56,7 +63,7 @@ HOMES = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class FieldError:
     """One error at a place of a suite's document.
 
@@ -77,6 +84,12 @@ class FieldError:
         """Return the error as the user reads it; the document names its benchmarks."""
         where = format_path(self.at, document)
         return Problem(where=where, expected=self.expected, found=self.found, hint=self.hint)
+
+
+def refusal(path: Path, where: str, expected: str, found: str, hint: str = "") -> SuiteError:
+    """Return the error of a suite's file, or of an option beside it, that has a single problem."""
+    problem = Problem(where=where, expected=expected, found=found, hint=hint)
+    return SuiteError(str(path), [problem])
 
 
 def check(model: type[StrictModel], table: Any) -> list[FieldError]:
@@ -106,7 +119,7 @@ def unknown_key(key: str, known: Iterable[str]) -> FieldError:
         hint = f"{key} belongs in {HOMES[key]}"
     else:
         hint = suggest(key, known)
-    return FieldError(at=(key,), expected="a known key", found="an unknown one", hint=hint)
+    return FieldError((key,), "a known key", "an unknown one", hint)
 
 
 def _is_echo(detail: ErrorDetails, details: list[ErrorDetails]) -> bool:
@@ -133,9 +146,9 @@ def _field_errors(detail: ErrorDetails, model: type[StrictModel]) -> list[FieldE
         return [unknown_key(str(at[-1]), known).under(*at[:-1])]
     schema = _schema_at(model, loc)
     if detail["type"] == "missing":
-        return [FieldError(at=at, expected=_expected(schema), found="nothing")]
+        return [FieldError(at, _expected(schema), "nothing")]
     hint = _remedy(found, schema=schema, at=at)
-    return [FieldError(at=at, expected=_expected(schema), found=format_value(found), hint=hint)]
+    return [FieldError(at, _expected(schema), format_value(found), hint)]
 
 
 def _schema_at(model: type[StrictModel], loc: KeyPath) -> JsonSchemaValue:
@@ -208,16 +221,9 @@ def _expected(schema: Mapping[str, Any]) -> str:
 
 def _range(schema: Mapping[str, Any]) -> str:
     """Return the range of a number as the end of a phrase; empty when it has none."""
-    low, high = schema.get("minimum"), schema.get("maximum")
-    if low is not None and high is not None:
-        return f" from {low} to {high}"
-    limits = {
-        "at least": low,
-        "above": schema.get("exclusiveMinimum"),
-        "at most": high,
-        "below": schema.get("exclusiveMaximum"),
-    }
-    parts = [f"{word} {limit}" for word, limit in limits.items() if limit is not None]
+    if schema.keys() >= {"minimum", "maximum"}:
+        return f" from {schema['minimum']} to {schema['maximum']}"
+    parts = [f"{word} {schema[limit]}" for limit, word in LIMITS.items() if limit in schema]
     return f", {' and '.join(parts)}" if parts else ""
 
 

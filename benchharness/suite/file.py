@@ -99,33 +99,14 @@ Trials = Annotated[
         }
     ),
 ]
-MaxTrials = Annotated[
-    int,
-    Field(
-        ge=FEWEST_TRIALS,
-        le=MOST_TRIALS,
-        description="With trials = auto: the maximum number of trials.",
-    ),
-]
-MaxMinutes = Annotated[
-    float,
-    Field(
-        gt=0,
-        description="With trials = auto: no trials beyond the first three of each cell after this "
-        "time.",
-    ),
-]
+_MAX_TRIALS = "With trials = auto: the maximum number of trials."
+MaxTrials = Annotated[int, Field(ge=FEWEST_TRIALS, le=MOST_TRIALS, description=_MAX_TRIALS)]
+_MAX_MINUTES = "With trials = auto: no trials beyond the first three of each cell after this time."
+MaxMinutes = Annotated[float, Field(gt=0, description=_MAX_MINUTES)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
 Track = Literal["equal", "native"]
-Tracks = Annotated[
-    tuple[Track, ...],
-    _LIST,
-    AfterValidator(_distinct),
-    Field(
-        description="equal: all settings pinned alike. native: each framework's own defaults and "
-        "loader."
-    ),
-]
+_TRACKS = "equal: all settings pinned alike. native: each framework's own defaults and loader."
+Tracks = Annotated[tuple[Track, ...], _LIST, AfterValidator(_distinct), Field(description=_TRACKS)]
 Threshold = Annotated[float, Field(gt=0, le=10)]
 
 
@@ -230,9 +211,7 @@ class Thresholds(_Columns):
 class Regression(Thresholds):
     """How `benchharness compare` judges this suite."""
 
-    columns: tuple[ColumnName, ...] | None = Field(
-        default=None, strict=False, min_length=1, json_schema_extra={"uniqueItems": True}
-    )
+    columns: Annotated[tuple[ColumnName, ...], _LIST] | None = None
     """What is compared, and has to be decided; absent: speeds, memory, accuracy."""
     pairs: Annotated[int, Field(ge=MINIMUM_PAIRS, le=1000)] = MOST_PAIRS
     """Maximum number of pairs of trials of each cell."""

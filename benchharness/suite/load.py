@@ -20,6 +20,7 @@ from benchharness.suite.errors import (
     check,
     format_path,
     format_value,
+    refusal,
     unknown_key,
 )
 from benchharness.suite.file import BenchmarkOptions, Profile, SuiteFile
@@ -78,28 +79,21 @@ def load(path: Path) -> SuiteFile:
 
 def _read(path: Path) -> dict[str, Any]:
     """Return the document of a TOML file, with or without byte order mark and Windows line ends."""
-
-    def refusal(where: str, expected: str, found: str, hint: str = "") -> SuiteError:
-        problem = Problem(where=where, expected=expected, found=found, hint=hint)
-        return SuiteError(str(path), [problem])
-
     try:
         data = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "a name that no file can have"
         siblings = path.parent.glob("*.toml") if path.parent.is_dir() else ()
-        raise refusal(
-            "file",
-            "a suite in TOML",
-            (reason or "an unreadable file").lower(),
-            did_you_mean(path.name, [file.name for file in siblings]),
-        ) from error
+        found = (reason or "an unreadable file").lower()
+        hint = did_you_mean(path.name, [file.name for file in siblings])
+        raise refusal(path, "file", "a suite in TOML", found, hint) from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         found = f"the byte 0x{data[error.start]:02x}"
-        raise refusal(f"line {line}", "UTF-8 text", found, "save the file as UTF-8") from error
+        hint = "save the file as UTF-8"
+        raise refusal(path, f"line {line}", "UTF-8 text", found, hint) from error
     excess = f"numbers of 64 bits and at most {DEEPEST} levels of tables and lists", "more"
     try:
         document = tomllib.loads(text)
@@ -107,19 +101,20 @@ def _read(path: Path) -> dict[str, Any]:
         position = POSITION.search(str(error))
         reason = POSITION.sub("", str(error))
         if position is None or position[1] is None:
-            raise refusal("end of file", "TOML", "an unfinished text", reason) from error
+            where, shown = "end of file", "an unfinished text"
+            raise refusal(path, where, "TOML", shown, reason) from error
         # Cut by hand: splitlines() would also cut at characters that TOML does not count as ends.
         shown = text.replace("\r\n", "\n").split("\n")[int(position[1]) - 1].strip()
         where = f"line {position[1]}, column {position[2]}"
-        raise refusal(where, "TOML", quote(shown), reason) from error
+        raise refusal(path, where, "TOML", quote(shown), reason) from error
     # tomllib recurses into nested lists, and leaves numbers of many digits to int().
     except (RecursionError, ValueError) as error:
-        raise refusal("a value", *excess) from error
+        raise refusal(path, "a value", *excess) from error
     open_values: list[tuple[KeyPath, Any]] = [((), document)]
     while open_values:
         at, value = open_values.pop()
         if len(at) > DEEPEST or (isinstance(value, int) and abs(value) > LARGEST):
-            raise refusal(format_path(at[:3], document), *excess)
+            raise refusal(path, format_path(at[:3], document), *excess)
         if isinstance(value, dict):
             open_values += [((*at, key), item) for key, item in value.items()]
         elif isinstance(value, list):
@@ -194,14 +189,14 @@ def _errors_between_tables(document: Document) -> Iterator[FieldError]:
 
     def unknown_benchmark(name: str, *at: str | int) -> FieldError:
         expected = "the name of a benchmark of this suite"
-        return FieldError(at=at, expected=expected, found=quote(name), hint=suggest(name, entries))
+        return FieldError(at, expected, quote(name), suggest(name, entries))
 
     seen: set[str] = set()
     for index, entry in enumerate(_list(document.get("benchmark"))):
         name = _table(entry).get("name")
         if isinstance(name, str) and name in seen:
             expected, found = "a unique name", "that of an earlier benchmark"
-            yield FieldError(at=("benchmark", index, "name"), expected=expected, found=found)
+            yield FieldError(("benchmark", index, "name"), expected, found)
         seen.add(str(name))
         yield from _too_many_points(entry, "benchmark", index)
     entries = _entries(document)
@@ -245,7 +240,7 @@ def _misspelt_backends(document: Document) -> Iterator[FieldError]:
             continue
         if hint := did_you_mean(name, listed):
             expected = "the name of a backend of this suite"
-            yield FieldError(at=("backend", name), expected=expected, found=quote(name), hint=hint)
+            yield FieldError(("backend", name), expected, quote(name), hint)
 
 
 def _too_many_points(table: Any, *at: str | int) -> Iterator[FieldError]:
@@ -253,7 +248,7 @@ def _too_many_points(table: Any, *at: str | int) -> Iterator[FieldError]:
     points = math.prod(len(values) for values in matrix.values() if isinstance(values, list))
     if points > MOST_POINTS:
         expected = f"at most {MOST_POINTS} combinations"
-        yield FieldError(at=(*at, "matrix"), expected=expected, found=str(points))
+        yield FieldError((*at, "matrix"), expected, str(points))
 
 
 def _entries(document: Document) -> dict[str, Document]:
@@ -302,12 +297,9 @@ def _conflicts_under(
     for benchmark in suite.benchmark:
         override = profile.benchmark.get(benchmark.name, BenchmarkOptions())
         for key in override.settings.keys() & matrix_of(benchmark, override).keys():
-            yield FieldError(
-                at=("benchmark", benchmark.name, key),
-                expected="no value (the matrix sets it)",
-                found="a value",
-                hint="write matrix = {} beside it to remove the matrix",
-            )
+            at, expected = ("benchmark", benchmark.name, key), "no value (the matrix sets it)"
+            hint = "write matrix = {} beside it to remove the matrix"
+            yield FieldError(at, expected, "a value", hint)
 
 
 def conflicts_of(settings: StrategySettings) -> Iterator[FieldError]:
@@ -317,29 +309,19 @@ def conflicts_of(settings: StrategySettings) -> Iterator[FieldError]:
     if isinstance(settings, TransferSettings):
         yield from _backbone_conflicts(settings)
     elif settings.preprocessing == "pretrained":
-        yield FieldError(
-            at=("preprocessing",),
-            expected='any preprocessing except "pretrained" (no backbone)',
-            found=quote("pretrained"),
-        )
+        expected = 'any preprocessing except "pretrained" (no backbone)'
+        yield FieldError(("preprocessing",), expected, quote("pretrained"))
     once = ""
     if isinstance(settings, BottleneckSettings):
         once = "a bottleneck computes the features of an image once"
     elif isinstance(settings, FineTuneSettings) and settings.reuse_frozen:
         once = "reuse_frozen computes the frozen blocks of an image once"
         if settings.trainable == "all":
-            yield FieldError(
-                at=("reuse_frozen",),
-                expected='false beside trainable = "all", which freezes nothing',
-                found="true",
-            )
+            expected = 'false beside trainable = "all", which freezes nothing'
+            yield FieldError(("reuse_frozen",), expected, "true")
     if once and not settings.augmentation.is_identity:
-        yield FieldError(
-            at=("augmentation",),
-            expected=f"none, for {once}",
-            found="varied images",
-            hint="write augmentation = {} here",
-        )
+        hint = "write augmentation = {} here"
+        yield FieldError(("augmentation",), f"none, for {once}", "varied images", hint)
     if settings.input == "files" and not settings.trains_on_images:
         yield _no_files("training reads stored features here")
 
@@ -350,53 +332,34 @@ def _optimizer_conflicts(optimizer: OptimizerSettings) -> Iterator[FieldError]:
     for key, field in OptimizerSettings.model_fields.items():
         value = getattr(optimizer, key)
         if key not in used and value != field.default:
-            yield FieldError(
-                at=("optimizer", key),
-                expected=f"only what {optimizer.name} uses",
-                found=f"{key} = {format_value(value)}",
-                hint=f"{join_or(name for name in USED_BY if key in USED_BY[name])} uses it",
-            )
+            expected, found = f"only what {optimizer.name} uses", f"{key} = {format_value(value)}"
+            hint = f"{join_or(name for name in USED_BY if key in USED_BY[name])} uses it"
+            yield FieldError(("optimizer", key), expected, found, hint)
     if optimizer.nesterov and not optimizer.momentum:
-        yield FieldError(
-            at=("optimizer", "momentum"),
-            expected="a number above 0 beside nesterov = true",
-            found=format_value(optimizer.momentum),
-        )
+        expected = "a number above 0 beside nesterov = true"
+        yield FieldError(("optimizer", "momentum"), expected, format_value(optimizer.momentum))
 
 
 def _backbone_conflicts(settings: TransferSettings) -> Iterator[FieldError]:
     """Yield why images or weights do not fit the backbone."""
     backbone = BACKBONES[settings.backbone]
     if settings.image_size < backbone.smallest_image:
-        yield FieldError(
-            at=("image_size",),
-            expected=f"at least {backbone.smallest_image} for {settings.backbone}",
-            found=format_value(settings.image_size),
-        )
+        expected = f"at least {backbone.smallest_image} for {settings.backbone}"
+        yield FieldError(("image_size",), expected, format_value(settings.image_size))
     known = ("pretrained", *backbone.releases, "random")
     if settings.weights not in known:
-        yield FieldError(
-            at=("weights",),
-            expected=f"{join_or(known)} for {settings.backbone}",
-            found=quote(settings.weights),
-        )
+        expected = f"{join_or(known)} for {settings.backbone}"
+        yield FieldError(("weights",), expected, quote(settings.weights))
     elif settings.weights != "random" and not settings.releases:
         needed = dict.fromkeys(each.preprocessing for each in backbone.releases.values())
-        yield FieldError(
-            at=("preprocessing",),
-            expected=f'"pretrained": these weights need {join_or(needed)}',
-            found=format_value(settings.preprocessing),
-            hint="this preprocessing belongs to other weights",
-        )
+        expected = f'"pretrained": these weights need {join_or(needed)}'
+        hint = "this preprocessing belongs to other weights"
+        yield FieldError(("preprocessing",), expected, quote(settings.preprocessing), hint)
 
 
 def _no_files(reason: str) -> FieldError:
-    return FieldError(
-        at=("input",),
-        expected=f'"prepared", for {reason}',
-        found='"files"',
-        hint='write input = "prepared" here',
-    )
+    hint = 'write input = "prepared" here'
+    return FieldError(("input",), f'"prepared", for {reason}', '"files"', hint)
 
 
 def _head_conflicts(
@@ -410,35 +373,25 @@ def _head_conflicts(
     bottleneck = resolved.get(head)
     if head not in names or (bottleneck and bottleneck.strategy != "bottleneck"):
         known = [name for name, other in resolved.items() if other.strategy == "bottleneck"]
-        yield FieldError(
-            at=("head_from",),
-            expected="the name of a bottleneck benchmark",
-            found=quote(head),
-            hint=suggest(head, known or names),
-        )
+        expected = "the name of a bottleneck benchmark"
+        yield FieldError(("head_from",), expected, quote(head), suggest(head, known or names))
         return
     if bottleneck is None:
         # It is invalid by itself, which is reported there.
         return
     if bottleneck.matrices[0]:
         expected = "a benchmark without a matrix, which has one head"
-        yield FieldError(at=("head_from",), expected=expected, found=quote(head))
+        yield FieldError(("head_from",), expected, quote(head))
         return
     yield from backends_without_head(benchmark, bottleneck)
     if missing := [track for track in benchmark.tracks if track not in bottleneck.tracks]:
-        yield FieldError(
-            at=("tracks",),
-            expected=f"tracks that benchmark {quote(head)} runs in too, "
-            "for head_from takes the head from there",
-            found=join_or(missing, word="and"),
-        )
+        expected = f"tracks that benchmark {quote(head)} runs in too, "
+        expected += "for head_from takes the head from there"
+        yield FieldError(("tracks",), expected, join_or(missing, word="and"))
     for settings in benchmark.points:
         for key in HEAD_KEYS if getattr(settings, "head_from", None) == head else ():
             theirs, ours = getattr(bottleneck.points[0], key), getattr(settings, key)
             if theirs != ours:
-                yield FieldError(
-                    at=(key,),
-                    expected=f"{format_value(theirs)} as in benchmark {quote(head)}",
-                    found=format_value(ours),
-                    hint="head_from takes its head, which fits only the same network",
-                )
+                expected = f"{format_value(theirs)} as in benchmark {quote(head)}"
+                hint = "head_from takes its head, which fits only the same network"
+                yield FieldError((key,), expected, format_value(ours), hint)

@@ -3,52 +3,32 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchharness.model.cell import CellKey, cell_key, cell_label
+from benchharness.model.cell import CellName
 from benchharness.suite.file import DatasetSettings, Published, SuiteFile, Track
 from benchharness.suite.settings import StrategySettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PlannedCell:
+class PlannedCell(CellName):
     """One benchmark at one point of its matrix, on one backend and one track.
 
     Attributes:
-        matrix: The settings that the benchmark varies, as written; empty when none.
         settings: All settings; ``input`` is never None.
         published: Figures of another source to show beside ours.
         trials: How often it runs; where looks decide, how often before the first look.
         max_trials: How often it may run where looks decide; None where ``trials`` is all.
     """
 
-    benchmark: str
-    strategy: str
-    backend: str
     track: Track
-    matrix: Mapping[str, Any]
     settings: StrategySettings
     published: Published | None
     trials: int
     max_trials: int | None = None
-
-    @property
-    def key(self) -> CellKey:
-        """Its key, unique within a run."""
-        return cell_key(self.benchmark, self.matrix, self.track, self.backend)
-
-    @property
-    def group_key(self) -> CellKey:
-        """What it has in common with the cells that it is compared with."""
-        return cell_key(self.benchmark, self.matrix, self.track)
-
-    @property
-    def label(self) -> str:
-        """Its name for people."""
-        return cell_label(self.benchmark, self.matrix, self.track, self.backend)
 
     @property
     def most(self) -> int:
@@ -57,16 +37,9 @@ class PlannedCell:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the cell as JSON knows it."""
-        return {
-            "benchmark": self.benchmark,
-            "strategy": self.strategy,
-            "backend": self.backend,
-            "track": self.track,
-            "matrix": dict(self.matrix),
+        return asdict(self) | {
             "settings": self.settings.model_dump(mode="json"),
             "published": self.published.model_dump(mode="json") if self.published else None,
-            "trials": self.trials,
-            "max_trials": self.max_trials,
         }
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from benchharness.errors import Problem, SuiteError
-from benchharness.suite.errors import FieldError
+from benchharness.suite.errors import FieldError, refusal
 from benchharness.suite.file import (
     AUTO,
     FEWEST_TRIALS,
@@ -118,7 +118,7 @@ def resolve(
     _require_known(suite, "--benchmark", benchmarks, names)
     if unknown := [name for name in tracks if name not in get_args(Track)]:
         expected, found = join_or(get_args(Track)), join_or(unknown, word="and")
-        raise _refusal(suite, "--track", expected, found)
+        raise refusal(suite.path, "--track", expected, found)
     overrides = suite.profiles[profile] if profile is not None else Profile()
     asked = tuple(dict.fromkeys(backends))
     asked_tracks = tuple(track for track in get_args(Track) if track in tracks)
@@ -134,9 +134,9 @@ def resolve(
     if not any(resolved[name].backends for name in order):
         if asked:
             expected = "a backend that a chosen benchmark may run on"
-            raise _refusal(suite, "--backend", expected, join_or(asked, word="and"))
+            raise refusal(suite.path, "--backend", expected, join_or(asked, word="and"))
         expected = 'a list, for example ["keras", "torch"]'
-        raise _refusal(suite, "backends", expected, "none", "or name one with --backend")
+        raise refusal(suite.path, "backends", expected, "none", "or name one with --backend")
     headless = [
         error.under("benchmark", name).problem({})
         for name in order
@@ -246,12 +246,9 @@ def backends_without_head(
 ) -> Iterator[FieldError]:
     """Yield the backends of a benchmark on which the head that it starts from is not trained."""
     if missing := [name for name in benchmark.backends if name not in bottleneck.backends]:
-        yield FieldError(
-            at=("backends",),
-            expected=f"backends that benchmark {quote(bottleneck.name)} runs on too, "
-            "for head_from takes the head from there",
-            found=join_or(missing, word="and"),
-        )
+        expected = f"backends that benchmark {quote(bottleneck.name)} runs on too, "
+        expected += "for head_from takes the head from there"
+        yield FieldError(("backends",), expected, join_or(missing, word="and"))
 
 
 def _cells(
@@ -295,17 +292,17 @@ def _require_limits(
     """Raise an error for limits that a suite could not state either, or that have no effect."""
     if trials not in (None, AUTO) and not 1 <= int(trials) <= MOST_TRIALS:
         expected = f'a number from 1 to {MOST_TRIALS}, or "auto"'
-        raise _refusal(suite, "--trials", expected, str(trials))
+        raise refusal(suite.path, "--trials", expected, str(trials))
     if max_trials is not None and not FEWEST_TRIALS <= max_trials <= MOST_TRIALS:
         expected = f"a number from {FEWEST_TRIALS} to {MOST_TRIALS}"
-        raise _refusal(suite, "--max-trials", expected, str(max_trials))
+        raise refusal(suite.path, "--max-trials", expected, str(max_trials))
     if max_minutes is not None and not max_minutes > 0:
-        raise _refusal(suite, "--max-minutes", "more than 0", f"{max_minutes:g}")
+        raise refusal(suite.path, "--max-minutes", "more than 0", f"{max_minutes:g}")
     if not any(benchmark.trials == AUTO for benchmark in running):
         for option, value in (("--max-trials", max_trials), ("--max-minutes", max_minutes)):
             if value is not None:
                 expected = "a benchmark whose number of trials is auto"
-                raise _refusal(suite, option, expected, "none", hint="add --trials auto")
+                raise refusal(suite.path, option, expected, "none", hint="add --trials auto")
 
 
 def _require_known(
@@ -320,8 +317,3 @@ def _require_known(
     ]
     if problems:
         raise SuiteError(str(suite.path), problems)
-
-
-def _refusal(suite: SuiteFile, where: str, expected: str, found: str, hint: str = "") -> SuiteError:
-    problem = Problem(where=where, expected=expected, found=found, hint=hint)
-    return SuiteError(str(suite.path), [problem])

@@ -1,6 +1,6 @@
 """Settings of a benchmark: one class per strategy, on shared bases.
 
-A field states the bounds of its own value; rules between two settings are in `validate`.
+A field states the bounds of its own value; rules between two settings are in `load`.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ class TransferSettings(TrainingSettings):
     def releases(self) -> Mapping[str, Release]:
         """The pretrained weights that these settings admit, the preferred first."""
         backbone = BACKBONES[self.backbone]
-        return dict(backbone.candidates(weights=self.weights, preprocessing=self.preprocessing))
+        return backbone.candidates(weights=self.weights, preprocessing=self.preprocessing)
 
 
 class BottleneckSettings(TransferSettings):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
+from dataclasses import fields
 from typing import Any
 
-from benchharness.model.cell import CellKey, cell_key
+from benchharness.model.cell import CellKey, CellName, cell_key
 from benchharness.results.cells import cells_of, record_key, record_label
-from benchharness.results.comparisons import comparisons_of, family_size, line_of
-from benchharness.results.record import Record
+from benchharness.results.comparisons import comparisons_of, family_size
+from benchharness.results.record import Record, without_nan
 from benchharness.verify.findings import Findings
 from benchharness.verify.trials import place
 
@@ -38,10 +38,8 @@ def sessions_of(
         sessions.append((session, [r for r in records if r.get("source") == source["name"]]))
     names = [source["name"] for source in run["merged"]]
     for record in records:
-        if record.get("source") not in names:
-            findings.add(
-                f"{place(record)}: source", f"one of {', '.join(names)}", record.get("source")
-            )
+        if (source := record.get("source")) not in names:
+            findings.add(f"{place(record)}: source", f"one of {', '.join(names)}", source)
     return sessions
 
 
@@ -75,16 +73,16 @@ def check_plan(run: Facts, records: Sequence[Record], findings: Findings) -> Non
         most = (cell.get("max_trials") or cell["trials"]) if is_counted else math.inf
         look = looks.get((_line(cell), cell["backend"]))
         count = look["trials"] if look else cell["trials"] if is_counted else 0
-        if max([count, *recorded]) > _MOST_TRIALS:
-            found = max([count, *recorded])
-            findings.add(f"{record_label(cell)}: trials", f"at most {_MOST_TRIALS:,}", found)
+        last = max([count, *recorded])
+        if last > _MOST_TRIALS:
+            findings.add(f"{record_label(cell)}: trials", f"at most {_MOST_TRIALS:,}", last)
             continue
         is_looked_at = is_counted and cell.get("max_trials") and "looks" in run
         # There are none of a cell that never came to an end.
         if is_looked_at and look is None and any(r["status"] == "ok" for r in recorded.values()):
             where = f"run.json: looks: {record_label(cell)}"
             findings.add(where, "the look that ended its trials", "none")
-        for number in range(1, max([count, *recorded]) + 1):
+        for number in range(1, last + 1):
             findings.figures += 1
             if number not in recorded:
                 trial = number + before.get(cell["benchmark"], 0)
@@ -121,10 +119,8 @@ def check_inputs(run: Facts, records: Sequence[Record], findings: Findings) -> N
             findings.skip("data and weights of older trials, which do not name them")
         else:
             if record["data"] not in slices:
-                found = ", ".join(sorted(slices)) or "none"
-                findings.add(
-                    "run.json: dataset: digest", f"{record['data']} of {place(record)}", found
-                )
+                expected, found = f"{record['data']} of {place(record)}", ", ".join(sorted(slices))
+                findings.add("run.json: dataset: digest", expected, found or "none")
             if record["weights"] and record["weights"][:12] not in weights:
                 found = ", ".join(weights)
                 findings.add("run.json: weights", f"{record['weights']} of {place(record)}", found)
@@ -143,34 +139,29 @@ def check_looks(run: Facts, records: Sequence[Record], findings: Findings) -> No
     from benchharness.measure.sequential import looks
 
     cells = run["resolved"]["cells"]
-    recorded_cells = cells_of(records)
-    machines = len({cell.machine for cell in recorded_cells})
-    pairs = [p for p in comparisons_of(recorded_cells) if p.a.ok and p.b.ok]
-    logs = {index: values for index, pair in enumerate(pairs) if (values := pair.logs())}
+    names = [field.name for field in fields(CellName)]
+    planned = [CellName(**{name: cell[name] for name in names}) for cell in cells]
+    recorded = cells_of(records)
+    machines = len({cell.machine for cell in recorded})
+    pairs = [pair for pair in comparisons_of(recorded) if pair.logs()]
     found = looks(
-        list(logs.values()),
-        hosts=[pairs[index].hosts() for index in logs],
-        comparisons=family_size(SimpleNamespace(**cell) for cell in cells) * max(machines, 1),
+        [pair.logs() for pair in pairs],
+        hosts=[pair.hosts() for pair in pairs],
+        comparisons=family_size(planned) * max(machines, 1),
         max_trials=max(cell.get("max_trials") or cell["trials"] for cell in cells),
     )
-    known = {
-        (
-            line_of(pair.a),
-            pair.a.backend,
-            pair.b.backend,
-            pair.a.machine if machines > 1 else None,
-        ): look
-        for pair, look in zip([pairs[index] for index in logs], found, strict=True)
-    }
-    for recorded in run["looks"]:
-        for pair in recorded["pairs"]:
-            where = f"run.json: look at {recorded['benchmark']}, {' and '.join(pair['backends'])}"
-            look = known.get((_line(recorded), *pair["backends"], pair.get("machine")))
+    known = {}
+    for (a, b), look in zip(((pair.a, pair.b) for pair in pairs), found, strict=True):
+        machine = a.machine if machines > 1 else None
+        known[a.group_key, a.backend, b.backend, machine] = look
+    for shown in run["looks"]:
+        for pair in shown["pairs"]:
+            where = f"run.json: look at {shown['benchmark']}, {' and '.join(pair['backends'])}"
+            key = (_line(shown), *pair["backends"], pair.get("machine"))
             for name in ("verdict", "ratio", "low", "high"):
-                value = getattr(look, name, None)
                 # JSON has no word for infinity.
-                is_infinite = isinstance(value, float) and math.isinf(value)
-                findings.compare(f"{where}: {name}", None if is_infinite else value, pair[name])
+                expected = without_nan(getattr(known.get(key), name, None))
+                findings.compare(f"{where}: {name}", expected, pair[name])
 
 
 def _line(of: Facts) -> CellKey:

@@ -9,8 +9,8 @@ from typing import Any
 from benchharness import __version__
 from benchharness.fairness.certificate import amended, overall
 from benchharness.fairness.tolerances import STAGES
-from benchharness.model.cell import cell_key
-from benchharness.results.cells import proof_word
+from benchharness.model.cell import cell_key, cell_label
+from benchharness.results.cells import proof_word, record_key
 from benchharness.results.record import Record
 from benchharness.verify.findings import Findings
 from benchharness.verify.trials import place
@@ -43,8 +43,8 @@ def check_certificates(
         findings.skip(f"tolerances of the stages, which are those of benchharness {version}")
     for certificate in content["certificates"]:
         a, b = certificate["backends"]
-        point = "".join(f" {name}={value}" for name, value in certificate["matrix"].items())
-        where = f"certificate.json: {certificate['benchmark']}{point}, {a} and {b}"
+        point = cell_label(certificate["benchmark"], certificate["matrix"], "equal")
+        where = f"certificate.json: {point}, {a} and {b}"
         with findings.reading(where):
             _check_certificate(certificate, stated, where, findings)
             pairs = [s["stage"] for s in certificate["stages"] if s["between"] == [a, b]]
@@ -94,25 +94,21 @@ def check_proofs(
     for certificate in certificates:
         for backend, other in (certificate["backends"], certificate["backends"][::-1]):
             key = cell_key(certificate["benchmark"], certificate["matrix"], "equal", backend)
-            made = certificate.get("source"), certificate.get("machine")
-            of_cell = verdicts.setdefault((made, key), {})
-            of_cell[other] = certificate["verdict"]
+            made = certificate.get("source"), certificate.get("machine"), key
+            verdicts.setdefault(made, {})[other] = certificate["verdict"]
     rivals: dict[object, list[str]] = {}
     for cell in (run.get("resolved") or {}).get("cells", ()):
         line = cell_key(cell["benchmark"], cell["matrix"], cell["track"])
         rivals.setdefault(line, []).append(cell["backend"])
     for record in records:
         where, recorded = place(record), record.get("proofs") or {}
-        cell = record["benchmark"], record["matrix"], record["track"]
         if record["track"] != "equal":
             findings.compare(f"{where}: proof", _NATIVE, record["proof"])
             continue
-        key = cell_key(*cell, record["backend"])
+        source, key = record.get("source"), record_key(record)
         # Certificates of a cluster are those of a kind of machine.
-        kinds = (None, record.get("machine"))
-        known = next(
-            filter(None, (verdicts.get(((record.get("source"), kind), key)) for kind in kinds)), {}
-        )
+        of_machine = verdicts.get((source, record.get("machine"), key), {})
+        known = verdicts.get((source, None, key)) or of_machine
         ledger = (record.get("ledger") or {}).get("verdict", "as planned")
         strays = [] if ledger == "as planned" else [f"ledger ({ledger})"]
         for other in {**known, **recorded}:
@@ -120,6 +116,6 @@ def check_proofs(
             settings = [f"settings ({text})" for text in _SETTING.findall(recorded.get(other, ""))]
             expected = amended(known[other], [*settings, *strays]) if other in known else None
             findings.compare(f"{where}: proof against {other}", expected, recorded.get(other))
-        if cell_key(*cell) in rivals:
-            expected = overall(recorded, anchor=rivals[cell_key(*cell)][0])
+        if backends := rivals.get(cell_key(record["benchmark"], record["matrix"], "equal")):
+            expected = overall(recorded, anchor=backends[0])
             findings.compare(f"{where}: proof", expected, record.get("proof") or "")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from benchharness.results.cells import PROOFS, proof_word
+from benchharness.results.cells import worst_proof
 from benchharness.results.columns import METRICS
 from benchharness.results.record import Record, with_one_peak
 from benchharness.results.tables import TABLES, epoch_rows, trial_rows
@@ -84,7 +84,6 @@ def _summary(trials: Sequence[Row], records: Sequence[Record]) -> Iterator[dict[
         ok = [row for row in rows if row["status"] == "ok"]
         failed = [row["reason"] or row["status"] for row in rows if row["status"] != "ok"]
         flags = [flag for row in rows for flag in row["flags"].split("; ") if flag]
-        proofs = [row["proof"] for row in ok or rows]
         target = last["settings"].get("target_top1")
         missed = sum(not row["time_to_top1_s"] for row in ok)
         summary: dict[str, Any] = {
@@ -93,7 +92,7 @@ def _summary(trials: Sequence[Row], records: Sequence[Record]) -> Iterator[dict[
             "trials": len(rows),
             "trials_ok": len(ok),
             "reasons": "; ".join(dict.fromkeys(failed)),
-            "proof": max(proofs, key=lambda proof: PROOFS.index(proof_word(proof))),
+            "proof": worst_proof(row["proof"] for row in ok or rows),
             "target_top1": target,
             "target_misses": None if target is None else missed,
             "flags": "; ".join(dict.fromkeys(flags)),

@@ -76,8 +76,8 @@ def _derived(record: Record, findings: Findings) -> Iterator[tuple[str, Any]]:
         yield "wall_s", metrics["wall_s"] if is_whole else total_s
     if record["status"] != "ok":
         return
-    splits = ("train", "validation", "test")
     if metrics.get("extract_s"):
+        splits = ("train", "validation", "test")
         images = sum(record.get(f"{split}_count") or 0 for split in splits)
         yield "extract_images_per_s", images / metrics["extract_s"]
     if metrics.get("compute_ms") is not None:
