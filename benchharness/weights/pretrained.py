@@ -1,25 +1,35 @@
-"""Pretrained weights: found, checked and read; never unpickled."""
+"""Pretrained weights: found, checked and read, or converted once; never unpickled."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchharness.download.caches import keras_home, torch_checkpoints
 from benchharness.download.fetcher import Fetcher
-from benchharness.errors import WeightsError
+from benchharness.download.manifest import build_folder, damages, read_manifest
+from benchharness.download.registry import RemoteFile, RemoteResource, weights_home
+from benchharness.errors import FetchError, RunError, WeightsError
 from benchharness.files import expanded, file_digest
 from benchharness.model.backbones import BACKBONES, Release
 from benchharness.model.image_files import nature
 from benchharness.model.network import Network
-from benchharness.weights.published import FOREIGN, adopt, adopt_from, find_published
+from benchharness.plugins import install_command, weight_readers
+from benchharness.worker.request import WorkerRequest, run_in_worker
 
 _EMBEDDED = Path(__file__).parent / "embedded"
+# Formats in which weights are published, and which are converted.
+_FOREIGN = (".h5", ".pth")
+_LONGEST_S = 600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,33 +109,25 @@ def find_pretrained(
         WeightsError: A named file is not there or holds other weights, or none is found and there
             is no fallback.
     """
-
-    def record(release: str, file: Path, origin: str = "") -> Pretrained:
-        return Pretrained(
-            backbone=backbone,
-            release=release,
-            preprocessing=releases[release].preprocessing,
-            path=file.resolve(),
-            digest=file_digest(file),
-            origin=origin,
-        )
-
     embedded = next((name for name, release in releases.items() if release.is_embedded), None)
     if path is None and embedded is not None:
-        return record(embedded, _EMBEDDED / releases[embedded].file)
-    preferred = next(iter(releases.values())).file
+        release = releases[embedded]
+        return _record(backbone, embedded, release, _EMBEDDED / release.file)
     if path is None and environment.get("BENCHHARNESS_WEIGHTS"):
         path = expanded(environment["BENCHHARNESS_WEIGHTS"])
+    preferred = next(iter(releases.values())).file
+    offers = [] if fetcher is None else _offers(backbone, releases, fetcher)
     if path is not None:
-        if path.is_file() and path.suffix in FOREIGN and fetcher is not None:
-            return record(*adopt(backbone, releases, path, fetcher=fetcher))
+        if path.is_file() and path.suffix in _FOREIGN and fetcher is not None:
+            return _adopt(path, offers)
         if path.is_file():
-            return record(_release_of(backbone, releases, path), path)
+            name = _release_of(backbone, releases, path)
+            return _record(backbone, name, releases[name], path)
         for name, release in releases.items():
             if (path / release.file).is_file():
-                return record(name, path / release.file)
-        if fetcher and (published := adopt_from(backbone, releases, path, fetcher=fetcher)):
-            return record(*published)
+                return _record(backbone, name, release, path / release.file)
+        if published := _in_folders(offers, [path]):
+            return published
         raise WeightsError(
             f"weights of {backbone}: expected the file "
             f"{path if path.suffix else path / preferred}, found none; "
@@ -134,16 +136,25 @@ def find_pretrained(
     why = ""
     if fetcher is not None:
         try:
-            published = find_published(backbone, releases, environment=environment, fetcher=fetcher)
+            return _first_available(offers, environment=environment, fetcher=fetcher)
         except WeightsError as error:
             why = f" (not downloaded: {error})"
-        else:
-            return record(*published)
     reason = f"no {preferred} was found{why}; set BENCHHARNESS_WEIGHTS to the folder that holds it"
     if fallback == "random":
         return random_weights(backbone, reason=reason)
     raise WeightsError(
         f'weights of {backbone}: {reason}, or write weights_fallback = "random" in the suite'
+    )
+
+
+def _record(backbone: str, name: str, release: Release, file: Path, origin: str = "") -> Pretrained:
+    return Pretrained(
+        backbone=backbone,
+        release=name,
+        preprocessing=release.preprocessing,
+        path=file.resolve(),
+        digest=file_digest(file),
+        origin=origin,
     )
 
 
@@ -170,6 +181,172 @@ def _release_of(backbone: str, wanted: Mapping[str, Release], path: Path) -> str
             f'write weights = "{name}" in the suite, or name another file'
         )
     return name
+
+
+# --- Published weights, converted once to safetensors and kept with their origin -----------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Offer:
+    """A release with its public home, and the folder that keeps its file once it is converted."""
+
+    backbone: str
+    name: str
+    release: Release
+    home: RemoteResource
+    folder: Path
+
+    @property
+    def published(self) -> RemoteFile:
+        return self.home.files[0]
+
+    @property
+    def file(self) -> Path:
+        return self.folder / self.release.file
+
+    def kept(self) -> Pretrained:
+        """Return the release that was converted before."""
+        manifest = read_manifest(self.folder)
+        origin = manifest.source if manifest else str(self.folder)
+        return _record(self.backbone, self.name, self.release, self.file, origin)
+
+    def downloaded(self, fetcher: Fetcher) -> Pretrained:
+        """Return the release from its public home; only the converted file is kept.
+
+        Raises:
+            FetchError: It cannot be downloaded.
+            WeightsError: Nothing here can read it.
+        """
+        name = self.published.name
+        if Path(name).suffix != ".h5" and not weight_readers():
+            raise WeightsError(
+                f"{name}: expected a plugin that reads it, found none; "
+                f"install one with: {install_command('torch')}"
+            )
+        folder = fetcher.fetch(weights_home(self.backbone, self.name))
+        source = f"{name}, downloaded from {self.home.publisher}"
+        pretrained = self.converted(folder / name, source=source)
+        shutil.rmtree(folder, ignore_errors=True)
+        return pretrained
+
+    def converted(self, file: Path, *, source: str) -> Pretrained:
+        """Return the release, converted in a separate process unless it is there already."""
+
+        def convert(building: Path) -> Mapping[str, str]:
+            out = building / self.release.file
+            metadata = {
+                "source": source,
+                "source_sha256": self.published.sha256,
+                "release": self.name,
+                "preprocessing": self.release.preprocessing,
+            }
+            paths = {"file": str(file), "out": str(out)}
+            request = WorkerRequest(
+                job="convert-weights",
+                arguments={**paths, "backbone": self.backbone, "metadata": metadata},
+            )
+            try:
+                *_, finished = run_in_worker(request, timeout_s=_LONGEST_S)
+            except subprocess.TimeoutExpired as error:
+                raise WeightsError(
+                    f"{file}: expected to be read within {_LONGEST_S:.0f} s, found it was not"
+                ) from error
+            except RunError as error:
+                raise WeightsError(f"{file}: reading it {error}") from error
+            if finished["status"] != "ok":
+                raise WeightsError(finished["reason"])
+            return {out.name: file_digest(out)}
+
+        build_folder(
+            self.folder,
+            convert,
+            source=source,
+            remark=self.home.remark,
+            what="to write converted weights",
+            error=WeightsError,
+        )
+        return self.kept()
+
+
+def _offers(backbone: str, releases: Mapping[str, Release], fetcher: Fetcher) -> list[_Offer]:
+    return [
+        _Offer(
+            backbone=backbone,
+            name=name,
+            release=release,
+            home=home,
+            folder=fetcher.folder / Path(release.file).stem,
+        )
+        for name, release in releases.items()
+        if (home := fetcher.homes.get(weights_home(backbone, name)))
+    ]
+
+
+def _first_available(
+    offers: Sequence[_Offer], *, environment: Mapping[str, str], fetcher: Fetcher
+) -> Pretrained:
+    """Return the first release that is available; a WeightsError says why none is.
+
+    What was converted before goes first, then what frameworks have in their caches, then what can
+    be downloaded.
+    """
+    damaged = []
+    for offer in offers:
+        if offer.file.is_file():
+            damage = next(damages(offer.folder), "")
+            if not damage:
+                return offer.kept()
+            damaged.append(damage)
+    keras, torch = keras_home(environment), torch_checkpoints(environment)
+    places = [place for place in (keras and keras / "models", torch) if place]
+    for offer in offers:
+        # What cannot be read in a framework's cache keeps nobody from downloading another.
+        try:
+            if published := _in_folders([offer], places):
+                return published
+        except WeightsError as error:
+            damaged.append(str(error))
+    reasons = [*damaged]
+    for offer in offers:
+        try:
+            return offer.downloaded(fetcher)
+        except (FetchError, WeightsError) as error:
+            reasons.append(str(error))
+    if refusal := fetcher.refusal():
+        reasons = [*damaged, refusal]
+    raise WeightsError("; ".join(reasons) or "it has no public home")
+
+
+def _in_folders(offers: Iterable[_Offer], folders: Sequence[Path]) -> Pretrained | None:
+    """Return the first release whose file is in a folder, converted.
+
+    Only the very bytes that were published are taken, so that no release is mistaken for another,
+    whatever its file is called.
+    """
+    for offer, folder in product(offers, folders):
+        published = offer.published
+        file = folder / published.name
+        # The size spares reading half a gigabyte of something else.
+        is_candidate = file.is_file() and file.stat().st_size == published.size_bytes
+        if is_candidate and file_digest(file) == published.sha256:
+            return offer.converted(file, source=f"{file.name} in {folder}")
+    return None
+
+
+def _adopt(file: Path, offers: Sequence[_Offer]) -> Pretrained:
+    """Return the weights in a file as it was published, converted; else a WeightsError."""
+    digest = file_digest(file)
+    for offer in offers:
+        if offer.published.sha256 == digest:
+            return offer.converted(file, source=f"{file.name} in {file.parent}")
+    wanted = " or ".join(f"{offer.published.name} ({offer.published.sha256})" for offer in offers)
+    raise WeightsError(
+        f"{file}: expected a safetensors file, or {wanted or 'nothing else'}, "
+        f"found {nature(file) or f'SHA-256 {digest}'}"
+    )
+
+
+# --- Reading -------------------------------------------------------------------------------------
 
 
 def require_arrays(pretrained: Pretrained) -> None:
