@@ -345,7 +345,7 @@ from pathlib import Path
 from benchharness.data.folder import folder
 from benchharness.data.prepared import prepare_images
 found = prepare_images(
-    folder(Path(sys.argv[1])), size=96, channels=None, train_images=None, test_images=None,
+    folder(Path(sys.argv[1])), size=96, train_images=None, test_images=None,
     validation=0.0, seed=0, cache_dir=Path(sys.argv[2]), workers=1, on_bad_image="error",
     progress=lambda done, count: time.sleep(float(sys.argv[3])),
 )

@@ -16,16 +16,9 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from benchharness.data.folder import folder
 from benchharness.data.listing import Listing
-from benchharness.download.manifest import Manifest, damages, write_manifest
+from benchharness.download.manifest import build_folder
 from benchharness.errors import DatasetError
-from benchharness.files import (
-    atomic_dir,
-    build_lock,
-    file_digest,
-    remove_dir,
-    require_free_space,
-    writable,
-)
+from benchharness.files import file_digest, remove_dir, require_free_space
 
 Progress = Callable[[int, int], None]
 Colour = tuple[int, int, int]
@@ -95,25 +88,20 @@ def synthetic_images(
     """
     train, test = train or TRAIN, test or TEST
     place = cache_dir / "drawn" / f"{train}-{test}-{seed}-v{VERSION}"
-    with writable(place, what=f"to write {train + test} pictures", error=DatasetError):
-        if any(damages(place)):
-            with build_lock(place):
-                # Another process may have drawn them while we waited.
-                if any(damages(place)):
-                    remove_dir(place)
-                    _build(place, train=train, test=test, seed=seed, progress=progress)
-    origin = f"drawn by benchharness (version {VERSION}, seed {seed}), no photographs"
-    return replace(folder(place), name="drawn", is_real=False, origin=origin)
 
-
-def _build(place: Path, *, train: int, test: int, seed: int, progress: Progress | None) -> None:
-    needed = _BYTES * (train + test)
-    with atomic_dir(place) as building:
+    def fill(building: Path) -> dict[str, str]:
+        # Damaged pictures are of no use meanwhile, and take up room.
+        remove_dir(place)
+        needed = _BYTES * (train + test)
         require_free_space(building, needed=needed, what="pictures", error=DatasetError)
         write_drawn(building, train=train, test=test, seed=seed, progress=progress)
         files = sorted(building.rglob("*.jpg"))
-        digests = {str(file.relative_to(building)): file_digest(file) for file in files}
-        write_manifest(building, Manifest(source="drawn", remark="", files=digests))
+        return {str(file.relative_to(building)): file_digest(file) for file in files}
+
+    what = f"to write {train + test} pictures"
+    build_folder(place, fill, source="drawn", remark="", what=what, error=DatasetError)
+    origin = f"drawn by benchharness (version {VERSION}, seed {seed}), no photographs"
+    return replace(folder(place), name="drawn", is_real=False, origin=origin)
 
 
 def write_drawn(
@@ -140,13 +128,7 @@ def write_drawn(
 
 
 def draw(label: int, rng: np.random.Generator) -> Image.Image:
-    """Return an RGB picture with sides of 160 to 420 pixels: of a cat for 0, of a dog for 1.
-
-    Raises:
-        ValueError: Another label.
-    """
-    if label not in (0, 1):
-        raise ValueError(f"label: expected 0 (cat) or 1 (dog), found {label}")
+    """Return an RGB picture with sides of 160 to 420 pixels: of a cat for 0, of a dog for 1."""
     longer = round(420 * rng.uniform(0.51, 1.0) ** 1.4)
     shorter = max(160, round(longer * rng.uniform(0.66, 1.0)))
     width, height = (longer, shorter) if rng.random() < 0.6 else (shorter, longer)

@@ -39,7 +39,7 @@ def folder(
     """Return the images of ``path``, by class, as ``layout.read_layout`` has them.
 
     Where there is no test set, it is drawn: 20 % of each class of class folders; of files named by
-    class, the last by number, of which ``train`` and ``test`` tell how many each class has.
+    class, the last by number, of which ``train`` and ``test`` tell how many there are in all.
 
     Raises:
         DatasetError: The layout is not understood, or a class has too few images.
@@ -142,32 +142,31 @@ def by_number(
 
     Args:
         index: At least two classes, the files of each by number.
-        train: Images of each class; None for what ``test`` leaves, or 5/7 if that is None too.
-        test: Images of each class, the next ones; None for what ``train`` leaves.
+        train: Images in all, shared by the classes, rounded up; None for what ``test`` leaves, or
+            5/7 if that is None too.
+        test: Images in all, the next ones; None for what ``train`` leaves.
         is_lenient: Whether a class that has too few gives 5/7 of them for training.
 
     Raises:
         DatasetError: A class has too few images.
     """
-    first: dict[str, tuple[Path, ...]] = {}
-    last: dict[str, tuple[Path, ...]] = {}
+    parts: tuple[dict[str, tuple[Path, ...]], dict[str, tuple[Path, ...]]] = {}, {}
+    shares = [None if total is None else -(-total // len(index)) for total in (train, test)]
     for name, files in index.items():
-        count, is_free = len(files), train is None and test is None
-        is_free |= is_lenient and (train or 1) + (test or 1) > count
-        for_test = None if is_free else test
-        for_train = round(count * _TRAIN_SHARE) if is_free else train
-        if for_train is None:
-            for_train = count - (for_test or 0)
-        if for_test is None:
-            for_test = count - for_train
-        if for_train < 1 or for_test < 1 or for_train + for_test > count:
+        (first, last), count = shares, len(files)
+        if is_lenient and (first or 1) + (last or 1) > count:
+            first = last = None
+        if first is None:
+            first = round(count * _TRAIN_SHARE) if last is None else count - last
+        if last is None:
+            last = count - first
+        if first < 1 or last < 1 or first + last > count:
             raise DatasetError(
-                f"{files[0].parent}: class {name}: expected {max(for_train, 1)} images for "
-                f"training and {max(for_test, 1)} for the test, found {count}; ask for fewer"
+                f"{files[0].parent}: class {name}: expected {max(first, 1)} images for "
+                f"training and {max(last, 1)} for the test, found {count}; ask for fewer"
             )
-        first[name] = files[:for_train]
-        last[name] = files[for_train : for_train + for_test]
-    return first, last
+        parts[0][name], parts[1][name] = files[:first], files[first : first + last]
+    return parts
 
 
 def _draw_test(index: Index, *, place: Path, seed: int) -> tuple[FileExamples, FileExamples]:

@@ -104,7 +104,18 @@ def read_layout(path: Path) -> Layout:
         raise DatasetError(f"{path}: expected a folder of classes, found none")
     tree = read_tree(path)
     top = _split_parent(tree.root)
-    train, candidates = _splits(top)
+    training = _training_folder(top)
+    words = role(training.name)[1] if training else ()
+    # Folders that may be the test's, the best first.
+    candidates = [folder for folder in top.folders if role(folder.name) == ("test", words)]
+    candidates.sort(key=lambda folder: _split_order(folder.name, _TEST))
+    if training is not None:
+        train = _split(training)
+    elif len(candidates) == len(top.folders) and len(by_name(top.pictures)) < 2:
+        # There is nothing else, and so they will be refused.
+        train, candidates = _split(top), []
+    else:
+        train = _split(top, without=candidates)
     _require_classes(train)
     tests = [_split(folder) for folder in candidates]
     test = _first_labelled(tests, train)
@@ -234,20 +245,6 @@ def _training_folder(node: Node) -> Node | None:
         if has_test or (not words and has_classes):
             return train
     return None
-
-
-def _splits(top: Node) -> tuple[_Split, list[Node]]:
-    """Return the training split, and the folders that may be the test's, the best first."""
-    training = _training_folder(top)
-    words = role(training.name)[1] if training else ()
-    tests = [folder for folder in top.folders if role(folder.name) == ("test", words)]
-    tests.sort(key=lambda folder: _split_order(folder.name, _TEST))
-    if training is not None:
-        return _split(training), tests
-    if len(tests) == len(top.folders) and len(by_name(top.pictures)) < 2:
-        # There is nothing else, and so they will be refused.
-        return _split(top), []
-    return _split(top, without=tests), tests
 
 
 def _split(folder: Node, *, without: Sequence[Node] = ()) -> _Split:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -33,6 +34,7 @@ _BLOCK = 8
 # The digest of an image that cannot be read.
 UNREADABLE = bytes(hashlib.sha256().digest_size)
 
+Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 
@@ -173,21 +175,17 @@ class Listing:
             DatasetError: There are not enough.
         """
         try:
-            first, last = (
-                select(part, count=count, classes=self.classes, is_lenient=self.is_lenient)
-                for part, count in ((self.train, train), (self.test, test))
+            return replace(
+                self,
+                train=select(self.train, train, self.classes, is_lenient=self.is_lenient),
+                test=select(self.test, test, self.classes, is_lenient=self.is_lenient),
             )
         except DatasetError as error:
             raise DatasetError(f"dataset {self.name} ({self.origin}): {error}") from error
-        return replace(self, train=first, test=last)
 
 
 def select(
-    examples: Examples,
-    *,
-    count: int | None,
-    classes: Sequence[str] = (),
-    is_lenient: bool = False,
+    examples: Examples, count: int | None, classes: Sequence[str], *, is_lenient: bool = False
 ) -> Examples:
     """Return the first ``count`` images, taken equally from each class, in their order.
 
@@ -199,15 +197,13 @@ def select(
     """
     if count is None:
         return examples
-    labels = examples.labels
-    names = list(classes) or [f"class {label}" for label in range(int(labels.max()) + 1)]
-    members = [np.flatnonzero(labels == label) for label in range(len(names))]
-    wanted = shares(count, classes=len(names))
-    for name, share, ids in zip(names, wanted, members, strict=True):
+    members = [np.flatnonzero(examples.labels == label) for label in range(len(classes))]
+    wanted = shares(count, classes=len(classes))
+    for name, share, ids in zip(classes, wanted, members, strict=True):
         if len(ids) < share and not is_lenient:
             raise DatasetError(
                 f"expected {count} images, {share} of {name}; found {len(examples)}, "
-                f"{len(ids)} of {name}; ask for at most {min(map(len, members)) * len(names)}"
+                f"{len(ids)} of {name}; ask for at most {min(map(len, members)) * len(classes)}"
             )
     chosen = [ids[:share] for share, ids in zip(wanted, members, strict=True)]
     return examples.take(np.sort(np.concatenate(chosen)))
@@ -235,10 +231,10 @@ def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
             raise
 
     blocks = _on_threads(lambda ids: [*map(digest, ids)], count=listing.count, workers=workers)
-    return [digest for block in blocks for digest in block]
+    return [*chain.from_iterable(blocks)]
 
 
-def identity(listing: Listing, contents: Sequence[bytes], *, size: int, channels: int) -> str:
+def identity(listing: Listing, contents: Sequence[bytes], *, size: int) -> str:
     """Return the dataset's digest, SHA-256 in hex: what its pixels and labels follow from.
 
     It follows from the digests of the images, by id, and not from their paths.
@@ -248,7 +244,7 @@ def identity(listing: Listing, contents: Sequence[bytes], *, size: int, channels
         "classes": listing.classes,
         "train": len(listing.train),
         "size": size,
-        "channels": channels,
+        "channels": listing.channels,
         "decoder": DECODER,
     }
     whole = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
@@ -268,22 +264,30 @@ class DecodedBlock(NamedTuple):
     failures: Mapping[int, DatasetError]
 
 
-def decode(listing: Listing, *, size: int, channels: int, workers: int) -> Iterator[DecodedBlock]:
-    """Yield all images by id, decoded ahead on ``workers`` threads."""
+def decode(
+    listing: Listing, *, size: int, workers: int, progress: Progress | None
+) -> Iterator[DecodedBlock]:
+    """Yield all images by id, decoded ahead on threads; ``progress`` hears how many, and of all."""
 
     def block(ids: range) -> DecodedBlock:
-        pixels = np.zeros((len(ids), size, size, channels), dtype=np.uint8)
+        pixels = np.zeros((len(ids), size, size, listing.channels), dtype=np.uint8)
         kinds: dict[int, tuple[str, ...]] = {}
         failures: dict[int, DatasetError] = {}
         for row, image in enumerate(ids):
             examples, index = listing.image(image)
             try:
-                pixels[row], kinds[image] = examples.read(index, size=size, channels=channels)
+                decoded = examples.read(index, size=size, channels=listing.channels)
+                pixels[row], kinds[image] = decoded
             except DatasetError as error:
                 failures[image] = error
         return DecodedBlock(pixels, kinds, failures)
 
-    return _on_threads(block, count=listing.count, workers=workers)
+    done = 0
+    for decoded in _on_threads(block, count=listing.count, workers=workers):
+        done += len(decoded.pixels)
+        if progress is not None:
+            progress(done, listing.count)
+        yield decoded
 
 
 def _on_threads(work: Callable[[range], T], *, count: int, workers: int) -> Iterator[T]:

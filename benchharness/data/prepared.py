@@ -10,7 +10,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.data.batches import split
-from benchharness.data.listing import UNREADABLE, Listing, decode, digests, identity
+from benchharness.data.listing import UNREADABLE, Listing, Progress, decode, digests, identity
 from benchharness.errors import DatasetError
 from benchharness.files import (
     atomic_dir,
@@ -31,7 +31,6 @@ from benchharness.files import (
     writable,
 )
 
-Progress = Callable[[int, int], None]
 OnBadImage = Literal["error", "skip"]
 OnLeak = Literal["warn", "error"]
 Leak = tuple[str, str]
@@ -111,24 +110,24 @@ class Prepared:
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Prepared:
         """Open what ``as_dict`` describes; a DatasetError where the entry is gone or damaged."""
-        skipped = tuple(fields["skipped"])
-        entry = _open_entry(Path(fields["folder"]))
-        return cls._of(entry, **{**fields, "folder": entry.folder, "skipped": skipped})
+        folder, skipped = Path(fields["folder"]), tuple(fields["skipped"])
+        return cls._of(_open_entry(folder), **{**fields, "folder": folder, "skipped": skipped})
 
     @classmethod
     def _of(cls, entry: _Entry, *, validation: float, seed: int, **others: Any) -> Prepared:
-        meta = entry.meta
+        meta, images, labels = entry
+        splits = split(
+            labels,
+            classes=meta.classes,
+            train=meta.train,
+            skipped=meta.skipped,
+            validation=validation,
+            seed=seed,
+        )
         return cls(
-            images=entry.images,
-            labels=entry.labels,
-            splits=split(
-                entry.labels,
-                classes=meta.classes,
-                train=meta.train,
-                skipped=meta.skipped,
-                validation=validation,
-                seed=seed,
-            ),
+            images=images,
+            labels=labels,
+            splits=splits,
             classes=meta.classes,
             name=meta.name,
             digest=meta.digest,
@@ -164,7 +163,6 @@ class _Meta:
 class _Entry(NamedTuple):
     """An entry of the cache, opened: a read-only memory map of its images, and its labels."""
 
-    folder: Path
     meta: _Meta
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
@@ -174,7 +172,6 @@ def prepare_images(
     listing: Listing,
     *,
     size: int,
-    channels: int | None,
     train_images: int | None,
     test_images: int | None,
     validation: float,
@@ -191,7 +188,6 @@ def prepare_images(
 
     Args:
         size: Side of the decoded images, pixels.
-        channels: 1 or 3; None for the listing's own.
         train_images: Training images to take, validation included; None for all.
         test_images: Test images to take; None for all.
         validation: Share of each class of the training images to hold out, 0-1.
@@ -204,27 +200,24 @@ def prepare_images(
             full.
     """
     listing = listing.first(train=train_images, test=test_images)
-    channels = listing.channels if channels is None else channels
     may_skip = on_bad_image == "skip"
     contents = digests(listing, workers=workers, may_skip=may_skip)
-    digest = identity(listing, contents, size=size, channels=channels)
     meta = _Meta(
-        digest=digest,
+        digest=identity(listing, contents, size=size),
         name=listing.name,
         classes=listing.classes,
         is_real=listing.is_real,
-        shape=(listing.count, size, size, channels),
+        shape=(listing.count, size, size, listing.channels),
         train=len(listing.train),
     )
-    folder, began = _entry_folder(cache_dir, digest), time.perf_counter()
-    seconds = 0.0
+    folder, seconds = _entry_folder(cache_dir, meta.digest), 0.0
     with writable(folder, what="to write prepared images", error=DatasetError):
         # A cache that cannot be written, and so not locked, may still hold what is needed.
-        entry, damage = _open_whole(folder, meta=meta)
+        entry, damage = _open_whole(folder, meta)
         if entry is None:
             # Of several processes that need the same entry one builds it, the others wait for that.
             with build_lock(folder):
-                entry, damage = _open_whole(folder, meta=meta)
+                entry, damage = _open_whole(folder, meta)
                 if entry is None:
                     if damage:
                         remove_dir(folder)
@@ -300,10 +293,10 @@ def _open_entry(folder: Path) -> _Entry:
     expected = (meta.shape, np.dtype(np.uint8), meta.shape[:1], np.dtype(np.int32))
     if actual != expected:
         raise DatasetError(f"{folder}: expected arrays {expected}, found {actual}{_REMEDY}")
-    return _Entry(folder, meta, images, labels)
+    return _Entry(meta, images, labels)
 
 
-def _open_whole(folder: Path, *, meta: _Meta) -> tuple[_Entry | None, str]:
+def _open_whole(folder: Path, meta: _Meta) -> tuple[_Entry | None, str]:
     """Return the entry if every byte is as it was written, else what is wrong; empty without one.
 
     A disk that lies, or a power cut, leaves files of the right length with other content.
@@ -336,64 +329,40 @@ def _build(
 ) -> None:
     skipped: dict[int, DatasetError] = {}
     kinds: dict[str, list[int]] = {}
-
-    def blocks() -> Iterator[NDArray[np.uint8]]:
-        done, size, channels = 0, meta.shape[1], meta.shape[3]
-        for block in decode(listing, size=size, channels=channels, workers=workers):
-            if block.failures and not may_skip:
-                raise next(iter(block.failures.values()))
-            skipped.update(block.failures)
-            for image, image_kinds in block.kinds.items():
-                for kind in image_kinds:
-                    kinds.setdefault(kind, []).append(image)
-            done += len(block.pixels)
-            if progress is not None:
-                progress(done, listing.count)
-            yield block.pixels
-
-    needed = int(np.prod(meta.shape))
     with atomic_dir(folder) as building:
+        needed = int(np.prod(meta.shape))
         require_free_space(building, needed=needed, what="prepared images", error=DatasetError)
-        images_digest = _write_images(building / _IMAGES, shape=meta.shape, blocks=blocks())
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "|u1", "fortran_order": False, "shape": meta.shape}
+        )
+        digest = hashlib.sha256(header.getbuffer())
+        # Plain writes rather than a writable memory map: on a full disk they fail with an error,
+        # where a map would end the process with a bus error.
+        with (building / _IMAGES).open("wb") as file:
+            waiting = file.write(header.getbuffer())
+            blocks = decode(listing, size=meta.shape[1], workers=workers, progress=progress)
+            for pixels, kinds_of, failures in blocks:
+                if failures and not may_skip:
+                    raise next(iter(failures.values()))
+                skipped.update(failures)
+                for image, image_kinds in kinds_of.items():
+                    for kind in image_kinds:
+                        kinds.setdefault(kind, []).append(image)
+                digest.update(pixels.data)
+                waiting += file.write(pixels.data)
+                # Little by little, while other threads decode; all at the end would be a wait.
+                if waiting > _SYNC_BYTES:
+                    waiting = 0
+                    os.fsync(file.fileno())
         _require_each_class(listing, skipped)
         np.save(building / _LABELS, listing.labels)
-        complete = replace(
-            meta,
-            skipped=tuple(skipped),
-            kinds={kind: tuple(ids) for kind, ids in kinds.items()},
-            files={_IMAGES: images_digest, _LABELS: file_digest(building / _LABELS)},
-        )
-        text = json.dumps({"format": _FORMAT, **asdict(complete)}, indent=1, ensure_ascii=False)
+        files = {_IMAGES: digest.hexdigest(), _LABELS: file_digest(building / _LABELS)}
+        fields = {**asdict(meta), "skipped": [*skipped], "kinds": kinds, "files": files}
+        text = json.dumps({"format": _FORMAT, **fields}, indent=1, ensure_ascii=False)
         (building / _META).write_text(text + "\n", encoding="utf-8")
-        for path in (building / _LABELS, building / _META, building):
+        for path in (building / _IMAGES, building / _LABELS, building / _META, building):
             sync(path)
-
-
-def _write_images(
-    path: Path, *, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]
-) -> str:
-    """Write an array from consecutive blocks of images, and return the file's SHA-256.
-
-    Plain writes rather than a writable memory map: on a full disk they fail with an error, where
-    a map would end the process with a bus error.
-    """
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    start = io.BytesIO()
-    np.lib.format.write_array_header_1_0(start, header)
-    digest = hashlib.sha256(start.getbuffer())
-    with path.open("wb") as file:
-        file.write(start.getbuffer())
-        waiting = 0
-        for block in blocks:
-            digest.update(block.data)
-            waiting += file.write(block.data)
-            # Little by little, while other threads decode; all at the end would be a wait.
-            if waiting > _SYNC_BYTES:
-                waiting = 0
-                os.fsync(file.fileno())
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
 
 
 def _require_each_class(listing: Listing, skipped: Mapping[int, DatasetError]) -> None:
@@ -409,8 +378,7 @@ def _require_each_class(listing: Listing, skipped: Mapping[int, DatasetError]) -
             )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageCheck:
+class ImageCheck(NamedTuple):
     """Result of decoding a dataset once more.
 
     Attributes:
@@ -439,16 +407,15 @@ def check_images(
         DatasetError: There are too few images.
     """
     listing = listing.first(train=train_images, test=test_images)
-    channels, damages, done = listing.channels, list[str](), 0
     contents = digests(listing, workers=workers, may_skip=True)
-    folder = _entry_folder(cache_dir, identity(listing, contents, size=size, channels=channels))
-    is_there, entry = folder.exists(), None
+    folder = _entry_folder(cache_dir, identity(listing, contents, size=size))
+    is_there, entry, damages, done = folder.exists(), None, list[str](), 0
     if is_there:
         try:
             entry = _open_entry(folder)
         except DatasetError as error:
             damages.append(str(error))
-    for block in decode(listing, size=size, channels=channels, workers=workers):
+    for block in decode(listing, size=size, workers=workers, progress=progress):
         damages += map(str, block.failures.values())
         if entry is not None:
             cached = entry.images[done : done + len(block.pixels)]
@@ -458,10 +425,6 @@ def check_images(
                 for row in np.flatnonzero((cached != block.pixels).any(axis=(1, 2, 3)))
             ]
         done += len(block.pixels)
-        if progress is not None:
-            progress(done, listing.count)
     if entry is not None and not np.array_equal(entry.labels, listing.labels):
         damages.append(f"{folder}: expected the labels of the images, found others{_REMEDY}")
-    return ImageCheck(
-        images=listing.count, entry=folder if is_there else None, damages=tuple(damages)
-    )
+    return ImageCheck(listing.count, folder if is_there else None, tuple(damages))

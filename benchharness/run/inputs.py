@@ -205,7 +205,6 @@ class RunInputs:
             self._prepared[part] = prepare_images(
                 self.listing,
                 size=part.image_size,
-                channels=None,
                 train_images=part.train_images,
                 test_images=part.test_images,
                 validation=part.validation,
