@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from benchharness.data.folder import by_number, examples, folder
+from benchharness.data.folder import by_number, folder
 from benchharness.data.images import sample_channels
 from benchharness.data.layout import by_name, natural, places
 from benchharness.data.listing import Listing
@@ -63,14 +63,13 @@ def cats_dogs(
         name: tuple(sorted((f for f in pictures_in(place / name) if f.stat().st_size), key=natural))
         for name in class_folders(place)
     }
-    first, last = by_number(index, train=train, test=test, is_lenient=is_lenient)
+    learnt, tested = by_number(index, train=train, test=test, is_lenient=is_lenient)
     return Listing(
         name="cats_dogs",
         classes=CLASSES,
-        train=examples(first),
-        test=examples(last),
+        train=learnt,
+        test=tested,
         channels=sample_channels([*chain.from_iterable(index.values())]),
-        is_real=True,
         origin=f"photographs in {place.name}, for training and test by their numbers",
         place=place,
     )

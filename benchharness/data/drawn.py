@@ -21,7 +21,7 @@ from benchharness.errors import DatasetError
 from benchharness.files import file_digest, remove_dir, require_free_space
 
 Progress = Callable[[int, int], None]
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]
 Outline = NDArray[np.complex128]
 Points = Sequence[complex] | Outline
 T = TypeVar("T")
@@ -177,8 +177,7 @@ def _photographed(picture: Image.Image, rng: np.random.Generator) -> Image.Image
 
 
 def _mix(a: Colour, b: Colour, share: float) -> Colour:
-    red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
-    return red, green, blue
+    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
 
 
 def _curve(points: Points, *, is_closed: bool = True) -> Outline:
@@ -236,8 +235,7 @@ class _Figure:
         """Return a neighbour of any of the colours."""
         shifts = self.rng.integers(-amount, amount + 1, 3).tolist()
         pairs = zip(self.choose(colours), shifts, strict=True)
-        red, green, blue = (min(255, max(0, x + y)) for x, y in pairs)
-        return red, green, blue
+        return tuple(min(255, max(0, x + y)) for x, y in pairs)
 
     def paint_colour(self) -> Colour:
         return self.varied(_PAINTS, 28)

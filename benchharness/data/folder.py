@@ -14,7 +14,7 @@ import numpy as np
 from benchharness.data.batches import Stream, generator, hold_out
 from benchharness.data.images import SUFFIXES, sample_channels
 from benchharness.data.layout import Index, by_name, places, read_layout
-from benchharness.data.listing import Examples, FileExamples, Listing
+from benchharness.data.listing import FileExamples, Listing
 from benchharness.data.prepared import Prepared
 from benchharness.data.tree import class_folders, display_name, pictures_in
 from benchharness.errors import DatasetError
@@ -45,14 +45,12 @@ def folder(
         DatasetError: The layout is not understood, or a class has too few images.
     """
     layout = read_layout(path)
-    parts: tuple[Examples, Examples]
     split = f"/{display_name(layout.splits[0])}" if layout.splits else ""
     if layout.test is not None:
-        parts = examples(layout.train), examples(layout.test)
+        parts = _examples(layout.train), _examples(layout.test)
         how = f" ({', '.join(map(display_name, layout.splits))})"
     elif layout.is_flat:
-        first, last = by_number(layout.train, train=train, test=test, is_lenient=is_lenient)
-        parts = examples(first), examples(last)
+        parts = by_number(layout.train, train=train, test=test, is_lenient=is_lenient)
         count, all_files = len(parts[1]), sum(map(len, parts))
         how = f"{split}; no test set: the last {count:,} of {all_files:,} by number"
     else:
@@ -62,16 +60,14 @@ def folder(
             f"(20 % of each class, seed {seed})"
         )
     kind = "files named by class" if layout.is_flat else "class folders"
+    files = chain.from_iterable((*layout.train.values(), *(layout.test or {}).values()))
     where = display_name(str(Path(path.resolve().name, layout.place.relative_to(path))))
     return Listing(
         name="flat" if layout.is_flat else "folder",
         classes=tuple(layout.train),
         train=parts[0],
         test=parts[1],
-        channels=sample_channels(
-            [*chain.from_iterable((*layout.train.values(), *(layout.test or {}).values()))]
-        ),
-        is_real=True,
+        channels=sample_channels([*files]),
         origin=f"{kind} in {where}{how}",
         place=path,
         notes=layout.notes,
@@ -115,18 +111,16 @@ def holds(path: Path) -> bool:
     return any(pictures_in(place / name) for place in places(path) for name in class_folders(place))
 
 
-def holds_flat(path: Path) -> bool:
-    """Return whether there are images named by class at ``path`` or in its training folder."""
-    return bool(flat_index(path))
-
-
 def flat_index(path: Path) -> Index:
-    """Return the files named by class, classes by name, files by number; perhaps none."""
+    """Return the files named by class at ``path`` or in its training folder; perhaps none.
+
+    Classes are sorted by name, files by number.
+    """
     indices = (by_name(pictures_in(place)) for place in places(path))
     return next(filter(None, indices), {})
 
 
-def examples(index: Index) -> FileExamples:
+def _examples(index: Index) -> FileExamples:
     """Return the files of an index, class after class, labelled by the class's position."""
     counts = [len(paths) for paths in index.values()]
     return FileExamples(
@@ -137,7 +131,7 @@ def examples(index: Index) -> FileExamples:
 
 def by_number(
     index: Index, *, train: int | None, test: int | None, is_lenient: bool = False
-) -> tuple[Index, Index]:
+) -> tuple[FileExamples, FileExamples]:
     """Return the files for training and for the test, by their order.
 
     Args:
@@ -150,10 +144,11 @@ def by_number(
     Raises:
         DatasetError: A class has too few images.
     """
-    parts: tuple[dict[str, tuple[Path, ...]], dict[str, tuple[Path, ...]]] = {}, {}
+    learnt, tested = dict[str, tuple[Path, ...]](), dict[str, tuple[Path, ...]]()
     shares = [None if total is None else -(-total // len(index)) for total in (train, test)]
     for name, files in index.items():
-        (first, last), count = shares, len(files)
+        first, last = shares
+        count = len(files)
         if is_lenient and (first or 1) + (last or 1) > count:
             first = last = None
         if first is None:
@@ -165,8 +160,8 @@ def by_number(
                 f"{files[0].parent}: class {name}: expected {max(first, 1)} images for "
                 f"training and {max(last, 1)} for the test, found {count}; ask for fewer"
             )
-        parts[0][name], parts[1][name] = files[:first], files[first : first + last]
-    return parts
+        learnt[name], tested[name] = files[:first], files[first : first + last]
+    return _examples(learnt), _examples(tested)
 
 
 def _draw_test(index: Index, *, place: Path, seed: int) -> tuple[FileExamples, FileExamples]:
@@ -175,7 +170,7 @@ def _draw_test(index: Index, *, place: Path, seed: int) -> tuple[FileExamples, F
             f"{place}: expected at least two images of each class, one of them for the "
             f"test, found one of {', '.join(single)}; add images or a test folder"
         )
-    every = examples(index)
+    every = _examples(index)
     draw = generator(Stream.TEST_SPLIT, seed=seed)
     test = hold_out(every.labels, share=_TEST_SHARE, draw=draw)
     return every.take(np.setdiff1d(np.arange(len(every)), test)), every.take(test)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from benchharness.data import cats_dogs, drawn, fashion_mnist
-from benchharness.data.listing import Listing, shares
+from benchharness.data.listing import DatasetFacts, Listing, shares
 from benchharness.download.registry import RemoteResource
 
 Split = Literal["train", "test"]
@@ -22,27 +21,16 @@ _PUBLISHED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetInfo:
-    """A dataset in numbers: a ``Listing``, with counts in place of its images.
+class DatasetInfo(DatasetFacts):
+    """A dataset in numbers, never without a title.
 
     Attributes:
-        title: Its name in reports.
         train: Training images of each class, those for validation included.
         test: Test images of each class.
-        is_lenient: Whether fewer images than a suite asks for are enough.
     """
 
-    title: str
-    origin: str
-    classes: tuple[str, ...]
-    channels: int
     train: tuple[int, ...]
     test: tuple[int, ...]
-    is_own: bool = False
-    is_lenient: bool = False
-    is_real: bool = True
-    notes: tuple[str, ...] = ()
-    place: Path | None = None
 
     @classmethod
     def of(cls, listing: Listing) -> DatasetInfo:

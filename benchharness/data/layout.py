@@ -274,41 +274,42 @@ def _require_classes(train: _Split) -> None:
     table_hint = (
         f"; labels in tables such as {display_name(tables[0])} are not read" if tables else ""
     )
-    if len(classes) < 2 and len(train.index) < 2:
-        if not hint and parent.pictures:
-            hint = (
-                "; put the images of each class into a folder of its name, or name the files by "
-                f"class, like cat.0.jpg and dog.0.jpg{table_hint}"
-            )
-        names = ", ".join(node.label for node in classes) or "none"
-        raise DatasetError(
-            f"{parent.path}: expected at least two class folders, found {names}{hint}"
-        )
+    labels = ", ".join(node.label for node in classes) or "none"
     counts = ", ".join(f"{node.label} ({_count(node)})" for node in classes)
     roles = {role(node.name) for node in classes}
     kinds = {kind for kind, _ in roles}
-    if kinds and None not in kinds and kinds != {"part"} and len({rest for _, rest in roles}) == 1:
-        raise DatasetError(
-            f"{parent.path}: expected class folders, found names of splits or of contents: "
-            f"{counts}; put the pictures of each class into a folder of its name, in train and in "
-            f"test{table_hint}{hint}"
-        )
+    are_splits = None not in kinds and kinds != {"part"} and len({rest for _, rest in roles}) == 1
     inner = [
         set() if node.pictures else {f.name for f in node.folders if f.may_hold_pictures()}
         for node in classes
     ]
     same = set.intersection(*inner) if inner else set()
-    if {"train", "test"} <= {role(name)[0] for name in same}:
-        raise DatasetError(
-            f"{parent.path}: expected class folders within train and test, found train and test "
-            f"within {counts}; put train and test above the classes{hint}"
+    problem = ""
+    if len(classes) < 2 and len(train.index) < 2:
+        problem = f"at least two class folders, found {labels}"
+        if not hint and parent.pictures:
+            problem += (
+                "; put the images of each class into a folder of its name, or name the files by "
+                f"class, like cat.0.jpg and dog.0.jpg{table_hint}"
+            )
+    elif are_splits:
+        problem = (
+            f"class folders, found names of splits or of contents: {counts}; put the pictures of "
+            f"each class into a folder of its name, in train and in test{table_hint}"
         )
-    if len(same) > 1 and kinds & {"train", "test", "part"}:
-        raise DatasetError(
-            f"{parent.path}: expected class folders, found folders that seem to be parts of a "
-            f"dataset: {counts}, each with {', '.join(sorted(map(display_name, same)))}; call them "
-            f"train and test, or name one of them{hint}"
+    elif {"train", "test"} <= {role(name)[0] for name in same}:
+        problem = (
+            "class folders within train and test, found train and test within "
+            f"{counts}; put train and test above the classes"
         )
+    elif len(same) > 1 and kinds & {"train", "test", "part"}:
+        problem = (
+            f"class folders, found folders that seem to be parts of a dataset: {counts}, each "
+            f"with {', '.join(sorted(map(display_name, same)))}; call them train and test, or name "
+            "one of them"
+        )
+    if problem:
+        raise DatasetError(f"{parent.path}: expected {problem}{hint}")
     _require_whole(train)
 
 

@@ -116,37 +116,43 @@ class ArrayExamples:
 Examples = FileExamples | ArrayExamples
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Listing:
-    """A dataset as its source lists it.
-
-    The id of an image is its position among the training images, followed by those of the test.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFacts:
+    """What there is to say of a dataset beside its images.
 
     Attributes:
-        name: Identity of the source, for example ``cats_dogs``.
         classes: Names of the classes, by label.
         channels: 1 for grey, 3 for RGB.
         is_real: False for pictures that a program drew.
         origin: Where the images came from, in words for the user.
-        title: What to call the dataset in a report; its name, where empty.
+        title: What to call the dataset in a report; empty for the name of its source.
         place: The folder that they are in; None where they are in none.
         notes: How the folder was read, and what in it was left out, a sentence each.
         is_own: Whether the images are the user's own, of which a suite knows nothing.
         is_lenient: Whether a class that has fewer images than asked for gives those it has.
     """
 
-    name: str
     classes: tuple[str, ...]
-    train: Examples
-    test: Examples
     channels: int
-    is_real: bool
+    is_real: bool = True
     origin: str
     title: str = ""
     place: Path | None = None
     notes: tuple[str, ...] = ()
     is_own: bool = False
     is_lenient: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Listing(DatasetFacts):
+    """A dataset as its source, for example ``cats_dogs``, lists it.
+
+    The id of an image is its position among the training images, followed by those of the test.
+    """
+
+    name: str
+    train: Examples
+    test: Examples
 
     @property
     def count(self) -> int:

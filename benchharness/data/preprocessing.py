@@ -40,6 +40,7 @@ _CHUNK = 128
 _VALUES = 4096
 # Of the fitting: another formula makes another file.
 _VERSION = 1
+_FACTS = ("name", "order", "mean", "scale")
 _ARRAYS = ("mean", "basis", "gain")
 
 
@@ -163,13 +164,8 @@ def _read(file: Path) -> Preprocessing | None:
             arrays = {name: content.get_tensor(name) for name in _ARRAYS if has_whitening}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-    return Preprocessing(
-        name=facts["name"],
-        order=tuple(facts["order"]),
-        mean=tuple(facts["mean"]),
-        scale=tuple(facts["scale"]),
-        whitening=Whitening(**arrays) if has_whitening else None,
-    )
+    facts |= {name: tuple(facts[name]) for name in _FACTS[1:]}
+    return Preprocessing(**facts, whitening=Whitening(**arrays) if has_whitening else None)
 
 
 def _write(file: Path, preprocessing: Preprocessing) -> None:
@@ -177,7 +173,7 @@ def _write(file: Path, preprocessing: Preprocessing) -> None:
 
     whitening = preprocessing.whitening
     arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
-    facts = {name: getattr(preprocessing, name) for name in ("name", "order", "mean", "scale")}
+    facts = {name: getattr(preprocessing, name) for name in _FACTS}
     with writable(file, error=DatasetError):
         file.parent.mkdir(parents=True, exist_ok=True)
         atomic_write_bytes(file, save(arrays, metadata={"facts": json.dumps(facts)}))

@@ -180,7 +180,7 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
     return places
 
 
-def _reader(name: str) -> tuple[Callable[[Path], bool], Callable[..., Listing]]:
+def _reader(name: str) -> tuple[Callable[[Path], object], Callable[..., Listing]]:
     """Return what tells whether a folder holds a dataset, and what lists it."""
     from benchharness.data import cats_dogs, folder
 
@@ -192,7 +192,7 @@ def _reader(name: str) -> tuple[Callable[[Path], bool], Callable[..., Listing]]:
         return plugin.holds, listed
     readers = {
         "folder": (folder.holds, folder.folder),
-        "flat": (folder.holds_flat, folder.flat),
+        "flat": (folder.flat_index, folder.flat),
         "cats_dogs": (cats_dogs.holds, cats_dogs.cats_dogs),
     }
     if name not in readers:

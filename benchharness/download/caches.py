@@ -31,11 +31,8 @@ def torch_checkpoints(environment: Mapping[str, str]) -> Path | None:
 
     Source: PyTorch 2.15, hub.py: $TORCH_HOME, else torch in $XDG_CACHE_HOME, else in ~/.cache.
     """
-    for variable, below in (
-        ("TORCH_HOME", ""),
-        ("XDG_CACHE_HOME", "torch"),
-        ("HOME", ".cache/torch"),
-    ):
+    folders = {"TORCH_HOME": "", "XDG_CACHE_HOME": "torch", "HOME": ".cache/torch"}
+    for variable, below in folders.items():
         if environment.get(variable):
             return Path(environment[variable], below, "hub/checkpoints")
     return None

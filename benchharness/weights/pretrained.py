@@ -64,11 +64,10 @@ class Pretrained:
         return {**asdict(self), "path": str(self.path) if self.path else None}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, str | None]) -> Pretrained:
+    def from_dict(cls, values: Mapping[str, Any]) -> Pretrained:
         """Return the record that ``as_dict`` wrote."""
-        texts = {name: value or "" for name, value in values.items() if name != "path"}
         path = values["path"]
-        return cls(**texts, path=Path(path) if path else None)
+        return cls(**{**values, "path": Path(path) if path else None})
 
 
 def random_weights(backbone: str, *, reason: str) -> Pretrained:
