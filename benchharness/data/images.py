@@ -65,10 +65,14 @@ _UPRIGHT = {
 
 
 class Decoded(NamedTuple):
-    """A picture, uint8 (size, size, channels), and what was special about it: keys of WORDS."""
+    """A picture, uint8 (size, size, channels), and what was special about it: keys of WORDS.
+
+    Black where it could not be read, with the reason.
+    """
 
     pixels: NDArray[np.uint8]
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    failure: DatasetError | None = None
 
 
 def read_image(path: Path, *, size: int, channels: int) -> Decoded:

@@ -130,7 +130,7 @@ def read_layout(path: Path) -> Layout:
     return Layout(
         place=top.path,
         train=train.index,
-        test=test.index if test else None,
+        test={name: test.index[name] for name in train.index} if test else None,
         splits=tuple(split.folder.name for split in chosen if split.folder is not top),
         is_flat=not train.classes,
         left_out={reason: tuple(files) for reason, files in left_out.items() if files},
@@ -349,16 +349,13 @@ def _first_labelled(tests: Sequence[_Split], train: _Split) -> _Split | None:
 
     One that comes first and cannot be read is a DatasetError.
     """
-    known = {_spelling(name): (place, name) for place, name in enumerate(train.index)}
+    known = {_spelling(name): name for name in train.index}
     for test in tests:
         _require_readable(test.folder, test.parent)
         if train.keys & test.keys:
             _require_whole(test)
-            spelt = sorted(
-                (known.get(_spelling(name), (len(known), name)), files)
-                for name, files in test.index.items()
-            )
-            return replace(test, index={name: files for (_, name), files in spelt})
+            spelt = {known.get(_spelling(name), name): test.index[name] for name in test.index}
+            return replace(test, index=spelt)
     return None
 
 
@@ -368,7 +365,7 @@ def _left_out(
     """Return the pictures of no split, by the reason why."""
     left_out: dict[str, list[Path]] = {HIDDEN: tree.hidden, BLIND: [], SPLIT: [], STRAY: []}
     for split in tests:
-        if all(split.folder is not other.folder for other in chosen):
+        if split.folder is not chosen[-1].folder:
             reason = SPLIT if chosen[0].keys & split.keys else BLIND
             left_out[reason] += split.folder.all_pictures()
     read = chain.from_iterable(files for split in chosen for files in split.index.values())

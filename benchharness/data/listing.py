@@ -8,12 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -236,8 +235,7 @@ def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
                 return UNREADABLE
             raise
 
-    blocks = _on_threads(lambda ids: [*map(digest, ids)], count=listing.count, workers=workers)
-    return [*chain.from_iterable(blocks)]
+    return [*_on_threads(digest, count=listing.count, workers=workers)]
 
 
 def identity(listing: Listing, contents: Sequence[bytes], *, size: int) -> str:
@@ -259,48 +257,31 @@ def identity(listing: Listing, contents: Sequence[bytes], *, size: int) -> str:
     return whole.hexdigest()
 
 
-class DecodedBlock(NamedTuple):
-    """Consecutive decoded images, uint8 (images, size, size, channels), black where that failed.
-
-    With what was special about some files, and the errors of others, by id.
-    """
-
-    pixels: NDArray[np.uint8]
-    kinds: Mapping[int, tuple[str, ...]]
-    failures: Mapping[int, DatasetError]
-
-
 def decode(
     listing: Listing, *, size: int, workers: int, progress: Progress | None
-) -> Iterator[DecodedBlock]:
-    """Yield all images by id, decoded ahead on threads; ``progress`` hears how many, and of all."""
+) -> Iterator[Decoded]:
+    """Yield all images by id, decoded ahead on threads; progress tells images done and in all."""
+    count, shape = listing.count, (size, size, listing.channels)
 
-    def block(ids: range) -> DecodedBlock:
-        pixels = np.zeros((len(ids), size, size, listing.channels), dtype=np.uint8)
-        kinds: dict[int, tuple[str, ...]] = {}
-        failures: dict[int, DatasetError] = {}
-        for row, image in enumerate(ids):
-            examples, index = listing.image(image)
-            try:
-                decoded = examples.read(index, size=size, channels=listing.channels)
-                pixels[row], kinds[image] = decoded
-            except DatasetError as error:
-                failures[image] = error
-        return DecodedBlock(pixels, kinds, failures)
+    def read(image: int) -> Decoded:
+        examples, index = listing.image(image)
+        try:
+            return examples.read(index, size=size, channels=listing.channels)
+        except DatasetError as error:
+            return Decoded(np.zeros(shape, dtype=np.uint8), failure=error)
 
-    done = 0
-    for decoded in _on_threads(block, count=listing.count, workers=workers):
-        done += len(decoded.pixels)
-        if progress is not None:
-            progress(done, listing.count)
-        yield decoded
+    for done, image in enumerate(_on_threads(read, count=count, workers=workers), start=1):
+        if progress is not None and (done % _BLOCK == 0 or done == count):
+            progress(done, count)
+        yield image
 
 
-def _on_threads(work: Callable[[range], T], *, count: int, workers: int) -> Iterator[T]:
+def _on_threads(work: Callable[[int], T], *, count: int, workers: int) -> Iterator[T]:
     blocks = [range(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
-            yield from pool.map(work, blocks)
+            for results in pool.map(lambda ids: [*map(work, ids)], blocks):
+                yield from results
         finally:
             # After an error nobody wants the rest.
             pool.shutdown(wait=False, cancel_futures=True)

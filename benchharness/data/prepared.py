@@ -341,21 +341,30 @@ def _build(
         # where a map would end the process with a bus error.
         with (building / _IMAGES).open("wb") as file:
             waiting = file.write(header.getbuffer())
-            blocks = decode(listing, size=meta.shape[1], workers=workers, progress=progress)
-            for pixels, kinds_of, failures in blocks:
-                if failures and not may_skip:
-                    raise next(iter(failures.values()))
-                skipped.update(failures)
-                for image, image_kinds in kinds_of.items():
-                    for kind in image_kinds:
-                        kinds.setdefault(kind, []).append(image)
+            images = decode(listing, size=meta.shape[1], workers=workers, progress=progress)
+            for image, (pixels, image_kinds, failure) in enumerate(images):
+                if failure is not None:
+                    if not may_skip:
+                        raise failure
+                    skipped[image] = failure
+                for kind in image_kinds:
+                    kinds.setdefault(kind, []).append(image)
                 digest.update(pixels.data)
                 waiting += file.write(pixels.data)
                 # Little by little, while other threads decode; all at the end would be a wait.
                 if waiting > _SYNC_BYTES:
                     waiting = 0
                     os.fsync(file.fileno())
-        _require_each_class(listing, skipped)
+        kept = np.setdiff1d(np.arange(listing.count), np.array([*skipped], dtype=np.int64))
+        train = len(listing.train)
+        for name, part in (("train", kept[kept < train]), ("test", kept[kept >= train])):
+            bare = np.setdiff1d(np.arange(len(listing.classes)), listing.labels[part])
+            if skipped and len(bare):
+                raise DatasetError(
+                    f"dataset {listing.name}: {name}: expected a readable image of each class, "
+                    f"found none of {listing.classes[int(bare[0])]}; "
+                    f"the first of {len(skipped):,}: {next(iter(skipped.values()))}"
+                )
         np.save(building / _LABELS, listing.labels)
         files = {_IMAGES: digest.hexdigest(), _LABELS: file_digest(building / _LABELS)}
         fields = {**asdict(meta), "skipped": [*skipped], "kinds": kinds, "files": files}
@@ -363,19 +372,6 @@ def _build(
         (building / _META).write_text(text + "\n", encoding="utf-8")
         for path in (building / _IMAGES, building / _LABELS, building / _META, building):
             sync(path)
-
-
-def _require_each_class(listing: Listing, skipped: Mapping[int, DatasetError]) -> None:
-    labels, train = listing.labels, len(listing.train)
-    kept = np.setdiff1d(np.arange(len(labels)), np.array(list(skipped), dtype=np.int64))
-    for name, part in (("train", kept[kept < train]), ("test", kept[kept >= train])):
-        bare = np.setdiff1d(np.arange(len(listing.classes)), labels[part])
-        if skipped and len(bare):
-            raise DatasetError(
-                f"dataset {listing.name}: {name}: expected a readable image of each class, "
-                f"found none of {listing.classes[int(bare[0])]}; "
-                f"the first of {len(skipped):,}: {next(iter(skipped.values()))}"
-            )
 
 
 class ImageCheck(NamedTuple):
@@ -409,22 +405,21 @@ def check_images(
     listing = listing.first(train=train_images, test=test_images)
     contents = digests(listing, workers=workers, may_skip=True)
     folder = _entry_folder(cache_dir, identity(listing, contents, size=size))
-    is_there, entry, damages, done = folder.exists(), None, list[str](), 0
+    is_there, entry, damages = folder.exists(), None, list[str]()
     if is_there:
         try:
             entry = _open_entry(folder)
         except DatasetError as error:
             damages.append(str(error))
-    for block in decode(listing, size=size, workers=workers, progress=progress):
-        damages += map(str, block.failures.values())
-        if entry is not None:
-            cached = entry.images[done : done + len(block.pixels)]
-            damages += [
-                f"{folder}: expected {listing.image_name(done + int(row))} as decoding gives it, "
+    images = decode(listing, size=size, workers=workers, progress=progress)
+    for image, (pixels, _, failure) in enumerate(images):
+        if failure is not None:
+            damages.append(str(failure))
+        if entry is not None and (entry.images[image] != pixels).any():
+            damages.append(
+                f"{folder}: expected {listing.image_name(image)} as decoding gives it, "
                 f"found other pixels{_REMEDY}"
-                for row in np.flatnonzero((cached != block.pixels).any(axis=(1, 2, 3)))
-            ]
-        done += len(block.pixels)
+            )
     if entry is not None and not np.array_equal(entry.labels, listing.labels):
         damages.append(f"{folder}: expected the labels of the images, found others{_REMEDY}")
     return ImageCheck(listing.count, folder if is_there else None, tuple(damages))

@@ -59,9 +59,16 @@ def fitted(name: str, prepared: Prepared) -> Preprocessing:
     file = prepared.folder.parent.parent / "fitted" / f"{key}.safetensors"
     preprocessing = _read(file)
     if preprocessing is None:
+        from safetensors.numpy import save
+
         images = prepared.images
         preprocessing = fit(name, images=images, ids=train, channels=images.shape[3])
-        _write(file, preprocessing)
+        whitening = preprocessing.whitening
+        arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
+        facts = {name: getattr(preprocessing, name) for name in _FACTS}
+        with writable(file, error=DatasetError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_bytes(file, save(arrays, metadata={"facts": json.dumps(facts)}))
     return preprocessing
 
 
@@ -154,7 +161,7 @@ def _whitening(
 
 
 def _read(file: Path) -> Preprocessing | None:
-    """Return what ``_write`` wrote; None where there is nothing, or nothing whole."""
+    """Return what ``fitted`` wrote; None where there is nothing, or nothing whole."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -166,14 +173,3 @@ def _read(file: Path) -> Preprocessing | None:
         return None
     facts |= {name: tuple(facts[name]) for name in _FACTS[1:]}
     return Preprocessing(**facts, whitening=Whitening(**arrays) if has_whitening else None)
-
-
-def _write(file: Path, preprocessing: Preprocessing) -> None:
-    from safetensors.numpy import save
-
-    whitening = preprocessing.whitening
-    arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
-    facts = {name: getattr(preprocessing, name) for name in _FACTS}
-    with writable(file, error=DatasetError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(file, save(arrays, metadata={"facts": json.dumps(facts)}))

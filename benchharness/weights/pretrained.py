@@ -115,7 +115,17 @@ def find_pretrained(
     if path is None and environment.get("BENCHHARNESS_WEIGHTS"):
         path = expanded(environment["BENCHHARNESS_WEIGHTS"])
     preferred = next(iter(releases.values())).file
-    offers = [] if fetcher is None else _offers(backbone, releases, fetcher)
+    offers = [
+        _Offer(
+            backbone=backbone,
+            name=name,
+            release=release,
+            home=home,
+            folder=fetcher.folder / Path(release.file).stem,
+        )
+        for name, release in releases.items()
+        if fetcher and (home := fetcher.homes.get(weights_home(backbone, name)))
+    ]
     if path is not None:
         if path.is_file() and path.suffix in _FOREIGN and fetcher is not None:
             return _adopt(path, offers)
@@ -265,20 +275,6 @@ class _Offer:
             error=WeightsError,
         )
         return self.kept()
-
-
-def _offers(backbone: str, releases: Mapping[str, Release], fetcher: Fetcher) -> list[_Offer]:
-    return [
-        _Offer(
-            backbone=backbone,
-            name=name,
-            release=release,
-            home=home,
-            folder=fetcher.folder / Path(release.file).stem,
-        )
-        for name, release in releases.items()
-        if (home := fetcher.homes.get(weights_home(backbone, name)))
-    ]
 
 
 def _first_available(
