@@ -172,8 +172,6 @@ def prepare_images(
     listing: Listing,
     *,
     size: int,
-    train_images: int | None,
-    test_images: int | None,
     validation: float,
     seed: int,
     cache_dir: Path,
@@ -188,8 +186,6 @@ def prepare_images(
 
     Args:
         size: Side of the decoded images, pixels.
-        train_images: Training images to take, validation included; None for all.
-        test_images: Test images to take; None for all.
         validation: Share of each class of the training images to hold out, 0-1.
         seed: Decides which ones.
         workers: Decoding threads.
@@ -199,7 +195,6 @@ def prepare_images(
         DatasetError: There are too few images, one cannot be read or is not allowed, or the disk is
             full.
     """
-    listing = listing.first(train=train_images, test=test_images)
     may_skip = on_bad_image == "skip"
     contents = digests(listing, workers=workers, may_skip=may_skip)
     meta = _Meta(
@@ -391,18 +386,11 @@ def check_images(
     listing: Listing,
     *,
     size: int,
-    train_images: int | None,
-    test_images: int | None,
     cache_dir: Path,
     workers: int,
     progress: Progress | None = None,
 ) -> ImageCheck:
-    """Decode a listing's images once more, and compare them with the cache.
-
-    Raises:
-        DatasetError: There are too few images.
-    """
-    listing = listing.first(train=train_images, test=test_images)
+    """Decode a listing's images once more, and compare them with the cache."""
     contents = digests(listing, workers=workers, may_skip=True)
     folder = _entry_folder(cache_dir, identity(listing, contents, size=size))
     is_there, entry, damages = folder.exists(), None, list[str]()

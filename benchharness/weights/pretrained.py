@@ -249,10 +249,9 @@ class _Offer:
                 "release": self.name,
                 "preprocessing": self.release.preprocessing,
             }
-            paths = {"file": str(file), "out": str(out)}
+            arguments = {"file": str(file), "out": str(out), "backbone": self.backbone}
             request = WorkerRequest(
-                job="convert-weights",
-                arguments={**paths, "backbone": self.backbone, "metadata": metadata},
+                job="convert-weights", arguments={**arguments, "metadata": metadata}
             )
             try:
                 *_, finished = run_in_worker(request, timeout_s=_LONGEST_S)
@@ -266,13 +265,9 @@ class _Offer:
                 raise WeightsError(finished["reason"])
             return {out.name: file_digest(out)}
 
+        what, remark = "to write converted weights", self.home.remark
         build_folder(
-            self.folder,
-            convert,
-            source=source,
-            remark=self.home.remark,
-            what="to write converted weights",
-            error=WeightsError,
+            self.folder, convert, source=source, remark=remark, what=what, error=WeightsError
         )
         return self.kept()
 
