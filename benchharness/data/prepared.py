@@ -141,13 +141,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Meta:
-    """Description of an entry's arrays: shape of the images, how many are for training.
-
-    Attributes:
-        skipped: Ids of images that could not be read; their pixels are black.
-        kinds: Ids of images that were special, by the keys of ``model.image_files.WORDS``.
-        files: SHA-256 of each array's file, hexadecimal, by name.
-    """
+    """Description of an entry's arrays, ``files`` being the SHA-256 of theirs by name."""
 
     digest: str
     name: str
