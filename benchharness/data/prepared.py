@@ -50,11 +50,8 @@ class Prepared:
             is its position here. An image that was skipped is black and in no split.
         labels: int32, shape (images,).
         splits: Ids, int64, by "train", "validation" and "test"; no id is in two.
-        name: Identity of the source, for example ``cats_dogs``.
         digest: Identity of the content, SHA-256 in hex; the same wherever the files are.
-        origin: Where the images came from, in words for the user.
-        is_real: False for pictures that a program drew.
-        skipped: Images left out because they could not be read.
+        skipped: Images left out because they could not be read; not known to other processes.
         kinds: Ids of images that were special, by the keys of ``model.image_files.WORDS``.
         folder: The cache entry.
         validation: Share of the training images held out, 0-1.
@@ -68,15 +65,12 @@ class Prepared:
     labels: NDArray[np.int32]
     splits: Mapping[str, NDArray[np.int64]]
     classes: tuple[str, ...]
-    name: str
     digest: str
-    origin: str
-    is_real: bool
-    skipped: tuple[str, ...]
     kinds: Mapping[str, tuple[int, ...]]
     folder: Path
     validation: float
     seed: int
+    skipped: tuple[str, ...] = ()
     seconds: float = 0.0
     leaks: tuple[Leak, ...] = ()
     rebuilt_because: str = ""
@@ -99,19 +93,13 @@ class Prepared:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what another process on this machine needs to open the same, ready for JSON."""
-        return {
-            "folder": str(self.folder),
-            "validation": self.validation,
-            "seed": self.seed,
-            "origin": self.origin,
-            "skipped": list(self.skipped),
-        }
+        return {"folder": str(self.folder), "validation": self.validation, "seed": self.seed}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Prepared:
         """Open what ``as_dict`` describes; a DatasetError where the entry is gone or damaged."""
-        folder, skipped = Path(fields["folder"]), tuple(fields["skipped"])
-        return cls._of(_open_entry(folder), **{**fields, "folder": folder, "skipped": skipped})
+        folder = Path(fields["folder"])
+        return cls._of(_open_entry(folder), **{**fields, "folder": folder})
 
     @classmethod
     def _of(cls, entry: _Entry, *, validation: float, seed: int, **others: Any) -> Prepared:
@@ -129,9 +117,7 @@ class Prepared:
             labels=labels,
             splits=splits,
             classes=meta.classes,
-            name=meta.name,
             digest=meta.digest,
-            is_real=meta.is_real,
             kinds=meta.kinds,
             validation=validation,
             seed=seed,
@@ -232,7 +218,6 @@ def prepare_images(
         folder=folder,
         validation=validation,
         seed=seed,
-        origin=listing.origin,
         skipped=skipped,
         seconds=seconds,
         leaks=leaks,
