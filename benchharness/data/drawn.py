@@ -5,7 +5,7 @@ Points are complex numbers, x to the right and y down; of an animal 1 is half of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from benchharness.data.folder import folder
-from benchharness.data.listing import Listing
+from benchharness.data.listing import Listing, Progress
 from benchharness.download.manifest import build_folder
 from benchharness.errors import DatasetError
 from benchharness.files import file_digest, remove_dir, require_free_space
 
-Progress = Callable[[int, int], None]
 Colour = tuple[int, ...]
 Outline = NDArray[np.complex128]
 Points = Sequence[complex] | Outline

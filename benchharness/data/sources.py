@@ -17,11 +17,10 @@ from benchharness.files import expanded
 from benchharness.plugins import extensions, load_extension
 
 if TYPE_CHECKING:
-    from benchharness.data.listing import Examples, Listing
+    from benchharness.data.listing import Examples, Listing, Progress
     from benchharness.download.fetcher import Fetcher
     from benchharness.model.extension import Dataset, Images, Pictures
 
-Progress = Callable[[int, int], None]
 VARIABLE = "BENCHHARNESS_DATA"
 
 
@@ -61,13 +60,9 @@ def names() -> list[str]:
     return list(dict.fromkeys([*SOURCES, *extensions("datasets")]))
 
 
-def info(name: str) -> SourceInfo:
+def info(name: str) -> SourceInfo | Dataset:
     """Return what a source is, and what to do where it has nothing."""
-    if name in SOURCES:
-        return SOURCES[name]
-    plugin = _plugin(name)
-    assert plugin is not None, f"{name} is no source"
-    return SourceInfo(plugin.description, plugin.remedy)
+    return SOURCES.get(name) or load_extension("datasets", name)()
 
 
 def find(
@@ -205,9 +200,8 @@ def _reader(name: str) -> tuple[Callable[[Path], object], Callable[..., Listing]
 
 def _plugin(name: str) -> Dataset | None:
     """Return the dataset of a plugin; None for a source of the core's own."""
-    dataset: Dataset | None = None
-    if name in extensions("datasets"):
-        dataset = load_extension("datasets", name)()
+    is_plugin = name in extensions("datasets")
+    dataset: Dataset | None = load_extension("datasets", name)() if is_plugin else None
     return dataset
 
 

@@ -23,7 +23,7 @@ _BLOCK_BYTES = 65_536
 
 
 class UnreachableError(FetchError):
-    """None of a file's servers answered: most likely there is no network."""
+    """No server answered: most likely there is no network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +43,7 @@ class Timeouts:
     tries: int = 10
 
 
-class _TransferError(Exception):
-    """A server did not give the file; where it is unreachable, it did not answer at all."""
-
-    def __init__(self, what: str, *, is_unreachable: bool = False) -> None:
-        super().__init__(what)
-        self.is_unreachable = is_unreachable
-
-
-class _BrokenOffError(_TransferError):
+class _BrokenOffError(FetchError):
     """The connection ended on the way; what has arrived is kept."""
 
 
@@ -68,7 +60,7 @@ def download(
         FetchError: No server gives the file as it was published, or the disk does not take it.
     """
     target, partial = folder / file.name, folder / f"{file.name}.partial"
-    failures: list[tuple[str, _TransferError]] = []
+    failures: dict[str, FetchError] = {}
     with writable(folder, what=f"to write {file.name}", error=FetchError):
         folder.mkdir(parents=True, exist_ok=True)
         if target.is_file() and file_digest(target) == file.sha256:
@@ -76,12 +68,12 @@ def download(
         for url in file.urls:
             try:
                 _Transfer(url, file, partial, timeouts, progress).run()
-            except _TransferError as error:
-                failures.append((url, error))
+            except FetchError as error:
+                failures[url] = error
             else:
                 return partial.replace(target)
-    reasons = "; ".join(f"{url}: {error}" for url, error in failures)
-    is_unreachable = all(error.is_unreachable for _, error in failures)
+    reasons = "; ".join(f"{url}: {error}" for url, error in failures.items())
+    is_unreachable = all(isinstance(error, UnreachableError) for error in failures.values())
     raise (UnreachableError if is_unreachable else FetchError)(
         f"{file.name}: expected {file.size_bytes:,} bytes from {file.hosts}, found: {reasons}"
         + ("; try again, what has arrived is kept" if partial.is_file() else "")
@@ -106,7 +98,7 @@ class _Transfer:
         """Fetch what is missing, and check the whole.
 
         Raises:
-            _TransferError: The server does not answer, does not have it, or has another file.
+            FetchError: The server does not answer, does not have it, or has another file.
             OSError: The disk is full or cannot be written.
         """
         # Where an earlier part was bad, or of another edition, it is fetched once more.
@@ -115,7 +107,7 @@ class _Transfer:
             if (actual := file_digest(self.partial)) == self.file.sha256:
                 return
             self.partial.unlink()
-        raise _TransferError(f"expected SHA-256 {self.file.sha256}, found {actual}")
+        raise FetchError(f"expected SHA-256 {self.file.sha256}, found {actual}")
 
     def _fetch(self) -> None:
         for tries_left in reversed(range(self.timeouts.tries)):
@@ -127,7 +119,7 @@ class _Transfer:
                 # A server that gives nothing at all will not give more the next time.
                 if self._arrived == before or not tries_left:
                     raise
-        raise _TransferError("the server could not continue the file")
+        raise FetchError("the server could not continue the file")
 
     def _continue(self, start: int) -> bool:
         """Fetch the file from a byte on; False where it must begin again, with nothing kept."""
@@ -146,9 +138,9 @@ class _Transfer:
                 return False
             done = start if status == 206 else 0
             if status != 200 and not done:
-                raise _TransferError(f"answered {status} {response.reason}".rstrip())
+                raise FetchError(f"answered {status} {response.reason}".rstrip())
             if not done and announced.isdigit() and int(announced) != size_bytes:
-                raise _TransferError(
+                raise FetchError(
                     f"expected {size_bytes:,} bytes, found {int(announced):,} announced"
                 )
             with self.partial.open("ab" if done else "wb") as file:
@@ -161,7 +153,7 @@ class _Transfer:
                         self.progress(done, size_bytes)
         if done > size_bytes:
             self.partial.unlink()
-            raise _TransferError(f"expected {size_bytes:,} bytes, found more")
+            raise FetchError(f"expected {size_bytes:,} bytes, found more")
         if done < size_bytes:
             raise _BrokenOffError(f"broke off after {done:,} of {size_bytes:,} bytes")
         return True
@@ -191,15 +183,13 @@ class _Transfer:
         try:
             answer = answers.get(timeout=self.timeouts.answer_s)
         except queue.Empty:
-            raise _TransferError(
-                f"no answer within {self.timeouts.answer_s:g} s", is_unreachable=True
-            ) from None
+            raise UnreachableError(f"no answer within {self.timeouts.answer_s:g} s") from None
         if isinstance(answer, requests.Response):
             return answer
         if isinstance(answer, requests.ConnectionError | requests.Timeout):
-            raise _TransferError(_reason(answer), is_unreachable=True) from answer
+            raise UnreachableError(_reason(answer)) from answer
         if isinstance(answer, requests.RequestException | ValueError):
-            raise _TransferError(f"{type(answer).__name__}: {answer}") from answer
+            raise FetchError(f"{type(answer).__name__}: {answer}") from answer
         raise answer
 
     def _blocks(self, response: Response) -> Iterator[bytes]:
