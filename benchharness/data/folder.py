@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -18,7 +16,7 @@ from benchharness.data.listing import FileExamples, Listing
 from benchharness.data.prepared import Prepared
 from benchharness.data.tree import class_folders, display_name, pictures_in
 from benchharness.errors import DatasetError
-from benchharness.files import ANOTHER_CACHE, atomic_dir, writable
+from benchharness.files import ANOTHER_CACHE, atomic_dir, json_digest, writable
 from benchharness.model.image_files import ALIKE, describe_kinds
 
 _TEST_SHARE = 0.2
@@ -230,8 +228,7 @@ def class_folder(paths: Sequence[Path], prepared: Prepared, *, cache_dir: Path) 
     for image in prepared.splits["train"].tolist():
         suffix = _LOADED[SUFFIXES[paths[image].suffix.lower()]]
         links[f"{names[prepared.labels[image]]}/{image:08d}{suffix}"] = str(paths[image])
-    identity = hashlib.sha256(json.dumps([names, links]).encode())
-    target = cache_dir / "folders" / identity.hexdigest()[:32]
+    target = cache_dir / "folders" / json_digest([names, links])
     what = f"to link {len(links)} images by class"
     elsewhere = f'{ANOTHER_CACHE}, or set input = "prepared"'
     with writable(target, elsewhere=elsewhere, what=what, error=DatasetError):

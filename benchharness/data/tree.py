@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchharness.data.images import FOREIGN, SUFFIXES
+from benchharness.text import escape_control_chars
 
 # What desktops, file servers and archivers put into folders, in small letters.
 _SYSTEM = frozenset(
@@ -189,4 +190,4 @@ def _visible(path: Path) -> list[os.DirEntry[str]]:
 def display_name(name: str) -> str:
     """Return a name for the eye: accents composed, and nothing that cannot be printed."""
     text = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    return escape_control_chars(text)

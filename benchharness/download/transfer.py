@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -170,27 +170,25 @@ class _Transfer:
         headers = {"Accept-Encoding": "identity", "User-Agent": "benchharness"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        answers: queue.SimpleQueue[Response | Exception] = queue.SimpleQueue()
+        answer: Future[Response] = Future()
 
         def ask() -> None:
             timeout = (self.timeouts.connect_s, self.timeouts.read_s)
             try:
-                answers.put(requests.get(self.url, headers=headers, stream=True, timeout=timeout))
+                response = requests.get(self.url, headers=headers, stream=True, timeout=timeout)
+                answer.set_result(response)
             except Exception as error:
-                answers.put(error)
+                answer.set_exception(error)
 
         threading.Thread(target=ask, daemon=True).start()
         try:
-            answer = answers.get(timeout=self.timeouts.answer_s)
-        except queue.Empty:
+            return answer.result(timeout=self.timeouts.answer_s)
+        except TimeoutError:
             raise UnreachableError(f"no answer within {self.timeouts.answer_s:g} s") from None
-        if isinstance(answer, requests.Response):
-            return answer
-        if isinstance(answer, requests.ConnectionError | requests.Timeout):
-            raise UnreachableError(_reason(answer)) from answer
-        if isinstance(answer, requests.RequestException | ValueError):
-            raise FetchError(f"{type(answer).__name__}: {answer}") from answer
-        raise answer
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise UnreachableError(_reason(error)) from error
+        except (requests.RequestException, ValueError) as error:
+            raise FetchError(f"{type(error).__name__}: {error}") from error
 
     def _blocks(self, response: Response) -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError, ReadTimeoutError
