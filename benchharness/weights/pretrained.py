@@ -7,7 +7,6 @@ import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -128,14 +127,21 @@ def find_pretrained(
     ]
     if path is not None:
         if path.is_file() and path.suffix in _FOREIGN and fetcher is not None:
-            return _adopt(path, offers)
+            if published := _as_published((offer, path) for offer in offers):
+                return published
+            files = [offer.published for offer in offers]
+            wanted = " or ".join(f"{file.name} ({file.sha256})" for file in files)
+            raise WeightsError(
+                f"{path}: expected a safetensors file, or {wanted or 'nothing else'}, "
+                f"found {nature(path) or f'SHA-256 {file_digest(path)}'}"
+            )
         if path.is_file():
             name = _release_of(backbone, releases, path)
             return _record(backbone, name, releases[name], path)
         for name, release in releases.items():
             if (path / release.file).is_file():
                 return _record(backbone, name, release, path / release.file)
-        if published := _in_folders(offers, [path]):
+        if published := _as_published((offer, path / offer.published.name) for offer in offers):
             return published
         raise WeightsError(
             f"weights of {backbone}: expected the file "
@@ -292,7 +298,8 @@ def _first_available(
     for offer in offers:
         # What cannot be read in a framework's cache keeps nobody from downloading another.
         try:
-            if published := _in_folders([offer], places):
+            files = [place / offer.published.name for place in places]
+            if published := _as_published((offer, file) for file in files):
                 return published
         except WeightsError as error:
             damaged.append(str(error))
@@ -307,33 +314,18 @@ def _first_available(
     raise WeightsError("; ".join(reasons) or "it has no public home")
 
 
-def _in_folders(offers: Iterable[_Offer], folders: Sequence[Path]) -> Pretrained | None:
-    """Return the first release whose file is in a folder, converted.
+def _as_published(candidates: Iterable[tuple[_Offer, Path]]) -> Pretrained | None:
+    """Return the first release of which a file is, byte for byte, what was published; converted.
 
-    Only the very bytes that were published are taken, so that no release is mistaken for another,
-    whatever its file is called.
+    So no release is mistaken for another, whatever its file is called.
     """
-    for offer, folder in product(offers, folders):
+    for offer, file in candidates:
         published = offer.published
-        file = folder / published.name
         # The size spares reading half a gigabyte of something else.
-        is_candidate = file.is_file() and file.stat().st_size == published.size_bytes
-        if is_candidate and file_digest(file) == published.sha256:
-            return offer.converted(file, source=f"{file.name} in {folder}")
-    return None
-
-
-def _adopt(file: Path, offers: Sequence[_Offer]) -> Pretrained:
-    """Return the weights in a file as it was published, converted; else a WeightsError."""
-    digest = file_digest(file)
-    for offer in offers:
-        if offer.published.sha256 == digest:
+        is_alike = file.is_file() and file.stat().st_size == published.size_bytes
+        if is_alike and file_digest(file) == published.sha256:
             return offer.converted(file, source=f"{file.name} in {file.parent}")
-    wanted = " or ".join(f"{offer.published.name} ({offer.published.sha256})" for offer in offers)
-    raise WeightsError(
-        f"{file}: expected a safetensors file, or {wanted or 'nothing else'}, "
-        f"found {nature(file) or f'SHA-256 {digest}'}"
-    )
+    return None
 
 
 # --- Reading -------------------------------------------------------------------------------------
