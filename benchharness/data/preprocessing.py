@@ -61,8 +61,7 @@ def fitted(name: str, prepared: Prepared) -> Preprocessing:
     if preprocessing is None:
         from safetensors.numpy import save
 
-        images = prepared.images
-        preprocessing = fit(name, images=images, ids=train, channels=images.shape[3])
+        preprocessing = fit(name, images=prepared.images, ids=train)
         whitening = preprocessing.whitening
         arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
         facts = {name: getattr(preprocessing, name) for name in _FACTS}
@@ -72,9 +71,7 @@ def fitted(name: str, prepared: Prepared) -> Preprocessing:
     return preprocessing
 
 
-def fit(
-    name: str, *, images: NDArray[np.uint8], ids: NDArray[np.int64], channels: int
-) -> Preprocessing:
+def fit(name: str, *, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> Preprocessing:
     """Return the preprocessing of that name, fitted to the images of the given ids.
 
     - unit: 0-255 becomes 0-1.
@@ -86,6 +83,7 @@ def fit(
     Raises:
         DatasetError: The name is unknown, or does not fit the channels.
     """
+    channels = images.shape[3]
     if name in _IMAGENET:
         if channels != 3:
             raise DatasetError(
