@@ -219,8 +219,12 @@ def shares(count: int, *, classes: int) -> list[int]:
     return [count // classes + (label < count % classes) for label in range(classes)]
 
 
-def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
-    """Return the SHA-256 of each image's content, by id, read on ``workers`` threads.
+def identify(
+    listing: Listing, *, size: int, workers: int, may_skip: bool
+) -> tuple[str, list[bytes]]:
+    """Return the dataset's digest, SHA-256 in hex, and those of its images, by id.
+
+    Its pixels and labels follow from it, and it from the contents of the images, not their paths.
 
     Raises:
         DatasetError: An image cannot be read; where it may be skipped it is ``UNREADABLE`` instead.
@@ -235,14 +239,7 @@ def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
                 return UNREADABLE
             raise
 
-    return [*_on_threads(digest, count=listing.count, workers=workers)]
-
-
-def identity(listing: Listing, contents: Sequence[bytes], *, size: int) -> str:
-    """Return the dataset's digest, SHA-256 in hex: what its pixels and labels follow from.
-
-    It follows from the digests of the images, by id, and not from their paths.
-    """
+    contents = [*_on_threads(digest, count=listing.count, workers=workers)]
     header = {
         "name": listing.name,
         "classes": listing.classes,
@@ -254,7 +251,7 @@ def identity(listing: Listing, contents: Sequence[bytes], *, size: int) -> str:
     whole = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     whole.update(listing.labels.astype("<i4").tobytes())
     whole.update(b"".join(contents))
-    return whole.hexdigest()
+    return whole.hexdigest(), contents
 
 
 def decode(

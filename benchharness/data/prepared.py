@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.data.batches import split
-from benchharness.data.listing import UNREADABLE, Listing, Progress, decode, digests, identity
+from benchharness.data.listing import UNREADABLE, Listing, Progress, decode, identify
 from benchharness.errors import DatasetError
 from benchharness.files import (
     atomic_dir,
@@ -176,16 +176,16 @@ def prepare_images(
             full.
     """
     may_skip = on_bad_image == "skip"
-    contents = digests(listing, workers=workers, may_skip=may_skip)
+    digest, contents = identify(listing, size=size, workers=workers, may_skip=may_skip)
     meta = _Meta(
-        digest=identity(listing, contents, size=size),
+        digest=digest,
         name=listing.name,
         classes=listing.classes,
         is_real=listing.is_real,
         shape=(listing.count, size, size, listing.channels),
         train=len(listing.train),
     )
-    folder, seconds = _entry_folder(cache_dir, meta.digest), 0.0
+    folder, seconds = _entry_folder(cache_dir, digest), 0.0
     with writable(folder, what="to write prepared images", error=DatasetError):
         # A cache that cannot be written, and so not locked, may still hold what is needed.
         entry, damage = _open_whole(folder, meta)
@@ -370,8 +370,8 @@ def check_images(
     progress: Progress | None = None,
 ) -> ImageCheck:
     """Decode a listing's images once more, and compare them with the cache."""
-    contents = digests(listing, workers=workers, may_skip=True)
-    folder = _entry_folder(cache_dir, identity(listing, contents, size=size))
+    digest, _ = identify(listing, size=size, workers=workers, may_skip=True)
+    folder = _entry_folder(cache_dir, digest)
     is_there, entry, damages = folder.exists(), None, list[str]()
     if is_there:
         try:
