@@ -185,17 +185,17 @@ def _reader(name: str) -> tuple[Callable[[Path], object], Callable[..., Listing]
             return replace(plugin_listing(name, plugin.read(place)), place=place)
 
         return plugin.holds, listed
-    readers = {
-        "folder": (folder.holds, folder.folder),
-        "flat": (folder.flat_index, folder.flat),
-        "cats_dogs": (cats_dogs.holds, cats_dogs.cats_dogs),
-    }
-    if name not in readers:
+    try:
+        return {
+            "folder": (folder.holds, folder.folder),
+            "flat": (folder.flat_index, folder.flat),
+            "cats_dogs": (cats_dogs.holds, cats_dogs.cats_dogs),
+        }[name]
+    except KeyError:
         raise DatasetError(
             f"dataset {name}: expected the entry point that it comes through, found none; "
             "install benchharness again, its code is newer than what is installed"
-        )
-    return readers[name]
+        ) from None
 
 
 def _plugin(name: str) -> Dataset | None:
