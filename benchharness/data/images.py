@@ -201,7 +201,7 @@ def _orientation(image: Image.Image) -> int:
     """Return how the picture is turned, 1 to 8 as EXIF counts; 1 is upright."""
     # A damaged note about the picture is no damage of the picture.
     with suppress(*_PILLOW_ERRORS):
-        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
+        turn: int = image.getexif().get(ExifTags.Base.Orientation, 1)
         if turn in _UPRIGHT:
             return turn
     return 1

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from benchharness.model.extension import Dataset, Images, Pictures
 
 VARIABLE = "BENCHHARNESS_DATA"
+_Reader = tuple[Callable[[Path], object], Callable[..., "Listing"]]
 
 
 class SourceInfo(NamedTuple):
@@ -175,7 +176,7 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
     return places
 
 
-def _reader(name: str) -> tuple[Callable[[Path], object], Callable[..., Listing]]:
+def _reader(name: str) -> _Reader:
     """Return what tells whether a folder holds a dataset, and what lists it."""
     from benchharness.data import cats_dogs, folder
 
@@ -185,17 +186,17 @@ def _reader(name: str) -> tuple[Callable[[Path], object], Callable[..., Listing]
             return replace(plugin_listing(name, plugin.read(place)), place=place)
 
         return plugin.holds, listed
-    try:
-        return {
-            "folder": (folder.holds, folder.folder),
-            "flat": (folder.flat_index, folder.flat),
-            "cats_dogs": (cats_dogs.holds, cats_dogs.cats_dogs),
-        }[name]
-    except KeyError:
+    readers: dict[str, _Reader] = {
+        "folder": (folder.holds, folder.folder),
+        "flat": (folder.flat_index, folder.flat),
+        "cats_dogs": (cats_dogs.holds, cats_dogs.cats_dogs),
+    }
+    if name not in readers:
         raise DatasetError(
             f"dataset {name}: expected the entry point that it comes through, found none; "
             "install benchharness again, its code is newer than what is installed"
-        ) from None
+        )
+    return readers[name]
 
 
 def _plugin(name: str) -> Dataset | None:
