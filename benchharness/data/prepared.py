@@ -315,8 +315,10 @@ def _build(
         # where a map would end the process with a bus error.
         with (building / _IMAGES).open("wb") as file:
             waiting = file.write(header.getbuffer())
-            images = decode(listing, size=meta.shape[1], workers=workers, progress=progress)
-            for image, (pixels, image_kinds, failure) in enumerate(images):
+            # Not under a name, which an error's traceback would keep, and the threads at work.
+            for image, (pixels, image_kinds, failure) in enumerate(
+                decode(listing, size=meta.shape[1], workers=workers, progress=progress)
+            ):
                 if failure is not None:
                     if not may_skip:
                         raise failure
@@ -378,8 +380,9 @@ def check_images(
             entry = _open_entry(folder)
         except DatasetError as error:
             damages.append(str(error))
-    images = decode(listing, size=size, workers=workers, progress=progress)
-    for image, (pixels, _, failure) in enumerate(images):
+    for image, (pixels, _, failure) in enumerate(
+        decode(listing, size=size, workers=workers, progress=progress)
+    ):
         if failure is not None:
             damages.append(str(failure))
         if entry is not None and (entry.images[image] != pixels).any():
