@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ def save_classes(
 def prepared_of(listing: Listing, cache: Path, **changes: Any) -> Prepared:
     """Prepare all images of a listing at 16 pixels without validation, unless said otherwise."""
     options: dict[str, Any] = {
-        "size": 16, "channels": None, "train_images": None, "test_images": None, "validation": 0.0,
-        "seed": 0, "workers": 2, "on_bad_image": "error",
+        "size": 16, "validation": 0.0, "seed": 0, "workers": 2, "on_bad_image": "error",
     }  # fmt: skip
+    listing = replace(listing, channels=changes.pop("channels", listing.channels))
+    counts = {part: changes.pop(f"{part}_images", None) for part in ("train", "test")}
+    listing = listing.first(**counts)
     return prepare_images(listing, cache_dir=cache, **options | changes)

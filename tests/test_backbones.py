@@ -139,8 +139,7 @@ def test_imagenets_preprocessings_agree_but_for_scale_and_order():
     """Both take ImageNet's mean out, one of them also its deviation, and one swaps red and blue."""
     image = np.full((1, 2, 2, 3), 128, np.uint8)
     caffe, rgb = (
-        fit(name, images=image, ids=np.arange(1), channels=3)
-        for name in ("caffe_bgr", "imagenet_rgb")
+        fit(name, images=image, ids=np.arange(1)) for name in ("caffe_bgr", "imagenet_rgb")
     )
 
     assert caffe.order == rgb.order[::-1]

@@ -211,8 +211,7 @@ def test_verifying_does_not_stop_at_damage(tmp_path: Path):
     paths[1].write_bytes(b"note")
 
     found = check_images(
-        folder(root), size=16, train_images=None, test_images=None,
-        cache_dir=tmp_path / "cache", workers=2,
+        folder(root), size=16, cache_dir=tmp_path / "cache", workers=2
     )  # fmt: skip
 
     assert [str(path) in line for path, line in zip(paths, found.damages, strict=False)] == [

@@ -120,12 +120,6 @@ def test_the_label_changes_the_picture() -> None:
     assert np.abs(np.asarray(cat, np.int16) - np.asarray(dog, np.int16)).mean() > 5
 
 
-def test_a_third_label_is_refused() -> None:
-    """Only 0 and 1 are animals here."""
-    with pytest.raises(ValueError, match="found 2"):
-        draw(2, np.random.default_rng(5))
-
-
 def _homes() -> list[str]:
     return [f"{split}/{name}" for split in ("train", "test") for name in ("cats", "dogs")]
 

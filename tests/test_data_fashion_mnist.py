@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchharness.data.fashion_mnist import FashionMnist, holds, standard_places
+from benchharness.data.fashion_mnist import FashionMnist
 from benchharness.data.listing import Listing
 from benchharness.data.sources import plugin_listing
 from benchharness.errors import DatasetError
@@ -21,7 +21,7 @@ def fashion_mnist(folder: Path) -> Listing:
     return plugin_listing("fashion_mnist", FashionMnist().read(folder))
 
 
-INSTALLED = [place for place in standard_places(keras=None) if holds(place)]
+INSTALLED = [place for place in FashionMnist().places({}) if FashionMnist().holds(place)]
 
 
 def write(folder: Path) -> Path:
@@ -97,7 +97,9 @@ def test_files_that_are_missing_or_damaged_are_named(tmp_path, spoil, message):
 
 def test_keras_downloads_are_looked_for_in_its_folder(tmp_path):
     """The folder is passed in, never read from the environment."""
-    assert tmp_path / "datasets/fashion-mnist" in standard_places(keras=tmp_path)
+    places = FashionMnist().places({"KERAS_HOME": str(tmp_path)})
+
+    assert tmp_path / "datasets/fashion-mnist" in places
 
 
 @pytest.mark.skipif(not INSTALLED, reason="dataset-fashion-mnist is not installed")

@@ -31,7 +31,7 @@ def array_examples(labels: list[int]) -> ArrayExamples:
 )
 def test_selection_takes_the_first_of_each_class_in_order(labels, count, expected):
     """What does not divide evenly goes to the first classes."""
-    chosen = select(array_examples(labels), count=count)
+    chosen = select(array_examples(labels), count, "abc"[: max(labels) + 1])
 
     pixels = [chosen.read(i, size=2, channels=1).pixels for i in range(count)]
     assert [int(image[0, 0, 0]) for image in pixels] == expected
@@ -42,13 +42,13 @@ def test_no_count_means_every_image():
     """None leaves the examples as they are."""
     examples = array_examples([0, 1])
 
-    assert select(examples, count=None) is examples
+    assert select(examples, None, "ab") is examples
 
 
 def test_too_few_images_are_counted_in_the_error():
     """The message says how many there are and how many could be had."""
     with pytest.raises(DatasetError, match=r"found 5, 2 of dogs; ask for at most 4"):
-        select(array_examples([0, 0, 0, 1, 1]), count=6, classes=("cats", "dogs"))
+        select(array_examples([0, 0, 0, 1, 1]), 6, ("cats", "dogs"))
 
 
 def test_a_listing_names_itself_when_it_is_too_small():
@@ -68,7 +68,9 @@ def test_shares_of_classes_differ_by_at_most_one(counts, data):
     labels = [label for label, count in enumerate(counts) for _ in range(count)]
     wanted = data.draw(st.integers(1, min(counts) * len(counts)))
 
-    shares = np.bincount(select(array_examples(labels), count=wanted).labels, minlength=len(counts))
+    shares = np.bincount(
+        select(array_examples(labels), wanted, "abcde"[: len(counts)]).labels, minlength=len(counts)
+    )
 
     assert shares.sum() == wanted
     assert shares.max() - shares.min() <= 1

@@ -32,7 +32,7 @@ def as_floats(images):
 def test_unit_maps_levels_to_0_and_1():
     """Black is 0, white is 1."""
     levels = np.array([0, 51, 255], dtype=np.float32).reshape(3, 1, 1, 1)
-    unit = fit("unit", images=photographs(channels=1), ids=np.arange(3), channels=1)
+    unit = fit("unit", images=photographs(channels=1), ids=np.arange(3))
 
     assert preprocess_on_host(levels, unit).ravel() == pytest.approx([0, 0.2, 1])
 
@@ -40,7 +40,7 @@ def test_unit_maps_levels_to_0_and_1():
 def test_caffe_bgr_reverses_the_channels_and_takes_the_means():
     """As Keras does for VGG16: red, green, blue become blue, green, red, less their means."""
     rgb = np.array([10, 20, 30], dtype=np.float32).reshape(1, 1, 1, 3)
-    caffe = fit("caffe_bgr", images=photographs(), ids=np.arange(3), channels=3)
+    caffe = fit("caffe_bgr", images=photographs(), ids=np.arange(3))
 
     assert preprocess_on_host(rgb, caffe).ravel() == pytest.approx(
         [30 - 103.939, 20 - 116.779, 10 - 123.68]
@@ -50,7 +50,7 @@ def test_caffe_bgr_reverses_the_channels_and_takes_the_means():
 def test_caffe_bgr_needs_colour():
     """Grey images are refused with a remedy."""
     with pytest.raises(DatasetError, match="expected 3 channels, found 1; use unit"):
-        fit("caffe_bgr", images=photographs(channels=1), ids=np.arange(3), channels=1)
+        fit("caffe_bgr", images=photographs(channels=1), ids=np.arange(3))
 
 
 def test_an_unknown_name_is_refused():
@@ -58,7 +58,7 @@ def test_an_unknown_name_is_refused():
     with pytest.raises(
         DatasetError, match="unit, caffe_bgr, imagenet_rgb, standard, zca; found units"
     ):
-        fit("units", images=photographs(), ids=np.arange(3), channels=3)
+        fit("units", images=photographs(), ids=np.arange(3))
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -67,7 +67,7 @@ def test_standard_gives_mean_0_and_deviation_1_over_the_training_images(channels
     images = photographs(count=700, channels=channels)
     ids = np.random.default_rng(1).permutation(700)[:600]
     images[np.setdiff1d(np.arange(700), ids)] = 255
-    standard = fit("standard", images=images, ids=ids, channels=channels)
+    standard = fit("standard", images=images, ids=ids)
 
     inputs = preprocess_on_host(as_floats(images[ids]), standard).astype(np.float64)
 
@@ -79,7 +79,7 @@ def test_standard_leaves_a_constant_channel_finite():
     """Nothing is divided by zero."""
     images = photographs()
     images[..., 1] = 7
-    standard = fit("standard", images=images, ids=np.arange(60), channels=3)
+    standard = fit("standard", images=images, ids=np.arange(60))
 
     assert not preprocess_on_host(as_floats(images), standard)[..., 1].any()
 
@@ -88,15 +88,15 @@ def test_the_order_of_ids_does_not_matter():
     """The same training set gives the same numbers to the bit."""
     images, ids = photographs(), np.arange(40)
 
-    forwards = fit("standard", images=images, ids=ids, channels=3)
+    forwards = fit("standard", images=images, ids=ids)
 
-    assert fit("standard", images=images, ids=ids[::-1], channels=3) == forwards
+    assert fit("standard", images=images, ids=ids[::-1]) == forwards
 
 
 def test_zca_removes_correlations():
     """In the whitened components variances are v / (v + 0.1), so near 1 where v is large."""
     images = photographs(count=300, size=4)
-    zca = fit("zca", images=images, ids=np.arange(300), channels=3)
+    zca = fit("zca", images=images, ids=np.arange(300))
 
     inputs = preprocess_on_host(as_floats(images), zca).reshape(300, -1)
 
@@ -111,8 +111,8 @@ def test_zca_removes_correlations():
 def test_zca_agrees_with_the_textbook():
     """With all components it is the inverse root of the covariance."""
     images = photographs(count=300, size=4)
-    standard = fit("standard", images=images, ids=np.arange(300), channels=3)
-    zca = fit("zca", images=images, ids=np.arange(300), channels=3)
+    standard = fit("standard", images=images, ids=np.arange(300))
+    zca = fit("zca", images=images, ids=np.arange(300))
     flat = preprocess_on_host(as_floats(images), standard).reshape(300, -1).astype(np.float64)
     centred = flat - flat.mean(axis=0)
     values, vectors = np.linalg.eigh(np.cov(flat.T))
@@ -125,8 +125,8 @@ def test_zca_agrees_with_the_textbook():
 
 def test_zca_keeps_at_most_256_orthonormal_components():
     """float32, and fewer where there are fewer images."""
-    many = fit("zca", images=photographs(count=400, size=12), ids=np.arange(400), channels=3)
-    few = fit("zca", images=photographs(count=9, size=12), ids=np.arange(9), channels=3)
+    many = fit("zca", images=photographs(count=400, size=12), ids=np.arange(400))
+    few = fit("zca", images=photographs(count=9, size=12), ids=np.arange(9))
 
     assert many.whitening.basis.shape == (432, 256)
     assert few.whitening.basis.shape == (432, 8)
@@ -140,7 +140,7 @@ def test_zca_samples_all_classes_of_sorted_ids():
     """Of more than a thousand images the sample is spread, not the first thousand."""
     images = np.zeros((2000, 2, 2, 1), dtype=np.uint8)
     images[1000:] = 200
-    zca = fit("zca", images=images, ids=np.arange(2000), channels=1)
+    zca = fit("zca", images=images, ids=np.arange(2000))
 
     assert np.abs(zca.whitening.mean).max() < 1e-3
 

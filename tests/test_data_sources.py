@@ -56,12 +56,6 @@ def test_every_source_has_a_line_about_itself():
     assert all(info.description and "\n" not in info.description for info in SOURCES.values())
 
 
-def test_an_unknown_source_suggests_the_nearest(tmp_path):
-    """A misspelt name is not a missing dataset."""
-    with pytest.raises(DatasetError, match='did you mean "cats_dogs"'):
-        look("cat_dogs", tmp_path)
-
-
 def test_a_path_wins_over_the_environment(tmp_path):
     """What the user names is what is read."""
     mine = save_classes(tmp_path / "mine", train=2, test=1)

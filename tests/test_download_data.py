@@ -207,7 +207,7 @@ def test_folders_of_the_public_archives_are_recognised(tmp_path, below):
 
 def test_numbers_tell_which_photographs_of_microsofts_are_for_training(tmp_path):
     """In each class the first are for training, the next for the test; empty files are none."""
-    listing = cats_dogs(unpacked(tmp_path), train=3, test=2)
+    listing = cats_dogs(unpacked(tmp_path), train=6, test=4)
 
     assert [Path(listing.train.name(i)).name for i in range(3)] == ["0.jpg", "1.jpg", "2.jpg"]
     assert [Path(listing.test.name(i)).name for i in range(2)] == ["3.jpg", "4.jpg"]
@@ -253,7 +253,7 @@ def test_fashion_mnist_is_downloaded_from_the_first_mirror_that_has_it(
 ):
     """Four files, used as they are."""
     # This machine may have Debian's package, which would go first.
-    monkeypatch.setattr("benchharness.data.fashion_mnist.standard_places", lambda **_: [])
+    monkeypatch.setattr("benchharness.data.fashion_mnist._SHARED", ())
     bodies = {}
     for prefix, count in (("train", 60_000), ("t10k", 10_000)):
         images = struct.pack(">4I", 0x803, count, 28, 28) + bytes(count * 784)
@@ -277,11 +277,11 @@ def test_torchvisions_folder_of_fashion_mnist_is_recognised(tmp_path):
     """FashionMNIST/raw, as its root argument makes it."""
     from test_data_fashion_mnist import write
 
-    from benchharness.data.fashion_mnist import holds as holds_clothes
+    from benchharness.data.fashion_mnist import FashionMnist
 
     write(tmp_path / "FashionMNIST/raw")
 
-    assert holds_clothes(tmp_path)
+    assert FashionMnist().holds(tmp_path)
 
 
 def places(tmp_path: Path, fetcher: Fetcher | None = None, **variables: str) -> SearchPaths:

@@ -345,8 +345,8 @@ from pathlib import Path
 from benchharness.data.folder import folder
 from benchharness.data.prepared import prepare_images
 found = prepare_images(
-    folder(Path(sys.argv[1])), size=96, channels=None, train_images=None, test_images=None,
-    validation=0.0, seed=0, cache_dir=Path(sys.argv[2]), workers=1, on_bad_image="error",
+    folder(Path(sys.argv[1])), size=96, validation=0.0, seed=0,
+    cache_dir=Path(sys.argv[2]), workers=1, on_bad_image="error",
     progress=lambda done, count: time.sleep(float(sys.argv[3])),
 )
 print(found.seconds > 0, found.digest, int(found.images.astype("int64").sum()))

@@ -49,7 +49,7 @@ DATA = {
     "pytest_plugin/timing.py": "an example in a message",
     "suite/resolve.py": "an example in a message",
     "suite/settings.py": "names of published weights",
-    "weights/published.py": "where published weights lie, and what to install for a format",
+    "weights/pretrained.py": "where published weights lie, and what to install for a format",
     "weights/reading.py": "a format of published weights",
 }
 

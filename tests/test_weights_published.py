@@ -238,7 +238,7 @@ def test_a_checkpoint_without_a_plugin_that_reads_it_is_not_even_downloaded(
     tmp_path, server, monkeypatch
 ):
     """Half a gigabyte for nothing; the remedy is named."""
-    monkeypatch.setattr("benchharness.weights.published.weight_readers", dict)
+    monkeypatch.setattr("benchharness.weights.pretrained.weight_readers", dict)
     body = random.Random(1).randbytes(99)
     homes = homes_of(imagenet_torchvision=(body, server.put("pth", body)))
 

@@ -190,7 +190,7 @@ def unreadable(paths: list[Path]) -> Iterator[tuple[Path, str, float]]:
 def skipped_in(listing: Listing, cache: Path) -> set[str]:
     """Return the names of a listing's pictures that preparing leaves out."""
     found = prepare_images(
-        listing, size=16, channels=3, train_images=None, test_images=None, validation=0.0, seed=0,
+        listing, size=16, validation=0.0, seed=0,
         cache_dir=cache, workers=2, on_bad_image="skip",
     )  # fmt: skip
     return {Path(name).name for name in found.skipped}

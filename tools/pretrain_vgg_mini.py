@@ -39,9 +39,7 @@ BACKBONE = BACKBONES["vgg_mini"]
 RELEASE = BACKBONE.releases["drawn"]
 # Fixed constants: no image is looked at to find them.
 NOTHING = np.empty(0, np.int64)
-PREPROCESSING = fit(
-    RELEASE.preprocessing, images=np.empty((0, 1, 1, 3), np.uint8), ids=NOTHING, channels=3
-)
+PREPROCESSING = fit(RELEASE.preprocessing, images=np.empty((0, 1, 1, 3), np.uint8), ids=NOTHING)
 OUTPUT = Path(pretrained.__file__).parent / "embedded" / RELEASE.file
 # One thread adds up in one order, and loses nothing to a neighbour on the same cores.
 THREADS = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +43,6 @@ class Augmentation:
     zoom: float = 0.0
     channel_shift: float = 0.0
 
-    @property
-    def is_identity(self) -> bool:
-        """Whether nothing is ever changed."""
-        return not any(astuple(self))
-
 
 class AugmentationPlan:
     """The warps of one epoch, drawn at once.
@@ -68,57 +63,46 @@ class AugmentationPlan:
     ) -> None:
         draw = generator(Stream.AUGMENTATION, seed=seed, epoch=epoch)
         # Row i is made of the i-th run of draws, however many rows follow.
-        table = draw.random((images, _COLUMNS + channels))
-        self._affine = _affine(augmentation, table[:, :_COLUMNS].T, size=size)
-        colour = augmentation.channel_shift * _either_way(table[:, _COLUMNS:])
+        table = draw.random((images, _COLUMNS + channels)).T
+        colour = augmentation.channel_shift * (2 * table[_COLUMNS:].T - 1)
         self._colour = colour.astype(np.float32)
+        mirror_x, mirror_y, side = table[:3]
+        # Either way.
+        crop_x, crop_y, move_x, move_y, angle, slant, scale = 2 * table[3:_COLUMNS] - 1
+        # The picture is cropped first, then zoomed, slanted, turned, moved and mirrored last, all
+        # about its centre; as each map leads from the output back to the input, they are composed
+        # in that order from the left.
+        centre = (size - 1) / 2
+        whole = _matrices(1, 0, np.full(len(side), centre), 0, 1, centre)
+        if augmentation.crop:
+            kept = 1 - augmentation.crop * side
+            room = (1 - kept) * size / 2
+            whole = whole @ _matrices(kept, 0, room * crop_x, 0, kept, room * crop_y)
+        if augmentation.zoom:
+            shown = 1 + augmentation.zoom * scale
+            whole = whole @ _matrices(shown, 0, 0, 0, shown, 0)
+        if augmentation.shear:
+            whole = whole @ _matrices(1, augmentation.shear * slant, 0, 0, 1, 0)
+        if augmentation.rotation:
+            turn = np.radians(augmentation.rotation * angle)
+            cos, sin = np.cos(turn), np.sin(turn)
+            whole = whole @ _matrices(cos, -sin, 0, sin, cos, 0)
+        if augmentation.shift:
+            reach = augmentation.shift * size
+            whole = whole @ _matrices(1, 0, reach * move_x, 0, 1, reach * move_y)
+        if augmentation.flip_horizontal:
+            whole = whole @ _matrices(np.where(mirror_x < 0.5, -1.0, 1.0), 0, 0, 0, 1, 0)
+        if augmentation.flip_vertical:
+            whole = whole @ _matrices(1, 0, 0, 0, np.where(mirror_y < 0.5, -1.0, 1.0), 0)
+        whole[:, :2, 2] -= whole[:, :2, :2].sum(axis=2) * centre
+        self._affine = whole[:, :2].astype(np.float32)
 
     def warp(self, ids: NDArray[np.int64]) -> AugmentationParams:
         """Return the augmentation of these images."""
         return AugmentationParams(affine=self._affine[ids], colour=self._colour[ids])
 
 
-def _affine(augmentation: Augmentation, uniform: Table, *, size: int) -> NDArray[np.float32]:
-    """Return the maps from output to input, shape (images, 2, 3).
-
-    The picture is cropped first, then zoomed, slanted, turned, moved and mirrored last; as each
-    map leads from the output back to the input, they are composed in that order from the left.
-    """
-    mirror_x, mirror_y, side, crop_x, crop_y, move_x, move_y, angle, slant, scale = uniform
-    # All about the centre of the picture.
-    centre = (size - 1) / 2
-    whole = _matrices(1, 0, np.full(len(side), centre), 0, 1, centre)
-    if augmentation.crop:
-        kept = 1 - augmentation.crop * side
-        room = (1 - kept) * size / 2
-        x, y = room * _either_way(crop_x), room * _either_way(crop_y)
-        whole = whole @ _matrices(kept, 0, x, 0, kept, y)
-    if augmentation.zoom:
-        shown = 1 + augmentation.zoom * _either_way(scale)
-        whole = whole @ _matrices(shown, 0, 0, 0, shown, 0)
-    if augmentation.shear:
-        whole = whole @ _matrices(1, augmentation.shear * _either_way(slant), 0, 0, 1, 0)
-    if augmentation.rotation:
-        turn = np.radians(augmentation.rotation * _either_way(angle))
-        cos, sin = np.cos(turn), np.sin(turn)
-        whole = whole @ _matrices(cos, -sin, 0, sin, cos, 0)
-    if augmentation.shift:
-        reach = augmentation.shift * size
-        x, y = reach * _either_way(move_x), reach * _either_way(move_y)
-        whole = whole @ _matrices(1, 0, x, 0, 1, y)
-    if augmentation.flip_horizontal:
-        whole = whole @ _matrices(np.where(mirror_x < 0.5, -1.0, 1.0), 0, 0, 0, 1, 0)
-    if augmentation.flip_vertical:
-        whole = whole @ _matrices(1, 0, 0, 0, np.where(mirror_y < 0.5, -1.0, 1.0), 0)
-    whole[:, :2, 2] -= whole[:, :2, :2].sum(axis=2) * centre
-    return whole[:, :2].astype(np.float32)
-
-
 def _matrices(*entries: Table | float) -> Table:
     """Return 3 x 3 matrices from the six entries of their first two rows."""
     rows = np.broadcast_arrays(*entries, 0.0, 0.0, 1.0)
     return np.stack(rows, axis=-1).reshape(-1, 3, 3)
-
-
-def _either_way(uniform: Table) -> Table:
-    return 2 * uniform - 1

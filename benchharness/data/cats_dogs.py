@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from benchharness.data.folder import by_number, examples, folder
+from benchharness.data.folder import by_number, folder
 from benchharness.data.images import sample_channels
 from benchharness.data.layout import by_name, natural, places
 from benchharness.data.listing import Listing
@@ -29,7 +29,7 @@ _REMEDY = SOURCES["cats_dogs"].remedy
 
 
 def cats_dogs(
-    path: Path | None,
+    path: Path,
     *,
     train: int | None = None,
     test: int | None = None,
@@ -45,23 +45,34 @@ def cats_dogs(
     Raises:
         DatasetError: The folder is missing or holds something else.
     """
-    if path is None or not path.is_dir():
-        actual = "no folder" if path is None else f"none at {path}"
-        raise DatasetError(f"dataset cats_dogs: expected photographs, found {actual}; {_REMEDY}")
     places_here = _places_of(path)
     if places_here is None:
         raise DatasetError(f"{path}: expected the classes cats and dogs, found neither; {_REMEDY}")
     base, place = places_here
-    if place.resolve().name == _NUMBERED:
-        return _numbered(place, train=train, test=test, is_lenient=is_lenient)
-    listing = folder(base, seed=seed, train=train, test=test, is_lenient=is_lenient)
-    if not _is_ours(listing.classes):
-        raise DatasetError(
-            f"{base}: expected the classes cats and dogs, found {', '.join(listing.classes)}; "
-            f"{_REMEDY}"
-        )
-    origin = f"photographs, {listing.origin}"
-    return replace(listing, name="cats_dogs", classes=CLASSES, origin=origin)
+    if place.resolve().name != _NUMBERED:
+        listing = folder(base, seed=seed, train=train, test=test, is_lenient=is_lenient)
+        if not _is_ours(listing.classes):
+            raise DatasetError(
+                f"{base}: expected the classes cats and dogs, found {', '.join(listing.classes)}; "
+                f"{_REMEDY}"
+            )
+        origin = f"photographs, {listing.origin}"
+        return replace(listing, name="cats_dogs", classes=CLASSES, origin=origin)
+    index = {
+        # Cat/666.jpg and Dog/11702.jpg are empty in Microsoft's archive, and no photographs.
+        name: tuple(sorted((f for f in pictures_in(place / name) if f.stat().st_size), key=natural))
+        for name in class_folders(place)
+    }
+    learnt, tested = by_number(index, train=train, test=test, is_lenient=is_lenient)
+    return Listing(
+        name="cats_dogs",
+        classes=CLASSES,
+        train=learnt,
+        test=tested,
+        channels=sample_channels([*chain.from_iterable(index.values())]),
+        origin=f"photographs in {place.name}, for training and test by their numbers",
+        place=place,
+    )
 
 
 def holds(path: Path) -> bool:
@@ -81,25 +92,3 @@ def _places_of(path: Path) -> tuple[Path, Path] | None:
 
 def _is_ours(names: tuple[str, ...]) -> bool:
     return tuple(name.lower().removesuffix("s") for name in names) == ("cat", "dog")
-
-
-def _numbered(place: Path, *, train: int | None, test: int | None, is_lenient: bool) -> Listing:
-    """Return the photographs of Microsoft's archive by class and number.
-
-    Cat/666.jpg and Dog/11702.jpg are empty there, and no photographs.
-    """
-    index = {
-        name: tuple(sorted((f for f in pictures_in(place / name) if f.stat().st_size), key=natural))
-        for name in class_folders(place)
-    }
-    first, last = by_number(index, train=train, test=test, is_lenient=is_lenient)
-    return Listing(
-        name="cats_dogs",
-        classes=CLASSES,
-        train=examples(first),
-        test=examples(last),
-        channels=sample_channels([*chain.from_iterable(index.values())]),
-        is_real=True,
-        origin=f"photographs in {place.name}, for training and test by their numbers",
-        place=place,
-    )

@@ -5,7 +5,7 @@ Points are complex numbers, x to the right and y down; of an animal 1 is half of
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Self, TypeVar
@@ -15,20 +15,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
 from benchharness.data.folder import folder
-from benchharness.data.listing import Listing
-from benchharness.download.manifest import Manifest, damages, write_manifest
+from benchharness.data.listing import Listing, Progress
+from benchharness.download.manifest import build_folder
 from benchharness.errors import DatasetError
-from benchharness.files import (
-    atomic_dir,
-    build_lock,
-    file_digest,
-    remove_dir,
-    require_free_space,
-    writable,
-)
+from benchharness.files import file_digest, remove_dir, require_free_space
 
-Progress = Callable[[int, int], None]
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]
 Outline = NDArray[np.complex128]
 Points = Sequence[complex] | Outline
 T = TypeVar("T")
@@ -95,25 +87,20 @@ def synthetic_images(
     """
     train, test = train or TRAIN, test or TEST
     place = cache_dir / "drawn" / f"{train}-{test}-{seed}-v{VERSION}"
-    with writable(place, what=f"to write {train + test} pictures", error=DatasetError):
-        if any(damages(place)):
-            with build_lock(place):
-                # Another process may have drawn them while we waited.
-                if any(damages(place)):
-                    remove_dir(place)
-                    _build(place, train=train, test=test, seed=seed, progress=progress)
-    origin = f"drawn by benchharness (version {VERSION}, seed {seed}), no photographs"
-    return replace(folder(place), name="drawn", is_real=False, origin=origin)
 
-
-def _build(place: Path, *, train: int, test: int, seed: int, progress: Progress | None) -> None:
-    needed = _BYTES * (train + test)
-    with atomic_dir(place) as building:
+    def fill(building: Path) -> dict[str, str]:
+        # Damaged pictures are of no use meanwhile, and take up room.
+        remove_dir(place)
+        needed = _BYTES * (train + test)
         require_free_space(building, needed=needed, what="pictures", error=DatasetError)
         write_drawn(building, train=train, test=test, seed=seed, progress=progress)
         files = sorted(building.rglob("*.jpg"))
-        digests = {str(file.relative_to(building)): file_digest(file) for file in files}
-        write_manifest(building, Manifest(source="drawn", remark="", files=digests))
+        return {str(file.relative_to(building)): file_digest(file) for file in files}
+
+    what = f"to write {train + test} pictures"
+    build_folder(place, fill, source="drawn", remark="", what=what, error=DatasetError)
+    origin = f"drawn by benchharness (version {VERSION}, seed {seed}), no photographs"
+    return replace(folder(place), name="drawn", is_real=False, origin=origin)
 
 
 def write_drawn(
@@ -140,13 +127,7 @@ def write_drawn(
 
 
 def draw(label: int, rng: np.random.Generator) -> Image.Image:
-    """Return an RGB picture with sides of 160 to 420 pixels: of a cat for 0, of a dog for 1.
-
-    Raises:
-        ValueError: Another label.
-    """
-    if label not in (0, 1):
-        raise ValueError(f"label: expected 0 (cat) or 1 (dog), found {label}")
+    """Return an RGB picture with sides of 160 to 420 pixels: of a cat for 0, of a dog for 1."""
     longer = round(420 * rng.uniform(0.51, 1.0) ** 1.4)
     shorter = max(160, round(longer * rng.uniform(0.66, 1.0)))
     width, height = (longer, shorter) if rng.random() < 0.6 else (shorter, longer)
@@ -195,8 +176,7 @@ def _photographed(picture: Image.Image, rng: np.random.Generator) -> Image.Image
 
 
 def _mix(a: Colour, b: Colour, share: float) -> Colour:
-    red, green, blue = (round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
-    return red, green, blue
+    return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))
 
 
 def _curve(points: Points, *, is_closed: bool = True) -> Outline:
@@ -254,8 +234,7 @@ class _Figure:
         """Return a neighbour of any of the colours."""
         shifts = self.rng.integers(-amount, amount + 1, 3).tolist()
         pairs = zip(self.choose(colours), shifts, strict=True)
-        red, green, blue = (min(255, max(0, x + y)) for x, y in pairs)
-        return red, green, blue
+        return tuple(min(255, max(0, x + y)) for x, y in pairs)
 
     def paint_colour(self) -> Colour:
         return self.varied(_PAINTS, 28)

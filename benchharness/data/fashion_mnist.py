@@ -20,8 +20,7 @@ CLASSES = (
     "sandal", "shirt", "sneaker", "bag", "ankle boot",
 )  # fmt: skip
 _REMEDY = SOURCES["fashion_mnist"].remedy
-_SIZE = 28
-_IMAGES_MAGIC, _LABELS_MAGIC = 0x0803, 0x0801
+_SHARED = (Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset-fashion-mnist"))
 
 
 @hookimpl
@@ -39,11 +38,12 @@ class FashionMnist:
 
     def places(self, environment: Mapping[str, str]) -> Sequence[Path]:
         """Return the folders where Debian's package and Keras put the files."""
-        return standard_places(keras=keras_home(environment))
+        keras = keras_home(environment)
+        return [*_SHARED, keras / "datasets/fashion-mnist"] if keras else _SHARED
 
     def holds(self, folder: Path) -> bool:
-        """Return whether the files are in a folder or below it."""
-        return holds(folder)
+        """Return whether the files are in a folder, or below it in one of the dataset's name."""
+        return _home_of(folder) is not None
 
     def read(self, folder: Path) -> Pictures:
         """Return the dataset in a folder that holds it.
@@ -65,21 +65,10 @@ class FashionMnist:
         )
 
 
-def standard_places(*, keras: Path | None) -> list[Path]:
-    """Return the folders where Debian's package and Keras put the files."""
-    shared = [Path("/usr/share/datasets/fashion-mnist"), Path("/usr/share/dataset-fashion-mnist")]
-    return shared if keras is None else [*shared, keras / "datasets/fashion-mnist"]
-
-
-def holds(path: Path) -> bool:
-    """Return whether the files are at ``path`` or in a folder of the dataset's name below it."""
-    return _home_of(path) is not None
-
-
 def _home_of(place: Path) -> Path | None:
     # The name as we write it, as Keras does, and as torchvision does.
-    names = ("fashion_mnist", "fashion-mnist", "FashionMNIST/raw")
-    folders = (place, *(place / name for name in names))
+    names = ("", "fashion_mnist", "fashion-mnist", "FashionMNIST/raw")
+    folders = (place / name for name in names)
     return next((folder for folder in folders if _file(folder, "train-images-idx3-ubyte")), None)
 
 
@@ -89,9 +78,8 @@ def _file(folder: Path, name: str) -> Path | None:
 
 
 def _images(folder: Path, prefix: str, *, count: int) -> Images:
-    shape = (count, _SIZE, _SIZE)
-    images = _values(folder, f"{prefix}-images-idx3-ubyte", magic=_IMAGES_MAGIC, shape=shape)
-    labels = _values(folder, f"{prefix}-labels-idx1-ubyte", magic=_LABELS_MAGIC, shape=(count,))
+    images = _values(folder, f"{prefix}-images-idx3-ubyte", magic=0x0803, shape=(count, 28, 28))
+    labels = _values(folder, f"{prefix}-labels-idx1-ubyte", magic=0x0801, shape=(count,))
     if labels.max() >= len(CLASSES):
         raise DatasetError(
             f"{folder}: {prefix} labels: expected 0 to 9, found {labels.max()}; {_REMEDY}"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain
@@ -14,11 +12,11 @@ import numpy as np
 from benchharness.data.batches import Stream, generator, hold_out
 from benchharness.data.images import SUFFIXES, sample_channels
 from benchharness.data.layout import Index, by_name, places, read_layout
-from benchharness.data.listing import Examples, FileExamples, Listing
+from benchharness.data.listing import FileExamples, Listing
 from benchharness.data.prepared import Prepared
 from benchharness.data.tree import class_folders, display_name, pictures_in
 from benchharness.errors import DatasetError
-from benchharness.files import ANOTHER_CACHE, atomic_dir, writable
+from benchharness.files import ANOTHER_CACHE, atomic_dir, json_digest, writable
 from benchharness.model.image_files import ALIKE, describe_kinds
 
 _TEST_SHARE = 0.2
@@ -39,20 +37,18 @@ def folder(
     """Return the images of ``path``, by class, as ``layout.read_layout`` has them.
 
     Where there is no test set, it is drawn: 20 % of each class of class folders; of files named by
-    class, the last by number, of which ``train`` and ``test`` tell how many each class has.
+    class, the last by number, of which ``train`` and ``test`` tell how many there are in all.
 
     Raises:
         DatasetError: The layout is not understood, or a class has too few images.
     """
     layout = read_layout(path)
-    parts: tuple[Examples, Examples]
     split = f"/{display_name(layout.splits[0])}" if layout.splits else ""
     if layout.test is not None:
-        parts = examples(layout.train), examples(layout.test)
+        parts = _examples(layout.train), _examples(layout.test)
         how = f" ({', '.join(map(display_name, layout.splits))})"
     elif layout.is_flat:
-        first, last = by_number(layout.train, train=train, test=test, is_lenient=is_lenient)
-        parts = examples(first), examples(last)
+        parts = by_number(layout.train, train=train, test=test, is_lenient=is_lenient)
         count, all_files = len(parts[1]), sum(map(len, parts))
         how = f"{split}; no test set: the last {count:,} of {all_files:,} by number"
     else:
@@ -62,16 +58,14 @@ def folder(
             f"(20 % of each class, seed {seed})"
         )
     kind = "files named by class" if layout.is_flat else "class folders"
+    files = chain.from_iterable((*layout.train.values(), *(layout.test or {}).values()))
     where = display_name(str(Path(path.resolve().name, layout.place.relative_to(path))))
     return Listing(
         name="flat" if layout.is_flat else "folder",
         classes=tuple(layout.train),
         train=parts[0],
         test=parts[1],
-        channels=sample_channels(
-            [*chain.from_iterable((*layout.train.values(), *(layout.test or {}).values()))]
-        ),
-        is_real=True,
+        channels=sample_channels([*files]),
         origin=f"{kind} in {where}{how}",
         place=path,
         notes=layout.notes,
@@ -115,18 +109,16 @@ def holds(path: Path) -> bool:
     return any(pictures_in(place / name) for place in places(path) for name in class_folders(place))
 
 
-def holds_flat(path: Path) -> bool:
-    """Return whether there are images named by class at ``path`` or in its training folder."""
-    return bool(flat_index(path))
-
-
 def flat_index(path: Path) -> Index:
-    """Return the files named by class, classes by name, files by number; perhaps none."""
+    """Return the files named by class at ``path`` or in its training folder; perhaps none.
+
+    Classes are sorted by name, files by number.
+    """
     indices = (by_name(pictures_in(place)) for place in places(path))
     return next(filter(None, indices), {})
 
 
-def examples(index: Index) -> FileExamples:
+def _examples(index: Index) -> FileExamples:
     """Return the files of an index, class after class, labelled by the class's position."""
     counts = [len(paths) for paths in index.values()]
     return FileExamples(
@@ -137,37 +129,37 @@ def examples(index: Index) -> FileExamples:
 
 def by_number(
     index: Index, *, train: int | None, test: int | None, is_lenient: bool = False
-) -> tuple[Index, Index]:
+) -> tuple[FileExamples, FileExamples]:
     """Return the files for training and for the test, by their order.
 
     Args:
         index: At least two classes, the files of each by number.
-        train: Images of each class; None for what ``test`` leaves, or 5/7 if that is None too.
-        test: Images of each class, the next ones; None for what ``train`` leaves.
+        train: Images in all, shared by the classes, rounded up; None for what ``test`` leaves, or
+            5/7 if that is None too.
+        test: Images in all, the next ones; None for what ``train`` leaves.
         is_lenient: Whether a class that has too few gives 5/7 of them for training.
 
     Raises:
         DatasetError: A class has too few images.
     """
-    first: dict[str, tuple[Path, ...]] = {}
-    last: dict[str, tuple[Path, ...]] = {}
+    learnt, tested = dict[str, tuple[Path, ...]](), dict[str, tuple[Path, ...]]()
+    shares = [None if total is None else -(-total // len(index)) for total in (train, test)]
     for name, files in index.items():
-        count, is_free = len(files), train is None and test is None
-        is_free |= is_lenient and (train or 1) + (test or 1) > count
-        for_test = None if is_free else test
-        for_train = round(count * _TRAIN_SHARE) if is_free else train
-        if for_train is None:
-            for_train = count - (for_test or 0)
-        if for_test is None:
-            for_test = count - for_train
-        if for_train < 1 or for_test < 1 or for_train + for_test > count:
+        first, last = shares
+        count = len(files)
+        if is_lenient and (first or 1) + (last or 1) > count:
+            first = last = None
+        if first is None:
+            first = round(count * _TRAIN_SHARE) if last is None else count - last
+        if last is None:
+            last = count - first
+        if first < 1 or last < 1 or first + last > count:
             raise DatasetError(
-                f"{files[0].parent}: class {name}: expected {max(for_train, 1)} images for "
-                f"training and {max(for_test, 1)} for the test, found {count}; ask for fewer"
+                f"{files[0].parent}: class {name}: expected {max(first, 1)} images for "
+                f"training and {max(last, 1)} for the test, found {count}; ask for fewer"
             )
-        first[name] = files[:for_train]
-        last[name] = files[for_train : for_train + for_test]
-    return first, last
+        learnt[name], tested[name] = files[:first], files[first : first + last]
+    return _examples(learnt), _examples(tested)
 
 
 def _draw_test(index: Index, *, place: Path, seed: int) -> tuple[FileExamples, FileExamples]:
@@ -176,7 +168,7 @@ def _draw_test(index: Index, *, place: Path, seed: int) -> tuple[FileExamples, F
             f"{place}: expected at least two images of each class, one of them for the "
             f"test, found one of {', '.join(single)}; add images or a test folder"
         )
-    every = examples(index)
+    every = _examples(index)
     draw = generator(Stream.TEST_SPLIT, seed=seed)
     test = hold_out(every.labels, share=_TEST_SHARE, draw=draw)
     return every.take(np.setdiff1d(np.arange(len(every)), test)), every.take(test)
@@ -236,8 +228,7 @@ def class_folder(paths: Sequence[Path], prepared: Prepared, *, cache_dir: Path) 
     for image in prepared.splits["train"].tolist():
         suffix = _LOADED[SUFFIXES[paths[image].suffix.lower()]]
         links[f"{names[prepared.labels[image]]}/{image:08d}{suffix}"] = str(paths[image])
-    identity = hashlib.sha256(json.dumps([names, links]).encode())
-    target = cache_dir / "folders" / identity.hexdigest()[:32]
+    target = cache_dir / "folders" / json_digest([names, links])
     what = f"to link {len(links)} images by class"
     elsewhere = f'{ANOTHER_CACHE}, or set input = "prepared"'
     with writable(target, elsewhere=elsewhere, what=what, error=DatasetError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import stat
 import struct
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from io import BufferedReader
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,14 +63,16 @@ _UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 
-T = TypeVar("T")
-
 
 class Decoded(NamedTuple):
-    """A picture, uint8 (size, size, channels), and what was special about it: keys of WORDS."""
+    """A picture, uint8 (size, size, channels), and what was special about it: keys of WORDS.
+
+    Black where it could not be read, with the reason.
+    """
 
     pixels: NDArray[np.uint8]
-    kinds: tuple[str, ...]
+    kinds: tuple[str, ...] = ()
+    failure: DatasetError | None = None
 
 
 def read_image(path: Path, *, size: int, channels: int) -> Decoded:
@@ -85,7 +87,8 @@ def read_image(path: Path, *, size: int, channels: int) -> Decoded:
         DatasetError: The file is missing, truncated, too large, or no image.
     """
     try:
-        return _open_image(path, lambda image: _decoded(image, path, size=size, channels=channels))
+        with _opened(path) as image:
+            return _decoded(image, path, size=size, channels=channels)
     except _PILLOW_ERRORS as error:
         raise DatasetError(
             f"{path}: expected a readable image, found: {complaint(error, path)}; "
@@ -110,8 +113,8 @@ def sample_channels(paths: Sequence[Path]) -> Literal[1, 3]:
         modes = set()
         for path in some:
             # What cannot be read is named by decoding; here it only has no say.
-            with suppress(*_PILLOW_ERRORS):
-                modes.add(_open_image(path, lambda image: image.mode))
+            with suppress(*_PILLOW_ERRORS), _opened(path) as image:
+                modes.add(image.mode)
         if not modes or not modes <= _GREY_MODES:
             return 3
     return 1
@@ -142,10 +145,11 @@ def complaint(error: Exception, path: Path) -> str:
     return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
-def _open_image(path: Path, use: Callable[[Image.Image], T]) -> T:
-    """Return what ``use`` makes of a file's picture; raises one of ``_PILLOW_ERRORS``."""
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Yield a file's picture, its pixels not yet loaded; raises one of ``_PILLOW_ERRORS``."""
     with open_file(path) as file, Image.open(file, formats=_FORMATS) as image:
-        return use(image)
+        yield image
 
 
 def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Decoded:
@@ -153,7 +157,16 @@ def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Dec
         raise ValueError(f"{image.width} x {image.height} pixels, more than {MAX_PIXELS}")
     # Before its pixels are loaded: loading forgets how deep they were, and turns by itself what
     # some formats keep turned.
-    kinds = list(_header_kinds(image, path, channels=channels))
+    stored_as = "JPEG" if image.format == "MPO" else image.format or ""
+    is_special = {
+        "deep": any(";16" in str(tile.args) for tile in getattr(image, "tile", ())),
+        "cmyk": image.mode == "CMYK",
+        "misnamed": stored_as != SUFFIXES.get(path.suffix.lower()),
+        "turned": _orientation(image) != 1,
+    }
+    kinds = [kind for kind, is_so in is_special.items() if is_so]
+    kinds += _colour_change(image, channels=channels)
+    kinds += [stored_as] if stored_as in WORDS else []
     image.load()
     turn = _orientation(image)
     if image.mode in ("I", "F"):
@@ -169,28 +182,12 @@ def _decoded(image: Image.Image, path: Path, *, size: int, channels: int) -> Dec
             kinds.append("transparent")
     square = _square(picture, size=size, channels=channels)
     # Turned last: a small square is turned sooner than a photograph.
-    upright = square.transpose(_UPRIGHT[turn]) if turn in _UPRIGHT else square
+    upright = square if turn == 1 else square.transpose(_UPRIGHT[turn])
     # The second view in an MPO is of the same photograph.
     if image.format != "MPO":
         with suppress(*_PILLOW_ERRORS):
             kinds += ["moving"] if getattr(image, "is_animated", False) else []
     return Decoded(_pixels(upright), tuple(kinds))
-
-
-def _header_kinds(image: Image.Image, path: Path, *, channels: int) -> Iterator[str]:
-    """Yield what the header of an opened file says, as keys of WORDS."""
-    stored_as = {"MPO": "JPEG"}.get(image.format or "", image.format) or ""
-    if any(";16" in str(tile.args) for tile in getattr(image, "tile", ())):
-        yield "deep"
-    if image.mode == "CMYK":
-        yield "cmyk"
-    if stored_as != SUFFIXES.get(path.suffix.lower()):
-        yield "misnamed"
-    if _orientation(image) != 1:
-        yield "turned"
-    yield from _colour_change(image, channels=channels)
-    if stored_as in WORDS:
-        yield stored_as
 
 
 def _colour_change(image: Image.Image, *, channels: int) -> tuple[str, ...]:
@@ -204,8 +201,9 @@ def _orientation(image: Image.Image) -> int:
     """Return how the picture is turned, 1 to 8 as EXIF counts; 1 is upright."""
     # A damaged note about the picture is no damage of the picture.
     with suppress(*_PILLOW_ERRORS):
-        turn = image.getexif().get(ExifTags.Base.Orientation, 1)
-        return turn if turn in range(1, 9) else 1
+        turn: int = image.getexif().get(ExifTags.Base.Orientation, 1)
+        if turn in _UPRIGHT:
+            return turn
     return 1
 
 

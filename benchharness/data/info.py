@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import Literal
 
 import numpy as np
 
 from benchharness.data import cats_dogs, drawn, fashion_mnist
-from benchharness.data.listing import Listing, shares
+from benchharness.data.listing import DatasetFacts, Listing, shares
 from benchharness.download.registry import RemoteResource
 
 Split = Literal["train", "test"]
@@ -22,52 +21,25 @@ _PUBLISHED = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DatasetInfo:
-    """A dataset in numbers.
+class DatasetInfo(DatasetFacts):
+    """A dataset in numbers, never without a title.
 
     Attributes:
-        title: Its name in reports.
         train: Training images of each class, those for validation included.
         test: Test images of each class.
-        is_own: Whether the images are the user's, of which the suite knows nothing.
-        is_lenient: Whether fewer images than a suite asks for are enough.
-        is_real: False for drawn pictures.
-        notes: How the folder was read, and what was skipped, a sentence each.
-        place: The folder; None without one.
     """
 
-    title: str
-    origin: str
-    classes: tuple[str, ...]
-    channels: int
     train: tuple[int, ...]
     test: tuple[int, ...]
-    is_own: bool = False
-    is_lenient: bool = False
-    is_real: bool = True
-    notes: tuple[str, ...] = ()
-    place: Path | None = None
 
     @classmethod
     def of(cls, listing: Listing) -> DatasetInfo:
         """Return the numbers of a listing."""
-        train, test = (
-            tuple(np.bincount(part.labels, minlength=len(listing.classes)).tolist())
-            for part in (listing.train, listing.test)
-        )
-        return cls(
-            title=listing.title or listing.name,
-            origin=listing.origin,
-            classes=listing.classes,
-            channels=listing.channels,
-            train=train,
-            test=test,
-            is_own=listing.is_own,
-            is_lenient=listing.is_lenient,
-            is_real=listing.is_real,
-            notes=listing.notes,
-            place=listing.place,
-        )
+        facts = {field.name: getattr(listing, field.name) for field in fields(cls)}
+        for split in ("train", "test"):
+            counts = np.bincount(facts[split].labels, minlength=len(listing.classes))
+            facts[split] = tuple(counts.tolist())
+        return cls(**{**facts, "title": listing.title or listing.name})
 
     @classmethod
     def of_drawn(cls) -> DatasetInfo:

@@ -104,7 +104,18 @@ def read_layout(path: Path) -> Layout:
         raise DatasetError(f"{path}: expected a folder of classes, found none")
     tree = read_tree(path)
     top = _split_parent(tree.root)
-    train, candidates = _splits(top)
+    training = _training_folder(top)
+    words = role(training.name)[1] if training else ()
+    # Folders that may be the test's, the best first.
+    candidates = [folder for folder in top.folders if role(folder.name) == ("test", words)]
+    candidates.sort(key=lambda folder: _split_order(folder.name, _TEST))
+    if training is not None:
+        train = _split(training)
+    elif len(candidates) == len(top.folders) and len(by_name(top.pictures)) < 2:
+        # There is nothing else, and so they will be refused.
+        train, candidates = _split(top), []
+    else:
+        train = _split(top, without=candidates)
     _require_classes(train)
     tests = [_split(folder) for folder in candidates]
     test = _first_labelled(tests, train)
@@ -119,7 +130,7 @@ def read_layout(path: Path) -> Layout:
     return Layout(
         place=top.path,
         train=train.index,
-        test=test.index if test else None,
+        test={name: test.index[name] for name in train.index} if test else None,
         splits=tuple(split.folder.name for split in chosen if split.folder is not top),
         is_flat=not train.classes,
         left_out={reason: tuple(files) for reason, files in left_out.items() if files},
@@ -236,20 +247,6 @@ def _training_folder(node: Node) -> Node | None:
     return None
 
 
-def _splits(top: Node) -> tuple[_Split, list[Node]]:
-    """Return the training split, and the folders that may be the test's, the best first."""
-    training = _training_folder(top)
-    words = role(training.name)[1] if training else ()
-    tests = [folder for folder in top.folders if role(folder.name) == ("test", words)]
-    tests.sort(key=lambda folder: _split_order(folder.name, _TEST))
-    if training is not None:
-        return _split(training), tests
-    if len(tests) == len(top.folders) and len(by_name(top.pictures)) < 2:
-        # There is nothing else, and so they will be refused.
-        return _split(top), []
-    return _split(top, without=tests), tests
-
-
 def _split(folder: Node, *, without: Sequence[Node] = ()) -> _Split:
     parent = folder if without else _class_parent(folder)
     # By the name as it is read: two splits may write the same accent in two ways.
@@ -277,41 +274,42 @@ def _require_classes(train: _Split) -> None:
     table_hint = (
         f"; labels in tables such as {display_name(tables[0])} are not read" if tables else ""
     )
-    if len(classes) < 2 and len(train.index) < 2:
-        if not hint and parent.pictures:
-            hint = (
-                "; put the images of each class into a folder of its name, or name the files by "
-                f"class, like cat.0.jpg and dog.0.jpg{table_hint}"
-            )
-        names = ", ".join(node.label for node in classes) or "none"
-        raise DatasetError(
-            f"{parent.path}: expected at least two class folders, found {names}{hint}"
-        )
+    labels = ", ".join(node.label for node in classes) or "none"
     counts = ", ".join(f"{node.label} ({_count(node)})" for node in classes)
     roles = {role(node.name) for node in classes}
     kinds = {kind for kind, _ in roles}
-    if kinds and None not in kinds and kinds != {"part"} and len({rest for _, rest in roles}) == 1:
-        raise DatasetError(
-            f"{parent.path}: expected class folders, found names of splits or of contents: "
-            f"{counts}; put the pictures of each class into a folder of its name, in train and in "
-            f"test{table_hint}{hint}"
-        )
+    are_splits = None not in kinds and kinds != {"part"} and len({rest for _, rest in roles}) == 1
     inner = [
         set() if node.pictures else {f.name for f in node.folders if f.may_hold_pictures()}
         for node in classes
     ]
     same = set.intersection(*inner) if inner else set()
-    if {"train", "test"} <= {role(name)[0] for name in same}:
-        raise DatasetError(
-            f"{parent.path}: expected class folders within train and test, found train and test "
-            f"within {counts}; put train and test above the classes{hint}"
+    problem = ""
+    if len(classes) < 2 and len(train.index) < 2:
+        problem = f"at least two class folders, found {labels}"
+        if not hint and parent.pictures:
+            problem += (
+                "; put the images of each class into a folder of its name, or name the files by "
+                f"class, like cat.0.jpg and dog.0.jpg{table_hint}"
+            )
+    elif are_splits:
+        problem = (
+            f"class folders, found names of splits or of contents: {counts}; put the pictures of "
+            f"each class into a folder of its name, in train and in test{table_hint}"
         )
-    if len(same) > 1 and kinds & {"train", "test", "part"}:
-        raise DatasetError(
-            f"{parent.path}: expected class folders, found folders that seem to be parts of a "
-            f"dataset: {counts}, each with {', '.join(sorted(map(display_name, same)))}; call them "
-            f"train and test, or name one of them{hint}"
+    elif {"train", "test"} <= {role(name)[0] for name in same}:
+        problem = (
+            "class folders within train and test, found train and test within "
+            f"{counts}; put train and test above the classes"
         )
+    elif len(same) > 1 and kinds & {"train", "test", "part"}:
+        problem = (
+            f"class folders, found folders that seem to be parts of a dataset: {counts}, each "
+            f"with {', '.join(sorted(map(display_name, same)))}; call them train and test, or name "
+            "one of them"
+        )
+    if problem:
+        raise DatasetError(f"{parent.path}: expected {problem}{hint}")
     _require_whole(train)
 
 
@@ -351,16 +349,13 @@ def _first_labelled(tests: Sequence[_Split], train: _Split) -> _Split | None:
 
     One that comes first and cannot be read is a DatasetError.
     """
-    known = {_spelling(name): (place, name) for place, name in enumerate(train.index)}
+    known = {_spelling(name): name for name in train.index}
     for test in tests:
         _require_readable(test.folder, test.parent)
         if train.keys & test.keys:
             _require_whole(test)
-            spelt = sorted(
-                (known.get(_spelling(name), (len(known), name)), files)
-                for name, files in test.index.items()
-            )
-            return replace(test, index={name: files for (_, name), files in spelt})
+            spelt = {known.get(_spelling(name), name): test.index[name] for name in test.index}
+            return replace(test, index=spelt)
     return None
 
 
@@ -370,7 +365,7 @@ def _left_out(
     """Return the pictures of no split, by the reason why."""
     left_out: dict[str, list[Path]] = {HIDDEN: tree.hidden, BLIND: [], SPLIT: [], STRAY: []}
     for split in tests:
-        if all(split.folder is not other.folder for other in chosen):
+        if split.folder is not chosen[-1].folder:
             reason = SPLIT if chosen[0].keys & split.keys else BLIND
             left_out[reason] += split.folder.all_pictures()
     read = chain.from_iterable(files for split in chosen for files in split.index.values())

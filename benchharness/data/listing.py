@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ _BLOCK = 8
 # The digest of an image that cannot be read.
 UNREADABLE = bytes(hashlib.sha256().digest_size)
 
+Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 
@@ -114,37 +115,43 @@ class ArrayExamples:
 Examples = FileExamples | ArrayExamples
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Listing:
-    """A dataset as its source lists it.
-
-    The id of an image is its position among the training images, followed by those of the test.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetFacts:
+    """What there is to say of a dataset beside its images.
 
     Attributes:
-        name: Identity of the source, for example ``cats_dogs``.
         classes: Names of the classes, by label.
         channels: 1 for grey, 3 for RGB.
         is_real: False for pictures that a program drew.
         origin: Where the images came from, in words for the user.
-        title: What to call the dataset in a report; its name, where empty.
+        title: What to call the dataset in a report; empty for the name of its source.
         place: The folder that they are in; None where they are in none.
         notes: How the folder was read, and what in it was left out, a sentence each.
         is_own: Whether the images are the user's own, of which a suite knows nothing.
         is_lenient: Whether a class that has fewer images than asked for gives those it has.
     """
 
-    name: str
     classes: tuple[str, ...]
-    train: Examples
-    test: Examples
     channels: int
-    is_real: bool
+    is_real: bool = True
     origin: str
     title: str = ""
     place: Path | None = None
     notes: tuple[str, ...] = ()
     is_own: bool = False
     is_lenient: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Listing(DatasetFacts):
+    """A dataset as its source, for example ``cats_dogs``, lists it.
+
+    The id of an image is its position among the training images, followed by those of the test.
+    """
+
+    name: str
+    train: Examples
+    test: Examples
 
     @property
     def count(self) -> int:
@@ -173,21 +180,17 @@ class Listing:
             DatasetError: There are not enough.
         """
         try:
-            first, last = (
-                select(part, count=count, classes=self.classes, is_lenient=self.is_lenient)
-                for part, count in ((self.train, train), (self.test, test))
+            return replace(
+                self,
+                train=select(self.train, train, self.classes, is_lenient=self.is_lenient),
+                test=select(self.test, test, self.classes, is_lenient=self.is_lenient),
             )
         except DatasetError as error:
             raise DatasetError(f"dataset {self.name} ({self.origin}): {error}") from error
-        return replace(self, train=first, test=last)
 
 
 def select(
-    examples: Examples,
-    *,
-    count: int | None,
-    classes: Sequence[str] = (),
-    is_lenient: bool = False,
+    examples: Examples, count: int | None, classes: Sequence[str], *, is_lenient: bool = False
 ) -> Examples:
     """Return the first ``count`` images, taken equally from each class, in their order.
 
@@ -199,15 +202,13 @@ def select(
     """
     if count is None:
         return examples
-    labels = examples.labels
-    names = list(classes) or [f"class {label}" for label in range(int(labels.max()) + 1)]
-    members = [np.flatnonzero(labels == label) for label in range(len(names))]
-    wanted = shares(count, classes=len(names))
-    for name, share, ids in zip(names, wanted, members, strict=True):
+    members = [np.flatnonzero(examples.labels == label) for label in range(len(classes))]
+    wanted = shares(count, classes=len(classes))
+    for name, share, ids in zip(classes, wanted, members, strict=True):
         if len(ids) < share and not is_lenient:
             raise DatasetError(
                 f"expected {count} images, {share} of {name}; found {len(examples)}, "
-                f"{len(ids)} of {name}; ask for at most {min(map(len, members)) * len(names)}"
+                f"{len(ids)} of {name}; ask for at most {min(map(len, members)) * len(classes)}"
             )
     chosen = [ids[:share] for share, ids in zip(wanted, members, strict=True)]
     return examples.take(np.sort(np.concatenate(chosen)))
@@ -218,8 +219,12 @@ def shares(count: int, *, classes: int) -> list[int]:
     return [count // classes + (label < count % classes) for label in range(classes)]
 
 
-def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
-    """Return the SHA-256 of each image's content, by id, read on ``workers`` threads.
+def identify(
+    listing: Listing, *, size: int, workers: int, may_skip: bool
+) -> tuple[str, list[bytes]]:
+    """Return the dataset's digest, SHA-256 in hex, and those of its images, by id.
+
+    Its pixels and labels follow from it, and it from the contents of the images, not their paths.
 
     Raises:
         DatasetError: An image cannot be read; where it may be skipped it is ``UNREADABLE`` instead.
@@ -234,63 +239,46 @@ def digests(listing: Listing, *, workers: int, may_skip: bool) -> list[bytes]:
                 return UNREADABLE
             raise
 
-    blocks = _on_threads(lambda ids: [*map(digest, ids)], count=listing.count, workers=workers)
-    return [digest for block in blocks for digest in block]
-
-
-def identity(listing: Listing, contents: Sequence[bytes], *, size: int, channels: int) -> str:
-    """Return the dataset's digest, SHA-256 in hex: what its pixels and labels follow from.
-
-    It follows from the digests of the images, by id, and not from their paths.
-    """
+    contents = [*_on_threads(digest, count=listing.count, workers=workers)]
     header = {
         "name": listing.name,
         "classes": listing.classes,
         "train": len(listing.train),
         "size": size,
-        "channels": channels,
+        "channels": listing.channels,
         "decoder": DECODER,
     }
     whole = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     whole.update(listing.labels.astype("<i4").tobytes())
     whole.update(b"".join(contents))
-    return whole.hexdigest()
+    return whole.hexdigest(), contents
 
 
-class DecodedBlock(NamedTuple):
-    """Consecutive decoded images, uint8 (images, size, size, channels), black where that failed.
+def decode(
+    listing: Listing, *, size: int, workers: int, progress: Progress | None
+) -> Iterator[Decoded]:
+    """Yield all images by id, decoded ahead on threads; progress tells images done and in all."""
+    count, shape = listing.count, (size, size, listing.channels)
 
-    With what was special about some files, and the errors of others, by id.
-    """
+    def read(image: int) -> Decoded:
+        examples, index = listing.image(image)
+        try:
+            return examples.read(index, size=size, channels=listing.channels)
+        except DatasetError as error:
+            return Decoded(np.zeros(shape, dtype=np.uint8), failure=error)
 
-    pixels: NDArray[np.uint8]
-    kinds: Mapping[int, tuple[str, ...]]
-    failures: Mapping[int, DatasetError]
-
-
-def decode(listing: Listing, *, size: int, channels: int, workers: int) -> Iterator[DecodedBlock]:
-    """Yield all images by id, decoded ahead on ``workers`` threads."""
-
-    def block(ids: range) -> DecodedBlock:
-        pixels = np.zeros((len(ids), size, size, channels), dtype=np.uint8)
-        kinds: dict[int, tuple[str, ...]] = {}
-        failures: dict[int, DatasetError] = {}
-        for row, image in enumerate(ids):
-            examples, index = listing.image(image)
-            try:
-                pixels[row], kinds[image] = examples.read(index, size=size, channels=channels)
-            except DatasetError as error:
-                failures[image] = error
-        return DecodedBlock(pixels, kinds, failures)
-
-    return _on_threads(block, count=listing.count, workers=workers)
+    for done, image in enumerate(_on_threads(read, count=count, workers=workers), start=1):
+        if progress is not None and (done % _BLOCK == 0 or done == count):
+            progress(done, count)
+        yield image
 
 
-def _on_threads(work: Callable[[range], T], *, count: int, workers: int) -> Iterator[T]:
+def _on_threads(work: Callable[[int], T], *, count: int, workers: int) -> Iterator[T]:
     blocks = [range(start, min(start + _BLOCK, count)) for start in range(0, count, _BLOCK)]
     with ThreadPoolExecutor(max_workers=workers) as pool:
         try:
-            yield from pool.map(work, blocks)
+            for results in pool.map(lambda ids: [*map(work, ids)], blocks):
+                yield from results
         finally:
             # After an error nobody wants the rest.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -10,7 +10,7 @@ import io
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.data.batches import split
-from benchharness.data.listing import UNREADABLE, Listing, decode, digests, identity
+from benchharness.data.listing import UNREADABLE, Listing, Progress, decode, identify
 from benchharness.errors import DatasetError
 from benchharness.files import (
     atomic_dir,
@@ -31,7 +31,6 @@ from benchharness.files import (
     writable,
 )
 
-Progress = Callable[[int, int], None]
 OnBadImage = Literal["error", "skip"]
 OnLeak = Literal["warn", "error"]
 Leak = tuple[str, str]
@@ -51,11 +50,8 @@ class Prepared:
             is its position here. An image that was skipped is black and in no split.
         labels: int32, shape (images,).
         splits: Ids, int64, by "train", "validation" and "test"; no id is in two.
-        name: Identity of the source, for example ``cats_dogs``.
         digest: Identity of the content, SHA-256 in hex; the same wherever the files are.
-        origin: Where the images came from, in words for the user.
-        is_real: False for pictures that a program drew.
-        skipped: Images left out because they could not be read.
+        skipped: Images left out because they could not be read; not known to other processes.
         kinds: Ids of images that were special, by the keys of ``model.image_files.WORDS``.
         folder: The cache entry.
         validation: Share of the training images held out, 0-1.
@@ -69,15 +65,12 @@ class Prepared:
     labels: NDArray[np.int32]
     splits: Mapping[str, NDArray[np.int64]]
     classes: tuple[str, ...]
-    name: str
     digest: str
-    origin: str
-    is_real: bool
-    skipped: tuple[str, ...]
     kinds: Mapping[str, tuple[int, ...]]
     folder: Path
     validation: float
     seed: int
+    skipped: tuple[str, ...] = ()
     seconds: float = 0.0
     leaks: tuple[Leak, ...] = ()
     rebuilt_because: str = ""
@@ -100,39 +93,31 @@ class Prepared:
 
     def as_dict(self) -> dict[str, Any]:
         """Return what another process on this machine needs to open the same, ready for JSON."""
-        return {
-            "folder": str(self.folder),
-            "validation": self.validation,
-            "seed": self.seed,
-            "origin": self.origin,
-            "skipped": list(self.skipped),
-        }
+        return {"folder": str(self.folder), "validation": self.validation, "seed": self.seed}
 
     @classmethod
     def from_dict(cls, fields: Mapping[str, Any]) -> Prepared:
         """Open what ``as_dict`` describes; a DatasetError where the entry is gone or damaged."""
-        skipped = tuple(fields["skipped"])
-        entry = _open_entry(Path(fields["folder"]))
-        return cls._of(entry, **{**fields, "folder": entry.folder, "skipped": skipped})
+        folder = Path(fields["folder"])
+        return cls._of(_open_entry(folder), **{**fields, "folder": folder})
 
     @classmethod
     def _of(cls, entry: _Entry, *, validation: float, seed: int, **others: Any) -> Prepared:
-        meta = entry.meta
-        return cls(
-            images=entry.images,
-            labels=entry.labels,
-            splits=split(
-                entry.labels,
-                classes=meta.classes,
-                train=meta.train,
-                skipped=meta.skipped,
-                validation=validation,
-                seed=seed,
-            ),
+        meta, images, labels = entry
+        splits = split(
+            labels,
             classes=meta.classes,
-            name=meta.name,
+            train=meta.train,
+            skipped=meta.skipped,
+            validation=validation,
+            seed=seed,
+        )
+        return cls(
+            images=images,
+            labels=labels,
+            splits=splits,
+            classes=meta.classes,
             digest=meta.digest,
-            is_real=meta.is_real,
             kinds=meta.kinds,
             validation=validation,
             seed=seed,
@@ -142,13 +127,7 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Meta:
-    """Description of an entry's arrays: shape of the images, how many are for training.
-
-    Attributes:
-        skipped: Ids of images that could not be read; their pixels are black.
-        kinds: Ids of images that were special, by the keys of ``model.image_files.WORDS``.
-        files: SHA-256 of each array's file, hexadecimal, by name.
-    """
+    """Description of an entry's arrays, ``files`` being the SHA-256 of theirs by name."""
 
     digest: str
     name: str
@@ -164,7 +143,6 @@ class _Meta:
 class _Entry(NamedTuple):
     """An entry of the cache, opened: a read-only memory map of its images, and its labels."""
 
-    folder: Path
     meta: _Meta
     images: NDArray[np.uint8]
     labels: NDArray[np.int32]
@@ -174,9 +152,6 @@ def prepare_images(
     listing: Listing,
     *,
     size: int,
-    channels: int | None,
-    train_images: int | None,
-    test_images: int | None,
     validation: float,
     seed: int,
     cache_dir: Path,
@@ -191,9 +166,6 @@ def prepare_images(
 
     Args:
         size: Side of the decoded images, pixels.
-        channels: 1 or 3; None for the listing's own.
-        train_images: Training images to take, validation included; None for all.
-        test_images: Test images to take; None for all.
         validation: Share of each class of the training images to hold out, 0-1.
         seed: Decides which ones.
         workers: Decoding threads.
@@ -203,28 +175,24 @@ def prepare_images(
         DatasetError: There are too few images, one cannot be read or is not allowed, or the disk is
             full.
     """
-    listing = listing.first(train=train_images, test=test_images)
-    channels = listing.channels if channels is None else channels
     may_skip = on_bad_image == "skip"
-    contents = digests(listing, workers=workers, may_skip=may_skip)
-    digest = identity(listing, contents, size=size, channels=channels)
+    digest, contents = identify(listing, size=size, workers=workers, may_skip=may_skip)
     meta = _Meta(
         digest=digest,
         name=listing.name,
         classes=listing.classes,
         is_real=listing.is_real,
-        shape=(listing.count, size, size, channels),
+        shape=(listing.count, size, size, listing.channels),
         train=len(listing.train),
     )
-    folder, began = _entry_folder(cache_dir, digest), time.perf_counter()
-    seconds = 0.0
+    folder, seconds = _entry_folder(cache_dir, digest), 0.0
     with writable(folder, what="to write prepared images", error=DatasetError):
         # A cache that cannot be written, and so not locked, may still hold what is needed.
-        entry, damage = _open_whole(folder, meta=meta)
+        entry, damage = _open_whole(folder, meta)
         if entry is None:
             # Of several processes that need the same entry one builds it, the others wait for that.
             with build_lock(folder):
-                entry, damage = _open_whole(folder, meta=meta)
+                entry, damage = _open_whole(folder, meta)
                 if entry is None:
                     if damage:
                         remove_dir(folder)
@@ -250,7 +218,6 @@ def prepare_images(
         folder=folder,
         validation=validation,
         seed=seed,
-        origin=listing.origin,
         skipped=skipped,
         seconds=seconds,
         leaks=leaks,
@@ -300,10 +267,10 @@ def _open_entry(folder: Path) -> _Entry:
     expected = (meta.shape, np.dtype(np.uint8), meta.shape[:1], np.dtype(np.int32))
     if actual != expected:
         raise DatasetError(f"{folder}: expected arrays {expected}, found {actual}{_REMEDY}")
-    return _Entry(folder, meta, images, labels)
+    return _Entry(meta, images, labels)
 
 
-def _open_whole(folder: Path, *, meta: _Meta) -> tuple[_Entry | None, str]:
+def _open_whole(folder: Path, meta: _Meta) -> tuple[_Entry | None, str]:
     """Return the entry if every byte is as it was written, else what is wrong; empty without one.
 
     A disk that lies, or a power cut, leaves files of the right length with other content.
@@ -336,81 +303,54 @@ def _build(
 ) -> None:
     skipped: dict[int, DatasetError] = {}
     kinds: dict[str, list[int]] = {}
-
-    def blocks() -> Iterator[NDArray[np.uint8]]:
-        done, size, channels = 0, meta.shape[1], meta.shape[3]
-        for block in decode(listing, size=size, channels=channels, workers=workers):
-            if block.failures and not may_skip:
-                raise next(iter(block.failures.values()))
-            skipped.update(block.failures)
-            for image, image_kinds in block.kinds.items():
+    with atomic_dir(folder) as building:
+        needed = int(np.prod(meta.shape))
+        require_free_space(building, needed=needed, what="prepared images", error=DatasetError)
+        header = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            header, {"descr": "|u1", "fortran_order": False, "shape": meta.shape}
+        )
+        digest = hashlib.sha256(header.getbuffer())
+        # Plain writes rather than a writable memory map: on a full disk they fail with an error,
+        # where a map would end the process with a bus error.
+        with (building / _IMAGES).open("wb") as file:
+            waiting = file.write(header.getbuffer())
+            # Not under a name, which an error's traceback would keep, and the threads at work.
+            for image, (pixels, image_kinds, failure) in enumerate(
+                decode(listing, size=meta.shape[1], workers=workers, progress=progress)
+            ):
+                if failure is not None:
+                    if not may_skip:
+                        raise failure
+                    skipped[image] = failure
                 for kind in image_kinds:
                     kinds.setdefault(kind, []).append(image)
-            done += len(block.pixels)
-            if progress is not None:
-                progress(done, listing.count)
-            yield block.pixels
-
-    needed = int(np.prod(meta.shape))
-    with atomic_dir(folder) as building:
-        require_free_space(building, needed=needed, what="prepared images", error=DatasetError)
-        images_digest = _write_images(building / _IMAGES, shape=meta.shape, blocks=blocks())
-        _require_each_class(listing, skipped)
+                digest.update(pixels.data)
+                waiting += file.write(pixels.data)
+                # Little by little, while other threads decode; all at the end would be a wait.
+                if waiting > _SYNC_BYTES:
+                    waiting = 0
+                    os.fsync(file.fileno())
+        kept = np.setdiff1d(np.arange(listing.count), np.array([*skipped], dtype=np.int64))
+        train = len(listing.train)
+        for name, part in (("train", kept[kept < train]), ("test", kept[kept >= train])):
+            bare = np.setdiff1d(np.arange(len(listing.classes)), listing.labels[part])
+            if skipped and len(bare):
+                raise DatasetError(
+                    f"dataset {listing.name}: {name}: expected a readable image of each class, "
+                    f"found none of {listing.classes[int(bare[0])]}; "
+                    f"the first of {len(skipped):,}: {next(iter(skipped.values()))}"
+                )
         np.save(building / _LABELS, listing.labels)
-        complete = replace(
-            meta,
-            skipped=tuple(skipped),
-            kinds={kind: tuple(ids) for kind, ids in kinds.items()},
-            files={_IMAGES: images_digest, _LABELS: file_digest(building / _LABELS)},
-        )
-        text = json.dumps({"format": _FORMAT, **asdict(complete)}, indent=1, ensure_ascii=False)
+        files = {_IMAGES: digest.hexdigest(), _LABELS: file_digest(building / _LABELS)}
+        fields = {**asdict(meta), "skipped": [*skipped], "kinds": kinds, "files": files}
+        text = json.dumps({"format": _FORMAT, **fields}, indent=1, ensure_ascii=False)
         (building / _META).write_text(text + "\n", encoding="utf-8")
-        for path in (building / _LABELS, building / _META, building):
+        for path in (building / _IMAGES, building / _LABELS, building / _META, building):
             sync(path)
 
 
-def _write_images(
-    path: Path, *, shape: tuple[int, ...], blocks: Iterable[NDArray[np.uint8]]
-) -> str:
-    """Write an array from consecutive blocks of images, and return the file's SHA-256.
-
-    Plain writes rather than a writable memory map: on a full disk they fail with an error, where
-    a map would end the process with a bus error.
-    """
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-    start = io.BytesIO()
-    np.lib.format.write_array_header_1_0(start, header)
-    digest = hashlib.sha256(start.getbuffer())
-    with path.open("wb") as file:
-        file.write(start.getbuffer())
-        waiting = 0
-        for block in blocks:
-            digest.update(block.data)
-            waiting += file.write(block.data)
-            # Little by little, while other threads decode; all at the end would be a wait.
-            if waiting > _SYNC_BYTES:
-                waiting = 0
-                os.fsync(file.fileno())
-        file.flush()
-        os.fsync(file.fileno())
-    return digest.hexdigest()
-
-
-def _require_each_class(listing: Listing, skipped: Mapping[int, DatasetError]) -> None:
-    labels, train = listing.labels, len(listing.train)
-    kept = np.setdiff1d(np.arange(len(labels)), np.array(list(skipped), dtype=np.int64))
-    for name, part in (("train", kept[kept < train]), ("test", kept[kept >= train])):
-        bare = np.setdiff1d(np.arange(len(listing.classes)), labels[part])
-        if skipped and len(bare):
-            raise DatasetError(
-                f"dataset {listing.name}: {name}: expected a readable image of each class, "
-                f"found none of {listing.classes[int(bare[0])]}; "
-                f"the first of {len(skipped):,}: {next(iter(skipped.values()))}"
-            )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImageCheck:
+class ImageCheck(NamedTuple):
     """Result of decoding a dataset once more.
 
     Attributes:
@@ -427,41 +367,29 @@ def check_images(
     listing: Listing,
     *,
     size: int,
-    train_images: int | None,
-    test_images: int | None,
     cache_dir: Path,
     workers: int,
     progress: Progress | None = None,
 ) -> ImageCheck:
-    """Decode a listing's images once more, and compare them with the cache.
-
-    Raises:
-        DatasetError: There are too few images.
-    """
-    listing = listing.first(train=train_images, test=test_images)
-    channels, damages, done = listing.channels, list[str](), 0
-    contents = digests(listing, workers=workers, may_skip=True)
-    folder = _entry_folder(cache_dir, identity(listing, contents, size=size, channels=channels))
-    is_there, entry = folder.exists(), None
+    """Decode a listing's images once more, and compare them with the cache."""
+    digest, _ = identify(listing, size=size, workers=workers, may_skip=True)
+    folder = _entry_folder(cache_dir, digest)
+    is_there, entry, damages = folder.exists(), None, list[str]()
     if is_there:
         try:
             entry = _open_entry(folder)
         except DatasetError as error:
             damages.append(str(error))
-    for block in decode(listing, size=size, channels=channels, workers=workers):
-        damages += map(str, block.failures.values())
-        if entry is not None:
-            cached = entry.images[done : done + len(block.pixels)]
-            damages += [
-                f"{folder}: expected {listing.image_name(done + int(row))} as decoding gives it, "
+    for image, (pixels, _, failure) in enumerate(
+        decode(listing, size=size, workers=workers, progress=progress)
+    ):
+        if failure is not None:
+            damages.append(str(failure))
+        if entry is not None and (entry.images[image] != pixels).any():
+            damages.append(
+                f"{folder}: expected {listing.image_name(image)} as decoding gives it, "
                 f"found other pixels{_REMEDY}"
-                for row in np.flatnonzero((cached != block.pixels).any(axis=(1, 2, 3)))
-            ]
-        done += len(block.pixels)
-        if progress is not None:
-            progress(done, listing.count)
+            )
     if entry is not None and not np.array_equal(entry.labels, listing.labels):
         damages.append(f"{folder}: expected the labels of the images, found others{_REMEDY}")
-    return ImageCheck(
-        images=listing.count, entry=folder if is_there else None, damages=tuple(damages)
-    )
+    return ImageCheck(listing.count, folder if is_there else None, tuple(damages))

@@ -40,6 +40,7 @@ _CHUNK = 128
 _VALUES = 4096
 # Of the fitting: another formula makes another file.
 _VERSION = 1
+_FACTS = ("name", "order", "mean", "scale")
 _ARRAYS = ("mean", "basis", "gain")
 
 
@@ -58,15 +59,19 @@ def fitted(name: str, prepared: Prepared) -> Preprocessing:
     file = prepared.folder.parent.parent / "fitted" / f"{key}.safetensors"
     preprocessing = _read(file)
     if preprocessing is None:
-        images = prepared.images
-        preprocessing = fit(name, images=images, ids=train, channels=images.shape[3])
-        _write(file, preprocessing)
+        from safetensors.numpy import save
+
+        preprocessing = fit(name, images=prepared.images, ids=train)
+        whitening = preprocessing.whitening
+        arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
+        facts = {name: getattr(preprocessing, name) for name in _FACTS}
+        with writable(file, error=DatasetError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            atomic_write_bytes(file, save(arrays, metadata={"facts": json.dumps(facts)}))
     return preprocessing
 
 
-def fit(
-    name: str, *, images: NDArray[np.uint8], ids: NDArray[np.int64], channels: int
-) -> Preprocessing:
+def fit(name: str, *, images: NDArray[np.uint8], ids: NDArray[np.int64]) -> Preprocessing:
     """Return the preprocessing of that name, fitted to the images of the given ids.
 
     - unit: 0-255 becomes 0-1.
@@ -78,6 +83,7 @@ def fit(
     Raises:
         DatasetError: The name is unknown, or does not fit the channels.
     """
+    channels = images.shape[3]
     if name in _IMAGENET:
         if channels != 3:
             raise DatasetError(
@@ -153,7 +159,7 @@ def _whitening(
 
 
 def _read(file: Path) -> Preprocessing | None:
-    """Return what ``_write`` wrote; None where there is nothing, or nothing whole."""
+    """Return what ``fitted`` wrote; None where there is nothing, or nothing whole."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -163,21 +169,5 @@ def _read(file: Path) -> Preprocessing | None:
             arrays = {name: content.get_tensor(name) for name in _ARRAYS if has_whitening}
     except (OSError, SafetensorError, KeyError, TypeError, ValueError):
         return None
-    return Preprocessing(
-        name=facts["name"],
-        order=tuple(facts["order"]),
-        mean=tuple(facts["mean"]),
-        scale=tuple(facts["scale"]),
-        whitening=Whitening(**arrays) if has_whitening else None,
-    )
-
-
-def _write(file: Path, preprocessing: Preprocessing) -> None:
-    from safetensors.numpy import save
-
-    whitening = preprocessing.whitening
-    arrays = {name: getattr(whitening, name) for name in _ARRAYS} if whitening else {}
-    facts = {name: getattr(preprocessing, name) for name in ("name", "order", "mean", "scale")}
-    with writable(file, error=DatasetError):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write_bytes(file, save(arrays, metadata={"facts": json.dumps(facts)}))
+    facts |= {name: tuple(facts[name]) for name in _FACTS[1:]}
+    return Preprocessing(**facts, whitening=Whitening(**arrays) if has_whitening else None)

@@ -15,15 +15,14 @@ from benchharness.download.manifest import read_manifest
 from benchharness.errors import AbsentError, DatasetError, FetchError
 from benchharness.files import expanded
 from benchharness.plugins import extensions, load_extension
-from benchharness.text import did_you_mean
 
 if TYPE_CHECKING:
-    from benchharness.data.listing import Examples, Listing
+    from benchharness.data.listing import Examples, Listing, Progress
     from benchharness.download.fetcher import Fetcher
     from benchharness.model.extension import Dataset, Images, Pictures
 
-Progress = Callable[[int, int], None]
 VARIABLE = "BENCHHARNESS_DATA"
+_Reader = tuple[Callable[[Path], object], Callable[..., "Listing"]]
 
 
 class SourceInfo(NamedTuple):
@@ -62,13 +61,9 @@ def names() -> list[str]:
     return list(dict.fromkeys([*SOURCES, *extensions("datasets")]))
 
 
-def info(name: str) -> SourceInfo:
+def info(name: str) -> SourceInfo | Dataset:
     """Return what a source is, and what to do where it has nothing."""
-    if name in SOURCES:
-        return SOURCES[name]
-    plugin = _plugin(name)
-    assert plugin is not None, f"{name} is no source"
-    return SourceInfo(plugin.description, plugin.remedy)
+    return SOURCES.get(name) or load_extension("datasets", name)()
 
 
 def find(
@@ -104,7 +99,6 @@ def find(
         AbsentError: Nothing is found.
         DatasetError: What is found is no such dataset.
     """
-    _require_known(name)
     if path is not None and not path.is_dir():
         raise DatasetError(f"{path}: expected a folder with the dataset {name}, found none")
 
@@ -125,13 +119,9 @@ def find(
     holds, read = _reader(name)
 
     def load(place: Path) -> Listing:
-        from benchharness.data.folder import flat_index
-
-        classes = 2 if name == "cats_dogs" else max(1, len(flat_index(place)))
-        counts = (train_images, test_images)
-        # Rounded up: what is too much is left out when the images are chosen.
-        train, test = (None if count is None else -(-count // classes) for count in counts)
-        listing = read(place, seed=seed, train=train, test=test, is_lenient=is_lenient)
+        listing = read(
+            place, seed=seed, train=train_images, test=test_images, is_lenient=is_lenient
+        )
         return replace(listing, is_lenient=is_lenient)
 
     places = _places(name, path=path, environment=environment)
@@ -173,28 +163,6 @@ def holds(name: str, path: Path) -> bool:
     return any(map(is_there, _places(name, path=path, environment={})))
 
 
-def _plugin(name: str) -> Dataset | None:
-    """Return the dataset of a plugin; None for a source of the core's own."""
-    if name not in extensions("datasets"):
-        return None
-    dataset: Dataset = load_extension("datasets", name)()
-    return dataset
-
-
-def _require_known(name: str) -> None:
-    if name not in names():
-        hint = did_you_mean(name, names())
-        raise DatasetError(
-            f'dataset source: expected one of {", ".join(names())}, found "{name}"'
-            + (f"; {hint}" if hint else "")
-        )
-    if name not in ("folder", "flat", "cats_dogs", "drawn") and _plugin(name) is None:
-        raise DatasetError(
-            f"dataset {name}: expected the entry point that it comes through, found none; "
-            "install benchharness again, its code is newer than what is installed"
-        )
-
-
 def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> list[Path]:
     if path is not None:
         return [path, path / name]
@@ -208,7 +176,7 @@ def _places(name: str, *, path: Path | None, environment: Mapping[str, str]) -> 
     return places
 
 
-def _reader(name: str) -> tuple[Callable[[Path], bool], Callable[..., Listing]]:
+def _reader(name: str) -> _Reader:
     """Return what tells whether a folder holds a dataset, and what lists it."""
     from benchharness.data import cats_dogs, folder
 
@@ -218,11 +186,24 @@ def _reader(name: str) -> tuple[Callable[[Path], bool], Callable[..., Listing]]:
             return replace(plugin_listing(name, plugin.read(place)), place=place)
 
         return plugin.holds, listed
-    return {
+    readers: dict[str, _Reader] = {
         "folder": (folder.holds, folder.folder),
-        "flat": (folder.holds_flat, folder.flat),
+        "flat": (folder.flat_index, folder.flat),
         "cats_dogs": (cats_dogs.holds, cats_dogs.cats_dogs),
-    }[name]
+    }
+    if name not in readers:
+        raise DatasetError(
+            f"dataset {name}: expected the entry point that it comes through, found none; "
+            "install benchharness again, its code is newer than what is installed"
+        )
+    return readers[name]
+
+
+def _plugin(name: str) -> Dataset | None:
+    """Return the dataset of a plugin; None for a source of the core's own."""
+    is_plugin = name in extensions("datasets")
+    dataset: Dataset | None = load_extension("datasets", name)() if is_plugin else None
+    return dataset
 
 
 def plugin_listing(name: str, pictures: Pictures) -> Listing:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchharness.data.images import FOREIGN, SUFFIXES
+from benchharness.text import escape_control_chars
 
 # What desktops, file servers and archivers put into folders, in small letters.
 _SYSTEM = frozenset(
@@ -95,59 +96,47 @@ def read_tree(root: Path) -> Tree:
     real = os.path.realpath(root)
     tree = Tree(Node(root))
     read = {real: tree.root}
-    links: list[tuple[str, Path, Node]] = []
+    links: list[tuple[str, Node]] = []
     pending = [(tree.root, real)]
     while pending or links:
-        if pending:
-            pending += _read(*pending.pop(), tree=tree, read=read, links=links)
-            continue
-        _, link, parent = heapq.heappop(links)
-        target = os.path.realpath(link)
-        if target in read or os.path.commonpath([real, target]) == target:
-            tree.repeated.append((link, read.get(target)))
-            continue
-        node = read[target] = Node(link)
-        parent.folders.append(node)
-        parent.folders.sort(key=lambda folder: folder.name)
-        pending.append((node, target))
-    return tree
-
-
-def _read(
-    node: Node,
-    place: str,
-    *,
-    tree: Tree,
-    read: dict[str, Node],
-    links: list[tuple[str, Path, Node]],
-) -> Iterator[tuple[Node, str]]:
-    """Fill a folder at its real place, and yield those in it that are to be read, with theirs."""
-    try:
-        entries = sorted(_scan(node.path), key=lambda entry: entry.name)
-    except OSError as error:
-        node.obstacle, entries = error.strerror or str(error), []
-    for entry in entries:
-        path, is_link, is_folder = Path(entry.path), entry.is_symlink(), _is_folder(entry)
-        suffix = path.suffix.lower()
-        if _is_hidden(entry.name):
-            # What a hidden link leads to is not looked at.
-            tree.hidden += _hidden_pictures(path) if not (is_link and is_folder) else []
-        elif is_folder and is_link:
-            heapq.heappush(links, (entry.path, path, node))
-        elif is_folder:
-            key = os.path.join(place, entry.name)  # noqa: PTH118 (as realpath)
-            if key in read:
-                tree.repeated.append((path, read[key]))
+        if not pending:
+            link, parent = heapq.heappop(links)
+            target = os.path.realpath(link)
+            if target in read or os.path.commonpath([real, target]) == target:
+                tree.repeated.append((Path(link), read.get(target)))
+                continue
+            node = read[target] = Node(Path(link))
+            parent.folders.append(node)
+            parent.folders.sort(key=lambda folder: folder.name)
+            pending.append((node, target))
+        node, place = pending.pop()
+        try:
+            entries = sorted(os.scandir(node.path), key=lambda entry: entry.name)
+        except OSError as error:
+            node.obstacle, entries = error.strerror or str(error), []
+        for entry in entries:
+            path, is_link, is_folder = Path(entry.path), entry.is_symlink(), _is_folder(entry)
+            suffix = path.suffix.lower()
+            if _is_hidden(entry.name):
+                # What a hidden link leads to is not looked at.
+                tree.hidden += _hidden_pictures(path) if not (is_link and is_folder) else []
+            elif is_folder and is_link:
+                heapq.heappush(links, (entry.path, node))
+            elif is_folder:
+                key = os.path.join(place, entry.name)  # noqa: PTH118 (as realpath)
+                if key in read:
+                    tree.repeated.append((path, read[key]))
+                else:
+                    folder = read[key] = Node(path)
+                    node.folders.append(folder)
+                    pending.append((folder, key))
+            elif suffix in SUFFIXES:
+                node.pictures.append(path)
+            elif is_link and (reason := _unreachable(path)):
+                tree.broken.append((path, reason))
             else:
-                folder = read[key] = Node(path)
-                node.folders.append(folder)
-                yield folder, key
-        elif suffix in SUFFIXES:
-            node.pictures.append(path)
-        elif is_link and (reason := _unreachable(path)):
-            tree.broken.append((path, reason))
-        else:
-            (node.foreign if suffix in FOREIGN else node.others).append(path)
+                (node.foreign if suffix in FOREIGN else node.others).append(path)
+    return tree
 
 
 def _unreachable(path: Path) -> str:
@@ -168,11 +157,6 @@ def _hidden_pictures(path: Path) -> list[Path]:
     inside = (Path(place, name) for place, _, names in os.walk(path) for name in names)
     files = inside if path.is_dir() else [path]
     return [file for file in files if file.suffix.lower() in SUFFIXES]
-
-
-def _scan(path: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(path) as entries:
-        return list(entries)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -198,7 +182,7 @@ def pictures_in(path: Path) -> list[Path]:
 def _visible(path: Path) -> list[os.DirEntry[str]]:
     """Return what is visible in a folder; nothing where it is none, or cannot be read."""
     try:
-        return [entry for entry in _scan(path) if not _is_hidden(entry.name)]
+        return [entry for entry in os.scandir(path) if not _is_hidden(entry.name)]
     except OSError:
         return []
 
@@ -206,4 +190,4 @@ def _visible(path: Path) -> list[os.DirEntry[str]]:
 def display_name(name: str) -> str:
     """Return a name for the eye: accents composed, and nothing that cannot be printed."""
     text = unicodedata.normalize("NFC", os.fsencode(name).decode("utf-8", "replace"))
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+    return escape_control_chars(text)

@@ -31,11 +31,8 @@ def torch_checkpoints(environment: Mapping[str, str]) -> Path | None:
 
     Source: PyTorch 2.15, hub.py: $TORCH_HOME, else torch in $XDG_CACHE_HOME, else in ~/.cache.
     """
-    for variable, below in (
-        ("TORCH_HOME", ""),
-        ("XDG_CACHE_HOME", "torch"),
-        ("HOME", ".cache/torch"),
-    ):
+    folders = {"TORCH_HOME": "", "XDG_CACHE_HOME": "torch", "HOME": ".cache/torch"}
+    for variable, below in folders.items():
         if environment.get(variable):
             return Path(environment[variable], below, "hub/checkpoints")
     return None
@@ -55,16 +52,12 @@ def cache_folder(environment: Mapping[str, str]) -> Path:
     except RuntimeError:
         # Without a home folder; what older versions of platformdirs return then begins with "~".
         folder = Path("~/.cache/benchharness")
-    obstacle = _obstacle(folder)
-    return (_temporary_cache(obstacle) or folder) if obstacle else folder
-
-
-def _obstacle(folder: Path) -> str:
-    """Return why a folder cannot be written or made; empty where it can."""
     if not folder.is_absolute():
-        return "no home folder is known"
+        return _temporary_cache("no home folder is known") or folder
     there = next(place for place in (folder, *folder.parents) if os.access(place, os.F_OK))
-    return "" if os.access(there, os.W_OK | os.X_OK) else f"{there} cannot be written"
+    if os.access(there, os.W_OK | os.X_OK):
+        return folder
+    return _temporary_cache(f"{there} cannot be written") or folder
 
 
 @functools.cache

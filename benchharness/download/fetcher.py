@@ -5,14 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from benchharness.download.archive import unpack
-from benchharness.download.manifest import Manifest, damages, write_manifest
+from benchharness.download.manifest import build_folder, damages
 from benchharness.download.registry import REGISTRY, RemoteResource
-from benchharness.download.transfer import Progress, Timeouts, UnreachableError, download
+from benchharness.download.transfer import Timeouts, UnreachableError, download
 from benchharness.errors import FetchError
-from benchharness.files import atomic_dir, build_lock, remove_dir, require_free_space, writable
+from benchharness.files import require_free_space
 
 OnDownload = Callable[[str, int, int], None]
 
@@ -56,15 +57,15 @@ class Fetcher:
             DamagedError: It is there, damaged, and cannot be downloaded again.
             FetchError: It is not there and cannot be downloaded.
         """
-        if self._is_whole(name):
-            return self.folder / name
-        if name in self._failures:
-            raise self._failures[name]
-        try:
-            self._fetch(name, self.homes[name], self.folder / name)
-        except FetchError as error:
-            self._failures[name] = error
-            raise
+        if not self._is_whole(name):
+            if name in self._failures:
+                raise self._failures[name]
+            try:
+                self._fetch(name, self.homes[name], self.folder / name)
+            except FetchError as error:
+                self._failures[name] = error
+                raise
+            self._whole.add(name)
         return self.folder / name
 
     def may_fetch(self, name: str) -> bool:
@@ -86,44 +87,34 @@ class Fetcher:
                     f"{damage}; not downloaded again: {refusal}; retry online or delete {target}"
                 )
             raise FetchError(f"{name}: {home.source} was not fetched: {refusal}")
+        incoming = self.folder / f".{name}.incoming"
+
+        def fill(building: Path) -> Mapping[str, str]:
+            kept = sum(path.stat().st_size for path in incoming.glob("*"))
+            needed = home.needed_bytes - kept + _SPARE_BYTES
+            require_free_space(self.folder, needed=needed, what=home.source, error=FetchError)
+            self.announce(f"fetching {name}: {home.source}, {home.size_bytes / 1e6:,.0f} MB")
+            for file in home.files:
+                progress = partial(self.on_download, file.name)
+                download(file, incoming, timeouts=self.timeouts, progress=progress)
+            if home.unpacking:
+                archive = incoming / home.files[0].name
+                progress = partial(self.on_download, f"unpacking {archive.name}")
+                return unpack(archive, building, limits=home.unpacking, progress=progress)
+            for file in home.files:
+                (incoming / file.name).rename(building / file.name)
+            return {file.name: file.sha256 for file in home.files}
+
+        source, what = home.source, f"to write {home.source}"
         try:
-            what = f"to write {home.source}"
-            with writable(target, what=what, error=FetchError), build_lock(target):
-                # Another process may have fetched it while we waited.
-                if not self._is_whole(name):
-                    self._build(name, home, target)
-                    self._whole.add(name)
+            build_folder(
+                target, fill, source=source, remark=home.remark, what=what, error=FetchError
+            )
         except UnreachableError as error:
             self._outage = "no network"
             hosts = ", ".join(dict.fromkeys(file.hosts for file in home.files))
             self.announce(f"no network, going on without downloads: cannot reach {hosts}")
             raise FetchError(f"{name}: {error}") from error
-
-    def _build(self, name: str, home: RemoteResource, target: Path) -> None:
-        def progress(what: str) -> Progress:
-            return lambda done, count: self.on_download(what, done, count)
-
-        incoming = self.folder / f".{name}.incoming"
-        kept = sum(path.stat().st_size for path in incoming.glob("*"))
-        needed = home.needed_bytes - kept + _SPARE_BYTES
-        require_free_space(self.folder, needed=needed, what=home.source, error=FetchError)
-        self.announce(f"fetching {name}: {home.source}, {home.size_bytes / 1e6:,.0f} MB")
-        files = [
-            download(file, incoming, timeouts=self.timeouts, progress=progress(file.name))
-            for file in home.files
-        ]
-        with atomic_dir(target) as building:
-            if home.unpacking:
-                unpacking = progress(f"unpacking {files[0].name}")
-                digests = unpack(files[0], building, limits=home.unpacking, progress=unpacking)
-            else:
-                digests = {file.name: file.sha256 for file in home.files}
-                for path in files:
-                    path.rename(building / path.name)
-            manifest = Manifest(source=home.source, remark=home.remark, files=digests)
-            write_manifest(building, manifest)
-            # What is there is damaged, and stays until there is something in its place.
-            remove_dir(target)
         shutil.rmtree(incoming, ignore_errors=True)
 
     def _is_whole(self, name: str) -> bool:

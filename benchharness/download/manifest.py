@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchharness.files import file_digest
+from benchharness.errors import BenchError
+from benchharness.files import atomic_dir, build_lock, file_digest, remove_dir, writable
 
 MANIFEST = "manifest.json"
 
@@ -19,6 +20,35 @@ class Manifest:
     source: str
     remark: str
     files: Mapping[str, str]
+
+
+def build_folder(
+    folder: Path,
+    fill: Callable[[Path], Mapping[str, str]],
+    *,
+    source: str,
+    remark: str,
+    what: str,
+    error: type[BenchError],
+) -> None:
+    """Make a folder with its manifest appear, unless it is there and whole.
+
+    Of several processes one builds it. What is damaged stays until there is something in its place.
+
+    Args:
+        fill: Fills an empty folder, and returns the SHA-256 of its files by path below it.
+        what, error: Is expected, and raised, where nothing can be written; as in ``writable``.
+    """
+    with writable(folder, what=what, error=error):
+        # A disk that cannot be written, and so not locked, may still hold what is needed.
+        if not any(damages(folder)):
+            return
+        with build_lock(folder):
+            if any(damages(folder)):
+                with atomic_dir(folder) as building:
+                    manifest = Manifest(source=source, remark=remark, files=fill(building))
+                    write_manifest(building, manifest)
+                    remove_dir(folder)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

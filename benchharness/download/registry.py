@@ -75,11 +75,22 @@ def weights_home(backbone: str, release: str) -> str:
 _KERAS = "https://storage.googleapis.com/tensorflow"
 # Source of the mirrors: Keras 3.15, datasets/fashion_mnist.py; the dataset's own repository;
 # torchvision 0.29, datasets/mnist.py.
-_FASHION_MNIST = (
+_FASHION_MNIST_URLS = (
     f"{_KERAS}/tf-keras-datasets/",
     "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
 )
+# Source of sizes and digests: TensorFlow Datasets, url_checksums/fashion_mnist.txt.
+_FASHION_MNIST_FILES = (
+    ("train-images-idx3-ubyte.gz", 26_421_880,
+     "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84"),
+    ("train-labels-idx1-ubyte.gz", 29_515,
+     "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845"),
+    ("t10k-images-idx3-ubyte.gz", 4_422_102,
+     "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073"),
+    ("t10k-labels-idx1-ubyte.gz", 5_148,
+     "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5"),
+)  # fmt: skip
 _VGG16_NOTOP = "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
 
 
@@ -105,36 +116,14 @@ REGISTRY: Mapping[str, RemoteResource] = {
         "on the terms of microsoft.com/download/details.aspx?id=54765",
     ),
     "fashion_mnist": RemoteResource(
-        # Source of sizes and digests: TensorFlow Datasets, url_checksums/fashion_mnist.txt.
         files=tuple(
             RemoteFile(
                 name=name,
-                urls=tuple(base + name for base in _FASHION_MNIST),
+                urls=tuple(base + name for base in _FASHION_MNIST_URLS),
                 size_bytes=size_bytes,
                 sha256=sha256,
             )
-            for name, size_bytes, sha256 in (
-                (
-                    "train-images-idx3-ubyte.gz",
-                    26_421_880,
-                    "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
-                ),
-                (
-                    "train-labels-idx1-ubyte.gz",
-                    29_515,
-                    "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
-                ),
-                (
-                    "t10k-images-idx3-ubyte.gz",
-                    4_422_102,
-                    "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
-                ),
-                (
-                    "t10k-labels-idx1-ubyte.gz",
-                    5_148,
-                    "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
-                ),
-            )
+            for name, size_bytes, sha256 in _FASHION_MNIST_FILES
         ),
         remark="Zalando Research, MIT licence",
     ),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ _BLOCK_BYTES = 65_536
 
 
 class UnreachableError(FetchError):
-    """None of a file's servers answered: most likely there is no network."""
+    """No server answered: most likely there is no network."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +43,8 @@ class Timeouts:
     tries: int = 10
 
 
-class _TransferError(Exception):
-    """A server did not give the file; where it is unreachable, it did not answer at all."""
-
-    def __init__(self, what: str, *, is_unreachable: bool = False) -> None:
-        super().__init__(what)
-        self.is_unreachable = is_unreachable
-
-
-class _BrokenOffError(_TransferError):
+class _BrokenOffError(FetchError):
     """The connection ended on the way; what has arrived is kept."""
-
-
-class _StaleError(Exception):
-    """What has arrived earlier cannot be continued."""
 
 
 def download(
@@ -71,86 +59,90 @@ def download(
         UnreachableError: No server answers.
         FetchError: No server gives the file as it was published, or the disk does not take it.
     """
-    failures: list[tuple[str, _TransferError]] = []
-    for url in file.urls:
-        transfer = _Transfer(
-            url=url, file=file, folder=folder, timeouts=timeouts, progress=progress
-        )
-        try:
-            with writable(folder, what=f"to write {file.name}", error=FetchError):
-                folder.mkdir(parents=True, exist_ok=True)
-                return transfer.run()
-        except _TransferError as error:
-            failures.append((url, error))
-    reasons = "; ".join(f"{url}: {error}" for url, error in failures)
-    is_unreachable = all(error.is_unreachable for _, error in failures)
+    target, partial = folder / file.name, folder / f"{file.name}.partial"
+    failures: dict[str, FetchError] = {}
+    with writable(folder, what=f"to write {file.name}", error=FetchError):
+        folder.mkdir(parents=True, exist_ok=True)
+        if target.is_file() and file_digest(target) == file.sha256:
+            return target
+        for url in file.urls:
+            try:
+                _Transfer(url, file, partial, timeouts, progress).run()
+            except FetchError as error:
+                failures[url] = error
+            else:
+                return partial.replace(target)
+    reasons = "; ".join(f"{url}: {error}" for url, error in failures.items())
+    is_unreachable = all(isinstance(error, UnreachableError) for error in failures.values())
     raise (UnreachableError if is_unreachable else FetchError)(
         f"{file.name}: expected {file.size_bytes:,} bytes from {file.hosts}, found: {reasons}"
-        + ("; try again, what has arrived is kept" if transfer.partial.is_file() else "")
+        + ("; try again, what has arrived is kept" if partial.is_file() else "")
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Transfer:
-    """A file on its way from one address."""
+    """A file on its way from one address; ``partial`` holds what arrived, also from others."""
 
     url: str
     file: RemoteFile
-    folder: Path
+    partial: Path
     timeouts: Timeouts
     progress: Progress | None
-
-    @property
-    def partial(self) -> Path:
-        """File of what has arrived, perhaps in an earlier try or from another address."""
-        return self.folder / f"{self.file.name}.partial"
 
     @property
     def _arrived(self) -> int:
         return self.partial.stat().st_size if self.partial.is_file() else 0
 
-    def run(self) -> Path:
-        """Return the whole file, checked.
+    def run(self) -> None:
+        """Fetch what is missing, and check the whole.
 
         Raises:
-            _TransferError: The server does not answer, does not have it, or has another file.
+            FetchError: The server does not answer, does not have it, or has another file.
             OSError: The disk is full or cannot be written.
         """
-        target, sha256 = self.folder / self.file.name, self.file.sha256
-        if target.is_file() and file_digest(target) == sha256:
-            return target
         # Where an earlier part was bad, or of another edition, it is fetched once more.
         for _ in range(2 if self._arrived else 1):
             self._fetch()
-            if (actual := file_digest(self.partial)) == sha256:
-                return self.partial.replace(target)
+            if (actual := file_digest(self.partial)) == self.file.sha256:
+                return
             self.partial.unlink()
-        raise _TransferError(f"expected SHA-256 {sha256}, found {actual}")
+        raise FetchError(f"expected SHA-256 {self.file.sha256}, found {actual}")
 
     def _fetch(self) -> None:
-        """Fetch what is missing, which is not checked yet."""
         for tries_left in reversed(range(self.timeouts.tries)):
             before = self._arrived
             try:
-                self._continue(before)
-            except _StaleError:
-                self.partial.unlink()
+                if self._continue(before):
+                    return
             except _BrokenOffError:
                 # A server that gives nothing at all will not give more the next time.
                 if self._arrived == before or not tries_left:
                     raise
-            else:
-                return
-        raise _TransferError("the server could not continue the file")
+        raise FetchError("the server could not continue the file")
 
-    def _continue(self, start: int) -> None:
+    def _continue(self, start: int) -> bool:
+        """Fetch the file from a byte on; False where it must begin again, with nothing kept."""
         size_bytes = self.file.size_bytes
-        if start > size_bytes:
-            raise _StaleError
         if start == size_bytes:
-            return
+            return True
+        if start > size_bytes:
+            self.partial.unlink()
+            return False
         with closing(self._answer(start)) as response:
-            done = self._first_byte(response, start)
+            status, headers = response.status_code, response.headers
+            part, announced = headers.get("Content-Range", ""), headers.get("Content-Length", "")
+            is_rest = part.startswith(f"bytes {start}-") and part.endswith(("/*", f"/{size_bytes}"))
+            if start and (status == 416 or (status == 206 and not is_rest)):
+                self.partial.unlink()
+                return False
+            done = start if status == 206 else 0
+            if status != 200 and not done:
+                raise FetchError(f"answered {status} {response.reason}".rstrip())
+            if not done and announced.isdigit() and int(announced) != size_bytes:
+                raise FetchError(
+                    f"expected {size_bytes:,} bytes, found {int(announced):,} announced"
+                )
             with self.partial.open("ab" if done else "wb") as file:
                 for block in self._blocks(response):
                     done += len(block)
@@ -161,9 +153,10 @@ class _Transfer:
                         self.progress(done, size_bytes)
         if done > size_bytes:
             self.partial.unlink()
-            raise _TransferError(f"expected {size_bytes:,} bytes, found more")
+            raise FetchError(f"expected {size_bytes:,} bytes, found more")
         if done < size_bytes:
             raise _BrokenOffError(f"broke off after {done:,} of {size_bytes:,} bytes")
+        return True
 
     def _answer(self, start: int) -> Response:
         """Return the server's answer, its body not yet read.
@@ -177,48 +170,25 @@ class _Transfer:
         headers = {"Accept-Encoding": "identity", "User-Agent": "benchharness"}
         if start:
             headers["Range"] = f"bytes={start}-"
-        answers: queue.SimpleQueue[Response | Exception] = queue.SimpleQueue()
+        answer: Future[Response] = Future()
 
         def ask() -> None:
             timeout = (self.timeouts.connect_s, self.timeouts.read_s)
             try:
-                answers.put(requests.get(self.url, headers=headers, stream=True, timeout=timeout))
+                response = requests.get(self.url, headers=headers, stream=True, timeout=timeout)
+                answer.set_result(response)
             except Exception as error:
-                answers.put(error)
+                answer.set_exception(error)
 
         threading.Thread(target=ask, daemon=True).start()
         try:
-            answer = answers.get(timeout=self.timeouts.answer_s)
-        except queue.Empty:
-            raise _TransferError(
-                f"no answer within {self.timeouts.answer_s:g} s", is_unreachable=True
-            ) from None
-        if isinstance(answer, requests.Response):
-            return answer
-        if isinstance(answer, requests.ConnectionError | requests.Timeout):
-            raise _TransferError(_reason(answer), is_unreachable=True) from answer
-        if isinstance(answer, requests.RequestException | ValueError):
-            raise _TransferError(f"{type(answer).__name__}: {answer}") from answer
-        raise answer
-
-    def _first_byte(self, response: Response, start: int) -> int:
-        """Return where in the file the answer begins: at ``start`` or at 0."""
-        size_bytes, status = self.file.size_bytes, response.status_code
-        if status == 206 and start:
-            part = response.headers.get("Content-Range", "")
-            if part.startswith(f"bytes {start}-") and part.endswith(("/*", f"/{size_bytes}")):
-                return start
-            raise _StaleError
-        if status == 416 and start:
-            raise _StaleError
-        if status != 200:
-            raise _TransferError(f"answered {status} {response.reason}".rstrip())
-        announced = response.headers.get("Content-Length", "")
-        if announced.isdigit() and int(announced) != size_bytes:
-            raise _TransferError(
-                f"expected {size_bytes:,} bytes, found {int(announced):,} announced"
-            )
-        return 0
+            return answer.result(timeout=self.timeouts.answer_s)
+        except TimeoutError:
+            raise UnreachableError(f"no answer within {self.timeouts.answer_s:g} s") from None
+        except (requests.ConnectionError, requests.Timeout) as error:
+            raise UnreachableError(_reason(error)) from error
+        except (requests.RequestException, ValueError) as error:
+            raise FetchError(f"{type(error).__name__}: {error}") from error
 
     def _blocks(self, response: Response) -> Iterator[bytes]:
         from urllib3.exceptions import HTTPError, ReadTimeoutError

@@ -203,11 +203,8 @@ class RunInputs:
         part = Subset.of(cell)
         if part not in self._prepared:
             self._prepared[part] = prepare_images(
-                self.listing,
+                self.listing.first(train=part.train_images, test=part.test_images),
                 size=part.image_size,
-                channels=None,
-                train_images=part.train_images,
-                test_images=part.test_images,
                 validation=part.validation,
                 seed=self.plan.suite.seed,
                 cache_dir=self.places.cache,
@@ -447,10 +444,8 @@ def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iter
     inputs = find_inputs(plan, places=places.offline, workers=usable_cores())
     for part in dict.fromkeys(replace(Subset.of(c), validation=0.0) for c in inputs.plan.cells):
         checked = check_image_files(
-            inputs.listing,
+            inputs.listing.first(train=part.train_images, test=part.test_images),
             size=part.image_size,
-            train_images=part.train_images,
-            test_images=part.test_images,
             cache_dir=places.cache,
             workers=inputs.workers,
             progress=lambda done, count: observe(Preparing(done=done, count=count)),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchharness.errors import WeightsError
-from benchharness.files import ANOTHER_CACHE, save_arrays, writable
+from benchharness.files import save_arrays, writable
 from benchharness.model.backbones import BACKBONES
 from benchharness.model.network import Network
 from benchharness.plugins import read_weights
@@ -30,7 +30,7 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
     wanted = request.arguments
     network, out = BACKBONES[wanted["backbone"]].network(), Path(wanted["out"])
     arrays = read(Path(wanted["file"]), network)
-    with writable(out, elsewhere=ANOTHER_CACHE, error=WeightsError):
+    with writable(out, error=WeightsError):
         save_arrays(out, arrays, metadata=wanted["metadata"])
         _put_in_order(out)
 

@@ -76,8 +76,8 @@ def test_preparing_with_a_fresh_cache(benchmark, photographs, tmp_path_factory):
 
     def build(*, cache_dir: Path):
         return prepare_images(
-            photographs, size=SIZE, channels=3, train_images=None, test_images=None,
-            validation=0.2, seed=7, cache_dir=cache_dir, workers=WORKERS, on_bad_image="error",
+            photographs, size=SIZE, validation=0.2, seed=7, cache_dir=cache_dir, workers=WORKERS,
+            on_bad_image="error",
         )  # fmt: skip
 
     benchmark.group = "prepare"
