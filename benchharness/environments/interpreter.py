@@ -86,10 +86,8 @@ class Interpreter:
     @property
     def digest(self) -> str:
         """Tells what is in it: the version of Python and of every package."""
-        facts = [
-            self.identity,
-            *(f"{name}=={self.packages[name]}" for name in sorted(self.packages)),
-        ]
+        packages = (f"{name}=={version}" for name, version in sorted(self.packages.items()))
+        facts = [self.identity, *packages]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
     def code_digest(self, plugin: str) -> str:

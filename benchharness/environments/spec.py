@@ -45,10 +45,10 @@ class EnvironmentSpec:
 
         A requirement of ours, as ``benchharness-keras[jax]``, stands for what its extras require.
         """
-        # Copied: the core, and the plugin if it is installed here.
         entry = installed().get(plugin)
-        candidates = [installed_as(CORE), entry.dist if entry else None]
-        ours = {canonicalize_name(known.name): known for known in candidates if known is not None}
+        dist = entry.dist if entry else None
+        # Copied: the core, and the plugin if it is installed here.
+        ours = {canonicalize_name(each.name): each for each in (installed_as(CORE), dist) if each}
         # Of "cpython 3.12.1 linux-x86_64".
         version = ".".join(python.split()[1].split(".")[:2])
         texts: list[str] = []
@@ -63,7 +63,6 @@ class EnvironmentSpec:
         for known in ours.values():
             texts += needs(known, python=version)
         foreign = {text for text in texts if canonicalize_name(Requirement(text).name) not in ours}
-        dist = entry.dist if entry else None
         # An editable one is not copied: its code is read where it is.
         is_copy = (
             dist is not None
