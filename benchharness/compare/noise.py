@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -30,7 +30,8 @@ from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Plan, PlannedCell
 
 if TYPE_CHECKING:
-    from benchharness.compare.run import ComparisonRun
+    from benchharness.compare.comparison import Comparison
+    from benchharness.compare.run import ComparisonSession
 
 DIFFERENCES = (0.02, 0.05, 0.10, 0.20)
 MOST_PAIRS = 2000
@@ -64,17 +65,15 @@ class NoiseFloor:
     @classmethod
     def of(cls, series: PairSeries, criteria: Criteria) -> NoiseFloor:
         """Return the floor that some pairs of equal code show."""
-        samples = {
-            quantity.name: sample.log_ratios
-            for quantity in criteria.quantities
-            if quantity.kind != "accuracy" and (sample := series.trials.sample(quantity))
-        }
         return cls(
-            # Targets that are missed are no noise of the machine.
             log_ratios={
-                name: ratios
-                for name, ratios in samples.items()
-                if ratios and all(map(math.isfinite, ratios))
+                quantity.name: sample.log_ratios
+                for quantity in criteria.quantities
+                if quantity.kind != "accuracy"
+                and (sample := series.trials.sample(quantity))
+                and sample.log_ratios
+                # Targets that are missed are no noise of the machine.
+                and all(map(math.isfinite, sample.log_ratios))
             },
             pair_s=median(series.seconds),
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -172,13 +171,8 @@ class NoiseStore:
         """Store the floor of a cell, in place of an earlier one."""
         key = self._key(plan, cell)
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = {
-            "machine": key["machine"],
-            "cell": key["cell"],
-            "costs": floor.log_ratios,
-            "pair_s": floor.pair_s,
-            "measured": floor.measured,
-        }
+        kept = {"machine": key["machine"], "cell": key["cell"], "costs": floor.log_ratios}
+        kept |= {"pair_s": floor.pair_s, "measured": floor.measured}
         atomic_write_text(self._file(key), json.dumps(kept, indent=1) + "\n")
 
     def _file(self, key: Mapping[str, Any]) -> Path:
@@ -291,21 +285,13 @@ class PowerEstimate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RequiredPairs:
-    """Pairs and minutes it takes to decide on a difference; None for more than anyone would run."""
-
-    difference: float
-    pairs: int | None
-    minutes: float | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Noise:
     """Noise of one column of one cell.
 
     Attributes:
         word: Verdict on A against A; ``same``, or a false alarm.
         reach: Smallest threshold that so many pairs decide on, a share; infinite if none is.
+        needs: By difference, the pairs to decide on it; None for more than anyone would run.
     """
 
     cell: str
@@ -314,11 +300,7 @@ class Noise:
     word: str
     reach: float
     pair_s: float
-    needs: tuple[RequiredPairs, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON knows it; an infinite reach is null."""
-        return {**asdict(self), "reach": self.reach if math.isfinite(self.reach) else None}
+    needs: Mapping[float, int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,19 +315,25 @@ class NoiseReport:
     scatters: Mapping[str, Scatter] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON knows it."""
-        return {
-            "format": 1,
-            "machine": self.machine,
-            "minutes": self.minutes,
-            "folder": self.folder,
-            "failures": dict(self.failures),
-            "scatters": {label: scatter.as_dict() for label, scatter in self.scatters.items()},
-            "cells": [noise.as_dict() for noise in self.found],
-        }
+        """Return it as JSON knows it; an infinite reach is null."""
+        described = asdict(self)
+        cells = described.pop("found")
+        for cell in cells:
+            cell["reach"] = cell["reach"] if math.isfinite(cell["reach"]) else None
+            cell["needs"] = [
+                {
+                    "difference": each,
+                    "pairs": pairs,
+                    "minutes": pairs and pairs * cell["pair_s"] / 60,
+                }
+                for each, pairs in cell["needs"].items()
+            ]
+        return {"format": 1, **described, "cells": cells}
 
 
-def report_noise(run: ComparisonRun) -> NoiseReport:
+def report_noise(
+    comparison: Comparison, session: ComparisonSession, every: Sequence[PairSeries]
+) -> NoiseReport:
     """Return the noise that a comparison of equal sides shows, and store it for later ones.
 
     Raises:
@@ -354,19 +342,21 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
     found: list[Noise] = []
     failures: dict[str, str] = {}
     scatters: dict[str, Scatter] = {}
-    for series in run.series:
+    for series in every:
+        if not series.cells.is_compared:
+            continue
         label = series.cells.label
         if reason := series.trials.failure():
             failures[label] = reason
             continue
         if scatter := series.scatter:
             scatters[label] = scatter
-        floor = NoiseFloor.of(series, run.criteria)
-        with writable(run.noise.folder, elsewhere=ANOTHER_CACHE):
-            run.noise.keep(run.plan.plan, series.cells.a, floor)
+        floor = NoiseFloor.of(series, session.sampler.criteria)
+        with writable(session.noise.folder, elsewhere=ANOTHER_CACHE):
+            session.noise.keep(session.plan.plan, series.cells.a, floor)
         words = {verdict.column: verdict.word for verdict in series.verdicts}
         for column, ratios in floor.log_ratios.items():
-            pairs = {each: floor.pairs_needed(column, each) for each in DIFFERENCES}
+            needs = {each: floor.pairs_needed(column, each) for each in DIFFERENCES}
             found.append(
                 Noise(
                     cell=label,
@@ -375,21 +365,16 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
                     word=words[column],
                     reach=floor.smallest_detectable(column, len(ratios)),
                     pair_s=floor.pair_s,
-                    needs=tuple(
-                        RequiredPairs(
-                            difference=each, pairs=needed, minutes=needed * floor.pair_s / 60
-                        )
-                        if needed < MOST_PAIRS
-                        else RequiredPairs(difference=each, pairs=None, minutes=None)
-                        for each, needed in pairs.items()
-                    ),
+                    needs={
+                        each: pairs if pairs < MOST_PAIRS else None for each, pairs in needs.items()
+                    },
                 )
             )
     return NoiseReport(
-        machine=run.comparison.machine,
-        minutes=run.comparison.minutes or 0.0,
+        machine=comparison.machine,
+        minutes=comparison.minutes or 0.0,
         found=tuple(found),
         failures=failures,
-        folder=run.comparison.folder,
+        folder=comparison.folder,
         scatters=scatters,
     )

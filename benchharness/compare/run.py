@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchharness.compare.comparison import CellComparison, Comparison, proof_notes
+from benchharness.compare.comparison import CellComparison, Comparison, identity_of, proof_notes
 from benchharness.compare.noise import NoiseStore, PowerEstimate
 from benchharness.compare.plan import ComparisonPlan, plan_comparison
 from benchharness.compare.sampling import FEWEST_PAIRS, Limits, PairSeries, Sampler, spent_minutes
@@ -75,17 +75,6 @@ class ComparisonOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonRun:
-    """Results of a comparison run: the pairs of every cell that was compared."""
-
-    comparison: Comparison
-    series: tuple[PairSeries, ...]
-    criteria: Criteria
-    plan: ComparisonPlan
-    noise: NoiseStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonSession:
     """Two sides that are ready to run in turn.
 
@@ -130,7 +119,7 @@ def _compare_cell(series: PairSeries) -> CellComparison:
     cells, trials = series.cells, series.trials
     return CellComparison(
         label=cells.label,
-        identity=cells.as_dict(),
+        identity=identity_of(cells.label, cells.a, rival=cells.b.backend),
         verdicts=series.verdicts,
         proof=worst_proof(record["proofs"].get(cells.b.backend, "") for record in trials.a),
         failure=trials.failure(),
@@ -139,20 +128,20 @@ def _compare_cell(series: PairSeries) -> CellComparison:
     )
 
 
-def run_comparison(options: ComparisonOptions, observe: Observer) -> ComparisonRun:
-    """Run both sides in turn, pair after pair, until each cell is decided; see its opening."""
+def run_comparison(
+    options: ComparisonOptions, observe: Observer
+) -> tuple[Comparison, ComparisonSession, list[PairSeries]]:
+    """Run both sides in turn, pair after pair, until each cell is decided; see its opening.
+
+    Returns:
+        The comparison, its session, which has ended, and the pairs of every cell.
+    """
     with open_comparison(options, observe) as session:
         every = session.sampler.run(session.plan.cells)
     comparison = session.comparison(every)
     session.runner.folder.write_comparison(comparison.as_dict())
     observe(Compared(comparison=comparison.as_dict()))
-    return ComparisonRun(
-        comparison=comparison,
-        series=tuple(series for series in every if series.cells.is_compared),
-        criteria=session.sampler.criteria,
-        plan=session.plan,
-        noise=session.noise,
-    )
+    return comparison, session, every
 
 
 @contextmanager
@@ -310,11 +299,9 @@ def _check_out(
             )
         )
         # Modified files have no lasting name.
-        modified = (
-            f" changed {secrets.token_hex(8)}" if checkout.is_dirty or checkout.has_new_code else ""
-        )
+        modified = f" changed {secrets.token_hex(8)}" if checkout.is_dirty else ""
         # Of what is installed beside the repository as well: plugins, and versions of frameworks.
-        known = [installed()[name] for name in sorted(installed()) if name in (plugins or ())]
+        known = [entry for name, entry in installed().items() if name in plugins]
         setup = json_digest([checkout.python, *map(code_digest, known)], length=16)
         executor = session.executor(
             python=str(checkout.python),

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import count
 from statistics import mean, median, variance
-from typing import Any
 
 from benchharness.compare.plan import CellPair
 from benchharness.compare.verdict import MISSES, Criteria, Trials, Verdict
@@ -23,7 +21,6 @@ from benchharness.results.record import Record
 from benchharness.run.events import Observer
 from benchharness.run.runner import Runner
 from benchharness.suite.file import MINIMUM_PAIRS
-from benchharness.suite.plan import Trial
 
 # Probability that a change of exactly the limit is called worse at any look, and that it is called
 # the same: 5 % each.
@@ -99,24 +96,19 @@ def level_of_misses(most: int) -> float:
     Only pairs in which one side misses count, and each of these may be the other way round. A look
     after every one of them, ``most`` at the last, errs at least as often as those that are planned.
     """
-    return next(
-        level
-        for power in count(1)
-        if _error_of_misses(level := 0.5**power, most) <= ERROR_OF_MISSES
-    )
-
-
-def _error_of_misses(level: float, most: int) -> float:
-    """Return how often equal sides differ in misses after any of so many pairs that disagree."""
     import numpy as np
     from scipy.stats import binom
 
-    # Shares of comparisons that are still open, by how many of the pairs speak against B.
-    open_shares = np.ones(1)
-    for pairs in range(1, most + 1):
-        open_shares = np.convolve(open_shares, (0.5, 0.5))
-        open_shares[binom.sf(np.arange(pairs + 1) - 1, pairs, 0.5) <= level] = 0
-    return float(1 - open_shares.sum())
+    level = 1.0
+    while True:
+        level /= 2
+        # Shares of comparisons that are still open, by how many of the pairs speak against B.
+        open_shares = np.ones(1)
+        for pairs in range(1, most + 1):
+            open_shares = np.convolve(open_shares, (0.5, 0.5))
+            open_shares[binom.sf(np.arange(pairs + 1) - 1, pairs, 0.5) <= level] = 0
+        if 1 - open_shares.sum() <= ERROR_OF_MISSES:
+            return level
 
 
 # --- Pairs ---------------------------------------------------------------------------------------
@@ -289,19 +281,15 @@ class Sampler:
     def _add_pair(self, series: PairSeries, *, count: int) -> None:
         """Run the next pair, in the other order than the pair before."""
         began_s = self.now()
-        index, planned = series.pairs + 1, series.planned
-        seed = self.runner.plan.suite.seed + index - 1
-        sides = [(series.cells.a, series.a), (series.cells.b, series.b)]
-        ordered = sides if index % 2 else sides[::-1]
-        trials = [
-            Trial(cell=replace(cell, trials=planned), index=index, seed=seed) for cell, _ in ordered
-        ]
+        index, pair = series.pairs + 1, series.cells
+        cells = [replace(cell, trials=series.planned) for cell in (pair.a, pair.b)]
+        trials = self.runner.plan.turn(cells, index)
         for turn in [trials] if self.is_by_epoch else [[trial] for trial in trials]:
             self._records += self.runner.run_in_turn(
                 turn, self._records, self.observe, number=len(self._records) + 1, count=count
             )
-        for (_, records), record in zip(ordered, self._records[-2:], strict=True):
-            records.append(record)
+        for trial, record in zip(trials, self._records[-2:], strict=True):
+            (series.a if trial.cell is cells[0] else series.b).append(record)
         series.seconds.append(self.now() - began_s)
         self._spent_s += series.seconds[-1]
 
@@ -344,10 +332,6 @@ class Scatter:
     def are_longer_trials_better(self) -> bool:
         """True where longer trials would help more than further ones."""
         return self.best_epochs is None or self.best_epochs >= 2 * self.epochs
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON knows it."""
-        return asdict(self)
 
 
 def scatter_of(a: Sequence[Record], b: Sequence[Record], *, pair_s: float) -> Scatter | None:
