@@ -87,10 +87,8 @@ def check_out(
             is_dirty = bool(modified or new_files(top, "*.py"))
             label = f"working tree ({commit[:9] or 'no commit yet'}{modified})"
         else:
-            commit, is_dirty = _resolve(top, revision), False
+            commit, is_dirty = _add_worktree(files, top, revision, tell), False
             label = revision if commit.startswith(revision) else f"{revision} ({commit[:9]})"
-            _tell_left_out_changes(top, revision, commit, tell)
-            git(top, *_NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(files), commit)
 
         projects = find_projects(files)
         require_usable(projects, top=top, revision=revision)
@@ -140,12 +138,9 @@ def open_worktree(
     For code that nobody has to install. The arguments and errors are those of ``check_out``.
     """
     top = _top_of(repository)
-    commit = _resolve(top, revision)
-    _tell_left_out_changes(top, revision, commit, tell)
     with _worktree_folder(cache / "revisions/worktrees") as folder:
-        files = folder / "files"
-        git(top, *_NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(files), commit)
-        yield top, files, f"{revision} ({commit[:9]})"
+        commit = _add_worktree(folder / "files", top, revision, tell)
+        yield top, folder / "files", f"{revision} ({commit[:9]})"
 
 
 # --- Repository ----------------------------------------------------------------------------------
@@ -196,14 +191,18 @@ def _head(top: Path) -> str:
         return ""
 
 
-def _tell_left_out_changes(top: Path, revision: str, commit: str, tell: Tell) -> None:
-    """Tell that changes are not measured, if the user could believe that they are."""
+def _add_worktree(files: Path, top: Path, revision: str, tell: Tell) -> str:
+    """Check a revision out into a folder, and return its full hash."""
+    commit = _resolve(top, revision)
+    # The user could believe that changes are measured.
     if commit == _head(top) and (changed := changes(top)):
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         tell(
             f"rev:{revision} is the commit {commit[:9]}, without the changes in "
             f"{changed[0]}{more}; rev:{WORKTREE} is the working tree"
         )
+    git(top, *_NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(files), commit)
+    return commit
 
 
 @contextmanager

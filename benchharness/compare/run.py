@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benchharness.compare.comparison import CellComparison, Comparison, identity_of, proof_notes
 from benchharness.compare.noise import NoiseStore, PowerEstimate
 from benchharness.compare.plan import ComparisonPlan, plan_comparison
-from benchharness.compare.sampling import FEWEST_PAIRS, Limits, PairSeries, Sampler, spent_minutes
+from benchharness.compare.sampling import FEWEST_PAIRS, PairSeries, Sampler
 from benchharness.compare.targets import Side
 from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
@@ -109,7 +109,7 @@ class ComparisonSession:
                 *dict.fromkeys(proof_notes(cells, overridden=self.overrides)),
                 *(f"skipped, as only one side runs it: {name}" for name in self.plan.unmatched),
             ),
-            minutes=spent_minutes(every),
+            minutes=sum(sum(series.seconds) for series in every) / 60,
             folder=str(self.runner.folder.path),
             disturbed=disturbed_count(records, usable_cores()),
         )
@@ -169,18 +169,9 @@ def open_comparison(
     criteria = Criteria.of(suite_criteria, columns=options.columns, thresholds=options.thresholds)
     stated = session.plan.suite.regression or Regression()
     fewest = options.fewest or FEWEST_PAIRS
-    limits = Limits(
-        fewest=fewest,
-        most=max(options.most or stated.pairs, fewest),
-        minutes=options.minutes or stated.minutes,
-    )
-    plan = plan_comparison(
-        suite_plan,
-        a,
-        b,
-        pairs=limits.fewest,
-        is_extracting="extract_images_per_s" in criteria.columns,
-    )
+    most = max(options.most or stated.pairs, fewest)
+    is_extracting = "extract_images_per_s" in criteria.columns
+    plan = plan_comparison(suite_plan, a, b, pairs=fewest, is_extracting=is_extracting)
     session = replace(
         session,
         plan=plan.plan,
@@ -191,7 +182,7 @@ def open_comparison(
     def estimate_power() -> PowerEstimate:
         """Return the power of the plan; a noise run may ask for any, which a comparison may not."""
         power = PowerEstimate.of(plan, noise, criteria)
-        problems = [*power.problems(most=limits.most)] if options.command == "compare" else []
+        problems = [*power.problems(most=most)] if options.command == "compare" else []
         if problems:
             raise SuiteError("compare", problems)
         return power
@@ -208,9 +199,9 @@ def open_comparison(
             label_a, label_b = _label(a, checkouts.get("A")), _label(b, checkouts.get("B"))
             is_by_epoch = _can_run_side_by_side(session, runner)
             turns = "epoch by epoch" if is_by_epoch else "trial by trial"
-            pairs = "" if limits.fewest == limits.most else f"{limits.fewest} to "
+            pairs = "" if fewest == most else f"{fewest} to "
             lines = [
-                f"A: {label_a}; B: {label_b}; {pairs}{limits.most} pairs of trials of each of "
+                f"A: {label_a}; B: {label_b}; {pairs}{most} pairs of trials of each of "
                 f"{sum(pair.is_compared for pair in plan.cells)} cells, both sides in turn, {turns}"
             ]
             if plan.unmatched:
@@ -218,7 +209,7 @@ def open_comparison(
                 lines.append(f"skipped, as only one side runs it: {names}")
             if retains_heap(session.places.environment):
                 lines.append("malloc is set to retain freed memory (less noise)")
-            announce(observe, [*lines, *power.warnings(most=limits.most)])
+            announce(observe, [*lines, *power.warnings(most=most)])
             yield ComparisonSession(
                 session=session,
                 runner=runner,
@@ -228,9 +219,11 @@ def open_comparison(
                 sampler=Sampler(
                     runner=runner,
                     criteria=criteria,
-                    limits=limits,
                     observe=observe,
-                    first_looks=power.first_looks(most=limits.most),
+                    fewest=fewest,
+                    most=most,
+                    minutes=options.minutes or stated.minutes,
+                    first_looks=power.first_looks(most=most),
                     is_by_epoch=is_by_epoch,
                 ),
                 noise=noise,

@@ -114,21 +114,6 @@ def level_of_misses(most: int) -> float:
 # --- Pairs ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Limits on the number of pairs.
-
-    Attributes:
-        fewest: Before anything is decided.
-        most: Of each cell; twice as many where it is open whether B misses its target.
-        minutes: After which no cell gets more than the fewest; None for no limit.
-    """
-
-    fewest: int = FEWEST_PAIRS
-    most: int = 20
-    minutes: float | None = None
-
-
 def read_pairs(text: str | None) -> tuple[int | None, int | None]:
     """Return the fewest and the most pairs of ``FEWEST..MOST`` or ``MOST``; None if not stated.
 
@@ -201,7 +186,12 @@ class PairSeries:
         is_look = self.pairs in self._all_looks or (is_last and not self.verdicts)
         if is_look:
             self.verdicts = self._look(criteria)
-        are_misses_open = any(map(_may_show_misses, self.verdicts))
+        # More pairs may tell who misses more often: B looks worse, or never missed.
+        are_misses_open = any(
+            verdict.is_undecided and (verdict.may_be_worse or not verdict.misses[1][0])
+            for verdict in self.verdicts
+            if verdict.misses is not None
+        )
         most = self._all_looks[-1] if are_misses_open else self.looks[-1]
         is_decided = is_look and not any(verdict.is_undecided for verdict in self.verdicts)
         self.is_over = is_last or self.pairs >= most or is_decided
@@ -227,13 +217,6 @@ class PairSeries:
         return (*self.looks, *planned_looks(most + _TURN, _MORE_FOR_MISSES * most))
 
 
-def _may_show_misses(verdict: Verdict) -> bool:
-    """Return whether more pairs may tell who misses more often: B looks worse, or never missed."""
-    if verdict.misses is None or not verdict.is_undecided:
-        return False
-    return verdict.may_be_worse or not verdict.misses[1][0]
-
-
 @dataclass(slots=True, kw_only=True)
 class Sampler:
     """Runs the pairs of all cells, each cell once a round.
@@ -242,15 +225,20 @@ class Sampler:
     pair of several cells and not several of one.
 
     Attributes:
-        first_looks: Fewest pairs of some cells by label, where that is more than the limits say.
+        fewest: Pairs of each cell before anything is decided.
+        most: Pairs of each cell; twice as many where it is open whether B misses its target.
+        minutes: After which no cell gets more than the fewest; None for no limit.
+        first_looks: Fewest pairs of some cells by label, where that is more than ``fewest``.
         is_by_epoch: Whether the trials of a pair live side by side and take turns epoch by epoch,
             and not one whole trial after the other.
     """
 
     runner: Runner
     criteria: Criteria
-    limits: Limits
     observe: Observer
+    fewest: int = FEWEST_PAIRS
+    most: int = 20
+    minutes: float | None = None
     first_looks: Mapping[str, int] = field(default_factory=dict)
     is_by_epoch: bool = False
     now: Callable[[], float] = time.monotonic
@@ -259,10 +247,10 @@ class Sampler:
 
     def run(self, cells: Sequence[CellPair]) -> list[PairSeries]:
         """Run pairs until each cell is decided, or its limit is reached."""
-        most, all_series = self.limits.most, []
+        all_series = []
         for pair in cells:
-            fewest = min(max(self.limits.fewest, self.first_looks.get(pair.label, 0)), most)
-            all_series.append(PairSeries(cells=pair, looks=planned_looks(fewest, most)))
+            fewest = min(max(self.fewest, self.first_looks.get(pair.label, 0)), self.most)
+            all_series.append(PairSeries(cells=pair, looks=planned_looks(fewest, self.most)))
         while undecided := [series for series in all_series if not series.is_over]:
             for series in undecided:
                 is_late = self._is_late(series)
@@ -273,10 +261,9 @@ class Sampler:
 
     def _is_late(self, series: PairSeries) -> bool:
         """Return whether another pair, beyond the fewest, would not end in time."""
-        fewest, minutes = self.limits.fewest, self.limits.minutes
-        if minutes is None or series.pairs < fewest:
+        if self.minutes is None or series.pairs < self.fewest:
             return False
-        return self._spent_s + series.seconds[-1] > 60 * minutes
+        return self._spent_s + series.seconds[-1] > 60 * self.minutes
 
     def _add_pair(self, series: PairSeries, *, count: int) -> None:
         """Run the next pair, in the other order than the pair before."""
@@ -292,11 +279,6 @@ class Sampler:
             (series.a if trial.cell is cells[0] else series.b).append(record)
         series.seconds.append(self.now() - began_s)
         self._spent_s += series.seconds[-1]
-
-
-def spent_minutes(all_series: Sequence[PairSeries]) -> float:
-    """Return how long all pairs took."""
-    return sum(sum(series.seconds) for series in all_series) / 60
 
 
 # --- Scatter -------------------------------------------------------------------------------------
