@@ -193,28 +193,27 @@ class NoiseStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerEstimate:
-    """Power of a planned comparison, by the noise floors, where measured, of its labelled cells."""
+    """Power of a planned comparison: its cells whose noise was measured, and pairs by column."""
 
-    plan: ComparisonPlan
     criteria: Criteria
-    floors: Mapping[str, NoiseFloor]
+    cells: tuple[tuple[CellPair, NoiseFloor, Mapping[str, int]], ...]
 
     @classmethod
     def of(cls, plan: ComparisonPlan, store: NoiseStore, criteria: Criteria) -> PowerEstimate:
         """Return the estimate of a plan; the floor of a pair is that of its A."""
-        floors = {
-            pair.label: floor
+        cells = tuple(
+            (pair, floor, _pairs_needed(floor, criteria, pair.a.benchmark))
             for pair in plan.cells
             if (floor := store.find(plan.plan, pair.a)) is not None
-        }
-        return cls(plan=plan, criteria=criteria, floors=floors)
+        )
+        return cls(criteria=criteria, cells=cells)
 
     def first_looks(self, *, most: int) -> dict[str, int]:
         """Return when to look first: at half of the pairs that it should take, or may."""
         return {
             pair.label: min(most, max(needed.values())) // 4 * 2
-            for pair in self.plan.cells
-            if (needed := self._pairs_needed(pair))
+            for pair, _, needed in self.cells
+            if needed
         }
 
     def problems(self, *, most: int) -> Iterator[Problem]:
@@ -222,66 +221,63 @@ class PowerEstimate:
 
         Thresholds that are not stated cause a warning instead.
         """
-        for pair, column, threshold, needed in self._beyond(most):
-            floor, benchmark = self.floors[pair.label], pair.a.benchmark
-            is_asked = self.criteria.is_chosen or self.criteria.stated_threshold(benchmark, column)
+        for pair, floor, column, threshold, needed in self._beyond(most):
+            stated = self.criteria.stated_threshold(pair.a.benchmark, column)
+            is_asked = self.criteria.is_chosen or stated
             if not is_asked or not floor.is_hopeless(column, threshold, most):
                 continue
-            detectable = floor.smallest_detectable(column, most)
-            # Rounded up, or it would be refused again.
-            enough = f"--threshold {column}={math.ceil(1000 * detectable) / 10:g}%"
-            remedies = [enough] * math.isfinite(detectable)
+            detectable, example, remedies = floor.smallest_detectable(column, most), "", []
+            if math.isfinite(detectable):
+                example = f", such as {detectable:.1%}"
+                # Rounded up, or it would be refused again.
+                remedies.append(f"--threshold {column}={math.ceil(1000 * detectable) / 10:g}%")
             remedies += [f"--pairs {needed}"] * (needed < MOST_PAIRS)
             remedies += ["longer trials or a quieter machine; then measure it again"]
             yield Problem(
                 where=f"{pair.label}: {column}",
-                expected=f"a threshold that {most} pairs can decide on here, such as "
-                f"{detectable:.1%} (measured {floor.measured[:10]})",
+                expected=f"a threshold that {most} pairs can decide on here{example} "
+                f"(measured {floor.measured[:10]})",
                 found=f"{threshold:.3g}",
                 hint=f"{', '.join(remedies)}: benchharness noise",
             )
 
     def warnings(self, *, most: int) -> Iterator[str]:
         """Yield what may prevent a decision with so many pairs at most."""
-        load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, usable_cores()
+        load, cores = os.getloadavg()[0], usable_cores()
         if load > cores / 2:
             yield f"WARNING: load average is {load:.1f} on {cores} cores; timings will be noisy"
-        for pair, column, threshold, needed in self._beyond(most):
-            floor = self.floors[pair.label]
+        for pair, floor, column, threshold, needed in self._beyond(most):
             yield (
                 f"WARNING: {pair.label}: {column}: a threshold of {threshold:.3g} needs "
                 f"{needed} pairs here, and there will be at most {most}, which detect "
                 f"{floor.smallest_detectable(column, most):.1%} (measured {floor.measured[:10]})"
             )
 
-    def _beyond(self, most: int) -> Iterator[tuple[CellPair, str, float, int]]:
-        """Yield cells, columns and thresholds that need more pairs than ``most``; how many."""
-        for pair in self.plan.cells:
-            for column, needed in self._pairs_needed(pair).items():
-                if needed > most:
+    def _beyond(self, most: int) -> Iterator[tuple[CellPair, NoiseFloor, str, float, int]]:
+        """Yield cells, floors, columns and thresholds that need more pairs, and how many."""
+        for pair, floor, needed in self.cells:
+            for column, pairs in needed.items():
+                if pairs > most:
                     threshold = self.criteria.threshold(pair.a.benchmark, column)
-                    yield pair, column, threshold, needed
+                    yield pair, floor, column, threshold, pairs
 
-    def _pairs_needed(self, pair: CellPair) -> dict[str, int]:
-        """Return how many pairs each column needs that has to be decided and has a floor."""
-        floor, criteria = self.floors.get(pair.label), self.criteria
-        if floor is None:
-            return {}
-        required = [
-            quantity
-            for quantity in criteria.quantities
-            if quantity.name in floor.log_ratios and criteria.is_required(quantity)
-        ]
-        needed = {
-            q.name: floor.pairs_needed(q.name, criteria.threshold(pair.a.benchmark, q.name))
-            for q in required
-        }
-        if not criteria.is_chosen:
-            # One of the alternatives decides: the one that scatters least.
-            names = (q.name for q in required if q.is_alternative)
-            for name in sorted(names, key=needed.__getitem__)[1:]:
-                del needed[name]
-        return needed
+
+def _pairs_needed(floor: NoiseFloor, criteria: Criteria, benchmark: str) -> dict[str, int]:
+    """Return how many pairs each column needs that has to be decided and has a floor."""
+    required = [
+        quantity
+        for quantity in criteria.quantities
+        if quantity.name in floor.log_ratios and criteria.is_required(quantity)
+    ]
+    needed = {
+        q.name: floor.pairs_needed(q.name, criteria.threshold(benchmark, q.name)) for q in required
+    }
+    if not criteria.is_chosen:
+        # One of the alternatives decides: the one that scatters least.
+        names = (q.name for q in required if q.is_alternative)
+        for name in sorted(names, key=needed.__getitem__)[1:]:
+            del needed[name]
+    return needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

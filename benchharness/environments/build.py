@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -104,7 +103,7 @@ def fill(
 
 def python_of(folder: Path) -> Path:
     """Return the interpreter of an environment."""
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    return folder / "bin/python"
 
 
 def isolated_env_vars(environment: Mapping[str, str]) -> dict[str, str]:
