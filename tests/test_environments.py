@@ -27,10 +27,14 @@ from benchharness.doctor.report import DoctorOptions, examine
 from benchharness.environments import build
 from benchharness.environments.build import build_once, create, python_of
 from benchharness.environments.install import copy_distribution, needs
-from benchharness.environments.interpreter import UnusableError, find_program, inspect_interpreter
+from benchharness.environments.interpreter import (
+    TrustedInterpreters,
+    UnusableError,
+    find_program,
+    inspect_interpreter,
+)
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.environments.store import Environments, Reference
-from benchharness.environments.trust import TrustedInterpreters
 from benchharness.errors import RunError, SuiteError
 from benchharness.run.interpreters import InterpreterResolver
 from benchharness.run.options import RunOptions
