@@ -225,7 +225,7 @@ def _session_note(trials: Trials) -> str:
 
 
 def _differences(
-    a: Mapping[str, Any], b: Mapping[str, Any], matches: Iterable[_Match]
+    a: Mapping[str, Any], b: Mapping[str, Any], matches: Collection[_Match]
 ) -> Iterator[tuple[str, Problem]]:
     """Yield what differs between two runs and affects how long the work takes, by kind."""
 
