@@ -320,7 +320,7 @@ class TestBuilding:
     def test_killed_build_is_begun_again(self, tmp_path: Path):
         """What it has left is not taken for whole."""
         folder = tmp_path / "set"
-        left = tmp_path / ".set.partial"
+        left = tmp_path / ".set-4242-killed"
         left.mkdir()
         (left / "half").touch()
 

@@ -32,6 +32,7 @@ from benchharness.environments.install import (
     applies,
     dependency_closure,
     installed_as,
+    name_of,
     origin_of,
     parse_requirements,
 )
@@ -309,17 +310,14 @@ class Requirements:
         Extras count if all that they need is installed.
         """
         keys = {project.key for project in projects}
-
-        def name(text: str) -> str:
-            return canonicalize_name(Requirement(text).name)
-
         texts = [text for project in projects for text in project.dependencies]
         for project in projects:
             for extra, required in project.extras.items():
-                is_met = all(name(text) in keys or installed_as(name(text)) for text in required)
+                names = map(name_of, required)
+                is_met = all(name in keys or installed_as(name) for name in names)
                 if is_met and extra not in _DEVELOPMENT_EXTRAS:
                     texts += required
-        foreign = {text for text in texts if name(text) not in keys}
+        foreign = {text for text in texts if name_of(text) not in keys}
         return cls(wanted=tuple(sorted({*foreign, *also})), pins=tuple(pins))
 
     def unmet(self) -> list[str]:
@@ -344,7 +342,7 @@ class Requirements:
         Otherwise an environment built for one pin would have the newest version of everything, and
         the comparison would be of all that.
         """
-        unmet = {canonicalize_name(Requirement(text).name) for text in self.unmet()}
+        unmet = {*map(name_of, self.unmet())}
         return sorted(
             f"{name}=={Version(known.version).public}"
             for name, known in self._closure.items()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchharness.errors import RunError
-from benchharness.locks import locked
+from benchharness.files import atomic_dir, build_lock
 from benchharness.subprocesses import python_environment
 
 # Called with a message before anything that takes long.
@@ -31,20 +31,11 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
     ``build`` fills an empty folder beside its place, which is then renamed: it is never half
     there, and built by one process at a time.
     """
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        if folder.is_dir():
-            return False
-        beside = folder.with_name(f".{folder.name}.partial")
-        # What a killed process has left.
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        try:
-            build(beside)
-            beside.rename(folder)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
-    return True
+    with build_lock(folder):
+        if is_new := not folder.is_dir():
+            with atomic_dir(folder) as beside:
+                build(beside)
+    return is_new
 
 
 def create(folder: Path, *, python: Path, environment: Mapping[str, str], name: str) -> None:

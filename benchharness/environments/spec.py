@@ -14,6 +14,7 @@ from benchharness.environments.install import (
     CORE,
     dependency_closure,
     installed_as,
+    name_of,
     needs,
     origin_of,
 )
@@ -62,7 +63,7 @@ class EnvironmentSpec:
             texts += needs(known, frozenset(stated.extras), python=version) if known else [text]
         for known in ours.values():
             texts += needs(known, python=version)
-        foreign = {text for text in texts if canonicalize_name(Requirement(text).name) not in ours}
+        foreign = {text for text in texts if name_of(text) not in ours}
         # An editable one is not copied: its code is read where it is.
         is_copy = (
             dist is not None
@@ -90,8 +91,7 @@ class EnvironmentSpec:
 
         Two environments then differ only in what they are built to differ in.
         """
-        texts = [*self.requirements, *self.copied]
-        named = {canonicalize_name(Requirement(text).name) for text in texts}
+        named = {*map(name_of, self.requirements), *map(name_of, self.copied)}
         return tuple(
             f"{name}=={Version(known.version).public}"
             for name, known in sorted(dependency_closure([Requirement(CORE)]).items())
