@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchharness.compare.comparison import CellComparison, Comparison, identity_of, proof_notes
 from benchharness.compare.noise import NoiseStore, PowerEstimate
@@ -30,9 +29,6 @@ from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, start_run
 from benchharness.suite.file import Regression
 from benchharness.suite.plan import Plan
-
-if TYPE_CHECKING:
-    from benchharness.compare.revisions import Checkout
 
 # Below the results folder: a comparison is no run of the suite.
 FOLDER = "comparisons"
@@ -190,13 +186,12 @@ def open_comparison(
     # Once before anything is built or proven, and again when all settings are resolved.
     estimate_power()
     with ExitStack() as stack:
-        session, checkouts = _check_out(options, session, plan, observe, stack)
+        session, (label_a, label_b) = _check_out(options, session, plan, observe, stack)
         runner = stack.enter_context(start_run(session, observe, command=options.command))
         runner.prove()
         try:
             plan = plan.with_plan(runner.plan)
             power = estimate_power()
-            label_a, label_b = _label(a, checkouts.get("A")), _label(b, checkouts.get("B"))
             is_by_epoch = _can_run_side_by_side(session, runner)
             turns = "epoch by epoch" if is_by_epoch else "trial by trial"
             pairs = "" if fewest == most else f"{fewest} to "
@@ -269,19 +264,21 @@ def _check_out(
     plan: ComparisonPlan,
     observe: Observer,
     stack: ExitStack,
-) -> tuple[Session, dict[str, Checkout]]:
-    """Check out the revisions; return the session with their executors, and them by letter."""
+) -> tuple[Session, list[str]]:
+    """Check out the revisions; return the session with their executors, and what A and B are."""
     session = session.resolve_interpreters()
-    checkouts: dict[str, Checkout] = {}
+    labels: list[str] = []
     plugins = {backend_plugin(plan.plan, cell.backend)[0] for cell in plan.plan.cells}
     executors: dict[str, LocalExecutor] = {}
-    for letter, side in (("A", options.a), ("B", options.b)):
+    cells_a, cells_b = [pair.a for pair in plan.cells], [pair.b for pair in plan.cells]
+    for side, cells in ((options.a, cells_a), (options.b, cells_b)):
         if side.revision is None:
+            labels.append(side.label)
             continue
         # Not at the top: most comparisons need no git.
         from benchharness.compare.revisions import check_out
 
-        checkouts[letter] = checkout = stack.enter_context(
+        checkout = stack.enter_context(
             check_out(
                 side.revision,
                 repository=options.repository,
@@ -291,6 +288,7 @@ def _check_out(
                 environment=session.places.environment,
             )
         )
+        labels.append(" ".join([checkout.label, *side.overrides.written]))
         # Modified files have no lasting name.
         modified = f" changed {secrets.token_hex(8)}" if checkout.is_dirty else ""
         # Of what is installed beside the repository as well: plugins, and versions of frameworks.
@@ -301,7 +299,6 @@ def _check_out(
             variables=checkout.environment,
             code=f"{checkout.commit}{modified} {setup}",
         )
-        cells = [pair.a if letter == "A" else pair.b for pair in plan.cells]
         for backend in dict.fromkeys(cell.backend for cell in cells):
             executors[backend] = executor
             if interpreter := session.interpreters.get(backend):
@@ -312,8 +309,4 @@ def _check_out(
                     environment={**inside.environment, **checkout.environment},
                     code=f"{executor.code} {inside.code}",
                 )
-    return replace(session, executors={**session.executors, **executors}), checkouts
-
-
-def _label(side: Side, checkout: Checkout | None) -> str:
-    return " ".join([checkout.label, *side.overrides.written]) if checkout else side.label
+    return replace(session, executors={**session.executors, **executors}), labels
