@@ -120,6 +120,19 @@ def test_of_alternatives_the_one_that_scatters_least_says_how_many_pairs_it_take
     assert set(named.first_looks(most=20).values()) == {10}
 
 
+def test_a_machine_too_noisy_for_any_threshold_is_told_none(tmp_path: Path, plan: Plan):
+    """No threshold to try is named, for none is large enough."""
+    side = Side(label="itself", overrides=Overrides())
+    both = plan_comparison(plan, side, side, pairs=6, is_extracting=False)
+    store = NoiseStore(folder=tmp_path / "noise", device="a processor")
+    store.keep(both.plan, both.cells[0].a, floor_of(5.0))
+    named = PowerEstimate.of(both, store, Criteria(columns=(COLUMN,), is_chosen=True))
+
+    (refused,) = map(str, named.problems(most=20))
+
+    assert "can decide on here (measured 2026-11-24), found 0.05 (longer trials or a" in refused
+
+
 def test_a_threshold_is_refused_only_where_it_is_more_often_undecided_than_not():
     """At four per cent of noise 20 pairs do decide on 5 %, if not nine times in ten."""
     floor = floor_of(0.04)

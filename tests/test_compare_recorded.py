@@ -10,7 +10,7 @@ import pytest
 from report_runs import RUN, trial
 from results_records import record
 
-from benchharness.compare.recorded import RecordedOptions, compare_recorded
+from benchharness.compare.recorded import compare_recorded
 from benchharness.compare.targets import RecordedRun, recorded_run
 from benchharness.compare.verdict import ran_in_turn, sessions_of
 from benchharness.errors import RunError, SuiteError
@@ -54,7 +54,7 @@ def compare(one: RunFolder, other: RunFolder, **question: Any):
     return compare_recorded(
         RecordedRun(label="one", run=one),
         RecordedRun(label="other", run=other),
-        RecordedOptions(**asked),
+        **asked,
     )
 
 
@@ -154,7 +154,7 @@ def test_trials_of_one_run_that_did_not_run_in_turn_are_no_pairs(tmp_path: Path)
     found = compare_recorded(
         recorded_run(f"{run.path}@keras", results=tmp_path),
         recorded_run(f"{run.path}@torch", results=tmp_path),
-        RecordedOptions(columns=("train_images_per_s",)),
+        columns=("train_images_per_s",),
     )
 
     (verdict,) = found.cells[0].verdicts
@@ -212,7 +212,7 @@ def test_backends_of_one_run_are_paired_by_trial(tmp_path: Path):
     found = compare_recorded(
         recorded_run(f"{run.path}@keras", results=tmp_path),
         recorded_run(f"{run.path}@torch", results=tmp_path),
-        RecordedOptions(columns=("train_images_per_s",)),
+        columns=("train_images_per_s",),
     )
 
     assert found.how == "same run"

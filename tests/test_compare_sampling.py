@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,6 @@ from benchharness.compare.plan import ComparisonPlan, plan_comparison
 from benchharness.compare.sampling import (
     ERROR,
     ERROR_OF_MISSES,
-    Limits,
     PairSeries,
     Sampler,
     level_of,
@@ -26,7 +26,6 @@ from benchharness.compare.sampling import (
     planned_looks,
     read_pairs,
     scatter_of,
-    spent_minutes,
 )
 from benchharness.compare.targets import Side
 from benchharness.compare.verdict import Criteria
@@ -114,7 +113,7 @@ def pair_up(
     folder: Path,
     metrics: Metrics,
     *,
-    limits: Limits | None = None,
+    limits: Mapping[str, Any] = MappingProxyType({}),
     criteria: Criteria = SPEED,
     first: dict[str, int] | None = None,
     is_by_epoch: bool = False,
@@ -126,7 +125,7 @@ def pair_up(
     every = Sampler(
         runner=runner,  # type: ignore[arg-type]
         criteria=criteria,
-        limits=limits or Limits(),
+        **limits,
         observe=unobserved,
         first_looks=first or {},
         is_by_epoch=is_by_epoch,
@@ -187,27 +186,27 @@ def test_clear_cells_end_at_the_fewest_pairs(tmp_path: Path):
     assert [series.verdicts[0].word for series in every] == ["same", "same"]
     assert len(runner.ran) == 2 * 2 * 6
     assert set(runner.counts) == {24}
-    assert spent_minutes(every) == pytest.approx(4)
+    assert sum(sum(series.seconds) for series in every) == pytest.approx(4 * 60)
 
 
 @pytest.mark.parametrize(
     ("metrics", "limits", "first", "pairs", "word"),
     [
         # Two at a time, so that both orders stay even.
-        (undecided, Limits(most=12), {}, [6, 12], "undecidable"),
+        (undecided, {"most": 12}, {}, [6, 12], "undecidable"),
         # Two cells take 4 minutes for six pairs each; a pair takes 20 s, so that four more end
         # within 5.5 minutes.
-        (undecided, Limits(minutes=5.5), {}, [6, 10], "undecidable"),
+        (undecided, {"minutes": 5.5}, {}, [6, 10], "undecidable"),
         # Fewer than six would decide nothing, and the time would be lost.
-        (steady, Limits(minutes=0.5), {}, [6, 6], "same"),
+        (steady, {"minutes": 0.5}, {}, [6, 6], "same"),
         # What the machine has shown before says when to look first.
-        (steady, Limits(), {"two torch": 10}, [6, 10], "same"),
+        (steady, {}, {"two torch": 10}, [6, 10], "same"),
     ],
 )
 def test_a_cell_gets_pairs_until_it_is_decided_or_a_limit_is_reached(
     tmp_path: Path,
     metrics: Metrics,
-    limits: Limits,
+    limits: dict[str, Any],
     first: dict[str, int],
     pairs: list[int],
     word: str,
@@ -248,7 +247,7 @@ def test_accuracy_is_watched_without_costing_pairs(tmp_path: Path):
         tmp_path,
         scores,
         criteria=Criteria(columns=("test_top1",), is_chosen=True),
-        limits=Limits(most=8),
+        limits={"most": 8},
     )
 
     assert [series.verdicts[1].word for series in every] == ["worse", "undecidable"]
@@ -273,13 +272,13 @@ def test_best_epoch_and_throughput_are_alternatives(tmp_path: Path, noisy: str, 
         tmp_path,
         scattered,
         criteria=Criteria(columns=(still, noisy)),
-        limits=Limits(most=8),
+        limits={"most": 8},
     )
     named, _ = pair_up(
         tmp_path,
         scattered,
         criteria=Criteria(columns=(still, noisy), is_chosen=True),
-        limits=Limits(most=8),
+        limits={"most": 8},
     )
 
     assert [series.pairs for series in every] == [8, 6]
@@ -366,7 +365,7 @@ def test_pairs_beyond_the_most_tell_of_misses_alone(
         metrics = undecided(trial) | {"target_top1": 0.9}
         return metrics | {"time_to_top1_s": None if is_missed else 3.0}
 
-    every, _ = pair_up(tmp_path, reaching, limits=Limits(most=10))
+    every, _ = pair_up(tmp_path, reaching, limits={"most": 10})
 
     speed, misses = every[1].verdicts
     assert (speed.column, speed.pairs) == ("train_images_per_s", 10)
@@ -385,7 +384,7 @@ def test_a_target_that_neither_side_reaches_decides_nothing(tmp_path: Path):
         tmp_path,
         never,
         criteria=Criteria(columns=("time_to_top1_s",), is_chosen=True),
-        limits=Limits(most=8),
+        limits={"most": 8},
     )
 
     assert [verdict.word for verdict in every[0].verdicts] == ["undecidable"] * 2
@@ -397,7 +396,7 @@ def test_a_target_that_neither_side_reaches_decides_nothing(tmp_path: Path):
 
 def test_an_end_that_nobody_planned_is_no_further_look(tmp_path: Path):
     """Time is up after seven pairs: what six have shown is said, and at their level."""
-    every, _ = pair_up(tmp_path, undecided, limits=Limits(minutes=4.4))
+    every, _ = pair_up(tmp_path, undecided, limits={"minutes": 4.4})
 
     (verdict,) = every[1].verdicts
     assert (every[1].pairs, verdict.pairs) == (7, 6)

@@ -27,10 +27,14 @@ from benchharness.doctor.report import DoctorOptions, examine
 from benchharness.environments import build
 from benchharness.environments.build import build_once, create, python_of
 from benchharness.environments.install import copy_distribution, needs
-from benchharness.environments.interpreter import UnusableError, find_program, inspect_interpreter
+from benchharness.environments.interpreter import (
+    TrustedInterpreters,
+    UnusableError,
+    find_program,
+    inspect_interpreter,
+)
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.environments.store import Environments, Reference
-from benchharness.environments.trust import TrustedInterpreters
 from benchharness.errors import RunError, SuiteError
 from benchharness.run.interpreters import InterpreterResolver
 from benchharness.run.options import RunOptions
@@ -316,7 +320,7 @@ class TestBuilding:
     def test_killed_build_is_begun_again(self, tmp_path: Path):
         """What it has left is not taken for whole."""
         folder = tmp_path / "set"
-        left = tmp_path / ".set.partial"
+        left = tmp_path / ".set-4242-killed"
         left.mkdir()
         (left / "half").touch()
 

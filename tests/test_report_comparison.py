@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 from xml.etree import ElementTree
 
@@ -9,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from benchharness.compare.comparison import CellComparison, Comparison
-from benchharness.compare.noise import Noise, NoiseReport, RequiredPairs
+from benchharness.compare.noise import Noise, NoiseReport
 from benchharness.compare.sampling import Scatter
 from benchharness.compare.verdict import Verdict
 from benchharness.report.comparison import (
@@ -316,9 +317,14 @@ def test_the_noise_of_a_machine_is_told_by_its_worst_cell():
     """Of speed, for that is what machines are noisy in."""
 
     def noise(name: str, column: str, reach: float) -> Noise:
-        needs = (RequiredPairs(difference=0.05, pairs=8, minutes=1.0),)
         return Noise(
-            cell=name, column=column, pairs=12, word="same", reach=reach, pair_s=7.5, needs=needs
+            cell=name,
+            column=column,
+            pairs=12,
+            word="same",
+            reach=reach,
+            pair_s=7.5,
+            needs={0.05: 8},
         )
 
     report = NoiseReport(
@@ -356,4 +362,4 @@ def test_the_noise_of_a_cell_comes_with_advice_on_longer_trials(capsys: pytest.C
         "cnn torch: B / A of training scatters by 1.0% between trials, and by 1.7% for the 12 "
         "epochs within: longer trials help most, of about 48 epochs"
     ) in capsys.readouterr().out
-    assert report.as_dict()["scatters"] == {"cnn torch": scatter.as_dict()}
+    assert report.as_dict()["scatters"] == {"cnn torch": asdict(scatter)}

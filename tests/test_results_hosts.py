@@ -15,7 +15,7 @@ from report_runs import trial as whole_trial
 from results_records import record
 from suite_files import suite_of
 
-from benchharness.compare.recorded import RecordedOptions, compare_recorded
+from benchharness.compare.recorded import compare_recorded
 from benchharness.compare.targets import RecordedRun
 from benchharness.history.runs import Choice, read_runs
 from benchharness.measure.sequential import rule_for
@@ -360,7 +360,7 @@ def test_a_comparison_of_recorded_backends_is_by_kind_of_machine(tmp_path: Path)
     found = compare_recorded(
         RecordedRun(label="keras", run=run, backend="keras"),
         RecordedRun(label="torch", run=run, backend="torch"),
-        RecordedOptions(columns=("train_images_per_s",)),
+        columns=("train_images_per_s",),
     )
 
     assert [(cell.label, cell.identity["machine"]) for cell in found.cells] == [

@@ -147,7 +147,7 @@ def command(
     suite, targets = parse_targets(a, b, suite=suite, has_overrides=any(overrides), results=results)
 
     def compare_recorded_runs(observe: Observer) -> Comparison:
-        from benchharness.compare.recorded import RecordedOptions, compare_recorded
+        from benchharness.compare.recorded import compare_recorded
         from benchharness.compare.targets import recorded_run
         from benchharness.run.events import Compared
         from benchharness.suite.load import load
@@ -157,14 +157,12 @@ def command(
         comparison = compare_recorded(
             side_a,
             side_b,
-            RecordedOptions(
-                benchmarks=benchmarks,
-                backends=backends,
-                columns=columns,
-                thresholds=limits,
-                ignore=ignore,
-                described=described,
-            ),
+            benchmarks=benchmarks,
+            backends=backends,
+            columns=columns,
+            thresholds=limits,
+            ignore=ignore,
+            described=described,
         )
         observe(Compared(comparison=comparison.as_dict()))
         return comparison
@@ -197,7 +195,7 @@ def command(
             minutes=minutes,
             repository=repository,
         )
-        return run_comparison(comparison, observe).comparison
+        return run_comparison(comparison, observe)[0]
 
     is_recorded = targets[0].kind == "run"
     for given in overrides:

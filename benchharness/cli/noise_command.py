@@ -61,7 +61,7 @@ def command(
         command="noise",
     )
     with watch(is_quiet=quiet or as_json) as observe:
-        report = report_noise(run_comparison(comparison, observe))
+        report = report_noise(*run_comparison(comparison, observe))
         code = 1 if report.failures else 0
         observe(RunFinished(exit_code=code, folder=report.folder, answers=(noise_line(report),)))
     if as_json:

@@ -9,6 +9,7 @@ from typing import Any
 
 from benchharness.compare.sampling import Scatter
 from benchharness.compare.verdict import Verdict
+from benchharness.results.comparisons import InLine
 
 OK, FAILED, REGRESSION, UNDECIDABLE = 0, 1, 3, 4
 _LONGEST_REASON = 160
@@ -41,7 +42,7 @@ class CellComparison:
             "proof": self.proof,
             "failure": self.failure,
             "skipped": self.is_skipped,
-            "scatter": self.scatter.as_dict() if self.scatter else None,
+            "scatter": asdict(self.scatter) if self.scatter else None,
             "verdicts": [asdict(verdict) for verdict in self.verdicts],
         }
 
@@ -72,14 +73,14 @@ class Comparison:
     @property
     def exit_code(self) -> int:
         """0 nothing worse, 1 cells that failed, 3 a regression, 4 undecidable; worst first."""
-        if any(verdict.is_worse for _, verdict in self.verdicts()):
+        verdicts = [verdict for _, verdict in self.verdicts()]
+        if any(verdict.is_worse for verdict in verdicts):
             return REGRESSION
         if any(cell.failure and not cell.is_skipped for cell in self.cells):
             return FAILED
-        is_nothing_measured = not any(cell.verdicts for cell in self.cells) and not all(
-            cell.is_skipped for cell in self.cells
-        )
-        is_undecided = any(verdict.is_undecided for _, verdict in self.verdicts())
+        is_all_skipped = all(cell.is_skipped for cell in self.cells)
+        is_nothing_measured = not verdicts and not is_all_skipped
+        is_undecided = any(verdict.is_undecided for verdict in verdicts)
         return UNDECIDABLE if is_undecided or is_nothing_measured else OK
 
     def verdicts(self) -> Iterator[tuple[CellComparison, Verdict]]:
@@ -90,20 +91,21 @@ class Comparison:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the contents of comparison.json."""
-        return {
-            "format": 1,
-            "suite": self.suite,
-            "a": self.a,
-            "b": self.b,
-            "how": self.how,
-            "machine": self.machine,
-            "exit_code": self.exit_code,
-            "minutes": self.minutes,
-            "folder": self.folder,
-            "notes": list(self.notes),
-            "disturbed": self.disturbed,
-            "cells": [cell.as_dict() for cell in self.cells],
-        }
+        described = asdict(self)
+        del described["cells"]
+        cells = [cell.as_dict() for cell in self.cells]
+        return {"format": 1, **described, "exit_code": self.exit_code, "cells": cells}
+
+
+def identity_of(label: str, cell: InLine, *, rival: str) -> dict[str, Any]:
+    """Return what identifies a cell of A and its rival, the backend of B, as JSON knows it."""
+    return {
+        "cell": label,
+        "benchmark": cell.benchmark,
+        "matrix": dict(cell.matrix),
+        "track": cell.track,
+        "backends": [cell.backend, rival],
+    }
 
 
 def proof_notes(cells: Sequence[CellComparison], *, overridden: str = "") -> Iterator[str]:
@@ -116,6 +118,6 @@ def proof_notes(cells: Sequence[CellComparison], *, overridden: str = "") -> Ite
         if overridden:
             yield f"not the same work, required by {overridden}: {', '.join(labels)}"
         else:
-            cut = len(proof) > _LONGEST_REASON
-            why = f"{proof[: _LONGEST_REASON - 3]}..." if cut else proof
+            is_short = len(proof) <= _LONGEST_REASON
+            why = proof if is_short else f"{proof[: _LONGEST_REASON - 3]}..."
             yield f"not proven to be the same work: {', '.join(labels)}: {why}"

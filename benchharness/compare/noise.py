@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -30,7 +30,8 @@ from benchharness.run.requests import backend_plugin
 from benchharness.suite.plan import Plan, PlannedCell
 
 if TYPE_CHECKING:
-    from benchharness.compare.run import ComparisonRun
+    from benchharness.compare.comparison import Comparison
+    from benchharness.compare.run import ComparisonSession
 
 DIFFERENCES = (0.02, 0.05, 0.10, 0.20)
 MOST_PAIRS = 2000
@@ -64,17 +65,15 @@ class NoiseFloor:
     @classmethod
     def of(cls, series: PairSeries, criteria: Criteria) -> NoiseFloor:
         """Return the floor that some pairs of equal code show."""
-        samples = {
-            quantity.name: sample.log_ratios
-            for quantity in criteria.quantities
-            if quantity.kind != "accuracy" and (sample := series.trials.sample(quantity))
-        }
         return cls(
-            # Targets that are missed are no noise of the machine.
             log_ratios={
-                name: ratios
-                for name, ratios in samples.items()
-                if ratios and all(map(math.isfinite, ratios))
+                quantity.name: sample.log_ratios
+                for quantity in criteria.quantities
+                if quantity.kind != "accuracy"
+                and (sample := series.trials.sample(quantity))
+                and sample.log_ratios
+                # Targets that are missed are no noise of the machine.
+                and all(map(math.isfinite, sample.log_ratios))
             },
             pair_s=median(series.seconds),
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -172,13 +171,8 @@ class NoiseStore:
         """Store the floor of a cell, in place of an earlier one."""
         key = self._key(plan, cell)
         self.folder.mkdir(parents=True, exist_ok=True)
-        kept = {
-            "machine": key["machine"],
-            "cell": key["cell"],
-            "costs": floor.log_ratios,
-            "pair_s": floor.pair_s,
-            "measured": floor.measured,
-        }
+        kept = {"machine": key["machine"], "cell": key["cell"], "costs": floor.log_ratios}
+        kept |= {"pair_s": floor.pair_s, "measured": floor.measured}
         atomic_write_text(self._file(key), json.dumps(kept, indent=1) + "\n")
 
     def _file(self, key: Mapping[str, Any]) -> Path:
@@ -199,28 +193,27 @@ class NoiseStore:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PowerEstimate:
-    """Power of a planned comparison, by the noise floors, where measured, of its labelled cells."""
+    """Power of a planned comparison: its cells whose noise was measured, and pairs by column."""
 
-    plan: ComparisonPlan
     criteria: Criteria
-    floors: Mapping[str, NoiseFloor]
+    cells: tuple[tuple[CellPair, NoiseFloor, Mapping[str, int]], ...]
 
     @classmethod
     def of(cls, plan: ComparisonPlan, store: NoiseStore, criteria: Criteria) -> PowerEstimate:
         """Return the estimate of a plan; the floor of a pair is that of its A."""
-        floors = {
-            pair.label: floor
+        cells = tuple(
+            (pair, floor, _pairs_needed(floor, criteria, pair.a.benchmark))
             for pair in plan.cells
             if (floor := store.find(plan.plan, pair.a)) is not None
-        }
-        return cls(plan=plan, criteria=criteria, floors=floors)
+        )
+        return cls(criteria=criteria, cells=cells)
 
     def first_looks(self, *, most: int) -> dict[str, int]:
         """Return when to look first: at half of the pairs that it should take, or may."""
         return {
             pair.label: min(most, max(needed.values())) // 4 * 2
-            for pair in self.plan.cells
-            if (needed := self._pairs_needed(pair))
+            for pair, _, needed in self.cells
+            if needed
         }
 
     def problems(self, *, most: int) -> Iterator[Problem]:
@@ -228,75 +221,63 @@ class PowerEstimate:
 
         Thresholds that are not stated cause a warning instead.
         """
-        for pair, column, threshold, needed in self._beyond(most):
-            floor, benchmark = self.floors[pair.label], pair.a.benchmark
-            is_asked = self.criteria.is_chosen or self.criteria.stated_threshold(benchmark, column)
+        for pair, floor, column, threshold, needed in self._beyond(most):
+            stated = self.criteria.stated_threshold(pair.a.benchmark, column)
+            is_asked = self.criteria.is_chosen or stated
             if not is_asked or not floor.is_hopeless(column, threshold, most):
                 continue
-            detectable = floor.smallest_detectable(column, most)
-            # Rounded up, or it would be refused again.
-            enough = f"--threshold {column}={math.ceil(1000 * detectable) / 10:g}%"
-            remedies = [enough] * math.isfinite(detectable)
+            detectable, example, remedies = floor.smallest_detectable(column, most), "", []
+            if math.isfinite(detectable):
+                example = f", such as {detectable:.1%}"
+                # Rounded up, or it would be refused again.
+                remedies.append(f"--threshold {column}={math.ceil(1000 * detectable) / 10:g}%")
             remedies += [f"--pairs {needed}"] * (needed < MOST_PAIRS)
             remedies += ["longer trials or a quieter machine; then measure it again"]
             yield Problem(
                 where=f"{pair.label}: {column}",
-                expected=f"a threshold that {most} pairs can decide on here, such as "
-                f"{detectable:.1%} (measured {floor.measured[:10]})",
+                expected=f"a threshold that {most} pairs can decide on here{example} "
+                f"(measured {floor.measured[:10]})",
                 found=f"{threshold:.3g}",
                 hint=f"{', '.join(remedies)}: benchharness noise",
             )
 
     def warnings(self, *, most: int) -> Iterator[str]:
         """Yield what may prevent a decision with so many pairs at most."""
-        load, cores = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0, usable_cores()
+        load, cores = os.getloadavg()[0], usable_cores()
         if load > cores / 2:
             yield f"WARNING: load average is {load:.1f} on {cores} cores; timings will be noisy"
-        for pair, column, threshold, needed in self._beyond(most):
-            floor = self.floors[pair.label]
+        for pair, floor, column, threshold, needed in self._beyond(most):
             yield (
                 f"WARNING: {pair.label}: {column}: a threshold of {threshold:.3g} needs "
                 f"{needed} pairs here, and there will be at most {most}, which detect "
                 f"{floor.smallest_detectable(column, most):.1%} (measured {floor.measured[:10]})"
             )
 
-    def _beyond(self, most: int) -> Iterator[tuple[CellPair, str, float, int]]:
-        """Yield cells, columns and thresholds that need more pairs than ``most``; how many."""
-        for pair in self.plan.cells:
-            for column, needed in self._pairs_needed(pair).items():
-                if needed > most:
+    def _beyond(self, most: int) -> Iterator[tuple[CellPair, NoiseFloor, str, float, int]]:
+        """Yield cells, floors, columns and thresholds that need more pairs, and how many."""
+        for pair, floor, needed in self.cells:
+            for column, pairs in needed.items():
+                if pairs > most:
                     threshold = self.criteria.threshold(pair.a.benchmark, column)
-                    yield pair, column, threshold, needed
-
-    def _pairs_needed(self, pair: CellPair) -> dict[str, int]:
-        """Return how many pairs each column needs that has to be decided and has a floor."""
-        floor, criteria = self.floors.get(pair.label), self.criteria
-        if floor is None:
-            return {}
-        required = [
-            quantity
-            for quantity in criteria.quantities
-            if quantity.name in floor.log_ratios and criteria.is_required(quantity)
-        ]
-        needed = {
-            q.name: floor.pairs_needed(q.name, criteria.threshold(pair.a.benchmark, q.name))
-            for q in required
-        }
-        if not criteria.is_chosen:
-            # One of the alternatives decides: the one that scatters least.
-            names = (q.name for q in required if q.is_alternative)
-            for name in sorted(names, key=needed.__getitem__)[1:]:
-                del needed[name]
-        return needed
+                    yield pair, floor, column, threshold, pairs
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequiredPairs:
-    """Pairs and minutes it takes to decide on a difference; None for more than anyone would run."""
-
-    difference: float
-    pairs: int | None
-    minutes: float | None
+def _pairs_needed(floor: NoiseFloor, criteria: Criteria, benchmark: str) -> dict[str, int]:
+    """Return how many pairs each column needs that has to be decided and has a floor."""
+    required = [
+        quantity
+        for quantity in criteria.quantities
+        if quantity.name in floor.log_ratios and criteria.is_required(quantity)
+    ]
+    needed = {
+        q.name: floor.pairs_needed(q.name, criteria.threshold(benchmark, q.name)) for q in required
+    }
+    if not criteria.is_chosen:
+        # One of the alternatives decides: the one that scatters least.
+        names = (q.name for q in required if q.is_alternative)
+        for name in sorted(names, key=needed.__getitem__)[1:]:
+            del needed[name]
+    return needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -306,6 +287,7 @@ class Noise:
     Attributes:
         word: Verdict on A against A; ``same``, or a false alarm.
         reach: Smallest threshold that so many pairs decide on, a share; infinite if none is.
+        needs: By difference, the pairs to decide on it; None for more than anyone would run.
     """
 
     cell: str
@@ -314,11 +296,7 @@ class Noise:
     word: str
     reach: float
     pair_s: float
-    needs: tuple[RequiredPairs, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON knows it; an infinite reach is null."""
-        return {**asdict(self), "reach": self.reach if math.isfinite(self.reach) else None}
+    needs: Mapping[float, int | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,19 +311,25 @@ class NoiseReport:
     scatters: Mapping[str, Scatter] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON knows it."""
-        return {
-            "format": 1,
-            "machine": self.machine,
-            "minutes": self.minutes,
-            "folder": self.folder,
-            "failures": dict(self.failures),
-            "scatters": {label: scatter.as_dict() for label, scatter in self.scatters.items()},
-            "cells": [noise.as_dict() for noise in self.found],
-        }
+        """Return it as JSON knows it; an infinite reach is null."""
+        described = asdict(self)
+        cells = described.pop("found")
+        for cell in cells:
+            cell["reach"] = cell["reach"] if math.isfinite(cell["reach"]) else None
+            cell["needs"] = [
+                {
+                    "difference": each,
+                    "pairs": pairs,
+                    "minutes": pairs and pairs * cell["pair_s"] / 60,
+                }
+                for each, pairs in cell["needs"].items()
+            ]
+        return {"format": 1, **described, "cells": cells}
 
 
-def report_noise(run: ComparisonRun) -> NoiseReport:
+def report_noise(
+    comparison: Comparison, session: ComparisonSession, every: Sequence[PairSeries]
+) -> NoiseReport:
     """Return the noise that a comparison of equal sides shows, and store it for later ones.
 
     Raises:
@@ -354,19 +338,21 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
     found: list[Noise] = []
     failures: dict[str, str] = {}
     scatters: dict[str, Scatter] = {}
-    for series in run.series:
+    for series in every:
+        if not series.cells.is_compared:
+            continue
         label = series.cells.label
         if reason := series.trials.failure():
             failures[label] = reason
             continue
         if scatter := series.scatter:
             scatters[label] = scatter
-        floor = NoiseFloor.of(series, run.criteria)
-        with writable(run.noise.folder, elsewhere=ANOTHER_CACHE):
-            run.noise.keep(run.plan.plan, series.cells.a, floor)
+        floor = NoiseFloor.of(series, session.sampler.criteria)
+        with writable(session.noise.folder, elsewhere=ANOTHER_CACHE):
+            session.noise.keep(session.plan.plan, series.cells.a, floor)
         words = {verdict.column: verdict.word for verdict in series.verdicts}
         for column, ratios in floor.log_ratios.items():
-            pairs = {each: floor.pairs_needed(column, each) for each in DIFFERENCES}
+            needs = {each: floor.pairs_needed(column, each) for each in DIFFERENCES}
             found.append(
                 Noise(
                     cell=label,
@@ -375,21 +361,16 @@ def report_noise(run: ComparisonRun) -> NoiseReport:
                     word=words[column],
                     reach=floor.smallest_detectable(column, len(ratios)),
                     pair_s=floor.pair_s,
-                    needs=tuple(
-                        RequiredPairs(
-                            difference=each, pairs=needed, minutes=needed * floor.pair_s / 60
-                        )
-                        if needed < MOST_PAIRS
-                        else RequiredPairs(difference=each, pairs=None, minutes=None)
-                        for each, needed in pairs.items()
-                    ),
+                    needs={
+                        each: pairs if pairs < MOST_PAIRS else None for each, pairs in needs.items()
+                    },
                 )
             )
     return NoiseReport(
-        machine=run.comparison.machine,
-        minutes=run.comparison.minutes or 0.0,
+        machine=comparison.machine,
+        minutes=comparison.minutes or 0.0,
         found=tuple(found),
         failures=failures,
-        folder=run.comparison.folder,
+        folder=comparison.folder,
         scatters=scatters,
     )

@@ -13,27 +13,27 @@ import platform
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from importlib.metadata import Distribution
 from pathlib import Path
 from sysconfig import get_platform
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from benchharness.environments.build import CONSTRAINTS, build_once, create, fill, python_of
+from benchharness.environments.build import CONSTRAINTS, Tell, build_once, fill, python_of
 from benchharness.environments.install import (
     CORE,
     applies,
     dependency_closure,
     installed_as,
+    name_of,
+    origin_of,
     parse_requirements,
 )
 from benchharness.errors import Problem, RunError, SuiteError
@@ -42,17 +42,13 @@ from benchharness.measure.git import git
 from benchharness.plugins import GROUP, installed
 from benchharness.worker.request import WorkerRequest
 
-Tell = Callable[[str], None]
-
 FILE = "pyproject.toml"
 # Deeper than plugins/NAME lie examples, fixtures and what others have vendored.
 _DEEPEST = 3
 # Extras that a worker never imports from.
-_DEVELOPMENT_EXTRAS = frozenset(
-    {
-        *("dev", "test", "tests", "testing", "lint", "docs", "report"),
-        *("cluster", "mlflow", "tensorboard", "wandb"),
-    }
+_DEVELOPMENT_EXTRAS = (
+    *("dev", "test", "tests", "testing", "lint", "docs", "report"),
+    *("cluster", "mlflow", "tensorboard", "wandb"),
 )
 _CHECK_TIMEOUT_S = 120
 # Run by the revision's interpreter, which finds what its workers will find; imports no framework.
@@ -139,9 +135,9 @@ def find_projects(top: Path) -> list[Project]:
     near = sorted(path for path in paths if len(path.parts) <= _DEEPEST)
     projects = filter(None, (_read_project(top / path) for path in near if (top / path).is_file()))
     return [
-        project
-        for project in projects
-        if project.key == CORE or GROUP in project.entry_points or installed_as(project.key)
+        each
+        for each in projects
+        if each.key == CORE or GROUP in each.entry_points or installed_as(each.key)
     ]
 
 
@@ -187,11 +183,9 @@ def companions(
 
 def _editable_project(known: Distribution) -> Project | None:
     """Return the project that an editable distribution is imported from; None for any other."""
-    origin = json.loads(known.read_text("direct_url.json") or "{}")
-    if not origin.get("dir_info", {}).get("editable"):
-        return None
-    file = Path(url2pathname(urlsplit(origin["url"]).path)) / FILE
-    return _read_project(file) if file.is_file() else None
+    origin = origin_of(known.name)
+    file = Path(origin.removeprefix("-e "), FILE)
+    return _read_project(file) if origin.startswith("-e ") and file.is_file() else None
 
 
 def _read_project(file: Path) -> Project | None:
@@ -266,15 +260,13 @@ def check_imports(
             errors="replace",
             timeout=_CHECK_TIMEOUT_S,
         )
+        lines = done.stderr.strip().splitlines() or ["nothing"]
+        failure = lines[-1] if done.returncode else ""
     except subprocess.TimeoutExpired:
+        failure = f"no answer within {_CHECK_TIMEOUT_S:g} s"
+    if failure:
         raise RunError(
-            f"{python}: expected the revision's benchharness to be importable, found: no answer "
-            f"within {_CHECK_TIMEOUT_S:g} s"
-        ) from None
-    if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["nothing"])[-1]
-        raise RunError(
-            f"{python}: expected the revision's benchharness to be importable, found: {last}"
+            f"{python}: expected the revision's benchharness to be importable, found: {failure}"
         )
     answer: dict[str, Any] = json.loads(done.stdout)
     for project in projects:
@@ -297,7 +289,7 @@ def check_imports(
 # --- Packages ------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Requirements:
     """Packages that some projects need beside each other's code.
 
@@ -318,23 +310,31 @@ class Requirements:
         Extras count if all that they need is installed.
         """
         keys = {project.key for project in projects}
-
-        def name(text: str) -> str:
-            return canonicalize_name(Requirement(text).name)
-
         texts = [text for project in projects for text in project.dependencies]
         for project in projects:
             for extra, required in project.extras.items():
-                is_met = all(name(text) in keys or installed_as(name(text)) for text in required)
+                names = map(name_of, required)
+                is_met = all(name in keys or installed_as(name) for name in names)
                 if is_met and extra not in _DEVELOPMENT_EXTRAS:
                     texts += required
-        foreign = {text for text in texts if name(text) not in keys}
+        foreign = {text for text in texts if name_of(text) not in keys}
         return cls(wanted=tuple(sorted({*foreign, *also})), pins=tuple(pins))
 
     def unmet(self) -> list[str]:
         """Return the requirements that the environment that runs us does not meet."""
-        unmet, _ = self._compare()
-        return list(dict.fromkeys(f"{each.name}{each.specifier}" for each in unmet))
+        # Pins of what no worker imports, such as a linter, do not count.
+        pins = parse_requirements(self.pins)
+        deciding = (pin for pin in pins if canonicalize_name(pin.name) in self._closure)
+        unmet = (
+            f"{each.name}{each.specifier}"
+            for each in (*parse_requirements(self.wanted), *deciding)
+            if applies(each, frozenset())
+            and not (
+                (known := installed_as(each.name))
+                and each.specifier.contains(known.version, prereleases=True)
+            )
+        )
+        return list(dict.fromkeys(unmet))
 
     def held(self) -> list[str]:
         """Return the installed versions of all packages that the revision says nothing about.
@@ -342,32 +342,17 @@ class Requirements:
         Otherwise an environment built for one pin would have the newest version of everything, and
         the comparison would be of all that.
         """
-        unmet, closure = self._compare()
-        names = {canonicalize_name(each.name) for each in unmet}
+        unmet = {*map(name_of, self.unmet())}
         return sorted(
             f"{name}=={Version(known.version).public}"
-            for name, known in closure.items()
-            if name not in names and _editable_project(known) is None
+            for name, known in self._closure.items()
+            if name not in unmet and _editable_project(known) is None
         )
 
-    def _compare(self) -> tuple[list[Requirement], dict[str, Distribution]]:
-        """Return what is not met here, and all installed packages that a worker may import."""
-        wanted = [*parse_requirements(self.wanted)]
-        # Every worker imports us.
-        closure = dependency_closure([*wanted, Requirement(CORE)])
-        # Pins of what no worker imports, such as a linter, do not count.
-        pins = parse_requirements(self.pins)
-        deciding = [pin for pin in pins if canonicalize_name(pin.name) in closure]
-        unmet = [
-            each
-            for each in (*wanted, *deciding)
-            if applies(each, frozenset())
-            and not (
-                (known := installed_as(each.name))
-                and each.specifier.contains(known.version, prereleases=True)
-            )
-        ]
-        return unmet, closure
+    @cached_property
+    def _closure(self) -> dict[str, Distribution]:
+        """All installed packages that a worker may import; every worker imports us."""
+        return dependency_closure([*parse_requirements(self.wanted), Requirement(CORE)])
 
 
 def read_pins(top: Path) -> tuple[str, ...]:
@@ -391,18 +376,17 @@ def interpreter_for(
     wanted, pins, held = requirements.wanted, requirements.pins, requirements.held()
     interpreter = [sys.implementation.name, platform.python_version(), get_platform()]
     folder = cache / json_digest([interpreter, wanted, pins, held], length=16)
-    name = "environment of the revision"
 
     def build(beside: Path) -> None:
         tell(f"building an environment, because {', '.join(unmet)} is missing here: {folder}")
-        create(beside, python=Path(sys.executable), environment=environment, name=name)
         fill(
             beside,
+            python=Path(sys.executable),
             requirements=wanted,
             pins=pins,
             held=held,
             environment=environment,
-            name=name,
+            name="environment of the revision",
             tell=tell,
         )
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
-from benchharness.compare.comparison import CellComparison, Comparison, proof_notes
+from benchharness.compare.comparison import CellComparison, Comparison, identity_of, proof_notes
 from benchharness.compare.sampling import ERROR
 from benchharness.compare.targets import RecordedRun
 from benchharness.compare.verdict import FEWEST_SESSIONS, Criteria, Trials, ran_in_turn
@@ -17,30 +18,8 @@ from benchharness.results.cells import Cell, cells_of, worst_proof
 from benchharness.results.record import disturbed_count
 from benchharness.text import closest
 
-Difference = tuple[str, Problem]
 # What distinguishes machines if a run does not say it in one line.
 _MACHINE = ("cpu", "cores", "machine")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedOptions:
-    """Options of a comparison of two recorded runs.
-
-    Attributes:
-        benchmarks: Only these; empty for all.
-        backends: Only these; empty for all.
-        columns: In place of the suite's; empty for those.
-        thresholds: By column; they win over the suite's.
-        ignore: What may differ between the runs: machine, data, weights, settings.
-        described: Regression settings of a suite; None for those that A was recorded with.
-    """
-
-    benchmarks: tuple[str, ...] = ()
-    backends: tuple[str, ...] = ()
-    columns: tuple[str, ...] = ()
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    ignore: tuple[str, ...] = ()
-    described: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,11 +31,29 @@ class _Match:
     trials: Trials
 
 
-def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -> Comparison:
+def compare_recorded(
+    a: RecordedRun,
+    b: RecordedRun,
+    *,
+    benchmarks: Collection[str] = (),
+    backends: Collection[str] = (),
+    columns: Sequence[str] = (),
+    thresholds: Mapping[str, float] = MappingProxyType({}),
+    ignore: Collection[str] = (),
+    described: Mapping[str, Any] | None = None,
+) -> Comparison:
     """Return the comparison of two recorded runs.
 
     Trials of one run that ran in turn are paired; others are not, and their speeds may differ by
     the suite's ``drift`` for other reasons than the code, unless both ran at several times.
+
+    Args:
+        benchmarks: Only these; empty for all.
+        backends: Only these; empty for all.
+        columns: In place of the suite's; empty for those.
+        thresholds: By column; they win over the suite's.
+        ignore: What may differ between the runs: machine, data, weights, settings.
+        described: Regression settings of a suite; None for those that A was recorded with.
 
     Raises:
         SuiteError: They are not of the same machine, data, weights or settings, or share no cell;
@@ -65,11 +62,10 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     """
     run_a, run_b = a.run.read_run(), b.run.read_run()
     is_same_run = a.run.path.resolve() == b.run.path.resolve()
-    described = options.described
     if described is None:
         described = run_a.get("resolved", {}).get("regression", {})
-    criteria = Criteria.of(described, columns=options.columns, thresholds=options.thresholds)
-    cells_a, cells_b = _cells(a, options), _cells(b, options)
+    criteria = Criteria.of(described, columns=columns, thresholds=thresholds)
+    cells_a, cells_b = (_cells(side, benchmarks, backends) for side in (a, b))
     are_backends = a.backend is not None and b.backend is not None
     every = a.run.records()[0] if is_same_run else None
     has_machines = any(len({cell.machine for cell in side}) > 1 for side in (cells_a, cells_b))
@@ -83,21 +79,15 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     matches: dict[tuple[CellKey, str], _Match] = {}
     for cell in cells_a:
         if other := counterparts.get(key(cell)):
+            is_paired = every is not None and ran_in_turn(cell.trials, other.trials, run=every)
             trials = Trials(
-                a=cell.trials,
-                b=other.trials,
-                is_paired=every is not None and ran_in_turn(cell.trials, other.trials, run=every),
-                drift=criteria.drift,
+                a=cell.trials, b=other.trials, is_paired=is_paired, drift=criteria.drift
             )
             matches[key(cell)] = _Match(a=cell, b=other, trials=trials)
 
-    found = [*matches.values()]
-    differences = [*_run_differences(run_a, run_b), *_setting_differences(found)]
-    if not any(kind == "machine" for kind, _ in differences):
-        differences += _machine_differences(found)
-    problems = [problem for kind, problem in differences if kind not in options.ignore]
-    problems = problems or [*_thresholds_below_drift([*matches.values()], criteria)]
-    if problems:
+    differences = [*_differences(run_a, run_b, matches.values())]
+    problems = [problem for kind, problem in differences if kind not in ignore]
+    if problems := problems or [*_thresholds_below_drift(matches.values(), criteria)]:
         raise SuiteError(f"{a.label}, {b.label}", problems)
 
     cores_a, cores_b = ((run.get("environment") or {}).get("cores") for run in (run_a, run_b))
@@ -105,25 +95,34 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     def busy(trials: Trials) -> int:
         return disturbed_count(trials.a, cores_a) + disturbed_count(trials.b, cores_b)
 
-    cells = tuple(
-        _compare(
-            match,
-            criteria,
-            is_same_run=is_same_run,
-            # Sides of several times show by themselves how far these differ.
-            is_disturbed=match.trials.allowance > 0 and busy(match.trials) > 0,
-        )
-        if (match := matches.get(key(cell)))
-        else _missing(cell, cells_b)
-        for cell in cells_a
-    )
+    def compared(cell: Cell) -> CellComparison:
+        match = matches.get(key(cell))
+        if match is None:
+            names = [other.label for other in cells_b]
+            near = closest(cell.label, names)
+            hint = f"did you rename it to {near[0]}?" if near else f"B has: {', '.join(names)}"
+            identity = identity_of(cell.label, cell, rival=cell.backend)
+            failure = f"not in B ({hint})"
+            return CellComparison(label=cell.label, identity=identity, failure=failure)
+        # Sides of several times show by themselves how far these differ.
+        is_disturbed = match.trials.allowance > 0 and busy(match.trials) > 0
+        return _compare(match, criteria, is_same_run=is_same_run, is_disturbed=is_disturbed)
+
+    cells = tuple(map(compared, cells_a))
     if has_machines:
-        cells = tuple(map(_on_machine, cells, cells_a))
+        cells = tuple(
+            replace(
+                comparison,
+                label=f"{comparison.label} on {cell.machine}",
+                identity={**comparison.identity, "machine": cell.machine},
+            )
+            for comparison, cell in zip(cells, cells_a, strict=True)
+        )
     both = [match.trials for match in matches.values()]
     notes = [*proof_notes(cells), *dict.fromkeys(map(_session_note, both))]
     if not is_same_run:
         notes += _version_notes(run_a.get("environment", {}), run_b.get("environment", {}))
-    notes += [f"differs, as allowed: {p}" for kind, p in differences if kind in options.ignore]
+    notes += [f"differs, as allowed: {p}" for kind, p in differences if kind in ignore]
     if new := [cell.label for cell in cells_b if key(cell) not in matches]:
         notes.append(f"only in B: {', '.join(new)}")
     return Comparison(
@@ -138,19 +137,19 @@ def compare_recorded(a: RecordedRun, b: RecordedRun, options: RecordedOptions) -
     )
 
 
-def _cells(side: RecordedRun, options: RecordedOptions) -> list[Cell]:
+def _cells(side: RecordedRun, benchmarks: Collection[str], backends: Collection[str]) -> list[Cell]:
     """Return the cells of a side that are to be compared."""
     records, _ = side.run.records()
-    backends = (side.backend,) if side.backend else options.backends
+    backends = (side.backend,) if side.backend else backends
     cells = cells_of(
         record
         for record in records
         if (not backends or record["backend"] in backends)
-        and (not options.benchmarks or record["benchmark"] in options.benchmarks)
+        and (not benchmarks or record["benchmark"] in benchmarks)
     )
     if not cells:
         known = sorted({f"{record['benchmark']} on {record['backend']}" for record in records})
-        names = ", ".join([*options.benchmarks, *backends]) or "any trial"
+        names = ", ".join([*benchmarks, *backends]) or "any trial"
         found = ", ".join(known) or "an empty run"
         problem = Problem(where=side.label, expected=f"trials of {names}", found=found)
         raise SuiteError(str(side.run.path), [problem])
@@ -177,7 +176,7 @@ def _compare(
     backend = cell.backend if cell.backend == other.backend else ""
     return CellComparison(
         label=cell_label(cell.benchmark, dict(cell.matrix), cell.track, backend),
-        identity=_identity(cell, other.backend),
+        identity=identity_of(cell.label, cell, rival=other.backend),
         verdicts=verdicts,
         proof=worst_proof([cell.proof_against(other.backend)]) if is_same_run else "",
         failure=failure,
@@ -185,34 +184,7 @@ def _compare(
     )
 
 
-def _on_machine(comparison: CellComparison, cell: Cell) -> CellComparison:
-    """Return the comparison of a cell with its kind of machine, where there are several."""
-    label, identity = f"{comparison.label} on {cell.machine}", dict(comparison.identity)
-    return replace(comparison, label=label, identity={**identity, "machine": cell.machine})
-
-
-def _missing(cell: Cell, cells_b: Sequence[Cell]) -> CellComparison:
-    names = [other.label for other in cells_b]
-    near = closest(cell.label, names)
-    hint = f"did you rename it to {near[0]}?" if near else f"B has: {', '.join(names)}"
-    return CellComparison(
-        label=cell.label,
-        identity=_identity(cell, cell.backend),
-        failure=f"not in B ({hint})",
-    )
-
-
-def _identity(cell: Cell, backend: str) -> dict[str, Any]:
-    return {
-        "cell": cell.label,
-        "benchmark": cell.benchmark,
-        "matrix": dict(cell.matrix),
-        "track": cell.track,
-        "backends": [cell.backend, backend],
-    }
-
-
-def _thresholds_below_drift(matches: Sequence[_Match], criteria: Criteria) -> Iterator[Problem]:
+def _thresholds_below_drift(matches: Iterable[_Match], criteria: Criteria) -> Iterator[Problem]:
     """Yield the stated thresholds that nobody could decide on."""
     columns: dict[float, dict[str, None]] = {}
     for match in matches:
@@ -252,8 +224,18 @@ def _session_note(trials: Trials) -> str:
     )
 
 
-def _run_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Difference]:
-    """Yield the differences of two runs that affect how long the work takes, by kind."""
+def _differences(
+    a: Mapping[str, Any], b: Mapping[str, Any], matches: Collection[_Match]
+) -> Iterator[tuple[str, Problem]]:
+    """Yield what differs between two runs and affects how long the work takes, by kind."""
+
+    def difference(kind: str, a: Any, b: Any, *, where: str = "") -> tuple[str, Problem]:
+        return kind, Problem(
+            where=where or kind,
+            expected=f"the same {kind} on both sides",
+            found=f"A {a}, B {b}",
+            hint=f"--ignore {kind} compares all the same",
+        )
 
     def machine(run: Mapping[str, Any]) -> str:
         if "machine" in a and "machine" in b:
@@ -267,47 +249,29 @@ def _run_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[Dif
         return f"{name} {str(known.get('digest', ''))[:16]}".strip() or "none"
 
     if machine(a) != machine(b):
-        yield _difference("machine", machine(a), machine(b))
+        yield difference("machine", machine(a), machine(b))
     if "variables" in a and "variables" in b:
         for name in sorted({*a["variables"], *b["variables"]}):
             values = [run["variables"].get(name, "not set") for run in (a, b)]
             if values[0] != values[1]:
-                yield _difference("settings", *values, where=f"variable {name}")
+                yield difference("settings", *values, where=f"variable {name}")
     for kind, key in (("data", "dataset"), ("weights", "weights")):
         digests = [(run.get(key) or {}).get("digest") for run in (a, b)]
         if digests[0] != digests[1]:
-            yield _difference(kind, content(a, key), content(b, key))
-
-
-def _machine_differences(matches: Sequence[_Match]) -> Iterator[Difference]:
-    """Yield the unlike kinds of machines that matching cells ran on, each pair once.
-
-    run.json of a cluster's run has the kind of the machine that started it.
-    """
-    pairs = dict.fromkeys((match.a.machine, match.b.machine) for match in matches)
-    for a, b in pairs:
-        if a and b and a != b:
-            yield _difference("machine", a, b)
-
-
-def _setting_differences(matches: Sequence[_Match]) -> Iterator[Difference]:
-    """Yield the settings in which matching cells differ."""
+            yield difference(kind, content(a, key), content(b, key))
     for match in matches:
-        a, b = match.a.trials[0]["settings"], match.b.trials[0]["settings"]
-        for key in sorted(a.keys() | b.keys()):
-            if a.get(key) != b.get(key):
-                yield _difference(
-                    "settings", a.get(key), b.get(key), where=f"{match.a.label}: {key}"
-                )
-
-
-def _difference(kind: str, a: Any, b: Any, *, where: str = "") -> Difference:
-    return kind, Problem(
-        where=where or kind,
-        expected=f"the same {kind} on both sides",
-        found=f"A {a}, B {b}",
-        hint=f"--ignore {kind} compares all the same",
-    )
+        of_a, of_b = (cell.trials[0]["settings"] for cell in (match.a, match.b))
+        for key in sorted(of_a.keys() | of_b.keys()):
+            if of_a.get(key) != of_b.get(key):
+                where = f"{match.a.label}: {key}"
+                yield difference("settings", of_a.get(key), of_b.get(key), where=where)
+    if machine(a) == machine(b):
+        # run.json of a cluster's run has the kind of the machine that started it.
+        for kind_a, kind_b in dict.fromkeys(
+            (match.a.machine, match.b.machine) for match in matches
+        ):
+            if kind_a and kind_b and kind_a != kind_b:
+                yield difference("machine", kind_a, kind_b)
 
 
 def _version_notes(a: Mapping[str, Any], b: Mapping[str, Any]) -> Iterator[str]:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from benchharness.compare.projects import (
     Requirements,
-    Tell,
     check_imports,
     companions,
     find_projects,
@@ -22,6 +21,7 @@ from benchharness.compare.projects import (
     require_usable,
 )
 from benchharness.compare.targets import WORKTREE
+from benchharness.environments.build import Tell
 from benchharness.errors import Problem, SuiteError
 from benchharness.locks import Lock, LockedError, locked
 from benchharness.measure.git import GitError, changes, git, new_files
@@ -38,8 +38,7 @@ class Checkout:
     Attributes:
         label: For people: the revision as written, and its commit.
         commit: Full hash; of the working tree, that of the commit below.
-        is_dirty: Whether the files differ from the commit.
-        has_new_code: Whether Python files of the working tree are not tracked by git.
+        is_dirty: Whether the files differ from the commit, or hold new Python files.
         projects: Names of the distributions that come from it.
         environment: Variables that the workers need beside their own.
     """
@@ -47,7 +46,6 @@ class Checkout:
     label: str
     commit: str
     is_dirty: bool
-    has_new_code: bool
     top: Path
     projects: tuple[str, ...]
     python: str
@@ -85,14 +83,12 @@ def check_out(
     with _worktree_folder(cache / "revisions/worktrees") as folder:
         files = folder / "files"
         if revision == WORKTREE:
-            commit, is_dirty, files = _head(top), bool(changes(top)), top
-            modified = ", modified" if is_dirty else ""
-            label = f"working tree ({_short(commit) or 'no commit yet'}{modified})"
+            commit, files, modified = _head(top), top, ", modified" if changes(top) else ""
+            is_dirty = bool(modified or new_files(top, "*.py"))
+            label = f"working tree ({commit[:9] or 'no commit yet'}{modified})"
         else:
-            commit, is_dirty = _resolve(top, revision), False
-            label = revision if commit.startswith(revision) else f"{revision} ({_short(commit)})"
-            _tell_left_out_changes(top, revision, commit, tell)
-            git(top, *_NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(files), commit)
+            commit, is_dirty = _add_worktree(files, top, revision, tell), False
+            label = revision if commit.startswith(revision) else f"{revision} ({commit[:9]})"
 
         projects = find_projects(files)
         require_usable(projects, top=top, revision=revision)
@@ -126,7 +122,6 @@ def check_out(
             label=label,
             commit=commit,
             is_dirty=is_dirty,
-            has_new_code=revision == WORKTREE and bool(new_files(top, "*.py")),
             top=files,
             projects=tuple(project.name for project in projects),
             python=str(python),
@@ -143,12 +138,9 @@ def open_worktree(
     For code that nobody has to install. The arguments and errors are those of ``check_out``.
     """
     top = _top_of(repository)
-    commit = _resolve(top, revision)
-    _tell_left_out_changes(top, revision, commit, tell)
     with _worktree_folder(cache / "revisions/worktrees") as folder:
-        files = folder / "files"
-        git(top, *_NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(files), commit)
-        yield top, files, f"{revision} ({_short(commit)})"
+        commit = _add_worktree(folder / "files", top, revision, tell)
+        yield top, folder / "files", f"{revision} ({commit[:9]})"
 
 
 # --- Repository ----------------------------------------------------------------------------------
@@ -199,18 +191,18 @@ def _head(top: Path) -> str:
         return ""
 
 
-def _short(commit: str) -> str:
-    return commit[:9]
-
-
-def _tell_left_out_changes(top: Path, revision: str, commit: str, tell: Tell) -> None:
-    """Tell that changes are not measured, if the user could believe that they are."""
+def _add_worktree(files: Path, top: Path, revision: str, tell: Tell) -> str:
+    """Check a revision out into a folder, and return its full hash."""
+    commit = _resolve(top, revision)
+    # The user could believe that changes are measured.
     if commit == _head(top) and (changed := changes(top)):
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         tell(
-            f"rev:{revision} is the commit {_short(commit)}, without the changes in "
+            f"rev:{revision} is the commit {commit[:9]}, without the changes in "
             f"{changed[0]}{more}; rev:{WORKTREE} is the working tree"
         )
+    git(top, *_NO_HOOKS, "worktree", "add", "--quiet", "--detach", str(files), commit)
+    return commit
 
 
 @contextmanager

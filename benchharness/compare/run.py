@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from benchharness.compare.comparison import CellComparison, Comparison, proof_notes
+from benchharness.compare.comparison import CellComparison, Comparison, identity_of, proof_notes
 from benchharness.compare.noise import NoiseStore, PowerEstimate
 from benchharness.compare.plan import ComparisonPlan, plan_comparison
-from benchharness.compare.sampling import FEWEST_PAIRS, Limits, PairSeries, Sampler, spent_minutes
+from benchharness.compare.sampling import FEWEST_PAIRS, PairSeries, Sampler
 from benchharness.compare.targets import Side
 from benchharness.compare.verdict import Criteria
 from benchharness.errors import SuiteError
@@ -30,9 +29,6 @@ from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, start_run
 from benchharness.suite.file import Regression
 from benchharness.suite.plan import Plan
-
-if TYPE_CHECKING:
-    from benchharness.compare.revisions import Checkout
 
 # Below the results folder: a comparison is no run of the suite.
 FOLDER = "comparisons"
@@ -75,17 +71,6 @@ class ComparisonOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ComparisonRun:
-    """Results of a comparison run: the pairs of every cell that was compared."""
-
-    comparison: Comparison
-    series: tuple[PairSeries, ...]
-    criteria: Criteria
-    plan: ComparisonPlan
-    noise: NoiseStore
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class ComparisonSession:
     """Two sides that are ready to run in turn.
 
@@ -120,7 +105,7 @@ class ComparisonSession:
                 *dict.fromkeys(proof_notes(cells, overridden=self.overrides)),
                 *(f"skipped, as only one side runs it: {name}" for name in self.plan.unmatched),
             ),
-            minutes=spent_minutes(every),
+            minutes=sum(sum(series.seconds) for series in every) / 60,
             folder=str(self.runner.folder.path),
             disturbed=disturbed_count(records, usable_cores()),
         )
@@ -130,7 +115,7 @@ def _compare_cell(series: PairSeries) -> CellComparison:
     cells, trials = series.cells, series.trials
     return CellComparison(
         label=cells.label,
-        identity=cells.as_dict(),
+        identity=identity_of(cells.label, cells.a, rival=cells.b.backend),
         verdicts=series.verdicts,
         proof=worst_proof(record["proofs"].get(cells.b.backend, "") for record in trials.a),
         failure=trials.failure(),
@@ -139,20 +124,20 @@ def _compare_cell(series: PairSeries) -> CellComparison:
     )
 
 
-def run_comparison(options: ComparisonOptions, observe: Observer) -> ComparisonRun:
-    """Run both sides in turn, pair after pair, until each cell is decided; see its opening."""
+def run_comparison(
+    options: ComparisonOptions, observe: Observer
+) -> tuple[Comparison, ComparisonSession, list[PairSeries]]:
+    """Run both sides in turn, pair after pair, until each cell is decided; see its opening.
+
+    Returns:
+        The comparison, its session, which has ended, and the pairs of every cell.
+    """
     with open_comparison(options, observe) as session:
         every = session.sampler.run(session.plan.cells)
     comparison = session.comparison(every)
     session.runner.folder.write_comparison(comparison.as_dict())
     observe(Compared(comparison=comparison.as_dict()))
-    return ComparisonRun(
-        comparison=comparison,
-        series=tuple(series for series in every if series.cells.is_compared),
-        criteria=session.sampler.criteria,
-        plan=session.plan,
-        noise=session.noise,
-    )
+    return comparison, session, every
 
 
 @contextmanager
@@ -180,18 +165,9 @@ def open_comparison(
     criteria = Criteria.of(suite_criteria, columns=options.columns, thresholds=options.thresholds)
     stated = session.plan.suite.regression or Regression()
     fewest = options.fewest or FEWEST_PAIRS
-    limits = Limits(
-        fewest=fewest,
-        most=max(options.most or stated.pairs, fewest),
-        minutes=options.minutes or stated.minutes,
-    )
-    plan = plan_comparison(
-        suite_plan,
-        a,
-        b,
-        pairs=limits.fewest,
-        is_extracting="extract_images_per_s" in criteria.columns,
-    )
+    most = max(options.most or stated.pairs, fewest)
+    is_extracting = "extract_images_per_s" in criteria.columns
+    plan = plan_comparison(suite_plan, a, b, pairs=fewest, is_extracting=is_extracting)
     session = replace(
         session,
         plan=plan.plan,
@@ -202,7 +178,7 @@ def open_comparison(
     def estimate_power() -> PowerEstimate:
         """Return the power of the plan; a noise run may ask for any, which a comparison may not."""
         power = PowerEstimate.of(plan, noise, criteria)
-        problems = [*power.problems(most=limits.most)] if options.command == "compare" else []
+        problems = [*power.problems(most=most)] if options.command == "compare" else []
         if problems:
             raise SuiteError("compare", problems)
         return power
@@ -210,18 +186,17 @@ def open_comparison(
     # Once before anything is built or proven, and again when all settings are resolved.
     estimate_power()
     with ExitStack() as stack:
-        session, checkouts = _check_out(options, session, plan, observe, stack)
+        session, (label_a, label_b) = _check_out(options, session, plan, observe, stack)
         runner = stack.enter_context(start_run(session, observe, command=options.command))
         runner.prove()
         try:
             plan = plan.with_plan(runner.plan)
             power = estimate_power()
-            label_a, label_b = _label(a, checkouts.get("A")), _label(b, checkouts.get("B"))
             is_by_epoch = _can_run_side_by_side(session, runner)
             turns = "epoch by epoch" if is_by_epoch else "trial by trial"
-            pairs = "" if limits.fewest == limits.most else f"{limits.fewest} to "
+            pairs = "" if fewest == most else f"{fewest} to "
             lines = [
-                f"A: {label_a}; B: {label_b}; {pairs}{limits.most} pairs of trials of each of "
+                f"A: {label_a}; B: {label_b}; {pairs}{most} pairs of trials of each of "
                 f"{sum(pair.is_compared for pair in plan.cells)} cells, both sides in turn, {turns}"
             ]
             if plan.unmatched:
@@ -229,7 +204,7 @@ def open_comparison(
                 lines.append(f"skipped, as only one side runs it: {names}")
             if retains_heap(session.places.environment):
                 lines.append("malloc is set to retain freed memory (less noise)")
-            announce(observe, [*lines, *power.warnings(most=limits.most)])
+            announce(observe, [*lines, *power.warnings(most=most)])
             yield ComparisonSession(
                 session=session,
                 runner=runner,
@@ -239,9 +214,11 @@ def open_comparison(
                 sampler=Sampler(
                     runner=runner,
                     criteria=criteria,
-                    limits=limits,
                     observe=observe,
-                    first_looks=power.first_looks(most=limits.most),
+                    fewest=fewest,
+                    most=most,
+                    minutes=options.minutes or stated.minutes,
+                    first_looks=power.first_looks(most=most),
                     is_by_epoch=is_by_epoch,
                 ),
                 noise=noise,
@@ -287,19 +264,21 @@ def _check_out(
     plan: ComparisonPlan,
     observe: Observer,
     stack: ExitStack,
-) -> tuple[Session, dict[str, Checkout]]:
-    """Check out the revisions; return the session with their executors, and them by letter."""
+) -> tuple[Session, list[str]]:
+    """Check out the revisions; return the session with their executors, and what A and B are."""
     session = session.resolve_interpreters()
-    checkouts: dict[str, Checkout] = {}
+    labels: list[str] = []
     plugins = {backend_plugin(plan.plan, cell.backend)[0] for cell in plan.plan.cells}
     executors: dict[str, LocalExecutor] = {}
-    for letter, side in (("A", options.a), ("B", options.b)):
+    cells_a, cells_b = [pair.a for pair in plan.cells], [pair.b for pair in plan.cells]
+    for side, cells in ((options.a, cells_a), (options.b, cells_b)):
         if side.revision is None:
+            labels.append(side.label)
             continue
         # Not at the top: most comparisons need no git.
         from benchharness.compare.revisions import check_out
 
-        checkouts[letter] = checkout = stack.enter_context(
+        checkout = stack.enter_context(
             check_out(
                 side.revision,
                 repository=options.repository,
@@ -309,19 +288,17 @@ def _check_out(
                 environment=session.places.environment,
             )
         )
+        labels.append(" ".join([checkout.label, *side.overrides.written]))
         # Modified files have no lasting name.
-        modified = (
-            f" changed {secrets.token_hex(8)}" if checkout.is_dirty or checkout.has_new_code else ""
-        )
+        modified = f" changed {secrets.token_hex(8)}" if checkout.is_dirty else ""
         # Of what is installed beside the repository as well: plugins, and versions of frameworks.
-        known = [installed()[name] for name in sorted(installed()) if name in (plugins or ())]
+        known = [entry for name, entry in installed().items() if name in plugins]
         setup = json_digest([checkout.python, *map(code_digest, known)], length=16)
         executor = session.executor(
             python=str(checkout.python),
             variables=checkout.environment,
             code=f"{checkout.commit}{modified} {setup}",
         )
-        cells = [pair.a if letter == "A" else pair.b for pair in plan.cells]
         for backend in dict.fromkeys(cell.backend for cell in cells):
             executors[backend] = executor
             if interpreter := session.interpreters.get(backend):
@@ -332,8 +309,4 @@ def _check_out(
                     environment={**inside.environment, **checkout.environment},
                     code=f"{executor.code} {inside.code}",
                 )
-    return replace(session, executors={**session.executors, **executors}), checkouts
-
-
-def _label(side: Side, checkout: Checkout | None) -> str:
-    return " ".join([checkout.label, *side.overrides.written]) if checkout else side.label
+    return replace(session, executors={**session.executors, **executors}), labels

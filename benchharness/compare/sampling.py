@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
-from itertools import count
 from statistics import mean, median, variance
-from typing import Any
 
 from benchharness.compare.plan import CellPair
 from benchharness.compare.verdict import MISSES, Criteria, Trials, Verdict
@@ -23,7 +21,6 @@ from benchharness.results.record import Record
 from benchharness.run.events import Observer
 from benchharness.run.runner import Runner
 from benchharness.suite.file import MINIMUM_PAIRS
-from benchharness.suite.plan import Trial
 
 # Probability that a change of exactly the limit is called worse at any look, and that it is called
 # the same: 5 % each.
@@ -99,42 +96,22 @@ def level_of_misses(most: int) -> float:
     Only pairs in which one side misses count, and each of these may be the other way round. A look
     after every one of them, ``most`` at the last, errs at least as often as those that are planned.
     """
-    return next(
-        level
-        for power in count(1)
-        if _error_of_misses(level := 0.5**power, most) <= ERROR_OF_MISSES
-    )
-
-
-def _error_of_misses(level: float, most: int) -> float:
-    """Return how often equal sides differ in misses after any of so many pairs that disagree."""
     import numpy as np
     from scipy.stats import binom
 
-    # Shares of comparisons that are still open, by how many of the pairs speak against B.
-    open_shares = np.ones(1)
-    for pairs in range(1, most + 1):
-        open_shares = np.convolve(open_shares, (0.5, 0.5))
-        open_shares[binom.sf(np.arange(pairs + 1) - 1, pairs, 0.5) <= level] = 0
-    return float(1 - open_shares.sum())
+    level = 1.0
+    while True:
+        level /= 2
+        # Shares of comparisons that are still open, by how many of the pairs speak against B.
+        open_shares = np.ones(1)
+        for pairs in range(1, most + 1):
+            open_shares = np.convolve(open_shares, (0.5, 0.5))
+            open_shares[binom.sf(np.arange(pairs + 1) - 1, pairs, 0.5) <= level] = 0
+        if 1 - open_shares.sum() <= ERROR_OF_MISSES:
+            return level
 
 
 # --- Pairs ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """Limits on the number of pairs.
-
-    Attributes:
-        fewest: Before anything is decided.
-        most: Of each cell; twice as many where it is open whether B misses its target.
-        minutes: After which no cell gets more than the fewest; None for no limit.
-    """
-
-    fewest: int = FEWEST_PAIRS
-    most: int = 20
-    minutes: float | None = None
 
 
 def read_pairs(text: str | None) -> tuple[int | None, int | None]:
@@ -209,7 +186,12 @@ class PairSeries:
         is_look = self.pairs in self._all_looks or (is_last and not self.verdicts)
         if is_look:
             self.verdicts = self._look(criteria)
-        are_misses_open = any(map(_may_show_misses, self.verdicts))
+        # More pairs may tell who misses more often: B looks worse, or never missed.
+        are_misses_open = any(
+            verdict.is_undecided and (verdict.may_be_worse or not verdict.misses[1][0])
+            for verdict in self.verdicts
+            if verdict.misses is not None
+        )
         most = self._all_looks[-1] if are_misses_open else self.looks[-1]
         is_decided = is_look and not any(verdict.is_undecided for verdict in self.verdicts)
         self.is_over = is_last or self.pairs >= most or is_decided
@@ -235,13 +217,6 @@ class PairSeries:
         return (*self.looks, *planned_looks(most + _TURN, _MORE_FOR_MISSES * most))
 
 
-def _may_show_misses(verdict: Verdict) -> bool:
-    """Return whether more pairs may tell who misses more often: B looks worse, or never missed."""
-    if verdict.misses is None or not verdict.is_undecided:
-        return False
-    return verdict.may_be_worse or not verdict.misses[1][0]
-
-
 @dataclass(slots=True, kw_only=True)
 class Sampler:
     """Runs the pairs of all cells, each cell once a round.
@@ -250,15 +225,20 @@ class Sampler:
     pair of several cells and not several of one.
 
     Attributes:
-        first_looks: Fewest pairs of some cells by label, where that is more than the limits say.
+        fewest: Pairs of each cell before anything is decided.
+        most: Pairs of each cell; twice as many where it is open whether B misses its target.
+        minutes: After which no cell gets more than the fewest; None for no limit.
+        first_looks: Fewest pairs of some cells by label, where that is more than ``fewest``.
         is_by_epoch: Whether the trials of a pair live side by side and take turns epoch by epoch,
             and not one whole trial after the other.
     """
 
     runner: Runner
     criteria: Criteria
-    limits: Limits
     observe: Observer
+    fewest: int = FEWEST_PAIRS
+    most: int = 20
+    minutes: float | None = None
     first_looks: Mapping[str, int] = field(default_factory=dict)
     is_by_epoch: bool = False
     now: Callable[[], float] = time.monotonic
@@ -267,10 +247,10 @@ class Sampler:
 
     def run(self, cells: Sequence[CellPair]) -> list[PairSeries]:
         """Run pairs until each cell is decided, or its limit is reached."""
-        most, all_series = self.limits.most, []
+        all_series = []
         for pair in cells:
-            fewest = min(max(self.limits.fewest, self.first_looks.get(pair.label, 0)), most)
-            all_series.append(PairSeries(cells=pair, looks=planned_looks(fewest, most)))
+            fewest = min(max(self.fewest, self.first_looks.get(pair.label, 0)), self.most)
+            all_series.append(PairSeries(cells=pair, looks=planned_looks(fewest, self.most)))
         while undecided := [series for series in all_series if not series.is_over]:
             for series in undecided:
                 is_late = self._is_late(series)
@@ -281,34 +261,24 @@ class Sampler:
 
     def _is_late(self, series: PairSeries) -> bool:
         """Return whether another pair, beyond the fewest, would not end in time."""
-        fewest, minutes = self.limits.fewest, self.limits.minutes
-        if minutes is None or series.pairs < fewest:
+        if self.minutes is None or series.pairs < self.fewest:
             return False
-        return self._spent_s + series.seconds[-1] > 60 * minutes
+        return self._spent_s + series.seconds[-1] > 60 * self.minutes
 
     def _add_pair(self, series: PairSeries, *, count: int) -> None:
         """Run the next pair, in the other order than the pair before."""
         began_s = self.now()
-        index, planned = series.pairs + 1, series.planned
-        seed = self.runner.plan.suite.seed + index - 1
-        sides = [(series.cells.a, series.a), (series.cells.b, series.b)]
-        ordered = sides if index % 2 else sides[::-1]
-        trials = [
-            Trial(cell=replace(cell, trials=planned), index=index, seed=seed) for cell, _ in ordered
-        ]
+        index, pair = series.pairs + 1, series.cells
+        cells = [replace(cell, trials=series.planned) for cell in (pair.a, pair.b)]
+        trials = self.runner.plan.turn(cells, index)
         for turn in [trials] if self.is_by_epoch else [[trial] for trial in trials]:
             self._records += self.runner.run_in_turn(
                 turn, self._records, self.observe, number=len(self._records) + 1, count=count
             )
-        for (_, records), record in zip(ordered, self._records[-2:], strict=True):
-            records.append(record)
+        for trial, record in zip(trials, self._records[-2:], strict=True):
+            (series.a if trial.cell is cells[0] else series.b).append(record)
         series.seconds.append(self.now() - began_s)
         self._spent_s += series.seconds[-1]
-
-
-def spent_minutes(all_series: Sequence[PairSeries]) -> float:
-    """Return how long all pairs took."""
-    return sum(sum(series.seconds) for series in all_series) / 60
 
 
 # --- Scatter -------------------------------------------------------------------------------------
@@ -344,10 +314,6 @@ class Scatter:
     def are_longer_trials_better(self) -> bool:
         """True where longer trials would help more than further ones."""
         return self.best_epochs is None or self.best_epochs >= 2 * self.epochs
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON knows it."""
-        return asdict(self)
 
 
 def scatter_of(a: Sequence[Record], b: Sequence[Record], *, pair_s: float) -> Scatter | None:

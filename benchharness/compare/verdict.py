@@ -126,6 +126,7 @@ def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
     of_all: dict[str, float] = {}
     of_columns: dict[str, float] = {}
     problems: list[Problem] = []
+    expected = "a share above 0 as 5%"
     for text in texts:
         column, sign, value = text.rpartition("=")
         number = value.strip().removesuffix("%")
@@ -134,9 +135,7 @@ def read_thresholds(texts: Sequence[str]) -> dict[str, float]:
         except ValueError:
             share = 0.0
         if not 0 < share <= 10:
-            problems.append(
-                Problem(where="--threshold", expected="a share above 0 as 5%", found=quote(text))
-            )
+            problems.append(Problem(where="--threshold", expected=expected, found=quote(text)))
         elif sign:
             problems += unknown_columns([column], option="--threshold")
             of_columns[column] = share
@@ -263,11 +262,11 @@ class Verdict:
     column: str
     kind: Kind | Literal["misses"]
     word: str
-    change: float | None
-    low: float | None
-    high: float | None
+    change: float | None = None
+    low: float | None = None
+    high: float | None = None
     pairs: int
-    threshold: float
+    threshold: float = 0.0
     level: float
     may_be_worse: bool = False
     misses: tuple[tuple[int, int], tuple[int, int]] | None = None
@@ -361,11 +360,7 @@ def decide_misses(
         column=MISSES,
         kind="misses",
         word=word,
-        change=None,
-        low=None,
-        high=None,
         pairs=min(len(a), len(b)),
-        threshold=0.0,
         level=level,
         misses=counts,
         may_be_worse=p_worse <= _DOUBT,
@@ -449,27 +444,25 @@ class Trials:
         # Misses count in all columns that have a target, unless somebody has chosen some.
         for quantity in criteria.quantities if criteria.is_chosen else QUANTITIES.values():
             if quantity.target:
-                misses = self._misses(quantity, level_of_misses, is_required=criteria.is_chosen)
-                verdicts += [misses] if misses is not None else []
+                verdicts += self._misses(quantity, level_of_misses, is_required=criteria.is_chosen)
         return tuple(_drop_moot_requirements(verdicts, is_chosen=criteria.is_chosen))
 
-    def _misses(self, quantity: Quantity, level: float, *, is_required: bool) -> Verdict | None:
-        """Return which side misses a target more often.
+    def _misses(self, quantity: Quantity, level: float, *, is_required: bool) -> Iterator[Verdict]:
+        """Yield which side misses a target more often.
 
-        None if neither ever does; unless it is required and there are too few trials to say so.
+        Nothing if neither ever does; unless it is required and there are too few trials to say so.
         """
         a, b = _values(self.a, quantity), _values(self.b, quantity)
         if self.is_paired:
             both = sorted(a.keys() & b.keys())
             a, b = ({index: side[index] for index in both} for side in (a, b))
         missed = [[math.isinf(value) for value in side.values()] for side in (a, b)]
+        is_required = is_required and all(missed)
         verdict = decide_misses(
-            *missed,
-            is_paired=self.is_paired,
-            level=level,
-            is_required=is_required and all(missed),
+            *missed, is_paired=self.is_paired, level=level, is_required=is_required
         )
-        return verdict if any(map(any, missed)) or verdict.is_undecided else None
+        if any(map(any, missed)) or verdict.is_undecided:
+            yield verdict
 
 
 def sessions_of(records: Sequence[Record]) -> list[list[Record]]:

@@ -5,25 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from benchharness.errors import RunError
-from benchharness.locks import locked
+from benchharness.files import atomic_dir, build_lock
 from benchharness.subprocesses import python_environment
+
+# Called with a message before anything that takes long.
+Tell = Callable[[str], None]
 
 CONSTRAINTS = "constraints.txt"
 REQUIREMENTS = "requirements.txt"
 _LAST_LINES = 6
 # What an installer says where it has not reached what it would have downloaded.
 _UNREACHED = (
-    "connection",
-    "dns error",
-    "error sending request",
-    "network",
-    "timed out",
-    "unreachable",
+    *("connection", "dns error", "error sending request"),
+    *("network", "timed out", "unreachable"),
 )
 
 
@@ -33,27 +31,17 @@ def build_once(folder: Path, build: Callable[[Path], None]) -> bool:
     ``build`` fills an empty folder beside its place, which is then renamed: it is never half
     there, and built by one process at a time.
     """
-    with locked(folder.with_name(f".{folder.name}.lock")):
-        if folder.is_dir():
-            return False
-        beside = folder.with_name(f".{folder.name}.partial")
-        # What a killed process has left.
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir()
-        try:
-            build(beside)
-            beside.rename(folder)
-        except BaseException:
-            shutil.rmtree(beside, ignore_errors=True)
-            raise
-    return True
+    with build_lock(folder):
+        if is_new := not folder.is_dir():
+            with atomic_dir(folder) as beside:
+                build(beside)
+    return is_new
 
 
 def create(folder: Path, *, python: Path, environment: Mapping[str, str], name: str) -> None:
     """Turn an empty folder into an environment of an interpreter, with nothing installed.
 
-    Raises:
-        RunError: It cannot be made; calls it by its name.
+    Raises a RunError that calls it by its name.
     """
     command = [str(python), "-m", "venv", str(folder)]
     if uv := shutil.which("uv"):
@@ -65,53 +53,48 @@ def create(folder: Path, *, python: Path, environment: Mapping[str, str], name: 
 def fill(
     folder: Path,
     *,
+    python: Path,
     requirements: Sequence[str],
     pins: Sequence[str] = (),
     held: Sequence[str],
     environment: Mapping[str, str],
     name: str,
-    tell: Callable[[str], None],
+    tell: Tell,
 ) -> None:
-    """Install requirements into an environment, which keeps them in files.
+    """Turn an empty folder into an environment with requirements, which it keeps in files.
 
     What the pins name is installed only where something requires it. What is held beside them are
     the versions installed here, which count where they can.
 
     Raises:
-        RunError: The installer failed; its last lines say why.
+        RunError: As ``create``, or the installer failed; its last lines say why.
     """
-    try:
-        _install(folder, requirements, [*pins, *held], environment, name=name)
-    except RunError:
-        tell("cannot keep the current versions of other packages; retrying without pins")
-        _install(folder, requirements, pins, environment, name=name)
-
-
-def _install(
-    folder: Path,
-    requirements: Sequence[str],
-    pins: Sequence[str],
-    environment: Mapping[str, str],
-    *,
-    name: str,
-) -> None:
-    files = []
-    for option, file, lines in (("-r", REQUIREMENTS, requirements), ("-c", CONSTRAINTS, pins)):
-        (folder / file).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        files += [option, str(folder / file)]
-    python, is_offline = str(python_of(folder)), _is_offline(environment)
+    create(folder, python=python, environment=environment, name=name)
+    inside, is_offline = str(python_of(folder)), _is_offline(environment)
     if uv := shutil.which("uv"):
         # As pip does unasked: a worker that compiles what it imports needs more time and memory.
-        command = [uv, "pip", "install", "--compile-bytecode", "--python", python]
+        command = [uv, "pip", "install", "--compile-bytecode", "--python", inside]
         command += ["--offline"] * is_offline
     else:
-        command = [python, "-m", "pip", "install", *["--no-index"] * is_offline]
-    _run([*command, "--quiet", *files], environment, name=name)
+        command = [inside, "-m", "pip", "install", *["--no-index"] * is_offline]
+    wanted, constraints = folder / REQUIREMENTS, folder / CONSTRAINTS
+    command += ["--quiet", "-r", str(wanted), "-c", str(constraints)]
+    wanted.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
+
+    def install(versions: Sequence[str]) -> None:
+        constraints.write_text("".join(f"{line}\n" for line in versions), encoding="utf-8")
+        _run(command, environment, name=name)
+
+    try:
+        install([*pins, *held])
+    except RunError:
+        tell("cannot keep the current versions of other packages; retrying without pins")
+        install(pins)
 
 
 def python_of(folder: Path) -> Path:
     """Return the interpreter of an environment."""
-    return folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+    return folder / "bin/python"
 
 
 def isolated_env_vars(environment: Mapping[str, str]) -> dict[str, str]:
@@ -145,13 +128,11 @@ def _run(command: Sequence[str], environment: Mapping[str, str], *, name: str) -
         return
     lines = [line.strip() for line in done.stdout.splitlines() if line.strip()]
     said = " / ".join(lines[-_LAST_LINES:]) or f"exit code {done.returncode}"
-    remedy = ""
     if _is_offline(environment):
-        remedy = " (offline; building an environment needs a network once)"
+        said += " (offline; building an environment needs a network once)"
     elif any(words in done.stdout.lower() for words in _UNREACHED):
-        remedy = (
+        said += (
             " (building takes a network, once; UV_FIND_LINKS or PIP_FIND_LINKS may name a folder "
             "of wheels instead)"
         )
-    installer = Path(command[0]).name
-    raise RunError(f"{name}: expected {installer} to install it, found: {said}{remedy}")
+    raise RunError(f"{name}: expected {Path(command[0]).name} to install it, found: {said}")

@@ -35,6 +35,11 @@ def installed_as(name: str) -> Distribution | None:
         return None
 
 
+def name_of(text: str) -> str:
+    """Return the name that a requirement states, as installers compare it."""
+    return canonicalize_name(Requirement(text).name)
+
+
 def dependency_closure(requirements: Iterable[Requirement]) -> dict[str, Distribution]:
     """Return the installed distributions that requirements lead to, by canonical name."""
     closure: dict[str, Distribution] = {}

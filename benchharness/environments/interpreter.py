@@ -1,10 +1,16 @@
-"""Interpreters and their packages, asked in a process; no framework is imported for it."""
+"""Interpreters and their packages, asked in a process; no framework is imported for it.
+
+A suite is data, and a path in it would otherwise decide which program runs: an interpreter that it
+names by a path is started only once the user trusts it. ``benchharness env sync`` states that
+trust, as it does for packages; commands on the PATH are trusted already.
+"""
 
 from __future__ import annotations
 
 import functools
 import hashlib
 import json
+import os
 import platform
 import shutil
 import subprocess
@@ -18,8 +24,8 @@ from typing import Any
 from benchharness import __version__
 from benchharness.environments.build import isolated_env_vars
 from benchharness.environments.install import CORE, origin_of
-from benchharness.environments.trust import is_path
 from benchharness.errors import Problem
+from benchharness.files import atomic_write_bytes
 from benchharness.plugins import GROUP, OURS, installed, package_digest
 
 # Run by the other interpreter, which may have nothing of ours, or an older one.
@@ -86,10 +92,8 @@ class Interpreter:
     @property
     def digest(self) -> str:
         """Tells what is in it: the version of Python and of every package."""
-        facts = [
-            self.identity,
-            *(f"{name}=={self.packages[name]}" for name in sorted(self.packages)),
-        ]
+        packages = (f"{name}=={version}" for name, version in sorted(self.packages.items()))
+        facts = [self.identity, *packages]
         return hashlib.sha256("\n".join(facts).encode()).hexdigest()[:16]
 
     def code_digest(self, plugin: str) -> str:
@@ -141,6 +145,41 @@ class Interpreter:
             "digest": self.digest,
             "packages": dict(sorted(self.packages.items(), key=lambda item: item[0].lower())),
         }
+
+
+class TrustedInterpreters:
+    """Interpreters that the user trusts, remembered in the cache."""
+
+    def __init__(self, cache: Path) -> None:
+        self._file = cache / "environments" / "interpreters.json"
+
+    def is_trusted(self, program: Path) -> bool:
+        """Return whether a program may be started."""
+        return _resolved(program) in self._names()
+
+    def trust(self, program: Path) -> None:
+        """Remember that a program may be started; raise an OSError if nothing can be written."""
+        names = sorted({*self._names(), _resolved(program)})
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write_bytes(self._file, json.dumps(names, indent=2).encode())
+
+    def _names(self) -> list[str]:
+        """Return what is remembered; nothing where that cannot be read: it is asked for again."""
+        try:
+            names = json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return []
+        return names if isinstance(names, list) else []
+
+
+def _resolved(program: Path) -> str:
+    """Return the path of a program, and what it resolves to."""
+    return f"{program.absolute()} -> {program.resolve()}"
+
+
+def is_path(written: str) -> bool:
+    """Return whether a suite names an interpreter by a path, and not as a command."""
+    return os.sep in written or written.startswith("~")
 
 
 class UnusableError(Exception):

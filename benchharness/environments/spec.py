@@ -14,6 +14,7 @@ from benchharness.environments.install import (
     CORE,
     dependency_closure,
     installed_as,
+    name_of,
     needs,
     origin_of,
 )
@@ -45,10 +46,10 @@ class EnvironmentSpec:
 
         A requirement of ours, as ``benchharness-keras[jax]``, stands for what its extras require.
         """
-        # Copied: the core, and the plugin if it is installed here.
         entry = installed().get(plugin)
-        candidates = [installed_as(CORE), entry.dist if entry else None]
-        ours = {canonicalize_name(known.name): known for known in candidates if known is not None}
+        dist = entry.dist if entry else None
+        # Copied: the core, and the plugin if it is installed here.
+        ours = {canonicalize_name(each.name): each for each in (installed_as(CORE), dist) if each}
         # Of "cpython 3.12.1 linux-x86_64".
         version = ".".join(python.split()[1].split(".")[:2])
         texts: list[str] = []
@@ -62,8 +63,7 @@ class EnvironmentSpec:
             texts += needs(known, frozenset(stated.extras), python=version) if known else [text]
         for known in ours.values():
             texts += needs(known, python=version)
-        foreign = {text for text in texts if canonicalize_name(Requirement(text).name) not in ours}
-        dist = entry.dist if entry else None
+        foreign = {text for text in texts if name_of(text) not in ours}
         # An editable one is not copied: its code is read where it is.
         is_copy = (
             dist is not None
@@ -91,8 +91,7 @@ class EnvironmentSpec:
 
         Two environments then differ only in what they are built to differ in.
         """
-        texts = [*self.requirements, *self.copied]
-        named = {canonicalize_name(Requirement(text).name) for text in texts}
+        named = {*map(name_of, self.requirements), *map(name_of, self.copied)}
         return tuple(
             f"{name}=={Version(known.version).public}"
             for name, known in sorted(dependency_closure([Requirement(CORE)]).items())

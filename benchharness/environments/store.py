@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from benchharness.environments.build import build_once, create, fill, python_of
+from benchharness.environments.build import Tell, build_once, fill, python_of
 from benchharness.environments.install import copy_distribution, installed_as
 from benchharness.environments.interpreter import UnusableError, inspect_interpreter
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.errors import RunError
 from benchharness.files import atomic_write_text, unwritten, writable
-
-Tell = Callable[[str], None]
 
 _MARK = "environment.json"
 
@@ -67,8 +64,9 @@ class Environment:
         """The versions of what the suite requires by name."""
         versions = {canonicalize_name(name): version for name, version in self.packages.items()}
         names = (Requirement(text).name for text in self.requirements)
-        keys = {name: canonicalize_name(name) for name in names}
-        return {name: versions[key] for name, key in keys.items() if key in versions}
+        return {
+            name: versions[key] for name in names if (key := canonicalize_name(name)) in versions
+        }
 
     def size_bytes(self) -> int:
         """Return its size on disk, with files that the installer shares with others."""
@@ -116,16 +114,16 @@ class Environments:
 
         Args:
             base: The interpreter to build it from.
-            tell: Called with a message before anything that takes long.
             rebuild: Whether to build an existing one again.
 
         Raises:
             RunError: It cannot be built; nothing of it is left.
         """
         folder = self._folder / spec.digest
-        build = partial(
-            _build, spec=spec, reference=reference, base=base, environment=environment, tell=tell
-        )
+
+        def build(beside: Path) -> None:
+            _build(beside, spec, reference, base=base, environment=environment, tell=tell)
+
         with writable(folder, what="to be able to keep an environment there"):
             if folder.is_dir() and (rebuild or not self._serves(spec, environment)):
                 _remove(folder)
@@ -135,9 +133,8 @@ class Environments:
                 raise RunError(f"{folder}: expected an environment, found none that can be read")
             if reference not in built.uses:
                 built = replace(built, uses=(*built.uses, reference))
-                mark = folder / _MARK
-                content = json.loads(mark.read_text(encoding="utf-8"))
-                _write(mark, content | {"uses": [asdict(use) for use in built.uses]})
+                content = json.loads((folder / _MARK).read_text(encoding="utf-8"))
+                _write(folder, content | {"uses": [asdict(use) for use in built.uses]})
             return built, is_new
 
     def _serves(self, spec: EnvironmentSpec, environment: Mapping[str, str]) -> bool:
@@ -162,18 +159,18 @@ class Environments:
 
 def _build(
     folder: Path,
-    *,
     spec: EnvironmentSpec,
     reference: Reference,
+    *,
     base: Path,
     environment: Mapping[str, str],
     tell: Tell,
 ) -> None:
     name = f"environment of {reference.backend}"
     tell(f"building an environment for {reference.backend}: {', '.join(spec.requirements)}")
-    create(folder, python=base, environment=environment, name=name)
     fill(
         folder,
+        python=base,
         requirements=spec.to_install,
         held=spec.pins(),
         environment=environment,
@@ -192,14 +189,14 @@ def _build(
         raise RunError(str(problem))
     content = {
         "plugin": spec.plugin,
-        "requirements": list(spec.requirements),
+        "requirements": spec.requirements,
         "python": inside.python,
-        "packages": dict(inside.packages),
+        "packages": inside.packages,
         "built": datetime.now(UTC).isoformat(timespec="seconds"),
         "uses": [asdict(reference)],
         "recipe": asdict(spec),
     }
-    _write(folder / _MARK, content)
+    _write(folder, content)
 
 
 def _remove(folder: Path) -> None:
@@ -210,8 +207,8 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(gone)
 
 
-def _write(mark: Path, content: Mapping[str, object]) -> None:
-    atomic_write_text(mark, json.dumps(content, indent=1) + "\n")
+def _write(folder: Path, content: Mapping[str, object]) -> None:
+    atomic_write_text(folder / _MARK, json.dumps(content, indent=1) + "\n")
 
 
 def _read(mark: Path) -> Environment | None:

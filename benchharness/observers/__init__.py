@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib.util import find_spec
 
 from benchharness.errors import Problem, SuiteError
@@ -16,9 +16,9 @@ VARIABLE = "BENCHHARNESS_LOG_TO"
 TRACKERS = ("mlflow", "tensorboard", "wandb")
 
 
-def requested(environment: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+def requested() -> tuple[str, ...]:
     """Return the trackers that the environment asks for, each once, installed or not."""
-    names = map(str.strip, environment.get(VARIABLE, "").split(","))
+    names = map(str.strip, os.environ.get(VARIABLE, "").split(","))
     return tuple(dict.fromkeys(filter(None, names)))
 
 
@@ -26,33 +26,23 @@ def problems(names: Iterable[str], *, where: str) -> list[Problem]:
     """Return what is wrong with the requested trackers, such as not installed; imports none."""
     unusable = []
     for name in names:
+        hint = ""
         if name not in TRACKERS:
-            hint = did_you_mean(name, TRACKERS)
-            unusable.append(
-                Problem(where=where, expected=join_or(TRACKERS), found=f'"{name}"', hint=hint)
-            )
+            expected, found, hint = join_or(TRACKERS), f'"{name}"', did_you_mean(name, TRACKERS)
         elif name in disabled():
-            unusable.append(
-                Problem(
-                    where=where,
-                    expected=f"the plugin {name}",
-                    found=f"it disabled by --no-plugin or {DISABLED_VAR}",
-                )
-            )
+            expected = f"the plugin {name}"
+            found = f"it disabled by --no-plugin or {DISABLED_VAR}"
         # A folder of that name, such as wandb makes where it is used, is a package without a file.
         elif (spec := find_spec(name)) is None or spec.origin is None:
-            unusable.append(
-                Problem(
-                    where=where,
-                    expected=f"the package {name} to be installed",
-                    found="none",
-                    hint=f'pip install "benchharness[{name}]"',
-                )
-            )
+            expected, found = f"the package {name} to be installed", "none"
+            hint = f'pip install "benchharness[{name}]"'
+        else:
+            continue
+        unusable.append(Problem(where=where, expected=expected, found=found, hint=hint))
     return unusable
 
 
-def require_usable(environment: Mapping[str, str] = os.environ) -> None:
+def require_usable() -> None:
     """Raise a SuiteError that names every tracker in ``VARIABLE`` that cannot be used."""
-    if unusable := problems(requested(environment), where=VARIABLE):
+    if unusable := problems(requested(), where=VARIABLE):
         raise SuiteError("environment", unusable)

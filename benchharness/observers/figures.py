@@ -96,11 +96,6 @@ class TrialLog:
         self.state = "finished" if event["status"] in SUCCESS else "failed"
         self.ended_s = _unix(event)
 
-    def kill(self, event: Event) -> None:
-        """End a trial that the end of its run has interrupted."""
-        self.notes["status"] = self.state = "killed"
-        self.ended_s = _unix(event)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunEnd:
@@ -173,33 +168,34 @@ class RunLog:
         elif kind == "run_finished":
             for trial in self._trials.values():
                 if trial.state is None:
-                    trial.kill(event)
+                    # The end of the run has interrupted it.
+                    trial.notes["status"] = trial.state = "killed"
+                    trial.ended_s = _unix(event)
             self._write()
             self._tracker.finish(_end(self._run.folder, event))
 
     def _write(self) -> None:
-        ended = [number for number, trial in self._trials.items() if trial.state is not None]
-        for number in ended:
-            self._tracker.log_trial(self._trials[number])
-            del self._trials[number]
+        for number, trial in list(self._trials.items()):
+            if trial.state is not None:
+                self._tracker.log_trial(trial)
+                del self._trials[number]
 
 
 def _end(folder: Path, event: Event) -> RunEnd:
     code, is_made = event["exit_code"], folder.is_dir()
     # As in a shell: 128 and the number of the signal.
     ended_early: State = "killed" if code > 128 else "failed"
-    records = RunFolder.open(folder).records()[0] if is_made else []
-    cells = cells_of(records)
+    cells = cells_of(RunFolder.open(folder).records()[0]) if is_made else []
     is_mixed = len({cell.machine for cell in cells}) > 1
-    medians = {
-        f"{cell.label}{f' on {cell.machine}' if is_mixed else ''}/{name}": cell.median(name)
-        for cell in cells
-        for name in QUANTITIES
-    }
     return RunEnd(
         state=ended_early if event["errors"] else "finished",
         exit_code=code,
-        figures={name: median for name, median in medians.items() if median is not None},
+        figures={
+            f"{cell.label}{f' on {cell.machine}' if is_mixed else ''}/{name}": median
+            for cell in cells
+            for name in QUANTITIES
+            if (median := cell.median(name)) is not None
+        },
         text="\n".join(event["answers"] or event["errors"]),
         # Hidden is the lock.
         files=sorted(filter(Path.is_file, folder.glob("[!.]*"))),
@@ -210,11 +206,7 @@ def _end(folder: Path, event: Event) -> RunEnd:
 def _flat(
     source: Mapping[str, Any], names: Sequence[str] | None = None, *, prefix: str = ""
 ) -> Iterator[tuple[str, Parameter]]:
-    """Yield names and values of nested fields, without those that are unknown.
-
-    Args:
-        names: Of the fields; None for all.
-    """
+    """Yield names and values of nested fields, of these or all, without unknown ones."""
     for name in source if names is None else names:
         value = source[name]
         if isinstance(value, Mapping):

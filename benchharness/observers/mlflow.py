@@ -5,18 +5,16 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 from benchharness.api import Observer, hookimpl
 from benchharness.observers import requested
 from benchharness.observers.figures import Parameter, RunEnd, RunLog, RunStart, State, TrialLog
 
-T = TypeVar("T")
 _STATUS: Mapping[State, str] = {"finished": "FINISHED", "failed": "FAILED", "killed": "KILLED"}
-# What MLflow accepts in a name, of a text, and in one call.
+# What MLflow accepts in a name, and of a text.
 _REFUSED = re.compile(r"[^\w./: -]")
-_NAME_LENGTH, _TEXT_LENGTH, _PARAMETERS, _METRICS = 250, 5000, 100, 1000
+_NAME_LENGTH, _TEXT_LENGTH = 250, 5000
 _FOLDER_TAG = "benchharness.run"
 
 
@@ -90,30 +88,23 @@ class MlflowTracker:
         return str(run.info.run_id)
 
     def _log_parameters(self, run_id: str, parameters: Mapping[str, Parameter]) -> None:
-        for batch in _batches(parameters.items(), _PARAMETERS):
-            params = [
-                self._entities.Param(_name(name), str(value)[:_TEXT_LENGTH])
-                for name, value in batch
-            ]
-            self._client.log_batch(run_id, params=params)
+        params = [
+            self._entities.Param(_name(name), str(value)[:_TEXT_LENGTH])
+            for name, value in parameters.items()
+        ]
+        self._client.log_batch(run_id, params=params)
 
     def _log_figures(
         self, run_id: str, figures: Mapping[str, float], time_s: float, *, step: int = 0
     ) -> None:
-        for batch in _batches(figures.items(), _METRICS):
-            metrics = [
-                self._entities.Metric(_name(name), value, _ms(time_s), step)
-                for name, value in batch
-            ]
-            self._client.log_batch(run_id, metrics=metrics)
+        metrics = [
+            self._entities.Metric(_name(name), value, _ms(time_s), step)
+            for name, value in figures.items()
+        ]
+        self._client.log_batch(run_id, metrics=metrics)
 
     def _terminate(self, run_id: str, state: State, time_s: float) -> None:
         self._client.set_terminated(run_id, _STATUS[state], end_time=_ms(time_s))
-
-
-def _batches(values: Iterable[tuple[str, T]], size: int) -> list[list[tuple[str, T]]]:
-    every = list(values)
-    return [every[begin : begin + size] for begin in range(0, len(every), size)]
 
 
 def _name(text: str) -> str:

@@ -36,11 +36,7 @@ class WandbTracker:
         self._run: RunStart | None = None
 
     def start(self, run: RunStart) -> None:
-        """Begin a group.
-
-        Raises:
-            PluginError: There is no API key, which the package would ask for on the terminal.
-        """
+        """Begin a group; raise a PluginError for a key that the package would prompt for."""
         self._run = run
         settings = self._wandb.setup(self._settings).settings
         if settings.mode in ("online", "shared") and not self._wandb.login(prompt=False):

@@ -99,7 +99,7 @@ class NoiseTable:
                 noise.word,
                 str(noise.pairs),
                 _reach(noise),
-                *(UNKNOWN if need.pairs is None else str(need.pairs) for need in noise.needs),
+                *(UNKNOWN if pairs is None else str(pairs) for pairs in noise.needs.values()),
                 f"{noise.pair_s / 60:.2f}",
             )
         yield table

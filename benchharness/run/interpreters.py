@@ -10,14 +10,15 @@ from typing import Any
 from benchharness.environments.build import isolated_env_vars
 from benchharness.environments.interpreter import (
     Interpreter,
+    TrustedInterpreters,
     UnusableError,
     current_interpreter,
     find_program,
     inspect_interpreter,
+    is_path,
 )
 from benchharness.environments.spec import EnvironmentSpec
 from benchharness.environments.store import Environments, Reference
-from benchharness.environments.trust import TrustedInterpreters, is_path
 from benchharness.errors import Problem, SuiteError
 from benchharness.files import writable
 from benchharness.run.process.executor import LocalExecutor
