@@ -150,13 +150,15 @@ class Hosts:
             return
         cluster = self.client.cluster
         are_jobs_over = cluster is not None and not cluster.workers
-        are_excluded = self._known and self._known <= self.excluded.keys()
-        if are_jobs_over or are_excluded:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.excluded.values())
+        if are_jobs_over or (self._known and self._known <= self.excluded.keys()):
+            reasons = f" ({self._reasons()})" if self.excluded else ""
             raise RunError(
-                f"no host is left{f' ({reasons})' if reasons else ''}; finished trials are saved, "
+                f"no host is left{reasons}; finished trials are saved, "
                 "--resume runs what is missing"
             )
+
+    def _reasons(self) -> str:
+        return "; ".join(f"{name}: {reason}" for name, reason in self.excluded.values())
 
     def settle(self) -> None:
         """Wait for a host, and until those that are there are inspected and their kinds certified.
@@ -172,15 +174,10 @@ class Hosts:
             if self.usable:
                 return
             if self.excluded:
-                reasons = (f"{name}: {reason}" for name, reason in self.excluded.values())
-                raise RunError(f"no host can carry out this run: {'; '.join(reasons)}")
+                raise RunError(f"no host can carry out this run: {self._reasons()}")
             if message is None and not is_waiting_told:
                 announce(self.observe, [WAITING])
                 is_waiting_told = True
-
-    def names(self) -> list[tuple[str, str]]:
-        """Return name and kind of the hosts that may carry out trials."""
-        return [(host.name, host.machine) for host in self.usable.values()]
 
     def idle(self, busy: Mapping[str, Any]) -> list[HostInfo]:
         """Return the hosts that may carry out a trial now, one worker of each unless shared.
@@ -188,14 +185,11 @@ class Hosts:
         Args:
             busy: What is being carried out, by address.
         """
+        is_shared = self.setup.options.share_host
         taken = {host.name for host in self.usable.values() if host.address in busy}
         free = []
         for host in self.usable.values():
-            is_free = (
-                host.address not in busy
-                if self.setup.options.share_host
-                else host.name not in taken
-            )
+            is_free = host.address not in busy and (is_shared or host.name not in taken)
             if is_free and host.machine in self.proofs:
                 free.append(host)
                 taken.add(host.name)
@@ -234,11 +228,6 @@ class Hosts:
         self.client.loop.add_callback(deliver)
         return future
 
-    def cancel(self, futures: Iterable[Future[Any]]) -> None:
-        """Let workers end what they are doing, or do not begin it."""
-        for future in futures:
-            future.cancel()
-
     def await_rest(self, addresses: Iterable[str]) -> None:
         """Wait until no trial runs on workers, as far as they still answer."""
         busy, end_s = list(addresses), now_s() + _REST_S
@@ -255,11 +244,6 @@ class Hosts:
         # A run that has ended well does not fail by what is left elsewhere.
         with suppress(OSError):
             self.client.run(on_host.forget, self.setup, workers=addresses, on_error="ignore")
-
-    def close(self) -> None:
-        """Notice nothing any longer."""
-        for topic in ("all", self.topic):
-            self.client.unsubscribe_topic(topic)
 
     def exclude(self, address: str, reason: str, *, name: str = "") -> None:
         """Leave a worker out from here on, and say so; ``name`` where it is not usable yet."""

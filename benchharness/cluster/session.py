@@ -111,6 +111,10 @@ def _hosts(
     observe: Observer,
 ) -> Iterator[Hosts]:
     """Yield the hosts of a cluster for a run of this name, which begin to be inspected."""
+    device = session.options.device
+    if device == "auto":
+        # A host that has no such device says so, and is left out.
+        device = "cuda" if session.device.kind == "gpu" else "cpu"
     hosts = Hosts(
         client=client,
         setup=HostSetup(
@@ -119,7 +123,7 @@ def _hosts(
             options=replace(
                 session.options,
                 profile=session.plan.profile,
-                device=_device_option(session),
+                device=device,
                 resume=None,
                 only_failed=False,
                 cluster=None,
@@ -133,13 +137,8 @@ def _hosts(
     try:
         yield hosts
     finally:
-        hosts.close()
-
-
-def _device_option(session: Session) -> str:
-    """Return ``--device`` for hosts: one that has no such device says so, and is left out."""
-    wanted = session.options.device
-    return wanted if wanted != "auto" else "cuda" if session.device.kind == "gpu" else "cpu"
+        for topic in ("all", hosts.topic):
+            client.unsubscribe_topic(topic)
 
 
 def choose_cluster_device(client: Client, wanted: str, observe: Observer) -> Device:
