@@ -20,12 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class FilePath(click.Path):
     """A path in which ``~`` is the home folder, even where no shell has expanded it."""
 
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> str | bytes | os.PathLike[str]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path of an argument."""
         return super().convert(expanded(value), param, ctx)
 
