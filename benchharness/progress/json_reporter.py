@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 from benchharness.exit_codes import exit_code, explanation
 from benchharness.observers import require_usable
@@ -32,30 +32,56 @@ from benchharness.run.events import (
 _EVERY_S = 1.0
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class EventSerializer:
-    """Turns events into JSON objects.
+    """Turns events into JSON objects and sends them on; the last is always ``run_finished``.
 
     To the fields of an event it adds ``event`` (its kind), ``time`` (UTC, ISO 8601) and ``run``
     (the name of the run's folder; null for ``certify``). Events of a trial in flight also have
     ``remaining_s``, ``suite_remaining_s`` (null where unknown) and ``suite_is_at_least`` (whether
     something of unknown duration is still to come).
 
+    A context that yields an observer: an error that leaves it is in the last event.
+
     Args:
+        send: Called with each object.
         now: Monotonic clock in seconds.
         today: Returns the time of day, with its zone.
     """
 
-    def __init__(self, *, now: Callable[[], float], today: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        send: Callable[[dict[str, Any]], None],
+        *,
+        now: Callable[[], float] = time.monotonic,
+        today: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._send = send
         self._now = now
         self._today = today
         self._state = RunState(now=now)
         self._folder: Path | None = None
         self._last_s: dict[str, float] = {}
         self._is_finished = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or self._is_finished:
+            return
+        is_recorded = self._folder is not None and self._folder.is_dir()
+        self(
+            RunFinished(
+                exit_code=exit_code(error),
+                folder=str(self._folder) if is_recorded else None,
+                errors=tuple(explanation(error)),
+            )
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Send the object of an event, unless the last of its kind is less than 1 s old."""
+        if (serialized := self.serialize(event)) is not None:
+            self._send(serialized)
 
     def serialize(self, event: Event) -> dict[str, Any] | None:
         """Return the object of an event; None where the last of its kind is less than 1 s old."""
@@ -84,43 +110,11 @@ class EventSerializer:
         result: dict[str, Any] = without_nan(serialized)
         return result
 
-    def end(self, error: BaseException) -> RunFinished | None:
-        """Return the last event of a run that an error ends; None where the end has passed."""
-        if self._is_finished:
-            return None
-        is_recorded = self._folder is not None and self._folder.is_dir()
-        return RunFinished(
-            exit_code=exit_code(error),
-            folder=str(self._folder) if is_recorded else None,
-            errors=tuple(explanation(error)),
-        )
 
-
-@contextmanager
-def json_reporter(
-    stream: TextIO,
-    *,
-    now: Callable[[], float] = time.monotonic,
-    today: Callable[[], datetime] = _utc_now,
-) -> Iterator[Observer]:
-    """Print each event as a JSON object on a line; the last is always ``run_finished``.
-
-    Args:
-        now: Monotonic clock in seconds.
-        today: Returns the time of day, with its zone.
-    """
-    output, serializer = BrokenPipeSafeStream(stream), EventSerializer(now=now, today=today)
-
-    def observe(event: Event) -> None:
-        if (serialized := serializer.serialize(event)) is not None:
-            output.line(json.dumps(serialized))
-
-    try:
-        yield observe
-    except BaseException as error:
-        if end := serializer.end(error):
-            observe(end)
-        raise
+def json_reporter(stream: TextIO, **clocks: Callable[[], Any]) -> EventSerializer:
+    """Return what prints each event as a JSON object on a line; ``clocks`` as of the serializer."""
+    output = BrokenPipeSafeStream(stream)
+    return EventSerializer(lambda serialized: output.line(json.dumps(serialized)), **clocks)
 
 
 @contextmanager
@@ -134,7 +128,6 @@ def with_observers(reporter: AbstractContextManager[Observer]) -> Iterator[Obser
         SuiteError: A tracker is asked for that is unknown or not installed.
     """
     require_usable()
-    serializer = EventSerializer(now=time.monotonic, today=_utc_now)
     observers: dict[str, Any] = {}
 
     def warn(problem: str) -> None:
@@ -151,9 +144,8 @@ def with_observers(reporter: AbstractContextManager[Observer]) -> Iterator[Obser
             except Exception as error:
                 warn(str(error) if title(entry) in str(error) else f"{title(entry)}: {error}")
 
-    def notify(event: Event) -> None:
-        serialized = serializer.serialize(event)
-        for name, observer in list(observers.items()) if serialized is not None else ():
+    def send(serialized: dict[str, Any]) -> None:
+        for name, observer in list(observers.items()):
             try:
                 observer(serialized)
             except Exception as error:
@@ -167,15 +159,13 @@ def with_observers(reporter: AbstractContextManager[Observer]) -> Iterator[Obser
             load()
         notify(event)
 
+    notify = EventSerializer(send)
     handler, logger = _LogHandler(observe), logging.getLogger("benchharness")
     with reporter as report:
         logger.addHandler(handler)
         try:
-            yield observe
-        except BaseException as error:
-            if end := serializer.end(error):
-                notify(end)
-            raise
+            with notify:
+                yield observe
         finally:
             logger.removeHandler(handler)
 

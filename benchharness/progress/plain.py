@@ -76,13 +76,12 @@ class PlainReporter:
     def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = BrokenPipeSafeStream(stream)
         self._state = RunState(now=now)
-        self._lines = LastingLines()
         self._last_s = now()
 
     def __call__(self, event: Event) -> None:
         """Say what is worth a line."""
         self._state.take(event)
-        for line in self._lines.of(event):
+        for line in lasting_lines(event, proven=self._state.proven):
             self._say(line)
         match event:
             case TrialStarted(name=name):
@@ -132,27 +131,25 @@ class PlainReporter:
         return True
 
 
-class LastingLines:
-    """Lines that events leave behind, on a terminal or not."""
+def lasting_lines(event: Event, *, proven: int) -> list[str]:
+    """Return what an event leaves behind, on a terminal or not: messages, and what is proven.
 
-    def __init__(self) -> None:
-        self._proven = 0
-
-    def of(self, event: Event) -> list[str]:
-        """Return messages, each pair that is not proven, and the number of those that are."""
-        if isinstance(event, Announced):
-            return [f"WARNING: {event.text}" if event.level == "warning" else event.text]
-        if not isinstance(event, Certified):
-            return []
-        self._proven += event.is_proven
-        certificate, lines = event.certificate, []
-        if not event.is_proven:
-            name = point(certificate["benchmark"], certificate["matrix"])
-            pair = " and ".join(certificate["backends"])
-            lines.append(f"equal work NOT proven: {name}, {pair}: {certificate['verdict']}")
-        if event.number == event.count:
-            lines.append(f"equal work proven for {self._proven} of {event.count} pairs")
-        return lines
+    Args:
+        proven: Pairs that are proven so far.
+    """
+    match event:
+        case Announced(level=level, text=text):
+            return [f"WARNING: {text}" if level == "warning" else text]
+        case Certified(certificate=certificate):
+            lines = []
+            if not event.is_proven:
+                name = point(certificate["benchmark"], certificate["matrix"])
+                pair = " and ".join(certificate["backends"])
+                lines.append(f"equal work NOT proven: {name}, {pair}: {certificate['verdict']}")
+            if event.number == event.count:
+                lines.append(f"equal work proven for {proven} of {event.count} pairs")
+            return lines
+    return []
 
 
 def phase(trial: TrialState) -> str:

@@ -137,6 +137,7 @@ class RunState:
 
     Attributes:
         count: Trials in all; ``finished`` have ended, ``failed`` neither ok nor skipped.
+        proven: Pairs of backends that do equal work.
         trials: In flight, by their number.
         task: Work besides trials; None for none.
     """
@@ -144,7 +145,7 @@ class RunState:
     def __init__(self, *, now: Callable[[], float] = now_s) -> None:
         self.now = now
         self.began_s = now()
-        self.count = self.finished = self.failed = 0
+        self.count = self.finished = self.failed = self.proven = 0
         self.trials: dict[int, TrialState] = {}
         self.task: BackgroundTask | None = None
         self._cells: dict[CellKey, CellState] = {}
@@ -188,6 +189,7 @@ class RunState:
                 self.task = event
             case Certified():
                 self.task = None
+                self.proven += event.is_proven
 
     def left_of_trial(self, name: TrialName) -> Estimate | None:
         """Return what is left of a trial in flight; None where unknown."""
