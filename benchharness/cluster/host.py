@@ -30,6 +30,7 @@ from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RECORDS, RunFolder
 from benchharness.run.certify import as_dict, unproven_pairs, verdicts
+from benchharness.run.device import Device
 from benchharness.run.events import Event, OfTrial, TrialFinished, TrialStarted, unobserved
 from benchharness.run.locks import RunLock, lock_file, lock_gpu
 from benchharness.run.options import RunOptions
@@ -138,14 +139,14 @@ def inspect(setup: HostSetup) -> HostInfo:
     Raises:
         BenchError: They are unavailable here, or do not suit the suite.
     """
-    with _alone(setup):
+    with _exclusive(setup):
         return _open(setup).info
 
 
 def certify(setup: HostSetup) -> tuple[dict[str, Any], Verdicts, list[str]]:
     """Return this host's certificates, as in certificate.json, verdicts, and pairs not proven."""
     host = _open(setup)
-    with _exclusive(setup, host):
+    with _exclusive(setup, host.session.device):
         certifier = host.session.certifier(
             host.runner.requests, logs=host.runner.folder.logs, observe=unobserved
         )
@@ -185,7 +186,7 @@ def run_trial(setup: HostSetup, order: TrialOrder, topic: str) -> TrialResult:
         for head_id, learnt in order.head_weights.items():
             (folder.weights / f"{head_id}.safetensors").write_bytes(learnt)
         runner.proofs = order.proofs
-        with _exclusive(setup, host):
+        with _exclusive(setup, host.session.device):
             (done,) = runner.run_in_turn(
                 [trial],
                 order.heads,
@@ -347,40 +348,25 @@ def is_cancelled() -> bool:
 
 
 @contextmanager
-def _exclusive(setup: HostSetup, host: _Host) -> Iterator[None]:
-    """Keep other trials off the host, and off its GPU, in the block; wait until they are gone.
+def _exclusive(setup: HostSetup, device: Device | None = None) -> Iterator[None]:
+    """Keep other trials off the host, unless it is shared, and off a device; wait for their end.
 
     Raises:
         CancelledError: Nobody waits for it any longer.
     """
-    device = host.session.device
-    with _alone(setup), ExitStack() as locks:
-        if device.index is not None and not setup.options.share_device:
-            locks.callback(_waiting(partial(lock_gpu, device.selector, device.name)).release)
-        _busy.add(threading.get_ident())
-        locks.callback(_busy.remove, threading.get_ident())
+    with ExitStack() as locks:
+        if not setup.options.share_host:
+            file = lock_file(f"host-{host_name(os.environ)}")
+            locks.callback(_waiting(partial(RunLock.acquire, file)).release)
+            began_s = now_s()
+            while workers_with(HOST, os.environ.get(HOST, "")) and now_s() - began_s < _QUIET_S:
+                sleep(_POLL_S)
+        if device is not None:
+            if device.index is not None and not setup.options.share_device:
+                locks.callback(_waiting(partial(lock_gpu, device.selector, device.name)).release)
+            _busy.add(threading.get_ident())
+            locks.callback(_busy.remove, threading.get_ident())
         yield
-
-
-@contextmanager
-def _alone(setup: HostSetup) -> Iterator[None]:
-    """Keep other trials off the host in the block, unless it is shared; wait until they are gone.
-
-    Raises:
-        CancelledError: Nobody waits for it any longer.
-    """
-    if setup.options.share_host:
-        yield
-        return
-    file = lock_file(f"host-{host_name(os.environ)}")
-    lock = _waiting(partial(RunLock.acquire, file))
-    try:
-        began_s = now_s()
-        while workers_with(HOST, os.environ.get(HOST, "")) and now_s() - began_s < _QUIET_S:
-            sleep(_POLL_S)
-        yield
-    finally:
-        lock.release()
 
 
 def _waiting(acquire: Callable[[], RunLock]) -> RunLock:

@@ -88,9 +88,9 @@ class Hosts:
     unproven: dict[str, list[str]] = field(default_factory=dict)
     excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
     _messages: SimpleQueue[Message] = field(default_factory=SimpleQueue)
-    _asked: dict[Future[Any], str] = field(default_factory=dict)
+    # What each was asked for, and the worker's address.
+    _asked: dict[Future[Any], tuple[str, str]] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
-    _certifying: set[str] = field(default_factory=set)
 
     @property
     def topic(self) -> str:
@@ -135,7 +135,7 @@ class Hosts:
                 self._leave(address)
             case Ended(what="inspect"):
                 self._inspected(message)
-            case Ended(what=what) if what in self._certifying:
+            case Ended(future=future) if future in self._asked:
                 self._certified(message)
         return message
 
@@ -266,14 +266,15 @@ class Hosts:
         self._ask("inspect", address, on_host.inspect)
 
     def _ask(self, what: str, address: str, function: Callable[[HostSetup], Any]) -> None:
-        self._asked[self.submit(what, address, function, self.setup)] = address
+        self._asked[self.submit(what, address, function, self.setup)] = what, address
 
     def _leave(self, address: str) -> None:
         self.usable.pop(address, None)
         self._known.discard(address)
-        for future in [future for future, asked in self._asked.items() if asked == address]:
+        for future, (_, asked) in self._asked.items():
             # It would wait for the worker to come back.
-            future.cancel()
+            if asked == address:
+                future.cancel()
 
     def _inspected(self, ended: Ended) -> None:
         del self._asked[ended.future]
@@ -296,7 +297,7 @@ class Hosts:
 
     def _certify(self, machine: str) -> None:
         """Have the first host of a kind prove that the backends do the same work there."""
-        if machine in self.proofs or machine in self._certifying:
+        if machine in self.proofs or machine in (what for what, _ in self._asked.values()):
             return
         if self.setup.options.proof == "no":
             self.proofs[machine] = {}
@@ -304,14 +305,12 @@ class Hosts:
         for host in self.usable.values():
             if host.machine == machine:
                 announce(self.observe, [f"proving equal work on {host.name}: {machine}"])
-                self._certifying.add(machine)
                 self._ask(machine, host.address, on_host.certify)
                 return
 
     def _certified(self, ended: Ended) -> None:
         del self._asked[ended.future]
         machine = ended.what
-        self._certifying.discard(machine)
         if ended.result is not None:
             self.certificates[machine], proofs, self.unproven[machine] = ended.result
             if self.setup.options.proof != "required" or not self.unproven[machine]:

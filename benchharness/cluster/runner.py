@@ -14,7 +14,6 @@ from benchharness.cluster.host import HostInfo, TrialOrder, TrialResult
 from benchharness.cluster.hosts import WAITING, Ended, Happened, Hosts, Left
 from benchharness.cluster.queue import Queue, Repetition
 from benchharness.files import ANOTHER_RESULTS, writable
-from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.run.certify import require_proven
 from benchharness.run.events import Observer, TrialFinished, TrialName, announce
@@ -43,11 +42,6 @@ class Job:
     began: datetime
     seen: int = 0
 
-    @property
-    def trial(self) -> Trial:
-        """The trial."""
-        return self.repetition.trials[0]
-
 
 @dataclass(slots=True, kw_only=True)
 class ClusterRunner(Runner):
@@ -62,7 +56,6 @@ class ClusterRunner(Runner):
     _failed: dict[str, list[Outcome]] = field(default_factory=dict)
     _outstanding: Counter[str] = field(default_factory=Counter)
     _numbers: dict[str, int] = field(default_factory=dict)
-    _places: dict[CellKey, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runner: Runner, hosts: Hosts) -> ClusterRunner:
@@ -98,7 +91,6 @@ class ClusterRunner(Runner):
         self._numbers.update(
             (self.requests.trial_id(t), number + n) for n, t in enumerate(trials, 1)
         )
-        self._places = {cell.key: place for place, cell in enumerate(self.plan.cells)}
         is_waiting = False
         try:
             while queue or self._jobs:
@@ -246,7 +238,7 @@ class ClusterRunner(Runner):
             return
         self.proofs = self.hosts.proofs.get(job.host.machine, {})
         record = self._record(
-            job.trial,
+            job.repetition.trials[0],
             outcome,
             trial_id=trial_id,
             began=job.began,
@@ -259,7 +251,7 @@ class ClusterRunner(Runner):
     def _append(self, job: Job, record: Record, observe: Observer) -> Record:
         trial = job.repetition.trials.pop(0)
         # Hosts finish in any order; tables have that of the plan.
-        record["place"] = self._places[trial.cell.key]
+        record["place"] = [cell.key for cell in self.plan.cells].index(trial.cell.key)
         self._outstanding[trial.cell.benchmark] -= 1
         # The record is stored and the observer told: both or neither.
         with defer_signals():
