@@ -17,17 +17,8 @@ from benchharness.plugins import broken, extensions, load_extension, title
 from benchharness.progress.plain import BrokenPipeSafeStream
 from benchharness.progress.state import RunState
 from benchharness.results.record import without_nan
-from benchharness.run.events import (
-    Announced,
-    Downloading,
-    Event,
-    Observer,
-    OfTrial,
-    Preparing,
-    RunFinished,
-    RunStarted,
-    TrialFinished,
-)
+from benchharness.run import events
+from benchharness.run.events import Event, Observer
 
 _EVERY_S = 1.0
 
@@ -71,7 +62,7 @@ class EventSerializer:
             return
         is_recorded = self._folder is not None and self._folder.is_dir()
         self(
-            RunFinished(
+            events.RunFinished(
                 exit_code=exit_code(error),
                 folder=str(self._folder) if is_recorded else None,
                 errors=tuple(explanation(error)),
@@ -86,13 +77,13 @@ class EventSerializer:
     def serialize(self, event: Event) -> dict[str, Any] | None:
         """Return the object of an event; None where the last of its kind is less than 1 s old."""
         self._state.take(event)
-        if isinstance(event, RunStarted) and event.folder:
+        if isinstance(event, events.RunStarted) and event.folder:
             self._folder = Path(event.folder)
-        if isinstance(event, Preparing | Downloading) and not event.is_complete:
+        if isinstance(event, events.Preparing | events.Downloading) and not event.is_complete:
             if self._now() - self._last_s.get(event.kind, float("-inf")) < _EVERY_S:
                 return None
             self._last_s[event.kind] = self._now()
-        self._is_finished |= isinstance(event, RunFinished)
+        self._is_finished |= isinstance(event, events.RunFinished)
         fields = event.as_dict()
         serialized = {
             "event": fields.pop("event"),
@@ -100,7 +91,7 @@ class EventSerializer:
             "run": self._folder.name if self._folder else None,
             **fields,
         }
-        if isinstance(event, OfTrial) and not isinstance(event, TrialFinished):
+        if isinstance(event, events.OfTrial) and not isinstance(event, events.TrialFinished):
             trial, suite = self._state.left_of_trial(event.name), self._state.left()
             serialized |= {
                 "remaining_s": trial.seconds if trial else None,
@@ -131,7 +122,7 @@ def with_observers(reporter: AbstractContextManager[Observer]) -> Iterator[Obser
     observers: dict[str, Any] = {}
 
     def warn(problem: str) -> None:
-        report(Announced(level="warning", text=f"disabled after an error: {problem}"))
+        report(events.Announced(level="warning", text=f"disabled after an error: {problem}"))
 
     def load() -> None:
         # Extensions that a run calls without being asked for them by name.
@@ -155,7 +146,7 @@ def with_observers(reporter: AbstractContextManager[Observer]) -> Iterator[Obser
 
     def observe(event: Event) -> None:
         report(event)
-        if isinstance(event, RunStarted):
+        if isinstance(event, events.RunStarted):
             load()
         notify(event)
 
@@ -179,4 +170,4 @@ class _LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Report it as any other warning."""
-        self._observe(Announced(level="warning", text=record.getMessage()))
+        self._observe(events.Announced(level="warning", text=record.getMessage()))
