@@ -71,7 +71,7 @@ def check_hosts(options: RunOptions, observe: Observer) -> Section:
         inputs = prepare_inputs(session, observe)
         run = describe_run(session, inputs, started=datetime.now(UTC), is_resumable=False)
         name = f"doctor-{token_hex(4)}"
-        checks: dict[Check, None] = {}
+        checks: list[Check] = []
         with _hosts(
             client, session, session.requests(inputs), run=run, name=name, observe=observe
         ) as hosts:
@@ -79,15 +79,15 @@ def check_hosts(options: RunOptions, observe: Observer) -> Section:
             with suppress(RunError):
                 hosts.settle()
             for host in hosts.usable.values():
-                checks[Check("ok", host.name, f"{host.machine}; {host.device}")] = None
-                for note in differences_noted(run, host):
-                    checks[Check("warn", host.name, note)] = None
-            for name, reason in hosts.excluded.values():
-                remedy = "make it equal; until then the host is left out"
-                checks[Check("missing", name, reason, remedy)] = None
+                checks.append(Check("ok", host.name, f"{host.machine}; {host.device}"))
+                notes = differences_noted(run, host)
+                checks += [Check("warn", host.name, note) for note in notes]
+            remedy = "make it equal; until then the host is left out"
+            excluded = hosts.excluded.values()
+            checks += [Check("missing", name, reason, remedy) for name, reason in excluded]
             hosts.forget_run()
     # Workers of one host say the same.
-    return Section(title=f"hosts of {options.cluster}", findings=tuple(checks))
+    return Section(title=f"hosts of {options.cluster}", findings=tuple(dict.fromkeys(checks)))
 
 
 def _open_session(client: Client, options: RunOptions, observe: Observer) -> Session:
