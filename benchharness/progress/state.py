@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchharness.measure.clock import now_s
 from benchharness.model.cell import CellKey, cell_key
 from benchharness.run import events
 from benchharness.run.events import Event
@@ -127,7 +126,7 @@ class RunState:
         task: Work besides trials; None for none.
     """
 
-    def __init__(self, *, now: Callable[[], float] = now_s) -> None:
+    def __init__(self, *, now: Callable[[], float]) -> None:
         self.now = now
         self.began_s = now()
         self.count = self.finished = self.failed = self.proven = 0
