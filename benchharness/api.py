@@ -10,15 +10,7 @@ from __future__ import annotations
 import pluggy
 
 from benchharness.errors import DatasetError, PluginError, UnsupportedError
-from benchharness.model.extension import (
-    Dataset,
-    Event,
-    Images,
-    Measured,
-    Meter,
-    Observer,
-    Pictures,
-)
+from benchharness.model.extension import Dataset, Event, Images, Measured, Meter, Observer, Pictures
 from benchharness.model.host import HostLedger, preprocess_on_host, warp_on_host
 from benchharness.model.network import Conv, Dense, Dropout, Flatten, Layer, MaxPool, Network
 from benchharness.model.task import (

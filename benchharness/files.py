@@ -207,12 +207,7 @@ def _beside(target: Path) -> Path:
 
 
 def require_free_space(
-    folder: Path,
-    *,
-    needed: int,
-    what: str,
-    error: type[BenchError],
-    elsewhere: str = ANOTHER_CACHE,
+    folder: Path, *, needed: int, what: str, error: type[BenchError], elsewhere: str = ANOTHER_CACHE
 ) -> None:
     """Raise an ``error`` where fewer bytes are free than ``what`` needs in a folder, made or not.
 

@@ -333,12 +333,12 @@ def obstacle(entry: EntryPoint) -> Obstacle | None:
     framework, and what the extra requires has a marker that leaves this version of Python out.
     """
     for requirement, pythons in _extra_requirements(entry).items():
-        if _version(requirement) is None and _PYTHON not in pythons:
+        if installed_version(requirement) is None and _PYTHON not in pythons:
             beside = entry.dist.entry_points.select(group=entry.group) if entry.dist else ()
             others = (
                 other.name
                 for other in beside
-                if other.extras and all(map(_version, _extra_requirements(other)))
+                if other.extras and all(map(installed_version, _extra_requirements(other)))
             )
             return Obstacle(requirement, pythons, tuple(others))
     return None
@@ -382,7 +382,7 @@ def requirements(entry: EntryPoint) -> list[tuple[str, str]]:
     """Return name and version of each installed distribution that a plugin requires."""
     texts = entry.dist.requires or [] if entry.dist else []
     names = sorted({re.split(r"[^\w.-]", text, maxsplit=1)[0] for text in texts})
-    return [(name, found) for name in names if (found := _version(name))]
+    return [(name, found) for name in names if (found := installed_version(name))]
 
 
 @functools.cache
@@ -399,7 +399,8 @@ def package_digest(package: str) -> str:
     return digest.hexdigest()
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the version of an installed distribution; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -13,7 +13,7 @@ from rich.console import Console
 from suite_files import BOTTLENECK, CNN, PETS, suite_of
 
 from benchharness.data.info import DatasetInfo
-from benchharness.doctor import disk
+from benchharness.doctor import suite as checked
 from benchharness.doctor.backends import BackendStatus, backend_checks
 from benchharness.doctor.check import Check, DoctorReport, Section, machine_checks
 from benchharness.doctor.data import Resource, resource_checks, weights_checks
@@ -185,10 +185,10 @@ def test_a_folder_must_be_writable_and_have_room(
     monkeypatch, tmp_path: Path, free_bytes: int, is_writable: bool, mark: str, words: str
 ):
     """What the suite needs against what is free."""
-    monkeypatch.setattr(disk.shutil, "disk_usage", lambda path: SimpleNamespace(free=free_bytes))
-    monkeypatch.setattr(disk.os, "access", lambda path, mode: is_writable or mode == os.F_OK)
+    monkeypatch.setattr(checked.shutil, "disk_usage", lambda path: SimpleNamespace(free=free_bytes))
+    monkeypatch.setattr(checked.os, "access", lambda path, mode: is_writable or mode == os.F_OK)
 
-    found = disk.folder_check("cache", tmp_path, needed_bytes=3 * 10**9, held_bytes=2 * 10**9)
+    found = checked.folder_check("cache", tmp_path, needed_bytes=3 * 10**9, held_bytes=2 * 10**9)
 
     assert found.mark == mark and words in found.text
 

@@ -9,7 +9,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -483,7 +482,8 @@ class Listening:
 def test_nothing_is_written_while_a_trial_computes_or_cannot_be_interrupted():
     """A trial that has ended is written when the next begins, the last at the end."""
     tracker = Listening()
-    log, serializer = RunLog(tracker), EventSerializer(now=float, today=lambda: datetime.now(UTC))
+    log = RunLog(tracker)
+    serializer = EventSerializer(log, now=float)
     calls = {}
     for event in (*happened.WHOLE_RUN[:-1], happened.TRIAL_STARTED, happened.FINISHED):
         before = len(tracker.calls)

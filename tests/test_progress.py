@@ -8,6 +8,7 @@ import io
 import json
 import os
 import re
+import sys
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -386,13 +387,17 @@ def test_a_reader_who_leaves_ends_no_run():
         ({}, False, "xterm", "data: 2,000 photographs\n"),
     ],
 )
-def test_the_stream_and_the_user_decide_how_progress_is_told(asked, is_terminal, term, wanted):
+def test_the_stream_and_the_user_decide_how_progress_is_told(
+    monkeypatch, asked, is_terminal, term, wanted
+):
     """A picture for a terminal that can draw, lines for all else, unless asked otherwise."""
     output, errors = io.StringIO(), io.StringIO()
     errors.isatty = lambda: is_terminal
-    chosen = reporter(**asked, output=output, errors=errors, environment={"TERM": term})
+    monkeypatch.setattr(sys, "stdout", output)
+    monkeypatch.setattr(sys, "stderr", errors)
+    monkeypatch.setenv("TERM", term)
 
-    with chosen as observe:
+    with reporter(**asked) as observe:
         observe(happened.NOTED)
 
     assert re.fullmatch(wanted, output.getvalue() + errors.getvalue(), re.S)

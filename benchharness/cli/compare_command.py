@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from benchharness.cli import options
-
-if TYPE_CHECKING:
-    from benchharness.compare.comparison import Comparison
-    from benchharness.run.events import Observer
 
 
 @click.command("compare")
@@ -21,9 +16,7 @@ if TYPE_CHECKING:
 @click.argument("b", required=False)
 @options.request
 @click.option(
-    "--suite",
-    type=options.PATH,
-    help="Suite that both sides run; not needed for recorded runs.",
+    "--suite", type=options.PATH, help="Suite that both sides run; not needed for recorded runs."
 )
 @click.option(
     "--set-a", "set_a", multiple=True, help="Override a setting of A: key=value (repeatable)."
@@ -117,11 +110,16 @@ def command(
     Exit codes: 0 no regression; 1 a trial failed; 2 invalid request; 3 B is worse; 4
     undecidable; 130 interrupted.
     """
+    from benchharness.cli.report_command import print_place
     from benchharness.compare.overrides import parse_overrides
     from benchharness.compare.sampling import read_pairs
     from benchharness.compare.targets import parse_targets
     from benchharness.compare.verdict import read_thresholds, unknown_columns
     from benchharness.errors import SuiteError
+    from benchharness.files import atomic_write_text, unwritten
+    from benchharness.progress import watch
+    from benchharness.report import comparison as views
+    from benchharness.run.events import Compared, RunFinished
 
     options.require_compatible(json=as_json, quiet=quiet)
     if a is None and suite is None:
@@ -131,7 +129,9 @@ def command(
         )
     if a is None:
         a, suite = str(suite), None
-    for option, path in (("--markdown", markdown), ("--junit-xml", junit)):
+    as_markdown = partial(views.markdown, command=options.command_line())
+    files = (("--markdown", markdown, as_markdown), ("--junit-xml", junit, views.junit))
+    for option, path, _ in files:
         if path is not None and not path.parent.is_dir():
             raise click.BadParameter(
                 f"{path}: expected a folder to write it in, found none", param_hint=option
@@ -145,94 +145,60 @@ def command(
     overrides = (set_on_a, set_on_b)
     fewest, most = read_pairs(pairs)
     suite, targets = parse_targets(a, b, suite=suite, has_overrides=any(overrides), results=results)
-
-    def compare_recorded_runs(observe: Observer) -> Comparison:
-        from benchharness.compare.recorded import compare_recorded
-        from benchharness.compare.targets import recorded_run
-        from benchharness.run.events import Compared
-        from benchharness.suite.load import load
-
-        described = load(suite).regression_settings(profile=profile) if suite else None
-        side_a, side_b = (recorded_run(target.text, results=results) for target in targets)
-        comparison = compare_recorded(
-            side_a,
-            side_b,
-            benchmarks=benchmarks,
-            backends=backends,
-            columns=columns,
-            thresholds=limits,
-            ignore=ignore,
-            described=described,
-        )
-        observe(Compared(comparison=comparison.as_dict()))
-        return comparison
-
-    def run_both_sides(observe: Observer) -> Comparison:
-        from benchharness.compare.run import ComparisonOptions, run_comparison
-        from benchharness.compare.targets import side_of
-        from benchharness.run.options import RunOptions
-
-        assert suite is not None
-        side_a, side_b = map(side_of, targets, overrides)
-        named = tuple(dict.fromkeys(side.backend for side in (side_a, side_b) if side.backend))
-        request = RunOptions(
-            suite=suite,
-            profile=profile,
-            backends=named or backends,
-            benchmarks=benchmarks,
-            results=results,
-            proof="yes" if proof else "no",
-            **others,
-        )
-        comparison = ComparisonOptions(
-            request=request,
-            a=side_a,
-            b=side_b,
-            columns=columns,
-            thresholds=limits,
-            fewest=fewest,
-            most=most,
-            minutes=minutes,
-            repository=repository,
-        )
-        return run_comparison(comparison, observe)[0]
-
     is_recorded = targets[0].kind == "run"
     for given in overrides:
         if is_recorded and given:
             raise click.BadParameter("cannot be used with recorded runs", param_hint=given.option)
-    return _report(
-        compare_recorded_runs if is_recorded else run_both_sides,
-        markdown=markdown,
-        junit=junit,
-        as_json=as_json,
-        is_quiet=quiet or (is_recorded and not as_json),
-    )
 
+    with watch(as_json=as_json, is_quiet=quiet or (is_recorded and not as_json)) as observe:
+        if is_recorded:
+            from benchharness.compare.recorded import compare_recorded
+            from benchharness.compare.targets import recorded_run
+            from benchharness.suite.load import load
 
-def _report(
-    compare: Callable[[Observer], Comparison],
-    *,
-    markdown: Path | None,
-    junit: Path | None,
-    as_json: bool,
-    is_quiet: bool,
-) -> int:
-    """Compare, write the files, print the table, and return the exit code."""
-    from benchharness.cli.report_command import print_place
-    from benchharness.files import atomic_write_text, unwritten
-    from benchharness.progress import watch
-    from benchharness.report.comparison import ComparisonTable, headline
-    from benchharness.report.comparison import junit as as_junit
-    from benchharness.report.comparison import markdown as as_markdown
-    from benchharness.run.events import RunFinished
+            described = load(suite).regression_settings(profile=profile) if suite else None
+            run_a, run_b = (recorded_run(target.text, results=results) for target in targets)
+            comparison = compare_recorded(
+                run_a,
+                run_b,
+                benchmarks=benchmarks,
+                backends=backends,
+                columns=columns,
+                thresholds=limits,
+                ignore=ignore,
+                described=described,
+            )
+            observe(Compared(comparison=comparison.as_dict()))
+        else:
+            from benchharness.compare.run import ComparisonOptions, run_comparison
+            from benchharness.compare.targets import side_of
+            from benchharness.run.options import RunOptions
 
-    with watch(as_json=as_json, is_quiet=is_quiet) as observe:
-        comparison = compare(observe)
-        for option, path, render in (
-            ("--markdown", markdown, partial(as_markdown, command=options.command_line())),
-            ("--junit-xml", junit, as_junit),
-        ):
+            assert suite is not None
+            side_a, side_b = map(side_of, targets, overrides)
+            named = tuple(dict.fromkeys(side.backend for side in (side_a, side_b) if side.backend))
+            request = RunOptions(
+                suite=suite,
+                profile=profile,
+                backends=named or backends,
+                benchmarks=benchmarks,
+                results=results,
+                proof="yes" if proof else "no",
+                **others,
+            )
+            sampled = ComparisonOptions(
+                request=request,
+                a=side_a,
+                b=side_b,
+                columns=columns,
+                thresholds=limits,
+                fewest=fewest,
+                most=most,
+                minutes=minutes,
+                repository=repository,
+            )
+            comparison = run_comparison(sampled, observe)[0]
+        for option, path, render in files:
             if path is None:
                 continue
             try:
@@ -245,14 +211,14 @@ def _report(
             RunFinished(
                 exit_code=comparison.exit_code,
                 folder=comparison.folder or None,
-                answers=(headline(comparison),),
+                answers=(views.headline(comparison),),
             )
         )
     if not as_json:
         from rich.console import Console
 
         console = Console()
-        console.print("", ComparisonTable(comparison=comparison))
+        console.print("", views.ComparisonTable(comparison=comparison))
         if comparison.folder:
             print_place(console, f"records, logs and comparison.json: {comparison.folder}")
     return comparison.exit_code

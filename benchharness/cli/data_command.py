@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from benchharness.cli import options
 from benchharness.cli.streams import echo
-
-if TYPE_CHECKING:
-    from benchharness.run.inputs import RunInputs
 
 
 @click.group("data")
@@ -42,8 +38,22 @@ def prepare(*, suite: Path, **others: Any) -> int:
     with watch() as observe:
         session = open_session(RunOptions(suite=suite, **others), observe=observe)
         inputs = prepare_inputs(session, observe)
-    for line in _summary(inputs):
-        echo(line)
+    cells = inputs.plan.cells
+    # Those with another validation split were already decoded; the first says how long it took.
+    every = sorted(map(inputs.prepared, cells), key=lambda prepared: prepared.seconds)
+    for prepared in {prepared.folder: prepared for prepared in every}.values():
+        images, seconds = prepared.images, prepared.seconds
+        decoded = f"decoded in {seconds:.1f} s" if seconds else "already decoded"
+        echo(
+            f"images of {images.shape[1]} px: {len(images):,}, {images.nbytes / 1e6:,.1f} MB in "
+            f"{prepared.folder}, {decoded}"
+        )
+    for pretrained in dict.fromkeys(map(inputs.pretrained, cells)):
+        if pretrained and (path := pretrained.path):
+            echo(
+                f"weights of {pretrained.backbone}, release {pretrained.release}, for "
+                f"{pretrained.preprocessing} inputs: {path.stat().st_size / 1e6:,.1f} MB in {path}"
+            )
     return 0
 
 
@@ -76,23 +86,3 @@ def verify(*, suite: Path, **others: Any) -> int:
             for damage in verdict.damages:
                 echo(f"error: {damage}", err=True)
     return 0 if is_whole else 1
-
-
-def _summary(inputs: RunInputs) -> Iterator[str]:
-    """Yield a line for each dataset and each file of weights: its size and where it is."""
-    cells = inputs.plan.cells
-    # Those with another validation split were already decoded; the first says how long it took.
-    every = sorted(map(inputs.prepared, cells), key=lambda prepared: prepared.seconds)
-    for prepared in {prepared.folder: prepared for prepared in every}.values():
-        images, seconds = prepared.images, prepared.seconds
-        yield (
-            f"images of {images.shape[1]} px: {len(images):,}, {images.nbytes / 1e6:,.1f} MB in "
-            f"{prepared.folder}"
-            + (f", decoded in {seconds:.1f} s" if seconds else ", already decoded")
-        )
-    for pretrained in dict.fromkeys(map(inputs.pretrained, cells)):
-        if pretrained and (path := pretrained.path):
-            yield (
-                f"weights of {pretrained.backbone}, release {pretrained.release}, for "
-                f"{pretrained.preprocessing} inputs: {path.stat().st_size / 1e6:,.1f} MB in {path}"
-            )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ from benchharness.cli import options
 from benchharness.cli.streams import echo
 
 if TYPE_CHECKING:
-    from benchharness.doctor.check import DoctorReport, Section
+    from benchharness.doctor.check import DoctorReport
 
 _MAIN = Path("suites/cats_dogs.toml")
 # Columns of output that is not a terminal's: no path is longer.
@@ -64,25 +63,20 @@ def command(
         longest_s=timeout_s or LONGEST_S,
     )
     if cluster is not None:
-        report = replace(report, sections=(*report.sections, _hosts(cluster, suite, data, others)))
+        from benchharness.cluster.session import check_hosts
+        from benchharness.run.events import unobserved
+        from benchharness.run.options import RunOptions
+
+        if suite is None:
+            raise click.UsageError("--cluster needs SUITE: what its hosts are to carry out")
+        given = RunOptions(suite=suite, data=data, cluster=cluster, **others)
+        hosts = check_hosts(given, unobserved)
+        report = replace(report, sections=(*report.sections, hosts))
     if as_json:
         click.echo(json.dumps(report.as_dict(), indent=2, default=str))
     else:
         _show(report)
     return 0 if report.is_able else 1
-
-
-def _hosts(
-    cluster: str, suite: Path | None, data: Path | None, others: Mapping[str, Any]
-) -> Section:
-    """Return the checks of a cluster's hosts."""
-    from benchharness.cluster.session import check_hosts
-    from benchharness.run.events import unobserved
-    from benchharness.run.options import RunOptions
-
-    if suite is None:
-        raise click.UsageError("--cluster needs SUITE: what its hosts are to carry out")
-    return check_hosts(RunOptions(suite=suite, data=data, cluster=cluster, **others), unobserved)
 
 
 def _show(report: DoctorReport) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -128,17 +129,8 @@ def summary(environment: Environment) -> str:
 
 
 def _facts(environment: Environment) -> dict[str, object]:
-    return {
-        "digest": environment.digest,
-        "plugin": environment.plugin,
-        "requirements": list(environment.requirements),
-        "python": environment.python,
-        "packages": dict(environment.packages),
-        "built": environment.built,
-        "folder": str(environment.folder),
-        "bytes": environment.size_bytes(),
-        "uses": [{"suite": use.suite, "backend": use.backend} for use in environment.uses],
-    }
+    facts = {"digest": environment.digest, **asdict(environment)}
+    return {**facts, "folder": str(environment.folder), "bytes": environment.size_bytes()}
 
 
 def _store() -> Environments:

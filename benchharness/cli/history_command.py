@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from benchharness.api import hookimpl
 from benchharness.cli import options
 from benchharness.cli.streams import echo
-
-if TYPE_CHECKING:
-    from benchharness.history.history import History
 
 
 @click.command("history")
@@ -95,28 +92,22 @@ def command(
 
         Console(highlight=False).print(history_view(history, last=last))
     if page is not None:
-        _write(history, page)
+        from benchharness.files import atomic_write_text, unwritten
+        from benchharness.report.plugins import missing_libraries
+
+        if absent := missing_libraries():
+            raise RunError(
+                f"{page}: expected {', '.join(absent)} to draw it with, found none; "
+                "pip install 'benchharness[report]'"
+            )
+        from benchharness.report.html.page import history_page, vega_bundle
+
+        try:
+            atomic_write_text(page, history_page(history, vega=vega_bundle()))
+        except OSError as error:
+            raise RunError(f"cannot write {page}: {unwritten(error)}") from error
+        click.echo(f"page: {page}", err=True)
     return 0
-
-
-def _write(history: History, page: Path) -> None:
-    """Write the page of a history and print where it is."""
-    from benchharness.errors import RunError
-    from benchharness.report.plugins import missing_libraries
-
-    if absent := missing_libraries():
-        raise RunError(
-            f"{page}: expected {', '.join(absent)} to draw it with, found none; "
-            "pip install 'benchharness[report]'"
-        )
-    from benchharness.files import atomic_write_text, unwritten
-    from benchharness.report.html.page import history_page, vega_bundle
-
-    try:
-        atomic_write_text(page, history_page(history, vega=vega_bundle()))
-    except OSError as error:
-        raise RunError(f"cannot write {page}: {unwritten(error)}") from error
-    click.echo(f"page: {page}", err=True)
 
 
 @hookimpl

@@ -23,13 +23,7 @@ from benchharness.cli import options
 @options.as_json
 @options.quiet
 def command(
-    *,
-    suite: Path,
-    columns: tuple[str, ...],
-    pairs: int,
-    as_json: bool,
-    quiet: bool,
-    **others: Any,
+    *, suite: Path, columns: tuple[str, ...], pairs: int, as_json: bool, quiet: bool, **others: Any
 ) -> int:
     """Measure the noise of this machine: how small a difference it can show in SUITE.
 

@@ -20,12 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 class FilePath(click.Path):
     """A path in which ``~`` is the home folder, even where no shell has expanded it."""
 
-    def convert(
-        self,
-        value: str | os.PathLike[str],
-        param: click.Parameter | None,
-        ctx: click.Context | None,
-    ) -> str | bytes | os.PathLike[str]:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path of an argument."""
         return super().convert(expanded(value), param, ctx)
 
@@ -35,25 +30,22 @@ FOLDER = FilePath(path_type=Path, file_okay=False)
 EXISTING_FOLDER = FilePath(path_type=Path, exists=True, file_okay=False)
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
+
+def _only(what: str, **facts: Any) -> Callable[[F], F]:
+    """Return the option that selects some of what there is."""
+    help_text = f"Only this {what} (repeatable)."
+    return click.option(f"--{what}", f"{what}s", multiple=True, help=help_text, **facts)
+
+
 suite = click.argument("suite", type=PATH)
 optional_suite = click.argument("suite", type=PATH, required=False)
 profile = click.option(
     "--profile", help="Named overrides in the suite; chosen for this machine by default."
 )
-backends = click.option(
-    "--backend", "backends", multiple=True, help="Only this backend (repeatable)."
-)
-benchmarks = click.option(
-    "--benchmark", "benchmarks", multiple=True, help="Only this benchmark (repeatable)."
-)
-tracks = click.option(
-    "--track",
-    "tracks",
-    multiple=True,
-    type=click.Choice(["equal", "native"]),
-    help="Only this track (repeatable).",
-)
-columns = click.option("--column", "columns", multiple=True, help="Only this column (repeatable).")
+backends = _only("backend")
+benchmarks = _only("benchmark")
+tracks = _only("track", type=click.Choice(["equal", "native"]))
+columns = _only("column")
 data = click.option(
     "--data",
     type=EXISTING_FOLDER,

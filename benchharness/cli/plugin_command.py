@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
 from benchharness.cli import options
-
-if TYPE_CHECKING:
-    from benchharness.testing.check import PluginCheck
 
 
 @click.group("plugin")
@@ -91,19 +88,14 @@ def check(
         list(checked.run())
         click.echo(json.dumps(checked.as_dict()))
     else:
-        _show(checked)
+        from rich.console import Console
+
+        from benchharness.report.views import clause_lines, contract_outcome
+
+        console, printed = Console(highlight=False), set[str]()
+        with console.status("checking"):
+            for result in checked.run():
+                for line in clause_lines(result, width=console.width, printed=printed):
+                    console.print(line)
+        console.print("", contract_outcome(checked))
     return 0 if checked.is_kept else 1
-
-
-def _show(checked: PluginCheck) -> None:
-    """Print each clause as it becomes known."""
-    from rich.console import Console
-
-    from benchharness.report.views import clause_lines, contract_outcome
-
-    console, printed = Console(highlight=False), set[str]()
-    with console.status("checking"):
-        for result in checked.run():
-            for line in clause_lines(result, width=console.width, printed=printed):
-                console.print(line)
-    console.print("", contract_outcome(checked))

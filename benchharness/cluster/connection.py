@@ -160,16 +160,12 @@ def _jobs(file: Path) -> Any:
     try:
         jobs = cluster(**job_options(queue))
     except (TypeError, ValueError) as error:
-        raise SuiteError(
-            str(file),
-            [
-                Problem(
-                    where="cluster.options",
-                    expected=f"arguments of dask_jobqueue.{cluster.__name__}",
-                    found=str(error).partition("\n")[0],
-                )
-            ],
-        ) from error
+        problem = Problem(
+            where="cluster.options",
+            expected=f"arguments of dask_jobqueue.{cluster.__name__}",
+            found=str(error).partition("\n")[0],
+        )
+        raise SuiteError(str(file), [problem]) from error
     jobs.scale(jobs=queue.jobs)
     # Dask only logs that a job was not taken, and we would wait for it.
     if problems := jobs.sync(_submitted, jobs):

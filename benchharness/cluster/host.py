@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from pickle import dumps
 from time import sleep, time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchharness.cluster.connection import PRE_SPAWN
 from benchharness.download.caches import cache_folder
@@ -30,14 +30,8 @@ from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RECORDS, RunFolder
 from benchharness.run.certify import as_dict, unproven_pairs, verdicts
-from benchharness.run.events import (
-    Event,
-    Observer,
-    OfTrial,
-    TrialFinished,
-    TrialStarted,
-    unobserved,
-)
+from benchharness.run.device import Device
+from benchharness.run.events import Event, OfTrial, TrialFinished, TrialStarted, unobserved
 from benchharness.run.locks import RunLock, lock_file, lock_gpu
 from benchharness.run.options import RunOptions
 from benchharness.run.process.reaper import workers_with
@@ -45,9 +39,6 @@ from benchharness.run.requests import Requests
 from benchharness.run.resume import PendingTrials, describe_run
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, prepare_inputs
-
-if TYPE_CHECKING:
-    from benchharness.suite.plan import Trial
 
 Verdicts = Mapping[CellKey, Mapping[str, str]]
 
@@ -73,11 +64,6 @@ class HostSetup:
     suite: str
     options: RunOptions
 
-    @property
-    def digest(self) -> str:
-        """Digest of all of it."""
-        return json_digest([self.run, self.suite, repr(self.options)], length=16)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostInfo:
@@ -97,11 +83,6 @@ class HostInfo:
     trial_ids: str
     run: Mapping[str, Any]
     address: str = ""
-
-    def describe(self) -> dict[str, Any]:
-        """Return what run.json says of it."""
-        environment = self.run["environment"]
-        return {"machine": self.machine, "device": self.device, "environment": environment}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +125,7 @@ class _Host:
     info: HostInfo
 
 
-_hosts: dict[str, _Host] = {}
+_hosts: dict[HostSetup, _Host] = {}
 # Threads in which something runs that takes the host.
 _busy: set[int] = set()
 _opening = threading.Lock()
@@ -158,14 +139,14 @@ def inspect(setup: HostSetup) -> HostInfo:
     Raises:
         BenchError: They are unavailable here, or do not suit the suite.
     """
-    with _alone(setup):
+    with _exclusive(setup):
         return _open(setup).info
 
 
 def certify(setup: HostSetup) -> tuple[dict[str, Any], Verdicts, list[str]]:
     """Return this host's certificates, as in certificate.json, verdicts, and pairs not proven."""
     host = _open(setup)
-    with _exclusive(setup, host):
+    with _exclusive(setup, host.session.device):
         certifier = host.session.certifier(
             host.runner.requests, logs=host.runner.folder.logs, observe=unobserved
         )
@@ -183,21 +164,33 @@ def run_trial(setup: HostSetup, order: TrialOrder, topic: str) -> TrialResult:
         CancelledError: The client no longer waits for it.
         BenchError: This host cannot carry out any trial.
     """
-    host = _open(setup)
+    from distributed import get_worker
+
+    host, worker = _open(setup), get_worker()
     runner, folder = host.runner, host.runner.folder
-    trial = _trial(runner, order)
+    cells = [cell for cell in runner.plan.cells if cell.key == order.cell]
+    (trial,) = runner.plan.turn(cells, order.index)
     trial_id = runner.requests.trial_id(trial)
     done = {record["id"]: record for record in folder.records()[0]}.get(trial_id)
     events: list[Event] = []
+
+    def observe(event: Event) -> None:
+        # The client itself says that a trial has started, and that it has finished, once its
+        # record is on the client's disk.
+        if isinstance(event, OfTrial) and not isinstance(event, TrialStarted | TrialFinished):
+            event = replace(event, name=replace(event.name, host=host.info.name))
+            events.append(event)
+            worker.log_event(topic, (trial_id, len(events), dumps(event)))
+
     if done is None or order.is_repeated:
         for head_id, learnt in order.head_weights.items():
             (folder.weights / f"{head_id}.safetensors").write_bytes(learnt)
         runner.proofs = order.proofs
-        with _exclusive(setup, host):
+        with _exclusive(setup, host.session.device):
             (done,) = runner.run_in_turn(
                 [trial],
                 order.heads,
-                _publisher(topic, trial_id, host.info.name, events),
+                observe,
                 number=order.number,
                 # Only an event tells of it that this host does not send.
                 count=0,
@@ -223,17 +216,16 @@ def accelerator_count() -> int:
 
 def forget(setup: HostSetup) -> None:
     """Remove what this host has kept of a run, whose records are all on the client's disk."""
-    host = _hosts.pop(setup.digest, None)
-    if host is not None:
+    if (host := _hosts.pop(setup, None)) is not None:
         shutil.rmtree(host.runner.folder.path.parent, ignore_errors=True)
 
 
 def _open(setup: HostSetup) -> _Host:
     """Return the run as this host sees it; opened once in each process."""
     with _opening:
-        if setup.digest not in _hosts:
-            _hosts[setup.digest] = _opened(setup)
-        return _hosts[setup.digest]
+        if setup not in _hosts:
+            _hosts[setup] = _opened(setup)
+        return _hosts[setup]
 
 
 def _opened(setup: HostSetup) -> _Host:
@@ -253,8 +245,8 @@ def _opened(setup: HostSetup) -> _Host:
     requests = session.requests(inputs)
     requests.executor = replace(requests.executor, is_cancelled=is_cancelled)
     requests.executors = {
-        name: replace(executor, is_cancelled=is_cancelled)
-        for name, executor in requests.executors.items()
+        backend: replace(executor, is_cancelled=is_cancelled)
+        for backend, executor in requests.executors.items()
     }
     runner = Runner(
         requests=requests,
@@ -267,8 +259,8 @@ def _opened(setup: HostSetup) -> _Host:
         machine=machine,
     )
     info = HostInfo(
-        name=runner.host,
-        machine=runner.machine,
+        name=name,
+        machine=machine,
         device=session.device.name,
         trial_ids=trial_ids(requests),
         run={**run, "machine": machine},
@@ -341,37 +333,7 @@ def _local_options(setup: HostSetup, place: Path) -> RunOptions:
     if not is_same:
         suite = place / suite.name
         atomic_write_text(suite, setup.suite)
-    return replace(
-        setup.options,
-        suite=suite,
-        data=data if has_data else None,
-        results=place,
-    )
-
-
-def _trial(runner: Runner, order: TrialOrder) -> Trial:
-    cells = [cell for cell in runner.plan.cells if cell.key == order.cell]
-    (trial,) = runner.plan.turn(cells, order.index)
-    return trial
-
-
-def _publisher(topic: str, trial_id: str, host: str, events: list[Event]) -> Observer:
-    """Return an observer that keeps a trial's events, and logs each for the client.
-
-    The client itself says that a trial has started, and that it has finished, once its record is
-    on the client's disk.
-    """
-    from distributed import get_worker
-
-    worker = get_worker()
-
-    def observe(event: Event) -> None:
-        if isinstance(event, OfTrial) and not isinstance(event, TrialStarted | TrialFinished):
-            event = replace(event, name=replace(event.name, host=host))
-            events.append(event)
-            worker.log_event(topic, (trial_id, len(events), dumps(event)))
-
-    return observe
+    return replace(setup.options, suite=suite, data=data if has_data else None, results=place)
 
 
 def is_cancelled() -> bool:
@@ -386,40 +348,25 @@ def is_cancelled() -> bool:
 
 
 @contextmanager
-def _exclusive(setup: HostSetup, host: _Host) -> Iterator[None]:
-    """Keep other trials off the host, and off its GPU, in the block; wait until they are gone.
+def _exclusive(setup: HostSetup, device: Device | None = None) -> Iterator[None]:
+    """Keep other trials off the host, unless it is shared, and off a device; wait for their end.
 
     Raises:
         CancelledError: Nobody waits for it any longer.
     """
-    device = host.session.device
-    with _alone(setup), ExitStack() as locks:
-        if device.index is not None and not setup.options.share_device:
-            locks.callback(_waiting(partial(lock_gpu, device.selector, device.name)).release)
-        _busy.add(threading.get_ident())
-        locks.callback(_busy.remove, threading.get_ident())
+    with ExitStack() as locks:
+        if not setup.options.share_host:
+            file = lock_file(f"host-{host_name(os.environ)}")
+            locks.callback(_waiting(partial(RunLock.acquire, file)).release)
+            began_s = now_s()
+            while workers_with(HOST, os.environ.get(HOST, "")) and now_s() - began_s < _QUIET_S:
+                sleep(_POLL_S)
+        if device is not None:
+            if device.index is not None and not setup.options.share_device:
+                locks.callback(_waiting(partial(lock_gpu, device.selector, device.name)).release)
+            _busy.add(threading.get_ident())
+            locks.callback(_busy.remove, threading.get_ident())
         yield
-
-
-@contextmanager
-def _alone(setup: HostSetup) -> Iterator[None]:
-    """Keep other trials off the host in the block, unless it is shared; wait until they are gone.
-
-    Raises:
-        CancelledError: Nobody waits for it any longer.
-    """
-    if setup.options.share_host:
-        yield
-        return
-    file = lock_file(f"host-{host_name(os.environ)}")
-    lock = _waiting(partial(RunLock.acquire, file))
-    try:
-        began_s = now_s()
-        while workers_with(HOST, os.environ.get(HOST, "")) and now_s() - began_s < _QUIET_S:
-            sleep(_POLL_S)
-        yield
-    finally:
-        lock.release()
 
 
 def _waiting(acquire: Callable[[], RunLock]) -> RunLock:

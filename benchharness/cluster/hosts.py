@@ -88,9 +88,9 @@ class Hosts:
     unproven: dict[str, list[str]] = field(default_factory=dict)
     excluded: dict[str, tuple[str, str]] = field(default_factory=dict)
     _messages: SimpleQueue[Message] = field(default_factory=SimpleQueue)
-    _asked: dict[Future[Any], str] = field(default_factory=dict)
+    # What each was asked for, and the worker's address.
+    _asked: dict[Future[Any], tuple[str, str]] = field(default_factory=dict)
     _known: set[str] = field(default_factory=set)
-    _certifying: set[str] = field(default_factory=set)
 
     @property
     def topic(self) -> str:
@@ -135,7 +135,7 @@ class Hosts:
                 self._leave(address)
             case Ended(what="inspect"):
                 self._inspected(message)
-            case Ended(what=what) if what in self._certifying:
+            case Ended(future=future) if future in self._asked:
                 self._certified(message)
         return message
 
@@ -150,13 +150,15 @@ class Hosts:
             return
         cluster = self.client.cluster
         are_jobs_over = cluster is not None and not cluster.workers
-        are_excluded = self._known and self._known <= self.excluded.keys()
-        if are_jobs_over or are_excluded:
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in self.excluded.values())
+        if are_jobs_over or (self._known and self._known <= self.excluded.keys()):
+            reasons = f" ({self._reasons()})" if self.excluded else ""
             raise RunError(
-                f"no host is left{f' ({reasons})' if reasons else ''}; finished trials are saved, "
+                f"no host is left{reasons}; finished trials are saved, "
                 "--resume runs what is missing"
             )
+
+    def _reasons(self) -> str:
+        return "; ".join(f"{name}: {reason}" for name, reason in self.excluded.values())
 
     def settle(self) -> None:
         """Wait for a host, and until those that are there are inspected and their kinds certified.
@@ -172,15 +174,10 @@ class Hosts:
             if self.usable:
                 return
             if self.excluded:
-                reasons = (f"{name}: {reason}" for name, reason in self.excluded.values())
-                raise RunError(f"no host can carry out this run: {'; '.join(reasons)}")
+                raise RunError(f"no host can carry out this run: {self._reasons()}")
             if message is None and not is_waiting_told:
                 announce(self.observe, [WAITING])
                 is_waiting_told = True
-
-    def names(self) -> list[tuple[str, str]]:
-        """Return name and kind of the hosts that may carry out trials."""
-        return [(host.name, host.machine) for host in self.usable.values()]
 
     def idle(self, busy: Mapping[str, Any]) -> list[HostInfo]:
         """Return the hosts that may carry out a trial now, one worker of each unless shared.
@@ -188,14 +185,11 @@ class Hosts:
         Args:
             busy: What is being carried out, by address.
         """
+        is_shared = self.setup.options.share_host
         taken = {host.name for host in self.usable.values() if host.address in busy}
         free = []
         for host in self.usable.values():
-            is_free = (
-                host.address not in busy
-                if self.setup.options.share_host
-                else host.name not in taken
-            )
+            is_free = host.address not in busy and (is_shared or host.name not in taken)
             if is_free and host.machine in self.proofs:
                 free.append(host)
                 taken.add(host.name)
@@ -234,11 +228,6 @@ class Hosts:
         self.client.loop.add_callback(deliver)
         return future
 
-    def cancel(self, futures: Iterable[Future[Any]]) -> None:
-        """Let workers end what they are doing, or do not begin it."""
-        for future in futures:
-            future.cancel()
-
     def await_rest(self, addresses: Iterable[str]) -> None:
         """Wait until no trial runs on workers, as far as they still answer."""
         busy, end_s = list(addresses), now_s() + _REST_S
@@ -255,11 +244,6 @@ class Hosts:
         # A run that has ended well does not fail by what is left elsewhere.
         with suppress(OSError):
             self.client.run(on_host.forget, self.setup, workers=addresses, on_error="ignore")
-
-    def close(self) -> None:
-        """Notice nothing any longer."""
-        for topic in ("all", self.topic):
-            self.client.unsubscribe_topic(topic)
 
     def exclude(self, address: str, reason: str, *, name: str = "") -> None:
         """Leave a worker out from here on, and say so; ``name`` where it is not usable yet."""
@@ -282,14 +266,15 @@ class Hosts:
         self._ask("inspect", address, on_host.inspect)
 
     def _ask(self, what: str, address: str, function: Callable[[HostSetup], Any]) -> None:
-        self._asked[self.submit(what, address, function, self.setup)] = address
+        self._asked[self.submit(what, address, function, self.setup)] = what, address
 
     def _leave(self, address: str) -> None:
         self.usable.pop(address, None)
         self._known.discard(address)
-        for future in [future for future, asked in self._asked.items() if asked == address]:
+        for future, (_, asked) in self._asked.items():
             # It would wait for the worker to come back.
-            future.cancel()
+            if asked == address:
+                future.cancel()
 
     def _inspected(self, ended: Ended) -> None:
         del self._asked[ended.future]
@@ -312,7 +297,7 @@ class Hosts:
 
     def _certify(self, machine: str) -> None:
         """Have the first host of a kind prove that the backends do the same work there."""
-        if machine in self.proofs or machine in self._certifying:
+        if machine in self.proofs or machine in (what for what, _ in self._asked.values()):
             return
         if self.setup.options.proof == "no":
             self.proofs[machine] = {}
@@ -320,14 +305,12 @@ class Hosts:
         for host in self.usable.values():
             if host.machine == machine:
                 announce(self.observe, [f"proving equal work on {host.name}: {machine}"])
-                self._certifying.add(machine)
                 self._ask(machine, host.address, on_host.certify)
                 return
 
     def _certified(self, ended: Ended) -> None:
         del self._asked[ended.future]
         machine = ended.what
-        self._certifying.discard(machine)
         if ended.result is not None:
             self.certificates[machine], proofs, self.unproven[machine] = ended.result
             if self.setup.options.proof != "required" or not self.unproven[machine]:

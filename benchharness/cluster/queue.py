@@ -52,12 +52,9 @@ class Queue:
         repetitions: dict[tuple[CellKey, int], Repetition] = {}
         for trial in trials:
             key, index = trial.cell.group_key, trial.index
-            if (key, index) not in repetitions:
-                host = begun.get((key, index), "")
-                repetitions[key, index] = Repetition(
-                    benchmark=key, index=index, trials=[], host=host
-                )
-            repetitions[key, index].trials.append(trial)
+            host = begun.get((key, index), "")
+            first = Repetition(benchmark=key, index=index, trials=[], host=host)
+            repetitions.setdefault((key, index), first).trials.append(trial)
         return cls(waiting=[*repetitions.values()], kinds=kinds)
 
     def __len__(self) -> int:

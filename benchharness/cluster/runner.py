@@ -11,16 +11,9 @@ from typing import TYPE_CHECKING
 
 from benchharness.cluster import host as on_host
 from benchharness.cluster.host import HostInfo, TrialOrder, TrialResult
-from benchharness.cluster.hosts import (
-    WAITING,
-    Ended,
-    Happened,
-    Hosts,
-    Left,
-)
+from benchharness.cluster.hosts import WAITING, Ended, Happened, Hosts, Left
 from benchharness.cluster.queue import Queue, Repetition
 from benchharness.files import ANOTHER_RESULTS, writable
-from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.run.certify import require_proven
 from benchharness.run.events import Observer, TrialFinished, TrialName, announce
@@ -49,11 +42,6 @@ class Job:
     began: datetime
     seen: int = 0
 
-    @property
-    def trial(self) -> Trial:
-        """The trial."""
-        return self.repetition.trials[0]
-
 
 @dataclass(slots=True, kw_only=True)
 class ClusterRunner(Runner):
@@ -68,7 +56,6 @@ class ClusterRunner(Runner):
     _failed: dict[str, list[Outcome]] = field(default_factory=dict)
     _outstanding: Counter[str] = field(default_factory=Counter)
     _numbers: dict[str, int] = field(default_factory=dict)
-    _places: dict[CellKey, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, runner: Runner, hosts: Hosts) -> ClusterRunner:
@@ -104,30 +91,30 @@ class ClusterRunner(Runner):
         self._numbers.update(
             (self.requests.trial_id(t), number + n) for n, t in enumerate(trials, 1)
         )
-        self._places = {cell.key: place for place, cell in enumerate(self.plan.cells)}
         is_waiting = False
         try:
             while queue or self._jobs:
                 if not is_waiting and not self.hosts.usable:
                     announce(observe, [WAITING])
                 is_waiting = not self.hosts.usable
-                hosts = self.hosts.names()
+                hosts = [(host.name, host.machine) for host in self.hosts.usable.values()]
                 for host in self.hosts.idle(self._jobs):
                     taken = queue.take(
-                        host=host.name,
-                        machine=host.machine,
-                        hosts=hosts,
-                        is_ready=self._is_ready,
+                        host=host.name, machine=host.machine, hosts=hosts, is_ready=self._is_ready
                     )
                     if taken is not None:
                         self._start(host, taken, heads, observe, count=count)
                 match self.hosts.next_message():
                     case Happened(trial_id, place, event):
-                        self._pass_on(trial_id, place, event, observe)
+                        for job in self._jobs.values():
+                            # Unless it is known already, or the trial is over.
+                            if place > job.seen and job.name.trial_id == trial_id:
+                                job.seen = place
+                                observe(loads(event))
                     case Left(address) if address in self._jobs:
                         yield from self._lost(address, "", queue, observe)
-                    case Ended(_, address, future, result, error) if self._is_in_hand(
-                        address, future
+                    case Ended(_, address, future, result, error) if any(
+                        job.future is future for job in self._jobs.values()
                     ):
                         if error:
                             self.hosts.exclude(address, error)
@@ -143,13 +130,21 @@ class ClusterRunner(Runner):
                         # A host has joined, or its kind has been certified.
                         self._describe_hosts()
         finally:
-            self.hosts.cancel([job.future for job in self._jobs.values()])
+            for job in self._jobs.values():
+                job.future.cancel()
             self.hosts.await_rest([*self._jobs])
             self._jobs.clear()
 
     def _describe_hosts(self) -> None:
         """Store what is known of the hosts and of what they have proven."""
-        hosts = {host.name: host.describe() for host in self.hosts.usable.values()}
+        hosts = {
+            host.name: {
+                "machine": host.machine,
+                "device": host.device,
+                "environment": host.run["environment"],
+            }
+            for host in self.hosts.usable.values()
+        }
         run = self.folder.read_run()
         self.folder.write_run({**run, "hosts": {**run.get("hosts", {}), **hosts}})
         certificates = self.hosts.certificates
@@ -172,9 +167,6 @@ class ClusterRunner(Runner):
     def _is_ready(self, repetition: Repetition) -> bool:
         """Return whether the trials are done that may train the heads of a repetition."""
         return not any(self._outstanding[head_benchmark(t.cell)] for t in repetition.trials)
-
-    def _is_in_hand(self, address: str, future: Future[TrialResult]) -> bool:
-        return address in self._jobs and self._jobs[address].future is future
 
     def _start(
         self,
@@ -216,13 +208,6 @@ class ClusterRunner(Runner):
             began=datetime.now(UTC),
         )
 
-    def _pass_on(self, trial_id: str, place: int, event: bytes, observe: Observer) -> None:
-        """Tell the observer of an event, unless it has been told of it or the trial is over."""
-        for job in self._jobs.values():
-            if place > job.seen and job.name.trial_id == trial_id:
-                job.seen = place
-                observe(loads(event))
-
     def _finish(self, address: str, result: TrialResult, observe: Observer) -> tuple[Job, Record]:
         """Store what a host has returned."""
         job = self._jobs.pop(address)
@@ -241,7 +226,7 @@ class ClusterRunner(Runner):
     def _lost(self, address: str, error: str, queue: Queue, observe: Observer) -> Iterator[Record]:
         """Repeat the trial of a host that is gone, or yield the record of its failure."""
         job = self._jobs.pop(address)
-        self.hosts.cancel([job.future])
+        job.future.cancel()
         trial_id, host = job.name.trial_id, job.host.name
         outcome = Outcome(
             reason=f"host {host}: {error}" if error else f"host {host} was lost during the trial"
@@ -253,20 +238,20 @@ class ClusterRunner(Runner):
             return
         self.proofs = self.hosts.proofs.get(job.host.machine, {})
         record = self._record(
-            job.trial,
+            job.repetition.trials[0],
             outcome,
             trial_id=trial_id,
             began=job.began,
             failed=self._failed.pop(trial_id),
         )
-        record |= {"host": job.host.name, "machine": job.host.machine}
+        record |= {"host": host, "machine": job.host.machine}
         yield self._append(job, record, observe)
         queue.put_back(job.repetition)
 
     def _append(self, job: Job, record: Record, observe: Observer) -> Record:
         trial = job.repetition.trials.pop(0)
         # Hosts finish in any order; tables have that of the plan.
-        record["place"] = self._places[trial.cell.key]
+        record["place"] = [cell.key for cell in self.plan.cells].index(trial.cell.key)
         self._outstanding[trial.cell.benchmark] -= 1
         # The record is stored and the observer told: both or neither.
         with defer_signals():

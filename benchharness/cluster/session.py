@@ -71,7 +71,7 @@ def check_hosts(options: RunOptions, observe: Observer) -> Section:
         inputs = prepare_inputs(session, observe)
         run = describe_run(session, inputs, started=datetime.now(UTC), is_resumable=False)
         name = f"doctor-{token_hex(4)}"
-        checks: dict[Check, None] = {}
+        checks: list[Check] = []
         with _hosts(
             client, session, session.requests(inputs), run=run, name=name, observe=observe
         ) as hosts:
@@ -79,15 +79,15 @@ def check_hosts(options: RunOptions, observe: Observer) -> Section:
             with suppress(RunError):
                 hosts.settle()
             for host in hosts.usable.values():
-                checks[Check("ok", host.name, f"{host.machine}; {host.device}")] = None
-                for note in differences_noted(run, host):
-                    checks[Check("warn", host.name, note)] = None
-            for name, reason in hosts.excluded.values():
-                remedy = "make it equal; until then the host is left out"
-                checks[Check("missing", name, reason, remedy)] = None
+                checks.append(Check("ok", host.name, f"{host.machine}; {host.device}"))
+                notes = differences_noted(run, host)
+                checks += [Check("warn", host.name, note) for note in notes]
+            remedy = "make it equal; until then the host is left out"
+            excluded = hosts.excluded.values()
+            checks += [Check("missing", name, reason, remedy) for name, reason in excluded]
             hosts.forget_run()
     # Workers of one host say the same.
-    return Section(title=f"hosts of {options.cluster}", findings=tuple(checks))
+    return Section(title=f"hosts of {options.cluster}", findings=tuple(dict.fromkeys(checks)))
 
 
 def _open_session(client: Client, options: RunOptions, observe: Observer) -> Session:
@@ -111,6 +111,10 @@ def _hosts(
     observe: Observer,
 ) -> Iterator[Hosts]:
     """Yield the hosts of a cluster for a run of this name, which begin to be inspected."""
+    device = session.options.device
+    if device == "auto":
+        # A host that has no such device says so, and is left out.
+        device = "cuda" if session.device.kind == "gpu" else "cpu"
     hosts = Hosts(
         client=client,
         setup=HostSetup(
@@ -119,7 +123,7 @@ def _hosts(
             options=replace(
                 session.options,
                 profile=session.plan.profile,
-                device=_device_option(session),
+                device=device,
                 resume=None,
                 only_failed=False,
                 cluster=None,
@@ -133,13 +137,8 @@ def _hosts(
     try:
         yield hosts
     finally:
-        hosts.close()
-
-
-def _device_option(session: Session) -> str:
-    """Return ``--device`` for hosts: one that has no such device says so, and is left out."""
-    wanted = session.options.device
-    return wanted if wanted != "auto" else "cuda" if session.device.kind == "gpu" else "cpu"
+        for topic in ("all", hosts.topic):
+            client.unsubscribe_topic(topic)
 
 
 def choose_cluster_device(client: Client, wanted: str, observe: Observer) -> Device:

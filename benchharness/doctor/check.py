@@ -13,6 +13,9 @@ from benchharness.text import format_bytes
 
 Severity = Literal["ok", "warn", "missing"]
 
+_END_OTHERS = "end other programs before you time anything"
+_UNLOCK_ENERGY = "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj"
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -27,6 +30,11 @@ class Check:
     subject: str
     text: str
     remedy: str = ""
+
+
+def ok_or_warn(subject: str, text: str, remedy: str) -> Check:
+    """Return a warning where there is a remedy, else a check that is ok."""
+    return Check("warn" if remedy else "ok", subject, text, remedy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,19 +77,15 @@ class DoctorReport:
 def machine_checks(machine: Machine) -> Iterator[Check]:
     """Yield the checks of processor, load, memory, GPUs, energy counters and Python."""
     text = f"{machine.cpu}, {machine.cores} core{'s' if machine.cores > 1 else ''} to use"
-    if machine.quota is None or machine.quota >= machine.cores:
-        yield Check("ok", "processor", text)
-    else:
+    remedy = ""
+    if machine.quota is not None and machine.quota < machine.cores:
         text += f", but a control group gives the time of {machine.quota:g}"
         threads = max(1, math.floor(machine.quota))
         remedy = f"write threads = {threads} in the suite's defaults"
-        yield Check("warn", "processor", text, remedy)
+    yield ok_or_warn("processor", text, remedy)
     if machine.load is not None:
         text = f"CPU load from other processes: {machine.load:.1f} of {machine.cores} cores"
-        if machine.is_busy:
-            yield Check("warn", "load", text, "end other programs before you time anything")
-        else:
-            yield Check("ok", "load", text)
+        yield ok_or_warn("load", text, _END_OTHERS if machine.is_busy else "")
     free = format_bytes(machine.free_bytes)
     yield Check("ok", "memory", f"{format_bytes(machine.memory_bytes)}, {free} of it free")
     if machine.gpu_trouble:
@@ -92,21 +96,13 @@ def machine_checks(machine: Machine) -> Iterator[Check]:
         yield from _gpu_checks(state)
     if any(state.has_energy for state in machine.gpus):
         yield Check("ok", "energy", "counted by the GPU")
+    elif machine.energy == "rapl":
+        yield Check("ok", "energy", "counted by the processor (RAPL)")
     elif machine.energy == "locked":
-        yield Check(
-            "warn",
-            "energy",
-            "counted by the processor (RAPL), readable by root only",
-            "sudo chmod a+r /sys/class/powercap/intel-rapl:*/energy_uj",
-        )
+        text = "counted by the processor (RAPL), readable by root only"
+        yield Check("warn", "energy", text, _UNLOCK_ENERGY)
     else:
-        is_counted = machine.energy == "rapl"
-        text = (
-            "counted by the processor (RAPL)"
-            if is_counted
-            else "no counter; its column stays empty"
-        )
-        yield Check("ok", "energy", text)
+        yield Check("ok", "energy", "no counter; its column stays empty")
     where = ", in a container" if machine.is_contained else ""
     yield Check("ok", "python", f"{machine.python} on {machine.system}{where}")
 
@@ -121,12 +117,9 @@ def _gpu_checks(state: GpuState) -> Iterator[Check]:
         f"CUDA {state.cuda}" if state.cuda else "",
         state.mode if state.mode != "shared" else "",
     ]
-    text = ", ".join(filter(None, words))
-    if state.mode == "prohibited":
-        remedy = "nvidia-smi --compute-mode=DEFAULT lets programs compute on it"
-        yield Check("warn", subject, text, remedy)
-    else:
-        yield Check("ok", subject, text)
+    remedy = "nvidia-smi --compute-mode=DEFAULT lets programs compute on it"
+    is_prohibited = state.mode == "prohibited"
+    yield ok_or_warn(subject, ", ".join(filter(None, words)), remedy if is_prohibited else "")
     for process in state.processes:
         held = f" with {format_bytes(process.bytes)}" if process.bytes else ""
         text = f"in use by {process.name or 'a process'} ({process.pid}){held}"

@@ -160,24 +160,21 @@ def weights_checks(plan: Plan, resources: Sequence[Resource]) -> Iterator[Check]
     for cell in plan.cells:
         if isinstance(cell.settings, TransferSettings) and cell.settings.weights != "random":
             wanted.setdefault(cell.settings.backbone, cell.settings)
+    has_fallback = plan.suite.weights_fallback is not None
     for backbone, settings in wanted.items():
-        if backbone not in plan.suite.weights:
-            known = [by_name[f"{backbone} {name}"] for name in settings.releases]
-            yield _weights_check(known, has_fallback=plan.suite.weights_fallback is not None)
-
-
-def _weights_check(known: Sequence[Resource], *, has_fallback: bool) -> Check:
-    """Return whether one of several releases is here or can be, or random weights can stand in."""
-    for resource in known:
-        if resource.place:
-            return Check("ok", "weights", f"{resource.name}: {resource.place}")
-    if damage := next((resource.damage for resource in known if resource.damage), ""):
-        return Check("missing", "weights", damage)
-    fetchable = [resource for resource in known if resource.download_bytes]
-    text = f"{' or '.join(resource.name for resource in known)}: not here"
-    return Check(
-        "warn" if fetchable or has_fallback else "missing",
-        "weights",
-        f"{text}; else random ones" if has_fallback else text,
-        (fetchable or known)[0].remedy,
-    )
+        if backbone in plan.suite.weights:
+            continue
+        known = [by_name[f"{backbone} {name}"] for name in settings.releases]
+        fetchable = [resource for resource in known if resource.download_bytes]
+        if here := next((resource for resource in known if resource.place), None):
+            yield Check("ok", "weights", f"{here.name}: {here.place}")
+        elif damage := next((resource.damage for resource in known if resource.damage), ""):
+            yield Check("missing", "weights", damage)
+        else:
+            yield Check(
+                "warn" if fetchable or has_fallback else "missing",
+                "weights",
+                f"{' or '.join(resource.name for resource in known)}: not here"
+                + ("; else random ones" if has_fallback else ""),
+                (fetchable or known)[0].remedy,
+            )

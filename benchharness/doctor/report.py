@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from benchharness.doctor.suite import check_suite
 from benchharness.download.caches import cache_folder
 from benchharness.errors import SuiteError
 from benchharness.measure.machine import Machine, read_machine
-from benchharness.plugins import installed
+from benchharness.plugins import installed, installed_version
 from benchharness.run.device import choose_device
 from benchharness.run.inputs import open_fetcher
 from benchharness.run.options import RunOptions
@@ -101,7 +100,7 @@ def examine(
     needed = {cell.backend for cell in session.plan.cells} if session else options.backends
     # Those for a GPU only where there is one.
     extras = {
-        extra: {name: _version(name) for name in names}
+        extra: {name: installed_version(name) for name in names}
         for extra, names in EXTRAS.items()
         if extra != "gpu" or device.kind == "gpu"
     }
@@ -145,14 +144,15 @@ def _session(
 @contextmanager
 def _scratch(folder: Path) -> Iterator[Path]:
     """Yield a folder for requests and logs: a temporary one where that cannot be written."""
-    with ExitStack() as stack:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=folder):
-                pass
-        except OSError:
-            # Why it cannot be written is among the checks.
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError:
+        # Why it cannot be written is among the checks.
+        with tempfile.TemporaryDirectory() as temporary:
+            yield Path(temporary)
+    else:
         yield folder
 
 
@@ -194,10 +194,3 @@ def extra_checks(packages: Mapping[str, Mapping[str, str | None]]) -> Iterator[C
         else:
             present = ", ".join(f"{name} {version}" for name, version in versions.items())
             yield Check("ok", extra, present)
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None

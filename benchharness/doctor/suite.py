@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from benchharness.data.sources import info
 from benchharness.doctor.backends import BackendStatus
-from benchharness.doctor.check import Check, Section
+from benchharness.doctor.check import Check, Section, ok_or_warn
 from benchharness.doctor.data import Resource, weights_checks
-from benchharness.doctor.disk import folder_checks
+from benchharness.download.registry import REGISTRY, weights_home
 from benchharness.errors import BenchError, WeightsError
 from benchharness.measure.machine import Machine
+from benchharness.run.disk_space import RUN_BYTES, features_bytes, heads_bytes, prepared_bytes
 from benchharness.run.dry_run import check_weights
 from benchharness.run.estimate import (
     AvailableMemory,
@@ -24,6 +30,12 @@ from benchharness.run.estimate import (
 )
 from benchharness.run.session import Session
 from benchharness.suite.resolve import OFFLINE
+from benchharness.suite.settings import TransferSettings
+from benchharness.text import format_bytes
+
+# A drawn JPEG.
+_DRAWN_BYTES = 30_000
+_FILES_COUNTED = 50_000
 
 
 def check_suite(
@@ -75,19 +87,16 @@ def check_suite(
 
 def _profile(session: Session) -> Iterator[Check]:
     """Yield the profile, with a warning where it was chosen because weights are missing."""
-    profile = session.plan.profile
+    profile, is_requested = session.plan.profile, session.options.profile is not None
     if profile is None:
         return
-    if session.options.profile is not None:
-        yield Check("ok", "profile", f"{profile}, as requested")
-    elif profile != OFFLINE:
-        yield Check("ok", "profile", f"{profile}, chosen for this machine")
-    else:
-        remedy = (
-            "pretrained weights are not here; with a network, a run downloads them and takes "
-            "another profile"
-        )
-        yield Check("warn", "profile", f"{profile}, chosen for this machine", remedy)
+    remedy = (
+        "pretrained weights are not here; with a network, a run downloads them and takes another "
+        "profile"
+    )
+    text = f"{profile}, {'as requested' if is_requested else 'chosen for this machine'}"
+    is_substitute = profile == OFFLINE and not is_requested
+    yield ok_or_warn("profile", text, remedy if is_substitute else "")
 
 
 def _weights(session: Session, resources: Sequence[Resource]) -> list[Check]:
@@ -99,6 +108,62 @@ def _weights(session: Session, resources: Sequence[Resource]) -> list[Check]:
         if all(check.mark != "missing" for check in checks):
             checks.append(Check("missing", "weights", str(error)))
     return checks
+
+
+def folder_checks(
+    estimate: ResourceEstimate, *, results: Path, cache: Path, resources: Sequence[Resource]
+) -> Iterator[Check]:
+    """Yield whether what a run writes has a place."""
+    previews = estimate.previews()
+    needed = prepared_bytes(previews) + features_bytes(previews)
+    needed += _fetched_bytes(estimate, resources)
+    if not estimate.facts.is_real:
+        needed += _DRAWN_BYTES * max((preview.images for preview in previews), default=0)
+    yield folder_check("cache", cache, needed_bytes=needed, held_bytes=_held_bytes(cache))
+    yield folder_check("results", results, needed_bytes=RUN_BYTES + heads_bytes(previews))
+
+
+def folder_check(subject: str, path: Path, *, needed_bytes: int, held_bytes: int = 0) -> Check:
+    """Return whether a folder, which may not be there yet, can be written and has room."""
+    # Unlike Path.exists, no error where a folder above may not be looked into.
+    there = next(p for p in (path, *path.absolute().parents) if os.access(p, os.F_OK))
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        reason = f"no permission to write in {there}" if there.is_dir() else f"{there} is no folder"
+        remedy = "name another folder, or make this one writable"
+        return Check("missing", subject, f"{path}: cannot be written: {reason}", remedy)
+    free_bytes = shutil.disk_usage(there).free
+    held = f", {format_bytes(held_bytes)} in it" if held_bytes else ""
+    text = (
+        f"{path}: {format_bytes(free_bytes)} free{held}, "
+        f"the suite may need {format_bytes(needed_bytes)}"
+    )
+    if free_bytes < needed_bytes:
+        return Check("missing", subject, text, "free some space, or name a folder on another disk")
+    return Check("ok", subject, text)
+
+
+def _fetched_bytes(estimate: ResourceEstimate, resources: Sequence[Resource]) -> int:
+    """Return what must fit on the disk of all that a run would fetch."""
+    wanted = {estimate.facts.title}
+    for cell in estimate.plan.cells:
+        if isinstance(cell.settings, TransferSettings):
+            wanted |= {f"{cell.settings.backbone} {name}" for name in cell.settings.releases}
+    return sum(
+        REGISTRY[weights_home(*name.split(" ")) if " " in name else name].needed_bytes
+        for resource in resources
+        if (name := resource.name) in wanted and not resource.place and resource.download_bytes
+    )
+
+
+def _held_bytes(folder: Path) -> int:
+    """Return the bytes of a folder's files; of very many, those of the first."""
+    held = 0
+    files = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    for file in islice(files, _FILES_COUNTED):
+        # It may be gone meanwhile.
+        with suppress(OSError):
+            held += file.lstat().st_size
+    return held
 
 
 def _memory(estimate: ResourceEstimate, machine: Machine) -> Iterator[Check]:
@@ -114,15 +179,13 @@ def _memory(estimate: ResourceEstimate, machine: Machine) -> Iterator[Check]:
     for cell, mark, remedy in memory_problems(estimate.cells(), memory):
         yield Check(mark, cell.cell.benchmark, memory_text(cell, memory), remedy)
     if shared := shared_memory(estimate.previews(), cores=machine.cores):
-        text, remedy = shared
-        yield Check("warn" if remedy else "ok", "shared memory", text, remedy)
+        yield ok_or_warn("shared memory", *shared)
 
 
 def time_check(seconds: float | None, *, is_busy: bool) -> Check:
     """Return the check of the time that a run takes."""
     if seconds is None:
         return Check("ok", "time", "unknown before a first run")
+    remedy = "the machine is busy; this may take several times longer"
     text = f"about {duration_text(seconds)}, by the last run"
-    if not is_busy:
-        return Check("ok", "time", text)
-    return Check("warn", "time", text, "the machine is busy; this may take several times longer")
+    return ok_or_warn("time", text, remedy if is_busy else "")

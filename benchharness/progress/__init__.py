@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TextIO
 
 from benchharness.run.events import Observer, unobserved
 
@@ -24,34 +22,25 @@ def watch(*, as_json: bool = False, is_quiet: bool = False) -> AbstractContextMa
     return with_observers(reporter(as_json=as_json, is_quiet=is_quiet))
 
 
-def reporter(
-    *,
-    as_json: bool = False,
-    is_quiet: bool = False,
-    output: TextIO | None = None,
-    errors: TextIO | None = None,
-    environment: Mapping[str, str] = os.environ,
-) -> AbstractContextManager[Observer]:
-    """Return what reports a run to the user.
+def reporter(*, as_json: bool = False, is_quiet: bool = False) -> AbstractContextManager[Observer]:
+    """Return what reports a run to the user, on standard error unless asked otherwise.
+
+    A terminal gets live progress, anything else plain lines.
 
     Args:
-        as_json: Print every event as a JSON object on a line of the output.
+        as_json: Print every event as a JSON object on a line of standard output.
         is_quiet: Print nothing.
-        output: None for standard output.
-        errors: Stream for people; None for standard error. A terminal gets live progress, anything
-            else plain lines.
     """
-    errors = errors or sys.stderr
     if as_json:
         from benchharness.progress.json_reporter import json_reporter
 
-        return json_reporter(output or sys.stdout)
+        return json_reporter(sys.stdout)
     if is_quiet:
         return nullcontext(unobserved)
-    if errors.isatty() and environment.get("TERM", "dumb") != "dumb":
+    if sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb":
         from benchharness.progress.live import LiveReporter
 
-        return LiveReporter(errors)
+        return LiveReporter(sys.stderr)
     from benchharness.progress.plain import PlainReporter
 
-    return nullcontext(PlainReporter(errors))
+    return nullcontext(PlainReporter(sys.stderr))

@@ -15,11 +15,11 @@ from rich.text import Text
 
 from benchharness.progress.plain import (
     BrokenPipeSafeStream,
-    LastingLines,
     amount,
     cell_name,
     clock,
     ending,
+    lasting_lines,
     left,
     phase,
     point,
@@ -58,7 +58,6 @@ class LiveReporter:
         console: Console | None = None,
     ) -> None:
         self._state = RunState(now=now)
-        self._lines = LastingLines()
         self._console = console or Console(
             file=cast(TextIO, BrokenPipeSafeStream(stream)), highlight=False
         )
@@ -83,7 +82,7 @@ class LiveReporter:
     def __call__(self, event: Event) -> None:
         """Update the bars, and print what is to stay."""
         self._state.take(event)
-        for line in self._lines.of(event):
+        for line in lasting_lines(event, proven=self._state.proven):
             self._print(line)
         if isinstance(event, TrialFinished):
             number = f"[{event.name.number}/{self._state.count}]"

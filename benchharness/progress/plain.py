@@ -8,18 +8,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TextIO
 
 from benchharness.progress.state import Estimate, RunState, TrialState
-from benchharness.run.events import (
-    Announced,
-    Certified,
-    Downloading,
-    Event,
-    OfTrial,
-    Preparing,
-    Probing,
-    TrialFinished,
-    TrialName,
-    TrialStarted,
-)
+from benchharness.run import events
+from benchharness.run.events import Event
 from benchharness.text import escape_control_chars
 
 _INDENT = " " * 8
@@ -76,36 +66,35 @@ class PlainReporter:
     def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.monotonic) -> None:
         self._stream = BrokenPipeSafeStream(stream)
         self._state = RunState(now=now)
-        self._lines = LastingLines()
         self._last_s = now()
 
     def __call__(self, event: Event) -> None:
         """Say what is worth a line."""
         self._state.take(event)
-        for line in self._lines.of(event):
+        for line in lasting_lines(event, proven=self._state.proven):
             self._say(line)
         match event:
-            case TrialStarted(name=name):
+            case events.TrialStarted(name=name):
                 is_open = (event.max_trials or 0) > event.trials
                 most = f"up to {event.max_trials}" if is_open else f"{event.trials}"
                 turn = f", trial {name.trial} of {most}" if event.trials > 1 else ""
                 self._say(f"[{name.number}/{event.count}] {cell_name(name)}{turn}")
                 self._last_s = self._state.now()
-            case TrialFinished(name=name):
+            case events.TrialFinished(name=name):
                 self._say(f"{_INDENT}{_which(name)}{ending(event)}")
-            case OfTrial(name=name):
+            case events.OfTrial(name=name):
                 if self._is_due():
                     description = self._description(self._state.trials[name.number])
                     self._say(f"{_INDENT}{_which(name)}{description}")
-            case Preparing(done=done, count=count):
+            case events.Preparing(done=done, count=count):
                 if event.is_complete or self._is_due():
                     self._say(f"preparing images: {done:,} of {count:,}")
-            case Downloading(what=what):
+            case events.Downloading(what=what):
                 if event.is_complete or self._is_due():
                     bytes_done = amount(event.done_bytes, event.count_bytes)
                     details = f": {bytes_done}" if bytes_done else ""
                     self._say(f"downloading {what or 'a file'}{details}")
-            case Probing(cell=1, cells=cells):
+            case events.Probing(cell=1, cells=cells):
                 plural = "s" if cells > 1 else ""
                 self._say(f"proving equal work: {event.backend}, {cells} cell{plural}")
 
@@ -132,27 +121,25 @@ class PlainReporter:
         return True
 
 
-class LastingLines:
-    """Lines that events leave behind, on a terminal or not."""
+def lasting_lines(event: Event, *, proven: int) -> list[str]:
+    """Return what an event leaves behind, on a terminal or not: messages, and what is proven.
 
-    def __init__(self) -> None:
-        self._proven = 0
-
-    def of(self, event: Event) -> list[str]:
-        """Return messages, each pair that is not proven, and the number of those that are."""
-        if isinstance(event, Announced):
-            return [f"WARNING: {event.text}" if event.level == "warning" else event.text]
-        if not isinstance(event, Certified):
-            return []
-        self._proven += event.is_proven
-        certificate, lines = event.certificate, []
-        if not event.is_proven:
-            name = point(certificate["benchmark"], certificate["matrix"])
-            pair = " and ".join(certificate["backends"])
-            lines.append(f"equal work NOT proven: {name}, {pair}: {certificate['verdict']}")
-        if event.number == event.count:
-            lines.append(f"equal work proven for {self._proven} of {event.count} pairs")
-        return lines
+    Args:
+        proven: Pairs that are proven so far.
+    """
+    match event:
+        case events.Announced(level=level, text=text):
+            return [f"WARNING: {text}" if level == "warning" else text]
+        case events.Certified(certificate=certificate):
+            lines = []
+            if not event.is_proven:
+                name = point(certificate["benchmark"], certificate["matrix"])
+                pair = " and ".join(certificate["backends"])
+                lines.append(f"equal work NOT proven: {name}, {pair}: {certificate['verdict']}")
+            if event.number == event.count:
+                lines.append(f"equal work proven for {proven} of {event.count} pairs")
+            return lines
+    return []
 
 
 def phase(trial: TrialState) -> str:
@@ -168,18 +155,18 @@ def point(benchmark: str, matrix: Mapping[str, Any]) -> str:
     return benchmark + "".join(f" {key}={value}" for key, value in matrix.items())
 
 
-def cell_name(name: TrialName) -> str:
+def cell_name(name: events.TrialName) -> str:
     """Return benchmark, point of the matrix, backend, track and host."""
     return f"{point(name.benchmark, name.matrix)} on {side(name)}"
 
 
-def side(name: TrialName) -> str:
+def side(name: events.TrialName) -> str:
     """Return backend, track unless it is the equal one, and the host of a cluster."""
     track = "" if name.track == "equal" else f" ({name.track})"
     return name.backend + track + (f", host {name.host}" if name.host else "")
 
 
-def _which(name: TrialName) -> str:
+def _which(name: events.TrialName) -> str:
     """Return which trial a line is about, where several run at the same time."""
     return f"{cell_name(name)}: " if name.host else ""
 
@@ -211,7 +198,7 @@ def amount(done_bytes: int | None, count_bytes: int | None) -> str:
     return f"{done} of {count_bytes / 1e6:,.1f} MB" if count_bytes else f"{done} MB"
 
 
-def ending(event: TrialFinished) -> str:
+def ending(event: events.TrialFinished) -> str:
     """Return how a trial ended: status, seconds, throughput, accuracy, and what went wrong.
 
     Numbers that look wrong are marked as in the table, which says why.

@@ -9,32 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from statistics import fmean
 
-from benchharness.measure.clock import now_s
 from benchharness.model.cell import CellKey, cell_key
-from benchharness.run.events import (
-    Certified,
-    Downloading,
-    EpochEnded,
-    Event,
-    Looked,
-    OfTrial,
-    PhaseEntered,
-    Preparing,
-    Probing,
-    RunStarted,
-    ScheduledCell,
-    TrialFinished,
-    TrialName,
-    TrialProgress,
-    TrialStarted,
-)
+from benchharness.run import events
+from benchharness.run.events import Event
 
 # Phases that stand in the middle of a training.
 _WITHIN_EPOCHS = ("train", "feed", "evaluate", "ledger")
 _MEASURED = ("extract", "feed", "train")
 _TRAINING = ("train", "feed")
 
-BackgroundTask = Preparing | Downloading | Probing
+BackgroundTask = events.Preparing | events.Downloading | events.Probing
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +61,7 @@ class TrialState:
         done: Epochs then, with the part of the one in hand.
     """
 
-    started: TrialStarted
+    started: events.TrialStarted
     cell: CellState
     began_s: float
     peers: int = 1
@@ -110,21 +94,21 @@ class TrialState:
             return self.seen_s + epoch_s * (self.started.epochs - self.done)
         return None if self.cell.seconds is None else self.began_s + self.cell.seconds * self.peers
 
-    def take(self, event: OfTrial, *, at_s: float) -> None:
+    def take(self, event: events.OfTrial, *, at_s: float) -> None:
         """Update the state with an event at a reading of the clock."""
         match event:
-            case PhaseEntered(phase=phase):
+            case events.PhaseEntered(phase=phase):
                 self.phase, self.share = phase, None
                 if phase in _MEASURED and phase != self._measured:
                     self.images_per_s, self._measured = None, phase
                 if phase in _TRAINING and self.training_s is None:
                     self.training_s = at_s
-            case TrialProgress(epoch=epoch):
+            case events.TrialProgress(epoch=epoch):
                 self.share = event.done / event.images
                 self.images_per_s = event.done / event.seconds
                 if epoch is not None:
                     self.seen_s, self.done = at_s, epoch - 1 + self.share
-            case EpochEnded():
+            case events.EpochEnded():
                 self.ended, self.share = event.epoch, None
                 self.phase = self._measured or self.phase
                 self.images_per_s = event.images_per_s
@@ -137,14 +121,15 @@ class RunState:
 
     Attributes:
         count: Trials in all; ``finished`` have ended, ``failed`` neither ok nor skipped.
+        proven: Pairs of backends that do equal work.
         trials: In flight, by their number.
         task: Work besides trials; None for none.
     """
 
-    def __init__(self, *, now: Callable[[], float] = now_s) -> None:
+    def __init__(self, *, now: Callable[[], float]) -> None:
         self.now = now
         self.began_s = now()
-        self.count = self.finished = self.failed = 0
+        self.count = self.finished = self.failed = self.proven = 0
         self.trials: dict[int, TrialState] = {}
         self.task: BackgroundTask | None = None
         self._cells: dict[CellKey, CellState] = {}
@@ -153,19 +138,19 @@ class RunState:
     def take(self, event: Event) -> None:
         """Update the state."""
         match event:
-            case RunStarted(cells=cells):
+            case events.RunStarted(cells=cells):
                 for planned in cells:
                     cell = self._cell(planned)
                     cell.pending += planned.trials
                     cell.seconds = planned.expected_s
                     self._may_grow |= planned.max_trials is not None
-            case Looked(lines=lines):
+            case events.Looked(lines=lines):
                 # A line that goes on gets another trial of each of its cells.
                 for line in lines:
                     for backend in line["backends"] if line["stop"] is None else ():
                         key = cell_key(line["benchmark"], line["matrix"], line["track"], backend)
                         self._cells[key].pending += 1
-            case TrialStarted(name=name):
+            case events.TrialStarted(name=name):
                 cell = self._cell(name)
                 cell.pending = max(0, cell.pending - 1)
                 self._has_begun, self.task, self.count = True, None, event.count
@@ -174,22 +159,23 @@ class RunState:
                 peers = [t for t in self.trials.values() if t.started.name.host == name.host]
                 for trial in peers:
                     trial.peers = max(trial.peers, len(peers))
-            case TrialFinished(name=name):
+            case events.TrialFinished(name=name):
                 trial = self.trials.pop(name.number)
                 trial.cell.seconds = (self.now() - trial.began_s) / trial.peers
                 trial.cell.is_seen = True
                 self.finished += 1
                 self.failed += event.status not in ("ok", "skipped")
-            case OfTrial(name=name) if name.number in self.trials:
+            case events.OfTrial(name=name) if name.number in self.trials:
                 self.trials[name.number].take(event, at_s=self.now())
-            case Preparing() | Downloading():
+            case events.Preparing() | events.Downloading():
                 self.task = None if event.is_complete else event
-            case Probing():
+            case events.Probing():
                 self.task = event
-            case Certified():
+            case events.Certified():
                 self.task = None
+                self.proven += event.is_proven
 
-    def left_of_trial(self, name: TrialName) -> Estimate | None:
+    def left_of_trial(self, name: events.TrialName) -> Estimate | None:
         """Return what is left of a trial in flight; None where unknown."""
         trial = self.trials.get(name.number)
         end_s = None if trial is None else trial.end_s()
@@ -227,6 +213,6 @@ class RunState:
         seen = [other.seconds for other in others if other.is_seen and other.seconds is not None]
         return fmean(seen) if seen else None
 
-    def _cell(self, name: ScheduledCell | TrialName) -> CellState:
+    def _cell(self, name: events.ScheduledCell | events.TrialName) -> CellState:
         key = cell_key(name.benchmark, name.matrix, name.track, name.backend)
         return self._cells.setdefault(key, CellState(key=key))
