@@ -16,7 +16,7 @@ from benchharness.compare.verdict import Sample, decide
 from benchharness.measure.machine import fingerprint
 from benchharness.measure.yardstick import movement
 from benchharness.model.quantities import QUANTITIES
-from benchharness.pytest_plugin.suites import SUITES
+from benchharness.pytest_plugin.options import SUITES
 
 Info = Mapping[str, Any]
 # With fewer samples on either side a change cannot be told from chance: processes differ, and the

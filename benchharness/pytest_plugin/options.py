@@ -12,11 +12,14 @@ import pytest
 from benchharness.errors import RunError
 
 if TYPE_CHECKING:
+    from benchharness.pytest_plugin.suites import SuiteCollector
     from benchharness.run.options import RunOptions
 
 T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
 PREFIX = "benchharness"
+# Those that were collected.
+SUITES = pytest.StashKey[list["SuiteCollector"]]()
 UNCOMPARED = "--against: nothing is compared: benchmarks are disabled"
 _OPTION = re.compile(r": --(?=profile|backend|trials|data|device)")
 # Options with a value: name, metavar, help, type of the ini key.

@@ -35,9 +35,9 @@ from benchharness.measure.yardstick import SHARED_DEVICE
 from benchharness.model.quantities import QUANTITIES
 from benchharness.pytest_plugin.against import judge, target_of
 from benchharness.pytest_plugin.options import UNCOMPARED, UncomparedWarning, request_of
-from benchharness.pytest_plugin.run import FirstError
 from benchharness.pytest_plugin.samples import report_samples, session_of
 from benchharness.pytest_plugin.side import VARIABLE, path_as_json
+from benchharness.pytest_plugin.suites import FirstError
 from benchharness.report.comparison import plain_text
 
 _COLUMN = QUANTITIES["step_ms_p50"]
