@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import pytest
 
@@ -108,12 +108,10 @@ def request_of(config: pytest.Config, suite: Path) -> RunOptions:
 
 def proof(config: pytest.Config) -> Proof:
     """Return whether equal work is to be proven."""
-    known: tuple[Proof, ...] = ("no", "yes", "required")
-    text = _value(config, "proof") or "yes"
-    for word in known:
-        if text == word:
-            return word
-    raise _invalid("proof", f"one of {', '.join(known)}", text)
+    word: Proof = _value(config, "proof") or "yes"
+    if word not in get_args(Proof):
+        raise _invalid("proof", f"one of {', '.join(get_args(Proof))}", word)
+    return word
 
 
 def with_our_options(line: str) -> str:

@@ -8,14 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchharness.api import (
-    Backend,
-    Batch,
-    ConsumedBatches,
-    Optimizer,
-    Scores,
-    Task,
-)
+from benchharness.api import Backend, Batch, ConsumedBatches, Optimizer, Scores, Task
 from benchharness.model.network import Shape
 from benchharness.model.task import OptimizerName
 from benchharness.testing.assertions import (
