@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchharness.pytest_plugin.options import SUITES, add_options
+from benchharness.pytest_plugin.options import SUITES
+from benchharness.pytest_plugin.options import pytest_addoption as pytest_addoption
 
 if TYPE_CHECKING:
     from benchharness.pytest_plugin.timing import Bench
@@ -21,11 +22,6 @@ _BENCHMARK = re.compile(r"^\s*\[\[\s*benchmark\s*\]\]", re.M)
 _DATASET = re.compile(r"^\s*\[\s*dataset\s*\]", re.M)
 # No suite is longer, and no other file needs to be read for it.
 _LONGEST_BYTES = 1_000_000
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options."""
-    add_options(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:

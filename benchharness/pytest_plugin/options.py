@@ -38,7 +38,7 @@ class UncomparedWarning(pytest.PytestWarning):
     """Nothing is compared, although ``--against`` asks for it."""
 
 
-def add_options(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options and ini keys."""
     group = parser.getgroup(PREFIX, "suites of benchharness")
     for name, metavar, text, kind in _VALUES:

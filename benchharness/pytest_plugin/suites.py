@@ -84,18 +84,18 @@ class SuiteCollector(pytest.File):
     def observed(self, take: Observer) -> Iterator[Observer]:
         """Give the observer of a run, for whom it finishes when the session has."""
         with with_observers(nullcontext(take)) as observe:
-            yield observe
-            run, status = self.run, self.session.exitstatus
-            is_interrupted = status == pytest.ExitCode.INTERRUPTED
-            errors = ["interrupted"] if is_interrupted else run.first_error.lines()
-            observe(
-                RunFinished(
+            try:
+                yield observe
+            finally:
+                run, status = self.run, self.session.exitstatus
+                is_interrupted = status == pytest.ExitCode.INTERRUPTED
+                finished = RunFinished(
                     exit_code=INTERRUPTED if is_interrupted else int(status),
                     folder=str(run.folder) if run.folder else None,
                     answers=tuple(run.answers()),
-                    errors=tuple(errors),
+                    errors=("interrupted",) if is_interrupted else run.first_error.lines(),
                 )
-            )
+                observe(finished)
 
     @property
     def selected(self) -> list[PlannedCell]:
@@ -187,9 +187,9 @@ class FirstError:
             self._error = error
             raise
 
-    def lines(self) -> list[str]:
+    def lines(self) -> tuple[str, ...]:
         """Return the error, a line for each problem; none where there was none."""
-        return self._error.lines() if self._error else []
+        return tuple(self._error.lines()) if self._error else ()
 
 
 class SuiteRun:

@@ -165,22 +165,6 @@ class PluginCheck:
         Raises:
             PluginError: No plugin of that name is installed, or loading it ends the process.
         """
-        for result in self._clauses():
-            self.results.append(result)
-            yield result
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the outcome as JSON knows it."""
-        return {
-            "plugin": self.name,
-            "distribution": self.distribution,
-            "is_kept": self.is_kept,
-            "strategies": self.strategies,
-            "refused": self.refusals,
-            "items": [result.as_dict() for result in self.results],
-        }
-
-    def _clauses(self) -> Iterator[ClauseResult]:
         is_loaded = not observe_loading(self.name, options=self.options).error
         clauses = list(PACKAGE_CLAUSES + BACKEND_CLAUSES if is_loaded else PACKAGE_CLAUSES)
         running, failure = "", ""
@@ -199,7 +183,7 @@ class PluginCheck:
                             running = event["check"]
                         case "clause":
                             checks = [CheckResult(**check) for check in event["checks"]]
-                            yield self._result(clauses.pop(0), *checks)
+                            yield self._keep(clauses.pop(0), *checks)
                         case "finished" if event["status"] != "ok":
                             failure = event["reason"]
             finally:
@@ -207,7 +191,7 @@ class PluginCheck:
             if clauses:
                 reason = failure or _death(worker.process.returncode, running, log)
                 broken = CheckResult(check=running, outcome="broken", reason=reason)
-                yield self._result(clauses[0], broken)
+                yield self._keep(clauses[0], broken)
         # Without a backend there is nothing more to check, and that is said above.
         if is_loaded:
             check = CheckResult(check="strategies", outcome="kept")
@@ -215,15 +199,28 @@ class PluginCheck:
                 reasons = "; ".join(dict.fromkeys(self.refusals.values()))
                 reason = f"strategies: expected one, found none: {reasons}"
                 check = CheckResult(check="strategies", outcome="broken", reason=reason)
-            yield ClauseResult(
+            result = ClauseResult(
                 name="strategies",
                 title="carries out at least one strategy",
                 checks=(check,),
                 remark=", ".join(self.strategies),
             )
+            self.results.append(result)
+            yield result
 
-    def _result(self, clause: type[Clause], *checks: CheckResult) -> ClauseResult:
-        """Return the outcome of a clause, with what else is worth knowing of it."""
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON knows it."""
+        return {
+            "plugin": self.name,
+            "distribution": self.distribution,
+            "is_kept": self.is_kept,
+            "strategies": self.strategies,
+            "refused": self.refusals,
+            "items": [result.as_dict() for result in self.results],
+        }
+
+    def _keep(self, clause: type[Clause], *checks: CheckResult) -> ClauseResult:
+        """Keep and return the outcome of a clause, with what else is worth knowing of it."""
         entry, loading = find(self.name), observe_loading(self.name, options=self.options)
         remark = ""
         if clause is Imports and not is_in(entry.module, CORE):
@@ -234,7 +231,9 @@ class PluginCheck:
             remark = f"{loading.import_ms:.0f} ms"
         elif clause is MissingFramework:
             remark = framework_of(entry, loading.needs)
-        return ClauseResult(name=clause.clause, title=title(clause), checks=checks, remark=remark)
+        result = ClauseResult(name=clause.clause, title=title(clause), checks=checks, remark=remark)
+        self.results.append(result)
+        return result
 
 
 def title(clause: type[Clause]) -> str:
