@@ -37,6 +37,13 @@ from benchharness.fairness.settings import learning_settings
 
 Array = NDArray[Any]
 DType = Literal["float64", "float32"]
+# Inputs, weights and results are float32; float64 between them only rounds less.
+_ONLY: Mapping[str, Setting] = {
+    "device": "cpu",
+    "precision": "float32",
+    "layout": "channels_last",
+    "compile": False,
+}
 
 
 class NumpyBackend:
@@ -76,8 +83,7 @@ class NumpyWork:
     """
 
     def __init__(self, task: Task, dtype: DType) -> None:
-        only = {"device": "cpu", "precision": "float32", "layout": "channels_last"}
-        for setting, expected in (*only.items(), ("compile", False)):
+        for setting, expected in _ONLY.items():
             value = getattr(task.execution, setting)
             if value != expected:
                 raise UnsupportedError(
@@ -106,13 +112,9 @@ class NumpyWork:
         """Return the only way in which NumPy computes, and the dtype."""
         return {
             "engine": "numpy",
-            "device": "cpu",
+            **_ONLY,
             "dtype": self._dtype,
-            # Inputs, weights and results are float32; float64 between them only rounds less.
-            "precision": "float32",
             "tf32": False,
-            "layout": "channels_last",
-            "compile": False,
             "deterministic": True,
             "loader_workers": 0,
         }
