@@ -24,9 +24,9 @@ from benchharness.pytest_plugin.options import against, request_of
 from benchharness.pytest_plugin.suites import FirstError, select_cells
 from benchharness.report.comparison import headline, plain_text
 from benchharness.run.events import Announced, Event
+from benchharness.run.requests import head_benchmark
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
-from benchharness.suite.settings import FineTuneSettings
 from benchharness.text import suggest
 
 if TYPE_CHECKING:
@@ -150,13 +150,11 @@ class AgainstRun:
     def _sample(self, pair: CellPair) -> PairSeries:
         """Return the pairs of a cell, after those of the cell that trains its head."""
         assert self._session is not None
-        key, settings = _key(pair), pair.a.settings
+        key, of_head = _key(pair), (head_benchmark(pair.a), pair.a.track, pair.backend)
         if key not in self._series:
-            if isinstance(settings, FineTuneSettings):
-                for head in self._session.plan.cells:
-                    of_head = (head.a.benchmark, head.a.track, head.backend)
-                    if of_head == (settings.head_from, pair.a.track, pair.backend):
-                        self._sample(head)
+            for other in self._session.plan.cells:
+                if (other.a.benchmark, other.a.track, other.backend) == of_head:
+                    self._sample(other)
             (self._series[key],) = self._session.sampler.run([pair])
         return self._series[key]
 

@@ -37,11 +37,11 @@ from benchharness.results.record import Record
 from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import write_csv_files
 from benchharness.run.events import Announced, Event, Observer, RunFinished, TrialStarted
-from benchharness.run.requests import backend_plugin
+from benchharness.run.requests import backend_plugin, head_benchmark
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, start_run
 from benchharness.suite.plan import Plan, PlannedCell
-from benchharness.suite.settings import FineTuneSettings, StrategySettings, TrainingSettings
+from benchharness.suite.settings import StrategySettings, TrainingSettings
 
 if TYPE_CHECKING:
     from benchharness.pytest_plugin.against import AgainstRun
@@ -363,9 +363,9 @@ def select_cells(plan: Plan, cells: Iterable[PlannedCell]) -> Plan:
     """Return the plan of these cells alone, with those they take their heads from."""
     selected = {cell.key for cell in cells}
     heads = {
-        (cell.settings.head_from, cell.track, cell.backend)
+        (head_benchmark(cell), cell.track, cell.backend)
         for cell in plan.cells
-        if cell.key in selected and isinstance(cell.settings, FineTuneSettings)
+        if cell.key in selected
     }
     kept = (
         cell
