@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from benchharness.pytest_plugin.suites import SuiteCollector
     from benchharness.run.options import RunOptions
 
-T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
 PREFIX = "benchharness"
 # Those that were collected.
@@ -32,6 +30,7 @@ _VALUES: tuple[tuple[str, str, str, Literal["args"] | None], ...] = (
     ("results", "DIR", "Folder for the records of runs.", "args"),
     ("timeout", "S", "Kill a trial that reports no progress for this many seconds.", None),
 )
+_NUMBERS = {"trials": int, "timeout": float}
 
 
 class UncomparedWarning(pytest.PytestWarning):
@@ -47,7 +46,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             metavar=metavar,
             action="append" if name == "backend" else "store",
             help=text,
-            **({"type": {"trials": int, "timeout": float}[name]} if metavar in "NS" else {}),
+            type=_NUMBERS.get(name),
         )
         parser.addini(f"{PREFIX}_{name}", text, type=kind, default=[] if kind else None)
     for flag, value, text in (
@@ -96,11 +95,11 @@ def request_of(config: pytest.Config, suite: Path) -> RunOptions:
         suite=suite,
         profile=_value(config, "profile"),
         backends=tuple(_value(config, "backend")),
-        trials=_number(config, "trials", int),
+        trials=_value(config, "trials"),
         data=_folder(config, "data"),
         device=_value(config, "device") or "auto",
         results=_folder(config, "results") or config.invocation_params.dir / "results",
-        timeout_s=_number(config, "timeout", float),
+        timeout_s=_value(config, "timeout"),
         # A required proof is checked cell by cell; `run` would refuse the suite as a whole.
         proof="no" if proof(config) == "no" else "yes",
     )
@@ -122,7 +121,13 @@ def with_our_options(line: str) -> str:
 def _value(config: pytest.Config, name: str) -> Any:
     """Return the option of the command line, else the ini key."""
     option = config.getoption(f"{PREFIX}_{name}", None)
-    return config.getini(f"{PREFIX}_{name}") if option is None else option
+    if option is not None:
+        return option
+    value = config.getini(f"{PREFIX}_{name}")
+    try:
+        return _NUMBERS[name](value) if value is not None and name in _NUMBERS else value
+    except ValueError:
+        raise _invalid(name, "a number", value) from None
 
 
 def _folder(config: pytest.Config, name: str) -> Path | None:
@@ -136,14 +141,6 @@ def _folder(config: pytest.Config, name: str) -> Path | None:
         raise _invalid(name, "one folder, in quotes where it has blanks", " ".join(value))
     home = config.inipath.parent if config.inipath else config.invocation_params.dir
     return home / expanded(value[0]) if value else None
-
-
-def _number(config: pytest.Config, name: str, kind: Callable[[str], T]) -> T | None:
-    value = _value(config, name)
-    try:
-        return None if value is None else kind(value)
-    except ValueError:
-        raise _invalid(name, "a number", value) from None
 
 
 def _invalid(name: str, expected: str, value: str) -> RunError:
