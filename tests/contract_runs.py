@@ -31,11 +31,13 @@ def check_package(plugin: str, *clauses: str) -> dict[str, ClauseResult]:
 def _run(contract: type, subject: object, clauses: Sequence[str]) -> dict[str, Any]:
     results: dict[str, ClauseResult] = {}
 
-    def on_clause(name: str, checks: Sequence[CheckResult]) -> None:
-        results[name] = ClauseResult(name=name, title=name, checks=tuple(checks))
+    def emit(event: dict[str, Any]) -> None:
+        if event["event"] == "clause":
+            name, checks = event["clause"], [CheckResult(**check) for check in event["checks"]]
+            results[name] = ClauseResult(name=name, title=name, checks=tuple(checks))
 
     # A session inside another: neither the plugins nor the options of that one are for it.
     variables = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTEST_ADDOPTS": "", "PYTEST_PLUGINS": ""}
     with patch.dict(os.environ, variables):
-        ContractSession(subject=subject, on_clause=on_clause, clauses=clauses).run(contract)
+        ContractSession(subject=subject, emit=emit, clauses=clauses).run(contract)
     return results

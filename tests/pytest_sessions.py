@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 # A session in this process takes back what it has imported, and NumPy cannot be imported again.
-import benchharness.pytest_plugin.run
+import benchharness.pytest_plugin.suites
 import benchharness.pytest_plugin.timing  # noqa: F401
 
 PLUGIN = """

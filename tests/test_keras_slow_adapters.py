@@ -12,7 +12,7 @@ from benchharness.api import AfterEpoch, AfterStep, Backend, Batches, Task
 from benchharness.report.rows import NOTABLE_ABOVE
 from benchharness.testing import BackendContract
 from benchharness.testing.assertions import Subject
-from benchharness.testing.contract_execution import replay_timer
+from benchharness.testing.contract_execution import ReplayTimer
 from benchharness.testing.tasks import CPU
 
 pytestmark = pytest.mark.full
@@ -102,7 +102,7 @@ def test_a_queue_of_two_workers_shows_outside_the_computation(
     """It costs such a step a millisecond, near what the contract allows; the note names it."""
     # Its threads share the cores with whatever else is at work, which can hide it once.
     for _ in range(3):
-        timer = replay_timer(Planted(*slow_trainings["PyDataset of two workers"]), CPU)
+        timer = ReplayTimer(Planted(*slow_trainings["PyDataset of two workers"]), CPU)
         steps = [timer.compare() for _ in range(4)]
         share = median(1 - replay_s / step_s for step_s, replay_s in steps)
         if share > NOTABLE_ABOVE:

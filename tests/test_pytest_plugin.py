@@ -284,7 +284,7 @@ def test_data_that_cannot_be_had_fail_each_cell_with_a_line(project: pytest.Pyte
 
 def test_only_selected_cells_run_and_those_they_take_their_heads_from(tmp_path: Path):
     """Heads of the backends that were selected, in the track that was."""
-    from benchharness.pytest_plugin.run import select_cells
+    from benchharness.pytest_plugin.suites import select_cells
 
     transfer = 'weights = "random"\nbackbone = "vgg_mini"\n'
     before = '[[benchmark]]\nname = "before"\nstrategy = "bottleneck"\n'

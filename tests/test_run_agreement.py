@@ -17,7 +17,7 @@ from benchharness.data.info import DatasetInfo
 from benchharness.doctor.data import datasets, weights, weights_checks
 from benchharness.errors import BenchError, DatasetError, WeightsError
 from benchharness.model.backbones import BACKBONES
-from benchharness.pytest_plugin.run import smallest_plan
+from benchharness.pytest_plugin.suites import smallest_plan
 from benchharness.run import messages
 from benchharness.run.dry_run import check_weights, dataset_info
 from benchharness.run.inputs import SearchPaths, find_inputs

@@ -6,21 +6,22 @@ before there is a suite, or a test with the fixture ``benchharness``.
 
 from __future__ import annotations
 
-import sys
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from benchharness.pytest_plugin.options import add_options
+from benchharness.pytest_plugin.options import SUITES
+from benchharness.pytest_plugin.options import pytest_addoption as pytest_addoption
 
 if TYPE_CHECKING:
     from benchharness.pytest_plugin.timing import Bench
 
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add our options."""
-    add_options(parser)
+_BENCHMARK = re.compile(r"^\s*\[\[\s*benchmark\s*\]\]", re.M)
+_DATASET = re.compile(r"^\s*\[\s*dataset\s*\]", re.M)
+# No suite is longer, and no other file needs to be read for it.
+_LONGEST_BYTES = 1_000_000
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -67,16 +68,17 @@ class WithoutBenchmark:
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """Return the collector of a suite, and nothing for any other file."""
-    if file_path.suffix != ".toml" or not _is_asked_for(file_path, parent.config):
+    is_toml = file_path.suffix == ".toml" and _is_asked_for(file_path, parent.config)
+    if not is_toml or not _is_suite(file_path):
         return None
-    from benchharness.pytest_plugin.suites import SuiteCollector, is_suite
+    from benchharness.pytest_plugin.suites import SuiteCollector
 
-    return SuiteCollector.from_parent(parent, path=file_path) if is_suite(file_path) else None
+    return SuiteCollector.from_parent(parent, path=file_path)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Add what judges baselines and compares steps, if anything of ours is to be timed."""
-    has_suites = "benchharness.pytest_plugin.suites" in sys.modules
+    has_suites = SUITES in session.config.stash
     has_steps = any("benchharness" in getattr(item, "fixturenames", ()) for item in session.items)
     config, benchmarks = session.config, session.config.pluginmanager.get_plugin("pytest-benchmark")
     if (has_suites or has_steps) and benchmarks is not None:
@@ -120,6 +122,17 @@ def _is_asked_for(path: Path, config: pytest.Config) -> bool:
         return path in {Path(config.invocation_params.dir, name) for name in names}
     is_bare = config.args_source is pytest.Config.ArgsSource.INVOCATION_DIR
     return not is_bare or bool(config.getoption("benchmark_only", False))
+
+
+def _is_suite(path: Path) -> bool:
+    """Return whether a TOML file has the tables of a suite; cheap, for every file is asked."""
+    try:
+        if path.stat().st_size > _LONGEST_BYTES:
+            return False
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return bool(_BENCHMARK.search(text) and _DATASET.search(text))
 
 
 def _has_benchmark(config: pytest.Config) -> bool:

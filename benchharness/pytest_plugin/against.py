@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, nullcontext
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +19,14 @@ from benchharness.compare.verdict import read_thresholds
 from benchharness.errors import RunError
 from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import installed
-from benchharness.progress.json_reporter import with_observers
 from benchharness.pytest_plugin import samples
 from benchharness.pytest_plugin.options import against, request_of
-from benchharness.pytest_plugin.run import FirstError, run_finished, select_cells
+from benchharness.pytest_plugin.suites import FirstError, select_cells
 from benchharness.report.comparison import headline, plain_text
-from benchharness.run.events import Announced, Event, Observer
+from benchharness.run.events import Announced, Event
+from benchharness.run.requests import head_benchmark
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
-from benchharness.suite.settings import FineTuneSettings
 from benchharness.text import suggest
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ class AgainstRun:
         self._stack = ExitStack()
         self._session: ComparisonSession | None = None
         self._series: dict[CellKey, PairSeries] = {}
-        self._first_error = FirstError()
+        self.first_error = FirstError()
 
     @property
     def folder(self) -> Path | None:
@@ -68,7 +67,7 @@ class AgainstRun:
         cell, target = item.cell, self._target
         if target.kind == "backend" and cell.backend == target.text:
             pytest.skip(f"{item.name}: the others are compared with {target.text}")
-        with self._first_error.repeated():
+        with self.first_error.repeated():
             session = self._session or self._start()
         pair = next((pair for pair in session.plan.cells if _key(pair) == cell.key), None)
         if pair is None:
@@ -88,11 +87,15 @@ class AgainstRun:
                 samples.report_cell(item, records, facts, suffix=suffix)
         judge(item, comparison)
 
-    def lines(self, width: int) -> Iterator[str]:
-        """Yield the table of all cells so far, for a terminal of that width."""
+    def answers(self) -> list[str]:
+        """Return the outcome of all cells so far, in a line."""
         comparison = self._comparison()
-        if comparison is not None:
-            yield from plain_text(comparison, width=width).rstrip().splitlines()
+        return [headline(comparison)] if comparison else []
+
+    def lines(self, width: int) -> list[str]:
+        """Return the table of all cells so far, for a terminal of that width."""
+        comparison = self._comparison()
+        return plain_text(comparison, width=width).rstrip().splitlines() if comparison else []
 
     def close(self) -> None:
         """Write comparison.json and the tables, release the device and remove the worktree."""
@@ -109,16 +112,10 @@ class AgainstRun:
 
     def _start(self) -> ComparisonSession:
         """Check out the revision, prepare data and weights and prove."""
-        observe = self._stack.enter_context(with_observers(nullcontext(self._observe)))
-        self._stack.callback(self._finish, observe)
+        observe = self._stack.enter_context(self._suite.observed(self._observe))
         opened = open_comparison(self._options(), observe, select=self._select)
         self._session = self._stack.enter_context(opened)
         return self._session
-
-    def _finish(self, observe: Observer) -> None:
-        comparison = self._comparison()
-        answers = [headline(comparison)] if comparison else []
-        observe(run_finished(self._suite, self.folder, answers, self._first_error))
 
     def _options(self) -> ComparisonOptions:
         name, request = self._target.text, self._request
@@ -153,13 +150,11 @@ class AgainstRun:
     def _sample(self, pair: CellPair) -> PairSeries:
         """Return the pairs of a cell, after those of the cell that trains its head."""
         assert self._session is not None
-        key, settings = _key(pair), pair.a.settings
+        key, of_head = _key(pair), (head_benchmark(pair.a), pair.a.track, pair.backend)
         if key not in self._series:
-            if isinstance(settings, FineTuneSettings):
-                for head in self._session.plan.cells:
-                    of_head = (head.a.benchmark, head.a.track, head.backend)
-                    if of_head == (settings.head_from, pair.a.track, pair.backend):
-                        self._sample(head)
+            for other in self._session.plan.cells:
+                if (other.a.benchmark, other.a.track, other.backend) == of_head:
+                    self._sample(other)
             (self._series[key],) = self._session.sampler.run([pair])
         return self._series[key]
 

@@ -16,7 +16,7 @@ from benchharness.compare.verdict import Sample, decide
 from benchharness.measure.machine import fingerprint
 from benchharness.measure.yardstick import movement
 from benchharness.model.quantities import QUANTITIES
-from benchharness.pytest_plugin.suites import SUITES
+from benchharness.pytest_plugin.options import SUITES
 
 Info = Mapping[str, Any]
 # With fewer samples on either side a change cannot be told from chance: processes differ, and the
@@ -106,10 +106,8 @@ def verdict(now: Info, then: Info) -> tuple[str, str]:
         return "undecided", f"not in the baseline; {_SAVE}"
     if reasons := [*differences(now, then)]:
         return "undecided", "; ".join(reasons)
-    rounds, trials = (
-        min(count(now), count(then))
-        for count in (lambda i: i.get("rounds", 0), lambda i: len(i.get("trial_step_s", ())))
-    )
+    rounds = min(info.get("rounds", 0) for info in (now, then))
+    trials = min(len(info.get("trial_step_s", ())) for info in (now, then))
     if rounds < _ROUNDS or trials < _TRIALS:
         return "undecided", (
             f"expected at least {_ROUNDS} rounds and {_TRIALS} trials on both sides, found "
@@ -144,20 +142,21 @@ def speed(share: float, *, digits: int = 0) -> str:
 def differences(now: Info, then: Info) -> Iterator[str]:
     """Yield the differences for which two times cannot be compared."""
     # What a fixture's benchmark never states is equal on both sides.
-    for key in ("machine", "device", "precision"):
-        if now.get(key) != then.get(key):
-            yield f"{key}: expected {then.get(key)}, as in the baseline, found {now.get(key)}"
-    for key in ("dataset", "weights"):
-        content_now, content_then = (
-            f"{content['name']} {content['digest'][:12]}" if content else "none"
-            for content in (now.get(key), then.get(key))
-        )
-        if content_now != content_then:
-            yield f"{key}: expected {content_then}, as in the baseline, found {content_now}"
+    for key in ("machine", "device", "precision", "dataset", "weights"):
+        ours, theirs = _shown(now.get(key)), _shown(then.get(key))
+        if ours != theirs:
+            yield f"{key}: expected {theirs}, as in the baseline, found {ours}"
     for key, what in (("settings", "settings"), ("options", "backend options")):
         pair = [{**(info.get(key) or {}), "precision": None} for info in (now, then)]
         if changed := changes(*pair):
             yield f"{what}: expected those of the baseline, found others: {changed}"
+
+
+def _shown(fact: Any) -> str:
+    """Return a fact for people, of data and weights the name and the digest."""
+    if isinstance(fact, Mapping):
+        return f"{fact['name']} {fact['digest'][:12]}"
+    return "none" if fact is None else str(fact)
 
 
 def changes(now: Info, then: Info) -> str:

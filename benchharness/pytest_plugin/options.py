@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import pytest
 
 from benchharness.errors import RunError
 
 if TYPE_CHECKING:
+    from benchharness.pytest_plugin.suites import SuiteCollector
     from benchharness.run.options import RunOptions
 
-T = TypeVar("T")
 Proof = Literal["no", "yes", "required"]
 PREFIX = "benchharness"
+# Those that were collected.
+SUITES = pytest.StashKey[list["SuiteCollector"]]()
 UNCOMPARED = "--against: nothing is compared: benchmarks are disabled"
 _OPTION = re.compile(r": --(?=profile|backend|trials|data|device)")
 # Options with a value: name, metavar, help, type of the ini key.
@@ -29,13 +30,14 @@ _VALUES: tuple[tuple[str, str, str, Literal["args"] | None], ...] = (
     ("results", "DIR", "Folder for the records of runs.", "args"),
     ("timeout", "S", "Kill a trial that reports no progress for this many seconds.", None),
 )
+_NUMBERS = {"trials": int, "timeout": float}
 
 
 class UncomparedWarning(pytest.PytestWarning):
     """Nothing is compared, although ``--against`` asks for it."""
 
 
-def add_options(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Add our options and ini keys."""
     group = parser.getgroup(PREFIX, "suites of benchharness")
     for name, metavar, text, kind in _VALUES:
@@ -44,7 +46,7 @@ def add_options(parser: pytest.Parser) -> None:
             metavar=metavar,
             action="append" if name == "backend" else "store",
             help=text,
-            **({"type": {"trials": int, "timeout": float}[name]} if metavar in "NS" else {}),
+            type=_NUMBERS.get(name),
         )
         parser.addini(f"{PREFIX}_{name}", text, type=kind, default=[] if kind else None)
     for flag, value, text in (
@@ -93,11 +95,11 @@ def request_of(config: pytest.Config, suite: Path) -> RunOptions:
         suite=suite,
         profile=_value(config, "profile"),
         backends=tuple(_value(config, "backend")),
-        trials=_number(config, "trials", int),
+        trials=_value(config, "trials"),
         data=_folder(config, "data"),
         device=_value(config, "device") or "auto",
         results=_folder(config, "results") or config.invocation_params.dir / "results",
-        timeout_s=_number(config, "timeout", float),
+        timeout_s=_value(config, "timeout"),
         # A required proof is checked cell by cell; `run` would refuse the suite as a whole.
         proof="no" if proof(config) == "no" else "yes",
     )
@@ -105,12 +107,10 @@ def request_of(config: pytest.Config, suite: Path) -> RunOptions:
 
 def proof(config: pytest.Config) -> Proof:
     """Return whether equal work is to be proven."""
-    known: tuple[Proof, ...] = ("no", "yes", "required")
-    text = _value(config, "proof") or "yes"
-    for word in known:
-        if text == word:
-            return word
-    raise _invalid("proof", f"one of {', '.join(known)}", text)
+    word: Proof = _value(config, "proof") or "yes"
+    if word not in get_args(Proof):
+        raise _invalid("proof", f"one of {', '.join(get_args(Proof))}", word)
+    return word
 
 
 def with_our_options(line: str) -> str:
@@ -121,7 +121,13 @@ def with_our_options(line: str) -> str:
 def _value(config: pytest.Config, name: str) -> Any:
     """Return the option of the command line, else the ini key."""
     option = config.getoption(f"{PREFIX}_{name}", None)
-    return config.getini(f"{PREFIX}_{name}") if option is None else option
+    if option is not None:
+        return option
+    value = config.getini(f"{PREFIX}_{name}")
+    try:
+        return _NUMBERS[name](value) if value is not None and name in _NUMBERS else value
+    except ValueError:
+        raise _invalid(name, "a number", value) from None
 
 
 def _folder(config: pytest.Config, name: str) -> Path | None:
@@ -135,14 +141,6 @@ def _folder(config: pytest.Config, name: str) -> Path | None:
         raise _invalid(name, "one folder, in quotes where it has blanks", " ".join(value))
     home = config.inipath.parent if config.inipath else config.invocation_params.dir
     return home / expanded(value[0]) if value else None
-
-
-def _number(config: pytest.Config, name: str, kind: Callable[[str], T]) -> T | None:
-    value = _value(config, name)
-    try:
-        return None if value is None else kind(value)
-    except ValueError:
-        raise _invalid(name, "a number", value) from None
 
 
 def _invalid(name: str, expected: str, value: str) -> RunError:

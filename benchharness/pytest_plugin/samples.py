@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from benchharness import __version__
 from benchharness.compare.verdict import Criteria
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 # Of pytest-benchmark: `report_samples` was tried with 5.2.0, 5.2.3, 5.3.0 and 5.3.1, and raises an
 # error if another differs. 5.1 cannot fail a median.
-FIRST, BEFORE = (5, 2), (6,)
+_FIRST, _BEFORE = "5.2", "6"
 _SESSION = "pytest-benchmark"
 _INSTALL = "pip install 'benchharness[pytest]'"
 # Medians over the trials, beside the times.
@@ -53,11 +54,10 @@ def require_pytest_benchmark(config: pytest.Config) -> None:
         found = version(_SESSION)
     except PackageNotFoundError:
         found = "none"
-    leading = found.split("+", maxsplit=1)[0].split(".")[:2]
-    numbers = tuple(int(part) for part in leading if part.isdigit())
-    if not FIRST <= numbers < BEFORE:
+    supported = SpecifierSet(f">={_FIRST},<{_BEFORE}")
+    if found == "none" or not supported.contains(found, prereleases=True):
         raise RunError(
-            f"{_SESSION}: expected {_SESSION} {_dotted(FIRST)} or newer, before {_dotted(BEFORE)}, "
+            f"{_SESSION}: expected {_SESSION} {_FIRST} or newer, before {_BEFORE}, "
             f"found {found}; install it with: {_INSTALL}"
         )
     if session_of(config) is None:
@@ -126,8 +126,8 @@ def report_samples(
             stats.update(seconds)
     except (AttributeError, TypeError) as error:
         raise RunError(
-            f"{_SESSION} {version(_SESSION)}: expected it to take samples as {_dotted(FIRST)} "
-            f"does, found: {error}; install another with: {_INSTALL}"
+            f"{_SESSION} {version(_SESSION)}: expected it to take samples as {_FIRST} does, "
+            f"found: {error}; install another with: {_INSTALL}"
         ) from error
 
 
@@ -223,7 +223,3 @@ def _point(cell: PlannedCell) -> str:
 
     settings = ",".join(f"{name}={shown(value)}" for name, value in cell.matrix.items())
     return f"{cell.benchmark}[{settings}]" if settings else cell.benchmark
-
-
-def _dotted(numbers: tuple[int, ...]) -> str:
-    return ".".join(map(str, numbers))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path, PurePath
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import pytest
 
@@ -17,11 +18,18 @@ _PATH = "__path__"
 
 
 class Turns:
-    """The side's end of two pipes: it waits for its turn, and reports what it has timed."""
+    """The side's end of two pipes: it waits for its turn, and reports what it has timed.
 
-    def __init__(self, orders: IO[str], answers: IO[str]) -> None:
-        self._orders, self._answers = orders, answers
-        self._is_begun = False
+    As a plugin it reports how the test has ended.
+
+    Args:
+        places: Folders of the side: its files, its pytest root among them, and the repository's
+            own top.
+    """
+
+    def __init__(self, orders: IO[str], answers: IO[str], places: Sequence[Path]) -> None:
+        self._orders, self._answers, self._places = orders, answers, places
+        self._is_begun, self._skipped = False, ""
 
     def begin(self, *, rounds: int) -> bool:
         """Report how many rounds are to be timed; False for a second timing, which has no turns."""
@@ -41,17 +49,6 @@ class Turns:
         self._answers.write(json.dumps(facts) + "\n")
         self._answers.flush()
 
-
-TURNS = pytest.StashKey[Turns]()
-
-
-class EndReport:
-    """Reports how the test has ended."""
-
-    def __init__(self, turns: Turns, places: Places) -> None:
-        self._turns, self._places = turns, places
-        self._skipped = ""
-
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the reason for which the test is skipped."""
         if report.skipped and isinstance(report.longrepr, tuple):
@@ -59,9 +56,12 @@ class EndReport:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, exitstatus: int) -> None:
-        """Report it."""
-        foreign = foreign_package(self._places)
-        self._turns.report(code=int(exitstatus), foreign=foreign, skipped=self._skipped)
+        """Report how it ended, and whether it has run the side's files."""
+        foreign = foreign_package(*self._places)
+        self.report(code=int(exitstatus), foreign=foreign, skipped=self._skipped)
+
+
+TURNS = pytest.StashKey[Turns]()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -69,17 +69,9 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     """Take over the options of the session that compares, before anything is configured."""
     stated = json.loads(os.environ.pop(VARIABLE), object_hook=with_paths)
     vars(config.option).update(stated["options"])
-    turns = Turns(os.fdopen(stated["orders"]), os.fdopen(stated["answers"], "w"))
-    config.stash[TURNS] = turns
-    config.pluginmanager.register(EndReport(turns, Places(*map(Path, stated["places"]))))
-
-
-class Places(NamedTuple):
-    """Folders of a side: its files, its pytest root among them, and the repository's own top."""
-
-    files: Path
-    root: Path
-    top: Path
+    orders, answers = os.fdopen(stated["orders"]), os.fdopen(stated["answers"], "w")
+    config.stash[TURNS] = Turns(orders, answers, stated["places"])
+    config.pluginmanager.register(config.stash[TURNS])
 
 
 def path_as_json(value: object) -> dict[str, str]:
@@ -94,9 +86,9 @@ def with_paths(value: dict[str, Any]) -> Any:
     return Path(value[_PATH]) if value.keys() == {_PATH} else value
 
 
-def foreign_package(places: Places) -> str:
+def foreign_package(files: Path, root: Path, top: Path) -> str:
     """Return a package of a working tree that was imported from elsewhere; empty for none."""
-    files, root, top = (place.resolve() for place in places)
+    files, root, top = files.resolve(), root.resolve(), top.resolve()
     folders = [files, files / "src", root, root / "src"]
     for name, module in [*sys.modules.items()]:
         origin = getattr(module, "__file__", None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -17,7 +18,6 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from statistics import median
-from threading import Timer
 from typing import Any, Self
 
 import pytest
@@ -35,10 +35,11 @@ from benchharness.measure.yardstick import SHARED_DEVICE
 from benchharness.model.quantities import QUANTITIES
 from benchharness.pytest_plugin.against import judge, target_of
 from benchharness.pytest_plugin.options import UNCOMPARED, UncomparedWarning, request_of
-from benchharness.pytest_plugin.run import FirstError
 from benchharness.pytest_plugin.samples import report_samples, session_of
 from benchharness.pytest_plugin.side import VARIABLE, path_as_json
+from benchharness.pytest_plugin.suites import FirstError
 from benchharness.report.comparison import plain_text
+from benchharness.subprocesses import python_environment
 
 _COLUMN = QUANTITIES["step_ms_p50"]
 _MOST_PAIRS = 20
@@ -75,17 +76,15 @@ class StepSide:
         """
         path = [self.here(Path(entry)) for entry in sys.path if entry]
         own = [folder for folder in path if folder.is_relative_to(self.files)]
-        behind = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
-        roots = dict.fromkeys([self.here(root), self.files])
-        sources = [folder for at in roots for folder in (at / "src", at)]
-        entries = dict.fromkeys([*map(str, [*own, *sources]), *behind])
-        variables = {"PYTHONPATH": os.pathsep.join(entries), "PYTHONSAFEPATH": "1"}
+        sources = [at / part for at in (self.here(root), self.files) for part in ("src", "")]
+        entries = dict.fromkeys([*map(str, [*own, *sources]), os.environ.get("PYTHONPATH", "")])
         kept = {
             name: value
             for name, value in os.environ.items()
             if name != "PYTEST_ADDOPTS" and not name.startswith(_COVERAGE)
         }
-        return with_retained_heap({**SHARED_DEVICE, **kept, **variables})
+        variables = {**SHARED_DEVICE, **kept, "PYTHONPATH": os.pathsep.join(entries)}
+        return with_retained_heap(python_environment(variables))
 
     def arguments(self, item: pytest.Item, cache: Path) -> list[str]:
         """Return pytest's arguments for a test; what an ini file adds is in the options."""
@@ -113,9 +112,11 @@ class SideProcess:
         self.step_s: list[float] = []
         self.output = ""
         self._label, self._log = side.label, log
-        orders, self._orders = os.pipe()
-        reader, answers = os.pipe()
-        self._reader = os.fdopen(reader)
+        orders, ours = os.pipe()
+        theirs, answers = os.pipe()
+        # Unbuffered: a line that is read in advance would not be seen to be there.
+        self._orders = os.fdopen(ours, "wb", buffering=0)
+        self._answers = os.fdopen(theirs, "rb", buffering=0)
         self._timeout_s = request_of(item.config, item.path).timeout_s
         root = item.config.rootpath
         stated = {
@@ -125,12 +126,10 @@ class SideProcess:
             "answers": answers,
         }
         folder = side.here(item.config.invocation_params.dir)
+        arguments = side.arguments(item, cache=log.with_name(f"cache-{log.name}"))
         with log.open("wb") as output:
             self._process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "pytest"),
-                    *side.arguments(item, cache=log.with_name(f"cache-{log.name}")),
-                ],
+                [sys.executable, "-m", "pytest", *arguments],
                 cwd=folder if folder.is_dir() else side.files,
                 env=side.environment(root) | {VARIABLE: json.dumps(stated, default=path_as_json)},
                 stdin=subprocess.DEVNULL,
@@ -147,10 +146,10 @@ class SideProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._close_orders()
+        self._orders.close()
         self._kill()
         self._process.wait()
-        self._reader.close()
+        self._answers.close()
 
     def _kill(self) -> None:
         with suppress(ProcessLookupError):
@@ -159,18 +158,15 @@ class SideProcess:
     def take_turn(self) -> None:
         """Let it run until its next report."""
         with suppress(BrokenPipeError):
-            os.write(self._orders, b"go\n")
+            self._orders.write(b"go\n")
         self.read()
 
     def read(self) -> None:
         """Wait for its next report, no longer than ``--benchharness-timeout`` says."""
-        killer = None
-        if self._timeout_s:
-            killer = Timer(self._timeout_s, self._kill)
-            killer.start()
-        line = self._reader.readline()
-        if killer is not None:
-            killer.cancel()
+        is_heard, _, _ = select.select([self._answers], [], [], self._timeout_s or None)
+        if not is_heard:
+            self._kill()
+        line = self._answers.readline()
         answer = json.loads(line) if line else {"code": self._process.wait()}
         if "step_s" in answer:
             self.step_s.append(answer["step_s"])
@@ -178,7 +174,7 @@ class SideProcess:
 
     def finish(self) -> None:
         """Let the test end."""
-        self._close_orders()
+        self._orders.close()
         while "code" not in self.facts:
             self.read()
         # What it prints of a failure comes last.
@@ -207,11 +203,6 @@ class SideProcess:
         """True where the side has no such test, or skips it."""
         is_refused = self.facts["code"] == pytest.ExitCode.USAGE_ERROR
         return bool(self.skipped) or (is_refused and "not found: " in self.output)
-
-    def _close_orders(self) -> None:
-        if self._orders >= 0:
-            os.close(self._orders)
-            self._orders = -1
 
 
 class StepsAgainst:

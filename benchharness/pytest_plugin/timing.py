@@ -118,10 +118,13 @@ class Bench:
         turns = self.item.config.stash.get(TURNS, None)
         if turns is not None and not turns.begin(rounds=rounds):
             raise RunError("benchharness.time: expected one timing in a test, found another")
+        versions = dict(requirements(find(self.backend))) if self.backend else None
         warm_s = min(timer.warm_up() for _ in range(warmup))
-        yardstick = Yardstick(self._framework()) if is_stored(self.item.config) else None
-        readings = [yardstick.read()] if yardstick else []
         count = steps or ceil(BLOCK_S / warm_s)
+        yardstick = None
+        if is_stored(self.item.config):
+            yardstick = Yardstick(framework_of(sys.modules if versions is None else versions))
+        readings = [yardstick.read()] if yardstick else []
         blocks = []
         if turns is None:
             blocks = [timer.block(count) for _ in range(rounds)]
@@ -142,12 +145,20 @@ class Bench:
         per_step = [block.seconds / block.steps for block in blocks]
         # Parts of one process stand for trials: the yardstick says whether the machine is the same.
         parts = [per_step[part::3] for part in range(3)]
-        facts = self._facts() | {
+        facts = {
+            "benchharness": __version__,
+            "kind": "step",
+            "unit": "seconds per step",
+            "machine": machine_label(fingerprint()),
+            "settings": recorded_variables(os.environ),
+            "limit": stored_limit(Criteria()),
             "synchrony": synchrony,
             "rounds": rounds,
             "trial_step_s": [low_decile(part) for part in parts if part],
             "yardstick": joined(readings),
         }
+        if versions is not None:
+            facts |= {"backend": self.backend, "device": self.device, "versions": versions}
         if turns is not None:
             turns.report(facts=facts)
         report_samples(self.item, per_step, extra_info=facts)
@@ -167,31 +178,6 @@ class Bench:
         chosen = choose_device(self.device, find_accelerators())
         name = "cpu" if chosen.index is None else f"cuda:{chosen.index}"
         return load_synchronize(self.backend, device=name)
-
-    def _framework(self) -> str:
-        """Return the framework whose bare step is the yardstick; empty for none."""
-        return framework_of(self._versions() if self.backend else sys.modules)
-
-    def _versions(self) -> dict[str, str]:
-        return dict(requirements(find(self.backend)))
-
-    def _facts(self) -> dict[str, Any]:
-        """Return the facts to store with the samples, beside those of the timing."""
-        facts: dict[str, Any] = {
-            "benchharness": __version__,
-            "kind": "step",
-            "unit": "seconds per step",
-            "machine": machine_label(fingerprint()),
-            "settings": recorded_variables(os.environ),
-            "limit": stored_limit(Criteria()),
-        }
-        if not self.backend:
-            return facts
-        return facts | {
-            "backend": self.backend,
-            "device": self.device,
-            "versions": self._versions(),
-        }
 
 
 class _StepTimer:

@@ -11,15 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchharness.api import (
-    Backend,
-    Execution,
-    Network,
-    Scores,
-    Task,
-    Training,
-    UnsupportedError,
-)
+from benchharness.api import Backend, Execution, Network, Scores, Task, Training, UnsupportedError
 from benchharness.testing.reference import NumpyBackend, NumpyTraining
 from benchharness.testing.tasks import CPU, make_task, small_cnn
 

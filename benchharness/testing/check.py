@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import traceback
-from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -19,7 +19,16 @@ from benchharness.run.process.executor import Event, Stop, WorkerProcess
 from benchharness.run.process.exit import log_tail
 from benchharness.testing.assertions import REFUSED, Clause, Subject
 from benchharness.testing.contract import BackendContract
-from benchharness.testing.contract_plugin import CORE, PluginContract, core_imports
+from benchharness.testing.contract_plugin import (
+    CORE,
+    REFERENCE,
+    ImportCost,
+    Imports,
+    MissingFramework,
+    PluginContract,
+    core_imports,
+    is_in,
+)
 from benchharness.testing.loading import framework_of, observe_loading
 from benchharness.worker.progress import Channel
 from benchharness.worker.request import WorkerRequest, worker_command
@@ -156,22 +165,6 @@ class PluginCheck:
         Raises:
             PluginError: No plugin of that name is installed, or loading it ends the process.
         """
-        for result in self._clauses():
-            self.results.append(result)
-            yield result
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the outcome as JSON knows it."""
-        return {
-            "plugin": self.name,
-            "distribution": self.distribution,
-            "is_kept": self.is_kept,
-            "strategies": self.strategies,
-            "refused": self.refusals,
-            "items": [result.as_dict() for result in self.results],
-        }
-
-    def _clauses(self) -> Iterator[ClauseResult]:
         is_loaded = not observe_loading(self.name, options=self.options).error
         clauses = list(PACKAGE_CLAUSES + BACKEND_CLAUSES if is_loaded else PACKAGE_CLAUSES)
         running, failure = "", ""
@@ -190,42 +183,63 @@ class PluginCheck:
                             running = event["check"]
                         case "clause":
                             checks = [CheckResult(**check) for check in event["checks"]]
-                            yield _result(clauses.pop(0), *checks, remark=event["remark"])
+                            yield self._keep(clauses.pop(0), *checks)
                         case "finished" if event["status"] != "ok":
                             failure = event["reason"]
             finally:
                 worker.end(is_patient=not clauses or event == "ended")
             if clauses:
                 reason = failure or _death(worker.process.returncode, running, log)
-                yield _result(
-                    clauses[0], CheckResult(check=running, outcome="broken", reason=reason)
-                )
+                broken = CheckResult(check=running, outcome="broken", reason=reason)
+                yield self._keep(clauses[0], broken)
         # Without a backend there is nothing more to check, and that is said above.
         if is_loaded:
-            reasons = "; ".join(dict.fromkeys(self.refusals.values()))
-            check = CheckResult(
-                check="strategies",
-                outcome="kept" if self.strategies else "broken",
-                reason=""
-                if self.strategies
-                else f"strategies: expected one, found none: {reasons}",
-            )
-            yield ClauseResult(
+            check = CheckResult(check="strategies", outcome="kept")
+            if not self.strategies:
+                reasons = "; ".join(dict.fromkeys(self.refusals.values()))
+                reason = f"strategies: expected one, found none: {reasons}"
+                check = CheckResult(check="strategies", outcome="broken", reason=reason)
+            result = ClauseResult(
                 name="strategies",
                 title="carries out at least one strategy",
                 checks=(check,),
                 remark=", ".join(self.strategies),
             )
+            self.results.append(result)
+            yield result
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the outcome as JSON knows it."""
+        return {
+            "plugin": self.name,
+            "distribution": self.distribution,
+            "is_kept": self.is_kept,
+            "strategies": self.strategies,
+            "refused": self.refusals,
+            "items": [result.as_dict() for result in self.results],
+        }
+
+    def _keep(self, clause: type[Clause], *checks: CheckResult) -> ClauseResult:
+        """Keep and return the outcome of a clause, with what else is worth knowing of it."""
+        entry, loading = find(self.name), observe_loading(self.name, options=self.options)
+        remark = ""
+        if clause is Imports and not is_in(entry.module, CORE):
+            used = core_imports(entry)
+            files = sorted({file for file, _, module in used if is_in(module, REFERENCE)})
+            remark = f"the reference still works in {', '.join(files)}" if files else ""
+        elif clause is ImportCost:
+            remark = f"{loading.import_ms:.0f} ms"
+        elif clause is MissingFramework:
+            remark = framework_of(entry, loading.needs)
+        result = ClauseResult(name=clause.clause, title=title(clause), checks=checks, remark=remark)
+        self.results.append(result)
+        return result
 
 
 def title(clause: type[Clause]) -> str:
     """Return what a clause demands, for people."""
     text = (clause.__doc__ or clause.clause).partition("\n")[0].removesuffix(".")
     return text[0].lower() + text[1:]
-
-
-def _result(clause: type[Clause], *checks: CheckResult, remark: str = "") -> ClauseResult:
-    return ClauseResult(name=clause.clause, title=title(clause), checks=checks, remark=remark)
 
 
 def _death(code: int, running: str, log: Path) -> str:
@@ -242,38 +256,13 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
     for name in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS"):
         os.environ.pop(name, None)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-
-    def check(contract: type, subject: object) -> None:
-        ContractSession(subject=subject, on_clause=on_clause, on_check=on_check).run(contract)
-
-    def on_check(name: str) -> None:
-        channel.emit({"event": "check", "check": name})
-
-    def on_clause(clause: str, checks: Sequence[CheckResult]) -> None:
-        results = [asdict(result) for result in checks]
-        channel.emit({"event": "clause", "checks": results, "remark": _remark(clause, request)})
-
     plugin, options = request.plugin, request.options
-    check(TestPackage, (plugin, options))
+    ContractSession(subject=(plugin, options), emit=channel.emit).run(TestPackage)
     if observe_loading(plugin, options=options).error:
         return
-    subject = Subject(
-        load_backend(plugin, options=options), Execution(device=request.device, threads=1)
-    )
-    check(TestBackend, subject)
-
-
-def _remark(clause: str, request: WorkerRequest) -> str:
-    """Return what else is worth knowing of a clause of the package; empty for nothing."""
-    entry = find(request.plugin)
-    if clause == "imports" and entry.module.partition(".")[0] != CORE:
-        files = sorted({used.file for used in core_imports(entry) if used.is_reference})
-        return f"the reference still works in {', '.join(files)}" if files else ""
-    if clause in ("import_cost", "missing_framework"):
-        loading = observe_loading(request.plugin, options=request.options)
-        is_cost = clause == "import_cost"
-        return f"{loading.import_ms:.0f} ms" if is_cost else framework_of(entry, loading.needs)
-    return ""
+    backend = load_backend(plugin, options=options)
+    subject = Subject(backend, Execution(device=request.device, threads=1))
+    ContractSession(subject=subject, emit=channel.emit).run(TestBackend)
 
 
 class TestBackend(BackendContract):
@@ -306,14 +295,13 @@ class ContractSession:
 
     Attributes:
         subject: The ``Subject`` that is checked; of a package, its name and options.
-        on_check: Is given the name of each check before it is carried out.
-        on_clause: Is given the name of each clause and the outcome of its checks.
+        emit: Takes an event ``check`` with the name of each check before it is carried out, and an
+            event ``clause`` with the name of each clause and the outcome of its ``checks``.
         clauses: Names of the only clauses to check; empty for all.
     """
 
     subject: object
-    on_clause: Callable[[str, Sequence[CheckResult]], None]
-    on_check: Callable[[str], None] = lambda check: None
+    emit: Callable[[dict[str, Any]], None]
     clauses: Collection[str] = ()
     _checks: list[CheckResult] = field(default_factory=list)
 
@@ -344,10 +332,11 @@ class ContractSession:
         self, item: pytest.Function, nextitem: pytest.Function | None
     ) -> Generator[None, bool, bool]:
         """Tell of the check, and of its clause after its last check."""
-        self.on_check(item.name)
+        self.emit({"event": "check", "check": item.name})
         is_done = yield
         if nextitem is None or _clause(nextitem) != _clause(item):
-            self.on_clause(_clause(item), self._checks)
+            checks = [asdict(check) for check in self._checks]
+            self.emit({"event": "clause", "clause": _clause(item), "checks": checks})
             self._checks = []
         return is_done
 

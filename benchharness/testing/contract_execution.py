@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from math import ceil, inf
 from typing import Any, Protocol
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from benchharness.api import (
     AfterStep,
     Backend,
-    Batch,
     Batches,
     Dense,
     Execution,
@@ -68,16 +67,13 @@ from benchharness.testing.tasks import (
 # By the setting that differs, what is done and what was asked: a rate off by 1 %, say.
 OTHERS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     **{
-        f"optimizer.{name}": (
-            {"optimizer": replace(ADAM_WITH_DECAY, **{name: value})},  # type: ignore[arg-type]
-            {"optimizer": ADAM_WITH_DECAY},
-        )
-        for name, value in (
-            ("lr", 0.0202),
-            ("epsilon", 1e-7),
-            ("beta_2", 0.99),
-            ("weight_decay", 0.0),
-        )
+        f"optimizer.{name}": ({"optimizer": done}, {"optimizer": ADAM_WITH_DECAY})
+        for name, done in {
+            "lr": replace(ADAM_WITH_DECAY, lr=0.0202),
+            "epsilon": replace(ADAM_WITH_DECAY, epsilon=1e-7),
+            "beta_2": replace(ADAM_WITH_DECAY, beta_2=0.99),
+            "weight_decay": replace(ADAM_WITH_DECAY, weight_decay=0.0),
+        }.items()
     },
     "dropout": ({"network": small_cnn(dropout=0.4)}, {"network": small_cnn(dropout=0.5)}),
     "trainable": ({"trainable": ("logits",)}, {"trainable": ("hidden", "logits")}),
@@ -267,7 +263,6 @@ def _ways(subject: Subject, kind: str, *, size: int) -> Iterator[Stretches]:
             work=lambda steps, after_step: feeding.feed([batch] * steps, after_step=after_step),
             synchronize=feeding.synchronize,
             read_back=feeding.consumed,
-            now=now_s,
         )
         return
     training = subject.backend.train(task)
@@ -275,7 +270,6 @@ def _ways(subject: Subject, kind: str, *, size: int) -> Iterator[Stretches]:
         Stretches,
         synchronize=training.synchronize,
         read_back=lambda: training.evaluate([batch]),
-        now=now_s,
     )
 
     def train(steps: int, after_step: AfterStep) -> None:
@@ -299,9 +293,9 @@ def _step_s(way: Stretches) -> float:
     # The first steps may compile something; of the others the fastest, since noise only adds.
     way.run(few)
     for _ in range(3):
-        began_s = way.now()
+        began_s = now_s()
         way.run(few)
-        times_s.append((way.now() - began_s) / few)
+        times_s.append((now_s() - began_s) / few)
     return min(times_s)
 
 
@@ -354,7 +348,7 @@ class Replay(Clause, name="replay"):
 
     def test_training_adds_little_to_its_replay(self, subject: Subject) -> None:
         """On gathered batches, a step takes at most a millisecond or a tenth longer than replay."""
-        timer = replay_timer(subject.backend, subject.execution)
+        timer = ReplayTimer(subject.backend, subject.execution)
         for _ in range(_ATTEMPTS):
             step_s, replay_s = timer.compare()
             allowed_s = max(ADDED_S, ADDED_SHARE * replay_s)
@@ -389,69 +383,63 @@ _LEAD = 3
 _TURNS = 12
 
 
-@dataclass(slots=True, kw_only=True)
 class ReplayTimer:
-    """Timer of steps, trained and replayed in turns, the device finished at both edges.
+    """Timer of steps, trained and replayed in turns, the device finished at both edges."""
 
-    Attributes:
-        steps: Between two edges, as many of either: a wait for a core weighs the same in both.
-        fastest_s: Seconds of a step of training and of a replayed step.
-    """
-
-    training: Training
-    batch: Batch
-    replay: Callable[[], None]
-    steps: int = _FEWEST
-    fastest_s: tuple[float, float] = (inf, inf)
+    def __init__(self, backend: Backend, execution: Execution) -> None:
+        shape = (16, 16, 3)
+        task = make_task(
+            replace(small_cnn(), input_shape=shape),
+            is_augmented=True,
+            execution=execution,
+            # The first step of a call is recorded, before the first edge.
+            fingerprint_spec=make_fingerprint_spec(shape=shape, steps=(0,)),
+        )
+        (self._batch,) = make_batches(sizes=(16,), shape=shape, is_augmented=True)
+        self._training = _replayable(backend, task)
+        self._replay = self._training.replay(self._batch)
+        # As many steps of either: a wait for a core weighs the same in both.
+        self._steps = _FEWEST
+        self._fastest_s = (inf, inf)
+        # The first may compile something.
+        self._train_s()
+        self._replay_s()
+        step_s = max(self._train_s(), self._replay_s(), 1e-9)
+        self._steps = max(_FEWEST, min(_MOST, round(_STRETCH_S / step_s)))
 
     def compare(self) -> tuple[float, float]:
-        """Return the fastest so far, after some more turns; a busy machine only ever adds time."""
-        for _ in range(_TURNS):
-            step_s, replay_s = self.fastest_s
-            self.fastest_s = min(step_s, self.train_s()), min(replay_s, self.replay_s())
-        return self.fastest_s
+        """Return the seconds of a step of training and of a replayed one, after some more turns.
 
-    def train_s(self) -> float:
+        They are the fastest so far: a busy machine only ever adds time.
+        """
+        for _ in range(_TURNS):
+            step_s, replay_s = self._fastest_s
+            self._fastest_s = min(step_s, self._train_s()), min(replay_s, self._replay_s())
+        return self._fastest_s
+
+    def _train_s(self) -> float:
         """Return the seconds of a step inside one call of ``train``."""
         done, edges_s = 0, []
 
         def after_step() -> None:
             nonlocal done
             done += 1
-            if done in (_LEAD, _LEAD + self.steps):
-                self.training.synchronize()
+            if done in (_LEAD, _LEAD + self._steps):
+                self._training.synchronize()
                 edges_s.append(now_s())
 
         # One step more, so that leaving the loop is beyond the last edge.
-        batches = [self.batch] * (_LEAD + self.steps + 1)
-        self.training.train([batches], after_step=after_step, after_epoch=lambda scores: None)
+        batches = [self._batch] * (_LEAD + self._steps + 1)
+        self._training.train([batches], after_step=after_step, after_epoch=lambda scores: None)
         first_s, last_s = edges_s
-        return (last_s - first_s) / self.steps
+        return (last_s - first_s) / self._steps
 
-    def replay_s(self) -> float:
+    def _replay_s(self) -> float:
         """Return the seconds of a replayed step."""
-        self.replay()
-        self.training.synchronize()
+        self._replay()
+        self._training.synchronize()
         began_s = now_s()
-        for _ in range(self.steps):
-            self.replay()
-        self.training.synchronize()
-        return (now_s() - began_s) / self.steps
-
-
-def replay_timer(backend: Backend, execution: Execution) -> ReplayTimer:
-    """Return a timer of a small network, compiled, with stretches of a sensible length."""
-    shape = (16, 16, 3)
-    # The first step of a call is recorded, before the first edge.
-    spec = make_fingerprint_spec(shape=shape, steps=(0,))
-    network = replace(small_cnn(), input_shape=shape)
-    task = make_task(network, is_augmented=True, execution=execution, fingerprint_spec=spec)
-    training = _replayable(backend, task)
-    batch = make_batches(sizes=(16,), shape=shape, is_augmented=True)[0]
-    timer = ReplayTimer(training=training, batch=batch, replay=training.replay(batch))
-    # The first may compile something.
-    timer.train_s()
-    timer.replay_s()
-    step_s = max(timer.train_s(), timer.replay_s(), 1e-9)
-    timer.steps = max(_FEWEST, min(_MOST, round(_STRETCH_S / step_s)))
-    return timer
+        for _ in range(self._steps):
+            self._replay()
+        self._training.synchronize()
+        return (now_s() - began_s) / self._steps

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
@@ -72,12 +71,12 @@ class Imports(Clause, name="imports"):
     def test_only_the_api_is_imported(self, plugin: str) -> None:
         """Of benchharness, ``benchharness.api`` alone: everything else may change at any time."""
         entry = find(plugin)
-        if entry.module.partition(".")[0] == CORE:
+        if is_in(entry.module, CORE):
             pytest.skip("it is part of benchharness itself")
         used = ", ".join(
-            f"{used.file}:{used.line}: {used.module}"
-            for used in core_imports(entry)
-            if not (_is_in(used.module, API) or used.is_reference)
+            f"{file}:{line}: {module}"
+            for file, line, module in core_imports(entry)
+            if not (is_in(module, API) or is_in(module, REFERENCE))
         )
 
         assert not used, f"imports: expected benchharness.api alone, found {used}"
@@ -135,22 +134,11 @@ class PluginContract(Loads, ApiVersion, Imports, ImportCost, MissingFramework):
         return {}
 
 
-@dataclass(frozen=True, slots=True)
-class Import:
-    """Import of a module of benchharness, in a file below the plugin's package."""
+def core_imports(entry: EntryPoint) -> list[tuple[str, int, str]]:
+    """Return every import of benchharness in the source of a plugin, without running it.
 
-    file: str
-    line: int
-    module: str
-
-    @property
-    def is_reference(self) -> bool:
-        """Whether it is the NumPy reference."""
-        return _is_in(self.module, REFERENCE)
-
-
-def core_imports(entry: EntryPoint) -> list[Import]:
-    """Return every import of benchharness in the source of a plugin, without running it."""
+    Each is a file below the plugin's package, a line, and the module.
+    """
     spec = find_spec(entry.module.partition(".")[0])
     if spec is None:
         return []
@@ -159,10 +147,10 @@ def core_imports(entry: EntryPoint) -> list[Import]:
     if not folders and spec.origin:
         files = [(Path(spec.origin).parent, Path(spec.origin))]
     return [
-        Import(str(file.relative_to(folder)), line, module)
+        (str(file.relative_to(folder)), line, module)
         for folder, file in files
         for line, module in _imported(ast.parse(file.read_text(encoding="utf-8")))
-        if _is_in(module, CORE)
+        if is_in(module, CORE)
     ]
 
 
@@ -183,5 +171,6 @@ def _imported(tree: ast.Module) -> Iterator[tuple[int, str]]:
                     yield node.lineno, module
 
 
-def _is_in(module: str, package: str) -> bool:
+def is_in(module: str, package: str) -> bool:
+    """Return whether a module is a package or in it."""
     return module == package or module.startswith(f"{package}.")

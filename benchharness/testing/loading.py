@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib
-import json
 import sys
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -49,15 +48,15 @@ def observe_loading(
     Raises:
         PluginError: No plugin of that name is installed, or loading it ends the process.
     """
-    arguments = {"module": find(name).module, "without": without}
-    return _observe(name, json.dumps(dict(options)), json.dumps(arguments))
+    return _observe(name, find(name).module, tuple(options.items()), tuple(without))
 
 
 @functools.cache
-def _observe(name: str, options: str, arguments: str) -> Loading:
-    request = WorkerRequest(
-        job="load", plugin=name, options=json.loads(options), arguments=json.loads(arguments)
-    )
+def _observe(
+    name: str, module: str, options: tuple[tuple[str, Setting], ...], without: tuple[str, ...]
+) -> Loading:
+    arguments = {"module": module, "without": without}
+    request = WorkerRequest(job="load", plugin=name, options=dict(options), arguments=arguments)
     try:
         events = run_in_worker(request)
     except RunError as error:

@@ -37,6 +37,13 @@ from benchharness.fairness.settings import learning_settings
 
 Array = NDArray[Any]
 DType = Literal["float64", "float32"]
+# Inputs, weights and results are float32; float64 between them only rounds less.
+_ONLY: Mapping[str, Setting] = {
+    "device": "cpu",
+    "precision": "float32",
+    "layout": "channels_last",
+    "compile": False,
+}
 
 
 class NumpyBackend:
@@ -68,15 +75,15 @@ class NumpyBackend:
 
 
 class NumpyWork:
-    """What every kind of work shares: settings, batches as network inputs, and their record.
+    """What every kind of work shares: settings, the network's inputs, their record, and its arrays.
 
     Raises:
         UnsupportedError: The execution asks for more than float32 on a CPU, as it comes.
+        ValueError: Names or shapes of the weights are not those of the network.
     """
 
     def __init__(self, task: Task, dtype: DType) -> None:
-        only = {"device": "cpu", "precision": "float32", "layout": "channels_last"}
-        for setting, expected in (*only.items(), ("compile", False)):
+        for setting, expected in _ONLY.items():
             value = getattr(task.execution, setting)
             if value != expected:
                 raise UnsupportedError(
@@ -86,6 +93,17 @@ class NumpyWork:
         self._task = task
         self._dtype = dtype
         self._ledger = HostLedger(task.fingerprint_spec)
+        self._arrays: dict[str, Array] = {}
+        self.load_weights(task.weights)
+
+    def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+        """Replace every learnt array, or raise a ValueError."""
+        parameters = self._task.network.parameters()
+        expected = {name: parameter.shape for name, parameter in parameters.items()}
+        shapes = {name: array.shape for name, array in arrays.items()}
+        if shapes != expected:
+            raise ValueError(f"weights: expected {expected}, found {shapes}")
+        self._arrays = {name: np.array(array, self._dtype) for name, array in arrays.items()}
 
     def synchronize(self) -> None:
         """Return at once: NumPy finishes every operation before it returns."""
@@ -94,13 +112,9 @@ class NumpyWork:
         """Return the only way in which NumPy computes, and the dtype."""
         return {
             "engine": "numpy",
-            "device": "cpu",
+            **_ONLY,
             "dtype": self._dtype,
-            # Inputs, weights and results are float32; float64 between them only rounds less.
-            "precision": "float32",
             "tf32": False,
-            "layout": "channels_last",
-            "compile": False,
             "deterministic": True,
             "loader_workers": 0,
         }
@@ -118,6 +132,11 @@ class NumpyWork:
             inputs = preprocess_on_host(inputs.astype(np.float32), self._task.preprocessing)
         return inputs.astype(self._dtype)
 
+    def _output(self, batch: Batch) -> NDArray[np.float32]:
+        inputs = self._inputs(batch)
+        tape = forward(self._task.network, inputs, self._arrays)
+        return (tape[-1][1].output if tape else inputs).astype(np.float32)
+
 
 class NumpyFeeding(NumpyWork):
     """Images become network inputs, and nothing more."""
@@ -130,34 +149,7 @@ class NumpyFeeding(NumpyWork):
             after_step()
 
 
-class NumpyNetworkWork(NumpyWork):
-    """Work with a network: its arrays, and the way forward."""
-
-    def __init__(self, task: Task, dtype: DType) -> None:
-        super().__init__(task, dtype)
-        self._arrays: dict[str, Array] = {}
-        self.load_weights(task.weights)
-
-    def load_weights(self, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-        """Replace every learnt array.
-
-        Raises:
-            ValueError: Names or shapes are not those of the network.
-        """
-        parameters = self._task.network.parameters()
-        expected = {name: parameter.shape for name, parameter in parameters.items()}
-        shapes = {name: array.shape for name, array in arrays.items()}
-        if shapes != expected:
-            raise ValueError(f"weights: expected {expected}, found {shapes}")
-        self._arrays = {name: np.array(array, self._dtype) for name, array in arrays.items()}
-
-    def _output(self, batch: Batch) -> NDArray[np.float32]:
-        inputs = self._inputs(batch)
-        tape = forward(self._task.network, inputs, self._arrays)
-        return (tape[-1][1].output if tape else inputs).astype(np.float32)
-
-
-class NumpyExtraction(NumpyNetworkWork):
+class NumpyExtraction(NumpyWork):
     """Images through a frozen network."""
 
     def extract(self, batches: Batches) -> Iterator[NDArray[np.float32]]:
@@ -166,7 +158,7 @@ class NumpyExtraction(NumpyNetworkWork):
             yield self._output(batch)
 
 
-class NumpyTraining(NumpyNetworkWork):
+class NumpyTraining(NumpyWork):
     """A network that learns."""
 
     def __init__(self, task: Task, dtype: DType) -> None:
@@ -317,8 +309,10 @@ def apply_layer(
     match layer:
         case Conv() | Dense():
             kernel, bias = (arrays[f"{layer.name}/{part}"] for part in ("kernel", "bias"))
-            apply = _conv if isinstance(layer, Conv) else _dense
-            step = apply(layer, inputs, kernel=kernel, bias=bias)
+            if isinstance(layer, Conv):
+                step = _conv(layer, inputs, kernel=kernel, bias=bias)
+            else:
+                step = _dense(inputs, kernel=kernel, bias=bias)
             return (step, _relu(step.output)) if layer.activation == "relu" else (step,)
         case MaxPool():
             return (_max_pool(layer, inputs),)
@@ -329,8 +323,7 @@ def apply_layer(
             return () if random is None else (_dropout(layer, inputs, random),)
 
 
-def _conv(layer: Conv | Dense, inputs: Array, *, kernel: Array, bias: Array) -> TapeEntry:
-    assert isinstance(layer, Conv)
+def _conv(layer: Conv, inputs: Array, *, kernel: Array, bias: Array) -> TapeEntry:
     # With an even kernel the odd row of padding goes below, the odd column to the right.
     reach = layer.kernel - 1
     total = reach if layer.padding == "same" else 0
@@ -357,7 +350,7 @@ def _windows(images: Array, size: int, *, pad: tuple[int, int]) -> Array:
     return sliding_window_view(padded, (size, size), axis=(1, 2))
 
 
-def _dense(layer: Conv | Dense, inputs: Array, *, kernel: Array, bias: Array) -> TapeEntry:
+def _dense(inputs: Array, *, kernel: Array, bias: Array) -> TapeEntry:
     return TapeEntry(
         output=inputs @ kernel + bias,
         to_inputs=lambda g: g @ kernel.T,

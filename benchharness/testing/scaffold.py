@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from benchharness.errors import Problem, RunError, SuiteError
-from benchharness.files import unwritten
+from benchharness.files import writable
 from benchharness.plugins import distribution, installed
 
 TEMPLATE = Path(__file__).parent / "template"
@@ -41,16 +41,11 @@ def write_plugin(name: str, folder: Path) -> list[Path]:
             "choose another NAME, or another folder with --dir"
         )
     targets = {source: folder / renamed(str(source), name) for source in sources()}
-    try:
+    with writable(folder, elsewhere="choose another folder with --dir"):
         for source, target in targets.items():
             target.parent.mkdir(parents=True, exist_ok=True)
             text = (TEMPLATE / source).read_text(encoding="utf-8")
             target.write_text(renamed(text, name), encoding="utf-8")
-    except OSError as error:
-        raise RunError(
-            f"{folder}: expected to be able to write here, found: "
-            f"{unwritten(error, elsewhere='choose another folder with --dir')}"
-        ) from error
     return list(targets.values())
 
 

@@ -90,7 +90,7 @@ def make_preprocessing(name: str, *, shape: Shape = IMAGE_SHAPE) -> Preprocessin
     channels = shape[-1]
     order = tuple(range(channels))
     mean, scale = (120.0, 110.0, 100.0)[:channels], (1 / 60.0, 1 / 65.0, 1 / 70.0)[:channels]
-    whitening = make_whitening(shape) if name == "zca" else None
+    whitening = _make_whitening(shape) if name == "zca" else None
     match name:
         case "unit":
             mean, scale = (0.0,) * channels, (1 / 255,) * channels
@@ -101,9 +101,9 @@ def make_preprocessing(name: str, *, shape: Shape = IMAGE_SHAPE) -> Preprocessin
     return Preprocessing(name=name, order=order, mean=mean, scale=scale, whitening=whitening)
 
 
-def make_whitening(shape: Shape, *, components: int = 20, seed: int = 0) -> Whitening:
+def _make_whitening(shape: Shape) -> Whitening:
     """Return a whitening in the span of random orthonormal components."""
-    random = np.random.default_rng(seed)
+    random, components = np.random.default_rng(0), 20
     values = int(np.prod(shape))
     basis, _ = np.linalg.qr(random.normal(size=(values, components)))
     return Whitening(
