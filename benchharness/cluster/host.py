@@ -261,7 +261,7 @@ def _opened(setup: HostSetup) -> _Host:
         folder=folder,
         certifier=None,
         options=options,
-        pending=PendingTrials.of([], only_failed=False),
+        pending=PendingTrials(finished={}, only_failed=False),
         locks=ExitStack(),
         host=name,
         machine=machine,

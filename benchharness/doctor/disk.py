@@ -12,8 +12,13 @@ from pathlib import Path
 from benchharness.doctor.check import Check
 from benchharness.doctor.data import Resource
 from benchharness.download.registry import REGISTRY, weights_home
-from benchharness.run.disk_space import RUN_BYTES, features_bytes, heads_bytes, prepared_bytes
-from benchharness.run.estimate import ResourceEstimate
+from benchharness.run.estimate import (
+    RUN_BYTES,
+    ResourceEstimate,
+    features_bytes,
+    heads_bytes,
+    prepared_bytes,
+)
 from benchharness.suite.settings import TransferSettings
 from benchharness.text import format_bytes
 

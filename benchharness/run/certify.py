@@ -59,8 +59,9 @@ class Certifier:
             (cells, [*map(self._job, cells), self._job(cells[0], is_reference=True)])
             for cells in rivals(self.requests.inputs.plan.cells)
         ]
-        with writable(self.cache, elsewhere=ANOTHER_CACHE):
-            self.cache.mkdir(parents=True, exist_ok=True)
+        for folder in (self.logs, self.cache):
+            with writable(folder, elsewhere=ANOTHER_CACHE):
+                folder.mkdir(parents=True, exist_ok=True)
         missing: dict[str, dict[Path, ProbeJob]] = {}
         for job in (job for _, jobs in groups for job in jobs):
             if isinstance(self._read(job), str):

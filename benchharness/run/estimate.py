@@ -1,4 +1,4 @@
-"""Resources that a plan needs, from the shapes of its layers and the last run: memory, time."""
+"""Resources that a plan needs, by the shapes of its layers and the last run: memory, disk, time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from benchharness.model.network import Flatten
 from benchharness.run.device import Device
 from benchharness.run.dry_run import TrialPreview, preview_trials
 from benchharness.run.events import previous_durations
+from benchharness.run.inputs import Subset
+from benchharness.run.requests import head_benchmark
 from benchharness.suite.plan import Plan, PlannedCell
-from benchharness.suite.settings import StrategySettings, TrainingSettings
+from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
 from benchharness.suite.workload import Workload
 from benchharness.text import format_bytes
 
@@ -28,6 +30,8 @@ FRAMEWORK_BYTES = 800_000_000
 # What CUDA and its libraries take of a GPU before the first array. An assumption on the safe side,
 # not a measurement: contexts take some 0.5 GB, workspaces of cuBLAS and cuDNN come on top.
 GPU_FRAMEWORK_BYTES = 1_000_000_000
+# What a run writes besides what other benchmarks start from.
+RUN_BYTES = 50_000_000
 SHARED = Path("/dev/shm")
 # Initial weights, what was learnt, what is read back.
 _COPIES = 3
@@ -266,9 +270,7 @@ def memory_problems(
             yield cell, "ok", ""
 
 
-def shared_memory(
-    previews: Sequence[TrialPreview], *, cores: int, folder: Path = SHARED
-) -> tuple[str, str] | None:
+def shared_memory(previews: Sequence[TrialPreview], *, cores: int) -> tuple[str, str] | None:
     """Return the shared memory that file loaders need, and a remedy where it is too small.
 
     None where no trial loads files. A process for each thread shares batches of uint8 images.
@@ -279,11 +281,11 @@ def shared_memory(
         if settings.input == "files":
             batch = settings.batch_size * settings.image_size**2 * preview.channels
             needed = max(needed, (settings.threads or cores) * _AHEAD * batch)
-    if not needed or not folder.is_dir():
+    if not needed or not SHARED.is_dir():
         return None
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(SHARED).free
     text = (
-        f"{folder}: {format_bytes(free)} free; "
+        f"{SHARED}: {format_bytes(free)} free; "
         f"loading files in processes may need {format_bytes(needed)}"
     )
     return text, _MORE_SHARED if free < needed else ""
@@ -312,6 +314,42 @@ def warnings(
     ]
     shared = shared_memory(estimate.previews(), cores=usable_cores())
     return lines + ([f"WARNING: {'; '.join(shared)}"] if shared and shared[1] else [])
+
+
+def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
+    """Return the disk space of decoded images, each picture of a size once."""
+    sizes = {}
+    for preview in previews:
+        part = Subset.of(preview.trial.cell)
+        image = part.image_size**2 * preview.channels
+        sizes[part.image_size, part.train_images, part.test_images] = preview.images * image
+    return sum(sizes.values())
+
+
+def features_bytes(previews: Sequence[TrialPreview]) -> int:
+    """Return the disk space of stored features: one set for each backend, front and slice."""
+    sizes = {}
+    for preview in previews:
+        cell, front = preview.trial.cell, preview.workload.front
+        if front is None or not isinstance(cell.settings, TransferSettings):
+            continue
+        part = Subset.of(cell)
+        seed = preview.trial.seed if cell.settings.weights == "random" else 0
+        key = (cell.backend, part.image_size, part.train_images, part.test_images, front, seed)
+        sizes[(*key, cell.settings.preprocessing)] = (
+            preview.images * math.prod(front.output_shape) * FLOAT_BYTES
+        )
+    return sum(sizes.values())
+
+
+def heads_bytes(previews: Sequence[TrialPreview]) -> int:
+    """Return what may be kept of trained heads, from which other benchmarks start."""
+    wanted = {head_benchmark(preview.trial.cell) for preview in previews}
+    return sum(
+        FLOAT_BYTES * preview.workload.learner.count() * cell.most // cell.trials
+        for preview in previews
+        if (cell := preview.trial.cell).benchmark in wanted
+    )
 
 
 def duration_text(seconds: float) -> str:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 from benchharness.data.info import DatasetInfo
 from benchharness.download.caches import cache_folder
 from benchharness.errors import Problem, SuiteError
-from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.measure.gpu import (
     Accelerator,
     find_accelerators,
@@ -30,9 +29,8 @@ from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
 from benchharness.run.device import Device, choose_device
-from benchharness.run.disk_space import RUN_BYTES, heads_bytes
 from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
-from benchharness.run.estimate import ResourceEstimate, warnings
+from benchharness.run.estimate import RUN_BYTES, ResourceEstimate, heads_bytes, warnings
 from benchharness.run.events import (
     Observer,
     Preparing,
@@ -354,8 +352,6 @@ def certify(session: Session, observe: Observer) -> list[Certificate]:
         session.lock_device(locks)
         inputs = prepare_inputs(session, observe)
         logs = session.places.cache / "probes" / "logs"
-        with writable(logs, elsewhere=ANOTHER_CACHE):
-            logs.mkdir(parents=True, exist_ok=True)
         certifier = session.certifier(session.requests(inputs), logs=logs, observe=observe)
         return certifier.certificates()
 
@@ -370,8 +366,8 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
     """
     session = session.resolve_interpreters()
     options, started, token = session.options, datetime.now(UTC), secrets.token_hex(2)
-    suite = session.plan.suite.name
-    planned = session.resumed or RunFolder.at(options.results, suite, now=started, token=token)
+    suite, folder = session.plan.suite.name, session.resumed
+    planned = folder or RunFolder.at(options.results, suite, now=started, token=token)
     observe(_run_started(session, command, folder=planned))
     with ExitStack() as locks:
         session.lock_device(locks)
@@ -380,12 +376,11 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         previews = list(preview_trials(inputs.plan, inputs.dataset))
         require_room(options.results, needed=RUN_BYTES + heads_bytes(previews))
         described = describe_run(session, inputs, started=started, is_resumable=command == "run")
-        if session.resumed is None:
+        if folder is None:
             folder = RunFolder.create(
                 options.results, suite, now=started, token=token, run=described
             )
         else:
-            folder = session.resumed
             check_same_setup(folder, described, is_here=options.cluster is None)
         locks.callback(lock_run(folder).release)
         # The looks of the resumed run no longer hold once a trial is added.
@@ -423,10 +418,9 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
 
 
 def _run_started(session: Session, command: str, *, folder: RunFolder | None) -> RunStarted:
-    plan, device, trials = session.plan, session.device.name, len(session.plan.trials())
-    if session.resumed is not None:
-        # As far as is known before the data are read; then ids decide.
-        trials = _pending(session).count(of=trials)
+    plan, device = session.plan, session.device.name
+    # As far as is known before the data are read; then ids decide.
+    trials = _pending(session).count(of=len(plan.trials()))
     expected_s = previous_durations(session.options.results, plan, device=device)
     return RunStarted(
         command=command,
@@ -453,7 +447,8 @@ def _run_started(session: Session, command: str, *, folder: RunFolder | None) ->
 
 def _pending(session: Session) -> PendingTrials:
     records = session.resumed.records()[0] if session.resumed else []
-    return PendingTrials.of(records, only_failed=session.options.only_failed)
+    statuses = {record["id"]: record["status"] for record in records}
+    return PendingTrials(finished=statuses, only_failed=session.options.only_failed)
 
 
 def resident_bytes(session: Session) -> int:
