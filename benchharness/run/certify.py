@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -57,7 +58,8 @@ class Certifier:
         """Return the certificate of every pair, probing what is not in the cache."""
         groups = [
             (cells, [*map(self._job, cells), self._job(cells[0], is_reference=True)])
-            for cells in rivals(self.requests.inputs.plan.cells)
+            for cells in self.requests.inputs.plan.lines()
+            if cells[0].track == "equal" and len(cells) > 1
         ]
         for folder in (self.logs, self.cache):
             with writable(folder, elsewhere=ANOTHER_CACHE):
@@ -116,27 +118,27 @@ class Certifier:
 
     def _probe(self, jobs: Sequence[ProbeJob], *, done: int, count: int) -> None:
         """Run one backend's jobs, after ``done`` others; a cell that ends the process fails."""
-        backend, finished = jobs[0].backend, 0
-
-        def finish(reason: str) -> None:
-            nonlocal finished
-            if reason:
-                self._failures[jobs[finished].file] = reason
-            finished += 1
+        backend, left = jobs[0].backend, deque(jobs)
 
         def announce_next() -> None:
-            if finished < len(jobs):
+            if left:
+                place = len(jobs) - len(left) + 1
                 self.observe(
                     Probing(
                         backend=backend or "float64 reference",
-                        benchmark=jobs[finished].cell.benchmark,
-                        matrix=jobs[finished].cell.matrix,
-                        cell=finished + 1,
+                        benchmark=left[0].cell.benchmark,
+                        matrix=left[0].cell.matrix,
+                        cell=place,
                         cells=len(jobs),
-                        number=done + finished + 1,
+                        number=done + place,
                         count=count,
                     )
                 )
+
+        def finish(reason: str) -> None:
+            job = left.popleft()
+            if reason:
+                self._failures[job.file] = reason
 
         def on_event(event: Mapping[str, Any]) -> None:
             if event["event"] == "probed":
@@ -144,22 +146,21 @@ class Certifier:
                 announce_next()
 
         stem = f"certificate-{backend or 'reference'}"
-        while finished < len(jobs):
+        while left:
             announce_next()
             try:
-                executor = self.requests.executor_of(backend, jobs[0].request.plugin)
+                executor = self.requests.executor_of(backend, left[0].request.plugin)
             except PluginError as error:
-                self._failures |= {job.file: str(error) for job in jobs[finished:]}
+                self._failures |= {job.file: str(error) for job in left}
                 return
             if executor.silence_s is None:
                 executor = replace(executor, silence_s=SILENCE_S)
+            cells = tuple(replace(job.request, probe_file=str(job.file)) for job in left)
             outcome = executor.run(
                 WorkerRequest(
                     job="probe",
                     threads=jobs[0].request.threads,
-                    cells=tuple(
-                        replace(job.request, probe_file=str(job.file)) for job in jobs[finished:]
-                    ),
+                    cells=cells,
                     is_reference=not backend,
                 ),
                 request_file=self.logs / f"{stem}.json",
@@ -168,7 +169,7 @@ class Certifier:
             )
             if outcome.is_final:
                 return
-            if finished < len(jobs):
+            if left:
                 finish(outcome.reason)
 
     def _compare(
@@ -204,15 +205,6 @@ class Certifier:
             return Probe.read(job.file)
         except (OSError, ValueError) as error:
             return f"its probe cannot be read: {error}"
-
-
-def rivals(cells: Iterable[PlannedCell]) -> list[list[PlannedCell]]:
-    """Return the cells of the equal track that differ only in their backend, two or more each."""
-    groups: dict[CellKey, list[PlannedCell]] = {}
-    for cell in cells:
-        if cell.track == "equal":
-            groups.setdefault(cell.group_key, []).append(cell)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 def verdicts(certificates: Iterable[Certificate]) -> dict[CellKey, dict[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -429,16 +429,10 @@ def _largest(counts: list[int | None]) -> int | None:
     return max(known) if known and len(known) == len(counts) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyResult:
-    """Result of checking one download, image size or set of weights: a line for each damage."""
-
-    what: str
-    damages: tuple[str, ...]
-
-
-def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iterator[VerifyResult]:
-    """Yield the result for each download, each size of the images, and the weights.
+def verify_inputs(
+    plan: Plan, *, places: SearchPaths, observe: Observer
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each download, size of the images and set of weights, with a line for each damage.
 
     Nothing is downloaded; raises a BenchError where dataset or weights are unavailable.
     """
@@ -456,10 +450,8 @@ def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iter
             progress=lambda done, count: observe(Preparing(done=done, count=count)),
         )
         where = f"as in {checked.entry}" if checked.entry else "not prepared yet"
-        yield VerifyResult(
-            what=f"images of {part.image_size} px: {checked.images:,} decoded, {where}",
-            damages=checked.damages,
-        )
+        what = f"images of {part.image_size} px: {checked.images:,} decoded, {where}"
+        yield what, checked.damages
     for weights in dict.fromkeys(w for w in map(inputs.pretrained, inputs.plan.cells) if w):
         if weights.path is None:
             continue
@@ -469,21 +461,15 @@ def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iter
             read_pretrained(weights, Network(input_shape=shape, layers=backbone.layers))
         except BenchError as error:
             found.append(str(error))
-        yield VerifyResult(
-            what=f"weights of {weights.backbone}, release {weights.release}: {weights.path}",
-            damages=tuple(found),
-        )
+        yield f"weights of {weights.backbone}, release {weights.release}: {weights.path}", found
 
 
-def _verify_downloads(folder: Path) -> Iterator[VerifyResult]:
-    items = folder.iterdir() if folder.is_dir() else ()
-    for item in sorted(item for item in items if not item.name.startswith(".")):
+def _verify_downloads(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
+    for item in sorted(folder.glob("[!.]*")):
         manifest = read_manifest(item)
         count = len(manifest.files) if manifest else 0
-        yield VerifyResult(
-            what=f"download {item.name}: {count:,} file{'' if count == 1 else 's'} in {item}",
-            damages=tuple(
-                f"{line}; remove {item} and run: benchharness data prepare SUITE"
-                for line in damages(item)
-            ),
+        remedy = f"remove {item} and run: benchharness data prepare SUITE"
+        yield (
+            f"download {item.name}: {count:,} file{'' if count == 1 else 's'} in {item}",
+            [f"{line}; {remedy}" for line in damages(item)],
         )

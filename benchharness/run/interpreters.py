@@ -39,7 +39,6 @@ class BackendInterpreter:
     what is broken there.
     """
 
-    backend: str
     plugin: str
     interpreter: Interpreter
     requirements: tuple[str, ...] = ()
@@ -118,7 +117,6 @@ class InterpreterResolver:
         pip = f"{path} -m pip install --force-reinstall {interpreter.plugins[plugin].split()[0]}"
         rebuild = f"benchharness env sync {self.suite.path} --rebuild"
         return BackendInterpreter(
-            backend=backend,
             plugin=plugin,
             interpreter=interpreter,
             requirements=table.requirements or (),

@@ -146,8 +146,7 @@ class Runner(AbstractContextManager["Runner"]):
             count: Trials of the run, as far as that is known.
         """
         for place, trial in enumerate(trials, start=number + 1):
-            steps = self._trial(trial, heads, observe, number=place, count=count)
-            yield from run_interleaved([steps])
+            yield from self.run_in_turn([trial], heads, observe, number=place, count=count)
 
     def run_in_turn(
         self,
@@ -160,12 +159,8 @@ class Runner(AbstractContextManager["Runner"]):
     ) -> list[Record]:
         """Run several trials, an epoch of each in turn, and return their records in order.
 
-        Their processes live at the same time, and one of them computes.
-
-        Args:
-            earlier: Records of earlier trials, one of which may have trained a head.
-            number: Place of the first in the run, from 1.
-            count: Trials of the run, as far as that is known.
+        Their processes live at the same time, and one of them computes. The arguments are those of
+        ``run_round``, but for the number: it is the place of the first in the run, from 1.
         """
         can_pause = len(trials) > 1
         return run_interleaved(

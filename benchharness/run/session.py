@@ -9,6 +9,7 @@ from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -216,16 +217,14 @@ def open_session(
         fetcher=open_fetcher(cache, environment=environment, is_offline=options.offline),
     )
     report_downloads(places.fetcher, observe)
+    select = partial(resolve, suite, backends=options.backends, benchmarks=options.benchmarks)
 
     def has_weights() -> bool:
         try:
-            plan = resolve(
-                suite, profile=None, backends=options.backends, benchmarks=options.benchmarks
-            )
+            return has_real_weights(select(profile=None), places=places)
         except SuiteError:
             # Without a profile there is nothing to run.
             return True
-        return has_real_weights(plan, places=places)
 
     profile = choose_profile(
         suite,
@@ -233,11 +232,8 @@ def open_session(
         has_accelerator=device.kind == "gpu",
         has_weights=has_weights,
     )
-    plan = resolve(
-        suite,
+    plan = select(
         profile=profile,
-        backends=options.backends,
-        benchmarks=options.benchmarks,
         trials=options.trials,
         max_trials=options.max_trials,
         max_minutes=options.max_minutes,
@@ -365,7 +361,8 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         BenchError: Data, weights or the results folder are unavailable.
     """
     session = session.resolve_interpreters()
-    options, started, token = session.options, datetime.now(UTC), secrets.token_hex(2)
+    options, device = session.options, session.device
+    started, token = datetime.now(UTC), secrets.token_hex(2)
     suite, folder = session.plan.suite.name, session.resumed
     planned = folder or RunFolder.at(options.results, suite, now=started, token=token)
     observe(_run_started(session, command, folder=planned))
@@ -389,20 +386,15 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
             folder.write_run(run)
         if session.resumed is not None:
             records, damages = folder.records()
-            announce(observe, [f"resuming {folder.path}: {len(records)} trials are done"])
-            announce(observe, [f"WARNING: {damage}" for damage in damages])
+            done = f"resuming {folder.path}: {len(records)} trials are done"
+            announce(observe, [done, *(f"WARNING: {damage}" for damage in damages)])
         elif options.resume is not None:
             announce(observe, ["no previous run to resume; starting a new one"])
-        if session.device.index is not None:
-            # They use the GPU's time and memory.
-            announce(
-                observe,
-                [
-                    f"WARNING: {session.device.name} is also in use by {process.name} "
-                    f"(process {process.pid}); timings will suffer, end it first"
-                    for process in foreign_processes(session.device.selector)
-                ],
-            )
+        # They use the GPU's time and memory.
+        for process in foreign_processes(device.selector) if device.index is not None else ():
+            words = f"is also in use by {process.name} (process {process.pid})"
+            warning = f"WARNING: {device.name} {words}; timings will suffer, end it first"
+            announce(observe, [warning])
         requests = session.requests(inputs)
         certifier = session.certifier(requests, logs=folder.logs, observe=observe)
         return Runner(
