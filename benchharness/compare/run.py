@@ -278,7 +278,7 @@ def _can_run_side_by_side(session: Session, runner: Runner) -> bool:
         return False
     _, free_bytes = read_memory()
     cells = session.estimate_resources(runner.inputs.dataset).cells()
-    return all(2 * cell.needs.host_bytes <= free_bytes for cell in cells)
+    return all(2 * cell.host_bytes <= free_bytes for cell in cells)
 
 
 def _check_out(

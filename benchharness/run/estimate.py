@@ -19,7 +19,7 @@ from benchharness.run.events import previous_durations
 from benchharness.run.inputs import Subset
 from benchharness.run.requests import head_benchmark
 from benchharness.suite.plan import Plan, PlannedCell
-from benchharness.suite.settings import StrategySettings, TrainingSettings, TransferSettings
+from benchharness.suite.settings import TrainingSettings, TransferSettings
 from benchharness.suite.workload import Workload
 from benchharness.text import format_bytes
 
@@ -52,9 +52,10 @@ _MORE_SHARED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryEstimate:
-    """Bytes of a trial by purpose, such as ``weights``: of the worker, and of the GPU if any."""
+class CellMemory:
+    """Bytes of a cell's trial by purpose, as ``weights``: of the worker, and of the GPU if any."""
 
+    cell: PlannedCell
     host: Mapping[str, int]
     device: Mapping[str, int] = field(default_factory=dict)
 
@@ -74,14 +75,6 @@ class MemoryEstimate:
         parts = {**self.host, **self.device}
         return sum(parts.get(name, 0) for name in ("weights", "gradients", "optimizer"))
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellMemory:
-    """Memory of one cell."""
-
-    cell: PlannedCell
-    needs: MemoryEstimate
-
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-able values."""
         return {
@@ -89,10 +82,10 @@ class CellMemory:
             "matrix": dict(self.cell.matrix),
             "backend": self.cell.backend,
             "track": self.cell.track,
-            "host_bytes": self.needs.host_bytes,
-            "device_bytes": self.needs.device_bytes,
-            "host": dict(self.needs.host),
-            "device": dict(self.needs.device),
+            "host_bytes": self.host_bytes,
+            "device_bytes": self.device_bytes,
+            "host": dict(self.host),
+            "device": dict(self.device),
         }
 
 
@@ -123,19 +116,12 @@ class ResourceEstimate:
         """Return the memory that each cell needs, in the plan's order."""
         # All trials of a cell need the same.
         previews = {id(preview.trial.cell): preview for preview in self.previews()}
+        measured = self.framework_bytes
         return [
-            CellMemory(
-                cell=preview.trial.cell,
-                needs=memory_needs(
-                    preview.trial.cell.settings,
-                    preview.workload,
-                    channels=preview.channels,
-                    images=preview.images,
-                    device=self.device.kind,
-                    framework_bytes=self.framework_bytes.get(
-                        preview.trial.cell.backend, FRAMEWORK_BYTES
-                    ),
-                ),
+            memory_needs(
+                preview,
+                device=self.device.kind,
+                framework_bytes=measured.get(preview.trial.cell.backend, FRAMEWORK_BYTES),
             )
             for preview in previews.values()
         ]
@@ -149,15 +135,12 @@ class ResourceEstimate:
 
 
 def memory_needs(
-    settings: StrategySettings,
-    workload: Workload,
+    preview: TrialPreview,
     *,
-    channels: int,
-    images: int,
     device: Literal["cpu", "gpu"],
     framework_bytes: int = FRAMEWORK_BYTES,
-) -> MemoryEstimate:
-    """Return the most memory that one trial holds at once; ``images`` are those of all splits.
+) -> CellMemory:
+    """Return the most memory that one trial holds at once.
 
     With P learnt values, T of them trainable, and s arrays of optimizer state: weights 4 P,
     gradients 4 T, optimizer 4 s T. On the host there are copies of them: the initial weights, what
@@ -166,6 +149,7 @@ def memory_needs(
 
     Within a factor of 0.8 to 1.4 of the peaks of trials with 0.4 to 120 million parameters.
     """
+    settings, workload = preview.trial.cell.settings, preview.workload
     work = {"weights": FLOAT_BYTES * workload.learner.count()}
     copies = _COPIES * FLOAT_BYTES * workload.params
     if isinstance(settings, TrainingSettings):
@@ -177,18 +161,19 @@ def memory_needs(
     work["activations"] = peak_activation_bytes(
         workload, batch_size=settings.batch_size, precision=settings.precision
     )
-    image = settings.image_size**2 * channels
+    image = settings.image_size**2 * preview.channels
     # Bytes from the dataset, floats for the network, and a batch or two ahead.
     work["batches"] = settings.batch_size * image * (1 + FLOAT_BYTES) * 2
     stored = workload.front.output_shape if workload.front else (0,)
     kept = {
         "framework": framework_bytes,
         "copies": copies,
-        "dataset": images * (image + FLOAT_BYTES * math.prod(stored)),
+        "dataset": preview.images * (image + FLOAT_BYTES * math.prod(stored)),
     }
     if device == "cpu":
-        return MemoryEstimate(host=kept | work)
-    return MemoryEstimate(host=kept, device={"framework": GPU_FRAMEWORK_BYTES, **work})
+        return CellMemory(cell=preview.trial.cell, host=kept | work)
+    on_gpu = {"framework": GPU_FRAMEWORK_BYTES, **work}
+    return CellMemory(cell=preview.trial.cell, host=kept, device=on_gpu)
 
 
 def optimizer_states(name: str, *, momentum: float = 0.0) -> int:
@@ -230,20 +215,19 @@ def largest_per_benchmark(cells: Sequence[CellMemory]) -> list[CellMemory]:
     for cell in cells:
         groups.setdefault(cell.cell.benchmark, []).append(cell)
     return [
-        max(group, key=lambda cell: (cell.needs.device_bytes, cell.needs.host_bytes))
+        max(group, key=lambda cell: (cell.device_bytes, cell.host_bytes))
         for group in groups.values()
     ]
 
 
 def memory_text(cell: CellMemory, memory: AvailableMemory) -> str:
     """Return what a cell needs, what for, and what is available."""
-    needs = cell.needs
     point = "".join(f" {key}={value}" for key, value in cell.cell.matrix.items())
-    text = f"about {format_bytes(needs.host_bytes)} of memory on {cell.cell.backend}{point}"
-    if needs.device_bytes:
-        text += f", {format_bytes(needs.device_bytes)} of the GPU's"
-    if needs.learning_bytes > _MUCH_BYTES:
-        text += f" ({format_bytes(needs.learning_bytes)} for weights, gradients, optimizer state)"
+    text = f"about {format_bytes(cell.host_bytes)} of memory on {cell.cell.backend}{point}"
+    if cell.device_bytes:
+        text += f", {format_bytes(cell.device_bytes)} of the GPU's"
+    if cell.learning_bytes > _MUCH_BYTES:
+        text += f" ({format_bytes(cell.learning_bytes)} for weights, gradients, optimizer state)"
     free = f"{format_bytes(memory.free_bytes)} free"
     if memory.gpu_free_bytes is not None:
         free += f", {format_bytes(memory.gpu_free_bytes)} on the GPU"
@@ -260,11 +244,10 @@ def memory_problems(
     whole = memory.host_bytes if memory.gpu_bytes is None else memory.gpu_bytes
     free = memory.gpu_bytes if memory.gpu_free_bytes is None else memory.gpu_free_bytes
     for cell in largest_per_benchmark(cells):
-        needs = cell.needs
-        is_short_of_gpu = free is not None and needs.device_bytes > free
-        if needs.learning_bytes > whole:
+        is_short_of_gpu = free is not None and cell.device_bytes > free
+        if cell.learning_bytes > whole:
             yield cell, "missing", _LESS
-        elif needs.host_bytes > memory.free_bytes or is_short_of_gpu:
+        elif cell.host_bytes > memory.free_bytes or is_short_of_gpu:
             yield cell, "warn", _LESS
         else:
             yield cell, "ok", ""

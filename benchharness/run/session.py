@@ -62,7 +62,6 @@ from benchharness.run.resume import (
     run_to_resume,
 )
 from benchharness.run.runner import Runner
-from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import choose_profile, resolve
@@ -101,12 +100,7 @@ class Session:
 
     def plan_messages(self) -> list[str]:
         """Return the choices made for the user, one line each."""
-        lines = messages.plan_messages(
-            self.plan,
-            device=self.device.name,
-            is_built_in=self.options.suite == IMAGES,
-            is_profile_requested=self.options.profile is not None,
-        )
+        lines = messages.plan_messages(self.plan, self.options, device=self.device.name)
         is_cpu_by_default = self.device.kind == "cpu" and self.options.device == "auto"
         problem = unread_gpus(self.places.environment) if is_cpu_by_default else ""
         absent = absent_backends(self.plan, elsewhere=self.executors)
