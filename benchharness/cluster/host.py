@@ -29,7 +29,7 @@ from benchharness.measure.machine import HOST, KIND, host_name
 from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RECORDS, RunFolder
-from benchharness.run.certify import as_dict, unproven_pairs, verdicts
+from benchharness.run.certify import Certifier, as_dict, unproven_pairs, verdicts
 from benchharness.run.events import (
     Event,
     Observer,
@@ -166,9 +166,8 @@ def certify(setup: HostSetup) -> tuple[dict[str, Any], Verdicts, list[str]]:
     """Return this host's certificates, as in certificate.json, verdicts, and pairs not proven."""
     host = _open(setup)
     with _exclusive(setup, host):
-        certifier = host.session.certifier(
-            host.runner.requests, logs=host.runner.folder.logs, observe=unobserved
-        )
+        requests, logs = host.runner.requests, host.runner.folder.logs
+        certifier = Certifier(requests=requests, logs=logs, observe=unobserved)
         certificates = certifier.certificates()
     return as_dict(certificates), verdicts(certificates), unproven_pairs(certificates)
 
@@ -250,12 +249,13 @@ def _opened(setup: HostSetup) -> _Host:
     inputs = prepare_inputs(session, unobserved)
     run = describe_run(session, inputs, started=datetime.now(UTC), is_resumable=False)
     name, machine = _place_of(session, environment, machine=run["machine"])
+    executors = {
+        backend: replace(executor, is_cancelled=is_cancelled)
+        for backend, executor in session.executors.items()
+    }
+    session = replace(session, executors=executors)
     requests = session.requests(inputs)
     requests.executor = replace(requests.executor, is_cancelled=is_cancelled)
-    requests.executors = {
-        name: replace(executor, is_cancelled=is_cancelled)
-        for name, executor in requests.executors.items()
-    }
     runner = Runner(
         requests=requests,
         folder=folder,

@@ -43,16 +43,18 @@ class ProbeJob:
 class Certifier:
     """Proof that the backends of a plan do the same work, for each pair of rival cells.
 
-    ``machine`` is the device's name, as arithmetic depends on it; ``cache`` keeps the probes, each
-    named after all that decides it, and ``logs`` what their workers print.
+    The cache keeps the probes, each named after all that decides it; ``logs`` is the folder of what
+    their workers print.
     """
 
     requests: Requests
-    machine: str
-    cache: Path
     logs: Path
     observe: Observer
     _failures: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def _cache(self) -> Path:
+        return self.requests.session.places.cache / "probes"
 
     def certificates(self) -> list[Certificate]:
         """Return the certificate of every pair, probing what is not in the cache."""
@@ -61,7 +63,7 @@ class Certifier:
             for cells in self.requests.inputs.plan.lines()
             if cells[0].track == "equal" and len(cells) > 1
         ]
-        for folder in (self.logs, self.cache):
+        for folder in (self.logs, self._cache):
             with writable(folder, elsewhere=ANOTHER_CACHE):
                 folder.mkdir(parents=True, exist_ok=True)
         missing: dict[str, dict[Path, ProbeJob]] = {}
@@ -110,10 +112,11 @@ class Certifier:
                 "data": requests.inputs.prepared(cell).digest,
                 "weights": (request.pretrained or {}).get("digest"),
                 "seed": request.seed,
-                "device": [request.device, self.machine],
+                # Arithmetic depends on the device.
+                "device": [request.device, requests.session.device.name],
             }
         )
-        file = self.cache / f"{digest}.safetensors"
+        file = self._cache / f"{digest}.safetensors"
         return ProbeJob(backend=backend, cell=cell, request=request, file=file)
 
     def _probe(self, jobs: Sequence[ProbeJob], *, done: int, count: int) -> None:

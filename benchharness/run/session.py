@@ -153,24 +153,10 @@ class Session:
     def requests(self, inputs: RunInputs) -> Requests:
         """Return the requests to workers on the session's device."""
         return Requests(
+            session=self,
             inputs=inputs,
-            device=self.device.kind,
-            cores=usable_cores(),
-            features=self.places.cache / "features",
-            resident_bytes=resident_bytes(self),
             executor=self.executor(),
-            executors=self.executors,
-            own_head_per_backend=self.own_head_per_backend,
-        )
-
-    def certifier(self, requests: Requests, *, logs: Path, observe: Observer) -> Certifier:
-        """Return the certifier, which keeps probes in the cache."""
-        return Certifier(
-            requests=requests,
-            machine=self.device.name,
-            cache=self.places.cache / "probes",
-            logs=logs,
-            observe=observe,
+            resident_bytes=resident_bytes(self),
         )
 
     def lock_device(self, locks: ExitStack) -> None:
@@ -340,10 +326,9 @@ def certify(session: Session, observe: Observer) -> list[Certificate]:
     observe(_run_started(session, "certify", folder=None))
     with ExitStack() as locks:
         session.lock_device(locks)
-        inputs = prepare_inputs(session, observe)
+        requests = session.requests(prepare_inputs(session, observe))
         logs = session.places.cache / "probes" / "logs"
-        certifier = session.certifier(session.requests(inputs), logs=logs, observe=observe)
-        return certifier.certificates()
+        return Certifier(requests=requests, logs=logs, observe=observe).certificates()
 
 
 def start_run(session: Session, observe: Observer, *, command: str = "run") -> Runner:
@@ -390,7 +375,7 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
             warning = f"WARNING: {device.name} {words}; timings will suffer, end it first"
             announce(observe, [warning])
         requests = session.requests(inputs)
-        certifier = session.certifier(requests, logs=folder.logs, observe=observe)
+        certifier = Certifier(requests=requests, logs=folder.logs, observe=observe)
         return Runner(
             requests=requests,
             folder=folder,
