@@ -42,7 +42,7 @@ from benchharness.run.locks import RunLock, lock_file, lock_gpu
 from benchharness.run.options import RunOptions
 from benchharness.run.process.reaper import workers_with
 from benchharness.run.requests import Requests
-from benchharness.run.resume import PendingTrials, describe_run
+from benchharness.run.resume import describe_run
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, prepare_inputs
 
@@ -261,7 +261,6 @@ def _opened(setup: HostSetup) -> _Host:
         folder=folder,
         certifier=None,
         options=options,
-        pending=PendingTrials(finished={}, only_failed=False),
         locks=ExitStack(),
         host=name,
         machine=machine,

@@ -197,7 +197,7 @@ class ClusterRunner(Runner):
             head_weights={head["id"]: self._weights_file(head["id"]).read_bytes()} if head else {},
             proofs=self.hosts.proofs[host.machine],
             number=number,
-            is_repeated=self.pending.only_failed,
+            is_repeated=self.options.only_failed,
         )
         observe(started)
         future = self.hosts.submit(

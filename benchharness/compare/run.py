@@ -316,9 +316,11 @@ def _check_out(
         # Of what is installed beside the repository as well: plugins, and versions of frameworks.
         known = [installed()[name] for name in sorted(installed()) if name in (plugins or ())]
         setup = json_digest([checkout.python, *map(code_digest, known)], length=16)
-        executor = session.executor(
+        ours = session.executor()
+        executor = replace(
+            ours,
             python=str(checkout.python),
-            variables=checkout.environment,
+            environment={**ours.environment, **checkout.environment},
             code=f"{checkout.commit}{modified} {setup}",
         )
         cells = [pair.a if letter == "A" else pair.b for pair in plan.cells]

@@ -1,10 +1,10 @@
-"""Resumption of a run: its recorded options and setup, and the trials that are still pending."""
+"""Resumption of a run: its recorded options and setup, which have to be those of now."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,29 +46,6 @@ _FIXED = {
 _START_NEW = "start a new run: leave out --resume"
 _PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
 _CODE_DIGITS = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingTrials:
-    """Trials that a run has not finished yet, by the status of each recorded one.
-
-    With ``only_failed``, failed trials are repeated, and missing ones left out.
-    """
-
-    finished: Mapping[str, str]
-    only_failed: bool
-
-    def has(self, trial_id: str) -> bool:
-        """Return whether a trial is pending."""
-        if self.only_failed:
-            return self.finished.get(trial_id, "ok") not in SUCCESS
-        return trial_id not in self.finished
-
-    def count(self, *, of: int) -> int:
-        """Return how many of so many trials are pending."""
-        if self.only_failed:
-            return sum(status not in SUCCESS for status in self.finished.values())
-        return max(0, of - len(self.finished))
 
 
 def run_to_resume(options: RunOptions, *, suite: str) -> RunFolder | None:

@@ -35,7 +35,7 @@ from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import TrialSteps, run_interleaved
 from benchharness.run.process.exit import Outcome
 from benchharness.run.requests import Requests, backend_plugin, head_benchmark
-from benchharness.run.resume import SUCCESS, PendingTrials
+from benchharness.run.resume import SUCCESS
 from benchharness.run.stopping import look_at, next_round, started_trials
 from benchharness.suite.plan import Plan, PlannedCell, Trial
 
@@ -59,7 +59,6 @@ class Runner(AbstractContextManager["Runner"]):
     folder: RunFolder
     certifier: Certifier | None
     options: RunOptions
-    pending: PendingTrials
     locks: ExitStack
     host: str
     machine: str
@@ -172,12 +171,17 @@ class Runner(AbstractContextManager["Runner"]):
 
     def _rounds(self, observe: Observer) -> Iterator[list[Trial]]:
         """Yield the pending trials, then a round as often as a look asks for one."""
-        began_s = now_s()
-        trials = started_trials(self.plan, self.folder.records()[0])
-        yield [trial for trial in trials if self.pending.has(self.requests.trial_id(trial))]
+        began_s, records = now_s(), self.folder.records()[0]
+        statuses = {record["id"]: record["status"] for record in records}
+
+        def is_pending(trial: Trial) -> bool:
+            status = statuses.get(self.requests.trial_id(trial))
+            return status not in (None, *SUCCESS) if self.options.only_failed else status is None
+
+        yield [*filter(is_pending, started_trials(self.plan, records))]
         while looks := look_at(self.plan, self.folder.records()[0], spent_s=now_s() - began_s):
             trials = next_round(self.plan, looks)
-            if trials and self.pending.only_failed:
+            if trials and self.options.only_failed:
                 return
             lines = tuple(look.as_dict() for look in looks)
             observe(Looked(lines=lines, trials=len(trials)))

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from benchharness.data.info import DatasetInfo
@@ -55,7 +53,7 @@ from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.run.resume import (
-    PendingTrials,
+    SUCCESS,
     check_same_setup,
     describe_run,
     restore_options,
@@ -133,21 +131,12 @@ class Session:
         # A revision's code comes before that of any environment.
         return replace(self, interpreters=interpreters, executors={**executors, **self.executors})
 
-    def executor(
-        self,
-        *,
-        python: str = sys.executable,
-        variables: Mapping[str, str] = MappingProxyType({}),
-        code: str = "",
-    ) -> LocalExecutor:
-        """Return an executor on the device; ``code`` is the digest of code other than ours."""
-        environment = self.device.environment(self.places.environment)
+    def executor(self) -> LocalExecutor:
+        """Return an executor on the device, with the interpreter and code of this process."""
         return LocalExecutor(
             gpu=self.device.selector,
-            environment={**environment, **variables},
+            environment=self.device.environment(self.places.environment),
             silence_s=self.options.timeout_s,
-            python=python,
-            code=code,
         )
 
     def requests(self, inputs: RunInputs) -> Requests:
@@ -381,7 +370,6 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
             folder=folder,
             certifier=None if options.proof == "no" else certifier,
             options=options,
-            pending=_pending(session),
             locks=locks.pop_all(),
             host=host_name(session.places.environment),
             machine=described["machine"],
@@ -389,9 +377,12 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
 
 
 def _run_started(session: Session, command: str, *, folder: RunFolder | None) -> RunStarted:
-    plan, device = session.plan, session.device.name
-    # As far as is known before the data are read; then ids decide.
-    trials = _pending(session).count(of=len(plan.trials()))
+    plan, device, trials = session.plan, session.device.name, len(session.plan.trials())
+    if session.resumed is not None:
+        # As far as is known before the data are read; then ids decide.
+        statuses = [record["status"] for record in session.resumed.records()[0]]
+        failed = sum(status not in SUCCESS for status in statuses)
+        trials = failed if session.options.only_failed else max(0, trials - len(statuses))
     expected_s = previous_durations(session.options.results, plan, device=device)
     return RunStarted(
         command=command,
@@ -414,12 +405,6 @@ def _run_started(session: Session, command: str, *, folder: RunFolder | None) ->
             for place, cell in enumerate(plan.cells)
         ),
     )
-
-
-def _pending(session: Session) -> PendingTrials:
-    records = session.resumed.records()[0] if session.resumed else []
-    statuses = {record["id"]: record["status"] for record in records}
-    return PendingTrials(finished=statuses, only_failed=session.options.only_failed)
 
 
 def resident_bytes(session: Session) -> int:
