@@ -55,7 +55,7 @@ def plan_of(folder: Path, *, settings: str = "", suite: str = SUITE) -> Plan:
 def inputs_of(plan: Plan, folder: Path) -> RunInputs:
     """Return the plan's images, prepared."""
     places = SearchPaths(environment={}, cache=folder / "cache")
-    inputs = find_inputs(plan, places=places, workers=1)
+    inputs = find_inputs(plan, places=places)
     inputs.decode_images()
     return inputs
 

@@ -438,15 +438,15 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
             details = {key: value for key, value in event.items() if key != "event"}
             return TrialProgress(name=name, **details)
         case "epoch" | "blocks":
-            is_fed = event["event"] == "blocks"
-            train_s = sum(s for _, s in event["blocks"]) if is_fed else event["train_s"]
+            # Where nothing is learnt, there are the blocks of steps alone.
+            train_s = event.get("train_s") or sum(s for _, s in event["blocks"])
             return EpochEnded(
                 name=name,
                 epoch=event["epoch"],
                 epochs=started.epochs,
                 train_s=train_s,
                 images_per_s=started.images / train_s,
-                **({} if is_fed else {key: event[key] for key in _SCORES}),
+                **{key: event.get(key) for key in _SCORES},
             )
     return None
 

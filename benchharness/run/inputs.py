@@ -181,7 +181,6 @@ class RunInputs:
     dataset: DatasetInfo
     weights: Mapping[tuple[str, ...], Pretrained]
     places: SearchPaths
-    workers: int
     progress: Progress | None = None
     _prepared: dict[Subset, Prepared] = field(default_factory=dict)
     _files: dict[tuple[Subset, str], dict[str, Any]] = field(default_factory=dict)
@@ -211,7 +210,7 @@ class RunInputs:
                 validation=part.validation,
                 seed=self.plan.suite.seed,
                 cache_dir=self.places.cache,
-                workers=self.workers,
+                workers=usable_cores(),
                 on_bad_image=self.plan.dataset.on_bad_image,
                 on_leak=self.plan.dataset.on_leak,
                 progress=self.progress,
@@ -307,9 +306,7 @@ class RunInputs:
         }
 
 
-def find_inputs(
-    plan: Plan, *, places: SearchPaths, workers: int, progress: Progress | None = None
-) -> RunInputs:
+def find_inputs(plan: Plan, *, places: SearchPaths, progress: Progress | None = None) -> RunInputs:
     """Return the inputs of a plan, with the plan adapted to them; nothing is decoded yet.
 
     Raises:
@@ -343,7 +340,6 @@ def find_inputs(
         dataset=dataset,
         weights=weights,
         places=places,
-        workers=workers,
         progress=progress,
     )
 
@@ -438,7 +434,7 @@ def verify_inputs(
     """
     if places.fetcher is not None:
         yield from _verify_downloads(places.fetcher.folder)
-    inputs = find_inputs(plan, places=places.offline, workers=usable_cores())
+    inputs = find_inputs(plan, places=places.offline)
     for part in dict.fromkeys(replace(Subset.of(c), validation=0.0) for c in inputs.plan.cells):
         checked = check_image_files(
             inputs.listing,
@@ -446,7 +442,7 @@ def verify_inputs(
             train_images=part.train_images,
             test_images=part.test_images,
             cache_dir=places.cache,
-            workers=inputs.workers,
+            workers=usable_cores(),
             progress=lambda done, count: observe(Preparing(done=done, count=count)),
         )
         where = f"as in {checked.entry}" if checked.entry else "not prepared yet"

@@ -22,7 +22,7 @@ from benchharness.measure.gpu import (
     read_gpus,
     unread_gpus,
 )
-from benchharness.measure.machine import host_name, usable_cores
+from benchharness.measure.machine import host_name
 from benchharness.plugins import disabled, installed, obstacle
 from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
@@ -293,7 +293,6 @@ def prepare_inputs(session: Session, observe: Observer) -> RunInputs:
     inputs = find_inputs(
         session.plan,
         places=session.places,
-        workers=usable_cores(),
         progress=lambda done, count: observe(Preparing(done=done, count=count)),
     )
     dataset, listing = inputs.dataset, inputs.listing
