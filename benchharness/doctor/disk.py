@@ -12,13 +12,7 @@ from pathlib import Path
 from benchharness.doctor.check import Check
 from benchharness.doctor.data import Resource
 from benchharness.download.registry import REGISTRY, weights_home
-from benchharness.run.estimate import (
-    RUN_BYTES,
-    ResourceEstimate,
-    features_bytes,
-    heads_bytes,
-    prepared_bytes,
-)
+from benchharness.run.estimate import RUN_BYTES, ResourceEstimate, cache_bytes, heads_bytes
 from benchharness.suite.settings import TransferSettings
 from benchharness.text import format_bytes
 
@@ -32,8 +26,7 @@ def folder_checks(
 ) -> Iterator[Check]:
     """Yield whether what a run writes has a place."""
     previews = estimate.previews()
-    needed = prepared_bytes(previews) + features_bytes(previews)
-    needed += _fetched_bytes(estimate, resources)
+    needed = cache_bytes(previews) + _fetched_bytes(estimate, resources)
     if not estimate.facts.is_real:
         needed += _DRAWN_BYTES * max((preview.images for preview in previews), default=0)
     yield folder_check("cache", cache, needed_bytes=needed, held_bytes=_held_bytes(cache))

@@ -15,7 +15,7 @@ from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import REFERENCE, package_digest
 from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.requests import Requests, backend_plugin
-from benchharness.suite.plan import PlannedCell
+from benchharness.suite.plan import PlannedCell, Trial
 from benchharness.worker.request import WorkerRequest
 
 if TYPE_CHECKING:
@@ -96,7 +96,17 @@ class Certifier:
             supported = {"compile": False, "layout": "channels_last"}
             cell = replace(cell, settings=cell.settings.model_copy(update=supported))
             plugin = REFERENCE
-        request = requests.probe(cell, plugin=plugin, options=options)
+        # The cell's first trial, on prepared images.
+        first = requests.trial(Trial(cell=cell, index=1, seed=requests.inputs.plan.suite.seed))
+        request = replace(
+            first,
+            plugin=plugin,
+            options=options,
+            settings={**first.settings, "input": "prepared"},
+            files=None,
+            # A probe copies few images, and is kept whatever memory is free.
+            resident_bytes=0,
+        )
         settings = {k: v for k, v in request.settings.items() if k not in _IRRELEVANT}
         digest = json_digest(
             {

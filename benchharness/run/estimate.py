@@ -16,7 +16,6 @@ from benchharness.model.network import Flatten
 from benchharness.run.device import Device
 from benchharness.run.dry_run import TrialPreview, preview_trials
 from benchharness.run.events import previous_durations
-from benchharness.run.inputs import Subset
 from benchharness.run.requests import head_benchmark
 from benchharness.suite.plan import Plan, PlannedCell
 from benchharness.suite.settings import TrainingSettings, TransferSettings
@@ -299,29 +298,20 @@ def warnings(
     return lines + ([f"WARNING: {'; '.join(shared)}"] if shared and shared[1] else [])
 
 
-def prepared_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return the disk space of decoded images, each picture of a size once."""
-    sizes = {}
-    for preview in previews:
-        part = Subset.of(preview.trial.cell)
-        image = part.image_size**2 * preview.channels
-        sizes[part.image_size, part.train_images, part.test_images] = preview.images * image
-    return sum(sizes.values())
+def cache_bytes(previews: Sequence[TrialPreview]) -> int:
+    """Return the disk space of decoded images, each picture of a size once, and stored features.
 
-
-def features_bytes(previews: Sequence[TrialPreview]) -> int:
-    """Return the disk space of stored features: one set for each backend, front and slice."""
-    sizes = {}
+    Of features there is one set for each backend, front and slice.
+    """
+    sizes: dict[tuple[object, ...], int] = {}
     for preview in previews:
-        cell, front = preview.trial.cell, preview.workload.front
-        if front is None or not isinstance(cell.settings, TransferSettings):
-            continue
-        part = Subset.of(cell)
-        seed = preview.trial.seed if cell.settings.weights == "random" else 0
-        key = (cell.backend, part.image_size, part.train_images, part.test_images, front, seed)
-        sizes[(*key, cell.settings.preprocessing)] = (
-            preview.images * math.prod(front.output_shape) * FLOAT_BYTES
-        )
+        settings, front = preview.trial.cell.settings, preview.workload.front
+        images = (settings.image_size, settings.train_images, settings.test_images)
+        sizes[images] = preview.images * settings.image_size**2 * preview.channels
+        if front is not None and isinstance(settings, TransferSettings):
+            seed = preview.trial.seed if settings.weights == "random" else 0
+            features = (*images, preview.trial.cell.backend, front, seed, settings.preprocessing)
+            sizes[features] = preview.images * math.prod(front.output_shape) * FLOAT_BYTES
     return sum(sizes.values())
 
 

@@ -432,8 +432,14 @@ def verify_inputs(
 
     Nothing is downloaded; raises a BenchError where dataset or weights are unavailable.
     """
-    if places.fetcher is not None:
-        yield from _verify_downloads(places.fetcher.folder)
+    for item in sorted(places.fetcher.folder.glob("[!.]*")) if places.fetcher else ():
+        manifest = read_manifest(item)
+        count = len(manifest.files) if manifest else 0
+        remedy = f"remove {item} and run: benchharness data prepare SUITE"
+        yield (
+            f"download {item.name}: {count:,} file{'' if count == 1 else 's'} in {item}",
+            [f"{line}; {remedy}" for line in damages(item)],
+        )
     inputs = find_inputs(plan, places=places.offline)
     for part in dict.fromkeys(replace(Subset.of(c), validation=0.0) for c in inputs.plan.cells):
         checked = check_image_files(
@@ -458,14 +464,3 @@ def verify_inputs(
         except BenchError as error:
             found.append(str(error))
         yield f"weights of {weights.backbone}, release {weights.release}: {weights.path}", found
-
-
-def _verify_downloads(folder: Path) -> Iterator[tuple[str, Sequence[str]]]:
-    for item in sorted(folder.glob("[!.]*")):
-        manifest = read_manifest(item)
-        count = len(manifest.files) if manifest else 0
-        remedy = f"remove {item} and run: benchharness data prepare SUITE"
-        yield (
-            f"download {item.name}: {count:,} file{'' if count == 1 else 's'} in {item}",
-            [f"{line}; {remedy}" for line in damages(item)],
-        )

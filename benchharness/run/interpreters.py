@@ -45,11 +45,6 @@ class BackendInterpreter:
     remedy: str = ""
 
     @property
-    def code(self) -> str:
-        """Digest of the code that does their work."""
-        return self.interpreter.code_digest(self.plugin)
-
-    @property
     def distribution(self) -> str:
         """Name and version of the plugin's distribution there."""
         return self.interpreter.plugins[self.plugin]
@@ -60,7 +55,7 @@ class BackendInterpreter:
             executor,
             python=str(self.interpreter.path),
             environment=isolated_env_vars(executor.environment),
-            code=self.code,
+            code=self.interpreter.code_digest(self.plugin),
         )
 
     def as_dict(self) -> dict[str, Any]:

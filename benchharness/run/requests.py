@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,19 +65,6 @@ class Requests:
             resident_bytes=self.resident_bytes,
             threads=min(cell.settings.threads or cores, cores),
             seed=trial.seed,
-        )
-
-    def probe(self, cell: PlannedCell, *, plugin: str, options: Mapping[str, Any]) -> WorkerRequest:
-        """Return the request to probe a plugin: the cell's first trial, on prepared images."""
-        request = self.trial(Trial(cell=cell, index=1, seed=self.inputs.plan.suite.seed))
-        return replace(
-            request,
-            plugin=plugin,
-            options=options,
-            settings={**request.settings, "input": "prepared"},
-            files=None,
-            # A probe copies few images, and is kept whatever memory is free.
-            resident_bytes=0,
         )
 
     def executor_of(self, backend: str, plugin: str) -> LocalExecutor:
