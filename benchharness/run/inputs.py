@@ -349,10 +349,9 @@ def _weights_key(settings: TransferSettings) -> tuple[str, ...]:
 
 
 def check_images(plan: Plan, listing: Listing) -> None:
-    """Refuse an adapted plan that asks for images which its dataset lacks; none is decoded.
+    """Raise a DatasetError where an adapted plan asks for images that its dataset lacks.
 
-    Raises:
-        DatasetError: There are too few, or they are in no files that a framework's loader reads.
+    Too few, or in no files that a framework's loader reads; none is decoded.
     """
     for cell in plan.cells:
         part = Subset.of(cell)
@@ -393,12 +392,9 @@ def has_real_weights(plan: Plan, *, places: SearchPaths) -> bool:
 def find_listing(
     plan: Plan, *, places: SearchPaths, fallback: str | None, progress: Progress | None = None
 ) -> Listing:
-    """Return the plan's dataset, large enough for every cell, or its fallback.
+    """Return the plan's dataset, large enough for all cells, its fallback, or raise a DatasetError.
 
     A folder named on the command line that holds other pictures than the suite's holds the user's.
-
-    Raises:
-        DatasetError: There is none.
     """
     dataset, data = plan.dataset, places.data
     if data is not None and not holds(dataset.source, data):

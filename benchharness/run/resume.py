@@ -51,8 +51,7 @@ _CODE_DIGITS = 12
 def run_to_resume(options: RunOptions, *, suite: str) -> RunFolder | None:
     """Return the run to resume; None where the suite has none yet, and none was named.
 
-    Raises:
-        RunError: There is no such run, or it is one of another suite.
+    A RunError where there is no such run, or it is one of another suite.
     """
     if options.resume is None:
         return None
@@ -172,8 +171,7 @@ def _code(plugin: str) -> str:
 def check_same_setup(folder: RunFolder, now: Mapping[str, Any], *, is_here: bool) -> None:
     """Refuse a run whose run.json would differ now; the SuiteError names all that differs.
 
-    Args:
-        is_here: Whether its trials run on this machine.
+    The machine counts where the trials run on it (``is_here``).
     """
     names = ("benchharness", "device", *(["machine"] if is_here else []))
     problems = [
@@ -189,8 +187,7 @@ def setup_differences(
 ) -> list[tuple[str, str, str]]:
     """Return where two run.json differ, and both values, of what decides the outcome of a trial.
 
-    Args:
-        names: Plain entries that have to be equal too.
+    ``names`` are plain entries that have to be equal too.
     """
     before, now = (json.loads(json.dumps(without_nan(run))) for run in (before, now))
     # Runs of earlier versions recorded no variables, which says nothing of those there were.
