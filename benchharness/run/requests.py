@@ -78,7 +78,8 @@ class Requests:
         """Return the digest of a backend's code and of the versions it runs on."""
         if (backend, plugin) not in self._codes:
             try:
-                code = self.executor_of(backend, plugin).code or code_digest(find(plugin))
+                executor = self.session.executors.get(backend)
+                code = executor.code if executor else code_digest(find(plugin))
             except PluginError:
                 code = "not installed"
             self._codes[backend, plugin] = code
