@@ -259,7 +259,6 @@ def _opened(setup: HostSetup) -> _Host:
     runner = Runner(
         requests=requests,
         folder=folder,
-        certifier=None,
         options=options,
         locks=ExitStack(),
         host=name,

@@ -77,7 +77,7 @@ class ClusterRunner(Runner):
             **{part.name: getattr(runner, part.name) for part in fields(runner)}, hosts=hosts
         )
 
-    def prove(self) -> None:
+    def prove(self, observe: Observer) -> None:
         """Wait for hosts, and have one of each kind of machine make its certificates.
 
         Raises:

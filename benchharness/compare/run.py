@@ -212,7 +212,7 @@ def open_comparison(
     with ExitStack() as stack:
         session, checkouts = _check_out(options, session, plan, observe, stack)
         runner = stack.enter_context(start_run(session, observe, command=options.command))
-        runner.prove()
+        runner.prove(observe)
         try:
             plan = plan.with_plan(runner.plan)
             power = estimate_power()

@@ -51,13 +51,12 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Runner(AbstractContextManager["Runner"]):
     """Runs the trials of a plan, one at a time, and records them in the run's folder.
 
-    A context: on leaving it, device and folder are unlocked. Without a certifier nothing is proven;
-    ``proofs`` are the verdicts by cell and by the other backend; ``machine`` is the host's kind.
+    A context: on leaving it, device and folder are unlocked. ``proofs`` are the verdicts by cell
+    and by the other backend; ``machine`` is the host's kind.
     """
 
     requests: Requests
     folder: RunFolder
-    certifier: Certifier | None
     options: RunOptions
     locks: ExitStack
     host: str
@@ -87,7 +86,7 @@ class Runner(AbstractContextManager["Runner"]):
         Raises:
             RunError: A proof is required and missing; or a record cannot be written.
         """
-        self.prove()
+        self.prove(observe)
         try:
             for record in self.run_trials(observe):
                 if self.options.fail_fast and record["status"] not in SUCCESS:
@@ -98,11 +97,12 @@ class Runner(AbstractContextManager["Runner"]):
             records = self.write_tables()
         return records
 
-    def prove(self) -> None:
+    def prove(self, observe: Observer) -> None:
         """Make and store all certificates; raise a RunError where one is required and unproven."""
-        if self.certifier is None:
+        if self.options.proof == "no":
             return
-        certificates = self.certifier.certificates()
+        certifier = Certifier(requests=self.requests, logs=self.folder.logs, observe=observe)
+        certificates = certifier.certificates()
         self.folder.write_certificates(as_dict(certificates))
         if self.options.proof == "required":
             require_proven(unproven_pairs(certificates))

@@ -362,12 +362,9 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
             words = f"is also in use by {process.name} (process {process.pid})"
             warning = f"WARNING: {device.name} {words}; timings will suffer, end it first"
             announce(observe, [warning])
-        requests = session.requests(inputs)
-        certifier = Certifier(requests=requests, logs=folder.logs, observe=observe)
         return Runner(
-            requests=requests,
+            requests=session.requests(inputs),
             folder=folder,
-            certifier=None if options.proof == "no" else certifier,
             options=options,
             locks=locks.pop_all(),
             host=host_name(session.places.environment),
