@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,7 @@ from benchharness.data.batches import require_two
 from benchharness.data.folder import class_folder, image_files, require_alike, user_images
 from benchharness.data.info import DatasetInfo, Split
 from benchharness.data.listing import Listing
-from benchharness.data.prepared import Prepared, prepare_images
+from benchharness.data.prepared import Prepared, Progress, prepare_images
 from benchharness.data.prepared import check_images as check_image_files
 from benchharness.data.preprocessing import fitted
 from benchharness.data.sources import find, holds
@@ -33,8 +33,6 @@ from benchharness.weights.pretrained import (
     read_pretrained,
     require_arrays,
 )
-
-Progress = Callable[[int, int], None]
 
 OFFLINE = "BENCHHARNESS_OFFLINE"
 # Leaks that are stored by name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from benchharness.environments.interpreter import (
     inspect_interpreter,
 )
 from benchharness.environments.spec import EnvironmentSpec
-from benchharness.environments.store import Environment, Environments, Reference
+from benchharness.environments.store import Environment, Environments, Reference, Tell
 from benchharness.environments.trust import TrustedInterpreters, is_path
 from benchharness.errors import BenchError, Problem, SuiteError
 from benchharness.files import writable
@@ -27,8 +27,6 @@ from benchharness.run.process.executor import LocalExecutor
 from benchharness.suite.file import SuiteFile
 from benchharness.suite.load import load
 from benchharness.text import quote, suggest
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
