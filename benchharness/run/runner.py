@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from benchharness.errors import PluginError
@@ -358,15 +357,11 @@ def defer_signals() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
     before = {number: signal.getsignal(number) for number in _ENDING}
     # Python handlers alone: a default one ends the process, which needs no deferring.
     handlers = {number: handler for number, handler in before.items() if callable(handler)}
     for number in handlers:
-        signal.signal(number, note)
+        signal.signal(number, lambda late, frame: received.append(late))
     try:
         yield
     finally:
