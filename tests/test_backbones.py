@@ -35,7 +35,7 @@ def settled_preprocessing(folder: Path, benchmark: str, weights: Path) -> list[s
     """Return the preprocessing of each cell of a suite once its weights are found."""
     plan = resolve(suite_of(folder, DRAWN + benchmark + TINY), profile=None, backends=("torch",))
     places = SearchPaths(environment={"BENCHHARNESS_WEIGHTS": str(weights)}, cache=folder / "cache")
-    inputs = find_inputs(plan, places=places, workers=1)
+    inputs = find_inputs(plan, places=places)
     # What a trial will ask for, by settings that are settled.
     assert all(inputs.pretrained(cell) for cell in inputs.plan.cells)
     return [cell.settings.preprocessing for cell in inputs.plan.cells]

@@ -27,7 +27,6 @@ from benchharness.run.device import Device
 from benchharness.run.estimate import (
     AvailableMemory,
     CellMemory,
-    MemoryEstimate,
     ResourceEstimate,
     duration_text,
     memory_problems,
@@ -85,12 +84,9 @@ def memory_marks(cells: Any, memory: AvailableMemory) -> dict[str, str]:
 def needing(host: int, *, device: int = 0, learning: int = 0, **names: Any) -> CellMemory:
     """Return a cell that needs so much, of which some for what learns."""
     parts = {"weights": learning, "activations": (device or host) - learning}
-    return CellMemory(
-        cell=cell(**names),
-        needs=MemoryEstimate(host={"copies": host}, device=parts)
-        if device
-        else MemoryEstimate(host=parts),
-    )
+    if device:
+        return CellMemory(cell=cell(**names), host={"copies": host}, device=parts)
+    return CellMemory(cell=cell(**names), host=parts)
 
 
 def test_a_quiet_machine_is_well():

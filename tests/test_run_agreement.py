@@ -50,7 +50,7 @@ def places_of(folder: Path, **environment: str) -> SearchPaths:
 
 def run(plan: Plan, places: SearchPaths) -> None:
     """Find and decode what a run reads."""
-    find_inputs(plan, places=places, workers=1).decode_images()
+    find_inputs(plan, places=places).decode_images()
 
 
 def preview(plan: Plan, places: SearchPaths) -> DatasetInfo:
@@ -160,7 +160,7 @@ def test_run_and_preview_print_the_same_of_a_folder(tmp_path: Path) -> None:
     named = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
 
     said = [list(messages.source_messages(dataset_info(plan, places=places_of(tmp_path))))]
-    inputs = find_inputs(plan, places=places_of(tmp_path), workers=1)
+    inputs = find_inputs(plan, places=places_of(tmp_path))
     said.append(list(messages.source_messages(inputs.dataset)))
     own = plan_of(tmp_path, HEAD + 'source = "cats_dogs"\n' + CNN)
     said.append(list(messages.source_messages(dataset_info(own, places=named))))
@@ -187,7 +187,7 @@ def test_a_try_out_takes_as_few_images_as_there_are(tmp_path: Path, layout: str)
     source = "folder" if layout == "folders" else "flat"
     plan = plan_of(tmp_path, HEAD + f'source = "{source}"\npath = "data"\n' + CNN)
 
-    inputs = find_inputs(smallest_plan(plan), places=places_of(tmp_path), workers=1)
+    inputs = find_inputs(smallest_plan(plan), places=places_of(tmp_path))
     inputs.decode_images()
 
     (cell,) = inputs.plan.cells
@@ -201,7 +201,7 @@ def test_nothing_that_is_shared_has_the_path_of_the_data(tmp_path: Path) -> None
     (data / "test/cats/twin.jpg").write_bytes((data / "train/cats/cats.0.jpg").read_bytes())
     text = HEAD + 'source = "folder"\non_bad_image = "skip"\n' + CNN
     places = SearchPaths(environment={}, cache=tmp_path / "cache", data=data)
-    inputs = find_inputs(plan_of(tmp_path, text), places=places, workers=1)
+    inputs = find_inputs(plan_of(tmp_path, text), places=places)
     inputs.decode_images()
 
     dataset = inputs.describe_dataset()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from benchharness.model.network import Conv, Dense, Flatten, MaxPool, Network
+from benchharness.run.dry_run import TrialPreview
 from benchharness.run.estimate import memory_needs, optimizer_states, peak_activation_bytes
+from benchharness.suite.plan import PlannedCell, Trial
 from benchharness.suite.settings import (
     BottleneckSettings,
     FeedSettings,
@@ -30,8 +32,26 @@ SMALL = Network(
 
 def needs(settings: StrategySettings, *, images: int, device: str = "cpu", **more: int):
     """Return the memory of a trial on colour pictures of two classes."""
-    workload = build_workload(settings, channels=3, classes=2)
-    return memory_needs(settings, workload, channels=3, images=images, device=device, **more)
+    cell = PlannedCell(
+        benchmark="some",
+        strategy="some",
+        backend="some",
+        track="equal",
+        matrix={},
+        settings=settings,
+        published=None,
+        trials=1,
+    )
+    preview = TrialPreview(
+        trial=Trial(cell=cell, index=1, seed=0),
+        steps=1,
+        train_images=images,
+        validation_images=0,
+        test_images=0,
+        workload=build_workload(settings, channels=3, classes=2),
+        channels=3,
+    )
+    return memory_needs(preview, device=device, **more)
 
 
 @pytest.mark.parametrize(

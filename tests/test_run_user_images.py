@@ -78,7 +78,7 @@ def settings_of(plan: Plan) -> Mapping[str, Any]:
 def inputs_of(plan: Plan, folder: Path, data: Path | None) -> RunInputs:
     """Return what a run on some data reads, decoded."""
     places = SearchPaths(environment={}, cache=folder / "cache", data=data)
-    inputs = find_inputs(plan, places=places, workers=1)
+    inputs = find_inputs(plan, places=places)
     inputs.decode_images()
     return inputs
 

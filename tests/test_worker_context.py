@@ -12,8 +12,10 @@ from photographs import save_classes
 
 from benchharness.errors import DatasetError
 from benchharness.measure.clock import PhaseClock
+from benchharness.run.device import Device
 from benchharness.run.inputs import RunInputs, SearchPaths, find_inputs
-from benchharness.run.requests import Requests
+from benchharness.run.options import RunOptions
+from benchharness.run.session import Session
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import resolve
@@ -53,7 +55,7 @@ def plan_of(folder: Path, *, settings: str = "", suite: str = SUITE) -> Plan:
 def inputs_of(plan: Plan, folder: Path) -> RunInputs:
     """Return the plan's images, prepared."""
     places = SearchPaths(environment={}, cache=folder / "cache")
-    inputs = find_inputs(plan, places=places, workers=1)
+    inputs = find_inputs(plan, places=places)
     inputs.decode_images()
     return inputs
 
@@ -61,12 +63,14 @@ def inputs_of(plan: Plan, folder: Path) -> RunInputs:
 def contexts(folder: Path, *, settings: str = "") -> Mapping[str, TrialContext]:
     """Return what the trial of each track works with."""
     plan = plan_of(folder, settings=settings)
-    requests = Requests(
-        inputs=inputs_of(plan, folder),
-        device="cpu",
-        cores=1,
-        features=folder / "features",
+    session = Session(
+        options=RunOptions(suite=folder / "pets.toml"),
+        plan=plan,
+        device=Device(kind="cpu", index=None, name="a processor"),
+        accelerators=(),
+        places=SearchPaths(environment={}, cache=folder / "cache"),
     )
+    requests = session.requests(inputs_of(plan, folder))
     return {
         trial.cell.track: load_context(
             requests.trial(trial),

@@ -81,7 +81,7 @@ def measure(folder: Path, *, trials: int, hosts: int) -> None:
         pretended_cluster(records_of_one(options), hosts) as address,
         open_cluster_run(replace(options, cluster=address), observe) as runner,
     ):
-        runner.prove()
+        runner.prove(unobserved)
         began_s, began_cpu_s = time.monotonic(), time.process_time()
         runner.run(observe)
         tables_s = time.monotonic() - ends_s[-1]

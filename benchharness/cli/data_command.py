@@ -79,10 +79,10 @@ def verify(*, suite: Path, **others: Any) -> int:
     is_whole = True
     with watch() as observe:
         session = open_session(RunOptions(suite=suite, offline=True, **others))
-        for verdict in verify_inputs(session.plan, places=session.places, observe=observe):
-            is_whole &= not verdict.damages
-            state = f"DAMAGED ({len(verdict.damages)})" if verdict.damages else "ok"
-            echo(f"{state}: {verdict.what}")
-            for damage in verdict.damages:
+        for what, damages in verify_inputs(session.plan, places=session.places, observe=observe):
+            is_whole &= not damages
+            state = f"DAMAGED ({len(damages)})" if damages else "ok"
+            echo(f"{state}: {what}")
+            for damage in damages:
                 echo(f"error: {damage}", err=True)
     return 0 if is_whole else 1

@@ -35,7 +35,7 @@ def sync(*, suite: Path, backends: tuple[str, ...], rebuild: bool, offline: bool
     Exit codes: 0 all are ready; 1 one cannot be built; 2 invalid suite or options.
     """
     from benchharness.errors import BenchError
-    from benchharness.run.environments import sync_environments
+    from benchharness.run.interpreters import sync_environments
 
     code = 0
     for outcome in sync_environments(
@@ -102,7 +102,7 @@ def remove(*, names: tuple[str, ...], unused: bool, every: bool) -> None:
 
     `benchharness env sync` builds them again.
     """
-    from benchharness.run.environments import unused_environments
+    from benchharness.run.interpreters import unused_environments
 
     if not (names or unused or every):
         raise click.UsageError("expected names, --unused or --all; found none of them")

@@ -29,14 +29,14 @@ from benchharness.measure.machine import HOST, KIND, host_name
 from benchharness.model.cell import CellKey
 from benchharness.results.record import Record
 from benchharness.results.run_folder import RECORDS, RunFolder
-from benchharness.run.certify import as_dict, unproven_pairs, verdicts
+from benchharness.run.certify import Certifier, as_dict, unproven_pairs, verdicts
 from benchharness.run.device import Device
 from benchharness.run.events import Event, OfTrial, TrialFinished, TrialStarted, unobserved
 from benchharness.run.locks import RunLock, lock_file, lock_gpu
 from benchharness.run.options import RunOptions
 from benchharness.run.process.reaper import workers_with
 from benchharness.run.requests import Requests
-from benchharness.run.resume import PendingTrials, describe_run
+from benchharness.run.resume import describe_run
 from benchharness.run.runner import Runner
 from benchharness.run.session import Session, open_session, prepare_inputs
 
@@ -147,9 +147,8 @@ def certify(setup: HostSetup) -> tuple[dict[str, Any], Verdicts, list[str]]:
     """Return this host's certificates, as in certificate.json, verdicts, and pairs not proven."""
     host = _open(setup)
     with _exclusive(setup, host.session.device):
-        certifier = host.session.certifier(
-            host.runner.requests, logs=host.runner.folder.logs, observe=unobserved
-        )
+        requests, logs = host.runner.requests, host.runner.folder.logs
+        certifier = Certifier(requests=requests, logs=logs, observe=unobserved)
         certificates = certifier.certificates()
     return as_dict(certificates), verdicts(certificates), unproven_pairs(certificates)
 
@@ -242,18 +241,17 @@ def _opened(setup: HostSetup) -> _Host:
     inputs = prepare_inputs(session, unobserved)
     run = describe_run(session, inputs, started=datetime.now(UTC), is_resumable=False)
     name, machine = _place_of(session, environment, machine=run["machine"])
+    executors = {
+        backend: replace(executor, is_cancelled=is_cancelled)
+        for backend, executor in session.executors.items()
+    }
+    session = replace(session, executors=executors)
     requests = session.requests(inputs)
     requests.executor = replace(requests.executor, is_cancelled=is_cancelled)
-    requests.executors = {
-        backend: replace(executor, is_cancelled=is_cancelled)
-        for backend, executor in requests.executors.items()
-    }
     runner = Runner(
         requests=requests,
         folder=folder,
-        certifier=None,
         options=options,
-        pending=PendingTrials.of([], only_failed=False),
         locks=ExitStack(),
         host=name,
         machine=machine,

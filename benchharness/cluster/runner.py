@@ -64,7 +64,7 @@ class ClusterRunner(Runner):
             **{part.name: getattr(runner, part.name) for part in fields(runner)}, hosts=hosts
         )
 
-    def prove(self) -> None:
+    def prove(self, observe: Observer) -> None:
         """Wait for hosts, and have one of each kind of machine make its certificates.
 
         Raises:
@@ -189,7 +189,7 @@ class ClusterRunner(Runner):
             head_weights={head["id"]: self._weights_file(head["id"]).read_bytes()} if head else {},
             proofs=self.hosts.proofs[host.machine],
             number=number,
-            is_repeated=self.pending.only_failed,
+            is_repeated=self.options.only_failed,
         )
         observe(started)
         future = self.hosts.submit(

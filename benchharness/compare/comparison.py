@@ -9,7 +9,7 @@ from typing import Any
 
 from benchharness.compare.sampling import Scatter
 from benchharness.compare.verdict import Verdict
-from benchharness.results.comparisons import InLine
+from benchharness.model.cell import CellName
 
 OK, FAILED, REGRESSION, UNDECIDABLE = 0, 1, 3, 4
 _LONGEST_REASON = 160
@@ -97,7 +97,7 @@ class Comparison:
         return {"format": 1, **described, "exit_code": self.exit_code, "cells": cells}
 
 
-def identity_of(label: str, cell: InLine, *, rival: str) -> dict[str, Any]:
+def identity_of(label: str, cell: CellName, *, rival: str) -> dict[str, Any]:
     """Return what identifies a cell of A and its rival, the backend of B, as JSON knows it."""
     return {
         "cell": label,

@@ -188,7 +188,7 @@ def open_comparison(
     with ExitStack() as stack:
         session, (label_a, label_b) = _check_out(options, session, plan, observe, stack)
         runner = stack.enter_context(start_run(session, observe, command=options.command))
-        runner.prove()
+        runner.prove(observe)
         try:
             plan = plan.with_plan(runner.plan)
             power = estimate_power()
@@ -255,7 +255,7 @@ def _can_run_side_by_side(session: Session, runner: Runner) -> bool:
         return False
     _, free_bytes = read_memory()
     cells = session.estimate_resources(runner.inputs.dataset).cells()
-    return all(2 * cell.needs.host_bytes <= free_bytes for cell in cells)
+    return all(2 * cell.host_bytes <= free_bytes for cell in cells)
 
 
 def _check_out(
@@ -294,9 +294,11 @@ def _check_out(
         # Of what is installed beside the repository as well: plugins, and versions of frameworks.
         known = [entry for name, entry in installed().items() if name in plugins]
         setup = json_digest([checkout.python, *map(code_digest, known)], length=16)
-        executor = session.executor(
+        ours = session.executor()
+        executor = replace(
+            ours,
             python=str(checkout.python),
-            variables=checkout.environment,
+            environment={**ours.environment, **checkout.environment},
             code=f"{checkout.commit}{modified} {setup}",
         )
         for backend in dict.fromkeys(cell.backend for cell in cells):

@@ -18,12 +18,14 @@ from benchharness.doctor.data import Resource, weights_checks
 from benchharness.download.registry import REGISTRY, weights_home
 from benchharness.errors import BenchError, WeightsError
 from benchharness.measure.machine import Machine
-from benchharness.run.disk_space import RUN_BYTES, features_bytes, heads_bytes, prepared_bytes
 from benchharness.run.dry_run import check_weights
 from benchharness.run.estimate import (
+    RUN_BYTES,
     AvailableMemory,
     ResourceEstimate,
+    cache_bytes,
     duration_text,
+    heads_bytes,
     memory_problems,
     memory_text,
     shared_memory,
@@ -115,8 +117,7 @@ def folder_checks(
 ) -> Iterator[Check]:
     """Yield whether what a run writes has a place."""
     previews = estimate.previews()
-    needed = prepared_bytes(previews) + features_bytes(previews)
-    needed += _fetched_bytes(estimate, resources)
+    needed = cache_bytes(previews) + _fetched_bytes(estimate, resources)
     if not estimate.facts.is_real:
         needed += _DRAWN_BYTES * max((preview.images for preview in previews), default=0)
     yield folder_check("cache", cache, needed_bytes=needed, held_bytes=_held_bytes(cache))

@@ -284,7 +284,7 @@ class SuiteRun:
             self._observe = self._stack.enter_context(self._suite.observed(self._take))
         session = replace(self._session, plan=plan, options=options)
         self._runner = start_run(session, self._observe)
-        self._runner.prove()
+        self._runner.prove(self._observe)
         self._trials = self._runner.run_trials(self._observe)
         return self._runner
 

@@ -49,8 +49,8 @@ def preview(dataset: DatasetInfo, previews: Sequence[TrialPreview]) -> str:
 
 def resources_text(seconds: float | None, cells: Sequence[CellMemory]) -> str:
     """Return in a line the time of a plan, by its last run, and the most memory it needs."""
-    largest = max(largest_per_benchmark(cells), key=lambda cell: cell.needs.host_bytes)
-    memory = f"most memory: {format_bytes(largest.needs.host_bytes)} ({largest.cell.benchmark})"
+    largest = max(largest_per_benchmark(cells), key=lambda cell: cell.host_bytes)
+    memory = f"most memory: {format_bytes(largest.host_bytes)} ({largest.cell.benchmark})"
     if seconds is None:
         return f"{memory}; time: unknown before a first run"
     return f"time: about {duration_text(seconds)}, by the last run; {memory}"

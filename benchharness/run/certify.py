@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from benchharness.model.cell import CellKey, cell_key
 from benchharness.plugins import REFERENCE, package_digest
 from benchharness.run.events import Certified, Observer, Probing
 from benchharness.run.requests import Requests, backend_plugin
-from benchharness.suite.plan import PlannedCell
+from benchharness.suite.plan import PlannedCell, Trial
 from benchharness.worker.request import WorkerRequest
 
 if TYPE_CHECKING:
@@ -42,25 +43,29 @@ class ProbeJob:
 class Certifier:
     """Proof that the backends of a plan do the same work, for each pair of rival cells.
 
-    ``machine`` is the device's name, as arithmetic depends on it; ``cache`` keeps the probes, each
-    named after all that decides it, and ``logs`` what their workers print.
+    The cache keeps the probes, each named after all that decides it; ``logs`` is the folder of what
+    their workers print.
     """
 
     requests: Requests
-    machine: str
-    cache: Path
     logs: Path
     observe: Observer
     _failures: dict[Path, str] = field(default_factory=dict)
+
+    @property
+    def _cache(self) -> Path:
+        return self.requests.session.places.cache / "probes"
 
     def certificates(self) -> list[Certificate]:
         """Return the certificate of every pair, probing what is not in the cache."""
         groups = [
             (cells, [*map(self._job, cells), self._job(cells[0], is_reference=True)])
-            for cells in rivals(self.requests.inputs.plan.cells)
+            for cells in self.requests.inputs.plan.lines()
+            if cells[0].track == "equal" and len(cells) > 1
         ]
-        with writable(self.cache, elsewhere=ANOTHER_CACHE):
-            self.cache.mkdir(parents=True, exist_ok=True)
+        for folder in (self.logs, self._cache):
+            with writable(folder, elsewhere=ANOTHER_CACHE):
+                folder.mkdir(parents=True, exist_ok=True)
         missing: dict[str, dict[Path, ProbeJob]] = {}
         for job in (job for _, jobs in groups for job in jobs):
             if isinstance(self._read(job), str):
@@ -91,7 +96,17 @@ class Certifier:
             supported = {"compile": False, "layout": "channels_last"}
             cell = replace(cell, settings=cell.settings.model_copy(update=supported))
             plugin = REFERENCE
-        request = requests.probe(cell, plugin=plugin, options=options)
+        # The cell's first trial, on prepared images.
+        first = requests.trial(Trial(cell=cell, index=1, seed=requests.inputs.plan.suite.seed))
+        request = replace(
+            first,
+            plugin=plugin,
+            options=options,
+            settings={**first.settings, "input": "prepared"},
+            files=None,
+            # A probe copies few images, and is kept whatever memory is free.
+            resident_bytes=0,
+        )
         settings = {k: v for k, v in request.settings.items() if k not in _IRRELEVANT}
         digest = json_digest(
             {
@@ -107,35 +122,36 @@ class Certifier:
                 "data": requests.inputs.prepared(cell).digest,
                 "weights": (request.pretrained or {}).get("digest"),
                 "seed": request.seed,
-                "device": [request.device, self.machine],
+                # Arithmetic depends on the device.
+                "device": [request.device, requests.session.device.name],
             }
         )
-        file = self.cache / f"{digest}.safetensors"
+        file = self._cache / f"{digest}.safetensors"
         return ProbeJob(backend=backend, cell=cell, request=request, file=file)
 
     def _probe(self, jobs: Sequence[ProbeJob], *, done: int, count: int) -> None:
         """Run one backend's jobs, after ``done`` others; a cell that ends the process fails."""
-        backend, finished = jobs[0].backend, 0
-
-        def finish(reason: str) -> None:
-            nonlocal finished
-            if reason:
-                self._failures[jobs[finished].file] = reason
-            finished += 1
+        backend, left = jobs[0].backend, deque(jobs)
 
         def announce_next() -> None:
-            if finished < len(jobs):
+            if left:
+                place = len(jobs) - len(left) + 1
                 self.observe(
                     Probing(
                         backend=backend or "float64 reference",
-                        benchmark=jobs[finished].cell.benchmark,
-                        matrix=jobs[finished].cell.matrix,
-                        cell=finished + 1,
+                        benchmark=left[0].cell.benchmark,
+                        matrix=left[0].cell.matrix,
+                        cell=place,
                         cells=len(jobs),
-                        number=done + finished + 1,
+                        number=done + place,
                         count=count,
                     )
                 )
+
+        def finish(reason: str) -> None:
+            job = left.popleft()
+            if reason:
+                self._failures[job.file] = reason
 
         def on_event(event: Mapping[str, Any]) -> None:
             if event["event"] == "probed":
@@ -143,22 +159,21 @@ class Certifier:
                 announce_next()
 
         stem = f"certificate-{backend or 'reference'}"
-        while finished < len(jobs):
+        while left:
             announce_next()
             try:
-                executor = self.requests.executor_of(backend, jobs[0].request.plugin)
+                executor = self.requests.executor_of(backend, left[0].request.plugin)
             except PluginError as error:
-                self._failures |= {job.file: str(error) for job in jobs[finished:]}
+                self._failures |= {job.file: str(error) for job in left}
                 return
             if executor.silence_s is None:
                 executor = replace(executor, silence_s=SILENCE_S)
+            cells = tuple(replace(job.request, probe_file=str(job.file)) for job in left)
             outcome = executor.run(
                 WorkerRequest(
                     job="probe",
                     threads=jobs[0].request.threads,
-                    cells=tuple(
-                        replace(job.request, probe_file=str(job.file)) for job in jobs[finished:]
-                    ),
+                    cells=cells,
                     is_reference=not backend,
                 ),
                 request_file=self.logs / f"{stem}.json",
@@ -167,7 +182,7 @@ class Certifier:
             )
             if outcome.is_final:
                 return
-            if finished < len(jobs):
+            if left:
                 finish(outcome.reason)
 
     def _compare(
@@ -203,15 +218,6 @@ class Certifier:
             return Probe.read(job.file)
         except (OSError, ValueError) as error:
             return f"its probe cannot be read: {error}"
-
-
-def rivals(cells: Iterable[PlannedCell]) -> list[list[PlannedCell]]:
-    """Return the cells of the equal track that differ only in their backend, two or more each."""
-    groups: dict[CellKey, list[PlannedCell]] = {}
-    for cell in cells:
-        if cell.track == "equal":
-            groups.setdefault(cell.group_key, []).append(cell)
-    return [group for group in groups.values() if len(group) > 1]
 
 
 def verdicts(certificates: Iterable[Certificate]) -> dict[CellKey, dict[str, str]]:

@@ -47,11 +47,7 @@ class TrialPreview:
 
 
 def dataset_info(plan: Plan, *, places: SearchPaths) -> DatasetInfo:
-    """Return the plan's dataset in numbers; nothing is drawn or downloaded.
-
-    Raises:
-        DatasetError: There is none, and no fallback.
-    """
+    """Return the plan's dataset in numbers, undrawn and not downloaded; a DatasetError for none."""
     dataset, fetcher = plan.dataset, places.fetcher
     if dataset.source == "drawn" and places.data is None:
         return DatasetInfo.of_drawn()

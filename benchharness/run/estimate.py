@@ -1,4 +1,4 @@
-"""Resources that a plan needs, from the shapes of its layers and the last run: memory, time."""
+"""Resources that a plan needs, by the shapes of its layers and the last run: memory, disk, time."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from benchharness.model.network import Flatten
 from benchharness.run.device import Device
 from benchharness.run.dry_run import TrialPreview, preview_trials
 from benchharness.run.events import previous_durations
+from benchharness.run.requests import head_benchmark
 from benchharness.suite.plan import Plan, PlannedCell
-from benchharness.suite.settings import StrategySettings, TrainingSettings
+from benchharness.suite.settings import TrainingSettings, TransferSettings
 from benchharness.suite.workload import Workload
 from benchharness.text import format_bytes
 
@@ -28,6 +29,8 @@ FRAMEWORK_BYTES = 800_000_000
 # What CUDA and its libraries take of a GPU before the first array. An assumption on the safe side,
 # not a measurement: contexts take some 0.5 GB, workspaces of cuBLAS and cuDNN come on top.
 GPU_FRAMEWORK_BYTES = 1_000_000_000
+# What a run writes besides what other benchmarks start from.
+RUN_BYTES = 50_000_000
 SHARED = Path("/dev/shm")
 # Initial weights, what was learnt, what is read back.
 _COPIES = 3
@@ -48,9 +51,10 @@ _MORE_SHARED = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MemoryEstimate:
-    """Bytes of a trial by purpose, such as ``weights``: of the worker, and of the GPU if any."""
+class CellMemory:
+    """Bytes of a cell's trial by purpose, as ``weights``: of the worker, and of the GPU if any."""
 
+    cell: PlannedCell
     host: Mapping[str, int]
     device: Mapping[str, int] = field(default_factory=dict)
 
@@ -70,14 +74,6 @@ class MemoryEstimate:
         parts = {**self.host, **self.device}
         return sum(parts.get(name, 0) for name in ("weights", "gradients", "optimizer"))
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CellMemory:
-    """Memory of one cell."""
-
-    cell: PlannedCell
-    needs: MemoryEstimate
-
     def as_dict(self) -> dict[str, Any]:
         """Return the record as JSON-able values."""
         return {
@@ -85,10 +81,10 @@ class CellMemory:
             "matrix": dict(self.cell.matrix),
             "backend": self.cell.backend,
             "track": self.cell.track,
-            "host_bytes": self.needs.host_bytes,
-            "device_bytes": self.needs.device_bytes,
-            "host": dict(self.needs.host),
-            "device": dict(self.needs.device),
+            "host_bytes": self.host_bytes,
+            "device_bytes": self.device_bytes,
+            "host": dict(self.host),
+            "device": dict(self.device),
         }
 
 
@@ -119,19 +115,12 @@ class ResourceEstimate:
         """Return the memory that each cell needs, in the plan's order."""
         # All trials of a cell need the same.
         previews = {id(preview.trial.cell): preview for preview in self.previews()}
+        measured = self.framework_bytes
         return [
-            CellMemory(
-                cell=preview.trial.cell,
-                needs=memory_needs(
-                    preview.trial.cell.settings,
-                    preview.workload,
-                    channels=preview.channels,
-                    images=preview.images,
-                    device=self.device.kind,
-                    framework_bytes=self.framework_bytes.get(
-                        preview.trial.cell.backend, FRAMEWORK_BYTES
-                    ),
-                ),
+            memory_needs(
+                preview,
+                device=self.device.kind,
+                framework_bytes=measured.get(preview.trial.cell.backend, FRAMEWORK_BYTES),
             )
             for preview in previews.values()
         ]
@@ -145,15 +134,12 @@ class ResourceEstimate:
 
 
 def memory_needs(
-    settings: StrategySettings,
-    workload: Workload,
+    preview: TrialPreview,
     *,
-    channels: int,
-    images: int,
     device: Literal["cpu", "gpu"],
     framework_bytes: int = FRAMEWORK_BYTES,
-) -> MemoryEstimate:
-    """Return the most memory that one trial holds at once; ``images`` are those of all splits.
+) -> CellMemory:
+    """Return the most memory that one trial holds at once.
 
     With P learnt values, T of them trainable, and s arrays of optimizer state: weights 4 P,
     gradients 4 T, optimizer 4 s T. On the host there are copies of them: the initial weights, what
@@ -162,6 +148,7 @@ def memory_needs(
 
     Within a factor of 0.8 to 1.4 of the peaks of trials with 0.4 to 120 million parameters.
     """
+    settings, workload = preview.trial.cell.settings, preview.workload
     work = {"weights": FLOAT_BYTES * workload.learner.count()}
     copies = _COPIES * FLOAT_BYTES * workload.params
     if isinstance(settings, TrainingSettings):
@@ -173,18 +160,19 @@ def memory_needs(
     work["activations"] = peak_activation_bytes(
         workload, batch_size=settings.batch_size, precision=settings.precision
     )
-    image = settings.image_size**2 * channels
+    image = settings.image_size**2 * preview.channels
     # Bytes from the dataset, floats for the network, and a batch or two ahead.
     work["batches"] = settings.batch_size * image * (1 + FLOAT_BYTES) * 2
     stored = workload.front.output_shape if workload.front else (0,)
     kept = {
         "framework": framework_bytes,
         "copies": copies,
-        "dataset": images * (image + FLOAT_BYTES * math.prod(stored)),
+        "dataset": preview.images * (image + FLOAT_BYTES * math.prod(stored)),
     }
     if device == "cpu":
-        return MemoryEstimate(host=kept | work)
-    return MemoryEstimate(host=kept, device={"framework": GPU_FRAMEWORK_BYTES, **work})
+        return CellMemory(cell=preview.trial.cell, host=kept | work)
+    on_gpu = {"framework": GPU_FRAMEWORK_BYTES, **work}
+    return CellMemory(cell=preview.trial.cell, host=kept, device=on_gpu)
 
 
 def optimizer_states(name: str, *, momentum: float = 0.0) -> int:
@@ -226,20 +214,19 @@ def largest_per_benchmark(cells: Sequence[CellMemory]) -> list[CellMemory]:
     for cell in cells:
         groups.setdefault(cell.cell.benchmark, []).append(cell)
     return [
-        max(group, key=lambda cell: (cell.needs.device_bytes, cell.needs.host_bytes))
+        max(group, key=lambda cell: (cell.device_bytes, cell.host_bytes))
         for group in groups.values()
     ]
 
 
 def memory_text(cell: CellMemory, memory: AvailableMemory) -> str:
     """Return what a cell needs, what for, and what is available."""
-    needs = cell.needs
     point = "".join(f" {key}={value}" for key, value in cell.cell.matrix.items())
-    text = f"about {format_bytes(needs.host_bytes)} of memory on {cell.cell.backend}{point}"
-    if needs.device_bytes:
-        text += f", {format_bytes(needs.device_bytes)} of the GPU's"
-    if needs.learning_bytes > _MUCH_BYTES:
-        text += f" ({format_bytes(needs.learning_bytes)} for weights, gradients, optimizer state)"
+    text = f"about {format_bytes(cell.host_bytes)} of memory on {cell.cell.backend}{point}"
+    if cell.device_bytes:
+        text += f", {format_bytes(cell.device_bytes)} of the GPU's"
+    if cell.learning_bytes > _MUCH_BYTES:
+        text += f" ({format_bytes(cell.learning_bytes)} for weights, gradients, optimizer state)"
     free = f"{format_bytes(memory.free_bytes)} free"
     if memory.gpu_free_bytes is not None:
         free += f", {format_bytes(memory.gpu_free_bytes)} on the GPU"
@@ -256,19 +243,16 @@ def memory_problems(
     whole = memory.host_bytes if memory.gpu_bytes is None else memory.gpu_bytes
     free = memory.gpu_bytes if memory.gpu_free_bytes is None else memory.gpu_free_bytes
     for cell in largest_per_benchmark(cells):
-        needs = cell.needs
-        is_short_of_gpu = free is not None and needs.device_bytes > free
-        if needs.learning_bytes > whole:
+        is_short_of_gpu = free is not None and cell.device_bytes > free
+        if cell.learning_bytes > whole:
             yield cell, "missing", _LESS
-        elif needs.host_bytes > memory.free_bytes or is_short_of_gpu:
+        elif cell.host_bytes > memory.free_bytes or is_short_of_gpu:
             yield cell, "warn", _LESS
         else:
             yield cell, "ok", ""
 
 
-def shared_memory(
-    previews: Sequence[TrialPreview], *, cores: int, folder: Path = SHARED
-) -> tuple[str, str] | None:
+def shared_memory(previews: Sequence[TrialPreview], *, cores: int) -> tuple[str, str] | None:
     """Return the shared memory that file loaders need, and a remedy where it is too small.
 
     None where no trial loads files. A process for each thread shares batches of uint8 images.
@@ -279,11 +263,11 @@ def shared_memory(
         if settings.input == "files":
             batch = settings.batch_size * settings.image_size**2 * preview.channels
             needed = max(needed, (settings.threads or cores) * _AHEAD * batch)
-    if not needed or not folder.is_dir():
+    if not needed or not SHARED.is_dir():
         return None
-    free = shutil.disk_usage(folder).free
+    free = shutil.disk_usage(SHARED).free
     text = (
-        f"{folder}: {format_bytes(free)} free; "
+        f"{SHARED}: {format_bytes(free)} free; "
         f"loading files in processes may need {format_bytes(needed)}"
     )
     return text, _MORE_SHARED if free < needed else ""
@@ -312,6 +296,33 @@ def warnings(
     ]
     shared = shared_memory(estimate.previews(), cores=usable_cores())
     return lines + ([f"WARNING: {'; '.join(shared)}"] if shared and shared[1] else [])
+
+
+def cache_bytes(previews: Sequence[TrialPreview]) -> int:
+    """Return the disk space of decoded images, each picture of a size once, and stored features.
+
+    Of features there is one set for each backend, front and slice.
+    """
+    sizes: dict[tuple[object, ...], int] = {}
+    for preview in previews:
+        settings, front = preview.trial.cell.settings, preview.workload.front
+        images = (settings.image_size, settings.train_images, settings.test_images)
+        sizes[images] = preview.images * settings.image_size**2 * preview.channels
+        if front is not None and isinstance(settings, TransferSettings):
+            seed = preview.trial.seed if settings.weights == "random" else 0
+            features = (*images, preview.trial.cell.backend, front, seed, settings.preprocessing)
+            sizes[features] = preview.images * math.prod(front.output_shape) * FLOAT_BYTES
+    return sum(sizes.values())
+
+
+def heads_bytes(previews: Sequence[TrialPreview]) -> int:
+    """Return what may be kept of trained heads, from which other benchmarks start."""
+    wanted = {head_benchmark(preview.trial.cell) for preview in previews}
+    return sum(
+        FLOAT_BYTES * preview.workload.learner.count() * cell.most // cell.trials
+        for preview in previews
+        if (cell := preview.trial.cell).benchmark in wanted
+    )
 
 
 def duration_text(seconds: float) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -78,11 +78,8 @@ class Event:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields, JSON-able; those of the trial's name are among them."""
-        event: dict[str, Any] = {"event": self.kind}
-        for declared in fields(self):
-            value = _as_json(getattr(self, declared.name))
-            event |= value if declared.name == "name" else {declared.name: value}
-        return event
+        values = asdict(self)
+        return {"event": self.kind, **values.pop("name", {}), **values}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,26 +438,17 @@ def of_worker(event: Mapping[str, Any], *, started: TrialStarted) -> Event | Non
             details = {key: value for key, value in event.items() if key != "event"}
             return TrialProgress(name=name, **details)
         case "epoch" | "blocks":
-            is_fed = event["event"] == "blocks"
-            train_s = sum(s for _, s in event["blocks"]) if is_fed else event["train_s"]
+            # Where nothing is learnt, there are the blocks of steps alone.
+            train_s = event.get("train_s") or sum(s for _, s in event["blocks"])
             return EpochEnded(
                 name=name,
                 epoch=event["epoch"],
                 epochs=started.epochs,
                 train_s=train_s,
                 images_per_s=started.images / train_s,
-                **({} if is_fed else {key: event[key] for key in _SCORES}),
+                **{key: event.get(key) for key in _SCORES},
             )
     return None
-
-
-def _as_json(value: Any) -> Any:
-    if isinstance(value, TrialName | ScheduledCell):
-        names = [declared.name for declared in fields(value)]
-        return {name: _as_json(getattr(value, name)) for name in names}
-    if isinstance(value, Mapping):
-        return dict(value)
-    return [*map(_as_json, value)] if isinstance(value, tuple) else value
 
 
 def previous_durations(results: Path, plan: Plan, *, device: str) -> dict[int, float]:

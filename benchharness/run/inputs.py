@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from benchharness.data.batches import require_two
 from benchharness.data.folder import class_folder, image_files, require_alike, user_images
 from benchharness.data.info import DatasetInfo, Split
-from benchharness.data.listing import Listing
+from benchharness.data.listing import Listing, Progress
 from benchharness.data.prepared import Prepared, prepare_images
 from benchharness.data.prepared import check_images as check_image_files
 from benchharness.data.preprocessing import fitted
@@ -33,8 +33,6 @@ from benchharness.weights.pretrained import (
     read_pretrained,
     require_arrays,
 )
-
-Progress = Callable[[int, int], None]
 
 OFFLINE = "BENCHHARNESS_OFFLINE"
 # Leaks that are stored by name.
@@ -181,7 +179,6 @@ class RunInputs:
     dataset: DatasetInfo
     weights: Mapping[tuple[str, ...], Pretrained]
     places: SearchPaths
-    workers: int
     progress: Progress | None = None
     _prepared: dict[Subset, Prepared] = field(default_factory=dict)
     _files: dict[tuple[Subset, str], dict[str, Any]] = field(default_factory=dict)
@@ -208,7 +205,7 @@ class RunInputs:
                 validation=part.validation,
                 seed=self.plan.suite.seed,
                 cache_dir=self.places.cache,
-                workers=self.workers,
+                workers=usable_cores(),
                 on_bad_image=self.plan.dataset.on_bad_image,
                 on_leak=self.plan.dataset.on_leak,
                 progress=self.progress,
@@ -304,9 +301,7 @@ class RunInputs:
         }
 
 
-def find_inputs(
-    plan: Plan, *, places: SearchPaths, workers: int, progress: Progress | None = None
-) -> RunInputs:
+def find_inputs(plan: Plan, *, places: SearchPaths, progress: Progress | None = None) -> RunInputs:
     """Return the inputs of a plan, with the plan adapted to them; nothing is decoded yet.
 
     Raises:
@@ -340,7 +335,6 @@ def find_inputs(
         dataset=dataset,
         weights=weights,
         places=places,
-        workers=workers,
         progress=progress,
     )
 
@@ -350,10 +344,9 @@ def _weights_key(settings: TransferSettings) -> tuple[str, ...]:
 
 
 def check_images(plan: Plan, listing: Listing) -> None:
-    """Refuse an adapted plan that asks for images which its dataset lacks; none is decoded.
+    """Raise a DatasetError where an adapted plan asks for images that its dataset lacks.
 
-    Raises:
-        DatasetError: There are too few, or they are in no files that a framework's loader reads.
+    Too few, or in no files that a framework's loader reads; none is decoded.
     """
     for cell in plan.cells:
         part = Subset.of(cell)
@@ -394,12 +387,9 @@ def has_real_weights(plan: Plan, *, places: SearchPaths) -> bool:
 def find_listing(
     plan: Plan, *, places: SearchPaths, fallback: str | None, progress: Progress | None = None
 ) -> Listing:
-    """Return the plan's dataset, large enough for every cell, or its fallback.
+    """Return the plan's dataset, large enough for all cells, its fallback, or raise a DatasetError.
 
     A folder named on the command line that holds other pictures than the suite's holds the user's.
-
-    Raises:
-        DatasetError: There is none.
     """
     dataset, data = plan.dataset, places.data
     if data is not None and not holds(dataset.source, data):
@@ -426,35 +416,33 @@ def _largest(counts: list[int | None]) -> int | None:
     return max(known) if known and len(known) == len(counts) else None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyResult:
-    """Result of checking one download, image size or set of weights: a line for each damage."""
-
-    what: str
-    damages: tuple[str, ...]
-
-
-def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iterator[VerifyResult]:
-    """Yield the result for each download, each size of the images, and the weights.
+def verify_inputs(
+    plan: Plan, *, places: SearchPaths, observe: Observer
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield each download, size of the images and set of weights, with a line for each damage.
 
     Nothing is downloaded; raises a BenchError where dataset or weights are unavailable.
     """
-    if places.fetcher is not None:
-        yield from _verify_downloads(places.fetcher.folder)
-    inputs = find_inputs(plan, places=places.offline, workers=usable_cores())
+    for item in sorted(places.fetcher.folder.glob("[!.]*")) if places.fetcher else ():
+        manifest = read_manifest(item)
+        count = len(manifest.files) if manifest else 0
+        remedy = f"remove {item} and run: benchharness data prepare SUITE"
+        yield (
+            f"download {item.name}: {count:,} file{'' if count == 1 else 's'} in {item}",
+            [f"{line}; {remedy}" for line in damages(item)],
+        )
+    inputs = find_inputs(plan, places=places.offline)
     for part in dict.fromkeys(replace(Subset.of(c), validation=0.0) for c in inputs.plan.cells):
         checked = check_image_files(
             inputs.listing.first(train=part.train_images, test=part.test_images),
             size=part.image_size,
             cache_dir=places.cache,
-            workers=inputs.workers,
+            workers=usable_cores(),
             progress=lambda done, count: observe(Preparing(done=done, count=count)),
         )
         where = f"as in {checked.entry}" if checked.entry else "not prepared yet"
-        yield VerifyResult(
-            what=f"images of {part.image_size} px: {checked.images:,} decoded, {where}",
-            damages=checked.damages,
-        )
+        what = f"images of {part.image_size} px: {checked.images:,} decoded, {where}"
+        yield what, checked.damages
     for weights in dict.fromkeys(w for w in map(inputs.pretrained, inputs.plan.cells) if w):
         if weights.path is None:
             continue
@@ -464,21 +452,4 @@ def verify_inputs(plan: Plan, *, places: SearchPaths, observe: Observer) -> Iter
             read_pretrained(weights, Network(input_shape=shape, layers=backbone.layers))
         except BenchError as error:
             found.append(str(error))
-        yield VerifyResult(
-            what=f"weights of {weights.backbone}, release {weights.release}: {weights.path}",
-            damages=tuple(found),
-        )
-
-
-def _verify_downloads(folder: Path) -> Iterator[VerifyResult]:
-    items = folder.iterdir() if folder.is_dir() else ()
-    for item in sorted(item for item in items if not item.name.startswith(".")):
-        manifest = read_manifest(item)
-        count = len(manifest.files) if manifest else 0
-        yield VerifyResult(
-            what=f"download {item.name}: {count:,} file{'' if count == 1 else 's'} in {item}",
-            damages=tuple(
-                f"{line}; remove {item} and run: benchharness data prepare SUITE"
-                for line in damages(item)
-            ),
-        )
+        yield f"weights of {weights.backbone}, release {weights.release}: {weights.path}", found

@@ -1,13 +1,16 @@
-"""Interpreters of backends whose workers do not run on the interpreter of this process."""
+"""Interpreters of backends whose workers do not run on that of this process, and their upkeep."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchharness.environments.build import isolated_env_vars
+from benchharness.download.caches import cache_folder
+from benchharness.environments.build import Tell, isolated_env_vars
 from benchharness.environments.interpreter import (
     Interpreter,
     TrustedInterpreters,
@@ -18,11 +21,13 @@ from benchharness.environments.interpreter import (
     is_path,
 )
 from benchharness.environments.spec import EnvironmentSpec
-from benchharness.environments.store import Environments, Reference
-from benchharness.errors import Problem, SuiteError
+from benchharness.environments.store import Environment, Environments, Reference
+from benchharness.errors import BenchError, Problem, SuiteError
 from benchharness.files import writable
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.suite.file import SuiteFile
+from benchharness.suite.load import load
+from benchharness.text import quote, suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,16 +38,10 @@ class BackendInterpreter:
     what is broken there.
     """
 
-    backend: str
     plugin: str
     interpreter: Interpreter
     requirements: tuple[str, ...] = ()
     remedy: str = ""
-
-    @property
-    def code(self) -> str:
-        """Digest of the code that does their work."""
-        return self.interpreter.code_digest(self.plugin)
 
     @property
     def distribution(self) -> str:
@@ -55,7 +54,7 @@ class BackendInterpreter:
             executor,
             python=str(self.interpreter.path),
             environment=isolated_env_vars(executor.environment),
-            code=self.code,
+            code=self.interpreter.code_digest(self.plugin),
         )
 
     def as_dict(self) -> dict[str, Any]:
@@ -108,11 +107,10 @@ class InterpreterResolver:
             path, remedy = self._environment(backend), self._sync
         interpreter = self._inspect(path, where=where, remedy=remedy)
         if problem := interpreter.problem(plugin, where=where, remedy=remedy):
-            raise self._refusal(problem)
+            raise SuiteError(str(self.suite.path), [problem])
         pip = f"{path} -m pip install --force-reinstall {interpreter.plugins[plugin].split()[0]}"
         rebuild = f"benchharness env sync {self.suite.path} --rebuild"
         return BackendInterpreter(
-            backend=backend,
             plugin=plugin,
             interpreter=interpreter,
             requirements=table.requirements or (),
@@ -147,14 +145,8 @@ class InterpreterResolver:
         else:
             there = "an outdated one (Python, plugin or benchharness changed)"
         requirements = ", ".join(self.suite.backend[backend].requirements or ())
-        raise self._refusal(
-            Problem(
-                where=f'backend "{backend}"',
-                expected=f"an environment of {requirements}",
-                found=there,
-                hint=self._sync,
-            )
-        )
+        expected = f"an environment of {requirements}"
+        raise self._refusal(f'backend "{backend}"', expected, there, hint=self._sync)
 
     def _base(self, backend: str) -> Path:
         """Return the program of a backend's table, if the user trusts one that only it names."""
@@ -162,20 +154,13 @@ class InterpreterResolver:
         try:
             program = find_program(written, beside=self.suite.resolve_path(written))
         except UnusableError as error:
-            problem = Problem(where=where, expected="an interpreter", found=str(error))
-            raise self._refusal(problem) from error
+            raise self._refusal(where, "an interpreter", error) from error
         trusted = TrustedInterpreters(self.cache)
         if not is_path(written) or trusted.is_trusted(program):
             return program
         if not self.may_trust:
-            raise self._refusal(
-                Problem(
-                    where=where,
-                    expected="a trusted interpreter",
-                    found=str(program),
-                    hint=f"if it may, {self._sync}",
-                )
-            )
+            hint = f"if it may, {self._sync}"
+            raise self._refusal(where, "a trusted interpreter", program, hint=hint)
         with writable(self.cache, what=f"to remember {program} there"):
             trusted.trust(program)
         return program
@@ -184,14 +169,119 @@ class InterpreterResolver:
         try:
             return inspect_interpreter(path, self.environment)
         except UnusableError as error:
-            problem = Problem(
-                where=where, expected="an interpreter that answers", found=str(error), hint=remedy
-            )
-            raise self._refusal(problem) from error
+            expected = "an interpreter that answers"
+            raise self._refusal(where, expected, error, hint=remedy) from error
 
     @property
     def _sync(self) -> str:
         return f"run: benchharness env sync {self.suite.path}"
 
-    def _refusal(self, problem: Problem) -> SuiteError:
+    def _refusal(self, where: str, expected: str, found: object, *, hint: str = "") -> SuiteError:
+        problem = Problem(where=where, expected=expected, found=str(found), hint=hint)
         return SuiteError(str(self.suite.path), [problem])
+
+
+def sync_environments(
+    suite: Path,
+    *,
+    backends: tuple[str, ...] = (),
+    rebuild: bool = False,
+    environment: Mapping[str, str] = os.environ,
+    tell: Tell,
+) -> Iterator[str | BenchError]:
+    """Build the missing environments of a suite; its interpreters are trusted from then on.
+
+    Args:
+        backends: As the user selects; empty for all.
+        rebuild: Whether to build existing environments again.
+        tell: Called with a message before anything that takes long.
+
+    Yields:
+        Of each backend the description of its interpreter, or why it is not ready.
+
+    Raises:
+        SuiteError: The suite is invalid, or has no such backend with an interpreter of its own.
+    """
+    resolver = _resolver(suite, environment, may_trust=True)
+    known = resolver.isolated_backends(resolver.suite.backend)
+    problems = [
+        Problem(
+            where="--backend",
+            expected="a backend of the suite that states python or requirements",
+            found=quote(name),
+            hint=suggest(name, known),
+        )
+        for name in backends
+        if name not in known
+    ]
+    if not known:
+        problems = [
+            Problem(
+                where="backend",
+                expected="requirements of a backend, to build an environment for",
+                found="none",
+                hint='for example [backend.NAME] with requirements = ["numpy==2.*"]',
+            )
+        ]
+    if problems:
+        raise SuiteError(str(suite), problems)
+    for backend in backends or known:
+        try:
+            yield f"{backend}: {_sync(resolver, backend, rebuild=rebuild, tell=tell)}"
+        except BenchError as error:
+            yield error
+
+
+def _sync(resolver: InterpreterResolver, backend: str, *, rebuild: bool, tell: Tell) -> str:
+    how = "as it is"
+    if resolver.suite.backend[backend].requirements is not None:
+        spec, base = resolver.spec(backend)
+        began_s = time.monotonic()
+        built, is_new = Environments(resolver.cache).sync(
+            spec,
+            reference=resolver.reference(backend),
+            base=base,
+            environment=resolver.environment,
+            tell=tell,
+            rebuild=rebuild,
+        )
+        how = f"built in {time.monotonic() - began_s:.0f} s" if is_new else "there already"
+        if chosen := ", ".join(f"{name} {version}" for name, version in built.chosen.items()):
+            how += f": {chosen}"
+    interpreter = resolver.of(backend).interpreter
+    return (
+        f"python {interpreter.python}, {len(interpreter.packages)} packages "
+        f"({interpreter.digest}) in {interpreter.path.parent.parent}, {how}"
+    )
+
+
+def unused_environments(
+    store: Environments, *, environment: Mapping[str, str]
+) -> list[Environment]:
+    """Return the environments that no suite requires any more."""
+    return [
+        built
+        for built in store.all()
+        if not any(_is_required(use, built, environment) for use in built.uses)
+    ]
+
+
+def _is_required(reference: Reference, built: Environment, environment: Mapping[str, str]) -> bool:
+    try:
+        resolver = _resolver(Path(reference.suite), environment)
+        if reference.backend not in resolver.isolated_backends([reference.backend]):
+            return False
+        return resolver.spec(reference.backend)[0].digest == built.digest
+    except BenchError:
+        return False
+
+
+def _resolver(
+    suite: Path, environment: Mapping[str, str], *, may_trust: bool = False
+) -> InterpreterResolver:
+    return InterpreterResolver(
+        suite=load(suite),
+        cache=cache_folder(environment),
+        environment=environment,
+        may_trust=may_trust,
+    )

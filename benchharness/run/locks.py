@@ -40,10 +40,9 @@ class RunLock:
 
 
 def lock_gpu(selector: str, name: str, *, folder: Path | None = None) -> RunLock:
-    """Lock a GPU, by its UUID or number: two runs on it would disturb each other's timings.
+    """Lock a GPU, by its UUID or number; raise a RunError where another run holds it, or it fails.
 
-    Raises:
-        RunError: Another run holds it.
+    Two runs on it would disturb each other's timings.
     """
     try:
         return RunLock.acquire(lock_file(f"gpu-{selector}", folder=folder))

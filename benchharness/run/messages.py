@@ -10,6 +10,8 @@ from benchharness.measure.sanity import is_unbalanced
 from benchharness.model.image_files import describe_conversions
 from benchharness.run.inputs import changes_output, channels, needs_colour, raised_limit
 from benchharness.run.interpreters import BackendInterpreter
+from benchharness.run.options import RunOptions
+from benchharness.suite.builtin import IMAGES
 from benchharness.suite.plan import Plan, PlannedCell
 
 _NAMED = 8
@@ -23,19 +25,17 @@ def title(plan: Plan, dataset: DatasetInfo) -> str:
     return plan.suite.title
 
 
-def plan_messages(
-    plan: Plan, *, device: str, is_built_in: bool, is_profile_requested: bool
-) -> Iterator[str]:
+def plan_messages(plan: Plan, options: RunOptions, *, device: str) -> Iterator[str]:
     """Yield the choices made for the user, who may have named no suite or no profile."""
     suite, profile = plan.suite, plan.profile
     yield f"suite {suite.name} on {device}"
-    if is_built_in:
+    if options.suite == IMAGES:
         yield (
             "using the built-in suite; "
             "for a copy to edit: benchharness run --write-suite my_suite.toml"
         )
     if profile is not None:
-        how = "as requested" if is_profile_requested else "chosen for this machine"
+        how = "chosen for this machine" if options.profile is None else "as requested"
         about = suite.profiles[profile].description
         yield f"profile {profile} ({how}){f': {about}' if about else ''}"
     elif suite.profiles:

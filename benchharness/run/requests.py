@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from benchharness.errors import PluginError
 from benchharness.files import json_digest
+from benchharness.measure.machine import usable_cores
 from benchharness.model.cell import CellKey
 from benchharness.plugins import code_digest, find, package_digest
 from benchharness.results.record import Record
@@ -19,31 +20,26 @@ from benchharness.suite.plan import Plan, PlannedCell, Trial
 from benchharness.suite.settings import FineTuneSettings, TrainingSettings
 from benchharness.worker.request import WorkerRequest
 
+if TYPE_CHECKING:
+    from benchharness.run.session import Session
+
 # Settings that do not affect the outcome of a trial that finishes.
 _IRRELEVANT = {"time_limit_s"}
 
 
 @dataclass(kw_only=True)
 class Requests:
-    """Requests for the trials and probes of a plan, and who carries them out.
+    """Requests for the trials and probes of a session's plan, and who carries them out.
 
     Attributes:
-        cores: CPU cores a trial may use where its suite states none.
-        features: Folder of the extracted features.
-        resident_bytes: Most that all inputs of a trial may have to stay on a GPU.
         executor: Of backends that run on the interpreter of this process.
-        executors: Of the others, by backend.
-        own_head_per_backend: Whether each backend starts from its own head in the equal track too.
+        resident_bytes: Most that all inputs of a trial may have to stay on a GPU.
     """
 
+    session: Session
     inputs: RunInputs
-    device: Literal["cpu", "gpu"]
-    cores: int
-    features: Path
-    resident_bytes: int = 0
-    executor: LocalExecutor = field(default_factory=lambda: LocalExecutor(environment={}))
-    executors: Mapping[str, LocalExecutor] = field(default_factory=dict)
-    own_head_per_backend: bool = False
+    executor: LocalExecutor
+    resident_bytes: int
     _digests: dict[CellKey, str] = field(default_factory=dict)
     _codes: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -51,7 +47,7 @@ class Requests:
         self, trial: Trial, *, head_file: Path | None = None, weights_file: Path | None = None
     ) -> WorkerRequest:
         """Return the request for a trial: from which head, and where to write trained weights."""
-        cell = trial.cell
+        cell, cores = trial.cell, usable_cores()
         plugin, options = backend_plugin(self.inputs.plan, cell.backend)
         pretrained = self.inputs.pretrained(cell)
         return WorkerRequest(
@@ -62,32 +58,19 @@ class Requests:
             pretrained=pretrained.as_dict() if pretrained else None,
             head_file=str(head_file) if head_file else None,
             weights_file=str(weights_file) if weights_file else None,
-            features_folder=str(self.features),
+            features_folder=str(self.session.places.cache / "features"),
             files=self.inputs.files(cell),
             native=_stated_optimizer(cell),
-            device=self.device,
+            device=self.session.device.kind,
             resident_bytes=self.resident_bytes,
-            threads=min(cell.settings.threads or self.cores, self.cores),
+            threads=min(cell.settings.threads or cores, cores),
             seed=trial.seed,
-        )
-
-    def probe(self, cell: PlannedCell, *, plugin: str, options: Mapping[str, Any]) -> WorkerRequest:
-        """Return the request to probe a plugin: the cell's first trial, on prepared images."""
-        request = self.trial(Trial(cell=cell, index=1, seed=self.inputs.plan.suite.seed))
-        return replace(
-            request,
-            plugin=plugin,
-            options=options,
-            settings={**request.settings, "input": "prepared"},
-            files=None,
-            # A probe copies few images, and is kept whatever memory is free.
-            resident_bytes=0,
         )
 
     def executor_of(self, backend: str, plugin: str) -> LocalExecutor:
         """Return a backend's executor; raise a PluginError if the plugin is not installed."""
-        if backend in self.executors:
-            return self.executors[backend]
+        if backend in self.session.executors:
+            return self.session.executors[backend]
         find(plugin)
         return self.executor
 
@@ -95,7 +78,7 @@ class Requests:
         """Return the digest of a backend's code and of the versions it runs on."""
         if (backend, plugin) not in self._codes:
             try:
-                executor = self.executors.get(backend)
+                executor = self.session.executors.get(backend)
                 code = executor.code if executor else code_digest(find(plugin))
             except PluginError:
                 code = "not installed"
@@ -127,7 +110,7 @@ class Requests:
                     "code": self.code(cell.backend, plugin),
                     "track": cell.track,
                     "stated": _stated_optimizer(cell),
-                    "device": self.device,
+                    "device": self.session.device.kind,
                     "data": self.inputs.prepared(cell).digest,
                     "weights": pretrained.digest if pretrained else None,
                 },
@@ -148,7 +131,7 @@ class Requests:
         """
         cells, name = self.inputs.plan.cells, head_benchmark(cell)
         sources = [s for s in cells if s.benchmark == name and s.track == cell.track]
-        if self.own_head_per_backend or cell.track == "native":
+        if self.session.own_head_per_backend or cell.track == "native":
             return [source for source in sources if source.backend == cell.backend]
         in_suite_order = list(dict.fromkeys(other.backend for other in cells))
         return sorted(sources, key=lambda source: in_suite_order.index(source.backend))

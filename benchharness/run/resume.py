@@ -1,22 +1,18 @@
-"""Resumption of a run: its recorded options and setup, and the trials that are still pending."""
+"""Resumption of a run: its recorded options and setup, which have to be those of now."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from benchharness import __version__
 from benchharness.errors import PluginError, Problem, RunError, SuiteError
 from benchharness.measure.git import describe_commit
-from benchharness.measure.machine import (
-    describe_environment,
-    machine_kind,
-    recorded_variables,
-)
+from benchharness.measure.machine import describe_environment, machine_kind, recorded_variables
 from benchharness.plugins import (
     code_digest,
     distribution,
@@ -25,7 +21,7 @@ from benchharness.plugins import (
     package_digest,
     requirements,
 )
-from benchharness.results.record import Record, without_nan
+from benchharness.results.record import without_nan
 from benchharness.results.run_folder import RunFolder, find_run, runs_of
 from benchharness.run import messages
 from benchharness.run.inputs import RunInputs
@@ -52,40 +48,10 @@ _PACKAGES = ("benchharness", "numpy", "pandas", "pillow", "safetensors")
 _CODE_DIGITS = 12
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PendingTrials:
-    """Trials that a run has not finished yet, by the status of each recorded one.
-
-    With ``only_failed``, failed trials are repeated, and missing ones left out.
-    """
-
-    finished: Mapping[str, str]
-    only_failed: bool
-
-    @classmethod
-    def of(cls, records: Iterable[Record], *, only_failed: bool) -> Self:
-        """Return the pending trials of a run with these records."""
-        statuses = {record["id"]: record["status"] for record in records}
-        return cls(finished=statuses, only_failed=only_failed)
-
-    def has(self, trial_id: str) -> bool:
-        """Return whether a trial is pending."""
-        if self.only_failed:
-            return self.finished.get(trial_id, "ok") not in SUCCESS
-        return trial_id not in self.finished
-
-    def count(self, *, of: int) -> int:
-        """Return how many of so many trials are pending."""
-        if self.only_failed:
-            return sum(status not in SUCCESS for status in self.finished.values())
-        return max(0, of - len(self.finished))
-
-
 def run_to_resume(options: RunOptions, *, suite: str) -> RunFolder | None:
     """Return the run to resume; None where the suite has none yet, and none was named.
 
-    Raises:
-        RunError: There is no such run, or it is one of another suite.
+    A RunError where there is no such run, or it is one of another suite.
     """
     if options.resume is None:
         return None
@@ -109,7 +75,10 @@ def run_to_resume(options: RunOptions, *, suite: str) -> RunFolder | None:
 
 def recorded_options(options: RunOptions) -> dict[str, Any]:
     """Return the options that a resumed run has to repeat, JSON-able."""
-    return {name: _as_json(getattr(options, name)) for name in _FIXED}
+    values = {name: getattr(options, name) for name in _FIXED}
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in values.items()
+    }
 
 
 def restore_options(options: RunOptions, folder: RunFolder) -> RunOptions:
@@ -134,30 +103,23 @@ def restore_options(options: RunOptions, folder: RunFolder) -> RunOptions:
         raise SuiteError(str(folder.path / "run.json"), [problem])
     # The profile that was chosen, whatever was asked: weights may have become available since.
     before = {"max_trials": None, **run["asked"], "profile": run["profile"]}
-    defaults = {field.name: _as_json(field.default) for field in fields(options)}
-    now = recorded_options(options)
-    _refuse(
-        folder,
-        (
-            Problem(
-                where=f"--{flag}",
-                expected=f"{_words(before[name])}, as when the run began",
-                found=_words(now[name]),
-                hint=f"leave it out, or {_START_NEW}",
-            )
-            for name, flag in _FIXED.items()
-            if now[name] not in (defaults[name], before[name])
-        ),
-    )
+    now, defaults = map(recorded_options, (options, RunOptions(suite=options.suite)))
+    problems = [
+        Problem(
+            where=f"--{flag}",
+            expected=f"{_words(before[name])}, as when the run began",
+            found=_words(now[name]),
+            hint=f"leave it out, or {_START_NEW}",
+        )
+        for name, flag in _FIXED.items()
+        if now[name] not in (defaults[name], before[name])
+    ]
+    if problems:
+        raise SuiteError(str(folder.path), problems)
     restored: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in before.items()
     }
     return replace(options, **restored)
-
-
-def _refuse(folder: RunFolder, problems: Iterable[Problem]) -> None:
-    if found := list(problems):
-        raise SuiteError(str(folder.path), found)
 
 
 def describe_run(
@@ -209,20 +171,15 @@ def _code(plugin: str) -> str:
 def check_same_setup(folder: RunFolder, now: Mapping[str, Any], *, is_here: bool) -> None:
     """Refuse a run whose run.json would differ now; the SuiteError names all that differs.
 
-    Args:
-        is_here: Whether its trials run on this machine.
+    The machine counts where the trials run on it (``is_here``).
     """
     names = ("benchharness", "device", *(["machine"] if is_here else []))
-    differences = setup_differences(folder.read_run(), now, names=names)
-    _refuse(
-        folder,
-        (
-            Problem(
-                where=where, expected=f"{expected}, as in the run", found=found, hint=_START_NEW
-            )
-            for where, expected, found in differences
-        ),
-    )
+    problems = [
+        Problem(where=where, expected=f"{before}, as in the run", found=found, hint=_START_NEW)
+        for where, before, found in setup_differences(folder.read_run(), now, names=names)
+    ]
+    if problems:
+        raise SuiteError(str(folder.path), problems)
 
 
 def setup_differences(
@@ -230,8 +187,7 @@ def setup_differences(
 ) -> list[tuple[str, str, str]]:
     """Return where two run.json differ, and both values, of what decides the outcome of a trial.
 
-    Args:
-        names: Plain entries that have to be equal too.
+    ``names`` are plain entries that have to be equal too.
     """
     before, now = (json.loads(json.dumps(without_nan(run))) for run in (before, now))
     # Runs of earlier versions recorded no variables, which says nothing of those there were.
@@ -292,7 +248,3 @@ def _words(value: Any) -> str:
     if isinstance(value, list):
         return f"{len(value)} entries" if len(value) > 9 else ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)
-
-
-def _as_json(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from benchharness.errors import PluginError
@@ -35,7 +34,7 @@ from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import TrialSteps, run_interleaved
 from benchharness.run.process.exit import Outcome
 from benchharness.run.requests import Requests, backend_plugin, head_benchmark
-from benchharness.run.resume import SUCCESS, PendingTrials
+from benchharness.run.resume import SUCCESS
 from benchharness.run.stopping import look_at, next_round, started_trials
 from benchharness.suite.plan import Plan, PlannedCell, Trial
 
@@ -51,15 +50,13 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Runner(AbstractContextManager["Runner"]):
     """Runs the trials of a plan, one at a time, and records them in the run's folder.
 
-    A context: on leaving it, device and folder are unlocked. Without a certifier nothing is proven;
-    ``proofs`` are the verdicts by cell and by the other backend; ``machine`` is the host's kind.
+    A context: on leaving it, device and folder are unlocked. ``proofs`` are the verdicts by cell
+    and by the other backend; ``machine`` is the host's kind.
     """
 
     requests: Requests
     folder: RunFolder
-    certifier: Certifier | None
     options: RunOptions
-    pending: PendingTrials
     locks: ExitStack
     host: str
     machine: str
@@ -88,7 +85,7 @@ class Runner(AbstractContextManager["Runner"]):
         Raises:
             RunError: A proof is required and missing; or a record cannot be written.
         """
-        self.prove()
+        self.prove(observe)
         try:
             for record in self.run_trials(observe):
                 if self.options.fail_fast and record["status"] not in SUCCESS:
@@ -99,11 +96,12 @@ class Runner(AbstractContextManager["Runner"]):
             records = self.write_tables()
         return records
 
-    def prove(self) -> None:
+    def prove(self, observe: Observer) -> None:
         """Make and store all certificates; raise a RunError where one is required and unproven."""
-        if self.certifier is None:
+        if self.options.proof == "no":
             return
-        certificates = self.certifier.certificates()
+        certifier = Certifier(requests=self.requests, logs=self.folder.logs, observe=observe)
+        certificates = certifier.certificates()
         self.folder.write_certificates(as_dict(certificates))
         if self.options.proof == "required":
             require_proven(unproven_pairs(certificates))
@@ -146,8 +144,7 @@ class Runner(AbstractContextManager["Runner"]):
             count: Trials of the run, as far as that is known.
         """
         for place, trial in enumerate(trials, start=number + 1):
-            steps = self._trial(trial, heads, observe, number=place, count=count)
-            yield from run_interleaved([steps])
+            yield from self.run_in_turn([trial], heads, observe, number=place, count=count)
 
     def run_in_turn(
         self,
@@ -160,12 +157,8 @@ class Runner(AbstractContextManager["Runner"]):
     ) -> list[Record]:
         """Run several trials, an epoch of each in turn, and return their records in order.
 
-        Their processes live at the same time, and one of them computes.
-
-        Args:
-            earlier: Records of earlier trials, one of which may have trained a head.
-            number: Place of the first in the run, from 1.
-            count: Trials of the run, as far as that is known.
+        Their processes live at the same time, and one of them computes. The arguments are those of
+        ``run_round``, but for the number: it is the place of the first in the run, from 1.
         """
         can_pause = len(trials) > 1
         return run_interleaved(
@@ -177,12 +170,17 @@ class Runner(AbstractContextManager["Runner"]):
 
     def _rounds(self, observe: Observer) -> Iterator[list[Trial]]:
         """Yield the pending trials, then a round as often as a look asks for one."""
-        began_s = now_s()
-        trials = started_trials(self.plan, self.folder.records()[0])
-        yield [trial for trial in trials if self.pending.has(self.requests.trial_id(trial))]
+        began_s, records = now_s(), self.folder.records()[0]
+        statuses = {record["id"]: record["status"] for record in records}
+
+        def is_pending(trial: Trial) -> bool:
+            status = statuses.get(self.requests.trial_id(trial))
+            return status not in (None, *SUCCESS) if self.options.only_failed else status is None
+
+        yield [*filter(is_pending, started_trials(self.plan, records))]
         while looks := look_at(self.plan, self.folder.records()[0], spent_s=now_s() - began_s):
             trials = next_round(self.plan, looks)
-            if trials and self.pending.only_failed:
+            if trials and self.options.only_failed:
                 return
             lines = tuple(look.as_dict() for look in looks)
             observe(Looked(lines=lines, trials=len(trials)))
@@ -290,13 +288,8 @@ class Runner(AbstractContextManager["Runner"]):
         record: Record = {
             "format": FORMAT,
             "id": trial_id,
-            "benchmark": cell.benchmark,
-            "strategy": cell.strategy,
-            "backend": cell.backend,
-            "track": cell.track,
-            "matrix": dict(cell.matrix),
+            **{name: value for name, value in cell.as_dict().items() if name != "trials"},
             "trial": trial.index,
-            "max_trials": cell.max_trials,
             "seed": trial.seed,
             "status": outcome.status,
             "reason": outcome.reason,
@@ -305,7 +298,6 @@ class Runner(AbstractContextManager["Runner"]):
             "unreleased_device_bytes": outcome.unreleased_device_bytes,
             **self._proof(cell, outcome),
             "ledger": outcome.ledger,
-            "settings": cell.settings.model_dump(mode="json"),
             "metrics": {name: value for name, value in metrics.items() if name not in _COUNTS},
             "epochs": outcome.epochs,
             "blocks": outcome.blocks,
@@ -316,7 +308,6 @@ class Runner(AbstractContextManager["Runner"]):
             **{name: metrics.get(name) for name in _COUNTS},
             "test_bits": outcome.test_bits,
             "class_counts": self.inputs.prepared(cell).class_counts(),
-            "published": cell.published.model_dump() if cell.published else None,
             "log": str(log.relative_to(self.folder.path)) if log.exists() else "",
             "data": self.inputs.prepared(cell).digest,
             "weights": pretrained.digest if (pretrained := self.inputs.pretrained(cell)) else None,
@@ -366,15 +357,11 @@ def defer_signals() -> Iterator[None]:
         yield
         return
     received: list[int] = []
-
-    def note(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-
     before = {number: signal.getsignal(number) for number in _ENDING}
     # Python handlers alone: a default one ends the process, which needs no deferring.
     handlers = {number: handler for number, handler in before.items() if callable(handler)}
     for number in handlers:
-        signal.signal(number, note)
+        signal.signal(number, lambda late, frame: received.append(late))
     try:
         yield
     finally:

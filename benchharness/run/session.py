@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import secrets
-import sys
 from collections.abc import Container, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from benchharness.data.info import DatasetInfo
 from benchharness.download.caches import cache_folder
 from benchharness.errors import Problem, SuiteError
-from benchharness.files import ANOTHER_CACHE, writable
 from benchharness.measure.gpu import (
     Accelerator,
     find_accelerators,
@@ -24,15 +22,14 @@ from benchharness.measure.gpu import (
     read_gpus,
     unread_gpus,
 )
-from benchharness.measure.machine import host_name, usable_cores
+from benchharness.measure.machine import host_name
 from benchharness.plugins import disabled, installed, obstacle
 from benchharness.results.run_folder import RunFolder, require_room
 from benchharness.run import messages
 from benchharness.run.certify import Certifier
 from benchharness.run.device import Device, choose_device
-from benchharness.run.disk_space import RUN_BYTES, heads_bytes
 from benchharness.run.dry_run import build_workloads, dataset_info, preview_trials
-from benchharness.run.estimate import ResourceEstimate, warnings
+from benchharness.run.estimate import RUN_BYTES, ResourceEstimate, heads_bytes, warnings
 from benchharness.run.events import (
     Observer,
     Preparing,
@@ -56,14 +53,13 @@ from benchharness.run.options import RunOptions
 from benchharness.run.process.executor import LocalExecutor
 from benchharness.run.requests import Requests, backend_plugin
 from benchharness.run.resume import (
-    PendingTrials,
+    SUCCESS,
     check_same_setup,
     describe_run,
     restore_options,
     run_to_resume,
 )
 from benchharness.run.runner import Runner
-from benchharness.suite.builtin import IMAGES
 from benchharness.suite.load import load
 from benchharness.suite.plan import Plan
 from benchharness.suite.resolve import choose_profile, resolve
@@ -102,12 +98,7 @@ class Session:
 
     def plan_messages(self) -> list[str]:
         """Return the choices made for the user, one line each."""
-        lines = messages.plan_messages(
-            self.plan,
-            device=self.device.name,
-            is_built_in=self.options.suite == IMAGES,
-            is_profile_requested=self.options.profile is not None,
-        )
+        lines = messages.plan_messages(self.plan, self.options, device=self.device.name)
         is_cpu_by_default = self.device.kind == "cpu" and self.options.device == "auto"
         problem = unread_gpus(self.places.environment) if is_cpu_by_default else ""
         absent = absent_backends(self.plan, elsewhere=self.executors)
@@ -140,44 +131,21 @@ class Session:
         # A revision's code comes before that of any environment.
         return replace(self, interpreters=interpreters, executors={**executors, **self.executors})
 
-    def executor(
-        self,
-        *,
-        python: str = sys.executable,
-        variables: Mapping[str, str] = MappingProxyType({}),
-        code: str = "",
-    ) -> LocalExecutor:
-        """Return an executor on the device; ``code`` is the digest of code other than ours."""
-        environment = self.device.environment(self.places.environment)
+    def executor(self) -> LocalExecutor:
+        """Return an executor on the device, with the interpreter and code of this process."""
         return LocalExecutor(
             gpu=self.device.selector,
-            environment={**environment, **variables},
+            environment=self.device.environment(self.places.environment),
             silence_s=self.options.timeout_s,
-            python=python,
-            code=code,
         )
 
     def requests(self, inputs: RunInputs) -> Requests:
         """Return the requests to workers on the session's device."""
         return Requests(
+            session=self,
             inputs=inputs,
-            device=self.device.kind,
-            cores=usable_cores(),
-            features=self.places.cache / "features",
-            resident_bytes=resident_bytes(self),
             executor=self.executor(),
-            executors=self.executors,
-            own_head_per_backend=self.own_head_per_backend,
-        )
-
-    def certifier(self, requests: Requests, *, logs: Path, observe: Observer) -> Certifier:
-        """Return the certifier, which keeps probes in the cache."""
-        return Certifier(
-            requests=requests,
-            machine=self.device.name,
-            cache=self.places.cache / "probes",
-            logs=logs,
-            observe=observe,
+            resident_bytes=resident_bytes(self),
         )
 
     def lock_device(self, locks: ExitStack) -> None:
@@ -218,16 +186,14 @@ def open_session(
         fetcher=open_fetcher(cache, environment=environment, is_offline=options.offline),
     )
     report_downloads(places.fetcher, observe)
+    select = partial(resolve, suite, backends=options.backends, benchmarks=options.benchmarks)
 
     def has_weights() -> bool:
         try:
-            plan = resolve(
-                suite, profile=None, backends=options.backends, benchmarks=options.benchmarks
-            )
+            return has_real_weights(select(profile=None), places=places)
         except SuiteError:
             # Without a profile there is nothing to run.
             return True
-        return has_real_weights(plan, places=places)
 
     profile = choose_profile(
         suite,
@@ -235,11 +201,8 @@ def open_session(
         has_accelerator=device.kind == "gpu",
         has_weights=has_weights,
     )
-    plan = resolve(
-        suite,
+    plan = select(
         profile=profile,
-        backends=options.backends,
-        benchmarks=options.benchmarks,
         trials=options.trials,
         max_trials=options.max_trials,
         max_minutes=options.max_minutes,
@@ -330,7 +293,6 @@ def prepare_inputs(session: Session, observe: Observer) -> RunInputs:
     inputs = find_inputs(
         session.plan,
         places=session.places,
-        workers=usable_cores(),
         progress=lambda done, count: observe(Preparing(done=done, count=count)),
     )
     dataset, listing = inputs.dataset, inputs.listing
@@ -352,12 +314,9 @@ def certify(session: Session, observe: Observer) -> list[Certificate]:
     observe(_run_started(session, "certify", folder=None))
     with ExitStack() as locks:
         session.lock_device(locks)
-        inputs = prepare_inputs(session, observe)
+        requests = session.requests(prepare_inputs(session, observe))
         logs = session.places.cache / "probes" / "logs"
-        with writable(logs, elsewhere=ANOTHER_CACHE):
-            logs.mkdir(parents=True, exist_ok=True)
-        certifier = session.certifier(session.requests(inputs), logs=logs, observe=observe)
-        return certifier.certificates()
+        return Certifier(requests=requests, logs=logs, observe=observe).certificates()
 
 
 def start_run(session: Session, observe: Observer, *, command: str = "run") -> Runner:
@@ -369,9 +328,10 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         BenchError: Data, weights or the results folder are unavailable.
     """
     session = session.resolve_interpreters()
-    options, started, token = session.options, datetime.now(UTC), secrets.token_hex(2)
-    suite = session.plan.suite.name
-    planned = session.resumed or RunFolder.at(options.results, suite, now=started, token=token)
+    options, device = session.options, session.device
+    started, token = datetime.now(UTC), secrets.token_hex(2)
+    suite, folder = session.plan.suite.name, session.resumed
+    planned = folder or RunFolder.at(options.results, suite, now=started, token=token)
     observe(_run_started(session, command, folder=planned))
     with ExitStack() as locks:
         session.lock_device(locks)
@@ -380,12 +340,11 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
         previews = list(preview_trials(inputs.plan, inputs.dataset))
         require_room(options.results, needed=RUN_BYTES + heads_bytes(previews))
         described = describe_run(session, inputs, started=started, is_resumable=command == "run")
-        if session.resumed is None:
+        if folder is None:
             folder = RunFolder.create(
                 options.results, suite, now=started, token=token, run=described
             )
         else:
-            folder = session.resumed
             check_same_setup(folder, described, is_here=options.cluster is None)
         locks.callback(lock_run(folder).release)
         # The looks of the resumed run no longer hold once a trial is added.
@@ -394,28 +353,19 @@ def start_run(session: Session, observe: Observer, *, command: str = "run") -> R
             folder.write_run(run)
         if session.resumed is not None:
             records, damages = folder.records()
-            announce(observe, [f"resuming {folder.path}: {len(records)} trials are done"])
-            announce(observe, [f"WARNING: {damage}" for damage in damages])
+            done = f"resuming {folder.path}: {len(records)} trials are done"
+            announce(observe, [done, *(f"WARNING: {damage}" for damage in damages)])
         elif options.resume is not None:
             announce(observe, ["no previous run to resume; starting a new one"])
-        if session.device.index is not None:
-            # They use the GPU's time and memory.
-            announce(
-                observe,
-                [
-                    f"WARNING: {session.device.name} is also in use by {process.name} "
-                    f"(process {process.pid}); timings will suffer, end it first"
-                    for process in foreign_processes(session.device.selector)
-                ],
-            )
-        requests = session.requests(inputs)
-        certifier = session.certifier(requests, logs=folder.logs, observe=observe)
+        # They use the GPU's time and memory.
+        for process in foreign_processes(device.selector) if device.index is not None else ():
+            words = f"is also in use by {process.name} (process {process.pid})"
+            warning = f"WARNING: {device.name} {words}; timings will suffer, end it first"
+            announce(observe, [warning])
         return Runner(
-            requests=requests,
+            requests=session.requests(inputs),
             folder=folder,
-            certifier=None if options.proof == "no" else certifier,
             options=options,
-            pending=_pending(session),
             locks=locks.pop_all(),
             host=host_name(session.places.environment),
             machine=described["machine"],
@@ -426,7 +376,9 @@ def _run_started(session: Session, command: str, *, folder: RunFolder | None) ->
     plan, device, trials = session.plan, session.device.name, len(session.plan.trials())
     if session.resumed is not None:
         # As far as is known before the data are read; then ids decide.
-        trials = _pending(session).count(of=trials)
+        statuses = [record["status"] for record in session.resumed.records()[0]]
+        failed = sum(status not in SUCCESS for status in statuses)
+        trials = failed if session.options.only_failed else max(0, trials - len(statuses))
     expected_s = previous_durations(session.options.results, plan, device=device)
     return RunStarted(
         command=command,
@@ -449,11 +401,6 @@ def _run_started(session: Session, command: str, *, folder: RunFolder | None) ->
             for place, cell in enumerate(plan.cells)
         ),
     )
-
-
-def _pending(session: Session) -> PendingTrials:
-    records = session.resumed.records()[0] if session.resumed else []
-    return PendingTrials.of(records, only_failed=session.options.only_failed)
 
 
 def resident_bytes(session: Session) -> int:
