@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -20,7 +19,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from benchharness.errors import DatasetError
-from benchharness.files import ANOTHER_CACHE, file_digest, remove_dir, unwritten
+from benchharness.files import ANOTHER_CACHE, file_digest, json_digest, remove_dir, unwritten
 from benchharness.measure.clock import now_s
 from benchharness.measure.machine import machine_kind, recorded_variables
 from benchharness.model.network import Network, Shape
@@ -107,8 +106,7 @@ def _content_key(context: TrialContext, task: Task) -> str:
         "versions": dict(context.backend.versions()),
         "variables": recorded_variables(os.environ),
     }
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return json_digest(facts)
 
 
 def load_features(folder: Path, key: str) -> Features | None:
