@@ -64,7 +64,7 @@ def _steps_here(executor: Any, request: Any, *, on_event: Any, **places: Any) ->
     from benchharness.measure.clock import PhaseClock, now_s
     from benchharness.measure.meters import make_meters
     from benchharness.run.process.exit import Outcome
-    from benchharness.worker.main import final_event, find_job
+    from benchharness.worker.main import carry_out
     from benchharness.worker.progress import Channel
 
     # As it comes to a worker and back: as JSON.
@@ -81,9 +81,7 @@ def _steps_here(executor: Any, request: Any, *, on_event: Any, **places: Any) ->
         started_s=began_s, on_phase=lambda name: emit({"event": "phase", "phase": name})
     )
     with redirect_stdout(sys.stderr), mock.patch.dict(os.environ, executor.environment):
-        channel = Channel(emit=emit, clock=clock)
-        with final_event(channel, has_log=True):
-            find_job(request, clock)(request, channel)
+        carry_out(request, Channel(emit=emit, clock=clock), has_log=True)
     meters = make_meters(os.getpid(), gpu=None, base_bytes=None)
     # A generator, as that is; it never stops.
     yield from ()

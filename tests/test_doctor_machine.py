@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -142,9 +143,10 @@ def test_this_machine_can_be_read():
     assert 0 < machine.free_bytes <= machine.memory_bytes
 
 
-def test_a_gpu_tells_its_memory_its_cuda_and_who_else_is_there():
+def test_a_gpu_tells_its_memory_its_cuda_and_who_else_is_there(monkeypatch):
     """Everything that NVML is asked for."""
-    (state,) = read_gpus([GPU], library=FakeNvml())
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml())
+    (state,) = read_gpus([GPU])
 
     assert (state.free_bytes, state.cuda, state.mode) == (
         70_000_000_000,
@@ -155,17 +157,19 @@ def test_a_gpu_tells_its_memory_its_cuda_and_who_else_is_there():
     assert [(process.pid, process.name) for process in state.processes] == [(7, "python")]
 
 
-def test_what_a_driver_does_not_tell_stays_empty():
+def test_what_a_driver_does_not_tell_stays_empty(monkeypatch):
     """An older card, or a container around us, refuses some questions."""
     refused = ("nvmlDeviceGetComputeMode", "nvmlDeviceGetMemoryInfo")
-    (state,) = read_gpus([GPU], library=FakeNvml(*refused))
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml(*refused))
+    (state,) = read_gpus([GPU])
 
     assert (state.mode, state.free_bytes) == ("", None)
     assert state.cuda == "12.8"
 
 
-def test_a_gpu_that_nvml_does_not_open_is_listed_all_the_same():
+def test_a_gpu_that_nvml_does_not_open_is_listed_all_the_same(monkeypatch):
     """As a lost device is."""
-    (state,) = read_gpus([GPU], library=FakeNvml("nvmlDeviceGetHandleByIndex"))
+    monkeypatch.setitem(sys.modules, "pynvml", FakeNvml("nvmlDeviceGetHandleByIndex"))
+    (state,) = read_gpus([GPU])
 
     assert state.accelerator == GPU and state.processes == ()

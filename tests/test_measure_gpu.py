@@ -23,12 +23,13 @@ GB = 10**9
 WHOLE = ["GPU-a0", "GPU-b1", "GPU-c2"]
 
 
-def driver() -> FakeNvml:
-    """Return a driver whose handles are UUIDs.
+@pytest.fixture
+def driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A driver whose handles are UUIDs.
 
     The second GPU is split into two MIG instances of the three that are possible.
     """
-    return FakeNvml(
+    nvml = FakeNvml(
         nvmlDeviceGetCount=lambda: 3,
         nvmlDeviceGetHandleByIndex=WHOLE.__getitem__,
         nvmlDeviceGetHandleByUUID=lambda uuid: uuid,
@@ -43,6 +44,7 @@ def driver() -> FakeNvml:
         nvmlDeviceGetMaxMigDeviceCount=lambda handle: 3,
         nvmlDeviceGetMigDeviceHandleByIndex=lambda _, index: ["MIG-x", "MIG-y"][index],
     )
+    monkeypatch.setitem(sys.modules, "pynvml", nvml)
 
 
 @pytest.mark.parametrize(
@@ -59,29 +61,32 @@ def driver() -> FakeNvml:
         ("NoDevFiles", []),
     ],
 )
+@pytest.mark.usefixtures("driver")
 def test_the_gpus_are_those_that_the_user_or_a_scheduler_leaves(
     visible: str | None, expected: list[str]
 ):
     """In the order stated, up to the first that there is not, as CUDA reads the variable."""
     environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
-    found = find_accelerators(environment, library=driver())
+    found = find_accelerators(environment)
 
     assert [one.uuid for one in found] == expected
     assert [one.index for one in found] == list(range(len(expected)))
 
 
+@pytest.mark.usefixtures("driver")
 def test_a_mig_instance_has_the_memory_of_its_slice():
     """Not that of the GPU around it."""
-    whole, slice_, *_ = find_accelerators({}, library=driver())
+    whole, slice_, *_ = find_accelerators({})
 
     assert (whole.memory_bytes, slice_.memory_bytes) == (80 * GB, 10 * GB)
-    assert [state.free_bytes for state in read_gpus([slice_], library=driver())] == [8 * GB]
+    assert [state.free_bytes for state in read_gpus([slice_])] == [8 * GB]
 
 
+@pytest.mark.usefixtures("driver")
 def test_a_worker_sees_the_chosen_gpu_alone_by_what_the_driver_calls_it():
     """``cuda:1`` of a job that was given GPUs 2 and 0 is the driver's GPU 0."""
     job = {"CUDA_VISIBLE_DEVICES": "2,0", "HOME": "/root"}
-    device = choose_device("cuda:1", find_accelerators(job, library=driver()))
+    device = choose_device("cuda:1", find_accelerators(job))
 
     assert device.environment(job) == {
         "CUDA_VISIBLE_DEVICES": "GPU-a0",
@@ -92,17 +97,19 @@ def test_a_worker_sees_the_chosen_gpu_alone_by_what_the_driver_calls_it():
     assert device.name == "name of GPU-a0 (cuda:1)"
 
 
+@pytest.mark.usefixtures("driver")
 def test_a_worker_on_the_cpu_sees_no_gpu():
     """Whatever the job was given."""
-    device = choose_device("cpu", find_accelerators({}, library=driver()))
+    device = choose_device("cpu", find_accelerators({}))
 
     assert device.environment({"CUDA_VISIBLE_DEVICES": "2"})["CUDA_VISIBLE_DEVICES"] == ""
 
 
+@pytest.mark.usefixtures("driver")
 def test_a_gpu_that_the_job_was_not_given_cannot_be_asked_for():
     """The error names those that there are."""
     with pytest.raises(SuiteError, match="one of auto, cpu, cuda:0"):
-        choose_device("cuda:2", find_accelerators({"CUDA_VISIBLE_DEVICES": "2"}, library=driver()))
+        choose_device("cuda:2", find_accelerators({"CUDA_VISIBLE_DEVICES": "2"}))
 
 
 def program(folder: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:

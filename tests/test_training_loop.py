@@ -250,10 +250,10 @@ def test_a_phase_leaves_the_rest_of_its_seconds_to_another():
 
 
 def test_the_blocks_of_an_epoch_are_its_training_seconds(fake_clock: FakeClock):
-    """One step of 2 s and 0.5 s of waiting for it; the row of an epoch carries them as a list."""
+    """One step of 2 s and 0.5 s of waiting for it; the row of an epoch carries them."""
     loop = taught(fake_clock, [0.7])
 
-    assert loop.epochs[0].as_dict()["blocks"] == [[1, 2.5]]
+    assert loop.epochs[0].blocks == ((1, 2.5),)
     assert training_metrics(loop, target_top1=None)["step_ms_p50"] == 2500.0
 
 
@@ -270,7 +270,7 @@ def test_a_target_is_reached_by_count(fake_clock: FakeClock, right: int, reached
     assert share != right / 40
     assert found["time_to_top1_s"] == reached_s
     assert (found["validation_top1"], found["validation_right"]) == (right / 40, right)
-    assert loop.epochs[0].as_dict()["validation_right"] == right
+    assert loop.epochs[0].validation_right == right
 
 
 def test_meters_are_told_that_evaluation_is_not_timed(fake_clock: FakeClock):

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from statistics import fmean, variance
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from benchharness.measure.statistics import paired_p_value
+from benchharness.measure.statistics import CONFIDENCE, paired_p_value
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-CONFIDENCE = 0.95
 # Nearer than one point, two accuracies serve a user equally well.
 MARGIN = 0.01
 # With fewer trials it is unknown how much another seed would change.
@@ -107,11 +106,7 @@ def packed(hits: NDArray[np.bool_]) -> str:
 
 
 def accuracy_difference(
-    a: Sequence[Score],
-    b: Sequence[Score],
-    *,
-    margin: float = MARGIN,
-    comparisons: int = 1,
+    a: Sequence[Score], b: Sequence[Score], *, comparisons: int = 1
 ) -> AccuracyDifference:
     """Return the difference of two accuracies, and whether it matters.
 
@@ -128,7 +123,6 @@ def accuracy_difference(
     Args:
         a: Scores of A, one per trial.
         b: Those of B in the paired trials, in the same order, on the same images.
-        margin: Largest difference that does not matter, 0-1.
         comparisons: How many a report makes, which share the probability of a false verdict.
 
     Raises:
@@ -156,22 +150,20 @@ def accuracy_difference(
         least = normal * (math.sqrt(2) / (images + 2))
         return max(weighted / math.sqrt(total) if total else 0.0, least)
 
-    level, p_value = (1 - CONFIDENCE) / comparisons, None
-    if trials == 1 and by_image:
-        p_value = mcnemar(a[0].hits(), b[0].hits())
+    level = (1 - CONFIDENCE) / comparisons
+    p_value = mcnemar(a[0].hits(), b[0].hits()) if trials == 1 and by_image else None
+    is_different = p_value is not None and p_value < level
     if is_scatter_known:
         is_different = abs(middle) > reach(1 - level)
-    else:
-        is_different = p_value is not None and p_value < level
     verdict: AccuracyVerdict = "different" if is_different else "undecided"
     return AccuracyDifference(
         difference=middle,
         low=middle - reach(CONFIDENCE),
         high=middle + reach(CONFIDENCE),
-        margin=margin,
+        margin=MARGIN,
         trials=trials,
         p_value=p_value,
-        verdict="equal" if abs(middle) + reach(1 - 2 * level) <= margin else verdict,
+        verdict="equal" if abs(middle) + reach(1 - 2 * level) <= MARGIN else verdict,
     )
 
 
@@ -191,9 +183,8 @@ def _of_images(a: Sequence[Score], b: Sequence[Score], images: int) -> float:
 
     if images < 2:
         return 1.0
-    table = np.stack(
-        [of_a.hits().astype(float) - of_b.hits() for of_a, of_b in zip(a, b, strict=True)]
-    )
+    hits_a, hits_b = (np.array([score.hits() for score in side], float) for side in (a, b))
+    table: NDArray[np.float64] = hits_a - hits_b
     trials, of_means = len(table), float(table.mean(axis=0).var(ddof=1)) / images
     if trials < FEWEST_TRIALS:
         return of_means

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from statistics import quantiles
+from typing import NamedTuple
 
 from benchharness.measure.clock import now_s
 
@@ -14,8 +14,7 @@ from benchharness.measure.clock import now_s
 BLOCK_S = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """Consecutive steps, at least one, between two waits for the device."""
 
     steps: int
@@ -55,9 +54,7 @@ class BlockTimer:
         self._now = now
         self._on_edge = on_edge
         self._edge_s = 0.0
-        self._middle = 0
-        self._step = 0
-        self._step_of_edge = 0
+        self._middle = self._step = self._step_of_edge = 0
         self._blocks: list[Block] = []
 
     def start(self, *, steps: int) -> None:
@@ -98,21 +95,22 @@ def seconds(blocks: Sequence[Block]) -> float:
     return sum(block.seconds for block in blocks)
 
 
+def first_half(blocks: Sequence[Block]) -> Sequence[Block]:
+    """Return the blocks up to the middle step of an epoch; none where none ends there."""
+    reached = list(accumulate(block.steps for block in blocks))
+    middle = reached[-1] // 2
+    return blocks[: reached.index(middle) + 1] if middle in reached else []
+
+
 def best_epoch(epochs: Sequence[Sequence[Block]]) -> float:
     """Return the seconds of an epoch whose halves are each the fastest of all epochs.
 
     What disturbs a machine comes in bursts, and rarely spares the work in none of its epochs; what
     belongs to the work is there in each. A block of each epoch ends with its middle step.
     """
-
-    def halves(blocks: Sequence[Block]) -> tuple[float, float]:
-        reached = list(accumulate(block.steps for block in blocks))
-        middle = reached[-1] // 2
-        count = reached.index(middle) + 1 if middle in reached else 0
-        return seconds(blocks[:count]), seconds(blocks[count:])
-
-    pairs = [halves(blocks) for blocks in epochs]
-    return min(first for first, _ in pairs) + min(second for _, second in pairs)
+    halves = [seconds(first_half(blocks)) for blocks in epochs]
+    rests = [seconds(blocks[len(first_half(blocks)) :]) for blocks in epochs]
+    return min(halves) + min(rests)
 
 
 def step_percentiles(blocks: Sequence[Block]) -> dict[str, float]:

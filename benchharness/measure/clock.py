@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -44,8 +44,7 @@ class PhaseClock:
     ) -> None:
         self._now = now
         self._on_phase = on_phase
-        self._started_s = started_s
-        self._changed_s = started_s
+        self._started_s = self._changed_s = started_s
         self._stack: list[str] = []
         self.seconds: dict[str, float] = {}
 
@@ -109,6 +108,12 @@ def affinity() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def set_affinity(threads: int) -> None:
+    """Keep this process to so many of its cores, 0 for all; every framework counts those."""
+    if threads and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, affinity()[:threads])
+
+
 def others_seconds() -> float:
     """Return the processor seconds that the cores we may use have spent on other processes.
 
@@ -116,25 +121,17 @@ def others_seconds() -> float:
     are left out, also those that have ended. In a container the cores are the host's, and so are
     those other processes.
     """
-
-    def spent_s(process: psutil.Process) -> float:
-        # Its own and those of its children that have ended.
-        try:
-            return float(sum(process.cpu_times()[:4]))
-        except psutil.Error:
-            return 0.0
-
     cores = psutil.cpu_times(percpu=True)
     # Guests are part of user time; what a hypervisor took is no process of this machine.
     kinds = ("user", "nice", "system", "irq", "softirq")
-    busy_s = sum(
-        getattr(cores[core], kind, 0.0)
-        for core in affinity()
-        if core < len(cores)
-        for kind in kinds
-    )
+    usable = [cores[core] for core in affinity() if core < len(cores)]
+    seconds = float(sum(getattr(core, kind, 0.0) for core in usable for kind in kinds))
     root = psutil.Process()
-    return busy_s - sum(map(spent_s, [root, *root.children(recursive=True)]))
+    for process in [root, *root.children(recursive=True)]:
+        # Its own and those of its children that have ended.
+        with suppress(psutil.Error):
+            seconds -= sum(process.cpu_times()[:4])
+    return seconds
 
 
 def _thread_seconds() -> Mapping[int, float]:
@@ -156,12 +153,12 @@ class CpuTimer:
     _began: tuple[float, Mapping[int, float]] | None = None
 
     def start(self) -> None:
-        """Begin to count; nothing changes where it counts already."""
+        """Begin to count, where it does not count already."""
         if self._began is None:
             self._began = self.now(), self.threads_now()
 
     def stop(self) -> None:
-        """Add what was used since the start; nothing where nothing was started."""
+        """Add what was used since the start, if there was one."""
         if self._began is None:
             return
         began_s, earlier_s = self._began

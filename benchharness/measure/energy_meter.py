@@ -18,26 +18,31 @@ def benchharness_meter(pid: int, device: str) -> Meter | None:
 
 
 class EnergyMeter:
-    """Adds up the energy used while work was timed, by a reading of joules, which only grows."""
+    """Adds up the energy used while work was timed.
 
-    def __init__(self, read_j: Callable[[], float]) -> None:
+    By a reading of joules, which only grows; None where there is none at the moment. ``energy_j``
+    is None where nothing was timed.
+    """
+
+    def __init__(self, read_j: Callable[[], float | None]) -> None:
         self._read_j = read_j
-        self._last_j = 0.0
-        self._was_timed = False
-        self._energy_j: float | None = None
+        # None while nothing is timed.
+        self._last_j: float | None = None
+        self.energy_j: float | None = None
 
     def sample(self, *, is_timed: bool) -> None:
         """Add the energy since the last reading, where that time was timed."""
         now_j = self._read_j()
-        if self._was_timed:
-            self._energy_j = (self._energy_j or 0.0) + (now_j - self._last_j)
-        self._last_j, self._was_timed = now_j, is_timed
+        if now_j is not None and self._last_j is not None:
+            self.energy_j = (self.energy_j or 0.0) + (now_j - self._last_j)
+        if not is_timed:
+            self._last_j = None
+        elif now_j is not None:
+            self._last_j = now_j
 
     def metrics(self) -> Mapping[str, Measured]:
-        """Return the energy and its source; nothing where nothing was timed."""
-        if self._energy_j is None:
-            return {}
-        return {"energy_j": self._energy_j, "energy_source": "rapl"}
+        """Return the energy and its source, if known."""
+        return {} if self.energy_j is None else {"energy_j": self.energy_j, "energy_source": "rapl"}
 
 
 def find_rapl(root: Path = POWERCAP) -> Callable[[], float] | None:

@@ -50,8 +50,8 @@ def git(folder: Path, *arguments: str) -> str:
     if done.returncode:
         # From its first fatal word, or else from its first.
         lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
-        fatal = [number for number, line in enumerate(lines) if line.startswith("fatal: ")]
-        reason = " ".join(lines[fatal[0] if fatal else 0 :][:_LINES])
+        first = next((n for n, line in enumerate(lines) if line.startswith("fatal: ")), 0)
+        reason = " ".join(lines[first:][:_LINES])
         raise GitError(f"{folder}: git {arguments[0]}: {reason or f'exit code {done.returncode}'}")
     return done.stdout.removesuffix("\n")
 

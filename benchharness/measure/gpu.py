@@ -113,16 +113,22 @@ class Gpu:
 
     def accelerators(self) -> Iterator[Accelerator]:
         """Yield what a process can be given of it: the whole, or each of its MIG instances."""
-        nvml = self._nvml
+        nvml, parts = self._nvml, [self]
         split = self._ask(nvml.nvmlDeviceGetMigMode)
-        if not (split and split[0]):
-            yield self._accelerator(self.index)
-            return
-        for place in range(self._ask(nvml.nvmlDeviceGetMaxMigDeviceCount) or 0):
-            instance = self._ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, place)
+        if split and split[0]:
+            places = range(self._ask(nvml.nvmlDeviceGetMaxMigDeviceCount) or 0)
+            handles = [self._ask(nvml.nvmlDeviceGetMigDeviceHandleByIndex, p) for p in places]
             # There may be fewer than the most that are possible.
-            if instance is not None:
-                yield Gpu(nvml, instance)._accelerator(self.index)
+            parts = [Gpu(nvml, handle) for handle in handles if handle is not None]
+        for part in parts:
+            memory = part._ask(nvml.nvmlDeviceGetMemoryInfo)
+            yield Accelerator(
+                index=self.index,
+                name=part._ask(nvml.nvmlDeviceGetName) or "",
+                memory_bytes=memory.total if memory else 0,
+                driver=part._ask(lambda _: nvml.nvmlSystemGetDriverVersion()) or "",
+                uuid=part._ask(nvml.nvmlDeviceGetUUID) or "",
+            )
 
     def read(self) -> GpuReading:
         """Return what it is doing."""
@@ -162,14 +168,9 @@ class Gpu:
     def processes(self) -> tuple[ForeignProcess, ...]:
         """Return every process that computes or draws on it."""
         nvml = self._nvml
-        running = {
-            process.pid: process.usedGpuMemory
-            for question in (
-                nvml.nvmlDeviceGetComputeRunningProcesses,
-                nvml.nvmlDeviceGetGraphicsRunningProcesses,
-            )
-            for process in self._ask(question) or ()
-        }
+        computing = self._ask(nvml.nvmlDeviceGetComputeRunningProcesses) or ()
+        drawing = self._ask(nvml.nvmlDeviceGetGraphicsRunningProcesses) or ()
+        running = {process.pid: process.usedGpuMemory for process in (*computing, *drawing)}
         return tuple(
             ForeignProcess(
                 pid=pid,
@@ -177,17 +178,6 @@ class Gpu:
                 bytes=used,
             )
             for pid, used in sorted(running.items())
-        )
-
-    def _accelerator(self, index: int) -> Accelerator:
-        nvml = self._nvml
-        memory = self._ask(nvml.nvmlDeviceGetMemoryInfo)
-        return Accelerator(
-            index=index,
-            name=self._ask(nvml.nvmlDeviceGetName) or "",
-            memory_bytes=0 if memory is None else memory.total,
-            driver=self._ask(lambda _: nvml.nvmlSystemGetDriverVersion()) or "",
-            uuid=self._ask(nvml.nvmlDeviceGetUUID) or "",
         )
 
     def _ask(self, question: Callable[..., Any], *arguments: object) -> Any:
@@ -198,21 +188,14 @@ class Gpu:
             return None
 
 
-def find_accelerators(
-    environment: Mapping[str, str] = os.environ, *, library: Any | None = None
-) -> tuple[Accelerator, ...]:
-    """Return the NVIDIA GPUs that ``CUDA_VISIBLE_DEVICES`` leaves; none without a driver.
-
-    ``library`` is the module ``pynvml``, here and below; None to import it where it is installed.
-    """
-    nvml = _import() if library is None else library
-    gpus: list[Accelerator] = []
-    # One that has fallen off the bus cannot be opened; the others compute.
+def find_accelerators(environment: Mapping[str, str] = os.environ) -> tuple[Accelerator, ...]:
+    """Return the NVIDIA GPUs that ``CUDA_VISIBLE_DEVICES`` leaves; none without a driver."""
+    nvml = _import()
+    gpus = list(_by_smi()) if nvml is None else []
     for index in range(nvml.nvmlDeviceGetCount() if nvml else 0):
-        if gpu := open_gpu(str(index), library=nvml):
+        # One that has fallen off the bus cannot be opened; the others compute.
+        if gpu := open_gpu(str(index)):
             gpus += gpu.accelerators()
-    if nvml is None:
-        gpus += _by_smi()
     if VISIBLE in environment:
         gpus = _visible(gpus, environment[VISIBLE])
     return tuple(replace(gpu, index=place) for place, gpu in enumerate(gpus))
@@ -231,9 +214,9 @@ def unread_gpus(
     )
 
 
-def open_gpu(selector: str, *, library: Any | None = None) -> Gpu | None:
+def open_gpu(selector: str) -> Gpu | None:
     """Return the GPU of an accelerator's selector; None without nvidia-ml-py, driver or GPU."""
-    nvml = _import() if library is None else library
+    nvml = _import()
     if nvml is None:
         return None
     try:
@@ -244,13 +227,11 @@ def open_gpu(selector: str, *, library: Any | None = None) -> Gpu | None:
         return None
 
 
-def read_gpus(
-    accelerators: Sequence[Accelerator], *, library: Any | None = None
-) -> tuple[GpuState, ...]:
+def read_gpus(accelerators: Sequence[Accelerator]) -> tuple[GpuState, ...]:
     """Return the state of each GPU, which is empty without NVML."""
     return tuple(
         gpu.state(accelerator)
-        if (gpu := open_gpu(accelerator.selector, library=library))
+        if (gpu := open_gpu(accelerator.selector))
         else GpuState(accelerator=accelerator)
         for accelerator in accelerators
     )
@@ -266,17 +247,15 @@ def wait_until_released(
     before_bytes: int | None,
     used_bytes: Callable[[], int | None],
     *,
-    patience_s: float = _RELEASE_S,
     now: Callable[[], float] = now_s,
     sleep: Callable[[float], None] = time.sleep,
 ) -> int:
     """Wait until device memory is as it was before a worker began; return the bytes still held."""
     if before_bytes is None:
         return 0
-    deadline_s = now() + patience_s
+    deadline_s = now() + _RELEASE_S
     while True:
-        used = used_bytes()
-        held = 0 if used is None else used - before_bytes
+        held = (used_bytes() or 0) - before_bytes
         if held <= _SLACK_BYTES:
             return 0
         if now() >= deadline_s:
@@ -311,9 +290,9 @@ def _by_smi() -> Iterator[Accelerator]:
     except (OSError, subprocess.SubprocessError):
         return
     for line in answer.stdout.splitlines():
-        fields = [field.strip() for field in line.split(",")]
-        if len(fields) == 5:
-            index, uuid, name, mebibytes, driver = fields
+        # Other lines are messages.
+        if line.count(",") == 4:
+            index, uuid, name, mebibytes, driver = map(str.strip, line.split(","))
             yield Accelerator(
                 index=int(index),
                 name=name,

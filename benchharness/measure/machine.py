@@ -100,11 +100,14 @@ def read_machine(environment: Mapping[str, str] = os.environ) -> Machine:
     """Return the current state of this machine; imports no framework."""
     limits = read_cgroup_limits()
     memory_bytes, free_bytes = read_memory(limits)
+    # Not the system's load average: that of the last minute is high long after others have left.
+    busy = psutil.cpu_percent(interval=_LOAD_INTERVAL_S, percpu=True)
+    shares = [busy[core] for core in affinity() if core < len(busy)]
     return Machine(
         cpu=cpu_name(),
         cores=usable_cores(),
         quota=limits.cores,
-        load=_read_load(),
+        load=sum(shares) / 100 if shares else None,
         memory_bytes=memory_bytes,
         free_bytes=free_bytes,
         gpus=read_gpus(find_accelerators(environment)),
@@ -204,24 +207,12 @@ def cpu_name() -> str:
 
 def read_memory(limits: CgroupLimits | None = None) -> tuple[int, int]:
     """Return the bytes of host memory available to us in total, and those that are free."""
-    limits = limits or read_cgroup_limits()
-    memory = psutil.virtual_memory()
-    total, free = memory.total, memory.available
-    if limits.memory_bytes is not None:
-        total = min(total, limits.memory_bytes)
-    if limits.free_bytes is not None:
-        free = min(free, limits.free_bytes)
-    return total, free
 
+    def least(*amounts: int | None) -> int:
+        return min(amount for amount in amounts if amount is not None)
 
-def _read_load() -> float | None:
-    """Return how many of the cores that we may use are busy, over a moment in which we sleep.
-
-    Not the system's load average: that of the last minute is high long after others have left.
-    """
-    busy = psutil.cpu_percent(interval=_LOAD_INTERVAL_S, percpu=True)
-    shares = [busy[core] for core in affinity() if core < len(busy)]
-    return sum(shares) / 100 if shares else None
+    limits, memory = limits or read_cgroup_limits(), psutil.virtual_memory()
+    return least(memory.total, limits.memory_bytes), least(memory.available, limits.free_bytes)
 
 
 def read_energy(root: Path = POWERCAP) -> EnergyAccess:
@@ -249,18 +240,18 @@ def is_contained(
 
 def read_cgroup_limits(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> CgroupLimits:
     """Return what Linux's control groups, of either version, allow this process."""
-    memory, left, cores = math.inf, math.inf, math.inf
+    memory, left, cores = list[int](), list[int](), list[float]()
     for folder in _group_folders(root, membership):
         limit = min(_number(folder / "memory.max"), _number(folder / "memory.limit_in_bytes"))
         # Version 1 writes "no limit" as the largest number of pages.
         if limit < 2**60:
-            memory = min(memory, limit)
-            left = min(left, max(0.0, limit - _memory_used(folder)))
-        cores = min(cores, _core_limit(folder))
+            memory.append(int(limit))
+            left.append(max(0, int(limit - _memory_used(folder))))
+        cores += _core_limit(folder)
     return CgroupLimits(
-        memory_bytes=int(memory) if math.isfinite(memory) else None,
-        free_bytes=int(left) if math.isfinite(left) else None,
-        cores=cores if math.isfinite(cores) else None,
+        memory_bytes=min(memory, default=None),
+        free_bytes=min(left, default=None),
+        cores=min(cores, default=None),
     )
 
 
@@ -289,12 +280,9 @@ def _group_folders(root: Path, membership: Path) -> Iterator[Path]:
     """
     for line in _lines(membership):
         _, controllers, path = line.split(":", 2)
-        top = root / controllers if controllers else root
+        top = root / controllers
         folder = top / path.lstrip("/")
-        while folder != top:
-            yield folder
-            folder = folder.parent
-        yield top
+        yield from (place for place in (folder, *folder.parents) if place.is_relative_to(top))
 
 
 def _memory_used(folder: Path) -> float:
@@ -305,13 +293,14 @@ def _memory_used(folder: Path) -> float:
     return max(0.0, used - droppable) if math.isfinite(used) else 0.0
 
 
-def _core_limit(folder: Path) -> float:
+def _core_limit(folder: Path) -> list[float]:
+    """Return the processor seconds per second that a group allows; empty for no limit."""
     try:
         quota, period = (folder / "cpu.max").read_text(encoding="ascii").split()
     except (OSError, ValueError):
         limit = _number(folder / "cpu.cfs_quota_us")
-        return limit / _number(folder / "cpu.cfs_period_us") if 0 < limit < math.inf else math.inf
-    return math.inf if quota == "max" else float(quota) / float(period)
+        return [limit / _number(folder / "cpu.cfs_period_us")] if 0 < limit < math.inf else []
+    return [] if quota == "max" else [float(quota) / float(period)]
 
 
 def _number(file: Path) -> float:

@@ -17,6 +17,7 @@ from typing import Any, Self
 import psutil
 
 from benchharness.measure.clock import others_seconds
+from benchharness.measure.energy_meter import EnergyMeter
 from benchharness.measure.gpu import Gpu, GpuReading
 from benchharness.model.extension import Measured, Meter
 from benchharness.plugins import hooks
@@ -84,26 +85,28 @@ class Meters:
     _errors: dict[str, Measured] = field(default_factory=dict)
     _host_bytes: int = 0
     _device_bytes: int = 0
-    _energy_j: float | None = None
-    _energy_from_j: float | None = None
+    _energy: EnergyMeter = field(init=False)
     _is_timing: bool = False
     _is_at_work: bool = True
     _readings: list[GpuReading] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _thread: threading.Thread | None = None
+    _thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Add the meter of the GPU's energy, and the thread."""
+        self._energy = EnergyMeter(self.gpu.energy_j if self.gpu else lambda: None)
+        self._thread = threading.Thread(target=self._run, name="meters", daemon=True)
 
     def __enter__(self) -> Self:
         """Begin to sample."""
-        self._thread = threading.Thread(target=self._run, name="meters", daemon=True)
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
         """Stop sampling."""
         self._stopped.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.wait(_PERIOD_S):
@@ -120,10 +123,7 @@ class Meters:
             self._others_from = (self.now(), self.others())
         with self._lock:
             self._is_timing = event["state"] == "begin"
-            self._note_energy()
             self._sample_added()
-            if not self._is_timing:
-                self._energy_from_j = None
 
     def sample(self) -> None:
         """Take one sample."""
@@ -134,10 +134,8 @@ class Meters:
                 self._host_bytes = max(self._host_bytes, sum(members.values()))
                 if reading is not None:
                     self._device_bytes = max(self._device_bytes, self._used(reading, members))
-            if self._is_timing:
-                if reading is not None:
-                    self._readings.append(reading)
-                self._note_energy()
+            if self._is_timing and reading is not None:
+                self._readings.append(reading)
             self._sample_added()
 
     def metrics(self) -> dict[str, Any]:
@@ -147,7 +145,7 @@ class Meters:
         readings = [] if is_short else self._readings
         shares = [r.utilization for r in readings if r.utilization is not None]
         clocks = [r.clock_mhz for r in readings if r.clock_mhz is not None]
-        energy_j = None if is_short else self._energy_j
+        energy_j = None if is_short else self._energy.energy_j
         reasons = dict.fromkeys(name for r in self._readings for name in r.throttled)
         known: dict[str, Any] = {
             "peak_host_bytes": self._host_bytes or None,
@@ -175,6 +173,7 @@ class Meters:
         return metrics | {name: value for name, value in known.items() if value is not None}
 
     def _sample_added(self) -> None:
+        self._energy.sample(is_timed=self._is_timing)
         for name, meter in list(self.added.items()):
             try:
                 meter.sample(is_timed=self._is_timing)
@@ -202,14 +201,6 @@ class Meters:
             return ours
         return max(0, reading.used_bytes - self.base_bytes)
 
-    def _note_energy(self) -> None:
-        now_j = None if self.gpu is None else self.gpu.energy_j()
-        if now_j is None:
-            return
-        if self._energy_from_j is not None:
-            self._energy_j = (self._energy_j or 0.0) + (now_j - self._energy_from_j)
-        self._energy_from_j = now_j
-
 
 def base_bytes(gpu: Gpu | None) -> int | None:
     """Return the device memory in use; ask before the worker begins."""
@@ -218,12 +209,11 @@ def base_bytes(gpu: Gpu | None) -> int | None:
 
 def make_meters(pid: int, *, gpu: Gpu | None, base_bytes: int | None) -> Meters:
     """Return meters for a worker, those of plugins among them."""
-    device = "cpu" if gpu is None else f"cuda:{gpu.index}"
+    device = f"cuda:{gpu.index}" if gpu else "cpu"
     added: dict[str, Meter] = {}
     for name, hook in hooks("meters"):
         # A meter that cannot be made measures nothing; no one has asked for it by name.
         with suppress(Exception):
-            meter = hook(pid=pid, device=device)
-            if meter is not None:
+            if (meter := hook(pid=pid, device=device)) is not None:
                 added[name] = meter
     return Meters(pid=pid, gpu=gpu, base_bytes=base_bytes, added=added)

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any, Literal
 
-from benchharness.measure.accuracy import CONFIDENCE, Score
+from benchharness.measure.accuracy import Score
+from benchharness.measure.statistics import CONFIDENCE
 
 # One false alarm in a thousand guessing trials.
 _SIGNIFICANCE = 1e-3
@@ -118,7 +119,7 @@ def _is_below_chance(record: Mapping[str, Any], split: str) -> bool:
     """Return whether no blind guess, not even the worst, explains so few right answers."""
     score = Score.of_record(record, split)
     chance = min(_shares(record, split), default=0.0)
-    if score is None or not chance < 1 or not score.top1 < chance:
+    if score is None or not score.top1 < chance < 1:
         return False
     from scipy.special import bdtr
 

@@ -73,7 +73,7 @@ class DecisionRule:
     difference: float
     equality: float
     max_trials: int
-    margin: float
+    margin: float = MARGIN
 
     def verdict(self, ratio: Ratio) -> SpeedVerdict:
         """Return what a ratio shows; what is equal within the margin has no winner.
@@ -126,7 +126,6 @@ def looks(
     hosts: Sequence[Sequence[str]] = (),
     comparisons: int,
     max_trials: int = MAX_TRIALS,
-    margin: float = MARGIN,
 ) -> list[InterimLook]:
     """Return the results so far of the comparisons of a family.
 
@@ -138,7 +137,7 @@ def looks(
         max_trials: Looks are taken after ``FEWEST``, ... up to so many trials.
     """
     ratios = list(map(paired_ratio, family, hosts or [()] * len(family)))
-    rule = rule_for(ratios, comparisons=comparisons, max_trials=max_trials, margin=margin)
+    rule = rule_for(ratios, comparisons=comparisons, max_trials=max_trials)
     results = []
     for ratio in ratios:
         level = confidence(ratio.trials, max_trials=max_trials, comparisons=comparisons)
@@ -157,11 +156,7 @@ def looks(
 
 
 def rule_for(
-    ratios: Sequence[Ratio],
-    *,
-    comparisons: int,
-    max_trials: int = MAX_TRIALS,
-    margin: float = MARGIN,
+    ratios: Sequence[Ratio], *, comparisons: int, max_trials: int = MAX_TRIALS
 ) -> DecisionRule:
     """Return the rule that keeps false claims of a family below ``LEVEL``, by Holm's procedure.
 
@@ -188,9 +183,8 @@ def rule_for(
 
     return DecisionRule(
         difference=limit(ratio.p_value for ratio in known),
-        equality=limit(ratio.p_value_outside(margin) for ratio in known),
+        equality=limit(ratio.p_value_outside(MARGIN) for ratio in known),
         max_trials=most,
-        margin=margin,
     )
 
 

@@ -18,7 +18,7 @@ from math import inf
 from statistics import median
 
 from benchharness.errors import RunError
-from benchharness.measure.blocks import Block, seconds
+from benchharness.measure.blocks import Block, first_half, seconds
 from benchharness.measure.clock import now_s
 from benchharness.model.work import AfterStep
 
@@ -192,13 +192,11 @@ def middle_share(blocks: Sequence[Block]) -> float | None:
     1 where both halves are equally fast, below 1 where the middle came early; None for an epoch of
     one step, or where no edge is at its middle.
     """
-    steps, total_s = sum(block.steps for block in blocks), seconds(blocks)
-    done, done_s = 0, 0.0
-    for block in blocks[:-1]:
-        done, done_s = done + block.steps, done_s + block.seconds
-        if done == steps // 2:
-            return (done_s / total_s) / (done / steps) if total_s else None
-    return None
+    first, total_s = first_half(blocks), seconds(blocks)
+    if not first or not total_s:
+        return None
+    done, steps = (sum(block.steps for block in part) for part in (first, blocks))
+    return (seconds(first) / total_s) / (done / steps)
 
 
 def is_suspicious(epochs: Sequence[Sequence[Block]]) -> bool:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 import json
 import math
-import os
 import subprocess
 import sys
+import timeit
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from importlib.metadata import version
@@ -19,7 +19,7 @@ from statistics import median
 from typing import Any, Self
 
 from benchharness.measure.blocks import low_decile
-from benchharness.measure.clock import now_s
+from benchharness.measure.clock import now_s, set_affinity
 from benchharness.subprocesses import python_environment
 
 # Variables of a process that leaves the memory of a device to others.
@@ -83,8 +83,7 @@ class YardstickProcess:
 
     def read(self) -> Readings:
         """Return a reading; nothing if the process has ended."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+        assert self._process.stdin and self._process.stdout
         line = ""
         with suppress(BrokenPipeError):
             self._process.stdin.write("\n")
@@ -95,11 +94,9 @@ class YardstickProcess:
 
 
 def framework_of(distributions: Iterable[str], *, engine: object = None) -> str:
-    """Return the framework of a backend; empty for none that is known.
+    """Return the framework of a backend, of the distributions that its plugin requires.
 
-    Args:
-        distributions: That its plugin requires.
-        engine: Of those the one that it uses, if an option says so.
+    ``engine`` is what an option says it uses; empty for no framework that is known.
     """
     known = [name for name in FRAMEWORKS if name in {*distributions}]
     return str(engine) if engine in known else known[0] if known else ""
@@ -117,11 +114,8 @@ def joined(readings: Iterable[Readings]) -> dict[str, list[float]]:
 def movement(now: Mapping[str, list[float]], then: Mapping[str, list[float]]) -> float | None:
     """Return how much slower the machine has become: a share, below 0 if faster.
 
-    Of the kinds of work that both have the one that moved most; None if they have none in common.
-
-    Args:
-        now: Seconds of all readings, by kind.
-        then: Likewise.
+    Both are the seconds of all readings by kind of work. Of the kinds that they share, the one
+    that moved most counts; None if they have none in common.
     """
     shares = [median(now[kind]) / median(then[kind]) - 1 for kind in now.keys() & then.keys()]
     return max(shares, key=abs, default=None)
@@ -129,16 +123,9 @@ def movement(now: Mapping[str, list[float]], then: Mapping[str, list[float]]) ->
 
 def _seconds(work: Callable[[], object]) -> float:
     """Return the seconds that the work takes, in the faster blocks."""
-    began_s = now_s()
-    work()
-    count = max(1, math.ceil(_BLOCK_S / max(now_s() - began_s, 1e-6)))
-    blocks = []
-    for _ in range(_BLOCKS):
-        began_s = now_s()
-        for _ in range(count):
-            work()
-        blocks.append((now_s() - began_s) / count)
-    return low_decile(blocks)
+    timer = timeit.Timer(work, timer=now_s)
+    count = max(1, math.ceil(_BLOCK_S / max(timer.timeit(1), 1e-6)))
+    return low_decile(timer.repeat(_BLOCKS, count)) / count
 
 
 def _product() -> Callable[[], object]:
@@ -197,9 +184,8 @@ _STEPS = {"tensorflow": _tensorflow_step, "torch": _torch_step, "jax": _jax_step
 
 def main() -> None:
     """Print a reading, a line of JSON, for each line of standard input."""
-    framework, threads = sys.argv[1], int(sys.argv[2])
-    if threads and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    framework, threads = sys.argv[1:]
+    set_affinity(int(threads))
     yardstick = Yardstick(framework)
     for _ in sys.stdin:
         print(json.dumps(yardstick.read()), flush=True)

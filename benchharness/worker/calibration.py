@@ -79,34 +79,30 @@ class TrainingCheck:
         Raises:
             UnsynchronizedError: ``synchronize`` does not wait, so that the timing means nothing.
         """
-        with self.context.clock.phase("replay"):
-            step = self._warm_replay() if self.is_replayed else None
-        with self.context.clock.phase("calibrate"):
+        clock, training = self.context.clock, self.loop.training
+        step: Step | None = None
+        with clock.phase("replay"):
+            if self.is_replayed and isinstance(training, Replayable):
+                try:
+                    step = training.replay(self.batch)
+                    step()
+                    training.synchronize()
+                except Exception:
+                    # A full device may have no room for another batch. What has been measured
+                    # stays valid; the traceback is in the log.
+                    traceback.print_exc()
+                    step = None
+        with clock.phase("calibrate"):
             blocks = self._check_clock(step)
         if step is None:
             return {}
-        with self.context.clock.phase("replay"):
+        with clock.phase("replay"):
             compute_ms = step_ms(self._replayed(step, blocks))
         timed = [block for epoch in self.loop.epochs for block in epoch.blocks]
         return {
             "compute_ms": compute_ms,
             "outside_fraction": max(0.0, 1 - compute_ms / step_ms(timed)),
         }
-
-    def _warm_replay(self) -> Step | None:
-        training = self.loop.training
-        if not isinstance(training, Replayable):
-            return None
-        try:
-            step = training.replay(self.batch)
-            step()
-            training.synchronize()
-        except Exception:
-            # A full device may have no room for another batch. What has been measured stays
-            # valid; the traceback is in the log.
-            traceback.print_exc()
-            return None
-        return step
 
     def _check_clock(self, step: Step | None) -> Sequence[Block]:
         """Return the stretches of replayed steps that the check has timed on the way."""
@@ -146,32 +142,28 @@ class TrainingCheck:
 
         Those of the check, each after a pause, count for long steps alone.
         """
-        training = self.loop.training
         step_s = _step_s([epoch.blocks for epoch in self.loop.epochs])
         done = list(checked) if step_s >= _LONG_STEP_S else []
         share_s = _SHARE * self.loop.train_s
         budget_s = share_s - seconds(done) if done else max(share_s, 2 * _REPLAY_S)
         steps = stretch_steps(step_s, at_most_s=share_s if done else budget_s / 2)
-        blocks: list[Block] = []
-
-        def timed() -> Sequence[Block]:
+        stretches = Stretches(
+            work=_repeated(step),
+            synchronize=self.loop.training.synchronize,
+            read_back=lambda: None,
+            now=now_s,
+        )
+        blocks = stretches.blocks
+        if not done:
+            stretches.run(steps)
+        while True:
             # The first of several follows a pause.
-            return [*done, *blocks] if done else blocks[1:]
-
-        def is_enough() -> bool:
-            taken = sum(block.steps for block in timed())
-            return taken >= _REPLAY_STEPS and seconds(timed()) >= _REPLAY_S
-
-        while not (done or blocks) or not (
-            is_enough() or seconds(blocks) + steps * step_s > budget_s
-        ):
-            training.synchronize()
-            began_s = now_s()
-            for _ in range(steps):
-                step()
-            training.synchronize()
-            blocks.append(Block(steps, now_s() - began_s))
-        return timed() or blocks
+            timed = [*done, *blocks] if done else blocks[1:]
+            taken = sum(block.steps for block in timed)
+            is_enough = taken >= _REPLAY_STEPS and seconds(timed) >= _REPLAY_S
+            if is_enough or seconds(blocks) + steps * step_s > budget_s:
+                return timed or blocks
+            stretches.run(steps)
 
 
 def step_ms(blocks: Sequence[Block]) -> float:
@@ -205,15 +197,15 @@ def check_feeding(
     Some batches, of an epoch, are fed once more.
     """
     context.keep_peak_memory()
-    step_s, is_suspect = _step_s(timed), is_suspicious(timed)
     # Reading back waits for a step only where that step is recorded, as the first one always is:
     # enough to see a short queue. A long one takes a feeding that records every step.
-    steps = stretch_steps(step_s) if is_suspect else 1
+    step_s, steps, most, budget_s = _step_s(timed), 1, 1, _GRACE_S
     with context.clock.phase("calibrate"):
-        if is_suspect:
+        if is_suspicious(timed):
+            steps, most, budget_s = stretch_steps(step_s), MOST_STEPS, math.inf
             every = fingerprint_spec(task.input_shape, steps=steps)
             feeding = context.backend.feed(replace(task, fingerprint_spec=every))
-        gathered = list(batches[: _BATCHES if is_suspect else 1])
+        gathered = list(batches[: min(_BATCHES, most)])
 
         def work(steps: int, after_step: AfterStep) -> None:
             feeding.feed(list(islice(cycle(gathered), steps)), after_step=after_step)
@@ -224,13 +216,7 @@ def check_feeding(
         # The first may compile something.
         stretches.run(steps)
         with _drops_times(context, "feed"):
-            require_synchronize(
-                stretches,
-                steps=steps,
-                step_s=step_s,
-                budget_s=math.inf if is_suspect else _GRACE_S,
-                most=MOST_STEPS if is_suspect else 1,
-            )
+            require_synchronize(stretches, steps=steps, step_s=step_s, budget_s=budget_s, most=most)
 
 
 @contextmanager
@@ -253,22 +239,19 @@ def calibrate(context: TrialContext) -> None:
     metrics["train_flops_per_image"] = flops
     with context.clock.phase("calibrate"):
         try:
-            execution = replace(context.execution, compile=False)
-            peak = (
-                cpu_flops_per_s(now=now_s)
-                if is_cpu
-                else backend_flops_per_s(context.backend, execution, now=now_s)
-            )
+            if is_cpu:
+                peak = cpu_flops_per_s()
+            else:
+                execution = replace(context.execution, compile=False)
+                peak = backend_flops_per_s(context.backend, execution)
         except Exception:
             # A device too full for the matrix product takes nothing from what the trial has
             # measured; what went wrong is in its log.
             traceback.print_exc()
             return
-    speed = metrics["train_images_per_s"]
-    if isinstance(speed, float):
-        metrics["peak_flops_per_s"] = peak
-        metrics["peak_source"] = NUMPY if is_cpu else BACKEND
-        metrics["fraction_of_peak"] = speed * flops / peak
+    metrics["peak_flops_per_s"] = peak
+    metrics["peak_source"] = NUMPY if is_cpu else BACKEND
+    metrics["fraction_of_peak"] = metrics["train_images_per_s"] * flops / peak
 
 
 def cpu_flops_per_s(*, size: int = _CPU_SIZE, now: Callable[[], float] = now_s) -> float:
@@ -303,11 +286,8 @@ def backend_flops_per_s(
     products than ``layers``, up to 64, follow each other where they take less than 50 ms.
     """
     random = np.random.default_rng(0)
-    batch = Batch(
-        ids=np.arange(rows),
-        inputs=random.standard_normal((rows, _ENDS), np.float32),
-        labels=np.zeros(rows, np.int32),
-    )
+    inputs = random.standard_normal((rows, _ENDS), np.float32)
+    batch = Batch(ids=np.arange(rows), inputs=inputs, labels=np.zeros(rows, np.int32))
     while True:
         task = _chain(units, layers, execution, random)
         extraction = backend.extract(task)

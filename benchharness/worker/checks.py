@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchharness.data.batches import epoch_order
 from benchharness.errors import PluginError
-from benchharness.fairness.ledger import TOLERANCE, BatchLedger, fingerprint_spec
+from benchharness.fairness.ledger import TOLERANCE, BatchLedger
 from benchharness.model.host import preprocess_on_host, warp_on_host
 from benchharness.model.task import Batch, ConsumedBatches, Execution, Optimizer, Scores, Task
 from benchharness.model.work import Batches, Training
@@ -34,20 +34,20 @@ _SAMPLE = 2
 _SAMPLE_S = 0.5
 
 
-def with_fingerprints(task: Task, *, steps: int) -> Task:
-    """Return the task of a timed trial, its fingerprint_spec for epochs of so many steps.
-
-    The trial's seed samples them, so that its backends record the same steps.
-    """
-    spec = fingerprint_spec(task.input_shape, steps=steps, seed=task.seed)
-    return replace(task, fingerprint_spec=spec)
-
-
 class BatchCheck:
-    """Compares what a backend consumed with the plan, epoch by epoch."""
+    """Compares what a backend consumed with the plan, epoch by epoch; epochs count from 1."""
 
-    def __init__(self, context: TrialContext, task: Task, inputs: NDArray[Any]) -> None:
-        self._context, self._digest = context, hashlib.sha256()
+    def __init__(
+        self, context: TrialContext, task: Task, inputs: NDArray[Any], plan: Sequence[Batches]
+    ) -> None:
+        self._context, self._plan, self._digest = context, plan, hashlib.sha256()
+        splits, steps = context.prepared.splits, len(plan[0])
+        self._planned = {
+            "batches": steps,
+            "steps": steps,
+            "images trained on": len(splits["train"]),
+            "images validated": len(splits["validation"]),
+        }
 
         def as_inputs(batch: Batch) -> NDArray[np.float32]:
             """Return what the network must see, by the plain definitions of the core."""
@@ -64,8 +64,8 @@ class BatchCheck:
             tolerance=TOLERANCE if task.files is None else _FILES_TOLERANCE,
         )
 
-    def check_epoch(self, epoch: int, planned: Batches, consumed: ConsumedBatches) -> None:
-        """Check one epoch, counted from 1."""
+    def check_epoch(self, epoch: int, consumed: ConsumedBatches) -> None:
+        """Compare the record of an epoch with the plan."""
         context = self._context
         with context.clock.phase("ledger"):
             train, size = context.prepared.splits["train"], context.settings.batch_size
@@ -75,13 +75,14 @@ class BatchCheck:
                 batch: NDArray[np.int32] = context.prepared.labels[order[index * size :][:size]]
                 return batch
 
-            self._ledger.check(planned, consumed, labels=labels)
+            self._ledger.check(self._plan[epoch - 1], consumed, labels=labels)
             self._digest.update(np.ascontiguousarray(consumed.labels).tobytes())
 
-    def compare_count(self, what: str, count: int, *, planned: int) -> None:
-        """Compare a number of steps or images with the plan."""
-        if count != planned:
-            self.note(f"{what}: {count} of {planned}")
+    def compare_counts(self, epoch: int, counts: Mapping[str, int]) -> None:
+        """Compare an epoch's numbers of steps and images with the plan."""
+        for what, count in counts.items():
+            if count != self._planned[what]:
+                self.note(f"epoch {epoch}: {what}: {count} of {self._planned[what]}")
 
     def note(self, trouble: str) -> None:
         """Add what was not as planned; empty for nothing."""

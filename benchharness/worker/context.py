@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -15,6 +14,7 @@ from benchharness.data.batches import BatchSequence, EpochSequence, epoch_order
 from benchharness.data.prepared import Prepared
 from benchharness.data.preprocessing import fitted
 from benchharness.errors import UnsupportedError
+from benchharness.fairness.ledger import fingerprint_spec
 from benchharness.fairness.settings import deviations, stated
 from benchharness.measure.clock import CpuTimer, now_s
 from benchharness.measure.meters import peak_rss_bytes
@@ -43,7 +43,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialContext(Channel):
-    """One trial, loaded; ``cpu`` counts while work is timed."""
+    """One trial, loaded; ``cpu`` counts while work is timed. A probe of it is deterministic."""
 
     request: WorkerRequest
     settings: StrategySettings
@@ -52,9 +52,10 @@ class TrialContext(Channel):
     preprocessing: Preprocessing
     workload: Workload
     cpu: CpuTimer = field(default_factory=CpuTimer)
+    is_deterministic: bool = False
 
     def image_task(self, network: Network, *, weights: Weights, trainable: tuple[str, ...]) -> Task:
-        """Return the work of a network that sees images."""
+        """Return the work of a network that sees images; of the weights it takes its own."""
         files = self.request.files
         source = FileSource(paths=tuple(files["paths"]), folder=files["folder"]) if files else None
         # A loader of folders varies the images by itself.
@@ -69,7 +70,7 @@ class TrialContext(Channel):
     def feature_task(
         self, network: Network, *, weights: Weights, trainable: tuple[str, ...]
     ) -> Task:
-        """Return the work of a network that sees stored features."""
+        """Return the work of a network that sees stored features, likewise."""
         request, settings = self.request, self.settings
         native = None
         if request.native is not None:
@@ -85,7 +86,7 @@ class TrialContext(Channel):
             optimizer = None if native else Optimizer(**settings.optimizer.model_dump())
         return Task(
             network=network,
-            weights=weights,
+            weights={name: weights[name] for name in network.parameters() if name in weights},
             trainable=trainable,
             output=output,
             optimizer=optimizer,
@@ -93,7 +94,6 @@ class TrialContext(Channel):
             is_augmented=False,
             execution=self.execution,
             seed=request.seed,
-            files=None,
             native=native,
         )
 
@@ -106,12 +106,19 @@ class TrialContext(Channel):
             precision=self.settings.precision,
             layout=self.settings.layout,
             compile=self.settings.compile,
+            is_deterministic=self.is_deterministic,
         )
 
-    def resident(self, task: Task, inputs: NDArray[Any]) -> Task:
-        """Return the task with all its inputs where the device has room for them."""
-        is_fitting = task.files is None and inputs.nbytes <= self.request.resident_bytes
-        return replace(task, inputs=inputs) if is_fitting else task
+    def timed_task(self, task: Task, inputs: NDArray[Any]) -> Task:
+        """Return the task with what a timed trial adds: steps to record, and resident inputs.
+
+        The trial's seed samples the steps, so that its backends record the same ones. All inputs
+        are in the task where the device has room for them.
+        """
+        steps = len(self.epochs(inputs, task)[0])
+        spec = fingerprint_spec(task.input_shape, steps=steps, seed=task.seed)
+        has_room = task.files is None and inputs.nbytes <= self.request.resident_bytes
+        return replace(task, fingerprint_spec=spec, inputs=inputs if has_room else None)
 
     def epochs(self, inputs: NDArray[Any], task: Task) -> EpochSequence:
         """Return the training batches of each epoch, in the core's order.
@@ -148,14 +155,12 @@ class TrialContext(Channel):
             inputs, self.prepared.labels, ids, batch_size=self.settings.batch_size, warp=warp
         )
 
-    def reporter(self, phase: str, *, images: int) -> ProgressReporter:
+    def reporter(self, phase: str, images: int) -> ProgressReporter:
         """Return the reporter of a phase that handles so many images."""
         size = self.settings.batch_size
         return ProgressReporter(emit=self.emit, phase=phase, images=images, batch_size=size)
 
-    def report_settings(
-        self, task: Task, work: Work, *, observed: Mapping[str, Setting] = MappingProxyType({})
-    ) -> None:
+    def report_settings(self, task: Task, work: Work, **observed: Setting) -> None:
         """Report the effective settings, also as observed in the work, and which deviate."""
         effective = dict(work.settings())
         if getattr(work, "holds_inputs", False):

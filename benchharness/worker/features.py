@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -20,7 +19,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from benchharness.errors import DatasetError
-from benchharness.files import ANOTHER_CACHE, file_digest, unwritten
+from benchharness.files import ANOTHER_CACHE, file_digest, json_digest, remove_dir, unwritten
 from benchharness.measure.clock import now_s
 from benchharness.measure.machine import machine_kind, recorded_variables
 from benchharness.model.network import Network, Shape
@@ -51,8 +50,7 @@ class Features:
 
 def front_features(context: TrialContext, front: Network, weights: Weights) -> Features:
     """Return the front's outputs for every image, computed now or read from the cache."""
-    own = {name: weights[name] for name in front.parameters()}
-    task = context.image_task(front, weights=own, trainable=())
+    task = context.image_task(front, weights=weights, trainable=())
     folder, settings = Path(context.request.features_folder), context.settings
     may_reuse = not isinstance(settings, BottleneckSettings) or settings.reuse_features
     with context.clock.phase("data"):
@@ -79,7 +77,7 @@ def front_features(context: TrialContext, front: Network, weights: Weights) -> F
                 batches=everything,
                 shape=task.network.output_shape,
                 now=now_s,
-                progress=context.reporter("extract", images=len(images)),
+                progress=context.reporter("extract", len(images)),
             )
         context.clock.keep("extract", features.seconds, rest="store")
     context.metrics.update(
@@ -108,8 +106,7 @@ def _content_key(context: TrialContext, task: Task) -> str:
         "versions": dict(context.backend.versions()),
         "variables": recorded_variables(os.environ),
     }
-    text = json.dumps(facts, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return json_digest(facts)
 
 
 def load_features(folder: Path, key: str) -> Features | None:
@@ -163,11 +160,8 @@ def compute_features(
         values.flush()
         meta = {"seconds": seconds, "sha256": file_digest(partial / _FEATURES)}
         (partial / _META).write_text(json.dumps(meta), encoding="utf-8")
-        if target.exists():
-            # Damaged, or of another trial.
-            retired = folder / f".old-{uuid.uuid4().hex[:8]}"
-            target.replace(retired)
-            shutil.rmtree(retired, ignore_errors=True)
+        # Damaged, or of another trial.
+        remove_dir(target)
         partial.replace(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -7,14 +7,13 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchharness.errors import BenchError, UnsupportedError
-from benchharness.measure.clock import PhaseClock
-from benchharness.worker.process import OOM_REMEDY, die_with_parent, is_oom, set_affinity
+from benchharness.measure.clock import PhaseClock, set_affinity
+from benchharness.worker.process import OOM_REMEDY, die_with_parent, is_oom
 from benchharness.worker.progress import Channel
 from benchharness.worker.request import WorkerRequest
 
@@ -41,8 +40,7 @@ def main(arguments: list[str]) -> int:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     die_with_parent(events_fd)
     request = WorkerRequest.read(Path(request_file))
-    if request.threads:
-        set_affinity(request.threads)
+    set_affinity(request.threads)
     with os.fdopen(events_fd, "w", encoding="utf-8") as pipe:
 
         def emit(event: Mapping[str, Any]) -> None:
@@ -55,25 +53,17 @@ def main(arguments: list[str]) -> int:
         )
         clock.seconds["startup"] = clock.wall_s()
         channel = Channel(emit=emit, clock=clock, resume_fd=resume_fd)
-        with final_event(channel, has_log=has_log):
-            find_job(request, clock)(request, channel)
+        carry_out(request, channel, has_log=has_log)
     return 0
 
 
-def find_job(request: WorkerRequest, clock: PhaseClock) -> Callable[[WorkerRequest, Channel], None]:
-    """Return the function that carries out a request, imported as part of the start."""
-    with clock.phase("startup"):
-        module = importlib.import_module(_JOBS[request.job])
-    run_job: Callable[[WorkerRequest, Channel], None] = module.run_job
-    return run_job
-
-
-@contextmanager
-def final_event(channel: Channel, *, has_log: bool) -> Iterator[None]:
-    """Have the last event of a channel say how the block has ended, whatever happened."""
+def carry_out(request: WorkerRequest, channel: Channel, *, has_log: bool) -> None:
+    """Carry out a request; the channel's last event says how it ended, whatever happened."""
     status, reason = "ok", ""
     try:
-        yield
+        with channel.clock.phase("startup"):
+            module = importlib.import_module(_JOBS[request.job])
+        module.run_job(request, channel)
     except Exception as error:
         status, reason = _failure(error, has_log=has_log)
     channel.emit(
@@ -105,12 +95,11 @@ def _metrics(channel: Channel) -> dict[str, Any]:
 
     clock, metrics = channel.clock, channel.metrics
     peak_bytes, wall_s = peak_rss_bytes(), clock.wall_s()
-    known = {name: value for name, value in metrics.items() if value is not None}
     return {
         "peak_host_bytes": peak_bytes,
         **metrics,
         **{f"{phase}_s": seconds for phase, seconds in clock.seconds.items()},
-        **known,
+        **{name: value for name, value in metrics.items() if value is not None},
         "wall_s": wall_s,
         "other_s": clock.other_s(wall_s),
     }

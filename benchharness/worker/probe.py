@@ -21,7 +21,7 @@ from benchharness.fairness.settings import deviations, stated
 from benchharness.fairness.tolerances import DEEP_FROM
 from benchharness.measure.clock import PhaseClock
 from benchharness.model.network import Dropout, Network
-from benchharness.model.task import Batch, ConsumedBatches, Execution, Scores, Task
+from benchharness.model.task import Batch, ConsumedBatches, Scores, Task
 from benchharness.model.work import Batches, Setting, Training, Work
 from benchharness.plugins import load_backend
 from benchharness.suite.settings import FeedSettings
@@ -52,9 +52,8 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
         try:
             rules = rules or Rules(load_backend(cell.plugin, options=cell.options))
             clock = PhaseClock(started_s=cell.spawned_s)
-            context = load_context(
-                cell, rules.backend, Channel(emit=lambda event: None, clock=clock)
-            )
+            silent = Channel(emit=lambda event: None, clock=clock)
+            context = _small(load_context(cell, rules.backend, silent))
             file = Path(cell.probe_file)
             partial = file.with_suffix(".partial")
             probe = CellProbe(context=context, rules=rules, is_reference=request.is_reference)
@@ -67,6 +66,14 @@ def run_job(request: WorkerRequest, channel: Channel) -> None:
             lines = str(error).strip().splitlines() or ["no message"]
             reason = f"{type(error).__name__}: {lines[0]}"
         channel.emit({"event": "probed", "place": place, "reason": reason})
+
+
+def _small(context: TrialContext) -> TrialContext:
+    """Return a cell's context as it is probed: few images in a batch, float32, deterministic."""
+    most = _FEW_IMAGES if context.workload.flops_per_image > _COSTLY_FLOPS else _IMAGES
+    images = min(most, context.settings.batch_size)
+    settings = context.settings.model_copy(update={"batch_size": images, "precision": "float32"})
+    return replace(context, settings=settings, is_deterministic=True)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -111,26 +118,29 @@ class CellProbe:
         weights = initial_values(context)
         inputs: NDArray[Any] = context.prepared.images
         make_task = context.image_task
-        is_deep = _is_deep(workload.learner)
         if workload.front is not None:
             if not self._can_afford(workload.front.flops_per_image() * len(self._ids())):
                 return
             inputs = self._features(workload.front, weights)
             self._arrays["features"]["features"] = fold(inputs[self._ids()])
             make_task = context.feature_task
-            is_deep |= _is_deep(workload.front)
-        own = {name: weights[name] for name in workload.learner.parameters()}
-        task = make_task(workload.learner, weights=own, trainable=workload.trainable)
+        task = make_task(workload.learner, weights=weights, trainable=workload.trainable)
         task, batches = self._planned(task, inputs)
-        flops = self._images * workload.learner.train_flops_per_image(workload.trainable)
+        flops = workload.learner.train_flops_per_image(workload.trainable)
+        flops *= context.settings.batch_size
         steps = _STEPS if flops * _STEPS <= _CHEAP_FLOPS else _FEW_STEPS
         if not self._can_afford(2 * flops):
             return
         training = context.backend.train(task)
-        self._is_deep = is_deep
+        networks = [network for network in (workload.front, workload.learner) if network]
+        self._is_deep = any(len(network.learning_layers()) >= DEEP_FROM for network in networks)
         self._keep_settings(task, training)
         self._keep_answers(training, task, batches)
-        still = _without_dropout(task)
+        layers = [
+            replace(layer, rate=0.0) if isinstance(layer, Dropout) else layer
+            for layer in task.network.layers
+        ]
+        still = replace(task, network=replace(task.network, layers=tuple(layers)))
         if self._can_afford((steps + _BATCHES + 2) * flops):
             if still.network != task.network:
                 # One network at a time: the largest takes all the memory there is.
@@ -148,7 +158,7 @@ class CellProbe:
         """Keep what the update rule and dropout do, on separate networks."""
         rules, learner = self.rules, self.context.workload.learner
         task = self.context.feature_task(learner, weights={}, trainable=())
-        rule, execution = task.optimizer, _deterministic(task.execution)
+        rule, execution = task.optimizer, task.execution
         assert rule is not None
         still = replace(rule, weight_decay=0.0)
         self._arrays["optimizer"]["movement"] = rules.movement(still, execution)
@@ -163,43 +173,30 @@ class CellProbe:
     def _features(self, front: Network, weights: Mapping[str, Array]) -> NDArray[np.float32]:
         """Return the front's outputs, by image id; zeros for images that are not looked at."""
         context, ids = self.context, self._ids()
-        own = {name: weights[name] for name in front.parameters()}
-        task = context.image_task(front, weights=own, trainable=())
-        task = replace(task, execution=_deterministic(task.execution))
+        task = context.image_task(front, weights=weights, trainable=())
         extraction = context.backend.extract(task)
         features = np.zeros((len(context.prepared.images), *front.output_shape), np.float32)
-        batches = self._small.batches(context.prepared.images, ids)
+        batches = context.batches(context.prepared.images, ids)
         for batch, outputs in zip(batches, extraction.extract(batches), strict=True):
             features[batch.ids] = outputs
         return features
 
     def _planned(self, task: Task, inputs: NDArray[Any]) -> tuple[Task, list[Batch]]:
-        """Return a task as it is probed, and an epoch of a few batches, the last one smaller."""
-        task = replace(task, execution=_deterministic(task.execution))
-        wanted, epoch = len(self._ids()), self._small.epochs(inputs, task)[0]
+        """Return a task that records an epoch of a few batches, the last one smaller, and those."""
+        wanted, images = len(self._ids()), self.context.settings.batch_size
+        epoch = self.context.epochs(inputs, task)[0]
         batches = [
-            epoch[start // self._images].take(slice(wanted - start))
-            for start in range(0, wanted, self._images)
+            epoch[start // images].take(slice(wanted - start)) for start in range(0, wanted, images)
         ]
         spec = fingerprint_spec(task.input_shape, steps=len(batches))
         return replace(task, fingerprint_spec=spec), batches
-
-    @property
-    def _small(self) -> TrialContext:
-        """The context, with batches of few images."""
-        settings = self.context.settings.model_copy(update={"batch_size": self._images})
-        return replace(self.context, settings=settings)
 
     def _ids(self) -> NDArray[np.int64]:
         """Return the images that are looked at, in the order of the first epoch."""
         train = self.context.prepared.splits["train"]
         order = epoch_order(train, seed=self.context.request.seed, epoch=1)
-        return order[: _BATCHES * self._images + min(_TAIL, self._images - 1)]
-
-    @property
-    def _images(self) -> int:
-        is_costly = self.context.workload.flops_per_image > _COSTLY_FLOPS
-        return min(_FEW_IMAGES if is_costly else _IMAGES, self.context.settings.batch_size)
+        images = self.context.settings.batch_size
+        return order[: _BATCHES * images + min(_TAIL, images - 1)]
 
     def _can_afford(self, flops: float) -> bool:
         return not self.is_reference or flops <= _REFERENCE_FLOPS
@@ -246,9 +243,8 @@ class CellProbe:
         losses, moved = np.array([score.loss for score in scores]), training.weights()
         self._arrays["loss"]["loss"], self._arrays["losses"]["losses"] = losses[:1], losses
         for name, array in moved.items():
-            if _learns(name, task):
-                movement = _movement(initial[name], array, steps=steps)
-                self._arrays["movement"][name] = movement
+            if name.split("/")[0] in task.trainable:
+                self._arrays["movement"][name] = _movement(initial[name], array, steps=steps)
             else:
                 self._arrays["frozen"][name] = _max_difference(array, initial[name])
 
@@ -269,7 +265,7 @@ class CellProbe:
         self._arrays["last step"] = {
             name: _movement(before[name], array, steps=1)
             for name, array in training.weights().items()
-            if _learns(name, task)
+            if name.split("/")[0] in task.trainable
         }
 
 
@@ -295,23 +291,3 @@ def _max_difference(array: Array, other: Array) -> Array:
     if array.shape != other.shape:
         return np.array([np.inf])
     return np.array([np.abs(array - other).max(initial=0)], np.float64)
-
-
-def _without_dropout(task: Task) -> Task:
-    layers = tuple(
-        replace(layer, rate=0.0) if isinstance(layer, Dropout) else layer
-        for layer in task.network.layers
-    )
-    return replace(task, network=replace(task.network, layers=layers))
-
-
-def _deterministic(execution: Execution) -> Execution:
-    return replace(execution, precision="float32", is_deterministic=True)
-
-
-def _learns(parameter: str, task: Task) -> bool:
-    return parameter.split("/")[0] in task.trainable
-
-
-def _is_deep(network: Network) -> bool:
-    return len(network.learning_layers()) >= DEEP_FROM

@@ -1,4 +1,4 @@
-"""The worker's own process: its cores, its parent's life, lack of memory, and its exit."""
+"""The worker's own process: its parent's life, lack of memory, and its exit."""
 
 from __future__ import annotations
 
@@ -37,12 +37,6 @@ _OOM_TEXTS = (
 OOM_REMEDY = "reduce batch_size or image_size"
 
 
-def set_affinity(threads: int) -> None:
-    """Keep this process to as many cores as it may use; every framework counts those."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-
-
 def die_with_parent(events_fd: int) -> None:
     """Ask the kernel to kill this process when the runner is gone, however that happens.
 
@@ -64,12 +58,9 @@ def mentions_oom(text: str) -> bool:
 
 def is_oom(error: BaseException) -> bool:
     """Whether an exception, or one that caused it, says that memory has run out."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if type(cause).__name__ in _OOM_KINDS or mentions_oom(str(cause)):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    cause = error.__cause__ or error.__context__
+    is_named = type(error).__name__ in _OOM_KINDS
+    return is_named or mentions_oom(str(error)) or (cause is not None and is_oom(cause))
 
 
 def exit_process(code: int) -> NoReturn:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from itertools import accumulate
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 from benchharness.errors import RunError
 from benchharness.measure.blocks import Block, BlockTimer, best_epoch, seconds, step_percentiles
@@ -45,10 +44,6 @@ class Epoch:
     validation_top1: float | None = None
     validation_right: int | None = None
     blocks: tuple[Block, ...] = ()
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the record as JSON-able values; each block as ``[steps, seconds]``."""
-        return asdict(self) | {"blocks": [[block.steps, block.seconds] for block in self.blocks]}
 
 
 def _columns(split: str, scores: Scores) -> dict[str, Any]:
@@ -167,38 +162,28 @@ class TrainingLoop:
             raise DivergedError(
                 f"epoch {number}: the training loss is {scores.loss}; try a smaller learning rate"
             )
+        columns, validated = _columns("train", scores), 0
         if self.on_consumed is not None:
             with self._paused():
                 self.on_consumed(number, self.training.consumed())
-        validation = self._validate()
-        self.on_counts(
-            number,
-            {
-                "steps": sum(block.steps for block in blocks),
-                "images trained on": scores.count,
-                "images validated": validation.count if validation else 0,
-            },
-        )
-        epoch = Epoch(
-            epoch=number,
-            train_s=seconds(blocks),
-            **_columns("train", scores),
-            **(_columns("validation", validation) if validation else {}),
-            blocks=tuple(blocks),
-        )
+        if self.validation:
+            with self._paused(), self.clock.phase("evaluate"):
+                began_s = now_s()
+                validation = self.training.evaluate(self.validation)
+                validated = validation.count
+                image_s = (now_s() - began_s) / validated
+            self.evaluation_s = min(image_s, self.evaluation_s or image_s)
+            columns |= _columns("validation", validation)
+        counts = {
+            "steps": sum(block.steps for block in blocks),
+            "images trained on": scores.count,
+            "images validated": validated,
+        }
+        self.on_counts(number, counts)
+        epoch = Epoch(epoch=number, train_s=seconds(blocks), blocks=tuple(blocks), **columns)
         self.images += scores.count
         self.epochs.append(epoch)
         self.on_epoch(epoch)
-
-    def _validate(self) -> Scores | None:
-        if not self.validation:
-            return None
-        with self._paused(), self.clock.phase("evaluate"):
-            began_s = now_s()
-            scores = self.training.evaluate(self.validation)
-            took_s = (now_s() - began_s) / scores.count
-        self.evaluation_s = min(took_s, self.evaluation_s or took_s)
-        return scores
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
@@ -241,7 +226,7 @@ def training_metrics(
     waited_s = loop.waited_s if is_waiting_known else None
     return {
         "train_images_per_s": loop.images / loop.train_s,
-        "epoch_s": float(np.median([epoch.train_s for epoch in epochs])),
+        "epoch_s": median(epoch.train_s for epoch in epochs),
         "best_epoch_s": best_epoch([epoch.blocks for epoch in epochs]),
         "train_s": loop.train_s,
         **step_percentiles([block for epoch in epochs for block in epoch.blocks]),

@@ -6,7 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from benchharness.measure.accuracy import packed
 from benchharness.measure.blocks import Block, BlockTimer, best_epoch, seconds, step_percentiles
 from benchharness.measure.clock import now_s
 from benchharness.model.task import Batch, Task
-from benchharness.model.work import Batches, Feeding, Setting, Training
+from benchharness.model.work import Batches, Setting, Training
 from benchharness.plugins import find, load_backend
 from benchharness.results.record import UNCONFIRMED
 from benchharness.suite.settings import FeedSettings, TrainingSettings
@@ -26,7 +26,7 @@ from benchharness.weights.initial import draw_parameter
 from benchharness.weights.pretrained import Pretrained, read_pretrained
 from benchharness.weights.store import read_arrays, write_arrays
 from benchharness.worker.calibration import TrainingCheck, calibrate, check_feeding
-from benchharness.worker.checks import BatchCheck, answers_to, score_trouble, with_fingerprints
+from benchharness.worker.checks import BatchCheck, answers_to, score_trouble
 from benchharness.worker.context import TrialContext, Weights, load_context, rows_of
 from benchharness.worker.features import front_features
 from benchharness.worker.progress import Channel
@@ -75,30 +75,42 @@ def _modules(name: str, versions: Mapping[str, str]) -> dict[str, dict[str, str]
 
 def feed(context: TrialContext) -> None:
     """Strategy ``dataset``: bring every training image to the device, and nothing more."""
+    images, count = context.prepared.images, len(context.prepared.splits["train"])
     with context.clock.phase("build"):
-        images = context.prepared.images
         task = context.image_task(context.workload.learner, weights={}, trainable=())
-        task = context.resident(task, images)
-        task = with_fingerprints(task, steps=len(context.epochs(images, task)[0]))
+        task = context.timed_task(task, images)
         feeding = context.backend.feed(task)
         plan = context.epochs(rows_of(images, feeding), task)
     context.report_settings(task, feeding)
-    check = BatchCheck(context, task, images)
+    check, progress = BatchCheck(context, task, images, plan), context.reporter("feed", count)
+    timed: list[Sequence[Block]] = []
+    timer = BlockTimer(
+        synchronize=feeding.synchronize,
+        on_edge=lambda blocks: progress.at_edge(len(timed) + 1, blocks),
+    )
+
+    def feed_shortly() -> None:
+        for batches in warmup_epochs(plan[0]):
+            feeding.feed(batches, after_step=lambda: None)
+            feeding.consumed()
+        feeding.synchronize()
+
     with context.clock.phase("compile"):
-
-        def feed_shortly() -> None:
-            for batches in warmup_epochs(plan[0]):
-                feeding.feed(batches, after_step=lambda: None)
-                feeding.consumed()
-            feeding.synchronize()
-
         feed_shortly()
         context.warm_device(feed_shortly)
     with context.clock.phase("feed"):
-        timed = []
         for epoch, batches in enumerate(plan, start=1):
             context.pause()
-            timed.append(_feed_epoch(context, feeding, batches, epoch, check))
+            context.report_timing(True)
+            timer.start(steps=len(batches))
+            feeding.feed(batches, after_step=timer.step)
+            # Reading back is a wait that no backend can fail to make; it is part of the epoch.
+            consumed = feeding.consumed()
+            timed.append(timer.stop())
+            context.report_timing(False)
+            check.check_epoch(epoch, consumed)
+            check.compare_counts(epoch, {"batches": sum(block.steps for block in timed[-1])})
+            context.emit({"event": "blocks", "epoch": epoch, "blocks": timed[-1]})
     check.report()
     blocks = [block for epoch in timed for block in epoch]
     feed_s = seconds(blocks)
@@ -106,34 +118,10 @@ def feed(context: TrialContext) -> None:
     check_feeding(context, task, feeding, timed, plan[0])
     context.metrics.update(
         step_percentiles(blocks),
-        feed_images_per_s=len(context.prepared.splits["train"]) * len(timed) / feed_s,
+        feed_images_per_s=count * len(timed) / feed_s,
         epoch_s=feed_s / len(timed),
         best_epoch_s=best_epoch(timed),
     )
-
-
-def _feed_epoch(
-    context: TrialContext, feeding: Feeding, batches: Batches, epoch: int, check: BatchCheck
-) -> Sequence[Block]:
-    progress = context.reporter("feed", images=len(context.prepared.splits["train"]))
-    timer = BlockTimer(
-        synchronize=feeding.synchronize,
-        now=now_s,
-        on_edge=lambda blocks: progress.at_edge(epoch, blocks),
-    )
-    context.report_timing(True)
-    timer.start(steps=len(batches))
-    feeding.feed(batches, after_step=timer.step)
-    # Reading back is a wait that no backend can fail to make; it is part of the epoch.
-    consumed = feeding.consumed()
-    blocks = timer.stop()
-    context.report_timing(False)
-    check.check_epoch(epoch, batches, consumed)
-    shown = [[block.steps, block.seconds] for block in blocks]
-    context.emit({"event": "blocks", "epoch": epoch, "blocks": shown})
-    taken = sum(block.steps for block in blocks)
-    check.compare_count(f"epoch {epoch}: batches", taken, planned=len(batches))
-    return blocks
 
 
 def train(context: TrialContext, settings: TrainingSettings) -> None:
@@ -145,43 +133,29 @@ def train(context: TrialContext, settings: TrainingSettings) -> None:
     inputs = context.prepared.images if features is None else features.values
     make_task = context.image_task if features is None else context.feature_task
     with context.clock.phase("build"):
-        parameters = workload.learner.parameters()
-        own = {name: weights[name] for name in parameters if name in weights}
-        task = make_task(workload.learner, weights=own, trainable=workload.trainable)
-        task = context.resident(task, inputs)
-        task = with_fingerprints(task, steps=len(context.epochs(inputs, task)[0]))
+        task = make_task(workload.learner, weights=weights, trainable=workload.trainable)
+        task = context.timed_task(task, inputs)
         training = context.backend.train(task)
         rows = rows_of(inputs, training)
         plan = context.epochs(rows, task)
     context.report_settings(task, training)
-    check = BatchCheck(context, task, inputs)
-    planned = {
-        "steps": -(-len(splits["train"]) // settings.batch_size),
-        "images trained on": len(splits["train"]),
-        "images validated": len(splits["validation"]),
-    }
-
-    def compare_counts(epoch: int, counts: Mapping[str, int]) -> None:
-        for what, count in counts.items():
-            check.compare_count(f"epoch {epoch}: {what}", count, planned=planned[what])
-
+    check = BatchCheck(context, task, inputs, plan)
     loop = TrainingLoop(
         training=training,
         clock=context.clock,
         validation=context.batches(rows, splits["validation"]),
-        on_epoch=lambda epoch: context.emit({"event": "epoch", **epoch.as_dict()}),
-        on_consumed=lambda epoch, consumed: check.check_epoch(epoch, plan[epoch - 1], consumed),
-        on_counts=compare_counts,
+        on_epoch=lambda epoch: context.emit({"event": "epoch", **asdict(epoch)}),
+        on_consumed=check.check_epoch,
+        on_counts=check.compare_counts,
         on_timing=context.report_timing,
-        on_edge=context.reporter("train", images=len(splits["train"])).at_edge,
+        on_edge=context.reporter("train", len(splits["train"])).at_edge,
         before_epoch=context.pause,
     )
     with context.clock.phase("compile"):
         loop.warm_up(warmup_epochs(plan[0]), warm=context.warm_device)
     with context.clock.phase("train"):
         loop.run(plan)
-    observed = observed_settings(context, task, loop)
-    context.report_settings(task, training, observed=observed)
+    context.report_settings(task, training, **observed_settings(context, task, loop))
     # What a framework does around its epochs is no training.
     context.clock.keep("train", loop.train_s, rest="overhead")
     tested = _test(context, training, task, inputs, check)
@@ -218,15 +192,15 @@ def observed_settings(context: TrialContext, task: Task, loop: TrainingLoop) -> 
     """
     observed: dict[str, Setting] = {}
     execution, sharing = task.execution, context.cpu.sharing
+    blocks = [block for epoch in loop.epochs for block in epoch.blocks]
     if execution.compile:
         first_s, second_s = loop.warm_steps_s
         # A busy machine makes one step long, and leaves some block of the training alone.
-        blocks = (block for epoch in loop.epochs for block in epoch.blocks)
         second_s = min([second_s, *(block.seconds / block.steps for block in blocks)])
         if first_s < max(second_s + _COMPILING_S, _COMPILING_STEPS * second_s):
             observed["compile"] = UNCONFIRMED
-    steps = sum(block.steps for epoch in loop.epochs for block in epoch.blocks)
-    is_shared = loop.train_s / steps >= _SHARED_STEP_S and sharing > 0
+    step_s = loop.train_s / sum(block.steps for block in blocks)
+    is_shared = step_s >= _SHARED_STEP_S and sharing > 0
     reported = loop.training.settings().get("threads")
     if execution.device == "cpu" and is_shared and isinstance(reported, int):
         is_alone = sharing == 1 < min(reported, execution.threads)
