@@ -224,7 +224,7 @@ def _report(
     from benchharness.cli.report_command import print_place
     from benchharness.files import atomic_write_text, unwritten
     from benchharness.progress import watch
-    from benchharness.report.comparison import ComparisonTable, headline
+    from benchharness.report.comparison import comparison_table, headline
     from benchharness.report.comparison import junit as as_junit
     from benchharness.report.comparison import markdown as as_markdown
     from benchharness.run.events import RunFinished
@@ -254,7 +254,7 @@ def _report(
         from rich.console import Console
 
         console = Console()
-        console.print("", ComparisonTable(comparison=comparison))
+        console.print("", comparison_table(comparison, width=console.width))
         if comparison.folder:
             print_place(console, f"records, logs and comparison.json: {comparison.folder}")
     return comparison.exit_code
