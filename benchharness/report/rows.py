@@ -63,6 +63,12 @@ class Row:
         shown = dict.fromkeys(counts) if len(set(counts)) == 1 else counts
         return f"{self.name} (n={'/'.join(map(str, shown))})"
 
+    @property
+    def effective(self) -> dict[str, Mapping[str, Any]]:
+        """The settings in effect by backend, of those that report any."""
+        known = {cell.backend: cell.trials[-1].get("effective") for cell in self.recorded}
+        return {backend: settings for backend, settings in known.items() if settings}
+
     def distinct(self, metric: str) -> set[Number]:
         """Return the medians of a metric that its backends report; one where they agree."""
         return {value for value in self.medians(metric) if value is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from benchharness.report.html.chart import (
 )
 from benchharness.report.html.theme import css
 from benchharness.report.notes import STEADY
-from benchharness.report.pairs import Family, Pair, SpeedFinding, interval_of
+from benchharness.report.pairs import Family, interval_of
 from benchharness.report.rows import printable, rounded
 from benchharness.report.summary import DISTURBED, format_ci, times_text
 from benchharness.results.cells import proof_word
@@ -42,6 +42,7 @@ LONGEST_INTERVAL = 1.6
 TIMES = "format(datum.value < 1 ? 1 / datum.value : datum.value, '.3~r') + 'x'"
 # The axis shows at least this much on either side of 1, and at most so many times the medians.
 NARROWEST_RATIO, LONGEST_WHISKER = 1.25, 3.0
+RATIO_TICKS = (1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000, 10_000)
 NARROWEST_SPREAD = 1.15
 # Pixels for a figure that says that the machine was busy.
 BUSY_WIDTH = 230
@@ -202,14 +203,15 @@ def ratios(frame: Frame) -> list[Chart]:
     others = {row["backend"] for row in rows}
     other = others.pop() if len(others) == 1 else "the other"
     end = _ratio_end(rows)
+    above = [tick for tick in RATIO_TICKS if end**0.25 <= tick <= end]
+    # The farthest first; more than three a side would touch on a telephone.
+    above = above[:: -math.ceil(len(above) / 3)] if above else []
+    ticks = [*(1 / tick for tick in above), 1.0, *reversed(above)]
+    title = f"◂ {first} faster  ·  {other} faster ▸"
     x = alt.X(
         "value:Q",
         scale=alt.Scale(type="log", domain=[1 / end, end], nice=False),
-        axis=alt.Axis(
-            title=f"◂ {first} faster  ·  {other} faster ▸",
-            values=_ratio_ticks(end),
-            labelExpr=TIMES,
-        ),
+        axis=alt.Axis(title=title, values=ticks, labelExpr=TIMES),
     )
     colour = alt.Color("colour:N", scale=None)
     words = tips(
@@ -223,18 +225,21 @@ def ratios(frame: Frame) -> list[Chart]:
         point.encode(x=x, color=colour, tooltip=words),
         *row_texts("cells", None, room=room),
     ]
-    return [
-        _row_chart(
-            "ratios", f"Ratios of speed to {first}", rows, layers, data={"even": [{"value": 1}]}
-        )
-    ]
+    data = {"even": [{"value": 1}]}
+    return [_row_chart("ratios", f"Ratios of speed to {first}", rows, layers, data=data)]
 
 
 def ratios_of(frame: Frame) -> list[Datum]:
     """Return a row per line and backend that can be compared with the first backend."""
     colours = {series.backend: series.colour for series in frame.series}
+    family = Family.of(frame.rows)
     rows: list[Datum] = []
-    for line, pair, finding in _pairs_with_first(frame):
+    for line, pair in ((line, pair) for line, pairs in family.pairs.items() for pair in pairs):
+        finding = family.finding(pair)
+        if pair.a.backend == frame.backends[0]:
+            pair, finding = pair.swapped, finding.inverse
+        elif pair.b.backend != frame.backends[0]:
+            continue
         ratio = finding.ratio
         has_winner = finding.verdict in ("faster", "slower") and proof_word(pair.proof) == "proven"
         ahead = pair.a if ratio.log >= 0 else pair.b
@@ -265,31 +270,12 @@ def ratios_of(frame: Frame) -> list[Datum]:
     return [_cut(row, 1 / end, end) for row in rows]
 
 
-def _pairs_with_first(frame: Frame) -> Iterator[tuple[str, Pair, SpeedFinding]]:
-    """Yield the pairs with the first backend, it as B."""
-    family = Family.of(frame.rows)
-    for line, pairs in family.pairs.items():
-        for pair in pairs:
-            if pair.a.backend == frame.backends[0]:
-                yield line, pair.swapped, family.finding(pair).inverse
-            elif pair.b.backend == frame.backends[0]:
-                yield line, pair, family.finding(pair)
-
-
 def _ratio_end(rows: Sequence[Datum]) -> float:
     """Return the upper end of the axis; the lower is its reciprocal."""
     medians = max((max(row["value"], 1 / row["value"]) for row in rows), default=1.0)
     intervals = [max(row["high"], 1 / row["low"]) for row in rows if row["low"]]
     reach = min(max([medians, *intervals]), LONGEST_WHISKER * medians)
     return float(max(NARROWEST_RATIO, 1.08 * reach))
-
-
-def _ratio_ticks(end: float) -> list[float]:
-    steps = (1.1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000, 10_000)
-    above = [step for step in steps if end**0.25 <= step <= end]
-    # The farthest first; more than three a side would touch on a telephone.
-    kept = above[:: -math.ceil(len(above) / 3)] if above else []
-    return [*(1 / step for step in kept), 1.0, *reversed(kept)]
 
 
 def phases(frame: Frame) -> list[Chart]:
@@ -358,10 +344,8 @@ def memory(frame: Frame) -> list[Chart]:
             ),
             *row_texts("cells", frame),
         ]
-        title = f"{place.capitalize()} memory"
-        charts.append(
-            _row_chart(f"memory-{place}", f"Peak {place} memory", cells, layers, title=title)
-        )
+        name, about, title = f"memory-{place}", f"Peak {place} memory", f"{place.title()} memory"
+        charts.append(_row_chart(name, about, cells, layers, title=title))
     return charts
 
 
@@ -381,15 +365,11 @@ def trials(frame: Frame) -> list[Chart]:
     if not cells:
         return []
     rows = relative_speeds(frame)
-    labels = [
-        {
-            "row": row,
-            "figure": f"{' to '.join(rounded([min(speeds), max(speeds)]))} {cell[0]['unit']}",
-        }
-        | picked(cell[0], "name", "backend")
-        for row, cell in enumerate(cells)
-        if (speeds := _speeds(cell))
-    ]
+    labels = []
+    for row, cell in enumerate(cells):
+        ends = " to ".join(rounded([min(_speeds(cell)), max(_speeds(cell))]))
+        figure = {"row": row, "figure": f"{ends} {cell[0]['unit']}"}
+        labels.append(figure | picked(cell[0], "name", "backend"))
     values = [row["value"] for row in rows if row["value"] > 0]
     end = max(NARROWEST_SPREAD, 1.05 * max(*values, 1 / min(values)))
     across: dict[str, Any] = {

@@ -10,8 +10,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from benchharness.errors import RunError
-from benchharness.files import atomic_write_bytes, unwritten
+from benchharness.files import atomic_write_bytes, writable
 from benchharness.report.html.cells import throughput
 from benchharness.report.html.chart import Frame
 from benchharness.report.html.page import report_page, vega_bundle
@@ -44,12 +43,8 @@ def write_report(folder: RunFolder) -> list[Path]:
     if svg:
         contents |= {SVG: svg.encode(), PNG: vl_convert.svg_to_png(svg, scale=SCALE)}
     for name, content in contents.items():
-        path = folder.path / name
-        try:
-            atomic_write_bytes(path, content)
-        except OSError as error:
-            expected = "expected to be able to write here"
-            raise RunError(f"{path}: {expected}, found: {unwritten(error)}") from error
+        with writable(folder.path / name, elsewhere=""):
+            atomic_write_bytes(folder.path / name, content)
     return [folder.path / name for name in contents]
 
 
