@@ -13,7 +13,7 @@ from typing import Any
 import altair as alt
 
 from benchharness.history.history import Series
-from benchharness.report.history import Scale, heading, size_text, state_text, step_text, when
+from benchharness.report.history import heading, scale_of, size_text, state_text, step_text, when
 from benchharness.report.html.chart import (
     Chart,
     Datum,
@@ -272,7 +272,7 @@ def _accuracy_layers(
 
 def timeline(series: Series, *, name: str) -> Chart:
     """Return the chart of a cell over time: its runs, the levels they lie about, and the steps."""
-    factor, unit = Scale.of(series)
+    factor, unit = scale_of(series)
     runs = [
         {
             "place": place,
