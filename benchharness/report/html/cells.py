@@ -21,7 +21,7 @@ from benchharness.report.html.chart import (
     Frame,
     axis,
     base,
-    grouped,
+    names_of,
     picked,
     row_mark,
     row_texts,
@@ -30,11 +30,12 @@ from benchharness.report.html.chart import (
 from benchharness.report.html.theme import css
 from benchharness.report.notes import STEADY
 from benchharness.report.pairs import Family, interval_of
-from benchharness.report.rows import printable, rounded
+from benchharness.report.rows import Row, printable, rounded, speed_metric
 from benchharness.report.summary import DISTURBED, format_ci, times_text
-from benchharness.results.cells import proof_word
+from benchharness.results.cells import Cell, proof_word
 from benchharness.results.columns import PHASES
-from benchharness.results.record import CHECKS
+from benchharness.results.comparisons import host_of
+from benchharness.results.record import CHECKS, Record
 
 # With two trials an interval may reach a million times as far as the bar; it is cut then.
 LONGEST_INTERVAL = 1.6
@@ -75,27 +76,27 @@ PHASE_GROUPS = (*_NAMED, PhaseGroup("other", "phase-8", _REST))
 def throughput(frame: Frame) -> list[Chart]:
     """Return a chart per row of the table that has a speed: medians, intervals, single trials."""
     charts: list[Chart] = []
-    for of_line in grouped(frame.trials, "line"):
-        cells = _timed(grouped(of_line, "name"))
+    for row in frame.rows:
+        cells = [cell for cell in row.recorded if _is_timed(cell)]
         if not cells:
             continue
         trials = [
-            {"row": row} | picked(trial, "backend", "trial", "seed") | {"value": trial["speed"]}
-            for row, cell in enumerate(cells)
-            for trial in cell
-            if trial["speed"] is not None
+            {"row": place, "value": speed}
+            | picked(trial | names_of(row, cell), "backend", "trial", "seed")
+            for place, cell in enumerate(cells)
+            for trial, speed in _speeds(cell)
         ]
         bars = _bars(cells)
         largest = max(trial["value"] for trial in trials)
         reach = max([largest, *(bar["high"] for bar in bars if bar["high"] is not None)])
         end = min(reach, LONGEST_INTERVAL * largest)
-        number, line = len(charts) + 1, of_line[0]["line"]
+        number = len(charts) + 1
         charts.append(
             Chart(
                 name=f"throughput-{number}",
-                title=line,
+                title=row.name,
                 caption=DISTURBED if any(bar["is_disturbed"] for bar in bars) else "",
-                alt=f"Speed, {line}: {'; '.join(map(_bar_text, bars))}.",
+                alt=f"Speed, {row.name}: {'; '.join(map(_bar_text, bars))}.",
                 # Names of their own, because the main chart holds them all.
                 data={
                     f"bars-{number}": [_cut(bar, 0.0, end) for bar in bars],
@@ -138,15 +139,14 @@ def _speed_layers(frame: Frame, bars: str, trials: str, *, end: float) -> Drawin
     )
 
 
-def _bars(cells: Sequence[Sequence[Datum]]) -> list[Datum]:
-    medians = [float(median(_speeds(cell))) for cell in cells]
+def _bars(cells: Sequence[Cell]) -> list[Datum]:
+    medians = [float(median(speed for _, speed in _speeds(cell))) for cell in cells]
     bars = []
     for row, (cell, middle, text) in enumerate(zip(cells, medians, rounded(medians), strict=True)):
-        backend, unit = cell[0]["backend"], cell[0]["unit"]
-        hosts = [trial["host"] for trial in cell if trial["speed"] is not None]
-        interval = interval_of(_speeds(cell), hosts)
-        is_disturbed = any(trial["is_disturbed"] for trial in cell)
-        count = f" (n={sum(trial['is_ok'] for trial in cell)})" if len(cell) > 1 else ""
+        backend, is_disturbed = printable(cell.backend), bool(cell.disturbed)
+        trials, speeds = zip(*_speeds(cell), strict=True)
+        interval = interval_of(speeds, list(map(host_of, trials)))
+        count = f" (n={len(cell.ok)})" if len(cell.trials) > 1 else ""
         bars.append(
             {
                 "row": row,
@@ -156,7 +156,7 @@ def _bars(cells: Sequence[Sequence[Datum]]) -> list[Datum]:
                 "value": middle,
                 "low": interval.low if interval else None,
                 "high": interval.high if interval else None,
-                "figure": f"{text} {unit}",
+                "figure": f"{text} {cell.speed_unit}",
             }
         )
     return bars
@@ -302,14 +302,14 @@ def phases_of(frame: Frame) -> tuple[list[Datum], list[Datum]]:
 
     They are those of the ok trial of median wall time, the quicker of two.
     """
-    trials = []
-    for cell in frame.cells:
-        timed = [row for row in cell if row["is_ok"] and row["metrics"].get("wall_s") is not None]
-        timed.sort(key=lambda row: row["metrics"]["wall_s"])
-        trials += timed[(len(timed) - 1) // 2 :][:1]
+    trials: list[Datum] = []
+    for row, cell in frame.cells:
+        timed = [trial for trial in cell.ok if trial["metrics"].get("wall_s") is not None]
+        timed.sort(key=lambda trial: trial["metrics"]["wall_s"])
+        trials += [trial | names_of(row, cell) for trial in timed[(len(timed) - 1) // 2 :][:1]]
     cells = _figures([(trial, trial["metrics"]["wall_s"]) for trial in trials], "s")
     parts = []
-    for row, trial in enumerate(trials):
+    for place, trial in enumerate(trials):
         metrics = trial["metrics"]
         # Stored features carry the seconds of the trial that extracted them.
         spent_before = {"extract_s"} if metrics.get("extract_reused") else set()
@@ -319,7 +319,7 @@ def phases_of(frame: Frame) -> tuple[list[Datum], list[Datum]]:
             if (total := sum(seconds.values())) > 0:
                 texts = (f"{name.removesuffix('_s')} {s:.3g} s" for name, s in seconds.items())
                 parts.append(
-                    {"row": row, "name": trial["name"], "kind": group.title, "order": order}
+                    {"row": place, "name": trial["name"], "kind": group.title, "order": order}
                     | {"seconds": total, "phases": ", ".join(texts)}
                 )
     return cells, parts
@@ -351,25 +351,25 @@ def memory(frame: Frame) -> list[Chart]:
 
 def memory_of(frame: Frame, metric: str) -> list[Datum]:
     """Return a row per cell that knows a metric of bytes."""
-    known = []
-    for cell in frame.cells:
-        values = [trial["metrics"].get(metric) for trial in cell if trial["is_ok"]]
-        if sizes := [value for value in values if value is not None]:
-            known.append((cell[0] | {"bytes": median(sizes)}, median(sizes) / GIGA))
+    known = [
+        (cell.trials[0] | names_of(row, cell) | {"bytes": size}, size / GIGA)
+        for row, cell in frame.cells
+        if (size := cell.median(metric)) is not None
+    ]
     return _figures(known, "GB", "bytes")
 
 
 def trials(frame: Frame) -> list[Chart]:
     """Return one chart of each trial's speed over the median of its cell; none without any."""
-    cells = _timed(frame.cells, fewest=2)
-    if not cells:
-        return []
     rows = relative_speeds(frame)
+    if not rows:
+        return []
     labels = []
-    for row, cell in enumerate(cells):
-        ends = " to ".join(rounded([min(_speeds(cell)), max(_speeds(cell))]))
-        figure = {"row": row, "figure": f"{ends} {cell[0]['unit']}"}
-        labels.append(figure | picked(cell[0], "name", "backend"))
+    for place, (row, cell) in enumerate(_repeated(frame)):
+        speeds = [speed for _, speed in _speeds(cell)]
+        ends = " to ".join(rounded([min(speeds), max(speeds)]))
+        figure = {"row": place, "figure": f"{ends} {cell.speed_unit}"}
+        labels.append(figure | picked(names_of(row, cell), "name", "backend"))
     values = [row["value"] for row in rows if row["value"] > 0]
     end = max(NARROWEST_SPREAD, 1.05 * max(*values, 1 / min(values)))
     across: dict[str, Any] = {
@@ -398,22 +398,27 @@ def trials(frame: Frame) -> list[Chart]:
 def relative_speeds(frame: Frame) -> list[Datum]:
     """Return a row per trial of the cells with two trials or more."""
     return [
-        {"row": row, "images_per_s": trial["speed"], "value": trial["speed"] / middle}
-        | picked(trial, "name", "backend", "trial", "seed")
-        for row, cell in enumerate(_timed(frame.cells, fewest=2))
-        if (middle := median(_speeds(cell)))
-        for trial in cell
-        if trial["speed"] is not None
+        {"row": place, "images_per_s": speed, "value": speed / middle}
+        | picked(trial | names_of(row, cell), "name", "backend", "trial", "seed")
+        for place, (row, cell) in enumerate(_repeated(frame))
+        if (middle := median(speed for _, speed in _speeds(cell)))
+        for trial, speed in _speeds(cell)
     ]
 
 
-def _timed(cells: Sequence[list[Datum]], *, fewest: int = 1) -> list[list[Datum]]:
-    """Return the cells in which so many trials have a speed."""
-    return [cell for cell in cells if any(_speeds(cell)) and len(_speeds(cell)) >= fewest]
+def _repeated(frame: Frame) -> list[tuple[Row, Cell]]:
+    """Return the cells in which several trials have a speed."""
+    return [(row, cell) for row, cell in frame.cells if _is_timed(cell) and len(_speeds(cell)) > 1]
 
 
-def _speeds(cell: Sequence[Datum]) -> list[float]:
-    return [trial["speed"] for trial in cell if trial["speed"] is not None]
+def _is_timed(cell: Cell) -> bool:
+    return any(speed for _, speed in _speeds(cell))
+
+
+def _speeds(cell: Cell) -> list[tuple[Record, float]]:
+    """Return the ok trials of a cell that have a speed, and that."""
+    known = ((trial, trial["metrics"].get(speed_metric(cell))) for trial in cell.ok)
+    return [(trial, speed) for trial, speed in known if speed is not None]
 
 
 def _figures(known: Sequence[tuple[Datum, float]], unit: str, *names: str) -> list[Datum]:

@@ -1,17 +1,16 @@
-"""Charts of the page: the data frame behind them, and what their drawings have in common."""
+"""Charts of the page: what is behind them, and what their drawings have in common."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import altair as alt
 
 from benchharness.report.html.theme import BackendStyle, css, series_of
-from benchharness.report.rows import Row, printable, speed_metric
-from benchharness.results.comparisons import host_of
+from benchharness.report.rows import Row, printable
+from benchharness.results.cells import Cell
 
 Datum = dict[str, Any]
 Drawing = alt.LayerChart | alt.FacetChart
@@ -49,53 +48,21 @@ class Chart:
         return spec | {"datasets": {name: list(rows) for name, rows in self.data.items()}}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
-    """The data of all charts; ratios are to the first backend.
-
-    Trials are rows with ``line``, ``backend`` and ``name`` of their cell for people, ``trial``,
-    ``seed``, ``is_ok``, ``is_disturbed``, ``unit`` and ``speed`` (None where unknown or not ok),
-    ``target``, ``host``, ``machine``, and ``metrics`` and ``epochs`` as recorded.
-    """
+class Frame(NamedTuple):
+    """What charts are drawn of: rows of the table, and backends; ratios are to the first."""
 
     rows: Sequence[Row]
     backends: Sequence[str]
-    trials: Sequence[Datum]
 
-    @classmethod
-    def of(cls, rows: Sequence[Row], backends: Sequence[str]) -> Frame:
-        """Return the data of some rows of the table."""
-        trials = []
-        for row in rows:
-            for cell, trial in ((c, trial) for c in row.recorded for trial in c.trials):
-                is_ok = trial["status"] == "ok"
-                speed = trial["metrics"].get(speed_metric(cell))
-                trials.append(
-                    {
-                        "line": row.name,
-                        "backend": printable(cell.backend),
-                        "name": f"{printable(cell.backend)}, {row.name}",
-                        "is_ok": is_ok,
-                        "is_disturbed": is_ok and bool(trial.get("is_disturbed")),
-                        "unit": cell.speed_unit,
-                        "speed": speed if is_ok else None,
-                        "target": cell.target_top1,
-                        "host": host_of(trial),
-                        "machine": cell.machine,
-                    }
-                    | picked(trial, "trial", "seed", "metrics", "epochs")
-                )
-        return cls(rows=rows, backends=backends, trials=trials)
+    @property
+    def cells(self) -> list[tuple[Row, Cell]]:
+        """Every cell with its row."""
+        return [(row, cell) for row in self.rows for cell in row.recorded]
 
     @property
     def series(self) -> list[BackendStyle]:
         """The look of each backend."""
         return series_of(self.backends)
-
-    @property
-    def cells(self) -> list[list[Datum]]:
-        """The trials of each cell."""
-        return grouped(self.trials, "name")
 
     def look(self, *, has_shape: bool = True) -> dict[str, Any]:
         """Return the encodings that give every backend its colour, and points their shape."""
@@ -107,9 +74,10 @@ class Frame:
         return colour | shape if has_shape else colour
 
 
-def grouped(rows: Iterable[Datum], key: str) -> list[list[Datum]]:
-    """Return neighbours that agree in a value."""
-    return [list(group) for _, group in itertools.groupby(rows, key=lambda row: row[key])]
+def names_of(row: Row, cell: Cell) -> Datum:
+    """Return the names of a cell for people: ``line``, ``backend``, and ``name`` of both."""
+    backend = printable(cell.backend)
+    return {"line": row.name, "backend": backend, "name": f"{backend}, {row.name}"}
 
 
 def picked(row: Mapping[str, Any], *names: str) -> Datum:

@@ -55,7 +55,7 @@ def poster(report: Report) -> dict[str, Any]:
     """
     data: dict[str, Any] = {}
     panels = []
-    for chart in throughput(Frame.of(report.rows, report.backends)):
+    for chart in throughput(Frame(report.rows, report.backends)):
         data |= chart.data
         title = alt.TitleParams(
             text=f"{chart.title} ({chart.caption})" if chart.caption else chart.title,

@@ -73,7 +73,7 @@ def report_page(
     """
     rows, backends = report.rows, report.backends
     proofs, groups = proofs_of(certificates), report.groups(is_detailed=True)
-    charts = charts_of(Frame.of(rows, backends))
+    charts = charts_of(Frame(rows, backends))
     resolved = report.run.get("resolved")
     shown = json.dumps(resolved, indent=1, ensure_ascii=False, default=str) if resolved else ""
     return _render(
