@@ -78,6 +78,8 @@ def report_page(
     shown = json.dumps(resolved, indent=1, ensure_ascii=False, default=str) if resolved else ""
     return _render(
         "page.html",
+        kind="report",
+        title=report.heading,
         drawn=chain(*charts.values()),
         vega=vega,
         charts=charts,
@@ -116,6 +118,8 @@ def history_page(history: History, *, vega: str) -> str:
     ]
     return _render(
         "history.html",
+        kind="history",
+        title=f"History of {printable(history.source)}",
         drawn=charts,
         vega=vega,
         charts=charts,
