@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import altair as alt
+import numpy as np
+from scipy.optimize import isotonic_regression
 
 from benchharness.report.html.theme import BackendStyle, css, series_of
 from benchharness.report.rows import Row, printable
@@ -136,21 +138,13 @@ def row_texts(data: str, frame: Frame | None, *, room: int = FIGURE_WIDTH) -> li
 
 
 def spread_out(values: Sequence[float], *, gap: float) -> list[float]:
-    """Return values in their places, moved so that ``gap`` is left between any two."""
+    """Return values in their places, moved so that ``gap`` is left between any two.
 
-    def start(group: list[int]) -> float:
-        # Where the lowest of a group goes when the group is centred on its values.
-        centre = sum(values[index] for index in group) / len(group)
-        return centre - gap * (len(group) - 1) / 2
-
-    groups: list[list[int]] = []
-    for index in sorted(range(len(values)), key=values.__getitem__):
-        groups.append([index])
-        while len(groups) > 1 and start(groups[-2]) + len(groups[-2]) * gap > start(groups[-1]):
-            last = groups.pop()
-            groups[-1] += last
-    moved = list(values)
-    for group in groups:
-        for position, index in enumerate(group):
-            moved[index] = start(group) + position * gap
-    return moved
+    They keep their order, and move as little as that allows, in squares.
+    """
+    order = np.argsort(values, kind="stable")
+    room = gap * np.arange(len(values))
+    moved = np.zeros(len(values))
+    if values:
+        moved[order] = isotonic_regression(np.asarray(values)[order] - room).x + room
+    return [float(place) for place in moved]
