@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from report_runs import RUN, certificates, failures, feeding, trials
 
-from benchharness.report.html.files import write_report
+from benchharness.report.html.page import write_report
 from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import write_csv_files
 

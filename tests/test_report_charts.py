@@ -13,8 +13,7 @@ from report_runs import PHASES, RUN, failures, feeding, trial, trials
 
 from benchharness.report.html import cells, curves, theme
 from benchharness.report.html.chart import Frame, spread_out
-from benchharness.report.html.files import poster
-from benchharness.report.html.page import charts_of
+from benchharness.report.html.page import charts_of, poster
 from benchharness.report.pairs import interval_of
 from benchharness.report.rows import backends_of, rows_of
 from benchharness.report.table import Report

@@ -18,8 +18,7 @@ from results_records import record
 
 from benchharness.cli.report_command import command, publish
 from benchharness.report import plugins
-from benchharness.report.html.files import write_report
-from benchharness.report.html.page import embedded, report_page
+from benchharness.report.html.page import embedded, report_page, write_report
 from benchharness.report.table import Report
 from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import TABLES, csv_text

@@ -20,7 +20,7 @@ from benchharness.compare.targets import RecordedRun
 from benchharness.history.runs import Choice, read_runs
 from benchharness.measure.sequential import rule_for
 from benchharness.measure.statistics import Ratio, mean_ratio, paired_ratio
-from benchharness.report.html.files import write_report
+from benchharness.report.html.page import write_report
 from benchharness.report.markdown import markdown
 from benchharness.report.notes import notes_of
 from benchharness.report.pairs import Family

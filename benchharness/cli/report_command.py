@@ -66,7 +66,7 @@ def publish(folder: Path, *, tell: Callable[[str], None]) -> Path | None:
         )
         return None
     try:
-        from benchharness.report.html.files import write_report
+        from benchharness.report.html.page import write_report
 
         page, *_ = write_report(RunFolder.open(folder))
     except Exception as error:

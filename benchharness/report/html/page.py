@@ -1,22 +1,29 @@
-"""Pages for a browser: the report of a run and a history, each as one file that fetches nothing."""
+"""Pages for a browser: the report of a run and a history, each as one file that fetches nothing.
+
+Beside the report stands its main chart alone, as SVG and PNG.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
 import math
+import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from itertools import chain
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import altair as alt
 import jinja2
 import vl_convert
 from jinja2.utils import htmlsafe_json_dumps
 
 from benchharness import __version__
 from benchharness.fairness.settings import decides_work, differences
+from benchharness.files import atomic_write_bytes, writable
 from benchharness.history.history import History
 from benchharness.report import history as history_texts
 from benchharness.report.html import cells, curves, theme
@@ -24,7 +31,9 @@ from benchharness.report.html.chart import Chart, Frame
 from benchharness.report.rows import STATUS_WORDS, UNKNOWN, Row, printable
 from benchharness.report.table import Report
 from benchharness.results.cells import proof_word
+from benchharness.results.load import load_run
 from benchharness.results.record import Record, with_one_peak
+from benchharness.results.run_folder import RunFolder
 from benchharness.results.tables import TABLES, csv_text
 
 # A page may draw and style itself, and fetch nothing. Vega compiles its expressions.
@@ -50,6 +59,10 @@ REFERENCE = "reference"
 # So many powers of ten below its tolerance, a difference has no bar left.
 DECADES = 6
 GIGA = 1e9
+PAGE, SVG, PNG = "report.html", "chart.svg", "chart.png"
+# Of the main chart: pixels, characters in a line of text, and how much finer the PNG is.
+WIDTH, CHARACTERS, SCALE = 720, 124, 2
+FONT_SIZE = 17
 # A certificate as the template shows it.
 Proof = Mapping[str, Any]
 # Sections of charts, from top to bottom.
@@ -62,6 +75,62 @@ CHARTS: Mapping[str, Callable[[Frame], list[Chart]]] = {
     "memory": cells.memory,
     "trials": cells.trials,
 }
+
+
+def write_report(folder: RunFolder) -> list[Path]:
+    """Write the report of a run, replacing an earlier one.
+
+    Returns:
+        The files; without charts where nothing has a speed to show.
+
+    Raises:
+        RunError: The folder cannot be read or written.
+    """
+    records, _ = folder.records()
+    report = Report.of(load_run(folder, records)[0], records)
+    spec = poster(report)
+    svg = vl_convert.vegalite_to_svg(spec) if spec else ""
+    page = report_page(report, folder.read_certificates(), vega=vega_bundle(), poster=svg)
+    contents = {PAGE: page.encode()}
+    if svg:
+        contents |= {SVG: svg.encode(), PNG: vl_convert.svg_to_png(svg, scale=SCALE)}
+    for name, content in contents.items():
+        with writable(folder.path / name, elsewhere=""):
+            atomic_write_bytes(folder.path / name, content)
+    return [folder.path / name for name in contents]
+
+
+def poster(report: Report) -> dict[str, Any]:
+    """Return the main chart as Vega-Lite takes it, in the light theme; empty without speeds.
+
+    What was run, where and on what is part of it: a picture is sent on without its page.
+    """
+    data: dict[str, Any] = {}
+    panels = []
+    for chart in cells.throughput(Frame(report.rows, report.backends)):
+        data |= chart.data
+        title = alt.TitleParams(
+            text=f"{chart.title} ({chart.caption})" if chart.caption else chart.title,
+            subtitle=_wrapped([a.said for a in report.answers if a.subject == chart.title]),
+            offset=8,
+        )
+        panels.append(chart.drawing.properties(width=WIDTH, height=chart.height, title=title))
+    if not panels:
+        return {}
+    overall = [f"{a.subject}: {a.said}" for a in report.answers if a.is_overall]
+    legend = "images per second: medians, single trials, 95 % intervals"
+    title = alt.TitleParams(
+        text=report.heading,
+        subtitle=_wrapped([report.setting, report.inputs, *overall, legend]),
+        fontSize=FONT_SIZE,
+        offset=16,
+    )
+    drawing = alt.vconcat(*panels, spacing=26).resolve_scale(x="independent", y="independent")
+    spec: dict[str, Any] = drawing.properties(title=title).to_dict(validate=False)
+    whole = {"background": theme.css("paper"), "padding": 24, "autosize": "pad"}
+    spec |= {"datasets": data, "config": theme.config(font=theme.STATIC_FONT) | whole}
+    light: dict[str, Any] = theme.in_light(spec)
+    return light
 
 
 def report_page(
@@ -174,6 +243,10 @@ def _downloads(records: Sequence[Record]) -> list[dict[str, Any]]:
         facts = {"name": name, "meaning": CSV_FILES[name], "href": href, "size": len(content)}
         downloads.append(facts)
     return downloads
+
+
+def _wrapped(texts: Sequence[str]) -> list[str]:
+    return [line for text in texts for line in textwrap.wrap(text, CHARACTERS)]
 
 
 class Setting(NamedTuple):
