@@ -340,7 +340,8 @@ def _outcome(comparison: Comparison) -> str:
 
 
 def _misses(verdict: Verdict) -> str:
-    (missed_a, of_a), (missed_b, of_b) = verdict.misses or ((0, 0), (0, 0))
+    assert verdict.misses is not None
+    (missed_a, of_a), (missed_b, of_b) = verdict.misses
     return f"misses its target in {missed_b} of {of_b} trials, A in {missed_a} of {of_a}"
 
 
