@@ -21,17 +21,14 @@ from benchharness.report.rows import UNKNOWN, counted
 from benchharness.report.table import as_text
 
 HEADINGS = ("cell", "column", "verdict", "change", "interval", "pairs", "limit")
+_BETTER = ("faster", "less", "better", "reached")
 _STYLES = {
     "same": "green",
-    "faster": "cyan",
-    "less": "cyan",
-    "better": "cyan",
-    "reached": "cyan",
+    **dict.fromkeys(_BETTER, "cyan"),
     "undecidable": "yellow",
     "failed": "bold red",
     "skipped": "dim",
 }
-_BETTER = ("faster", "less", "better", "reached")
 # Verdicts that a comment need not show.
 _UNREMARKABLE = ("same", "undecidable *", "skipped")
 _MAX_NAMED = 3

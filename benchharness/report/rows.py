@@ -97,11 +97,6 @@ class ColumnGroup:
     columns: Sequence[str]
     rows: Sequence[Sequence[str]]
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether no row has a value here."""
-        return all(text == UNKNOWN for row in self.rows for text in row)
-
     def block(self) -> list[str]:
         """Return title, headings and rows as lines of one width, columns aligned."""
         columns = []
@@ -190,27 +185,21 @@ def groups_of(
     groups = []
     for title, meaning, texts_of in COLUMNS:
         rows_of_texts = [texts_of(row) for row in rows]
-        figures = [text for texts in rows_of_texts for text in texts if text[0].isdigit()]
-        marks = [
-            words
-            for (column, mark), words in MARKS.items()
-            if column == title and any(mark in figure for figure in figures)
-        ]
-        if title == "test top-1" and figures:
+        shown = [text for texts in rows_of_texts for text in texts if text != UNKNOWN]
+        if title in hidden or not shown:
+            continue
+        figures = [text for text in shown if text[0].isdigit()]
+        seen = " ".join(figures)
+        marks = [words for (column, m), words in MARKS.items() if column == title and m in seen]
+        if title == "test top-1":
             # Digits stand below digits, with a mark or without.
-            width = max(map(len, figures))
+            width = max(map(len, figures), default=0)
             rows_of_texts = [
                 [text.ljust(width) if text in figures else text for text in texts]
                 for texts in rows_of_texts
             ]
-        group = ColumnGroup(
-            title=title,
-            meaning="; ".join([meaning.format(**known), *marks]),
-            columns=HEADINGS.get(title, backends),
-            rows=rows_of_texts,
-        )
-        if title not in hidden and not group.is_empty:
-            groups.append(group)
+        meaning = "; ".join([meaning.format(**known), *marks])
+        groups.append(ColumnGroup(title, meaning, HEADINGS.get(title, backends), rows_of_texts))
     return groups
 
 
