@@ -112,7 +112,6 @@ def throughput(frame: Frame) -> list[Chart]:
 def _speed_layers(frame: Frame, bars: str, trials: str, *, end: float) -> Drawing:
     x = alt.X("value:Q", scale=alt.Scale(domain=[0, end], nice=False), axis=axis())
     ink = alt.ColorValue(css("ink"))
-    bar = row_mark(bars, "bar", height=BAR, opacity=0.82)
     ends = [
         row_mark(bars, "tick", color=css("ink"), thickness=1.3, size=9)
         .transform_filter(f"isValid(datum.{side}) && !datum.{side}_is_cut")
@@ -123,7 +122,7 @@ def _speed_layers(frame: Frame, bars: str, trials: str, *, end: float) -> Drawin
         trials, "point", filled=True, size=26, opacity=1, stroke=css("paper"), strokeWidth=0.8
     )
     return alt.layer(
-        bar.encode(
+        row_mark(bars, "bar", height=BAR, opacity=0.82).encode(
             x=x,
             tooltip=tips(backend="N", value="Q per second", low="Q 95 % from", high="Q to"),
             **frame.look(has_shape=False),
@@ -218,11 +217,12 @@ def ratios(frame: Frame) -> list[Chart]:
         line="N benchmark", measure="N of", figure="N faster", certainty="N", proof="N same work"
     )
     room = BUSY_WIDTH if any(row["is_disturbed"] for row in rows) else FIGURE_WIDTH
-    point = row_mark("cells", "point", filled=True, size=75, opacity=1)
     layers = [
         base("even").mark_rule(color=css("muted"), strokeWidth=1).encode(x=x),
         *_intervals("cells", colour, strokeWidth=2.5, opacity=0.55),
-        point.encode(x=x, color=colour, tooltip=words),
+        row_mark("cells", "point", filled=True, size=75, opacity=1).encode(
+            x=x, color=colour, tooltip=words
+        ),
         *row_texts("cells", None, room=room),
     ]
     data = {"even": [{"value": 1}]}
@@ -339,7 +339,7 @@ def memory(frame: Frame) -> list[Chart]:
         layers = [
             row_mark("cells", "bar", height=BAR, opacity=0.82).encode(
                 x=alt.X("value:Q", scale=alt.Scale(zero=True, nice=False), axis=axis("GB")),
-                tooltip=[*tips(name="N cell"), alt.Tooltip("bytes:Q", title="bytes", format=",")],
+                tooltip=tips(name="N cell", bytes="Q, bytes"),
                 **frame.look(has_shape=False),
             ),
             *row_texts("cells", frame),

@@ -103,13 +103,13 @@ def axis(title: str | None = None, **more: Any) -> alt.Axis:
 
 
 def tips(**titles: str) -> list[alt.Tooltip]:
-    """Return the tooltips of fields: ``name="N"``, ``value="Q the title"``."""
+    """Return the tooltips of fields: ``name="N"``, ``value="Q the title"``, ``value="Q.4f"``."""
     found = []
     for field, words in titles.items():
         kind, _, title = words.partition(" ")
         more: dict[str, Any] = {"title": title} if title else {}
-        more |= {"format": DIGITS} if kind == "Q" else {}
-        found.append(alt.Tooltip(f"{field}:{kind}", **more))
+        more |= {"format": kind[1:] or DIGITS} if kind[0] == "Q" else {}
+        found.append(alt.Tooltip(f"{field}:{kind[0]}", **more))
     return found
 
 

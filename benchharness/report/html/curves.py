@@ -130,22 +130,19 @@ def _curve_layers(frame: Frame, unit: str, domain: Domain, *, last: float) -> Dr
         first, across = 0, axis("seconds", tickCount=4, grid=False)
     x = alt.X(f"{unit}:Q", scale=alt.Scale(domain=[first, last], nice=False), axis=across)
     y, colour = _value(domain, axis(tickCount=4)), frame.look(has_shape=False)
-    words = [
-        *tips(backend="N", trial="O", epoch="O", seconds="Q trained s"),
-        alt.Tooltip("value:Q", title="value", format=".4f"),
-    ]
+    words = tips(backend="N", trial="O", epoch="O", seconds="Q trained s", value="Q.4f value")
     thin = base("curves").mark_line(strokeWidth=1, opacity=0.4)
     hover = base("curves").mark_point(filled=True, size=60, opacity=0)
-    thick = base("medians").mark_line(strokeWidth=2.2)
-    dots = base("medians").mark_point(filled=True, size=30, opacity=1)
     goal = base("goal").mark_text(align="left", baseline="bottom", dy=-3, color=css("muted"))
     label = base("ends").mark_text(align="left", dx=8, baseline="middle")
     return alt.layer(
         base("goal").mark_rule(color=css("muted"), strokeDash=[3, 3]).encode(y=y),
         goal.encode(x=at(2), y=y, text="text:N"),
         thin.encode(x=x, y=y, detail="trial:N", **colour),
-        thick.encode(x=x, y=y, **colour),
-        dots.encode(x=x, y=y, **frame.look()),
+        base("medians").mark_line(strokeWidth=2.2).encode(x=x, y=y, **colour),
+        base("medians")
+        .mark_point(filled=True, size=30, opacity=1)
+        .encode(x=x, y=y, **frame.look()),
         label.encode(x=x, y="place:Q", text="backend:N", **colour),
         hover.encode(x=x, y=y, tooltip=words, **colour),
     )
@@ -264,10 +261,7 @@ def _accuracy_layers(
     )
     small = base("trials").mark_point(filled=True, size=26, opacity=0.35)
     large = base("cells").mark_point(filled=True, size=110, opacity=1)
-    words = [
-        *tips(line="N benchmark", backend="N", seconds="Q"),
-        alt.Tooltip("value:Q", title="top-1", format=".4f"),
-    ]
+    words = tips(line="N benchmark", backend="N", seconds="Q", value="Q.4f top-1")
     return alt.layer(
         front.encode(x=x, y=y, detail="machine:N"),
         *texts,
@@ -283,19 +277,14 @@ def timeline(series: Series, *, name: str) -> Chart:
         {
             "place": place,
             "when": when(point),
-            "value": point.value * factor,
-            "low": point.low * factor,
-            "high": point.high * factor,
+            **{end: getattr(point, end) * factor for end in ("value", "low", "high")},
             "commit": (point.commit[:9] or "unknown") + ("+" if point.is_dirty else ""),
         }
         for place, point in enumerate(series.points)
     ]
     levels = [
-        {
-            "first": level.first - 0.35,
-            "last": level.last + 0.35,
-            "value": series.value_of(level) * factor,
-        }
+        {"first": level.first - 0.35, "last": level.last + 0.35}
+        | {"value": series.value_of(level) * factor}
         for level in series.levels
     ]
     steps = [
@@ -343,14 +332,13 @@ def _timeline_layers(runs: Sequence[Datum], *, unit: str) -> Drawing:
         for side, look in sides.items()
     ]
     level = base("levels").mark_rule(strokeWidth=2, color=css("even"))
-    spread = base("runs").mark_rule(color=colour, opacity=0.4)
     point = base("runs").mark_point(filled=True, size=45, opacity=1, color=colour)
     words = tips(when="N run", commit="N", value="Q", low="Q", high="Q")
     return alt.layer(
         level.encode(x=alt.X("first:Q", scale=scale), x2="last:Q", y=y),
         base("steps").mark_rule(strokeDash=[4, 3]).encode(x=x, color=mood),
         *texts,
-        spread.encode(x=x, y="low:Q", y2="high:Q"),
+        base("runs").mark_rule(color=colour, opacity=0.4).encode(x=x, y="low:Q", y2="high:Q"),
         point.encode(x=x, y=y, tooltip=words),
     )
 
