@@ -217,12 +217,11 @@ def ratios(frame: Frame) -> list[Chart]:
         line="N benchmark", measure="N of", figure="N faster", certainty="N", proof="N same work"
     )
     room = BUSY_WIDTH if any(row["is_disturbed"] for row in rows) else FIGURE_WIDTH
+    point = row_mark("cells", "point", filled=True, size=75, opacity=1)
     layers = [
         base("even").mark_rule(color=css("muted"), strokeWidth=1).encode(x=x),
         *_intervals("cells", colour, strokeWidth=2.5, opacity=0.55),
-        row_mark("cells", "point", filled=True, size=75, opacity=1).encode(
-            x=x, color=colour, tooltip=words
-        ),
+        point.encode(x=x, color=colour, tooltip=words),
         *row_texts("cells", None, room=room),
     ]
     data = {"even": [{"value": 1}]}

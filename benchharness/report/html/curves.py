@@ -133,6 +133,7 @@ def _curve_layers(frame: Frame, unit: str, domain: Domain, *, last: float) -> Dr
     words = tips(backend="N", trial="O", epoch="O", seconds="Q trained s", value="Q.4f value")
     thin = base("curves").mark_line(strokeWidth=1, opacity=0.4)
     hover = base("curves").mark_point(filled=True, size=60, opacity=0)
+    dots = base("medians").mark_point(filled=True, size=30, opacity=1)
     goal = base("goal").mark_text(align="left", baseline="bottom", dy=-3, color=css("muted"))
     label = base("ends").mark_text(align="left", dx=8, baseline="middle")
     return alt.layer(
@@ -140,9 +141,7 @@ def _curve_layers(frame: Frame, unit: str, domain: Domain, *, last: float) -> Dr
         goal.encode(x=at(2), y=y, text="text:N"),
         thin.encode(x=x, y=y, detail="trial:N", **colour),
         base("medians").mark_line(strokeWidth=2.2).encode(x=x, y=y, **colour),
-        base("medians")
-        .mark_point(filled=True, size=30, opacity=1)
-        .encode(x=x, y=y, **frame.look()),
+        dots.encode(x=x, y=y, **frame.look()),
         label.encode(x=x, y="place:Q", text="backend:N", **colour),
         hover.encode(x=x, y=y, tooltip=words, **colour),
     )
@@ -277,7 +276,9 @@ def timeline(series: Series, *, name: str) -> Chart:
         {
             "place": place,
             "when": when(point),
-            **{end: getattr(point, end) * factor for end in ("value", "low", "high")},
+            "value": point.value * factor,
+            "low": point.low * factor,
+            "high": point.high * factor,
             "commit": (point.commit[:9] or "unknown") + ("+" if point.is_dirty else ""),
         }
         for place, point in enumerate(series.points)
