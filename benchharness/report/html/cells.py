@@ -27,7 +27,7 @@ from benchharness.report.html.chart import (
     row_texts,
     tips,
 )
-from benchharness.report.html.theme import css
+from benchharness.report.html.theme import css, series_of
 from benchharness.report.notes import STEADY
 from benchharness.report.pairs import Family, interval_of
 from benchharness.report.rows import Row, printable, rounded, speed_metric
@@ -230,7 +230,7 @@ def ratios(frame: Frame) -> list[Chart]:
 
 def ratios_of(frame: Frame) -> list[Datum]:
     """Return a row per line and backend that can be compared with the first backend."""
-    colours = {series.backend: series.colour for series in frame.series}
+    colours = {style.backend: style.colour for style in series_of(frame.backends)}
     family = Family.of(frame.rows)
     rows: list[Datum] = []
     for line, pair in ((line, pair) for line, pairs in family.pairs.items() for pair in pairs):

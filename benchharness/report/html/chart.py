@@ -10,7 +10,7 @@ import altair as alt
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from benchharness.report.html.theme import BackendStyle, css, series_of
+from benchharness.report.html.theme import css, series_of
 from benchharness.report.rows import Row, printable
 from benchharness.results.cells import Cell
 
@@ -61,16 +61,11 @@ class Frame(NamedTuple):
         """Every cell with its row."""
         return [(row, cell) for row in self.rows for cell in row.recorded]
 
-    @property
-    def series(self) -> list[BackendStyle]:
-        """The look of each backend."""
-        return series_of(self.backends)
-
     def look(self, *, has_shape: bool = True) -> dict[str, Any]:
         """Return the encodings that give every backend its colour, and points their shape."""
-        names = list(map(printable, self.backends))
-        colours = alt.Scale(domain=names, range=[series.colour for series in self.series])
-        shapes = alt.Scale(domain=names, range=[series.shape for series in self.series])
+        names, series = list(map(printable, self.backends)), series_of(self.backends)
+        colours = alt.Scale(domain=names, range=[style.colour for style in series])
+        shapes = alt.Scale(domain=names, range=[style.shape for style in series])
         colour = {"color": alt.Color("backend:N", scale=colours, legend=None)}
         shape = {"shape": alt.Shape("backend:N", scale=shapes, legend=None)}
         return colour | shape if has_shape else colour
